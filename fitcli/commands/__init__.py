@@ -1,0 +1,1 @@
+"""One file per command: validate, call, print. No algorithm lives here."""

@@ -1,0 +1,35 @@
+"""Errors that a user can cause and act on. Anything else that is raised is a bug of ours and keeps its traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class FitError(Exception):
+    """Base of all errors that are shown as one line: what is wrong, with which file, and what to do about it."""
+
+
+class ImageError(FitError, OSError):
+    """An image cannot be opened, read or written.
+
+    Attributes:
+        path: The file or folder in question.
+        reason: What is wrong with it, without the path.
+    """
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        self.path = Path(path)
+        self.reason = reason
+        super().__init__(f"{path}: {reason}")
+
+
+class DataError(FitError, ValueError):
+    """A data set cannot be used: empty, contradictory, or naming files that are not there."""
+
+
+class CheckpointError(FitError, ValueError):
+    """A run folder cannot be used: missing, damaged, or not matching what is asked of it."""
+
+
+class DeviceError(FitError, RuntimeError):
+    """The requested device or precision is not available on this machine."""

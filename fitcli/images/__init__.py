@@ -1,0 +1,1 @@
+"""Paths and pixels. numpy in and out, never torch."""
