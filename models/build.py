@@ -1,0 +1,59 @@
+"""From a config to a model, on any device, the meta device included."""
+
+from __future__ import annotations
+
+from typing import overload
+
+import torch
+
+from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig, EncoderConfig, TrunkConfig
+from models.decoder import FITDecoder
+from models.denoiser import FITDenoiser
+from models.encoder import FITClassifier, FITEncoder
+from models.initialization import initialize
+
+Model = FITEncoder | FITClassifier | FITDenoiser | FITDecoder
+
+
+@overload
+def build(  # type: ignore[overload-overlap]
+    config: ClassifierConfig, device: torch.device | str = "cpu", seed: int | None = 0
+) -> FITClassifier: ...
+@overload
+def build(config: EncoderConfig, device: torch.device | str = "cpu", seed: int | None = 0) -> FITEncoder: ...
+@overload
+def build(config: DenoiserConfig, device: torch.device | str = "cpu", seed: int | None = 0) -> FITDenoiser: ...
+@overload
+def build(config: DecoderConfig, device: torch.device | str = "cpu", seed: int | None = 0) -> FITDecoder: ...
+def build(config: TrunkConfig, device: torch.device | str = "cpu", seed: int | None = 0) -> Model:
+    """Build the model that a config describes; its class follows from the class of the config.
+
+    Args:
+        config: What to build.
+        device: Where the weights live. On "meta" they have shapes and no memory.
+        seed: Of the initial weights, drawn on the CPU so that every device starts the same; None leaves the weights
+            empty, to be loaded.
+    """
+    with torch.device("meta"):
+        model = _construct(config)
+    device = torch.device(device)
+    if device.type == "meta":
+        return model
+    if seed is None:
+        return model.to_empty(device=device)
+    model = model.to_empty(device="cpu")
+    initialize(model, torch.Generator().manual_seed(seed))
+    return model.to(device)
+
+
+def _construct(config: TrunkConfig) -> Model:
+    match config:
+        case ClassifierConfig():
+            return FITClassifier(config)
+        case EncoderConfig():
+            return FITEncoder(config)
+        case DenoiserConfig():
+            return FITDenoiser(config)
+        case DecoderConfig():
+            return FITDecoder(config)
+    raise TypeError(f"no model is described by {type(config).__name__}")

@@ -1,0 +1,296 @@
+"""What a model is, as validated data: the layer plan, the sizes, the switches. Standard library only."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self
+
+TokenPositions = Literal["learned", "sincos", "sincos2d"]
+LatentPositions = Literal["learned", "sincos", "coordinates"]
+Causality = Literal["none", "groups", "tokens"]
+
+
+class ConfigError(ValueError):
+    """A model that cannot exist: the message names the offending values."""
+
+
+def parse_plan(plan: str) -> tuple[tuple[int, int], ...]:
+    """Read a layer plan: one "(local)global" per segment, as in "(2)4(2)4".
+
+    A plan may end after a closing parenthesis: the last segment then has no global layers. Only the last segment may
+    have none. (FIT, section 3: the layer string "(x)l".)
+
+    Returns:
+        (local layers, global layers) for each segment.
+
+    Raises:
+        ConfigError: The plan is not of this form.
+    """
+    text = plan + "0" if plan.endswith(")") else plan
+    if not re.fullmatch(r"(\([0-9]+\)[0-9]+)+\n?", text, flags=re.ASCII):
+        raise ConfigError(f"layer plan {plan!r} is not of the form '(2)4(2)4'")
+    segments = tuple((int(a), int(b)) for a, b in re.findall(r"\(([0-9]+)\)([0-9]+)", text))
+    for index, (_, mixing) in enumerate(segments[:-1]):
+        if mixing == 0:
+            raise ConfigError(f"layer plan {plan!r}: segment {index} has no global layers; only the last one may")
+    return segments
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrunkConfig:
+    """The interleaving and what all three models share.
+
+    Attributes:
+        plan: Layer plan, see `parse_plan`.
+        tokens: Tokens per group, n.
+        latents: Latents per group, m.
+        token_width, latent_width: c and d.
+        token_heads, latent_heads: Attention heads; the width of a head is floored where they don't divide.
+        mlp_ratio: Hidden width of a feed-forward layer over its width.
+        token_positions: "learned" table, or sinusoidal over the order ("sincos") or square ("sincos2d") of a group.
+        latent_positions: "coordinates" (row and column of the group, any image size) or the tables of the reference
+            for a fixed number of groups: "learned", "sincos".
+        groups: Groups of every image; only for the fixed tables of `latent_positions`.
+        causal: "none"; "groups": the latents of a group don't see later groups; "tokens": in addition tokens don't
+            see later tokens of their group, and read only the latents of earlier groups.
+        local_attention: False leaves only the feed-forward part of the local layers.
+        cross_mlp: A feed-forward layer after each `read` and `write`.
+        cross_norm: Normalise what `read`, `condition` and `write` attend to.
+    """
+
+    plan: str
+    tokens: int
+    latents: int
+    token_width: int
+    latent_width: int
+    token_heads: int
+    latent_heads: int
+    mlp_ratio: int = 4
+    token_positions: TokenPositions = "sincos2d"
+    latent_positions: LatentPositions = "coordinates"
+    groups: int | None = None
+    causal: Causality = "none"
+    local_attention: bool = True
+    cross_mlp: bool = False
+    cross_norm: bool = True
+
+    def __post_init__(self) -> None:
+        parse_plan(self.plan)
+        for name in ("tokens", "latents", "token_width", "latent_width", "token_heads", "latent_heads", "mlp_ratio"):
+            _positive(name, getattr(self, name))
+        for side in ("token", "latent"):
+            width, heads = getattr(self, f"{side}_width"), getattr(self, f"{side}_heads")
+            if heads > width:
+                raise ConfigError(f"{side}_heads {heads} exceeds {side}_width {width}")
+        if min(self.token_width, self.latent_width) < min(self.token_heads, self.latent_heads):
+            raise ConfigError("cross-attention would have heads of width 0")
+        _one_of("causal", self.causal, ("none", "groups", "tokens"))
+        self._check_positions()
+
+    def _check_positions(self) -> None:
+        _one_of("token_positions", self.token_positions, ("learned", "sincos", "sincos2d"))
+        _one_of("latent_positions", self.latent_positions, ("learned", "sincos", "coordinates"))
+        if self.token_positions == "sincos2d":
+            if math.isqrt(self.tokens) ** 2 != self.tokens:
+                raise ConfigError(f"token_positions 'sincos2d' needs a square group, not {self.tokens} tokens")
+            _even("token_width", self.token_width, "two-dimensional position codes")
+        if self.latent_positions == "coordinates":
+            _even("latent_width", self.latent_width, "two-dimensional position codes")
+        else:
+            if self.groups is None:
+                raise ConfigError(f"latent_positions {self.latent_positions!r} needs a fixed number of groups")
+            _positive("groups", self.groups)
+            if self.latent_positions == "sincos" and self.groups > 1 and self.latents > 1:
+                _even("latent_width", self.latent_width, "two-dimensional position codes")
+
+    @property
+    def segments(self) -> tuple[tuple[int, int], ...]:
+        """(local layers, global layers) of each segment."""
+        return parse_plan(self.plan)
+
+    @property
+    def cross_heads(self) -> int:
+        """Heads of `read` and `write`: the smaller of both sides."""
+        return min(self.token_heads, self.latent_heads)
+
+    @property
+    def cross_head_width(self) -> int:
+        """Width of a head of `read` and `write`."""
+        return min(self.token_width, self.latent_width) // self.cross_heads
+
+    @property
+    def group(self) -> int:
+        """Patches per side of a square group."""
+        side = math.isqrt(self.tokens)
+        if side * side != self.tokens:
+            raise ConfigError(f"{self.tokens} tokens per group are no square of patches")
+        return side
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Rebuild from `dataclasses.asdict` or JSON.
+
+        Raises:
+            ConfigError: An unknown or missing name, a value of the wrong type, or a model that cannot exist.
+        """
+        known = {f.name: f.type for f in fields(cls)}
+        if unknown := sorted(set(values) - set(known)):
+            raise ConfigError(f"unknown settings of {cls.__name__}: {', '.join(unknown)}")
+        for name, value in values.items():
+            _check_type(name, value, str(known[name]))
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ConfigError(f"{cls.__name__}: {error}") from None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderConfig(TrunkConfig):
+    """A FIT encoder of image patches.
+
+    Attributes:
+        patch: Pixels per side of a patch.
+        channels: Values per pixel.
+        stem: "linear" (the reference) or "conv": two stride-2 convolutions within the patch.
+        side_values: Width of the optional extra tokens per group of the reference (its input y); None without.
+    """
+
+    patch: int
+    channels: int
+    stem: Literal["linear", "conv"] = "linear"
+    side_values: int | None = None
+
+    def __post_init__(self) -> None:
+        # Zero-argument super() does not find the class that slots=True recreates.
+        TrunkConfig.__post_init__(self)
+        _positive("patch", self.patch)
+        _positive("channels", self.channels)
+        _one_of("stem", self.stem, ("linear", "conv"))
+        if self.stem == "conv" and self.patch % 4:
+            raise ConfigError(f"a convolutional stem halves a patch twice; {self.patch} is no multiple of 4")
+        if self.side_values is not None:
+            _positive("side_values", self.side_values)
+        if self.causal == "tokens":
+            raise ConfigError("an encoder has no order of tokens; causal is 'none' or 'groups'")
+
+    @property
+    def values(self) -> int:
+        """Values per patch, p."""
+        return self.patch**2 * self.channels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassifierConfig(EncoderConfig):
+    """An encoder and a head that pools its latents.
+
+    Attributes:
+        classes: Number of classes, k.
+        pool_heads: Independent sets of pooling weights.
+    """
+
+    classes: int
+    pool_heads: int = 4
+
+    def __post_init__(self) -> None:
+        EncoderConfig.__post_init__(self)
+        _positive("classes", self.classes)
+        _positive("pool_heads", self.pool_heads)
+        if self.latent_width % self.pool_heads:
+            raise ConfigError(f"pool_heads {self.pool_heads} does not divide latent_width {self.latent_width}")
+        if self.segments[-1][1] == 0:
+            raise ConfigError(f"a classifier pools latents: plan {self.plan!r} must end with global layers")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DenoiserConfig(TrunkConfig):
+    """A FIT diffusion decoder.
+
+    Attributes:
+        values: Values per patch of the noisy input, p.
+        out_values: Values per patch of the prediction.
+        condition_width: Width of the conditioning tokens that are projected to `latent_width`; None where they come
+            with the width of the time token, 4 * (latent_width // 4), and are used as they are.
+        time_features: Extra values per image that accompany the noise level.
+        self_condition: Start from the latents of an earlier prediction (RIN, section 3.3).
+    """
+
+    values: int
+    out_values: int
+    condition_width: int | None
+    time_features: int = 0
+    self_condition: bool = False
+
+    def __post_init__(self) -> None:
+        TrunkConfig.__post_init__(self)
+        _positive("values", self.values)
+        _positive("out_values", self.out_values)
+        if self.time_features < 0:
+            raise ConfigError(f"time_features must not be negative, not {self.time_features}")
+        if self.causal == "tokens":
+            raise ConfigError("a denoiser has no order of tokens; causal is 'none' or 'groups'")
+        if self.latent_width < 8:
+            raise ConfigError(
+                f"latent_width {self.latent_width}: the noise level needs a code of two values, 8 or more"
+            )
+        if self.condition_width is not None:
+            _positive("condition_width", self.condition_width)
+            if self.latent_width % 4:
+                raise ConfigError(
+                    f"latent_width {self.latent_width} must be a multiple of 4 to join time and condition"
+                )
+
+    @property
+    def time_width(self) -> int:
+        """Width of the time token and so of the context."""
+        return 4 * (self.latent_width // 4)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecoderConfig(TrunkConfig):
+    """A FIT autoregressive decoder.
+
+    Attributes:
+        vocabulary: Number of different token values.
+        shared_embedding: Predict with the transposed input embedding.
+        output_bias: Add a learned bias to the logits.
+    """
+
+    vocabulary: int
+    shared_embedding: bool = True
+    output_bias: bool = True
+
+    def __post_init__(self) -> None:
+        TrunkConfig.__post_init__(self)
+        _positive("vocabulary", self.vocabulary)
+        if self.causal != "tokens":
+            raise ConfigError(f"a decoder is causal in its tokens, not {self.causal!r}")
+
+
+def _positive(name: str, value: int) -> None:
+    if value < 1:
+        raise ConfigError(f"{name} must be at least 1, not {value}")
+
+
+def _even(name: str, value: int, what: str) -> None:
+    if value % 2:
+        raise ConfigError(f"{name} must be even for {what}, not {value}")
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+
+
+def _check_type(name: str, value: object, annotation: str) -> None:
+    """Configs come from JSON files: a string where a number belongs must not reach arithmetic."""
+    if annotation.startswith("int"):
+        optional = annotation.endswith("None")
+        fits = (isinstance(value, int) and not isinstance(value, bool)) or (optional and value is None)
+    elif annotation == "bool":
+        fits = isinstance(value, bool)
+    else:
+        fits = isinstance(value, str)
+    if not fits:
+        raise ConfigError(f"{name} must be {annotation}, not {value!r}")

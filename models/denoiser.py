@@ -1,0 +1,108 @@
+"""FIT as a diffusion decoder: time and class conditioning, latent self-conditioning (FIT, section 3.1; RIN).
+
+Knows noise levels, not schedules; what is predicted (noise, data, velocity) is the caller's business.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.config import DenoiserConfig
+from models.encoder import Features
+from models.groups import Groups
+from models.layers import FeedForward, layer_norm
+from models.positions import REFERENCE_RANGE, LatentStart, TokenPositions, sincos
+from models.stem import LinearStem
+from models.trunk import Trunk
+
+
+class NoiseLevelEmbedding(nn.Module):
+    """One token from the noise level of an image and, optionally, extra features: [b 1+f] -> [b width]."""
+
+    def __init__(self, width: int, features: int) -> None:
+        super().__init__()
+        self.code_width = width // 4
+        self.up = nn.Linear(self.code_width, width)
+        self.out = nn.Linear(width + features, width)
+
+    def forward(self, level: Tensor) -> Tensor:
+        """The first column is the noise level gamma in [0, 1]; the rest are features used as they are."""
+        code = sincos(level[:, 0].float() * REFERENCE_RANGE, self.code_width)
+        code = (code - code.mean(-1, keepdim=True)) / code.std(-1, correction=0, keepdim=True)
+        hidden = F.silu(self.up(code.to(level.dtype)))
+        embedded: Tensor = self.out(torch.cat([hidden, level[:, 1:]], dim=-1))
+        return embedded
+
+
+class SelfCondition(nn.Module):
+    """What the latents of an earlier prediction add to the start of this one (RIN, section 3.3)."""
+
+    def __init__(self, width: int, ratio: int) -> None:
+        super().__init__()
+        self.project = FeedForward(width, ratio)
+        self.norm = layer_norm(width)
+
+    def forward(self, previous: Tensor) -> Tensor:
+        """[g m d] -> [g m d]."""
+        added: Tensor = self.norm(self.project(previous))
+        return added
+
+
+class FITDenoiser(nn.Module):
+    """Noisy patches and their noise level to a prediction per patch."""
+
+    def __init__(self, config: DenoiserConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.latent_width
+        self.stem = LinearStem(config.values, config.token_width)
+        self.positions = TokenPositions(config)
+        self.start = LatentStart(config)
+        self.self_condition = SelfCondition(width, config.mlp_ratio) if config.self_condition else None
+        self.time = NoiseLevelEmbedding(config.time_width, config.time_features)
+        self.condition = None if config.condition_width is None else nn.Linear(config.condition_width, width)
+        self.trunk = Trunk(config, config.time_width)
+        self.token_norm = layer_norm(config.token_width)
+        self.out = nn.Linear(config.token_width, config.out_values)
+
+    def forward(
+        self,
+        patches: Tensor,
+        groups: Groups,
+        level: Tensor,
+        condition: Tensor | None = None,
+        previous: Tensor | None = None,
+    ) -> Features:
+        """Predict from noisy patches.
+
+        Args:
+            patches: [g n p] float.
+            groups: Where they lie.
+            level: Noise level gamma in [0, 1], [b] or, with `time_features`, [b 1+f].
+            condition: Conditioning tokens [b s width]; None for an unconditional prediction.
+            previous: Latents [g m d] of an earlier prediction; zeros where None.
+
+        Returns:
+            The prediction [g n out_values] and the latents [g m d], the latter not normalised.
+        """
+        tokens = self.stem(self._hide_padding(patches, groups))
+        tokens = tokens + self.positions(tokens)  # [g n c]
+        latents = self.start(groups, tokens)  # [g m d]
+        if self.self_condition is not None:
+            latents = latents + self.self_condition(torch.zeros_like(latents) if previous is None else previous)
+        tokens, latents = self.trunk(tokens, latents, groups, self.context(level, condition))
+        return Features(self.out(self.token_norm(tokens)), latents)
+
+    def context(self, level: Tensor, condition: Tensor | None) -> Tensor:
+        """The tokens that all latents of an image attend to: time first, then the condition. [b 1+s d]."""
+        context: Tensor = self.time(level[:, None] if level.ndim == 1 else level)[:, None]
+        if condition is None:
+            return context
+        projected = condition if self.condition is None else self.condition(condition)
+        return torch.cat([context, projected], dim=1)
+
+    @staticmethod
+    def _hide_padding(patches: Tensor, groups: Groups) -> Tensor:
+        return patches if groups.mask is None else patches.masked_fill(~groups.mask[..., None], 0)

@@ -1,0 +1,102 @@
+"""FIT as an encoder of image patches, and as a classifier (FIT, section 3.1).
+
+Knows patches, not images: the caller cuts them and says where their groups lie.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.config import ClassifierConfig, EncoderConfig
+from models.groups import Groups
+from models.layers import layer_norm
+from models.pooling import AttentionPool, Pooled
+from models.positions import LatentStart, TokenPositions
+from models.stem import LinearStem, build_stem
+from models.trunk import Trunk
+
+
+class Features(NamedTuple):
+    """What an encoder makes of a batch: tokens [g n c] and latents [g m d], both normalised."""
+
+    tokens: Tensor
+    latents: Tensor
+
+
+class PatchEmbedding(nn.Module):
+    """Patches to tokens: stem, then position in the group; side tokens, where there are any, come first.
+
+    Padded patches get the same token whatever they hold, so that nothing depends on the content of padding.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.stem = build_stem(config)
+        self.side_stem = None if config.side_values is None else LinearStem(config.side_values, config.token_width)
+        self.positions = TokenPositions(config)
+
+    def forward(self, patches: Tensor, mask: Tensor | None = None, side: Tensor | None = None) -> Tensor:
+        """[g n p], mask [g n], side tokens [g s values] -> [g (s n) c]."""
+        if mask is not None:
+            patches = patches.masked_fill(~mask[..., None], 0)
+        tokens: Tensor = self.stem(patches)
+        tokens = tokens + self.positions(tokens)
+        if self.side_stem is not None and side is not None:
+            tokens = torch.cat([self.side_stem(side), tokens], dim=1)
+        return tokens
+
+
+class FITEncoder(nn.Module):
+    """Patches to features."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = PatchEmbedding(config)
+        self.start = LatentStart(config)
+        self.trunk = Trunk(config)
+        self.token_norm = layer_norm(config.token_width)
+        self.latent_norm = layer_norm(config.latent_width)
+
+    def forward(self, patches: Tensor, groups: Groups, side: Tensor | None = None) -> Features:
+        """Encode the groups of a batch of images.
+
+        Args:
+            patches: [g n p] float, normalised.
+            groups: Where they lie; `groups.mask` marks padded patches.
+            side: Extra tokens of each group [g s values], where the config has `side_values`.
+
+        Returns:
+            Tokens [g (s n) c] and latents [g m d]. After a plan that ends with global layers the latents have seen
+            everything; after one that ends with local layers the tokens have. Tokens of padded patches mean nothing.
+        """
+        tokens = self.embed(patches, groups.mask, side)  # [g n c]
+        latents = self.start(groups, tokens)  # [g m d]
+        tokens, latents = self.trunk(tokens, latents, _with_side(groups, side))
+        return Features(self.token_norm(tokens), self.latent_norm(latents))
+
+
+class FITClassifier(nn.Module):
+    """An encoder and a head that pools its latents: features, then head."""
+
+    def __init__(self, config: ClassifierConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = FITEncoder(config)
+        self.head = AttentionPool(config.latent_width, config.pool_heads, config.classes)
+
+    def forward(self, patches: Tensor, groups: Groups) -> Pooled:
+        """[g n p] -> logits [b k] and evidence [g m]."""
+        pooled: Pooled = self.head(self.encoder(patches, groups).latents, groups)
+        return pooled
+
+
+def _with_side(groups: Groups, side: Tensor | None) -> Groups:
+    """Side tokens are never padding."""
+    if side is None or groups.mask is None:
+        return groups
+    present = groups.mask.new_ones(side.shape[:2])
+    return groups._replace(mask=torch.cat([present, groups.mask], dim=1))

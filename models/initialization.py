@@ -1,0 +1,68 @@
+"""The initial weights of every model, in one place.
+
+As in the reference where it matters: Glorot uniform projections with the fans of kernels [in, heads, width] in
+attention, zero biases, truncated normal tables, and latent self-conditioning that starts without effect.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from models.decoder import FITDecoder
+from models.denoiser import SelfCondition
+from models.layers import CrossAttention, SelfAttention
+from models.positions import LatentStart, TokenPositions
+
+TABLE_STD = 0.02
+"""Standard deviation of position tables, embeddings and output biases, truncated at two of it."""
+
+
+@torch.no_grad()
+def initialize(model: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Fill every parameter of a model in place.
+
+    Args:
+        model: Any model of this package; its tensors must not be on the meta device.
+        generator: Source of randomness, on the device of the model; the global one where None.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            _table(module.weight, generator)
+    # Modules that know better than their parts come second.
+    for module in model.modules():
+        if isinstance(module, SelfAttention):
+            _attention(module.heads, module.query_key_value, module.out, generator)
+        elif isinstance(module, CrossAttention):
+            _attention(module.heads, module.query, module.out, generator)
+            _attention(module.heads, module.key_value, module.out, generator)
+        elif isinstance(module, TokenPositions | LatentStart) and module.table is not None:
+            _table(module.table, generator)
+        elif isinstance(module, SelfCondition):
+            nn.init.zeros_(module.norm.weight)
+        elif isinstance(module, FITDecoder) and module.bias is not None:
+            _table(module.bias, generator)
+
+
+def _attention(heads: int, projection: nn.Linear, out: nn.Linear, generator: torch.Generator | None) -> None:
+    """Glorot uniform with the fans of a kernel [a, b, c] being a*b and a*c, as the reference counts them."""
+    head_width = out.in_features // heads
+    _uniform(projection.weight, math.sqrt(6 / (projection.in_features * (heads + head_width))), generator)
+    _uniform(out.weight, math.sqrt(6 / (heads * (head_width + out.out_features))), generator)
+
+
+def _uniform(weight: Tensor, limit: float, generator: torch.Generator | None) -> None:
+    nn.init.uniform_(weight, -limit, limit, generator=generator)
+
+
+def _table(weight: Tensor, generator: torch.Generator | None) -> None:
+    nn.init.trunc_normal_(weight, std=TABLE_STD, a=-2 * TABLE_STD, b=2 * TABLE_STD, generator=generator)

@@ -1,0 +1,135 @@
+"""The parts: feed-forward layers, self-attention and cross-attention layers. Pre-norm, residual (FIT, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+EPSILON = 1e-6
+"""Of every layer normalisation, as in the reference."""
+
+
+def layer_norm(width: int) -> nn.LayerNorm:
+    """The layer normalisation used everywhere."""
+    return nn.LayerNorm(width, eps=EPSILON)
+
+
+class FeedForward(nn.Module):
+    """x + down(gelu(up(norm(x)))), exact GELU."""
+
+    def __init__(self, width: int, ratio: int) -> None:
+        super().__init__()
+        self.norm = layer_norm(width)
+        self.up = nn.Linear(width, ratio * width)
+        self.down = nn.Linear(ratio * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, x + self.down(F.gelu(self.up(self.norm(x)))))
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention of a sequence to itself, with one fused projection to queries, keys and values."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        inner = heads * (width // heads)
+        self.query_key_value = nn.Linear(width, 3 * inner)
+        self.out = nn.Linear(inner, width)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        """[b t width] -> [b t width]. `mask` broadcasts to [b h t t], True where a query (row) may attend."""
+        query, key, value = rearrange(self.query_key_value(x), "b t (i h e) -> i b h t e", i=3, h=self.heads)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+        return cast(Tensor, self.out(rearrange(attended, "b h t e -> b t (h e)")))
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of queries to another sequence, with one fused projection to keys and values."""
+
+    def __init__(self, width: int, source_width: int, heads: int, head_width: int) -> None:
+        super().__init__()
+        self.heads = heads
+        inner = heads * head_width
+        self.query = nn.Linear(width, inner)
+        self.key_value = nn.Linear(source_width, 2 * inner)
+        self.out = nn.Linear(inner, width)
+
+    def forward(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
+        """[b t width], [b u source_width] -> [b t width]. `mask` broadcasts to [b h t u], True where allowed."""
+        query = rearrange(self.query(x), "b t (h e) -> b h t e", h=self.heads)
+        key, value = rearrange(self.key_value(source), "b u (i h e) -> i b h u e", i=2, h=self.heads)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return cast(Tensor, self.out(rearrange(attended, "b h t e -> b t (h e)")))
+
+    def weights(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What each query attends to: [b t u], the mean over the heads of the softmax that `forward` applies."""
+        query = rearrange(self.query(x), "b t (h e) -> b h t e", h=self.heads)
+        key, _ = rearrange(self.key_value(source), "b u (i h e) -> i b h u e", i=2, h=self.heads)
+        scores = query @ key.mT * query.shape[-1] ** -0.5
+        if mask is not None:
+            scores = scores.masked_fill(~mask, float("-inf"))
+        weights: Tensor = scores.softmax(dim=-1).mean(dim=1)
+        return weights
+
+
+class SelfAttentionLayer(nn.Module):
+    """Self-attention and a feed-forward layer; the latter alone where `attention` is False."""
+
+    def __init__(self, width: int, heads: int, ratio: int, attention: bool = True) -> None:
+        super().__init__()
+        self.norm = layer_norm(width) if attention else None
+        self.attention = SelfAttention(width, heads) if attention else None
+        self.feed_forward = FeedForward(width, ratio)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        if self.attention is not None and self.norm is not None:
+            x = x + self.attention(self.norm(x), mask, causal)
+        return cast(Tensor, self.feed_forward(x))
+
+
+class CrossAttentionLayer(nn.Module):
+    """Queries attend to a source; a feed-forward layer follows where `ratio` is given.
+
+    Args:
+        width, source_width: Of the queries and of what they attend to.
+        heads, head_width: Of the attention.
+        norm_source: Normalise the source.
+        ratio: Of the feed-forward layer; None without one.
+    """
+
+    def __init__(
+        self, width: int, source_width: int, heads: int, head_width: int, norm_source: bool, ratio: int | None = None
+    ) -> None:
+        super().__init__()
+        self.norm = layer_norm(width)
+        self.source_norm = layer_norm(source_width) if norm_source else nn.Identity()
+        self.attention = CrossAttention(width, source_width, heads, head_width)
+        self.feed_forward = FeedForward(width, ratio) if ratio is not None else nn.Identity()
+
+    def forward(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
+        return cast(Tensor, self.feed_forward(x + self.attention(self.norm(x), self.source_norm(source), mask)))
+
+    def weights(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What each query attends to: [b t u], summing to 1 over u."""
+        return self.attention.weights(self.norm(x), self.source_norm(source), mask)
+
+
+class Stack(nn.Module):
+    """Self-attention layers one after the other; the identity where there are none."""
+
+    def __init__(self, depth: int, width: int, heads: int, ratio: int, attention: bool = True) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(SelfAttentionLayer(width, heads, ratio, attention) for _ in range(depth))
+
+    def __iter__(self) -> Iterator[SelfAttentionLayer]:
+        return iter(cast("Iterator[SelfAttentionLayer]", self.layers))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        for layer in self.layers:
+            x = layer(x, mask, causal)
+        return x

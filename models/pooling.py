@@ -1,0 +1,53 @@
+"""From the latents of an image to its classes, and how much each latent had to say in it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from einops import einsum, rearrange, repeat
+from torch import Tensor, nn
+
+from models.groups import Groups
+from models.layers import layer_norm
+
+
+class Pooled(NamedTuple):
+    """Logits [b k], and evidence [g m]: the share of each latent in the pooled vector, summing to 1 per image."""
+
+    logits: Tensor
+    evidence: Tensor
+
+
+class AttentionPool(nn.Module):
+    """Gated attention pooling over the latents of an image (Ilse et al. 2018, equation 9), with several heads.
+
+    Args:
+        width: Of the latents.
+        heads: Independent sets of weights; each pools its own slice of the latents.
+        classes: k.
+    """
+
+    def __init__(self, width: int, heads: int, classes: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.signal = nn.Linear(width, width)
+        self.gate = nn.Linear(width, width)
+        self.score = nn.Linear(width, heads)
+        self.value = nn.Linear(width, width)
+        self.norm = layer_norm(width)
+        self.classify = nn.Linear(width, classes)
+
+    def forward(self, latents: Tensor, groups: Groups) -> Pooled:
+        """[g m d], normalised -> logits [b k] and evidence [g m]."""
+        m = latents.shape[1]
+        scores = self.score(torch.tanh(self.signal(latents)) * torch.sigmoid(self.gate(latents)))  # [g m h]
+        scores = rearrange(groups.arrange(scores), "b g m h -> b h (g m)")
+        present = groups.present()
+        if present is not None:
+            scores = scores.masked_fill(~repeat(present, "b g -> b 1 (g m)", m=m), float("-inf"))
+        weights = scores.softmax(dim=-1)  # [b h (g m)]
+        values = rearrange(groups.arrange(self.value(latents)), "b g m (h e) -> b h (g m) e", h=self.heads)
+        pooled = rearrange(einsum(weights, values, "b h t, b h t e -> b h e"), "b h e -> b (h e)")
+        evidence = groups.scatter(rearrange(weights.mean(dim=1), "b (g m) -> b g m", m=m))
+        return Pooled(self.classify(self.norm(pooled)), evidence)

@@ -1,0 +1,109 @@
+"""Position codes: sinusoidal, from coordinates; and learned tables.
+
+Computed in float32 in a fixed order whatever the dtype of the model, so that a code never depends on precision.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from models.config import TrunkConfig
+from models.groups import Groups
+
+REFERENCE_RANGE = 1000.0
+"""The fixed tables of the reference spread their positions over 0 .. 1000."""
+
+
+def spread(count: int, maximum: float | None, device: torch.device | None = None) -> Tensor:
+    """Coordinates [count] of equally spaced positions from 0 to `maximum`; 0, 1, 2, ... where that is None.
+
+    A single position has coordinate 0 (the reference gives NaN).
+    """
+    positions = torch.arange(count, dtype=torch.float32, device=device)
+    return positions if maximum is None else positions / max(count - 1, 1) * maximum
+
+
+def sincos(coordinates: Tensor, width: int) -> Tensor:
+    """Sinusoidal code of real coordinates: all sines, then all cosines (Vaswani et al. 2017, section 3.5).
+
+    Args:
+        coordinates: [...], any real values.
+        width: Of the code; an odd one has one more sine than cosine.
+
+    Returns:
+        [... width] float32.
+    """
+    sines = (width + 1) // 2
+    exponents = 2 * torch.arange(sines, dtype=torch.float32, device=coordinates.device) / width
+    angles = coordinates.float()[..., None] * (1 / torch.pow(10000.0, exponents))
+    return torch.cat([angles.sin(), angles[..., : width // 2].cos()], dim=-1)
+
+
+def sincos2d(rows: Tensor, columns: Tensor, width: int) -> Tensor:
+    """Code of a place in the plane: the code of its row, then that of its column, each `width` / 2 wide.
+
+    Args:
+        rows, columns: [...], any real values.
+        width: Of the code, even.
+
+    Returns:
+        [... width] float32.
+    """
+    return torch.cat([sincos(rows, width // 2), sincos(columns, width // 2)], dim=-1)
+
+
+def sincos_grid(rows: int, columns: int, width: int, maximum: float | None, device: torch.device) -> Tensor:
+    """Codes [rows columns width] of a whole grid whose sides both run from 0 to `maximum`."""
+    row, column = torch.meshgrid(spread(rows, maximum, device), spread(columns, maximum, device), indexing="ij")
+    return sincos2d(row, column, width)
+
+
+class TokenPositions(nn.Module):
+    """Codes of the places in a group, the same for every group: [n c]."""
+
+    def __init__(self, config: TrunkConfig) -> None:
+        super().__init__()
+        self.kind, self.tokens, self.width = config.token_positions, config.tokens, config.token_width
+        self.table = nn.Parameter(torch.empty(self.tokens, self.width)) if self.kind == "learned" else None
+
+    def forward(self, like: Tensor) -> Tensor:
+        """[n c] in the dtype and on the device of `like`."""
+        if self.table is not None:
+            return self.table.to(like.dtype)
+        if self.kind == "sincos":
+            code = sincos(spread(self.tokens, REFERENCE_RANGE, like.device), self.width)
+        else:
+            side = round(self.tokens**0.5)
+            code = sincos_grid(side, side, self.width, REFERENCE_RANGE, like.device).flatten(0, 1)
+        return code.to(like.dtype)
+
+
+class LatentStart(nn.Module):
+    """The latents before the first segment: [g m d]. They say where their group lies, and nothing of its content.
+
+    By coordinates (any image size): a sinusoidal code of the group's row and column plus a learned vector per latent.
+    By table (the reference): a learned or sinusoidal row per (group, latent) of a fixed number of groups.
+    """
+
+    def __init__(self, config: TrunkConfig) -> None:
+        super().__init__()
+        self.kind, self.latents, self.width = config.latent_positions, config.latents, config.latent_width
+        self.groups = config.groups or 0
+        rows = {"learned": self.groups * self.latents, "coordinates": self.latents}.get(self.kind)
+        self.table = None if rows is None else nn.Parameter(torch.empty(rows, self.width))
+
+    def forward(self, groups: Groups, like: Tensor) -> Tensor:
+        """[g m d] in the dtype and on the device of `like`."""
+        if self.kind == "coordinates":
+            assert self.table is not None
+            places = sincos2d(groups.coordinates[:, 0], groups.coordinates[:, 1], self.width)
+            return places[:, None].to(like.dtype) + self.table.to(like.dtype)  # [g 1 d] + [m d]
+        table = self._fixed(like.device) if self.table is None else self.table
+        return rearrange(table.to(like.dtype), "(g m) d -> g m d", m=self.latents)[groups.number]
+
+    def _fixed(self, device: torch.device) -> Tensor:
+        if self.groups > 1 and self.latents > 1:
+            return sincos_grid(self.groups, self.latents, self.width, REFERENCE_RANGE, device).flatten(0, 1)
+        return sincos(spread(self.groups * self.latents, REFERENCE_RANGE, device), self.width)
