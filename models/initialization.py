@@ -45,6 +45,8 @@ def initialize(model: nn.Module, generator: torch.Generator | None = None) -> No
         elif isinstance(module, CrossAttention):
             _attention(module.heads, module.query, module.out, generator)
             _attention(module.heads, module.key_value, module.out, generator)
+        elif isinstance(module, LatentStart) and module.kind == "coordinates":
+            _slots(module.table, generator)
         elif isinstance(module, TokenPositions | LatentStart) and module.table is not None:
             _table(module.table, generator)
         elif isinstance(module, SelfCondition):
@@ -62,6 +64,12 @@ def _attention(heads: int, projection: nn.Linear, out: nn.Linear, generator: tor
 
 def _uniform(weight: Tensor, limit: float, generator: torch.Generator | None) -> None:
     nn.init.uniform_(weight, -limit, limit, generator=generator)
+
+
+def _slots(table: Tensor | None, generator: torch.Generator | None) -> None:
+    """As large as the sinusoidal code of the group that they are added to: else all latents of a group start alike."""
+    if table is not None:
+        nn.init.normal_(table, std=math.sqrt(0.5), generator=generator)
 
 
 def _table(weight: Tensor, generator: torch.Generator | None) -> None:
