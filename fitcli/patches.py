@@ -6,7 +6,7 @@ row by row over the image, patches row by row over their group.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fitcli.grid import PatchGrid
+from fitcli.images.base import ImageReader, Pixels
+from fitcli.window import Window
 from models.groups import Groups
 
 
@@ -87,17 +89,20 @@ def pad(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
     return np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge") if below or right else pixels
 
 
-def groups_of(grid: PatchGrid, coordinates: Iterable[tuple[int, int]] | None = None) -> Groups:
+def groups_of(
+    grid: PatchGrid, coordinates: Iterable[tuple[int, int]] | None = None, origin: tuple[int, int] = (0, 0)
+) -> Groups:
     """Describe groups of one image to a model.
 
     Args:
         grid: The arrangement over the image.
         coordinates: (row, column) of the groups that take part, in order; all where None.
+        origin: Added to the coordinates that the model sees.
     """
     chosen = list(grid.coordinates() if coordinates is None else coordinates)
     places = torch.tensor(chosen, dtype=torch.int64).reshape(-1, 2)
     return Groups(
-        coordinates=places,
+        coordinates=places + torch.tensor(origin),
         number=places[:, 0] * grid.columns + places[:, 1],
         mask=_masks(grid, chosen),
         slot=None,
@@ -127,3 +132,41 @@ def normalize(patches: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """
     channels = rearrange(patches.to(torch.float32), "... (i a) -> ... i a", a=len(mean))
     return rearrange((channels - mean) / std, "... i a -> ... (i a)").nan_to_num(nan=0.0)
+
+
+def read_patches(
+    image: ImageReader,
+    grid: PatchGrid,
+    coordinates: Sequence[tuple[int, int]],
+    convert: Callable[[Pixels], Pixels] = lambda pixels: pixels,
+) -> Tensor:
+    """Read groups of an open image and cut them into patches.
+
+    Groups that follow each other in a row of the grid are read as one window.
+
+    Args:
+        image: Of the size that `grid` covers.
+        grid: The arrangement.
+        coordinates: (row, column) of the groups.
+        convert: Applied to the pixels of each window.
+
+    Returns:
+        [g n p] of the dtype that `convert` gives. Beyond the edges the outermost pixels are repeated.
+    """
+    patch, group, side = (grid.patch, grid.patch), (grid.group, grid.group), grid.group_pixels
+    parts = []
+    for row, column, length in _runs(coordinates):
+        window = Window(row * side, column * side, side, length * side)
+        pixels = convert(image.read(window.clip(*grid.size)))
+        parts.append(cut(pad(pixels, side, length * side), patch, group))
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _runs(coordinates: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """(row, first column, number of groups) of each run of neighbours in a row."""
+    start = 0
+    for end in range(1, len(coordinates) + 1):
+        row, column = coordinates[end - 1]
+        if end == len(coordinates) or coordinates[end] != (row, column + 1):
+            yield (*coordinates[start], end - start)
+            start = end

@@ -1,28 +1,43 @@
 """Synthetic landscapes of any size with small marks on them, rendered window by window. numpy only, no files.
 
-What a scene is of (its class) is decided by the pattern inside a few small round marks. The pattern has the same size,
-contrast and mean for every class and its mean is that of the ground, so that neither a thumbnail nor the colours of the
-image give the class away: one has to look at the pixels, and find the marks first.
+What a scene is of (its class) is decided by the pattern inside a few small round marks: fine checks, medium rings or
+coarse stripes. Inside a mark pixels are as much lighter as darker than the ground, by the same amount for every class,
+so that neither a thumbnail nor the colours of the image give the class away: one has to look at the pixels, and find
+the marks first.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.window import Window
 
-CLASSES = ("checks", "rings", "stripes")
+PERIODS = {"checks": 5.0, "rings": 7.5, "stripes": 11.0}
+"""Pixels from one light part to the next inside the marks of each class."""
+
+CLASSES = tuple(PERIODS)
 """The patterns inside the marks."""
+
+RADII = (22.0, 28.0)
+"""Smallest and largest radius of a mark, in pixels."""
+
+CONTRAST = 40.0
+"""Root mean square of the pattern of a mark, in grey levels."""
+
+GRAIN = 2.5
+"""Standard deviation of the noise of every pixel, in grey levels."""
 
 OCTAVES = (512, 256, 128, 64, 32, 16, 8)
 """Lattice spacing of the ground's noise, in pixels; amplitude is proportional to its power 0.8."""
 
-CONTRAST = 42.0
-"""Half the difference between the light and dark parts of a mark, in grey levels."""
+PALETTE = ((80, 100, 84), (128, 138, 104), (174, 164, 140))
+"""Red, green and blue of low, middle and high ground."""
+
+WARMTH = (9, 2, -9)
+"""What one unit of the second noise field adds to red, green and blue."""
 
 Floats = NDArray[np.float32]
 
@@ -67,9 +82,9 @@ class Scene:
             rng.standard_normal((2, self.height // spacing + 3, self.width // spacing + 3), dtype=np.float32)
             for spacing in OCTAVES
         ]
-        palette = np.array([[52, 84, 60], [128, 140, 88], [196, 180, 142]], np.float32)
+        palette = np.array(PALETTE, np.float32) + rng.normal(0, 8, (3, 3)).astype(np.float32)
         object.__setattr__(self, "_lattices", lattices)
-        object.__setattr__(self, "_palette", palette + rng.normal(0, 10, palette.shape).astype(np.float32))
+        object.__setattr__(self, "_palette", palette)
         object.__setattr__(self, "_placed", self._place(np.random.default_rng([self.seed, 1])))
 
     @property
@@ -81,10 +96,11 @@ class Scene:
         """Marks that don't touch each other or the edge."""
         placed: list[Mark] = []
         while len(placed) < self.marks:
-            radius = rng.uniform(20, 30)
+            radius = rng.uniform(*RADII)
             y, x = rng.uniform(radius, self.height - radius), rng.uniform(radius, self.width - radius)
+            period, angle = PERIODS[self.label] * rng.uniform(0.9, 1.1), rng.uniform(0, np.pi)
             if all(np.hypot(y - m.y, x - m.x) > radius + m.radius for m in placed):
-                placed.append(Mark(y, x, radius, rng.uniform(7, 9), rng.uniform(0, np.pi)))
+                placed.append(Mark(y, x, radius, period, angle))
         return placed
 
     def render(self, window: Window) -> NDArray[np.uint8]:
@@ -92,56 +108,84 @@ class Scene:
 
         The fine grain is drawn per window: to get the same pixels again, ask for the same windows.
         """
-        height, warmth = self._ground(window)
-        shade = np.clip(1 + height, 0, 2)[..., None]
-        low, middle, high = self._palette
-        color = np.where(shade < 1, low + (middle - low) * shade, middle + (high - middle) * (shade - 1))
-        color += warmth[..., None] * np.array([9, 2, -9], np.float32)
+        color = self._ground(window)
         for mark in self._placed:
             self._draw(color, window, mark)
         rng = np.random.default_rng([self.seed, 2, window.top, window.left])
-        color += rng.normal(0, 3, color.shape)
-        return np.clip(np.rint(color), 0, 255).astype(np.uint8)
+        grain = rng.standard_normal((window.height, window.width, 1), dtype=np.float32)
+        # Half a level more rounds where the conversion cuts off.
+        color += grain * np.float32(GRAIN) + np.float32(0.5)
+        return np.clip(color, 0, 255, out=color).astype(np.uint8)
 
     def _ground(self, window: Window) -> Floats:
+        """Colours [height width 3] of the landscape below the marks."""
+        height, warmth = self._noise(window)
+        low, middle, high = self._palette
+        np.clip(height, -1, 1, out=height)
+        parts = np.stack([np.minimum(height, 0), np.maximum(height, 0), warmth], axis=-1)
+        colors = np.stack([middle - low, high - middle, np.array(WARMTH, np.float32)])
+        ground: Floats = parts @ colors
+        ground += middle
+        return ground
+
+    def _noise(self, window: Window) -> Floats:
         """Two fields [2 height width] of fractal value noise."""
-        ground = np.zeros((2, window.height, window.width), np.float32)
+        rows: list[Floats] = []
+        columns: list[Floats] = []
         for spacing, lattice in zip(OCTAVES, self._lattices, strict=True):
-            rows = _interpolation(window.top, window.height, spacing, lattice.shape[1])
-            columns = _interpolation(window.left, window.width, spacing, lattice.shape[2])
-            ground += (spacing / OCTAVES[0]) ** 0.8 * (rows @ lattice @ columns.T)
-        return ground * 0.8
+            first, across = _interpolation(window.left, window.width, spacing)
+            top, down = _interpolation(window.top, window.height, spacing)
+            near = lattice[:, top : top + down.shape[1], first : first + across.shape[1]]
+            rows.append(down * np.float32(0.8 * (spacing / OCTAVES[0]) ** 0.8))
+            columns.append(near @ across.T)
+        # One product over the lattice points of all octaves.
+        noise: Floats = np.concatenate(rows, axis=1) @ np.concatenate(columns, axis=1)
+        return noise
 
     def _draw(self, color: Floats, window: Window, mark: Mark) -> None:
         reach = int(mark.radius) + 2
-        box = Window(int(mark.y) - reach, int(mark.x) - reach, 2 * reach + 1, 2 * reach + 1).intersection(window)
-        if box.area == 0:
+        box = Window(int(mark.y) - reach, int(mark.x) - reach, 2 * reach + 1, 2 * reach + 1)
+        seen = box.intersection(window)
+        if seen.area == 0:
             return
         y = np.arange(box.top, box.bottom, dtype=np.float32)[:, None] - np.float32(mark.y)
         x = np.arange(box.left, box.right, dtype=np.float32)[None, :] - np.float32(mark.x)
         fade = np.clip(mark.radius - np.hypot(y, x), 0, 2) / 2
-        pattern = CONTRAST * fade * self._pattern(y, x, mark)
-        rows, columns = box.shift(-window.top, -window.left).slices()
-        color[rows, columns] += pattern[..., None]
+        pattern = self._pattern(y, x, mark)
+        # Neither the mean nor the contrast of a mark may depend on its class.
+        pattern = fade * (pattern - np.average(pattern, weights=fade))
+        pattern *= CONTRAST / np.sqrt(np.average(pattern**2, weights=fade))
+        inside = pattern[seen.shift(-box.top, -box.left).slices()]
+        color[seen.shift(-window.top, -window.left).slices()] += inside[..., None]
 
-    def _pattern(self, y: Floats, x: Floats, mark: Mark) -> NDArray[Any]:
-        """Values in -1 .. 1 of mean about 0 and equal power for every class."""
-        turn = 2 * np.pi / mark.period
+    def _pattern(self, y: Floats, x: Floats, mark: Mark) -> Floats:
+        """Light (1) and dark (-1) parts."""
         u, v = y * np.cos(mark.angle) + x * np.sin(mark.angle), x * np.cos(mark.angle) - y * np.sin(mark.angle)
         if self.label == "stripes":
-            return np.sin(turn * u)
+            return _wave(u, mark.period)
         if self.label == "rings":
-            return np.sin(turn * np.hypot(y, x))
-        return np.sqrt(2) * np.sin(turn * u) * np.sin(turn * v)
+            return _wave(np.hypot(y, x), mark.period)
+        return _wave(u, mark.period) * _wave(v, mark.period)
 
 
-def _interpolation(start: int, count: int, spacing: int, size: int) -> Floats:
-    """[count size] weights of lattice points for pixels `start` ... `start + count - 1`, smooth between points."""
+def _wave(places: Floats, period: float) -> Floats:
+    """A square wave with edges one pixel wide, so that its fine parts are not drawn jagged."""
+    wave: Floats = np.clip(np.sin(places * (2 * np.pi / period)) * (period / np.pi), -1, 1).astype(np.float32)
+    return wave
+
+
+def _interpolation(start: int, count: int, spacing: int) -> tuple[int, Floats]:
+    """Smooth weights [count points] of the lattice points around pixels `start` ... `start + count - 1`.
+
+    Returns:
+        The number of the first of these points, and the weights.
+    """
     places = np.arange(start, start + count) / spacing
     lower = places.astype(np.int64)
     step = places - lower
     step = step * step * (3 - 2 * step)
-    weights = np.zeros((count, size), np.float32)
-    weights[np.arange(count), lower] = 1 - step
-    weights[np.arange(count), lower + 1] = step
-    return weights
+    first = start // spacing
+    weights = np.zeros((count, (start + count - 1) // spacing + 2 - first), np.float32)
+    weights[np.arange(count), lower - first] = 1 - step
+    weights[np.arange(count), lower - first + 1] = step
+    return first, weights

@@ -84,8 +84,6 @@ class TrunkConfig:
             width, heads = getattr(self, f"{side}_width"), getattr(self, f"{side}_heads")
             if heads > width:
                 raise ConfigError(f"{side}_heads {heads} exceeds {side}_width {width}")
-        if min(self.token_width, self.latent_width) < min(self.token_heads, self.latent_heads):
-            raise ConfigError("cross-attention would have heads of width 0")
         _one_of("causal", self.causal, ("none", "groups", "tokens"))
         self._check_positions()
 

@@ -34,6 +34,7 @@ class FITDecoder(nn.Module):
 
         The logits at a place depend on the ids at that place and before it, in its group and in earlier groups.
         """
+        groups.expect(ids, self.config.tokens)
         tokens = self.embedding(ids)
         tokens = tokens + self.positions(tokens)  # [g n c]
         latents = self.start(groups, tokens)  # [g m d]

@@ -87,6 +87,7 @@ class FITDenoiser(nn.Module):
         Returns:
             The prediction [g n out_values] and the latents [g m d], the latter not normalised.
         """
+        groups.expect(patches, self.config.tokens)
         tokens = self.stem(self._hide_padding(patches, groups))
         tokens = tokens + self.positions(tokens)  # [g n c]
         latents = self.start(groups, tokens)  # [g m d]

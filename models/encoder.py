@@ -73,6 +73,7 @@ class FITEncoder(nn.Module):
             Tokens [g (s n) c] and latents [g m d]. After a plan that ends with global layers the latents have seen
             everything; after one that ends with local layers the tokens have. Tokens of padded patches mean nothing.
         """
+        groups.expect(patches, self.config.tokens)
         tokens = self.embed(patches, groups.mask, side)  # [g n c]
         latents = self.start(groups, tokens)  # [g m d]
         tokens, latents = self.trunk(tokens, latents, _with_side(groups, side))

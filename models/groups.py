@@ -90,6 +90,13 @@ class Groups(NamedTuple):
         if self.mask is not None and self.mask.shape != (count, tokens or self.mask.shape[-1]):
             raise ValueError(f"{count} groups of {tokens} tokens cannot have a mask {list(self.mask.shape)}")
 
+    def expect(self, values: Tensor, tokens: int) -> None:
+        """Raise ValueError, with the numbers, unless `values` [g n ...] hold `tokens` for each group of this list."""
+        self.check(tokens)
+        count = len(self.number)
+        if values.shape[:2] != (count, tokens):
+            raise ValueError(f"{count} groups of {tokens} tokens cannot have values {list(values.shape)}")
+
     def to(self, device: torch.device) -> Self:
         """The same on another device."""
         return self._replace(

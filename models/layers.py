@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from models.masks import causal_mask
+
 EPSILON = 1e-6
 """Of every layer normalisation, as in the reference."""
 
@@ -43,6 +45,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
         """[b t width] -> [b t width]. `mask` broadcasts to [b h t t], True where a query (row) may attend."""
+        if causal and mask is not None:
+            # Not every kernel takes both.
+            mask, causal = mask & causal_mask(x.shape[1], x.device), False
         query, key, value = rearrange(self.query_key_value(x), "b t (i h e) -> i b h t e", i=3, h=self.heads)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
         return cast(Tensor, self.out(rearrange(attended, "b h t e -> b t (h e)")))

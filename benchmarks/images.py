@@ -1,0 +1,217 @@
+"""Speed of reading and writing images against the bare codecs in the same run, and peak memory of fresh processes.
+
+    python benchmarks/images.py [--size 20000] [--write-size 8192] [--out FILE.json] [--data FOLDER]
+
+Reading: aligned 1024 x 1024 windows through `open_image`, against a loop over the same chunks that only reads the bytes
+and calls the codec. Writing: a whole pyramid through `create_image`, against encoding the chunks of all its levels with
+the same codec and nothing else. Ratios are medians over interleaved repetitions; CPU time is that of the whole process,
+which other jobs on the machine disturb less than the clock. The loops are single-threaded, `fit` uses all cores.
+Memory: growth over a bare interpreter (VmHWM) of a process that reads all windows of, or writes, a `--size` image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from image_sources import CHUNK, Source, make_sources, slide_window, windows, write_image
+
+PACKAGES = ("numpy", "imagecodecs", "tifffile", "zarr", "numcodecs", "pillow")
+WRITTEN = (
+    ("TIFF JPEG", "jpeg.tif", "jpeg"),
+    ("TIFF deflate", "deflate.tif", "deflate"),
+    ("TIFF zstd", "zstd.tif", "zstd"),
+    ("OME-TIFF JPEG", "jpeg.ome.tif", "jpeg"),
+    ("OME-Zarr zstd", "zstd.zarr", "zstd"),
+)
+
+
+def timed(job: Callable[[], object]) -> tuple[float, float]:
+    """(CPU seconds of the process, seconds by the clock)."""
+    cpu, clock = time.process_time(), time.perf_counter()
+    job()
+    return time.process_time() - cpu, time.perf_counter() - clock
+
+
+def compare(ours: Callable[[], object], bare: Callable[[], object], repeats: int, megabytes: float) -> dict[str, Any]:
+    """Both in turn, the first round unmeasured."""
+    ours(), bare()
+    rounds = [(timed(ours), timed(bare)) for _ in range(repeats)]
+    cpu, clock = ([b[k] / o[k] for o, b in rounds] for k in (0, 1))
+    return {
+        "ratio_cpu": statistics.median(cpu),
+        "ratio_cpu_range": [min(cpu), max(cpu)],
+        "ratio_wall": statistics.median(clock),
+        "megabytes_per_cpu_second": megabytes / statistics.median(o[0] for o, _ in rounds),
+        "megabytes_per_second": megabytes / statistics.median(o[1] for o, _ in rounds),
+        "bare_megabytes_per_cpu_second": megabytes / statistics.median(b[0] for _, b in rounds),
+    }
+
+
+def measure_reading(source: Source, size: int, most: int, repeats: int) -> dict[str, Any]:
+    from fitcli.images.open import open_image
+
+    chosen = list(windows(size, most))
+
+    def bare() -> None:
+        open_files = {file: os.open(file, os.O_RDONLY) for file in {place[0] for place in needed}}
+        for file, offset, count in needed:
+            source.decode(os.pread(open_files[file], count, offset))
+        for descriptor in open_files.values():
+            os.close(descriptor)
+
+    def ours() -> None:
+        with open_image(source.path) as image:
+            for window in chosen:
+                image.read(window)
+
+    needed = [source.places[key] for window in chosen for key in window.chunks(CHUNK, CHUNK)]
+    megabytes = sum(window.area for window in chosen) * 3 / 1e6
+    return {"name": source.name, **compare(ours, bare, repeats, megabytes)}
+
+
+def measure_writing(folder: Path, name: str, file: str, compression: str, size: int, repeats: int) -> dict[str, Any]:
+    from fitcli.images.encoding import tiff_encoder, zarr_encoder
+    from fitcli.images.open import open_image
+    from fitcli.images.pyramid import edge_padded
+
+    variants = [slide_window(seed) for seed in range(4)]
+    path = folder / file
+    write_image(path, size, compression, variants)
+    encode = zarr_encoder("zstd") if file.endswith(".zarr") else tiff_encoder(compression, 90)  # type: ignore[arg-type]
+    chunks = []
+    with open_image(path) as image:
+        for number, level in enumerate(image.info.levels):
+            for window in windows_of_chunks(level.height, level.width):
+                pixels = edge_padded(image.read(window, number), CHUNK, CHUNK)
+                planar = pixels.transpose(2, 0, 1) if file.endswith(".zarr") else pixels
+                chunks.append(np.ascontiguousarray(planar))
+    result = compare(
+        lambda: write_image(path, size, compression, variants),
+        lambda: [encode(chunk) for chunk in chunks],
+        repeats,
+        size * size * 3 / 1e6,
+    )
+    return {"name": name, **result}
+
+
+def windows_of_chunks(height: int, width: int) -> Iterator[Any]:
+    from fitcli.window import Window
+
+    for row, column in Window(0, 0, height, width).chunks(CHUNK, CHUNK):
+        yield Window(row * CHUNK, column * CHUNK, CHUNK, CHUNK).clip(height, width)
+
+
+def peak_mb() -> float:
+    """Peak resident size of this process so far. Unlike ru_maxrss, VmHWM knows nothing of the parent process."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+
+
+def child(work: str, path: Path, size: int, compression: str) -> None:
+    """In a fresh process: read all windows of an image, or write one from two stored windows; prints the peak."""
+    if work == "read":
+        from fitcli.images.open import open_image
+
+        with open_image(path) as image:
+            for window in windows(size):
+                image.read(window)
+    else:
+        write_image(path, size, compression, list(np.load(path.with_name("windows.npy"))))
+    print(peak_mb())
+
+
+def measure_memory(work: str, path: Path, size: int, compression: str = "") -> float:
+    """Megabytes over a bare interpreter."""
+    bare = "from pathlib import Path; print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
+    floor = int(_output("-c", bare)) * 1024 / 1e6
+    return float(_output(__file__, "--child", work, str(path), str(size), compression)) - floor
+
+
+def _output(*arguments: str) -> str:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def machine() -> dict[str, Any]:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": models[0] if models else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "load": os.getloadavg()[0],
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    results: dict[str, Any] = {"machine": machine(), "size": options.size, "write_size": options.write_size}
+    results |= {"reading": [], "writing": []}
+    for source in make_sources(folder, options.size):
+        row = measure_reading(source, options.size, options.windows, options.repeats)
+        row["peak_megabytes"] = measure_memory("read", source.path, options.size)
+        results["reading"].append(show(row))
+        remove(source.path)
+    np.save(folder / "windows.npy", np.stack([slide_window(seed) for seed in range(2)]))
+    for name, file, compression in WRITTEN:
+        row = measure_writing(folder, name, file, compression, options.write_size, options.repeats)
+        row["peak_megabytes"] = measure_memory("write", folder / file, options.size, compression)
+        results["writing"].append(show(row))
+        remove(folder / file)
+    return results
+
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def show(row: dict[str, Any]) -> dict[str, Any]:
+    low, high = row["ratio_cpu_range"]
+    print(
+        f"{row['name']:20} {row['ratio_cpu']:9.2f} [{low:.2f}-{high:.2f}] {row['ratio_wall']:9.2f} "
+        f"{row['megabytes_per_cpu_second']:9.0f} {row['megabytes_per_second']:9.0f} "
+        f"{row['bare_megabytes_per_cpu_second']:9.0f} {row['peak_megabytes']:9.0f}",
+        flush=True,
+    )
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--size", type=int, default=20_000, help="side of the image that is read, and of all for memory"
+    )
+    parser.add_argument("--write-size", type=int, default=8192, help="side of the image that is written for speed")
+    parser.add_argument("--windows", type=int, default=100, help="windows read per repetition")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--data", type=Path, help="folder for the images; a temporary one by default")
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        work, path, size, compression = options.child
+        return child(work, Path(path), int(size), compression)
+    print(f"{'':20} {'CPU ratio':>21} {'wall':>9} {'MB/CPU s':>9} {'MB/s':>9} {'bare':>9} {'peak MB':>9}")
+    with nullcontext(options.data) if options.data else tempfile.TemporaryDirectory() as folder:
+        results = run(Path(folder), options)
+    if options.out:
+        options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The command line: registers the commands, and turns errors into one line and an exit code.
+
+Exit codes: 0 success, 1 a `FitError`, 2 a wrong call, 130 interrupted. Importing this file never imports torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, ParamSpec, TypeVar
+
+import typer
+
+from fitcli import __version__, console
+from fitcli.commands.classify import classify
+from fitcli.commands.demo import demo
+from fitcli.commands.info import info
+from fitcli.commands.train import train
+from fitcli.errors import FitError
+from models.config import ConfigError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+app = typer.Typer(
+    name="fit",
+    help="Train and run FIT (Far-reaching Interleaved Transformers) end to end on gigapixel images.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+
+
+def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Show what a user can act on as one line; leave our own mistakes their traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            _check_models_package()
+            return command(*args, **kwargs)
+        except (FitError, ConfigError) as error:
+            console.error(str(error))
+            if _debugging():
+                console.traceback()
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            console.hint("interrupted")
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            # The reader of our output went away (`fit info ... | head`); what Python would flush at exit goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise typer.Exit(0) from None
+
+    return wrapped
+
+
+def _debugging() -> bool:
+    return os.environ.get("FIT_DEBUG", "") not in ("", "0")
+
+
+def _check_models_package() -> None:
+    """`models` is a common name: say so clearly where another package of that name comes first."""
+    spec = importlib.util.find_spec("models")
+    ours = Path(__file__).parent.parent / "models" / "__init__.py"
+    if spec is None or spec.origin is None or not os.path.samefile(spec.origin, ours):
+        found = "none" if spec is None else spec.origin
+        raise FitError(
+            f"needs its own package 'models' beside {Path(__file__).parent}, but Python finds {found}; run the console "
+            "script `fit` from a folder without a 'models' of its own, or uninstall the other package"
+        )
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        console.data(f"fit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+) -> None:
+    """Options that come before the command."""
+    if debug:
+        os.environ["FIT_DEBUG"] = "1"
+
+
+for command in (info, demo, train, classify):
+    app.command()(reports_errors(command))
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

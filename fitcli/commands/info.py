@@ -1,0 +1,60 @@
+"""`fit info`: what image files are, without decoding a pixel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from fitcli import console
+from fitcli.errors import ImageError
+from fitcli.images.open import matching_paths, open_image, stored_bytes
+from fitcli.options import Images, Json
+
+
+def info(images: Images, as_json: Json = False) -> None:
+    """Show size, pyramid levels, data type and resolution of images."""
+    described: list[dict[str, Any]] = []
+    paths = matching_paths(images)
+    for path in paths:
+        try:
+            described.append(describe(path))
+        except ImageError as error:
+            console.error(str(error))
+    if as_json:
+        console.json(described)
+    else:
+        for one in described:
+            names, *rows = [(name, show(value)) for name, value in one.items()]
+            console.table(names, rows)
+    if len(described) < len(paths):
+        raise typer.Exit(1)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """What `--json` prints of one image. Raises `ImageError` where there is none."""
+    with open_image(path) as image:
+        found = image.info
+    return {
+        "path": str(path),
+        "format": found.format,
+        "width": found.width,
+        "height": found.height,
+        "channels": found.channels,
+        "dtype": found.dtype.name,
+        "axes": found.axes,
+        "levels": [{"width": at.width, "height": at.height, "downsample": at.downsample} for at in found.levels],
+        "chunk": None if found.chunk is None else list(found.chunk),
+        "mpp": found.mpp,
+        "bytes": stored_bytes(path),
+    }
+
+
+def show(value: Any) -> str:
+    """A value of `describe` for a table."""
+    if isinstance(value, list):
+        if isinstance(value[0], int):
+            return " x ".join(map(str, value))
+        return "\n".join(f"{level['width']} x {level['height']} (1 : {level['downsample']:g})" for level in value)
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,91 @@
+"""The only place that prints. stdout is data; everything said to a person goes to stderr."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+def _stdout() -> Console:
+    # Made per call: a test or a pipe may have put another stream in place since the import. Without a terminal a table
+    # may be as wide as it needs: nobody wants a path cut short in a pipe.
+    console = Console(highlight=False, soft_wrap=True)
+    return console if console.is_terminal else Console(highlight=False, width=200)
+
+
+def _stderr() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def data(text: str) -> None:
+    """Print a result, as it is."""
+    _stdout().print(text, markup=False)
+
+
+def json(document: Any) -> None:
+    """Print exactly one JSON document."""
+    _stdout().print(json_module.dumps(document, indent=2, allow_nan=False), markup=False, soft_wrap=True)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
+    """Print a table of results."""
+    shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*row)
+    _stdout().print(shown, soft_wrap=False)
+
+
+def error(message: str) -> None:
+    """Say what went wrong: one line."""
+    _stderr().print("[bold red]error:[/] ", end="")
+    _stderr().print(" ".join(message.split()), markup=False)
+
+
+def warning(message: str) -> None:
+    """Say what may not be what the user wants."""
+    _stderr().print("[yellow]warning:[/] ", end="")
+    _stderr().print(" ".join(message.split()), markup=False)
+
+
+def hint(message: str) -> None:
+    """Say what is going on, or what to do next."""
+    _stderr().print(message, markup=False, style="dim")
+
+
+def traceback() -> None:
+    """Show the exception being handled, with its traceback."""
+    _stderr().print_exception()
+
+
+@contextmanager
+def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr, gone when done, nothing at all where stderr is no terminal.
+
+    Yields:
+        What advances it, by a number of steps.
+    """
+    console = _stderr()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda steps: bar.advance(task, steps)
+
+
+@contextmanager
+def live() -> Iterator[Live | None]:
+    """A region on stderr that is redrawn; None where stderr is no terminal."""
+    console = _stderr()
+    if not console.is_terminal:
+        yield None
+        return
+    with Live(console=console, refresh_per_second=4, transient=True) as region:
+        yield region

@@ -1,0 +1,123 @@
+"""A small data set of real files, made on the spot and always the same: what `fit demo` writes.
+
+FOLDER/checks/000.tif ...    three classes of images of different sizes: TIFF, OME-Zarr and PNG files
+FOLDER/large.tif             one held-out pyramidal TIFF, many times larger than what is trained on
+FOLDER/truth.json            the class of every file, and where its marks lie
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fitcli.atomic import write_text
+from fitcli.errors import FitError
+from fitcli.images.base import ImageInfo
+from fitcli.images.open import create_image
+from fitcli.scenes import CLASSES, Scene
+from fitcli.window import Window
+
+IMAGES_PER_CLASS = 60
+
+SIDES = (512, 640, 768, 896, 1024, 1280, 1536, 2048)
+"""Pixels per side, height and width drawn apart; the smaller ones more often, see `_side`."""
+
+SUFFIXES = (".tif", ".zarr", ".tif", ".png")
+"""Formats, in turn."""
+
+LARGE_SIDE = 6400
+LARGE_CLASS = "rings"
+
+MARKS_PER_MEGAPIXEL = 6.0
+LARGE_MARKS = 40
+
+MPP = 0.5
+"""Microns per pixel that the files claim."""
+
+RENDERED = 512
+"""Side of the windows in which scenes are rendered; other windows would have another grain."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoFile:
+    """A file to be written: its path below the data set, and what it shows."""
+
+    name: str
+    scene: Scene
+
+
+def demo_files(seed: int = 0) -> list[DemoFile]:
+    """The files of the data set, the large one first. Nothing is rendered."""
+    large = Scene(_scene_seed(seed, 0), LARGE_SIDE, LARGE_SIDE, LARGE_CLASS, LARGE_MARKS)
+    files = [DemoFile("large.tif", large)]
+    for number in range(IMAGES_PER_CLASS * len(CLASSES)):
+        label, index = CLASSES[number % len(CLASSES)], number // len(CLASSES)
+        rng = np.random.default_rng([seed, 1, number])
+        height, width = _side(rng), _side(rng)
+        marks = round(MARKS_PER_MEGAPIXEL * max(0.6, height * width / 2**20) * rng.uniform(0.8, 1.2))
+        scene = Scene(_scene_seed(seed, number + 1), height, width, label, marks)
+        files.append(DemoFile(f"{label}/{index:03}{SUFFIXES[index % len(SUFFIXES)]}", scene))
+    return files
+
+
+def _side(rng: np.random.Generator) -> int:
+    return SIDES[int(len(SIDES) * rng.random() ** 2)]
+
+
+def _scene_seed(seed: int, number: int) -> int:
+    return seed * 1_000_003 + number
+
+
+def make_demo(folder: Path, seed: int = 0, advance: Callable[[], None] = lambda: None) -> int:
+    """Write the data set.
+
+    Args:
+        folder: Absent or empty.
+        seed: The same seed always gives the same pixels.
+        advance: Called after each file.
+
+    Returns:
+        Number of images.
+
+    Raises:
+        FitError: The folder is not empty or cannot be made.
+        ImageError: A file cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FitError(f"{folder}: is not an empty folder; choose another one")
+    try:
+        for name in CLASSES:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FitError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from None
+    files = demo_files(seed)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "demo") as pool:
+        for _ in pool.map(lambda file: _write(folder / file.name, file.scene), files):
+            advance()
+    write_text(folder / "truth.json", json.dumps({file.name: _truth(file.scene) for file in files}, indent=1) + "\n")
+    return len(files)
+
+
+def _write(path: Path, scene: Scene) -> None:
+    info = ImageInfo(height=scene.height, width=scene.width, channels=3, dtype=np.dtype(np.uint8), color=True, mpp=MPP)
+    with create_image(path, info) as canvas:
+        for window in _windows(scene):
+            canvas.write(window, scene.render(window))
+
+
+def _windows(scene: Scene) -> Iterator[Window]:
+    for top in range(0, scene.height, RENDERED):
+        for left in range(0, scene.width, RENDERED):
+            yield Window(top, left, RENDERED, RENDERED).clip(scene.height, scene.width)
+
+
+def _truth(scene: Scene) -> dict[str, Any]:
+    marks = [{"y": round(m.y, 1), "x": round(m.x, 1), "radius": round(m.radius, 1)} for m in scene.placed]
+    return {"label": scene.label, "height": scene.height, "width": scene.width, "marks": marks}

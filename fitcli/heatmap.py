@@ -1,0 +1,136 @@
+"""Evidence per patch as a picture: over a small view of the image, or as a layer of its own at full resolution."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fitcli.classification import Classification
+from fitcli.grid import PatchGrid
+from fitcli.images.base import ImageInfo, ImageReader, Pixels
+from fitcli.images.open import create_image
+from fitcli.window import Window
+
+LONGEST_SIDE = 1600
+"""Of an overlay, in pixels."""
+
+STRIP_PIXELS = 2**22
+"""Pixels of a layer that are made at a time."""
+
+COLORS = np.array([[0, 0, 0], [70, 0, 90], [190, 25, 80], [250, 120, 20], [255, 220, 60], [255, 255, 230]], np.float32)
+"""From no evidence to the most, in equal steps: dark to light, so that it also reads in grey."""
+
+
+def write_heatmap(path: Path, image: ImageReader, result: Classification) -> None:
+    """Write where a decision came from.
+
+    `.tif`, `.ome.tif` and `.zarr` get a layer of the size of the image, with its pyramid and scale: one channel, 0 to
+    255, the evidence of each patch over that of the strongest. Other formats get a picture: the image, at most
+    `LONGEST_SIDE` pixels long, in grey, with the evidence in colour.
+
+    Raises:
+        ImageError: The file cannot be written, or the image not read.
+    """
+    strength = relative_evidence(result)
+    if path.suffix.lower() in (".tif", ".tiff", ".zarr"):
+        _write_layer(path, image.info, strength, result.grid)
+        return
+    picture = overlay(image, strength, result.grid)
+    info = ImageInfo(height=picture.shape[0], width=picture.shape[1], channels=3, dtype=picture.dtype, color=True)
+    with create_image(path, info) as canvas:
+        canvas.write(Window(0, 0, info.height, info.width), picture)
+
+
+def relative_evidence(result: Classification) -> NDArray[np.float32]:
+    """Evidence of each patch over that of the strongest patch, laid out as the patches lie: [rows columns], 0 ... 1.
+
+    Raises:
+        ValueError: The classification kept no evidence.
+    """
+    if result.evidence is None:
+        raise ValueError("classify with keep_evidence=True to draw a heat map")
+    grid = result.grid
+    laid = result.evidence.reshape(grid.rows, grid.columns, grid.group, grid.group).swapaxes(1, 2)
+    rows, columns = (-(-side // grid.patch) for side in grid.size)
+    patches: NDArray[np.float32] = laid.reshape(grid.rows * grid.group, grid.columns * grid.group)[:rows, :columns]
+    strongest = np.maximum(patches.max(), np.finfo(np.float32).tiny)
+    return np.asarray(patches / strongest, np.float32)
+
+
+def overlay(image: ImageReader, strength: NDArray[np.float32], grid: PatchGrid) -> NDArray[np.uint8]:
+    """The image in grey with the evidence in colour: [height width 3], at most `LONGEST_SIDE` pixels long."""
+    view = _view(image)
+    height, width = view.shape[:2]
+    # Several patches may share a pixel of the view: the strongest shows, else small marks would vanish.
+    rows, columns = _bins(grid.size[0], height, grid.patch), _bins(grid.size[1], width, grid.patch)
+    heat = _strongest(_strongest(strength, rows, 0), columns, 1)
+    color = _colors(heat)
+    grey = view.mean(axis=-1, keepdims=True) * 0.75 + 40
+    alpha = np.clip(heat * 1.5, 0, 0.85)[..., None]
+    blended: NDArray[np.float32] = grey * (1 - alpha) + color * alpha
+    return np.rint(blended).astype(np.uint8)
+
+
+def _bins(pixels: int, shown: int, patch: int) -> list[slice]:
+    """The patches that each of `shown` pixels of a view covers, of an image `pixels` long."""
+    edges = [position * pixels / shown for position in range(shown + 1)]
+    last = -(-pixels // patch)
+    return [
+        slice(min(int(low // patch), last - 1), max(min(int(-(-high // patch)), last), int(low // patch) + 1))
+        for low, high in pairwise(edges)
+    ]
+
+
+def _strongest(strength: NDArray[np.float32], bins: list[slice], axis: int) -> NDArray[np.float32]:
+    return np.stack([strength.take(range(b.start, b.stop), axis).max(axis) for b in bins], axis)
+
+
+def _colors(heat: NDArray[np.float32]) -> NDArray[np.float32]:
+    stops = np.linspace(0, 1, len(COLORS))
+    return np.stack([np.interp(heat, stops, COLORS[:, channel]) for channel in range(3)], axis=-1).astype(np.float32)
+
+
+def _view(image: ImageReader) -> NDArray[np.float32]:
+    """The image at most `LONGEST_SIDE` pixels long, as 0 ... 255."""
+    info = image.info
+    shrink = max(1.0, max(info.size) / LONGEST_SIDE)
+    level = max(
+        (number for number, level in enumerate(info.levels) if level.downsample <= shrink * 1.01), key=lambda n: n
+    )
+    shown = info.levels[level]
+    step = max(1, -(-max(shown.height, shown.width) // LONGEST_SIDE))
+    rows = max(step, STRIP_PIXELS // shown.width // step * step)
+    strips = [
+        _mean(image.read(Window(top, 0, rows, shown.width), level)[..., :3], step)
+        for top in range(0, shown.height, rows)
+    ]
+    return _bytes(np.concatenate(strips))
+
+
+def _mean(pixels: Pixels, step: int) -> NDArray[np.float32]:
+    """Means of step x step pixels; what is left over at the edges is dropped, unless there is nothing else."""
+    height, width = max(1, pixels.shape[0] // step), max(1, pixels.shape[1] // step)
+    cut = pixels[: height * step, : width * step].astype(np.float32)
+    sums = np.add.reduceat(np.add.reduceat(cut, range(0, cut.shape[0], step), 0), range(0, cut.shape[1], step), 1)
+    return np.asarray(sums[:height, :width] / step**2, np.float32)
+
+
+def _bytes(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Stretch the middle 98 % of the values to 0 ... 255; NaN becomes 0."""
+    low, high = np.nanpercentile(pixels, [1, 99])
+    stretched = np.clip((pixels - low) / max(float(high - low), 1e-6) * 255, 0, 255)
+    return np.asarray(np.nan_to_num(stretched), np.float32)
+
+
+def _write_layer(path: Path, info: ImageInfo, strength: NDArray[np.float32], grid: PatchGrid) -> None:
+    values = np.rint(strength * 255).astype(np.uint8)
+    layer = ImageInfo(height=info.height, width=info.width, channels=1, dtype=values.dtype, mpp=info.mpp)
+    rows = max(1, STRIP_PIXELS // (info.width * grid.patch))
+    with create_image(path, layer) as canvas:
+        for first in range(0, values.shape[0], rows):
+            strip = values[first : first + rows].repeat(grid.patch, 0).repeat(grid.patch, 1)[..., None]
+            window = Window(first * grid.patch, 0, strip.shape[0], strip.shape[1]).clip(*info.size)
+            canvas.write(window, np.ascontiguousarray(strip[: window.height, : window.width]))

@@ -1,0 +1,98 @@
+"""What a compressed picture says about itself, looked up in its header before anything is decoded.
+
+A chunk of a few bytes can ask its decoder for gigabytes; decoders of whole images take no limit.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Second bytes of the markers that start a frame (SOF); the three left out are tables."""
+
+START_OF_SCAN = 0xDA
+
+MARGIN = 16
+"""Pixels by which a chunk may be larger than the file declares: some encoders round up to whole coding units."""
+
+
+def encoded_size(data: bytes) -> tuple[int, int] | None:
+    """(height, width) of a JPEG, JPEG 2000, PNG or WebP; None where the header holds none or is of another format."""
+    try:
+        if data[:2] == b"\xff\xd8":
+            return _jpeg_size(data)
+        if data[:4] == b"\xff\x4f\xff\x51":
+            return _jpeg2000_size(data, 4)
+        if data[4:8] == b"jP  ":
+            start = data.find(b"\xff\x4f\xff\x51")
+            return _jpeg2000_size(data, start + 4) if start >= 0 else None
+        if data[:8] == b"\x89PNG\r\n\x1a\n":
+            width, height = struct.unpack_from(">II", data, 16)
+            return height, width
+        if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+            return _webp_size(data)
+    except (struct.error, IndexError):
+        return None
+    return None
+
+
+def check_encoded_size(data: bytes, height: int, width: int) -> None:
+    """Compare a chunk with the size that its file declares.
+
+    Raises:
+        ValueError: The chunk says that it is larger.
+    """
+    size = encoded_size(data)
+    if size is not None and (size[0] > height + MARGIN or size[1] > width + MARGIN):
+        raise ValueError(f"it says it is {size[0]} x {size[1]} pixels where {height} x {width} are declared")
+
+
+def is_complete_jpeg(data: bytes) -> bool:
+    """Whether an end-of-image marker follows the pixels of a JPEG. (One inside a thumbnail does not count.)"""
+    try:
+        return any(data.find(b"\xff\xd9", at) >= 0 for marker, at in _jpeg_segments(data) if marker == START_OF_SCAN)
+    except (struct.error, IndexError):
+        return False
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    for marker, at in _jpeg_segments(data):
+        if marker in JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return height, width
+    return None
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """(marker, position) of the segments in front of the pixels of a JPEG, up to and with the start of the scan."""
+    at = 2
+    while data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # padding
+            at += 1
+            continue
+        yield marker, at
+        if marker == START_OF_SCAN:
+            return
+        bare = marker == 0x01 or 0xD0 <= marker <= 0xD8  # markers without a body
+        at += 2 if bare else 2 + struct.unpack_from(">H", data, at + 2)[0]
+
+
+def _jpeg2000_size(data: bytes, at: int) -> tuple[int, int]:
+    right, bottom, left, top = struct.unpack_from(">IIII", data, at + 4)
+    return bottom - top, right - left
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        width, height = int.from_bytes(data[24:27], "little"), int.from_bytes(data[27:30], "little")
+        return height + 1, width + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return (bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return height & 0x3FFF, width & 0x3FFF
+    return None

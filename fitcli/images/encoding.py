@@ -1,0 +1,74 @@
+"""How the pixels of one chunk become bytes, by the name of a compression.
+
+Knows nothing of files. The functions are called from many threads; the codecs release the interpreter lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import imagecodecs
+import numpy as np
+
+from fitcli.images.base import Pixels
+
+Compression = Literal["jpeg", "deflate", "zstd", "lzw", "none"]
+
+Encoder = Callable[[Pixels], bytes]
+"""Takes C-contiguous pixels in native byte order."""
+
+
+def jpeg_encoder(quality: int) -> Encoder:
+    """Baseline JPEG of [height, width, 1 or 3] uint8; colour as YCbCr 4:2:0."""
+
+    def encode(pixels: Pixels) -> bytes:
+        if pixels.shape[2] == 1:
+            return bytes(imagecodecs.jpeg8_encode(pixels[:, :, 0], level=quality))
+        return bytes(
+            imagecodecs.jpeg8_encode(pixels, level=quality, colorspace="rgb", outcolorspace="ycbcr", subsampling="420")
+        )
+
+    return encode
+
+
+def tiff_encoder(compression: Compression, quality: int) -> Encoder:
+    """For TIFF chunks [height, width, samples]; the lossless ones with a predictor (see `tiff_predictor`)."""
+    if compression == "jpeg":
+        return jpeg_encoder(quality)
+    if compression == "none":
+        return lambda pixels: _little_endian(pixels).tobytes()
+    compress: Callable[[Pixels], bytes | bytearray] = {
+        "deflate": lambda data: imagecodecs.deflate_encode(data, 1),
+        "zstd": lambda data: imagecodecs.zstd_encode(data, 1),
+        "lzw": imagecodecs.lzw_encode,
+    }[compression]
+
+    def encode(pixels: Pixels) -> bytes:
+        pixels = _little_endian(pixels)
+        predict = imagecodecs.floatpred_encode if pixels.dtype.kind == "f" else imagecodecs.delta_encode
+        return bytes(compress(predict(pixels, axis=-2)))
+
+    return encode
+
+
+def tiff_predictor(compression: Compression, dtype: np.dtype[np.generic]) -> int:
+    """Value of the TIFF tag Predictor: 1 none, 2 horizontal differences, 3 floating point."""
+    if compression in ("jpeg", "none"):
+        return 1
+    return 3 if dtype.kind == "f" else 2
+
+
+def zarr_encoder(compression: Compression) -> Encoder:
+    """For zarr chunks of any shape, little-endian: "zstd" at level 1 with a checksum, or "none"."""
+    if compression == "none":
+        return lambda pixels: _little_endian(pixels).tobytes()
+    # imagecodecs writes no checksums, without which damage passes unnoticed.
+    from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
+
+    codec = Zstd(level=1, checksum=True)
+    return lambda pixels: bytes(codec.encode(_little_endian(pixels)))
+
+
+def _little_endian(pixels: Pixels) -> Pixels:
+    return pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)

@@ -1,0 +1,128 @@
+"""OME-Zarr (NGFF) metadata: which arrays are the levels of an image, what their axes mean, how large a pixel is.
+
+Looks at attributes only, never at files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fitcli.errors import ImageError
+from fitcli.images.lengths import microns
+
+AXIS_NAMES = {
+    "channel": "c", "channels": "c", "band": "c", "bands": "c", "s": "c", "row": "y", "rows": "y", "lat": "y",
+    "latitude": "y", "column": "x", "columns": "x", "lon": "x", "longitude": "x", "time": "t", "depth": "z",
+}  # fmt: skip
+"""Spelled-out names of axes -> their letter."""
+
+OTHER_AXES = {"t": "time points", "z": "focal planes"}
+
+PRIMARIES = ("FF0000", "00FF00", "0000FF")
+
+
+@dataclass(frozen=True)
+class Multiscale:
+    """One image: `paths` of its arrays below the group, `axes` as lower-case letters. None means "not said"."""
+
+    version: str | None
+    axes: str
+    mpp: float | None
+    color: bool | None
+    paths: tuple[str, ...]
+
+
+def multiscale(attributes: dict[str, Any], path: Path) -> Multiscale | None:
+    """The first image that the attributes of a group describe; None where they describe none.
+
+    Raises:
+        ImageError: The description is broken, or leads out of the group.
+    """
+    ome = attributes.get("ome")
+    home = ome if isinstance(ome, dict) else attributes
+    images = home.get("multiscales")
+    if not images:
+        return None
+    image = images[0]
+    paths = tuple(str(dataset["path"]) for dataset in image["datasets"])
+    for name in paths:
+        if not name or any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name:
+            raise ImageError(path, f"lists an array at {name!r}, which is no place inside it; the metadata is forged")
+    if not paths:
+        raise ImageError(path, "lists no arrays in its OME-Zarr metadata; export it again")
+    described = image.get("axes") or list("tczyx")  # fixed before version 0.3
+    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in described]
+    letters = _letters([axis.get("name") for axis in axes])
+    if letters is None:
+        raise ImageError(path, f"has axes that fit does not read: {[axis.get('name') for axis in axes]}")
+    version = home.get("version") or image.get("version") or "0.1"
+    return Multiscale(str(version), letters, _mpp(image, axes, letters), _color(home), paths)
+
+
+def array_axes(shape: tuple[int, ...], names: Sequence[Any] | None) -> str:
+    """Axes of a plain array, by its own names or else by its shape: channels are the shorter end, last if at most 4.
+
+    Raises:
+        ValueError: They cannot be told.
+    """
+    letters = _letters(names) if names and len(names) == len(shape) else None
+    if letters is not None:
+        return letters
+    extra, image = (shape[:-3], shape[-3:]) if len(shape) > 3 else ((), shape)
+    if len(image) < 2 or any(length != 1 for length in extra) or len(extra) > 2:
+        raise ValueError(f"an array of shape {shape} without named axes is no image; name its axes, or save one plane")
+    prefix = {0: "", 1: "z", 2: "tz"}[len(extra)]
+    if len(image) == 2:
+        return "yx"
+    return prefix + ("yxc" if image[2] <= 4 or image[2] < image[0] else "cyx")
+
+
+def single_image_axes(axes: str, shape: tuple[int, ...], path: Path) -> None:
+    """Raise `ImageError` unless an array is one image: axes as many as named, and one time point and focal plane."""
+    if len(axes) != len(shape):
+        raise ImageError(path, f"names {len(axes)} axes ({axes}) for an array of {len(shape)}; export it again")
+    for axis, length in zip(axes, shape, strict=True):
+        if axis not in "yxc" and length > 1:
+            what = OTHER_AXES.get(axis, "images")
+            raise ImageError(path, f"holds {length} {what} (axis {axis.upper()}); save the one you want by itself")
+
+
+def _letters(names: Sequence[Any]) -> str | None:
+    """One lower-case letter per axis; None unless y and x are among them and none occurs twice."""
+    letters = []
+    for name in names:
+        letter = str(name).lower()
+        letters.append(AXIS_NAMES.get(letter, letter))
+    known = all(len(letter) == 1 for letter in letters) and len(set(letters)) == len(letters)
+    return "".join(letters) if known and {"y", "x"} <= set(letters) else None
+
+
+def _mpp(image: dict[str, Any], axes: list[dict[str, Any]], letters: str) -> float | None:
+    """Microns per pixel along x at level 0: its scale, times that of the whole image, in the unit of the axis."""
+    at = letters.index("x")
+    unit = axes[at].get("unit")
+    scales = [_scale(image["datasets"][0], at), _scale(image, at)]
+    if not unit or scales[0] is None:
+        return None
+    return microns(math.prod(scale for scale in scales if scale is not None), str(unit))
+
+
+def _scale(described: dict[str, Any], at: int) -> float | None:
+    for transformation in described.get("coordinateTransformations") or []:
+        if transformation.get("type") == "scale" and isinstance(transformation.get("scale"), list):
+            return float(transformation["scale"][at])
+    return None
+
+
+def _color(home: dict[str, Any]) -> bool | None:
+    """Whether the first three channels are shown as pure red, green and blue; None where nothing is said."""
+    omero = home.get("omero")
+    channels = omero.get("channels") if isinstance(omero, dict) else None
+    if not isinstance(channels, list) or not all(isinstance(channel, dict) for channel in channels):
+        return None
+    colors = tuple(str(channel.get("color", "")).upper() for channel in channels[:3])
+    return colors == PRIMARIES if any(colors) else None

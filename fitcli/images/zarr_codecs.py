@@ -1,0 +1,153 @@
+"""Bytes of a zarr chunk -> array, for the codec chains that images use; none for others, which zarr itself decodes.
+
+Every decoder is told how large its output may be, so that a chunk that expands to gigabytes is an error at once.
+Knows arrays and their JSON documents, no files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import google_crc32c
+import imagecodecs
+import numpy as np
+
+from fitcli.images.base import Pixels
+
+Decompress = Callable[[bytes, int], bytes | bytearray]
+"""(encoded bytes, size of the output in bytes) -> output, never larger than that size."""
+
+DECOMPRESSORS: dict[str, Decompress] = {
+    "zstd": lambda data, size: imagecodecs.zstd_decode(data, out=size),
+    "blosc": lambda data, size: imagecodecs.blosc_decode(data, out=size),
+    "gzip": lambda data, size: imagecodecs.gzip_decode(data, out=size),
+    "zlib": lambda data, size: imagecodecs.deflate_decode(data, out=size),
+    "lz4": lambda data, size: imagecodecs.lz4_decode(data, header=True, out=size),
+}
+"""Codec name (without "numcodecs.") -> decoder, in zarr 2 and 3 alike."""
+
+
+@dataclass(frozen=True)
+class ChunkDecoder:
+    """Decodes chunks of one array.
+
+    Attributes:
+        shape: Of a chunk, all axes.
+        dtype: As stored, byte order included.
+        order: Axes from slowest to fastest in memory.
+        checksums, decompress: Number of trailing checksums, taken off one by one before (outside) decompression.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    order: tuple[int, ...]
+    decompress: Decompress | None
+    checksums: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of a decoded chunk."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def __call__(self, data: bytes) -> Pixels:
+        """The chunk as an array of `shape`; read-only, may be a view of `data`.
+
+        Raises:
+            ValueError: Too few or too many bytes, or a wrong checksum. Codecs raise errors of their own.
+        """
+        for _ in range(self.checksums):
+            data = without_checksum(data)
+        decoded = data if self.decompress is None else self.decompress(data, self.size)
+        if len(decoded) != self.size:
+            raise ValueError(f"{len(decoded)} bytes are stored where {self.size} are needed")
+        pixels: Pixels = np.frombuffer(decoded, self.dtype)
+        if self.order == tuple(range(len(self.shape))):
+            return pixels.reshape(self.shape)
+        stored = pixels.reshape([self.shape[axis] for axis in self.order])
+        return stored.transpose(np.argsort(self.order))
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """Where a shard keeps the positions of the chunks in it: `size` bytes, little-endian pairs (offset, count)."""
+
+    chunks: tuple[int, ...]
+    at_end: bool
+    checksum: bool
+
+    @property
+    def size(self) -> int:
+        return 16 * math.prod(self.chunks) + 4 * self.checksum
+
+    def decode(self, data: bytes) -> Pixels:
+        """[*chunks, 2] of uint64."""
+        if self.checksum:
+            data = without_checksum(data)
+        return np.frombuffer(data, "<u8").reshape(*self.chunks, 2)
+
+
+def without_checksum(data: bytes) -> bytes:
+    """Check and remove the CRC-32C at the end.
+
+    Raises:
+        ValueError: It does not match.
+    """
+    body = data[:-4]
+    if len(data) < 4 or google_crc32c.value(body) != int.from_bytes(data[-4:], "little"):
+        raise ValueError("its checksum does not match")
+    return body
+
+
+def decoder_v2(document: dict[str, Any], dtype: np.dtype[Any]) -> ChunkDecoder | None:
+    """The decoder for a `.zarray` document; None where its codecs are left to zarr."""
+    if document.get("filters"):
+        return None
+    compressor = document.get("compressor")
+    decompress = None if compressor is None else DECOMPRESSORS.get(compressor["id"])
+    if compressor is not None and decompress is None:
+        return None
+    shape = tuple(document["chunks"])
+    axes = tuple(range(len(shape)))
+    return ChunkDecoder(shape, dtype, axes[::-1] if document.get("order") == "F" else axes, decompress)
+
+
+def decoder_v3(codecs: list[dict[str, Any]], shape: tuple[int, ...], dtype: np.dtype[Any]) -> ChunkDecoder | None:
+    """The decoder for the codecs of a `zarr.json` document; None where they are left to zarr."""
+    order = tuple(range(len(shape)))
+    stored: np.dtype[Any] | None = None
+    decompress, checksums = None, 0
+    for codec in codecs:
+        name, options = codec["name"].removeprefix("numcodecs."), codec.get("configuration") or {}
+        if name == "transpose" and stored is None and isinstance(options.get("order"), list):
+            order = tuple(order[axis] for axis in options["order"])
+        elif name == "bytes" and stored is None:
+            stored = dtype.newbyteorder(">" if options.get("endian") == "big" else "<")
+        elif name == "crc32c" and stored is not None:
+            checksums += 1
+        elif name in DECOMPRESSORS and stored is not None and decompress is None and not checksums:
+            decompress = DECOMPRESSORS[name]
+        else:
+            return None
+    return None if stored is None else ChunkDecoder(shape, stored, order, decompress, checksums)
+
+
+def shard_codecs(
+    codecs: list[dict[str, Any]], shard: tuple[int, ...]
+) -> tuple[ShardIndex, tuple[int, ...], list[dict[str, Any]]] | None:
+    """(index, shape of a chunk, codecs of a chunk) where the chunks of an array are shards fit can read itself."""
+    if len(codecs) != 1 or codecs[0]["name"] != "sharding_indexed":
+        return None
+    options = codecs[0]["configuration"]
+    index_codecs = options["index_codecs"]
+    names = [codec["name"] for codec in index_codecs]
+    inner = tuple(options["chunk_shape"])
+    if names not in (["bytes"], ["bytes", "crc32c"]) or index_codecs[0]["configuration"]["endian"] != "little":
+        return None
+    if len(inner) != len(shard) or any(step < 1 or size % step for size, step in zip(shard, inner, strict=True)):
+        return None
+    counts = tuple(size // step for size, step in zip(shard, inner, strict=True))
+    at_end = options.get("index_location", "end") == "end"
+    return ShardIndex(counts, at_end, len(names) == 2), inner, options["codecs"]

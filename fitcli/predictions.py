@@ -1,0 +1,136 @@
+"""Classify files one after the other: one bad file is reported and the others go on."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fitcli import console
+from fitcli.atomic import replacing
+from fitcli.checkpoints import Checkpoint
+from fitcli.classification import Classification, classify_image, patch_grid
+from fitcli.errors import FitError, ImageError
+from fitcli.heatmap import write_heatmap
+from fitcli.images.open import open_image
+from fitcli.runtime import Runtime
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".zarr")
+"""Suffixes that a heat map can have; any other name is that of a folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A classified file.
+
+    Attributes:
+        path: As given.
+        width, height: In pixels.
+        result: What the model says.
+        seconds: Opening, reading and computing, without the heat map.
+        peak_bytes: Highest memory of the process, or of the CUDA device, so far.
+    """
+
+    path: Path
+    width: int
+    height: int
+    result: Classification
+    seconds: float
+    peak_bytes: int
+
+    def ranked(self, classes: Sequence[str], top_k: int) -> list[tuple[str, float]]:
+        """The likeliest classes with their probabilities."""
+        order = (-self.result.probabilities).argsort(kind="stable")[:top_k]
+        return [(classes[number], float(self.result.probabilities[number])) for number in order]
+
+    def as_dict(self, classes: Sequence[str], top_k: int) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "path": str(self.path),
+            "width": self.width,
+            "height": self.height,
+            "groups": self.result.grid.count,
+            "skipped_groups": 0,
+            "predictions": [{"label": label, "probability": p} for label, p in self.ranked(classes, top_k)],
+            "seconds": round(self.seconds, 3),
+            "peak_bytes": self.peak_bytes,
+        }
+
+    def as_row(self, classes: Sequence[str], top_k: int) -> list[str]:
+        """For a table."""
+        likeliest = [f"{label} {probability:.1%}" for label, probability in self.ranked(classes, top_k)]
+        return [str(self.path), f"{self.width} x {self.height}", *likeliest, f"{self.seconds:.1f}"]
+
+
+def plan_heatmaps(paths: Sequence[Path], target: Path | None) -> list[Path | None]:
+    """Where the heat map of each image goes.
+
+    Args:
+        paths: Of the images.
+        target: A file, where there is one image; or a folder, which is made if need be; or None for no heat maps.
+
+    Raises:
+        FitError: One file for several images, or no place to write.
+    """
+    if target is None:
+        return [None] * len(paths)
+    if target.suffix.lower() in PICTURES and not (target.is_dir() and target.suffix.lower() != ".zarr"):
+        if len(paths) != 1:
+            raise FitError(f"--heatmap {target} is one file for {len(paths)} images; give a folder")
+        if not target.absolute().parent.is_dir():
+            raise FitError(f"--heatmap {target}: no folder {target.absolute().parent}; make it first")
+        return [target]
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FitError(f"--heatmap {target}: not a folder that can be made ({error.strerror})") from None
+    names: dict[str, int] = {}
+    planned: list[Path | None] = []
+    for path in paths:
+        count = names[path.stem] = names.get(path.stem, 0) + 1
+        planned.append(target / (f"{path.stem}.png" if count == 1 else f"{path.stem}-{count}.png"))
+    return planned
+
+
+def classify_files(
+    checkpoint: Checkpoint, paths: Sequence[Path], heatmaps: Sequence[Path | None], runtime: Runtime
+) -> Iterator[Prediction | None]:
+    """Classify images and write their heat maps. Yields None for one that cannot be read, after saying so."""
+    for path, heatmap in zip(paths, heatmaps, strict=True):
+        try:
+            yield _classify_file(checkpoint, path, heatmap, runtime)
+        except ImageError as error:
+            console.error(str(error))
+            yield None
+
+
+def _classify_file(checkpoint: Checkpoint, path: Path, heatmap: Path | None, runtime: Runtime) -> Prediction:
+    began = time.perf_counter()
+    with open_image(path) as image:
+        work = patch_grid(checkpoint, image).count * len(checkpoint.config.model.segments)
+        with console.progress(path.name, work) as advance:
+            result = classify_image(checkpoint, image, runtime, heatmap is not None, advance)
+        seconds = time.perf_counter() - began
+        if heatmap is not None:
+            write_heatmap(heatmap, image, result)
+        return Prediction(path, image.info.width, image.info.height, result, seconds, runtime.peak_bytes())
+
+
+def write_csv(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:
+    """Write one line per image: path, likeliest label, probability of each class.
+
+    Raises:
+        FitError: It cannot be written.
+    """
+    try:
+        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["path", "label", *classes])
+            for prediction in predictions:
+                label = prediction.ranked(classes, 1)[0][0]
+                writer.writerow([prediction.path, label, *(f"{p:.6f}" for p in prediction.result.probabilities)])
+    except OSError as error:
+        raise FitError(f"--csv {path}: cannot be written ({error.strerror})") from None

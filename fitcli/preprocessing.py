@@ -1,0 +1,98 @@
+"""What a model expects of pixels, and how the pixels of a file are brought to that. numpy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fitcli.errors import CheckpointError
+from fitcli.images.base import ImageInfo, Pixels
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of red, green and blue in brightness (ITU-R BT.601)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preprocessing:
+    """Pixels as a model was trained on them.
+
+    Attributes:
+        channels: Values per pixel.
+        dtype: Name of the numpy dtype, "uint8", "uint16", "float32", ...
+        mean, std: Of the training pixels, per channel, in units of `dtype`.
+        mpp: Microns per pixel of the training images, if those that say agree; None if unknown.
+    """
+
+    channels: int
+    dtype: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    mpp: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (len(self.mean) == len(self.std) == self.channels):
+            raise CheckpointError(f"{self.channels} channels need as many means and standard deviations")
+        if not all(np.isfinite([*self.mean, *self.std])) or min(self.std) <= 0:
+            raise CheckpointError(f"mean {self.mean} and std {self.std} are no statistics of pixels")
+
+    def mismatch(self, info: ImageInfo) -> str | None:
+        """Why an image cannot be brought to what the model expects, and what to do; None where it can."""
+        if not _channels_convert(info, self.channels):
+            return (
+                f"has {info.channels} channels, the model was trained on {self.channels}; "
+                "write an image with those channels, or train on images like this one"
+            )
+        if not _dtype_converts(info.dtype, np.dtype(self.dtype)):
+            return (
+                f"has {info.dtype} pixels, the model was trained on {self.dtype}; "
+                f"rescale the image to {self.dtype} with the range of the training images"
+            )
+        return None
+
+    def convert(self, pixels: Pixels, info: ImageInfo) -> Pixels:
+        """Bring pixels [height width channels] of a file to the channels and dtype of the model.
+
+        Alpha is dropped, grey is repeated into red, green and blue, colour becomes brightness for a model of grey
+        images; uint8 and uint16 are scaled into each other over their full ranges.
+        """
+        if info.channels != self.channels:
+            pixels = _convert_channels(pixels, self.channels)
+        if info.dtype != self.dtype:
+            pixels = _convert_dtype(pixels, np.dtype(self.dtype))
+        return pixels
+
+
+def _channels_convert(info: ImageInfo, channels: int) -> bool:
+    if info.channels == channels:
+        return True
+    colors = {1: 1, 2: 1, 3: 3, 4: 3}
+    if info.channels > 1 and not (info.color or info.channels == 2):
+        return False
+    return channels in (1, 3) and info.channels in colors
+
+
+def _convert_channels(pixels: Pixels, channels: int) -> Pixels:
+    colors = pixels[..., : 3 if pixels.shape[-1] >= 3 else 1]
+    if colors.shape[-1] == channels:
+        return colors
+    if channels == 3:
+        return np.repeat(colors, 3, axis=-1)
+    return (colors @ LUMA)[..., None].astype(pixels.dtype)
+
+
+def _dtype_converts(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
+    if source == target:
+        return True
+    if target.kind == "f":
+        return source.kind == "f"
+    return {source.name, target.name} <= {"uint8", "uint16"} or (source.name, target.name) == ("bool", "uint8")
+
+
+def _convert_dtype(pixels: Pixels, target: np.dtype[Any]) -> Pixels:
+    if pixels.dtype == np.uint16 and target == np.uint8:
+        return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if pixels.dtype == np.uint8 and target == np.uint16:
+        return pixels.astype(np.uint16) * np.uint16(257)
+    return pixels.astype(target) * (255 if pixels.dtype == np.bool_ else 1)

@@ -1,0 +1,80 @@
+"""The only place that picks a device and a precision."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from fitcli.errors import DeviceError
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Where tensors live and in what precision matrix products are computed. Weights are always float32."""
+
+    device: torch.device
+    precision: Precision
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Context in which a forward pass runs."""
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def peak_bytes(self) -> int:
+        """Highest memory so far: allocated on a CUDA device, else resident bytes of this process."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        # ru_maxrss is in KiB on Linux and in bytes on macOS.
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+    def synchronize(self) -> None:
+        """Wait for the device, so that a clock read afterwards means something."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def choose_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
+    """Turn the words of the command line into a runtime.
+
+    Args:
+        device: "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:N" or "mps".
+        precision: "auto" (bf16 on CUDA devices that have it, else fp32), "fp32" or "bf16".
+
+    Raises:
+        DeviceError: The device is unknown or not here, or does not have the precision.
+    """
+    chosen = _device(device)
+    if precision == "auto":
+        fast = chosen.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return Runtime(chosen, "bf16" if fast else "fp32")
+    if precision == "bf16" and chosen.type == "mps":
+        raise DeviceError("bf16 is not supported on mps; use --precision fp32")
+    return Runtime(chosen, "bf16" if precision == "bf16" else "fp32")
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps") from None
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if not torch.cuda.is_available() or (device.index or 0) >= count:
+            raise DeviceError(f"no device {name!r} here ({count} CUDA devices found); use --device auto or cpu")
+    elif device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("no device 'mps' here; use --device auto or cpu")
+    elif device.type not in ("cpu", "cuda", "mps"):
+        raise DeviceError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps")
+    return device

@@ -1,0 +1,171 @@
+"""Which images there are, what they show, and which of them are held out. No pixel is decoded, torch is not imported.
+
+A data set is a folder with one subfolder per class, or one with `train` and `val` folders of such, or a CSV file with
+the columns `path,label[,split]`, paths relative to it.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fitcli.errors import DataError
+from fitcli.images.open import find_images
+
+VALIDATION_SHARE = 0.2
+"""Of each class, where the data set names no split."""
+
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""Words that name a split, in folders and in the CSV."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An image and the number of its class."""
+
+    path: Path
+    label: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Images for training and for validation.
+
+    Attributes:
+        classes: Names, sorted; a label is an index into them.
+        train, validation: Disjoint; `validation` may be empty only where the data set says so itself.
+    """
+
+    classes: tuple[str, ...]
+    train: tuple[Sample, ...]
+    validation: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An image as listed: `key` names it stably, `split` is empty where none is given."""
+
+    path: Path
+    key: str
+    label: str
+    split: str
+
+
+def load_dataset(path: Path) -> Dataset:
+    """Find the images of a data set.
+
+    Raises:
+        DataError: There is none, it is empty, has one class, a class with too few images, or names missing files.
+    """
+    if path.is_dir():
+        rows = _folder_rows(path)
+    elif path.is_file():
+        rows = _csv_rows(path)
+    else:
+        raise DataError(f"{path}: no such data set; give a folder with one subfolder per class, or a CSV file")
+    if not rows:
+        raise DataError(f"{path}: no images found; give a folder with one subfolder per class, or a CSV file")
+    _check_labels(path, rows)
+    if not any(row.split for row in rows):
+        rows = _hold_out(path, rows)
+    return _dataset(path, rows)
+
+
+def _folder_rows(root: Path) -> list[_Row]:
+    folders = _subfolders(root)
+    names = {folder.name.lower() for folder in folders}
+    if "train" in names and names <= set(SPLITS):
+        return [
+            _Row(image, image.relative_to(root).as_posix(), label.name, SPLITS[split.name.lower()])
+            for split in folders
+            for label in _subfolders(split)
+            for image in find_images(label)
+        ]
+    return [
+        _Row(image, image.relative_to(root).as_posix(), label.name, "")
+        for label in folders
+        for image in find_images(label)
+    ]
+
+
+def _subfolders(root: Path) -> list[Path]:
+    return sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def _csv_rows(path: Path) -> list[_Row]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+    reader = csv.DictReader(text.splitlines())
+    columns = [name.strip().lower() for name in reader.fieldnames or []]
+    if not {"path", "label"} <= set(columns):
+        raise DataError(f"{path}: needs the columns path,label[,split], has {','.join(columns) or 'none'}")
+    reader.fieldnames = columns
+    return [_csv_row(path, reader.line_num, row) for row in reader if any(_text(value) for value in row.values())]
+
+
+def _csv_row(path: Path, line: int, row: dict[str, str | None]) -> _Row:
+    name, label, split = _text(row.get("path")), _text(row.get("label")), _text(row.get("split")).lower()
+    if not name or not label:
+        raise DataError(f"{path}, line {line}: needs a path and a label")
+    if split and split not in SPLITS:
+        raise DataError(f"{path}, line {line}: split {split!r} is none of train, val, test")
+    image = path.parent / name
+    if not image.exists():
+        raise DataError(f"{path}, line {line}: no file {image}; paths are relative to the CSV file")
+    return _Row(image, name, label, SPLITS.get(split, ""))
+
+
+def _text(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _check_labels(path: Path, rows: Iterable[_Row]) -> None:
+    """One image, one label: an image that is listed twice would otherwise train and validate."""
+    seen: dict[Path, _Row] = {}
+    for row in rows:
+        before = seen.setdefault(row.path.resolve(), row)
+        if before is not row:
+            said = "twice" if before.label == row.label else f"as {before.label!r} and as {row.label!r}"
+            raise DataError(f"{path}: {row.path} is listed {said}; keep one")
+
+
+def _hold_out(path: Path, rows: Sequence[_Row]) -> list[_Row]:
+    """Hold out a share of each class. Which images it is depends on their names alone, so that adding images does not
+    reshuffle the others more than it must.
+    """
+    by_label: defaultdict[str, list[_Row]] = defaultdict(list)
+    for row in rows:
+        by_label[row.label].append(row)
+    split = []
+    for label, members in by_label.items():
+        if len(members) < 2:
+            raise DataError(
+                f"{path}: class {label!r} has one image; it needs two, one to train on and one to validate, "
+                "or a split column in a CSV file"
+            )
+        members = sorted(members, key=lambda row: hashlib.sha256(row.key.encode()).digest())
+        held = max(1, round(VALIDATION_SHARE * len(members)))
+        split += [_Row(r.path, r.key, r.label, "val" if i < held else "train") for i, r in enumerate(members)]
+    return sorted(split, key=lambda row: row.key)
+
+
+def _dataset(path: Path, rows: Sequence[_Row]) -> Dataset:
+    classes = tuple(sorted({row.label for row in rows if row.split != "test"}))
+    if len(classes) < 2:
+        found = f"only {classes[0]!r}" if classes else "none"
+        raise DataError(f"{path}: a classifier needs two classes or more, found {found}")
+    numbers = {label: number for number, label in enumerate(classes)}
+    samples = {
+        split: tuple(Sample(row.path, numbers[row.label]) for row in rows if (row.split or "train") == split)
+        for split in ("train", "val")
+    }
+    present = {sample.label for sample in samples["train"]}
+    if missing := [label for label in classes if numbers[label] not in present]:
+        raise DataError(f"{path}: no training image of class {missing[0]!r}")
+    return Dataset(classes, samples["train"], samples["val"])

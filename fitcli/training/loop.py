@@ -1,0 +1,208 @@
+"""The training loop: what happens, in the order in which it happens.
+
+Knows no command line and prints nothing: reports go to `observe`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fitcli.checkpoints import Checkpoint, RunConfig, save_config, save_weights
+from fitcli.errors import FitError
+from fitcli.runtime import Runtime
+from fitcli.training.dataset import Dataset
+from fitcli.training.interruption import Interruption, interruptions
+from fitcli.training.loader import Batch, Loader
+from fitcli.training.objectives import ClassificationObjective, balanced_weights
+from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
+from fitcli.training.reports import MetricsLog, Report, StepReport, ValidationReport
+from fitcli.training.settings import TrainSettings
+from fitcli.training.state import Progress, load_state, save_settings, save_state
+from fitcli.training.validation import validate
+from models.build import build
+from models.encoder import FITClassifier
+
+Observer = Callable[[Report], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingRun:
+    """Everything that a training run is given.
+
+    Attributes:
+        folder: Where it is saved.
+        config: Model, preprocessing and classes.
+        settings: How to train.
+        dataset: On what.
+        runtime: Where.
+    """
+
+    folder: Path
+    config: RunConfig
+    settings: TrainSettings
+    dataset: Dataset
+    runtime: Runtime
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps from the beginning to the end."""
+        return self.settings.total_steps(len(self.dataset.train))
+
+    def summary(self) -> str:
+        """One line on what will be trained on what."""
+        parameters = sum(p.numel() for p in build(self.config.model, "meta").parameters())
+        return (
+            f"{self.settings.preset}: {parameters / 1e6:.1f} M parameters, {len(self.config.classes)} classes, "
+            f"{len(self.dataset.train)} images to train on, {len(self.dataset.validation)} to validate, "
+            f"{self.total_steps} steps on {self.runtime.device} in {self.runtime.precision}"
+        )
+
+
+def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress:
+    """Train from the beginning, or from where a run was saved, to the end.
+
+    Args:
+        run: What to train, on what, where.
+        observe: Told every report, in order.
+        resume: Continue the run in the folder.
+
+    Returns:
+        How far it came and how good it was.
+
+    Raises:
+        KeyboardInterrupt: Someone asked to stop; the run was saved and can be resumed.
+        FitError: The loss is no number any more; what was saved before is still there.
+        ImageError, DataError: An image cannot be read.
+    """
+    # The model, its optimizer, and where they were left.
+    settings, device = run.settings, run.runtime.device
+    model = build(run.config.model, device, seed=settings.seed).train()
+    optimizer = build_optimizer(model, settings)
+    objective = _objective(run)
+    progress = load_state(run.folder, model, optimizer, device) if resume else Progress()
+
+    # The run folder, from here on a run that can be resumed.
+    if not resume:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        save_settings(run.folder, settings)
+        save_state(run.folder, model, optimizer, progress)
+        save_config(run.folder, run.config)
+
+    batches = _batches(run, progress.step)
+    with MetricsLog(run.folder, progress.step) as log, interruptions() as interruption:
+
+        def report(entry: Report) -> None:
+            log(entry)
+            observe(entry)
+
+        for step in range(progress.step, run.total_steps):
+            report(_step(run, model, optimizer, objective, batches, step))
+            progress.step = step + 1
+
+            # Once in a while: see how good it is, and save.
+            last = progress.step == run.total_steps
+            if last or settings.ends_epoch(step, len(run.dataset.train)) or interruption.requested:
+                if run.dataset.validation and not interruption.requested:
+                    report(_validate(run, model, progress))
+                _save(run, model, optimizer, progress)
+            _stop_if(interruption)
+    return progress
+
+
+def _stop_if(interruption: Interruption) -> None:
+    if interruption.requested:
+        raise KeyboardInterrupt
+
+
+def _objective(run: TrainingRun) -> ClassificationObjective:
+    settings, device, preprocessing = run.settings, run.runtime.device, run.config.preprocessing
+    labels = torch.tensor([sample.label for sample in run.dataset.train])
+    weights = balanced_weights(labels, len(run.config.classes)).to(device) if settings.balance else None
+    return ClassificationObjective(
+        torch.tensor(preprocessing.mean, device=device),
+        torch.tensor(preprocessing.std, device=device),
+        weights,
+        settings.label_smoothing,
+    )
+
+
+def _batches(run: TrainingRun, step: int) -> Iterator[Batch]:
+    model, settings = run.config.model, run.settings
+    loader = Loader(run.dataset.train, settings, run.config.preprocessing, model.patch, model.group)
+    return loader.batches(step * settings.accumulate, run.total_steps * settings.accumulate)
+
+
+def _step(
+    run: TrainingRun,
+    model: FITClassifier,
+    optimizer: torch.optim.Optimizer,
+    objective: ClassificationObjective,
+    batches: Iterator[Batch],
+    step: int,
+) -> StepReport:
+    """One optimizer step over `accumulate` batches."""
+    settings, runtime = run.settings, run.runtime
+    began, waited = time.perf_counter(), 0.0
+    loss_sum, right, patches = 0.0, 0, 0
+    for _ in range(settings.accumulate):
+        asked = time.perf_counter()
+        batch = next(batches).to(runtime.device)
+        waited += time.perf_counter() - asked
+        with runtime.autocast():
+            loss, correct = objective(model, batch)
+        (loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
+        loss_sum += loss.item() / settings.accumulate
+        right += int(correct.sum())
+        patches += int(batch.groups.mask.sum()) if batch.groups.mask is not None else batch.patches[..., 0].numel()
+    if not math.isfinite(loss_sum):
+        raise FitError(
+            f"the loss became {loss_sum} in step {step + 1}; resume from the last save with --resume, or start again "
+            "with a lower --learning-rate"
+        )
+    norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip or math.inf)
+    rate = learning_rate(step, run.total_steps, settings)
+    set_learning_rate(optimizer, rate)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    seconds = time.perf_counter() - began
+    return StepReport(
+        step=step + 1,
+        epoch=(step + 1) * settings.images_per_step / len(run.dataset.train),
+        loss=loss_sum,
+        accuracy=right / settings.images_per_step,
+        learning_rate=rate,
+        gradient_norm=float(norm),
+        images_per_second=settings.images_per_step / seconds,
+        patches_per_second=patches / seconds,
+        data_wait=waited / seconds,
+        peak_bytes=runtime.peak_bytes(),
+    )
+
+
+def _validate(run: TrainingRun, model: FITClassifier, progress: Progress) -> ValidationReport:
+    """Score the validation images; a model that is better than all before it becomes the run's model."""
+    scores = validate(Checkpoint(model.eval(), run.config), run.dataset.validation, run.runtime)
+    model.train()
+    best = (scores.accuracy, -scores.loss) > (progress.best_accuracy, -progress.best_loss)
+    if best:
+        progress.best_accuracy, progress.best_loss = scores.accuracy, scores.loss
+        save_weights(run.folder, model)
+    return ValidationReport(step=progress.step, best=best, **scores._asdict())
+
+
+def _save(run: TrainingRun, model: FITClassifier, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    """Save what resuming needs, and the last weights as a run folder of their own."""
+    save_state(run.folder, model, optimizer, progress)
+    last = run.folder / "last"
+    last.mkdir(exist_ok=True)
+    save_config(last, run.config)
+    save_weights(last, model)
+    if progress.best_accuracy < 0:
+        save_weights(run.folder, model)

@@ -1,0 +1,44 @@
+"""AdamW, which parameters it decays, and the learning rate at each step."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from fitcli.training.settings import TrainSettings
+
+BETAS = (0.9, 0.98)
+"""A shorter memory of squared gradients than the usual 0.999: runs here have hundreds of steps rather than millions."""
+
+
+def build_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019) that decays matrices of layers, but no bias, norm or table."""
+    decayed: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            is_matrix = isinstance(module, nn.Linear | nn.Conv2d) and name == "weight"
+            (decayed if is_matrix else others).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    on_gpu = decayed[0].device.type == "cuda"
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=BETAS, fused=True if on_gpu else None)
+
+
+def learning_rate(step: int, total: int, settings: TrainSettings) -> float:
+    """Learning rate of step 0 ... total - 1: a linear warm-up, then half a cosine to 0 (Loshchilov & Hutter 2017)."""
+    warmup = max(1, round(settings.warmup * total))
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / max(1, total - warmup)
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """The same rate for all parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate

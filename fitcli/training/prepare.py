@@ -1,0 +1,62 @@
+"""From what the user asked for to a run that can start: everything that can be wrong is found here, before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fitcli.checkpoints import RunConfig, is_run, load_config
+from fitcli.errors import FitError
+from fitcli.runtime import Runtime
+from fitcli.training.dataset import Dataset, load_dataset
+from fitcli.training.loop import TrainingRun
+from fitcli.training.settings import TrainSettings
+from fitcli.training.state import check_settings, saved_step
+from fitcli.training.statistics import inspect
+from models.presets import classifier_preset
+
+
+def prepare(
+    data: Path, folder: Path, settings: TrainSettings, runtime: Runtime, resume: bool
+) -> tuple[TrainingRun, int]:
+    """Check data, run folder and settings, and put the run together. Writes nothing.
+
+    Returns:
+        The run, and the number of steps that it has already done.
+
+    Raises:
+        DataError: The data set cannot be used.
+        FitError: The folder is taken, or holds no run to resume, or one begun otherwise.
+        ConfigError: There is no such preset.
+    """
+    _check_folder(folder, resume)
+    if resume:
+        check_settings(folder, settings)
+        dataset, config = load_dataset(data), load_config(folder)
+        if dataset.classes != config.classes:
+            raise FitError(f"{folder}: was trained on {', '.join(config.classes)}; {data} has {dataset.classes}")
+        return _run(folder, config, settings, dataset, runtime), saved_step(folder)
+    # The preset first: a wrong name should not wait for thousands of headers.
+    classifier_preset(settings.preset, channels=1, classes=2)
+    dataset = load_dataset(data)
+    preprocessing = inspect(dataset, settings.seed)
+    model = classifier_preset(settings.preset, preprocessing.channels, len(dataset.classes))
+    config = RunConfig(task="classify", model=model, preprocessing=preprocessing, classes=dataset.classes)
+    return _run(folder, config, settings, dataset, runtime), 0
+
+
+def _run(folder: Path, config: RunConfig, settings: TrainSettings, dataset: Dataset, runtime: Runtime) -> TrainingRun:
+    return TrainingRun(folder=folder, config=config, settings=settings, dataset=dataset, runtime=runtime)
+
+
+def _check_folder(folder: Path, resume: bool) -> None:
+    if resume:
+        if not is_run(folder):
+            raise FitError(f"{folder}: no run to resume; start one without --resume")
+        return
+    if is_run(folder):
+        raise FitError(f"{folder}: holds a run already; continue it with --resume, or choose another --out")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FitError(f"{folder}: is not an empty folder; choose another --out")
+    parent = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not parent.is_dir():
+        raise FitError(f"{folder}: cannot be made, {parent} is a file; choose another --out")

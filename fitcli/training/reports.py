@@ -1,0 +1,114 @@
+"""What a training run tells of itself, and the files it is told to. Prints nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from fitcli.atomic import write_text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepReport:
+    """One optimizer step.
+
+    Attributes:
+        step: Counted from 1.
+        epoch: Passes over the training images so far, with fractions.
+        loss, accuracy: Of the images of this step, before it.
+        learning_rate, gradient_norm: Of this step; the norm before clipping.
+        images_per_second, patches_per_second: Of this step, waiting included; padding is not counted.
+        data_wait: Share of the time in which the device waited for images.
+        peak_bytes: Highest memory so far: allocated on CUDA, resident in the process on a CPU.
+    """
+
+    step: int
+    epoch: float
+    loss: float
+    accuracy: float
+    learning_rate: float
+    gradient_norm: float
+    images_per_second: float
+    patches_per_second: float
+    data_wait: float
+    peak_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValidationReport:
+    """All validation images, whole.
+
+    Attributes:
+        step: After which it was done.
+        loss: Mean cross-entropy, in nats.
+        accuracy: Share of images classified rightly.
+        balanced_accuracy: Mean over the classes of the share of their images classified rightly.
+        best: No earlier validation was better.
+    """
+
+    step: int
+    loss: float
+    accuracy: float
+    balanced_accuracy: float
+    best: bool
+
+
+Report = StepReport | ValidationReport
+
+
+class MetricsLog:
+    """Appends every report to `metrics.jsonl` and to TensorBoard event files of a run folder.
+
+    Args:
+        run: The folder.
+        step: Steps done so far; what an earlier process logged beyond them, before it died, is dropped.
+    """
+
+    def __init__(self, run: Path, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        path = run / "metrics.jsonl"
+        _drop_after(path, step)
+        self._lines = path.open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+
+    def __call__(self, report: Report) -> None:
+        """Log a report."""
+        kind = "train" if isinstance(report, StepReport) else "validation"
+        values = dataclasses.asdict(report)
+        self._lines.write(json.dumps({"kind": kind, **values}) + "\n")
+        self._lines.flush()
+        for name, value in values.items():
+            if name != "step":
+                self._board.add_scalar(f"{kind}/{name}", value, report.step)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lines.close()
+        self._board.close()
+
+
+def _drop_after(path: Path, step: int) -> None:
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if _step(line) <= step]
+    if len(kept) < len(lines):
+        write_text(path, "".join(line + "\n" for line in kept))
+
+
+def _step(line: str) -> float:
+    """A line that was cut off while being written counts as later than any step."""
+    try:
+        entry: dict[str, Any] = json.loads(line)
+        return float(entry["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")

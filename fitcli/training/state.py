@@ -1,0 +1,100 @@
+"""What resuming needs, in one file: weights, optimizer, step. Read with `weights_only`, so that it cannot run code."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fitcli.atomic import replacing, write_text
+from fitcli.errors import CheckpointError, FitError
+from fitcli.training.settings import TrainSettings
+
+STATE, SETTINGS = "training/state.pt", "training/settings.json"
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        step: Optimizer steps done.
+        best_accuracy, best_loss: Of the best validation so far.
+    """
+
+    step: int = 0
+    best_accuracy: float = -1.0
+    best_loss: float = float("inf")
+
+    def summary(self, run: Path) -> str:
+        """One line on the outcome."""
+        if self.best_accuracy < 0:
+            return f"{run}: {self.step} steps"
+        return f"{run}: {self.step} steps, best validation accuracy {self.best_accuracy:.1%}"
+
+
+def save_settings(run: Path, settings: TrainSettings) -> None:
+    """Remember what the run was asked to do."""
+    (run / SETTINGS).parent.mkdir(exist_ok=True)
+    write_text(run / SETTINGS, json.dumps(dataclasses.asdict(settings), indent=2) + "\n")
+
+
+def check_settings(run: Path, settings: TrainSettings) -> None:
+    """Raise FitError where a run was begun with other settings: half a run of each is no run of either."""
+    try:
+        stored = json.loads((run / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{run / SETTINGS}: cannot be read ({error}); start a new run") from None
+    asked = dataclasses.asdict(settings)
+    different = sorted(name for name in asked if stored.get(name) != asked[name])
+    if different:
+        name = different[0]
+        raise FitError(
+            f"{run}: was begun with {name} = {stored.get(name)}, not {asked[name]}; "
+            "resume with the same settings, or start a new run"
+        )
+
+
+def save_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    """Write the state: the old file or the new one is there at any moment."""
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "progress": dataclasses.asdict(progress),
+    }
+    with replacing(run / STATE) as temporary:
+        torch.save(state, temporary)
+
+
+def saved_step(run: Path) -> int:
+    """Optimizer steps that a run has done and saved; 0 where its state cannot be read, which loading will explain."""
+    try:
+        state = torch.load(run / STATE, map_location="meta", weights_only=True)
+        return int(state["progress"]["step"])
+    except Exception:
+        return 0
+
+
+def load_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> Progress:
+    """Continue where a run was saved: fills model and optimizer.
+
+    Raises:
+        CheckpointError: There is no state, or it is damaged or of another model.
+    """
+    path = run / STATE
+    if not path.is_file():
+        raise CheckpointError(f"{run}: was stopped before its first save; remove the folder and start again")
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        return Progress(**state["progress"])
+    except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: damaged ({reason}); start a new run") from error

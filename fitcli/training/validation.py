@@ -1,0 +1,43 @@
+"""How good a model is on images that it was not trained on, each whole, by the code that `fit classify` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from fitcli.checkpoints import Checkpoint
+from fitcli.classification import classify_image
+from fitcli.images.open import open_image
+from fitcli.runtime import Runtime
+from fitcli.training.dataset import Sample
+
+
+class Scores(NamedTuple):
+    """Of a set of images: mean cross-entropy in nats, accuracy, mean accuracy over the classes that occur."""
+
+    loss: float
+    accuracy: float
+    balanced_accuracy: float
+
+
+def validate(checkpoint: Checkpoint, samples: Sequence[Sample], runtime: Runtime) -> Scores:
+    """Classify images and compare with their labels.
+
+    Raises:
+        ImageError: One of them cannot be read.
+    """
+    labels = np.array([sample.label for sample in samples])
+    probabilities = np.stack([_probabilities(checkpoint, sample, runtime) for sample in samples])
+    right = probabilities.argmax(axis=1) == labels
+    loss = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean()
+    per_class = [right[labels == label].mean() for label in np.unique(labels)]
+    return Scores(float(loss), float(right.mean()), float(np.mean(per_class)))
+
+
+def _probabilities(
+    checkpoint: Checkpoint, sample: Sample, runtime: Runtime
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    with open_image(sample.path) as image:
+        return classify_image(checkpoint, image, runtime).probabilities

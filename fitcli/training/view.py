@@ -1,0 +1,84 @@
+"""A training run as a person watches it: a small table that is redrawn, or a line per validation without a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.live import Live
+from rich.table import Table
+
+from fitcli import console
+from fitcli.training.reports import Report, StepReport, ValidationReport
+
+SMOOTHING = 0.9
+"""Of the shown loss and rates, per step."""
+
+
+class TrainingView:
+    """Shows reports.
+
+    Args:
+        region: Where to draw; None where stderr is no terminal.
+        start, total: Steps done before, and in the end.
+    """
+
+    def __init__(self, region: Live | None, start: int, total: int) -> None:
+        self._region, self._start, self._total = region, start, total
+        self._began = time.monotonic()
+        self._smooth: dict[str, float] = {}
+        self._step: StepReport | None = None
+        self._validation: ValidationReport | None = None
+
+    def __call__(self, report: Report) -> None:
+        """Show a report."""
+        if isinstance(report, StepReport):
+            self._step = report
+            for name in ("loss", "images_per_second", "patches_per_second", "data_wait"):
+                value: float = getattr(report, name)
+                self._smooth[name] = SMOOTHING * self._smooth.get(name, value) + (1 - SMOOTHING) * value
+        else:
+            self._validation = report
+            if self._region is None:
+                self._say(report)
+        if self._region is not None and self._step is not None:
+            self._region.update(self._table(self._step))
+
+    def _say(self, report: ValidationReport) -> None:
+        loss = f"loss {self._smooth['loss']:.3f}, " if self._smooth else ""
+        best = ", the best so far" if report.best else ""
+        console.hint(
+            f"step {report.step} of {self._total}: {loss}validation accuracy {report.accuracy:.1%}{best}, "
+            f"{self._left(report.step)} left"
+        )
+
+    def _left(self, step: int) -> str:
+        done = max(1, step - self._start)
+        seconds = round((time.monotonic() - self._began) / done * (self._total - step))
+        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+    def _table(self, step: StepReport) -> Table:
+        shown = Table(box=None, show_header=False, pad_edge=False)
+        accuracy = f"{self._validation.accuracy:.1%}" if self._validation else "after the first epoch"
+        rows = {
+            "step": f"{step.step} of {self._total}  (epoch {step.epoch:.1f})",
+            "loss": f"{self._smooth['loss']:.4f}",
+            "validation accuracy": accuracy,
+            "learning rate": f"{step.learning_rate:.2e}",
+            "images/s": f"{self._smooth['images_per_second']:.2f}",
+            "patches/s": f"{self._smooth['patches_per_second']:,.0f}",
+            "waiting for data": f"{self._smooth['data_wait']:.1%}",
+            "peak memory": f"{step.peak_bytes / 2**30:.2f} GiB",
+            "time left": self._left(step.step),
+        }
+        for name, value in rows.items():
+            shown.add_row(f"[dim]{name}[/]", value)
+        return shown
+
+
+@contextmanager
+def training_view(start: int, total: int) -> Iterator[TrainingView]:
+    """A view that is there while the context lasts."""
+    with console.live() as region:
+        yield TrainingView(region, start, total)

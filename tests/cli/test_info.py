@@ -1,0 +1,69 @@
+"""`fit info`: exit code, stdout and stderr."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import tifffile
+import typer
+import zarr
+from typer.testing import CliRunner
+
+from fitcli.commands.info import info
+
+app = typer.Typer()
+app.command()(info)
+run = CliRunner().invoke
+
+
+def write_pyramid(path: Path) -> None:
+    with tifffile.TiffWriter(path) as file:
+        options = {"photometric": "rgb", "tile": (64, 32), "metadata": None, "resolutionunit": 3}
+        file.write(np.zeros((100, 200, 3), np.uint8), resolution=(20000, 20000), **options)
+        file.write(np.zeros((50, 100, 3), np.uint8), resolution=(10000, 10000), subfiletype=1, **options)
+
+
+def test_json(tmp_path: Path):
+    path = tmp_path / "image.tif"
+    write_pyramid(path)
+    result = run(app, ["--json", str(path)])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == [
+        {
+            "path": str(path),
+            "format": "TIFF",
+            "width": 200,
+            "height": 100,
+            "channels": 3,
+            "dtype": "uint8",
+            "axes": "YXS",
+            "levels": [
+                {"width": 200, "height": 100, "downsample": 1.0},
+                {"width": 100, "height": 50, "downsample": 2.0},
+            ],
+            "chunk": [64, 32],
+            "mpp": 0.5,
+            "bytes": path.stat().st_size,
+        }
+    ]
+
+
+def test_text(tmp_path: Path):
+    write_pyramid(tmp_path / "image.tif")
+    zarr.create_array(tmp_path / "image.zarr", shape=(40, 50), dtype="u2", chunks=(10, 20))
+    result = run(app, [str(tmp_path / "*")])
+    assert result.exit_code == 0
+    for expected in ("image.tif", "image.zarr", "100 x 50 (1 : 2)", "uint16", "10 x 20", "0.5"):
+        assert expected in result.stdout
+
+
+def test_one_bad_file_does_not_stop_the_others(tmp_path: Path):
+    write_pyramid(tmp_path / "b.tif")
+    (tmp_path / "a.tif").write_bytes(b"II*\0")
+    result = run(app, ["--json", str(tmp_path / "a.tif"), str(tmp_path / "missing"), str(tmp_path / "b.tif")])
+    assert result.exit_code == 1
+    assert [one["path"] for one in json.loads(result.stdout)] == [str(tmp_path / "b.tif")]
+    assert result.stderr.count("error: ") == 2
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,38 @@
+"""One golden file as inputs, weights and configuration; the way between its axes [b g ...] and the list of groups."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.groups import Groups
+
+
+class Case:
+    """What a case is computed from; its outputs are never looked at."""
+
+    def __init__(self, path: Path) -> None:
+        with np.load(path, allow_pickle=False) as file:
+            self.config: dict[str, Any] = json.loads(str(file["config"]))
+            self.weights = {k[2:]: torch.from_numpy(file[k]) for k in file.files if k.startswith("w/")}
+            self.inputs = {k[3:]: torch.from_numpy(file[k]) for k in file.files if k.startswith("in/")}
+
+
+def fold(x: Tensor) -> Tensor:
+    """[b g ...] -> [(b g) ...]."""
+    return x.flatten(0, 1)
+
+
+def unfold(x: Tensor, images: int) -> Tensor:
+    """[(b g) ...] -> [b g ...]."""
+    return x.reshape(images, -1, *x.shape[1:])
+
+
+def groups_of(x: Tensor) -> Groups:
+    """The groups of [b g ...]: every image is one row of groups, which the tables of the reference only count."""
+    return Groups.of_grid(images=x.shape[0], rows=1, columns=x.shape[1])

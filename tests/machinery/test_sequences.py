@@ -1,0 +1,95 @@
+"""Images as sequences and back; the next-token loss."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fitcli.autoregression import next_token_loss
+from fitcli.sequences import (
+    Order,
+    from_sequence,
+    permutation,
+    quantize,
+    sequence_groups,
+    shift_right,
+    to_sequence,
+    whole_patches,
+)
+from models.config import ConfigError
+
+sizes = st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
+orders = st.sampled_from(["raster", "snake"])
+
+
+@given(sizes, orders)
+def test_sequences_come_back_as_the_image(size: tuple[int, int, int, int, int], order: Order) -> None:
+    rows, columns, height, width, channels = size
+    levels = np.random.default_rng(0).integers(0, 256, (rows * height, columns * width, channels), dtype=np.uint8)
+    sequence = to_sequence(levels, (height, width), order)
+    assert sequence.shape == (rows * columns, height * width * channels)
+    assert sequence.dtype == torch.int64
+    np.testing.assert_array_equal(from_sequence(sequence, (height, width), columns, order), levels)
+
+
+def test_snake_turns_every_second_row_but_never_a_patch() -> None:
+    levels = np.arange(24, dtype=np.uint8).reshape(4, 6, 1)
+    assert permutation(3, 3, "snake").tolist() == [0, 1, 2, 5, 4, 3, 6, 7, 8]
+    assert to_sequence(levels, (2, 2), "snake")[:, 0].tolist() == [0, 2, 4, 16, 14, 12]
+    assert to_sequence(levels, (2, 2), "snake")[3].tolist() == [16, 17, 22, 23]
+
+
+def test_neighbours_in_a_snake_are_neighbours_in_the_image() -> None:
+    steps = sequence_groups(4, 5, "snake").coordinates.diff(dim=0).abs().sum(dim=1)
+    assert (steps == 1).all()
+
+
+@given(st.integers(1, 6), st.integers(1, 6))
+def test_shifting_puts_each_token_one_later_over_the_border_of_groups(groups: int, tokens: int) -> None:
+    targets = torch.arange(1, groups * tokens + 1).reshape(groups, tokens)
+    assert shift_right(targets).flatten().tolist() == list(range(groups * tokens))
+
+
+def test_levels_are_rounded_towards_zero() -> None:
+    assert quantize(np.array([0.0, 0.999, 1.0, 0.5])).tolist() == [0, 254, 255, 127]
+    every = np.arange(256)
+    np.testing.assert_array_equal(quantize((every / 255).astype(np.float32)), every)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.001, float("nan")])
+def test_values_beyond_the_levels_are_refused(value: float) -> None:
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        quantize(np.array([0.5, value]))
+
+
+def test_malformed_sequences_are_refused_with_their_numbers() -> None:
+    levels = np.zeros((5, 6, 1), dtype=np.uint8)
+    with pytest.raises(ValueError, match="2 x 2"):
+        to_sequence(levels, (2, 2))
+    assert whole_patches(levels, (2, 2)).shape == (4, 6, 1)
+    with pytest.raises(ValueError, match="5 groups do not fill rows of 2"):
+        from_sequence(torch.zeros(5, 4, dtype=torch.int64), (2, 2), 2)
+    with pytest.raises(ConfigError, match="'spiral'"):
+        to_sequence(levels, (5, 6), "spiral")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("vocabulary", [2, 11, 256])
+def test_ignorance_costs_the_logarithm_of_the_vocabulary(vocabulary: int) -> None:
+    targets = torch.arange(6).reshape(2, 3) % vocabulary
+    for smoothing in (0.0, 0.1, 1.0):
+        loss = next_token_loss(torch.zeros(2, 3, vocabulary), targets, smoothing)
+        assert loss.item() == pytest.approx(math.log2(vocabulary), rel=1e-5)
+
+
+def test_smoothed_loss_is_its_definition() -> None:
+    logits, targets, smoothing = torch.randn(2, 3, 7).double(), torch.randint(7, (2, 3)), 0.2
+    wanted = torch.nn.functional.one_hot(targets, 7) * (1 - smoothing) + smoothing / 7
+    expected = -(wanted * logits.log_softmax(-1)).sum(-1).mean() / math.log(2)
+    assert next_token_loss(logits, targets, smoothing).item() == pytest.approx(expected.item())
+    with pytest.raises(ConfigError, match=r"1\.5"):
+        next_token_loss(logits, targets, 1.5)
