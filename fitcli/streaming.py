@@ -64,13 +64,14 @@ def stream_latents(
         raise ValueError(f"streaming takes the groups of one image, not of {groups.images}")
     if segments[-1].mix is None:
         raise ValueError(f"plan {encoder.config.plan!r} ends with local layers: its latents have not seen everything")
-    device = encoder.start.table.device if encoder.start.table is not None else next(encoder.parameters()).device
-    count, config = len(groups.number), encoder.config
+    like = next(encoder.parameters())[..., :0]
+    device, count, config = like.device, len(groups.number), encoder.config
     slices = [slice(start, min(start + handful, count)) for start in range(0, count, handful)]
-    resting = torch.empty(count, config.tokens, config.token_width) if len(segments) > 1 else None
+    store = len(segments) > 1
+    resting = torch.empty(count, config.tokens, config.token_width, dtype=like.dtype) if store else None
     reads = torch.empty(count, config.latents, config.tokens) if keep_reads else None
     whole = groups.to(device)._replace(mask=None)
-    latents = encoder.start(whole, torch.empty(0, device=device))
+    latents = encoder.start(whole, like)
 
     for index, segment in enumerate(segments):
         last = index == len(segments) - 1

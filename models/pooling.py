@@ -45,7 +45,9 @@ class AttentionPool(nn.Module):
         scores = rearrange(groups.arrange(scores), "b g m h -> b h (g m)")
         present = groups.present()
         if present is not None:
-            scores = scores.masked_fill(~repeat(present, "b g -> b 1 (g m)", m=m), float("-inf"))
+            # Not minus infinity: an image of which no group is left would get NaN.
+            lowest = torch.finfo(scores.dtype).min
+            scores = scores.masked_fill(~repeat(present, "b g -> b 1 (g m)", m=m), lowest)
         weights = scores.softmax(dim=-1)  # [b h (g m)]
         values = rearrange(groups.arrange(self.value(latents)), "b g m (h e) -> b h (g m) e", h=self.heads)
         pooled = rearrange(einsum(weights, values, "b h t, b h t e -> b h e"), "b h e -> b (h e)")

@@ -26,8 +26,8 @@ ChunkKey: TypeAlias = tuple[int, int, int]
 MAX_CHUNK_BYTES = 512 << 20
 """Decoded size from which a chunk is refused: whatever a file claims, a window costs no more memory than this."""
 
-PARALLEL_BYTES = 1 << 20
-"""Pixels of a window, in bytes, from which a window is worth waking other threads for."""
+PARALLEL_BYTES, PARALLEL_RAW_BYTES = 1 << 20, 16 << 20
+"""Pixels of a window, in bytes, from which waking other threads pays: where chunks are decoded, where only copied."""
 
 
 class ChunkGrid(ABC):
@@ -125,7 +125,7 @@ class ChunkedReader(ImageReader):
             except Exception as error:  # codecs raise all kinds
                 raise ImageError(self.path, _why(None if grid.single_chunk else (level, key), error)) from error
 
-        if len(keys) > 1 and pixels.nbytes >= PARALLEL_BYTES:
+        if len(keys) > 1 and pixels.nbytes >= (PARALLEL_RAW_BYTES if grid.raw else PARALLEL_BYTES):
             run_all(fill, keys)
         else:
             for key in keys:

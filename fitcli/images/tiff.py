@@ -152,7 +152,7 @@ def _grid(file: Any, series: Any, source: SourceFile) -> TiffGrid:
 
 def _pages(file: Any, series: Any, count: int, source: SourceFile) -> list[Page]:
     keyframe = series.keyframe
-    if count > 1 and (len(series) == 1 or count > len(file.pages)):
+    if count > 1 and (len(series) == 1 or (series.kind == "imagej" and count > len(file.pages))):
         return _virtual_pages(keyframe, count, source)
     pages: list[Page] = []
     for number in range(count):

@@ -88,6 +88,18 @@ def test_groups_left_out_are_simply_absent(height: int, width: int, data: st.Dat
         assert _distance(value, expected, left) < 1e-9
 
 
+def test_an_image_of_which_no_group_is_left_has_scores_and_gradients() -> None:
+    model = live(CONFIGS["classifier"]).requires_grad_(True)
+    full, empty = groups_of(grid(8, 8)), groups_of(grid(8, 8), [])
+    inputs = inputs_for(model.config, full)
+    logits = model(inputs[0], join(full, empty)).logits
+    assert torch.allclose(logits[:1], model(inputs[0], full).logits, atol=1e-9)
+    assert torch.allclose(logits[1:], model(inputs[0][:0], empty).logits, atol=1e-9)
+    logits.square().sum().backward()
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
 @given(parts=batches)
 @settings(deadline=None)
 def test_scatter_is_the_inverse_of_arrange(parts: list[Groups]) -> None:

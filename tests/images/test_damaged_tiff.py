@@ -200,5 +200,5 @@ def test_channel_without_a_page_is_an_error(tmp_path: Path):
     )
     stack = np.ones((2, 32, 32), np.uint8)
     tifffile.imwrite(tmp_path / "image", stack, description=xml, metadata=None, photometric="minisblack")
-    with pytest.raises(ImageError, match="lacks page 3 of 3|holds 2 pages"):
+    with pytest.raises(ImageError, match="lacks page 3 of 3"):
         open_image(tmp_path / "image")

@@ -1,0 +1,34 @@
+# `make demo` and `make test` do all the set-up they need, on a fresh machine, without a GPU.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DEMO   ?= demo
+
+.PHONY: demo test lint check clean
+
+# Installed again whenever what is to be installed has changed.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed
+	rm -rf $(DEMO)
+	$(BIN)/fit demo $(DEMO)/data
+	$(BIN)/fit train $(DEMO)/data --out $(DEMO)/run --preset debug
+	$(BIN)/fit classify $(DEMO)/data/large.tif --checkpoint $(DEMO)/run --heatmap $(DEMO)/heatmap.png
+	@echo "look at $(DEMO)/heatmap.png"
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+check: lint test
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,67 @@
+"""A tiny data set and a run trained on it, shared by the tests that need real files and real weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from fitcli.app import app
+from fitcli.images.base import ImageInfo
+from fitcli.images.open import create_image
+from fitcli.window import Window
+
+torch.set_num_threads(1)
+
+COLORS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
+SHAPES = ((70, 90), (64, 64), (33, 130), (100, 40), (64, 96), (50, 50))
+
+
+def save(path: Path, pixels: np.ndarray, **settings: object) -> Path:
+    """Write pixels [height width channels] as an image."""
+    height, width, channels = pixels.shape
+    info = ImageInfo(height=height, width=width, channels=channels, dtype=pixels.dtype, color=channels >= 3)
+    with create_image(path, info, **settings) as canvas:  # type: ignore[arg-type]
+        canvas.write(Window(0, 0, height, width), pixels)
+    return path
+
+
+def colored(shape: tuple[int, int], color: tuple[int, ...], seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 20, (*shape, len(color)))
+    return np.clip(np.array(color) + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of six small images each, as TIFF, OME-Zarr and PNG files."""
+    folder = tmp_path_factory.mktemp("dataset")
+    for label, color in COLORS.items():
+        (folder / label).mkdir()
+        for number, shape in enumerate(SHAPES):
+            suffix = (".tif", ".zarr", ".png")[number % 3]
+            save(folder / label / f"{number}{suffix}", colored(shape, color, number))
+    return folder
+
+
+class Fit:
+    """The command line."""
+
+    def __call__(self, *arguments: object) -> Result:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="session")
+def fit() -> Fit:
+    return Fit()
+
+
+@pytest.fixture(scope="session")
+def trained(dataset: Path, fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of a model that tells the two classes apart."""
+    run = tmp_path_factory.mktemp("runs") / "run"
+    result = fit("train", dataset, "--out", run, "--preset", "debug", "--epochs", "6", "--seed", "1")
+    assert result.exit_code == 0, result.stderr
+    return run
