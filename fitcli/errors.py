@@ -22,6 +22,10 @@ class ImageError(FitError, OSError):
         self.reason = reason
         super().__init__(f"{path}: {reason}")
 
+    def __reduce__(self) -> tuple[type[ImageError], tuple[Path, str]]:
+        # OSError would rebuild it from the message alone, on the way between processes.
+        return type(self), (self.path, self.reason)
+
 
 class DataError(FitError, ValueError):
     """A data set cannot be used: empty, contradictory, or naming files that are not there."""

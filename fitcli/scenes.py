@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fitcli.window import Window
 
-PERIODS = {"checks": 5.0, "rings": 7.5, "stripes": 11.0}
+PERIODS = {"checks": 4.2, "rings": 7.0, "stripes": 11.5}
 """Pixels from one light part to the next inside the marks of each class."""
 
 CLASSES = tuple(PERIODS)
@@ -98,7 +98,7 @@ class Scene:
         while len(placed) < self.marks:
             radius = rng.uniform(*RADII)
             y, x = rng.uniform(radius, self.height - radius), rng.uniform(radius, self.width - radius)
-            period, angle = PERIODS[self.label] * rng.uniform(0.9, 1.1), rng.uniform(0, np.pi)
+            period, angle = PERIODS[self.label] * rng.uniform(0.94, 1.06), rng.uniform(0, np.pi)
             if all(np.hypot(y - m.y, x - m.x) > radius + m.radius for m in placed):
                 placed.append(Mark(y, x, radius, period, angle))
         return placed

@@ -18,7 +18,8 @@ class Groups(NamedTuple):
 
     Attributes:
         coordinates: [g 2] int64, row and column of each group in the grid of its image.
-        number: [g] int64, number of each group in its image, counted along the rows of the full grid.
+        number: [g] int64, number of each group in its image, counted along the rows of the full grid, or in the
+            order of a sequence: the row of the fixed tables.
         mask: [g n] bool, True where a patch holds pixels; None where all do.
         slot: [g] int64, place of each group in the arrangement [images longest]; None where all images have
             `longest` groups, so that the list is that arrangement.
