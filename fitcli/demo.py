@@ -75,13 +75,13 @@ def _scene_seed(seed: int, number: int) -> int:
     return seed * 1_000_003 + number
 
 
-def make_demo(folder: Path, seed: int = 0, advance: Callable[[], None] = lambda: None) -> int:
+def make_demo(folder: Path, seed: int = 0, advance: Callable[[float], None] = lambda share: None) -> int:
     """Write the data set.
 
     Args:
         folder: Absent or empty.
         seed: The same seed always gives the same pixels.
-        advance: Called after each file.
+        advance: Told the share of the work that was just done.
 
     Returns:
         Number of images.
@@ -100,7 +100,7 @@ def make_demo(folder: Path, seed: int = 0, advance: Callable[[], None] = lambda:
     files = demo_files(seed)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "demo") as pool:
         for _ in pool.map(lambda file: _write(folder / file.name, file.scene), files):
-            advance()
+            advance(1 / len(files))
     write_text(folder / "truth.json", json.dumps({file.name: _truth(file.scene) for file in files}, indent=1) + "\n")
     return len(files)
 

@@ -53,9 +53,12 @@ def relative_evidence(result: Classification) -> NDArray[np.float32]:
     if result.evidence is None:
         raise ValueError("classify with keep_evidence=True to draw a heat map")
     grid = result.grid
-    laid = result.evidence.reshape(grid.rows, grid.columns, grid.group, grid.group).swapaxes(1, 2)
-    rows, columns = (-(-side // grid.patch) for side in grid.size)
-    patches: NDArray[np.float32] = laid.reshape(grid.rows * grid.group, grid.columns * grid.group)[:rows, :columns]
+    evidence = np.zeros((grid.rows, grid.columns, grid.group, grid.group), np.float32)
+    rows, columns = np.array(result.places).T
+    evidence[rows, columns] = result.evidence.reshape(-1, grid.group, grid.group)
+    laid = evidence.swapaxes(1, 2)
+    height, width = (-(-side // grid.patch) for side in grid.size)
+    patches = laid.reshape(grid.rows * grid.group, grid.columns * grid.group)[:height, :width]
     strongest = np.maximum(patches.max(), np.finfo(np.float32).tiny)
     return np.asarray(patches / strongest, np.float32)
 

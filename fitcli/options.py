@@ -17,3 +17,10 @@ PrecisionName = Annotated[
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files, zarr folders or glob patterns.")]
 Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="Run folder of `fit train`.", metavar="RUN")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+SkipBackground = Annotated[
+    bool, typer.Option("--skip-background", help="Leave out groups of patches that are all but constant.")
+]
+BackgroundThreshold = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="Share of the range of the pixels below which a group is background."),
+]

@@ -12,7 +12,7 @@ from typing import Any
 from fitcli import console
 from fitcli.atomic import replacing
 from fitcli.checkpoints import Checkpoint
-from fitcli.classification import Classification, classify_image, patch_grid
+from fitcli.classification import Classification, classify_image
 from fitcli.errors import FitError, ImageError
 from fitcli.heatmap import write_heatmap
 from fitcli.images.open import open_image
@@ -53,7 +53,7 @@ class Prediction:
             "width": self.width,
             "height": self.height,
             "groups": self.result.grid.count,
-            "skipped_groups": 0,
+            "skipped_groups": self.result.grid.count - len(self.result.places),
             "predictions": [{"label": label, "probability": p} for label, p in self.ranked(classes, top_k)],
             "seconds": round(self.seconds, 3),
             "peak_bytes": self.peak_bytes,
@@ -62,7 +62,9 @@ class Prediction:
     def as_row(self, classes: Sequence[str], top_k: int) -> list[str]:
         """For a table."""
         likeliest = [f"{label} {probability:.1%}" for label, probability in self.ranked(classes, top_k)]
-        return [str(self.path), f"{self.width} x {self.height}", *likeliest, f"{self.seconds:.1f}"]
+        skipped = self.result.grid.count - len(self.result.places)
+        groups = f"{self.result.grid.count}" + (f", {skipped} skipped" if skipped else "")
+        return [str(self.path), f"{self.width} x {self.height}", groups, *likeliest, f"{self.seconds:.1f}"]
 
 
 def plan_heatmaps(paths: Sequence[Path], target: Path | None) -> list[Path | None]:
@@ -96,23 +98,28 @@ def plan_heatmaps(paths: Sequence[Path], target: Path | None) -> list[Path | Non
 
 
 def classify_files(
-    checkpoint: Checkpoint, paths: Sequence[Path], heatmaps: Sequence[Path | None], runtime: Runtime
+    checkpoint: Checkpoint,
+    paths: Sequence[Path],
+    heatmaps: Sequence[Path | None],
+    runtime: Runtime,
+    background: float | None = None,
 ) -> Iterator[Prediction | None]:
     """Classify images and write their heat maps. Yields None for one that cannot be read, after saying so."""
     for path, heatmap in zip(paths, heatmaps, strict=True):
         try:
-            yield _classify_file(checkpoint, path, heatmap, runtime)
+            yield _classify_file(checkpoint, path, heatmap, runtime, background)
         except ImageError as error:
             console.error(str(error))
             yield None
 
 
-def _classify_file(checkpoint: Checkpoint, path: Path, heatmap: Path | None, runtime: Runtime) -> Prediction:
+def _classify_file(
+    checkpoint: Checkpoint, path: Path, heatmap: Path | None, runtime: Runtime, background: float | None
+) -> Prediction:
     began = time.perf_counter()
     with open_image(path) as image:
-        work = patch_grid(checkpoint, image).count * len(checkpoint.config.model.segments)
-        with console.progress(path.name, work) as advance:
-            result = classify_image(checkpoint, image, runtime, heatmap is not None, advance)
+        with console.progress(path.name) as advance:
+            result = classify_image(checkpoint, image, runtime, background, heatmap is not None, advance)
         seconds = time.perf_counter() - began
         if heatmap is not None:
             write_heatmap(heatmap, image, result)

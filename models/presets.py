@@ -25,8 +25,8 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "debug": Preset(plan="(1)1(1)1", latents=4, token_width=64, latent_width=64, stem="conv"),
-    "tiny": Preset(plan="(2)2(1)2", latents=8, token_width=192, latent_width=256, stem="conv"),
-    "small": Preset(plan="(2)3(2)3", latents=8, token_width=384, latent_width=512, stem="conv"),
+    "tiny": Preset(plan="(2)2(2)2", latents=8, token_width=192, latent_width=256, stem="conv"),
+    "small": Preset(plan="(2)3(2)3", latents=16, token_width=320, latent_width=512, stem="conv"),
     "base": Preset(plan="(2)4(2)4(2)4", latents=16, token_width=512, latent_width=768),
     "large": Preset(plan="(3)6(3)6(3)6", latents=16, token_width=768, latent_width=1024),
 }

@@ -4,34 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from pictures import colored, save
 from typer.testing import CliRunner, Result
 
 from fitcli.app import app
-from fitcli.images.base import ImageInfo
-from fitcli.images.open import create_image
-from fitcli.window import Window
 
 torch.set_num_threads(1)
 
 COLORS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
 SHAPES = ((70, 90), (64, 64), (33, 130), (100, 40), (64, 96), (50, 50))
-
-
-def save(path: Path, pixels: np.ndarray, **settings: object) -> Path:
-    """Write pixels [height width channels] as an image."""
-    height, width, channels = pixels.shape
-    info = ImageInfo(height=height, width=width, channels=channels, dtype=pixels.dtype, color=channels >= 3)
-    with create_image(path, info, **settings) as canvas:  # type: ignore[arg-type]
-        canvas.write(Window(0, 0, height, width), pixels)
-    return path
-
-
-def colored(shape: tuple[int, int], color: tuple[int, ...], seed: int) -> np.ndarray:
-    noise = np.random.default_rng(seed).normal(0, 20, (*shape, len(color)))
-    return np.clip(np.array(color) + noise, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="session")

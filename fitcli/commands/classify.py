@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from fitcli import console
-from fitcli.options import Checkpoint, DeviceName, Images, Json, PrecisionName
+from fitcli.background import THRESHOLD
+from fitcli.options import BackgroundThreshold, Checkpoint, DeviceName, Images, Json, PrecisionName, SkipBackground
 
 
 def classify(
@@ -24,6 +25,8 @@ def classify(
             "or a folder for one picture per image."
         ),
     ] = None,
+    skip_background: SkipBackground = False,
+    background_threshold: BackgroundThreshold = THRESHOLD,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
 ) -> None:
@@ -37,7 +40,8 @@ def classify(
     heatmaps = plan_heatmaps(paths, heatmap)
     runtime = choose_runtime(device, precision)
     model = load_checkpoint(checkpoint, runtime)
-    done = list(classify_files(model, paths, heatmaps, runtime))
+    background = background_threshold if skip_background else None
+    done = list(classify_files(model, paths, heatmaps, runtime, background))
     good = [prediction for prediction in done if prediction is not None]
     classes = model.config.classes
     if csv is not None:
@@ -45,7 +49,7 @@ def classify(
     if json:
         console.json([prediction.as_dict(classes, top_k) for prediction in good])
     elif good:
-        columns = ("image", "size", *(f"{n + 1}." for n in range(min(top_k, len(classes)))), "seconds")
+        columns = ("image", "size", "groups", *(f"{n + 1}." for n in range(min(top_k, len(classes)))), "seconds")
         console.table(columns, [prediction.as_row(classes, top_k) for prediction in good])
     if len(good) < len(done):
         raise typer.Exit(1)

@@ -15,9 +15,9 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other images.")] = 0,
 ) -> None:
     """Make a small data set of real TIFF, OME-Zarr and PNG files, to try every command on."""
-    from fitcli.demo import demo_files, make_demo
+    from fitcli.demo import make_demo
 
-    with console.progress("making images", len(demo_files(seed))) as advance:
-        count = make_demo(folder, seed, lambda: advance(1))
+    with console.progress("making images") as advance:
+        count = make_demo(folder, seed, advance)
     console.data(f"{folder}: {count} images")
     console.hint(f"next: fit train {folder} --out RUN, then fit classify {folder / 'large.tif'} --checkpoint RUN")

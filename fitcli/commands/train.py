@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from fitcli import console
-from fitcli.options import DeviceName, PrecisionName
+from fitcli.background import THRESHOLD
+from fitcli.options import BackgroundThreshold, DeviceName, PrecisionName, SkipBackground
 from fitcli.training.settings import TrainSettings
 
 DEFAULT = TrainSettings()
@@ -31,6 +32,8 @@ def train(
     label_smoothing: Annotated[float, typer.Option(help="Share of each target, 0 to 1.")] = DEFAULT.label_smoothing,
     balance: Annotated[bool, typer.Option("--balance", help="Weight classes by inverse frequency.")] = False,
     augment: Annotated[bool, typer.Option(help="Flips, quarter turns, light changes of brightness.")] = True,
+    skip_background: SkipBackground = False,
+    background_threshold: BackgroundThreshold = THRESHOLD,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, data order and augmentation.")] = DEFAULT.seed,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN.")] = False,
     device: DeviceName = "auto",
@@ -46,7 +49,8 @@ def train(
     settings = TrainSettings(
         preset=preset, size=size, epochs=epochs, steps=steps, batch_size=batch_size, accumulate=accumulate,
         learning_rate=learning_rate, weight_decay=weight_decay, clip=clip, label_smoothing=label_smoothing,
-        balance=balance, augment=augment, seed=seed, precision=runtime.precision,
+        balance=balance, augment=augment, background=background_threshold if skip_background else None, seed=seed,
+        precision=runtime.precision,
     )  # fmt: skip
     run, done = prepare(data, out, settings, runtime, resume)
     console.hint(run.summary())

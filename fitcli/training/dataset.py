@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fitcli.errors import DataError
-from fitcli.images.open import find_images
+from fitcli.images.open import ZARR_MARKERS, find_images
 
 VALIDATION_SHARE = 0.2
 """Of each class, where the data set names no split."""
@@ -93,7 +94,14 @@ def _folder_rows(root: Path) -> list[_Row]:
 
 
 def _subfolders(root: Path) -> list[Path]:
-    return sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
+    """Folders that may be classes: neither hidden nor images themselves."""
+    return sorted(
+        child
+        for child in root.iterdir()
+        if child.is_dir()
+        and not child.name.startswith(".")
+        and not any((child / marker).is_file() for marker in ZARR_MARKERS)
+    )
 
 
 def _csv_rows(path: Path) -> list[_Row]:
@@ -116,7 +124,8 @@ def _csv_row(path: Path, line: int, row: dict[str, str | None]) -> _Row:
     if split and split not in SPLITS:
         raise DataError(f"{path}, line {line}: split {split!r} is none of train, val, test")
     image = path.parent / name
-    if not image.exists():
+    # `Path.exists` raises where a name is too long to be one.
+    if not os.path.exists(image):
         raise DataError(f"{path}, line {line}: no file {image}; paths are relative to the CSV file")
     return _Row(image, name, label, SPLITS.get(split, ""))
 

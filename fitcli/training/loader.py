@@ -15,12 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fitcli.background import foreground
 from fitcli.errors import DataError
 from fitcli.grid import PatchGrid
-from fitcli.images.base import ImageReader, Pixels
+from fitcli.images.base import ImageReader
+from fitcli.images.crop import Crop
 from fitcli.images.open import open_image
-from fitcli.patches import groups_of, to_patches
+from fitcli.patches import groups_of, read_patches
 from fitcli.preprocessing import Preprocessing
+from fitcli.training.augmentation import turned
 from fitcli.training.dataset import Sample
 from fitcli.training.settings import TrainSettings
 from fitcli.window import Window
@@ -46,7 +49,6 @@ class Batch:
         groups: Where the patches lie.
         labels: [b] int64.
         gain, shift: [g 1 1] float32: what normalised values are multiplied with, and what is added.
-        pixels: Pixels read.
     """
 
     patches: Tensor
@@ -54,12 +56,11 @@ class Batch:
     labels: Tensor
     gain: Tensor
     shift: Tensor
-    pixels: int
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
         moved = [t.to(device, non_blocking=True) for t in (self.patches, self.labels, self.gain, self.shift)]
-        return Batch(moved[0], self.groups.to(device), moved[1], moved[2], moved[3], self.pixels)
+        return Batch(moved[0], self.groups.to(device), moved[1], moved[2], moved[3])
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +115,19 @@ class Loader:
         with open_image(sample.path) as image:
             if reason := self.preprocessing.mismatch(image.info):
                 raise DataError(f"{sample.path}: {reason}")
-            pixels = self.preprocessing.convert(image.read(self._window(image, rng)), image.info)
-        gain, shift, origin = 1.0, 0.0, (0, 0)
+            shown = Crop(image, self._window(image, rng))
+            grid = PatchGrid(shown.info.size, self.patch, self.group)
+            background = self.settings.background
+            places = list(grid.coordinates()) if background is None else foreground(shown, grid, background)
+            patches = read_patches(shown, grid, places, lambda pixels: self.preprocessing.convert(pixels, image.info))
+        groups, gain, shift = groups_of(grid, places), 1.0, 0.0
         if self.settings.augment:
-            pixels = _turn(pixels, rng)
+            patches, groups = turned(patches, groups, grid, int(rng.integers(4)), bool(rng.integers(2)))
+            groups = groups._replace(
+                coordinates=groups.coordinates + torch.tensor(rng.integers(ORIGINS, size=2).tolist())
+            )
             gain, shift = float(np.exp(rng.normal(0, CONTRAST))), float(rng.normal(0, BRIGHTNESS))
-            origin = (int(rng.integers(ORIGINS)), int(rng.integers(ORIGINS)))
-        grid = PatchGrid((pixels.shape[0], pixels.shape[1]), self.patch, self.group)
-        return _Item(to_patches(pixels, grid), groups_of(grid, origin=origin), sample.label, gain, shift, pixels.size)
+        return _Item(patches, groups, sample.label, gain, shift)
 
     def _window(self, image: ImageReader, rng: np.random.Generator) -> Window:
         """The whole image, or a random square of `size` pixels, which is all of an image that is smaller."""
@@ -139,13 +145,6 @@ class _Item:
     label: int
     gain: float
     shift: float
-    pixels: int
-
-
-def _turn(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """One of the eight ways to lay a rectangle on its grid, with equal chances."""
-    turned: np.ndarray[Any, Any] = np.rot90(pixels, int(rng.integers(4)))
-    return turned[:, ::-1] if rng.integers(2) else turned
 
 
 def _collate(items: list[_Item]) -> Batch:
@@ -156,5 +155,4 @@ def _collate(items: list[_Item]) -> Batch:
         labels=torch.tensor([item.label for item in items]),
         gain=torch.tensor([item.gain for item in items]).repeat_interleave(counts)[:, None, None],
         shift=torch.tensor([item.shift for item in items]).repeat_interleave(counts)[:, None, None],
-        pixels=sum(item.pixels for item in items),
     )

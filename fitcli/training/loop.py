@@ -188,7 +188,9 @@ def _step(
 
 def _validate(run: TrainingRun, model: FITClassifier, progress: Progress) -> ValidationReport:
     """Score the validation images; a model that is better than all before it becomes the run's model."""
-    scores = validate(Checkpoint(model.eval(), run.config), run.dataset.validation, run.runtime)
+    scores = validate(
+        Checkpoint(model.eval(), run.config), run.dataset.validation, run.runtime, run.settings.background
+    )
     model.train()
     best = (scores.accuracy, -scores.loss) > (progress.best_accuracy, -progress.best_loss)
     if best:

@@ -26,6 +26,7 @@ class TrainSettings:
         label_smoothing: Share of each target that is spread over all classes.
         balance: Weight classes in the loss by the inverse of their frequency.
         augment: Flips, quarter turns, and light changes of brightness and contrast.
+        background: Leave out groups that vary less than this, see `background.foreground`; None to keep all.
         seed: Of the initial weights, the order of the data and the augmentation.
     """
 
@@ -42,6 +43,7 @@ class TrainSettings:
     label_smoothing: float = 0.0
     balance: bool = False
     augment: bool = True
+    background: float | None = None
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
 

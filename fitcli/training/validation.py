@@ -22,14 +22,16 @@ class Scores(NamedTuple):
     balanced_accuracy: float
 
 
-def validate(checkpoint: Checkpoint, samples: Sequence[Sample], runtime: Runtime) -> Scores:
+def validate(
+    checkpoint: Checkpoint, samples: Sequence[Sample], runtime: Runtime, background: float | None = None
+) -> Scores:
     """Classify images and compare with their labels.
 
     Raises:
         ImageError: One of them cannot be read.
     """
     labels = np.array([sample.label for sample in samples])
-    probabilities = np.stack([_probabilities(checkpoint, sample, runtime) for sample in samples])
+    probabilities = np.stack([_probabilities(checkpoint, sample, runtime, background) for sample in samples])
     right = probabilities.argmax(axis=1) == labels
     loss = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean()
     per_class = [right[labels == label].mean() for label in np.unique(labels)]
@@ -37,7 +39,7 @@ def validate(checkpoint: Checkpoint, samples: Sequence[Sample], runtime: Runtime
 
 
 def _probabilities(
-    checkpoint: Checkpoint, sample: Sample, runtime: Runtime
+    checkpoint: Checkpoint, sample: Sample, runtime: Runtime, background: float | None
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     with open_image(sample.path) as image:
-        return classify_image(checkpoint, image, runtime).probabilities
+        return classify_image(checkpoint, image, runtime, background).probabilities

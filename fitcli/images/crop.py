@@ -1,0 +1,53 @@
+"""A window of an image as an image of its own. Knows no files."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from fitcli.images.base import ImageReader, Level, Pixels
+from fitcli.window import Window
+
+
+class Crop(ImageReader):
+    """Reads a window of another image, on all its levels. Where a level has no pixel border at the window's edge, its
+    nearest one is taken.
+
+    Args:
+        image: Stays open and belongs to the caller; closing the crop does not close it.
+        window: In level-0 pixels; clipped to the image.
+
+    Raises:
+        ValueError: The window does not touch the image.
+    """
+
+    def __init__(self, image: ImageReader, window: Window) -> None:
+        window = window.clip(*image.info.size)
+        if window.area == 0:
+            raise ValueError(f"no pixels of {image.path} in {window}")
+        self.path = image.path
+        self._image = image
+        self._windows = [_on_level(window, level) for level in image.info.levels]
+        levels = tuple(
+            Level(part.height, part.width, level.downsample)
+            for part, level in zip(self._windows, image.info.levels, strict=True)
+        )
+        self.info = dataclasses.replace(image.info, height=window.height, width=window.width, levels=levels)
+
+    def read(self, window: Window, level: int = 0) -> Pixels:
+        if not 0 <= level < len(self._windows):
+            return self._image.read(window, level)  # which says what is wrong
+        part = self._windows[level]
+        clipped = window.clip(part.height, part.width)
+        return self._image.read(clipped.shift(part.top, part.left), level)
+
+    def close(self) -> None:
+        pass
+
+
+def _on_level(window: Window, level: Level) -> Window:
+    """The window in pixels of a level; at least one."""
+    top = min(round(window.top / level.downsample), level.height - 1)
+    left = min(round(window.left / level.downsample), level.width - 1)
+    bottom = max(round(window.bottom / level.downsample), top + 1)
+    right = max(round(window.right / level.downsample), left + 1)
+    return Window(top, left, bottom - top, right - left).clip(level.height, level.width)

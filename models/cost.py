@@ -1,0 +1,97 @@
+"""What a forward pass costs, by arithmetic on the sizes. Counts multiplications and additions of matrix products.
+
+Normalisations, activations and position codes are left out: they are a few percent of the operations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.config import EncoderConfig, TrunkConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flops:
+    """Floating-point operations of the parts of a forward pass; a multiplication with its addition counts as two.
+
+    Attributes:
+        stem: Patches to tokens.
+        local: Projections and feed-forward layers of the local layers.
+        local_attention: Their attention, linear in the tokens.
+        cross: `read` and `write`.
+        mix: Projections and feed-forward layers of the global layers.
+        mix_attention: Their attention: the only part that is quadratic in the size of the image.
+    """
+
+    stem: int
+    local: int
+    local_attention: int
+    cross: int
+    mix: int
+    mix_attention: int
+
+    @property
+    def total(self) -> int:
+        """Of all parts."""
+        return self.stem + self.local + self.local_attention + self.cross + self.mix + self.mix_attention
+
+    @property
+    def quadratic_share(self) -> float:
+        """Share of `mix_attention` in the total."""
+        return self.mix_attention / self.total
+
+
+def trunk_flops(config: TrunkConfig, groups: int, stem: int = 0) -> Flops:
+    """Of a trunk without conditioning over the groups of one image.
+
+    Args:
+        config: Of any model.
+        groups: Number of groups.
+        stem: Operations of what makes the tokens.
+    """
+    tokens, latents = groups * config.tokens, groups * config.latents
+    token_inner = config.token_heads * (config.token_width // config.token_heads)
+    latent_inner = config.latent_heads * (config.latent_width // config.latent_heads)
+    local = sum(local for local, _ in config.segments)
+    mixing = sum(mixing for _, mixing in config.segments)
+    attended = 4 * config.tokens * token_inner if config.local_attention else 0
+    return Flops(
+        stem=stem,
+        local=local * tokens * _layer(config.token_width, token_inner if config.local_attention else 0, config),
+        local_attention=local * tokens * attended,
+        cross=_cross(config, tokens, latents),
+        mix=mixing * latents * _layer(config.latent_width, latent_inner, config),
+        mix_attention=mixing * latents * 4 * latents * latent_inner,
+    )
+
+
+def encoder_flops(config: EncoderConfig, groups: int) -> Flops:
+    """Of an encoder over the groups of one image, without side tokens."""
+    return trunk_flops(config, groups, groups * config.tokens * _stem(config))
+
+
+def _layer(width: int, inner: int, config: TrunkConfig) -> int:
+    """Projections and feed-forward part of one layer, per position."""
+    return 8 * width * inner + 4 * config.mlp_ratio * width * width
+
+
+def _cross(config: TrunkConfig, tokens: int, latents: int) -> int:
+    """All `read` and `write`: both project both sides, and attend within a group."""
+    inner, c, d = config.cross_heads * config.cross_head_width, config.token_width, config.latent_width
+    reads = sum(mixing > 0 for _, mixing in config.segments)
+    writes = sum(mixing > 0 for _, mixing in config.segments[:-1])
+    attended = 4 * tokens * config.latents * inner
+    mlp = 4 * config.mlp_ratio if config.cross_mlp else 0
+    # Each side is projected twice: queries in and results out, or keys and values.
+    each = 4 * inner * (tokens * c + latents * d) + attended
+    return (reads + writes) * each + mlp * (reads * latents * d * d + writes * tokens * c * c)
+
+
+def _stem(config: EncoderConfig) -> int:
+    """Per patch."""
+    if config.stem == "linear":
+        return 2 * config.values * config.token_width
+    hidden, half, quarter = max(config.token_width // 4, 8), config.patch // 2, config.patch // 4
+    first = 2 * half**2 * 9 * config.channels * hidden
+    second = 2 * quarter**2 * 9 * hidden * hidden
+    return first + second + 2 * quarter**2 * hidden * config.token_width

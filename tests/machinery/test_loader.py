@@ -1,0 +1,182 @@
+"""Batches: what is in them follows from the seed, the epoch and the position alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pictures import save
+
+from fitcli.errors import DataError, ImageError
+from fitcli.grid import PatchGrid
+from fitcli.patches import to_pixels
+from fitcli.preprocessing import Preprocessing
+from fitcli.training.dataset import Sample
+from fitcli.training.loader import Batch, Loader
+from fitcli.training.settings import TrainSettings
+
+PATCH, GROUP = 4, 2
+RGB = Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3)
+SIZES = ((20, 30), (9, 8), (33, 12), (16, 16), (7, 40))
+
+
+def pixels(number: int) -> np.ndarray:
+    return np.random.default_rng(number).integers(0, 256, (*SIZES[number], 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
+    """Five images of different sizes. The label of each is its number, so that a batch tells which images it holds."""
+    folder = tmp_path_factory.mktemp("images")
+    return [Sample(save(folder / f"{number}.png", pixels(number)), number) for number in range(len(SIZES))]
+
+
+def loader(samples: Sequence[Sample], threads: int = 2, **settings: object) -> Loader:
+    asked = TrainSettings(**{"batch_size": 2, "augment": False, **settings})  # type: ignore[arg-type]
+    return Loader(samples, asked, RGB, PATCH, GROUP, threads)
+
+
+def images(batch: Batch, sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+    """Put the images of a batch together again."""
+    parts = batch.patches.split(batch.groups.counts())
+    grids = [PatchGrid(size, PATCH, GROUP) for size in sizes]
+    return [to_pixels(part, grid) for part, grid in zip(parts, grids, strict=True)]
+
+
+def assert_same(one: Batch, other: Batch) -> None:
+    for name in ("patches", "labels", "gain", "shift"):
+        assert torch.equal(getattr(one, name), getattr(other, name)), name
+    for mine, theirs in zip(one.groups, other.groups, strict=True):
+        assert torch.equal(mine, theirs) if isinstance(mine, torch.Tensor) else mine == theirs
+    assert one.pixels == other.pixels
+
+
+def test_a_batch_holds_whole_images_of_different_sizes(samples: list[Sample]) -> None:
+    for batch in loader(samples).batches(0, 5):
+        labels = batch.labels.tolist()
+        for label, image in zip(labels, images(batch, [SIZES[label] for label in labels]), strict=True):
+            np.testing.assert_array_equal(image, pixels(label))
+        assert batch.groups.images == 2
+        assert batch.pixels == sum(pixels(label).size for label in labels)
+        assert (batch.gain.unique().tolist(), batch.shift.unique().tolist()) == ([1.0], [0.0])
+        batch.groups.expect(batch.patches, GROUP**2)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
+def test_every_epoch_sees_every_image_once_in_another_order(samples: list[Sample], size: int) -> None:
+    batches = loader(samples, batch_size=size).batches(0, 35 // size + 1)
+    seen = [label for batch in batches for label in batch.labels.tolist()]
+    epochs = [tuple(seen[start : start + 5]) for start in range(0, 35, 5)]
+    assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
+    assert len(set(epochs)) > 1
+
+
+def test_a_batch_is_the_same_wherever_the_reading_begins(samples: list[Sample]) -> None:
+    many = loader(samples, augment=True, size=8)
+    whole = list(many.batches(0, 9))
+    assert len(whole) == 9
+    for start, stop in ((0, 1), (4, 9), (8, 9), (3, 5)):
+        part = list(many.batches(start, stop))
+        assert len(part) == stop - start
+        for one, other in zip(part, whole[start:stop], strict=True):
+            assert_same(one, other)
+
+
+@pytest.mark.parametrize("threads", [1, 3, 16])
+def test_a_batch_does_not_depend_on_the_number_of_threads(samples: list[Sample], threads: int) -> None:
+    few, many = loader(samples, augment=True, size=8), loader(samples, threads, augment=True, size=8)
+    for one, other in zip(few.batches(0, 6), many.batches(0, 6), strict=True):
+        assert_same(one, other)
+
+
+def test_the_seed_matters(samples: list[Sample]) -> None:
+    orders = {
+        tuple(label for batch in loader(samples, seed=seed).batches(0, 5) for label in batch.labels.tolist())
+        for seed in range(4)
+    }
+    assert len(orders) == 4
+
+
+def test_windows_have_their_size_and_lie_in_the_image(samples: list[Sample]) -> None:
+    found = set()
+    for batch in loader(samples[:1], batch_size=1, size=8).batches(0, 60):
+        (window,) = images(batch, [(8, 8)])
+        places = [
+            (top, left)
+            for top in range(20 - 8 + 1)
+            for left in range(30 - 8 + 1)
+            if np.array_equal(pixels(0)[top : top + 8, left : left + 8], window)
+        ]
+        assert len(places) == 1
+        found.add(places[0])
+    assert len(found) > 40, "the windows are spread over the image"
+    assert max(top for top, _ in found) > 8
+    assert max(left for _, left in found) > 16
+
+
+def test_a_window_takes_what_a_small_image_has(samples: list[Sample]) -> None:
+    (batch,) = loader(samples[2:3], batch_size=1, size=14).batches(0, 1)
+    (window,) = images(batch, [(14, 12)])
+    assert any(np.array_equal(pixels(2)[top : top + 14], window) for top in range(20))
+
+
+def test_augmentation_turns_and_flips_and_nothing_else(samples: list[Sample]) -> None:
+    eight = [np.rot90(flipped, turns) for flipped in (pixels(0), pixels(0)[:, ::-1]) for turns in range(4)]
+    seen, gains, shifts, origins = [0] * 8, [], [], set()
+    for batch in loader(samples[:1], batch_size=1, augment=True).batches(0, 80):
+        shown = [images(batch, [size])[0] for size in (SIZES[0], SIZES[0][::-1])]
+        matches = [n for n, way in enumerate(eight) if any(np.array_equal(way, image) for image in shown)]
+        assert len(matches) == 1
+        seen[matches[0]] += 1
+        gains.append(batch.gain[0].item())
+        shifts.append(batch.shift[0].item())
+        origins.add(tuple(batch.groups.coordinates.amin(0).tolist()))
+        assert len(batch.gain.unique()) == len(batch.shift.unique()) == 1, "one image, one change"
+    assert min(seen) > 0
+    assert 0.7 < min(gains) < 0.95 < 1.05 < max(gains) < 1.4
+    assert -0.5 < min(shifts) < -0.05 < 0.05 < max(shifts) < 0.5
+    assert len(origins) > 40
+
+
+def test_without_augmentation_nothing_is_changed(samples: list[Sample]) -> None:
+    for batch in loader(samples[:1], batch_size=1).batches(0, 5):
+        np.testing.assert_array_equal(images(batch, [SIZES[0]])[0], pixels(0))
+        assert batch.groups.coordinates.amin() == 0
+
+
+def test_pixels_are_brought_to_what_the_model_expects(samples: list[Sample], tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 2**16, (8, 8, 1), np.uint16)
+    mixed = [Sample(save(tmp_path / "grey.tif", grey), 0)]
+    (batch,) = loader(mixed, batch_size=1).batches(0, 1)
+    (image,) = images(batch, [(8, 8)])
+    expected = np.rint(grey / 257).astype(np.uint8)
+    assert np.abs(image.astype(int) - np.repeat(expected, 3, -1)).max() <= 1
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_broken_file_ends_the_batches_with_its_name(samples: list[Sample], tmp_path: Path, threads: int) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(samples[0].path.read_bytes()[:100])
+    before = threading.active_count()
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        list(loader([*samples, Sample(broken, 0)], threads).batches(0, 50))
+    assert threading.active_count() == before, "no thread is left behind"
+
+
+def test_an_image_of_another_kind_ends_the_batches_with_its_name(samples: list[Sample], tmp_path: Path) -> None:
+    other = save(tmp_path / "five.tif", np.zeros((8, 8, 5), np.uint8))
+    with pytest.raises(DataError, match=r"five\.tif: has 5 channels"):
+        list(loader([*samples, Sample(other, 0)]).batches(0, 50))
+
+
+def test_reading_stops_when_nobody_wants_more(samples: list[Sample]) -> None:
+    before = threading.active_count()
+    batches = loader(samples).batches(0, 10**9)
+    next(batches)
+    batches.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before

@@ -1,0 +1,27 @@
+"""Small image files for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from fitcli.images.base import ImageInfo
+from fitcli.images.open import create_image
+from fitcli.window import Window
+
+
+def save(path: Path, pixels: np.ndarray, mpp: float | None = None, **settings: object) -> Path:
+    """Write pixels [height width channels] as an image."""
+    height, width, channels = pixels.shape
+    info = ImageInfo(height=height, width=width, channels=channels, dtype=pixels.dtype, color=channels >= 3, mpp=mpp)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with create_image(path, info, **settings) as canvas:  # type: ignore[arg-type]
+        canvas.write(Window(0, 0, height, width), pixels)
+    return path
+
+
+def colored(shape: tuple[int, int], color: tuple[int, ...], seed: int) -> np.ndarray:
+    """Noise of a standard deviation of 20 around a colour."""
+    noise = np.random.default_rng(seed).normal(0, 20, (*shape, len(color)))
+    return np.clip(np.array(color) + noise, 0, 255).astype(np.uint8)
