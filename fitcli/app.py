@@ -20,7 +20,6 @@ from fitcli.commands.demo import demo
 from fitcli.commands.info import info
 from fitcli.commands.train import train
 from fitcli.errors import FitError
-from models.config import ConfigError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,20 +41,35 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             _check_models_package()
             return command(*args, **kwargs)
-        except (FitError, ConfigError) as error:
-            console.error(str(error))
-            if _debugging():
-                console.traceback()
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            console.hint("interrupted")
+        except KeyboardInterrupt as stop:
+            console.hint(": ".join(["interrupted", *map(str, stop.args)]))
             raise typer.Exit(130) from None
         except BrokenPipeError:
             # The reader of our output went away (`fit info ... | head`); what Python would flush at exit goes nowhere.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise typer.Exit(0) from None
+        except Exception as error:
+            if (message := _message(error)) is None:
+                raise
+            console.error(message)
+            if _debugging():
+                console.traceback()
+            raise typer.Exit(1) from None
 
     return wrapped
+
+
+def _message(error: Exception) -> str | None:
+    """What a user can act on; None for a mistake of ours."""
+    if isinstance(error, FitError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        # A full disk, a folder that may not be written to.
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    # Not imported above: with another package called `models` in the way, this file has to say so.
+    from models.config import ConfigError
+
+    return str(error) if isinstance(error, ConfigError) else None
 
 
 def _debugging() -> bool:

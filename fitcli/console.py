@@ -7,31 +7,42 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console as RichConsole
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 
+class Console(RichConsole):
+    """Shows `:smile:` in a path as it is, and leaves it to the caller what a closed pipe means."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(highlight=False, emoji=False, **settings)
+
+    def on_broken_pipe(self) -> None:
+        """Called while a BrokenPipeError is handled. Rich would exit with 1: whoever called us decides."""
+        raise
+
+
 def _stdout() -> Console:
     # Made per call: a test or a pipe may have put another stream in place since the import. Without a terminal a table
     # may be as wide as it needs: nobody wants a path cut short in a pipe.
-    console = Console(highlight=False, soft_wrap=True)
-    return console if console.is_terminal else Console(highlight=False, width=200)
+    console = Console(markup=False)
+    return console if console.is_terminal else Console(markup=False, width=10_000)
 
 
 def _stderr() -> Console:
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, soft_wrap=True)
 
 
 def data(text: str) -> None:
     """Print a result, as it is."""
-    _stdout().print(text, markup=False)
+    _stdout().print(text, soft_wrap=True)
 
 
 def json(document: Any) -> None:
     """Print exactly one JSON document."""
-    _stdout().print(json_module.dumps(document, indent=2, allow_nan=False), markup=False, soft_wrap=True)
+    _stdout().print(json_module.dumps(document, indent=2, allow_nan=False), soft_wrap=True)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
@@ -74,7 +85,7 @@ def progress(description: str) -> Iterator[Callable[[float], None]]:
         What advances it, by a share of the whole.
     """
     console = _stderr()
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(description, total=1.0)
         yield lambda share: bar.advance(task, share)

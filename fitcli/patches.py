@@ -89,20 +89,17 @@ def pad(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
     return np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge") if below or right else pixels
 
 
-def groups_of(
-    grid: PatchGrid, coordinates: Iterable[tuple[int, int]] | None = None, origin: tuple[int, int] = (0, 0)
-) -> Groups:
+def groups_of(grid: PatchGrid, coordinates: Iterable[tuple[int, int]] | None = None) -> Groups:
     """Describe groups of one image to a model.
 
     Args:
         grid: The arrangement over the image.
         coordinates: (row, column) of the groups that take part, in order; all where None.
-        origin: Added to the coordinates that the model sees.
     """
     chosen = list(grid.coordinates() if coordinates is None else coordinates)
     places = torch.tensor(chosen, dtype=torch.int64).reshape(-1, 2)
     return Groups(
-        coordinates=places + torch.tensor(origin),
+        coordinates=places,
         number=places[:, 0] * grid.columns + places[:, 1],
         mask=_masks(grid, chosen),
         slot=None,

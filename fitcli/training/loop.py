@@ -102,23 +102,31 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
             log(entry)
             observe(entry)
 
+        def look() -> None:
+            """See how good it is, which waits for `resume` where someone asked to stop; and save."""
+            if run.dataset.validation and progress.validated < progress.step and not interruption.requested:
+                report(_validate(run, model, progress))
+            _save(run, model, optimizer, progress)
+
+        if _is_due(run, progress.step):
+            look()
         for step in range(progress.step, run.total_steps):
             report(_step(run, model, optimizer, objective, batches, step))
             progress.step = step + 1
-
-            # Once in a while: see how good it is, and save.
-            last = progress.step == run.total_steps
-            if last or settings.ends_epoch(step, len(run.dataset.train)) or interruption.requested:
-                if run.dataset.validation and not interruption.requested:
-                    report(_validate(run, model, progress))
-                _save(run, model, optimizer, progress)
-            _stop_if(interruption)
+            if _is_due(run, progress.step) or interruption.requested:
+                look()
+            _stop_if(interruption, run)
     return progress
 
 
-def _stop_if(interruption: Interruption) -> None:
+def _is_due(run: TrainingRun, step: int) -> bool:
+    """Whether to validate and save after this many steps: at the end of each epoch and of the run."""
+    return step == run.total_steps or (step > 0 and run.settings.ends_epoch(step - 1, len(run.dataset.train)))
+
+
+def _stop_if(interruption: Interruption, run: TrainingRun) -> None:
     if interruption.requested:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(f"{run.folder} was saved, continue with --resume")
 
 
 def _objective(run: TrainingRun) -> ClassificationObjective:
@@ -161,12 +169,9 @@ def _step(
         loss_sum += loss.item() / settings.accumulate
         right += int(correct.sum())
         patches += int(batch.groups.mask.sum()) if batch.groups.mask is not None else batch.patches[..., 0].numel()
-    if not math.isfinite(loss_sum):
-        raise FitError(
-            f"the loss became {loss_sum} in step {step + 1}; resume from the last save with --resume, or start again "
-            "with a lower --learning-rate"
-        )
     norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip or math.inf)
+    _check_finite("loss", loss_sum, run, step + 1)
+    _check_finite("gradient", float(norm), run, step + 1)
     rate = learning_rate(step, run.total_steps, settings)
     set_learning_rate(optimizer, rate)
     optimizer.step()
@@ -186,12 +191,22 @@ def _step(
     )
 
 
+def _check_finite(name: str, value: float, run: TrainingRun, step: int) -> None:
+    if not math.isfinite(value):
+        raise FitError(
+            f"the {name} became {value} in step {step}; start again with a lower --learning-rate "
+            f"(what {run.folder} saved before is still there)"
+        )
+
+
 def _validate(run: TrainingRun, model: FITClassifier, progress: Progress) -> ValidationReport:
     """Score the validation images; a model that is better than all before it becomes the run's model."""
     scores = validate(
         Checkpoint(model.eval(), run.config), run.dataset.validation, run.runtime, run.settings.background
     )
     model.train()
+    _check_finite("validation loss", scores.loss, run, progress.step)
+    progress.validated = progress.step
     best = (scores.accuracy, -scores.loss) > (progress.best_accuracy, -progress.best_loss)
     if best:
         progress.best_accuracy, progress.best_loss = scores.accuracy, scores.loss

@@ -25,10 +25,12 @@ class Progress:
 
     Attributes:
         step: Optimizer steps done.
+        validated: Steps that had been done at the last validation.
         best_accuracy, best_loss: Of the best validation so far.
     """
 
     step: int = 0
+    validated: int = 0
     best_accuracy: float = -1.0
     best_loss: float = float("inf")
 
@@ -48,8 +50,8 @@ def save_settings(run: Path, settings: TrainSettings) -> None:
 def check_settings(run: Path, settings: TrainSettings) -> None:
     """Raise FitError where a run was begun with other settings: half a run of each is no run of either."""
     try:
-        stored = json.loads((run / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        stored = dict(json.loads((run / SETTINGS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{run / SETTINGS}: cannot be read ({error}); start a new run") from None
     asked = dataclasses.asdict(settings)
     different = sorted(name for name in asked if stored.get(name) != asked[name])

@@ -26,7 +26,7 @@ def parameters(name: str) -> int:
 
 
 def row(name: str) -> list[str]:
-    """What the README must say: plan, latents, widths, parameters, FLOPs of a 6400x6400 image, share of the quadratic part."""
+    """What the README must say; the last two are the FLOPs of a 6400x6400 image and the share of the quadratic part."""
     preset, flops = PRESETS[name], encoder_flops(classifier_preset(name, 3, 2), GROUPS_6400)
     widths = f"{preset.token_width} / {preset.latent_width}"
     millions, tera = f"{parameters(name) / 1e6:.1f} M", f"{flops.total / 1e12:.2f} T"
