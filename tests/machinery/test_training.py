@@ -1,0 +1,335 @@
+"""A training run: interrupted and resumed it is the same run, what goes wrong leaves what was good."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pictures import colored, save
+from safetensors.torch import load_file
+from torch import nn
+
+from fitcli.errors import DataError, FitError, ImageError
+from fitcli.runtime import choose_runtime
+from fitcli.training import loop
+from fitcli.training.loop import Observer, TrainingRun, train
+from fitcli.training.objectives import balanced_weights
+from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
+from fitcli.training.prepare import prepare
+from fitcli.training.reports import Report, StepReport, ValidationReport
+from fitcli.training.settings import TrainSettings
+from fitcli.training.validation import Scores
+from models.build import build
+from models.presets import classifier_preset
+
+CPU = choose_runtime("cpu", "fp32")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of five images of 24 x 24 pixels: eight to train on, two to validate."""
+    folder = tmp_path_factory.mktemp("data")
+    for label, color in (("dark", (60, 80, 70)), ("light", (90, 70, 100))):
+        for number in range(5):
+            save(folder / label / f"{number}.png", colored((24, 24), color, number))
+    return folder
+
+
+def run_of(data: Path, folder: Path, resume: bool = False, **settings: object) -> TrainingRun:
+    asked = TrainSettings(**{"preset": "debug", "batch_size": 2, "epochs": 2, **settings})  # type: ignore[arg-type]
+    return prepare(data, folder, asked, CPU, resume)[0]
+
+
+def quietly(report: Report) -> None:
+    pass
+
+
+def at(step: int, act: Callable[[], object]) -> Observer:
+    """An observer that does something when a step has been made."""
+
+    def observe(report: Report) -> None:
+        if isinstance(report, StepReport) and report.step == step:
+            act()
+
+    return observe
+
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def die() -> None:
+    raise SystemError("the machine is gone")
+
+
+def metrics(folder: Path) -> list[tuple[str, int, float, float]]:
+    """What was logged, without what depends on the clock."""
+    entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [(e["kind"], e["step"], e["loss"], e["accuracy"]) for e in entries]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for name in ("model.safetensors", "last/model.safetensors"):
+        mine, theirs = load_file(one / name), load_file(other / name)
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(mine[key], theirs[key]) for key in mine), name
+    for name in ("config.json", "last/config.json", "training/settings.json"):
+        assert (one / name).read_text() == (other / name).read_text()
+    assert metrics(one) == metrics(other)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    progress = train(run_of(data, folder), quietly)
+    assert progress.step == 8
+    return folder
+
+
+# Eight steps, four per epoch: in the middle, at the end of an epoch, at the very end, twice.
+@pytest.mark.parametrize("stops", [[1], [4], [6], [8], [3, 7]], ids=str)
+def test_interrupted_and_resumed_is_the_same_run(
+    data: Path, uninterrupted: Path, tmp_path: Path, stops: list[int]
+) -> None:
+    folder = tmp_path / "run"
+    handler = signal.getsignal(signal.SIGINT)
+    for number, step in enumerate(stops):
+        with pytest.raises(KeyboardInterrupt, match="--resume"):
+            train(run_of(data, folder, resume=number > 0), at(step, interrupt), resume=number > 0)
+        assert metrics(folder)[-1][:2] == ("train", step), "it stops at once"
+        assert (folder / "model.safetensors").is_file(), "it can be used as it is"
+    assert signal.getsignal(signal.SIGINT) is handler
+    train(run_of(data, folder, resume=True), quietly, resume=True)
+    assert_same_run(folder, uninterrupted)
+
+
+@pytest.mark.parametrize("step", [2, 6])
+def test_a_run_that_died_goes_on_from_its_last_save(
+    data: Path, uninterrupted: Path, tmp_path: Path, step: int
+) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(SystemError):
+        train(run_of(data, folder), at(step, die))
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "train", "st')
+    train(run_of(data, folder, resume=True), quietly, resume=True)
+    assert_same_run(folder, uninterrupted)
+
+
+def test_resuming_a_finished_run_changes_nothing(data: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train(run_of(data, folder), quietly)
+    seen: list[Report] = []
+    progress = train(run_of(data, folder, resume=True), seen.append, resume=True)
+    assert (progress.step, seen) == (8, [])
+    assert_same_run(folder, uninterrupted)
+
+
+def test_the_seed_decides(data: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    train(run_of(data, tmp_path / "same"), quietly)
+    assert_same_run(tmp_path / "same", uninterrupted)
+    train(run_of(data, tmp_path / "other", seed=1), quietly)
+    assert metrics(tmp_path / "other")[0][2] != metrics(uninterrupted)[0][2]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("seed", 5), ("epochs", 3), ("learning_rate", 1e-4), ("size", 16), ("augment", False)]
+)
+def test_resuming_with_other_settings_is_refused_by_name(
+    data: Path, uninterrupted: Path, name: str, value: object
+) -> None:
+    with pytest.raises(FitError, match=rf"begun with {name} = .*, not {value}; resume with the same settings"):
+        run_of(data, uninterrupted, resume=True, **{name: value})
+
+
+def test_resuming_with_other_classes_is_refused(data: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        for number in range(2):
+            save(tmp_path / label / f"{number}.png", colored((8, 8), (1, 2, 3), number))
+    with pytest.raises(FitError, match="was trained on dark, light; .*cat.*dog"):
+        run_of(tmp_path, uninterrupted, resume=True)
+
+
+def test_accumulated_passes_are_one_large_batch(data: Path, tmp_path: Path) -> None:
+    def reports(batch_size: int, accumulate: int) -> list[StepReport]:
+        seen: list[Report] = []
+        settings = {"batch_size": batch_size, "accumulate": accumulate, "augment": False, "steps": 3}
+        train(run_of(data, tmp_path / f"{batch_size}x{accumulate}", **settings), seen.append)
+        return [report for report in seen if isinstance(report, StepReport)]
+
+    whole, parts = reports(4, 1), reports(2, 2)
+    for one, other in zip(whole, parts, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-4)
+        assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-3)
+        assert (one.accuracy, one.epoch) == (other.accuracy, other.epoch)
+
+
+def test_reports(data: Path, tmp_path: Path) -> None:
+    seen: list[Report] = []
+    progress = train(run_of(data, tmp_path / "run", epochs=3), seen.append)
+    steps = [report for report in seen if isinstance(report, StepReport)]
+    looks = [report for report in seen if isinstance(report, ValidationReport)]
+    assert [report.step for report in steps] == list(range(1, 13))
+    assert [report.step for report in looks] == [4, 8, 12]
+    assert [steps[number].epoch for number in (3, 7, 11)] == [1.0, 2.0, 3.0]
+    for step in steps:
+        assert math.isfinite(step.loss)
+        assert 0 <= step.accuracy <= 1
+        assert 0 <= step.data_wait <= 1
+        assert step.patches_per_second == pytest.approx(4 * step.images_per_second), "24 x 24 pixels are 2 x 2 patches"
+    assert progress.best_accuracy == max(report.accuracy for report in looks)
+    assert len(metrics(tmp_path / "run")) == 15
+    assert list((tmp_path / "run/tensorboard").glob("events.*"))
+
+
+def test_the_best_model_is_kept_and_the_last_one_too(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([Scores(0.9, 0.5, 0.5), Scores(0.4, 0.9, 0.9), Scores(0.1, 0.7, 0.7), Scores(0.5, 0.9, 0.9)])
+    monkeypatch.setattr(loop, "validate", lambda *_: next(scores))
+    folder, kept = tmp_path / "run", []
+
+    def observe(report: Report) -> None:
+        if isinstance(report, ValidationReport):
+            kept.append(load_file(folder / "model.safetensors")["encoder.latent_norm.weight"])
+
+    progress = train(run_of(data, folder, epochs=4), observe)
+    assert (progress.best_accuracy, progress.best_loss) == (0.9, 0.4)
+    best = load_file(folder / "model.safetensors")["encoder.latent_norm.weight"]
+    assert [torch.equal(weights, best) for weights in kept] == [False, True, True, True]
+    assert not torch.equal(load_file(folder / "last/model.safetensors")["encoder.latent_norm.weight"], best)
+
+
+def test_without_validation_the_last_model_is_the_model(data: Path, tmp_path: Path) -> None:
+    rows = [f"{data / label / f'{number}.png'},{label},train" for label in ("dark", "light") for number in range(3)]
+    (tmp_path / "data.csv").write_text("\n".join(["path,label,split", *rows]))
+    progress = train(run_of(tmp_path / "data.csv", tmp_path / "run"), quietly)
+    assert progress.summary(tmp_path) == f"{tmp_path}: 6 steps"
+    run, last = (load_file(tmp_path / "run" / name) for name in ("model.safetensors", "last/model.safetensors"))
+    assert all(torch.equal(run[name], last[name]) for name in run)
+
+
+# In the middle of an epoch the loss tells, at its end the validation.
+@pytest.mark.parametrize("step", [5, 7])
+def test_a_loss_that_is_no_number_ends_the_run_and_leaves_what_was_good(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    def explode(number: int, total: int, settings: TrainSettings) -> float:
+        return 1e30 if number == step else learning_rate(number, total, settings)
+
+    monkeypatch.setattr(loop, "learning_rate", explode)
+    folder = tmp_path / "run"
+    with pytest.raises(FitError, match=r"became (nan|inf).*lower --learning-rate"):
+        train(run_of(data, folder), quietly)
+    monkeypatch.undo()
+    for name in ("model.safetensors", "last/model.safetensors"):
+        assert all(torch.isfinite(tensor).all() for tensor in load_file(folder / name).values())
+    assert all(math.isfinite(loss) for _, _, loss, _ in metrics(folder))
+    assert train(run_of(data, folder, resume=True), quietly, resume=True).step == 8
+
+
+def test_pixels_that_are_not_finite_do_not_reach_the_loss(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        for number in range(3):
+            pixels = np.random.default_rng(number).normal(0, 1, (20, 20, 1)).astype(np.float32)
+            pixels[:3], pixels[3:5], pixels[5:7] = np.nan, np.inf, -np.inf
+            save(tmp_path / "data" / label / f"{number}.tif", pixels)
+    train(run_of(tmp_path / "data", tmp_path / "run", epochs=1), quietly)
+    assert all(math.isfinite(loss) for _, _, loss, _ in metrics(tmp_path / "run"))
+
+
+def test_a_data_set_that_cannot_be_used_creates_nothing(data: Path, tmp_path: Path) -> None:
+    def refused(match: str, error: type[FitError] = DataError) -> None:
+        with pytest.raises(error, match=match):
+            run_of(tmp_path / "data", tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+    refused("no such data set")
+    for label in ("a", "b"):
+        for number in range(2):
+            save(tmp_path / "data" / label / f"{number}.png", colored((8, 8), (1, 2, 3), number))
+    broken = tmp_path / "data/b/2.png"
+    broken.write_bytes(b"not a picture")
+    (tmp_path / "data/b/3.tif").write_bytes(b"II*\0")
+    refused(r"2\.png: .* \(and 1 more images that cannot be read\)")
+    broken.unlink()
+    (tmp_path / "data/b/3.tif").unlink()
+    save(tmp_path / "data/b/2.tif", np.zeros((8, 8, 5), np.uint8))
+    refused(r"2\.tif: has 5 channels")
+
+
+def test_a_file_that_breaks_while_training_is_named_and_the_run_can_go_on(data: Path, tmp_path: Path) -> None:
+    for label in ("dark", "light"):
+        for number in range(3):
+            save(tmp_path / "data" / label / f"{number}.png", colored((24, 24), (60, 80, 70), number))
+    run = run_of(tmp_path / "data", tmp_path / "run", epochs=3)
+    victim = run.dataset.train[0].path
+    whole = victim.read_bytes()
+    with pytest.raises(ImageError, match=victim.name):
+        train(run, at(1, lambda: victim.write_bytes(b"gone")))
+    victim.write_bytes(whole)
+    assert train(run_of(tmp_path / "data", tmp_path / "run", resume=True, epochs=3), quietly, resume=True).step == 6
+
+
+@pytest.mark.parametrize("total", [1, 2, 10, 1000])
+def test_the_learning_rate_rises_then_falls_as_half_a_cosine(total: int) -> None:
+    settings = TrainSettings(learning_rate=0.5, warmup=0.1)
+    rates = [learning_rate(step, total, settings) for step in range(total)]
+    assert max(rates) == pytest.approx(0.5)
+    assert min(rates) > 0
+    top = rates.index(max(rates))
+    assert top <= max(1, total // 10)
+    assert all(a < b for a, b in zip(rates[:top], rates[1 : top + 1], strict=True))
+    assert all(a >= b for a, b in zip(rates[top:-1], rates[top + 1 :], strict=True))
+    if total == 1000:
+        assert rates[49] == pytest.approx(0.25)
+        assert rates[550] == pytest.approx(0.25, abs=1e-3), "half way down after half of the remaining steps"
+        assert rates[325] == pytest.approx(0.25 * (1 + math.sqrt(0.5)), abs=1e-3)
+        assert rates[-1] < 1e-5
+
+
+def test_the_optimizer_takes_every_parameter_once_and_decays_matrices_only() -> None:
+    model = build(classifier_preset("debug", 3, 2), seed=0)
+    optimizer = build_optimizer(model, TrainSettings(weight_decay=0.1))
+    taken = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    assert sorted(taken) == sorted(id(parameter) for parameter in model.parameters())
+
+    # Without a gradient, decay is all that happens.
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    set_learning_rate(optimizer, 0.5)
+    optimizer.step()
+    matrices = {
+        f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)
+    }
+    assert len(matrices) > 10
+    for name, parameter in model.named_parameters():
+        shrunk = 0.95 if name in matrices else 1.0
+        torch.testing.assert_close(parameter.detach(), before[name] * shrunk, msg=name)
+
+
+def test_balanced_weights_give_every_class_the_same_say() -> None:
+    labels = torch.tensor([0] * 8 + [1] * 1 + [2] * 3)
+    weights = balanced_weights(labels, 3)
+    say = [float(weights[label]) * int((labels == label).sum()) for label in range(3)]
+    assert say == pytest.approx([4.0, 4.0, 4.0])
+    assert float(weights[labels].mean()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "option"),
+    [({"learning_rate": 0.0}, "--learning-rate"), ({"learning_rate": math.nan}, "--learning-rate"),
+     ({"learning_rate": math.inf}, "--learning-rate"), ({"label_smoothing": 1.0}, "--label-smoothing"),
+     ({"batch_size": 0}, "--batch-size"), ({"steps": 0}, "--steps"), ({"weight_decay": math.nan}, "--weight-decay"),
+     ({"clip": -1.0}, "--clip")],
+)  # fmt: skip
+def test_settings_that_make_no_sense_are_refused_by_name(settings: dict[str, float], option: str) -> None:
+    with pytest.raises(FitError, match=option):
+        TrainSettings(**settings)  # type: ignore[arg-type]
