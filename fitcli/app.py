@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import io
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, ParamSpec, TypeVar
@@ -17,6 +19,7 @@ import typer
 from fitcli import __version__, console
 from fitcli.commands.classify import classify
 from fitcli.commands.demo import demo
+from fitcli.commands.embed import embed
 from fitcli.commands.info import info
 from fitcli.commands.train import train
 from fitcli.errors import FitError
@@ -106,10 +109,13 @@ def options(
         os.environ["FIT_DEBUG"] = "1"
 
 
-for command in (info, demo, train, classify):
+for command in (info, demo, train, classify, embed):
     app.command()(reports_errors(command))
 
 
 def main() -> None:
     """Entry point of the console script."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As stderr does: names of files need not be text, and not every terminal knows every letter.
+        sys.stdout.reconfigure(errors="backslashreplace")
     app()

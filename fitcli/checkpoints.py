@@ -34,6 +34,9 @@ from models.encoder import FITClassifier
 FORMAT = 1
 """Of `config.json`; raised when old readers could not understand it."""
 
+LARGEST_SIZE, MOST_LAYERS, LARGEST_GROUP = 2**16, 1000, 2**14
+"""No model has larger sizes, more layers, or groups of more pixels per side: a file that says so is made up."""
+
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
@@ -109,7 +112,7 @@ def load_config(folder: Path) -> RunConfig:
         }
         return RunConfig(
             task=document["task"],
-            model=ClassifierConfig.from_dict(document["model"]),
+            model=_believable(ClassifierConfig.from_dict(document["model"])),
             preprocessing=Preprocessing(**preprocessing),
             classes=tuple(str(name) for name in document["classes"]),
         )
@@ -117,8 +120,21 @@ def load_config(folder: Path) -> RunConfig:
         raise CheckpointError(f"{path}: {error}") from None
     except ConfigError as error:
         raise CheckpointError(f"{path}: no model: {error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         raise CheckpointError(f"{path}: not a run's settings ({type(error).__name__}: {error})") from error
+
+
+def _believable(model: ClassifierConfig) -> ClassifierConfig:
+    """Refuse what would take for ever to build, or more memory than there is to run."""
+    layers = sum(map(sum, model.segments))
+    if layers > MOST_LAYERS:
+        raise CheckpointError(f"a model of {layers} layers is not to be believed")
+    if model.patch * model.group > LARGEST_GROUP:
+        raise CheckpointError(f"groups of {model.patch * model.group} pixels per side are not to be believed")
+    for name, value in dataclasses.asdict(model).items():
+        if isinstance(value, int) and value > (LARGEST_GROUP**2 if name == "tokens" else LARGEST_SIZE):
+            raise CheckpointError(f"{name} {value} is not to be believed")
+    return model
 
 
 def load_checkpoint(folder: Path, runtime: Runtime) -> Checkpoint:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fitcli.background import foreground
 from fitcli.checkpoints import Checkpoint
-from fitcli.errors import ImageError
+from fitcli.features import Settings, encoding
 from fitcli.grid import PatchGrid
 from fitcli.images.base import ImageReader
-from fitcli.patches import groups_of, normalize, read_patches
+from fitcli.memory.budget import MemoryPlan
 from fitcli.runtime import Runtime
-from fitcli.streaming import stream_latents
+from fitcli.token_store import TokenStore
+from models.pieces import pool_in_pieces
 
-HANDFUL_TOKENS = 8192
-"""Tokens computed together: enough to keep a processor busy, few enough to stay in its caches (MiB, not GiB)."""
+DEFAULTS = Settings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +32,14 @@ class Classification:
             its group's latents in the pooled vector, spread over the patches that they read. None unless asked for.
         grid: The arrangement over the image.
         places: (row, column) of the groups that were looked at, in the order of `evidence`.
+        plan: How it was computed within its memory. None where that is not known.
     """
 
     probabilities: NDArray[np.float64]
     evidence: NDArray[np.float32] | None
     grid: PatchGrid
     places: list[tuple[int, int]]
-
-
-def _patch_grid(checkpoint: Checkpoint, image: ImageReader) -> PatchGrid:
-    """The arrangement of a model's groups over an image.
-
-    Raises:
-        ImageError: The image is not of a kind that the model was trained on.
-    """
-    if reason := checkpoint.config.preprocessing.mismatch(image.info):
-        raise ImageError(image.path, reason)
-    return PatchGrid(image.info.size, checkpoint.config.model.patch, checkpoint.config.model.group)
+    plan: MemoryPlan | None = None
 
 
 @torch.inference_mode()
@@ -58,9 +47,10 @@ def classify_image(
     checkpoint: Checkpoint,
     image: ImageReader,
     runtime: Runtime,
-    background: float | None = None,
+    settings: Settings = DEFAULTS,
     keep_evidence: bool = False,
     advance: Callable[[float], None] = lambda share: None,
+    finish_bytes: int = 0,
 ) -> Classification:
     """Classify a whole image, reading it a few groups at a time.
 
@@ -68,35 +58,33 @@ def classify_image(
         checkpoint: The model and what it expects.
         image: Open; level 0 is read once.
         runtime: Device and precision.
-        background: Leave out groups that vary less, see `background.foreground`; None to look at all.
+        settings: What to leave out, how much memory to use, where to keep the state.
         keep_evidence: Return `evidence` too.
         advance: Told the share of the work that was just done; the shares sum to 1.
+        finish_bytes: Memory to leave for what is done with the result.
 
     Raises:
         ImageError: The image cannot be read, or is not of a kind that the model was trained on.
+        FitError: The memory is too little, or the state that of another job.
     """
-    grid, config = _patch_grid(checkpoint, image), checkpoint.config
-    places = list(grid.coordinates()) if background is None else foreground(image, grid, background)
-    groups = groups_of(grid, places)
-    work = len(places) * len(config.model.segments)
-    mean, std = torch.tensor(config.preprocessing.mean), torch.tensor(config.preprocessing.std)
-
-    def patches(part: slice) -> Tensor:
-        cut = read_patches(image, grid, places[part], lambda p: config.preprocessing.convert(p, image.info))
-        return normalize(cut, mean, std)
-
-    handful = max(1, HANDFUL_TOKENS // config.model.tokens)
-    with runtime.autocast():
-        streamed = stream_latents(
-            checkpoint.model.encoder, groups, patches, handful, keep_evidence, lambda count: advance(count / work)
-        )
-        pooled = checkpoint.model.head(streamed.latents, groups.to(runtime.device)._replace(mask=None))
-    probabilities = pooled.logits[0].double().softmax(dim=-1).cpu().numpy()
-    evidence = _spread(pooled.evidence, streamed.reads) if streamed.reads is not None else None
-    return Classification(probabilities, evidence, grid, places)
+    with encoding(
+        checkpoint,
+        image,
+        runtime,
+        settings,
+        purpose="classify",
+        keep_reads=keep_evidence,
+        finish_bytes=finish_bytes,
+    ) as job:
+        latents = job.run(advance)
+        with runtime.autocast():
+            pooled = pool_in_pieces(checkpoint.model.head, latents, job.groups.to(runtime.device)._replace(mask=None))
+        probabilities = pooled.logits[0].double().softmax(dim=-1).cpu().numpy()
+        evidence = None if job.reads is None else _spread(pooled.evidence.float().cpu(), job.reads, job.plan.handful)
+        return Classification(probabilities, evidence, job.grid, job.places, job.plan)
 
 
-def _spread(evidence: Tensor, reads: Tensor) -> NDArray[Any]:
+def _spread(evidence: Tensor, reads: TokenStore, handful: int) -> NDArray[np.float32]:
     """Shares of latents [g m] times what they read [g m n] -> shares of patches [g n]."""
-    shares: NDArray[Any] = torch.einsum("gm,gmn->gn", evidence.float().cpu(), reads).numpy()
-    return shares
+    parts = [slice(start, min(start + handful, len(evidence))) for start in range(0, len(evidence), handful)]
+    return np.concatenate([torch.einsum("gm,gmn->gn", evidence[part], reads.get(part)).numpy() for part in parts])

@@ -44,6 +44,14 @@ def write_heatmap(path: Path, image: ImageReader, result: Classification) -> Non
         canvas.write(Window(0, 0, info.height, info.width), picture)
 
 
+def heatmap_bytes(path: Path, info: ImageInfo, patch: int) -> int:
+    """Memory that `write_heatmap` takes, about."""
+    patches = -(-info.height // patch) * -(-info.width // patch)
+    # The strips that are read and averaged, or that the writer of a layer gathers.
+    drawing = 2 * 96 * 2**20 if path.suffix.lower() in (".tif", ".tiff", ".zarr") else 24 * STRIP_PIXELS
+    return 4 * 4 * patches + drawing
+
+
 def relative_evidence(result: Classification) -> NDArray[np.float32]:
     """Evidence of each patch over that of the strongest patch, laid out as the patches lie: [rows columns], 0 ... 1.
 
@@ -106,9 +114,11 @@ def _view(image: ImageReader) -> NDArray[np.float32]:
     shown = info.levels[level]
     step = max(1, -(-max(shown.height, shown.width) // LONGEST_SIDE))
     rows = max(step, STRIP_PIXELS // shown.width // step * step)
+    # Whole steps only: a strip of less would become a row of its own.
+    height = max(step, shown.height // step * step)
     strips = [
-        _mean(image.read(Window(top, 0, rows, shown.width), level)[..., :3], step)
-        for top in range(0, shown.height, rows)
+        _mean(image.read(Window(top, 0, min(rows, height - top), shown.width), level)[..., :3], step)
+        for top in range(0, height, rows)
     ]
     return _bytes(np.concatenate(strips))
 
@@ -116,16 +126,20 @@ def _view(image: ImageReader) -> NDArray[np.float32]:
 def _mean(pixels: Pixels, step: int) -> NDArray[np.float32]:
     """Means of step x step pixels; what is left over at the edges is dropped, unless there is nothing else."""
     height, width = max(1, pixels.shape[0] // step), max(1, pixels.shape[1] // step)
-    cut = pixels[: height * step, : width * step].astype(np.float32)
+    # Divided first: sums of large floats would overflow.
+    cut = pixels[: height * step, : width * step].astype(np.float32) / np.float32(step**2)
     sums = np.add.reduceat(np.add.reduceat(cut, range(0, cut.shape[0], step), 0), range(0, cut.shape[1], step), 1)
-    return np.asarray(sums[:height, :width] / step**2, np.float32)
+    return np.asarray(sums[:height, :width], np.float32)
 
 
 def _bytes(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Stretch the middle 98 % of the values to 0 ... 255; NaN becomes 0."""
-    low, high = np.nanpercentile(pixels, [1, 99])
-    stretched = np.clip((pixels - low) / max(float(high - low), 1e-6) * 255, 0, 255)
-    return np.asarray(np.nan_to_num(stretched), np.float32)
+    """Stretch the middle 98 % of the values to 0 ... 255; what is not finite becomes 0."""
+    finite = pixels[np.isfinite(pixels)].astype(np.float64)
+    if not finite.size:
+        return np.zeros_like(pixels)
+    low, high = np.percentile(finite, [1, 99])
+    stretched = np.clip(np.nan_to_num(pixels, nan=low, posinf=low, neginf=low), low, high) - low
+    return np.asarray(stretched / max(high - low, 1e-6) * 255, np.float32)
 
 
 def _write_layer(path: Path, info: ImageInfo, strength: NDArray[np.float32], grid: PatchGrid) -> None:

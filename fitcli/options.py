@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,41 @@ PrecisionName = Annotated[
 ]
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files, zarr folders or glob patterns.")]
 Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="Run folder of `fit train`.", metavar="RUN")]
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "4GiB", "500MB", "2G", "1.5 GiB" or "1000000": K, M, G, T and KiB, ... count in 1024, KB, ... in 1000.
+
+    Raises:
+        typer.BadParameter: It is no such size.
+    """
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *(?:([KMGT])(i?B)?|B)?", text.strip(), flags=re.IGNORECASE)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no size; give one like 4GiB, 500MB or 2G")
+    number, unit, ending = match.groups()
+    scale = 1000 if (ending or "").upper() == "B" else 1024
+    size = int(float(number) * (scale ** ("KMGT".index(unit.upper()) + 1) if unit else 1))
+    if size < 1:
+        raise typer.BadParameter(f"{text!r} is no memory at all; give a size like 4GiB")
+    return size
+
+
+Memory = Annotated[
+    int | None,
+    typer.Option(
+        "--memory",
+        parser=parse_size,
+        metavar="SIZE",
+        help="Most memory that may be used, like 4GiB: of the device that computes; on a CPU in all, beyond that of "
+        "Python with torch. By default most of what a device has free, half of what a CPU has.",
+    ),
+]
+State = Annotated[
+    Path | None,
+    typer.Option(
+        "--state", metavar="FOLDER", help="Keep the state of the work here, to go on where it was after a crash."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 SkipBackground = Annotated[
     bool, typer.Option("--skip-background", help="Leave out groups of patches that are all but constant.")

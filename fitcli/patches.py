@@ -121,14 +121,14 @@ def _masks(grid: PatchGrid, coordinates: list[tuple[int, int]]) -> Tensor | None
 def normalize(patches: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Patches [... p] of any dtype to float32 values of about zero mean and unit variance.
 
-    NaN (missing pixels of float images) become 0, the mean.
+    NaN and infinity (missing pixels of float images) become 0, the mean.
 
     Args:
         patches: As cut.
         mean, std: [channels] float32, in units of the pixels.
     """
     channels = rearrange(patches.to(torch.float32), "... (i a) -> ... i a", a=len(mean))
-    return rearrange((channels - mean) / std, "... i a -> ... (i a)").nan_to_num(nan=0.0)
+    return rearrange((channels - mean) / std, "... i a -> ... (i a)").nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def read_patches(

@@ -6,15 +6,17 @@ import csv
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from fitcli import console
 from fitcli.atomic import replacing
 from fitcli.checkpoints import Checkpoint
-from fitcli.classification import Classification, classify_image
+from fitcli.classification import DEFAULTS, Classification, classify_image
 from fitcli.errors import FitError, ImageError
-from fitcli.heatmap import write_heatmap
+from fitcli.features import Settings
+from fitcli.heatmap import heatmap_bytes, write_heatmap
 from fitcli.images.open import open_image
 from fitcli.runtime import Runtime
 
@@ -57,6 +59,7 @@ class Prediction:
             "predictions": [{"label": label, "probability": p} for label, p in self.ranked(classes, top_k)],
             "seconds": round(self.seconds, 3),
             "peak_bytes": self.peak_bytes,
+            "memory": None if self.result.plan is None else self.result.plan.as_dict(),
         }
 
     def as_row(self, classes: Sequence[str], top_k: int) -> list[str]:
@@ -84,17 +87,28 @@ def plan_heatmaps(paths: Sequence[Path], target: Path | None) -> list[Path | Non
             raise FitError(f"--heatmap {target} is one file for {len(paths)} images; give a folder")
         if not target.absolute().parent.is_dir():
             raise FitError(f"--heatmap {target}: no folder {target.absolute().parent}; make it first")
-        return [target]
+        return _beside([target], paths)
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FitError(f"--heatmap {target}: not a folder that can be made ({error.strerror})") from None
-    names: dict[str, int] = {}
-    planned: list[Path | None] = []
+    taken: set[str] = set()
+    planned: list[Path] = []
     for path in paths:
-        count = names[path.stem] = names.get(path.stem, 0) + 1
-        planned.append(target / (f"{path.stem}.png" if count == 1 else f"{path.stem}-{count}.png"))
-    return planned
+        numbered = (f"{path.stem}-{number}" for number in count(2))
+        name = next(name for name in chain([path.stem], numbered) if name.lower() not in taken)
+        taken.add(name.lower())
+        planned.append(target / f"{name}.png")
+    return _beside(planned, paths)
+
+
+def _beside(planned: Sequence[Path], paths: Sequence[Path]) -> list[Path | None]:
+    """Heat maps must not be written over the images."""
+    images = {path.resolve() for path in paths}
+    for heatmap in planned:
+        if heatmap.resolve() in images:
+            raise FitError(f"--heatmap {heatmap} would replace that image; choose another place")
+    return list(planned)
 
 
 def classify_files(
@@ -102,24 +116,27 @@ def classify_files(
     paths: Sequence[Path],
     heatmaps: Sequence[Path | None],
     runtime: Runtime,
-    background: float | None = None,
+    settings: Settings = DEFAULTS,
 ) -> Iterator[Prediction | None]:
     """Classify images and write their heat maps. Yields None for one that cannot be read, after saying so."""
     for path, heatmap in zip(paths, heatmaps, strict=True):
         try:
-            yield _classify_file(checkpoint, path, heatmap, runtime, background)
+            yield _classify_file(checkpoint, path, heatmap, runtime, settings)
         except ImageError as error:
             console.error(str(error))
             yield None
 
 
 def _classify_file(
-    checkpoint: Checkpoint, path: Path, heatmap: Path | None, runtime: Runtime, background: float | None
+    checkpoint: Checkpoint, path: Path, heatmap: Path | None, runtime: Runtime, settings: Settings
 ) -> Prediction:
     began = time.perf_counter()
     with open_image(path) as image:
         with console.progress(path.name) as advance:
-            result = classify_image(checkpoint, image, runtime, background, heatmap is not None, advance)
+            drawn = 0 if heatmap is None else heatmap_bytes(heatmap, image.info, checkpoint.config.model.patch)
+            result = classify_image(checkpoint, image, runtime, settings, heatmap is not None, advance, drawn)
+        if settings.memory_bytes is not None and result.plan is not None:
+            console.hint(f"{path.name}: {result.plan.summary()}")
         seconds = time.perf_counter() - began
         if heatmap is not None:
             write_heatmap(heatmap, image, result)

@@ -34,6 +34,10 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if not (len(self.mean) == len(self.std) == self.channels):
             raise CheckpointError(f"{self.channels} channels need as many means and standard deviations")
+        if not isinstance(self.dtype, str) or np.dtype(self.dtype).kind not in "buif":
+            raise CheckpointError(f"dtype {self.dtype!r} is none of pixels")
+        if self.mpp is not None and not 0 < self.mpp < np.inf:
+            raise CheckpointError(f"{self.mpp} is no number of microns per pixel")
         if not all(np.isfinite([*self.mean, *self.std])) or min(self.std) <= 0:
             raise CheckpointError(f"mean {self.mean} and std {self.std} are no statistics of pixels")
 

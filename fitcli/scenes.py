@@ -24,6 +24,9 @@ CLASSES = tuple(PERIODS)
 RADII = (22.0, 28.0)
 """Smallest and largest radius of a mark, in pixels."""
 
+RIM = 6.0
+"""Width of the light and dark rim that all marks have in common, in pixels."""
+
 CONTRAST = 40.0
 """Root mean square of the pattern of a mark, in grey levels."""
 
@@ -150,8 +153,10 @@ class Scene:
             return
         y = np.arange(box.top, box.bottom, dtype=np.float32)[:, None] - np.float32(mark.y)
         x = np.arange(box.left, box.right, dtype=np.float32)[None, :] - np.float32(mark.x)
-        fade = np.clip(mark.radius - np.hypot(y, x), 0, 2) / 2
-        pattern = self._pattern(y, x, mark)
+        distance = np.hypot(y, x)
+        fade = np.clip(mark.radius - distance, 0, 2) / 2
+        rim = distance > mark.radius - RIM
+        pattern = np.where(rim, _wave(mark.radius - distance, RIM), self._pattern(y, x, mark))
         # Neither the mean nor the contrast of a mark may depend on its class.
         pattern = fade * (pattern - np.average(pattern, weights=fade))
         pattern *= CONTRAST / np.sqrt(np.average(pattern**2, weights=fade))

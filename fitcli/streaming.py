@@ -1,27 +1,23 @@
-"""Drives an encoder a few groups at a time: the same submodules as `Trunk.forward`, one sweep per segment.
+"""The three models over the groups of one image of any size, a handful of groups at a time.
 
-Device memory is the weights, the latents of the whole image and a handful of groups. The tokens of all groups rest in
-host memory between sweeps; a plan of one segment stores none. Knows no files: what a handful of groups looks like comes
-from a callable, which is called one handful ahead, in another thread.
+Each function gives what the `forward` of its model gives, from the same submodules; `sweeps.py` drives the trunk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar, cast
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from models.encoder import FITEncoder
+from fitcli.sweeps import Load, Source, Streaming, Take, Wanted, stream_trunk
+from models.decoder import FITDecoder
+from models.denoiser import FITDenoiser
+from models.encoder import FITEncoder, with_side
 from models.groups import Groups
-from models.trunk import Segment, key_mask
-
-T = TypeVar("T")
-
-AHEAD = 2
-"""Handfuls that are read while one is computed."""
+from models.pieces import norm_in_pieces
 
 
 class Streamed(NamedTuple):
@@ -40,18 +36,17 @@ class Streamed(NamedTuple):
 def stream_latents(
     encoder: FITEncoder,
     groups: Groups,
-    patches: Callable[[slice], Tensor],
+    patches: Load,
     handful: int,
     keep_reads: bool = False,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Streamed:
-    """Encode the groups of one image, a handful at a time; equal to `encoder(patches, groups).latents`.
+    """Encode the groups of one image; equal to `encoder(patches, groups).latents`.
 
     Args:
         encoder: In eval mode. Its plan ends with global layers.
         groups: All groups of one image, on the host.
-        patches: Gives the normalised patches [handful n p] of a slice of the groups, on the host. Called in another
-            thread, in order, once per slice. What it raises ends the pass.
+        patches: Gives normalised patches [part n p].
         handful: Groups that are computed together.
         keep_reads: Return `reads`.
         advance: Told the number of groups finished, for every segment; called `count * segments` groups in all.
@@ -59,77 +54,140 @@ def stream_latents(
     Raises:
         ValueError: The groups belong to more than one image, or the plan ends with local layers.
     """
-    segments = cast("Sequence[Segment]", encoder.trunk.segments)
-    if groups.images != 1:
-        raise ValueError(f"streaming takes the groups of one image, not of {groups.images}")
-    if segments[-1].mix is None:
-        raise ValueError(f"plan {encoder.config.plan!r} ends with local layers: its latents have not seen everything")
-    like = next(encoder.parameters())[..., :0]
-    device, count, config = like.device, len(groups.number), encoder.config
-    slices = [slice(start, min(start + handful, count)) for start in range(0, count, handful)]
-    store = len(segments) > 1
-    resting = torch.empty(count, config.tokens, config.token_width, dtype=like.dtype) if store else None
-    reads = torch.empty(count, config.latents, config.tokens) if keep_reads else None
-    whole = groups.to(device)._replace(mask=None)
-    latents = encoder.start(whole, like)
+    config = encoder.config
+    if config.segments[-1][1] == 0:
+        raise ValueError(f"plan {config.plan!r} ends with local layers: its latents have not seen everything")
+    reads = torch.empty(len(groups.number), config.latents, config.tokens) if keep_reads else None
 
-    for index, segment in enumerate(segments):
-        last = index == len(segments) - 1
-        for part, tokens in _tokens(encoder, groups, patches, slices, resting, index, latents, device):
-            mask = key_mask(_mask(groups, part, device))
-            tokens = segment.local(tokens, mask)
-            assert segment.read is not None
-            if last and reads is not None:
-                reads[part] = segment.read.weights(latents[part], tokens, mask).float().cpu()
-            latents[part] = segment.read(latents[part], tokens, mask).to(latents.dtype)
-            if not last and resting is not None:
-                resting[part] = tokens.cpu()
-            advance(part.stop - part.start)
-        assert segment.mix is not None
-        latents = segment.mix(latents, whole).to(latents.dtype)
-    return Streamed(encoder.latent_norm(latents), reads)
+    def keep(part: slice, values: Tensor) -> None:
+        assert reads is not None
+        reads[part] = values.cpu()
+
+    wanted = Wanted(reads=keep if keep_reads else None)
+    latents = stream_encoder(encoder, groups, patches, Streaming(handful=handful, advance=advance), wanted)
+    return Streamed(latents, reads)
 
 
-def _tokens(
+def stream_encoder(
     encoder: FITEncoder,
     groups: Groups,
-    patches: Callable[[slice], Tensor],
-    slices: list[slice],
-    resting: Tensor | None,
-    index: int,
-    latents: Tensor,
-    device: torch.device,
-) -> Iterator[tuple[slice, Tensor]]:
-    """The tokens [handful n c] that enter segment `index`, slice by slice, on the device."""
-    if index == 0:
-        for part, values in zip(slices, prefetch(patches, slices), strict=True):
-            yield part, encoder.embed(values.to(device, non_blocking=True), _mask(groups, part, device))
-        return
-    write = cast("Sequence[Segment]", encoder.trunk.segments)[index - 1].write
-    assert resting is not None
-    assert write is not None
-    for part in slices:
-        yield part, write(resting[part].to(device, non_blocking=True), latents[part])
+    patches: Load,
+    how: Streaming,
+    wanted: Wanted,
+    prepare: Callable[[Tensor], Tensor] = lambda patches: patches,
+    side: Tensor | None = None,
+) -> Tensor:
+    """Encode the groups of one image; equal to `FITEncoder.forward`.
 
+    Args:
+        encoder: In eval mode.
+        groups: All groups of one image, on the host.
+        patches: Gives patches [part n p].
+        how: Handfuls and store.
+        wanted: What comes out. `wanted.tokens` is given normalised tokens.
+        prepare: Makes normalised patches of what `patches` gave, on the device.
+        side: Extra tokens of each group [g s values], where the config has `side_values`.
 
-def _mask(groups: Groups, part: slice, device: torch.device) -> Tensor | None:
-    return None if groups.mask is None else groups.mask[part].to(device)
-
-
-def prefetch(function: Callable[[slice], T], arguments: Sequence[slice], ahead: int = AHEAD) -> Iterator[T]:
-    """Results of `function` for all arguments, in order, computed up to `ahead` calls early in another thread.
-
-    What the function raises is raised here, at its place in the order; calls that have not begun are dropped.
+    Returns:
+        The latents [g m d], normalised.
     """
-    with ThreadPoolExecutor(1, "prefetch") as pool:
-        pending = [pool.submit(function, argument) for argument in arguments[:ahead]]
-        try:
-            for position in range(len(arguments)):
-                future = pending.pop(0)
-                result = future.result()
-                if position + ahead < len(arguments):
-                    pending.append(pool.submit(function, arguments[position + ahead]))
-                yield result
-        finally:
-            for future in pending:
-                future.cancel()
+    config, like = encoder.config, _like(encoder)
+
+    def embed(values: Tensor, part: slice) -> Tensor:
+        beside = None if side is None else side[part].to(like.device)
+        tokens: Tensor = encoder.embed(prepare(values), _mask(groups, part, like), beside)
+        return tokens
+
+    shape = (config.tokens + (0 if side is None else side.shape[1]), config.token_width)
+    latents = stream_trunk(
+        encoder.trunk,
+        with_side(groups, side),
+        Source(load=patches, embed=embed, shape=shape),
+        encoder.start(_places(groups, like), like),
+        how,
+        _finished(wanted, encoder.token_norm),
+    )
+    return norm_in_pieces(encoder.latent_norm, latents)
+
+
+def stream_denoiser(
+    model: FITDenoiser,
+    groups: Groups,
+    patches: Load,
+    level: Tensor,
+    predicted: Take,
+    how: Streaming,
+    condition: Tensor | None = None,
+    previous: Tensor | None = None,
+    keep_latents: bool = True,
+) -> Tensor:
+    """Predict from the noisy patches of one image; equal to `FITDenoiser.forward`.
+
+    Args:
+        model: In eval mode.
+        groups: All groups of one image, on the host.
+        patches: Gives noisy patches [part n p].
+        level: Noise level [1] or, with `time_features`, [1 1+f], on the device.
+        predicted: Takes the prediction [part n out_values].
+        how: Handfuls and store.
+        condition: Conditioning tokens [1 s width], on the device; None for an unconditional prediction.
+        previous: Latents [g m d] of an earlier prediction, on the device; zeros where None.
+        keep_latents: The latents are needed, for the next prediction.
+
+    Returns:
+        The latents [g m d], not normalised; without meaning unless `keep_latents`.
+    """
+    config, like = model.config, _like(model)
+    return stream_trunk(
+        model.trunk,
+        groups,
+        Source(
+            load=patches,
+            embed=lambda values, part: model.embed(values, _mask(groups, part, like)),
+            shape=(config.tokens, config.token_width),
+        ),
+        model.begin(_places(groups, like), like, previous),
+        how,
+        _finished(Wanted(latents=keep_latents, tokens=predicted), model.predict),
+        model.context(level, condition),
+    )
+
+
+def stream_decoder(model: FITDecoder, groups: Groups, ids: Load, predicted: Take, how: Streaming) -> None:
+    """The logits of one sequence, all of whose ids are known; equal to `FITDecoder.forward`.
+
+    Args:
+        model: In eval mode.
+        groups: All groups of one image, on the host.
+        ids: Gives [part n] int64, each id the one before its place.
+        predicted: Takes logits [part n vocabulary].
+        how: Handfuls and store.
+    """
+    config, like = model.config, _like(model)
+    stream_trunk(
+        model.trunk,
+        groups,
+        Source(load=ids, embed=lambda values, part: model.embed(values), shape=(config.tokens, config.token_width)),
+        model.start(_places(groups, like), like),
+        how,
+        _finished(Wanted(latents=False, tokens=predicted), model.predict),
+    )
+
+
+def _finished(wanted: Wanted, finish: Callable[[Tensor], Tensor]) -> Wanted:
+    """The same, where `tokens` is given what `finish` makes of the tokens."""
+    take = wanted.tokens
+    return wanted if take is None else replace(wanted, tokens=lambda part, tokens: take(part, finish(tokens)))
+
+
+def _like(model: torch.nn.Module) -> Tensor:
+    """No values, on the device and in the dtype of a model."""
+    return next(model.parameters()).detach().flatten()[:0]
+
+
+def _places(groups: Groups, like: Tensor) -> Groups:
+    return groups.to(like.device)._replace(mask=None)
+
+
+def _mask(groups: Groups, part: slice, like: Tensor) -> Tensor | None:
+    return None if groups.mask is None else groups.mask[part].to(like.device, non_blocking=True)

@@ -5,19 +5,39 @@ Knows neither models nor images: slices of a tensor [g n c] go in and come out.
 
 from __future__ import annotations
 
+import errno
+import math
+import os
+import shutil
+import tempfile
 from abc import ABC, abstractmethod
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
+
+from fitcli.errors import FitError
+from fitcli.images.scratch import write_all
+
+StoreKind = Literal["device", "host", "disk"]
+"""On the device that computes, in the memory of the host, or in a file."""
+
+IN_FLIGHT = 2
+"""Slices that may be on their way to a CUDA device before the host waits for the computing of an earlier one."""
 
 
 class TokenStore(ABC):
     """Tokens [g n c] at rest. What was never put is undefined.
 
     Leaving the context, or `close`, releases everything, also after an error.
+
+    Attributes:
+        ahead: How many calls of `get` may be made early, in another thread; 0 where they cost next to nothing.
     """
+
+    ahead = 0
 
     @abstractmethod
     def put(self, part: slice, tokens: Tensor) -> None:
@@ -30,6 +50,9 @@ class TokenStore(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release memory and files. Idempotent."""
+
+    def flush(self) -> None:  # noqa: B027
+        """Return when everything that was put would outlast this process, where the store is meant to."""
 
     def __enter__(self) -> Self:
         return self
@@ -48,24 +71,209 @@ class MemoryStore(TokenStore):
         dtype: Of the tokens at rest.
         device: That computes.
         on_device: Rest there rather than in host memory.
+
+    Raises:
+        FitError: There is not so much memory.
     """
 
     def __init__(
         self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device, on_device: bool = False
     ) -> None:
         self._device = device
-        pinned = not on_device and device.type == "cuda"
-        self._tokens: Tensor | None = torch.empty(
-            shape, dtype=dtype, device=device if on_device else "cpu", pin_memory=pinned
-        )
+        away = not on_device and device.type == "cuda"
+        try:
+            self._tokens: Tensor | None = torch.empty(
+                shape, dtype=dtype, device=device if on_device else "cpu", pin_memory=away
+            )
+        except RuntimeError as error:
+            raise FitError(
+                f"no {_size(shape, dtype)} of {'device' if on_device else 'host'} memory for tokens at rest "
+                f"({str(error).splitlines()[0]}); give a smaller --memory, so that they rest on disk"
+            ) from error
+        self._copies = DeviceCopies(device) if away else None
 
     def put(self, part: slice, tokens: Tensor) -> None:
         assert self._tokens is not None, "the store is closed"
-        self._tokens[part].copy_(tokens, non_blocking=True)
+        if self._copies is None:
+            self._tokens[part].copy_(tokens)
+        else:
+            self._copies.to_host(part, tokens, self._tokens[part])
 
     def get(self, part: slice) -> Tensor:
         assert self._tokens is not None, "the store is closed"
-        return self._tokens[part].to(self._device, non_blocking=True, copy=True)
+        if self._copies is None:
+            return self._tokens[part].to(self._device, copy=True)
+        return self._copies.to_device(self._tokens[part], part)
 
     def close(self) -> None:
+        if self._copies is not None:
+            self._copies.wait()
         self._tokens = None
+
+
+class DeviceCopies:
+    """Copies between pinned host memory and a CUDA device, beside what the current stream computes.
+
+    One stream per direction: a read must not queue behind a write that waits for the computing before it.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._writes, self._reads = (torch.cuda.Stream(device) for _ in range(2))  # type: ignore[no-untyped-call]
+        self._written: dict[tuple[int, int], torch.cuda.Event] = {}
+        self._computed: list[torch.cuda.Event] = []
+
+    def to_host(self, part: slice, tokens: Tensor, slot: Tensor) -> None:
+        """Copy `tokens` into `slot` once the current stream has computed them, and read what was in the slot."""
+        self._writes.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._writes):
+            slot.copy_(tokens, non_blocking=True)
+            self._written[part.start, part.stop] = self._writes.record_event()
+        # Their memory is not given away before the copy is done.
+        tokens.record_stream(self._writes)
+
+    def to_device(self, slot: Tensor, part: slice | None = None) -> Tensor:
+        """A copy of `slot`, into which `part` was copied before, that the current stream may use."""
+        current = torch.cuda.current_stream(self._device)
+        self._throttle(current)
+        written = None if part is None else self._written.get((part.start, part.stop))
+        if written is not None:
+            self._reads.wait_event(written)
+        elif part is not None:
+            # Other slices than were written: wait for all of them.
+            self._reads.wait_stream(self._writes)
+        with torch.cuda.stream(self._reads):
+            tokens = slot.to(self._device, non_blocking=True)
+        current.wait_stream(self._reads)
+        tokens.record_stream(current)
+        return tokens
+
+    def wait(self) -> None:
+        """Return when all copies are done: the pinned memory may go."""
+        self._writes.synchronize()
+        self._reads.synchronize()
+
+    def _throttle(self, current: torch.cuda.Stream) -> None:
+        # The host runs ahead of the device: without a limit all slices would be copied there before one is computed.
+        self._computed.append(current.record_event())
+        if len(self._computed) > IN_FLIGHT:
+            self._computed.pop(0).synchronize()
+
+
+class DiskStore(TokenStore):
+    """Rests in a file. Read and written at offsets, so that nothing of it counts as memory of this process.
+
+    Args:
+        shape: (g, n, c).
+        dtype: Of the tokens at rest.
+        device: That computes.
+        folder: Of the file, which has no name there and vanishes with this process, however it ends.
+        path: A file to keep instead, opened as it is if it is there: `close` does not remove it.
+
+    Raises:
+        FitError: The file cannot be made, or there is no room for all tokens.
+    """
+
+    ahead = 1
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        dtype: torch.dtype,
+        device: torch.device,
+        folder: Path | None = None,
+        path: Path | None = None,
+    ) -> None:
+        self._shape, self._dtype, self._device = shape, dtype, device
+        self._folder = path.parent if path is not None else folder or default_folder()
+        self._advice = "set TMPDIR to" if path is None else "keep the state in"
+        self._group_bytes = math.prod(shape[1:]) * dtype.itemsize
+        self._check_room(0 if path is None or not path.exists() else path.stat().st_blocks * 512)
+        try:
+            if path is None:
+                self._file = tempfile.TemporaryFile(dir=self._folder, prefix="fit-", buffering=0)  # noqa: SIM115
+            else:
+                self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
+        except OSError as error:
+            raise self._cannot(error) from error
+
+    def put(self, part: slice, tokens: Tensor) -> None:
+        data = tokens.to("cpu", self._dtype).contiguous()
+        try:
+            write_all(self._file.fileno(), bytes_of(data), part.start * self._group_bytes)
+        except OSError as error:
+            raise self._cannot(error) from error
+
+    def get(self, part: slice) -> Tensor:
+        tokens = torch.empty(
+            part.stop - part.start, *self._shape[1:], dtype=self._dtype, pin_memory=self._device.type == "cuda"
+        )
+        rest, offset = bytes_of(tokens), part.start * self._group_bytes
+        while rest:
+            count = os.preadv(self._file.fileno(), [rest], offset)
+            if count == 0:
+                raise FitError(f"{self._folder}: the file of tokens at rest ends early; start again")
+            rest, offset = rest[count:], offset + count
+        return tokens.to(self._device)
+
+    def flush(self) -> None:
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._cannot(error) from error
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _check_room(self, present_bytes: int) -> None:
+        """Before hours of work, not after."""
+        try:
+            free = shutil.disk_usage(self._folder).free
+        except OSError as error:
+            raise self._cannot(error) from error
+        if free < math.prod(self._shape) * self._dtype.itemsize - present_bytes:
+            raise self._cannot(OSError(errno.ENOSPC, f"only {free / 1e9:,.1f} GB are free"))
+
+    def _cannot(self, error: OSError) -> FitError:
+        needed = f"{self._folder}: {_size(self._shape, self._dtype)} are needed here for tokens at rest"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            why = "the disk is full" if error.strerror is None else error.strerror
+            return FitError(f"{needed}: {why}; free some space or {self._advice} a larger disk")
+        return FitError(f"{needed}: {error.strerror or error}; {self._advice} a folder that can be written")
+
+
+def open_store(
+    kind: StoreKind,
+    shape: tuple[int, int, int],
+    dtype: torch.dtype,
+    device: torch.device,
+    folder: Path | None = None,
+    path: Path | None = None,
+) -> TokenStore:
+    """A place for tokens [g n c] of `dtype` that are computed on `device`.
+
+    Args:
+        folder, path: Of the file of a "disk" store, see `DiskStore`.
+
+    Raises:
+        FitError: There is no room.
+    """
+    if kind == "disk":
+        return DiskStore(shape, dtype, device, folder, path)
+    return MemoryStore(shape, dtype, device, on_device=kind == "device")
+
+
+def default_folder() -> Path:
+    """Where large temporary files go: `TMPDIR`, else `/var/tmp`, which unlike `/tmp` is never in memory."""
+    if "TMPDIR" not in os.environ and os.access("/var/tmp", os.W_OK):
+        return Path("/var/tmp")
+    return Path(tempfile.gettempdir())
+
+
+def bytes_of(tensor: Tensor) -> memoryview:
+    """The memory of a contiguous tensor on the host, of any dtype."""
+    return memoryview(tensor.flatten().view(torch.uint8).numpy())  # type: ignore[arg-type]
+
+
+def _size(shape: tuple[int, int, int], dtype: torch.dtype) -> str:
+    return f"{math.prod(shape) * dtype.itemsize / 1e9:,.2f} GB"

@@ -178,6 +178,11 @@ class EncoderConfig(TrunkConfig):
         """Values per patch, p."""
         return self.patch**2 * self.channels
 
+    @property
+    def conv_widths(self) -> tuple[int, int]:
+        """Channels after the first and the second convolution of a convolutional stem."""
+        return max(self.token_width // 4, 8), max(self.token_width // 2, 8)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassifierConfig(EncoderConfig):
@@ -185,11 +190,11 @@ class ClassifierConfig(EncoderConfig):
 
     Attributes:
         classes: Number of classes, k.
-        pool_heads: Independent sets of pooling weights.
+        pool_heads: Independent sets of pooling weights, each for its own part of the latents.
     """
 
     classes: int
-    pool_heads: int = 4
+    pool_heads: int = 1
 
     def __post_init__(self) -> None:
         EncoderConfig.__post_init__(self)

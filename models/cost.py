@@ -91,7 +91,5 @@ def _stem(config: EncoderConfig) -> int:
     """Per patch."""
     if config.stem == "linear":
         return 2 * config.values * config.token_width
-    hidden, half, quarter = max(config.token_width // 4, 8), config.patch // 2, config.patch // 4
-    first = 2 * half**2 * 9 * config.channels * hidden
-    second = 2 * quarter**2 * 9 * hidden * hidden
-    return first + second + 2 * quarter**2 * hidden * config.token_width
+    halves, quarters, (first, second) = (config.patch // 2) ** 2, (config.patch // 4) ** 2, config.conv_widths
+    return 2 * (halves * 4 * config.channels * first + quarters * second * (4 * first + config.token_width))

@@ -5,6 +5,8 @@ Knows token ids in an order; how an image becomes such a sequence is the caller'
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -35,10 +37,18 @@ class FITDecoder(nn.Module):
         The logits at a place depend on the ids at that place and before it, in its group and in earlier groups.
         """
         groups.expect(ids, self.config.tokens)
-        tokens = self.embedding(ids)
-        tokens = tokens + self.positions(tokens)  # [g n c]
+        tokens = self.embed(ids)  # [g n c]
         latents = self.start(groups, tokens)  # [g m d]
         tokens, _ = self.trunk(tokens, latents, groups)
+        return self.predict(tokens)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """[g n] int64 -> tokens [g n c]."""
+        tokens = self.embedding(ids)
+        return cast(Tensor, tokens + self.positions(tokens))
+
+    def predict(self, tokens: Tensor) -> Tensor:
+        """The tokens after the last segment [g n c] -> logits [g n vocabulary]."""
         table = self.embedding if self.out_embedding is None else self.out_embedding
         logits: Tensor = self.token_norm(tokens) @ table.weight.T
         return logits if self.bias is None else logits + self.bias

@@ -5,6 +5,8 @@ Knows noise levels, not schedules; what is predicted (noise, data, velocity) is 
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -88,13 +90,24 @@ class FITDenoiser(nn.Module):
             The prediction [g n out_values] and the latents [g m d], the latter not normalised.
         """
         groups.expect(patches, self.config.tokens)
-        tokens = self.stem(self._hide_padding(patches, groups))
-        tokens = tokens + self.positions(tokens)  # [g n c]
-        latents = self.start(groups, tokens)  # [g m d]
+        tokens = self.embed(patches, groups.mask)  # [g n c]
+        latents = self.begin(groups, tokens, previous)  # [g m d]
+        tokens, latents = self.trunk(tokens, latents, groups, self.context(level, condition))
+        return Features(self.predict(tokens), latents)
+
+    def embed(self, patches: Tensor, mask: Tensor | None) -> Tensor:
+        """[g n p], mask [g n] -> tokens [g n c]. Padded patches get the same token whatever they hold."""
+        if mask is not None:
+            patches = patches.masked_fill(~mask[..., None], 0)
+        tokens = self.stem(patches)
+        return cast(Tensor, tokens + self.positions(tokens))
+
+    def begin(self, groups: Groups, like: Tensor, previous: Tensor | None) -> Tensor:
+        """The latents before the first segment [g m d], in the dtype and on the device of `like`."""
+        latents: Tensor = self.start(groups, like)
         if self.self_condition is not None:
             latents = latents + self.self_condition(torch.zeros_like(latents) if previous is None else previous)
-        tokens, latents = self.trunk(tokens, latents, groups, self.context(level, condition))
-        return Features(self.out(self.token_norm(tokens)), latents)
+        return latents
 
     def context(self, level: Tensor, condition: Tensor | None) -> Tensor:
         """The tokens that all latents of an image attend to: time first, then the condition. [b 1+s d]."""
@@ -104,6 +117,7 @@ class FITDenoiser(nn.Module):
         projected = condition if self.condition is None else self.condition(condition)
         return torch.cat([context, projected], dim=1)
 
-    @staticmethod
-    def _hide_padding(patches: Tensor, groups: Groups) -> Tensor:
-        return patches if groups.mask is None else patches.masked_fill(~groups.mask[..., None], 0)
+    def predict(self, tokens: Tensor) -> Tensor:
+        """The tokens after the last segment [g n c] -> [g n out_values]."""
+        prediction: Tensor = self.out(self.token_norm(tokens))
+        return prediction

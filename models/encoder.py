@@ -76,7 +76,7 @@ class FITEncoder(nn.Module):
         groups.expect(patches, self.config.tokens)
         tokens = self.embed(patches, groups.mask, side)  # [g n c]
         latents = self.start(groups, tokens)  # [g m d]
-        tokens, latents = self.trunk(tokens, latents, _with_side(groups, side))
+        tokens, latents = self.trunk(tokens, latents, with_side(groups, side))
         return Features(self.token_norm(tokens), self.latent_norm(latents))
 
 
@@ -95,7 +95,7 @@ class FITClassifier(nn.Module):
         return pooled
 
 
-def _with_side(groups: Groups, side: Tensor | None) -> Groups:
+def with_side(groups: Groups, side: Tensor | None) -> Groups:
     """Side tokens are never padding."""
     if side is None or groups.mask is None:
         return groups

@@ -9,15 +9,20 @@ from __future__ import annotations
 import math
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from models.decoder import FITDecoder
 from models.denoiser import SelfCondition
 from models.layers import CrossAttention, SelfAttention
 from models.positions import LatentStart, TokenPositions
+from models.stem import ConvStem
 
 TABLE_STD = 0.02
 """Standard deviation of position tables, embeddings and output biases, truncated at two of it."""
+
+STEM_GAIN = 1.5
+"""Of the convolutions of a stem: no normalisation follows that would make up for what the activations take away."""
 
 
 @torch.no_grad()
@@ -29,7 +34,7 @@ def initialize(model: nn.Module, generator: torch.Generator | None = None) -> No
         generator: Source of randomness, on the device of the model; the global one where None.
     """
     for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
+        if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
@@ -49,6 +54,8 @@ def initialize(model: nn.Module, generator: torch.Generator | None = None) -> No
             _slots(module.table, generator)
         elif isinstance(module, TokenPositions | LatentStart) and module.table is not None:
             _table(module.table, generator)
+        elif isinstance(module, ConvStem):
+            _contrast(module, generator)
         elif isinstance(module, SelfCondition):
             nn.init.zeros_(module.norm.weight)
         elif isinstance(module, FITDecoder) and module.bias is not None:
@@ -64,6 +71,14 @@ def _attention(heads: int, projection: nn.Linear, out: nn.Linear, generator: tor
 
 def _uniform(weight: Tensor, limit: float, generator: torch.Generator | None) -> None:
     nn.init.uniform_(weight, -limit, limit, generator=generator)
+
+
+def _contrast(stem: ConvStem, generator: torch.Generator | None) -> None:
+    """Filters that begin blind to brightness: what distinguishes a small mark is rarely its mean."""
+    for convolution in (stem.first, stem.second):
+        nn.init.xavier_uniform_(convolution.weight, gain=STEM_GAIN, generator=generator)
+    filters = rearrange(stem.first.weight, "f (t a) -> f t a", a=stem.channels)
+    filters -= filters.mean(dim=1, keepdim=True)
 
 
 def _slots(table: Tensor | None, generator: torch.Generator | None) -> None:

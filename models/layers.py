@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
 
 import torch.nn.functional as F
 from einops import rearrange
@@ -13,6 +13,17 @@ from models.masks import causal_mask
 
 EPSILON = 1e-6
 """Of every layer normalisation, as in the reference."""
+
+
+T = TypeVar("T")
+
+Call = Callable[..., Tensor]
+"""How a layer is run: given the layer and what to call it with. A driver that recomputes layers passes its own."""
+
+
+def direct(layer: Callable[..., T], *arguments: Any) -> T:
+    """Just call it."""
+    return layer(*arguments)
 
 
 def layer_norm(width: int) -> nn.LayerNorm:
@@ -134,7 +145,7 @@ class Stack(nn.Module):
     def __iter__(self) -> Iterator[SelfAttentionLayer]:
         return iter(cast("Iterator[SelfAttentionLayer]", self.layers))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, causal: bool = False, call: Call = direct) -> Tensor:
         for layer in self.layers:
-            x = layer(x, mask, causal)
+            x = call(layer, x, mask, causal)
         return x

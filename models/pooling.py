@@ -19,6 +19,19 @@ class Pooled(NamedTuple):
     evidence: Tensor
 
 
+SHARPNESS = 0.5
+"""What scores are multiplied with, times the logarithm of how many latents share."""
+
+
+def sharpness(count: Tensor) -> Tensor:
+    """How much sharper the softmax over `count` latents is made: in proportion to the logarithm of the count.
+
+    A plain softmax dilutes: in an image of a hundred times more groups than those trained on, what marks a small thing
+    would have a hundredth of the share (scalable softmax, Nakanishi 2025, arXiv:2501.19399).
+    """
+    return SHARPNESS * count.clamp(min=1).log()
+
+
 class AttentionPool(nn.Module):
     """Gated attention pooling over the latents of an image (Ilse et al. 2018, equation 9), with several heads.
 
@@ -41,10 +54,12 @@ class AttentionPool(nn.Module):
     def forward(self, latents: Tensor, groups: Groups) -> Pooled:
         """[g m d], normalised -> logits [b k] and evidence [g m]."""
         m = latents.shape[1]
-        scores = self.score(torch.tanh(self.signal(latents)) * torch.sigmoid(self.gate(latents)))  # [g m h]
-        scores = rearrange(groups.arrange(scores), "b g m h -> b h (g m)")
+        scores = rearrange(groups.arrange(self.scores(latents)), "b g m h -> b h (g m)")
         present = groups.present()
-        if present is not None:
+        if present is None:
+            scores = scores * sharpness(scores.new_tensor(scores.shape[-1]))
+        else:
+            scores = scores * sharpness(m * present.sum(dim=1))[:, None, None]
             # Not minus infinity: an image of which no group is left would get NaN.
             lowest = torch.finfo(scores.dtype).min
             scores = scores.masked_fill(~repeat(present, "b g -> b 1 (g m)", m=m), lowest)
@@ -53,3 +68,8 @@ class AttentionPool(nn.Module):
         pooled = rearrange(einsum(weights, values, "b h t, b h t e -> b h e"), "b h e -> b (h e)")
         evidence = groups.scatter(rearrange(weights.mean(dim=1), "b (g m) -> b g m", m=m))
         return Pooled(self.classify(self.norm(pooled)), evidence)
+
+    def scores(self, latents: Tensor) -> Tensor:
+        """[... d] -> [... h]: what the shares are a softmax of."""
+        scores: Tensor = self.score(torch.tanh(self.signal(latents)) * torch.sigmoid(self.gate(latents)))
+        return scores

@@ -54,6 +54,5 @@ def classifier_preset(name: str, channels: int, classes: int) -> ClassifierConfi
             "channels": channels,
             "stem": preset.stem,
             "classes": classes,
-            "pool_heads": 4,
         }
     )

@@ -26,31 +26,34 @@ class LinearStem(nn.Module):
 
 
 class ConvStem(nn.Module):
-    """Two stride-2 convolutions inside each patch, then a linear map and a layer normalisation.
+    """Two convolutions of stride 2 inside each patch, then a linear map.
 
-    Local filters see a small mark wherever in its patch it lies (Xiao et al. 2021, "Early convolutions help
-    transformers see better"). Nothing crosses the border of a patch, so groups can still be computed apart.
+    Early convolutions help small marks (Xiao et al. 2021, arXiv:2106.14881). The kernels are 2 x 2 pixels, so that each
+    convolution is one matrix product, and nothing crosses the border of a patch: groups can still be computed apart.
+    No normalisation follows: it would make a patch with a mark no stronger than one of plain ground, and the little
+    that distinguishes patches of plain ground as strong as a mark.
     """
 
-    def __init__(self, patch: int, channels: int, width: int) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        hidden = max(width // 4, 8)
-        self.patch, self.channels = patch, channels
-        self.first = nn.Conv2d(channels, hidden, kernel_size=3, stride=2, padding=1)
-        self.second = nn.Conv2d(hidden, hidden, kernel_size=3, stride=2, padding=1)
-        self.project = nn.Linear(hidden * (patch // 4) ** 2, width)
-        self.norm = layer_norm(width)
+        first, second = config.conv_widths
+        self.patch, self.channels = config.patch, config.channels
+        self.first = nn.Linear(4 * config.channels, first)
+        self.second = nn.Linear(4 * first, second)
+        self.project = nn.Linear(second * (config.patch // 4) ** 2, config.token_width)
 
     def forward(self, patches: Tensor) -> Tensor:
         """[g n p] -> [g n c]."""
-        count = patches.shape[0]
-        x = rearrange(patches, "g n (y x a) -> (g n) a y x", y=self.patch, a=self.channels)
-        x = F.gelu(self.second(F.gelu(self.first(x))))
-        return cast(Tensor, self.norm(self.project(rearrange(x, "(g n) a y x -> g n (a y x)", g=count))))
+        pattern = "g n (u i y v j x a) -> g n (u v) (i j) (y x a)"
+        side = self.patch // 4
+        x = rearrange(patches, pattern, u=side, i=2, y=2, v=side, j=2, x=2, a=self.channels)
+        x = F.gelu(self.first(x))
+        x = F.gelu(self.second(rearrange(x, "g n s t a -> g n s (t a)")))
+        return cast(Tensor, self.project(rearrange(x, "g n s a -> g n (s a)")))
 
 
 def build_stem(config: EncoderConfig) -> LinearStem | ConvStem:
     """The stem that the config asks for."""
     if config.stem == "conv":
-        return ConvStem(config.patch, config.channels, config.token_width)
+        return ConvStem(config)
     return LinearStem(config.values, config.token_width)

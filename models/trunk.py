@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from models.config import TrunkConfig
 from models.groups import Groups
-from models.layers import CrossAttentionLayer, Stack
+from models.layers import Call, CrossAttentionLayer, Stack, direct
 from models.masks import group_causal_mask
 
 
@@ -33,12 +33,12 @@ class Mix(nn.Module):
         )
         self.stack = Stack(depth, width, heads, config.mlp_ratio)
 
-    def forward(self, latents: Tensor, groups: Groups, context: Tensor | None = None) -> Tensor:
-        """[g m d], conditioning tokens [b s d] -> [g m d]."""
+    def forward(self, latents: Tensor, groups: Groups, context: Tensor | None = None, call: Call = direct) -> Tensor:
+        """[g m d], conditioning tokens [b s d] -> [g m d]. `call` runs each layer."""
         z = rearrange(groups.arrange(latents), "b g m d -> b (g m) d")
         if self.condition is not None:
-            z = self.condition(z, context)
-        z = self.stack(z, self._mask(groups, z))
+            z = call(self.condition, z, context)
+        z = self.stack(z, self._mask(groups, z), False, call)
         return groups.scatter(rearrange(z, "b (g m) d -> b g m d", m=self.latents))
 
     def _mask(self, groups: Groups, z: Tensor) -> Tensor | None:
@@ -90,7 +90,7 @@ class Trunk(nn.Module):
         )
 
     def forward(
-        self, tokens: Tensor, latents: Tensor, groups: Groups, context: Tensor | None = None
+        self, tokens: Tensor, latents: Tensor, groups: Groups, context: Tensor | None = None, call: Call = direct
     ) -> tuple[Tensor, Tensor]:
         """Run all segments in memory.
 
@@ -99,19 +99,20 @@ class Trunk(nn.Module):
             latents: [g m d].
             groups: What the groups are; `groups.mask` hides padded patches.
             context: Conditioning tokens [b s d], where the trunk has a condition.
+            call: Runs each layer.
 
         Returns:
             Tokens [g n c] and latents [g m d], neither normalised.
         """
         mask = key_mask(groups.mask)
         for segment in cast("list[Segment]", self.segments):
-            tokens = segment.local(tokens, mask, self.causal_tokens)  # [g n c]
+            tokens = segment.local(tokens, mask, self.causal_tokens, call)  # [g n c]
             if segment.read is None or segment.mix is None:
                 break
-            latents = segment.read(latents, tokens, mask)  # [g m d]
-            latents = segment.mix(latents, groups, context)  # [g m d]
+            latents = call(segment.read, latents, tokens, mask)  # [g m d]
+            latents = segment.mix(latents, groups, context, call)  # [g m d]
             if segment.write is not None:
-                tokens = segment.write(tokens, self.readable(latents, groups))  # [g n c]
+                tokens = call(segment.write, tokens, self.readable(latents, groups))  # [g n c]
         return tokens, latents
 
     def readable(self, latents: Tensor, groups: Groups) -> Tensor:

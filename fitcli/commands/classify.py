@@ -9,7 +9,17 @@ import typer
 
 from fitcli import console
 from fitcli.background import THRESHOLD
-from fitcli.options import BackgroundThreshold, Checkpoint, DeviceName, Images, Json, PrecisionName, SkipBackground
+from fitcli.options import (
+    BackgroundThreshold,
+    Checkpoint,
+    DeviceName,
+    Images,
+    Json,
+    Memory,
+    PrecisionName,
+    SkipBackground,
+    State,
+)
 
 
 def classify(
@@ -27,11 +37,14 @@ def classify(
     ] = None,
     skip_background: SkipBackground = False,
     background_threshold: BackgroundThreshold = THRESHOLD,
+    memory: Memory = None,
+    state: State = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
 ) -> None:
     """Classify whole images of any size, reading each window by window."""
     from fitcli.checkpoints import load_checkpoint
+    from fitcli.features import Settings
     from fitcli.images.open import matching_paths
     from fitcli.predictions import classify_files, plan_heatmaps, write_csv
     from fitcli.runtime import choose_runtime
@@ -41,7 +54,8 @@ def classify(
     runtime = choose_runtime(device, precision)
     model = load_checkpoint(checkpoint, runtime)
     background = background_threshold if skip_background else None
-    done = list(classify_files(model, paths, heatmaps, runtime, background))
+    settings = Settings(background=background, memory_bytes=memory, state=state)
+    done = list(classify_files(model, paths, heatmaps, runtime, settings))
     good = [prediction for prediction in done if prediction is not None]
     classes = model.config.classes
     if csv is not None:

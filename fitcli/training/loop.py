@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -16,6 +16,8 @@ from torch import nn
 
 from fitcli.checkpoints import Checkpoint, RunConfig, save_config, save_weights
 from fitcli.errors import FitError
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.execution.run import run_job
 from fitcli.runtime import Runtime
 from fitcli.training.dataset import Dataset
 from fitcli.training.interruption import Interruption, interruptions
@@ -42,6 +44,7 @@ class TrainingRun:
         settings: How to train.
         dataset: On what.
         runtime: Where.
+        plan: How each step is executed.
     """
 
     folder: Path
@@ -49,6 +52,7 @@ class TrainingRun:
     settings: TrainSettings
     dataset: Dataset
     runtime: Runtime
+    plan: ExecutionPlan = field(default_factory=ExecutionPlan)
 
     @property
     def total_steps(self) -> int:
@@ -164,10 +168,10 @@ def _step(
         batch = next(batches).to(runtime.device)
         waited += time.perf_counter() - asked
         with runtime.autocast():
-            loss, correct = objective(model, batch)
-        (loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
-        loss_sum += loss.item() / settings.accumulate
-        right += int(correct.sum())
+            outcome = run_job(objective.job(model, batch), run.plan, 1 / settings.accumulate)
+        assert outcome.output is not None
+        loss_sum += outcome.loss.item() / settings.accumulate
+        right += int((outcome.output.argmax(dim=-1) == batch.labels).sum())
         patches += int(batch.groups.mask.sum()) if batch.groups.mask is not None else batch.patches[..., 0].numel()
     norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip or math.inf)
     _check_finite("loss", loss_sum, run, step + 1)

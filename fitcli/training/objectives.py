@@ -1,4 +1,4 @@
-"""What is minimised: small callables from a model and a batch to a loss."""
+"""What is minimised: from a model and a batch to the job of a training step."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fitcli.execution.job import Job
+from fitcli.execution.jobs import classification_job
 from fitcli.patches import normalize
 from fitcli.training.loader import Batch
 from models.encoder import FITClassifier
@@ -28,12 +30,19 @@ class ClassificationObjective:
     weights: Tensor | None
     smoothing: float
 
-    def __call__(self, model: FITClassifier, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Mean loss over the images of a batch, and which of them [b] are classified rightly."""
-        patches = normalize(batch.patches, self.mean, self.std) * batch.gain + batch.shift
-        logits = model(patches, batch.groups).logits.float()
-        loss = F.cross_entropy(logits, batch.labels, self.weights, label_smoothing=self.smoothing)
-        return loss, logits.detach().argmax(dim=-1) == batch.labels
+    def job(self, model: FITClassifier, batch: Batch) -> Job:
+        """The mean loss over the images of a batch; puts out their logits [b k].
+
+        Of the pixels only their bytes are kept: they are normalised where they are embedded.
+        """
+
+        def patches(part: slice) -> Tensor:
+            return normalize(batch.patches[part], self.mean, self.std) * batch.gain[part] + batch.shift[part]
+
+        def loss(logits: Tensor) -> Tensor:
+            return F.cross_entropy(logits.float(), batch.labels, self.weights, label_smoothing=self.smoothing)
+
+        return classification_job(model, batch.groups, patches, loss)
 
 
 def balanced_weights(labels: Tensor, classes: int) -> Tensor:

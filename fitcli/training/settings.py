@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,8 +55,11 @@ class TrainSettings:
                 raise FitError(f"--{name.replace('_', '-')} must be at least {lowest}, not {getattr(self, name)}")
         if self.steps is not None and self.steps < 1:
             raise FitError(f"--steps must be at least 1, not {self.steps}")
-        if not self.learning_rate > 0:
-            raise FitError(f"--learning-rate must be above 0, not {self.learning_rate}")
+        if not 0 < self.learning_rate < math.inf:
+            raise FitError(f"--learning-rate must be above 0 and finite, not {self.learning_rate}")
+        for name in ("weight_decay", "clip"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise FitError(f"--{name.replace('_', '-')} must be 0 or more and finite, not {getattr(self, name)}")
         for name in ("warmup", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise FitError(f"--{name.replace('_', '-')} must be in 0 ... 1, not {getattr(self, name)}")

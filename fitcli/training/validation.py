@@ -9,6 +9,7 @@ import numpy as np
 
 from fitcli.checkpoints import Checkpoint
 from fitcli.classification import classify_image
+from fitcli.features import Settings
 from fitcli.images.open import open_image
 from fitcli.runtime import Runtime
 from fitcli.training.dataset import Sample
@@ -42,4 +43,4 @@ def _probabilities(
     checkpoint: Checkpoint, sample: Sample, runtime: Runtime, background: float | None
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     with open_image(sample.path) as image:
-        return classify_image(checkpoint, image, runtime, background).probabilities
+        return classify_image(checkpoint, image, runtime, Settings(background=background)).probabilities

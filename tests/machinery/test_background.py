@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import save
+from pictures import save
 
 from fitcli.background import foreground
 from fitcli.grid import PatchGrid

@@ -112,7 +112,15 @@ def test_adding_images_moves_few_others(tmp_path: Path) -> None:
 
 def test_a_table(tmp_path: Path) -> None:
     touch(tmp_path, "sub/a.png", "sub/b, c.png", "d.png", "e.png")
-    lines = ["path,label", "sub/a.png,cat", '"sub/b, c.png","cat"', "", "  d.png , dog ", f"{tmp_path / 'e.png'},dog", ""]
+    lines = [
+        "path,label",
+        "sub/a.png,cat",
+        '"sub/b, c.png","cat"',
+        "",
+        "  d.png , dog ",
+        f"{tmp_path / 'e.png'},dog",
+        "",
+    ]
     data = load_dataset(table(tmp_path, *lines))
     assert labelled(data) == {"a.png": "cat", "b, c.png": "cat", "d.png": "dog", "e.png": "dog"}
     assert len(data.validation) == 2

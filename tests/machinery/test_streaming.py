@@ -1,37 +1,16 @@
-"""Streaming gives what `FITEncoder.forward` gives, whatever is computed together."""
+"""Streaming gives what the forward passes of the models give, whatever is computed together."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from architecture.batches import CONFIGS, inputs_for, join, live
+from streamed import LAYOUTS, NETWORKS, encoder, golden, inputs, made, streamed, together
 
-from fitcli.grid import PatchGrid
 from fitcli.patches import groups_of
-from fitcli.streaming import prefetch, stream_latents
-from models.build import build
-from models.config import EncoderConfig
-from models.encoder import FITEncoder
-
-
-def encoder(plan: str, **changes: object) -> FITEncoder:
-    settings: dict[str, object] = {
-        "plan": plan, "tokens": 9, "latents": 2, "token_width": 12, "latent_width": 16, "token_heads": 2,
-        "latent_heads": 4, "patch": 4, "channels": 1,
-    }  # fmt: skip
-    config = EncoderConfig.from_dict(settings | changes)
-    model = build(config, seed=3).double().eval()
-    # Latents that have read nothing would hide mistakes in what is read: make every part of the model matter.
-    generator = torch.Generator().manual_seed(0)
-    for parameter in model.parameters():
-        parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-    return model
-
-
-def inputs(size: tuple[int, int]) -> tuple[PatchGrid, Tensor]:
-    grid = PatchGrid(size, 4, 3)
-    generator = torch.Generator().manual_seed(1)
-    return grid, torch.randn(grid.count, 9, 16, generator=generator, dtype=torch.float64)
+from fitcli.streaming import stream_latents
+from fitcli.sweeps import Streaming
+from models import pieces
 
 
 @torch.inference_mode()
@@ -78,47 +57,75 @@ def test_reads_are_shares_of_the_patches_that_hold_pixels() -> None:
 
 
 @torch.inference_mode()
-def test_every_group_is_read_once_and_progress_counts_segments() -> None:
-    model, (grid, patches) = encoder("(1)1(1)1"), inputs((48, 36))
-    asked: list[slice] = []
-    finished: list[int] = []
-
-    def read(part: slice) -> Tensor:
-        asked.append(part)
-        return patches[part]
-
-    stream_latents(model, groups_of(grid), read, 5, advance=finished.append)
-    assert [number for part in asked for number in range(part.start, part.stop)] == list(range(grid.count))
-    assert sum(finished) == 2 * grid.count
+@pytest.mark.parametrize("handful", [1, 2, 100])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_model_gives_what_its_forward_pass_gives(name: str, layout: str, handful: int) -> None:
+    (model, config), groups = made(name, torch.float64), LAYOUTS[layout]
+    inputs = inputs_for(config, groups)
+    how = Streaming(handful=handful)
+    for one, other in zip(streamed(model, groups, inputs, how), together(model, groups, inputs), strict=True):
+        assert one.shape == other.shape
+        assert (one - other).abs().max() < 1e-9
 
 
 @torch.inference_mode()
-def test_an_error_while_reading_ends_the_pass() -> None:
-    model, (grid, patches) = encoder("(1)1(1)1"), inputs((48, 36))
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_model_in_float32(name: str) -> None:
+    (model, config), groups = made(name, torch.float32), LAYOUTS["padded"]
+    inputs = inputs_for(config, groups, dtype=torch.float32)
+    parts, wholes = streamed(model, groups, inputs, Streaming(handful=2)), together(model, groups, inputs)
+    for one, other in zip(parts, wholes, strict=True):
+        assert (one - other).abs().max() < 1e-5 * other.abs().max()
 
-    def read(part: slice) -> Tensor:
-        if part.start >= 6:
-            raise OSError("the scanner is gone")
-        return patches[part]
 
-    with pytest.raises(OSError, match="the scanner is gone"):
-        stream_latents(model, groups_of(grid), read, 2)
+@torch.inference_mode()
+@pytest.mark.parametrize("name", CONFIGS)
+def test_one_handful_gives_the_bits_of_the_forward_pass(name: str) -> None:
+    (model, config), groups = made(name, torch.float32), LAYOUTS["padded"]
+    inputs = inputs_for(config, groups, dtype=torch.float32)
+    parts, wholes = streamed(model, groups, inputs, Streaming(handful=100)), together(model, groups, inputs)
+    assert all(torch.equal(one, other) for one, other in zip(parts, wholes, strict=True))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("handful", [1, 3])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_of_the_reference(name: str, handful: int) -> None:
+    model, groups, inputs = golden(name)
+    parts, wholes = streamed(model, groups, inputs, Streaming(handful=handful)), together(model, groups, inputs)
+    for one, other in zip(parts, wholes, strict=True):
+        assert (one - other).abs().max() < 1e-9
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", CONFIGS)
+def test_many_latents_are_mixed_in_pieces(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "PIECE", 5)
+    (model, config), groups = made(name, torch.float64), LAYOUTS["padded"]
+    inputs = inputs_for(config, groups)
+    parts, wholes = streamed(model, groups, inputs, Streaming(handful=2)), together(model, groups, inputs)
+    for one, other in zip(parts, wholes, strict=True):
+        assert (one - other).abs().max() < 1e-9
+
+
+@torch.inference_mode()
+def test_many_latents_are_pooled_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "PIECE", 5)
+    head, groups = live(CONFIGS["classifier"]).head, LAYOUTS["padded"]
+    latents = torch.randn(len(groups.number), 2, 24, dtype=torch.float64)
+    for one, other in zip(pieces.pool_in_pieces(head, latents, groups), head(latents, groups), strict=True):
+        assert (one - other).abs().max() < 1e-12
+
+
+def test_several_images_are_refused() -> None:
+    model, _ = made("encoder", torch.float64)
+    groups = join(LAYOUTS["whole"], LAYOUTS["padded"])
+    with pytest.raises(ValueError, match="of one image, not of 2"):
+        streamed(model, groups, inputs_for(CONFIGS["encoder"], groups), Streaming(handful=2))
 
 
 def test_a_plan_whose_latents_miss_the_last_layers_is_refused() -> None:
     model, (grid, patches) = encoder("(1)1(1)"), inputs((48, 36))
     with pytest.raises(ValueError, match="ends with local layers"):
         stream_latents(model, groups_of(grid), lambda part: patches[part], 2)
-
-
-def test_prefetching_keeps_the_order_and_runs_no_further_than_asked() -> None:
-    begun: list[int] = []
-
-    def work(part: slice) -> int:
-        begun.append(part.start)
-        return part.start
-
-    results = prefetch(work, [slice(i, i + 1) for i in range(10)], ahead=2)
-    assert [next(results) for _ in range(3)] == [0, 1, 2]
-    assert max(begun) <= 4
-    assert list(results) == list(range(3, 10))

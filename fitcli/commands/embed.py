@@ -1,0 +1,62 @@
+"""`fit embed IMAGE... --checkpoint RUN --out FILE|FOLDER`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fitcli import console
+from fitcli.background import THRESHOLD
+from fitcli.options import (
+    BackgroundThreshold,
+    Checkpoint,
+    DeviceName,
+    Images,
+    Json,
+    Memory,
+    PrecisionName,
+    SkipBackground,
+    State,
+)
+
+
+def embed(
+    images: Images,
+    checkpoint: Checkpoint,
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="A .zarr or .safetensors file, or a folder for one .zarr per image.", metavar="OUT"),
+    ],
+    patches: Annotated[bool, typer.Option("--patches", help="Also write the features of every patch.")] = False,
+    json: Json = False,
+    skip_background: SkipBackground = False,
+    background_threshold: BackgroundThreshold = THRESHOLD,
+    memory: Memory = None,
+    state: State = None,
+    device: DeviceName = "auto",
+    precision: PrecisionName = "auto",
+) -> None:
+    """Write the features of whole images of any size: the latents of every group, with their coordinates."""
+    from fitcli.checkpoints import load_checkpoint
+    from fitcli.embedding import embed_files, plan_outputs
+    from fitcli.features import Settings
+    from fitcli.images.open import matching_paths
+    from fitcli.runtime import choose_runtime
+
+    paths = matching_paths(images)
+    outputs = plan_outputs(paths, out)
+    runtime = choose_runtime(device, precision)
+    model = load_checkpoint(checkpoint, runtime)
+    background = background_threshold if skip_background else None
+    settings = Settings(background=background, memory_bytes=memory, state=state)
+    done = list(embed_files(model, paths, outputs, runtime, settings, patches))
+    good = [embedded for embedded in done if embedded is not None]
+    if json:
+        console.json([embedded.as_dict() for embedded in good])
+    elif good:
+        rows = [(str(e.path), f"{e.groups}", f"{e.latents} x {e.width}", str(e.out)) for e in good]
+        console.table(("image", "groups", "latents", "features"), rows)
+    if len(good) < len(done):
+        raise typer.Exit(1)

@@ -1,0 +1,200 @@
+"""Features of whole images: the latents of every group and, if wanted, tokens of every patch, straight to a file."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fitcli import console
+from fitcli.checkpoints import Checkpoint
+from fitcli.embeddings_file import SUFFIXES, ArraySpec, EmbeddingsWriter, create_embeddings, temporary_name
+from fitcli.errors import FitError, ImageError
+from fitcli.features import Job, Settings, encoding, model_hash
+from fitcli.images.base import ImageReader
+from fitcli.images.open import open_image
+from fitcli.memory.budget import MemoryPlan
+from fitcli.runtime import Runtime
+
+PIECE_GROUPS = 256
+"""Groups whose latents are written at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """An image whose features have been written.
+
+    Attributes:
+        path: Of the image, as given.
+        out: Of its features.
+        groups: That were looked at.
+        latents: Per group.
+        width: Of a latent.
+        plan: How it was computed within its memory.
+    """
+
+    path: Path
+    out: Path
+    groups: int
+    latents: int
+    width: int
+    plan: MemoryPlan
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "path": str(self.path),
+            "out": str(self.out),
+            "groups": self.groups,
+            "latents": self.latents,
+            "width": self.width,
+            "memory": self.plan.as_dict(),
+        }
+
+
+def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
+    """Where the features of each image go: to a file, or into a folder, which is made if need be, as `NAME.zarr`.
+
+    Raises:
+        FitError: One file for several images, two images of one name, or no place to write.
+    """
+    if out.suffix.lower() in SUFFIXES:
+        if len(paths) != 1:
+            raise FitError(f"--out {out} is one file for {len(paths)} images; give a folder")
+        if not out.absolute().parent.is_dir():
+            raise FitError(f"--out {out}: no folder {out.absolute().parent}; make it first")
+        planned = [out]
+    else:
+        planned = [out / f"{path.stem}.zarr" for path in paths]
+        if len(set(planned)) < len(planned):
+            raise FitError(f"--out {out}: several of the images have the same name; embed them one by one")
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FitError(f"--out {out}: not a folder that can be made ({error.strerror})") from None
+    images = {path.resolve() for path in paths}
+    for target in planned:
+        if target.resolve() in images:
+            raise FitError(f"--out {target} would replace that image; choose another place")
+    return planned
+
+
+def embed_files(
+    checkpoint: Checkpoint, paths: Sequence[Path], outputs: Sequence[Path], runtime: Runtime, settings: Settings,
+    keep_patches: bool = False,
+) -> Iterator[Embedded | None]:  # fmt: skip
+    """Embed images, one after the other. Yields None for one that cannot be read, after saying so."""
+    for path, out in zip(paths, outputs, strict=True):
+        try:
+            with open_image(path) as image, console.progress(path.name) as advance:
+                done = embed_image(checkpoint, image, out, runtime, settings, keep_patches, advance)
+        except ImageError as error:
+            console.error(str(error))
+            yield None
+            continue
+        if settings.memory_bytes is not None:
+            console.hint(f"{path.name}: {done.plan.summary()}")
+        yield done
+
+
+@torch.inference_mode()
+def embed_image(
+    checkpoint: Checkpoint,
+    image: ImageReader,
+    out: Path,
+    runtime: Runtime,
+    settings: Settings,
+    keep_patches: bool = False,
+    advance: Callable[[float], None] = lambda share: None,
+) -> Embedded:
+    """Write the features of an open image to a file, see `create_embeddings`.
+
+    `latents` [g m d]: of every group that was looked at, normalised. `coordinates` [g 2]: row and column of the group.
+    `windows` [g 4]: top, left, height and width of its pixels, clipped to the image. `patches` [g n c], if wanted: of
+    every patch after the last local layers, normalised; those beyond the edge of the image mean nothing. Patches have
+    seen the rest of the image through the latents of all segments but the last.
+
+    Args:
+        checkpoint: The model and what it expects.
+        image: Open; level 0 is read once.
+        out: `.zarr` or `.safetensors`; replaced.
+        runtime: Device and precision.
+        settings: What to leave out, how much memory to use, where to keep the state.
+        keep_patches: Write `patches`.
+        advance: Told the share of the work that was just done; the shares sum to 1.
+
+    Raises:
+        ImageError: The image cannot be read, or is not of a kind that the model was trained on.
+        FitError: It cannot be written, the memory is too little, or the state that of another job.
+    """
+    purpose = f"embed{' --patches' if keep_patches else ''} --out {out.resolve()}"
+    with encoding(checkpoint, image, runtime, settings, purpose=purpose) as job:
+        digest = model_hash(checkpoint)
+        # A job that is continued finds what it has written of the patches.
+        keep = job.state is not None and keep_patches
+        token = digest[:8] if keep else secrets.token_hex(4)
+        continues = keep and _continues(job, temporary_name(out, token))
+        with create_embeddings(
+            out, _specs(job, keep_patches), _attributes(job, digest), token, keep, continues
+        ) as file:
+
+            def take(part: slice, tokens: Tensor) -> None:
+                file.write("patches", part, tokens.float().cpu().numpy())
+
+            latents = job.run(advance, take if keep_patches else None)
+            _write_groups(file, job, latents)
+        model = checkpoint.config.model
+        return Embedded(image.path, out, len(job.places), model.latents, model.latent_width, job.plan)
+
+
+def _continues(job: Job, temporary: Path) -> bool:
+    """Whether a job goes on with what it has written; one that has lost it begins again."""
+    if job.state is None or not job.state.begun:
+        return False
+    if not temporary.exists():
+        job.state.forget()
+        return False
+    return True
+
+
+def _specs(job: Job, keep_patches: bool) -> dict[str, ArraySpec]:
+    count, model = len(job.places), job.checkpoint.config.model
+    specs = {
+        "latents": ArraySpec((count, model.latents, model.latent_width), "float32"),
+        "coordinates": ArraySpec((count, 2), "int64"),
+        "windows": ArraySpec((count, 4), "int64"),
+    }
+    if keep_patches:
+        specs["patches"] = ArraySpec((count, model.tokens, model.token_width), "float32")
+    return specs
+
+
+def _attributes(job: Job, digest: str) -> dict[str, Any]:
+    info, model = job.image.info, job.checkpoint.config.model
+    return {
+        "image": job.image.path.name,
+        "height": info.height,
+        "width": info.width,
+        "patch": model.patch,
+        "group": model.group,
+        "mpp": info.mpp,
+        "model": digest,
+        "precision": job.runtime.precision,
+    }
+
+
+def _write_groups(file: EmbeddingsWriter, job: Job, latents: Tensor) -> None:
+    """What there is one of per group."""
+    for start in range(0, len(job.places), PIECE_GROUPS):
+        part = slice(start, min(start + PIECE_GROUPS, len(job.places)))
+        places = job.places[part]
+        windows = [job.grid.window(*place).clip(*job.grid.size) for place in places]
+        file.write("latents", part, latents[part].float().cpu().numpy())
+        file.write("coordinates", part, np.array(places))
+        file.write("windows", part, np.array([(w.top, w.left, w.height, w.width) for w in windows]))

@@ -1,0 +1,142 @@
+"""What a training step computes, in the pieces that can be run a handful of groups at a time.
+
+Knows the trunk and its segments; not what makes the tokens, nor what is learned from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from models.config import DecoderConfig, TrunkConfig
+from models.groups import Groups
+from models.trunk import Segment, Trunk, key_mask
+
+
+class Conclusion(NamedTuple):
+    """What follows from all latents: a part of the loss, a scalar, and an output for whoever asked for the step."""
+
+    loss: Tensor
+    output: Tensor | None = None
+
+
+class Outcome(NamedTuple):
+    """Of a step: its loss, a scalar, and what its conclusion put out."""
+
+    loss: Tensor
+    output: Tensor | None
+
+
+class Visit(NamedTuple):
+    """What a segment makes of a handful, up to `mix`. None: nobody needs it.
+
+    Attributes:
+        tokens: [part n c], which enter the next segment.
+        latents: [part m d], which go into `mix`.
+        losses: [part], the contribution of each group to the loss.
+    """
+
+    tokens: Tensor | None
+    latents: Tensor | None
+    losses: Tensor | None
+
+
+def largest_handful(config: TrunkConfig) -> int:
+    """Groups that can be computed together on a CUDA device, whatever its memory.
+
+    Attention takes fewer than 65,536 heads of all groups together (PyTorch issues 142228 and 146704), and kernels count
+    the elements of a tensor in 32 bits.
+    """
+    heads = max(config.token_heads, config.cross_heads)
+    widest = max(config.token_width * max(3, config.mlp_ratio), 2 * config.cross_heads * config.cross_head_width)
+    if isinstance(config, DecoderConfig):
+        widest = max(widest, config.vocabulary)
+    return max(1, min(65_535 // heads, (2**31 - 1) // (widest * max(config.tokens, config.latents))))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A training step. Its callables are called several times and must give the same each time.
+
+    Attributes:
+        trunk: The segments.
+        groups: All groups of the batch, as the trunk sees them.
+        embed: The tokens [part n c] of a slice of the groups, from whatever they are made of.
+        start: The latents [g m d] before the first segment.
+        context: Conditioning tokens [b s d]; None without.
+        finish: From the tokens [part n c] of a slice of the groups after the last segment to the contribution of each
+            of them to the loss, [part]; None where the loss does not depend on them.
+        conclude: From the latents [g m d] after the last segment to a contribution to the loss; None where the loss
+            does not depend on them.
+        largest: Groups that one call can take at most, see `largest_handful`; None without a limit.
+    """
+
+    trunk: Trunk
+    groups: Groups
+    embed: Callable[[slice], Tensor]
+    start: Callable[[], Tensor]
+    context: Callable[[], Tensor] | None = None
+    finish: Callable[[slice, Tensor], Tensor] | None = None
+    conclude: Callable[[Tensor], Conclusion] | None = None
+    largest: int | None = None
+
+    def __post_init__(self) -> None:
+        self.groups.check()
+        if self.finish is None and (self.conclude is None or self.segments[-1].mix is None):
+            raise ValueError("nothing depends on the last segment: what is there to learn?")
+
+    @property
+    def segments(self) -> list[Segment]:
+        """Of the trunk."""
+        return list(cast("list[Segment]", self.trunk.segments))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.trunk.parameters()).device
+
+    def parts(self, handful: int) -> list[slice]:
+        """All groups, a handful at a time, or fewer where a handful is more than one call can take."""
+        count, handful = len(self.groups.number), min(handful, self.largest or handful)
+        return [slice(start, min(start + handful, count)) for start in range(0, count, handful)]
+
+    def mixes(self, index: int) -> bool:
+        """Whether anything depends on the `read` and `mix` of a segment."""
+        last = index == len(self.segments) - 1
+        return self.segments[index].mix is not None and not (last and self.conclude is None)
+
+    def visit(self, index: int, part: slice, tokens: Tensor | None, latents: Tensor, readable: Tensor | None) -> Visit:
+        """Run segment `index` over a slice of the groups, up to `mix`.
+
+        Args:
+            index: Of the segment.
+            part: The slice.
+            tokens: [part n c] after `local` of the segment before; None for the first segment, which embeds.
+            latents: [part m d] before this segment.
+            readable: [part m d], what `write` of the segment before gives to the tokens, see `Trunk.readable`.
+        """
+        segment = self.segments[index]
+        mask = key_mask(None if self.groups.mask is None else self.groups.mask[part])
+        if index == 0:
+            tokens = self.embed(part)
+        else:
+            write = self.segments[index - 1].write
+            assert write is not None
+            tokens = write(tokens, readable)
+        tokens = segment.local(tokens, mask, self.trunk.causal_tokens)
+        read = segment.read(latents, tokens, mask) if segment.read is not None and self.mixes(index) else None
+        if index < len(self.segments) - 1:
+            return Visit(tokens, read, None)
+        return Visit(None, read, None if self.finish is None else self.finish(part, tokens))
+
+    def outcome(self, losses: list[Tensor], conclusion: Conclusion | None) -> Outcome:
+        """Add the contributions of all groups up, at once, so that the sum does not depend on the handfuls."""
+        loss = torch.cat(losses).sum() if losses else None
+        if conclusion is None:
+            assert loss is not None
+            return Outcome(loss, None)
+        return Outcome(conclusion.loss if loss is None else loss + conclusion.loss, conclusion.output)

@@ -1,0 +1,132 @@
+"""The training steps of the three models as jobs.
+
+What goes in is asked for a slice of the groups at a time, and again when the slice is replayed: only what the callables
+hold is kept, so let them hold bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fitcli.execution.job import Conclusion, Job, largest_handful
+from models.decoder import FITDecoder
+from models.denoiser import FITDenoiser
+from models.encoder import FITClassifier
+from models.groups import Groups
+
+Part = Callable[[slice], Tensor]
+"""Values of a slice of the groups, on the device of the model."""
+
+
+def classification_job(model: FITClassifier, groups: Groups, patches: Part, loss: Callable[[Tensor], Tensor]) -> Job:
+    """A loss of the classes of whole images. The output of its conclusion are the logits [b k].
+
+    Args:
+        model: Of the step.
+        groups: All groups of the batch, on the device of the model.
+        patches: Gives normalised patches [part n p].
+        loss: From the logits [b k] to a scalar.
+    """
+    encoder = model.encoder
+
+    def conclude(latents: Tensor) -> Conclusion:
+        logits = model.head(encoder.latent_norm(latents), groups).logits
+        return Conclusion(loss(logits), logits)
+
+    return Job(
+        trunk=encoder.trunk,
+        groups=groups,
+        embed=lambda part: encoder.embed(patches(part), _mask(groups, part)),
+        start=lambda: encoder.start(groups, _like(model)),
+        conclude=conclude,
+        largest=largest_handful(model.config),
+    )
+
+
+def denoising_job(
+    model: FITDenoiser,
+    groups: Groups,
+    patches: Part,
+    level: Tensor,
+    loss: Callable[[slice, Tensor], Tensor],
+    condition: Tensor | None = None,
+    previous: Tensor | None = None,
+) -> Job:
+    """A loss of the prediction for each patch.
+
+    Args:
+        model: Of the step.
+        groups: All groups of the batch, on the device of the model.
+        patches: Gives noisy patches [part n p].
+        level, condition, previous: As in `FITDenoiser.forward`.
+        loss: From the prediction [part n out_values] for a slice of the groups to the contribution of each, [part];
+            `mean_square` makes one.
+    """
+    return Job(
+        trunk=model.trunk,
+        groups=groups,
+        embed=lambda part: model.embed(patches(part), _mask(groups, part)),
+        start=lambda: model.begin(groups, _like(model), previous),
+        context=lambda: model.context(level, condition),
+        finish=lambda part, tokens: loss(part, model.predict(tokens)),
+        largest=largest_handful(model.config),
+    )
+
+
+def decoding_job(model: FITDecoder, groups: Groups, ids: Part, targets: Part) -> Job:
+    """Mean cross entropy of the next token, in bits, over all tokens that are no padding.
+
+    Args:
+        model: Of the step.
+        groups: All groups of the batch, on the device of the model.
+        ids: Gives what the decoder sees [part n] int64, at each place the token before it.
+        targets: Gives the token at each place [part n] int64.
+    """
+
+    def finish(part: slice, tokens: Tensor) -> Tensor:
+        logits = model.predict(tokens)
+        bits = F.cross_entropy(logits.mT, targets(part), reduction="none") / math.log(2)  # [part n]
+        return _masked(bits, _mask(groups, part)).sum(dim=1) / _real_patches(groups, bits.shape[1])
+
+    return Job(
+        trunk=model.trunk,
+        groups=groups,
+        embed=lambda part: model.embed(ids(part)),
+        start=lambda: model.start(groups, _like(model)),
+        finish=finish,
+        largest=largest_handful(model.config),
+    )
+
+
+def mean_square(groups: Groups, target: Part) -> Callable[[slice, Tensor], Tensor]:
+    """A loss for `denoising_job`: the mean squared difference to the target [part n p], over all real patches."""
+
+    def loss(part: slice, prediction: Tensor) -> Tensor:
+        # Before the square: the gradient of a padded NaN would be NaN even where its square is masked.
+        error = _masked(target(part) - prediction, _mask(groups, part))
+        return error.square().sum(dim=(1, 2)) / (_real_patches(groups, error.shape[1]) * error.shape[2])
+
+    return loss
+
+
+def _like(model: nn.Module) -> Tensor:
+    """Latents are of the dtype of the weights, whatever the precision of matrix products."""
+    return next(model.parameters())
+
+
+def _mask(groups: Groups, part: slice) -> Tensor | None:
+    return None if groups.mask is None else groups.mask[part]
+
+
+def _masked(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Values [part n ...], zero where they are of padding."""
+    return values if mask is None else values.masked_fill(~mask.reshape(*mask.shape, *[1] * (values.ndim - 2)), 0)
+
+
+def _real_patches(groups: Groups, tokens: int) -> Tensor | int:
+    """How many patches of the batch are no padding."""
+    return len(groups.number) * tokens if groups.mask is None else groups.mask.sum()

@@ -1,0 +1,200 @@
+"""A training step without an autograd graph over more than a handful of groups.
+
+Forward, one sweep over the handfuls per segment: the tokens that enter the next segment go to a store. Backward, from
+the last segment to the first: each handful is computed again, with gradients, and the gradient of the tokens that
+entered it takes their place in the store. The device holds the weights, a few times the latents and one handful.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fitcli.execution.job import Conclusion, Job, Outcome, Visit
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.execution.recompute import global_call, without_autocast
+from fitcli.token_store import TokenStore
+from models.layers import direct
+
+OpenStore = Callable[[tuple[int, int, int], torch.dtype, torch.device], TokenStore]
+"""From a shape (g, n, c), the dtype of the tokens and the device that computes to a place for them."""
+
+
+class _Mixed(NamedTuple):
+    """One `mix`: what went in, a leaf of the graph; and what came out, with its graph where that is kept."""
+
+    before: Tensor
+    after: Tensor | None
+
+
+@dataclass
+class Stream:
+    """One step. The stores close with `resources`.
+
+    Attributes:
+        job, plan: What to compute, and how.
+        weight: Of the loss in the gradients.
+        new_store: Opens a store.
+        resources: What to release at the end.
+    """
+
+    job: Job
+    plan: ExecutionPlan
+    weight: float
+    new_store: OpenStore
+    resources: ExitStack
+    _stores: dict[int, TokenStore] = field(default_factory=dict)
+    _latents: list[Tensor] = field(default_factory=list)
+    _mixed: dict[int, _Mixed] = field(default_factory=dict)
+    _losses: list[Tensor] = field(default_factory=list)
+    _context: Tensor | None = None
+
+    def run(self) -> Outcome:
+        """The loss; gradients are added to those of the parameters."""
+        job = self.job
+        context = None if job.context is None else job.context()
+        self._context = None if context is None else context.detach().requires_grad_()
+        latents = self._forward()
+        conclusion, gradient = self._conclude(latents)
+        del latents
+        for index in reversed(range(len(job.segments))):
+            mixing = self._mix_backward(index, gradient) if job.mixes(index) else None
+            gradient = self._segment_backward(index, mixing)
+        if gradient is not None:
+            self._backward([(job.start(), gradient)])
+        if context is not None and self._context is not None and self._context.grad is not None:
+            self._backward([(context, self._context.grad)])
+        return job.outcome(self._losses, conclusion)
+
+    @torch.no_grad()
+    def _forward(self) -> Tensor:
+        """All segments, as far as anything but the backward sweeps needs them. The latents after the last."""
+        latents = self.job.start()
+        for index in range(len(self.job.segments)):
+            self._latents.append(latents)
+            if index == len(self.job.segments) - 1 and not self.job.mixes(index):
+                # Its losses come from the backward sweep, which runs it anyway.
+                break
+            latents = self._mix(index, self._sweep(index, latents))
+        return latents
+
+    def _sweep(self, index: int, latents: Tensor) -> Tensor:
+        """One segment over all groups: the latents that go into its `mix`; its tokens go to a store."""
+        read = torch.empty_like(latents)
+        readable = self._readable(index, latents)
+        for part in self.job.parts(self.plan.handful):
+            tokens = self._stores[index].get(part) if index else None
+            visit = self.job.visit(index, part, tokens, latents[part], None if readable is None else readable[part])
+            assert visit.latents is not None
+            read[part] = visit.latents
+            if visit.tokens is not None:
+                self._store(index + 1, visit.tokens).put(part, visit.tokens)
+        return read
+
+    def _readable(self, index: int, latents: Tensor) -> Tensor | None:
+        return self.job.trunk.readable(latents, self.job.groups) if index else None
+
+    def _store(self, index: int, like: Tensor) -> TokenStore:
+        """Where the tokens that enter a segment rest; opened when the first ones say what they are."""
+        if index not in self._stores:
+            shape = (len(self.job.groups.number), like.shape[1], like.shape[2])
+            self._stores[index] = self.resources.enter_context(self.new_store(shape, like.dtype, self.job.device))
+        return self._stores[index]
+
+    def _mix(self, index: int, latents: Tensor) -> Tensor:
+        mix = self.job.segments[index].mix
+        assert mix is not None
+        rerun = self.plan.global_layers == "rerun"
+        with torch.set_grad_enabled(not rerun):
+            leaf = latents.requires_grad_()
+            mixed: Tensor = mix(leaf, self.job.groups, self._context, direct if rerun else global_call(self.plan))
+        self._mixed[index] = _Mixed(leaf, None if rerun else mixed)
+        return mixed.detach().to(latents.dtype)
+
+    def _conclude(self, latents: Tensor) -> tuple[Conclusion | None, Tensor | None]:
+        """What follows from the latents, and its gradient with respect to them."""
+        if self.job.conclude is None:
+            return None, None
+        leaf = latents.detach().requires_grad_()
+        with torch.enable_grad():
+            conclusion = self.job.conclude(leaf)
+        self._backward([(conclusion.loss, torch.full_like(conclusion.loss, self.weight))])
+        output = None if conclusion.output is None else conclusion.output.detach()
+        return Conclusion(conclusion.loss.detach(), output), leaf.grad
+
+    def _mix_backward(self, index: int, gradient: Tensor | None) -> Tensor:
+        """From the gradient of the latents after `mix` to that of those before."""
+        mix, (before, after) = self.job.segments[index].mix, self._mixed.pop(index)
+        assert mix is not None
+        assert gradient is not None
+        if after is None:
+            with torch.enable_grad():
+                after = mix(before, self.job.groups, self._context, global_call(self.plan))
+        self._backward([(after, gradient)])
+        assert before.grad is not None
+        return before.grad
+
+    def _segment_backward(self, index: int, read: Tensor | None) -> Tensor | None:
+        """Replay a segment with gradients.
+
+        Args:
+            index: Of the segment.
+            read: Gradient [g m d] of the latents that went into its `mix`.
+
+        Returns:
+            Gradient [g m d] of the latents before the segment; None where nothing depends on them.
+        """
+        latents = self._latents.pop()
+        readable = self._readable(index, latents)
+        gradient = torch.zeros_like(latents) if read is not None or readable is not None else None
+        readable_gradient = None if readable is None else torch.empty_like(readable)
+        for part in self.job.parts(self.plan.handful):
+            tokens = self._stores[index].get(part).requires_grad_() if index else None
+            leaf = latents[part].detach().requires_grad_()
+            written = None if readable is None else readable[part].detach().requires_grad_()
+            with torch.enable_grad():
+                visit = self.job.visit(index, part, tokens, leaf, written)
+            self._replay(index, part, visit, None if read is None else read[part])
+            if gradient is not None and leaf.grad is not None:
+                gradient[part] = leaf.grad
+            if tokens is not None and written is not None and readable_gradient is not None:
+                assert tokens.grad is not None
+                assert written.grad is not None
+                self._stores[index].put(part, tokens.grad)
+                readable_gradient[part] = written.grad
+        if index + 1 in self._stores:
+            self._stores.pop(index + 1).close()
+        if gradient is not None and readable_gradient is not None:
+            gradient += self._through_readable(latents, readable_gradient)
+        return gradient
+
+    def _replay(self, index: int, part: slice, visit: Visit, read: Tensor | None) -> None:
+        """The backward pass of one handful."""
+        pairs = []
+        if visit.tokens is not None:
+            pairs.append((visit.tokens, self._stores[index + 1].get(part)))
+        if visit.latents is not None and read is not None:
+            pairs.append((visit.latents, read))
+        if visit.losses is not None:
+            pairs.append((visit.losses, torch.full_like(visit.losses, self.weight)))
+            self._losses.append(visit.losses.detach())
+        self._backward(pairs)
+
+    def _through_readable(self, latents: Tensor, gradient: Tensor) -> Tensor:
+        """From the gradient of what the tokens read to that of the latents."""
+        leaf = latents.detach().requires_grad_()
+        with torch.enable_grad():
+            readable = self.job.trunk.readable(leaf, self.job.groups)
+        return torch.autograd.grad(readable, leaf, gradient)[0]
+
+    def _backward(self, pairs: list[tuple[Tensor, Tensor]]) -> None:
+        pairs = [(value, gradient.to(value.dtype)) for value, gradient in pairs if value.requires_grad]
+        if pairs:
+            values, gradients = zip(*pairs, strict=True)
+            with without_autocast(self.job.device):
+                torch.autograd.backward(values, gradients)

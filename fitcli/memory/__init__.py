@@ -1,0 +1,1 @@
+"""What a job takes in memory: arithmetic, and what follows from it."""

@@ -1,0 +1,106 @@
+"""Global layers and pooling over very many latents, a piece at a time: their workspace stays small. Inference only.
+
+All latents still attend to all others: only the queries come in pieces, and what is done to each latent by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from einops import einsum, rearrange
+from torch import Tensor
+
+from models.groups import Groups
+from models.layers import CrossAttentionLayer, SelfAttention, SelfAttentionLayer
+from models.pooling import AttentionPool, Pooled, sharpness
+
+PIECE = 8192
+"""Latents whose workspace exists at the same time."""
+
+
+def in_pieces(layer: Callable[..., Tensor], x: Tensor, *arguments: Any) -> Tensor:
+    """Run a layer over x [b t width] as `layers.direct` does; in place, and in pieces, where t exceeds `PIECE`.
+
+    Besides x there are then its keys and values (twice its size) and the workspace of `PIECE` positions.
+
+    Raises:
+        TypeError: The layer is none of a `Mix`.
+    """
+    if x.shape[1] <= PIECE:
+        return layer(x, *arguments)
+    pieces = _pieces(x.shape[1])
+    if isinstance(layer, CrossAttentionLayer):
+        for piece in pieces:
+            x[:, piece] = layer(x[:, piece], *arguments)
+    elif isinstance(layer, SelfAttentionLayer):
+        _self_attention(layer, x, pieces, *arguments)
+        for piece in pieces:
+            x[:, piece] = layer.feed_forward(x[:, piece])
+    else:
+        raise TypeError(f"{type(layer).__name__} cannot be run in pieces")
+    return x
+
+
+def norm_in_pieces(norm: Callable[[Tensor], Tensor], latents: Tensor) -> Tensor:
+    """Normalise latents [g m d]; in place where there are more than `PIECE`."""
+    if latents.shape[0] * latents.shape[1] <= PIECE:
+        return norm(latents)
+    flat = latents.flatten(0, 1)
+    for piece in _pieces(len(flat)):
+        flat[piece] = norm(flat[piece])
+    return latents
+
+
+def pool_in_pieces(head: AttentionPool, latents: Tensor, groups: Groups) -> Pooled:
+    """What `head(latents, groups)` gives of the latents [g m d] of one image."""
+    if latents.shape[0] * latents.shape[1] <= PIECE:
+        return cast(Pooled, head(latents, groups))
+    flat, pieces = latents.flatten(0, 1), _pieces(latents.shape[0] * latents.shape[1])
+    scores = torch.cat([head.scores(flat[piece]) for piece in pieces])  # [t h]
+    weights = (scores * sharpness(scores.new_tensor(len(scores)))).softmax(dim=0)
+    pooled = latents.new_zeros(head.heads, latents.shape[-1] // head.heads)
+    for piece in pieces:
+        values = rearrange(head.value(flat[piece]), "t (h e) -> t h e", h=head.heads)
+        pooled += einsum(weights[piece].to(values.dtype), values, "t h, t h e -> h e")
+    evidence = rearrange(weights.mean(dim=-1), "(g m) -> g m", g=latents.shape[0])
+    return Pooled(head.classify(head.norm(pooled.flatten()[None])), evidence)
+
+
+def _pieces(count: int) -> list[slice]:
+    return [slice(start, min(start + PIECE, count)) for start in range(0, count, PIECE)]
+
+
+def _self_attention(
+    layer: SelfAttentionLayer, x: Tensor, pieces: list[slice], mask: Tensor | None = None, causal: bool = False
+) -> None:
+    if layer.attention is None or layer.norm is None:
+        return
+    assert not causal, "no order of tokens among latents"
+    attention = layer.attention
+    key, value = _keys_and_values(attention, layer.norm, x, pieces)
+    inner = key.shape[1] * key.shape[-1]
+    weight, bias = attention.query_key_value.weight[:inner], attention.query_key_value.bias[:inner]
+    for piece in pieces:
+        query = rearrange(F.linear(layer.norm(x[:, piece]), weight, bias), "b t (h e) -> b h t e", h=attention.heads)
+        rows = mask[..., piece, :] if mask is not None and mask.shape[-2] > 1 else mask
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=rows)
+        x[:, piece] += attention.out(rearrange(attended, "b h t e -> b t (h e)"))
+
+
+def _keys_and_values(
+    attention: SelfAttention, norm: Callable[[Tensor], Tensor], x: Tensor, pieces: list[slice]
+) -> tuple[Tensor, Tensor]:
+    """[b h t e] each, of all positions, before any of them changes."""
+    projection = attention.query_key_value
+    inner = projection.out_features // 3
+    kept: Tensor | None = None
+    for piece in pieces:
+        made = F.linear(norm(x[:, piece]), projection.weight[inner:], projection.bias[inner:])
+        kept = made.new_empty(*x.shape[:2], 2 * inner) if kept is None else kept
+        kept[:, piece] = made
+    assert kept is not None
+    key, value = rearrange(kept, "b t (i h e) -> i b h t e", i=2, h=attention.heads)
+    return key, value
