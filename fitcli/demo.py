@@ -24,10 +24,10 @@ from fitcli.images.open import create_image
 from fitcli.scenes import CLASSES, Scene
 from fitcli.window import Window
 
-IMAGES_PER_CLASS = 60
+IMAGES_PER_CLASS = 80
 
-SIDES = (512, 640, 768, 896, 1024, 1280, 1536, 2048)
-"""Pixels per side, height and width drawn apart; the smaller ones more often, see `_side`."""
+SIDES = (512, 2048)
+"""Smallest and largest side in pixels; most images are small, see `_size`."""
 
 SUFFIXES = (".tif", ".zarr", ".tif", ".png")
 """Formats, in turn."""
@@ -35,7 +35,6 @@ SUFFIXES = (".tif", ".zarr", ".tif", ".png")
 LARGE_SIDE = 6400
 LARGE_CLASS = "rings"
 
-MARKS_PER_MEGAPIXEL = 6.0
 LARGE_MARKS = 40
 
 MPP = 0.5
@@ -60,15 +59,23 @@ def demo_files(seed: int = 0) -> list[DemoFile]:
     for number in range(IMAGES_PER_CLASS * len(CLASSES)):
         label, index = CLASSES[number % len(CLASSES)], number // len(CLASSES)
         rng = np.random.default_rng([seed, 1, number])
-        height, width = _side(rng), _side(rng)
-        marks = round(MARKS_PER_MEGAPIXEL * max(0.6, height * width / 2**20) * rng.uniform(0.8, 1.2))
-        scene = Scene(_scene_seed(seed, number + 1), height, width, label, marks)
+        height, width = _size(rng)
+        scene = Scene(_scene_seed(seed, number + 1), height, width, label, _marks(rng, height, width))
         files.append(DemoFile(f"{label}/{index:03}{SUFFIXES[index % len(SUFFIXES)]}", scene))
     return files
 
 
-def _side(rng: np.random.Generator) -> int:
-    return SIDES[int(len(SIDES) * rng.random() ** 2)]
+def _size(rng: np.random.Generator) -> tuple[int, int]:
+    """Height and width in pixels. Half of the images have less than 600 pixels per side, one in ten over 1000."""
+    least, most = SIDES
+    side = least * (most / least) ** (rng.random() ** 4)
+    aspect = np.sqrt(rng.uniform(0.8, 1.25))
+    return round(min(max(side * aspect, least), most)), round(min(max(side / aspect, least), most))
+
+
+def _marks(rng: np.random.Generator, height: int, width: int) -> int:
+    """About five on the smallest images; on larger ones more in all, but fewer per area."""
+    return max(3, round(5 * (height * width / SIDES[0] ** 2) ** 0.25 * rng.uniform(0.75, 1.25)))
 
 
 def _scene_seed(seed: int, number: int) -> int:

@@ -21,11 +21,8 @@ PERIODS = {"checks": 4.2, "rings": 7.0, "stripes": 11.5}
 CLASSES = tuple(PERIODS)
 """The patterns inside the marks."""
 
-RADII = (22.0, 28.0)
+RADII = (24.0, 30.0)
 """Smallest and largest radius of a mark, in pixels."""
-
-RIM = 6.0
-"""Width of the light and dark rim that all marks have in common, in pixels."""
 
 CONTRAST = 40.0
 """Root mean square of the pattern of a mark, in grey levels."""
@@ -153,10 +150,8 @@ class Scene:
             return
         y = np.arange(box.top, box.bottom, dtype=np.float32)[:, None] - np.float32(mark.y)
         x = np.arange(box.left, box.right, dtype=np.float32)[None, :] - np.float32(mark.x)
-        distance = np.hypot(y, x)
-        fade = np.clip(mark.radius - distance, 0, 2) / 2
-        rim = distance > mark.radius - RIM
-        pattern = np.where(rim, _wave(mark.radius - distance, RIM), self._pattern(y, x, mark))
+        fade = np.clip(mark.radius - np.hypot(y, x), 0, 2) / 2
+        pattern = self._pattern(y, x, mark)
         # Neither the mean nor the contrast of a mark may depend on its class.
         pattern = fade * (pattern - np.average(pattern, weights=fade))
         pattern *= CONTRAST / np.sqrt(np.average(pattern**2, weights=fade))

@@ -107,7 +107,17 @@ class Loader:
         return [(epoch, int(orders[epoch][place])) for epoch, place in places]
 
     def _order(self, epoch: int) -> np.ndarray[Any, Any]:
-        return np.random.default_rng([self.settings.seed, 1, epoch]).permutation(len(self.samples))
+        """A random order in which the classes are spread evenly: small batches hold about equal shares of each.
+
+        What a batch has in excess of one class would swamp what little a needle in a haystack has to say at first.
+        """
+        rng = np.random.default_rng([self.settings.seed, 1, epoch])
+        labels = np.array([sample.label for sample in self.samples])
+        places = np.empty(len(labels))
+        for label in np.unique(labels):
+            members = rng.permutation(np.flatnonzero(labels == label))
+            places[members] = (np.arange(len(members)) + rng.random()) / len(members)
+        return np.argsort(places, kind="stable")
 
     def _read(self, epoch: int, index: int) -> _Item:
         sample = self.samples[index]
