@@ -16,7 +16,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
 	$(BIN)/fit demo $(DEMO)/data
-	$(BIN)/fit train $(DEMO)/data --out $(DEMO)/run --preset debug
+	$(BIN)/fit train $(DEMO)/data --out $(DEMO)/run --preset debug --batch-size 3 --epochs 6
 	$(BIN)/fit classify $(DEMO)/data/large.tif --checkpoint $(DEMO)/run --heatmap $(DEMO)/heatmap.png
 	@echo "look at $(DEMO)/heatmap.png"
 

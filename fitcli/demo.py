@@ -75,7 +75,7 @@ def _size(rng: np.random.Generator) -> tuple[int, int]:
 
 def _marks(rng: np.random.Generator, height: int, width: int) -> int:
     """About five on the smallest images; on larger ones more in all, but fewer per area."""
-    return max(3, round(5 * (height * width / SIDES[0] ** 2) ** 0.25 * rng.uniform(0.75, 1.25)))
+    return max(3, round(5 * float(height * width / SIDES[0] ** 2) ** 0.25 * rng.uniform(0.75, 1.25)))
 
 
 def _scene_seed(seed: int, number: int) -> int:

@@ -17,6 +17,9 @@ from fitcli.window import Window
 LONGEST_SIDE = 1600
 """Of an overlay, in pixels."""
 
+GLOW = 0.006
+"""Standard deviation of the light around a point of evidence in a picture, as a share of its longest side."""
+
 STRIP_PIXELS = 2**22
 """Pixels of a layer that are made at a time."""
 
@@ -77,10 +80,10 @@ def overlay(image: ImageReader, strength: NDArray[np.float32], grid: PatchGrid) 
     height, width = view.shape[:2]
     # Several patches may share a pixel of the view: the strongest shows, else small marks would vanish.
     rows, columns = _bins(grid.size[0], height, grid.patch), _bins(grid.size[1], width, grid.patch)
-    heat = _strongest(_strongest(strength, rows, 0), columns, 1)
+    heat = _glow(_strongest(_strongest(strength, rows, 0), columns, 1))
     color = _colors(heat)
     grey = view.mean(axis=-1, keepdims=True) * 0.75 + 40
-    alpha = np.clip(heat * 1.5, 0, 0.85)[..., None]
+    alpha = np.clip(heat * 1.3 - 0.05, 0, 0.85)[..., None]
     blended: NDArray[np.float32] = grey * (1 - alpha) + color * alpha
     return np.rint(blended).astype(np.uint8)
 
@@ -97,6 +100,24 @@ def _bins(pixels: int, shown: int, patch: int) -> list[slice]:
 
 def _strongest(strength: NDArray[np.float32], bins: list[slice], axis: int) -> NDArray[np.float32]:
     return np.stack([strength.take(range(b.start, b.stop), axis).max(axis) for b in bins], axis)
+
+
+def _glow(heat: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Spread each point of evidence over a disc that a person can see on the whole picture; 0 ... 1 again.
+
+    The root brings out what is weaker than the strongest: shares of evidence differ by orders of magnitude.
+    """
+    reach = GLOW * max(heat.shape)
+    rows, columns = (_gaussian(side, reach) for side in heat.shape)
+    spread: NDArray[np.float32] = rows @ heat @ columns
+    strongest = np.maximum(spread.max(), np.finfo(np.float32).tiny)
+    return np.asarray(np.sqrt(spread / strongest), np.float32)
+
+
+def _gaussian(side: int, reach: float) -> NDArray[np.float32]:
+    """[side side] weights that blur along an axis, with a standard deviation of `reach` pixels."""
+    places = np.arange(side, dtype=np.float32)
+    return np.asarray(np.exp(-0.5 * ((places[:, None] - places) / max(reach, 0.3)) ** 2), np.float32)
 
 
 def _colors(heat: NDArray[np.float32]) -> NDArray[np.float32]:
