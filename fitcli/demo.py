@@ -8,6 +8,7 @@ FOLDER/truth.json            the class of every file, and where its marks lie
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -75,7 +76,8 @@ def _size(rng: np.random.Generator) -> tuple[int, int]:
 
 def _marks(rng: np.random.Generator, height: int, width: int) -> int:
     """About five on the smallest images; on larger ones more in all, but fewer per area."""
-    return max(3, round(5 * float(height * width / SIDES[0] ** 2) ** 0.25 * rng.uniform(0.75, 1.25)))
+    share = math.sqrt(math.sqrt(height * width) / SIDES[0])
+    return max(3, round(5 * share * rng.uniform(0.75, 1.25)))
 
 
 def _scene_seed(seed: int, number: int) -> int:
