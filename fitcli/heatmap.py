@@ -110,7 +110,7 @@ def _glow(heat: NDArray[np.float32]) -> NDArray[np.float32]:
     reach = GLOW * max(heat.shape)
     rows, columns = (_gaussian(side, reach) for side in heat.shape)
     spread = np.asarray(rows @ heat @ columns, np.float32)
-    strongest = np.float32(max(float(np.max(spread)), np.finfo(np.float32).tiny))
+    strongest = np.maximum(spread.max(), np.finfo(np.float32).tiny)
     return np.asarray(np.sqrt(spread / strongest), np.float32)
 
 

@@ -24,7 +24,7 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    "debug": Preset(plan="(1)1(1)1", latents=4, token_width=64, latent_width=64, group=8, stem="conv"),
+    "debug": Preset(plan="(1)1(1)1", latents=2, token_width=64, latent_width=64, group=8, stem="conv"),
     "tiny": Preset(plan="(2)2(2)2", latents=8, token_width=192, latent_width=256, stem="conv"),
     "small": Preset(plan="(2)3(2)3", latents=16, token_width=320, latent_width=512, stem="conv"),
     "base": Preset(plan="(2)4(2)4(2)4", latents=16, token_width=512, latent_width=768),

@@ -16,7 +16,7 @@ from models.cost import encoder_flops
 from models.groups import Groups
 from models.presets import PRESETS, classifier_preset
 
-GROUPS_6400 = 25 * 25
+PATCHES_6400 = 400  # per side
 README = Path(__file__).parents[2] / "README.md"
 ROUNDED_MILLIONS = {"debug": 0.3, "tiny": 6, "small": 25, "base": 100, "large": 300}
 
@@ -27,7 +27,10 @@ def parameters(name: str) -> int:
 
 def row(name: str) -> list[str]:
     """What the README must say; the last two are the FLOPs of a 6400x6400 image and the share of the quadratic part."""
-    preset, flops = PRESETS[name], encoder_flops(classifier_preset(name, 3, 2), GROUPS_6400)
+    preset, flops = (
+        PRESETS[name],
+        encoder_flops(classifier_preset(name, 3, 2), (PATCHES_6400 // PRESETS[name].group) ** 2),
+    )
     widths = f"{preset.token_width} / {preset.latent_width}"
     millions, tera = f"{parameters(name) / 1e6:.1f} M", f"{flops.total / 1e12:.2f} T"
     return [f"`{name}`", f"`{preset.plan}`", str(preset.latents), widths, preset.stem, millions, tera,
@@ -45,7 +48,9 @@ def test_the_table_in_the_readme_is_true(name: str) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_of_the_size_that_they_promise(name: str) -> None:
     assert parameters(name) / 1e6 == pytest.approx(ROUNDED_MILLIONS[name], rel=0.15)
-    assert encoder_flops(classifier_preset(name, 3, 2), GROUPS_6400).quadratic_share < 1 / 3
+    assert (
+        encoder_flops(classifier_preset(name, 3, 2), (PATCHES_6400 // PRESETS[name].group) ** 2).quadratic_share < 1 / 3
+    )
     config = classifier_preset(name, 3, 2)
     assert config.token_width // config.token_heads == config.latent_width // config.latent_heads == 64
 
