@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from machine import machine
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -282,19 +281,6 @@ def measure_estimates() -> list[dict[str, Any]]:
     return rows
 
 
-def machine() -> dict[str, Any]:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "load": os.getloadavg()[0],
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=["time", "resident", "estimate"])
@@ -310,7 +296,10 @@ def main() -> None:
     if options.child:
         preset, size, name = options.child
         return child(preset, int(size), name)
-    results: dict[str, Any] = {"machine": machine(), "preset": options.preset}
+    results: dict[str, Any] = {
+        "machine": machine(["torch"]) | {"threads": torch.get_num_threads()},
+        "preset": options.preset,
+    }
     if "time" in options.parts:
         print(f"{'':32} {'seconds':>9} {'median x':>9} {'best x':>9} {'FLOPs x':>9}")
         results["time"] = measure_time(options)

@@ -12,10 +12,8 @@ Memory: growth over a bare interpreter (VmHWM) of a process that reads all windo
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -29,6 +27,7 @@ from typing import Any
 
 import numpy as np
 from image_sources import CHUNK, Source, make_sources, slide_window, windows, write_image
+from machine import machine
 
 PACKAGES = ("numpy", "imagecodecs", "tifffile", "zarr", "numcodecs", "pillow")
 WRITTEN = (
@@ -146,21 +145,8 @@ def _output(*arguments: str) -> str:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True).stdout
 
 
-def machine() -> dict[str, Any]:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "load": os.getloadavg()[0],
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-    }
-
-
 def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    results: dict[str, Any] = {"machine": machine(), "size": options.size, "write_size": options.write_size}
+    results: dict[str, Any] = {"machine": machine(PACKAGES), "size": options.size, "write_size": options.write_size}
     results |= {"reading": [], "writing": []}
     for source in make_sources(folder, options.size):
         row = measure_reading(source, options.size, options.windows, options.repeats)

@@ -27,7 +27,8 @@ from typing import Any
 
 import torch
 from image_sources import slide_window, write_image
-from images import machine, peak_mb, timed
+from images import peak_mb, timed
+from machine import machine
 
 from fitcli.checkpoints import RunConfig, save_config, save_weights
 from fitcli.grid import PatchGrid
@@ -140,7 +141,7 @@ def _output(*arguments: str) -> str:
 
 def run_all(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     variants = [slide_window(seed) for seed in range(4)]
-    machine_here = machine() | {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    machine_here = machine(["torch", "numpy", "imagecodecs"]) | {"threads": torch.get_num_threads()}
     results: dict[str, Any] = {"machine": machine_here, "preset": options.preset, "size": options.size}
     results |= {"speed": [], "memory": []}
     if options.repeats:

@@ -59,7 +59,7 @@ class AttentionPool(nn.Module):
         if present is None:
             scores = scores * sharpness(scores.new_tensor(scores.shape[-1]))
         else:
-            scores = scores * sharpness(m * present.sum(dim=1))[:, None, None]
+            scores = scores * sharpness(m * present.sum(dim=1, dtype=scores.dtype))[:, None, None]
             # Not minus infinity: an image of which no group is left would get NaN.
             lowest = torch.finfo(scores.dtype).min
             scores = scores.masked_fill(~repeat(present, "b g -> b 1 (g m)", m=m), lowest)
