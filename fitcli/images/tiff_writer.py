@@ -80,9 +80,9 @@ class TiffSink(ChunkSink):
             self._write_headers()
             self._size = self._file.path.stat().st_size
             self._descriptor = os.open(self._file.path, os.O_WRONLY)
-        except OSError as error:
+        except BaseException as error:
             self._file.discard()
-            raise cannot_write(path, error) from error
+            raise cannot_write(path, error) if isinstance(error, OSError) else error from error
 
     def encode(self, pixels: Pixels) -> list[bytes]:
         pixels = edge_padded(pixels, self._chunk, self._chunk)
@@ -135,8 +135,18 @@ class TiffSink(ChunkSink):
                     options |= {"subfiletype": 1}
                 elif self._ome:
                     options |= {"metadata": self._ome_metadata(), "subifds": reduced}
-                absent = repeat(b"", index[..., 0].size)
-                tiff.write(absent, shape=self._shape(level), dtype=self._info.dtype, **options)
+                tiff.write(
+                    repeat(self._absent(index), index[..., 0].size),
+                    shape=self._shape(level),
+                    dtype=self._info.dtype,
+                    **options,
+                )
+
+    def _absent(self, index: NDArray[np.uint64]) -> bytes:
+        """What stands for a chunk that is still to come: nothing, but where tifffile counts the bytes of a level."""
+        if self._compression != "none" or index.shape[1:3] != (1, 1):
+            return b""
+        return bytes(self._chunk**2 * self._samples * self._info.dtype.itemsize)
 
     def _write_places(self) -> None:
         with tifffile.TiffFile(self._file.path, mode="r+") as tiff:

@@ -266,3 +266,20 @@ def test_libvips_reads_it(tmp_path: Path, compression: str) -> None:
     write(tmp_path / "x.tif", pixels, info={"color": True}, compression=compression)
     seen = pyvips.Image.new_from_file(str(tmp_path / "x.tif")).numpy()
     assert np.abs(seen.astype(int) - pixels).max() <= 3
+
+
+@pytest.mark.parametrize("name", ["x.tif", "x.ome.tif"])
+@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("compression", ["none", "deflate"])
+def test_levels_of_exactly_one_chunk(tmp_path: Path, compression: str, channels: int, name: str) -> None:
+    """tifffile writes a level of one whole uncompressed chunk in a way of its own."""
+    pixels = np.random.default_rng(0).integers(0, 255, (128, 128, channels), dtype=np.uint8)
+    info = ImageInfo(height=128, width=128, channels=channels, dtype=pixels.dtype, color=channels == 3)
+    with create_image(tmp_path / name, info, chunk=64, compression=compression) as image:  # type: ignore[arg-type]
+        image.write(Window(0, 0, 128, 128), pixels)
+    with tifffile.TiffFile(tmp_path / name) as tiff:
+        levels = tiff.series[0].levels
+        assert [level.shape[level.axes.index("Y")] for level in levels] == [128, 64]
+        stored = levels[0].asarray()
+    stored = stored[..., None] if stored.ndim == 2 else stored
+    np.testing.assert_array_equal(stored if channels < 5 else np.moveaxis(stored, 0, -1), pixels)
