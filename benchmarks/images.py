@@ -5,7 +5,8 @@
 Reading: aligned 1024 x 1024 windows through `open_image`, against a loop over the same chunks that only reads the bytes
 and calls the codec. Writing: a whole pyramid through `create_image`, against encoding the chunks of all its levels with
 the same codec and nothing else. Ratios are medians over interleaved repetitions; CPU time is that of the whole process,
-which other jobs on the machine disturb less than the clock. The loops are single-threaded, `fit` uses all cores.
+which other jobs on the machine disturb less than the clock. All of it runs on one core: two threads that share one are
+charged more CPU time for the same work, and the bare loops have only one.
 Memory: growth over a bare interpreter (VmHWM) of a process that reads all windows of, or writes, a `--size` image.
 """
 
@@ -192,6 +193,7 @@ def main() -> None:
     if options.child:
         work, path, size, compression = options.child
         return child(work, Path(path), int(size), compression)
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print(f"{'':20} {'CPU ratio':>21} {'wall':>9} {'MB/CPU s':>9} {'MB/s':>9} {'bare':>9} {'peak MB':>9}")
     with nullcontext(options.data) if options.data else tempfile.TemporaryDirectory() as folder:
         results = run(Path(folder), options)

@@ -45,7 +45,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             _check_models_package()
             return command(*args, **kwargs)
         except KeyboardInterrupt as stop:
-            console.hint(": ".join(["interrupted", *map(str, stop.args)]))
+            console.log(": ".join(["interrupted", *map(str, stop.args)]))
             raise typer.Exit(130) from None
         except BrokenPipeError:
             # The reader of our output went away (`fit info ... | head`); what Python would flush at exit goes nowhere.

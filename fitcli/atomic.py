@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 
 @contextmanager
@@ -20,6 +22,28 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[None]:
+    """While an absent or empty folder is made and filled: on failure it is absent or empty again."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    except BaseException:
+        for left in missing[-1:] or folder.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            elif left.exists():
+                left.unlink()
+        raise
+
+
+def check_writable(folder: Path) -> None:
+    """Raise OSError where no file can be made in a folder, or in the nearest one above that is there already."""
+    place = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    with TemporaryFile(dir=place):
+        pass
 
 
 def write_text(path: Path, text: str) -> None:

@@ -67,9 +67,15 @@ def warning(message: str) -> None:
     _stderr().print(" ".join(message.split()), markup=False)
 
 
-def hint(message: str) -> None:
-    """Say what is going on, or what to do next."""
+def log(message: str) -> None:
+    """Say what has happened: a line that also stays in the log of a job without a terminal."""
     _stderr().print(message, markup=False, style="dim")
+
+
+def hint(message: str) -> None:
+    """Say what is going on, or what to do next, to a person who watches: nothing where stderr is no terminal."""
+    if _stderr().is_terminal:
+        log(message)
 
 
 def traceback() -> None:
@@ -93,10 +99,10 @@ def progress(description: str) -> Iterator[Callable[[float], None]]:
 
 @contextmanager
 def live() -> Iterator[Live | None]:
-    """A region on stderr that is redrawn; None where stderr is no terminal."""
+    """A region on stderr that is redrawn, and stays as it was last; None where stderr is no terminal."""
     console = _stderr()
     if not console.is_terminal:
         yield None
         return
-    with Live(console=console, refresh_per_second=4, transient=True) as region:
+    with Live(console=console, refresh_per_second=4) as region:
         yield region

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from fitcli.atomic import write_text
+from fitcli.atomic import filling, write_text
 from fitcli.errors import FitError
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
@@ -85,7 +85,7 @@ def _scene_seed(seed: int, number: int) -> int:
 
 
 def make_demo(folder: Path, seed: int = 0, advance: Callable[[float], None] = lambda share: None) -> int:
-    """Write the data set.
+    """Write the data set: all of it, or nothing where it fails or is interrupted.
 
     Args:
         folder: Absent or empty.
@@ -101,17 +101,23 @@ def make_demo(folder: Path, seed: int = 0, advance: Callable[[float], None] = la
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FitError(f"{folder}: is not an empty folder; choose another one")
+    files = demo_files(seed)
+    with filling(folder):
+        _make_folders(folder)
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "demo") as pool:
+            for _ in pool.map(lambda file: _write(folder / file.name, file.scene), files):
+                advance(1 / len(files))
+        truth = {file.name: _truth(file.scene) for file in files}
+        write_text(folder / "truth.json", json.dumps(truth, indent=1) + "\n")
+    return len(files)
+
+
+def _make_folders(folder: Path) -> None:
     try:
         for name in CLASSES:
-            (folder / name).mkdir(parents=True, exist_ok=True)
+            (folder / name).mkdir(parents=True)
     except OSError as error:
         raise FitError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from None
-    files = demo_files(seed)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "demo") as pool:
-        for _ in pool.map(lambda file: _write(folder / file.name, file.scene), files):
-            advance(1 / len(files))
-    write_text(folder / "truth.json", json.dumps({file.name: _truth(file.scene) for file in files}, indent=1) + "\n")
-    return len(files)
 
 
 def _write(path: Path, scene: Scene) -> None:

@@ -19,6 +19,14 @@ Images = Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image fil
 Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="Run folder of `fit train`.", metavar="RUN")]
 
 
+def given(context: typer.Context) -> frozenset[str]:
+    """Names of the parameters that the user gave, be it with their default values."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return frozenset(
+        name for name, source in sources.items() if source is not None and not source.name.startswith("DEFAULT")
+    )
+
+
 def parse_size(text: str) -> int:
     """Bytes of "4GiB", "500MB", "2G", "1.5 GiB" or "1000000": K, M, G, T and KiB, ... count in 1024, KB, ... in 1000.
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from fitcli import console
-from fitcli.atomic import replacing
+from fitcli.atomic import check_writable, replacing
 from fitcli.checkpoints import Checkpoint
 from fitcli.classification import DEFAULTS, Classification, classify_image
 from fitcli.errors import FitError, ImageError
 from fitcli.features import Settings
 from fitcli.heatmap import heatmap_bytes, write_heatmap
+from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.runtime import Runtime
 
@@ -34,6 +35,7 @@ class Prediction:
         result: What the model says.
         seconds: Opening, reading and computing, without the heat map.
         peak_bytes: Highest memory of the process, or of the CUDA device, so far.
+        drawn: False where a heat map was asked for and could not be written.
     """
 
     path: Path
@@ -42,6 +44,7 @@ class Prediction:
     result: Classification
     seconds: float
     peak_bytes: int
+    drawn: bool = True
 
     def ranked(self, classes: Sequence[str], top_k: int) -> list[tuple[str, float]]:
         """The likeliest classes with their probabilities."""
@@ -75,23 +78,25 @@ def plan_heatmaps(paths: Sequence[Path], target: Path | None) -> list[Path | Non
 
     Args:
         paths: Of the images.
-        target: A file, where there is one image; or a folder, which is made if need be; or None for no heat maps.
+        target: A file, where there is one image; or a folder, which is made when the first is written; or None
+            for no heat maps.
 
     Raises:
-        FitError: One file for several images, or no place to write.
+        FitError: One file for several images, a suffix that is not written, or no place to write.
     """
     if target is None:
         return [None] * len(paths)
+    if target.suffix and target.suffix.lower() not in PICTURES and not target.is_dir():
+        raise FitError(f"--heatmap {target}: name it {', '.join(PICTURES)}, or give a folder, without a suffix")
     if target.suffix.lower() in PICTURES and not (target.is_dir() and target.suffix.lower() != ".zarr"):
         if len(paths) != 1:
             raise FitError(f"--heatmap {target} is one file for {len(paths)} images; give a folder")
         if not target.absolute().parent.is_dir():
             raise FitError(f"--heatmap {target}: no folder {target.absolute().parent}; make it first")
-        return _beside([target], paths)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FitError(f"--heatmap {target}: not a folder that can be made ({error.strerror})") from None
+        _check_places("--heatmap", [target], target.parent, paths)
+        return [target]
+    if target.exists() and not target.is_dir():
+        raise FitError(f"--heatmap {target}: is not a folder; give a folder, or a file named {', '.join(PICTURES)}")
     taken: set[str] = set()
     planned: list[Path] = []
     for path in paths:
@@ -99,16 +104,31 @@ def plan_heatmaps(paths: Sequence[Path], target: Path | None) -> list[Path | Non
         name = next(name for name in chain([path.stem], numbered) if name.lower() not in taken)
         taken.add(name.lower())
         planned.append(target / f"{name}.png")
-    return _beside(planned, paths)
+    _check_places("--heatmap", planned, target, paths)
+    return [*planned]
 
 
-def _beside(planned: Sequence[Path], paths: Sequence[Path]) -> list[Path | None]:
-    """Heat maps must not be written over the images."""
-    images = {path.resolve() for path in paths}
-    for heatmap in planned:
-        if heatmap.resolve() in images:
-            raise FitError(f"--heatmap {heatmap} would replace that image; choose another place")
-    return list(planned)
+def check_csv(path: Path | None, paths: Sequence[Path]) -> None:
+    """Raise FitError where no CSV file can be written, or only over one of the images."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise FitError(f"--csv {path}: is a folder; give the name of a file")
+    if not path.absolute().parent.is_dir():
+        raise FitError(f"--csv {path}: no folder {path.absolute().parent}; make it first")
+    _check_places("--csv", [path], path.parent, paths)
+
+
+def _check_places(option: str, targets: Sequence[Path], folder: Path, images: Sequence[Path]) -> None:
+    """What is written must not replace an image, and its folder must take it or be one that can be made."""
+    resolved = {path.resolve() for path in images}
+    for target in targets:
+        if target.resolve() in resolved:
+            raise FitError(f"{option} {target} would replace that image; choose another place")
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise FitError(f"{option} {folder}: cannot be written to ({error.strerror}); choose another place") from None
 
 
 def classify_files(
@@ -133,14 +153,24 @@ def _classify_file(
     began = time.perf_counter()
     with open_image(path) as image:
         with console.progress(path.name) as advance:
-            drawn = 0 if heatmap is None else heatmap_bytes(heatmap, image.info, checkpoint.config.model.patch)
-            result = classify_image(checkpoint, image, runtime, settings, heatmap is not None, advance, drawn)
+            drawing = 0 if heatmap is None else heatmap_bytes(heatmap, image.info, checkpoint.config.model.patch)
+            result = classify_image(checkpoint, image, runtime, settings, heatmap is not None, advance, drawing)
         if settings.memory_bytes is not None and result.plan is not None:
             console.hint(f"{path.name}: {result.plan.summary()}")
         seconds = time.perf_counter() - began
-        if heatmap is not None:
-            write_heatmap(heatmap, image, result)
-        return Prediction(path, image.info.width, image.info.height, result, seconds, runtime.peak_bytes())
+        drawn = heatmap is None or _draw(heatmap, image, result)
+        return Prediction(path, image.info.width, image.info.height, result, seconds, runtime.peak_bytes(), drawn)
+
+
+def _draw(heatmap: Path, image: ImageReader, result: Classification) -> bool:
+    """Write a heat map. Where that fails, after saying so, the prediction is still worth having."""
+    try:
+        heatmap.parent.mkdir(parents=True, exist_ok=True)
+        write_heatmap(heatmap, image, result)
+    except (ImageError, OSError) as error:
+        console.error(f"--heatmap {heatmap}: {error}")
+        return False
+    return True
 
 
 def write_csv(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:

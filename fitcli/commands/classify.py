@@ -46,10 +46,11 @@ def classify(
     from fitcli.checkpoints import load_checkpoint
     from fitcli.features import Settings
     from fitcli.images.open import matching_paths
-    from fitcli.predictions import classify_files, plan_heatmaps, write_csv
+    from fitcli.predictions import check_csv, classify_files, plan_heatmaps, write_csv
     from fitcli.runtime import choose_runtime
 
     paths = matching_paths(images)
+    check_csv(csv, paths)
     heatmaps = plan_heatmaps(paths, heatmap)
     runtime = choose_runtime(device, precision)
     model = load_checkpoint(checkpoint, runtime)
@@ -65,5 +66,5 @@ def classify(
     elif good:
         columns = ("image", "size", "groups", *(f"{n + 1}." for n in range(min(top_k, len(classes)))), "seconds")
         console.table(columns, [prediction.as_row(classes, top_k) for prediction in good])
-    if len(good) < len(done):
+    if len(good) < len(done) or not all(prediction.drawn for prediction in good):
         raise typer.Exit(1)

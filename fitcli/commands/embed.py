@@ -46,9 +46,9 @@ def embed(
     from fitcli.runtime import choose_runtime
 
     paths = matching_paths(images)
-    outputs = plan_outputs(paths, out)
     runtime = choose_runtime(device, precision)
     model = load_checkpoint(checkpoint, runtime)
+    outputs = plan_outputs(paths, out)
     background = background_threshold if skip_background else None
     settings = Settings(background=background, memory_bytes=memory, state=state)
     done = list(embed_files(model, paths, outputs, runtime, settings, patches))

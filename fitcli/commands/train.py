@@ -9,13 +9,14 @@ import typer
 
 from fitcli import console
 from fitcli.background import THRESHOLD
-from fitcli.options import BackgroundThreshold, DeviceName, PrecisionName, SkipBackground
+from fitcli.options import BackgroundThreshold, DeviceName, PrecisionName, SkipBackground, given
 from fitcli.training.settings import TrainSettings
 
 DEFAULT = TrainSettings()
 
 
 def train(
+    context: typer.Context,
     data: Annotated[Path, typer.Argument(help="Folder with one subfolder per class, or CSV: path,label[,split].")],
     out: Annotated[Path, typer.Option("--out", help="Run folder to write.", metavar="RUN")],
     preset: Annotated[str, typer.Option(help="Size of the model: debug, tiny, small, base or large.")] = DEFAULT.preset,
@@ -35,11 +36,15 @@ def train(
     skip_background: SkipBackground = False,
     background_threshold: BackgroundThreshold = THRESHOLD,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, data order and augmentation.")] = DEFAULT.seed,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN, with its own settings.")] = False,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
 ) -> None:
-    """Train a classifier on whole images of any size, or on random windows of them."""
+    """Train a classifier on whole images of any size, or on random windows of them.
+
+    A run that is continued with --resume keeps its settings; only --epochs or --steps may be given anew, to train
+    longer or shorter: the learning rate then falls towards the new end.
+    """
     from fitcli.runtime import choose_runtime
     from fitcli.training.loop import train as run_training
     from fitcli.training.prepare import prepare
@@ -52,8 +57,9 @@ def train(
         balance=balance, augment=augment, background=background_threshold if skip_background else None, seed=seed,
         precision=runtime.precision,
     )  # fmt: skip
-    run, done = prepare(data, out, settings, runtime, resume)
+    run, done = prepare(data, out, settings, runtime, resume, given(context))
     console.hint(run.summary())
     with training_view(done, run.total_steps) as view:
         progress = run_training(run, view, resume)
     console.data(progress.summary(out))
+    console.hint(f"next: fit classify IMAGE --checkpoint {out}")

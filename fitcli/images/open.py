@@ -170,7 +170,11 @@ def stored_bytes(path: str | Path) -> int:
 
 def _open_folder(path: Path) -> ImageReader:
     if not any((path / marker).is_file() for marker in ZARR_MARKERS):
-        raise ImageError(path, "is a folder without a zarr array or group; give an image file or a zarr folder")
+        raise ImageError(
+            path,
+            "is a folder without a zarr array or group; give an image file or a zarr folder, "
+            f"or {path}/* for the files in it",
+        )
     from fitcli.images.ome_zarr import ZarrReader
 
     return ZarrReader(path)

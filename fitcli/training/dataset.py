@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
+import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -39,11 +41,13 @@ class Dataset:
     Attributes:
         classes: Names, sorted; a label is an index into them.
         train, validation: Disjoint; `validation` may be empty only where the data set says so itself.
+        fingerprint: Of the classes, and of the names, labels and split of the images, wherever the data set lies.
     """
 
     classes: tuple[str, ...]
     train: tuple[Sample, ...]
     validation: tuple[Sample, ...]
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +110,18 @@ def _subfolders(root: Path) -> list[Path]:
 
 def _csv_rows(path: Path) -> list[_Row]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
-    reader = csv.DictReader(text.splitlines())
+    # As the csv module asks for: a line break within quotes belongs to its field.
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        return _csv_table(path, reader)
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}") from None
+
+
+def _csv_table(path: Path, reader: csv.DictReader[str]) -> list[_Row]:
     columns = [name.strip().lower() for name in reader.fieldnames or []]
     if not {"path", "label"} <= set(columns):
         raise DataError(f"{path}: needs the columns path,label[,split], has {','.join(columns) or 'none'}")
@@ -177,4 +189,7 @@ def _dataset(path: Path, rows: Sequence[_Row]) -> Dataset:
     present = {sample.label for sample in samples["train"]}
     if missing := [label for label in classes if numbers[label] not in present]:
         raise DataError(f"{path}: no training image of class {missing[0]!r}")
-    return Dataset(classes, samples["train"], samples["val"])
+    listed = [(row.key, row.label, row.split or "train") for row in rows if row.split != "test"]
+    # As ASCII: names of files need not be text.
+    fingerprint = hashlib.sha256(json.dumps([classes, listed]).encode("ascii")).hexdigest()
+    return Dataset(classes, samples["train"], samples["val"], fingerprint)

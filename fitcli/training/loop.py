@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ from fitcli.training.interruption import Interruption, interruptions
 from fitcli.training.loader import Batch, Loader
 from fitcli.training.objectives import ClassificationObjective, balanced_weights
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
-from fitcli.training.reports import MetricsLog, Report, StepReport, ValidationReport
+from fitcli.training.reports import MetricsLog, Report, StepReport, StopReport, ValidationReport
 from fitcli.training.settings import TrainSettings
 from fitcli.training.state import Progress, load_state, save_settings, save_state
 from fitcli.training.validation import validate
@@ -93,16 +94,17 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
     progress = load_state(run.folder, model, optimizer, device) if resume else Progress()
 
     # The run folder, from here on a run that can be resumed.
+    run.folder.mkdir(parents=True, exist_ok=True)
+    save_settings(run.folder, settings, run.dataset.fingerprint)
     if not resume:
-        run.folder.mkdir(parents=True, exist_ok=True)
-        save_settings(run.folder, settings)
         save_state(run.folder, model, optimizer, progress)
         save_config(run.folder, run.config)
 
     batches = _batches(run, progress.step)
-    with MetricsLog(run.folder, progress.step) as log, interruptions() as interruption:
+    stopping = partial(observe, StopReport())
+    with MetricsLog(run.folder, progress.step) as log, interruptions(stopping) as interruption:
 
-        def report(entry: Report) -> None:
+        def report(entry: StepReport | ValidationReport) -> None:
             log(entry)
             observe(entry)
 

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from fitcli.checkpoints import RunConfig, is_run, load_config
 from fitcli.errors import FitError
-from fitcli.runtime import Runtime
+from fitcli.runtime import Runtime, choose_runtime
 from fitcli.training.dataset import Dataset, load_dataset
 from fitcli.training.loop import TrainingRun
 from fitcli.training.settings import TrainSettings
-from fitcli.training.state import check_settings, saved_step
+from fitcli.training.state import load_settings, saved_step
 from fitcli.training.statistics import inspect
 from models.presets import classifier_preset
 
 
 def prepare(
-    data: Path, folder: Path, settings: TrainSettings, runtime: Runtime, resume: bool
+    data: Path,
+    folder: Path,
+    settings: TrainSettings,
+    runtime: Runtime,
+    resume: bool = False,
+    given: Collection[str] = (),
 ) -> tuple[TrainingRun, int]:
     """Check data, run folder and settings, and put the run together. Writes nothing.
+
+    Args:
+        data: The data set.
+        folder: Of the run.
+        settings: What is asked for.
+        runtime: Where to train.
+        resume: Continue the run in the folder with its own settings.
+        given: Which options the user gave: on resuming, only they count, see `TrainSettings.resumed`.
 
     Returns:
         The run, and the number of steps that it has already done.
@@ -30,10 +44,17 @@ def prepare(
     """
     _check_folder(folder, resume)
     if resume:
-        check_settings(folder, settings)
+        begun, fingerprint = load_settings(folder)
+        settings = begun.resumed(settings, given)
+        runtime = choose_runtime(str(runtime.device), settings.precision)
         dataset, config = load_dataset(data), load_config(folder)
         if dataset.classes != config.classes:
             raise FitError(f"{folder}: was trained on {', '.join(config.classes)}; {data} has {dataset.classes}")
+        if dataset.fingerprint != fingerprint:
+            raise FitError(
+                f"{folder}: was begun on another data set than {data} (other images, labels or split); "
+                "resume with that one, or start a new run"
+            )
         return _run(folder, config, settings, dataset, runtime), saved_step(folder)
     # The preset first: a wrong name should not wait for thousands of headers.
     classifier_preset(settings.preset, channels=1, classes=2)

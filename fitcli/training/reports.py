@@ -57,7 +57,12 @@ class ValidationReport:
     best: bool
 
 
-Report = StepReport | ValidationReport
+@dataclass(frozen=True, slots=True)
+class StopReport:
+    """Someone asked to stop: the run ends after the step that it is in."""
+
+
+Report = StepReport | ValidationReport | StopReport
 
 
 class MetricsLog:
@@ -76,7 +81,7 @@ class MetricsLog:
         self._lines = path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: StepReport | ValidationReport) -> None:
         """Log a report."""
         kind = "train" if isinstance(report, StepReport) else "validation"
         values = dataclasses.asdict(report)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from fitcli.errors import FitError
@@ -11,7 +12,7 @@ from fitcli.errors import FitError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainSettings:
-    """Settings of a run, as given on the command line. A resumed run must be given the same.
+    """Settings of a run, as given on the command line. A resumed run keeps them, see `resumed`.
 
     Attributes:
         preset: Name of the architecture in `models.presets`.
@@ -64,6 +65,28 @@ class TrainSettings:
             if not 0 <= getattr(self, name) < 1:
                 raise FitError(f"--{name.replace('_', '-')} must be in 0 ... 1, not {getattr(self, name)}")
 
+    def resumed(self, asked: TrainSettings, given: Collection[str]) -> TrainSettings:
+        """These settings, for as many epochs or steps as were asked for: the learning rate follows the new total.
+
+        Args:
+            asked: What the run is to be continued with.
+            given: Which options the user gave; what the others say does not count.
+
+        Raises:
+            FitError: An option was given that differs: half a run of each is no run of either.
+        """
+        for option, name in SETTING_OF_OPTION.items():
+            before, now = getattr(self, name), getattr(asked, name)
+            if option in given and before != now:
+                raise FitError(
+                    f"--{option.replace('_', '-')}: the run was begun with {name} = {before}, not {now}; "
+                    "resume without this option, or start a new run"
+                )
+        if not {"epochs", "steps"} & set(given):
+            return self
+        epochs = asked.epochs if "epochs" in given else self.epochs
+        return replace(self, epochs=epochs, steps=asked.steps)
+
     @property
     def images_per_step(self) -> int:
         """Images that one optimizer step sees."""
@@ -76,3 +99,11 @@ class TrainSettings:
     def ends_epoch(self, step: int, images: int) -> bool:
         """Whether the last image of an epoch is seen in step 0, 1, ... of the run."""
         return (step + 1) * self.images_per_step // images > step * self.images_per_step // images
+
+
+SETTING_OF_OPTION = {
+    **{setting.name: setting.name for setting in fields(TrainSettings) if setting.name not in ("epochs", "steps")},
+    "skip_background": "background",
+    "background_threshold": "background",
+}
+"""What a run keeps when it is resumed, by the options that say it."""

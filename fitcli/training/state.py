@@ -41,26 +41,25 @@ class Progress:
         return f"{run}: {self.step} steps, best validation accuracy {self.best_accuracy:.1%}"
 
 
-def save_settings(run: Path, settings: TrainSettings) -> None:
-    """Remember what the run was asked to do."""
+def save_settings(run: Path, settings: TrainSettings, fingerprint: str) -> None:
+    """Remember what the run was asked to do, and the fingerprint of the data set to do it on."""
     (run / SETTINGS).parent.mkdir(exist_ok=True)
-    write_text(run / SETTINGS, json.dumps(dataclasses.asdict(settings), indent=2) + "\n")
+    document = {**dataclasses.asdict(settings), "dataset": fingerprint}
+    write_text(run / SETTINGS, json.dumps(document, indent=2) + "\n")
 
 
-def check_settings(run: Path, settings: TrainSettings) -> None:
-    """Raise FitError where a run was begun with other settings: half a run of each is no run of either."""
+def load_settings(run: Path) -> tuple[TrainSettings, str]:
+    """What the run was asked to do, and the fingerprint of its data set.
+
+    Raises:
+        CheckpointError: That is not to be found out.
+    """
     try:
         stored = dict(json.loads((run / SETTINGS).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        fingerprint = str(stored.pop("dataset"))
+        return TrainSettings(**stored), fingerprint
+    except (OSError, ValueError, TypeError, KeyError, FitError) as error:
         raise CheckpointError(f"{run / SETTINGS}: cannot be read ({error}); start a new run") from None
-    asked = dataclasses.asdict(settings)
-    different = sorted(name for name in asked if stored.get(name) != asked[name])
-    if different:
-        name = different[0]
-        raise FitError(
-            f"{run}: was begun with {name} = {stored.get(name)}, not {asked[name]}; "
-            "resume with the same settings, or start a new run"
-        )
 
 
 def save_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from fitcli import console
-from fitcli.training.reports import Report, StepReport, ValidationReport
+from fitcli.training.reports import Report, StepReport, StopReport, ValidationReport
 
 SMOOTHING = 0.9
 """Of the shown loss and rates, per step."""
@@ -30,6 +30,8 @@ class TrainingView:
         self._smooth: dict[str, float] = {}
         self._step: StepReport | None = None
         self._validation: ValidationReport | None = None
+        self._best: ValidationReport | None = None
+        self._stopping = False
 
     def __call__(self, report: Report) -> None:
         """Show a report."""
@@ -38,17 +40,20 @@ class TrainingView:
             for name in ("loss", "images_per_second", "patches_per_second", "data_wait"):
                 value: float = getattr(report, name)
                 self._smooth[name] = SMOOTHING * self._smooth.get(name, value) + (1 - SMOOTHING) * value
+        elif isinstance(report, StopReport):
+            self._stopping = True
         else:
             self._validation = report
+            self._best = report if report.best else self._best
             if self._region is None:
                 self._say(report)
-        if self._region is not None and self._step is not None:
-            self._region.update(self._table(self._step))
+        if self._region is not None:
+            self._region.update(self._table())
 
     def _say(self, report: ValidationReport) -> None:
         loss = f"loss {self._smooth['loss']:.3f}, " if self._smooth else ""
         best = ", the best so far" if report.best else ""
-        console.hint(
+        console.log(
             f"step {report.step} of {self._total}: {loss}validation accuracy {report.accuracy:.1%}{best}, "
             f"{self._left(report.step)} left"
         )
@@ -58,10 +63,21 @@ class TrainingView:
         seconds = round((time.monotonic() - self._began) / done * (self._total - step))
         return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
-    def _table(self, step: StepReport) -> Table:
+    def _table(self) -> Table:
         shown = Table(box=None, show_header=False, pad_edge=False)
-        accuracy = f"{self._validation.accuracy:.1%}" if self._validation else "after the first epoch"
-        rows = {
+        rows = {} if self._step is None else self._rows(self._step)
+        if self._stopping:
+            rows["stopping"] = "after this step"
+        for name, value in rows.items():
+            shown.add_row(f"[dim]{name}[/]", value)
+        return shown
+
+    def _rows(self, step: StepReport) -> dict[str, str]:
+        accuracy = "after the first epoch"
+        if self._validation is not None:
+            best = f"  (best {self._best.accuracy:.1%}, step {self._best.step})" if self._best else ""
+            accuracy = f"{self._validation.accuracy:.1%}{best}"
+        return {
             "step": f"{step.step} of {self._total}  (epoch {step.epoch:.1f})",
             "loss": f"{self._smooth['loss']:.4f}",
             "validation accuracy": accuracy,
@@ -72,9 +88,6 @@ class TrainingView:
             "peak memory": f"{step.peak_bytes / 2**30:.2f} GiB",
             "time left": self._left(step.step),
         }
-        for name, value in rows.items():
-            shown.add_row(f"[dim]{name}[/]", value)
-        return shown
 
 
 @contextmanager

@@ -13,6 +13,8 @@ import pytest
 from pictures import colored, save
 from typer.testing import Result
 
+from fitcli import predictions
+from fitcli.errors import ImageError
 from fitcli.images.open import open_image
 from fitcli.window import Window
 
@@ -123,10 +125,10 @@ def test_csv(fit: Fit, trained: Path, images: Path, tmp_path: Path) -> None:
 
 
 def test_a_csv_that_cannot_be_written(fit: Fit, trained: Path, images: Path, tmp_path: Path) -> None:
-    for target in (tmp_path / "none/out.csv", tmp_path):
+    for target in (tmp_path / "none/out.csv", tmp_path, images / "brick.png"):
         result = classify(fit, trained, images / "brick.png", "--csv", target)
-        assert result.exit_code == 1
-        assert f"error: --csv {target}: " in result.stderr
+        assert (result.exit_code, result.stdout) == (1, ""), "before the work"
+        assert f"error: --csv {target}" in result.stderr
         assert "Traceback" not in result.output
     assert list(tmp_path.iterdir()) == []
 
@@ -172,7 +174,29 @@ def test_heat_maps_that_cannot_be(fit: Fit, trained: Path, images: Path, tmp_pat
     refused(tmp_path / "none/one.png", sky, words="make it first")
     (tmp_path / "file").write_text("mine")
     refused(tmp_path / "file", sky, words="not a folder")
+    refused(tmp_path / "one.bmp", sky, words="name it .png, .jpg")
+    refused(tmp_path / "file/deep", sky, words="cannot be written to")
+    wrong = classify(fit, tmp_path / "none", sky, "--heatmap", tmp_path / "heat")
+    assert (wrong.exit_code, "no run folder" in wrong.stderr) == (1, True)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_heat_map_that_fails_leaves_the_prediction(
+    fit: Fit, trained: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *_: object) -> None:
+        raise ImageError(path, "the disk is full")
+
+    monkeypatch.setattr(predictions, "write_heatmap", full)
+    result = classify(fit, trained, images / "sky.tif", "--heatmap", tmp_path / "heat.png", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)[0]["predictions"][0]["label"] == "blue"
+    assert "the disk is full" in result.stderr
+
+
+def test_a_folder_names_the_pattern_for_its_files(fit: Fit, trained: Path, tmp_path: Path) -> None:
+    result = classify(fit, trained, tmp_path)
+    assert (result.exit_code, f"or {tmp_path}/* for the files in it" in result.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("target", ["brick.png", "."])

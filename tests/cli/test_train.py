@@ -52,8 +52,17 @@ def test_what_is_said(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith(f"{tmp_path / 'run'}: 2 steps, best validation accuracy ")
     assert result.stdout.count("\n") == 1
+    assert result.stderr.startswith("step 2 of 2: ")
+    assert result.stderr.count("\n") == 1, "hints are for a terminal"
+
+
+def test_what_is_said_in_a_terminal(fit: Fit, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    result = fit(*quick(dataset, tmp_path / "run"))
+    assert result.exit_code == 0, result.stderr
     assert "10 images to train on, 2 to validate" in result.stderr
-    assert "step 2 of 2" in result.stderr
+    assert "(best " in result.stderr
+    assert f"next: fit classify IMAGE --checkpoint {tmp_path / 'run'}" in result.stderr
 
 
 def test_it_learns(trained: Path) -> None:
@@ -89,7 +98,11 @@ def test_a_second_start_is_refused_unless_resumed(fit: Fit, dataset: Path, tmp_p
     refused(fit(*quick(dataset, run)), 1, "holds a run already; continue it with --resume, or choose another --out")
     assert (run / "model.safetensors").read_bytes() == before
     assert fit(*quick(dataset, run, "--resume")).exit_code == 0
-    refused(fit(*quick(dataset, run, "--resume", "--seed", 3)), 1, "begun with seed = 0, not 3")
+    refused(fit(*quick(dataset, run, "--resume", "--seed", 3)), 1, "--seed: ", "begun with seed = 0, not 3")
+    short = ["train", dataset, "--out", run, "--device", "cpu", "--resume"]
+    assert fit(*short).exit_code == 0
+    refused(fit(*short, "--preset", "tiny"), 1, "--preset: ", "begun with preset = debug, not tiny")
+    assert fit(*short, "--steps", 3).stdout.startswith(f"{run}: 3 steps")
 
 
 def test_places_that_are_taken(fit: Fit, dataset: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from fitcli.errors import CheckpointError
 from fitcli.preprocessing import Preprocessing
 from fitcli.runtime import choose_runtime
 from fitcli.training.settings import TrainSettings
-from fitcli.training.state import Progress, check_settings, load_state, save_settings, save_state
+from fitcli.training.state import Progress, load_settings, load_state, save_settings, save_state
 from models.build import build
 from models.config import ClassifierConfig
 from models.groups import Groups
@@ -294,15 +294,15 @@ def test_a_state_of_something_else_is_one_error(run: Path, state: object) -> Non
 
 @pytest.mark.parametrize("text", [None, "", "[1]", "5", "null", "{"])
 def test_damaged_settings_of_a_run_are_one_error(run: Path, text: str | None) -> None:
-    save_settings(run, TrainSettings())
-    check_settings(run, TrainSettings())
+    save_settings(run, TrainSettings(), "data")
+    assert load_settings(run) == (TrainSettings(), "data")
     path = run / "training/settings.json"
     path.unlink() if text is None else path.write_text(text)
     with pytest.raises(CheckpointError, match=r"settings\.json: cannot be read"):
-        check_settings(run, TrainSettings())
+        load_settings(run)
 
 
 def test_every_setting_is_remembered(run: Path) -> None:
-    save_settings(run, TrainSettings())
+    save_settings(run, TrainSettings(), "data")
     stored = json.loads((run / "training/settings.json").read_text())
-    assert stored == dataclasses.asdict(TrainSettings())
+    assert stored == {**dataclasses.asdict(TrainSettings()), "dataset": "data"}

@@ -126,6 +126,16 @@ def test_a_table(tmp_path: Path) -> None:
     assert len(data.validation) == 2
 
 
+def test_a_table_with_line_breaks_in_its_fields(tmp_path: Path) -> None:
+    touch(tmp_path, "a", "b", "c\nd")
+    lines = ["path,label,split", '"a","two\nwords",train', "b,y\u2028z,train", '"c\nd",y\u2028z,val']
+    data = load_dataset(table(tmp_path, *lines))
+    assert data.classes == ("two\nwords", "y\u2028z")
+    assert [sample.path.name for sample in data.validation] == ["c\nd"]
+    with pytest.raises(DataError, match=r"data\.csv, line 7: no file"):
+        load_dataset(table(tmp_path, *lines, "gone,x,train"))
+
+
 def test_a_table_from_a_spreadsheet(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "b.png")
     text = "Split;x,Label, PATH,split\r\n1,Käse,a.png,Train\r\n2,Brot,b.png,train\r\n"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,8 @@ import numpy as np
 import pytest
 import torch
 from pictures import colored, save
+from rich.console import Console
+from rich.live import Live
 from safetensors.torch import load_file
 from torch import nn
 
@@ -23,9 +27,10 @@ from fitcli.training.loop import Observer, TrainingRun, train
 from fitcli.training.objectives import balanced_weights
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from fitcli.training.prepare import prepare
-from fitcli.training.reports import Report, StepReport, ValidationReport
+from fitcli.training.reports import Report, StepReport, StopReport, ValidationReport
 from fitcli.training.settings import TrainSettings
 from fitcli.training.validation import Scores
+from fitcli.training.view import TrainingView
 from models.build import build
 from models.presets import classifier_preset
 
@@ -44,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_of(data: Path, folder: Path, resume: bool = False, **settings: object) -> TrainingRun:
     asked = TrainSettings(**{"preset": "debug", "batch_size": 2, "epochs": 2, **settings})  # type: ignore[arg-type]
-    return prepare(data, folder, asked, CPU, resume)[0]
+    return prepare(data, folder, asked, CPU, resume, settings)[0]
 
 
 def quietly(report: Report) -> None:
@@ -137,14 +142,63 @@ def test_the_seed_decides(data: Path, uninterrupted: Path, tmp_path: Path) -> No
     assert metrics(tmp_path / "other")[0][2] != metrics(uninterrupted)[0][2]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("seed", 5), ("epochs", 3), ("learning_rate", 1e-4), ("size", 16), ("augment", False)]
-)
+@pytest.mark.parametrize(("name", "value"), [("seed", 5), ("learning_rate", 1e-4), ("size", 16), ("augment", False)])
 def test_resuming_with_other_settings_is_refused_by_name(
     data: Path, uninterrupted: Path, name: str, value: object
 ) -> None:
-    with pytest.raises(FitError, match=rf"begun with {name} = .*, not {value}; resume with the same settings"):
+    with pytest.raises(FitError, match=rf"--{name.replace('_', '-')}: .*begun with {name} = .*, not {value}; "):
         run_of(data, uninterrupted, resume=True, **{name: value})
+
+
+def test_a_resumed_run_keeps_its_settings_and_may_be_longer(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train(run_of(data, folder, seed=3, steps=2), quietly)
+    asked = TrainSettings(preset="large", steps=6)
+    longer = prepare(data, folder, asked, CPU, True, {"steps"})[0]
+    assert (longer.settings.preset, longer.settings.seed, longer.total_steps) == ("debug", 3, 6)
+    seen: list[Report] = []
+    assert train(longer, seen.append, resume=True).step == 6
+    rates = [report.learning_rate for report in seen if isinstance(report, StepReport)]
+    assert rates == [learning_rate(step, 6, longer.settings) for step in range(2, 6)]
+    assert run_of(data, folder, resume=True).total_steps == 6, "the new end is remembered"
+    assert prepare(data, folder, TrainSettings(epochs=5), CPU, True, {"epochs"})[0].total_steps == 20
+
+
+def test_another_data_set_is_refused_and_a_moved_one_is_not(data: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(data, tmp_path / "moved"))
+    run_of(moved, uninterrupted, resume=True)
+    (moved / "dark/4.png").rename(moved / "dark/5.png")
+    with pytest.raises(FitError, match="was begun on another data set than .*moved"):
+        run_of(moved, uninterrupted, resume=True)
+
+
+def test_asking_to_stop_is_reported(data: Path, tmp_path: Path) -> None:
+    seen: list[Report] = []
+
+    def observe(report: Report) -> None:
+        seen.append(report)
+        if len(seen) == 1:
+            interrupt()
+
+    with pytest.raises(KeyboardInterrupt):
+        train(run_of(data, tmp_path / "run"), observe)
+    assert [type(report) for report in seen] == [StepReport, StopReport]
+
+
+def test_the_live_table(data: Path) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    with Live(console=console, auto_refresh=False) as region:
+        view = TrainingView(region, 0, 8)
+        view(StopReport())
+        view(StepReport(step=4, epoch=1, loss=1, accuracy=1, learning_rate=1, gradient_norm=1, images_per_second=1,
+                        patches_per_second=1, data_wait=0, peak_bytes=1))  # fmt: skip
+        for step, accuracy in ((4, 0.75), (8, 0.5)):
+            view(ValidationReport(step=step, loss=1, accuracy=accuracy, balanced_accuracy=1, best=step == 4))
+        console.print(region.renderable)
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "50.0%  (best 75.0%, step 4)" in shown
+    assert "after this step" in shown
 
 
 def test_resuming_with_other_classes_is_refused(data: Path, uninterrupted: Path, tmp_path: Path) -> None:
