@@ -55,6 +55,11 @@ class ChunkGrid(ABC):
     def decode(self, key: ChunkKey) -> Pixels:
         """A chunk as [rows, columns, plane_channels], at least as large as its part of the level. Not written to."""
 
+    def decode_briefly(self, key: ChunkKey) -> Pixels:
+        """As `decode`, but only good until this thread decodes the next chunk: memory that is used again stays in the
+        processor's cache."""
+        return self.decode(key)
+
     def copy_part(self, key: ChunkKey, part: Window, target: Pixels) -> None:
         """Copy a part of a chunk, in pixels of the chunk, into an array of its shape. Used where the grid is `raw`."""
         target[...] = self.decode(key)[part.slices()]
@@ -162,7 +167,7 @@ class ChunkedReader(ImageReader):
         if not whole or grid.single_chunk:
             return self._cache.get_or_load((level, key), lambda: grid.decode(key))
         cached = self._cache.get((level, key))
-        return grid.decode(key) if cached is None else cached
+        return grid.decode_briefly(key) if cached is None else cached
 
 
 def pyramid(grids: Sequence[ChunkGrid]) -> tuple[Level, ...]:

@@ -1,6 +1,7 @@
 """The chunks (strips, or rectangles that TIFF calls tiles) of one level of a TIFF: where they are, how they decode.
 
-Reads bytes itself and leaves the codecs to tifffile. Chooses no pages: `tiff.py` does.
+Reads bytes itself and leaves the codecs to tifffile, but for the commonest kind of JPEG. Chooses no pages: `tiff.py`
+does.
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ import threading
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.errors import ImageError
 from fitcli.images.base import Pixels
 from fitcli.images.chunks import MAX_CHUNK_BYTES, ChunkGrid, ChunkKey
-from fitcli.images.encoded_size import check_encoded_size
+from fitcli.images.encoded_size import check_encoded_size, encoded_size
 from fitcli.images.source import SourceFile
 from fitcli.window import Window
 
 JPEG = frozenset({6, 7, 33007, 34892})
 """Values of the Compression tag whose chunks share tables that are stored once per page."""
+
+PLAIN_JPEG, YCBCR = 7, 6
+"""Values of the Compression and PhotometricInterpretation tags of nearly all JPEG in TIFF."""
 
 MAX_EXPANSION = 4
 """Encoded bytes per decoded byte beyond which a chunk is nonsense (no codec makes noise twice as large)."""
@@ -124,6 +129,16 @@ class CompressedTiffGrid(TiffGrid):
         self._decode = keyframe.decode
         self._jpeg = int(keyframe.compression) in JPEG
         self._header: bytes | None = keyframe.jpegheader if self._jpeg else None
+        # The common kind, whose decoder needs nothing but the bytes; tifffile knows what the others need.
+        self._plain_jpeg = (
+            int(keyframe.compression) == PLAIN_JPEG
+            and int(keyframe.photometric) == YCBCR
+            and self.plane_channels == 3
+            and self.dtype == np.uint8
+            and not keyframe.extrasamples
+            and self._header is None
+        )
+        self._buffers = threading.local()
 
     def decode(self, key: ChunkKey) -> Pixels:
         page, index = self.locate(key)
@@ -137,6 +152,19 @@ class CompressedTiffGrid(TiffGrid):
             decoded, _, _ = self._decode(data, index)
         pixels: Pixels = decoded[0]  # [depth, rows, columns, samples] of depth 1
         return pixels
+
+    def decode_briefly(self, key: ChunkKey) -> Pixels:
+        page, index = self.locate(key)
+        if page is None or not self._plain_jpeg:
+            return self.decode(key)
+        data = self.source.read(int(page.offsets[index]), int(page.counts[index]))
+        if encoded_size(data) != self.chunk:
+            return self.decode(key)
+        buffer: Pixels | None = getattr(self._buffers, "pixels", None)
+        if buffer is None:
+            buffer = self._buffers.pixels = np.empty((*self.chunk, 3), np.uint8)
+        imagecodecs.jpeg8_decode(data, tables=page.tables, outcolorspace="rgb", out=buffer)
+        return buffer
 
 
 class RawTiffGrid(TiffGrid):

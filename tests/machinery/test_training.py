@@ -168,7 +168,7 @@ def test_another_data_set_is_refused_and_a_moved_one_is_not(data: Path, uninterr
     moved = Path(shutil.copytree(data, tmp_path / "moved"))
     run_of(moved, uninterrupted, resume=True)
     (moved / "dark/4.png").rename(moved / "dark/5.png")
-    with pytest.raises(FitError, match="was begun on another data set than .*moved"):
+    with pytest.raises(FitError, match=r"was begun on another data set than .*moved"):
         run_of(moved, uninterrupted, resume=True)
 
 
