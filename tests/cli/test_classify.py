@@ -190,7 +190,7 @@ def test_a_heat_map_that_fails_leaves_the_prediction(
     monkeypatch.setattr(predictions, "write_heatmap", full)
     result = classify(fit, trained, images / "sky.tif", "--heatmap", tmp_path / "heat.png", "--json")
     assert result.exit_code == 1
-    assert json.loads(result.stdout)[0]["predictions"][0]["label"] == "blue"
+    assert len(json.loads(result.stdout)[0]["predictions"]) == 2
     assert "the disk is full" in result.stderr
 
 

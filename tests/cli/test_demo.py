@@ -24,7 +24,7 @@ Fit = Callable[..., Result]
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twelve images of a few hundred pixels and a large one of 1100."""
     monkeypatch.setattr(demo, "IMAGES_PER_CLASS", 4)
-    monkeypatch.setattr(demo, "SIDES", (150, 260))
+    monkeypatch.setattr(demo, "SIDES", (420, 460))
     monkeypatch.setattr(demo, "LARGE_SIDE", 1100)
     monkeypatch.setattr(demo, "LARGE_MARKS", 5)
 
