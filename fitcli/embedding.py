@@ -99,7 +99,7 @@ def embed_files(
             yield None
             continue
         if settings.memory_bytes is not None:
-            console.hint(f"{path.name}: {done.plan.summary()}")
+            console.log(f"{path.name}: {done.plan.summary()}")
         yield done
 
 

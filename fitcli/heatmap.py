@@ -80,7 +80,10 @@ def overlay(image: ImageReader, strength: NDArray[np.float32], grid: PatchGrid) 
     height, width = view.shape[:2]
     # Several patches may share a pixel of the view: the strongest shows, else small marks would vanish.
     rows, columns = _bins(grid.size[0], height, grid.patch), _bins(grid.size[1], width, grid.patch)
-    heat = _glow(_strongest(_strongest(strength, rows, 0), columns, 1))
+    heat = _strongest(_strongest(strength, rows, 0), columns, 1)
+    reach = GLOW * max(height, width)
+    # The root brings out what is weaker than the strongest: shares of evidence differ by orders of magnitude.
+    heat = np.sqrt(heat if grid.patch * height / grid.size[0] >= 3 * reach else _glow(heat, reach))
     color = _colors(heat)
     grey = view.mean(axis=-1, keepdims=True) * 0.75 + 40
     alpha = np.clip(heat * 1.3 - 0.05, 0, 0.85)[..., None]
@@ -102,16 +105,12 @@ def _strongest(strength: NDArray[np.float32], bins: list[slice], axis: int) -> N
     return np.stack([strength.take(range(b.start, b.stop), axis).max(axis) for b in bins], axis)
 
 
-def _glow(heat: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Spread each point of evidence over a disc that a person can see on the whole picture; 0 ... 1 again.
-
-    The root brings out what is weaker than the strongest: shares of evidence differ by orders of magnitude.
-    """
-    reach = GLOW * max(heat.shape)
+def _glow(heat: NDArray[np.float32], reach: float) -> NDArray[np.float32]:
+    """Spread each point of evidence over a disc that a person can see on the whole picture; 0 ... 1 again."""
     rows, columns = (_gaussian(side, reach) for side in heat.shape)
     spread = np.asarray(rows @ heat @ columns, np.float32)
     strongest = np.maximum(spread.max(), np.finfo(np.float32).tiny)
-    return np.asarray(np.sqrt(spread / strongest), np.float32)
+    return np.asarray(spread / strongest, np.float32)
 
 
 def _gaussian(side: int, reach: float) -> NDArray[np.float32]:

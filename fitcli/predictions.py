@@ -156,7 +156,7 @@ def _classify_file(
             drawing = 0 if heatmap is None else heatmap_bytes(heatmap, image.info, checkpoint.config.model.patch)
             result = classify_image(checkpoint, image, runtime, settings, heatmap is not None, advance, drawing)
         if settings.memory_bytes is not None and result.plan is not None:
-            console.hint(f"{path.name}: {result.plan.summary()}")
+            console.log(f"{path.name}: {result.plan.summary()}")
         seconds = time.perf_counter() - began
         drawn = heatmap is None or _draw(heatmap, image, result)
         return Prediction(path, image.info.width, image.info.height, result, seconds, runtime.peak_bytes(), drawn)

@@ -44,7 +44,7 @@ def test_json(fit: Fit, trained: Path, images: Path) -> None:
         "memory",
     }  # fmt: skip
     assert (sky["path"], sky["width"], sky["height"]) == (str(images / "sky.tif"), 600, 300)
-    assert (sky["groups"], sky["skipped_groups"]) == (6, 0), "groups of 256 pixels: 2 rows of 3"
+    assert (sky["groups"], sky["skipped_groups"]) == (15, 0), "groups of 128 pixels: 3 rows of 5"
     assert [one["predictions"][0]["label"] for one in (sky, brick)] == ["blue", "red"]
     assert sum(one["probability"] for one in sky["predictions"]) == pytest.approx(1)
     assert sky["predictions"][0]["probability"] >= sky["predictions"][1]["probability"]

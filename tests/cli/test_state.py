@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from conftest import Fit
+from command_line import Fit
 from pictures import save
 from typer.testing import Result
 

@@ -78,7 +78,7 @@ def test_a_mark_of_one_patch_shows_on_a_large_image(tmp_path: Path, levels: obje
     assert max(picture.shape) <= LONGEST_SIDE
     assert picture.shape[1] / picture.shape[0] == pytest.approx(6500 / 2100, rel=0.01)
     rows, columns = np.nonzero(colored(picture))
-    assert 1 <= len(rows) <= 16
+    assert 16 < len(rows) < 70**2, "a disc that can be seen, and not much more"
     assert picture[rows, columns].sum(-1).max() > 600, "as hot as if nothing else shared its pixel of the view"
     scale = 6500 / picture.shape[1]
     assert abs(rows.mean() * scale - place[0]) < 2 * PATCH
