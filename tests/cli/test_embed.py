@@ -45,7 +45,7 @@ def test_several_images_to_a_folder(fit: Fit, trained: Path, images: Path, tmp_p
         "path": str(images / "sky.tif"), "out": str(tmp_path / "out" / "sky.zarr"), "groups": 15, "latents": 2,
         "width": 64, "memory": {"budget_bytes": 2**31, "store": "host", "handful_groups": 15},
     }  # fmt: skip
-    assert sea["groups"] == 3
+    assert sea["groups"] == 6
     group = zarr.open_group(tmp_path / "out" / "sky.zarr", mode="r")
     assert (group.attrs["image"], group.attrs["mpp"]) == ("sky.tif", 0.25)
     assert np.isfinite(group["latents"][...]).all()
