@@ -1,4 +1,7 @@
-"""From the values of a patch to a token."""
+"""From the values of a patch to a token.
+
+Tokens are of the dtype of the weights, whatever the precision of matrix products: sums over many layers begin here.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ class LinearStem(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """[g n p] -> [g n c]."""
-        return cast(Tensor, self.norm(self.project(patches)))
+        return cast(Tensor, self.norm(self.project(patches)).to(self.project.weight.dtype))
 
 
 class ConvStem(nn.Module):
@@ -49,7 +52,7 @@ class ConvStem(nn.Module):
         x = rearrange(patches, pattern, u=side, i=2, y=2, v=side, j=2, x=2, a=self.channels)
         x = F.gelu(self.first(x))
         x = F.gelu(self.second(rearrange(x, "g n s t a -> g n s (t a)")))
-        return cast(Tensor, self.project(rearrange(x, "g n s a -> g n (s a)")))
+        return cast(Tensor, self.project(rearrange(x, "g n s a -> g n (s a)")).to(self.project.weight.dtype))
 
 
 def build_stem(config: EncoderConfig) -> LinearStem | ConvStem:

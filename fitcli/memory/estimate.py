@@ -1,0 +1,134 @@
+"""What a training step takes, in bytes by what they are for and in operations, without running it.
+
+From the sizes alone: `executions.py` goes through the step on paper. Nothing is measured, so that a laptop answers for
+a device that is not there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import cast
+
+from torch import nn
+
+from fitcli.execution.plan import ExecutionPlan, Store
+from fitcli.memory.budget import OVERHEAD
+from fitcli.memory.ends import ends_of
+from fitcli.memory.executions import recomputed, streamed, whole
+from fitcli.memory.ledger import Ledger
+from fitcli.memory.operations import FLOAT, Operations, Product
+from fitcli.memory.parts import Parts
+from fitcli.memory.step import Step
+from fitcli.runtime import Precision
+from models.build import build
+from models.config import TrunkConfig
+
+FRAGMENTS = 0.05
+"""Share of what is allocated on a device that its allocator keeps beside it."""
+
+EXECUTIONS = {"plain": whole, "layers": whole, "recompute": recomputed, "stream": streamed}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """A training step.
+
+    Attributes:
+        config: Of a classifier, denoiser or decoder.
+        groups: Of each image.
+        images: In a batch.
+        precision: Of matrix products.
+        device: Kind of the device that computes: "cpu", "cuda" or "mps".
+        ema: A moving average of the weights is kept.
+        batches: Of pixels in memory, where the device is a CPU: those that are read ahead, too.
+    """
+
+    config: TrunkConfig
+    groups: int
+    images: int = 1
+    precision: Precision = "fp32"
+    device: str = "cuda"
+    ema: bool = False
+    batches: int = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """What a step takes.
+
+    Attributes:
+        parts: Bytes where it computes, by what they are for, at the moment of the most.
+        reserve_bytes: Beside them: what the device needs for itself, and fragments that its allocator keeps.
+        away_bytes: Of tokens at rest elsewhere: in host memory or on disk.
+        flops: Operations of matrix products and attention, by (place in the model, "product" or "attention").
+    """
+
+    parts: dict[str, int]
+    reserve_bytes: int
+    away_bytes: int
+    flops: dict[tuple[str, Product], int]
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most that is held where it computes: allocated on a device; on a CPU, beyond Python with torch."""
+        return sum(self.parts.values())
+
+    @property
+    def needed_bytes(self) -> int:
+        """What must be there for it to fit."""
+        return self.peak_bytes + self.reserve_bytes
+
+    @property
+    def total_flops(self) -> int:
+        """Of everything."""
+        return sum(self.flops.values())
+
+
+@cache
+def estimate_step(work: Training, plan: ExecutionPlan) -> Estimate:
+    """What one optimizer step over one batch takes, from the second step on: AdamW has its moments then.
+
+    Raises:
+        TypeError: The config is that of a bare encoder.
+    """
+    ledger = Ledger()
+    config, groups = work.config, work.groups * work.images
+    run = Operations(
+        ledger,
+        low=2 if work.precision == "bf16" else FLOAT,
+        flash_workspace=work.device == "cuda",
+        # Plain steps run in one autocast, which keeps its casts; what is replayed casts anew.
+        cached=plan.kind == "plain",
+    )
+    ends = ends_of(config, run)
+    pixels = groups * config.tokens * ends.patch_bytes
+    # A streamed step takes its pixels from the host, a handful at a time.
+    near = work.batches if work.device == "cpu" else int(plan.kind != "stream")
+    waiting = ledger.take("pixels", near * pixels)
+    rest: Store = "host" if work.device == "cpu" else "device"
+    step = Step(Parts(config, run, work.images, ends.context), ends, groups, plan, rest)
+    EXECUTIONS[plan.kind](step)
+    del waiting
+    parts = _parts(work, ledger)
+    return Estimate(parts=parts, reserve_bytes=_reserve(work, parts), away_bytes=step.away, flops=dict(run.flops))
+
+
+def _parts(work: Training, ledger: Ledger) -> dict[str, int]:
+    weights = FLOAT * parameters(work.config)
+    libraries = {"libraries": OVERHEAD["cpu"]} if work.device == "cpu" else {}
+    ema = {"ema": weights} if work.ema else {}
+    return {"parameters": weights, "optimizer": 2 * weights, **ema, **ledger.at_peak, **libraries}
+
+
+def _reserve(work: Training, parts: dict[str, int]) -> int:
+    if work.device == "cpu":
+        return 0
+    return OVERHEAD[work.device] + int(FRAGMENTS * sum(parts.values()))
+
+
+@cache
+def parameters(config: TrunkConfig) -> int:
+    """How many a model has."""
+    model = cast(nn.Module, build(config, "meta"))  # type: ignore[call-overload]
+    return sum(parameter.numel() for parameter in model.parameters())
