@@ -110,13 +110,13 @@ def plan_memory(work: Work, device: str, budget_bytes: int, host_bytes: int | No
     """
     most = max(1, min(HANDFUL_TOKENS[device] // work.config.tokens, work.groups))
     for store, reads in _places(work, device, host_bytes):
-        room = budget_bytes - sum(_parts(work, device, 0, store, reads).values())
+        room = budget_bytes - sum(pass_parts(work, device, 0, store, reads).values())
         handful = min(most, int(room // _group_bytes(work, device)))
         # Fewer groups at a time cost little; tokens on disk cost more than half a handful.
         if handful >= max(1, most // 2) or ((store, reads) == ("disk", "disk") and handful >= 1):
-            parts = _parts(work, device, handful, store, reads)
+            parts = pass_parts(work, device, handful, store, reads)
             return MemoryPlan(budget_bytes=budget_bytes, handful=handful, store=store, reads_store=reads, parts=parts)
-    floor = _parts(work, device, 1, "disk", "disk")
+    floor = pass_parts(work, device, 1, "disk", "disk")
     largest = ", ".join(f"{name} {size_text(size)}" for name, size in sorted(floor.items(), key=lambda p: -p[1])[:3])
     raise FitError(
         f"{work.groups} groups need at least {size_text(sum(floor.values()))} of memory ({largest}), "
@@ -137,9 +137,9 @@ def _places(work: Work, device: str, host_bytes: int | None) -> Iterator[tuple[S
     yield "disk", "disk"
 
 
-def _parts(work: Work, device: str, handful: int, store: StoreKind, reads: StoreKind) -> dict[str, int]:
+def pass_parts(work: Work, device: str, handful: int, store: StoreKind, reads: StoreKind) -> dict[str, int]:
     """Bytes by what they are for, on the device that computes, at the worst moment."""
-    pass_parts = {
+    parts = {
         "weights": work.weights_bytes,
         "latents": _latent_bytes(work.config, work.groups),
         "groups at a time": int(handful * _group_bytes(work, device)),
@@ -149,11 +149,11 @@ def _parts(work: Work, device: str, handful: int, store: StoreKind, reads: Store
         "overhead": OVERHEAD[device],
     }
     if device != "cpu":
-        return pass_parts
+        return parts
     # When the heat map is made, the tokens are gone; when the weights are loaded, twice, nothing else is there yet.
-    later = work.finish_bytes - pass_parts["groups at a time"] - pass_parts["tokens at rest"]
-    earlier = work.weights_bytes + pass_parts["weights"] + pass_parts["overhead"] - sum(pass_parts.values())
-    return pass_parts | {"heat map or loading": max(0, later, earlier)}
+    later = work.finish_bytes - parts["groups at a time"] - parts["tokens at rest"]
+    earlier = work.weights_bytes + parts["weights"] + parts["overhead"] - sum(parts.values())
+    return parts | {"heat map or loading": max(0, later, earlier)}
 
 
 def _latent_bytes(config: TrunkConfig, groups: int) -> int:

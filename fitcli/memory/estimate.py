@@ -111,7 +111,9 @@ def estimate_step(work: Training, plan: ExecutionPlan) -> Estimate:
     EXECUTIONS[plan.kind](step)
     del waiting
     parts = _parts(work, ledger)
-    return Estimate(parts=parts, reserve_bytes=_reserve(work, parts), away_bytes=step.away, flops=dict(run.flops))
+    return Estimate(
+        parts=parts, reserve_bytes=reserve_bytes(work.device, parts), away_bytes=step.away, flops=dict(run.flops)
+    )
 
 
 def _parts(work: Training, ledger: Ledger) -> dict[str, int]:
@@ -121,10 +123,11 @@ def _parts(work: Training, ledger: Ledger) -> dict[str, int]:
     return {"parameters": weights, "optimizer": 2 * weights, **ema, **ledger.at_peak, **libraries}
 
 
-def _reserve(work: Training, parts: dict[str, int]) -> int:
-    if work.device == "cpu":
+def reserve_bytes(device: str, parts: dict[str, int]) -> int:
+    """What a device needs beside what is allocated there."""
+    if device == "cpu":
         return 0
-    return OVERHEAD[work.device] + int(FRAGMENTS * sum(parts.values()))
+    return OVERHEAD[device] + int(FRAGMENTS * sum(parts.values()))
 
 
 @cache

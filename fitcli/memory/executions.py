@@ -22,7 +22,11 @@ GLOBAL: dict[GlobalLayers, Layer] = {
 
 def whole(step: Step) -> None:
     """Plain, or with every layer recomputed."""
-    layer: Layer = "checkpoint" if step.plan.kind == "layers" else "direct"
+    step.backward(forward(step, "checkpoint" if step.plan.kind == "layers" else "direct"))
+
+
+def forward(step: Step, layer: Layer = "direct") -> list[Value | None]:
+    """All groups in one call: `Trunk.forward` and what stands around it, up to the losses."""
     parts, groups = step.parts, step.groups
     tokens, latents = step.ends.embed(groups), step.start()
     for index in range(step.segments):
@@ -33,9 +37,7 @@ def whole(step: Step) -> None:
         latents = parts.mix(latents, groups, index, layer)
         if index < step.segments - 1:
             tokens = parts.call(layer, partial(parts.write, groups=groups, segment=index), tokens, latents)
-    losses = [step.ends.finish(tokens, groups), step.ends.conclude(latents, groups)]
-    del tokens, latents
-    step.backward(losses)
+    return [step.ends.finish(tokens, groups), step.ends.conclude(latents, groups)]
 
 
 def recomputed(step: Step) -> None:

@@ -1,0 +1,162 @@
+"""The process that `measure.py` starts: reads a request from stdin, runs it, and prints one JSON document."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fitcli.execution.job import Job
+from fitcli.execution.jobs import classification_job, decoding_job, denoising_job, mean_square
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.execution.run import run_job
+from fitcli.memory.plan import HANDFUL_TOKENS
+from fitcli.patches import normalize
+from fitcli.runtime import Runtime, choose_runtime
+from fitcli.streaming import stream_decoder, stream_denoiser, stream_encoder
+from fitcli.sweeps import Streaming, Wanted
+from fitcli.training.optimizer import build_optimizer
+from fitcli.training.settings import TrainSettings
+from models.build import build
+from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig
+from models.groups import Groups
+
+CONFIGS = {config.__name__: config for config in (ClassifierConfig, DenoiserConfig, DecoderConfig)}
+
+
+def main() -> None:
+    """Entry point."""
+    request = json.loads(sys.stdin.read())
+    runtime = choose_runtime(request["device"], request["precision"])
+    try:
+        print(json.dumps(measure(request, runtime)))
+    except torch.OutOfMemoryError:
+        print("null")
+
+
+def measure(request: dict[str, Any], runtime: Runtime) -> dict[str, float]:
+    """Run what is asked for, several times."""
+    before = _status("VmRSS") if runtime.device.type == "cpu" else 0
+    step = {"train": training, "infer": inference}[request["kind"]](request, runtime)
+    seconds = []
+    for _ in range(request["steps"]):
+        runtime.synchronize()
+        began = time.perf_counter()
+        step()
+        runtime.synchronize()
+        seconds.append(time.perf_counter() - began)
+    if runtime.device.type == "cuda":
+        peak, reserved = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
+    else:
+        peak = reserved = _status("VmHWM") - before
+    return {"peak_bytes": peak, "reserved_bytes": reserved, "seconds": statistics.median(seconds[1:])}
+
+
+def training(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]:
+    """A training step with its optimizer."""
+    model = _model(request, runtime)
+    groups = Groups.of_grid(request["images"], *request["side"]).to(runtime.device)
+    plan = ExecutionPlan(**request["plan"])
+    waiting = [_waiting(model, len(groups.number)) for _ in range(request["batches"])]
+    if plan.kind != "stream":
+        waiting[0] = waiting[0].to(runtime.device)
+    job, optimizer = _job(model, groups, waiting[0], runtime), build_optimizer(model, TrainSettings())
+
+    def step() -> None:
+        with runtime.autocast():
+            run_job(job, plan)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def inference(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]:
+    """A forward pass over one image."""
+    model = _model(request, runtime).eval().requires_grad_(False)
+    groups = Groups.of_grid(1, *request["side"])
+    waiting = _waiting(model, len(groups.number))
+    how = Streaming(
+        handful=max(1, HANDFUL_TOKENS[runtime.device.type] // cast(int, model.config.tokens)),  # type: ignore[union-attr]
+        store=request["store"] or "host",
+    )
+
+    def step() -> None:
+        with torch.inference_mode(), runtime.autocast():
+            if request["store"] is None:
+                _whole(model, groups.to(runtime.device), waiting.to(runtime.device))
+            else:
+                _streamed(model, groups, waiting, how, runtime)
+
+    return step
+
+
+def _model(request: dict[str, Any], runtime: Runtime) -> nn.Module:
+    return cast(nn.Module, build(CONFIGS[request["class"]].from_dict(request["config"]), runtime.device))
+
+
+def _waiting(model: nn.Module, groups: int) -> Tensor:
+    """What a model is given, on the host, every page of it touched."""
+    config = model.config
+    if isinstance(config, DecoderConfig):
+        return torch.randint(config.vocabulary, (groups, config.tokens))
+    assert isinstance(config, ClassifierConfig | DenoiserConfig)
+    return torch.randint(256, (groups, config.tokens, config.values), dtype=torch.uint8)
+
+
+def _pixels(values: Tensor) -> Tensor:
+    return normalize(
+        values, torch.full((1,), 128.0, device=values.device), torch.full((1,), 64.0, device=values.device)
+    )
+
+
+def _job(model: nn.Module, groups: Groups, waiting: Tensor, runtime: Runtime) -> Job:
+    def pixels(part: slice) -> Tensor:
+        return _pixels(waiting[part].to(runtime.device, non_blocking=True))
+
+    config, device = model.config, runtime.device
+    if isinstance(config, ClassifierConfig):
+        labels = torch.zeros(groups.images, dtype=torch.long, device=device)
+        return classification_job(model, groups, pixels, lambda logits: F.cross_entropy(logits.float(), labels))  # type: ignore[arg-type]
+    if isinstance(config, DenoiserConfig):
+        level, width = torch.full((groups.images,), 0.5, device=device), config.condition_width
+        condition = None if width is None else torch.zeros(groups.images, 1, width, device=device)
+        return denoising_job(model, groups, pixels, level, mean_square(groups, pixels), condition)  # type: ignore[arg-type]
+    ids = waiting.to(device)
+    return decoding_job(model, groups, lambda part: ids[part], lambda part: ids[part])  # type: ignore[arg-type]
+
+
+def _whole(model: Any, groups: Groups, waiting: Tensor) -> None:
+    config = model.config
+    if isinstance(config, DenoiserConfig):
+        model(_pixels(waiting), groups, waiting.new_full((1,), 0.5, dtype=torch.float32))
+    else:
+        model(waiting if isinstance(config, DecoderConfig) else _pixels(waiting), groups)
+
+
+def _streamed(model: Any, groups: Groups, waiting: Tensor, how: Streaming, runtime: Runtime) -> None:
+    config = model.config
+    if isinstance(config, ClassifierConfig):
+        stream_encoder(model.encoder, groups, lambda part: waiting[part], how, Wanted(), _pixels)
+    elif isinstance(config, DenoiserConfig):
+        level = torch.full((1,), 0.5, device=runtime.device)
+        stream_denoiser(model, groups, lambda part: _pixels(waiting[part]), level, lambda part, values: None, how)
+    else:
+        stream_decoder(model, groups, lambda part: waiting[part], lambda part, values: None, how)
+
+
+def _status(name: str) -> int:
+    """VmRSS or VmHWM of this process in bytes: unlike `ru_maxrss`, they know nothing of the process before `exec`."""
+    return int(Path("/proc/self/status").read_text().split(f"{name}:")[1].split()[0]) * 1024
+
+
+if __name__ == "__main__":
+    main()
