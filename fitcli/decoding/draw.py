@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from fitcli.noise import LARGEST, generator
 from models.config import ConfigError
 
-STREAM = 0x6E657874
-"""Keeps these numbers apart from others that a program draws from the same seed: "next" in ASCII."""
+STREAM = "next token"
+"""Keeps these numbers apart from others that are drawn from the same seed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +25,7 @@ class Draws:
         top_k: Only the k likeliest tokens are drawn; None for all.
         top_p: Only the likeliest tokens are drawn, as few as together have this probability (nucleus sampling, Holtzman
             et al. 2020, arXiv:1904.09751, section 3.1); in (0, 1].
-        seed: Of all draws, 0 or more.
+        seed: Of all draws, 0 ... 2**64 - 1.
     """
 
     temperature: float = 1.0
@@ -40,12 +40,12 @@ class Draws:
             raise ConfigError(f"top-k must be at least 1, not {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"top-p must lie in (0, 1], not {self.top_p}")
-        if self.seed < 0:
-            raise ConfigError(f"the seed must be 0 or more, not {self.seed}")
+        if not 0 <= self.seed <= LARGEST:
+            raise ConfigError(f"the seed must lie in 0 ... 2**64 - 1, not {self.seed}")
 
     def numbers(self, image: int, group: int, count: int) -> list[float]:
         """Uniform in [0, 1), one for each place of a group; they depend on seed, image, group and place alone."""
-        uniform: list[float] = np.random.default_rng([STREAM, self.seed, image, group]).random(count).tolist()
+        uniform: list[float] = generator(self.seed, STREAM, image, group).random(count).tolist()
         return uniform
 
     def probabilities(self, logits: Tensor) -> Tensor:
