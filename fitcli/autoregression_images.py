@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -92,7 +93,7 @@ def generate_images(
                 None if chosen[0] is None else [label for label in chosen if label is not None],
                 known,
                 images,
-                lambda groups, images=images: advance(groups * len(images) / (rows * columns * request.count)),
+                partial(_advance, advance, len(images) / (rows * columns * request.count)),
             )
             for one in drawn.cpu():
                 levels = from_sequence(one, sequence.patch, columns, sequence.order)[: size[0], : size[1]]
@@ -103,6 +104,10 @@ def generate_images(
                 yield pixels
 
     return batches()
+
+
+def _advance(advance: Callable[[float], None], share: float, groups: int) -> None:
+    advance(share * groups)
 
 
 def image_info(checkpoint: Checkpoint[FITDecoder], pixels: Pixels) -> ImageInfo:

@@ -40,7 +40,8 @@ class Dataset:
 
     Attributes:
         classes: Names, sorted; a label is an index into them.
-        train, validation: Disjoint; `validation` may be empty only where the data set says so itself.
+        train, validation, test: Disjoint; `validation` may be empty only where the data set says so itself. What is
+            in `test` is never looked at in training.
         fingerprint: Of the classes, and of the names, labels and split of the images, wherever the data set lies.
     """
 
@@ -48,6 +49,7 @@ class Dataset:
     train: tuple[Sample, ...]
     validation: tuple[Sample, ...]
     fingerprint: str
+    test: tuple[Sample, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +184,13 @@ def _dataset(path: Path, rows: Sequence[_Row]) -> Dataset:
         found = f"only {classes[0]!r}" if classes else "none"
         raise DataError(f"{path}: a classifier needs two classes or more, found {found}")
     numbers = {label: number for number, label in enumerate(classes)}
+    if strange := [row for row in rows if row.label not in numbers]:
+        raise DataError(
+            f"{path}: {strange[0].path} of the test images is of class {strange[0].label!r}, which no other is"
+        )
     samples = {
         split: tuple(Sample(row.path, numbers[row.label]) for row in rows if (row.split or "train") == split)
-        for split in ("train", "val")
+        for split in ("train", "val", "test")
     }
     present = {sample.label for sample in samples["train"]}
     if missing := [label for label in classes if numbers[label] not in present]:
@@ -192,4 +198,4 @@ def _dataset(path: Path, rows: Sequence[_Row]) -> Dataset:
     listed = [(row.key, row.label, row.split or "train") for row in rows if row.split != "test"]
     # As ASCII: names of files need not be text.
     fingerprint = hashlib.sha256(json.dumps([classes, listed]).encode("ascii")).hexdigest()
-    return Dataset(classes, samples["train"], samples["val"], fingerprint)
+    return Dataset(classes, samples["train"], samples["val"], fingerprint, samples["test"])

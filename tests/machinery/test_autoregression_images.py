@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from architecture.batches import live
+from decoders import CLASSES, checkpoint
 
 from fitcli.autoregression_images import Request, generate_images, image_info
 from fitcli.checkpoints import Checkpoint, RunConfig
@@ -16,32 +17,8 @@ from fitcli.errors import CheckpointError, FitError, ImageError
 from fitcli.images.base import Pixels
 from fitcli.images.memory import ArrayReader
 from fitcli.preprocessing import Preprocessing
-from fitcli.sequences import SequenceConfig, from_sequence, to_levels, to_sequence
-from models.config import DecoderConfig
+from fitcli.sequences import from_sequence, to_levels, to_sequence
 from models.decoder import FITDecoder
-
-CLASSES = ("bird", "cat", "dog")
-
-
-def checkpoint(
-    levels: int = 256,
-    classes: tuple[str, ...] = (),
-    dtype: str = "uint8",
-    patch: tuple[int, int] = (4, 2),
-    **changes: Any,
-) -> Checkpoint[FITDecoder]:
-    sequence = SequenceConfig(patch=patch, size=(8, 6), levels=levels, order="snake")
-    settings: dict[str, Any] = {
-        "plan": "(1)1(1)", "tokens": patch[0] * patch[1], "latents": 2, "token_width": 16, "latent_width": 24,
-        "token_heads": 2, "latent_heads": 3, "causal": "tokens", "token_positions": "sincos", "vocabulary": levels,
-        "starts": sequence.starts(len(classes)), "classes": len(classes),
-    }  # fmt: skip
-    model = live(DecoderConfig(**settings | changes))
-    pixels = Preprocessing(channels=1, dtype=dtype, mean=(0.0,), std=(1.0,))
-    config = RunConfig(
-        task="autoregressive", model=model.config, preprocessing=pixels, classes=classes, sequence=sequence
-    )
-    return Checkpoint(model, config)
 
 
 def drawn(made: Checkpoint[FITDecoder], **request: Any) -> list[Pixels]:
