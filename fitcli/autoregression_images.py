@@ -16,7 +16,7 @@ from fitcli.decoding.draw import Draws
 from fitcli.decoding.sample import FREE, sample
 from fitcli.errors import CheckpointError, FitError, ImageError
 from fitcli.images.base import ImageInfo, ImageReader, Pixels
-from fitcli.sequences import SequenceConfig, from_levels, from_sequence, to_levels, to_sequence
+from fitcli.sequences import LEVELLED, SequenceConfig, from_levels, from_sequence, to_levels, to_sequence
 from fitcli.window import Window
 from models.decoder import FITDecoder
 
@@ -53,6 +53,21 @@ class Request:
                 raise FitError(f"{name} must be at least 1, not {value}")
 
 
+def sequence_of(config: RunConfig) -> SequenceConfig:
+    """How the images of a run are sequences.
+
+    Raises:
+        CheckpointError: The run is of another task, or its pixels have no levels.
+    """
+    if config.sequence is None:
+        raise CheckpointError(f"a run of task {config.task!r} knows no tokens; give one of --task autoregressive")
+    if config.preprocessing.dtype not in LEVELLED:
+        raise CheckpointError(
+            f"pixels of {config.preprocessing.dtype} have no levels; train on {' or '.join(LEVELLED)}"
+        )
+    return config.sequence
+
+
 def generate_images(
     checkpoint: Checkpoint[FITDecoder], request: Request, advance: Callable[[float], None] = lambda share: None
 ) -> Iterator[Pixels]:
@@ -73,7 +88,7 @@ def generate_images(
         FitError: A class that the model does not know, or a size that it cannot have.
         ImageError: The given image cannot be read or continued.
     """
-    config, sequence = checkpoint.config, _sequence(checkpoint.config)
+    config, sequence = checkpoint.config, sequence_of(checkpoint.config)
     size, kept = _size(request, config, sequence), _kept(request, config)
     labels = _labels(request, config)
     _check_size(size, kept, request, checkpoint, sequence)
@@ -121,12 +136,6 @@ def image_info(checkpoint: Checkpoint[FITDecoder], pixels: Pixels) -> ImageInfo:
         color=channels == 3,
         mpp=checkpoint.config.preprocessing.mpp,
     )
-
-
-def _sequence(config: RunConfig) -> SequenceConfig:
-    if config.sequence is None:
-        raise CheckpointError(f"a run of task {config.task!r} draws no tokens; give one of --task autoregressive")
-    return config.sequence
 
 
 def _size(request: Request, config: RunConfig, sequence: SequenceConfig) -> tuple[int, int]:

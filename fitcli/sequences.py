@@ -21,6 +21,9 @@ from models.groups import Groups
 Order = Literal["raster", "snake"]
 """Of the patches of an image; never of the values in a patch."""
 
+LEVELLED = ("uint8", "uint16")
+"""Types of pixels whose range can be divided into levels."""
+
 MOST_LEVELS = 256
 """A pixel of 8 bits has no more, and a token is one of them."""
 
@@ -87,7 +90,7 @@ def to_levels(pixels: NDArray[Any], levels: int) -> NDArray[np.uint8]:
     Raises:
         ValueError: Pixels of another dtype.
     """
-    if pixels.dtype not in (np.uint8, np.uint16):
+    if pixels.dtype.name not in LEVELLED:
         raise ValueError(f"pixels of {pixels.dtype} have no range to divide into levels; convert them to uint8")
     return (pixels.astype(np.uint32) * levels // _values(pixels.dtype)).astype(np.uint8)
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fitcli.autoregression_images import sequence_of
 from fitcli.checkpoints import Checkpoint
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageReader
@@ -51,9 +52,9 @@ def image_bits(
 
     Raises:
         ImageError: The image cannot be read, is not of a kind that the model was trained on, or too small.
+        CheckpointError: The run is of another task, or its pixels have no levels.
     """
-    config, sequence = checkpoint.config, checkpoint.config.sequence
-    assert sequence is not None
+    config, sequence = checkpoint.config, sequence_of(checkpoint.config)
     if (reason := config.preprocessing.mismatch(image.info)) is not None:
         raise ImageError(image.path, reason)
     total, dimensions = 0.0, 0

@@ -127,6 +127,11 @@ def test_another_task_draws_no_tokens(trained_config: RunConfig) -> None:
         drawn(Checkpoint(live(trained_config.model), trained_config))  # type: ignore[arg-type]
 
 
+def test_floats_have_no_levels() -> None:
+    with pytest.raises(CheckpointError, match="float32 have no levels; train on uint8 or uint16"):
+        drawn(checkpoint(dtype="float32"))
+
+
 @pytest.fixture
 def trained_config() -> RunConfig:
     from models.presets import classifier_preset

@@ -88,6 +88,14 @@ def assert_steps_equal(
             decoder.step(ids[:, 0, 0])
 
 
+@pytest.mark.gpu
+def test_a_cuda_device_draws_what_the_cpu_draws() -> None:
+    model, groups, draws = conditional(classes=3), sequence_groups(2, 3), Draws(seed=2, top_p=0.9)
+    first, labels = [VOCABULARY, VOCABULARY + 1], [0, 1]
+    expected = sample(model, groups, first, draws, labels)
+    assert torch.equal(sample(model.cuda(), groups, first, draws, labels).cpu(), expected)
+
+
 def test_a_group_that_was_begun_cannot_be_taken_whole() -> None:
     model = conditional()
     decoder = CachedDecoder(model, sequence_groups(1, 2), 1)
