@@ -31,7 +31,7 @@ from fitcli.preprocessing import Preprocessing
 from fitcli.runtime import Runtime
 from fitcli.sequences import SequenceConfig
 from models.build import build
-from models.config import ClassifierConfig, ConfigError, DecoderConfig, DenoiserConfig, TrunkConfig
+from models.config import ClassifierConfig, ConfigError, DecoderConfig, DenoiserConfig
 from models.decoder import FITDecoder
 from models.denoiser import FITDenoiser
 from models.encoder import FITClassifier
@@ -54,7 +54,11 @@ MODELS: dict[str, type[TaskConfig]] = {
 }
 """The kind of model that each task trains."""
 
-USED_BY = {"classify": "`fit classify` and `fit embed`", "diffusion": "`fit generate`", "autoregressive": "`fit generate`"}
+USED_BY = {
+    "classify": "`fit classify` and `fit embed`",
+    "diffusion": "`fit generate`",
+    "autoregressive": "`fit generate`",
+}
 """What to do with a run of a task."""
 
 M_co = TypeVar("M_co", bound=TaskModel, covariant=True)

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from fitcli import console
-from models.encoder import FITClassifier
 from fitcli.checkpoints import Checkpoint
 from fitcli.embeddings_file import SUFFIXES, ArraySpec, EmbeddingsWriter, create_embeddings, temporary_name
 from fitcli.errors import FitError, ImageError
@@ -22,6 +21,7 @@ from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.memory.budget import MemoryPlan
 from fitcli.runtime import Runtime
+from models.encoder import FITClassifier
 
 PIECE_GROUPS = 256
 """Groups whose latents are written at a time."""
@@ -87,9 +87,13 @@ def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
 
 
 def embed_files(
-    checkpoint: Checkpoint[FITClassifier], paths: Sequence[Path], outputs: Sequence[Path], runtime: Runtime, settings: Settings,
+    checkpoint: Checkpoint[FITClassifier],
+    paths: Sequence[Path],
+    outputs: Sequence[Path],
+    runtime: Runtime,
+    settings: Settings,
     keep_patches: bool = False,
-) -> Iterator[Embedded | None]:  # fmt: skip
+) -> Iterator[Embedded | None]:
     """Embed images, one after the other. Yields None for one that cannot be read, after saying so."""
     for path, out in zip(paths, outputs, strict=True):
         try:

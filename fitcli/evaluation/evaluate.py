@@ -85,7 +85,7 @@ def evaluate(
             f"{folder}: a diffusion run has no score on whole images; `fit evaluate` scores classifiers and "
             "autoregressive models, and the validation loss of the run is in its metrics.jsonl"
         )
-    samples = _samples(data, load_dataset(data), split, config.classes)
+    samples = _samples(data, load_dataset(data, "needed" if config.classes else "ignored"), split, config.classes)
     written = {path.resolve() for path in checked}
     if clash := next((sample.path for sample in samples if sample.path.resolve() in written), None):
         raise FitError(f"{clash}: would be replaced by what is written; choose another place")
@@ -116,6 +116,8 @@ def _samples(data: Path, dataset: Dataset, split: Split, classes: Sequence[str])
         raise DataError(f"{data}: no images in --split {split} (it has {found}); choose another")
     if not classes:
         return [Sample(sample.path, 0) for sample in chosen]
+    if unknown := next((sample for sample in chosen if sample.label < 0), None):
+        raise DataError(f"{data}: {unknown.path} is of a class that only test images have; the run cannot know it")
     if strange := next((name for name in dataset.classes if name not in classes), None):
         raise DataError(f"{data}: the run does not know its class {strange!r}, it was trained on {', '.join(classes)}")
     return [Sample(sample.path, classes.index(dataset.classes[sample.label])) for sample in chosen]
