@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from fitcli.decoding.draw import Draws
 from fitcli.decoding.sample import FREE, sample
 from fitcli.errors import CheckpointError, FitError, ImageError
 from fitcli.images.base import ImageInfo, ImageReader, Pixels
-from fitcli.sequences import LEVELLED, SequenceConfig, from_levels, from_sequence, to_levels, to_sequence
+from fitcli.sequences import SequenceConfig, from_levels, from_sequence, to_levels, to_sequence
 from fitcli.window import Window
 from models.decoder import FITDecoder
 
@@ -27,9 +26,9 @@ class Request:
 
     Attributes:
         count: How many.
-        height, width: In pixels; by default those that the model was trained at, or the width of `given`. A model
-            trained at one size draws another one as well where its latents go by coordinates: what lies beyond the
-            trained size it has never seen, and what looks right there is luck.
+        height, width: In pixels; by default those of the training images, in whole patches, or the width of `given`. A
+            model trained at one size draws another one as well where its latents go by coordinates: what lies beyond
+            the trained size it has never seen, and what looks right there is luck.
         label: Name of the class; by default all classes in turn, where the model has classes.
         draws: How tokens are drawn.
         given: An image whose upper rows are kept, and the rest is drawn.
@@ -57,14 +56,10 @@ def sequence_of(config: RunConfig) -> SequenceConfig:
     """How the images of a run are sequences.
 
     Raises:
-        CheckpointError: The run is of another task, or its pixels have no levels.
+        CheckpointError: The run is of another task.
     """
     if config.sequence is None:
         raise CheckpointError(f"a run of task {config.task!r} knows no tokens; give one of --task autoregressive")
-    if config.preprocessing.dtype not in LEVELLED:
-        raise CheckpointError(
-            f"pixels of {config.preprocessing.dtype} have no levels; train on {' or '.join(LEVELLED)}"
-        )
     return config.sequence
 
 
@@ -89,12 +84,15 @@ def generate_images(
         ImageError: The given image cannot be read or continued.
     """
     config, sequence = checkpoint.config, sequence_of(checkpoint.config)
-    size, kept = _size(request, config, sequence), _kept(request, config)
+    expected = config.preprocessing
+    size, kept = _size(request, sequence), _kept(request, config)
     labels = _labels(request, config)
     _check_size(size, kept, request, checkpoint, sequence)
-    padded = tuple(-(-side // patch) * patch for side, patch in zip(size, sequence.patch, strict=True))
-    rows, columns = sequence.arrangement((padded[0], padded[1]))
-    known = _known(kept, (padded[0], padded[1], config.preprocessing.channels), sequence)
+    rows, columns = (-(-side // patch) for side, patch in zip(size, sequence.patch, strict=True))
+    padded = rows * sequence.patch[0], columns * sequence.patch[1]
+    known = None
+    if kept is not None:
+        known = _known(to_levels(kept, sequence.levels, expected.range), padded, sequence)
 
     def batches() -> Iterator[Pixels]:
         for start in range(0, request.count, request.batch):
@@ -102,7 +100,7 @@ def generate_images(
             chosen = [labels[image % len(labels)] for image in images]
             drawn = sample(
                 checkpoint.model,
-                sequence.groups((padded[0], padded[1])),
+                sequence.groups(padded),
                 [sequence.first(label) for label in chosen],
                 request.draws,
                 None if chosen[0] is None else [label for label in chosen if label is not None],
@@ -112,7 +110,7 @@ def generate_images(
             )
             for one in drawn.cpu():
                 levels = from_sequence(one, sequence.patch, columns, sequence.order)[: size[0], : size[1]]
-                pixels = from_levels(levels, sequence.levels, np.dtype(config.preprocessing.dtype))
+                pixels = from_levels(levels, sequence.levels, np.dtype(expected.dtype), expected.range)
                 if kept is not None:
                     # Fewer levels than the image has would change it.
                     pixels[: len(kept)] = kept
@@ -138,9 +136,13 @@ def image_info(checkpoint: Checkpoint[FITDecoder], pixels: Pixels) -> ImageInfo:
     )
 
 
-def _size(request: Request, config: RunConfig, sequence: SequenceConfig) -> tuple[int, int]:
-    width = request.width or (sequence.size[1] if request.given is None else request.given.info.width)
-    return request.height or sequence.size[0], width
+def _size(request: Request, sequence: SequenceConfig) -> tuple[int, int]:
+    """(height, width) of the images. Training leaves out what does not fill a patch, and so does the default."""
+    rows, columns = sequence.arrangement(sequence.size)
+    height = request.height or rows * sequence.patch[0]
+    if request.given is not None:
+        return height, request.width or request.given.info.width
+    return height, request.width or columns * sequence.patch[1]
 
 
 def _kept(request: Request, config: RunConfig) -> Pixels | None:
@@ -173,10 +175,11 @@ def _check_size(
     checkpoint: Checkpoint[FITDecoder],
     sequence: SequenceConfig,
 ) -> None:
-    if checkpoint.model.config.latent_positions != "coordinates" and size != sequence.size:
+    trained = _size(Request(), sequence)
+    if checkpoint.model.config.latent_positions != "coordinates" and size != trained:
         raise FitError(
-            f"this model has a table of positions for images of {sequence.size[1]} x {sequence.size[0]} pixels and "
-            f"draws no others, like {size[1]} x {size[0]}; leave the size out"
+            f"this model has a table of positions for images of {trained[1]} x {trained[0]} pixels and draws no "
+            f"others, like {size[1]} x {size[0]}; leave the size out"
         )
     if kept is None or request.given is None:
         return
@@ -192,12 +195,8 @@ def _check_size(
         )
 
 
-def _known(kept: NDArray[np.generic] | None, shape: tuple[int, int, int], sequence: SequenceConfig) -> Tensor | None:
+def _known(kept: NDArray[np.uint8], size: tuple[int, int], sequence: SequenceConfig) -> Tensor:
     """The ids of the rows that are kept [g n], free elsewhere: also in a row of patches that they fill in part."""
-    if kept is None:
-        return None
-    levels = np.full(shape, FREE, np.int64)
-    levels[: len(kept), : kept.shape[1]] = to_levels(kept, sequence.levels)
-    known = to_sequence(levels, sequence.patch, sequence.order)
-    assert known.dtype == torch.int64
-    return known
+    levels = np.full((*size, kept.shape[2]), FREE, np.int64)
+    levels[: len(kept), : kept.shape[1]] = kept
+    return to_sequence(levels, sequence.patch, sequence.order)

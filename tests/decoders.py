@@ -20,16 +20,18 @@ def checkpoint(
     classes: tuple[str, ...] = (),
     dtype: str = "uint8",
     patch: tuple[int, int] = (4, 2),
+    size: tuple[int, int] = (8, 6),
+    limits: tuple[float, float] | None = None,
     **changes: Any,
 ) -> Checkpoint[FITDecoder]:
-    sequence = SequenceConfig(patch=patch, size=(8, 6), levels=levels, order="snake")
+    sequence = SequenceConfig(patch=patch, size=size, levels=levels, order="snake")
     settings: dict[str, Any] = {
         "plan": "(1)1(1)", "tokens": patch[0] * patch[1], "latents": 2, "token_width": 16, "latent_width": 24,
         "token_heads": 2, "latent_heads": 3, "causal": "tokens", "token_positions": "sincos", "vocabulary": levels,
         "starts": sequence.starts(len(classes)), "classes": len(classes),
     }  # fmt: skip
     model = live(DecoderConfig(**settings | changes))
-    pixels = Preprocessing(channels=1, dtype=dtype, mean=(0.0,), std=(1.0,))
+    pixels = Preprocessing(channels=1, dtype=dtype, mean=(0.0,), std=(1.0,), limits=limits)
     config = RunConfig(
         task="autoregressive", model=model.config, preprocessing=pixels, classes=classes, sequence=sequence
     )

@@ -52,7 +52,7 @@ def image_bits(
 
     Raises:
         ImageError: The image cannot be read, is not of a kind that the model was trained on, or too small.
-        CheckpointError: The run is of another task, or its pixels have no levels.
+        CheckpointError: The run is of another task.
     """
     config, sequence = checkpoint.config, sequence_of(checkpoint.config)
     if (reason := config.preprocessing.mismatch(image.info)) is not None:
@@ -60,7 +60,7 @@ def image_bits(
     total, dimensions = 0.0, 0
     for window in _windows(image, sequence, checkpoint.model.config.latent_positions != "coordinates"):
         pixels = config.preprocessing.convert(image.read(window), image.info)
-        levels = to_levels(whole_patches(pixels, sequence.patch), sequence.levels)
+        levels = to_levels(whole_patches(pixels, sequence.patch), sequence.levels, config.preprocessing.range)
         targets = to_sequence(levels, sequence.patch, sequence.order)
         total += _sequence_bits(checkpoint.model, sequence, targets, levels.shape[:2], runtime, label)
         dimensions += targets.numel()

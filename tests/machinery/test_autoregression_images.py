@@ -127,9 +127,19 @@ def test_another_task_draws_no_tokens(trained_config: RunConfig) -> None:
         drawn(Checkpoint(live(trained_config.model), trained_config))  # type: ignore[arg-type]
 
 
-def test_floats_have_no_levels() -> None:
-    with pytest.raises(CheckpointError, match="float32 have no levels; train on uint8 or uint16"):
-        drawn(checkpoint(dtype="float32"))
+def test_floats_span_the_range_of_the_training_images() -> None:
+    made = checkpoint(levels=4, dtype="float32", limits=(-2.0, 4.0))
+    (image,) = drawn(made)
+    assert image.dtype == np.float32
+    assert set(np.unique(image)) <= {-2.0, 0.0, 2.0, 4.0}
+    (again,) = drawn(made, given=ArrayReader(image[:4]))
+    np.testing.assert_array_equal(again, image)
+
+
+def test_by_default_an_image_has_the_whole_patches_of_the_trained_size() -> None:
+    made = checkpoint(size=(11, 7))
+    assert drawn(made)[0].shape == (8, 6, 1)
+    assert drawn(made, height=11, width=7)[0].shape == (11, 7, 1)
 
 
 @pytest.fixture
