@@ -1,6 +1,6 @@
 """An autoregressive model of handwritten digits against models that know less: bits per dimension, and samples.
 
-    python benchmarks/digits.py --data FOLDER --work FOLDER [--train "--preset tiny --epochs 6"] [--out FILE.json]
+    python benchmarks/digits.py --data FOLDER --work FOLDER [--train "--preset tiny --epochs 2"] [--out FILE.json]
 
 FOLDER holds the test set of MNIST as published, `t10k-images-idx3-ubyte.gz` and its labels. Its 10,000 digits, padded
 from 28 x 28 to 32 x 32 pixels, are 7,500 to train on, 500 to choose the best weights by, and 2,000 that are scored.
@@ -9,7 +9,8 @@ The baselines are fitted to all of the first 8,000 and scored on the same 2,000,
 histogram: of the levels at each pixel. mixture: of Gaussians at each pixel, made discrete as in PixelCNN++ (Salimans et
 al. 2017, arXiv:1701.05517, section 2.1), with a share of ignorance. neighbours: a histogram of the levels that follow
 each pair of a pixel above and one on the left, each in eight steps, wherever they are.
-Goal: the model needs fewer bits than the histogram and the mixture.
+Goal: the model needs fewer bits than the histogram and the mixture. It is told which digit it is, unless it is trained
+with --unconditional: that is worth 0.003 bits per dimension at most, log2(10) / 1024.
 """
 
 from __future__ import annotations
@@ -178,7 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with the published files")
     parser.add_argument("--work", type=Path, required=True, help="folder for the data set, the run and the samples")
-    parser.add_argument("--train", default="--preset tiny --epochs 6", help="options of `fit train`; empty: baselines")
+    parser.add_argument("--train", default="--preset tiny --epochs 2", help="options of `fit train`; empty: baselines")
     parser.add_argument("--limit", type=int, default=10**9, help="digits of each split, to try it out")
     parser.add_argument("--grid", type=int, default=8, help="samples per side of the grid")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
