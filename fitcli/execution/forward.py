@@ -67,7 +67,7 @@ def _forward(job: Job, plan: ExecutionPlan, new_store: OpenStore | None, with_lo
             readable = job.trunk.readable(latents, job.groups) if index else None
             read: list[Tensor] = []
             for part in parts:
-                tokens = None if store is None else store.get(part)
+                tokens = store.get(part) if index and store is not None else None
                 visit = job.visit(index, part, tokens, latents[part], None if readable is None else readable[part])
                 if visit.tokens is not None and index + 1 < stop:
                     if store is None:
