@@ -26,7 +26,7 @@ def evaluate(
     """Score a run on a data set.
 
     A classifier: accuracy, balanced accuracy, AUROC, calibration error, confusion matrix. An autoregressive model: bits
-    per dimension.
+    per dimension. A diffusion model: the error of its predictions at ten levels of noise.
     """
     from fitcli.evaluation.evaluate import evaluate as run_evaluation
     from fitcli.evaluation.evaluate import write_csv

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fitcli import console
 from fitcli.atomic import replacing
-from fitcli.checkpoints import load_classifier, load_config, load_decoder
+from fitcli.autoregression_images import sequence_of
+from fitcli.checkpoints import load_classifier, load_config, load_decoder, load_denoiser
 from fitcli.classification import classify_image
 from fitcli.errors import DataError, FitError, ImageError
+from fitcli.evaluation.denoising import TIMES, image_losses
 from fitcli.evaluation.likelihood import image_bits
 from fitcli.evaluation.scores import classification_scores
 from fitcli.features import Settings
@@ -22,6 +25,7 @@ from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.runtime import Runtime
 from fitcli.training.dataset import Dataset, Sample, load_dataset
+from fitcli.training.state import load_settings
 
 Split = Literal["val", "train", "test", "all"]
 T = TypeVar("T")
@@ -56,6 +60,8 @@ class Evaluation:
     def as_rows(self) -> list[tuple[str, str]]:
         """The scores that are one number, for a table."""
         numbers = {name: value for name, value in self.as_dict().items() if isinstance(value, str | int | float)}
+        if self.task == "diffusion":
+            numbers |= {f"loss at time {level['time']:.2f}": level["loss"] for level in self.scores["levels"]}
         return [
             (name.replace("_", " "), f"{value:.4f}" if isinstance(value, float) else str(value))
             for name, value in numbers.items()
@@ -77,21 +83,34 @@ def evaluate(
 
     Raises:
         DataError: The data set cannot be used, has no images in this split, or classes that the run does not know.
-        FitError: The run cannot be loaded or is of a task that has no score, or no image could be read.
+        FitError: The run cannot be loaded, or no image could be read.
     """
     config = load_config(folder)
-    if config.task == "diffusion":
-        raise FitError(
-            f"{folder}: a diffusion run has no score on whole images; `fit evaluate` scores classifiers and "
-            "autoregressive models, and the validation loss of the run is in its metrics.jsonl"
-        )
-    samples = _samples(data, load_dataset(data, "needed" if config.classes else "ignored"), split, config.classes)
+    dataset = load_dataset(data, "needed" if config.classes else "ignored")
+    samples = _samples(data, dataset, split, config.classes)
     written = {path.resolve() for path in checked}
     if clash := next((sample.path for sample in samples if sample.path.resolve() in written), None):
         raise FitError(f"{clash}: would be replaced by what is written; choose another place")
-    if config.task == "classify":
-        return _classification(folder, samples, split, runtime, settings)
-    return _likelihood(folder, samples, split, runtime)
+    whole = _compare_with_training(folder, dataset, split)
+    match config.task:
+        case "classify":
+            return _classification(folder, samples, split, runtime, settings)
+        case "diffusion":
+            return _denoising(folder, samples, split, runtime, whole)
+    return _likelihood(folder, samples, split, runtime, whole)
+
+
+def _compare_with_training(folder: Path, dataset: Dataset, split: Split) -> bool:
+    """Whether the run was trained on whole images; and a warning where it may have been trained on what is scored."""
+    try:
+        settings, fingerprint = load_settings(folder)
+    except FitError:
+        return False
+    if split == "val" and fingerprint != dataset.fingerprint:
+        console.warning(
+            f"{folder}: was trained on another data set or another split of it; what it held out is not what is scored"
+        )
+    return settings.size is None
 
 
 def write_csv(path: Path, evaluation: Evaluation) -> None:
@@ -128,7 +147,9 @@ def _classification(
 ) -> Evaluation:
     checkpoint = load_classifier(folder, runtime)
     classes = checkpoint.config.classes
-    found = list(_each(samples, lambda image, _: classify_image(checkpoint, image, runtime, settings).probabilities))
+    found = list(
+        _each(samples, lambda image, label, number: classify_image(checkpoint, image, runtime, settings).probabilities)
+    )
     probabilities = np.stack([chances for _, chances in found])
     scores = classification_scores(probabilities, np.array([sample.label for sample, _ in found]))
     rows = [
@@ -146,12 +167,14 @@ def _classification(
     )
 
 
-def _likelihood(folder: Path, samples: Sequence[Sample], split: Split, runtime: Runtime) -> Evaluation:
+def _likelihood(folder: Path, samples: Sequence[Sample], split: Split, runtime: Runtime, whole: bool) -> Evaluation:
     checkpoint = load_decoder(folder, runtime)
-    classes, sequence = checkpoint.config.classes, checkpoint.config.sequence
-    assert sequence is not None
+    classes, sequence = checkpoint.config.classes, sequence_of(checkpoint.config)
     found = list(
-        _each(samples, lambda image, label: image_bits(checkpoint, image, runtime, label if classes else None))
+        _each(
+            samples,
+            lambda image, label, number: image_bits(checkpoint, image, runtime, label if classes else None, whole),
+        )
     )
     dimensions = sum(bits.dimensions for _, bits in found)
     return Evaluation(
@@ -169,18 +192,42 @@ def _likelihood(folder: Path, samples: Sequence[Sample], split: Split, runtime: 
     )
 
 
-def _each(samples: Sequence[Sample], score: Callable[[ImageReader, int], T]) -> Iterator[tuple[Sample, T]]:
-    """Score the images that can be read, and say which cannot.
+def _denoising(folder: Path, samples: Sequence[Sample], split: Split, runtime: Runtime, whole: bool) -> Evaluation:
+    checkpoint = load_denoiser(folder, runtime)
+    classes = checkpoint.config.classes
+
+    def losses(image: ImageReader, label: int, number: int) -> NDArray[np.float64]:
+        return image_losses(checkpoint, image, runtime, number, label if classes else None, whole)
+
+    found = list(_each(samples, losses))
+    means = np.mean([each for _, each in found], axis=0)
+    levels = [{"time": time, "loss": float(loss)} for time, loss in zip(TIMES, means, strict=True)]
+    return Evaluation(
+        task="diffusion",
+        split=split,
+        images=len(found),
+        failed=len(samples) - len(found),
+        scores={
+            "loss": float(means.mean()),
+            "levels": levels,
+        },
+        columns=("path", "loss", *(f"loss_at_{time:.2f}" for time in TIMES)),
+        rows=[(sample.path, *(f"{value:.6f}" for value in (each.mean(), *each))) for sample, each in found],
+    )
+
+
+def _each(samples: Sequence[Sample], score: Callable[[ImageReader, int, int], T]) -> Iterator[tuple[Sample, T]]:
+    """Score the images that can be read, by their label and number, and say which cannot.
 
     Raises:
         FitError: None of them can.
     """
     good = 0
     with console.progress("evaluate") as advance:
-        for sample in samples:
+        for number, sample in enumerate(samples):
             try:
                 with open_image(sample.path) as image:
-                    yield sample, score(image, sample.label)
+                    yield sample, score(image, sample.label, number)
                 good += 1
             except ImageError as error:
                 console.error(str(error))

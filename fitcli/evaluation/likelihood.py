@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from fitcli.autoregression_images import sequence_of
 from fitcli.checkpoints import Checkpoint
 from fitcli.errors import ImageError
+from fitcli.evaluation.windows import scored_parts
 from fitcli.images.base import ImageReader
 from fitcli.memory.budget import HANDFUL_TOKENS
 from fitcli.runtime import Runtime
@@ -37,18 +37,23 @@ class Bits(NamedTuple):
 
 @torch.inference_mode()
 def image_bits(
-    checkpoint: Checkpoint[FITDecoder], image: ImageReader, runtime: Runtime, label: int | None = None
+    checkpoint: Checkpoint[FITDecoder],
+    image: ImageReader,
+    runtime: Runtime,
+    label: int | None = None,
+    whole: bool = False,
 ) -> Bits:
     """The negative log likelihood of an image.
 
-    An image that is larger than those that the model was trained at is cut into windows of that size, each a sequence
-    of its own. Pixels at the right and at the bottom that do not fill a patch are left out.
+    Pixels at the right and at the bottom that do not fill a patch are left out.
 
     Args:
         checkpoint: Of the task "autoregressive".
         image: Open.
         runtime: Device and precision.
         label: Of the image, where the model has classes.
+        whole: An image that is larger than those that the model was trained at is one sequence all the same; without,
+            it is cut into windows of that size, each a sequence of its own.
 
     Raises:
         ImageError: The image cannot be read, is not of a kind that the model was trained on, or too small.
@@ -57,26 +62,19 @@ def image_bits(
     config, sequence = checkpoint.config, sequence_of(checkpoint.config)
     if (reason := config.preprocessing.mismatch(image.info)) is not None:
         raise ImageError(image.path, reason)
+    # A table of positions knows images of one size alone.
+    one_size = checkpoint.model.config.latent_positions != "coordinates"
+    parts = scored_parts(
+        image, sequence.size if one_size or not whole else None, sequence.size if one_size else sequence.patch
+    )
     total, dimensions = 0.0, 0
-    for window in _windows(image, sequence, checkpoint.model.config.latent_positions != "coordinates"):
-        pixels = config.preprocessing.convert(image.read(window), image.info)
+    for part in parts:
+        pixels = config.preprocessing.convert(part.read(Window(0, 0, *part.info.size)), image.info)
         levels = to_levels(whole_patches(pixels, sequence.patch), sequence.levels, config.preprocessing.range)
         targets = to_sequence(levels, sequence.patch, sequence.order)
         total += _sequence_bits(checkpoint.model, sequence, targets, levels.shape[:2], runtime, label)
         dimensions += targets.numel()
     return Bits(total, dimensions)
-
-
-def _windows(image: ImageReader, sequence: SequenceConfig, one_size: bool) -> Iterator[Window]:
-    """Side by side over the image, of the trained size or less where the image ends, unless only one size will do."""
-    (height, width), least = image.info.size, sequence.size if one_size else sequence.patch
-    if height < least[0] or width < least[1]:
-        raise ImageError(
-            image.path, f"is {width} x {height} pixels, the model needs {least[1]} x {least[0]}; leave it out"
-        )
-    for top in range(0, height - least[0] + 1, sequence.size[0]):
-        for left in range(0, width - least[1] + 1, sequence.size[1]):
-            yield Window(top, left, *sequence.size).clip(height, width)
 
 
 def _sequence_bits(

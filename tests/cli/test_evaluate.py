@@ -92,6 +92,51 @@ def test_bits_per_dimension(fit: Fit, dataset: Path, decoder_run: Path) -> None:
     assert f"{found['bits_per_dimension']:.4f}" in table
 
 
+@pytest.mark.parametrize("size", [[], ["--size", "32"]])
+def test_what_training_said_of_its_validation_images_in_the_end(
+    fit: Fit, dataset: Path, tmp_path: Path, size: list[str]
+) -> None:
+    run = tmp_path / "run"
+    arguments = ("--task", "autoregressive", "--preset", "debug", "--steps", "2", "--levels", "8", *size)
+    result = fit("train", dataset, "--out", run, *arguments)
+    assert result.exit_code == 0, result.stderr
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    said = next(line["bits_per_dimension"] for line in lines[::-1] if line.get("kind") == "validation")
+    result = fit("evaluate", dataset, "--checkpoint", run, "--json")
+    assert result.exit_code == 0, result.stderr
+    # Training looks at one random window of each image, where it is trained on windows.
+    tolerance = 0.1 if size else 1e-4
+    assert json.loads(result.stdout)["bits_per_dimension"] == pytest.approx(said, rel=tolerance)
+    assert "another data set" not in result.stderr
+
+
+def test_a_diffusion_run_noise_level_by_noise_level(fit: Fit, dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    result = fit("train", dataset, "--out", run, "--task", "diffusion", "--preset", "debug", "--steps", "1")
+    assert result.exit_code == 0, result.stderr
+    lines = tmp_path / "lines.csv"
+    found = json.loads(fit("evaluate", dataset, "--checkpoint", run, "--json", "--csv", lines).stdout)
+    assert (found["task"], found["images"]) == ("diffusion", 2)
+    losses = [level["loss"] for level in found["levels"]]
+    assert [level["time"] for level in found["levels"]] == pytest.approx([0.05 + 0.1 * k for k in range(10)])
+    assert found["loss"] == pytest.approx(sum(losses) / 10)
+    with lines.open() as file:
+        rows = list(csv.DictReader(file))
+    assert sum(float(row["loss_at_0.55"]) for row in rows) / 2 == pytest.approx(losses[5], abs=1e-5)
+    assert "loss at time 0.95" in fit("evaluate", dataset, "--checkpoint", run).stdout
+
+
+def test_another_data_set_than_that_of_the_training_is_said_to_be(
+    fit: Fit, dataset: Path, trained: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(dataset, tmp_path / "other")
+    next((other / "red").glob("*.png")).rename(other / "red" / "renamed.png")
+    result = fit("evaluate", other, "--checkpoint", trained, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert "was trained on another data set" in result.stderr
+    assert "warning" not in fit("evaluate", dataset, "--checkpoint", trained, "--json").stderr
+
+
 def test_one_bad_image_is_reported_and_the_others_go_on(
     fit: Fit, dataset: Path, trained: Path, decoder_run: Path, tmp_path: Path
 ) -> None:

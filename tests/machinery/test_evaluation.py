@@ -8,18 +8,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from architecture.batches import live
 from decoders import CLASSES, checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fitcli.autoregression import next_token_loss
-from fitcli.errors import ImageError
+from fitcli.checkpoints import Checkpoint, RunConfig
+from fitcli.diffusion.config import DiffusionConfig
+from fitcli.diffusion.schedules import parse_schedule, shifted
+from fitcli.errors import CheckpointError, ImageError
+from fitcli.evaluation.denoising import TIMES, image_losses
 from fitcli.evaluation.likelihood import image_bits
 from fitcli.evaluation.scores import BINS, classification_scores
+from fitcli.grid import PatchGrid
 from fitcli.images.base import Pixels
 from fitcli.images.memory import ArrayReader
+from fitcli.noise import group_noise
+from fitcli.patches import groups_of, to_patches
+from fitcli.preprocessing import Preprocessing
 from fitcli.runtime import choose_runtime
 from fitcli.sequences import shift_right, to_levels, to_sequence
+from models.config import DenoiserConfig
+from models.denoiser import FITDenoiser
 
 CPU = choose_runtime("cpu", "fp32")
 
@@ -105,6 +116,65 @@ def test_a_larger_image_is_windows_of_the_trained_size() -> None:
     assert bits.total == pytest.approx(sum(part.total for part in expected))
     table = checkpoint(16, latent_positions="learned", groups=6)
     assert image_bits(table, ArrayReader(pixels), CPU).dimensions == 48
+
+
+def test_a_larger_image_is_one_sequence_where_the_model_was_trained_on_whole_images() -> None:
+    made = checkpoint(16)
+    sequence = made.config.sequence
+    assert sequence is not None
+    pixels = noise(13, 9)
+    targets = to_sequence(to_levels(pixels[:12, :8], 16), sequence.patch, sequence.order)
+    logits = made.model(shift_right(targets, sequence.first()), sequence.groups((12, 8)))
+    bits = image_bits(made, ArrayReader(pixels), CPU, whole=True)
+    assert bits.per_dimension == pytest.approx(next_token_loss(logits, targets).item(), rel=1e-6)
+
+
+def denoiser(classes: tuple[str, ...] = (), **changes: Any) -> Checkpoint[FITDenoiser]:
+    """Of grey images of 12 x 10 pixels, in float32."""
+    diffusion = DiffusionConfig(patch=2, size=(12, 10), scale=0.7, shift=-1.0, **changes)
+    model = DenoiserConfig(
+        plan="(1)1(1)", tokens=4, latents=2, token_width=16, latent_width=24, token_heads=2, latent_heads=3, values=4,
+        out_values=4, condition_width=len(classes) or None, self_condition=diffusion.self_condition_rate > 0,
+    )  # fmt: skip
+    pixels = Preprocessing(channels=1, dtype="uint8", mean=(0.0,), std=(1.0,))
+    config = RunConfig(task="diffusion", model=model, preprocessing=pixels, classes=classes, diffusion=diffusion)
+    return Checkpoint(live(model, torch.float32), config)
+
+
+@pytest.mark.parametrize("label", [None, 1])
+@pytest.mark.parametrize("rate", [0.0, 0.9])
+@pytest.mark.parametrize("prediction", ["eps", "v"])
+def test_losses_are_those_of_the_network_run_plainly(prediction: str, rate: float, label: int | None) -> None:
+    made = denoiser(() if label is None else CLASSES, prediction=prediction, self_condition_rate=rate)
+    diffusion, model = made.config.diffusion, made.model
+    assert diffusion is not None
+    pixels, expected = noise(12, 10), []
+    grid = PatchGrid((12, 10), 2, 2)
+    groups = groups_of(grid)
+    data = (to_patches(pixels, grid).float() / 255 * 2 - 1) * 0.7
+    condition = None if label is None else torch.eye(3)[label][None, None]
+    for index, time in enumerate(TIMES):
+        drawn = group_noise(0, f"evaluation {index} of window 0", range(9), (4, 4), image=5)
+        gamma = shifted(parse_schedule(diffusion.schedule), diffusion.shift)(torch.tensor([time]))
+        noisy = gamma.sqrt() * data + (1 - gamma).sqrt() * drawn
+        wanted = drawn if prediction == "eps" else gamma.sqrt() * drawn - (1 - gamma).sqrt() * data
+        found = model(noisy, groups, gamma, condition)
+        if rate:
+            found = model(noisy, groups, gamma, condition, found.latents)
+        error = (found.tokens - wanted).square().mean(-1)
+        expected.append(float(error.mean() if groups.mask is None else error[groups.mask].mean()))
+    losses = image_losses(made, ArrayReader(pixels), CPU, 5, label)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+
+
+def test_a_larger_image_is_denoised_in_windows_unless_trained_whole() -> None:
+    made, image = denoiser(), ArrayReader(noise(24, 10))
+    upper = image_losses(made, ArrayReader(noise(24, 10)[:12]), CPU, 0)
+    parts, whole = image_losses(made, image, CPU, 0), image_losses(made, image, CPU, 0, whole=True)
+    assert not np.allclose(parts, whole)
+    assert not np.allclose(parts, upper)
+    with pytest.raises(CheckpointError, match="'autoregressive'"):
+        image_losses(checkpoint(), image, CPU, 0)  # type: ignore[arg-type]
 
 
 def test_images_without_bits_are_refused() -> None:

@@ -71,7 +71,7 @@ class Diffusion:
     def objective(self, run: TrainingRun) -> Objective:
         """See `Task.objective`."""
         assert run.config.diffusion is not None
-        return DenoisingObjective(run, run.config.diffusion, _loss(run.config.diffusion))
+        return DenoisingObjective(run, run.config.diffusion, diffusion_loss(run.config.diffusion))
 
 
 def _diffusion_config(settings: TrainSettings, patch: int, size: tuple[int, int]) -> DiffusionConfig:
@@ -87,7 +87,7 @@ def _diffusion_config(settings: TrainSettings, patch: int, size: tuple[int, int]
     )
 
 
-def _loss(config: DiffusionConfig) -> DiffusionObjective:
+def diffusion_loss(config: DiffusionConfig) -> DiffusionObjective:
     """What the network predicts is compared as it is: clipped data would have no gradient."""
     return DiffusionObjective(
         schedule=shifted(parse_schedule(config.schedule), config.shift),
