@@ -238,6 +238,31 @@ def test_lists_without_labels(data: Path, tmp_path: Path) -> None:
         run_of(tmp_path / "data.csv", tmp_path / "run")
 
 
+def test_loose_images_in_folders_of_splits(tmp_path: Path) -> None:
+    for split, count in (("train", 3), ("val", 2), ("test", 1)):
+        for number in range(count):
+            save(tmp_path / "data" / split / f"{number}.png", colored((24, 16), (60, 80, 70), number))
+    run = run_of(tmp_path / "data", tmp_path / "run", task="autoregressive")
+    assert (run.config.classes, len(run.dataset.train), len(run.dataset.validation)) == ((), 3, 2)
+
+
+@pytest.mark.parametrize("task", GENERATING)
+def test_half_precision_and_floats(tmp_path: Path, task: str) -> None:
+    """Float images with missing pixels, of sizes that differ, some of them background."""
+    for number in range(4):
+        pixels = np.random.default_rng(number).normal(3, 2, (40 + 8 * number, 44, 2)).astype(np.float32)
+        pixels[:3, :5], pixels[20:] = np.nan, 1.0
+        save(tmp_path / "data" / f"{number}.tif", pixels)
+    settings = {"task": task, "steps": 2, "precision": "bf16"}
+    more = {"background": 0.02} if task == "diffusion" else {"levels": 32}
+    asked = TrainSettings(**{"preset": "debug", "batch_size": 2, **settings, **more})
+    run = prepare(tmp_path / "data", tmp_path / "run", asked, choose_runtime("cpu", "bf16"))[0]
+    assert run.config.preprocessing.limits is not None
+    assert run.config.preprocessing.limits[0] < 0 < 6 < run.config.preprocessing.limits[1]
+    train(run, quietly)
+    assert all(np.isfinite(entry["loss"]) for entry in logged(tmp_path / "run"))
+
+
 def test_one_class_is_none(data: Path, tmp_path: Path) -> None:
     for number in range(3):
         save(tmp_path / "data/only" / f"{number}.png", colored((24, 16), (60, 80, 70), number))
