@@ -57,6 +57,12 @@ def test_images_never_import_torch(path: Path) -> None:
                for m in imports(path))  # fmt: skip
 
 
+@pytest.mark.parametrize("path", [p for p in SOURCES if "/decoding/" in name(p)], ids=name)
+def test_decoding_knows_ids_and_no_pixels(path: Path) -> None:
+    known = {"fitcli.noise", *(f"fitcli.decoding.{p.stem}" for p in SOURCES)}
+    assert {m for m in imports(path) if m.startswith("fitcli")} <= known
+
+
 @pytest.mark.parametrize("path", [p for p in SOURCES if "/commands/" in name(p)], ids=name)
 def test_commands_are_short_and_import_late(path: Path) -> None:
     for module in imports(path, module_level=True):
