@@ -29,7 +29,7 @@ def evaluate(
     per dimension. A diffusion model: the error of its predictions at ten levels of noise.
     """
     from fitcli.evaluation.evaluate import evaluate as run_evaluation
-    from fitcli.evaluation.evaluate import write_csv
+    from fitcli.evaluation.result import write_csv
     from fitcli.features import Settings
     from fitcli.predictions import check_csv
     from fitcli.runtime import choose_runtime

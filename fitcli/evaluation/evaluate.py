@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fitcli import console
-from fitcli.atomic import replacing
 from fitcli.autoregression_images import sequence_of
 from fitcli.checkpoints import load_classifier, load_config, load_decoder, load_denoiser
 from fitcli.classification import classify_image
 from fitcli.errors import DataError, FitError, ImageError
 from fitcli.evaluation.denoising import TIMES, image_losses
 from fitcli.evaluation.likelihood import image_bits
+from fitcli.evaluation.result import Evaluation, Split
 from fitcli.evaluation.scores import classification_scores
 from fitcli.features import Settings
 from fitcli.images.base import ImageReader
@@ -27,45 +25,7 @@ from fitcli.runtime import Runtime
 from fitcli.training.dataset import Dataset, Sample, load_dataset
 from fitcli.training.state import load_settings
 
-Split = Literal["val", "train", "test", "all"]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Evaluation:
-    """What was found.
-
-    Attributes:
-        task: Of the run.
-        split: That was looked at.
-        images, failed: How many were scored, and how many could not be read.
-        scores: By name, for JSON.
-        columns, rows: One line per image, for a CSV file.
-    """
-
-    task: str
-    split: str
-    images: int
-    failed: int
-    scores: dict[str, Any]
-    columns: tuple[str, ...]
-    rows: list[tuple[object, ...]]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "task": self.task, "split": self.split, "images": self.images, "failed": self.failed, **self.scores
-        }  # fmt: skip
-
-    def as_rows(self) -> list[tuple[str, str]]:
-        """The scores that are one number, for a table."""
-        numbers = {name: value for name, value in self.as_dict().items() if isinstance(value, str | int | float)}
-        if self.task == "diffusion":
-            numbers |= {f"loss at time {level['time']:.2f}": level["loss"] for level in self.scores["levels"]}
-        return [
-            (name.replace("_", " "), f"{value:.4f}" if isinstance(value, float) else str(value))
-            for name, value in numbers.items()
-        ]
 
 
 def evaluate(
@@ -111,19 +71,6 @@ def _compare_with_training(folder: Path, dataset: Dataset, split: Split) -> bool
             f"{folder}: was trained on another data set or another split of it; what it held out is not what is scored"
         )
     return settings.size is None
-
-
-def write_csv(path: Path, evaluation: Evaluation) -> None:
-    """Write one line per image.
-
-    Raises:
-        FitError: It cannot be written.
-    """
-    try:
-        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([evaluation.columns, *evaluation.rows])
-    except OSError as error:
-        raise FitError(f"--csv {path}: cannot be written ({error.strerror})") from None
 
 
 def _samples(data: Path, dataset: Dataset, split: Split, classes: Sequence[str]) -> list[Sample]:
