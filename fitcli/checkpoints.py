@@ -220,13 +220,13 @@ def load_checkpoint(folder: Path, runtime: Runtime, ema: bool = False) -> Checkp
     return _load(folder, load_config(folder), runtime, ema)
 
 
-def load_classifier(folder: Path, runtime: Runtime) -> Checkpoint[FITClassifier]:
-    """The same for a classifier alone.
+def load_classifier(folder: Path, runtime: Runtime, ema: bool = True) -> Checkpoint[FITClassifier]:
+    """The same for a classifier alone; by default what was validated, which is the average where there is one.
 
     Raises:
         CheckpointError: As above, or the run is of another task.
     """
-    return cast(Checkpoint[FITClassifier], _load(folder, expect_task(folder, "classify"), runtime, False))
+    return cast(Checkpoint[FITClassifier], _load(folder, expect_task(folder, "classify"), runtime, ema))
 
 
 def load_denoiser(folder: Path, runtime: Runtime, ema: bool = True) -> Checkpoint[FITDenoiser]:

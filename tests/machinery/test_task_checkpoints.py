@@ -75,9 +75,10 @@ def test_what_is_saved_comes_back(tmp_path: Path, config: RunConfig) -> None:
     assert all(torch.equal(weights[name], tensor) for name, tensor in loaded.model.state_dict().items())
 
 
+@pytest.mark.parametrize("config", [DIFFUSION, SEQUENCE, CLASSIFIER], ids=lambda config: config.task)
 def test_the_average_is_loaded_where_it_is_wanted_and_there(tmp_path: Path, config: RunConfig) -> None:
     run = saved(tmp_path / "run", config)
-    load = load_denoiser if config.task == "diffusion" else load_decoder
+    load: Any = {"diffusion": load_denoiser, "autoregressive": load_decoder, "classify": load_classifier}[config.task]
 
     def first(loaded: Any) -> torch.Tensor:
         found: torch.Tensor = next(iter(loaded.model.parameters()))

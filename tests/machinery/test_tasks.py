@@ -294,6 +294,11 @@ def test_levels_share_the_range_evenly() -> None:
             assert (to_levels(patches, (0.0, 1.0), levels).numpy() == levels_of_pixels(pixels, levels)).all()
     values = torch.tensor([-9.0, -1.0, -0.01, 0.01, 1.0, 9.0, float("nan")])
     assert to_levels(values, (-1.0, 1.0), 2).tolist() == [0, 0, 0, 1, 1, 1, 1]
+    many = np.random.default_rng(0).normal(0, 2, 10_000).astype(np.float32)
+    many[:3] = np.nan, np.inf, -np.inf
+    for levels in (2, 100, 256):
+        expected = levels_of_pixels(many, levels, (-3.0, 3.5))
+        assert (to_levels(torch.tensor(many), (-3.0, 3.5), levels).numpy() == expected).all()
     assert to_unit(values, -1.0, 1.0).tolist() == pytest.approx([0, 0, 0.495, 0.505, 1, 1, 0.5])
 
 
@@ -316,3 +321,15 @@ def test_settings_that_make_no_sense_are_refused_by_name(
 ) -> None:
     with pytest.raises(FitError, match=message):
         run_of(data, tmp_path / "run", **settings)
+
+
+@pytest.mark.parametrize("task", GENERATING)
+def test_whole_images_stay_where_they_are_and_windows_may_lie_anywhere(data: Path, tmp_path: Path, task: str) -> None:
+    def origins(**settings: Any) -> list[int]:
+        run = run_of(data, tmp_path / "run", task=task, **settings)
+        layout = TASKS[task].objective(run).layout
+        loader = Loader(run.dataset.train, run.settings, run.config.preprocessing, layout)
+        return [int(batch.groups.coordinates.amin()) for batch in loader.batches(0, 6)]
+
+    assert origins() == origins(size=100) == origins(augment=True) == [0] * 6
+    assert len(set(origins(size=16))) > 2
