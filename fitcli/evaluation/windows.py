@@ -1,0 +1,36 @@
+"""Which parts of an image are scored: what the model was trained to see at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fitcli.errors import ImageError
+from fitcli.images.base import ImageReader
+from fitcli.images.crop import Crop
+from fitcli.window import Window
+
+
+def scored_parts(
+    image: ImageReader, size: tuple[int, int] | None, least: tuple[int, int] = (1, 1)
+) -> Iterator[ImageReader]:
+    """The image itself, or windows side by side over it.
+
+    Args:
+        image: Open.
+        size: (height, width) of the windows, less where the image ends; None for the whole image.
+        least: What is lower or narrower is left out.
+
+    Raises:
+        ImageError: Nothing is left.
+    """
+    height, width = image.info.size
+    if height < least[0] or width < least[1]:
+        raise ImageError(
+            image.path, f"is {width} x {height} pixels, the model needs {least[1]} x {least[0]}; leave it out"
+        )
+    if size is None:
+        yield image
+        return
+    for top in range(0, height - least[0] + 1, size[0]):
+        for left in range(0, width - least[1] + 1, size[1]):
+            yield Crop(image, Window(top, left, *size))
