@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.encoder import FITClassifier
 from fitcli.checkpoints import Checkpoint
 from fitcli.features import Settings, encoding
 from fitcli.grid import PatchGrid
@@ -44,7 +45,7 @@ class Classification:
 
 @torch.inference_mode()
 def classify_image(
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint[FITClassifier],
     image: ImageReader,
     runtime: Runtime,
     settings: Settings = DEFAULTS,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fitcli import console
+from models.encoder import FITClassifier
 from fitcli.checkpoints import Checkpoint
 from fitcli.embeddings_file import SUFFIXES, ArraySpec, EmbeddingsWriter, create_embeddings, temporary_name
 from fitcli.errors import FitError, ImageError
@@ -86,7 +87,7 @@ def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
 
 
 def embed_files(
-    checkpoint: Checkpoint, paths: Sequence[Path], outputs: Sequence[Path], runtime: Runtime, settings: Settings,
+    checkpoint: Checkpoint[FITClassifier], paths: Sequence[Path], outputs: Sequence[Path], runtime: Runtime, settings: Settings,
     keep_patches: bool = False,
 ) -> Iterator[Embedded | None]:  # fmt: skip
     """Embed images, one after the other. Yields None for one that cannot be read, after saying so."""
@@ -105,7 +106,7 @@ def embed_files(
 
 @torch.inference_mode()
 def embed_image(
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint[FITClassifier],
     image: ImageReader,
     out: Path,
     runtime: Runtime,
@@ -149,7 +150,7 @@ def embed_image(
 
             latents = job.run(advance, take if keep_patches else None)
             _write_groups(file, job, latents)
-        model = checkpoint.config.model
+        model = checkpoint.model.config
         return Embedded(image.path, out, len(job.places), model.latents, model.latent_width, job.plan)
 
 
@@ -164,7 +165,7 @@ def _continues(job: Job, temporary: Path) -> bool:
 
 
 def _specs(job: Job, keep_patches: bool) -> dict[str, ArraySpec]:
-    count, model = len(job.places), job.checkpoint.config.model
+    count, model = len(job.places), job.checkpoint.model.config
     specs = {
         "latents": ArraySpec((count, model.latents, model.latent_width), "float32"),
         "coordinates": ArraySpec((count, 2), "int64"),
@@ -176,7 +177,7 @@ def _specs(job: Job, keep_patches: bool) -> dict[str, ArraySpec]:
 
 
 def _attributes(job: Job, digest: str) -> dict[str, Any]:
-    info, model = job.image.info, job.checkpoint.config.model
+    info, model = job.image.info, job.checkpoint.model.config
     return {
         "image": job.image.path.name,
         "height": info.height,

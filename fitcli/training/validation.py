@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from models.encoder import FITClassifier
 from fitcli.checkpoints import Checkpoint
 from fitcli.classification import classify_image
 from fitcli.features import Settings
@@ -24,7 +25,7 @@ class Scores(NamedTuple):
 
 
 def validate(
-    checkpoint: Checkpoint, samples: Sequence[Sample], runtime: Runtime, background: float | None = None
+    checkpoint: Checkpoint[FITClassifier], samples: Sequence[Sample], runtime: Runtime, background: float | None = None
 ) -> Scores:
     """Classify images and compare with their labels.
 
@@ -40,7 +41,7 @@ def validate(
 
 
 def _probabilities(
-    checkpoint: Checkpoint, sample: Sample, runtime: Runtime, background: float | None
+    checkpoint: Checkpoint[FITClassifier], sample: Sample, runtime: Runtime, background: float | None
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     with open_image(sample.path) as image:
         return classify_image(checkpoint, image, runtime, Settings(background=background)).probabilities
