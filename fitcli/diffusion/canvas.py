@@ -49,9 +49,15 @@ class Canvas:
 
 
 def open_canvas(
-    kind: StoreKind, rows: int, columns: int, values: int, device: torch.device, path: Path | None = None
+    kind: StoreKind,
+    rows: int,
+    columns: int,
+    values: int,
+    device: torch.device,
+    path: Path | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Canvas:
-    """A place for patches [rows columns values] float32.
+    """A place for patches [rows columns values].
 
     Args:
         kind: "device" is memory of `device`; what rests elsewhere comes to the host.
@@ -62,7 +68,7 @@ def open_canvas(
     """
     where = device if kind == "device" else torch.device("cpu")
     shape = (rows * columns, 1, values)
-    return Canvas(open_store(kind, shape, torch.float32, where, path=path), rows, columns)
+    return Canvas(open_store(kind, shape, dtype, where, path=path), rows, columns)
 
 
 @dataclass(frozen=True, slots=True)
