@@ -31,7 +31,7 @@ from fitcli.preprocessing import Preprocessing
 from fitcli.runtime import Runtime
 from fitcli.sequences import SequenceConfig
 from models.build import build
-from models.config import ClassifierConfig, ConfigError, DecoderConfig, DenoiserConfig, TrunkConfig
+from models.config import ClassifierConfig, ConfigError, DecoderConfig, DenoiserConfig
 from models.decoder import FITDecoder
 from models.denoiser import FITDenoiser
 from models.encoder import FITClassifier

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.encoder import FITClassifier
 from fitcli.checkpoints import Checkpoint
 from fitcli.features import Settings, encoding
 from fitcli.grid import PatchGrid
@@ -18,6 +17,7 @@ from fitcli.images.base import ImageReader
 from fitcli.memory.budget import MemoryPlan
 from fitcli.runtime import Runtime
 from fitcli.token_store import TokenStore
+from models.encoder import FITClassifier
 from models.pieces import pool_in_pieces
 
 DEFAULTS = Settings()

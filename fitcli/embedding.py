@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from fitcli import console
-from models.encoder import FITClassifier
 from fitcli.checkpoints import Checkpoint
 from fitcli.embeddings_file import SUFFIXES, ArraySpec, EmbeddingsWriter, create_embeddings, temporary_name
 from fitcli.errors import FitError, ImageError
@@ -22,6 +21,7 @@ from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.memory.budget import MemoryPlan
 from fitcli.runtime import Runtime
+from models.encoder import FITClassifier
 
 PIECE_GROUPS = 256
 """Groups whose latents are written at a time."""

@@ -12,7 +12,6 @@ from typing import Any
 
 from fitcli import console
 from fitcli.atomic import check_writable, replacing
-from models.encoder import FITClassifier
 from fitcli.checkpoints import Checkpoint
 from fitcli.classification import DEFAULTS, Classification, classify_image
 from fitcli.errors import FitError, ImageError
@@ -21,6 +20,7 @@ from fitcli.heatmap import heatmap_bytes, write_heatmap
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.runtime import Runtime
+from models.encoder import FITClassifier
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".zarr")
 """Suffixes that a heat map can have; any other name is that of a folder."""

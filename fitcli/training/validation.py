@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.encoder import FITClassifier
 from fitcli.checkpoints import Checkpoint
 from fitcli.classification import classify_image
 from fitcli.features import Settings
 from fitcli.images.open import open_image
 from fitcli.runtime import Runtime
 from fitcli.training.dataset import Sample
+from models.encoder import FITClassifier
 
 
 class Scores(NamedTuple):
