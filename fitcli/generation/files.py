@@ -155,7 +155,7 @@ class Job:
                     image, window = self.beginning.image, self.beginning.window
                     read = repainted_pixels(image, preprocessing, read, prepared.context, window)
                 show(0, "writing")
-                write_image(path, prepared.info, read, self._text(number))
+                write_image(path, prepared.info, read, self._text(number), lossless=prepared.context is not None)
         if state is not None:
             run.forget(number + 1)
         seconds = time.perf_counter() - began

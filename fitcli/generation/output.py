@@ -12,6 +12,7 @@ from fitcli.diffusion.canvas import Canvas
 from fitcli.errors import FitError
 from fitcli.generation.sources import canvas_values
 from fitcli.images.base import ImageInfo, ImageReader, Pixels
+from fitcli.images.encoding import Compression
 from fitcli.images.open import create_image
 from fitcli.pixel_range import PixelRange
 from fitcli.preprocessing import Preprocessing
@@ -74,13 +75,27 @@ def writing_bytes(path: Path, info: ImageInfo) -> int:
     return 2 * whole if path.suffix.lower() in RASTERS else 3 * WRITER_BYTES
 
 
-def write_image(path: Path, info: ImageInfo, read: Callable[[Window], Pixels], description: str | None = None) -> None:
+def write_image(
+    path: Path,
+    info: ImageInfo,
+    read: Callable[[Window], Pixels],
+    description: str | None = None,
+    lossless: bool = False,
+) -> None:
     """Write an image whose pixels come by windows, pyramid included.
+
+    Args:
+        path: Its suffix is the format.
+        info: Of the image.
+        read: Gives the pixels of a window.
+        description: What the file says about itself.
+        lossless: Not as JPEG where the format leaves the choice.
 
     Raises:
         ImageError: It cannot be written.
     """
-    with create_image(path, info, memory_bytes=WRITER_BYTES, description=description) as writer:
+    exact: Compression | None = "deflate" if lossless and path.suffix.lower() in (".tif", ".tiff") else None
+    with create_image(path, info, compression=exact, memory_bytes=WRITER_BYTES, description=description) as writer:
         for window in _windows(info):
             writer.write(window, read(window))
 

@@ -63,7 +63,7 @@ def streamed(
     return LAYOUT.read(views[sampling.steps % 2].before["x"], slice(0, LAYOUT.count))
 
 
-@pytest.mark.parametrize("handful", [1, 4, 100])
+@pytest.mark.parametrize("handful", [1, 4])
 @pytest.mark.parametrize("kind", ["host", "disk"])
 @pytest.mark.parametrize("guidance", [0.0, 1.5])
 @pytest.mark.parametrize("sampler", ["ddim", "dpm", "ddpm"])
