@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fitcli.diffusion.canvas import Layout
 from fitcli.diffusion.sampling import Done
+from fitcli.errors import FitError
 from fitcli.generation.stages import Stage
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
@@ -18,8 +19,10 @@ from fitcli.window import Window
 LONGEST_SIDE = 512
 """Pixels of a preview."""
 
-EVERY = 5
-"""Steps from one picture to the next."""
+EVERY = 4
+"""Steps from one picture to the next; even, because every other step may have a shifted grid."""
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 class Preview:
@@ -28,16 +31,22 @@ class Preview:
     Args:
         path: A `.png` or `.jpg` file.
         scale: Of the data.
+
+    Raises:
+        FitError: Pictures do not have such a name, or there is no such folder.
     """
 
     def __init__(self, path: Path, scale: float) -> None:
+        if path.suffix.lower() not in SUFFIXES:
+            raise FitError(f"--preview {path}: is no name of a small picture; give a .png or .jpg")
+        if not path.absolute().parent.is_dir():
+            raise FitError(f"--preview {path}: there is no folder {path.parent}; make it first")
         self._path, self._scale = path, scale
         self._picture: NDArray[np.uint8] | None = None
 
     def is_due(self, stage: Stage, layout: Layout, step: int) -> bool:
         """Whether a step is to be shown. Groups of a shifted grid do not meet the pixels of the picture."""
-        period = EVERY if stage.layout() == layout else 0
-        return layout.offset == 0 and (step % max(period, 1) in (0, 1) or step == stage.steps - 1)
+        return layout.offset == 0 and (step % EVERY == 0 or step >= stage.steps - 2)
 
     def update(self, stage: Stage, layout: Layout, done: Done) -> None:
         """Draw what a step says about some groups; with the last group the file is written."""
