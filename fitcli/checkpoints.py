@@ -54,7 +54,11 @@ MODELS: dict[str, type[TaskConfig]] = {
 }
 """The kind of model that each task trains."""
 
-USED_BY = {"classify": "`fit classify` and `fit embed`", "diffusion": "`fit generate`", "autoregressive": "`fit generate`"}
+USED_BY = {
+    "classify": "`fit classify` and `fit embed`",
+    "diffusion": "`fit generate`",
+    "autoregressive": "`fit generate`",
+}
 """What to do with a run of a task."""
 
 M_co = TypeVar("M_co", bound=TaskModel, covariant=True)

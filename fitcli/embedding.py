@@ -87,9 +87,13 @@ def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
 
 
 def embed_files(
-    checkpoint: Checkpoint[FITClassifier], paths: Sequence[Path], outputs: Sequence[Path], runtime: Runtime, settings: Settings,
+    checkpoint: Checkpoint[FITClassifier],
+    paths: Sequence[Path],
+    outputs: Sequence[Path],
+    runtime: Runtime,
+    settings: Settings,
     keep_patches: bool = False,
-) -> Iterator[Embedded | None]:  # fmt: skip
+) -> Iterator[Embedded | None]:
     """Embed images, one after the other. Yields None for one that cannot be read, after saying so."""
     for path, out in zip(paths, outputs, strict=True):
         try:

@@ -98,8 +98,7 @@ class Job:
         )
         wanted = Wanted(tokens=take_tokens, reads=None if self.reads is None else self.reads.put)
         mean, std = (
-            torch.tensor(values, device=self.runtime.device)
-            for values in (preprocessing.mean, preprocessing.std)
+            torch.tensor(values, device=self.runtime.device) for values in (preprocessing.mean, preprocessing.std)
         )
         with self.runtime.autocast():
             return stream_encoder(
@@ -188,7 +187,12 @@ def _patch_grid(checkpoint: Checkpoint[FITClassifier], image: ImageReader) -> Pa
 
 
 def _work(
-    checkpoint: Checkpoint[FITClassifier], info: ImageInfo, groups: int, keep_reads: bool, finish_bytes: int, keep_state: bool
+    checkpoint: Checkpoint[FITClassifier],
+    info: ImageInfo,
+    groups: int,
+    keep_reads: bool,
+    finish_bytes: int,
+    keep_state: bool,
 ) -> Work:
     config = checkpoint.model.config
     return Work(
@@ -260,7 +264,9 @@ def model_hash(checkpoint: Checkpoint[TaskModel]) -> str:
     return digest.hexdigest()
 
 
-def _description(checkpoint: Checkpoint[FITClassifier], image: ImageReader, runtime: Runtime, settings: Settings) -> dict[str, Any]:
+def _description(
+    checkpoint: Checkpoint[FITClassifier], image: ImageReader, runtime: Runtime, settings: Settings
+) -> dict[str, Any]:
     """Everything that features depend on."""
     info = image.info
     return {

@@ -337,7 +337,7 @@ def test_first_images_are_the_first_of_the_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"), [({"loss": "v"}, "'v'"), ({"self_condition_rate": 2.0}, "2.0"), ({"scale": 0.0}, "0.0")]
+    ("changes", "words"), [({"loss": "w"}, "'w'"), ({"self_condition_rate": 2.0}, "2.0"), ({"scale": 0.0}, "0.0")]
 )
 def test_objectives_without_meaning_are_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):

@@ -21,7 +21,7 @@ from fitcli.grid import PatchGrid
 from fitcli.patches import groups_of, normalize
 from fitcli.token_store import MemoryStore
 from fitcli.training.loader import Batch
-from fitcli.training.objectives import ClassificationObjective
+from fitcli.training.tasks.classify import ClassificationObjective
 from models.build import build
 from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig
 from models.groups import Groups
@@ -424,7 +424,7 @@ def test_the_objective_of_training_is_the_same_in_every_execution() -> None:
     gain, shift = torch.linspace(0.9, 1.1, count)[:, None, None], torch.linspace(-0.1, 0.1, count)[:, None, None]
     batch = Batch(step.pixels, step.groups, step.labels, gain, shift)
     mean, std, weights = torch.full((3,), 120.0), torch.full((3,), 60.0), torch.tensor([1.0, 2.0, 0.5, 1.5])
-    objective = ClassificationObjective(mean, std, weights, smoothing=0.1)
+    objective = ClassificationObjective(mean, std, weights, smoothing=0.1, run=None)  # type: ignore[arg-type]
     logits = step.model((step.pixels - mean.repeat(4)) / std.repeat(4) * gain + shift, step.groups).logits
     loss = F.cross_entropy(logits, step.labels, weights, label_smoothing=0.1)
     loss.backward()
