@@ -42,28 +42,15 @@ from fitcli.sweeps import Streaming
 from fitcli.token_store import StoreKind
 from fitcli.window import Window
 from models.build import build
-from models.config import DenoiserConfig
-from models.presets import PRESETS
+from models.presets import denoiser_preset
 
 PIXELS = Preprocessing(channels=3, dtype="uint8", mean=(127.0,) * 3, std=(60.0,) * 3)
 Job = Callable[[], object]
 
 
-def denoiser_config(name: str) -> DenoiserConfig:
-    """An unconditional denoiser of the sizes of a preset."""
-    preset = PRESETS[name]
-    values = preset.patch**2 * PIXELS.channels
-    return DenoiserConfig(
-        plan=preset.plan + "(1)", tokens=preset.group**2, latents=preset.latents, token_width=preset.token_width,
-        latent_width=preset.latent_width, token_heads=preset.token_width // 64,
-        latent_heads=preset.latent_width // 64, values=values, out_values=values, condition_width=2,
-        self_condition=True,
-    )  # fmt: skip
-
-
 def step_jobs(name: str, size: int, sampler: str, guidance: float, kind: StoreKind) -> dict[str, Job]:
     """What is compared."""
-    config, patch = denoiser_config(name), PRESETS[name].patch
+    config, patch = denoiser_preset(name, PIXELS.channels, classes=2)
     model = build(config).eval().requires_grad_(False)
     side = -(-size // (patch * config.group)) * config.group
     layout, cpu = Layout(side, side, config.group), torch.device("cpu")
@@ -117,9 +104,9 @@ def show_step(row: dict[str, Any]) -> dict[str, Any]:
 
 def make_run(folder: Path, preset: str) -> Path:
     """A run folder of an untrained model: time and memory do not depend on the weights."""
-    run, model = folder / "run", denoiser_config(preset)
+    run, (model, patch) = folder / "run", denoiser_preset(preset, PIXELS.channels, classes=2)
     run.mkdir()
-    diffusion = DiffusionConfig(patch=PRESETS[preset].patch, size=(256, 256))
+    diffusion = DiffusionConfig(patch=patch, size=(256, 256))
     save_config(
         run,
         RunConfig(task="diffusion", model=model, preprocessing=PIXELS, classes=("a", "b"), diffusion=diffusion),

@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 from fitcli.images.base import Pixels
 from fitcli.preprocessing import Preprocessing
 
-FLOAT_DEVIATIONS = 3.0
-"""Pixels that are floats have no range of their own: as many standard deviations to both sides of the mean."""
-
 
 @dataclass(frozen=True, slots=True)
 class PixelRange:
@@ -30,24 +27,16 @@ class PixelRange:
 
     @classmethod
     def of(cls, preprocessing: Preprocessing) -> PixelRange:
-        """Of the pixels that a model was trained on: all that an integer can be; for floats by their statistics."""
-        dtype = np.dtype(preprocessing.dtype)
-        if dtype.kind == "b":
-            return cls(0.0, 1.0, dtype)
-        if dtype.kind in "iu":
-            return cls(float(np.iinfo(dtype).min), float(np.iinfo(dtype).max), dtype)
-        pairs = list(zip(preprocessing.mean, preprocessing.std, strict=True))
-        low = min(mean - FLOAT_DEVIATIONS * std for mean, std in pairs)
-        return cls(low, max(mean + FLOAT_DEVIATIONS * std for mean, std in pairs), dtype)
+        """From black to white of the pixels that a model was trained on."""
+        return cls(*preprocessing.range, np.dtype(preprocessing.dtype))
 
     def to_values(self, pixels: Pixels) -> NDArray[np.float32]:
-        """Pixels [...] -> float32, missing ones (NaN) in the middle of the range."""
-        values = ((pixels.astype(np.float32) - np.float32(self.low)) / np.float32(self.high - self.low)).astype(
-            np.float32
-        )
-        return np.nan_to_num(values, nan=0.5, posinf=1.0, neginf=0.0) if self.dtype.kind == "f" else values
+        """Pixels [...] -> float32; missing ones (NaN) become the middle, those beyond black and white become these."""
+        low, span = np.float32(self.low), np.float32(self.high - self.low)
+        values: NDArray[np.float32] = np.nan_to_num((pixels.astype(np.float32) - low) / span, nan=0.5).clip(0, 1)
+        return values
 
     def to_pixels(self, values: NDArray[np.float32]) -> Pixels:
-        """The inverse: values beyond [0, 1] become the ends of the range, integers are rounded."""
+        """The inverse: values beyond [0, 1] become black or white, integers are rounded."""
         pixels = self.low + values.clip(0, 1).astype(np.float64) * (self.high - self.low)
         return (pixels if self.dtype.kind == "f" else np.rint(pixels)).astype(self.dtype)

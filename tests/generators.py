@@ -47,7 +47,13 @@ def make_run(
         RunConfig(
             task="diffusion",
             model=config,
-            preprocessing=Preprocessing(channels=channels, dtype=dtype, mean=(mean,) * channels, std=(std,) * channels),
+            preprocessing=Preprocessing(
+                channels=channels,
+                dtype=dtype,
+                mean=(mean,) * channels,
+                std=(std,) * channels,
+                limits=(-0.5, 2.0) if dtype == "float32" else None,
+            ),
             classes=classes,
             diffusion=DiffusionConfig(**diffusion),
         ),

@@ -96,8 +96,9 @@ def test_pixels_are_of_the_kind_of_the_training_images(fit: Fit, tmp_path: Path,
         assert (image.info.channels, image.info.dtype.name) == (channels, dtype)
         pixels = image.read(Window(0, 0, *TRAINED))
     assert np.isfinite(pixels).all()
-    if dtype == "uint16":
-        assert pixels.max() > 2**9
+    least, most = {"uint8": (0, 255), "uint16": (0, 65535), "float32": (-0.5, 2.0)}[dtype]
+    assert least <= pixels.min() < least + 0.4 * (most - least)
+    assert most - 0.4 * (most - least) < pixels.max() <= most
 
 
 def test_a_preview_and_a_large_image_with_a_pyramid(fit: Fit, run: Path, tmp_path: Path) -> None:
