@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from fitcli.diffusion.canvas import Layout
 from fitcli.diffusion.samplers import MULTISTEP, find_step
 from fitcli.diffusion.sampling import Done
 from fitcli.features import model_hash
+from fitcli.generation.generated import Generated, text
 from fitcli.generation.output import (
     check_outputs,
     generated_pixels,
@@ -34,7 +35,6 @@ from fitcli.generation.preview import Preview
 from fitcli.generation.run import Listener, Run
 from fitcli.generation.settings import Means, Settings
 from fitcli.generation.stages import Stage
-from fitcli.images.base import ImageInfo
 from fitcli.images.open import stored_bytes
 from fitcli.memory.budget import size_text
 from fitcli.runtime import Runtime
@@ -42,44 +42,7 @@ from fitcli.sweep_state import SweepState
 from models.denoiser import FITDenoiser
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Generated:
-    """An image that was made.
-
-    Attributes:
-        path: The file.
-        info: Of it.
-        number: Of the image.
-        seconds: That it took.
-        peak_bytes: Highest memory so far.
-        plan: How it was run.
-    """
-
-    path: Path
-    info: ImageInfo
-    number: int
-    seconds: float
-    peak_bytes: int
-    plan: GenerationPlan
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "path": str(self.path),
-            "width": self.info.width,
-            "height": self.info.height,
-            "number": self.number,
-            "seconds": self.seconds,
-            "peak_bytes": self.peak_bytes,
-            "memory": self.plan.as_dict(),
-        }
-
-    def as_row(self) -> tuple[str, ...]:
-        """For a table: path, size, seconds."""
-        return str(self.path), f"{self.info.width}x{self.info.height}", f"{self.seconds:.1f}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """Images to be generated.
 
@@ -155,7 +118,13 @@ class Job:
                     image, window = self.beginning.image, self.beginning.window
                     read = repainted_pixels(image, preprocessing, read, prepared.context, window)
                 show(0, "writing")
-                write_image(path, prepared.info, read, self._text(number), lossless=prepared.context is not None)
+                write_image(
+                    path,
+                    prepared.info,
+                    read,
+                    text(self.settings, self._model, number),
+                    lossless=prepared.context is not None,
+                )
         if state is not None:
             run.forget(number + 1)
         seconds = time.perf_counter() - began
@@ -167,6 +136,10 @@ class Job:
             peak_bytes=self.runtime.peak_bytes(),
             plan=plan,
         )
+
+    @cached_property
+    def _model(self) -> str:
+        return model_hash(self.checkpoint)
 
     def _plan(self, prepared: Prepared, path: Path, state: SweepState | None) -> GenerationPlan:
         """The plan of a job that goes on, or a new one."""
@@ -206,14 +179,6 @@ class Job:
 
         return Listener(advance=lambda groups: show(groups / whole, None), step=step, done=done)
 
-    def _text(self, number: int) -> str:
-        """What the file says about itself: JSON in ASCII."""
-        settings = dataclasses.asdict(self.settings)
-        return json.dumps({"software": f"fit {__version__}", "model": self._model(), "image": number, **settings})
-
-    def _model(self) -> str:
-        return model_hash(self.checkpoint)[:16]
-
     def _description(self, paths: list[Path]) -> dict[str, Any]:
         """Everything that the pixels depend on, and where they go."""
         begin: dict[str, Any] = {}
@@ -230,7 +195,7 @@ class Job:
             "fit": __version__,
             "torch": torch.__version__,
             "numpy": np.__version__,
-            "checkpoint": model_hash(self.checkpoint),
+            "checkpoint": self._model,
             "device": self.runtime.device.type,
             "precision": self.runtime.precision,
             "out": [str(path.resolve()) for path in paths],

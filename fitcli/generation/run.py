@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from fitcli.checkpoints import Checkpoint
-from fitcli.diffusion.canvas import Canvas, Layout, open_canvas
+from fitcli.diffusion.canvas import Canvas, Layout
 from fitcli.diffusion.config import DiffusionConfig
 from fitcli.diffusion.parameterization import add_noise
-from fitcli.diffusion.samplers import MULTISTEP, find_step
-from fitcli.diffusion.sampling import Carried, Done, Hooks, Kept, Sampling, sample
+from fitcli.diffusion.samplers import find_step
+from fitcli.diffusion.sampling import Carried, Done, Hooks, Sampling, sample
 from fitcli.diffusion.schedules import parse_schedule, shifted
 from fitcli.diffusion.streamed import StreamedView
+from fitcli.generation.places import Places
 from fitcli.generation.plan import GenerationPlan
 from fitcli.generation.settings import Settings
 from fitcli.generation.sources import Known, Source, enlarged, of_canvas
@@ -89,13 +90,13 @@ class Run:
         """
         at = self._position()
         with ExitStack() as stack:
-            coarser = _Places(self, at.stage - 1, stack) if at.stage and not at.filled else None
+            coarser = self._places(at.stage - 1, stack) if at.stage and not at.filled else None
             for index in range(at.stage, len(self.stages)):
-                places, carried = _Places(self, index, stack), Carried()
+                places, carried = self._places(index, stack), Carried()
                 if index == at.stage and at.filled:
                     carried = Carried(at.step, at.latents)
                 else:
-                    self._begin(index, places.views[0].before["x"], coarser)
+                    self._begin(index, places.start, coarser)
                     self._save(_Position(index, True), places)
                 if coarser is not None:
                     coarser.remove()
@@ -105,6 +106,18 @@ class Run:
             assert coarser is not None
             yield coarser.result
 
+    def _places(self, index: int, stack: ExitStack) -> Places:
+        passes, state = self.plan.passes, self.state
+        return Places(
+            model=self.checkpoint.model,
+            stage=self.stages[index],
+            settings=self.settings,
+            how=Streaming(handful=passes.handful, store=passes.store, advance=self.listener.advance),
+            canvas=self.plan.canvas,
+            file=None if state is None else state.folder / f"canvas-{self.number}-{index}",
+            stack=stack,
+        )
+
     def _position(self) -> _Position:
         saved = self.state.load() if self.state is not None else None
         if saved is None or saved["image"] != self.number:
@@ -112,13 +125,13 @@ class Run:
         latents = {layout: values.to(self.runtime.device) for layout, values in saved["latents"].items()}
         return _Position(int(saved["stage"]), bool(saved["filled"]), int(saved["step"]), latents)
 
-    def _save(self, position: _Position, places: _Places) -> None:
+    def _save(self, position: _Position, places: Places) -> None:
         """Remember how far it is, where that is wanted."""
         if self.state is not None:
             places.flush(position.step)
             self.state.save({"image": self.number, **position._asdict()})
 
-    def _begin(self, index: int, canvas: Canvas, coarser: _Places | None) -> None:
+    def _begin(self, index: int, canvas: Canvas, coarser: Places | None) -> None:
         """Fill the canvas of a stage: noise, or what there is coarser of the image noised to an intermediate time."""
         stage, patch = self.stages[index], self.diffusion.patch
         layout, source = stage.layout(), self.given
@@ -132,7 +145,7 @@ class Run:
                 values = add_noise(enlarged(source, stage.size, layout, patch, part), values, gamma)
             layout.write(canvas, part, values)
 
-    def _steps(self, index: int, places: _Places, carried: Carried) -> None:
+    def _steps(self, index: int, places: Places, carried: Carried) -> None:
         stage, sampling = self.stages[index], self.sampling(self.stages[index])
         layouts = places.layouts
 
@@ -200,62 +213,3 @@ class _Position(NamedTuple):
     filled: bool = False
     step: int = 0
     latents: dict[int, Tensor] = {}  # noqa: RUF012
-
-
-class _Places:
-    """The canvases of a stage, and the views of its steps in turn.
-
-    With a state there are two of what a step changes: what was before it outlasts it. Shifted steps alternate too.
-    """
-
-    def __init__(self, run: Run, index: int, stack: ExitStack) -> None:
-        stage = run.stages[index]
-        self.layouts = [stage.layout(), *([stage.layout(True)] if run.settings.shift_grid else [])]
-        self._run, self._index, self._steps = run, index, stage.steps
-        changed: list[Kept] = ["x", *(["data"] if find_step(run.settings.sampler) in MULTISTEP else [])]  # type: ignore[list-item]
-        here = self._canvases(changed, "even", stack)
-        there = here if run.state is None else self._canvases(changed, "odd", stack)
-        if run.settings.guidance:
-            shared = self._canvases(["unconditional"], "now", stack)
-            here, there = {**here, **shared}, {**there, **shared}
-        how = Streaming(handful=run.plan.passes.handful, store=run.plan.passes.store, advance=run.listener.advance)
-        self.views = [
-            StreamedView(run.checkpoint.model, self.layouts[k % len(self.layouts)], how, before, after)
-            for k, (before, after) in enumerate(((here, there), (there, here)))
-        ]
-
-    @property
-    def result(self) -> Canvas:
-        """What the last step has left."""
-        return self.views[self._steps % 2].before["x"]
-
-    def flush(self, step: int) -> None:
-        """Return when all that step `step` reads would outlast this process."""
-        for name, canvas in self.views[step % 2].before.items():
-            if name != "unconditional":
-                canvas.flush()
-
-    def remove(self) -> None:
-        """Release everything, files of a state included."""
-        for view in self.views:
-            for canvas in {**view.before, **view.after}.values():
-                canvas.close()
-        if self._run.state is not None:
-            for path in self._run.state.folder.glob(f"{self._prefix()}-*"):
-                path.unlink()
-
-    def _canvases(self, names: Sequence[Kept], turn: str, stack: ExitStack) -> dict[Kept, Canvas]:
-        canvases: dict[Kept, Canvas] = {}
-        for name in names:
-            canvases[name] = self._open(name, turn)
-            stack.callback(canvases[name].close)
-        return canvases
-
-    def _open(self, name: Kept, turn: str) -> Canvas:
-        run, layout = self._run, self.layouts[0]
-        path = None if run.state is None else run.state.folder / f"{self._prefix()}-{name}-{turn}"
-        values, device = run.checkpoint.model.config.values, run.runtime.device
-        return open_canvas(run.plan.canvas, layout.rows, layout.columns, values, device, path)
-
-    def _prefix(self) -> str:
-        return f"canvas-{self._run.number}-{self._index}"
