@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*ROOT.glob("fitcli/**/*.py"), *ROOT.glob("models/**/*.py")])
-NO_TORCH = ["fitcli.app", "fitcli.options", "fitcli.window", "fitcli.grid", "fitcli.images.open"]
+NO_TORCH = ["fitcli.app", "fitcli.options", "fitcli.window", "fitcli.grid", "fitcli.images.open", "fitcli.resampling"]
 
 
 def imports(path: Path, module_level: bool = False) -> Iterator[str]:

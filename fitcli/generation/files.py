@@ -19,7 +19,8 @@ from fitcli.checkpoints import Checkpoint
 from fitcli.diffusion.canvas import Layout
 from fitcli.diffusion.samplers import MULTISTEP, find_step
 from fitcli.diffusion.sampling import Done
-from fitcli.features import model_hash
+from fitcli.errors import ImageError
+from fitcli.features import model_hash, reader_bytes
 from fitcli.generation.generated import Generated, text
 from fitcli.generation.output import (
     check_outputs,
@@ -147,6 +148,7 @@ class Job:
             return GenerationPlan.from_state(state.plan)
         model, remembers = self.checkpoint.model, find_step(self.settings.sampler) in MULTISTEP
         changed = (1 + remembers) * (2 if state is not None else 1)
+        side = diffusion_of(self.checkpoint).patch * model.config.group
         plan = plan_generation(
             config=model.config,
             weights_bytes=sum(p.numel() * p.element_size() for p in model.parameters()),
@@ -155,6 +157,7 @@ class Job:
             coarser=len(prepared.stages) > 1,
             runtime=self.runtime,
             memory_bytes=self.means.memory_bytes,
+            reader_bytes=0 if self.beginning is None else reader_bytes(self.beginning.image.info, side),
             finish_bytes=writing_bytes(path, prepared.info),
             on_disk=state is not None,
         )
@@ -175,7 +178,11 @@ class Job:
 
         def done(stage: Stage, layout: Layout, number: int, what: Done) -> None:
             if preview and preview.is_due(stage, layout, number):
-                preview.update(stage, layout, what)
+                try:
+                    preview.update(stage, layout, what)
+                except ImageError as error:
+                    # Hours of work do not end because nobody can watch.
+                    console.warning(str(error))
 
         return Listener(advance=lambda groups: show(groups / whole, None), step=step, done=done)
 

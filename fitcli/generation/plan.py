@@ -57,6 +57,7 @@ def plan_generation(
     coarser: bool,
     runtime: Runtime,
     memory_bytes: int | None,
+    reader_bytes: int,
     finish_bytes: int,
     on_disk: bool,
 ) -> GenerationPlan:
@@ -70,6 +71,7 @@ def plan_generation(
         coarser: There is a coarser stage, whose result rests while the next one begins.
         runtime: Where it computes.
         memory_bytes: May be used there; None for a share of what is free.
+        reader_bytes: Of what is kept of an image that it begins with.
         finish_bytes: For writing the image, when the passes are done.
         on_disk: Canvases have to outlast this process.
 
@@ -84,6 +86,7 @@ def plan_generation(
         weights_bytes=weights_bytes,
         value_bytes=4,
         values=config.values,
+        reader_bytes=reader_bytes,
         finish_bytes=finish_bytes,
         output_values=config.out_values,
     )

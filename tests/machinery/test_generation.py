@@ -297,7 +297,7 @@ def test_canvases_rest_in_memory_while_there_is_room_and_on_disk_then(checkpoint
     def where(memory: int, on_disk: bool = False) -> GenerationPlan:
         return plan_generation(
             config=checkpoint.model.config, weights_bytes=10**6, groups=65536, canvases=2, coarser=True,
-            runtime=RUNTIME, memory_bytes=memory, finish_bytes=10**7, on_disk=on_disk,
+            runtime=RUNTIME, memory_bytes=memory, reader_bytes=0, finish_bytes=10**7, on_disk=on_disk,
         )  # fmt: skip
 
     # Two canvases of 16 x 48 x 4 bytes per group, and a quarter more; tokens of 16 x 16 x 4 bytes.
