@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -231,3 +235,27 @@ def test_a_state_of_other_settings_is_not_mixed_up(fit: Fit, run: Path, tmp_path
     result = fit("generate", *arguments)
     assert result.exit_code == 1
     assert "was begun with" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 2.0])
+def test_a_killed_process_goes_on_to_the_same_file(run: Path, tmp_path: Path, seconds: float) -> None:
+    def start(name: str, *more: str) -> subprocess.Popen[bytes]:
+        arguments = ["--checkpoint", str(run), "--out", str(tmp_path / name), "--res", "700", "--steps", "12"]
+        call = [sys.executable, "-m", "fitcli", "generate", *arguments, "--sampler", "dpm", "--shift-grid", *more]
+        return subprocess.Popen(call, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
+
+    state = tmp_path / "state"
+    assert start("whole.zarr").wait() == 0
+    killed = start("killed.zarr", "--state", str(state))
+    while not (state / "position.pt").exists():
+        assert killed.poll() is None
+        time.sleep(0.05)
+    time.sleep(seconds)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    assert start("killed.zarr", "--state", str(state)).wait() == 0
+    assert not state.exists()
+    with open_image(tmp_path / "whole.zarr") as whole, open_image(tmp_path / "killed.zarr") as other:
+        everything = Window(0, 0, 700, 700)
+        assert np.array_equal(whole.read(everything), other.read(everything))
