@@ -18,8 +18,8 @@ from torch import Tensor
 
 from fitcli.checkpoints import Checkpoint, load_denoiser
 from fitcli.diffusion.generate import generate
-from fitcli.diffusion.parameterization import add_noise
-from fitcli.diffusion.samplers import find_step
+from fitcli.diffusion.parameterization import add_noise, interpret
+from fitcli.diffusion.samplers import ddim, find_step
 from fitcli.diffusion.sampling import Sampling
 from fitcli.diffusion.schedules import parse_schedule, shifted
 from fitcli.generation import files
@@ -135,6 +135,28 @@ def test_the_plan_changes_no_pixel(checkpoint: Checkpoint[FITDenoiser], sampler:
     first = generated(checkpoint, settings, plan(100))
     for other in (plan(2), plan(4, "disk", "disk"), plan(5, "device", "device")):
         np.testing.assert_allclose(generated(checkpoint, settings, other), first, atol=1e-5)
+
+
+def test_a_shifted_grid_is_that_of_an_image_with_a_hidden_rim(checkpoint: Checkpoint[FITDenoiser]) -> None:
+    size, half = (32, 48), GROUP // 2 * PATCH
+    settings = Settings(size=size, steps=2, one_pass=True, shift_grid=True, label="cat")
+    sampling = Sampling(steps=2, schedule=shifted(parse_schedule("cosine"), SHIFT), prediction="v")
+    condition = torch.eye(2)[checkpoint.config.classes.index("cat")].reshape(1, 1, 2)
+    grid = PatchGrid(size, PATCH, GROUP)
+    wide = PatchGrid((size[0] + 2 * half, size[1] + 2 * half), PATCH, GROUP)
+    inside = np.pad(np.ones((*size, 48 // PATCH**2), np.float32), ((half, half), (half, half), (0, 0)))
+    hidden = groups_of(wide)._replace(mask=to_patches(inside, wide)[..., 0] > 0)
+    hidden = hidden._replace(coordinates=hidden.coordinates - 0.5)
+    x, rim = group_noise(0, "start 0", range(grid.count), (GROUP**2, 48)), ((half, half), (half, half), (0, 0))
+    for k, groups in enumerate((groups_of(grid), hidden)):
+        now, after = sampling.gammas(k, x)
+        if k == 1:
+            x = to_patches(np.pad(to_pixels(x, grid), rim), wide)
+        output = checkpoint.model(x, groups, now[None], condition, None).tokens
+        data, noise = interpret(output, x, now, "v", (-1, 1), truncate_noise=True)
+        x = ddim(x, data, noise, now, after, None)
+    expected = to_pixels(data, wide)[half:-half, half:-half]
+    np.testing.assert_allclose(generated(checkpoint, settings, plan()), expected, atol=1e-5)
 
 
 def test_seeds_numbers_labels_and_shifts_make_other_images(checkpoint: Checkpoint[FITDenoiser]) -> None:
