@@ -21,6 +21,9 @@ from models.groups import Groups
 Order = Literal["raster", "snake"]
 """Of the patches of an image; never of the values in a patch."""
 
+WHOLE_RANGE = ("uint8", "uint16")
+"""Types of pixels whose range is divided into levels; that of others has to be given."""
+
 MOST_LEVELS = 256
 """A pixel of 8 bits has no more, and a token is one of them."""
 
@@ -81,28 +84,44 @@ class SequenceConfig:
         return 0 if self.start == "zero" else self.levels + (label or 0)
 
 
-def to_levels(pixels: NDArray[Any], levels: int) -> NDArray[np.uint8]:
-    """Pixels of 8 or 16 bit to levels 0 ... `levels` - 1, each for an equal share of the range of the dtype.
+def to_levels(pixels: NDArray[Any], levels: int, limits: tuple[float, float] = (0.0, 1.0)) -> NDArray[np.uint8]:
+    """Pixels to levels 0 ... `levels` - 1, each for an equal share of the range: as `patches.to_levels`.
 
-    Raises:
-        ValueError: Pixels of another dtype.
+    Args:
+        pixels: Of any dtype.
+        levels: 2 ... 256.
+        limits: (black, white) of pixels that are neither uint8 nor uint16: those have the range of their dtype. What
+            lies beyond becomes black or white, and NaN the middle.
     """
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"pixels of {pixels.dtype} have no range to divide into levels; convert them to uint8")
-    return (pixels.astype(np.uint32) * levels // _values(pixels.dtype)).astype(np.uint8)
+    if pixels.dtype.name in WHOLE_RANGE:
+        return (pixels.astype(np.uint32) * levels // _values(pixels.dtype)).astype(np.uint8)
+    low, high = np.float32(limits[0]), np.float32(limits[1])
+    unit = np.nan_to_num((pixels.astype(np.float32) - low) / (high - low), nan=0.5, posinf=1, neginf=0).clip(0, 1)
+    quantized: NDArray[np.uint8] = np.minimum(unit * levels, levels - 1).astype(np.uint8)
+    return quantized
 
 
-def from_levels(values: NDArray[Any], levels: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Levels back to pixels of `dtype`, over its whole range; `to_levels` gives the same levels again.
+def from_levels(
+    values: NDArray[Any], levels: int, dtype: np.dtype[Any], limits: tuple[float, float] = (0.0, 1.0)
+) -> NDArray[Any]:
+    """Levels back to pixels of `dtype`, over the whole range.
+
+    `to_levels` gives the same levels again (of integers within limits: where a level is two values wide or more).
 
     A level stands for a run of values. It becomes the lowest of its run where it is the darkest, the highest where it
     is the brightest, and what lies between them in proportion otherwise.
     """
-    numbers, count = np.arange(levels, dtype=np.int64), _values(dtype)
-    lowest, highest = -(-numbers * count // levels), -(-(numbers + 1) * count // levels) - 1
-    between = (highest - lowest) * numbers + (levels - 1) // 2
-    table: NDArray[Any] = (lowest + between // (levels - 1)).astype(dtype)
-    chosen: NDArray[Any] = table[values]
+    numbers = np.arange(levels, dtype=np.int64)
+    if dtype.name in WHOLE_RANGE:
+        count = _values(dtype)
+        lowest, highest = -(-numbers * count // levels), -(-(numbers + 1) * count // levels) - 1
+        table = lowest + ((highest - lowest) * numbers + (levels - 1) // 2) // (levels - 1)
+    else:
+        table = limits[0] + numbers / (levels - 1) * (limits[1] - limits[0])
+        if dtype.kind != "f":
+            # Towards the middle of the run of values that the level stands for.
+            table = np.where(numbers < levels / 2, np.ceil(table), np.floor(table))
+    chosen: NDArray[Any] = table.astype(dtype)[values]
     return chosen
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from models.cache import KeyValues
 from models.masks import causal_mask
 
 EPSILON = 1e-6
@@ -63,6 +64,15 @@ class SelfAttention(nn.Module):
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
         return cast(Tensor, self.out(rearrange(attended, "b h t e -> b t (h e)")))
 
+    def extend(self, x: Tensor, seen: KeyValues) -> Tensor:
+        """[b t width] -> [b t width]: what comes next in a sequence attends to itself and to all that `seen` holds."""
+        # Plain views: this runs once per token, where parsing a pattern would cost as much as a matrix product.
+        batch, count, _ = x.shape
+        parts: Tensor = self.query_key_value(x).view(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        query, key, value = parts.unbind(0)
+        attended = F.scaled_dot_product_attention(query, *seen.append(key, value))
+        return cast(Tensor, self.out(attended.transpose(1, 2).reshape(batch, count, -1)))
+
 
 class CrossAttention(nn.Module):
     """Multi-head attention of queries to another sequence, with one fused projection to keys and values."""
@@ -77,10 +87,19 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
         """[b t width], [b u source_width] -> [b t width]. `mask` broadcasts to [b h t u], True where allowed."""
-        query = rearrange(self.query(x), "b t (h e) -> b h t e", h=self.heads)
+        return self.attend(x, *self.keys_values(source), mask)
+
+    def keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """[b u source_width] -> keys and values [b h u e], to be attended to once or often."""
         key, value = rearrange(self.key_value(source), "b u (i h e) -> i b h u e", i=2, h=self.heads)
+        return key, value
+
+    def attend(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """[b t width] -> [b t width], where `keys_values` gave the keys and values."""
+        batch, count, _ = x.shape
+        query = self.query(x).view(batch, count, self.heads, -1).transpose(1, 2)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return cast(Tensor, self.out(rearrange(attended, "b h t e -> b t (h e)")))
+        return cast(Tensor, self.out(attended.transpose(1, 2).reshape(batch, count, -1)))
 
     def weights(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
         """What each query attends to: [b t u], the mean over the heads of the softmax that `forward` applies."""
@@ -107,6 +126,12 @@ class SelfAttentionLayer(nn.Module):
             x = x + self.attention(self.norm(x), mask, causal)
         return cast(Tensor, self.feed_forward(x))
 
+    def extend(self, x: Tensor, seen: KeyValues) -> Tensor:
+        """[b t width] -> [b t width], what comes next in a sequence, see `SelfAttention.extend`."""
+        if self.attention is not None and self.norm is not None:
+            x = x + self.attention.extend(self.norm(x), seen)
+        return cast(Tensor, self.feed_forward(x))
+
 
 class CrossAttentionLayer(nn.Module):
     """Queries attend to a source; a feed-forward layer follows where `ratio` is given.
@@ -129,6 +154,14 @@ class CrossAttentionLayer(nn.Module):
 
     def forward(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
         return cast(Tensor, self.feed_forward(x + self.attention(self.norm(x), self.source_norm(source), mask)))
+
+    def keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """[b u source_width] -> keys and values [b h u e] for `attend`."""
+        return self.attention.keys_values(self.source_norm(source))
+
+    def attend(self, x: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """What `forward` gives for the source of these keys and values."""
+        return cast(Tensor, self.feed_forward(x + self.attention.attend(self.norm(x), key, value)))
 
     def weights(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
         """What each query attends to: [b t u], summing to 1 over u."""

@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*ROOT.glob("fitcli/**/*.py"), *ROOT.glob("models/**/*.py")])
-NO_TORCH = ["fitcli.app", "fitcli.options", "fitcli.window", "fitcli.grid", "fitcli.images.open", "fitcli.resampling"]
+NO_TORCH = [
+    "fitcli.app", "fitcli.options", "fitcli.window", "fitcli.grid", "fitcli.images.open", "fitcli.diffusion.config",
+    "fitcli.training.settings", "fitcli.training.dataset", "fitcli.resampling",
+]  # fmt: skip
 
 
 def imports(path: Path, module_level: bool = False) -> Iterator[str]:
@@ -54,6 +57,12 @@ def test_images_never_import_torch(path: Path) -> None:
                for m in imports(path))  # fmt: skip
 
 
+@pytest.mark.parametrize("path", [p for p in SOURCES if "/decoding/" in name(p)], ids=name)
+def test_decoding_knows_ids_and_no_pixels(path: Path) -> None:
+    known = {"fitcli.noise", *(f"fitcli.decoding.{p.stem}" for p in SOURCES)}
+    assert {m for m in imports(path) if m.startswith("fitcli")} <= known
+
+
 @pytest.mark.parametrize("path", [p for p in SOURCES if "/commands/" in name(p)], ids=name)
 def test_commands_are_short_and_import_late(path: Path) -> None:
     for module in imports(path, module_level=True):
@@ -87,6 +96,17 @@ def test_nothing_calls_back_up(path: Path) -> None:
         assert not upper & set(imports(path))
         if "/commands/" not in name(path):
             assert not any(module.startswith("fitcli.commands") for module in imports(path))
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if name(p).startswith("fitcli/training/")], ids=name)
+def test_training_knows_tasks_by_name_alone(path: Path) -> None:
+    """Only `find` knows which tasks there are, and a task knows no other."""
+    known = {module for module in imports(path) if module.startswith("fitcli.training.tasks")}
+    if name(path) != "fitcli/training/tasks/find.py":
+        assert known <= {"fitcli.training.tasks.find"}
+    if name(path).startswith("fitcli/training/tasks/"):
+        assert "fitcli.training.loop" not in set(imports(path))
+        assert "fitcli.training.tasks.find" not in known
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if p.name == "__init__.py"], ids=name)

@@ -10,7 +10,7 @@ import typer
 from fitcli import console
 from fitcli.background import THRESHOLD
 from fitcli.options import BackgroundThreshold, DeviceName, PrecisionName, SkipBackground, given
-from fitcli.training.settings import TrainSettings
+from fitcli.training.settings import TaskName, TrainSettings
 
 DEFAULT = TrainSettings()
 
@@ -44,7 +44,7 @@ def train(
     data: Annotated[Path, typer.Argument(help="Folder with one subfolder per class, or CSV: path,label[,split].")],
     out: Annotated[Path, typer.Option("--out", help="Run folder to write.", metavar="RUN")],
     task: Annotated[
-        Literal["classify", "diffusion", "autoregressive"],
+        TaskName,
         typer.Option(help="What to learn: the classes of images; or images, out of noise or value by value."),
     ] = DEFAULT.task,
     preset: Annotated[str, typer.Option(help="Size of the model: debug, tiny, small, base or large.")] = DEFAULT.preset,

@@ -38,7 +38,7 @@ class DiffusionConfig:
     class_dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        if len(self.size) != 2 or not all(_is_whole(side) and side >= 1 for side in (self.patch, *self.size)):
+        if len(self.size) != 2 or not all(_is_side(side) for side in (self.patch, *self.size)):
             raise ConfigError(f"patches of {self.patch} pixels in images of {self.size} are none")
         if self.prediction not in ("eps", "x", "v"):
             raise ConfigError(f"a network predicts eps, x or v, not {self.prediction!r}")
@@ -52,6 +52,9 @@ class DiffusionConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
 
+
+LARGEST_SIDE = 2**31 - 1
+"""Of an image in pixels."""
 
 LARGEST_SHIFT = 20.0
 """The shift for images of more than a million pixels per side."""
@@ -69,5 +72,5 @@ def shift_for(size: tuple[int, int]) -> float:
     return min(0.0, math.log(SMALL_SIDE**2 / (size[0] * size[1])))
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _is_side(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST_SIDE

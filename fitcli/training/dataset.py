@@ -46,7 +46,8 @@ class Dataset:
 
     Attributes:
         classes: Names, sorted; a label is an index into them. Empty where there are none.
-        train, validation: Disjoint; `validation` may be empty only where the data set says so itself.
+        train, validation, test: Disjoint; `validation` may be empty only where the data set says so itself. What is
+            in `test` is never looked at in training; a label there is -1 where no other image has it.
         fingerprint: Of the classes, and of the names, labels and split of the images, wherever the data set lies.
     """
 
@@ -54,6 +55,7 @@ class Dataset:
     train: tuple[Sample, ...]
     validation: tuple[Sample, ...]
     fingerprint: str
+    test: tuple[Sample, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +219,8 @@ def _dataset(path: Path, rows: Sequence[_Row]) -> Dataset:
         raise DataError(f"{path}: a classifier needs two classes or more, found {found}")
     numbers = {label: number for number, label in enumerate(classes)}
     samples = {
-        split: tuple(Sample(row.path, numbers[row.label]) for row in rows if (row.split or "train") == split)
-        for split in ("train", "val")
+        split: tuple(Sample(row.path, numbers.get(row.label, -1)) for row in rows if (row.split or "train") == split)
+        for split in ("train", "val", "test")
     }
     present = {sample.label for sample in samples["train"]}
     if missing := [label for label in classes if numbers[label] not in present]:
@@ -226,7 +228,7 @@ def _dataset(path: Path, rows: Sequence[_Row]) -> Dataset:
     listed = [(row.key, row.label, row.split or "train") for row in rows if row.split != "test"]
     # As ASCII: names of files need not be text.
     fingerprint = hashlib.sha256(json.dumps([classes, listed]).encode("ascii")).hexdigest()
-    return Dataset(() if classes == ("",) else classes, samples["train"], samples["val"], fingerprint)
+    return Dataset(() if classes == ("",) else classes, samples["train"], samples["val"], fingerprint, samples["test"])
 
 
 def spread(samples: Sequence[Sample], most: int) -> list[Sample]:

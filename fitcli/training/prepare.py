@@ -48,6 +48,8 @@ def prepare(
         settings = begun.resumed(settings, given)
         runtime = choose_runtime(str(runtime.device), settings.precision)
         dataset, config = _dataset(data, settings), load_config(folder)
+        if config.task != settings.task:
+            raise FitError(f"{folder}: config.json is of another run ({config.task}); start a new run")
         if dataset.classes != config.classes:
             raise FitError(
                 f"{folder}: was trained on {', '.join(config.classes) or 'no classes'}; "

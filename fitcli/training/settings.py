@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from fitcli.errors import FitError
+
+TaskName = Literal["classify", "diffusion", "autoregressive"]
+TASKS = get_args(TaskName)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +44,7 @@ class TrainSettings:
         order, start: See `SequenceConfig`.
     """
 
-    task: Literal["classify", "diffusion", "autoregressive"] = "classify"
+    task: TaskName = "classify"
     preset: str = "tiny"
     patch: int | None = None
     unconditional: bool = False
@@ -72,6 +75,8 @@ class TrainSettings:
     start: Literal["zero", "learned"] = "learned"
 
     def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise FitError(f"--task must be {', '.join(TASKS)}, not {self.task!r}")
         limits = {"epochs": 1, "batch_size": 1, "accumulate": 1, "seed": 0, "steps": 1, "size": 1, "patch": 1}
         for name, lowest in limits.items():
             if getattr(self, name) is not None and getattr(self, name) < lowest:

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fitcli.autoregression import next_token_loss
+from fitcli.patches import cut, join
+from fitcli.patches import to_levels as patch_levels
 from fitcli.sequences import (
     Order,
     SequenceConfig,
@@ -90,9 +92,23 @@ def test_all_levels_of_8_bits_are_the_pixels() -> None:
     np.testing.assert_array_equal(from_levels(every, 256, every.dtype), every)
 
 
-def test_floats_have_no_levels() -> None:
-    with pytest.raises(ValueError, match="float32"):
-        to_levels(np.zeros((1, 1, 1), np.float32), 256)
+@given(st.integers(2, 256), st.sampled_from(["uint8", "uint16", "float32", "float64", "int16"]), st.integers(0, 1000))
+def test_levels_of_pixels_are_those_of_their_patches(levels: int, name: str, seed: int) -> None:
+    dtype, limits = np.dtype(name), (-300.0, 500.0)
+    pixels = np.random.default_rng(seed).integers(0, 256, (4, 4, 1)).astype(dtype)
+    found = from_sequence(to_sequence(to_levels(pixels, levels, limits), (2, 2)), (2, 2), 2)
+    expected = join(patch_levels(cut(pixels, (2, 2), (1, 1)), limits, levels), (2, 2), (1, 1), 2)
+    np.testing.assert_array_equal(found, expected)
+    numbers = np.arange(levels)
+    back = from_levels(numbers, levels, dtype, limits)
+    np.testing.assert_array_equal(to_levels(back, levels, limits), numbers)
+    if name in ("float32", "float64", "int16"):
+        assert (back[0], back[-1]) == limits
+
+
+def test_missing_pixels_are_grey_and_those_beyond_the_limits_black_or_white() -> None:
+    pixels = np.array([np.nan, -np.inf, -5, 1, 1.5, 3, np.inf], np.float32)
+    assert to_levels(pixels, 4, (0.0, 2.0)).tolist() == [2, 0, 0, 2, 3, 3, 3]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,202 @@
+"""Images from an autoregressive checkpoint: pixels to levels, sequences, and back; upper parts completed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fitcli.checkpoints import Checkpoint, RunConfig
+from fitcli.decoding.draw import Draws
+from fitcli.decoding.sample import FREE, sample
+from fitcli.errors import CheckpointError, FitError, ImageError
+from fitcli.images.base import ImageInfo, ImageReader, Pixels
+from fitcli.sequences import SequenceConfig, from_levels, from_sequence, to_levels, to_sequence
+from fitcli.window import Window
+from models.decoder import FITDecoder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What images are asked for.
+
+    Attributes:
+        count: How many.
+        height, width: In pixels; by default those of the training images, in whole patches, or the width of `given`. A
+            model trained at one size draws another one as well where its latents go by coordinates: what lies beyond
+            the trained size it has never seen, and what looks right there is luck.
+        label: Name of the class; by default all classes in turn, where the model has classes.
+        draws: How tokens are drawn.
+        given: An image whose upper rows are kept, and the rest is drawn.
+        rows: How many of its rows; all where None.
+        batch: Images that are drawn together.
+    """
+
+    count: int = 1
+    height: int | None = None
+    width: int | None = None
+    label: str | None = None
+    draws: Draws = field(default_factory=Draws)
+    given: ImageReader | None = None
+    rows: int | None = None
+    batch: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("count", "height", "width", "rows", "batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise FitError(f"{name} must be at least 1, not {value}")
+
+
+def sequence_of(config: RunConfig) -> SequenceConfig:
+    """How the images of a run are sequences.
+
+    Raises:
+        CheckpointError: The run is of another task.
+    """
+    if config.sequence is None:
+        raise CheckpointError(f"a run of task {config.task!r} knows no tokens; give one of --task autoregressive")
+    return config.sequence
+
+
+def generate_images(
+    checkpoint: Checkpoint[FITDecoder], request: Request, advance: Callable[[float], None] = lambda share: None
+) -> Iterator[Pixels]:
+    """Draw images, in batches; what can be wrong is found before the first token is drawn.
+
+    Computes in the precision of the weights: converting them for every token would cost more than it saves.
+
+    Args:
+        checkpoint: Of the task "autoregressive".
+        request: What is asked for.
+        advance: Told the share of the work that was just done; the shares sum to 1.
+
+    Yields:
+        Pixels [height width channels] in the dtype of the training images. Their levels span its range, see
+        `from_levels`; rows that were given are as given.
+
+    Raises:
+        FitError: A class that the model does not know, or a size that it cannot have.
+        ImageError: The given image cannot be read or continued.
+    """
+    config, sequence = checkpoint.config, sequence_of(checkpoint.config)
+    expected = config.preprocessing
+    size, kept = _size(request, sequence), _kept(request, config)
+    labels = _labels(request, config)
+    _check_size(size, kept, request, checkpoint, sequence)
+    rows, columns = (-(-side // patch) for side, patch in zip(size, sequence.patch, strict=True))
+    padded = rows * sequence.patch[0], columns * sequence.patch[1]
+    known = None
+    if kept is not None:
+        known = _known(to_levels(kept, sequence.levels, expected.range), padded, sequence)
+
+    def batches() -> Iterator[Pixels]:
+        for start in range(0, request.count, request.batch):
+            images = range(start, min(start + request.batch, request.count))
+            chosen = [labels[image % len(labels)] for image in images]
+            drawn = sample(
+                checkpoint.model,
+                sequence.groups(padded),
+                [sequence.first(label) for label in chosen],
+                request.draws,
+                None if chosen[0] is None else [label for label in chosen if label is not None],
+                known,
+                images,
+                partial(_advance, advance, len(images) / (rows * columns * request.count)),
+            )
+            for one in drawn.cpu():
+                levels = from_sequence(one, sequence.patch, columns, sequence.order)[: size[0], : size[1]]
+                pixels = from_levels(levels, sequence.levels, np.dtype(expected.dtype), expected.range)
+                if kept is not None:
+                    # Fewer levels than the image has would change it.
+                    pixels[: len(kept)] = kept
+                yield pixels
+
+    return batches()
+
+
+def _advance(advance: Callable[[float], None], share: float, groups: int) -> None:
+    advance(share * groups)
+
+
+def image_info(checkpoint: Checkpoint[FITDecoder], pixels: Pixels) -> ImageInfo:
+    """What `create_image` has to know to write generated pixels."""
+    height, width, channels = pixels.shape
+    return ImageInfo(
+        height=height,
+        width=width,
+        channels=channels,
+        dtype=pixels.dtype,
+        color=channels == 3,
+        mpp=checkpoint.config.preprocessing.mpp,
+    )
+
+
+def _size(request: Request, sequence: SequenceConfig) -> tuple[int, int]:
+    """(height, width) of the images. Training leaves out what does not fill a patch, and so does the default."""
+    rows, columns = sequence.arrangement(sequence.size)
+    height = request.height or rows * sequence.patch[0]
+    if request.given is not None:
+        return height, request.width or request.given.info.width
+    return height, request.width or columns * sequence.patch[1]
+
+
+def _kept(request: Request, config: RunConfig) -> Pixels | None:
+    """The rows of the given image that are kept, as the model knows pixels."""
+    image = request.given
+    if image is None:
+        return None
+    if (reason := config.preprocessing.mismatch(image.info)) is not None:
+        raise ImageError(image.path, reason)
+    rows = request.rows or image.info.height
+    if rows > image.info.height:
+        raise ImageError(image.path, f"has {image.info.height} rows, {rows} cannot be kept; give fewer")
+    return config.preprocessing.convert(image.read(Window(0, 0, rows, image.info.width)), image.info)
+
+
+def _labels(request: Request, config: RunConfig) -> list[int] | list[None]:
+    """Of the images, in turn."""
+    if request.label is None:
+        return list(range(len(config.classes))) or [None]
+    if request.label not in config.classes:
+        known = f"it knows {', '.join(config.classes)}" if config.classes else "it was trained without classes"
+        raise FitError(f"--label {request.label!r} is no class of the model; {known}")
+    return [config.classes.index(request.label)]
+
+
+def _check_size(
+    size: tuple[int, int],
+    kept: Pixels | None,
+    request: Request,
+    checkpoint: Checkpoint[FITDecoder],
+    sequence: SequenceConfig,
+) -> None:
+    trained = _size(Request(), sequence)
+    if checkpoint.model.config.latent_positions != "coordinates" and size != trained:
+        raise FitError(
+            f"this model has a table of positions for images of {trained[1]} x {trained[0]} pixels and draws no "
+            f"others, like {size[1]} x {size[0]}; leave the size out"
+        )
+    if kept is None or request.given is None:
+        return
+    if kept.shape[1] != size[1]:
+        raise ImageError(
+            request.given.path, f"is {kept.shape[1]} pixels wide, not {size[1]} as asked; leave the width out"
+        )
+    if len(kept) >= size[0]:
+        raise ImageError(
+            request.given.path,
+            f"{len(kept)} rows kept leave nothing to draw in an image of {size[0]} rows; "
+            "keep fewer rows, or ask for a greater height",
+        )
+
+
+def _known(kept: NDArray[np.uint8], size: tuple[int, int], sequence: SequenceConfig) -> Tensor:
+    """The ids of the rows that are kept [g n], free elsewhere: also in a row of patches that they fill in part."""
+    levels = np.full((*size, kept.shape[2]), FREE, np.int64)
+    levels[: len(kept), : kept.shape[1]] = kept
+    return to_sequence(levels, sequence.patch, sequence.order)

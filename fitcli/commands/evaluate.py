@@ -1,0 +1,48 @@
+"""`fit evaluate DATA --checkpoint RUN`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from fitcli import console
+from fitcli.options import Checkpoint, DeviceName, Json, Memory, PrecisionName
+
+
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="Folder with one subfolder per class, or CSV: path,label[,split].")],
+    checkpoint: Checkpoint,
+    split: Annotated[
+        Literal["val", "train", "test", "all"], typer.Option(help="Which images; val are those held out in training.")
+    ] = "val",
+    json: Json = False,
+    csv: Annotated[Path | None, typer.Option(help="Write a CSV file with one line per image.")] = None,
+    memory: Memory = None,
+    device: DeviceName = "auto",
+    precision: PrecisionName = "auto",
+) -> None:
+    """Score a run on a data set.
+
+    A classifier: accuracy, balanced accuracy, AUROC, calibration error, confusion matrix. An autoregressive model: bits
+    per dimension.
+    """
+    from fitcli.evaluation.evaluate import evaluate as run_evaluation
+    from fitcli.evaluation.evaluate import write_csv
+    from fitcli.features import Settings
+    from fitcli.predictions import check_csv
+    from fitcli.runtime import choose_runtime
+
+    check_csv(csv, [])
+    runtime = choose_runtime(device, precision)
+    settings = Settings(memory_bytes=memory)
+    found = run_evaluation(data, checkpoint, split, runtime, settings, [] if csv is None else [csv])
+    if csv is not None:
+        write_csv(csv, found)
+    if json:
+        console.json(found.as_dict())
+    else:
+        console.table(("score", "value"), found.as_rows())
+    if found.failed:
+        raise typer.Exit(1)

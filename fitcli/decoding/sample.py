@@ -1,0 +1,85 @@
+"""Sequences from a decoder, token by token; those that are known already are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from fitcli.decoding.cached import CachedDecoder
+from fitcli.decoding.draw import Draws
+from models.decoder import FITDecoder
+from models.groups import Groups
+
+FREE = -1
+"""In place of an id that is to be drawn."""
+
+
+@torch.inference_mode()
+def sample(
+    model: FITDecoder,
+    groups: Groups,
+    first: Sequence[int],
+    draws: Draws,
+    labels: Sequence[int] | None = None,
+    known: Tensor | None = None,
+    images: Sequence[int] | None = None,
+    advance: Callable[[int], None] = lambda count: None,
+) -> Tensor:
+    """Draw a batch of sequences.
+
+    The number that decides a draw is addressed by seed, image and place, so that a sequence does not depend on which
+    others are drawn beside it. (Logits do to the last bit, in float32: where a number falls that close to the border of
+    two tokens, the other one may be drawn.)
+
+    Args:
+        model: In eval mode.
+        groups: Those of one image in the order of the sequence.
+        first: What stands in front of each sequence [b], see `SequenceConfig.first`.
+        draws: How to draw.
+        labels: Class of each image [b], where the model has classes.
+        known: [g n] int64, the same for all images: ids that are kept, `FREE` where they are to be drawn. A draw
+            depends on what is known before its place, never on what is known after it.
+        images: Number of each image [b], for its draws; 0, 1, ... where None.
+        advance: Told the number of groups finished.
+
+    Returns:
+        [b g n] int64, on the device of the model.
+
+    Raises:
+        ValueError: Known ids that are not of these groups or not in the vocabulary.
+    """
+    device, tokens, count = model.embedding.weight.device, model.config.tokens, len(groups.number)
+    known = torch.full((count, tokens), FREE) if known is None else known.cpu()
+    _check(known, (count, tokens), model.config.vocabulary)
+    images = range(len(first)) if images is None else images
+    decoder = CachedDecoder(
+        model, groups.to(device), len(first), None if labels is None else torch.tensor(labels, device=device)
+    )
+    drawn = torch.empty(len(first), count, tokens, dtype=torch.int64, device=device)
+    before = torch.tensor(first, device=device)  # [b]
+    for group in range(count):
+        given = known[group].tolist()
+        whole = FREE not in given
+        drawn[:, group] = known[group].to(device)
+        if whole:
+            decoder.take(torch.cat([before[:, None], drawn[:, group, :-1]], dim=1))
+        else:
+            numbers = torch.tensor([draws.numbers(image, group, tokens) for image in images], dtype=torch.float64)
+            numbers = numbers.float().to(device) if device.type == "mps" else numbers.to(device)  # [b n]
+            for place, kept in enumerate(given):
+                logits = decoder.step(before)
+                if kept == FREE:
+                    drawn[:, group, place] = draws.draw(logits, numbers[:, place])
+                before = drawn[:, group, place]
+        before = drawn[:, group, -1]
+        advance(1)
+    return drawn
+
+
+def _check(known: Tensor, shape: tuple[int, int], vocabulary: int) -> None:
+    if known.shape != shape:
+        raise ValueError(f"{shape[0]} groups of {shape[1]} tokens cannot have known ids {list(known.shape)}")
+    if known.min() < FREE or known.max() >= vocabulary:
+        raise ValueError(f"known ids {int(known.min())} ... {int(known.max())} are not in 0 ... {vocabulary - 1}")
