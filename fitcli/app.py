@@ -21,6 +21,7 @@ from fitcli.commands.classify import classify
 from fitcli.commands.demo import demo
 from fitcli.commands.embed import embed
 from fitcli.commands.evaluate import evaluate
+from fitcli.commands.generate import generate
 from fitcli.commands.info import info
 from fitcli.commands.train import train
 from fitcli.errors import FitError
@@ -110,7 +111,7 @@ def options(
         os.environ["FIT_DEBUG"] = "1"
 
 
-for command in (info, demo, train, classify, embed, evaluate):
+for command in (info, demo, train, classify, embed, evaluate, generate):
     app.command()(reports_errors(command))
 
 

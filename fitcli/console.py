@@ -98,6 +98,32 @@ def progress(description: str) -> Iterator[Callable[[float], None]]:
 
 
 @contextmanager
+def status(description: str) -> Iterator[Callable[[float, str | None], None]]:
+    """The same with words that change: what is going on right now.
+
+    Yields:
+        What advances it, by a share of the whole, and says what is going on, where that is not None.
+    """
+    console = _stderr()
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[words]}", markup=False),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(description, total=1.0, words="")
+
+        def show(share: float, words: str | None) -> None:
+            bar.update(task, advance=share)
+            if words is not None:
+                bar.update(task, words=words)
+
+        yield show
+
+
+@contextmanager
 def live() -> Iterator[Live | None]:
     """A region on stderr that is redrawn, and stays as it was last; None where stderr is no terminal."""
     console = _stderr()

@@ -201,14 +201,14 @@ def _work(
         weights_bytes=sum(p.numel() * p.element_size() for p in checkpoint.model.parameters()),
         value_bytes=np.dtype(checkpoint.config.preprocessing.dtype).itemsize,
         values=config.values,
-        reader_bytes=_reader_bytes(info, config.patch * config.group),
+        reader_bytes=reader_bytes(info, config.patch * config.group),
         finish_bytes=finish_bytes,
         keep_reads=keep_reads,
         keep_state=keep_state,
     )
 
 
-def _reader_bytes(info: ImageInfo, side: int) -> int:
+def reader_bytes(info: ImageInfo, side: int) -> int:
     """Chunks that a reader keeps while windows of `side` pixels per side are read, and those being decoded."""
     pixel = info.channels * info.dtype.itemsize
     whole, chunk = info.height * info.width * pixel, info.chunk or info.size

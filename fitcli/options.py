@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from fitcli.window import Window
+
 DeviceName = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE", show_default=True)
 ]
@@ -42,6 +44,18 @@ def parse_size(text: str) -> int:
     if size < 1:
         raise typer.BadParameter(f"{text!r} is no memory at all; give a size like 4GiB")
     return size
+
+
+def parse_window(text: str) -> Window:
+    """The window of "top,left,height,width" in pixels.
+
+    Raises:
+        typer.BadParameter: It is no such window.
+    """
+    match = re.fullmatch(r" *(\d+) *, *(\d+) *, *(\d+) *, *(\d+) *", text, flags=re.ASCII)
+    if match is None or "0" in match.groups()[2:]:
+        raise typer.BadParameter(f"{text!r} is no window; give TOP,LEFT,HEIGHT,WIDTH in pixels like 0,512,256,256")
+    return Window(*map(int, match.groups()))
 
 
 Memory = Annotated[

@@ -80,14 +80,25 @@ class SweepState:
         (self.folder / POSITION).unlink(missing_ok=True)
 
     def resume(self) -> Position | None:
+        values = self.load()
+        try:
+            return None if values is None else Position(**values)
+        except TypeError as error:
+            raise self._damaged(error) from error
+
+    def load(self) -> dict[str, Any] | None:
+        """What was saved last: numbers and tensors by name; None at the beginning.
+
+        Raises:
+            FitError: It is damaged.
+        """
         path = self.folder / POSITION
         if not self.begun:
             return None
         try:
-            return Position(**torch.load(path, weights_only=True))
+            return dict(torch.load(path, weights_only=True))
         except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError, OSError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise FitError(f"{path}: damaged ({reason}); remove the folder {self.folder} to start again") from error
+            raise self._damaged(error) from error
 
     def reached(self, position: Position, stores: Sequence[TokenStore]) -> None:
         """Save, if the last time is long enough ago."""
@@ -96,9 +107,17 @@ class SweepState:
         # Tokens first: the position says that they are there.
         for store in stores:
             store.flush()
+        self.save(position._asdict())
+
+    def save(self, values: dict[str, Any]) -> None:
+        """Keep numbers and tensors by name, in place of what was saved before.
+
+        Raises:
+            FitError: It cannot be written.
+        """
         try:
             with replacing(self.folder / POSITION) as temporary:
-                torch.save(position._asdict(), temporary)
+                torch.save(values, temporary)
         except (OSError, RuntimeError) as error:
             raise FitError(f"--state {self.folder}: cannot be written ({error}); free some space there") from error
         self._saved = time.monotonic()
@@ -118,6 +137,11 @@ class SweepState:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+    def _damaged(self, error: Exception) -> FitError:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        path = self.folder / POSITION
+        return FitError(f"{path}: damaged ({reason}); remove the folder {self.folder} to start again")
 
     def _check(self) -> dict[str, Any] | None:
         path = self.folder / JOB

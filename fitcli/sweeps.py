@@ -29,8 +29,8 @@ AHEAD = 2
 """Handfuls that are read while one is computed."""
 
 Load = Callable[[slice], Tensor]
-"""Gives what the tokens of a slice of the groups are made of: [part n ...], on the host. Called in another thread, in
-order, once per slice. What it raises ends the pass."""
+"""Gives what the tokens of a slice of the groups are made of: [part n ...], on the host, or on the device where they
+rest there. Called in another thread, in order, once per slice. What it raises ends the pass."""
 
 Take = Callable[[slice, Tensor], None]
 """Is given values [part ...] of a slice of the groups, in order, on the device."""
@@ -249,10 +249,12 @@ class _Sweeps:
 
     def _load(self, part: slice) -> Tensor:
         values = self._source.load(part)
-        return values if self._copies is None else values.pin_memory()
+        return values if self._copies is None or values.is_cuda else values.pin_memory()
 
     def _to_device(self, values: Tensor) -> Tensor:
-        return values.to(self._device) if self._copies is None else self._copies.to_device(values)
+        if self._copies is None or values.is_cuda:
+            return values.to(self._device)
+        return self._copies.to_device(values)
 
     def _mask(self, part: slice) -> Tensor | None:
         mask = self._groups.mask

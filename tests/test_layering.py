@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*ROOT.glob("fitcli/**/*.py"), *ROOT.glob("models/**/*.py")])
 NO_TORCH = [
     "fitcli.app", "fitcli.options", "fitcli.window", "fitcli.grid", "fitcli.images.open", "fitcli.diffusion.config",
-    "fitcli.training.settings", "fitcli.training.dataset",
+    "fitcli.training.settings", "fitcli.training.dataset", "fitcli.resampling",
 ]  # fmt: skip
 
 

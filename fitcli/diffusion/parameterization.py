@@ -73,7 +73,8 @@ def interpret(
         case "x":
             data, noise = output, None
         case "v":
-            data, noise = signal * noisy - spread * output, spread * noisy + signal * output
+            data = signal * noisy - spread * output
+            noise = None if truncate_noise else spread * noisy + signal * output
         case _:
             raise ConfigError(f"a network predicts eps, x or v, not {prediction!r}")
     if clip is not None:

@@ -199,6 +199,8 @@ def _step(
 ) -> Tensor | None:
     now, after = sampling.gammas(k, like)
     level, last = now.expand(view.images), k == sampling.steps - 1
+    remembers = sampling.sampler in MULTISTEP
+    before = sampling.gammas(k - 1, like)[0] if remembers and k > 0 else None
 
     def take(part: slice, output: Tensor) -> None:
         x, output = view.read("x", part), output.to(now.dtype)
@@ -206,12 +208,10 @@ def _step(
         guided = _guide(output, unconditional, sampling.guidance)
         data, noise = interpret(guided, x, now, sampling.prediction, sampling.clip, truncate_noise=True)
         z = None if hooks.noise is None or sampling.sampler in DETERMINISTIC else hooks.noise(k, part)
-        earlier = None
-        if sampling.sampler in MULTISTEP and k > 0:
-            earlier = Earlier(view.read("data", part), sampling.gammas(k - 1, like)[0])
+        earlier = None if before is None else Earlier(view.read("data", part), before)
         samples = sampling.sampler(x, data, noise, now, after, z, earlier)
         hooks.done(k, Done(part, output, unconditional, data, noise, samples))
-        if sampling.sampler in MULTISTEP and not last:
+        if remembers and not last:
             view.write("data", part, data)
         rest, gamma = (data, torch.ones_like(after)) if last else (samples, after)
         view.write("x", part, rest if hooks.constrain is None else hooks.constrain(k, part, rest, gamma))

@@ -43,7 +43,7 @@ def create_ome_zarr(path: Path, plan: Plan) -> PyramidWriter:
     """
     info = plan.complete("OME-Zarr 0.5", "CYX")
     compression = plan.choose_compression(path, COMPRESSIONS, "zstd")
-    return plan.writer(path, info, OmeZarrSink(path, info, compression, plan.resampling))
+    return plan.writer(path, info, OmeZarrSink(path, info, compression, plan.resampling, plan.description))
 
 
 class OmeZarrSink(ChunkSink):
@@ -51,6 +51,7 @@ class OmeZarrSink(ChunkSink):
 
     Args:
         info: Complete. `info.chunk` must be square.
+        description: Text to be kept with the image.
 
     Raises:
         ImageError: The folder cannot be written.
@@ -58,10 +59,17 @@ class OmeZarrSink(ChunkSink):
 
     planar = True
 
-    def __init__(self, path: Path, info: ImageInfo, compression: Compression, resampling: Resampling) -> None:
+    def __init__(
+        self,
+        path: Path,
+        info: ImageInfo,
+        compression: Compression,
+        resampling: Resampling,
+        description: str | None = None,
+    ) -> None:
         assert info.chunk is not None
         self._path, self._info, self._chunk = path, info, info.chunk[0]
-        self._compression, self._resampling = compression, resampling
+        self._compression, self._resampling, self._description = compression, resampling, description
         self._planes = 1 if info.channels <= MAX_CHANNELS_TOGETHER else info.channels
         self._encode = zarr_encoder(compression)
         self._folder = StagedFolder(path, MARKERS)
@@ -79,7 +87,7 @@ class OmeZarrSink(ChunkSink):
             for number, (array, level) in enumerate(zip(self._arrays, self._info.levels, strict=True)):
                 array.finish()
                 self._write_json(str(number), self._array_metadata(level))
-            self._write_json(".", group_metadata(self._info, self._path.name, self._resampling))
+            self._write_json(".", self._group_metadata())
             self._folder.publish()
         except OSError as error:
             raise cannot_write(self._path, error) from error
@@ -95,6 +103,12 @@ class OmeZarrSink(ChunkSink):
         path = self._folder.path / folder / "zarr.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8")
+
+    def _group_metadata(self) -> dict[str, Any]:
+        metadata = group_metadata(self._info, self._path.name, self._resampling)
+        if self._description is not None:
+            metadata["attributes"]["description"] = self._description
+        return metadata
 
     def _array_metadata(self, level: Level) -> dict[str, Any]:
         """`zarr.json` of an array (zarr 3 core specification)."""

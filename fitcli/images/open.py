@@ -71,6 +71,7 @@ def create_image(
     resampling: Resampling = "mean",
     memory_bytes: int = 96 * 2**20,
     threads: int | None = None,
+    description: str | None = None,
 ) -> ImageWriter:
     """Begin an image. It replaces what stands at `path` when it is closed, and not before.
 
@@ -87,6 +88,8 @@ def create_image(
         resampling: "mean" for images; "nearest" for label maps, which are then compressed without loss by default.
         memory_bytes: For chunks that are not complete yet; the writer takes about twice this in all.
         threads: That encode; None for as many as there are cores, at most 8.
+        description: Text to be kept with the image: ImageDescription of a TIFF, Description in OME-XML, the attribute
+            `description` of an OME-Zarr group, iTXt of a PNG, the comment of a JPEG.
 
     Raises:
         ImageError: No format of that suffix, an image that the format cannot hold, or a place that cannot be written.
@@ -95,7 +98,7 @@ def create_image(
     from fitcli.images.plan import Plan
 
     path = Path(path)
-    plan = Plan(info, chunk, compression, quality, levels, resampling, memory_bytes, threads)
+    plan = Plan(info, chunk, compression, quality, levels, resampling, memory_bytes, threads, description)
     name = path.name.lower()
     if name.endswith((".tif", ".tiff")):
         from fitcli.images.tiff_writer import create_tiff

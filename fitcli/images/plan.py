@@ -29,6 +29,7 @@ class Plan:
     resampling: Resampling = "mean"
     memory_bytes: int = 96 * 2**20
     threads: int | None = None
+    description: str | None = None
 
     def __post_init__(self) -> None:
         if self.chunk < 16 or self.chunk % 16:

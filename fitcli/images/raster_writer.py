@@ -15,6 +15,7 @@ import numpy as np
 
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, ImageWriter, Pixels
+from fitcli.images.comments import jpeg_with_comment, png_with_text
 from fitcli.images.encoding import Compression, jpeg_encoder
 from fitcli.images.plan import Plan
 from fitcli.images.scratch import write_all
@@ -41,7 +42,7 @@ def create_raster(path: Path, plan: Plan, file_format: Literal["PNG", "JPEG"]) -
     plan.choose_compression(path, compression, compression[0])
     axes = "YX" if plan.info.channels == 1 else "YXS"
     info = replace(plan.info, levels=(), chunk=None, format=file_format, axes=axes, color=plan.info.channels >= 3)
-    return RasterWriter(path, info, file_format, plan.quality)
+    return RasterWriter(path, info, file_format, plan.quality, plan.description)
 
 
 class RasterWriter(ImageWriter):
@@ -51,10 +52,17 @@ class RasterWriter(ImageWriter):
         ImageError: The format cannot hold such an image, or the file cannot be written.
     """
 
-    def __init__(self, path: Path, info: ImageInfo, file_format: Literal["PNG", "JPEG"], quality: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        info: ImageInfo,
+        file_format: Literal["PNG", "JPEG"],
+        quality: int,
+        description: str | None = None,
+    ) -> None:
         _check(path, info, file_format)
         self.path, self.info = path, info
-        self._format, self._quality = file_format, quality
+        self._format, self._quality, self._description = file_format, quality, description
         self._canvas: Pixels | None = np.zeros((*info.size, info.channels), info.dtype)
         self._file = StagedFile(path)
         self._lock = threading.Lock()
@@ -94,8 +102,10 @@ class RasterWriter(ImageWriter):
 
     def _encode(self, canvas: Pixels) -> bytes:
         if self._format == "JPEG":
-            return jpeg_encoder(self._quality)(canvas)
-        return bytes(imagecodecs.png_encode(canvas[:, :, 0] if canvas.shape[2] == 1 else canvas, level=PNG_LEVEL))
+            data = jpeg_encoder(self._quality)(canvas)
+            return data if self._description is None else jpeg_with_comment(data, self._description)
+        data = bytes(imagecodecs.png_encode(canvas[:, :, 0] if canvas.shape[2] == 1 else canvas, level=PNG_LEVEL))
+        return data if self._description is None else png_with_text(data, self._description)
 
 
 def _check(path: Path, info: ImageInfo, file_format: str) -> None:

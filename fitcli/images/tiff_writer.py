@@ -45,7 +45,7 @@ def create_tiff(path: Path, plan: Plan, ome: bool) -> PyramidWriter:
     info = plan.complete("OME-TIFF" if ome else "TIFF", stored_axes(plan.info, ome))
     photograph = info.dtype == np.uint8 and info.color and info.channels == 3 and plan.resampling == "mean"
     compression = plan.choose_compression(path, COMPRESSIONS, "jpeg" if photograph else "deflate")
-    return plan.writer(path, info, TiffSink(path, info, compression, plan.quality, ome))
+    return plan.writer(path, info, TiffSink(path, info, compression, plan.quality, ome, plan.description))
 
 
 class TiffSink(ChunkSink):
@@ -58,15 +58,25 @@ class TiffSink(ChunkSink):
     Args:
         info: Complete. `info.chunk` must be square and a multiple of 16.
         ome: Whether to write OME-XML and SubIFDs.
+        description: Text to be kept with the image.
 
     Raises:
         ImageError: The compression cannot hold such pixels, or the file cannot be written.
     """
 
-    def __init__(self, path: Path, info: ImageInfo, compression: Compression, quality: int, ome: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        info: ImageInfo,
+        compression: Compression,
+        quality: int,
+        ome: bool,
+        description: str | None = None,
+    ) -> None:
         assert info.chunk is not None
         self.planar = not is_interleaved(info)
         self._path, self._info, self._chunk, self._ome = path, info, info.chunk[0], ome
+        self._description = description
         self._compression = compression
         self._samples = 1 if self.planar else info.channels
         if compression == "jpeg" and (info.dtype != np.uint8 or self._samples not in (1, 3)):
@@ -133,7 +143,9 @@ class TiffSink(ChunkSink):
                 options = self._tags(level)
                 if level is not self._info.levels[0]:
                     options |= {"subfiletype": 1}
-                elif self._ome:
+                elif not self._ome:
+                    options |= {} if self._description is None else {"description": self._description.encode()}
+                else:
                     options |= {"metadata": self._ome_metadata(), "subifds": reduced}
                 tiff.write(
                     repeat(self._absent(index), index[..., 0].size),
@@ -195,6 +207,8 @@ class TiffSink(ChunkSink):
 
     def _ome_metadata(self) -> dict[str, Any]:
         metadata: dict[str, Any] = {"axes": stored_axes(self._info, ome=True)}
+        if self._description is not None:
+            metadata["Description"] = self._description
         if self._info.mpp is not None:
             for axis in "XY":
                 metadata |= {f"PhysicalSize{axis}": self._info.mpp, f"PhysicalSize{axis}Unit": "µm"}

@@ -40,6 +40,8 @@ class Work:
         finish_bytes: For what follows the pass, such as a heat map.
         keep_reads: What each latent read of each token is kept, for a heat map.
         keep_state: Everything at rest is on disk, to go on after the end of the process.
+        canvas_bytes: Of canvases that rest where it computes.
+        output_values: Values per patch of predictions that are worked on where they come out; 0 where none are.
     """
 
     config: TrunkConfig
@@ -51,6 +53,8 @@ class Work:
     finish_bytes: int = 0
     keep_reads: bool = False
     keep_state: bool = False
+    canvas_bytes: int = 0
+    output_values: int = 0
 
     @property
     def tokens_bytes(self) -> int:
@@ -146,6 +150,7 @@ def pass_parts(work: Work, device: str, handful: int, store: StoreKind, reads: S
         "tokens at rest": work.tokens_bytes if store == ("host" if device == "cpu" else "device") else 0,
         "reads for the heat map": work.reads_bytes if device == "cpu" and reads == "host" else 0,
         "image reader": work.reader_bytes if device == "cpu" else 0,
+        "canvas": work.canvas_bytes,
         "overhead": OVERHEAD[device],
     }
     if device != "cpu":
@@ -172,7 +177,9 @@ def _group_bytes(work: Work, device: str) -> float:
     config, pixel_bytes = work.config, work.values * work.value_bytes
     layer = 4 * config.token_width * max(6, 3 + 2 * config.mlp_ratio)
     read_ahead = READ_AHEAD * pixel_bytes if device == "cpu" else pixel_bytes
-    return SLACK * config.tokens * (max(layer, _stem_bytes(work)) + read_ahead)
+    # A prediction with the noisy patches, data and noise, the sampler's results and what they are made of.
+    output = 4 * (8 * work.output_values + 2 * config.token_width) if work.output_values else 0
+    return SLACK * config.tokens * (max(layer, _stem_bytes(work), output) + read_ahead)
 
 
 def _stem_bytes(work: Work) -> int:
