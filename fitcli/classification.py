@@ -17,6 +17,7 @@ from fitcli.images.base import ImageReader
 from fitcli.memory.budget import MemoryPlan
 from fitcli.runtime import Runtime
 from fitcli.token_store import TokenStore
+from models.encoder import FITClassifier
 from models.pieces import pool_in_pieces
 
 DEFAULTS = Settings()
@@ -44,7 +45,7 @@ class Classification:
 
 @torch.inference_mode()
 def classify_image(
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint[FITClassifier],
     image: ImageReader,
     runtime: Runtime,
     settings: Settings = DEFAULTS,

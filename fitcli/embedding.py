@@ -21,6 +21,7 @@ from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.memory.budget import MemoryPlan
 from fitcli.runtime import Runtime
+from models.encoder import FITClassifier
 
 PIECE_GROUPS = 256
 """Groups whose latents are written at a time."""
@@ -86,9 +87,13 @@ def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
 
 
 def embed_files(
-    checkpoint: Checkpoint, paths: Sequence[Path], outputs: Sequence[Path], runtime: Runtime, settings: Settings,
+    checkpoint: Checkpoint[FITClassifier],
+    paths: Sequence[Path],
+    outputs: Sequence[Path],
+    runtime: Runtime,
+    settings: Settings,
     keep_patches: bool = False,
-) -> Iterator[Embedded | None]:  # fmt: skip
+) -> Iterator[Embedded | None]:
     """Embed images, one after the other. Yields None for one that cannot be read, after saying so."""
     for path, out in zip(paths, outputs, strict=True):
         try:
@@ -105,7 +110,7 @@ def embed_files(
 
 @torch.inference_mode()
 def embed_image(
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint[FITClassifier],
     image: ImageReader,
     out: Path,
     runtime: Runtime,
@@ -149,7 +154,7 @@ def embed_image(
 
             latents = job.run(advance, take if keep_patches else None)
             _write_groups(file, job, latents)
-        model = checkpoint.config.model
+        model = checkpoint.model.config
         return Embedded(image.path, out, len(job.places), model.latents, model.latent_width, job.plan)
 
 
@@ -164,7 +169,7 @@ def _continues(job: Job, temporary: Path) -> bool:
 
 
 def _specs(job: Job, keep_patches: bool) -> dict[str, ArraySpec]:
-    count, model = len(job.places), job.checkpoint.config.model
+    count, model = len(job.places), job.checkpoint.model.config
     specs = {
         "latents": ArraySpec((count, model.latents, model.latent_width), "float32"),
         "coordinates": ArraySpec((count, 2), "int64"),
@@ -176,7 +181,7 @@ def _specs(job: Job, keep_patches: bool) -> dict[str, ArraySpec]:
 
 
 def _attributes(job: Job, digest: str) -> dict[str, Any]:
-    info, model = job.image.info, job.checkpoint.config.model
+    info, model = job.image.info, job.checkpoint.model.config
     return {
         "image": job.image.path.name,
         "height": info.height,

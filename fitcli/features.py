@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fitcli import __version__
 from fitcli.background import foreground
-from fitcli.checkpoints import Checkpoint
+from fitcli.checkpoints import Checkpoint, TaskModel
 from fitcli.errors import FitError, ImageError
 from fitcli.grid import PatchGrid
 from fitcli.images.base import ImageInfo, ImageReader
@@ -32,6 +32,7 @@ from fitcli.streaming import stream_encoder
 from fitcli.sweep_state import SweepState
 from fitcli.sweeps import Streaming, Take, Wanted
 from fitcli.token_store import TokenStore, bytes_of, open_store
+from models.encoder import FITClassifier
 from models.groups import Groups
 
 
@@ -63,7 +64,7 @@ class Job:
         reads: Place for what the latents read [g m n], if that is wanted.
     """
 
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint[FITClassifier]
     image: ImageReader
     runtime: Runtime
     grid: PatchGrid
@@ -87,8 +88,8 @@ class Job:
             ImageError: The image cannot be read.
             FitError: There is no room for tokens at rest.
         """
-        config = self.checkpoint.config
-        work = len(self.places) * len(config.model.segments)
+        model, preprocessing = self.checkpoint.model, self.checkpoint.config.preprocessing
+        work = len(self.places) * len(model.config.segments)
         how = Streaming(
             handful=self.plan.handful,
             store=self.plan.store,
@@ -97,12 +98,11 @@ class Job:
         )
         wanted = Wanted(tokens=take_tokens, reads=None if self.reads is None else self.reads.put)
         mean, std = (
-            torch.tensor(values, device=self.runtime.device)
-            for values in (config.preprocessing.mean, config.preprocessing.std)
+            torch.tensor(values, device=self.runtime.device) for values in (preprocessing.mean, preprocessing.std)
         )
         with self.runtime.autocast():
             return stream_encoder(
-                self.checkpoint.model.encoder,
+                model.encoder,
                 self.groups,
                 self._read,
                 how,
@@ -118,7 +118,7 @@ class Job:
 
 @contextmanager
 def encoding(
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint[FITClassifier],
     image: ImageReader,
     runtime: Runtime,
     settings: Settings,
@@ -155,7 +155,7 @@ def encoding(
         plan = _plan(image.path, work, runtime, settings, state)
         reads = None
         if keep_reads:
-            model = checkpoint.config.model
+            model = checkpoint.model.config
             shape, host = (len(places), model.latents, model.tokens), torch.device("cpu")
             place = partial(open_store, plan.reads_store) if state is None else partial(state.open_store, "reads")
             reads = stack.enter_context(place(shape, torch.float32, host))
@@ -175,7 +175,7 @@ def encoding(
             _remove_empty(settings.state)
 
 
-def _patch_grid(checkpoint: Checkpoint, image: ImageReader) -> PatchGrid:
+def _patch_grid(checkpoint: Checkpoint[FITClassifier], image: ImageReader) -> PatchGrid:
     """The arrangement of a model's groups over an image.
 
     Raises:
@@ -183,13 +183,18 @@ def _patch_grid(checkpoint: Checkpoint, image: ImageReader) -> PatchGrid:
     """
     if reason := checkpoint.config.preprocessing.mismatch(image.info):
         raise ImageError(image.path, reason)
-    return PatchGrid(image.info.size, checkpoint.config.model.patch, checkpoint.config.model.group)
+    return PatchGrid(image.info.size, checkpoint.model.config.patch, checkpoint.model.config.group)
 
 
 def _work(
-    checkpoint: Checkpoint, info: ImageInfo, groups: int, keep_reads: bool, finish_bytes: int, keep_state: bool
+    checkpoint: Checkpoint[FITClassifier],
+    info: ImageInfo,
+    groups: int,
+    keep_reads: bool,
+    finish_bytes: int,
+    keep_state: bool,
 ) -> Work:
-    config = checkpoint.config.model
+    config = checkpoint.model.config
     return Work(
         config=config,
         groups=groups,
@@ -250,7 +255,7 @@ def _remove_empty(folder: Path) -> None:
         return
 
 
-def model_hash(checkpoint: Checkpoint) -> str:
+def model_hash(checkpoint: Checkpoint[TaskModel]) -> str:
     """SHA-256 of weights and settings, in hexadecimal."""
     digest = sha256(repr(checkpoint.config).encode())
     for name, tensor in sorted(checkpoint.model.state_dict().items()):
@@ -259,7 +264,9 @@ def model_hash(checkpoint: Checkpoint) -> str:
     return digest.hexdigest()
 
 
-def _description(checkpoint: Checkpoint, image: ImageReader, runtime: Runtime, settings: Settings) -> dict[str, Any]:
+def _description(
+    checkpoint: Checkpoint[FITClassifier], image: ImageReader, runtime: Runtime, settings: Settings
+) -> dict[str, Any]:
     """Everything that features depend on."""
     info = image.info
     return {

@@ -131,6 +131,26 @@ def normalize(patches: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return rearrange((channels - mean) / std, "... i a -> ... (i a)").nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
+def to_unit(patches: Tensor, low: float, high: float) -> Tensor:
+    """Patches of any dtype to float32 values in [0, 1], from black (`low`) to white (`high`).
+
+    NaN (missing pixels of float images) becomes the middle; what lies beyond black and white becomes these.
+    """
+    return ((patches.to(torch.float32) - low) / (high - low)).nan_to_num(nan=0.5).clamp(0, 1)
+
+
+def to_levels(patches: Tensor, limits: tuple[float, float], levels: int) -> Tensor:
+    """Patches of any dtype to levels 0 ... `levels` - 1, int64, each for an equal share of the range.
+
+    For uint8 and uint16 pixels the same as `sequences.to_levels`; other pixels are divided between the limits (black,
+    white).
+    """
+    if patches.dtype in (torch.uint8, torch.uint16):
+        bits = torch.iinfo(patches.dtype).bits
+        return (patches.to(torch.int64) * levels) >> bits
+    return (to_unit(patches, *limits) * levels).to(torch.int64).clamp(max=levels - 1)
+
+
 def read_patches(
     image: ImageReader,
     grid: PatchGrid,

@@ -20,6 +20,7 @@ from fitcli.heatmap import heatmap_bytes, write_heatmap
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.runtime import Runtime
+from models.encoder import FITClassifier
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".zarr")
 """Suffixes that a heat map can have; any other name is that of a folder."""
@@ -132,7 +133,7 @@ def _check_places(option: str, targets: Sequence[Path], folder: Path, images: Se
 
 
 def classify_files(
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint[FITClassifier],
     paths: Sequence[Path],
     heatmaps: Sequence[Path | None],
     runtime: Runtime,
@@ -148,12 +149,12 @@ def classify_files(
 
 
 def _classify_file(
-    checkpoint: Checkpoint, path: Path, heatmap: Path | None, runtime: Runtime, settings: Settings
+    checkpoint: Checkpoint[FITClassifier], path: Path, heatmap: Path | None, runtime: Runtime, settings: Settings
 ) -> Prediction:
     began = time.perf_counter()
     with open_image(path) as image:
         with console.progress(path.name) as advance:
-            drawing = 0 if heatmap is None else heatmap_bytes(heatmap, image.info, checkpoint.config.model.patch)
+            drawing = 0 if heatmap is None else heatmap_bytes(heatmap, image.info, checkpoint.model.config.patch)
             result = classify_image(checkpoint, image, runtime, settings, heatmap is not None, advance, drawing)
         if settings.memory_bytes is not None and result.plan is not None:
             console.log(f"{path.name}: {result.plan.summary()}")

@@ -14,6 +14,10 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in brightness (ITU-R BT.601)."""
 
 
+WHITE = {"uint8": 255.0, "uint16": 65535.0, "bool": 1.0}
+"""The brightest pixel of the dtypes that say what it is; others are used for anything."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preprocessing:
     """Pixels as a model was trained on them.
@@ -23,6 +27,8 @@ class Preprocessing:
         dtype: Name of the numpy dtype, "uint8", "uint16", "float32", ...
         mean, std: Of the training pixels, per channel, in units of `dtype`.
         mpp: Microns per pixel of the training images, if those that say agree; None if unknown.
+        limits: (least, greatest) of the training pixels, where the dtype does not say what black and white are; None
+            where it does.
     """
 
     channels: int
@@ -30,6 +36,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     mpp: float | None = None
+    limits: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if not (len(self.mean) == len(self.std) == self.channels):
@@ -40,6 +47,19 @@ class Preprocessing:
             raise CheckpointError(f"{self.mpp} is no number of microns per pixel")
         if not all(np.isfinite([*self.mean, *self.std])) or min(self.std) <= 0:
             raise CheckpointError(f"mean {self.mean} and std {self.std} are no statistics of pixels")
+        if self.limits is not None and not (
+            len(self.limits) == 2 and -np.inf < self.limits[0] < self.limits[1] < np.inf
+        ):
+            raise CheckpointError(f"{self.limits} are no limits of pixels")
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """(black, white): the range of uint8, uint16 and bool, otherwise that of the training pixels."""
+        if self.dtype in WHITE:
+            return 0.0, WHITE[self.dtype]
+        if self.limits is None:
+            raise CheckpointError(f"nothing says what black and white are in {self.dtype} pixels; train on them again")
+        return self.limits
 
     def mismatch(self, info: ImageInfo) -> str | None:
         """Why an image cannot be brought to what the model expects, and what to do; None where it can."""

@@ -6,6 +6,7 @@ second row from right to left ("snake", so that neighbours in the sequence are n
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +20,95 @@ from models.groups import Groups
 
 Order = Literal["raster", "snake"]
 """Of the patches of an image; never of the values in a patch."""
+
+MOST_LEVELS = 256
+"""A pixel of 8 bits has no more, and a token is one of them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SequenceConfig:
+    """How images become sequences of a decoder whose vocabulary are their levels.
+
+    Attributes:
+        patch: (height, width) in pixels: one patch is one group, its height * width * channels values are the tokens.
+        size: (height, width) in pixels that the decoder was trained at.
+        order: Of the patches.
+        levels: Of each value, 2 ... 256.
+        start: What stands in front of a sequence: "zero", the token 0 as in the reference; "learned", an id of its own,
+            one per class where the decoder is conditioned on them.
+    """
+
+    patch: tuple[int, int]
+    size: tuple[int, int]
+    order: Order = "raster"
+    levels: int = MOST_LEVELS
+    start: Literal["zero", "learned"] = "learned"
+
+    def __post_init__(self) -> None:
+        for name, sides in (("patch", self.patch), ("size", self.size)):
+            if len(sides) != 2 or not all(isinstance(side, int) and side >= 1 for side in sides):
+                raise ConfigError(f"{name} must be a height and a width of at least 1 pixel, not {sides}")
+        if not 2 <= self.levels <= MOST_LEVELS:
+            raise ConfigError(f"levels must lie in 2 ... {MOST_LEVELS}, not {self.levels}")
+        if self.start not in ("zero", "learned"):
+            raise ConfigError(f"a start is 'zero' or 'learned', not {self.start!r}")
+        permutation(1, 1, self.order)
+        self.arrangement(self.size)
+
+    def arrangement(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(rows, columns) of whole patches in an image of (height, width) pixels.
+
+        Raises:
+            ConfigError: There is not even one.
+        """
+        rows, columns = size[0] // self.patch[0], size[1] // self.patch[1]
+        if not (rows and columns):
+            raise ConfigError(
+                f"an image of {size[1]} x {size[0]} pixels is smaller than a patch of {self.patch[1]} x {self.patch[0]}"
+            )
+        return rows, columns
+
+    def groups(self, size: tuple[int, int]) -> Groups:
+        """The groups of one image of (height, width) pixels, in the order of its sequence."""
+        return sequence_groups(*self.arrangement(size), self.order)
+
+    def starts(self, classes: int) -> int:
+        """Ids beyond the levels that a decoder of so many classes, 0 for none, needs: see `DecoderConfig.starts`."""
+        return 0 if self.start == "zero" else max(classes, 1)
+
+    def first(self, label: int | None = None) -> int:
+        """The id in front of a sequence of a class; of any where there are none."""
+        return 0 if self.start == "zero" else self.levels + (label or 0)
+
+
+def to_levels(pixels: NDArray[Any], levels: int) -> NDArray[np.uint8]:
+    """Pixels of 8 or 16 bit to levels 0 ... `levels` - 1, each for an equal share of the range of the dtype.
+
+    Raises:
+        ValueError: Pixels of another dtype.
+    """
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"pixels of {pixels.dtype} have no range to divide into levels; convert them to uint8")
+    return (pixels.astype(np.uint32) * levels // _values(pixels.dtype)).astype(np.uint8)
+
+
+def from_levels(values: NDArray[Any], levels: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Levels back to pixels of `dtype`, over its whole range; `to_levels` gives the same levels again.
+
+    A level stands for a run of values. It becomes the lowest of its run where it is the darkest, the highest where it
+    is the brightest, and what lies between them in proportion otherwise.
+    """
+    numbers, count = np.arange(levels, dtype=np.int64), _values(dtype)
+    lowest, highest = -(-numbers * count // levels), -(-(numbers + 1) * count // levels) - 1
+    between = (highest - lowest) * numbers + (levels - 1) // 2
+    table: NDArray[Any] = (lowest + between // (levels - 1)).astype(dtype)
+    chosen: NDArray[Any] = table[values]
+    return chosen
+
+
+def _values(dtype: np.dtype[Any]) -> int:
+    """How many an integer of this type can have."""
+    return int(np.iinfo(dtype).max) + 1
 
 
 def quantize(values: NDArray[Any]) -> NDArray[np.uint8]:
@@ -63,13 +153,14 @@ def from_sequence(sequence: Tensor, patch: tuple[int, int], columns: int, order:
     return join(groups[:, None], patch, (1, 1), columns)
 
 
-def shift_right(targets: Tensor) -> Tensor:
+def shift_right(targets: Tensor, first: int = 0) -> Tensor:
     """What the decoder sees when it predicts the targets [g n] of one image: at each place the token before it.
 
-    The first token of a group comes after the last of the group before; in front of everything stands 0.
+    The first token of a group comes after the last of the group before; in front of everything stands `first`, see
+    `SequenceConfig.first`.
     """
     flat = targets.flatten()
-    return torch.cat([flat.new_zeros(1), flat[:-1]]).reshape(targets.shape)
+    return torch.cat([flat.new_full((1,), first), flat[:-1]]).reshape(targets.shape)
 
 
 def sequence_groups(rows: int, columns: int, order: Order = "raster") -> Groups:

@@ -153,7 +153,9 @@ def stream_denoiser(
     )
 
 
-def stream_decoder(model: FITDecoder, groups: Groups, ids: Load, predicted: Take, how: Streaming) -> None:
+def stream_decoder(
+    model: FITDecoder, groups: Groups, ids: Load, predicted: Take, how: Streaming, labels: Tensor | None = None
+) -> None:
     """The logits of one sequence, all of whose ids are known; equal to `FITDecoder.forward`.
 
     Args:
@@ -162,6 +164,7 @@ def stream_decoder(model: FITDecoder, groups: Groups, ids: Load, predicted: Take
         ids: Gives [part n] int64, each id the one before its place.
         predicted: Takes logits [part n vocabulary].
         how: Handfuls and store.
+        labels: Class of the image [1], on the device, where the model has classes.
     """
     config, like = model.config, _like(model)
     stream_trunk(
@@ -171,6 +174,7 @@ def stream_decoder(model: FITDecoder, groups: Groups, ids: Load, predicted: Take
         model.start(_places(groups, like), like),
         how,
         _finished(Wanted(latents=False, tokens=predicted), model.predict),
+        model.context(labels),
     )
 
 

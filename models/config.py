@@ -258,17 +258,26 @@ class DecoderConfig(TrunkConfig):
         vocabulary: Number of different token values.
         shared_embedding: Predict with the transposed input embedding.
         output_bias: Add a learned bias to the logits.
+        starts: Ids beyond the vocabulary that are seen and never predicted, to begin a sequence with: none as in the
+            reference, one, or one per class.
+        classes: Number of classes that a sequence can be conditioned on, k; 0 for none.
     """
 
     vocabulary: int
     shared_embedding: bool = True
     output_bias: bool = True
+    starts: int = 0
+    classes: int = 0
 
     def __post_init__(self) -> None:
         TrunkConfig.__post_init__(self)
         _positive("vocabulary", self.vocabulary)
         if self.causal != "tokens":
             raise ConfigError(f"a decoder is causal in its tokens, not {self.causal!r}")
+        if self.classes < 0:
+            raise ConfigError(f"classes must not be negative, not {self.classes}")
+        if self.starts not in (0, 1, self.classes):
+            raise ConfigError(f"starts must be 0, 1 or one for each of {self.classes} classes, not {self.starts}")
 
 
 def _positive(name: str, value: int) -> None:

@@ -11,10 +11,11 @@ from golden_functions import subimage_pixels, subimage_tokens
 from golden_models import build_denoiser
 from torch import Tensor
 
-from fitcli.diffusion.generate import Sampling, Trace, generate
+from fitcli.diffusion.generate import Trace, generate
 from fitcli.diffusion.objective import DiffusionBatch, DiffusionObjective
 from fitcli.diffusion.parameterization import Prediction, add_noise, interpret, to_data, to_values
 from fitcli.diffusion.samplers import STEPS, find_step
+from fitcli.diffusion.sampling import Sampling
 from fitcli.diffusion.schedules import parse_schedule
 
 TRACES = {

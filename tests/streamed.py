@@ -54,7 +54,7 @@ def streamed(
     """Tokens, then latents where the model gives them: what `together` gives, by streaming."""
     tokens = tokens or Kept()
     if isinstance(model, FITDecoder):
-        stream_decoder(model, groups, lambda part: inputs[0][part], tokens, how)
+        stream_decoder(model, groups, lambda part: inputs[0][part], tokens, how, *inputs[1:])
         return [tokens.whole]
     if isinstance(model, FITDenoiser):
         patches, previous, level, condition = inputs
@@ -70,7 +70,7 @@ def streamed(
 def together(model: object, groups: Groups, inputs: list[Tensor]) -> list[Tensor]:
     """The same by the forward pass of the model."""
     if isinstance(model, FITDecoder):
-        return [model(inputs[0], groups)]
+        return [model(inputs[0], groups, *inputs[1:])]
     if isinstance(model, FITDenoiser):
         patches, previous, level, condition = inputs
         return list(model(patches, groups, level, condition, previous))

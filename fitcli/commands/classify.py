@@ -43,7 +43,7 @@ def classify(
     precision: PrecisionName = "auto",
 ) -> None:
     """Classify whole images of any size, reading each window by window."""
-    from fitcli.checkpoints import load_checkpoint
+    from fitcli.checkpoints import load_classifier
     from fitcli.features import Settings
     from fitcli.images.open import matching_paths
     from fitcli.predictions import check_csv, classify_files, plan_heatmaps, write_csv
@@ -53,7 +53,7 @@ def classify(
     check_csv(csv, paths)
     heatmaps = plan_heatmaps(paths, heatmap)
     runtime = choose_runtime(device, precision)
-    model = load_checkpoint(checkpoint, runtime)
+    model = load_classifier(checkpoint, runtime)
     background = background_threshold if skip_background else None
     settings = Settings(background=background, memory_bytes=memory, state=state)
     done = list(classify_files(model, paths, heatmaps, runtime, settings))

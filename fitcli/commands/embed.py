@@ -39,7 +39,7 @@ def embed(
     precision: PrecisionName = "auto",
 ) -> None:
     """Write the features of whole images of any size: the latents of every group, with their coordinates."""
-    from fitcli.checkpoints import load_checkpoint
+    from fitcli.checkpoints import load_classifier
     from fitcli.embedding import embed_files, plan_outputs
     from fitcli.features import Settings
     from fitcli.images.open import matching_paths
@@ -47,7 +47,7 @@ def embed(
 
     paths = matching_paths(images)
     runtime = choose_runtime(device, precision)
-    model = load_checkpoint(checkpoint, runtime)
+    model = load_classifier(checkpoint, runtime)
     outputs = plan_outputs(paths, out)
     background = background_threshold if skip_background else None
     settings = Settings(background=background, memory_bytes=memory, state=state)

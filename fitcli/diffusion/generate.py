@@ -1,64 +1,18 @@
-"""The sampling loop, written once. Knows groups and patches, neither pixels nor where noise comes from."""
+"""Sampling with everything in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from fitcli.diffusion.parameterization import Prediction, interpret, normalize_images
-from fitcli.diffusion.samplers import DETERMINISTIC, Step, ddim
-from fitcli.diffusion.schedules import Schedule, cosine
-from models.config import ConfigError
+from fitcli.diffusion.parameterization import normalize_images
+from fitcli.diffusion.sampling import Done, Hooks, Kept, Sampling, View, sample
+from fitcli.sweeps import Take
 from models.denoiser import FITDenoiser
 from models.encoder import Features
 from models.groups import Groups
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sampling:
-    """How to sample.
-
-    Attributes:
-        steps: Evaluations of the network.
-        schedule: Gamma at the times that are visited.
-        sampler: One of `samplers.STEPS`.
-        prediction: What the network predicts.
-        clip: (least, greatest) value of the data; None without limits.
-        guidance: Weight of what the condition adds (classifier-free guidance, arXiv:2207.12598, equation 6); 0 without.
-        decay: Weight of older latents in self-conditioning, in [0, 1]; 0 carries on the latest alone.
-        time_difference: Each step aims this many steps further than the next one starts (asymmetric time intervals,
-            Chen et al. 2022, arXiv:2208.04202).
-        normalize: Divide what the network sees by its standard deviation.
-    """
-
-    steps: int
-    schedule: Schedule = cosine
-    sampler: Step = ddim
-    prediction: Prediction = "eps"
-    clip: tuple[float, float] | None = (-1.0, 1.0)
-    guidance: float = 0.0
-    decay: float = 0.0
-    time_difference: float = 0.0
-    normalize: bool = False
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ConfigError(f"sampling takes at least 1 step, not {self.steps}")
-        if not 0 <= self.decay <= 1:
-            raise ConfigError(f"decay must lie in [0, 1], not {self.decay}")
-        if self.time_difference < 0:
-            raise ConfigError(f"time_difference must not be negative, not {self.time_difference}")
-
-    def gammas(self, k: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Gamma before and after step `k`, as scalars of the dtype and on the device of `like`."""
-        now = 1 - k / self.steps
-        after = max(1 - (k + 1 + self.time_difference) / self.steps, 0.0)
-        gammas = self.schedule(torch.tensor([now, after], dtype=torch.float32, device=like.device)).to(like.dtype)
-        return gammas[0], gammas[1]
 
 
 class Trace(NamedTuple):
@@ -85,7 +39,6 @@ class Trace(NamedTuple):
     samples: Tensor
 
 
-@torch.no_grad()
 def generate(
     model: FITDenoiser,
     sampling: Sampling,
@@ -113,36 +66,43 @@ def generate(
     Raises:
         ValueError: Guidance without a condition, or a sampler that draws noise without `step_noise`.
     """
-    if sampling.guidance and condition is None:
-        raise ValueError(f"guidance {sampling.guidance} needs a condition to guide towards")
-    x = data = initial
-    carried: Tensor | None = None
-    latents: Tensor | None = None
-    for k in range(sampling.steps):
-        now, after = sampling.gammas(k, x)
-        carried = _carry(carried, latents, sampling.decay)
-        seen = normalize_images(x, groups) if sampling.normalize else x
-        level = now.expand(groups.images)
-        unconditional = None
-        if sampling.guidance and condition is not None:
-            unconditional = model(seen, groups, level, torch.zeros_like(condition), carried).tokens
-        features: Features = model(seen, groups, level, condition, carried)
-        latents = features.latents
-        guided = _guide(features.tokens, unconditional, sampling.guidance)
-        data, noise = interpret(guided, x, now, sampling.prediction, sampling.clip, truncate_noise=True)
-        z = None if step_noise is None or sampling.sampler in DETERMINISTIC else step_noise(k)
-        x = sampling.sampler(x, data, noise, now, after, z)
+    view = Whole(model, groups, initial, sampling.normalize)
+    last: list[Done] = []
+    hooks = Hooks(
+        noise=None if step_noise is None else lambda k, part: step_noise(k), done=lambda k, done: last.append(done)
+    )
+    for carried in sample(lambda k: view, sampling, initial, condition, hooks):
+        done, k = last.pop(), carried.step - 1
         if callback is not None:
-            callback(Trace(k, now, after, features.tokens, unconditional, latents, data, noise, x))
-    return data
+            assert view.latents is not None
+            now, after = sampling.gammas(k, initial)
+            callback(Trace(k, now, after, done.output, done.unconditional, view.latents, *done[3:]))
+    return view.read("x", slice(None))
 
 
-def _carry(carried: Tensor | None, latents: Tensor | None, decay: float) -> Tensor | None:
-    """The latents to start from: a moving average of earlier ones, that begins with zeros. None means zeros."""
-    if latents is None:
-        return None
-    return (1 - decay) * latents if carried is None else decay * carried + (1 - decay) * latents
+class Whole(View):
+    """All patches of a batch of images in memory, as one slice.
 
+    Attributes:
+        latents: Of the last prediction.
+    """
 
-def _guide(conditional: Tensor, unconditional: Tensor | None, weight: float) -> Tensor:
-    return conditional if unconditional is None else (1 + weight) * conditional - weight * unconditional
+    def __init__(self, model: FITDenoiser, groups: Groups, initial: Tensor, normalize: bool) -> None:
+        self.images = groups.images
+        self.latents: Tensor | None = None
+        self._model, self._groups, self._normalize = model, groups, normalize
+        self._kept: dict[Kept, Tensor] = {"x": initial}
+
+    def predict(self, level: Tensor, condition: Tensor | None, previous: Tensor | None, take: Take) -> Tensor | None:
+        x = self._kept["x"]
+        seen = normalize_images(x, self._groups) if self._normalize else x
+        features: Features = self._model(seen, self._groups, level, condition, previous)
+        self.latents = features.latents
+        take(slice(0, len(x)), features.tokens)
+        return self.latents
+
+    def read(self, kept: Kept, part: slice) -> Tensor:
+        return self._kept[kept][part]
+
+    def write(self, kept: Kept, part: slice, values: Tensor) -> None:
+        self._kept[kept] = values

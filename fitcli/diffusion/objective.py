@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from fitcli.diffusion.parameterization import Prediction, add_noise, interpret, normalize_images, per_group
+from fitcli.diffusion.parameterization import Estimate, Prediction, add_noise, interpret, normalize_images, per_group
 from fitcli.diffusion.schedules import Schedule, cosine
 from models.config import ConfigError
 from models.denoiser import FITDenoiser
@@ -50,7 +50,7 @@ class DiffusionObjective:
     Attributes:
         schedule: Gamma at the times of the batch.
         prediction: What the network predicts.
-        loss: What is compared: the noise ("eps") or the data ("x").
+        loss: What is compared: the noise ("eps"), the data ("x") or the velocity ("v").
         clip: (least, greatest) value of the predicted data; None without limits.
         scale: Of the data; the data loss is in units of it.
         self_condition_rate: Share of the images that start from the latents of a first, gradient-free run.
@@ -60,7 +60,7 @@ class DiffusionObjective:
 
     schedule: Schedule = cosine
     prediction: Prediction = "eps"
-    loss: Literal["eps", "x"] = "eps"
+    loss: Literal["eps", "x", "v"] = "eps"
     clip: tuple[float, float] | None = (-1.0, 1.0)
     scale: float = 1.0
     self_condition_rate: float = 0.9
@@ -68,8 +68,8 @@ class DiffusionObjective:
     normalize: bool = False
 
     def __post_init__(self) -> None:
-        if self.loss not in ("eps", "x"):
-            raise ConfigError(f"the loss compares eps or x, not {self.loss!r}")
+        if self.loss not in ("eps", "x", "v"):
+            raise ConfigError(f"the loss compares eps, x or v, not {self.loss!r}")
         if not 0 <= self.self_condition_rate <= 1:
             raise ConfigError(f"self_condition_rate must lie in [0, 1], not {self.self_condition_rate}")
         if not self.scale > 0:
@@ -87,9 +87,28 @@ class DiffusionObjective:
         seen = normalize_images(noisy, batch.groups) if self.normalize else noisy
         previous = self._first_latents(model, seen, gamma, batch) if model.config.self_condition else None
         output = model(seen, batch.groups, gamma, batch.condition, previous).tokens
-        data, noise = interpret(output, noisy, spread, self.prediction, self.clip)
-        error = (batch.data - data) / self.scale if self.loss == "x" else batch.noise - noise
-        return _mean_square(error, batch.groups), Details(noisy, data, noise)
+        error, found = self.error(output, noisy, batch.data, batch.noise, spread)
+        return _mean_square(error, batch.groups), Details(noisy, found.data, found.noise)
+
+    def error(
+        self, output: Tensor, noisy: Tensor, data: Tensor, noise: Tensor, gamma: Tensor
+    ) -> tuple[Tensor, Estimate]:
+        """What is squared, of any groups, and what the network says about data and noise; all [part n p].
+
+        Args:
+            output: Of the network, [part n p].
+            noisy, data, noise: What it has seen, before any normalisation, and what that was made of, [part n p].
+            gamma: Of each group, [part 1 1].
+        """
+        found = interpret(output, noisy, gamma, self.prediction, self.clip)
+        match self.loss:
+            case "eps":
+                return noise - found.noise, found
+            case "x":
+                return (data - found.data) / self.scale, found
+            case "v":
+                # The velocity is sqrt(gamma) noise - sqrt(1 - gamma) data (arXiv:2202.00512, appendix D).
+                return gamma.sqrt() * (noise - found.noise) - (1 - gamma).sqrt() * (data - found.data), found
 
     @torch.no_grad()
     def _first_latents(self, model: FITDenoiser, seen: Tensor, gamma: Tensor, batch: DiffusionBatch) -> Tensor | None:

@@ -63,6 +63,21 @@ def linear(t: Tensor) -> Tensor:
     return (1 - t).clamp(SMALLEST, 1.0)
 
 
+def shifted(schedule: Schedule, shift: float) -> Schedule:
+    """The schedule with `shift` added to its log signal-to-noise ratio (arXiv:2301.11093, equation 3).
+
+    As a map of gamma: gamma / (gamma + (1 - gamma) exp(-shift)), which keeps 0 and 1.
+    """
+    if shift == 0:
+        return schedule
+
+    def moved(t: Tensor) -> Tensor:
+        gamma = schedule(t)
+        return gamma / (gamma + (1 - gamma) * math.exp(-shift))
+
+    return moved
+
+
 def parse_schedule(name: str) -> Schedule:
     """The schedule that a name describes, in the spelling of the reference.
 

@@ -77,7 +77,14 @@ def denoising_job(
     )
 
 
-def decoding_job(model: FITDecoder, groups: Groups, ids: Part, targets: Part) -> Job:
+def decoding_job(
+    model: FITDecoder,
+    groups: Groups,
+    ids: Part,
+    targets: Part,
+    labels: Tensor | None = None,
+    smoothing: float = 0.0,
+) -> Job:
     """Mean cross entropy of the next token, in bits, over all tokens that are no padding.
 
     Args:
@@ -85,11 +92,14 @@ def decoding_job(model: FITDecoder, groups: Groups, ids: Part, targets: Part) ->
         groups: All groups of the batch, on the device of the model.
         ids: Gives what the decoder sees [part n] int64, at each place the token before it.
         targets: Gives the token at each place [part n] int64.
+        labels: Classes of the images [b], where the model has classes.
+        smoothing: Share of the target probability that is spread evenly over the vocabulary.
     """
 
     def finish(part: slice, tokens: Tensor) -> Tensor:
         logits = model.predict(tokens)
-        bits = F.cross_entropy(logits.mT, targets(part), reduction="none") / math.log(2)  # [part n]
+        nats = F.cross_entropy(logits.mT, targets(part), reduction="none", label_smoothing=smoothing)  # [part n]
+        bits = nats / math.log(2)
         return _masked(bits, _mask(groups, part)).sum(dim=1) / _real_patches(groups, bits.shape[1])
 
     return Job(
@@ -97,9 +107,16 @@ def decoding_job(model: FITDecoder, groups: Groups, ids: Part, targets: Part) ->
         groups=groups,
         embed=lambda part: model.embed(ids(part)),
         start=lambda: model.start(groups, _like(model)),
+        context=None if labels is None else lambda: _context(model, labels),
         finish=finish,
         largest=largest_handful(model.config),
     )
+
+
+def _context(model: FITDecoder, labels: Tensor) -> Tensor:
+    context = model.context(labels)
+    assert context is not None
+    return context
 
 
 def mean_square(groups: Groups, target: Part) -> Callable[[slice, Tensor], Tensor]:

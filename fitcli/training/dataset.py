@@ -1,7 +1,8 @@
 """Which images there are, what they show, and which of them are held out. No pixel is decoded, torch is not imported.
 
 A data set is a folder with one subfolder per class, or one with `train` and `val` folders of such, or a CSV file with
-the columns `path,label[,split]`, paths relative to it.
+the columns `path,label[,split]`, paths relative to it. Where classes are not needed, the images may lie in the folder
+itself, and the column `label` may be missing.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from fitcli.errors import DataError
 from fitcli.images.open import ZARR_MARKERS, find_images
@@ -26,9 +28,13 @@ SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "
 """Words that name a split, in folders and in the CSV."""
 
 
+Labels = Literal["needed", "welcome", "ignored"]
+"""What a task makes of classes. Where they are welcome, a data set has them or has not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An image and the number of its class."""
+    """An image and the number of its class; 0 where there are no classes."""
 
     path: Path
     label: int
@@ -39,7 +45,7 @@ class Dataset:
     """Images for training and for validation.
 
     Attributes:
-        classes: Names, sorted; a label is an index into them.
+        classes: Names, sorted; a label is an index into them. Empty where there are none.
         train, validation: Disjoint; `validation` may be empty only where the data set says so itself.
         fingerprint: Of the classes, and of the names, labels and split of the images, wherever the data set lies.
     """
@@ -52,7 +58,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """An image as listed: `key` names it stably, `split` is empty where none is given."""
+    """An image as listed: `key` names it stably; `label` and `split` are empty where none is given."""
 
     path: Path
     key: str
@@ -60,20 +66,28 @@ class _Row:
     split: str
 
 
-def load_dataset(path: Path) -> Dataset:
+def load_dataset(path: Path, labels: Labels = "needed") -> Dataset:
     """Find the images of a data set.
+
+    Args:
+        path: Folder or CSV file.
+        labels: Whether images need a class. Where not, images that lie in no subfolder count where there are no others.
 
     Raises:
         DataError: There is none, it is empty, has one class, a class with too few images, or names missing files.
     """
+    needed = "one subfolder per class" if labels == "needed" else "images"
     if path.is_dir():
-        rows = _folder_rows(path)
+        rows = _folder_rows(path) or ([] if labels == "needed" else _loose_rows(path))
     elif path.is_file():
-        rows = _csv_rows(path)
+        rows = _csv_rows(path, labels)
     else:
-        raise DataError(f"{path}: no such data set; give a folder with one subfolder per class, or a CSV file")
+        raise DataError(f"{path}: no such data set; give a folder with {needed}, or a CSV file")
     if not rows:
-        raise DataError(f"{path}: no images found; give a folder with one subfolder per class, or a CSV file")
+        raise DataError(f"{path}: no images found; give a folder with {needed}, or a CSV file")
+    if labels == "ignored" or (labels == "welcome" and len({row.label for row in rows}) == 1):
+        # One class tells nothing apart.
+        rows = [replace(row, label="") for row in rows]
     _check_labels(path, rows)
     if not any(row.split for row in rows):
         rows = _hold_out(path, rows)
@@ -81,9 +95,9 @@ def load_dataset(path: Path) -> Dataset:
 
 
 def _folder_rows(root: Path) -> list[_Row]:
+    """Images in subfolders, one per class."""
     folders = _subfolders(root)
-    names = {folder.name.lower() for folder in folders}
-    if "train" in names and names <= set(SPLITS):
+    if _are_splits(folders):
         return [
             _Row(image, image.relative_to(root).as_posix(), label.name, SPLITS[split.name.lower()])
             for split in folders
@@ -97,6 +111,22 @@ def _folder_rows(root: Path) -> list[_Row]:
     ]
 
 
+def _loose_rows(root: Path) -> list[_Row]:
+    """Images in the folder itself, or in its `train` and `val` folders."""
+    folders = _subfolders(root)
+    places = [(folder, SPLITS[folder.name.lower()]) for folder in folders] if _are_splits(folders) else [(root, "")]
+    return [
+        _Row(image, image.relative_to(root).as_posix(), "", split)
+        for folder, split in places
+        for image in find_images(folder)
+    ]
+
+
+def _are_splits(folders: Sequence[Path]) -> bool:
+    names = {folder.name.lower() for folder in folders}
+    return "train" in names and names <= set(SPLITS)
+
+
 def _subfolders(root: Path) -> list[Path]:
     """Folders that may be classes: neither hidden nor images themselves."""
     return sorted(
@@ -108,7 +138,7 @@ def _subfolders(root: Path) -> list[Path]:
     )
 
 
-def _csv_rows(path: Path) -> list[_Row]:
+def _csv_rows(path: Path, labels: Labels) -> list[_Row]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -116,23 +146,27 @@ def _csv_rows(path: Path) -> list[_Row]:
     # As the csv module asks for: a line break within quotes belongs to its field.
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
-        return _csv_table(path, reader)
+        return _csv_table(path, reader, labels)
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}") from None
 
 
-def _csv_table(path: Path, reader: csv.DictReader[str]) -> list[_Row]:
+def _csv_table(path: Path, reader: csv.DictReader[str], labels: Labels) -> list[_Row]:
     columns = [name.strip().lower() for name in reader.fieldnames or []]
-    if not {"path", "label"} <= set(columns):
-        raise DataError(f"{path}: needs the columns path,label[,split], has {','.join(columns) or 'none'}")
+    if not {"path"} | ({"label"} if labels == "needed" else set()) <= set(columns):
+        form = "path,label[,split]" if labels == "needed" else "path[,label][,split]"
+        raise DataError(f"{path}: needs the columns {form}, has {','.join(columns) or 'none'}")
     reader.fieldnames = columns
-    return [_csv_row(path, reader.line_num, row) for row in reader if any(_text(value) for value in row.values())]
+    labelled = "label" in columns and labels != "ignored"
+    return [
+        _csv_row(path, reader.line_num, row, labelled) for row in reader if any(_text(value) for value in row.values())
+    ]
 
 
-def _csv_row(path: Path, line: int, row: dict[str, str | None]) -> _Row:
+def _csv_row(path: Path, line: int, row: dict[str, str | None], labelled: bool) -> _Row:
     name, label, split = _text(row.get("path")), _text(row.get("label")), _text(row.get("split")).lower()
-    if not name or not label:
-        raise DataError(f"{path}, line {line}: needs a path and a label")
+    if not name or (labelled and not label):
+        raise DataError(f"{path}, line {line}: needs a path{' and a label' if labelled else ''}")
     if split and split not in SPLITS:
         raise DataError(f"{path}, line {line}: split {split!r} is none of train, val, test")
     image = path.parent / name
@@ -167,8 +201,8 @@ def _hold_out(path: Path, rows: Sequence[_Row]) -> list[_Row]:
     for label, members in by_label.items():
         if len(members) < 2:
             raise DataError(
-                f"{path}: class {label!r} has one image; it needs two, one to train on and one to validate, "
-                "or a split column in a CSV file"
+                f"{path}: {f'class {label!r} has' if label else 'there is'} one image; it needs two, one to train on "
+                "and one to validate, or a split column in a CSV file"
             )
         members = sorted(members, key=lambda row: hashlib.sha256(row.key.encode()).digest())
         held = max(1, round(VALIDATION_SHARE * len(members)))
@@ -178,7 +212,7 @@ def _hold_out(path: Path, rows: Sequence[_Row]) -> list[_Row]:
 
 def _dataset(path: Path, rows: Sequence[_Row]) -> Dataset:
     classes = tuple(sorted({row.label for row in rows if row.split != "test"}))
-    if len(classes) < 2:
+    if len(classes) < 2 and classes != ("",):
         found = f"only {classes[0]!r}" if classes else "none"
         raise DataError(f"{path}: a classifier needs two classes or more, found {found}")
     numbers = {label: number for number, label in enumerate(classes)}
@@ -188,8 +222,14 @@ def _dataset(path: Path, rows: Sequence[_Row]) -> Dataset:
     }
     present = {sample.label for sample in samples["train"]}
     if missing := [label for label in classes if numbers[label] not in present]:
-        raise DataError(f"{path}: no training image of class {missing[0]!r}")
+        raise DataError(f"{path}: no training image{f' of class {missing[0]!r}' if missing[0] else ''}")
     listed = [(row.key, row.label, row.split or "train") for row in rows if row.split != "test"]
     # As ASCII: names of files need not be text.
     fingerprint = hashlib.sha256(json.dumps([classes, listed]).encode("ascii")).hexdigest()
-    return Dataset(classes, samples["train"], samples["val"], fingerprint)
+    return Dataset(() if classes == ("",) else classes, samples["train"], samples["val"], fingerprint)
+
+
+def spread(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """At most `most` of the samples, evenly spaced."""
+    count = min(most, len(samples))
+    return [samples[number * len(samples) // count] for number in range(count)]

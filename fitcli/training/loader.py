@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from fitcli.images.crop import Crop
 from fitcli.images.open import open_image
 from fitcli.patches import groups_of, read_patches
 from fitcli.preprocessing import Preprocessing
+from fitcli.sequences import Order, permutation
 from fitcli.training.augmentation import turned
 from fitcli.training.dataset import Sample
 from fitcli.training.settings import TrainSettings
@@ -49,6 +51,7 @@ class Batch:
         groups: Where the patches lie.
         labels: [b] int64.
         gain, shift: [g 1 1] float32: what normalised values are multiplied with, and what is added.
+        showings: (epoch, number of the sample) of each image: what is random about a step follows from them.
     """
 
     patches: Tensor
@@ -56,11 +59,35 @@ class Batch:
     labels: Tensor
     gain: Tensor
     shift: Tensor
+    showings: tuple[tuple[int, int], ...] = ()
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
         moved = [t.to(device, non_blocking=True) for t in (self.patches, self.labels, self.gain, self.shift)]
-        return Batch(moved[0], self.groups.to(device), moved[1], moved[2], moved[3])
+        return Batch(moved[0], self.groups.to(device), moved[1], moved[2], moved[3], self.showings)
+
+    def real_patches(self) -> int:
+        """Patches that are no padding."""
+        mask = self.groups.mask
+        return int(mask.sum()) if mask is not None else self.patches[..., 0].numel()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """How a model wants images to be laid out.
+
+    Attributes:
+        patch: Pixels per side of a patch.
+        group: Patches per side of a group.
+        order: Groups follow each other in this order, and pixels that do not fill a group are left out; None where
+            the order means nothing, and images are padded to whole groups.
+        any_origin: The grid of an augmented image starts anywhere; without, only that of a window of a larger image.
+    """
+
+    patch: int
+    group: int
+    order: Order | None = None
+    any_origin: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +98,14 @@ class Loader:
         samples: The training images.
         settings: Batch size, window size, augmentation, seed.
         preprocessing: What the model expects of pixels.
-        patch, group: Of the model.
+        layout: Of the patches.
         threads: That read at the same time.
     """
 
     samples: Sequence[Sample]
     settings: TrainSettings
     preprocessing: Preprocessing
-    patch: int
-    group: int
+    layout: Layout
     threads: int = 2
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
@@ -98,6 +124,14 @@ class Loader:
             finally:
                 for future in (future for futures in pending for future in futures):
                     future.cancel()
+
+    def fixed(self) -> Iterator[Batch]:
+        """Every image once, in order, always the same: for validation."""
+        size = self.settings.batch_size
+        with ThreadPoolExecutor(self.threads, "loader") as pool:
+            for start in range(0, len(self.samples), size):
+                chosen = range(start, min(start + size, len(self.samples)))
+                yield _collate(list(pool.map(partial(self._read, 0), chosen)))
 
     def _positions(self, number: int) -> list[tuple[int, int]]:
         """(epoch, sample) of each image of a batch. The images are one endless row of permutations, one per epoch."""
@@ -125,27 +159,62 @@ class Loader:
         with open_image(sample.path) as image:
             if reason := self.preprocessing.mismatch(image.info):
                 raise DataError(f"{sample.path}: {reason}")
-            shown = Crop(image, self._window(image, rng))
-            grid = PatchGrid(shown.info.size, self.patch, self.group)
+            window = self._window(image, rng)
+            is_part = (window.height, window.width) != image.info.size
+            shown = Crop(image, window)
+            grid = PatchGrid(shown.info.size, self.layout.patch, self.layout.group)
             background = self.settings.background
             places = list(grid.coordinates()) if background is None else foreground(shown, grid, background)
             patches = read_patches(shown, grid, places, lambda pixels: self.preprocessing.convert(pixels, image.info))
         groups, gain, shift = groups_of(grid, places), 1.0, 0.0
-        if self.settings.augment:
+        if self.settings.augments:
             patches, groups = turned(patches, groups, grid, int(rng.integers(4)), bool(rng.integers(2)))
+        if (self.settings.augments and self.layout.any_origin) or (is_part and not self.layout.any_origin):
             groups = groups._replace(
                 coordinates=groups.coordinates + torch.tensor(rng.integers(ORIGINS, size=2).tolist())
             )
+        if self.settings.augments:
             gain, shift = float(np.exp(rng.normal(0, CONTRAST))), float(rng.normal(0, BRIGHTNESS))
-        return _Item(patches, groups, sample.label, gain, shift)
+        if self.layout.order is not None:
+            patches, groups = _in_order(patches, groups, self.layout.order)
+        return _Item(patches, groups, sample.label, gain, shift, (epoch, index))
 
     def _window(self, image: ImageReader, rng: np.random.Generator) -> Window:
-        """The whole image, or a random square of `size` pixels, which is all of an image that is smaller."""
+        """The whole image, or a random square of `size` pixels, which is all of an image that is smaller.
+
+        Of an image that has to be whole groups, what is left of that at the upper left.
+        """
         (height, width), size = image.info.size, self.settings.size
-        if size is None:
-            return Window(0, 0, height, width)
-        top, left = (int(rng.integers(max(0, side - size) + 1)) for side in (height, width))
-        return Window(top, left, min(size, height), min(size, width))
+        top, left = 0, 0
+        if size is not None:
+            top, left = (int(rng.integers(max(0, side - size) + 1)) for side in (height, width))
+            height, width = min(size, height), min(size, width)
+        if self.layout.order is not None:
+            side = self.layout.patch * self.layout.group
+            if min(height, width) < side:
+                raise DataError(f"{image.path}: {too_small((height, width), side)}")
+            height, width = height // side * side, width // side * side
+        return Window(top, left, height, width)
+
+
+def too_small(size: tuple[int, int], side: int) -> str:
+    """What is wrong with an image of (height, width) pixels where the smallest part is `side` pixels wide and high."""
+    return (
+        f"{size[1]} x {size[0]} pixels do not fill one patch of {side} x {side}; leave it out, or give a lower --patch"
+    )
+
+
+def _in_order(patches: Tensor, groups: Groups, order: Order) -> tuple[Tensor, Groups]:
+    """All groups of an image as a sequence, numbered along it."""
+    row, column = (groups.coordinates - groups.coordinates.amin(dim=0)).unbind(-1)
+    rows, columns = int(row.max()) + 1, int(column.max()) + 1
+    chosen = torch.argsort(row * columns + column)[permutation(rows, columns, order)]
+    ordered = groups._replace(
+        coordinates=groups.coordinates[chosen],
+        number=torch.arange(len(chosen)),
+        mask=None if groups.mask is None else groups.mask[chosen],
+    )
+    return patches[chosen], ordered
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +224,7 @@ class _Item:
     label: int
     gain: float
     shift: float
+    showing: tuple[int, int]
 
 
 def _collate(items: list[_Item]) -> Batch:
@@ -165,4 +235,5 @@ def _collate(items: list[_Item]) -> Batch:
         labels=torch.tensor([item.label for item in items]),
         gain=torch.tensor([item.gain for item in items]).repeat_interleave(counts)[:, None, None],
         shift=torch.tensor([item.shift for item in items]).repeat_interleave(counts)[:, None, None],
+        showings=tuple(item.showing for item in items),
     )

@@ -7,67 +7,29 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from fitcli.checkpoints import Checkpoint, RunConfig, save_config, save_weights
+from fitcli.checkpoints import EMA_WEIGHTS, Checkpoint, TaskModel, save_config, save_weights
 from fitcli.errors import FitError
-from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from fitcli.runtime import Runtime
-from fitcli.training.dataset import Dataset
+from fitcli.training.ema import Ema
 from fitcli.training.interruption import Interruption, interruptions
 from fitcli.training.loader import Batch, Loader
-from fitcli.training.objectives import ClassificationObjective, balanced_weights
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from fitcli.training.reports import MetricsLog, Report, StepReport, StopReport, ValidationReport
-from fitcli.training.settings import TrainSettings
+from fitcli.training.run import TrainingRun
 from fitcli.training.state import Progress, load_state, save_settings, save_state
-from fitcli.training.validation import validate
+from fitcli.training.task import Objective
+from fitcli.training.tasks.find import TASKS
 from models.build import build
-from models.encoder import FITClassifier
 
 Observer = Callable[[Report], None]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingRun:
-    """Everything that a training run is given.
-
-    Attributes:
-        folder: Where it is saved.
-        config: Model, preprocessing and classes.
-        settings: How to train.
-        dataset: On what.
-        runtime: Where.
-        plan: How each step is executed.
-    """
-
-    folder: Path
-    config: RunConfig
-    settings: TrainSettings
-    dataset: Dataset
-    runtime: Runtime
-    plan: ExecutionPlan = field(default_factory=ExecutionPlan)
-
-    @property
-    def total_steps(self) -> int:
-        """Optimizer steps from the beginning to the end."""
-        return self.settings.total_steps(len(self.dataset.train))
-
-    def summary(self) -> str:
-        """One line on what will be trained on what."""
-        parameters = sum(p.numel() for p in build(self.config.model, "meta").parameters())
-        return (
-            f"{self.settings.preset}: {parameters / 1e6:.1f} M parameters, {len(self.config.classes)} classes, "
-            f"{len(self.dataset.train)} images to train on, {len(self.dataset.validation)} to validate, "
-            f"{self.total_steps} steps on {self.runtime.device} in {self.runtime.precision}"
-        )
 
 
 def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress:
@@ -86,21 +48,23 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
         FitError: The loss is no number any more; what was saved before is still there.
         ImageError, DataError: An image cannot be read.
     """
-    # The model, its optimizer, and where they were left.
+    # The model, its optimizer and average, and where they were left.
     settings, device = run.settings, run.runtime.device
-    model = build(run.config.model, device, seed=settings.seed).train()
+    model: TaskModel = build(run.config.model, device, seed=settings.seed).train()
     optimizer = build_optimizer(model, settings)
-    objective = _objective(run)
-    progress = load_state(run.folder, model, optimizer, device) if resume else Progress()
+    objective = TASKS[run.config.task].objective(run)
+    ema = Ema(model, settings.ema_decay) if settings.ema_decay else None
+    average = None if ema is None else ema.model
+    progress = load_state(run.folder, model, optimizer, device, average) if resume else Progress()
 
     # The run folder, from here on a run that can be resumed.
     run.folder.mkdir(parents=True, exist_ok=True)
     save_settings(run.folder, settings, run.dataset.fingerprint)
     if not resume:
-        save_state(run.folder, model, optimizer, progress)
+        save_state(run.folder, model, optimizer, progress, average)
         save_config(run.folder, run.config)
 
-    batches = _batches(run, progress.step)
+    batches = _batches(run, objective, progress.step)
     stopping = partial(observe, StopReport())
     with MetricsLog(run.folder, progress.step) as log, interruptions(stopping) as interruption:
 
@@ -111,14 +75,16 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
         def look() -> None:
             """See how good it is, which waits for `resume` where someone asked to stop; and save."""
             if run.dataset.validation and progress.validated < progress.step and not interruption.requested:
-                report(_validate(run, model, progress))
-            _save(run, model, optimizer, progress)
+                report(_validate(run, objective, model, average, progress))
+            _save(run, model, optimizer, progress, average)
 
         if _is_due(run, progress.step):
             look()
         for step in range(progress.step, run.total_steps):
             report(_step(run, model, optimizer, objective, batches, step))
             progress.step = step + 1
+            if ema is not None:
+                ema.update(model, progress.step)
             if _is_due(run, progress.step) or interruption.requested:
                 look()
             _stop_if(interruption, run)
@@ -135,46 +101,34 @@ def _stop_if(interruption: Interruption, run: TrainingRun) -> None:
         raise KeyboardInterrupt(f"{run.folder} was saved, continue with --resume")
 
 
-def _objective(run: TrainingRun) -> ClassificationObjective:
-    settings, device, preprocessing = run.settings, run.runtime.device, run.config.preprocessing
-    labels = torch.tensor([sample.label for sample in run.dataset.train])
-    weights = balanced_weights(labels, len(run.config.classes)).to(device) if settings.balance else None
-    return ClassificationObjective(
-        torch.tensor(preprocessing.mean, device=device),
-        torch.tensor(preprocessing.std, device=device),
-        weights,
-        settings.label_smoothing,
-    )
-
-
-def _batches(run: TrainingRun, step: int) -> Iterator[Batch]:
-    model, settings = run.config.model, run.settings
-    loader = Loader(run.dataset.train, settings, run.config.preprocessing, model.patch, model.group)
+def _batches(run: TrainingRun, objective: Objective, step: int) -> Iterator[Batch]:
+    settings = run.settings
+    loader = Loader(run.dataset.train, settings, run.config.preprocessing, objective.layout)
     return loader.batches(step * settings.accumulate, run.total_steps * settings.accumulate)
 
 
 def _step(
     run: TrainingRun,
-    model: FITClassifier,
+    model: TaskModel,
     optimizer: torch.optim.Optimizer,
-    objective: ClassificationObjective,
+    objective: Objective,
     batches: Iterator[Batch],
     step: int,
 ) -> StepReport:
     """One optimizer step over `accumulate` batches."""
     settings, runtime = run.settings, run.runtime
     began, waited = time.perf_counter(), 0.0
-    loss_sum, right, patches = 0.0, 0, 0
+    loss_sum, patches = 0.0, 0
+    scores: Counter[str] = Counter()
     for _ in range(settings.accumulate):
         asked = time.perf_counter()
         batch = next(batches).to(runtime.device)
         waited += time.perf_counter() - asked
         with runtime.autocast():
             outcome = run_job(objective.job(model, batch), run.plan, 1 / settings.accumulate)
-        assert outcome.output is not None
         loss_sum += outcome.loss.item() / settings.accumulate
-        right += int((outcome.output.argmax(dim=-1) == batch.labels).sum())
-        patches += int(batch.groups.mask.sum()) if batch.groups.mask is not None else batch.patches[..., 0].numel()
+        scores.update(objective.scores(batch, outcome))
+        patches += batch.real_patches()
     norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip or math.inf)
     _check_finite("loss", loss_sum, run, step + 1)
     _check_finite("gradient", float(norm), run, step + 1)
@@ -187,13 +141,13 @@ def _step(
         step=step + 1,
         epoch=(step + 1) * settings.images_per_step / len(run.dataset.train),
         loss=loss_sum,
-        accuracy=right / settings.images_per_step,
         learning_rate=rate,
         gradient_norm=float(norm),
         images_per_second=settings.images_per_step / seconds,
         patches_per_second=patches / seconds,
         data_wait=waited / seconds,
         peak_bytes=runtime.peak_bytes(),
+        scores={name: total / settings.images_per_step for name, total in scores.items()},
     )
 
 
@@ -205,27 +159,38 @@ def _check_finite(name: str, value: float, run: TrainingRun, step: int) -> None:
         )
 
 
-def _validate(run: TrainingRun, model: FITClassifier, progress: Progress) -> ValidationReport:
-    """Score the validation images; a model that is better than all before it becomes the run's model."""
-    scores = validate(
-        Checkpoint(model.eval(), run.config), run.dataset.validation, run.runtime, run.settings.background
-    )
+def _validate(
+    run: TrainingRun, objective: Objective, model: TaskModel, average: TaskModel | None, progress: Progress
+) -> ValidationReport:
+    """Look at the validation images with what is to be used later: the average of the weights where there is one.
+
+    A model that is better than all before it becomes the run's model.
+    """
+    found = objective.validate(Checkpoint(average or model.eval(), run.config))
     model.train()
-    _check_finite("validation loss", scores.loss, run, progress.step)
+    _check_finite("validation loss", found.loss, run, progress.step)
     progress.validated = progress.step
-    best = (scores.accuracy, -scores.loss) > (progress.best_accuracy, -progress.best_loss)
+    best = not progress.best or found.rank > progress.best
     if best:
-        progress.best_accuracy, progress.best_loss = scores.accuracy, scores.loss
-        save_weights(run.folder, model)
-    return ValidationReport(step=progress.step, best=best, **scores._asdict())
+        progress.best, progress.said = found.rank, found.said
+        _save_weights(run.folder, model, average)
+    return ValidationReport(step=progress.step, loss=found.loss, scores=found.scores, best=best, said=found.said)
 
 
-def _save(run: TrainingRun, model: FITClassifier, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+def _save(
+    run: TrainingRun, model: TaskModel, optimizer: torch.optim.Optimizer, progress: Progress, average: TaskModel | None
+) -> None:
     """Save what resuming needs, and the last weights as a run folder of their own."""
-    save_state(run.folder, model, optimizer, progress)
+    save_state(run.folder, model, optimizer, progress, average)
     last = run.folder / "last"
     last.mkdir(exist_ok=True)
     save_config(last, run.config)
-    save_weights(last, model)
-    if progress.best_accuracy < 0:
-        save_weights(run.folder, model)
+    _save_weights(last, model, average)
+    if not progress.best:
+        _save_weights(run.folder, model, average)
+
+
+def _save_weights(folder: Path, model: TaskModel, average: TaskModel | None) -> None:
+    save_weights(folder, model)
+    if average is not None:
+        save_weights(folder, average, EMA_WEIGHTS)

@@ -9,11 +9,11 @@ from fitcli.checkpoints import RunConfig, is_run, load_config
 from fitcli.errors import FitError
 from fitcli.runtime import Runtime, choose_runtime
 from fitcli.training.dataset import Dataset, load_dataset
-from fitcli.training.loop import TrainingRun
+from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.state import load_settings, saved_step
 from fitcli.training.statistics import inspect
-from models.presets import classifier_preset
+from fitcli.training.tasks.find import TASKS
 
 
 def prepare(
@@ -47,22 +47,29 @@ def prepare(
         begun, fingerprint = load_settings(folder)
         settings = begun.resumed(settings, given)
         runtime = choose_runtime(str(runtime.device), settings.precision)
-        dataset, config = load_dataset(data), load_config(folder)
+        dataset, config = _dataset(data, settings), load_config(folder)
         if dataset.classes != config.classes:
-            raise FitError(f"{folder}: was trained on {', '.join(config.classes)}; {data} has {dataset.classes}")
+            raise FitError(
+                f"{folder}: was trained on {', '.join(config.classes) or 'no classes'}; "
+                f"{data} has {', '.join(dataset.classes) or 'none'}"
+            )
         if dataset.fingerprint != fingerprint:
             raise FitError(
                 f"{folder}: was begun on another data set than {data} (other images, labels or split); "
                 "resume with that one, or start a new run"
             )
         return _run(folder, config, settings, dataset, runtime), saved_step(folder)
-    # The preset first: a wrong name should not wait for thousands of headers.
-    classifier_preset(settings.preset, channels=1, classes=2)
-    dataset = load_dataset(data)
-    preprocessing = inspect(dataset, settings.seed)
-    model = classifier_preset(settings.preset, preprocessing.channels, len(dataset.classes))
-    config = RunConfig(task="classify", model=model, preprocessing=preprocessing, classes=dataset.classes)
-    return _run(folder, config, settings, dataset, runtime), 0
+    task = TASKS[settings.task]
+    settings.check_options(given)
+    # The settings first: a wrong name should not wait for thousands of headers.
+    task.check(settings)
+    dataset = _dataset(data, settings)
+    survey = inspect(dataset, settings.seed)
+    return _run(folder, task.describe(settings, dataset, survey), settings, dataset, runtime), 0
+
+
+def _dataset(data: Path, settings: TrainSettings) -> Dataset:
+    return load_dataset(data, "ignored" if settings.unconditional else TASKS[settings.task].labels)
 
 
 def _run(folder: Path, config: RunConfig, settings: TrainSettings, dataset: Dataset, runtime: Runtime) -> TrainingRun:

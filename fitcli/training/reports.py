@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,8 @@ class StepReport:
     Attributes:
         step: Counted from 1.
         epoch: Passes over the training images so far, with fractions.
-        loss, accuracy: Of the images of this step, before it.
+        loss: Of the images of this step, before it.
+        scores: What else the task tells about them, by name.
         learning_rate, gradient_norm: Of this step; the norm before clipping.
         images_per_second, patches_per_second: Of this step, waiting included; padding is not counted.
         data_wait: Share of the time in which the device waited for images.
@@ -29,32 +31,32 @@ class StepReport:
     step: int
     epoch: float
     loss: float
-    accuracy: float
     learning_rate: float
     gradient_norm: float
     images_per_second: float
     patches_per_second: float
     data_wait: float
     peak_bytes: int
+    scores: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ValidationReport:
-    """All validation images, whole.
+    """Validation images.
 
     Attributes:
         step: After which it was done.
-        loss: Mean cross-entropy, in nats.
-        accuracy: Share of images classified rightly.
-        balanced_accuracy: Mean over the classes of the share of their images classified rightly.
+        loss: Mean over the images.
+        scores: What else the task tells about them, by name.
         best: No earlier validation was better.
+        said: The score that matters, for a person to read: its name and its value.
     """
 
     step: int
     loss: float
-    accuracy: float
-    balanced_accuracy: float
+    scores: Mapping[str, float]
     best: bool
+    said: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,9 @@ class MetricsLog:
     def __call__(self, report: StepReport | ValidationReport) -> None:
         """Log a report."""
         kind = "train" if isinstance(report, StepReport) else "validation"
-        values = dataclasses.asdict(report)
+        values = {**dataclasses.asdict(report), **report.scores}
+        for name in ("scores", "said"):
+            values.pop(name, None)
         self._lines.write(json.dumps({"kind": kind, **values}) + "\n")
         self._lines.flush()
         for name, value in values.items():

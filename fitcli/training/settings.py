@@ -15,7 +15,10 @@ class TrainSettings:
     """Settings of a run, as given on the command line. A resumed run keeps them, see `resumed`.
 
     Attributes:
+        task: What is learned.
         preset: Name of the architecture in `models.presets`.
+        patch: Pixels per side of a patch; None for that of the preset.
+        unconditional: Leave the classes of the images out.
         size: Side in pixels of the random square windows to train on; None for whole images.
         epochs: Passes over the training images.
         steps: Optimizer steps instead of epochs; None to follow `epochs`.
@@ -25,14 +28,23 @@ class TrainSettings:
         warmup: Share of all steps over which the learning rate rises from 0.
         weight_decay: Of matrices; biases, norms and tables have none.
         clip: Highest norm of the gradient; 0 for none.
-        label_smoothing: Share of each target that is spread over all classes.
+        label_smoothing: Share of each target that is spread over all classes, or levels.
         balance: Weight classes in the loss by the inverse of their frequency.
-        augment: Flips, quarter turns, and light changes of brightness and contrast.
+        augment: Flips, quarter turns and, where images are classified, light changes of brightness and contrast; None
+            for classifiers alone: what generates images would learn to generate turned ones.
         background: Leave out groups that vary less than this, see `background.foreground`; None to keep all.
-        seed: Of the initial weights, the order of the data and the augmentation.
+        seed: Of the initial weights, the order of the data, the augmentation and the noise.
+        ema: Greatest decay per step of the moving average of the weights, 0 for no average; None for that of the task.
+        prediction, schedule, shift, scale, self_condition_rate, class_dropout: See `DiffusionConfig`; None for a shift
+            that follows from the size of the images.
+        levels: Grey levels per value of a sequence; None for 256 of 8 bit images.
+        order, start: See `SequenceConfig`.
     """
 
+    task: Literal["classify", "diffusion", "autoregressive"] = "classify"
     preset: str = "tiny"
+    patch: int | None = None
+    unconditional: bool = False
     size: int | None = None
     epochs: int = 30
     steps: int | None = None
@@ -44,26 +56,62 @@ class TrainSettings:
     clip: float = 1.0
     label_smoothing: float = 0.0
     balance: bool = False
-    augment: bool = True
+    augment: bool | None = None
     background: float | None = None
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
+    ema: float | None = None
+    prediction: Literal["eps", "x", "v"] = "v"
+    schedule: str = "cosine"
+    shift: float | None = None
+    scale: float = 1.0
+    self_condition_rate: float = 0.9
+    class_dropout: float = 0.1
+    levels: int | None = None
+    order: Literal["raster", "snake"] = "raster"
+    start: Literal["zero", "learned"] = "learned"
 
     def __post_init__(self) -> None:
-        limits = {"epochs": 1, "batch_size": 1, "accumulate": 1, "seed": 0}
+        limits = {"epochs": 1, "batch_size": 1, "accumulate": 1, "seed": 0, "steps": 1, "size": 1, "patch": 1}
         for name, lowest in limits.items():
-            if getattr(self, name) < lowest:
-                raise FitError(f"--{name.replace('_', '-')} must be at least {lowest}, not {getattr(self, name)}")
-        if self.steps is not None and self.steps < 1:
-            raise FitError(f"--steps must be at least 1, not {self.steps}")
+            if getattr(self, name) is not None and getattr(self, name) < lowest:
+                raise FitError(f"{option(name)} must be at least {lowest}, not {getattr(self, name)}")
+        if self.levels is not None and not 2 <= self.levels <= 256:
+            raise FitError(f"--levels must be in 2 ... 256, not {self.levels}")
         if not 0 < self.learning_rate < math.inf:
             raise FitError(f"--learning-rate must be above 0 and finite, not {self.learning_rate}")
         for name in ("weight_decay", "clip"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise FitError(f"--{name.replace('_', '-')} must be 0 or more and finite, not {getattr(self, name)}")
-        for name in ("warmup", "label_smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise FitError(f"--{name.replace('_', '-')} must be in 0 ... 1, not {getattr(self, name)}")
+                raise FitError(f"{option(name)} must be 0 or more and finite, not {getattr(self, name)}")
+        for name in ("warmup", "label_smoothing", "ema"):
+            if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
+                raise FitError(f"{option(name)} must be in 0 ... 1, not {getattr(self, name)}")
+        for name in ("self_condition_rate", "class_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise FitError(f"{option(name)} must be in 0 ... 1, not {getattr(self, name)}")
+
+    @property
+    def augments(self) -> bool:
+        """Whether images are turned and mirrored."""
+        return self.task == "classify" if self.augment is None else self.augment
+
+    @property
+    def ema_decay(self) -> float:
+        """Greatest decay of the moving average of the weights; 0 where there is none."""
+        return (0.0 if self.task == "classify" else 0.9999) if self.ema is None else self.ema
+
+    def check_options(self, given: Collection[str]) -> None:
+        """Refuse options that the task has no use for: whoever gives one expects it to matter.
+
+        Args:
+            given: Which options the user gave, by the names of their settings.
+
+        Raises:
+            FitError: One of them belongs to another task.
+        """
+        for name, tasks in TASKS_OF_SETTING.items():
+            if name in given and self.task not in tasks:
+                raise FitError(f"{option(name)} is for --task {' or '.join(tasks)}, not for {self.task}; leave it out")
 
     def resumed(self, asked: TrainSettings, given: Collection[str]) -> TrainSettings:
         """These settings, for as many epochs or steps as were asked for: the learning rate follows the new total.
@@ -75,11 +123,11 @@ class TrainSettings:
         Raises:
             FitError: An option was given that differs: half a run of each is no run of either.
         """
-        for option, name in SETTING_OF_OPTION.items():
-            before, now = getattr(self, name), getattr(asked, name)
-            if option in given and before != now:
+        for name, setting in SETTING_OF_OPTION.items():
+            before, now = getattr(self, setting), getattr(asked, setting)
+            if name in given and before != now:
                 raise FitError(
-                    f"--{option.replace('_', '-')}: the run was begun with {name} = {before}, not {now}; "
+                    f"{option(name)}: the run was begun with {setting} = {before}, not {now}; "
                     "resume without this option, or start a new run"
                 )
         if not {"epochs", "steps"} & set(given):
@@ -100,6 +148,24 @@ class TrainSettings:
         """Whether the last image of an epoch is seen in step 0, 1, ... of the run."""
         return (step + 1) * self.images_per_step // images > step * self.images_per_step // images
 
+
+def option(name: str) -> str:
+    """How a setting is given on the command line."""
+    return f"--{name.replace('_', '-')}"
+
+
+TASKS_OF_SETTING = {
+    "balance": ("classify",),
+    "label_smoothing": ("classify", "autoregressive"),
+    "skip_background": ("classify", "diffusion"),
+    "background_threshold": ("classify", "diffusion"),
+    "unconditional": ("diffusion", "autoregressive"),
+    **dict.fromkeys(
+        ("prediction", "schedule", "shift", "scale", "self_condition_rate", "class_dropout"), ("diffusion",)
+    ),
+    **dict.fromkeys(("levels", "order", "start"), ("autoregressive",)),
+}
+"""The tasks that an option is for, where it is not for all."""
 
 SETTING_OF_OPTION = {
     **{setting.name: setting.name for setting in fields(TrainSettings) if setting.name not in ("epochs", "steps")},

@@ -26,19 +26,20 @@ class Progress:
     Attributes:
         step: Optimizer steps done.
         validated: Steps that had been done at the last validation.
-        best_accuracy, best_loss: Of the best validation so far.
+        best: Rank of the best validation so far, see `Validation.rank`; empty before the first.
+        said: Of that validation: the name of the score that matters and its value.
     """
 
     step: int = 0
     validated: int = 0
-    best_accuracy: float = -1.0
-    best_loss: float = float("inf")
+    best: tuple[float, ...] = ()
+    said: tuple[str, str] = ("", "")
 
     def summary(self, run: Path) -> str:
         """One line on the outcome."""
-        if self.best_accuracy < 0:
+        if not self.best:
             return f"{run}: {self.step} steps"
-        return f"{run}: {self.step} steps, best validation accuracy {self.best_accuracy:.1%}"
+        return f"{run}: {self.step} steps, best validation {self.said[0]} {self.said[1]}"
 
 
 def save_settings(run: Path, settings: TrainSettings, fingerprint: str) -> None:
@@ -62,12 +63,21 @@ def load_settings(run: Path) -> tuple[TrainSettings, str]:
         raise CheckpointError(f"{run / SETTINGS}: cannot be read ({error}); start a new run") from None
 
 
-def save_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Write the state: the old file or the new one is there at any moment."""
+def save_state(
+    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, average: nn.Module | None = None
+) -> None:
+    """Write the state: the old file or the new one is there at any moment.
+
+    Args:
+        run: The folder.
+        model, optimizer, progress: What to go on with.
+        average: The moving average of the weights, where the run keeps one.
+    """
     state = {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "progress": dataclasses.asdict(progress),
+        "ema": None if average is None else average.state_dict(),
     }
     with replacing(run / STATE) as temporary:
         torch.save(state, temporary)
@@ -82,8 +92,14 @@ def saved_step(run: Path) -> int:
         return 0
 
 
-def load_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> Progress:
-    """Continue where a run was saved: fills model and optimizer.
+def load_state(
+    run: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+    average: nn.Module | None = None,
+) -> Progress:
+    """Continue where a run was saved: fills model and optimizer, and the average where the run keeps one.
 
     Raises:
         CheckpointError: There is no state, or it is damaged or of another model.
@@ -95,7 +111,18 @@ def load_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, de
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
+        if average is not None:
+            average.load_state_dict(state["ema"])
         return Progress(**state["progress"])
-    except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError, OSError) as error:
+    except (
+        RuntimeError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        pickle.UnpicklingError,
+        OSError,
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: damaged ({reason}); start a new run") from error

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +15,8 @@ from numpy.typing import NDArray
 from fitcli.errors import DataError, ImageError
 from fitcli.images.base import ImageInfo, ImageReader
 from fitcli.images.open import open_image
-from fitcli.preprocessing import Preprocessing
-from fitcli.training.dataset import Dataset, Sample
+from fitcli.preprocessing import WHITE, Preprocessing
+from fitcli.training.dataset import Dataset, Sample, spread
 from fitcli.window import Window
 
 LOOKED_AT = 64
@@ -26,7 +29,34 @@ HEADERS = 2000
 """Images whose headers are read before training starts; of larger data sets an even selection."""
 
 
-def inspect(dataset: Dataset, seed: int) -> Preprocessing:
+class Survey(NamedTuple):
+    """What is known of the images of a data set before training.
+
+    Attributes:
+        preprocessing: What a model trained on them expects of pixels.
+        sizes: (height, width) of each image that was looked at.
+        smallest: The image with the shortest side, and its (height, width).
+    """
+
+    preprocessing: Preprocessing
+    sizes: tuple[tuple[int, int], ...]
+    smallest: tuple[Path, tuple[int, int]]
+
+    def typical_size(self, window: int | None) -> tuple[int, int]:
+        """(height, width) that a model sees: the median of the images, or of windows of so many pixels per side."""
+        rows, columns = ([min(size[axis], window or size[axis]) for size in self.sizes] for axis in (0, 1))
+        return round(median(rows)), round(median(columns))
+
+
+class _Moments(NamedTuple):
+    """Per channel, and the range over all channels; None where no pixel is finite."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    limits: tuple[float, float] | None
+
+
+def inspect(dataset: Dataset, seed: int) -> Survey:
     """Open the images of a data set and decide what a model trained on it expects of pixels.
 
     The commonest number of channels and dtype win; images that cannot be converted to them are an error.
@@ -34,7 +64,7 @@ def inspect(dataset: Dataset, seed: int) -> Preprocessing:
     Raises:
         DataError: Some image cannot be opened or does not fit the others. Names the first and counts the rest.
     """
-    samples = _spread(dataset.train + dataset.validation, HEADERS)
+    samples = spread(dataset.train + dataset.validation, HEADERS)
     with ThreadPoolExecutor(8, "inspect") as pool:
         looked = list(zip(samples, pool.map(_info, samples), strict=True))
     infos = [(sample, info) for sample, info in looked if isinstance(info, ImageInfo)]
@@ -44,11 +74,18 @@ def inspect(dataset: Dataset, seed: int) -> Preprocessing:
     wanted = Preprocessing(channels=channels, dtype=dtype, mean=(0.0,) * channels, std=(1.0,) * channels)
     misfits = [f"{sample.path}: {reason}" for sample, info in infos if (reason := wanted.mismatch(info))]
     _refuse(misfits, "differ from the others")
-    mean, std = _moments(dataset.train, wanted, seed)
+    moments = _moments(dataset.train, wanted, seed)
     scales = {info.mpp for _, info in infos if info.mpp is not None}
-    return Preprocessing(
-        channels=channels, dtype=dtype, mean=mean, std=std, mpp=scales.pop() if len(scales) == 1 else None
+    preprocessing = Preprocessing(
+        channels=channels,
+        dtype=dtype,
+        mean=moments.mean,
+        std=moments.std,
+        mpp=scales.pop() if len(scales) == 1 else None,
+        limits=None if dtype in WHITE else moments.limits,
     )
+    least = min(infos, key=lambda pair: min(pair[1].size))
+    return Survey(preprocessing, tuple(info.size for _, info in infos), (least[0].path, least[1].size))
 
 
 def _info(sample: Sample) -> ImageInfo | ImageError:
@@ -65,35 +102,31 @@ def _refuse(problems: Sequence[str], what: str) -> None:
         raise DataError(f"{problems[0]}{more}")
 
 
-def _moments(
-    samples: Sequence[Sample], wanted: Preprocessing, seed: int
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel of one random window of each of some images; NaN is left out."""
-    chosen = _spread(samples, LOOKED_AT)
+def _moments(samples: Sequence[Sample], wanted: Preprocessing, seed: int) -> _Moments:
+    """Of one random window of each of some images; NaN is left out."""
+    chosen = spread(samples, LOOKED_AT)
 
     def sums(number: int) -> NDArray[np.float64]:
         with open_image(chosen[number].path) as image:
             pixels = wanted.convert(image.read(_window(image, [seed, 3, number])), image.info)
         values = pixels.reshape(-1, wanted.channels).astype(np.float64)
         finite = np.isfinite(values)
+        least, most = np.where(finite, values, np.inf).min(0), np.where(finite, values, -np.inf).max(0)
         values = np.where(finite, values, 0.0)
-        return np.stack([finite.sum(0), values.sum(0), (values**2).sum(0)])
+        return np.stack([finite.sum(0), values.sum(0), (values**2).sum(0), least, most])
 
     with ThreadPoolExecutor(2, "moments") as pool:
-        count, total, squares = np.sum(list(pool.map(sums, range(len(chosen)))), axis=0)
+        found = np.stack(list(pool.map(sums, range(len(chosen)))))
+    count, total, squares = np.sum(found[:, :3], axis=0)
+    low, high = float(found[:, 3].min()), float(found[:, 4].max())
     mean = total / np.maximum(count, 1)
     # A channel that never varies still has to be divided by something.
     std = np.sqrt(np.maximum(squares / np.maximum(count, 1) - mean**2, 0))
-    return tuple(mean.tolist()), tuple(np.where(std > 1e-6, std, 1.0).tolist())
+    limits = (low, high if high > low else low + 1) if low <= high else None
+    return _Moments(tuple(mean.tolist()), tuple(np.where(std > 1e-6, std, 1.0).tolist()), limits)
 
 
 def _window(image: ImageReader, seed: list[int]) -> Window:
     rng = np.random.default_rng(seed)
     top, left = (int(rng.integers(max(0, side - SIDE) + 1)) for side in image.info.size)
     return Window(top, left, SIDE, SIDE).clip(*image.info.size)
-
-
-def _spread(samples: Sequence[Sample], most: int) -> list[Sample]:
-    """At most `most` of the samples, evenly spaced."""
-    count = min(most, len(samples))
-    return [samples[number * len(samples) // count] for number in range(count)]

@@ -13,6 +13,7 @@ from fitcli.features import Settings
 from fitcli.images.open import open_image
 from fitcli.runtime import Runtime
 from fitcli.training.dataset import Sample
+from models.encoder import FITClassifier
 
 
 class Scores(NamedTuple):
@@ -24,7 +25,7 @@ class Scores(NamedTuple):
 
 
 def validate(
-    checkpoint: Checkpoint, samples: Sequence[Sample], runtime: Runtime, background: float | None = None
+    checkpoint: Checkpoint[FITClassifier], samples: Sequence[Sample], runtime: Runtime, background: float | None = None
 ) -> Scores:
     """Classify images and compare with their labels.
 
@@ -40,7 +41,7 @@ def validate(
 
 
 def _probabilities(
-    checkpoint: Checkpoint, sample: Sample, runtime: Runtime, background: float | None
+    checkpoint: Checkpoint[FITClassifier], sample: Sample, runtime: Runtime, background: float | None
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     with open_image(sample.path) as image:
         return classify_image(checkpoint, image, runtime, Settings(background=background)).probabilities

@@ -54,7 +54,7 @@ class TrainingView:
         loss = f"loss {self._smooth['loss']:.3f}, " if self._smooth else ""
         best = ", the best so far" if report.best else ""
         console.log(
-            f"step {report.step} of {self._total}: {loss}validation accuracy {report.accuracy:.1%}{best}, "
+            f"step {report.step} of {self._total}: {loss}validation {' '.join(report.said)}{best}, "
             f"{self._left(report.step)} left"
         )
 
@@ -73,14 +73,14 @@ class TrainingView:
         return shown
 
     def _rows(self, step: StepReport) -> dict[str, str]:
-        accuracy = "after the first epoch"
+        name, score = "score", "after the first epoch"
         if self._validation is not None:
-            best = f"  (best {self._best.accuracy:.1%}, step {self._best.step})" if self._best else ""
-            accuracy = f"{self._validation.accuracy:.1%}{best}"
+            best = f"  (best {self._best.said[1]}, step {self._best.step})" if self._best else ""
+            name, score = self._validation.said[0], f"{self._validation.said[1]}{best}"
         return {
             "step": f"{step.step} of {self._total}  (epoch {step.epoch:.1f})",
             "loss": f"{self._smooth['loss']:.4f}",
-            "validation accuracy": accuracy,
+            f"validation {name}": score,
             "learning rate": f"{step.learning_rate:.2e}",
             "images/s": f"{self._smooth['images_per_second']:.2f}",
             "patches/s": f"{self._smooth['patches_per_second']:,.0f}",

@@ -56,6 +56,7 @@ CONFIGS = {
     "classifier": classifier_config(),
     "denoiser": denoiser_config(cross_mlp=True),
     "decoder": decoder_config(),
+    "decoder of classes": decoder_config(starts=3, classes=3),
 }
 """One of every kind, for images of any size."""
 
@@ -93,7 +94,8 @@ def inputs_for(config: Any, groups: Groups, seed: int = 0, dtype: torch.dtype = 
     generator = torch.Generator().manual_seed(seed)
     count = len(groups.number)
     if isinstance(config, DecoderConfig):
-        return [torch.randint(VOCABULARY, (count, config.tokens), generator=generator)]
+        ids = torch.randint(VOCABULARY + config.starts, (count, config.tokens), generator=generator)
+        return [ids, torch.arange(1, groups.images + 1) % config.classes] if config.classes else [ids]
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=dtype)
@@ -115,7 +117,7 @@ def run(model: Any, groups: Groups, inputs: list[Tensor]) -> list[Tensor]:
     if isinstance(model.config, DenoiserConfig):
         patches, previous, level, condition = inputs
         return list(model(patches, groups, level, condition, previous))
-    out = model(inputs[0], groups)
+    out = model(inputs[0], groups, *inputs[1:])
     if isinstance(model.config, ClassifierConfig):
         return [out.evidence, out.logits]
     return [out] if isinstance(out, Tensor) else list(out)

@@ -39,7 +39,7 @@ def _arguments(config: Any, groups: Groups, seed: int = 0) -> tuple[Any, ...]:
     if isinstance(config, DenoiserConfig):
         patches, previous, level, condition = inputs
         return patches, groups, level, condition, previous
-    return inputs[0], groups
+    return inputs[0], groups, *inputs[1:]
 
 
 def _assert_same(value: Tensor | tuple[Tensor, ...], expected: Tensor | tuple[Tensor, ...]) -> None:

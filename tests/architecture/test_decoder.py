@@ -63,6 +63,40 @@ def test_images_of_a_batch_do_not_see_each_other() -> None:
     assert (difference[4:6] > 0).all()
 
 
+def test_a_class_reaches_all_groups_but_the_first_which_has_its_start() -> None:
+    groups = Groups.of_grid(images=2, rows=1, columns=3)
+    model = live(decoder_config(plan="(1)1(1)", starts=3, classes=3))
+    ids = torch.randint(VOCABULARY, (6, 4), generator=torch.Generator().manual_seed(0))
+    before = model(ids, groups, torch.tensor([0, 1]))
+    difference = (before - model(ids, groups, torch.tensor([0, 2]))).abs().amax(dim=(1, 2))
+    assert (difference[:4] == 0).all()
+    assert (difference[4:] > 1e-6).all()
+    started = ids.clone()
+    started[3, 0] = VOCABULARY + 2
+    assert not torch.equal(model(started, groups, torch.tensor([0, 1]))[3], before[3])
+
+
+def test_starts_are_seen_and_never_predicted() -> None:
+    groups = Groups.of_grid(images=1, rows=1, columns=2)
+    for tied in (True, False):
+        model = live(decoder_config(starts=1, shared_embedding=tied))
+        ids = inputs_for(model.config, groups)[0]
+        ids[0, 0] = VOCABULARY
+        assert model(ids, groups).shape == (2, 4, VOCABULARY)
+
+
+def test_labels_are_for_decoders_of_classes() -> None:
+    groups, ids = Groups.of_grid(images=1, rows=1, columns=1), torch.zeros(1, 4, dtype=torch.int64)
+    with pytest.raises(ValueError, match="0 classes"):
+        live(decoder_config())(ids, groups, torch.tensor([0]))
+    with pytest.raises(ValueError, match="3 classes"):
+        live(decoder_config(classes=3))(ids, groups)
+    impossible = [({"starts": 2}, "not 2"), ({"classes": 3, "starts": 2}, "each of 3"), ({"classes": -1}, "-1")]
+    for changes, message in impossible:
+        with pytest.raises(ConfigError, match=message):
+            decoder_config(**changes)
+
+
 def test_tied_and_separate_embeddings() -> None:
     shared, separate = (decoder_config(shared_embedding=tied, output_bias=False) for tied in (True, False))
     extra = VOCABULARY * shared.token_width

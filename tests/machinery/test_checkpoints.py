@@ -258,10 +258,10 @@ def test_the_state_of_a_run_comes_back(run: Path) -> None:
     model, optimizer = fresh(1)
     step(model, optimizer)
     (run / "training").mkdir()
-    save_state(run, model, optimizer, Progress(step=7, best_accuracy=0.5, best_loss=1.25))
+    save_state(run, model, optimizer, Progress(step=7, best=(0.5, -1.25), said=("accuracy", "50.0%")))
     other, its_optimizer = fresh(2)
     progress = load_state(run, other, its_optimizer, CPU.device)
-    assert progress == Progress(step=7, best_accuracy=0.5, best_loss=1.25)
+    assert progress == Progress(step=7, best=(0.5, -1.25), said=("accuracy", "50.0%"))
     step(model, optimizer)
     step(other, its_optimizer)
     for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):

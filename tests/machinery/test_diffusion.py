@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fitcli.diffusion.generate import Sampling, Trace, generate
+from fitcli.diffusion.generate import Trace, generate
 from fitcli.diffusion.objective import DiffusionBatch, DiffusionObjective, first_images
 from fitcli.diffusion.parameterization import (
     add_noise,
@@ -23,6 +23,7 @@ from fitcli.diffusion.parameterization import (
     to_values,
 )
 from fitcli.diffusion.samplers import DETERMINISTIC, STEPS, ddim, ddpm_large, find_step
+from fitcli.diffusion.sampling import Sampling
 from fitcli.diffusion.schedules import SMALLEST, parse_schedule
 from fitcli.grid import PatchGrid
 from fitcli.patches import groups_of
@@ -336,7 +337,7 @@ def test_first_images_are_the_first_of_the_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"), [({"loss": "v"}, "'v'"), ({"self_condition_rate": 2.0}, "2.0"), ({"scale": 0.0}, "0.0")]
+    ("changes", "words"), [({"loss": "w"}, "'w'"), ({"self_condition_rate": 2.0}, "2.0"), ({"scale": 0.0}, "0.0")]
 )
 def test_objectives_without_meaning_are_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):

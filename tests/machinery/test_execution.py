@@ -21,7 +21,7 @@ from fitcli.grid import PatchGrid
 from fitcli.patches import groups_of, normalize
 from fitcli.token_store import MemoryStore
 from fitcli.training.loader import Batch
-from fitcli.training.objectives import ClassificationObjective
+from fitcli.training.tasks.classify import ClassificationObjective
 from models.build import build
 from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig
 from models.groups import Groups
@@ -49,6 +49,7 @@ CONFIGS: dict[str, ClassifierConfig | DenoiserConfig | DecoderConfig] = {
     "denoiser of local layers": DenoiserConfig(plan="(2)", **DENOISER),
     "decoder": DecoderConfig(plan="(1)1(1)2(1)", **DECODER),
     "decoder that ends with global layers": DecoderConfig(plan="(1)1(1)1", shared_embedding=False, **DECODER),
+    "decoder of classes": DecoderConfig(plan="(1)1(1)1(1)", starts=4, classes=4, **DECODER),
 }
 
 PLANS = {
@@ -102,6 +103,8 @@ class Step:
         self.pixels = torch.randint(256, (count, 4, values), generator=generator, dtype=torch.uint8)
         self.labels = torch.arange(images) % 4
         self.ids, self.targets = (torch.randint(11, (count, 4), generator=generator) for _ in range(2))
+        if getattr(config, "starts", 0):
+            self.ids[0, 0] = 11 + config.starts - 1
         self.noise, self.previous = normal(count, 4, values), normal(count, 2, 24)
         self.level, self.condition = normal(images).sigmoid(), normal(images, 2, 5)
 
@@ -115,7 +118,20 @@ class Step:
         if isinstance(self.model.config, DenoiserConfig):
             loss = mean_square(self.groups, lambda part: self.noise[part])
             return denoising_job(self.model, self.groups, self.patches, self.level, loss, self.condition, self.previous)
-        return decoding_job(self.model, self.groups, lambda part: self.ids[part], lambda part: self.targets[part])
+        return decoding_job(
+            self.model, self.groups, lambda part: self.ids[part], lambda part: self.targets[part],
+            labels=self.given_labels, smoothing=self.smoothing,
+        )  # fmt: skip
+
+    @property
+    def given_labels(self) -> Tensor | None:
+        """To a decoder."""
+        return self.labels if self.model.config.classes else None
+
+    @property
+    def smoothing(self) -> float:
+        """Of a decoder; without, its loss is the same to the bit however it is computed."""
+        return 0.1 if self.model.config.classes else 0.0
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         weight = torch.tensor([1.0, 2.0, 0.5, 1.5], dtype=logits.dtype)
@@ -130,10 +146,10 @@ class Step:
             found = model(self.patches(every), groups, self.level, self.condition, self.previous).tokens
             error = found - self.noise
             return (error if groups.mask is None else error[groups.mask]).square().mean()
-        logits = model(self.ids, groups)
+        logits = model(self.ids, groups, self.given_labels)
         if groups.mask is not None:
-            return next_token_loss(logits[groups.mask], self.targets[groups.mask])
-        return next_token_loss(logits, self.targets)
+            return next_token_loss(logits[groups.mask], self.targets[groups.mask], smoothing=self.smoothing)
+        return next_token_loss(logits, self.targets, smoothing=self.smoothing)
 
     def gradients(self) -> dict[str, Tensor | None]:
         """Takes the gradients away from the parameters."""
@@ -408,7 +424,7 @@ def test_the_objective_of_training_is_the_same_in_every_execution() -> None:
     gain, shift = torch.linspace(0.9, 1.1, count)[:, None, None], torch.linspace(-0.1, 0.1, count)[:, None, None]
     batch = Batch(step.pixels, step.groups, step.labels, gain, shift)
     mean, std, weights = torch.full((3,), 120.0), torch.full((3,), 60.0), torch.tensor([1.0, 2.0, 0.5, 1.5])
-    objective = ClassificationObjective(mean, std, weights, smoothing=0.1)
+    objective = ClassificationObjective(mean, std, weights, smoothing=0.1, run=None)  # type: ignore[arg-type]
     logits = step.model((step.pixels - mean.repeat(4)) / std.repeat(4) * gain + shift, step.groups).logits
     loss = F.cross_entropy(logits, step.labels, weights, label_smoothing=0.1)
     loss.backward()

@@ -16,7 +16,7 @@ from fitcli.grid import PatchGrid
 from fitcli.patches import to_pixels
 from fitcli.preprocessing import Preprocessing
 from fitcli.training.dataset import Sample
-from fitcli.training.loader import Batch, Loader
+from fitcli.training.loader import Batch, Layout, Loader
 from fitcli.training.settings import TrainSettings
 
 PATCH, GROUP = 4, 2
@@ -37,7 +37,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
 
 def loader(samples: Sequence[Sample], threads: int = 2, **settings: object) -> Loader:
     asked = TrainSettings(**{"batch_size": 2, "augment": False, **settings})  # type: ignore[arg-type]
-    return Loader(samples, asked, RGB, PATCH, GROUP, threads)
+    return Loader(samples, asked, RGB, Layout(patch=PATCH, group=GROUP), threads)
 
 
 def images(batch: Batch, sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,14 @@ from hypothesis import strategies as st
 from fitcli.autoregression import next_token_loss
 from fitcli.sequences import (
     Order,
+    SequenceConfig,
+    from_levels,
     from_sequence,
     permutation,
     quantize,
     sequence_groups,
     shift_right,
+    to_levels,
     to_sequence,
     whole_patches,
 )
@@ -53,6 +57,58 @@ def test_neighbours_in_a_snake_are_neighbours_in_the_image() -> None:
 def test_shifting_puts_each_token_one_later_over_the_border_of_groups(groups: int, tokens: int) -> None:
     targets = torch.arange(1, groups * tokens + 1).reshape(groups, tokens)
     assert shift_right(targets).flatten().tolist() == list(range(groups * tokens))
+
+
+def test_a_start_of_its_own_stands_in_front() -> None:
+    targets = torch.tensor([[3, 1], [2, 0]])
+    config = SequenceConfig(patch=(1, 2), size=(2, 2), levels=4)
+    assert shift_right(targets, config.first()).tolist() == [[4, 3], [1, 2]]
+    assert shift_right(targets, config.first(2)).tolist() == [[6, 3], [1, 2]]
+    assert (config.starts(0), config.starts(3)) == (1, 3)
+    zero = SequenceConfig(patch=(1, 2), size=(2, 2), levels=4, start="zero")
+    assert shift_right(targets, zero.first(2)).tolist() == [[0, 3], [1, 2]]
+    assert zero.starts(3) == 0
+
+
+@given(st.integers(2, 256), st.sampled_from([np.dtype(np.uint8), np.dtype(np.uint16)]))
+def test_levels_divide_the_range_evenly_and_come_back(levels: int, dtype: np.dtype[Any]) -> None:
+    every = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
+    found = to_levels(every, levels)
+    assert (found == np.floor(every / (int(every[-1]) + 1) * levels)).all()
+    counts = np.bincount(found)
+    assert len(counts) == levels
+    assert counts.max() - counts.min() <= 1
+    back = from_levels(np.arange(levels), levels, dtype)
+    assert (back[0], back[-1]) == (0, every[-1])
+    assert (np.diff(back.astype(int)) > 0).all()
+    np.testing.assert_array_equal(to_levels(back, levels), np.arange(levels))
+
+
+def test_all_levels_of_8_bits_are_the_pixels() -> None:
+    every = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(to_levels(every, 256), every)
+    np.testing.assert_array_equal(from_levels(every, 256, every.dtype), every)
+
+
+def test_floats_have_no_levels() -> None:
+    with pytest.raises(ValueError, match="float32"):
+        to_levels(np.zeros((1, 1, 1), np.float32), 256)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"patch": (0, 4)}, "patch"),
+        ({"levels": 257}, "2 ... 256, not 257"),
+        ({"levels": 1}, "not 1"),
+        ({"start": "none"}, "'none'"),
+        ({"order": "spiral"}, "'spiral'"),
+        ({"size": (3, 8)}, "8 x 3 pixels is smaller than a patch of 4 x 4"),
+    ],
+)
+def test_sequences_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SequenceConfig(**{"patch": (4, 4), "size": (8, 8)} | settings)
 
 
 def test_levels_are_rounded_towards_zero() -> None:

@@ -23,12 +23,14 @@ from torch import nn
 from fitcli.errors import DataError, FitError, ImageError
 from fitcli.runtime import choose_runtime
 from fitcli.training import loop
-from fitcli.training.loop import Observer, TrainingRun, train
-from fitcli.training.objectives import balanced_weights
+from fitcli.training.loop import Observer, train
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from fitcli.training.prepare import prepare
 from fitcli.training.reports import Report, StepReport, StopReport, ValidationReport
+from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
+from fitcli.training.tasks import classify
+from fitcli.training.tasks.classify import balanced_weights
 from fitcli.training.validation import Scores
 from fitcli.training.view import TrainingView
 from models.build import build
@@ -190,10 +192,11 @@ def test_the_live_table(data: Path) -> None:
     with Live(console=console, auto_refresh=False) as region:
         view = TrainingView(region, 0, 8)
         view(StopReport())
-        view(StepReport(step=4, epoch=1, loss=1, accuracy=1, learning_rate=1, gradient_norm=1, images_per_second=1,
-                        patches_per_second=1, data_wait=0, peak_bytes=1))  # fmt: skip
+        view(StepReport(step=4, epoch=1, loss=1, learning_rate=1, gradient_norm=1, images_per_second=1,
+                        patches_per_second=1, data_wait=0, peak_bytes=1, scores={}))  # fmt: skip
         for step, accuracy in ((4, 0.75), (8, 0.5)):
-            view(ValidationReport(step=step, loss=1, accuracy=accuracy, balanced_accuracy=1, best=step == 4))
+            said = ("accuracy", f"{accuracy:.1%}")
+            view(ValidationReport(step=step, loss=1, scores={"accuracy": accuracy}, best=step == 4, said=said))
         console.print(region.renderable)
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
@@ -220,7 +223,7 @@ def test_accumulated_passes_are_one_large_batch(data: Path, tmp_path: Path) -> N
     for one, other in zip(whole, parts, strict=True):
         assert one.loss == pytest.approx(other.loss, rel=1e-4)
         assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-3)
-        assert (one.accuracy, one.epoch) == (other.accuracy, other.epoch)
+        assert (one.scores, one.epoch) == (other.scores, other.epoch)
 
 
 def test_reports(data: Path, tmp_path: Path) -> None:
@@ -233,10 +236,10 @@ def test_reports(data: Path, tmp_path: Path) -> None:
     assert [steps[number].epoch for number in (3, 7, 11)] == [1.0, 2.0, 3.0]
     for step in steps:
         assert math.isfinite(step.loss)
-        assert 0 <= step.accuracy <= 1
+        assert 0 <= step.scores["accuracy"] <= 1
         assert 0 <= step.data_wait <= 1
         assert step.patches_per_second == pytest.approx(4 * step.images_per_second), "24 x 24 pixels are 2 x 2 patches"
-    assert progress.best_accuracy == max(report.accuracy for report in looks)
+    assert progress.best[0] == max(report.scores["accuracy"] for report in looks)
     assert len(metrics(tmp_path / "run")) == 15
     assert list((tmp_path / "run/tensorboard").glob("events.*"))
 
@@ -245,7 +248,7 @@ def test_the_best_model_is_kept_and_the_last_one_too(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter([Scores(0.9, 0.5, 0.5), Scores(0.4, 0.9, 0.9), Scores(0.1, 0.7, 0.7), Scores(0.5, 0.9, 0.9)])
-    monkeypatch.setattr(loop, "validate", lambda *_: next(scores))
+    monkeypatch.setattr(classify, "validate", lambda *_: next(scores))
     folder, kept = tmp_path / "run", []
 
     def observe(report: Report) -> None:
@@ -253,7 +256,7 @@ def test_the_best_model_is_kept_and_the_last_one_too(
             kept.append(load_file(folder / "model.safetensors")["encoder.latent_norm.weight"])
 
     progress = train(run_of(data, folder, epochs=4), observe)
-    assert (progress.best_accuracy, progress.best_loss) == (0.9, 0.4)
+    assert progress.best == (0.9, -0.4)
     best = load_file(folder / "model.safetensors")["encoder.latent_norm.weight"]
     assert [torch.equal(weights, best) for weights in kept] == [False, True, True, True]
     assert not torch.equal(load_file(folder / "last/model.safetensors")["encoder.latent_norm.weight"], best)

@@ -1,0 +1,49 @@
+"""Everything that a training run is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fitcli.checkpoints import RunConfig
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.runtime import Runtime
+from fitcli.training.dataset import Dataset
+from fitcli.training.settings import TrainSettings
+from models.build import build
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingRun:
+    """Everything that a training run is given.
+
+    Attributes:
+        folder: Where it is saved.
+        config: Task, model, preprocessing and classes.
+        settings: How to train.
+        dataset: On what.
+        runtime: Where.
+        plan: How each step is executed.
+    """
+
+    folder: Path
+    config: RunConfig
+    settings: TrainSettings
+    dataset: Dataset
+    runtime: Runtime
+    plan: ExecutionPlan = field(default_factory=ExecutionPlan)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps from the beginning to the end."""
+        return self.settings.total_steps(len(self.dataset.train))
+
+    def summary(self) -> str:
+        """One line on what will be trained on what."""
+        parameters = sum(p.numel() for p in build(self.config.model, "meta").parameters())
+        classes = len(self.config.classes)
+        return (
+            f"{self.settings.preset}: {parameters / 1e6:.1f} M parameters, {classes or 'no'} classes, "
+            f"{len(self.dataset.train)} images to train on, {len(self.dataset.validation)} to validate, "
+            f"{self.total_steps} steps on {self.runtime.device} in {self.runtime.precision}"
+        )

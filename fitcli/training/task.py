@@ -1,0 +1,77 @@
+"""What differs between trainings: what a task has to say, to a loop that knows none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from fitcli.checkpoints import Checkpoint, RunConfig, TaskModel
+from fitcli.execution.job import Job, Outcome
+from fitcli.training.dataset import Dataset, Labels
+from fitcli.training.loader import Batch, Layout
+from fitcli.training.run import TrainingRun
+from fitcli.training.settings import TrainSettings
+from fitcli.training.statistics import Survey
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Validation:
+    """How good a model is on images that it was not trained on.
+
+    Attributes:
+        loss: Mean over the images.
+        scores: What else is known, by name.
+        rank: Greater is better; the model with the greatest is kept.
+        said: The score that matters, for a person to read: its name and its value.
+    """
+
+    loss: float
+    scores: dict[str, float]
+    rank: tuple[float, ...]
+    said: tuple[str, str]
+
+
+class Objective(Protocol):
+    """What is minimised in one run."""
+
+    @property
+    def layout(self) -> Layout:
+        """Of the images."""
+
+    def job(self, model: TaskModel, batch: Batch) -> Job:
+        """The mean loss over the images of a batch, on the device of the model."""
+
+    def scores(self, batch: Batch, outcome: Outcome) -> dict[str, float]:
+        """What a step tells beside its loss, by name: summed over the images of the batch."""
+
+    def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
+        """Look at the validation images of the run, of which there are some.
+
+        Raises:
+            ImageError, DataError: One of them cannot be read.
+        """
+
+
+class Task(Protocol):
+    """A kind of training."""
+
+    @property
+    def labels(self) -> Labels:
+        """What it makes of the classes of a data set."""
+
+    def check(self, settings: TrainSettings) -> None:
+        """Find what is wrong with settings before any data is looked at.
+
+        Raises:
+            FitError, ConfigError: There is no such preset, or its settings describe nothing.
+        """
+
+    def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
+        """The model that follows from settings and data, and all it takes to use it.
+
+        Raises:
+            DataError, ConfigError: The images are not of a kind that can be learned.
+        """
+
+    def objective(self, run: TrainingRun) -> Objective:
+        """What is minimised."""

@@ -1,0 +1,119 @@
+"""Classes of whole images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fitcli.checkpoints import Checkpoint, RunConfig, TaskModel
+from fitcli.execution.job import Job, Outcome
+from fitcli.execution.jobs import classification_job
+from fitcli.patches import normalize
+from fitcli.training.dataset import Dataset, Labels
+from fitcli.training.loader import Batch, Layout
+from fitcli.training.run import TrainingRun
+from fitcli.training.settings import TrainSettings
+from fitcli.training.statistics import Survey
+from fitcli.training.task import Objective, Validation
+from fitcli.training.validation import validate
+from models.config import ClassifierConfig
+from models.encoder import FITClassifier
+from models.presets import classifier_preset
+
+
+class Classify:
+    """`--task classify`."""
+
+    @property
+    def labels(self) -> Labels:
+        """There is nothing else to learn."""
+        return "needed"
+
+    def check(self, settings: TrainSettings) -> None:
+        """See `Task.check`."""
+        classifier_preset(settings.preset, channels=1, classes=2, patch=settings.patch)
+
+    def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
+        """See `Task.describe`."""
+        channels, classes = survey.preprocessing.channels, dataset.classes
+        model = classifier_preset(settings.preset, channels, len(classes), settings.patch)
+        return RunConfig(task="classify", model=model, preprocessing=survey.preprocessing, classes=classes)
+
+    def objective(self, run: TrainingRun) -> Objective:
+        """See `Task.objective`."""
+        settings, device, preprocessing = run.settings, run.runtime.device, run.config.preprocessing
+        labels = torch.tensor([sample.label for sample in run.dataset.train])
+        weights = balanced_weights(labels, len(run.config.classes)).to(device) if settings.balance else None
+        return ClassificationObjective(
+            torch.tensor(preprocessing.mean, device=device),
+            torch.tensor(preprocessing.std, device=device),
+            weights,
+            settings.label_smoothing,
+            run,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClassificationObjective:
+    """Cross-entropy of whole images.
+
+    Attributes:
+        mean, std: [channels] of the training pixels, on the device of the model.
+        weights: [k] of the classes in the loss; None for equal ones.
+        smoothing: Share of each target that is spread over all classes.
+        run: What it is for.
+    """
+
+    mean: Tensor
+    std: Tensor
+    weights: Tensor | None
+    smoothing: float
+    run: TrainingRun
+
+    @property
+    def layout(self) -> Layout:
+        """Padded to whole groups."""
+        model = cast(ClassifierConfig, self.run.config.model)
+        return Layout(patch=model.patch, group=model.group)
+
+    def job(self, model: TaskModel, batch: Batch) -> Job:
+        """The mean loss over the images of a batch; puts out their logits [b k].
+
+        Of the pixels only their bytes are kept: they are normalised where they are embedded.
+        """
+
+        def patches(part: slice) -> Tensor:
+            return normalize(batch.patches[part], self.mean, self.std) * batch.gain[part] + batch.shift[part]
+
+        def loss(logits: Tensor) -> Tensor:
+            return F.cross_entropy(logits.float(), batch.labels, self.weights, label_smoothing=self.smoothing)
+
+        return classification_job(cast(FITClassifier, model), batch.groups, patches, loss)
+
+    def scores(self, batch: Batch, outcome: Outcome) -> dict[str, float]:
+        """Images classified rightly."""
+        assert outcome.output is not None
+        return {"accuracy": int((outcome.output.argmax(dim=-1) == batch.labels).sum())}
+
+    def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
+        """Whole images, by the code that `fit classify` runs; accuracy decides, and the loss where that is equal."""
+        run = self.run
+        found = validate(
+            cast(Checkpoint[FITClassifier], checkpoint), run.dataset.validation, run.runtime, run.settings.background
+        )
+        return Validation(
+            loss=found.loss,
+            scores={"accuracy": found.accuracy, "balanced_accuracy": found.balanced_accuracy},
+            rank=(found.accuracy, -found.loss),
+            said=("accuracy", f"{found.accuracy:.1%}"),
+        )
+
+
+def balanced_weights(labels: Tensor, classes: int) -> Tensor:
+    """Weights [k] that give all classes the same say: inverse frequencies, 1 on average over the images."""
+    counts = torch.bincount(labels, minlength=classes).float()
+    return len(labels) / (classes * counts.clamp(min=1))
