@@ -105,3 +105,9 @@ watch.inside = None
         text=True,
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_our_own_parsers_keep_their_promises() -> None:
+    from atheris_parsers import run_at_random
+
+    run_at_random(3000, seed=1)
