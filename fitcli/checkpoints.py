@@ -42,6 +42,12 @@ FORMAT = 1
 LARGEST_SIZE, MOST_LAYERS, LARGEST_GROUP = 2**16, 1000, 2**14
 """No model has larger sizes, more layers, or groups of more pixels per side: a file that says so is made up."""
 
+LARGEST_CONFIG_BYTES = 8 << 20
+"""Of `config.json`, most of which are names of classes. JSON takes twenty times as much when parsed."""
+
+LARGEST_SIDE = 2**22
+"""Pixels per side of the images that a model was trained at."""
+
 CONFIG, WEIGHTS, EMA_WEIGHTS = "config.json", "model.safetensors", "ema.safetensors"
 
 TaskConfig = ClassifierConfig | DenoiserConfig | DecoderConfig
@@ -93,6 +99,9 @@ class RunConfig:
             raise CheckpointError(f"task {self.task!r} does not go with the diffusion settings {self.diffusion}")
         if (self.sequence is not None) != (self.task == "autoregressive"):
             raise CheckpointError(f"task {self.task!r} does not go with the sequence settings {self.sequence}")
+        for trained in (self.diffusion, self.sequence):
+            if trained is not None and max(trained.size) > LARGEST_SIDE:
+                raise CheckpointError(f"images of {trained.size} pixels are not to be believed")
         _compare_numbers(self._numbers())
 
     def _numbers(self) -> list[tuple[str, int, str, int]]:
@@ -165,6 +174,8 @@ def load_config(folder: Path) -> RunConfig:
     if not path.is_file():
         raise CheckpointError(f"{folder}: no run folder (it has no {CONFIG}); give the --out folder of `fit train`")
     try:
+        if path.stat().st_size > LARGEST_CONFIG_BYTES:
+            raise CheckpointError(f"{path.stat().st_size:,} bytes of settings are not to be believed")
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["format"] != FORMAT:
             raise CheckpointError(f"{path}: format {document['format']}, this fit reads {FORMAT}; install another fit")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable
 from fitcli.images.base import Pixels
 
 DEFAULT_BYTES = 64 << 20
-LARGEST_BYTES = 256 << 20
+LARGEST_BYTES = 192 << 20
 """What a cache may grow to when a single window touches more than `DEFAULT_BYTES` of chunks (strips of wide images)."""
 
 
@@ -44,8 +44,8 @@ class ChunkCache:
                 self._chunks.move_to_end(key)
             return pixels
 
-    def get_or_load(self, key: Hashable, load: Callable[[], Pixels]) -> Pixels:
-        """A cached chunk, or the result of `load`, which is kept."""
+    def get_or_load(self, key: Hashable, load: Callable[[], Pixels], size: int = 0) -> Pixels:
+        """A cached chunk, or the result of `load`, which is kept. Room for its `size` in bytes is made before."""
         while True:
             with self._lock:
                 pixels = self._chunks.get(key)
@@ -55,6 +55,7 @@ class ChunkCache:
                 loading = self._loading.get(key)
                 if loading is None:
                     mine = self._loading[key] = _Loading()
+                    self._drop(self.limit_bytes - size)
                     break
             with loading.done:
                 if loading.pixels is not None:
@@ -78,9 +79,13 @@ class ChunkCache:
 
     def _keep(self, key: Hashable, pixels: Pixels) -> None:
         """Keep this one in any case: a file of one huge chunk would otherwise be decoded for every window."""
+        self._drop(self.limit_bytes - pixels.nbytes)
         self._chunks[key] = pixels
         self._bytes += pixels.nbytes
-        while self._bytes > self.limit_bytes and len(self._chunks) > 1:
+
+    def _drop(self, left_bytes: int) -> None:
+        """Drop the oldest chunks until no more than this is left."""
+        while self._chunks and self._bytes > left_bytes:
             _, dropped = self._chunks.popitem(last=False)
             self._bytes -= dropped.nbytes
 

@@ -17,17 +17,31 @@ import numpy as np
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, ImageReader, Level, Pixels
 from fitcli.images.chunk_cache import ChunkCache
-from fitcli.images.workers import run_all
+from fitcli.images.workers import MAX_WORKERS, run_all
 from fitcli.window import Window
 
 ChunkKey: TypeAlias = tuple[int, int, int]
 """(plane, row, column) of a chunk in its grid."""
 
-MAX_CHUNK_BYTES = 512 << 20
+MAX_CHUNK_BYTES = 256 << 20
 """Decoded size from which a chunk is refused: whatever a file claims, a window costs no more memory than this."""
+
+AT_ONCE_BYTES = 64 << 20
+"""Chunks that are decoded at the same time; with those that are kept this makes `MAX_CHUNK_BYTES` again."""
 
 PARALLEL_BYTES, PARALLEL_RAW_BYTES = 1 << 20, 16 << 20
 """Pixels of a window, in bytes, from which waking other threads pays: where chunks are decoded, where only copied."""
+
+MOST_CHANNELS = 1 << 16
+"""A window of one pixel has as many values."""
+
+SMALL_CHUNK, MOST_SMALL_CHUNKS = 256, 1 << 16
+"""Pixels of a chunk that costs more to find than to read, and how many such a level may have: nobody stores a large
+image so, but metadata can claim it for nothing."""
+
+_owed: list[None] = []
+"""A reference to None for each chunk that could not be decoded: `imagecodecs.png_decode` (2026.3.6) takes one that it
+does not own when it fails, and Python 3.11 aborts when none are left."""
 
 
 class ChunkGrid(ABC):
@@ -80,6 +94,9 @@ class ChunkedReader(ImageReader):
 
     `finish` turns stored channels into those of `info` (a palette into colours). Where the file stores one plane per
     channel, `read` returns a view whose memory is [channels, height, width] too.
+
+    Raises:
+        ImageError: A level claims more channels, or smaller chunks, than can be handled.
     """
 
     def __init__(
@@ -89,6 +106,8 @@ class ChunkedReader(ImageReader):
         grids: Sequence[ChunkGrid],
         finish: Callable[[Pixels], Pixels] | None = None,
     ) -> None:
+        for grid in grids:
+            _check_believable(path, grid)
         self.path = path
         self.info = info
         self._grids = tuple(grids)
@@ -128,13 +147,12 @@ class ChunkedReader(ImageReader):
             except ImageError:
                 raise
             except Exception as error:  # codecs raise all kinds
+                _owed.append(None)
                 raise ImageError(self.path, _why(None if grid.single_chunk else (level, key), error)) from error
 
-        if len(keys) > 1 and pixels.nbytes >= (PARALLEL_RAW_BYTES if grid.raw else PARALLEL_BYTES):
-            run_all(fill, keys)
-        else:
-            for key in keys:
-                fill(key)
+        parallel = pixels.nbytes >= (PARALLEL_RAW_BYTES if grid.raw else PARALLEL_BYTES)
+        at_once = MAX_WORKERS if grid.raw else AT_ONCE_BYTES // grid.chunk_bytes
+        run_all(fill, keys, at_once if parallel else 1)
         return pixels
 
     def _fill(self, pixels: Pixels, window: Window, level: int, key: ChunkKey) -> None:
@@ -165,9 +183,21 @@ class ChunkedReader(ImageReader):
     def _decode(self, grid: ChunkGrid, level: int, key: ChunkKey, *, whole: bool) -> Pixels:
         """Decode a chunk through the cache. One of many that a window covers whole is rarely needed again: not kept."""
         if not whole or grid.single_chunk:
-            return self._cache.get_or_load((level, key), lambda: grid.decode(key))
+            return self._cache.get_or_load((level, key), lambda: grid.decode(key), grid.chunk_bytes)
         cached = self._cache.get((level, key))
         return grid.decode_briefly(key) if cached is None else cached
+
+
+def _check_believable(path: Path, grid: ChunkGrid) -> None:
+    if grid.channels > MOST_CHANNELS:
+        raise ImageError(path, f"claims {grid.channels:,} channels; fit reads at most {MOST_CHANNELS:,}")
+    rows, columns = grid.chunk
+    count = -(-grid.height // rows) * -(-grid.width // columns) * -(-grid.channels // grid.plane_channels)
+    if rows * columns < SMALL_CHUNK and count > MOST_SMALL_CHUNKS:
+        raise ImageError(
+            path,
+            f"is stored in {count:,} chunks of {rows} x {columns} pixels; convert it to chunks of 512 x 512 pixels",
+        )
 
 
 def pyramid(grids: Sequence[ChunkGrid]) -> tuple[Level, ...]:

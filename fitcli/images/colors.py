@@ -16,9 +16,9 @@ Conversion = Callable[[Pixels], Pixels]
 
 def palette_to_rgb(colors: NDArray[np.uint8]) -> Conversion:
     """A conversion that looks up indices in `colors` [entries, 3]. Indices beyond its end get the last entry."""
-    last = len(colors) - 1
 
     def convert(pixels: Pixels) -> Pixels:
+        last = min(len(colors) - 1, int(np.iinfo(pixels.dtype).max))
         return np.asarray(colors[np.minimum(pixels[:, :, 0], last)])
 
     return convert

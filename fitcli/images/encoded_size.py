@@ -6,6 +6,7 @@ A chunk of a few bytes can ask its decoder for gigabytes; decoders of whole imag
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -54,6 +55,28 @@ def is_complete_jpeg(data: bytes) -> bool:
         return any(data.find(b"\xff\xd9", at) >= 0 for marker, at in _jpeg_segments(data) if marker == START_OF_SCAN)
     except (struct.error, IndexError):
         return False
+
+
+def check_png(data: bytes) -> None:
+    """Look whether the parts of a PNG that its pixels depend on are there and have the checksums they should have.
+
+    Raises:
+        ValueError: They are not.
+    """
+    at = 8
+    try:
+        while True:
+            length, kind = struct.unpack_from(">I4s", data, at)
+            end = at + 8 + length
+            (checksum,) = struct.unpack_from(">I", data, end)
+            critical = not kind[0] & 0x20  # lower-case letters begin the names of parts that decoders may skip
+            if critical and zlib.crc32(memoryview(data)[at + 4 : end]) != checksum:
+                raise ValueError(f"the checksum of its part {kind.decode('ascii', 'replace')} does not match")
+            if kind == b"IEND":
+                return
+            at = end + 4
+    except struct.error:
+        raise ValueError("it ends early") from None
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:

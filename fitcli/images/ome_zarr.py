@@ -1,7 +1,7 @@
 """Reads OME-Zarr 0.4 and 0.5 images and plain zarr arrays (formats 2 and 3, sharded or not).
 
-zarr-python opens and validates; chunks are then read directly where their codecs allow (`zarr_codecs.py`). How to read
-the metadata is in `ngff.py`.
+zarr-python opens and validates; chunks are then read directly (`zarr_codecs.py`), within bounds that zarr does not
+have. How to read the metadata is in `ngff.py`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo
 from fitcli.images.chunks import MAX_CHUNK_BYTES, ChunkedReader, pyramid
 from fitcli.images.ngff import Multiscale, array_axes, multiscale, single_image_axes
-from fitcli.images.zarr_chunks import ChunkFiles, Coordinates, ShardFiles, SlicedArray, StoreFiles, ZarrGrid
+from fitcli.images.zarr_chunks import MAX_INDEX_BYTES, ChunkFiles, Coordinates, ShardFiles, StoreFiles, ZarrGrid
 from fitcli.images.zarr_codecs import decoder_v2, decoder_v3, shard_codecs
+
+READABLE = "zstd, blosc, gzip, lz4 or no compression, and at most one level of shards"
 
 
 class ZarrReader(ChunkedReader):
@@ -42,20 +44,20 @@ class ZarrReader(ChunkedReader):
 
 
 def _parse(path: Path) -> tuple[ImageInfo, list[ZarrGrid]]:
+    StoreFiles(path, path).check_metadata()
     node: Any = zarr.open(LocalStore(path, read_only=True), mode="r")  # without the mode, zarr creates what is missing
     attributes = dict(node.attrs)
     if isinstance(node, zarr.Array):
         names = _document(path).get("dimension_names") or attributes.get("_ARRAY_DIMENSIONS")
         axes = array_axes(tuple(node.shape), names)
         image = Multiscale(version=None, axes=axes, mpp=None, color=None, paths=())
-        grids = [_grid(path, path, node, axes)]
+        grids = [_grid(StoreFiles(path, path), path, node, axes)]
     else:
         found = multiscale(attributes, path)
         if found is None:
             raise ImageError(path, _no_image(path))
         image = found
-        arrays = [(path / name, _array(path, name)) for name in image.paths]
-        grids = [_grid(path, folder, array, image.axes) for folder, array in arrays]
+        grids = [_level(path, name, image.axes) for name in image.paths]
     base = grids[0]
     smaller = [grid for grid in grids[1:] if (grid.channels, grid.dtype) == (base.channels, base.dtype)]
     smaller = sorted((grid for grid in smaller if grid.width < base.width), key=lambda grid: -grid.width)
@@ -75,11 +77,14 @@ def _parse(path: Path) -> tuple[ImageInfo, list[ZarrGrid]]:
     return info, [base, *smaller]
 
 
-def _array(path: Path, name: str) -> Any:
+def _level(path: Path, name: str, axes: str) -> ZarrGrid:
+    files = StoreFiles(path, path / name)
+    files.check_metadata()
     try:
-        return zarr.open_array(LocalStore(path / name, read_only=True), mode="r")
+        array: Any = zarr.open_array(LocalStore(path / name, read_only=True), mode="r")
     except Exception as error:
         raise ImageError(path, f"has no array {name!r} that its metadata lists; copy or export it again") from error
+    return _grid(files, path / name, array, axes)
 
 
 def _no_image(path: Path) -> str:
@@ -89,20 +94,25 @@ def _no_image(path: Path) -> str:
     return f"is a zarr group without OME-Zarr metadata; give one of its members: {', '.join(names[:20])}"
 
 
-def _grid(root: Path, folder: Path, array: Any, axes: str) -> ZarrGrid:
+def _grid(files: StoreFiles, folder: Path, array: Any, axes: str) -> ZarrGrid:
     """The chunks of one array.
 
     Raises:
-        ImageError: It is empty, has several time points or planes, or holds something else than numbers.
+        ImageError: It is empty, has several time points or planes, holds something else than numbers, or is encoded in
+            a way that could take any amount of memory.
     """
     shape, stored = tuple(array.shape), tuple(array.shards or array.chunks)
-    single_image_axes(axes, shape, root)
+    single_image_axes(axes, shape, folder)
     if min(shape) < 1:
         raise ImageError(folder, "holds no pixels")
     if array.dtype.kind not in "buif":
         raise ImageError(folder, f"holds {array.dtype} values; convert them to integers or floats")
-    files, document = StoreFiles(root, folder), _document(folder)
-    chunk, fetch = _fetcher(files, document, array, stored)
+    found = _fetcher(files, _document(folder), array, stored)
+    if found is None:
+        raise ImageError(folder, f"is encoded in a way that fit does not read; write it anew with {READABLE}")
+    chunk, fetch = found
+    if min(chunk) < 1:
+        raise ImageError(folder, f"declares chunks of {chunk}; it is damaged")
     size = math.prod(chunk) * array.dtype.itemsize
     if size > MAX_CHUNK_BYTES:
         raise ImageError(folder, f"is stored in chunks of {size >> 20} MiB; convert it to chunks of 512 x 512 pixels")
@@ -111,25 +121,26 @@ def _grid(root: Path, folder: Path, array: Any, axes: str) -> ZarrGrid:
 
 def _fetcher(
     files: StoreFiles, document: dict[str, Any], array: Any, stored: Coordinates
-) -> tuple[Coordinates, Callable[[Coordinates], Any]]:
-    """(shape of a chunk, what fetches it): directly from files, or through zarr for codecs fit does not know."""
+) -> tuple[Coordinates, Callable[[Coordinates], Any]] | None:
+    """(shape of a chunk, what fetches it); None for codecs that fit does not know."""
     name = _chunk_names(document)
     if document.get("zarr_format") == 2:
         decoder = decoder_v2(document, array.dtype.newbyteorder(document["dtype"][0]))
-        if decoder is not None and decoder.shape == stored:
-            return stored, ChunkFiles(files, name, decoder)
-        return stored, SlicedArray(array, files, name, stored, stored)
+        if decoder is None or decoder.shape != stored:
+            return None
+        return stored, ChunkFiles(files, name, decoder)
     codecs = document["codecs"]
     decoder = decoder_v3(codecs, stored, array.dtype)
     if decoder is not None:
         return stored, ChunkFiles(files, name, decoder)
     shard = shard_codecs(codecs, stored)
-    if shard is not None:
-        index, inner, inner_codecs = shard
-        decoder = decoder_v3(inner_codecs, inner, array.dtype)
-        if decoder is not None:
-            return inner, ShardFiles(files, name, decoder, index)
-    return tuple(array.chunks), SlicedArray(array, files, name, tuple(array.chunks), stored)
+    if shard is None:
+        return None
+    index, inner, inner_codecs = shard
+    if index.size > MAX_INDEX_BYTES:
+        raise ImageError(files.array, f"has shards of {math.prod(index.chunks):,} chunks; write it anew with fewer")
+    decoder = decoder_v3(inner_codecs, inner, array.dtype)
+    return None if decoder is None else (inner, ShardFiles(files, name, decoder, index))
 
 
 def _chunk_names(document: dict[str, Any]) -> Callable[[Coordinates], str]:

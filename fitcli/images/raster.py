@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, Pixels
 from fitcli.images.chunks import ChunkedReader, ChunkGrid, ChunkKey
-from fitcli.images.encoded_size import is_complete_jpeg
+from fitcli.images.encoded_size import check_png, is_complete_jpeg
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF", "QOI", "PCX", "SGI", "TGA")
 """What Pillow may open. Not all it knows: some formats start other programs (EPS) or are hardly recognisable."""
@@ -87,6 +87,7 @@ class RasterGrid(ChunkGrid):
     def _with_imagecodecs(self) -> Pixels:
         data = self.path.read_bytes()
         if self.codec == "PNG":
+            check_png(data)  # the decoder has less to say about damage, and says some of it on stderr
             return imagecodecs.png_decode(data)
         if not is_complete_jpeg(data):  # the decoder would fill up with grey
             raise ValueError("it ends early")

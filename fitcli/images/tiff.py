@@ -21,7 +21,16 @@ from fitcli.images.chunks import ChunkedReader, pyramid
 from fitcli.images.colors import Conversion, cmyk_to_rgb, inverted, palette_to_rgb, tiff_colors, ycbcr_to_rgb
 from fitcli.images.source import SourceFile
 from fitcli.images.tiff_chunks import JPEG, CompressedTiffGrid, Page, RawTiffGrid, TiffGrid, is_raw
-from fitcli.images.tiff_metadata import FORMATS, aperio_mpp, gdal_nodata, ome_mpp, ome_other_file, tag_mpp
+from fitcli.images.tiff_metadata import (
+    FORMATS,
+    aperio_mpp,
+    check_description,
+    gdal_nodata,
+    ome_mpp,
+    ome_other_file,
+    tag_mpp,
+)
+from fitcli.images.tiff_stream import OutOfPatience, StructureStream
 
 WHITE_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 2, 3, 5, 6
 """Values of the PhotometricInterpretation tag."""
@@ -45,8 +54,11 @@ class TiffReader(ChunkedReader):
     def __init__(self, path: Path) -> None:
         self._source = SourceFile(path)
         try:
-            with tifffile.TiffFile(path) as file:
+            stream: Any = StructureStream(self._source)
+            with tifffile.TiffFile(stream, name=path.name) as file:
                 parsed = _parse(file, self._source)
+        except OutOfPatience:
+            raise ImageError(path, "describes more than an image has; it is damaged or forged") from None
         except ImageError:
             raise
         except Exception as error:  # tifffile raises all kinds on damaged files
@@ -69,6 +81,7 @@ class _Parsed:
 
 
 def _parse(file: Any, source: SourceFile) -> _Parsed:
+    check_description(file, source.path)
     xml: str | None = file.ome_metadata
     other = ome_other_file(xml, source.path.name) if xml else None
     if other is not None:  # asked before tifffile looks at series, because that opens the files named
@@ -159,9 +172,8 @@ def _pages(file: Any, series: Any, count: int, source: SourceFile) -> list[Page]
         page = series[number]
         if page is None:
             raise ImageError(source.path, f"lacks page {number + 1} of {count}; copy or export it again")
-        opened, expected = Path(page.parent.filehandle.path), source.path
-        if opened.resolve() != expected.resolve():
-            raise ImageError(expected, f"takes pixels from {opened.name}; export the image to one self-contained file")
+        if page.parent is not file:  # cannot be, as tifffile knows no path
+            raise ImageError(source.path, "takes pixels from another file; export the image to one self-contained file")
         tables = page.jpegtables if int(keyframe.compression) in JPEG else None
         pages.append(Page(page.dataoffsets, page.databytecounts, tables))
     return pages
@@ -180,6 +192,8 @@ def _colors(keyframe: Any, grid: TiffGrid) -> tuple[Conversion | None, int, np.d
     """(conversion of stored channels or None, channels and dtype after it, whether these begin with RGB)."""
     photometric, samples, dtype = int(keyframe.photometric), int(keyframe.samplesperpixel), grid.dtype
     if photometric == PALETTE and grid.channels == 1 and keyframe.colormap is not None and dtype.kind == "u":
+        if keyframe.colormap.ndim != 2 or len(keyframe.colormap) != 3 or not keyframe.colormap.size:
+            raise ImageError(grid.source.path, "has a palette without colours; it is damaged")
         return palette_to_rgb(tiff_colors(keyframe.colormap)), 3, np.dtype(np.uint8), True
     if photometric == SEPARATED and grid.channels == 4 and dtype.kind == "u" and keyframe.tags.valueof(332, 1) == 1:
         return cmyk_to_rgb, 3, dtype, True

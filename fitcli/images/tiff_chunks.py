@@ -7,6 +7,7 @@ does.
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -28,8 +29,12 @@ JPEG = frozenset({6, 7, 33007, 34892})
 PLAIN_JPEG, YCBCR = 7, 6
 """Values of the Compression and PhotometricInterpretation tags of nearly all JPEG in TIFF."""
 
-MAX_EXPANSION = 4
-"""Encoded bytes per decoded byte beyond which a chunk is nonsense (no codec makes noise twice as large)."""
+MAX_EXPANSION = 2
+"""Encoded bytes per decoded byte beyond which a chunk is nonsense: no codec makes noise that much larger."""
+
+COSTLY = {33003: 5, 33004: 5, 33005: 5, 34712: 5, 50001: 2, 50002: 2, 52546: 2}
+"""Value of the Compression tag -> memory that decoding takes, in multiples of the pixels, or in time to match, where it
+is more than once (JPEG 2000, WebP, JPEG XL)."""
 
 BAND_BYTES = 1 << 20
 """Rows of raw chunks are read this many bytes at a time, which stay in the cache of the processor until copied."""
@@ -37,6 +42,7 @@ BAND_BYTES = 1 << 20
 NARROW = 4
 """Rows of a raw chunk are read one by one where a window needs less than 1/4 of each."""
 
+NATIVE = "<" if sys.byteorder == "little" else ">"
 
 Integers: TypeAlias = Sequence[int] | NDArray[np.int64]
 
@@ -85,13 +91,15 @@ class TiffGrid(ChunkGrid):
         if min(self.chunk) < 1:
             raise ImageError(source.path, f"declares chunks of {self.chunk[0]} x {self.chunk[1]} pixels; it is damaged")
         self.declared_chunk = self.chunk
+        copied = int(keyframe.predictor) == 3 or (keyframe.parent.byteorder != NATIVE and self.dtype.itemsize > 1)
+        self._cost = COSTLY.get(int(keyframe.compression), 2 if copied else 1)
         self.rows, self.columns = -(-self.height // self.chunk[0]), -(-self.width // self.chunk[1])
         self._check()
 
     def _check(self) -> None:
         """Bounds of all chunks at once, so that a truncated or forged file is found out when it is opened."""
         path = self.source.path
-        if not self.raw and self.chunk_bytes > MAX_CHUNK_BYTES:
+        if not self.raw and self.chunk_bytes * self._cost > MAX_CHUNK_BYTES:
             mib = self.chunk_bytes >> 20
             raise ImageError(path, f"is stored in chunks of {mib} MiB; convert it to chunks of 512 x 512 pixels")
         for page in self.pages:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from fitcli.errors import ImageError
 from fitcli.images.lengths import microns
 
 FORMATS = {
@@ -27,8 +29,24 @@ FORMATS = {
 GEO_TAGS = (33550, 33922, 34264, 34735)
 """A file with one of these is a map: its resolution tags are left over from the software that made it."""
 
+MOST_ELEMENTS = 200_000
+"""Of XML or JSON in the text of a file: each takes half a kilobyte when parsed."""
+
 SCREEN_AND_PRINT_DPI = (72, 96, 150, 300)
 """Resolutions that software writes when it knows none."""
+
+
+def check_description(file: Any, path: Path) -> None:
+    """Look at the text of the first page before anything parses it.
+
+    Raises:
+        ImageError: Parsing it would take more memory than there may be.
+    """
+    text = file.pages.first.description if len(file.pages) else ""
+    if sum(map(text.count, "<[{")) > MOST_ELEMENTS:
+        raise ImageError(
+            path, f"has a description too long to be read ({len(text):,} characters); export the image without it"
+        )
 
 
 def ome_mpp(xml: str, width: int, height: int) -> float | None:

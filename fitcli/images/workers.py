@@ -23,15 +23,15 @@ def usable_cores() -> int:
     return min(count, MAX_WORKERS)
 
 
-def run_all(job: Callable[[Item], object], items: Sequence[Item]) -> None:
-    """Run `job(item)` for each item on all cores and return when all are done.
+def run_all(job: Callable[[Item], object], items: Sequence[Item], at_once: int = MAX_WORKERS) -> None:
+    """Run `job(item)` for each item on all cores, at most `at_once` (or one) at a time; return when all are done.
 
     The calling thread works too, so that a busy pool slows a call down but never blocks it.
 
     Raises:
         Whatever a job raises first; items not yet begun are dropped.
     """
-    helpers = min(len(items), usable_cores()) - 1
+    helpers = min(len(items), usable_cores(), at_once) - 1
     if helpers < 1:
         for item in items:
             job(item)

@@ -17,13 +17,20 @@ import numpy as np
 from fitcli.errors import ImageError
 from fitcli.images.base import Pixels
 from fitcli.images.chunks import ChunkGrid, ChunkKey
-from fitcli.images.zarr_codecs import ChunkDecoder, ShardIndex
+from fitcli.images.zarr_codecs import WIDEST, ChunkDecoder, ShardIndex
 
 Coordinates = tuple[int, ...]
 """Of a chunk in the grid of its array, one per axis."""
 
-MAX_INDEX_BYTES = 64 << 20
-KEPT_INDICES = 256
+METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
+"""Files that describe an array or a group."""
+
+MAX_METADATA_BYTES = 4 << 20
+"""Of a file in JSON, which takes twenty times as much when parsed."""
+
+MAX_INDEX_BYTES, KEPT_INDEX_BYTES = 16 << 20, 32 << 20
+"""Of the index of one shard (a million chunks), and of those that are kept."""
+
 EMPTY = 2**64 - 1
 """Offset and count of a chunk that a shard does not hold."""
 
@@ -70,11 +77,14 @@ class StoreFiles:
     """Files of one array inside a store.
 
     Links that lead out of the store are refused: a store from elsewhere could otherwise show any file of this machine.
+
+    Attributes:
+        array: Its folder.
     """
 
     def __init__(self, root: Path, array: Path) -> None:
         self._root = os.path.realpath(root)
-        self._array = str(array)
+        self.array = str(array)
         self._safe_folders: set[str] = set()
 
     def open(self, name: str) -> OpenChunk | None:
@@ -83,7 +93,7 @@ class StoreFiles:
         Raises:
             ImageError: It is not a file of this store, or cannot be read.
         """
-        path = f"{self._array}/{name}"
+        path = f"{self.array}/{name}"
         try:
             self.check(path)
             return OpenChunk(path)
@@ -93,6 +103,25 @@ class StoreFiles:
             raise
         except OSError as error:
             raise ImageError(path, f"cannot be read ({error.strerror})") from error
+
+    def check_metadata(self) -> None:
+        """Look at the files that describe the array or group before anything reads them.
+
+        Raises:
+            ImageError: One of them is no file of this store, or too large to be read.
+        """
+        for name in METADATA:
+            path = f"{self.array}/{name}"
+            if not os.path.lexists(path):
+                continue
+            self.check(path)
+            status = os.stat(path)
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError(path, "is no regular file; the zarr store is damaged or forged")
+            if status.st_size > MAX_METADATA_BYTES:
+                raise ImageError(
+                    path, f"is {status.st_size >> 20} MiB of metadata; the zarr store is damaged or forged"
+                )
 
     def check(self, path: str) -> None:
         """Raise `ImageError` if a path in the array leads out of the store. Folders are looked at once."""
@@ -165,6 +194,7 @@ class ShardFiles:
     ) -> None:
         self._files, self._name, self._decode, self._index = files, name, decode, index
         self._limit = encoded_limit(decode)
+        self._most_kept = max(KEPT_INDEX_BYTES // index.size, 1)
         self._indices: OrderedDict[Coordinates, Pixels] = OrderedDict()
 
     def __call__(self, place: Coordinates) -> Pixels | None:
@@ -188,29 +218,12 @@ class ShardFiles:
             at = file.size - self._index.size if self._index.at_end else 0
             index = self._index.decode(file.read(at, self._index.size))
             self._indices[shard] = index
-            if len(self._indices) > KEPT_INDICES:
+            if len(self._indices) > self._most_kept:
                 self._indices.popitem(last=False)
         return index
 
 
-class SlicedArray:
-    """Fetches chunks by slicing a zarr array: for codecs that fit leaves to zarr. Slower, and not bounded by fit."""
-
-    def __init__(
-        self, array: Any, files: StoreFiles, name: Callable[[Coordinates], str], chunk: Coordinates, stored: Coordinates
-    ) -> None:
-        self._array, self._files, self._name, self._chunk, self._stored = array, files, name, chunk, stored
-
-    def __call__(self, place: Coordinates) -> Pixels | None:
-        file = tuple(at * step // size for at, step, size in zip(place, self._chunk, self._stored, strict=True))
-        opened = self._files.open(self._name(file))
-        if opened is None:
-            return None
-        with opened:
-            parts = tuple(slice(at * step, (at + 1) * step) for at, step in zip(place, self._chunk, strict=True))
-            return np.asarray(self._array[parts])
-
-
 def encoded_limit(decode: ChunkDecoder) -> int:
     """Encoded bytes from which a chunk is nonsense."""
-    return max(4 * decode.size, 1 << 20)
+    widened = WIDEST if decode.filters else 1
+    return max(2 * decode.size * widened, 1 << 20)

@@ -1,7 +1,7 @@
-"""Bytes of a zarr chunk -> array, for the codec chains that images use; none for others, which zarr itself decodes.
+"""Bytes of a zarr chunk -> array, for the codec chains that images use; others are not read.
 
-Every decoder is told how large its output may be, so that a chunk that expands to gigabytes is an error at once.
-Knows arrays and their JSON documents, no files.
+Every decoder is told how large its output may be, so that a chunk that expands to gigabytes is an error at once: zarr's
+own take no limit. Knows arrays and their JSON documents, no files.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import Any
 
 import google_crc32c
 import imagecodecs
+import numcodecs  # type: ignore[import-untyped]
 import numpy as np
 
 from fitcli.images.base import Pixels
 
 Decompress = Callable[[bytes, int], bytes | bytearray]
-"""(encoded bytes, size of the output in bytes) -> output, never larger than that size."""
+"""(encoded bytes, size of the output in bytes) -> output, no more than one byte larger than that size."""
 
 DECOMPRESSORS: dict[str, Decompress] = {
     "zstd": lambda data, size: imagecodecs.zstd_decode(data, out=size),
@@ -26,8 +27,17 @@ DECOMPRESSORS: dict[str, Decompress] = {
     "gzip": lambda data, size: imagecodecs.gzip_decode(data, out=size),
     "zlib": lambda data, size: imagecodecs.deflate_decode(data, out=size),
     "lz4": lambda data, size: imagecodecs.lz4_decode(data, header=True, out=size),
+    # These two stop without an error when they have filled what they were given: one byte more shows it.
+    "bz2": lambda data, size: imagecodecs.bz2_decode(data, out=size + 1),
+    "lzma": lambda data, size: imagecodecs.lzma_decode(data, out=size + 1),
 }
 """Codec name (without "numcodecs.") -> decoder, in zarr 2 and 3 alike."""
+
+FILTERS = frozenset({"delta", "fixedscaleoffset", "quantize", "bitround", "shuffle", "astype", "packbits"})
+"""Filters of zarr 2 that turn each value into another, so that what they make of bounded input is bounded."""
+
+WIDEST = 8
+"""Bytes of the largest number; filters may store any value as one."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,9 @@ class ChunkDecoder:
         shape: Of a chunk, all axes.
         dtype: As stored, byte order included.
         order: Axes from slowest to fastest in memory.
-        checksums, decompress: Number of trailing checksums, taken off one by one before (outside) decompression.
+        decompress: None where nothing is compressed.
+        checksums: Number of trailing checksums, taken off one by one before (outside) decompression.
+        filters: From `numcodecs`, undone last to first after decompression.
     """
 
     shape: tuple[int, ...]
@@ -46,6 +58,7 @@ class ChunkDecoder:
     order: tuple[int, ...]
     decompress: Decompress | None
     checksums: int = 0
+    filters: tuple[Any, ...] = ()
 
     @property
     def size(self) -> int:
@@ -60,7 +73,10 @@ class ChunkDecoder:
         """
         for _ in range(self.checksums):
             data = without_checksum(data)
-        decoded = data if self.decompress is None else self.decompress(data, self.size)
+        limit = max(math.prod(self.shape) * WIDEST, self.size) if self.filters else self.size
+        decoded = data if self.decompress is None else self.decompress(data, limit)
+        for codec in reversed(self.filters):
+            decoded = np.asarray(codec.decode(decoded)).tobytes()
         if len(decoded) != self.size:
             raise ValueError(f"{len(decoded)} bytes are stored where {self.size} are needed")
         pixels: Pixels = np.frombuffer(decoded, self.dtype)
@@ -102,8 +118,9 @@ def without_checksum(data: bytes) -> bytes:
 
 
 def decoder_v2(document: dict[str, Any], dtype: np.dtype[Any]) -> ChunkDecoder | None:
-    """The decoder for a `.zarray` document; None where its codecs are left to zarr."""
-    if document.get("filters"):
+    """The decoder for a `.zarray` document; None where it needs codecs that are not read."""
+    filters = document.get("filters") or []
+    if any(described["id"] not in FILTERS for described in filters):
         return None
     compressor = document.get("compressor")
     decompress = None if compressor is None else DECOMPRESSORS.get(compressor["id"])
@@ -111,11 +128,12 @@ def decoder_v2(document: dict[str, Any], dtype: np.dtype[Any]) -> ChunkDecoder |
         return None
     shape = tuple(document["chunks"])
     axes = tuple(range(len(shape)))
-    return ChunkDecoder(shape, dtype, axes[::-1] if document.get("order") == "F" else axes, decompress)
+    order = axes[::-1] if document.get("order") == "F" else axes
+    return ChunkDecoder(shape, dtype, order, decompress, filters=tuple(map(numcodecs.get_codec, filters)))
 
 
 def decoder_v3(codecs: list[dict[str, Any]], shape: tuple[int, ...], dtype: np.dtype[Any]) -> ChunkDecoder | None:
-    """The decoder for the codecs of a `zarr.json` document; None where they are left to zarr."""
+    """The decoder for the codecs of a `zarr.json` document; None where some of them are not read."""
     order = tuple(range(len(shape)))
     stored: np.dtype[Any] | None = None
     decompress, checksums = None, 0

@@ -27,6 +27,9 @@ VALIDATION_SHARE = 0.2
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 """Words that name a split, in folders and in the CSV."""
 
+SEPARATORS = (",", ";", "\t")
+"""Of the columns of a CSV."""
+
 
 Labels = Literal["needed", "welcome", "ignored"]
 """What a task makes of classes. Where they are welcome, a data set has them or has not."""
@@ -146,11 +149,20 @@ def _csv_rows(path: Path, labels: Labels) -> list[_Row]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
     # As the csv module asks for: a line break within quotes belongs to its field.
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_separator(text))
     try:
         return _csv_table(path, reader, labels)
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}") from None
+
+
+def _separator(text: str) -> str:
+    """What sets columns apart in the first line: spreadsheets write semicolons where a comma is the decimal point."""
+    first = text.partition("\n")[0]
+    for separator in SEPARATORS:
+        if "path" in {name.strip(' "\r').lower() for name in first.split(separator)}:
+            return separator
+    return ","
 
 
 def _csv_table(path: Path, reader: csv.DictReader[str], labels: Labels) -> list[_Row]:
@@ -173,6 +185,9 @@ def _csv_row(path: Path, line: int, row: dict[str, str | None], labelled: bool) 
         raise DataError(f"{path}, line {line}: split {split!r} is none of train, val, test")
     image = path.parent / name
     # `Path.exists` raises where a name is too long to be one.
+    if "\\" in name and os.sep == "/" and not os.path.exists(image):
+        name = name.replace("\\", "/")  # a table from Windows
+        image = path.parent / name
     if not os.path.exists(image):
         raise DataError(f"{path}, line {line}: no file {image}; paths are relative to the CSV file")
     return _Row(image, name, label, SPLITS.get(split, ""))
@@ -184,12 +199,23 @@ def _text(value: object) -> str:
 
 def _check_labels(path: Path, rows: Iterable[_Row]) -> None:
     """One image, one label: an image that is listed twice would otherwise train and validate."""
-    seen: dict[Path, _Row] = {}
+    seen: dict[str, _Row] = {}
+    folders: dict[str, str] = {}
     for row in rows:
-        before = seen.setdefault(row.path.resolve(), row)
+        before = seen.setdefault(_real_path(row.path, folders), row)
         if before is not row:
             said = "twice" if before.label == row.label else f"as {before.label!r} and as {row.label!r}"
             raise DataError(f"{path}: {row.path} is listed {said}; keep one")
+
+
+def _real_path(path: Path, folders: dict[str, str]) -> str:
+    """The path without links. `folders` remembers those of folders: there are few of them for many images."""
+    folder, name = os.path.split(path)
+    if name in ("", ".", "..") or os.path.islink(path):
+        return os.path.realpath(path)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    return f"{folders[folder]}/{name}"
 
 
 def _hold_out(path: Path, rows: Sequence[_Row]) -> list[_Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pickle
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from fitcli.errors import CheckpointError, FitError
 from fitcli.training.settings import TrainSettings
 
 STATE, SETTINGS = "training/state.pt", "training/settings.json"
+
+CHECKSUMS = "training/state.sha256"
+"""SHA-256 of the state, one per line: while a state is replaced by the next, of both of them."""
 
 
 @dataclass(slots=True)
@@ -81,6 +85,25 @@ def save_state(
     }
     with replacing(run / STATE) as temporary:
         torch.save(state, temporary)
+        # First, so that whichever state is there after a crash has its checksum.
+        _save_checksums(run, _checksum(temporary), *_checksums(run)[:1])
+
+
+def _save_checksums(run: Path, *checksums: str) -> None:
+    write_text(run / CHECKSUMS, "".join(f"{checksum}\n" for checksum in checksums))
+
+
+def _checksums(run: Path) -> list[str]:
+    """Newest first; none where there is no such file."""
+    try:
+        return (run / CHECKSUMS).read_text(encoding="ascii").split()
+    except FileNotFoundError:
+        return []
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def saved_step(run: Path) -> int:
@@ -108,6 +131,8 @@ def load_state(
     if not path.is_file():
         raise CheckpointError(f"{run}: was stopped before its first save; remove the folder and start again")
     try:
+        if _checksum(path) not in _checksums(run):
+            raise ValueError("it is not the file that was saved: its checksum differs")
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])

@@ -268,6 +268,99 @@ def test_the_state_of_a_run_comes_back(run: Path) -> None:
         assert torch.equal(mine, theirs)
 
 
+def test_a_flipped_bit_in_a_state_is_noticed(run: Path) -> None:
+    model = build(MODEL, seed=1)
+    optimizer = torch.optim.AdamW(model.parameters())
+    (run / "training").mkdir()
+    for step in range(3):
+        save_state(run, model, optimizer, Progress(step=step))
+    path = run / "training/state.pt"
+    good = path.read_bytes()
+    for at in range(0, len(good), len(good) // 20):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+        with pytest.raises(CheckpointError, match=r"state\.pt: damaged .*checksum"):
+            load_state(run, model, optimizer, CPU.device)
+    path.write_bytes(good)
+    (run / "training/state.sha256").unlink()
+    with pytest.raises(CheckpointError, match=r"state\.pt: damaged .*checksum"):
+        load_state(run, model, optimizer, CPU.device)
+
+
+@pytest.mark.parametrize("moment", range(1, 5))
+def test_a_state_can_be_loaded_wherever_saving_the_next_one_stopped(
+    run: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    model = build(MODEL, seed=1)
+    optimizer = torch.optim.AdamW(model.parameters())
+    (run / "training").mkdir()
+    for step in range(2):
+        save_state(run, model, optimizer, Progress(step=step))
+    calls = 0
+
+    def stop(*arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == moment:
+            raise OSError(5, "Input/output error")
+        replace(*arguments)
+
+    replace = os.replace
+    monkeypatch.setattr(atomic.os, "replace", stop)
+    try:
+        save_state(run, model, optimizer, Progress(step=2))
+        saved = 2
+    except OSError:
+        saved = 1
+    monkeypatch.setattr(atomic.os, "replace", replace)
+    assert load_state(run, model, optimizer, CPU.device).step == saved
+    save_state(run, model, optimizer, Progress(step=3))
+    assert load_state(run, model, optimizer, CPU.device).step == 3
+
+
+def forged(header: object, size: int = 64) -> bytes:
+    """A safetensors file with any header."""
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(size)
+
+
+def tensor(begin: int, end: int, *shape: int, dtype: str = "F32") -> dict[str, object]:
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"a": tensor(0, 64, 16), "b": tensor(0, 64, 16)},
+        {"a": tensor(0, 32, 8), "b": tensor(16, 64, 12)},
+        {"a": tensor(0, 16, 4), "b": tensor(48, 64, 4)},
+        {"a": tensor(0, 10**15, 10**15 // 4)},
+        {"a": tensor(0, 64, 2**62, 4)},
+        {"a": tensor(0, 64, 2**32, 2**32)},
+        {"a": tensor(64, 0, 16)},
+        {"a": tensor(-64, 0, 16)},
+        {"a": tensor(0, 64, -16)},
+        {"a": tensor(0, 64, 16, dtype="PICKLE")},
+        {"a": 5},
+        [],
+        None,
+    ],
+    ids=str,
+)
+def test_forged_headers_of_weights(run: Path, header: object) -> None:
+    (run / "model.safetensors").write_bytes(forged(header))
+    tracemalloc.start()
+    refused(run, r"model\.safetensors: ")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
+
+
+def test_settings_without_end(run: Path) -> None:
+    with (run / "config.json").open("wb") as file:
+        file.truncate(1 << 40)  # takes no space
+    refused(run, r"config\.json: 1,099,511,627,776 bytes of settings")
+
+
 @pytest.mark.parametrize("kept", [0, 10, 0.5, 0.99])
 def test_a_damaged_state_is_one_error(run: Path, kept: float) -> None:
     model = build(MODEL, seed=1)

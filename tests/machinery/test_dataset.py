@@ -145,6 +145,38 @@ def test_a_table_from_a_spreadsheet(tmp_path: Path) -> None:
     assert len(data.train) == 2
 
 
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_table_with_other_separators(tmp_path: Path, separator: str, quote: str) -> None:
+    touch(tmp_path, "a, b.png", "c;d.png", "e.png", "f;g.png")
+    rows = [("a, b.png", "1,5"), ("c;d.png", "2;5"), ("e.png", "1,5"), ("f;g.png", "2;5")]
+    lines = [f"{quote}path{quote}{separator}{quote}label{quote}"]
+    lines += [separator.join(f'"{field}"' for field in row) for row in rows]
+    (tmp_path / "data.csv").write_bytes(codecs.BOM_UTF8 + "\r\n".join(lines).encode())
+    data = load_dataset(tmp_path / "data.csv")
+    assert labelled(data) == {"a, b.png": "1,5", "c;d.png": "2;5", "e.png": "1,5", "f;g.png": "2;5"}
+
+
+def test_a_table_from_windows(tmp_path: Path) -> None:
+    touch(tmp_path, "sub/a.png", "sub/b.png", "c\\d.png", "e.png")
+    lines = ["path,label", "sub\\a.png,x", ".\\sub\\b.png,y", "c\\d.png,x", "e.png,y"]
+    data = load_dataset(table(tmp_path, *lines))
+    assert labelled(data) == {"a.png": "x", "b.png": "y", "c\\d.png": "x", "e.png": "y"}
+    with pytest.raises(DataError, match="listed as 'x' and as 'y'"):
+        load_dataset(table(tmp_path, *lines, "sub/a.png,y"))
+    with pytest.raises(DataError, match="line 2: no file"):
+        load_dataset(table(tmp_path, "path,label", "C:\\images\\a.png,x"))
+
+
+def test_links_to_the_same_image_are_noticed(tmp_path: Path) -> None:
+    touch(tmp_path, "one/a.png", "b.png")
+    (tmp_path / "two").symlink_to(tmp_path / "one")
+    with pytest.raises(DataError, match="listed twice"):
+        load_dataset(table(tmp_path, "path,label", "one/a.png,x", "two/a.png,x", "b.png,y"))
+    with pytest.raises(DataError, match="listed twice"):
+        load_dataset(table(tmp_path, "path,label", "one/a.png,x", "two/../one/a.png,x", "b.png,y"))
+
+
 def test_a_table_with_a_split(tmp_path: Path) -> None:
     touch(tmp_path, *"abcdefg")
     data = load_dataset(

@@ -1,0 +1,159 @@
+"""A process that opens and reads images that may do harm, and reports what happened. Driven by `campaign.py`.
+
+Takes one path per line; answers with one JSON document per line: outcome, seconds, bytes of memory above what it had
+before, and what it did outside the path.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fitcli.errors import ImageError
+from fitcli.images.base import ImageReader, Pixels
+from fitcli.images.open import open_image
+from fitcli.window import Window
+
+ADDRESS_SPACE = 8 << 30
+"""Bytes that the process may reserve beyond what it has at the start: more is a crash, not a slow machine."""
+
+LARGEST_WINDOW = 16 << 20
+"""Bytes of pixels from which an image is read in pieces only."""
+
+FORBIDDEN = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "os.remove",
+             "os.rename", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.chmod", "os.truncate", "shutil.rmtree",
+             "pty.spawn", "urllib.Request", "ctypes.dlopen", "os.putenv")  # fmt: skip
+"""Events of `sys.addaudithook` that no reader has a reason for."""
+
+WATCHED = ("open", "os.listdir", "os.scandir", "glob.glob")
+
+
+class Watch:
+    """Records what is opened or done outside of a path while it is set."""
+
+    def __init__(self) -> None:
+        self.inside: str | None = None
+        self.seen: list[str] = []
+        self._libraries = tuple(
+            {os.path.realpath(place) for place in sys.path if place} | {sys.prefix, sys.base_prefix}
+        )
+        sys.addaudithook(self._hook)
+
+    def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self.inside is None:
+            return
+        if event in FORBIDDEN:
+            self.seen.append(event)
+        elif event in WATCHED and isinstance(arguments[0], str | bytes | os.PathLike):
+            inside, self.inside = self.inside, None  # `realpath` below must not be watched
+            real = os.path.realpath(os.fsdecode(arguments[0]))
+            self.inside = inside
+            code = real.startswith(self._libraries) and real.endswith((".py", ".pyc", ".so"))
+            if real != inside and not real.startswith(inside + os.sep) and not code:
+                self.seen.append(f"{event} {real}")
+
+
+def read_everything(path: Path) -> str:
+    """Open an image and read all its levels, whole and in pieces; the pieces must be those of the whole."""
+    with open_image(path) as image:
+        for level in range(len(image.info.levels)):
+            _read_level(image, level)
+        repr(image.info)
+    return "pixels"
+
+
+def _read_level(image: ImageReader, number: int) -> None:
+    info, level = image.info, image.info.levels[number]
+    height, width = level.height, level.width
+    size = height * width * info.channels * info.dtype.itemsize
+    middle, centre = height // 2, width // 2
+    if size > LARGEST_WINDOW:
+        side = max(int((LARGEST_WINDOW / 16 / info.channels / info.dtype.itemsize) ** 0.5), 1)
+        for top, left in ((0, 0), (middle, centre), (height - side, width - side)):
+            _read(image, Window(top, left, side, side), number)
+        return
+    parts = [Window(top, left, middle + 1, centre + 1) for top in (middle, 0) for left in (centre, 0)]
+    pieces = [_read(image, part, number) for part in parts]
+    whole = _read(image, Window(0, 0, height, width), number)
+    for part, piece in zip(parts, pieces, strict=True):
+        if whole[part.clip(height, width).slices()].tobytes() != piece.tobytes():
+            raise AssertionError(f"level {number}: {part} differs when read alone")
+
+
+def _read(image: ImageReader, window: Window, number: int) -> Pixels:
+    level = image.info.levels[number]
+    clipped = window.clip(level.height, level.width)
+    pixels = image.read(window, number)
+    expected = (clipped.height, clipped.width, image.info.channels), image.info.dtype
+    if (pixels.shape, pixels.dtype) != expected:
+        raise AssertionError(f"read {pixels.shape} {pixels.dtype} where {expected} was promised")
+    np.add.reduce(pixels.view(np.uint8) if pixels.flags.c_contiguous else pixels, axis=None)
+    return pixels
+
+
+def judge(path: Path, watch: Watch) -> dict[str, Any]:
+    """Read one path and describe what happened."""
+    before = _start_measuring()
+    began = time.perf_counter()
+    watch.seen.clear()
+    detail = ""
+    try:
+        watch.inside = os.path.realpath(path)
+        try:
+            outcome = read_everything(path)
+        finally:
+            watch.inside = None
+    except ImageError as error:
+        outcome, detail = "ImageError", error.reason
+        if str(path) not in str(error) or "\n" in str(error) or len(str(error)) > 1000:
+            outcome = "unclear ImageError"
+    except BaseException as error:
+        outcome, detail = type(error).__name__, traceback.format_exc()
+    seconds = time.perf_counter() - began
+    memory = max(_status("VmHWM") - before, 0)
+    return {"outcome": outcome, "detail": detail, "seconds": seconds, "memory": memory, "outside": watch.seen[:5]}
+
+
+def _start_measuring() -> int:
+    """Forget the highest memory so far; returns what is in use now, in bytes. (Linux: /proc/self/clear_refs.)"""
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+    return _status("VmRSS")
+
+
+def _status(name: str) -> int:
+    with open("/proc/self/status") as file:
+        for line in file:
+            if line.startswith(name + ":"):
+                return int(line.split()[1]) * 1024
+    raise AssertionError(f"no {name}")
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print must not look like an answer
+    warnings.simplefilter("ignore")
+    watch = Watch()
+    warm_up = Path(sys.argv[1])
+    for path in sorted(warm_up.iterdir()):  # libraries load parts of themselves late
+        read_everything(path)
+    limit = _status("VmSize") + ADDRESS_SPACE
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    for line in sys.stdin:
+        answer = judge(Path(json.loads(line)), watch)
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

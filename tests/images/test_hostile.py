@@ -1,0 +1,282 @@
+"""Files made to take all time or memory, or to show other files: one `ImageError`, or the file's own pixels."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import sys
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numcodecs
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from contract import assert_equal, read_all
+from PIL import Image
+from zarr import codecs
+
+from fitcli.errors import ImageError
+from fitcli.images.base import Pixels
+from fitcli.images.open import open_image
+
+GREY: Pixels = np.random.default_rng(0).integers(0, 200, (48, 64), np.uint8)
+
+FIELDS = (
+    (256, 4, 8),
+    (257, 4, 8),
+    (258, 3, 8),
+    (259, 3, 1),
+    (262, 3, 1),
+    (273, 4, 8),
+    (277, 3, 1),
+    (278, 4, 8),
+    (279, 4, 64),
+)
+"""(tag, type, value) of a grey TIFF of 8 x 8 pixels that follow the header."""  # fmt: skip
+
+
+def directory(following: int, *more: tuple[int, int, int, int]) -> bytes:
+    """An image file directory; `more` are (tag, type, count, value)."""
+    entries = sorted([(tag, form, 1, value) for tag, form, value in FIELDS] + list(more))
+    packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return struct.pack("<H", len(entries)) + packed + struct.pack("<I", following)
+
+
+def refused(path: Path, match: str) -> None:
+    with pytest.raises(ImageError, match=match) as raised, open_image(path) as reader:
+        read_all(reader)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+# TIFF
+
+
+@pytest.mark.timeout(60)
+def test_a_chain_of_directories_without_end(tmp_path: Path):
+    start, size = 72, len(directory(0))
+    chain = b"".join(directory(start + (number + 1) * size) for number in range(100_000))
+    (tmp_path / "image").write_bytes(b"II*\0" + struct.pack("<I", start) + bytes(64) + chain)
+    refused(tmp_path / "image", "describes more than an image has")
+
+
+@pytest.mark.timeout(60)
+def test_a_page_with_as_many_levels_as_fit_into_the_file(tmp_path: Path):
+    start, count = 72, 100_000
+    size = len(directory(0, (330, 4, 1, 0)))
+    first = directory(0, (330, 4, count, start + 2 * size))
+    data = b"II*\0" + struct.pack("<I", start) + bytes(64) + first + directory(0).ljust(size, b"\0")
+    (tmp_path / "image").write_bytes(data + struct.pack("<I", start + size) * count)
+    refused(tmp_path / "image", "describes more than an image has")
+
+
+def test_more_text_than_can_be_parsed(tmp_path: Path):
+    xml = f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{"<a/>" * 300_000}</OME>'
+    tifffile.imwrite(tmp_path / "image", GREY, description=xml, metadata=None)
+    refused(tmp_path / "image", "description too long")
+
+
+def test_entities_that_expand_without_end(tmp_path: Path):
+    entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 12))
+    xml = f'<?xml version="1.0"?><!DOCTYPE OME [<!ENTITY e0 "x">{entities}]><OME><UUID>&e11;</UUID></OME>'
+    tifffile.imwrite(tmp_path / "image", GREY, description=xml, metadata=None)
+    try:
+        with open_image(tmp_path / "image") as reader:
+            assert_equal(read_all(reader), GREY[:, :, None])
+    except ImageError:
+        pass
+
+
+@pytest.mark.timeout(20)
+def test_files_beside_a_micro_manager_file_are_not_opened(tmp_path: Path):
+    """tifffile follows `NDTiff.index` to other files; a pipe of that name would keep it waiting for ever."""
+    os.mkfifo(tmp_path / "NDTiff.index")
+    metadata = (51123, 2, 0, json.dumps({"MajorVersion": 2, "Summary": {}}), True)
+    tifffile.imwrite(tmp_path / "image_NDTiffStack.tif", GREY, extratags=[metadata], metadata=None)
+    with open_image(tmp_path / "image_NDTiffStack.tif") as reader:
+        assert_equal(read_all(reader), GREY[:, :, None])
+
+
+def test_a_palette_without_colours(tmp_path: Path):
+    colors = np.zeros((3, 256), np.uint16)
+    tifffile.imwrite(tmp_path / "image", GREY, photometric="palette", colormap=colors, compression="deflate")
+    with tifffile.TiffFile(tmp_path / "image") as file:
+        tag = file.pages[0].tags["ColorMap"]
+    data = bytearray((tmp_path / "image").read_bytes())
+    data[tag.offset + 4 : tag.offset + 8] = bytes(4)  # its count
+    (tmp_path / "image").write_bytes(data)
+    refused(tmp_path / "image", "palette without colours|cannot be read as TIFF")
+
+
+# PNG
+
+
+def png(*parts: tuple[bytes, bytes]) -> bytes:
+    """A PNG file of (name, content), with checksums that match."""
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in parts
+    )
+
+
+def test_every_flipped_bit_of_a_png_is_noticed_or_harmless(tmp_path: Path):
+    path = tmp_path / "image"
+    Image.fromarray(GREY[:12, :16]).save(path, "PNG")
+    good = path.read_bytes()
+    for at in range(8 * len(good)):
+        data = bytearray(good)
+        data[at // 8] ^= 1 << at % 8
+        path.write_bytes(data)
+        try:
+            with open_image(path) as reader:
+                assert_equal(read_all(reader), GREY[:12, :16, None])
+        except ImageError:
+            pass
+
+
+def test_forged_pngs_by_the_hundred_do_not_end_the_process(tmp_path: Path):
+    """imagecodecs 2026.3.6 gives up a reference to None that it does not own with each PNG it cannot decode."""
+    header = struct.pack(">IIBBBBB", 64, 48, 8, 0, 0, 0, 0)
+    (tmp_path / "image").write_bytes(png((b"IHDR", header), (b"IDAT", b"no zlib stream"), (b"IEND", b"")))
+    refused(tmp_path / "image", "cannot be decoded")
+    before = sys.getrefcount(None)
+    for _ in range(300):
+        refused(tmp_path / "image", "cannot be decoded")
+    assert sys.getrefcount(None) > before - 150
+
+
+# zarr
+
+
+def write_array(path: Path, **options: Any) -> zarr.Array:
+    array = zarr.create_array(str(path), shape=GREY.shape, dtype="u1", chunks=(16, 16), **options)
+    array[...] = GREY
+    return array
+
+
+def change(path: Path, act: Callable[[dict[str, Any]], object]) -> None:
+    document = json.loads(path.read_text())
+    act(document)
+    path.write_text(json.dumps(document))
+
+
+BOMBS: dict[str, Any] = {
+    "lz4": numcodecs.LZ4(),
+    "zlib": numcodecs.Zlib(),
+    "bz2": numcodecs.BZ2(),
+    "lzma": numcodecs.LZMA(),
+    "zstd": numcodecs.Zstd(),
+    "gzip": numcodecs.GZip(),
+}
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+@pytest.mark.parametrize("name", BOMBS)
+def test_chunk_that_expands_without_end(tmp_path: Path, name: str, filtered: bool):
+    filters = [numcodecs.Delta(dtype="u1")] if filtered else None
+    write_array(tmp_path / "image", compressors=BOMBS[name], filters=filters, zarr_format=2)
+    (tmp_path / "image" / "0.0").write_bytes(BOMBS[name].encode(bytes(64 << 20)))
+    peak = peak_memory(lambda: refused(tmp_path / "image", "cannot be decoded"))
+    assert peak < 4 << 20
+
+
+def peak_memory(act: Callable[[], object]) -> int:
+
+    tracemalloc.start()
+    try:
+        act()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("filters", [[{"id": "zlib", "level": 1}], [{"id": "pickle"}], [{"id": "vlen-bytes"}]])
+def test_filters_that_are_not_bounded_are_refused(tmp_path: Path, filters: list[dict[str, Any]]):
+    write_array(tmp_path / "image", zarr_format=2)
+    change(tmp_path / "image" / ".zarray", lambda document: document.update(filters=filters))
+    refused(tmp_path / "image", "encoded in a way|cannot be read as zarr")
+
+
+def test_codecs_within_codecs_are_refused(tmp_path: Path):
+    write_array(tmp_path / "twice", compressors=[codecs.ZstdCodec(), codecs.GzipCodec()])
+    refused(tmp_path / "twice", "encoded in a way that fit does not read; write it anew with zstd")
+    inner = codecs.ShardingCodec(chunk_shape=(8, 8))
+    write_array(tmp_path / "nested", serializer=inner, shards=(48, 64))
+    refused(tmp_path / "nested", "encoded in a way that fit does not read")
+
+
+def test_an_index_of_a_shard_without_end(tmp_path: Path):
+    path = tmp_path / "image"
+    zarr.create_array(str(path), shape=(2**14, 2**14), dtype="u1", chunks=(2, 2), shards=(2**14, 2**14))
+    refused(path, "shards of 67,108,864 chunks")
+
+
+def test_chunks_of_no_pixels(tmp_path: Path):
+    write_array(tmp_path / "image", zarr_format=2)
+    change(tmp_path / "image" / ".zarray", lambda document: document.update(chunks=[0, 16]))
+    refused(tmp_path / "image", "declares chunks of|cannot be read as zarr")
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunks", "match"),
+    [
+        ((10**12, 16, 16), (1, 16, 16), "claims 1,000,000,000,000 channels"),
+        ((3, 2**20, 2**20), (3, 1, 1), "chunks of 1 x 1 pixels"),
+    ],
+)
+def test_claims_that_cost_nothing(tmp_path: Path, shape: tuple[int, ...], chunks: tuple[int, ...], match: str):
+    zarr.create_array(str(tmp_path / "image"), shape=shape, dtype="u1", chunks=chunks, dimension_names=["c", "y", "x"])
+    refused(tmp_path / "image", match)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("name", [".zarray", ".zattrs", ".zgroup", ".zmetadata"])
+@pytest.mark.parametrize("what", ["pipe", "link", "huge"])
+def test_metadata_that_are_no_metadata(tmp_path: Path, name: str, what: str):
+    path = tmp_path / "image"
+    write_array(path, zarr_format=2)
+    (path / name).unlink(missing_ok=True)
+    (tmp_path / "outside").write_text("{}")
+    if what == "pipe":
+        os.mkfifo(path / name)
+    elif what == "link":
+        (path / name).symlink_to(tmp_path / "outside")
+    else:
+        with (path / name).open("wb") as file:
+            file.truncate(1 << 40)  # takes no space
+    if what == "pipe" and name == ".zarray":
+        (path / ".zattrs").write_text("{}")  # something has to make it a zarr folder
+    refused(path, "no regular file|leads out of the zarr store|MiB of metadata")
+
+
+def test_a_level_that_is_a_link_out_of_the_store(tmp_path: Path):
+    group = zarr.create_group(str(tmp_path / "image"), zarr_format=2)
+    axes = [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
+    scale = [{"type": "scale", "scale": [1, 1]}]
+    datasets = [{"path": "0", "coordinateTransformations": scale}]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    write_array(tmp_path / "secret", zarr_format=2)
+    (tmp_path / "image" / "0").symlink_to(tmp_path / "secret")
+    refused(tmp_path / "image", "leads out of the zarr store")
+
+
+# Values that are no numbers
+
+
+@pytest.mark.parametrize("kind", ["tiff", "tiff-compressed", "zarr"])
+def test_nan_and_infinity_come_as_they_are(tmp_path: Path, kind: str):
+    pixels = np.linspace(-1, 1, 48 * 64, dtype=np.float32).reshape(48, 64)
+    pixels[3, 5], pixels[4, 6], pixels[40, 60] = np.nan, np.inf, -np.inf
+    path = tmp_path / "image"
+    if kind == "zarr":
+        zarr.create_array(str(path), shape=pixels.shape, dtype="f4", chunks=(16, 16))[...] = pixels
+    else:
+        tifffile.imwrite(path, pixels, compression="deflate" if kind == "tiff-compressed" else None)
+    with open_image(path) as reader:
+        assert_equal(read_all(reader), pixels[:, :, None])
