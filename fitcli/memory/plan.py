@@ -70,7 +70,7 @@ def choose(work: Training, budget_bytes: int, away_bytes: int | None = None) -> 
 
 
 def cheaper(work: Training, choice: Choice) -> Choice | None:
-    """What to fall back to where a choice runs out of memory all the same: what takes far less; None if nothing does."""
+    """What to go on with where a choice runs out of memory all the same: what takes far less; None if nothing does."""
     fixed = choice.estimate.fixed_bytes
     budget = int(fixed + FAR_LESS * (choice.estimate.needed_bytes - fixed))
     try:
