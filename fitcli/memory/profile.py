@@ -123,10 +123,7 @@ class Row:
             "flops": self.estimate.total_flops,
             "flops_by_part": {f"{place} {kind}": count for (place, kind), count in self.estimate.flops.items()},
             "extra_flops": self.extra,
-            "seconds": None if self.measurement is None else self.measurement.seconds,
-            "flops_per_second": None
-            if self.measurement is None
-            else self.estimate.total_flops / self.measurement.seconds,
+            **_measured(self.measurement, groups * config.tokens, self.estimate.total_flops),
             "fits": self.fits,
         }
 
@@ -144,6 +141,17 @@ class Row:
             "" if largest_res is None else f"{largest_res:,}",
             "estimated" if measured is None else f"measured, {measured.seconds:.2f} s",
         ]
+
+
+def _measured(found: Measurement | None, patches: int, flops: int) -> dict[str, float | None]:
+    if found is None:
+        return dict.fromkeys(("reserved_bytes", "seconds", "patches_per_second", "flops_per_second"))
+    return {
+        "reserved_bytes": found.reserved_bytes,
+        "seconds": found.seconds,
+        "patches_per_second": patches / found.seconds,
+        "flops_per_second": flops / found.seconds,
+    }
 
 
 def profile(subject: Subject, conditions: Conditions, modes: list[Mode], sizes: list[int]) -> Iterator[Row]:
