@@ -10,7 +10,7 @@ import torch
 from fitcli.checkpoints import load_config
 from fitcli.errors import FitError
 from fitcli.memory.machine import free_bytes
-from fitcli.memory.profile import Conditions, Method, Subject
+from fitcli.memory.rows import Conditions, Method, Subject
 from fitcli.runtime import Precision, Runtime, choose_runtime
 from models.config import ClassifierConfig
 from models.presets import classifier_preset, decoder_preset, denoiser_preset
