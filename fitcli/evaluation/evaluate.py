@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli import console
-from fitcli.autoregression_images import sequence_of
+from fitcli.autoregression import sequence_of
 from fitcli.checkpoints import load_classifier, load_config, load_decoder, load_denoiser
 from fitcli.classification import classify_image
 from fitcli.errors import DataError, FitError, ImageError
