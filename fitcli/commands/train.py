@@ -9,7 +9,7 @@ import typer
 
 from fitcli import console
 from fitcli.background import THRESHOLD
-from fitcli.options import BackgroundThreshold, DeviceName, PrecisionName, SkipBackground, given
+from fitcli.options import BackgroundThreshold, DeviceName, Memory, PrecisionName, SkipBackground, given
 from fitcli.training.settings import TaskName, TrainSettings
 
 DEFAULT = TrainSettings()
@@ -51,6 +51,7 @@ def train(
         str, typer.Option(help="Size of the model: debug, nano (autoregressive), tiny, small, base or large.")
     ] = DEFAULT.preset,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN, with its own settings.")] = False,
+    memory: Memory = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     skip_background: SkipBackground = False,
@@ -109,7 +110,7 @@ def train(
     A run that is continued with --resume keeps its settings; only --epochs or --steps may be given anew, to train
     longer or shorter: the learning rate then falls towards the new end.
     """
-    from fitcli.runtime import choose_runtime
+    from fitcli.runtime import choose_runtime, return_freed_memory
     from fitcli.training.loop import train as run_training
     from fitcli.training.prepare import prepare
     from fitcli.training.view import training_view
@@ -123,8 +124,12 @@ def train(
         self_condition_rate=self_condition_rate, class_dropout=class_dropout, levels=levels, order=order, start=start,
         precision=runtime.precision,
     )  # fmt: skip
-    run, done = prepare(data, out, settings, runtime, resume, given(context))
+    run, done = prepare(data, out, settings, runtime, resume, given(context), memory)
     console.hint(run.summary())
+    if memory is not None and runtime.device.type == "cpu":
+        return_freed_memory()
+    if memory is not None or run.plan.kind != "plain":
+        console.log(run.memory())
     with training_view(done, run.total_steps) as view:
         progress = run_training(run, view, resume)
     console.data(progress.summary(out))

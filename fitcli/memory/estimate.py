@@ -27,6 +27,12 @@ from models.config import TrunkConfig
 FRAGMENTS = 0.05
 """Share of what is allocated on a device that its allocator keeps beside it."""
 
+LIBRARIES: dict[Precision, int] = {"fp32": 108 << 20, "bf16": 148 << 20}
+"""What libraries of matrix products and threads take on a CPU in a training step, as measured."""
+
+FIXED = ("parameters", "optimizer", "ema", "libraries")
+"""Parts that are the same in every execution."""
+
 EXECUTIONS = {"plain": whole, "layers": whole, "recompute": recomputed, "stream": streamed}
 
 
@@ -80,6 +86,11 @@ class Estimate:
         return self.peak_bytes + self.reserve_bytes
 
     @property
+    def fixed_bytes(self) -> int:
+        """Of what must be there, what no execution changes."""
+        return self.reserve_bytes + sum(self.parts.get(name, 0) for name in FIXED)
+
+    @property
     def total_flops(self) -> int:
         """Of everything."""
         return sum(self.flops.values())
@@ -118,7 +129,7 @@ def estimate_step(work: Training, plan: ExecutionPlan) -> Estimate:
 
 def _parts(work: Training, ledger: Ledger) -> dict[str, int]:
     weights = FLOAT * parameters(work.config)
-    libraries = {"libraries": OVERHEAD["cpu"]} if work.device == "cpu" else {}
+    libraries = {"libraries": LIBRARIES[work.precision]} if work.device == "cpu" else {}
     ema = {"ema": weights} if work.ema else {}
     return {"parameters": weights, "optimizer": 2 * weights, **ema, **ledger.at_peak, **libraries}
 

@@ -11,8 +11,10 @@ from fitcli.checkpoints import Checkpoint
 from fitcli.classification import classify_image
 from fitcli.features import Settings
 from fitcli.images.open import open_image
+from fitcli.memory.estimate import parameters
 from fitcli.runtime import Runtime
 from fitcli.training.dataset import Sample
+from fitcli.training.run import TrainingRun
 from models.encoder import FITClassifier
 
 
@@ -25,7 +27,7 @@ class Scores(NamedTuple):
 
 
 def validate(
-    checkpoint: Checkpoint[FITClassifier], samples: Sequence[Sample], runtime: Runtime, background: float | None = None
+    checkpoint: Checkpoint[FITClassifier], samples: Sequence[Sample], runtime: Runtime, settings: Settings
 ) -> Scores:
     """Classify images and compare with their labels.
 
@@ -33,7 +35,7 @@ def validate(
         ImageError: One of them cannot be read.
     """
     labels = np.array([sample.label for sample in samples])
-    probabilities = np.stack([_probabilities(checkpoint, sample, runtime, background) for sample in samples])
+    probabilities = np.stack([_probabilities(checkpoint, sample, runtime, settings) for sample in samples])
     right = probabilities.argmax(axis=1) == labels
     loss = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean()
     per_class = [right[labels == label].mean() for label in np.unique(labels)]
@@ -41,7 +43,15 @@ def validate(
 
 
 def _probabilities(
-    checkpoint: Checkpoint[FITClassifier], sample: Sample, runtime: Runtime, background: float | None
+    checkpoint: Checkpoint[FITClassifier], sample: Sample, runtime: Runtime, settings: Settings
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     with open_image(sample.path) as image:
-        return classify_image(checkpoint, image, runtime, Settings(background=background)).probabilities
+        return classify_image(checkpoint, image, runtime, settings).probabilities
+
+
+def validation_bytes(run: TrainingRun) -> int | None:
+    """Of the memory of a run, what its optimizer leaves; None where there is no limit."""
+    if run.memory_bytes is None:
+        return None
+    # The moments of AdamW. The weights are counted where they are used, gradients are gone.
+    return max(1, run.memory_bytes - 2 * 4 * parameters(run.config.model))

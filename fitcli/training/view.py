@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from fitcli import console
-from fitcli.training.reports import Report, StepReport, StopReport, ValidationReport
+from fitcli.training.reports import MemoryReport, Report, StepReport, StopReport, ValidationReport
 
 SMOOTHING = 0.9
 """Of the shown loss and rates, per step."""
@@ -42,6 +42,8 @@ class TrainingView:
                 self._smooth[name] = SMOOTHING * self._smooth.get(name, value) + (1 - SMOOTHING) * value
         elif isinstance(report, StopReport):
             self._stopping = True
+        elif isinstance(report, MemoryReport):
+            console.warning(f"out of memory; going on with {report.said}")
         else:
             self._validation = report
             self._best = report if report.best else self._best
