@@ -47,7 +47,9 @@ def train(
         TaskName,
         typer.Option(help="What to learn: the classes of images; or images, out of noise or value by value."),
     ] = DEFAULT.task,
-    preset: Annotated[str, typer.Option(help="Size of the model: debug, tiny, small, base or large.")] = DEFAULT.preset,
+    preset: Annotated[
+        str, typer.Option(help="Size of the model: debug, nano (autoregressive), tiny, small, base or large.")
+    ] = DEFAULT.preset,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN, with its own settings.")] = False,
     memory: Memory = None,
     device: DeviceName = "auto",
