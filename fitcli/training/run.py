@@ -8,6 +8,7 @@ from pathlib import Path
 from fitcli.checkpoints import RunConfig
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.runtime import Runtime
+from fitcli.training.bad_images import BadImages
 from fitcli.training.dataset import Dataset
 from fitcli.training.settings import TrainSettings
 from models.build import build
@@ -24,6 +25,7 @@ class TrainingRun:
         dataset: On what.
         runtime: Where.
         plan: How each step is executed.
+        bad_images: Those that were met.
     """
 
     folder: Path
@@ -32,6 +34,7 @@ class TrainingRun:
     dataset: Dataset
     runtime: Runtime
     plan: ExecutionPlan = field(default_factory=ExecutionPlan)
+    bad_images: BadImages = field(default_factory=BadImages)
 
     @property
     def total_steps(self) -> int:

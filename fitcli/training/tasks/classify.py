@@ -103,7 +103,11 @@ class ClassificationObjective:
         """Whole images, by the code that `fit classify` runs; accuracy decides, and the loss where that is equal."""
         run = self.run
         found = validate(
-            cast(Checkpoint[FITClassifier], checkpoint), run.dataset.validation, run.runtime, run.settings.background
+            cast(Checkpoint[FITClassifier], checkpoint),
+            run.dataset.validation,
+            run.runtime,
+            run.bad_images,
+            run.settings.background,
         )
         return Validation(
             loss=found.loss,
