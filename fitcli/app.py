@@ -23,6 +23,7 @@ from fitcli.commands.embed import embed
 from fitcli.commands.evaluate import evaluate
 from fitcli.commands.generate import generate
 from fitcli.commands.info import info
+from fitcli.commands.profile_memory import profile_memory
 from fitcli.commands.train import train
 from fitcli.errors import FitError
 
@@ -111,7 +112,7 @@ def options(
         os.environ["FIT_DEBUG"] = "1"
 
 
-for command in (info, demo, train, classify, embed, evaluate, generate):
+for command in (info, demo, train, classify, embed, evaluate, generate, profile_memory):
     app.command()(reports_errors(command))
 
 

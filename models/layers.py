@@ -67,11 +67,10 @@ class SelfAttention(nn.Module):
     def extend(self, x: Tensor, seen: KeyValues) -> Tensor:
         """[b t width] -> [b t width]: what comes next in a sequence attends to itself and to all that `seen` holds."""
         # Plain views: this runs once per token, where parsing a pattern would cost as much as a matrix product.
-        batch, count, _ = x.shape
-        parts: Tensor = self.query_key_value(x).view(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        parts: Tensor = self.query_key_value(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = parts.unbind(0)
         attended = F.scaled_dot_product_attention(query, *seen.append(key, value))
-        return cast(Tensor, self.out(attended.transpose(1, 2).reshape(batch, count, -1)))
+        return cast(Tensor, self.out(attended.transpose(1, 2).flatten(2)))
 
 
 class CrossAttention(nn.Module):
@@ -96,10 +95,9 @@ class CrossAttention(nn.Module):
 
     def attend(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """[b t width] -> [b t width], where `keys_values` gave the keys and values."""
-        batch, count, _ = x.shape
-        query = self.query(x).view(batch, count, self.heads, -1).transpose(1, 2)
+        query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return cast(Tensor, self.out(attended.transpose(1, 2).reshape(batch, count, -1)))
+        return cast(Tensor, self.out(attended.transpose(1, 2).flatten(2)))
 
     def weights(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
         """What each query attends to: [b t u], the mean over the heads of the softmax that `forward` applies."""

@@ -9,7 +9,7 @@ import typer
 
 from fitcli import console
 from fitcli.background import THRESHOLD
-from fitcli.options import BackgroundThreshold, DeviceName, PrecisionName, SkipBackground, given
+from fitcli.options import BackgroundThreshold, DeviceName, Memory, PrecisionName, SkipBackground, given
 from fitcli.training.settings import TaskName, TrainSettings
 
 DEFAULT = TrainSettings()
@@ -49,6 +49,7 @@ def train(
     ] = DEFAULT.task,
     preset: Annotated[str, typer.Option(help="Size of the model: debug, tiny, small, base or large.")] = DEFAULT.preset,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN, with its own settings.")] = False,
+    memory: Memory = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     skip_background: SkipBackground = False,
@@ -124,8 +125,10 @@ def train(
         self_condition_rate=self_condition_rate, class_dropout=class_dropout, levels=levels, order=order, start=start,
         precision=runtime.precision, max_bad_images=max_bad_images,
     )  # fmt: skip
-    run, done = prepare(data, out, settings, runtime, resume, given(context))
+    run, done = prepare(data, out, settings, runtime, resume, given(context), memory)
     console.hint(run.summary())
+    if memory is not None or run.plan.kind != "plain":
+        console.log(run.memory())
     with training_view(done, run.total_steps) as view:
         progress = run_training(run, view, resume)
     console.data(progress.summary(out))

@@ -133,7 +133,10 @@ class DecoderEnds:
 
     config: DecoderConfig
     run: Operations
-    context: int = 0
+
+    @property
+    def context(self) -> int:
+        return 1 if self.config.classes else 0
 
     @property
     def patch_bytes(self) -> int:
@@ -143,7 +146,9 @@ class DecoderEnds:
     def embed(self, groups: int) -> Value:
         rows, width = groups * self.config.tokens, self.config.token_width
         self.run.place = "stem"
-        looked_up = self.run.table(FLOAT * rows * width, self.config.vocabulary * width, "embedding")
+        looked_up = self.run.table(
+            FLOAT * rows * width, (self.config.vocabulary + self.config.starts) * width, "embedding"
+        )
         return self.run.shifted(looked_up, FLOAT * rows * width)
 
     def begin(self, latents: Value, parts: Parts) -> Value:

@@ -27,6 +27,9 @@ from models.config import TrunkConfig
 FRAGMENTS = 0.05
 """Share of what is allocated on a device that its allocator keeps beside it."""
 
+FIXED = ("parameters", "optimizer", "ema", "libraries")
+"""Parts that are the same in every execution."""
+
 EXECUTIONS = {"plain": whole, "layers": whole, "recompute": recomputed, "stream": streamed}
 
 
@@ -78,6 +81,11 @@ class Estimate:
     def needed_bytes(self) -> int:
         """What must be there for it to fit."""
         return self.peak_bytes + self.reserve_bytes
+
+    @property
+    def fixed_bytes(self) -> int:
+        """Of what must be there, what no execution changes."""
+        return self.reserve_bytes + sum(self.parts.get(name, 0) for name in FIXED)
 
     @property
     def total_flops(self) -> int:

@@ -70,7 +70,7 @@ def _run(request: dict[str, Any], runtime: Runtime) -> Measurement | None:
     command = [sys.executable, "-m", "fitcli.memory.probe"]
     done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
     if done.returncode == 0:
-        document = json.loads(done.stdout.splitlines()[-1])
+        document = json.loads(done.stdout)
         return None if document is None else Measurement(**document)
     if done.returncode in (-9, 137):
         # The system ended the process: on a CPU this is how memory runs out.

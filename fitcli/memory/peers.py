@@ -7,8 +7,9 @@ computing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, cast, get_args
 
+from fitcli.errors import FitError
 from fitcli.memory.estimate import Estimate, Training, parameters, reserve_bytes
 from fitcli.memory.ledger import Ledger, Value, backward
 from fitcli.memory.operations import FLOAT, Operations
@@ -22,6 +23,20 @@ HEAD_WIDTH = 64
 
 SWIN_WIDTH, SWIN_DEPTHS, SWIN_PATCH, SWIN_WINDOW, SWIN_HEAD = 96, (2, 2, 6, 2), 4, 8, 32
 """Swin-T (Liu et al. 2021, arXiv:2103.14030, section 3.3), but with windows of 8 x 8 patches instead of 7 x 7."""
+
+
+def parse_peers(text: str | None, task: str) -> list[Peer]:
+    """Names, separated by commas.
+
+    Raises:
+        FitError: A name is unknown, or the task is one that the peers do not do.
+    """
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    if unknown := [name for name in names if name not in get_args(Peer)]:
+        raise FitError(f"--compare knows {' and '.join(get_args(Peer))}, not {unknown[0]!r}")
+    if names and task != "classify":
+        raise FitError(f"--compare is for classifiers, not for {task}; leave it out")
+    return cast(list[Peer], names)
 
 
 def vit_sizes(work: Training) -> tuple[int, int]:

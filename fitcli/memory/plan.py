@@ -19,6 +19,9 @@ HANDFUL_TOKENS = {"cpu": 2048, "cuda": 8192, "mps": 8192}
 SHARES = 16
 """Steps of the share of handfuls that are kept."""
 
+FAR_LESS = 0.7
+"""Share of what comes and goes in a step that the next smaller one may take."""
+
 GLOBAL_LAYERS: tuple[GlobalLayers, ...] = ("selective", "attention", "checkpoint")
 """From the fastest to the smallest."""
 
@@ -67,8 +70,9 @@ def choose(work: Training, budget_bytes: int, away_bytes: int | None = None) -> 
 
 
 def cheaper(work: Training, choice: Choice) -> Choice | None:
-    """What to fall back to where a choice runs out of memory all the same: the next that should take far less."""
-    budget = int(0.7 * choice.estimate.needed_bytes)
+    """What to go on with where a choice runs out of memory all the same: what takes far less; None if nothing does."""
+    fixed = choice.estimate.fixed_bytes
+    budget = int(fixed + FAR_LESS * (choice.estimate.needed_bytes - fixed))
     try:
         return choose(work, budget)
     except FitError:

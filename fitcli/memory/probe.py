@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fitcli import console
 from fitcli.execution.job import Job
 from fitcli.execution.jobs import classification_job, decoding_job, denoising_job, mean_square
 from fitcli.execution.plan import ExecutionPlan
@@ -37,9 +38,9 @@ def main() -> None:
     request = json.loads(sys.stdin.read())
     runtime = choose_runtime(request["device"], request["precision"])
     try:
-        print(json.dumps(measure(request, runtime)))
+        console.json(measure(request, runtime))
     except torch.OutOfMemoryError:
-        print("null")
+        console.json(None)
 
 
 def measure(request: dict[str, Any], runtime: Runtime) -> dict[str, float]:

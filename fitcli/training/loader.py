@@ -68,10 +68,18 @@ class Batch:
     showings: tuple[tuple[int, int], ...] = ()
     paths: tuple[Path, ...] = ()
 
-    def to(self, device: torch.device) -> Batch:
-        """The same on another device."""
-        moved = [t.to(device, non_blocking=True) for t in (self.patches, self.labels, self.gain, self.shift)]
-        return Batch(moved[0], self.groups.to(device), moved[1], moved[2], moved[3], self.showings, self.paths)
+    def to(self, device: torch.device, pixels: bool = True) -> Batch:
+        """The same on another device; without `pixels`, the patches stay where they are, pinned for their way."""
+        moved = [t.to(device, non_blocking=True) for t in (self.labels, self.gain, self.shift)]
+        if pixels:
+            patches = self.patches.to(device, non_blocking=True)
+        else:
+            patches = self.patches.pin_memory() if device.type == "cuda" else self.patches
+        return Batch(patches, self.groups.to(device), moved[0], moved[1], moved[2], self.showings, self.paths)
+
+    def part(self, part: slice) -> Tensor:
+        """The patches of a slice of the groups [part n p], on the device of the rest."""
+        return self.patches[part].to(self.labels.device, non_blocking=True)
 
     def real_patches(self) -> int:
         """Patches that are no padding."""

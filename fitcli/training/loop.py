@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,18 +16,26 @@ from torch import nn
 
 from fitcli.checkpoints import EMA_WEIGHTS, Checkpoint, TaskModel, is_run, save_config, save_weights
 from fitcli.errors import FitError
-from fitcli.execution.run import run_job
 from fitcli.training.bad_images import TooManyBadImages
 from fitcli.training.ema import Ema
+from fitcli.training.gradients import Gradients
 from fitcli.training.interruption import Interruption, interruptions
 from fitcli.training.loader import Batch, Loader
 from fitcli.training.lock import locked
+from fitcli.training.memory import save_plan
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
-from fitcli.training.reports import BadImageReport, MetricsLog, Report, StepReport, StopReport, ValidationReport
+from fitcli.training.reports import (
+    BadImageReport,
+    MemoryReport,
+    MetricsLog,
+    Report,
+    StepReport,
+    StopReport,
+    ValidationReport,
+)
 from fitcli.training.run import TrainingRun
 from fitcli.training.state import Progress, load_state, save_settings, save_state
 from fitcli.training.task import Objective
-from fitcli.training.tasks.find import TASKS
 from models.build import build
 
 Observer = Callable[[Report], None]
@@ -64,18 +71,19 @@ def _train(run: TrainingRun, observe: Observer, resume: bool) -> Progress:
     settings, device = run.settings, run.runtime.device
     model: TaskModel = build(run.config.model, device, seed=settings.seed).train()
     optimizer = build_optimizer(model, settings)
-    objective = TASKS[run.config.task].objective(run)
     ema = Ema(model, settings.ema_decay) if settings.ema_decay else None
     average = None if ema is None else ema.model
     progress = load_state(run.folder, model, optimizer, device, average) if resume else Progress()
 
     # The run folder, from here on a run that can be resumed.
     save_settings(run.folder, settings, run.dataset.fingerprint)
+    save_plan(run.folder, run.plan)
     if not resume:
         save_state(run.folder, model, optimizer, progress, average)
         save_config(run.folder, run.config)
 
-    batches = _batches(run, objective, progress.step)
+    gradients = Gradients(run, model, lambda choice: observe(MemoryReport(choice.summary())))
+    batches = _batches(run, gradients.objective, progress.step)
     stopping = partial(observe, StopReport())
     with MetricsLog(run.folder, progress.step) as log, interruptions(stopping) as interruption:
 
@@ -93,14 +101,14 @@ def _train(run: TrainingRun, observe: Observer, resume: bool) -> Progress:
         def look() -> None:
             """See how good it is, which waits for `resume` where someone asked to stop; and save."""
             if run.dataset.validation and progress.validated < progress.step and not interruption.requested:
-                report(_validate(run, objective, model, average, progress))
+                report(_validate(run, gradients.objective, model, average, progress))
             _save(run, model, optimizer, progress, average)
 
         try:
             if _is_due(run, progress.step):
                 look()
             for step in range(progress.step, run.total_steps):
-                report(_step(run, model, optimizer, objective, batches, step))
+                report(_step(run, model, optimizer, gradients, batches, step))
                 progress.step = step + 1
                 if ema is not None:
                     ema.update(model, progress.step)
@@ -134,29 +142,17 @@ def _step(
     run: TrainingRun,
     model: TaskModel,
     optimizer: torch.optim.Optimizer,
-    objective: Objective,
+    gradients: Gradients,
     batches: Iterator[Batch],
     step: int,
 ) -> StepReport:
     """One optimizer step over `accumulate` batches."""
     settings, runtime = run.settings, run.runtime
-    began, waited = time.perf_counter(), 0.0
-    loss_sum, patches = 0.0, 0
-    scores: Counter[str] = Counter()
-    paths: list[Path] = []
-    for _ in range(settings.accumulate):
-        asked = time.perf_counter()
-        batch = next(batches).to(runtime.device)
-        waited += time.perf_counter() - asked
-        paths += batch.paths
-        with runtime.autocast():
-            outcome = run_job(objective.job(model, batch), run.plan, 1 / settings.accumulate)
-        loss_sum += outcome.loss.item() / settings.accumulate
-        scores.update(objective.scores(batch, outcome))
-        patches += batch.real_patches()
+    began = time.perf_counter()
+    found = gradients.accumulate(batches)
     norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip or math.inf)
-    _check_finite("loss", loss_sum, run, step + 1, paths)
-    _check_finite("gradient", float(norm), run, step + 1, paths)
+    _check_finite("loss", found.loss, run, step + 1, found.paths)
+    _check_finite("gradient", float(norm), run, step + 1, found.paths)
     rate = learning_rate(step, run.total_steps, settings)
     set_learning_rate(optimizer, rate)
     optimizer.step()
@@ -165,14 +161,14 @@ def _step(
     return StepReport(
         step=step + 1,
         epoch=(step + 1) * settings.images_per_step / len(run.dataset.train),
-        loss=loss_sum,
+        loss=found.loss,
         learning_rate=rate,
         gradient_norm=float(norm),
         images_per_second=settings.images_per_step / seconds,
-        patches_per_second=patches / seconds,
-        data_wait=waited / seconds,
+        patches_per_second=found.patches / seconds,
+        data_wait=found.waited / seconds,
         peak_bytes=runtime.peak_bytes(),
-        scores={name: total / settings.images_per_step for name, total in scores.items()},
+        scores={name: total / settings.images_per_step for name, total in found.scores.items()},
     )
 
 

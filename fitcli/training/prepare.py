@@ -11,10 +11,11 @@ from fitcli.errors import FitError
 from fitcli.runtime import Runtime, choose_runtime
 from fitcli.training.bad_images import BadImages
 from fitcli.training.dataset import Dataset, load_dataset
+from fitcli.training.memory import continued, planned
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.state import load_settings, saved_step
-from fitcli.training.statistics import inspect
+from fitcli.training.statistics import image_sizes, inspect
 from fitcli.training.tasks.find import TASKS
 
 
@@ -25,6 +26,7 @@ def prepare(
     runtime: Runtime,
     resume: bool = False,
     given: Collection[str] = (),
+    memory_bytes: int | None = None,
 ) -> tuple[TrainingRun, int]:
     """Check data, run folder and settings, and put the run together. Writes nothing.
 
@@ -35,6 +37,8 @@ def prepare(
         runtime: Where to train.
         resume: Continue the run in the folder with its own settings.
         given: Which options the user gave: on resuming, only they count, see `TrainSettings.resumed`.
+        memory_bytes: That training may use where it computes; None for a share of what is free. A run that is resumed
+            without it is executed as before.
 
     Returns:
         The run, and the number of steps that it has already done.
@@ -62,14 +66,16 @@ def prepare(
                 f"{folder}: was begun on another data set than {data} (other images, labels or split); "
                 "resume with that one, or start a new run"
             )
-        return _run(folder, config, settings, dataset, runtime), saved_step(folder)
+        run, sizes = _run(folder, config, settings, dataset, runtime), image_sizes(dataset)
+        return continued(run, sizes) if memory_bytes is None else planned(run, sizes, memory_bytes), saved_step(folder)
     task = TASKS[settings.task]
     settings.check_options(given)
     # The settings first: a wrong name should not wait for thousands of headers.
     task.check(settings)
     dataset = _dataset(data, settings)
     survey = inspect(dataset, settings.seed, settings.max_bad_images)
-    return _run(folder, task.describe(settings, dataset, survey), settings, dataset, runtime), 0
+    run = _run(folder, task.describe(settings, dataset, survey), settings, dataset, runtime)
+    return planned(run, survey.sizes, memory_bytes), 0
 
 
 def _dataset(data: Path, settings: TrainSettings) -> Dataset:

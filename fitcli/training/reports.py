@@ -79,7 +79,14 @@ class StopReport:
     """Someone asked to stop: the run ends after the step that it is in."""
 
 
-Report = StepReport | ValidationReport | BadImageReport | StopReport
+@dataclass(frozen=True, slots=True)
+class MemoryReport:
+    """Memory ran out; how the run goes on, in words."""
+
+    said: str
+
+
+Report = StepReport | ValidationReport | BadImageReport | StopReport | MemoryReport
 
 
 class MetricsLog:

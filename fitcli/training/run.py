@@ -7,9 +7,12 @@ from pathlib import Path
 
 from fitcli.checkpoints import RunConfig
 from fitcli.execution.plan import ExecutionPlan
+from fitcli.memory.estimate import Training
+from fitcli.memory.plan import evaluate
 from fitcli.runtime import Runtime
 from fitcli.training.bad_images import BadImages
 from fitcli.training.dataset import Dataset
+from fitcli.training.loader import Batch
 from fitcli.training.settings import TrainSettings
 from models.build import build
 
@@ -25,6 +28,8 @@ class TrainingRun:
         dataset: On what.
         runtime: Where.
         plan: How each step is executed.
+        work: The largest step; None where nobody asked what it takes.
+        memory_bytes: That may be used where it computes; None for a share of what is free.
         bad_images: Those that were met.
     """
 
@@ -34,6 +39,8 @@ class TrainingRun:
     dataset: Dataset
     runtime: Runtime
     plan: ExecutionPlan = field(default_factory=ExecutionPlan)
+    work: Training | None = None
+    memory_bytes: int | None = None
     bad_images: BadImages = field(default_factory=BadImages)
 
     @property
@@ -50,3 +57,12 @@ class TrainingRun:
             f"{len(self.dataset.train)} images to train on, {len(self.dataset.validation)} to validate, "
             f"{self.total_steps} steps on {self.runtime.device} in {self.runtime.precision}"
         )
+
+    def bring(self, batch: Batch) -> Batch:
+        """A batch to where it is computed; the pixels of a streamed step follow a handful at a time."""
+        return batch.to(self.runtime.device, pixels=self.plan.kind != "stream")
+
+    def memory(self) -> str:
+        """One line on how steps are executed, and what the largest takes."""
+        assert self.work is not None
+        return f"memory: {evaluate(self.work, self.plan).summary()}"

@@ -94,6 +94,13 @@ def inspect(dataset: Dataset, seed: int, most_bad: int = 0) -> Survey:
     return Survey(preprocessing, tuple(info.size for _, info in infos), (least[0].path, least[1].size))
 
 
+def image_sizes(dataset: Dataset) -> list[tuple[int, int]]:
+    """(height, width) of the images of a data set that can be opened."""
+    with ThreadPoolExecutor(8, "inspect") as pool:
+        infos = pool.map(_info, spread(dataset.train, HEADERS))
+        return [info.size for info in infos if isinstance(info, ImageInfo)]
+
+
 def _info(sample: Sample) -> ImageInfo | ImageError:
     try:
         with open_image(sample.path) as image:

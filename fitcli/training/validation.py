@@ -14,9 +14,11 @@ from fitcli.classification import classify_image
 from fitcli.errors import DataError
 from fitcli.features import Settings
 from fitcli.images.open import open_image
+from fitcli.memory.estimate import parameters
 from fitcli.runtime import Runtime
 from fitcli.training.bad_images import BadImages, first_good
 from fitcli.training.dataset import Sample
+from fitcli.training.run import TrainingRun
 from models.encoder import FITClassifier
 
 
@@ -33,7 +35,7 @@ def validate(
     samples: Sequence[Sample],
     runtime: Runtime,
     bad_images: BadImages,
-    background: float | None = None,
+    settings: Settings,
 ) -> Scores:
     """Classify images and compare with their labels.
 
@@ -42,13 +44,13 @@ def validate(
         samples: The images, one or more.
         runtime: Device and precision.
         bad_images: Where those that cannot be used are counted.
-        background: See `background.foreground`; None to look at all of every image.
+        settings: How images are read.
 
     Raises:
         TooManyBadImages: There are more than are put up with.
         DataError: None can be used.
     """
-    found, read = [], partial(_probabilities, checkpoint, runtime, background)
+    found, read = [], partial(_probabilities, checkpoint, runtime, settings)
     for sample in samples:
         attempt = first_good(read, [sample.path], 0)
         bad_images.add(attempt.failed)
@@ -64,7 +66,15 @@ def validate(
 
 
 def _probabilities(
-    checkpoint: Checkpoint[FITClassifier], runtime: Runtime, background: float | None, path: Path
+    checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: Settings, path: Path
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     with open_image(path) as image:
-        return classify_image(checkpoint, image, runtime, Settings(background=background)).probabilities
+        return classify_image(checkpoint, image, runtime, settings).probabilities
+
+
+def validation_bytes(run: TrainingRun) -> int | None:
+    """Of the memory of a run, what its optimizer leaves; None where there is no limit."""
+    if run.memory_bytes is None:
+        return None
+    # The moments of AdamW. The weights are counted where they are used, gradients are gone.
+    return max(1, run.memory_bytes - 2 * 4 * parameters(run.config.model))

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from fitcli import console
-from fitcli.training.reports import BadImageReport, Report, StepReport, StopReport, ValidationReport
+from fitcli.training.reports import BadImageReport, MemoryReport, Report, StepReport, StopReport, ValidationReport
 
 SMOOTHING = 0.9
 """Of the shown loss and rates, per step."""
@@ -45,6 +45,8 @@ class TrainingView:
         elif isinstance(report, BadImageReport):
             self._bad_images += 1
             console.warning(f"{report.reason}; left out ({self._bad_images} so far)")
+        elif isinstance(report, MemoryReport):
+            console.warning(f"out of memory; going on with {report.said}")
         else:
             self._validation = report
             self._best = report if report.best else self._best

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from fitcli.errors import DataError, FitError
 from fitcli.runtime import choose_runtime
-from fitcli.training import loop
+from fitcli.training import gradients
 from fitcli.training.bad_images import TooManyBadImages
 from fitcli.training.lock import locked
 from fitcli.training.loop import Observer, train
@@ -174,13 +174,13 @@ def test_a_data_set_of_bad_images_alone(data: Path, tmp_path: Path) -> None:
 
 def test_a_loss_that_is_no_number_names_the_images(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
-    real = loop.run_job
+    real = gradients.run_job
 
     def explode(*arguments: object, **settings: object) -> object:
         outcome = real(*arguments, **settings)  # type: ignore[arg-type]
         return outcome._replace(loss=outcome.loss * float("nan")) if len(seen) == 3 else outcome
 
-    monkeypatch.setattr(loop, "run_job", explode)
+    monkeypatch.setattr(gradients, "run_job", explode)
     run = run_of(data, tmp_path / "run", batch_size=8)
     # One step is one epoch: every training image is in it, and four are named.
     with pytest.raises(
@@ -233,3 +233,11 @@ def test_a_lock_is_let_go(tmp_path: Path) -> None:
         with locked(tmp_path / "run"):
             pass
     shutil.rmtree(tmp_path / "run")
+
+
+def test_a_data_set_that_is_all_bad_by_the_time_the_run_goes_on(data: Path, tmp_path: Path) -> None:
+    train(run_of(data, tmp_path / "run", epochs=1), Watcher())
+    for path in data.rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(TooManyBadImages, match=r"--max-bad-images 1$"):
+        train(run_of(data, tmp_path / "run", resume=True, epochs=2), Watcher(), resume=True)

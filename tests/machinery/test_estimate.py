@@ -133,7 +133,7 @@ def test_what_comes_after_running_out_takes_far_less() -> None:
     first = choose(work, 16 * GIB)
     second = cheaper(work, first)
     assert second is not None
-    assert second.estimate.needed_bytes <= 0.7 * first.estimate.needed_bytes
+    assert second.estimate.needed_bytes <= 0.75 * first.estimate.needed_bytes
     smallest = choose(work, int(2.75 * GIB))
     assert cheaper(work, smallest) is None
 

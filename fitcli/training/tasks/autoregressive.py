@@ -115,7 +115,7 @@ class NextTokenObjective:
         )
         for batch in loader.fixed():
             with run.runtime.autocast():
-                job = self._job(checkpoint.model, batch.to(run.runtime.device), smoothing=0.0)
+                job = self._job(checkpoint.model, run.bring(batch), smoothing=0.0)
                 total += float(group_losses(job, run.plan).sum()) * batch.real_patches()
             patches += batch.real_patches()
         bits = total / patches
@@ -131,9 +131,9 @@ class NextTokenObjective:
             return to_levels(patches, preprocessing.range, self.config.levels).flatten(1)
 
         def targets(part: slice) -> Tensor:
-            return levels(batch.patches[part])
+            return levels(batch.part(part))
 
-        before = self._tokens_before(batch, levels(batch.patches[:, -1:, -1:])[:, 0])  # [g]
+        before = self._tokens_before(batch, levels(batch.patches[:, -1:, -1:].to(batch.labels.device))[:, 0])  # [g]
 
         def ids(part: slice) -> Tensor:
             return torch.cat([before[part, None], targets(part)[:, :-1]], dim=1)

@@ -12,6 +12,7 @@ from torch import Tensor
 from fitcli.checkpoints import Checkpoint, RunConfig, TaskModel
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.jobs import classification_job
+from fitcli.features import Settings
 from fitcli.patches import normalize
 from fitcli.training.dataset import Dataset, Labels
 from fitcli.training.loader import Batch, Layout
@@ -19,7 +20,7 @@ from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey
 from fitcli.training.task import Objective, Validation
-from fitcli.training.validation import validate
+from fitcli.training.validation import validate, validation_bytes
 from models.config import ClassifierConfig
 from models.encoder import FITClassifier
 from models.presets import classifier_preset
@@ -87,7 +88,7 @@ class ClassificationObjective:
         """
 
         def patches(part: slice) -> Tensor:
-            return normalize(batch.patches[part], self.mean, self.std) * batch.gain[part] + batch.shift[part]
+            return normalize(batch.part(part), self.mean, self.std) * batch.gain[part] + batch.shift[part]
 
         def loss(logits: Tensor) -> Tensor:
             return F.cross_entropy(logits.float(), batch.labels, self.weights, label_smoothing=self.smoothing)
@@ -107,7 +108,7 @@ class ClassificationObjective:
             run.dataset.validation,
             run.runtime,
             run.bad_images,
-            run.settings.background,
+            Settings(background=run.settings.background, memory_bytes=validation_bytes(run)),
         )
         return Validation(
             loss=found.loss,

@@ -136,13 +136,13 @@ class DenoisingObjective:
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
         """The loss in equal parts of time, each image with the same noise every time."""
-        run, device = self.run, self.run.runtime.device
+        run = self.run
         settings = replace(run.settings, augment=False)
         images = spread(run.dataset.validation, VALIDATED)
         sums, patches = [0.0] * BUCKETS, 0
         loader = Loader(images, settings, run.config.preprocessing, self.layout, bad_images=run.bad_images)
         for batch in loader.fixed():
-            moved, real = batch.to(device), batch.real_patches()
+            moved, real = run.bring(batch), batch.real_patches()
             draws = torch.tensor([self._draws("validation image", showing) for showing in batch.showings])
             labels = torch.ones(len(draws), dtype=torch.bool)
             for bucket in range(BUCKETS):
@@ -169,7 +169,7 @@ class DenoisingObjective:
         values = batch.patches.shape[1:]
 
         def data(part: slice) -> Tensor:
-            return to_data(to_unit(batch.patches[part], *preprocessing.range), self.config.scale)
+            return to_data(to_unit(batch.part(part), *preprocessing.range), self.config.scale)
 
         def noise(part: slice) -> Tensor:
             return addresses.noise(self.run.settings.seed, stream, part, (values[0], values[1])).to(device)

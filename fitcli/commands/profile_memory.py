@@ -1,0 +1,67 @@
+"""`fit profile-memory`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from fitcli import console
+from fitcli.options import DeviceName, Json, PrecisionName, parse_size
+
+if TYPE_CHECKING:
+    from fitcli.memory.peers import Peer
+    from fitcli.memory.profile import Conditions, Mode, Subject
+
+
+def profile_memory(
+    checkpoint: Annotated[Path | None, typer.Option(help="Run folder to ask about.", metavar="RUN")] = None,
+    preset: Annotated[str | None, typer.Option(help="Or a preset: debug, tiny, small, base or large.")] = None,
+    task: Annotated[
+        Literal["classify", "diffusion", "autoregressive"], typer.Option(help="Of the preset.")
+    ] = "classify",
+    mode: Annotated[Literal["train", "infer"] | None, typer.Option(help="Only training, or only inference.")] = None,
+    res: Annotated[list[int] | None, typer.Option(min=1, help="Pixels per side; may be given again.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per training step.")] = 1,
+    method: Annotated[
+        Literal["auto", "estimate", "measure"], typer.Option(help="auto measures what fits on the device at hand.")
+    ] = "auto",
+    budget: Annotated[
+        int | None,
+        typer.Option(parser=parse_size, metavar="SIZE", help="Memory of the device: its own, or 16GiB without one."),
+    ] = None,
+    compare: Annotated[
+        str | None, typer.Option(help="Peers to put beside it in the table and the plot: vit,swin.")
+    ] = None,
+    json: Json = False,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Picture of memory and computing by size.")] = None,
+    device: DeviceName = "auto",
+    precision: PrecisionName = "auto",
+) -> None:
+    """Say what fits: bytes and operations of training and inference, for every way of running, without trying.
+
+    Without a GPU the answer is estimated for one with 16 GiB; --device cpu asks about this machine.
+    """
+    from fitcli.memory.peers import parse_peers
+    from fitcli.memory.question import conditions_for, subject_for
+    from fitcli.memory.report import report_json, report_table
+
+    subject = subject_for(checkpoint, preset, task)
+    conditions = conditions_for(device, precision, batch_size, budget, method)
+    peers = parse_peers(compare, subject.task)
+    modes: list[Mode] = ["train", "infer"] if mode is None else [mode]
+    sizes = res or [6400]
+    if json:
+        console.json(report_json(subject, conditions, modes, sizes, peers))
+    else:
+        report_table(subject, conditions, modes, sizes, peers)
+    if plot is not None:
+        _plot(plot, subject, conditions, peers)
+
+
+def _plot(path: Path, subject: Subject, conditions: Conditions, peers: list[Peer]) -> None:
+    from fitcli.memory.plot import draw
+
+    draw(path, subject, conditions, peers)
+    console.log(f"{path}: written")

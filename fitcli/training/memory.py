@@ -1,0 +1,118 @@
+"""Which execution a run is given, and which it falls back to where memory runs out all the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from fitcli.atomic import write_text
+from fitcli.errors import CheckpointError, FitError
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.memory.estimate import Training
+from fitcli.memory.machine import default_budget, free_bytes, host_budget
+from fitcli.memory.plan import Choice, cheaper, choose, evaluate
+from fitcli.training.loader import AHEAD, Layout
+from fitcli.training.run import TrainingRun
+from fitcli.training.tasks.find import TASKS
+
+PLAN = "training/plan.json"
+
+
+def step_of(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training:
+    """The largest step of a run: every image of a batch as large as the largest of the data set.
+
+    Args:
+        run: Its settings and model count.
+        sizes: (height, width) of its images.
+    """
+    settings, layout = run.settings, TASKS[run.config.task].objective(run).layout
+    window = settings.size
+    shown = ((min(height, window or height), min(width, window or width)) for height, width in sizes)
+    return Training(
+        config=run.config.model,
+        groups=max((_groups(layout, size) for size in shown), default=1),
+        images=settings.batch_size,
+        precision=run.runtime.precision,
+        device=run.runtime.device.type,
+        ema=bool(settings.ema_decay),
+        batches=1 + AHEAD,
+    )
+
+
+def _groups(layout: Layout, size: tuple[int, int]) -> int:
+    side = layout.patch * layout.group
+    rows, columns = (length // side if layout.order is not None else -(-length // side) for length in size)
+    return max(1, rows * columns)
+
+
+def choose_plan(run: TrainingRun, work: Training, memory_bytes: int | None) -> Choice:
+    """The execution with the fewest operations that fits.
+
+    Args:
+        run: What is to be trained, where.
+        work: Its largest step.
+        memory_bytes: May be used; None for a share of what is free.
+
+    Raises:
+        FitError: None fits.
+    """
+    runtime = run.runtime
+    if memory_bytes is not None:
+        return choose(work, memory_bytes, host_budget(runtime))
+    try:
+        return choose(work, default_budget(runtime), host_budget(runtime))
+    except FitError:
+        # Nobody asked for the polite share.
+        return choose(work, free_bytes(runtime), host_budget(runtime))
+
+
+def fall_back(run: TrainingRun) -> Choice | None:
+    """What to go on with where the plan of a run has run out of memory; None where there is nothing smaller."""
+    return None if run.work is None else cheaper(run.work, evaluate(run.work, run.plan))
+
+
+def save_plan(folder: Path, plan: ExecutionPlan) -> None:
+    """Remember how steps are executed: a run that is resumed goes on in the same way, to the bit."""
+    write_text(folder / PLAN, json.dumps(dataclasses.asdict(plan), indent=2) + "\n")
+
+
+def load_plan(folder: Path) -> ExecutionPlan:
+    """How the steps of a run were executed; plainly, where nothing says otherwise.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
+    path = folder / PLAN
+    if not path.is_file():
+        return ExecutionPlan()
+    try:
+        return ExecutionPlan(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); remove it, and give --memory") from None
+
+
+def planned(run: TrainingRun, sizes: Iterable[tuple[int, int]], memory_bytes: int | None) -> TrainingRun:
+    """A run with its execution.
+
+    Args:
+        run: What is to be trained, where.
+        sizes: (height, width) of its images.
+        memory_bytes: May be used; None for a share of what is free.
+
+    Raises:
+        FitError: None fits.
+    """
+    work = step_of(run, sizes)
+    return replace(run, plan=choose_plan(run, work, memory_bytes).plan, work=work, memory_bytes=memory_bytes)
+
+
+def continued(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> TrainingRun:
+    """A run that is resumed, executed as before.
+
+    Raises:
+        CheckpointError: That is not to be found out.
+    """
+    return replace(run, plan=load_plan(run.folder), work=step_of(run, sizes))
