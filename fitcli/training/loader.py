@@ -19,13 +19,12 @@ import torch
 from torch import Tensor
 
 from fitcli.background import foreground
-from fitcli.errors import DataError, ImageError
+from fitcli.errors import DataError
 from fitcli.grid import PatchGrid
 from fitcli.images.base import ImageReader
 from fitcli.images.crop import Crop
 from fitcli.images.open import open_image
-from fitcli.memory.budget import size_text
-from fitcli.memory.machine import available_bytes
+from fitcli.memory.claims import check_pixels
 from fitcli.patches import groups_of, read_patches
 from fitcli.preprocessing import Preprocessing
 from fitcli.sequences import Order, permutation
@@ -219,7 +218,7 @@ class Loader:
             if reason := self.preprocessing.mismatch(image.info):
                 raise DataError(f"{path}: {reason}")
             window = self._window(image, rng)
-            _check_room(image, window)
+            check_pixels(image, (window.height, window.width), "train on windows with --size")
             is_part = (window.height, window.width) != image.info.size
             shown = Crop(image, window)
             grid = PatchGrid(shown.info.size, self.layout.patch, self.layout.group)
@@ -255,15 +254,6 @@ class Loader:
                 raise DataError(f"{image.path}: {too_small((height, width), side)}")
             height, width = height // side * side, width // side * side
         return Window(top, left, height, width)
-
-
-def _check_room(image: ImageReader, window: Window) -> None:
-    """An image may claim any size: find out before its groups are listed that its pixels alone are too many."""
-    wanted = window.height * window.width * image.info.channels * image.info.dtype.itemsize
-    if wanted > (free := available_bytes()):
-        raise ImageError(
-            image.path, f"its pixels take {size_text(wanted)}, {size_text(free)} are free; train on windows with --size"
-        )
 
 
 def too_small(size: tuple[int, int], side: int) -> str:
