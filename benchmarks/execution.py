@@ -3,11 +3,11 @@
     python benchmarks/execution.py [time] [resident] [estimate] [--out FILE.json]
 
 time: CPU seconds and floating-point operations of a real step on the CPU, as ratios to plain autograd.
-resident: growth of the resident size of a fresh process over its size with torch imported.
-estimate: bytes on a device, by running the step on tensors without memory. Every storage counts from its creation to
-its release, rounded to 512 bytes, and so does the float32 workspace of the backward pass of flash attention. Two
-moments per parameter are added for AdamW. Not counted: the CUDA context, workspaces of matrix products, fragmentation.
-What is said to be on the host is not on the device: tokens at rest, and the pixels of a streamed step.
+resident: growth of the resident size of a fresh process over its size with torch imported. The pixels of a streamed
+step are made a handful at a time.
+estimate: bytes on a device, by running the step on tensors without memory, see `fitcli/memory/simulate.py`. Two moments
+per parameter are added for AdamW. What is said to be on the host is not on the device: tokens at rest, and the pixels
+of a streamed step.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import statistics
 import subprocess
 import sys
 import time
-import weakref
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -27,24 +26,20 @@ from typing import Any
 import torch
 from machine import machine
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
-from torch.utils.weak import WeakIdKeyDictionary
 
 from fitcli.execution.job import Job
 from fitcli.execution.jobs import classification_job
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
+from fitcli.memory.estimate import parameters
+from fitcli.memory.simulate import Meter, simulate_step
 from fitcli.patches import normalize
-from fitcli.token_store import TokenStore
+from fitcli.runtime import return_freed_memory
 from models.build import build
 from models.config import ClassifierConfig
 from models.groups import Groups
 from models.presets import classifier_preset
 
-ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
 GIB = 2**30
 
 TIMED = {
@@ -126,84 +121,17 @@ def step_job(model: Any, groups: Groups, host: bool = False) -> Job:
     return classification_job(model, groups, patches, loss)
 
 
-class Meter(TorchDispatchMode):
-    """Counts live bytes of storages made while it is on, and operations of matrix products and attention."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.live = self.peak = self.flops = 0
-        self._seen: Any = WeakIdKeyDictionary()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        packet, extra = func._overloadpacket, 0
-        if packet.__name__.startswith(ATTENTION):
-            backward = packet.__name__.endswith("backward")
-            query, key = args[1:3] if backward else args[:2]
-            self.flops += query.numel() * key.shape[-2] * (10 if backward else 4)
-            extra = 4 * query.numel() if backward else 0
-        elif packet in flop_registry:
-            self.flops += flop_registry[packet](*args, **(kwargs or {}), out_val=out)
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, Tensor):
-                self._count(tensor.untyped_storage())
-        self.peak = max(self.peak, self.live + extra)
-        return out
-
-    def _count(self, storage: Any) -> None:
-        if storage not in self._seen:
-            size = -(-storage.nbytes() // 512) * 512
-            self._seen[storage] = True
-            self.live += size
-            weakref.finalize(storage, self._release, size)
-
-    def _release(self, size: int) -> None:
-        self.live -= size
-
-
-class NoStore(TokenStore):
-    """Tokens that are not on the device: shapes alone."""
-
-    def __init__(self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> None:
-        self._shape, self._dtype, self._device = shape, dtype, device
-        self.bytes = shape[0] * shape[1] * shape[2] * dtype.itemsize
-
-    def put(self, part: slice, tokens: Tensor) -> None:
-        assert tokens.dtype == self._dtype
-
-    def get(self, part: slice) -> Tensor:
-        return torch.empty(part.stop - part.start, *self._shape[1:], dtype=self._dtype, device=self._device)
-
-    def close(self) -> None:
-        pass
-
-
 def estimate(config: ClassifierConfig, size: int, plan: ExecutionPlan) -> dict[str, Any]:
-    """Of a step in bf16 autocast."""
-    host = 0
-
-    def open_store(shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> TokenStore:
-        nonlocal host
-        host += (store := NoStore(shape, dtype, device)).bytes
-        return store
-
-    with FakeTensorMode():
-        model = build(config, "meta")
-        for module in model.modules():
-            for name, parameter in module.named_parameters(recurse=False):
-                setattr(module, name, torch.nn.Parameter(torch.empty(parameter.shape)))
-        # On CUDA, normalisation in autocast gives float32, and so do all residual sums after it.
-        model.encoder.embed.register_forward_hook(lambda module, inputs, tokens: tokens.float())
-        groups = groups_for(config, size)
-        with Meter() as meter, torch.autocast("cpu", torch.bfloat16):
-            run_job(step_job(model, groups, host=plan.kind == "stream"), plan, new_store=open_store)
-    parameters = sum(p.numel() for p in model.parameters())
+    """Of a step in bf16 autocast, by running it on tensors without memory."""
+    side = size // (config.patch * config.group)
+    found = simulate_step(config, 1, (side, side), plan, "bf16")
+    count = parameters(config)
     return {
-        "parameters": parameters,
-        "total_gib": (meter.peak + 12 * parameters) / GIB,
-        "activations_gib": (meter.peak - 4 * parameters) / GIB,
-        "host_gib": (host + (size**2 * 3 if plan.kind == "stream" else 0)) / GIB,
-        "flops": meter.flops,
+        "parameters": count,
+        "total_gib": (found.peak_bytes + 12 * count) / GIB,
+        "activations_gib": (found.peak_bytes - 4 * count) / GIB,
+        "host_gib": (found.away_bytes + (size**2 * 3 if plan.kind == "stream" else 0)) / GIB,
+        "flops": found.flops,
     }
 
 
@@ -246,6 +174,7 @@ def status(name: str) -> int:
 
 def child(preset: str, size: int, name: str) -> None:
     torch.set_num_threads(1)
+    return_freed_memory()
     before = status("VmRSS")
     config = classifier_preset(preset, 3, 10)
     run_job(step_job(build(config), groups_for(config, size), RESIDENT[name].kind == "stream"), RESIDENT[name])
@@ -255,7 +184,7 @@ def child(preset: str, size: int, name: str) -> None:
 def measure_resident(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for size in options.resident_sizes:
-        for name in RESIDENT:
+        for name in options.resident:
             command = [sys.executable, __file__, "--child", options.preset, str(size), name]
             grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
             rows.append({"size": size, "name": name, "megabytes": grown / 1e6})
@@ -287,6 +216,7 @@ def main() -> None:
     parser.add_argument("--preset", default="tiny", help="of the real steps")
     parser.add_argument("--size", type=int, default=2048, help="side of the image whose steps are timed")
     parser.add_argument("--bf16", action="store_true", help="time in bf16 autocast")
+    parser.add_argument("--resident", nargs="+", default=list(RESIDENT), choices=RESIDENT, help="executions")
     parser.add_argument("--resident-sizes", type=int, nargs="+", default=[2048, 4096])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="JSON file for the results")

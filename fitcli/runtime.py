@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import resource
 import sys
 from dataclasses import dataclass
@@ -13,6 +14,12 @@ import torch
 from fitcli.errors import DeviceError
 
 Precision = Literal["fp32", "bf16"]
+
+M_MMAP_THRESHOLD = -3
+"""Of mallopt(3): blocks from this size on have pages of their own."""
+
+LARGE_BLOCK = 1 << 20
+"""Bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,16 @@ class Runtime:
         """Wait for the device, so that a clock read afterwards means something."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+def return_freed_memory() -> None:
+    """Have the C library give large blocks back to the system as soon as they are freed, where it is glibc.
+
+    By default it keeps them for later: a training step on a CPU then holds up to half as much again as it uses. What
+    is given back has to be cleared again by the system: steps take a fifth to a half longer.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 def choose_runtime(device: str = "auto", precision: str = "auto") -> Runtime:

@@ -111,7 +111,7 @@ def train(
     A run that is continued with --resume keeps its settings; only --epochs or --steps may be given anew, to train
     longer or shorter: the learning rate then falls towards the new end. And --max-bad-images.
     """
-    from fitcli.runtime import choose_runtime
+    from fitcli.runtime import choose_runtime, return_freed_memory
     from fitcli.training.loop import train as run_training
     from fitcli.training.prepare import prepare
     from fitcli.training.view import training_view
@@ -127,6 +127,8 @@ def train(
     )  # fmt: skip
     run, done = prepare(data, out, settings, runtime, resume, given(context), memory)
     console.hint(run.summary())
+    if memory is not None and runtime.device.type == "cpu":
+        return_freed_memory()
     if memory is not None or run.plan.kind != "plain":
         console.log(run.memory())
     with training_view(done, run.total_steps) as view:

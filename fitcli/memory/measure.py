@@ -13,8 +13,10 @@ from fitcli.errors import FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.estimate import Training
 from fitcli.memory.inference import Inference
+from fitcli.memory.peers import Peer, vit_sizes
 from fitcli.runtime import Runtime
 from fitcli.token_store import StoreKind
+from models.config import EncoderConfig
 
 STEPS = 3
 """Steps per measurement: the first one warms up, and gives AdamW its moments."""
@@ -59,6 +61,15 @@ def measure_pass(
 ) -> Measurement | None:
     """Run forward passes over one image of random pixels, as `measure_step` runs steps."""
     return _run({"kind": "infer", "store": store, "side": side, **_model(inference)}, runtime)
+
+
+def measure_peer(peer: Peer, work: Training, side: int, checkpointed: bool, runtime: Runtime) -> Measurement | None:
+    """Run training steps of a peer over square images of `side` pixels, as `measure_step` runs ours."""
+    assert isinstance(work.config, EncoderConfig)
+    width, depth = vit_sizes(work)
+    request = {"kind": "peer", "peer": peer, "pixels": side, "patch": work.config.patch, "width": width, "depth": depth,
+               "checkpointed": checkpointed, "images": work.images}  # fmt: skip
+    return _run(request, runtime)
 
 
 def _model(work: Training | Inference) -> dict[str, Any]:

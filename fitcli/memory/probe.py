@@ -19,9 +19,10 @@ from fitcli.execution.job import Job
 from fitcli.execution.jobs import classification_job, decoding_job, denoising_job, mean_square
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
+from fitcli.memory.peer_models import build_peer
 from fitcli.memory.plan import HANDFUL_TOKENS
 from fitcli.patches import normalize
-from fitcli.runtime import Runtime, choose_runtime
+from fitcli.runtime import Runtime, choose_runtime, return_freed_memory
 from fitcli.streaming import stream_decoder, stream_denoiser, stream_encoder
 from fitcli.sweeps import Streaming, Wanted
 from fitcli.training.optimizer import build_optimizer
@@ -45,8 +46,11 @@ def main() -> None:
 
 def measure(request: dict[str, Any], runtime: Runtime) -> dict[str, float]:
     """Run what is asked for, several times."""
+    if runtime.device.type == "cpu":
+        # As a training run with --memory does.
+        return_freed_memory()
     before = _status("VmRSS") if runtime.device.type == "cpu" else 0
-    step = {"train": training, "infer": inference}[request["kind"]](request, runtime)
+    step = {"train": training, "infer": inference, "peer": peer}[request["kind"]](request, runtime)
     seconds = []
     for _ in range(request["steps"]):
         runtime.synchronize()
@@ -96,6 +100,24 @@ def inference(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]
                 _whole(model, groups.to(runtime.device), waiting.to(runtime.device))
             else:
                 _streamed(model, groups, waiting, how, runtime)
+
+    return step
+
+
+def peer(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]:
+    """A training step of a peer with its optimizer."""
+    model, given = build_peer(
+        request["peer"], request["pixels"], request["patch"], request["width"], request["depth"],
+        request["checkpointed"], request["images"], runtime.device,
+    )  # fmt: skip
+    optimizer = build_optimizer(model, TrainSettings())
+
+    def step() -> None:
+        with runtime.autocast():
+            loss = model(given).float().square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
 
     return step
 

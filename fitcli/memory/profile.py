@@ -216,7 +216,7 @@ def _train(subject: Subject, conditions: Conditions, res: int) -> Iterator[Row]:
     work = training(subject, conditions, side)
     for name, plan in named_plans(work).items():
         choice = evaluate(work, plan)
-        runtime = _where(conditions, choice.estimate)
+        runtime = where_to_measure(conditions, choice.estimate)
         # What is measured has no moving average and reads nothing ahead.
         bare = replace(work, ema=False, batches=1)
         measured = None if runtime is None else measure_step(bare, plan, (side, side), runtime)
@@ -228,12 +228,12 @@ def _infer(subject: Subject, conditions: Conditions, res: int) -> Iterator[Row]:
     inference = _inference(subject, conditions, side)
     for name, store in ways(conditions.device):
         estimate = estimate_pass(inference, store)
-        runtime = _where(conditions, estimate)
+        runtime = where_to_measure(conditions, estimate)
         measured = None if runtime is None else measure_pass(inference, store, (side, side), runtime)
         yield _row(conditions, res, side, "infer", name, estimate, 0.0, measured, runtime)
 
 
-def _where(conditions: Conditions, estimate: Estimate) -> Runtime | None:
+def where_to_measure(conditions: Conditions, estimate: Estimate) -> Runtime | None:
     """Where to measure a row; None where it is to be estimated."""
     if conditions.method == "estimate" or estimate.needed_bytes > conditions.budget_bytes:
         return None

@@ -8,6 +8,8 @@ from fitcli import console
 from fitcli.errors import FitError
 from fitcli.memory.budget import OVERHEAD, size_text
 from fitcli.memory.estimate import estimate_step, parameters
+from fitcli.memory.measure import measure_peer
+from fitcli.memory.peer_models import can_build
 from fitcli.memory.peers import Peer, estimate_peer
 from fitcli.memory.plan import named_plans
 from fitcli.memory.profile import (
@@ -21,6 +23,7 @@ from fitcli.memory.profile import (
     profile,
     title,
     training,
+    where_to_measure,
 )
 
 COLUMNS = ("image", "", "execution", "peak", "computing", "elsewhere", "fits", "largest side", "")
@@ -95,13 +98,16 @@ def _rows(subject: Subject, conditions: Conditions, modes: list[Mode], sizes: li
 def _peer(subject: Subject, conditions: Conditions, res: int, peer: Peer, checkpointed: bool) -> dict[str, Any]:
     work = training(subject, conditions, subject.side(res))
     estimate = estimate_peer(peer, work, res, checkpointed)
+    runtime = where_to_measure(conditions, estimate) if can_build(peer) else None
+    measured = None if runtime is None else measure_peer(peer, work, res, checkpointed, runtime)
     plain = estimate_step(work, named_plans(work)["plain"])
     return {
         "res": res,
         "name": peer,
         "checkpointed": checkpointed,
-        "method": "estimate",
-        "peak_bytes": estimate.peak_bytes,
+        "method": "estimate" if measured is None else "measure",
+        "peak_bytes": estimate.peak_bytes if measured is None else measured.peak_bytes,
+        "seconds": None if measured is None else measured.seconds,
         "flops": estimate.total_flops,
         "flops_over_plain": estimate.total_flops / plain.total_flops,
         "fits": estimate.needed_bytes <= conditions.budget_bytes,
@@ -116,6 +122,7 @@ def _peer_cells(subject: Subject, conditions: Conditions, res: int, peers: list[
             cells.append([
                 f"{res} x {res}", "train", f"{peer}, checkpointed" if checkpointed else peer,
                 size_text(found["peak_bytes"]), f"x {found['flops_over_plain']:.1f}", "",
-                "yes" if found["fits"] else "no", "", "estimated",
+                "yes" if found["fits"] else "no", "",
+                "estimated" if found["seconds"] is None else f"measured, {found['seconds']:.2f} s",
             ])  # fmt: skip
     return cells
