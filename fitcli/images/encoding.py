@@ -39,13 +39,7 @@ def tiff_encoder(compression: Compression, quality: int) -> Encoder:
         return jpeg_encoder(quality)
     if compression == "none":
         return lambda pixels: _little_endian(pixels).tobytes()
-    compress: Callable[[Any], bytes | bytearray]
-    if compression == "zstd":
-        compress = zstd_encoder()
-    elif compression == "lzw":
-        compress = imagecodecs.lzw_encode
-    else:
-        compress = partial(imagecodecs.deflate_encode, level=1)
+    compress = _compressor(compression)
 
     def encode(pixels: Pixels) -> bytes:
         pixels = _little_endian(pixels)
@@ -53,6 +47,12 @@ def tiff_encoder(compression: Compression, quality: int) -> Encoder:
         return bytes(compress(predict(pixels, axis=-2)))
 
     return encode
+
+
+def _compressor(compression: Compression) -> Callable[[Any], bytes | bytearray]:
+    if compression == "zstd":
+        return zstd_encoder()
+    return imagecodecs.lzw_encode if compression == "lzw" else partial(imagecodecs.deflate_encode, level=1)
 
 
 def zstd_encoder() -> Encoder:
