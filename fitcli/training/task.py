@@ -48,7 +48,7 @@ class Objective(Protocol):
         """Look at the validation images of the run, of which there are some.
 
         Raises:
-            ImageError, DataError: One of them cannot be read.
+            DataError: Too many of them cannot be read.
         """
 
 

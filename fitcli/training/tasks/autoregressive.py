@@ -110,7 +110,10 @@ class NextTokenObjective:
         run = self.run
         settings = replace(run.settings, augment=False)
         total, patches = 0.0, 0
-        for batch in Loader(run.dataset.validation, settings, run.config.preprocessing, self.layout).fixed():
+        loader = Loader(
+            run.dataset.validation, settings, run.config.preprocessing, self.layout, bad_images=run.bad_images
+        )
+        for batch in loader.fixed():
             with run.runtime.autocast():
                 job = self._job(checkpoint.model, run.bring(batch), smoothing=0.0)
                 total += float(group_losses(job, run.plan).sum()) * batch.real_patches()

@@ -107,6 +107,7 @@ class ClassificationObjective:
             cast(Checkpoint[FITClassifier], checkpoint),
             run.dataset.validation,
             run.runtime,
+            run.bad_images,
             Settings(background=run.settings.background, memory_bytes=validation_bytes(run)),
         )
         return Validation(

@@ -140,7 +140,8 @@ class DenoisingObjective:
         settings = replace(run.settings, augment=False)
         images = spread(run.dataset.validation, VALIDATED)
         sums, patches = [0.0] * BUCKETS, 0
-        for batch in Loader(images, settings, run.config.preprocessing, self.layout).fixed():
+        loader = Loader(images, settings, run.config.preprocessing, self.layout, bad_images=run.bad_images)
+        for batch in loader.fixed():
             moved, real = run.bring(batch), batch.real_patches()
             draws = torch.tensor([self._draws("validation image", showing) for showing in batch.showings])
             labels = torch.ones(len(draws), dtype=torch.bool)
