@@ -76,7 +76,7 @@ def generate_images(
     """
     config, sequence = checkpoint.config, sequence_of(checkpoint.config)
     expected = config.preprocessing
-    size, kept = _size(request, sequence), _kept(request, config)
+    size, kept = image_size(request, sequence), _kept(request, config)
     labels = _labels(request, config)
     _check_size(size, kept, request, checkpoint, sequence)
     rows, columns = (-(-side // patch) for side, patch in zip(size, sequence.patch, strict=True))
@@ -127,8 +127,11 @@ def image_info(checkpoint: Checkpoint[FITDecoder], pixels: Pixels) -> ImageInfo:
     )
 
 
-def _size(request: Request, sequence: SequenceConfig) -> tuple[int, int]:
-    """(height, width) of the images. Training leaves out what does not fill a patch, and so does the default."""
+def image_size(request: Request, sequence: SequenceConfig) -> tuple[int, int]:
+    """(height, width) in pixels of what is asked for.
+
+    Training leaves out what does not fill a patch, and so does the default.
+    """
     rows, columns = sequence.arrangement(sequence.size)
     height = request.height or rows * sequence.patch[0]
     if request.given is not None:
@@ -166,7 +169,7 @@ def _check_size(
     checkpoint: Checkpoint[FITDecoder],
     sequence: SequenceConfig,
 ) -> None:
-    trained = _size(Request(), sequence)
+    trained = image_size(Request(), sequence)
     if checkpoint.model.config.latent_positions != "coordinates" and size != trained:
         raise FitError(
             f"this model has a table of positions for images of {trained[1]} x {trained[0]} pixels and draws no "

@@ -1,1 +1,1 @@
-"""Images of any size from a diffusion model: stages, what rests where, output."""
+"""Images of any size from a model: stages and what rests where, for diffusion; output, for both tasks."""

@@ -123,7 +123,7 @@ class Job:
                     path,
                     prepared.info,
                     read,
-                    text(self.settings, self._model, number),
+                    text(dataclasses.asdict(self.settings), self._model, number),
                     lossless=prepared.context is not None,
                 )
         if state is not None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fitcli import __version__
 from fitcli.generation.plan import GenerationPlan
-from fitcli.generation.settings import Settings
 from fitcli.images.base import ImageInfo
 
 HASH_LETTERS = 16
@@ -54,13 +53,13 @@ class Generated:
         return str(self.path), f"{self.info.width}x{self.info.height}", f"{self.seconds:.1f}"
 
 
-def text(settings: Settings, model: str, number: int) -> str:
+def text(settings: Mapping[str, Any], model: str, number: int) -> str:
     """What a file says about itself: JSON in ASCII.
 
     Args:
-        settings: Of the job.
+        settings: Of the job, as JSON takes them.
         model: Hash of weights and settings of the model.
         number: Of the image.
     """
     said = {"software": f"fit {__version__}", "model": model[:HASH_LETTERS], "image": number}
-    return json.dumps(said | dataclasses.asdict(settings))
+    return json.dumps({**said, **settings})

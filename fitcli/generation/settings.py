@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +72,42 @@ class Means:
     preview: Path | None = None
 
 
+TASK_OF_OPTION = {
+    **dict.fromkeys(
+        ("steps", "sampler", "guidance", "window", "strength", "one_pass", "shift_grid", "preview"), "diffusion"
+    ),
+    **dict.fromkeys(("memory", "state", "precision"), "diffusion"),
+    **dict.fromkeys(("temperature", "top_k", "top_p"), "autoregressive"),
+}
+"""The task of the models that an option is for, where it is not for all."""
+
+
+def check_options(task: str, given: Collection[str]) -> None:
+    """Refuse options that models of a task have no use for: whoever gives one expects it to matter.
+
+    Args:
+        task: Of the model.
+        given: Which options the user gave, by their names in Python.
+
+    Raises:
+        FitError: One of them belongs to another task.
+    """
+    for name, wanted in TASK_OF_OPTION.items():
+        if name in given and wanted != task:
+            raise FitError(f"--{name.replace('_', '-')} is for runs of --task {wanted}, not of {task}; leave it out")
+
+
+def choose_sides(res: int | None, height: int | None, width: int | None) -> tuple[int | None, int | None]:
+    """(height, width) that the options of the command line ask for, None where they do not say.
+
+    Raises:
+        FitError: The options contradict each other.
+    """
+    if res is not None and (height is not None or width is not None):
+        raise FitError("--res is height and width in one; give either --res, or --height and --width")
+    return (res, res) if res is not None else (height, width)
+
+
 def choose_size(
     res: int | None, height: int | None, width: int | None, trained: tuple[int, int], enlarging: bool, repainting: bool
 ) -> tuple[int, int]:
@@ -90,12 +127,9 @@ def choose_size(
         raise FitError("--window is of an image: give --image FILE too")
     if repainting and given:
         raise FitError("--window repaints a part of an image of its own size; leave out --res, --height and --width")
-    if res is not None and (height is not None or width is not None):
-        raise FitError("--res is height and width in one; give either --res, or --height and --width")
+    height, width = choose_sides(res, height, width)
     if (height is None) != (width is None):
         raise FitError("--height and --width belong together; give both, or --res")
     if enlarging and not repainting and not given:
         raise FitError("--image: give --res to enlarge it, or --window to repaint a part of it")
-    if res is not None:
-        return res, res
     return trained if height is None or width is None else (height, width)

@@ -262,3 +262,113 @@ def test_a_killed_process_goes_on_to_the_same_file(run: Path, tmp_path: Path, se
     with open_image(tmp_path / "whole.zarr") as whole, open_image(tmp_path / "killed.zarr") as other:
         everything = Window(0, 0, 700, 700)
         assert np.array_equal(whole.read(everything), other.read(everything))
+
+
+# Runs of --task autoregressive ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def decoder_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a decoder of grey images of 8 x 6 pixels that nobody trained."""
+    import torch
+    from decoders import CLASSES, checkpoint
+
+    from fitcli.checkpoints import save_config, save_weights
+
+    run, made = tmp_path_factory.mktemp("decoder"), checkpoint(classes=CLASSES)
+    save_config(run, made.config)
+    save_weights(run, made.model.to(torch.float32))
+    return run
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_an_autoregressive_run_draws_what_the_library_draws(fit: Fit, decoder_run: Path, tmp_path: Path) -> None:
+    from fitcli.autoregression_images import Request, generate_images
+    from fitcli.checkpoints import load_decoder
+    from fitcli.decoding.draw import Draws
+    from fitcli.runtime import choose_runtime
+
+    arguments = ["--count", 3, "--label", "dog", "--seed", 5, "--temperature", 0.7, "--top-k", 9, "--top-p", 0.9]
+    result = fit("generate", "--checkpoint", decoder_run, "--out", tmp_path / "a.png", *arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    documents = json.loads(result.stdout)
+    names = [f"a-{number}.png" for number in range(3)]
+    assert [Path(document["path"]).name for document in documents] == names
+    draws = Draws(seed=5, temperature=0.7, top_k=9, top_p=0.9)
+    checkpoint = load_decoder(decoder_run, choose_runtime("cpu", "fp32"))
+    expected = list(generate_images(checkpoint, Request(count=3, label="dog", draws=draws)))
+    for name, pixels in zip(names, expected, strict=True):
+        assert np.array_equal(pixels_of(tmp_path / name), pixels[..., 0])
+    said = json.loads(description(tmp_path / "a-2.png"))
+    assert (said["label"], said["seed"], said["top_k"], said["size"], said["image"]) == ("dog", 5, 9, [8, 6], 2)
+    # Other options, other images.
+    others = fit("generate", "--checkpoint", decoder_run, "--out", tmp_path / "b.png", "--label", "dog", "--seed", 6)
+    assert others.exit_code == 0, others.stderr
+    assert not np.array_equal(pixels_of(tmp_path / "b.png"), expected[0][..., 0])
+
+
+def test_without_a_label_all_classes_come_in_turn(fit: Fit, decoder_run: Path, tmp_path: Path) -> None:
+    arguments = ["--count", 4, "--height", 5, "--width", 3, "--json"]
+    result = fit("generate", "--checkpoint", decoder_run, "--out", tmp_path / "a.tif", *arguments)
+    assert result.exit_code == 0, result.stderr
+    documents = json.loads(result.stdout)
+    assert [document["label"] for document in documents] == ["bird", "cat", "dog", "bird"]
+    assert {(document["height"], document["width"]) for document in documents} == {(5, 3)}
+
+
+def test_the_rest_of_an_image_is_drawn(fit: Fit, decoder_run: Path, tmp_path: Path) -> None:
+    upper = np.arange(18, dtype=np.uint8).reshape(3, 6) * 14
+    Image.fromarray(upper).save(tmp_path / "upper.png")
+    arguments = ["--image", tmp_path / "upper.png", "--label", "cat"]
+    result = fit("generate", "--checkpoint", decoder_run, "--out", tmp_path / "whole.tif", *arguments)
+    assert result.exit_code == 0, result.stderr
+    with open_image(tmp_path / "whole.tif") as image:
+        assert image.info.size == (8, 6)
+        assert np.array_equal(image.read(Window(0, 0, 3, 6))[..., 0], upper)
+    too_short = fit(
+        "generate", "--checkpoint", decoder_run, "--out", tmp_path / "no.png", "--height", 3, "--width", 6, *arguments
+    )
+    assert too_short.exit_code == 1
+    assert "nothing to draw" in too_short.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--steps", "50"], "--steps is for runs of --task diffusion, not of autoregressive"),
+        (["--one-pass"], "--one-pass is for runs of --task diffusion"),
+        (["--memory", "1GiB"], "--memory is for runs of --task diffusion"),
+        (["--label", "fox"], "it knows bird, cat, dog"),
+        (["--res", "8", "--width", "8"], "give either --res"),
+        (["--top-p", "0"], "top-p must lie in (0, 1]"),
+    ],
+)
+def test_what_a_decoder_cannot_do_is_refused(
+    fit: Fit, decoder_run: Path, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    result = fit("generate", "--checkpoint", decoder_run, "--out", tmp_path / "out.png", *arguments)
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_denoiser_draws_no_values(fit: Fit, run: Path, tmp_path: Path) -> None:
+    result = fit("generate", "--checkpoint", run, "--out", tmp_path / "out.png", "--top-k", 3)
+    assert result.exit_code == 1
+    assert "--top-k is for runs of --task autoregressive, not of diffusion" in result.stderr
+
+
+def test_drawn_images_do_not_replace_others_unless_asked(fit: Fit, decoder_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "a-1.png").write_bytes(b"precious")
+    arguments = ["generate", "--checkpoint", decoder_run, "--out", tmp_path / "a.png", "--count", 2]
+    result = fit(*arguments)
+    assert result.exit_code == 1
+    assert "--overwrite" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a-1.png"]
+    assert fit(*arguments, "--overwrite").exit_code == 0
+    assert pixels_of(tmp_path / "a-1.png").shape == (8, 6)
