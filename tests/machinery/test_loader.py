@@ -16,8 +16,9 @@ from fitcli.grid import PatchGrid
 from fitcli.patches import to_pixels
 from fitcli.preprocessing import Preprocessing
 from fitcli.training.bad_images import BadImages, TooManyBadImages
+from fitcli.training.batch import Batch
 from fitcli.training.dataset import Sample
-from fitcli.training.loader import Batch, Layout, Loader
+from fitcli.training.loader import Layout, Loader
 from fitcli.training.settings import TrainSettings
 
 PATCH, GROUP = 4, 2
