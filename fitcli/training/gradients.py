@@ -16,7 +16,7 @@ from fitcli.checkpoints import TaskModel
 from fitcli.errors import FitError
 from fitcli.execution.run import run_job
 from fitcli.memory.plan import Choice
-from fitcli.training.loader import Batch
+from fitcli.training.batch import Batch
 from fitcli.training.memory import fall_back, save_plan
 from fitcli.training.run import TrainingRun
 from fitcli.training.tasks.find import TASKS

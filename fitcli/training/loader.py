@@ -30,6 +30,7 @@ from fitcli.preprocessing import Preprocessing
 from fitcli.sequences import Order, permutation
 from fitcli.training.augmentation import turned
 from fitcli.training.bad_images import Attempt, BadImages, first_good
+from fitcli.training.batch import Batch, Item, collate
 from fitcli.training.dataset import Sample
 from fitcli.training.settings import TrainSettings
 from fitcli.window import Window
@@ -44,46 +45,6 @@ to this many groups more than the training images have are nothing new to the mo
 
 BRIGHTNESS, CONTRAST = 0.1, 0.1
 """Standard deviations of the change of brightness (in units of the pixels' standard deviation) and of contrast."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Images of any sizes, cut into patches.
-
-    Attributes:
-        patches: [g n p] in the dtype of the pixels.
-        groups: Where the patches lie.
-        labels: [b] int64.
-        gain, shift: [g 1 1] float32: what normalised values are multiplied with, and what is added.
-        showings: (epoch, number of the sample) of each image: what is random about a step follows from them.
-        paths: Of the images.
-    """
-
-    patches: Tensor
-    groups: Groups
-    labels: Tensor
-    gain: Tensor
-    shift: Tensor
-    showings: tuple[tuple[int, int], ...] = ()
-    paths: tuple[Path, ...] = ()
-
-    def to(self, device: torch.device, pixels: bool = True) -> Batch:
-        """The same on another device; without `pixels`, the patches stay where they are, pinned for their way."""
-        moved = [t.to(device, non_blocking=True) for t in (self.labels, self.gain, self.shift)]
-        if pixels:
-            patches = self.patches.to(device, non_blocking=True)
-        else:
-            patches = self.patches.pin_memory() if device.type == "cuda" else self.patches
-        return Batch(patches, self.groups.to(device), moved[0], moved[1], moved[2], self.showings, self.paths)
-
-    def part(self, part: slice) -> Tensor:
-        """The patches of a slice of the groups [part n p], on the device of the rest."""
-        return self.patches[part].to(self.labels.device, non_blocking=True)
-
-    def real_patches(self) -> int:
-        """Patches that are no padding."""
-        mask = self.groups.mask
-        return int(mask.sum()) if mask is not None else self.patches[..., 0].numel()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +94,7 @@ class Loader:
             TooManyBadImages: There are more than are put up with.
         """
         with ThreadPoolExecutor(self.threads, "loader") as pool:
-            pending: deque[list[Future[Attempt[_Item]]]] = deque()
+            pending: deque[list[Future[Attempt[Item]]]] = deque()
             try:
                 for number in range(start, stop + AHEAD):
                     if number < stop:
@@ -162,7 +123,7 @@ class Loader:
                 self._count(attempts)
                 if items := [attempt.result for attempt in attempts if attempt.result is not None]:
                     found = True
-                    yield _collate(items)
+                    yield collate(items)
         if not found:
             raise DataError(f"{attempts[0].failed[0].error}; no other validation image can be used either")
 
@@ -186,11 +147,11 @@ class Loader:
             places[members] = (np.arange(len(members)) + rng.random()) / len(members)
         return np.argsort(places, kind="stable")
 
-    def _read_one(self, epoch: int, index: int) -> Attempt[_Item]:
+    def _read_one(self, epoch: int, index: int) -> Attempt[Item]:
         paths = chain([self.samples[index].path], self._replacements(epoch, index))
         return first_good(partial(self._read, epoch, index), paths, self.bad_images.most)
 
-    def _read_fixed(self, index: int) -> Attempt[_Item]:
+    def _read_fixed(self, index: int) -> Attempt[Item]:
         return first_good(partial(self._read, 0, index), [self.samples[index].path], 0)
 
     def _replacements(self, epoch: int, index: int) -> Iterator[Path]:
@@ -200,18 +161,18 @@ class Loader:
         for number in np.random.default_rng([self.settings.seed, 4, epoch, index]).permutation(others):
             yield self.samples[number].path
 
-    def _batch(self, attempts: list[Attempt[_Item]]) -> Batch:
+    def _batch(self, attempts: list[Attempt[Item]]) -> Batch:
         """Of images in whose place others were tried already."""
         self._count(attempts)
         for attempt in attempts:
             if attempt.result is None:
                 raise DataError(f"{attempt.failed[0].error}; no other image of its class can be used")
-        return _collate([attempt.result for attempt in attempts if attempt.result is not None])
+        return collate([attempt.result for attempt in attempts if attempt.result is not None])
 
-    def _count(self, attempts: list[Attempt[_Item]]) -> None:
+    def _count(self, attempts: list[Attempt[Item]]) -> None:
         self.bad_images.add(bad for attempt in attempts for bad in attempt.failed)
 
-    def _read(self, epoch: int, index: int, path: Path) -> _Item:
+    def _read(self, epoch: int, index: int, path: Path) -> Item:
         """The image in a file in the place of a sample."""
         rng = np.random.default_rng([self.settings.seed, 2, epoch, index])
         with open_image(path) as image:
@@ -236,7 +197,7 @@ class Loader:
             gain, shift = float(np.exp(rng.normal(0, CONTRAST))), float(rng.normal(0, BRIGHTNESS))
         if self.layout.order is not None:
             patches, groups = _in_order(patches, groups, self.layout.order)
-        return _Item(patches, groups, self.samples[index].label, gain, shift, (epoch, index), path)
+        return Item(patches, groups, self.samples[index].label, gain, shift, (epoch, index), path)
 
     def _window(self, image: ImageReader, rng: np.random.Generator) -> Window:
         """The whole image, or a random square of `size` pixels, which is all of an image that is smaller.
@@ -274,27 +235,3 @@ def _in_order(patches: Tensor, groups: Groups, order: Order) -> tuple[Tensor, Gr
         mask=None if groups.mask is None else groups.mask[chosen],
     )
     return patches[chosen], ordered
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    patches: Tensor
-    groups: Groups
-    label: int
-    gain: float
-    shift: float
-    showing: tuple[int, int]
-    path: Path
-
-
-def _collate(items: list[_Item]) -> Batch:
-    counts = torch.tensor([len(item.patches) for item in items])
-    return Batch(
-        patches=torch.cat([item.patches for item in items]),
-        groups=Groups.join([item.groups for item in items]),
-        labels=torch.tensor([item.label for item in items]),
-        gain=torch.tensor([item.gain for item in items]).repeat_interleave(counts)[:, None, None],
-        shift=torch.tensor([item.shift for item in items]).repeat_interleave(counts)[:, None, None],
-        showings=tuple(item.showing for item in items),
-        paths=tuple(item.path for item in items),
-    )

@@ -17,10 +17,11 @@ from torch import nn
 from fitcli.checkpoints import EMA_WEIGHTS, Checkpoint, TaskModel, is_run, save_config, save_weights
 from fitcli.errors import FitError
 from fitcli.training.bad_images import TooManyBadImages
+from fitcli.training.batch import Batch
 from fitcli.training.ema import Ema
 from fitcli.training.gradients import Gradients
 from fitcli.training.interruption import Interruption, interruptions
-from fitcli.training.loader import Batch, Loader
+from fitcli.training.loader import Loader
 from fitcli.training.lock import locked
 from fitcli.training.memory import save_plan
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate

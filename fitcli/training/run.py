@@ -11,8 +11,8 @@ from fitcli.memory.estimate import Training
 from fitcli.memory.plan import evaluate
 from fitcli.runtime import Runtime
 from fitcli.training.bad_images import BadImages
+from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset
-from fitcli.training.loader import Batch
 from fitcli.training.settings import TrainSettings
 from models.build import build
 

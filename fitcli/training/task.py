@@ -7,8 +7,9 @@ from typing import Protocol
 
 from fitcli.checkpoints import Checkpoint, RunConfig, TaskModel
 from fitcli.execution.job import Job, Outcome
+from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset, Labels
-from fitcli.training.loader import Batch, Layout
+from fitcli.training.loader import Layout
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey

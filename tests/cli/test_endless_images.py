@@ -21,7 +21,7 @@ def good(tmp_path: Path) -> Path:
     return save(tmp_path / "good.png", colored((70, 90), (40, 60, 200), 3))
 
 
-@pytest.mark.timeout(10, func_only=True)
+@pytest.mark.timeout(30, func_only=True)
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("options", [[], ["--memory", "1G"], ["--heatmap", "maps"], ["--state", "state"]], ids=str)
 def test_classify(
@@ -38,7 +38,7 @@ def test_classify(
     assert "memory" in errors[0]
 
 
-@pytest.mark.timeout(10, func_only=True)
+@pytest.mark.timeout(30, func_only=True)
 def test_leaving_out_the_background(fit: Fit, trained: Path, tmp_path: Path) -> None:
     endless = endless_image(tmp_path / "endless.zarr", SIDES[0])
     result = fit("classify", endless, "--checkpoint", trained, "--device", "cpu", "--skip-background")
@@ -47,7 +47,7 @@ def test_leaving_out_the_background(fit: Fit, trained: Path, tmp_path: Path) -> 
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.timeout(10, func_only=True)
+@pytest.mark.timeout(30, func_only=True)
 @pytest.mark.parametrize("side", SIDES)
 def test_embed(fit: Fit, trained: Path, good: Path, tmp_path: Path, side: int) -> None:
     endless = endless_image(tmp_path / "endless.zarr", side)
@@ -59,7 +59,7 @@ def test_embed(fit: Fit, trained: Path, good: Path, tmp_path: Path, side: int) -
     assert [path.name for path in out.iterdir()] == ["good.zarr"]
 
 
-@pytest.mark.timeout(10, func_only=True)
+@pytest.mark.timeout(30, func_only=True)
 def test_info(fit: Fit, tmp_path: Path) -> None:
     """It is what the file says of itself, and nothing has to be read."""
     result = fit("info", endless_image(tmp_path / "endless.zarr"), "--json")
@@ -68,7 +68,7 @@ def test_info(fit: Fit, tmp_path: Path) -> None:
     assert (found["width"], found["height"]) == (2**40, 2**40)
 
 
-@pytest.mark.timeout(10, func_only=True)
+@pytest.mark.timeout(30, func_only=True)
 def test_evaluate(fit: Fit, trained: Path, tmp_path: Path) -> None:
     for label in ("blue", "red"):
         for number in range(2):

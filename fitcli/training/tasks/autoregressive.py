@@ -15,8 +15,9 @@ from fitcli.execution.job import Job, Outcome
 from fitcli.execution.jobs import decoding_job
 from fitcli.patches import to_levels
 from fitcli.sequences import SequenceConfig
+from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset, Labels
-from fitcli.training.loader import Batch, Layout, Loader, too_small
+from fitcli.training.loader import Layout, Loader, too_small
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey

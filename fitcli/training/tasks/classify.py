@@ -14,8 +14,9 @@ from fitcli.execution.job import Job, Outcome
 from fitcli.execution.jobs import classification_job
 from fitcli.features import Settings
 from fitcli.patches import normalize
+from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset, Labels
-from fitcli.training.loader import Batch, Layout
+from fitcli.training.loader import Layout
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey

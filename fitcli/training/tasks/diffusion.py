@@ -19,8 +19,9 @@ from fitcli.execution.forward import group_losses
 from fitcli.execution.job import Job, Outcome
 from fitcli.noise import generator, group_noise
 from fitcli.patches import to_unit
+from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset, Labels, spread
-from fitcli.training.loader import Batch, Layout, Loader
+from fitcli.training.loader import Layout, Loader
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey
