@@ -5,10 +5,9 @@
 FOLDER holds the test set of MNIST as published, `t10k-images-idx3-ubyte.gz` and its labels. Its 10,000 digits, padded
 from 28 x 28 to 32 x 32 pixels, are 7,500 to train on, 500 to choose the best weights by, and 2,000 that are scored.
 
-The baselines are fitted to all of the first 8,000 and scored on the same 2,000, their settings chosen in hindsight:
-histogram: of the levels at each pixel. mixture: of Gaussians at each pixel, made discrete as in PixelCNN++ (Salimans et
-al. 2017, arXiv:1701.05517, section 2.1), with a share of ignorance. neighbours: a histogram of the levels that follow
-each pair of a pixel above and one on the left, each in eight steps, wherever they are.
+The models that know less (`baselines.py`) are fitted to all of the first 8,000 and scored on the same 2,000, their
+settings chosen in hindsight: a histogram of the levels at each pixel; a mixture of Gaussians at each pixel; a histogram
+of the levels that follow each pair of a pixel above and one on the left.
 Goal: the model needs fewer bits than the histogram and the mixture. It is told which digit it is, unless it is trained
 with --unconditional: that is worth 0.003 bits per dimension at most, log2(10) / 1024.
 """
@@ -19,7 +18,6 @@ import argparse
 import csv
 import gzip
 import json
-import math
 import os
 import shlex
 import subprocess
@@ -29,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from baselines import histogram_bits, mixture_bits, neighbour_bits
 from machine import machine
 from numpy.typing import NDArray
 
@@ -86,87 +85,6 @@ def fit(*arguments: object) -> str:
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-# Baselines ------------------------------------------------------------------------------------------------------------
-
-SMOOTHING = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Counts that are added to all levels."""
-
-
-def histogram_bits(fitted: Digits, scored: Digits) -> float:
-    places = np.arange(SIDE * SIDE)
-    return _count_bits(fitted.reshape(len(fitted), -1), scored.reshape(len(scored), -1), places, places, len(places))
-
-
-def neighbour_bits(fitted: Digits, scored: Digits) -> float:
-    return _count_bits(fitted, scored, _contexts(fitted), _contexts(scored), 64)
-
-
-def _contexts(digits: Digits) -> NDArray[np.int64]:
-    """The steps, 0 ... 7, of the pixel above and of that on the left, as one number; black beyond the edges."""
-    steps = np.pad(digits, ((0, 0), (1, 0), (1, 0))).astype(np.int64) >> 5
-    return steps[:, :-1, 1:] * 8 + steps[:, 1:, :-1]
-
-
-def _count_bits(
-    fitted: Digits, scored: Digits, before: NDArray[np.int64], asked: NDArray[np.int64], contexts: int
-) -> float:
-    """Bits per dimension of levels counted in each context, with the smoothing that is best in hindsight."""
-    index = np.broadcast_to(before, fitted.shape).ravel() * 256 + fitted.ravel()
-    counts = np.bincount(index, minlength=contexts * 256).reshape(contexts, 256)
-    wanted = np.broadcast_to(asked, scored.shape).ravel() * 256 + scored.ravel()
-    found = []
-    for smoothing in SMOOTHING:
-        chances = (counts + smoothing) / (counts.sum(1, keepdims=True) + 256 * smoothing)
-        found.append(float(-np.log2(chances.ravel()[wanted]).mean()))
-    return min(found)
-
-
-COMPONENTS, NARROWEST, IGNORANCE = (3, 8), (0.05, 0.3), (1e-4, 1e-3, 1e-2)
-"""Of the mixture: Gaussians, their least standard deviation in levels, the share that all levels have alike."""
-
-
-def mixture_bits(fitted: Digits, scored: Digits) -> float:
-    known, asked = fitted.reshape(len(fitted), -1), scored.reshape(len(scored), -1)
-    found = []
-    for components in COMPONENTS:
-        for narrowest in NARROWEST:
-            bits = [_pixel_bits(known[:, p], asked[:, p], components, narrowest) for p in range(known.shape[1])]
-            found.append(np.mean(bits, axis=0).min())
-    return float(min(found))
-
-
-def _pixel_bits(
-    known: NDArray[np.uint8], asked: NDArray[np.uint8], components: int, narrowest: float, rounds: int = 40
-) -> list[float]:
-    """By expectation and maximisation; for each share of ignorance."""
-    counts = np.bincount(known, minlength=256).astype(np.float64)
-    levels = np.arange(256.0)
-    means = np.quantile(known, (np.arange(components) + 0.5) / components) + np.linspace(-1, 1, components)
-    deviations, weights = np.full(components, max(known.std(), narrowest)), np.full(components, 1 / components)
-    for _ in range(rounds):
-        joint = weights * _discrete(levels, means, deviations) + 1e-300  # [256 components]
-        shares = joint / joint.sum(1, keepdims=True) * counts[:, None]
-        mass = shares.sum(0) + 1e-9
-        means = (shares * levels[:, None]).sum(0) / mass
-        deviations = np.sqrt((shares * (levels[:, None] - means) ** 2).sum(0) / mass + narrowest**2)
-        weights = mass / mass.sum()
-    chances = (weights * _discrete(levels, means, deviations)).sum(1)[asked]
-    return [float(-np.log2((1 - share) * chances + share / 256).mean()) for share in IGNORANCE]
-
-
-def _discrete(
-    levels: NDArray[np.float64], means: NDArray[np.float64], deviations: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Probability of each level [256 components]: what a Gaussian has around it; the ends have all beyond them too."""
-    borders = (levels[:-1, None] + 0.5 - means) / (deviations * math.sqrt(2))
-    below = 0.5 * (1 + np.vectorize(math.erf)(borders))
-    ones = np.ones((1, len(means)))
-    return np.diff(np.concatenate([0 * ones, below, ones]), axis=0)
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-
-
 def draw_grid(run: Path, path: Path, side: int) -> None:
     """`side` x `side` samples; the classes in turn where the model has classes."""
     checkpoint = load_decoder(run, choose_runtime("auto", "fp32"))
@@ -180,7 +98,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with the published files")
     parser.add_argument("--work", type=Path, required=True, help="folder for the data set, the run and the samples")
     parser.add_argument("--train", default="--preset tiny --epochs 2", help="options of `fit train`; empty: baselines")
-    parser.add_argument("--limit", type=int, default=10**9, help="digits of each split, to try it out")
+    parser.add_argument(
+        "--limit",
+        type=int,
+        default=10**9,
+        help="digits of each split, to try it out; 50 have all ten",
+    )
     parser.add_argument("--grid", type=int, default=8, help="samples per side of the grid")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()

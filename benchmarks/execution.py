@@ -28,12 +28,11 @@ from machine import machine
 from torch import Tensor
 
 from fitcli.execution.job import Job
-from fitcli.execution.jobs import classification_job
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from fitcli.memory.estimate import parameters
+from fitcli.memory.sample_job import sample_job, waiting_shape
 from fitcli.memory.simulate import Meter, simulate_step
-from fitcli.patches import normalize
 from fitcli.runtime import return_freed_memory
 from models.build import build
 from models.config import ClassifierConfig
@@ -105,20 +104,14 @@ def groups_for(config: ClassifierConfig, size: int) -> Groups:
 
 
 def step_job(model: Any, groups: Groups, host: bool = False) -> Job:
-    """A step on black pixels; with `host` they come there a handful at a time, and are not counted otherwise."""
-    config: ClassifierConfig = model.config
-    shape = (config.tokens, config.values)
-    pixels = None if host else torch.zeros(len(groups.number), *shape, dtype=torch.uint8)
-    mean, std, label = torch.zeros(3), torch.ones(3), torch.zeros(1, dtype=torch.long)
+    """A step on black pixels; with `host` they are made a handful at a time."""
+    shape, dtype = waiting_shape(model.config)
+    pixels = None if host else torch.zeros(len(groups.number), *shape, dtype=dtype)
 
-    def patches(part: slice) -> Tensor:
-        read = torch.zeros(part.stop - part.start, *shape, dtype=torch.uint8) if pixels is None else pixels[part]
-        return normalize(read, mean, std)
+    def read(part: slice) -> Tensor:
+        return torch.zeros(part.stop - part.start, *shape, dtype=dtype) if pixels is None else pixels[part]
 
-    def loss(logits: Tensor) -> Tensor:
-        return torch.nn.functional.cross_entropy(logits.float(), label)
-
-    return classification_job(model, groups, patches, loss)
+    return sample_job(model, groups, read)
 
 
 def estimate(config: ClassifierConfig, size: int, plan: ExecutionPlan) -> dict[str, Any]:

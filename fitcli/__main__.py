@@ -1,5 +1,19 @@
-"""`python -m fitcli`, where the console script is not on the path."""
+"""Entry point of the console script and of `python -m fitcli`."""
 
-from fitcli.app import main
+from __future__ import annotations
 
-main()
+import sys
+
+
+def main() -> None:
+    """Run the command line. Ctrl-C during the imports, which take half a second, needs no traceback either."""
+    try:
+        from fitcli.app import main as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -117,7 +117,7 @@ for command in (info, demo, train, classify, embed, evaluate, generate, profile_
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command that the arguments of the process name."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # As stderr does: names of files need not be text, and not every terminal knows every letter.
         sys.stdout.reconfigure(errors="backslashreplace")

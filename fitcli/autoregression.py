@@ -1,4 +1,4 @@
-"""Autoregressive images: the next-token objective."""
+"""Autoregressive images: the next-token objective, and how the images of a run are sequences."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
+from fitcli.checkpoints import RunConfig
+from fitcli.errors import CheckpointError
+from fitcli.sequences import SequenceConfig
 from models.config import ConfigError
 
 
@@ -26,3 +29,14 @@ def next_token_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> 
         raise ConfigError(f"label smoothing must lie in [0, 1], not {smoothing}")
     nats = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), label_smoothing=smoothing)
     return nats / math.log(2)
+
+
+def sequence_of(config: RunConfig) -> SequenceConfig:
+    """How the images of a run are sequences.
+
+    Raises:
+        CheckpointError: The run is of another task.
+    """
+    if config.sequence is None:
+        raise CheckpointError(f"a run of task {config.task!r} knows no tokens; give one of --task autoregressive")
+    return config.sequence

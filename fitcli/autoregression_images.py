@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fitcli.autoregression import sequence_of
 from fitcli.checkpoints import Checkpoint, RunConfig
 from fitcli.decoding.draw import Draws
 from fitcli.decoding.sample import FREE, sample
-from fitcli.errors import CheckpointError, FitError, ImageError
+from fitcli.errors import FitError, ImageError
 from fitcli.images.base import ImageInfo, ImageReader, Pixels
-from fitcli.sequences import SequenceConfig, from_levels, from_sequence, to_levels, to_sequence
+from fitcli.levels import from_levels, to_levels
+from fitcli.sequences import SequenceConfig, from_sequence, to_sequence
 from fitcli.window import Window
 from models.decoder import FITDecoder
 
@@ -50,17 +52,6 @@ class Request:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise FitError(f"{name} must be at least 1, not {value}")
-
-
-def sequence_of(config: RunConfig) -> SequenceConfig:
-    """How the images of a run are sequences.
-
-    Raises:
-        CheckpointError: The run is of another task.
-    """
-    if config.sequence is None:
-        raise CheckpointError(f"a run of task {config.task!r} knows no tokens; give one of --task autoregressive")
-    return config.sequence
 
 
 def generate_images(

@@ -11,9 +11,10 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -104,9 +105,15 @@ def make_demo(folder: Path, seed: int = 0, advance: Callable[[float], None] = la
     files = demo_files(seed)
     with filling(folder):
         _make_folders(folder)
+        stop = Event()
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "demo") as pool:
-            for _ in pool.map(lambda file: _write(folder / file.name, file.scene), files):
-                advance(1 / len(files))
+            try:
+                for _ in pool.map(lambda file: _write(folder / file.name, file.scene, stop), files):
+                    advance(1 / len(files))
+            except BaseException:
+                # The large image takes seconds: nobody waits for it any more.
+                stop.set()
+                raise
         truth = {file.name: _truth(file.scene) for file in files}
         write_text(folder / "truth.json", json.dumps(truth, indent=1) + "\n")
     return len(files)
@@ -120,10 +127,12 @@ def _make_folders(folder: Path) -> None:
         raise FitError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from None
 
 
-def _write(path: Path, scene: Scene) -> None:
+def _write(path: Path, scene: Scene, stop: Event) -> None:
     info = ImageInfo(height=scene.height, width=scene.width, channels=3, dtype=np.dtype(np.uint8), color=True, mpp=MPP)
     with create_image(path, info) as canvas:
         for window in _windows(scene):
+            if stop.is_set():
+                raise CancelledError
             canvas.write(window, scene.render(window))
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fitcli import console
+from fitcli.atomic import check_writable
 from fitcli.checkpoints import Checkpoint
 from fitcli.embeddings_file import SUFFIXES, ArraySpec, EmbeddingsWriter, create_embeddings, temporary_name
 from fitcli.errors import FitError, ImageError
@@ -83,6 +84,10 @@ def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
     for target in planned:
         if target.resolve() in images:
             raise FitError(f"--out {target} would replace that image; choose another place")
+    try:
+        check_writable(planned[0].parent)
+    except OSError as error:
+        raise FitError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
     return planned
 
 

@@ -25,6 +25,7 @@ from fitcli.images.base import ImageInfo, ImageReader
 from fitcli.images.chunk_cache import DEFAULT_BYTES, LARGEST_BYTES
 from fitcli.images.open import stored_bytes
 from fitcli.memory.budget import MemoryPlan, Work, plan_memory
+from fitcli.memory.claims import check_groups
 from fitcli.memory.machine import default_budget, free_bytes, host_budget
 from fitcli.patches import groups_of, normalize, read_patches
 from fitcli.runtime import Runtime
@@ -142,10 +143,11 @@ def encoding(
         ImageError: The image cannot be read, or is not of a kind that the model was trained on.
         FitError: The memory is too little, or the state that of another job.
     """
-    grid = _patch_grid(checkpoint, image)
-    places = list(grid.coordinates()) if settings.background is None else foreground(image, grid, settings.background)
-    groups = groups_of(grid, places)
-    work = _work(checkpoint, image.info, len(places), keep_reads, finish_bytes, settings.state is not None)
+    grid, keep_state = _patch_grid(checkpoint, image), settings.state is not None
+    check_groups(image, grid, "use a model with larger groups")
+    kept = None if settings.background is None else foreground(image, grid, settings.background)
+    count = grid.count if kept is None else len(kept)
+    work = _work(checkpoint, image.info, count, keep_reads, finish_bytes, keep_state)
     with ExitStack() as stack:
         state = None
         if settings.state is not None:
@@ -153,7 +155,9 @@ def encoding(
             state = SweepState(_state_folder(settings.state, image), job)
             stack.callback(state.close)
         plan = _plan(image.path, work, runtime, settings, state)
-        reads = None
+        # Not before it is known that there is room for so many.
+        places = list(grid.coordinates()) if kept is None else kept
+        groups, reads = groups_of(grid, places), None
         if keep_reads:
             model = checkpoint.model.config
             shape, host = (len(places), model.latents, model.tokens), torch.device("cpu")

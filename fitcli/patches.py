@@ -142,7 +142,7 @@ def to_unit(patches: Tensor, low: float, high: float) -> Tensor:
 def to_levels(patches: Tensor, limits: tuple[float, float], levels: int) -> Tensor:
     """Patches of any dtype to levels 0 ... `levels` - 1, int64, each for an equal share of the range.
 
-    For uint8 and uint16 pixels the same as `sequences.to_levels`; other pixels are divided between the limits (black,
+    For uint8 and uint16 pixels the same as `levels.to_levels`; other pixels are divided between the limits (black,
     white).
     """
     if patches.dtype in (torch.uint8, torch.uint16):

@@ -77,6 +77,11 @@ def choose_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
     return Runtime(chosen, "bf16" if precision == "bf16" else "fp32")
 
 
+def has_accelerator() -> bool:
+    """Whether "auto" is anything but the CPU."""
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
 def _device(name: str) -> torch.device:
     if name == "auto":
         if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Named sizes of the three models: plain data; heads are 64 wide.
+"""Named sizes of the three models: plain data.
 
 Encoders: for groups of 16 x 16 patches of 16 pixels. Denoisers and decoders have to predict pixels, so that their
 patches are small; they end with local layers, which bring what the latents know to the pixels.
@@ -14,7 +14,7 @@ from models.config import ClassifierConfig, ConfigError, DecoderConfig, Denoiser
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preset:
-    """Sizes of a trunk; heads are 64 wide. `patch` in pixels, `group` in patches per side."""
+    """Sizes of a trunk. `patch` in pixels, `group` in patches per side, `head` is the width of an attention head."""
 
     plan: str
     latents: int
@@ -23,6 +23,7 @@ class Preset:
     patch: int = 16
     group: int = 16
     stem: str = "linear"
+    head: int = 64
 
 
 PRESETS: dict[str, Preset] = {
@@ -44,10 +45,13 @@ DENOISERS: dict[str, Preset] = {
 
 DECODERS: dict[str, Preset] = {
     "debug": Preset(plan="(1)1(1)", latents=2, token_width=64, latent_width=64, patch=4, group=1),
+    "nano": Preset(plan="(2)1(2)", latents=8, token_width=64, latent_width=128, patch=8, group=1, head=32),
     "tiny": Preset(plan="(2)2(2)2(2)", latents=8, token_width=192, latent_width=256, patch=8, group=1),
     "small": Preset(plan="(2)3(2)3(2)", latents=16, token_width=320, latent_width=512, patch=8, group=1),
 }
-"""One patch is one group and its values are the tokens: 192 in 8 x 8 pixels of red, green and blue."""
+"""One patch is one group and its values are the tokens: 192 in 8 x 8 pixels of red, green and blue. "nano" learns
+small grey images on one core: a token of 64 values with a single head of 64 would have no second thing to look at.
+"""
 
 
 def classifier_preset(name: str, channels: int, classes: int, patch: int | None = None) -> ClassifierConfig:
@@ -122,6 +126,6 @@ def _trunk(preset: Preset, tokens: int) -> dict[str, Any]:
         "latents": preset.latents,
         "token_width": preset.token_width,
         "latent_width": preset.latent_width,
-        "token_heads": preset.token_width // 64,
-        "latent_heads": preset.latent_width // 64,
+        "token_heads": preset.token_width // preset.head,
+        "latent_heads": preset.latent_width // preset.head,
     }

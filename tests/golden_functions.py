@@ -11,8 +11,9 @@ from golden_case import Case
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fitcli.levels import quantize
 from fitcli.patches import cut, join
-from fitcli.sequences import Order, permutation, quantize, shift_right, to_sequence, whole_patches
+from fitcli.sequences import Order, permutation, shift_right, to_sequence, whole_patches
 from models.config import ConfigError, parse_plan
 from models.masks import causal_mask, group_causal_mask, local_causal_mask
 from models.positions import sincos, sincos_grid, spread

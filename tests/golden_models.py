@@ -12,7 +12,8 @@ from golden_functions import image_targets
 from torch import Tensor
 
 from fitcli.autoregression import next_token_loss
-from fitcli.sequences import quantize, shift_right
+from fitcli.levels import quantize
+from fitcli.sequences import shift_right
 from models.build import build
 from models.config import DecoderConfig, DenoiserConfig, EncoderConfig
 from models.decoder import FITDecoder

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import zarr
 
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
@@ -25,3 +26,9 @@ def colored(shape: tuple[int, int], color: tuple[int, ...], seed: int) -> np.nda
     """Noise of a standard deviation of 20 around a colour."""
     noise = np.random.default_rng(seed).normal(0, 20, (*shape, len(color)))
     return np.clip(np.array(color) + noise, 0, 255).astype(np.uint8)
+
+
+def endless_image(path: Path, side: int = 2**40) -> Path:
+    """Write a grey image of `side` x `side` pixels, none of which is stored."""
+    zarr.create_array(str(path), shape=(side, side), dtype="u1", chunks=(512, 512), fill_value=9)
+    return path

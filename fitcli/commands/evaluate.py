@@ -44,5 +44,7 @@ def evaluate(
         console.json(found.as_dict())
     else:
         console.table(("score", "value"), found.as_rows())
+        if confusion := found.confusion():
+            console.table(*confusion)
     if found.failed:
         raise typer.Exit(1)

@@ -12,7 +12,7 @@ from fitcli.options import DeviceName, Json, PrecisionName, parse_size
 
 if TYPE_CHECKING:
     from fitcli.memory.peers import Peer
-    from fitcli.memory.profile import Conditions, Mode, Subject
+    from fitcli.memory.rows import Conditions, Mode, Subject
 
 
 def profile_memory(

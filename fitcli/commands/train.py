@@ -47,7 +47,9 @@ def train(
         TaskName,
         typer.Option(help="What to learn: the classes of images; or images, out of noise or value by value."),
     ] = DEFAULT.task,
-    preset: Annotated[str, typer.Option(help="Size of the model: debug, tiny, small, base or large.")] = DEFAULT.preset,
+    preset: Annotated[
+        str, typer.Option(help="Size of the model: debug, nano (autoregressive), tiny, small, base or large.")
+    ] = DEFAULT.preset,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN, with its own settings.")] = False,
     memory: Memory = None,
     device: DeviceName = "auto",
@@ -77,6 +79,9 @@ def train(
         _learning("Decay of the average of the weights, 0 for no average; by default 0.9999, for classifiers 0."),
     ] = None,
     seed: Annotated[int, _learning("Of weights, data order, augmentation and noise.", min=0)] = DEFAULT.seed,
+    max_bad_images: Annotated[
+        int, _images("Images that cannot be read and are left out before training stops.", min=0)
+    ] = DEFAULT.max_bad_images,
     balance: Annotated[bool, _classify("Weight classes by inverse frequency.", "--balance")] = False,
     unconditional: Annotated[bool, _generate("Leave the classes of the images out.", "--unconditional")] = False,
     prediction: Annotated[
@@ -106,7 +111,7 @@ def train(
     images may as well lie in one folder.
 
     A run that is continued with --resume keeps its settings; only --epochs or --steps may be given anew, to train
-    longer or shorter: the learning rate then falls towards the new end.
+    longer or shorter: the learning rate then falls towards the new end. And --max-bad-images.
     """
     from fitcli.runtime import choose_runtime, return_freed_memory
     from fitcli.training.loop import train as run_training
@@ -120,7 +125,7 @@ def train(
         label_smoothing=label_smoothing, balance=balance, augment=augment, ema=ema, seed=seed, prediction=prediction,
         background=background_threshold if skip_background else None, schedule=schedule, shift=shift, scale=scale,
         self_condition_rate=self_condition_rate, class_dropout=class_dropout, levels=levels, order=order, start=start,
-        precision=runtime.precision,
+        precision=runtime.precision, max_bad_images=max_bad_images,
     )  # fmt: skip
     run, done = prepare(data, out, settings, runtime, resume, given(context), memory)
     console.hint(run.summary())

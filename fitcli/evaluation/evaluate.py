@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli import console
-from fitcli.autoregression_images import sequence_of
+from fitcli.autoregression import sequence_of
 from fitcli.checkpoints import load_classifier, load_config, load_decoder, load_denoiser
 from fitcli.classification import classify_image
 from fitcli.errors import DataError, FitError, ImageError
@@ -46,7 +46,7 @@ def evaluate(
         FitError: The run cannot be loaded, or no image could be read.
     """
     config = load_config(folder)
-    dataset = load_dataset(data, "needed" if config.classes else "ignored")
+    dataset = load_dataset(data, "needed" if config.classes else "ignored", training=False)
     samples = _samples(data, dataset, split, config.classes)
     written = {path.resolve() for path in checked}
     if clash := next((sample.path for sample in samples if sample.path.resolve() in written), None):
@@ -82,9 +82,8 @@ def _samples(data: Path, dataset: Dataset, split: Split, classes: Sequence[str])
         raise DataError(f"{data}: no images in --split {split} (it has {found}); choose another")
     if not classes:
         return [Sample(sample.path, 0) for sample in chosen]
-    if unknown := next((sample for sample in chosen if sample.label < 0), None):
-        raise DataError(f"{data}: {unknown.path} is of a class that only test images have; the run cannot know it")
-    if strange := next((name for name in dataset.classes if name not in classes), None):
+    asked = (dataset.classes[sample.label] for sample in chosen)
+    if strange := next((name for name in asked if name not in classes), None):
         raise DataError(f"{data}: the run does not know its class {strange!r}, it was trained on {', '.join(classes)}")
     return [Sample(sample.path, classes.index(dataset.classes[sample.label])) for sample in chosen]
 

@@ -9,14 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fitcli.autoregression_images import sequence_of
+from fitcli.autoregression import sequence_of
 from fitcli.checkpoints import Checkpoint
 from fitcli.errors import ImageError
 from fitcli.evaluation.windows import scored_parts
 from fitcli.images.base import ImageReader
+from fitcli.levels import to_levels
 from fitcli.memory.budget import HANDFUL_TOKENS
 from fitcli.runtime import Runtime
-from fitcli.sequences import SequenceConfig, shift_right, to_levels, to_sequence, whole_patches
+from fitcli.sequences import SequenceConfig, shift_right, to_sequence, whole_patches
 from fitcli.streaming import stream_decoder
 from fitcli.sweeps import Streaming
 from fitcli.window import Window

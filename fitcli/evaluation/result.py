@@ -13,6 +13,9 @@ from fitcli.errors import FitError
 Split = Literal["val", "train", "test", "all"]
 """Which images of a data set."""
 
+MOST_SHOWN = 12
+"""Classes of a confusion matrix that is shown as a table."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
@@ -49,6 +52,14 @@ class Evaluation:
             (name.replace("_", " "), f"{value:.4f}" if isinstance(value, float) else str(value))
             for name, value in numbers.items()
         ]
+
+    def confusion(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]] | None:
+        """Columns and rows of a table of images by label (row) and prediction (column); None where it has no place."""
+        classes: list[str] = self.scores.get("classes", [])
+        if not 0 < len(classes) <= MOST_SHOWN:
+            return None
+        rows = [(name, *map(str, row)) for name, row in zip(classes, self.scores["confusion"], strict=True)]
+        return ("is \\ found", *classes), rows
 
 
 def write_csv(path: Path, evaluation: Evaluation) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageReader
 from fitcli.images.crop import Crop
+from fitcli.memory.claims import check_pixels
 from fitcli.window import Window
 
 
@@ -21,7 +22,7 @@ def scored_parts(
         least: What is lower or narrower is left out.
 
     Raises:
-        ImageError: Nothing is left.
+        ImageError: Nothing is left, or the whole image is more than free memory holds.
     """
     height, width = image.info.size
     if height < least[0] or width < least[1]:
@@ -29,6 +30,7 @@ def scored_parts(
             image.path, f"is {width} x {height} pixels, the model needs {least[1]} x {least[0]}; leave it out"
         )
     if size is None:
+        check_pixels(image, image.info.size, "evaluate smaller images")
         yield image
         return
     for top in range(0, height - least[0] + 1, size[0]):

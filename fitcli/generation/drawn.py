@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fitcli import console
-from fitcli.autoregression_images import Request, generate_images, image_size, sequence_of
+from fitcli.autoregression import sequence_of
+from fitcli.autoregression_images import Request, generate_images, image_size
 from fitcli.checkpoints import Checkpoint
 from fitcli.features import model_hash
 from fitcli.generation.generated import text

@@ -6,7 +6,8 @@ Knows nothing of files. The functions are called from many threads; the codecs r
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import imagecodecs
 import numpy as np
@@ -38,11 +39,7 @@ def tiff_encoder(compression: Compression, quality: int) -> Encoder:
         return jpeg_encoder(quality)
     if compression == "none":
         return lambda pixels: _little_endian(pixels).tobytes()
-    compress: Callable[[Pixels], bytes | bytearray] = {
-        "deflate": lambda data: imagecodecs.deflate_encode(data, 1),
-        "zstd": lambda data: imagecodecs.zstd_encode(data, 1),
-        "lzw": imagecodecs.lzw_encode,
-    }[compression]
+    compress = _compressor(compression)
 
     def encode(pixels: Pixels) -> bytes:
         pixels = _little_endian(pixels)
@@ -50,6 +47,22 @@ def tiff_encoder(compression: Compression, quality: int) -> Encoder:
         return bytes(compress(predict(pixels, axis=-2)))
 
     return encode
+
+
+def _compressor(compression: Compression) -> Callable[[Any], bytes | bytearray]:
+    if compression == "zstd":
+        return zstd_encoder()
+    return imagecodecs.lzw_encode if compression == "lzw" else partial(imagecodecs.deflate_encode, level=1)
+
+
+def zstd_encoder() -> Encoder:
+    """At level 1, with the checksum that imagecodecs leaves out: without, damage passes unnoticed. Every reader of
+    zstd verifies it (RFC 8878, section 3.1.1).
+    """
+    from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
+
+    codec = Zstd(level=1, checksum=True)
+    return lambda pixels: bytes(codec.encode(pixels))
 
 
 def tiff_predictor(compression: Compression, dtype: np.dtype[np.generic]) -> int:
@@ -63,11 +76,8 @@ def zarr_encoder(compression: Compression) -> Encoder:
     """For zarr chunks of any shape, little-endian: "zstd" at level 1 with a checksum, or "none"."""
     if compression == "none":
         return lambda pixels: _little_endian(pixels).tobytes()
-    # imagecodecs writes no checksums, without which damage passes unnoticed.
-    from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
-
-    codec = Zstd(level=1, checksum=True)
-    return lambda pixels: bytes(codec.encode(_little_endian(pixels)))
+    compress = zstd_encoder()
+    return lambda pixels: compress(_little_endian(pixels))
 
 
 def _little_endian(pixels: Pixels) -> Pixels:

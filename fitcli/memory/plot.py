@@ -10,7 +10,8 @@ from fitcli.errors import FitError
 from fitcli.memory.estimate import Estimate, estimate_step
 from fitcli.memory.peers import Peer, estimate_peer
 from fitcli.memory.plan import named_plans
-from fitcli.memory.profile import Conditions, Subject, training
+from fitcli.memory.profile import training
+from fitcli.memory.rows import Conditions, Subject
 
 SIDES = (512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768)
 """Pixels per side."""

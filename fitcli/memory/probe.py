@@ -11,17 +11,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fitcli import console
-from fitcli.execution.job import Job
-from fitcli.execution.jobs import classification_job, decoding_job, denoising_job, mean_square
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from fitcli.memory.peer_models import build_peer
 from fitcli.memory.plan import HANDFUL_TOKENS
-from fitcli.patches import normalize
+from fitcli.memory.sample_job import as_pixels, sample_job, waiting_shape
 from fitcli.runtime import Runtime, choose_runtime, return_freed_memory
 from fitcli.streaming import stream_decoder, stream_denoiser, stream_encoder
 from fitcli.sweeps import Streaming, Wanted
@@ -73,7 +70,8 @@ def training(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]:
     waiting = [_waiting(model, len(groups.number)) for _ in range(request["batches"])]
     if plan.kind != "stream":
         waiting[0] = waiting[0].to(runtime.device)
-    job, optimizer = _job(model, groups, waiting[0], runtime), build_optimizer(model, TrainSettings())
+    job = sample_job(model, groups, lambda part: waiting[0][part].to(runtime.device, non_blocking=True))
+    optimizer = build_optimizer(model, TrainSettings())
 
     def step() -> None:
         with runtime.autocast():
@@ -128,50 +126,26 @@ def _model(request: dict[str, Any], runtime: Runtime) -> nn.Module:
 
 def _waiting(model: nn.Module, groups: int) -> Tensor:
     """What a model is given, on the host, every page of it touched."""
-    config = model.config
-    if isinstance(config, DecoderConfig):
-        return torch.randint(config.vocabulary, (groups, config.tokens))
-    assert isinstance(config, ClassifierConfig | DenoiserConfig)
-    return torch.randint(256, (groups, config.tokens, config.values), dtype=torch.uint8)
-
-
-def _pixels(values: Tensor) -> Tensor:
-    return normalize(
-        values, torch.full((1,), 128.0, device=values.device), torch.full((1,), 64.0, device=values.device)
-    )
-
-
-def _job(model: nn.Module, groups: Groups, waiting: Tensor, runtime: Runtime) -> Job:
-    def pixels(part: slice) -> Tensor:
-        return _pixels(waiting[part].to(runtime.device, non_blocking=True))
-
-    config, device = model.config, runtime.device
-    if isinstance(config, ClassifierConfig):
-        labels = torch.zeros(groups.images, dtype=torch.long, device=device)
-        return classification_job(model, groups, pixels, lambda logits: F.cross_entropy(logits.float(), labels))  # type: ignore[arg-type]
-    if isinstance(config, DenoiserConfig):
-        level, width = torch.full((groups.images,), 0.5, device=device), config.condition_width
-        condition = None if width is None else torch.zeros(groups.images, 1, width, device=device)
-        return denoising_job(model, groups, pixels, level, mean_square(groups, pixels), condition)  # type: ignore[arg-type]
-    ids = waiting.to(device)
-    return decoding_job(model, groups, lambda part: ids[part], lambda part: ids[part])  # type: ignore[arg-type]
+    shape, dtype = waiting_shape(model.config)  # type: ignore[arg-type]
+    most = model.config.vocabulary if isinstance(model.config, DecoderConfig) else 256
+    return torch.randint(most, (groups, *shape), dtype=dtype)
 
 
 def _whole(model: Any, groups: Groups, waiting: Tensor) -> None:
     config = model.config
     if isinstance(config, DenoiserConfig):
-        model(_pixels(waiting), groups, waiting.new_full((1,), 0.5, dtype=torch.float32))
+        model(as_pixels(waiting), groups, waiting.new_full((1,), 0.5, dtype=torch.float32))
     else:
-        model(waiting if isinstance(config, DecoderConfig) else _pixels(waiting), groups)
+        model(waiting if isinstance(config, DecoderConfig) else as_pixels(waiting), groups)
 
 
 def _streamed(model: Any, groups: Groups, waiting: Tensor, how: Streaming, runtime: Runtime) -> None:
     config = model.config
     if isinstance(config, ClassifierConfig):
-        stream_encoder(model.encoder, groups, lambda part: waiting[part], how, Wanted(), _pixels)
+        stream_encoder(model.encoder, groups, lambda part: waiting[part], how, Wanted(), as_pixels)
     elif isinstance(config, DenoiserConfig):
         level = torch.full((1,), 0.5, device=runtime.device)
-        stream_denoiser(model, groups, lambda part: _pixels(waiting[part]), level, lambda part, values: None, how)
+        stream_denoiser(model, groups, lambda part: as_pixels(waiting[part]), level, lambda part, values: None, how)
     else:
         stream_decoder(model, groups, lambda part: waiting[part], lambda part, values: None, how)
 

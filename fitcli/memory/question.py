@@ -10,8 +10,8 @@ import torch
 from fitcli.checkpoints import load_config
 from fitcli.errors import FitError
 from fitcli.memory.machine import free_bytes
-from fitcli.memory.profile import Conditions, Method, Subject
-from fitcli.runtime import Precision, Runtime, choose_runtime
+from fitcli.memory.rows import Conditions, Method, Subject
+from fitcli.runtime import Precision, Runtime, choose_runtime, has_accelerator
 from models.config import ClassifierConfig
 from models.presets import classifier_preset, decoder_preset, denoiser_preset
 
@@ -63,7 +63,7 @@ def conditions_for(device: str, precision: str, images: int, budget_bytes: int |
     Raises:
         DeviceError: The device is not here.
     """
-    here = device != "auto" or torch.cuda.is_available() or torch.backends.mps.is_available()
+    here = device != "auto" or has_accelerator()
     runtime: Runtime | None = choose_runtime(device, precision) if here else None
     kind = "cuda" if runtime is None else runtime.device.type
     assumed = "bf16" if precision == "auto" else precision

@@ -12,19 +12,8 @@ from fitcli.memory.measure import measure_peer
 from fitcli.memory.peer_models import can_build
 from fitcli.memory.peers import Peer, estimate_peer
 from fitcli.memory.plan import named_plans
-from fitcli.memory.profile import (
-    Conditions,
-    Mode,
-    Row,
-    Subject,
-    executions,
-    floor,
-    largest_sizes,
-    profile,
-    title,
-    training,
-    where_to_measure,
-)
+from fitcli.memory.profile import executions, floor, largest_sizes, profile, title, training, where_to_measure
+from fitcli.memory.rows import Conditions, Mode, Row, Subject
 
 COLUMNS = ("image", "", "execution", "peak", "computing", "elsewhere", "fits", "largest side", "")
 

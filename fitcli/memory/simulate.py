@@ -9,12 +9,11 @@ gives float32. Not counted: the CUDA context, workspaces of matrix products, and
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any, NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -22,25 +21,18 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakIdKeyDictionary
 
-from fitcli.execution.job import Job
-from fitcli.execution.jobs import classification_job, decoding_job, denoising_job, mean_square
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from fitcli.patches import normalize
+from fitcli.memory.sample_job import StepConfig, sample_job, waiting_shape
 from fitcli.runtime import Precision
 from fitcli.token_store import TokenStore
 from models.build import build
-from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig
 from models.groups import Groups
 
 ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
 
 ROUNDING = 512
 """Bytes that CUDA's allocator rounds to."""
-
-
-StepConfig = ClassifierConfig | DenoiserConfig | DecoderConfig
-"""Of a model that can be trained."""
 
 
 class Simulation(NamedTuple):
@@ -86,32 +78,16 @@ def simulate_step(
         groups = Groups.of_grid(images, *side)
         autocast = torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
         with Meter(model.parameters()) as meter, autocast:
-            run_job(_job(model, groups, waits_on_device=plan.kind != "stream"), plan, new_store=open_store)
+            read = _waiting(config, len(groups.number), on_device=plan.kind != "stream")
+            run_job(sample_job(model, groups, read), plan, new_store=open_store)
     return Simulation(meter.peak, away, meter.flops)
 
 
-def _job(model: nn.Module, groups: Groups, waits_on_device: bool) -> Job:
-    """A step on nothing in particular."""
-    config = cast(StepConfig, model.config)
-    dtype, values = (torch.long, 1) if isinstance(config, DecoderConfig) else (torch.uint8, config.values)
-    shape = (config.tokens, values)
-    waiting = torch.zeros(len(groups.number), *shape, dtype=dtype) if waits_on_device else None
-    mean, std = torch.zeros(1), torch.ones(1)
-
-    def read(part: slice) -> Tensor:
-        return torch.zeros(part.stop - part.start, *shape, dtype=dtype) if waiting is None else waiting[part]
-
-    def pixels(part: slice) -> Tensor:
-        return normalize(read(part), mean, std)
-
-    if isinstance(config, ClassifierConfig):
-        labels = torch.zeros(groups.images, dtype=torch.long)
-        return classification_job(model, groups, pixels, lambda logits: F.cross_entropy(logits.float(), labels))  # type: ignore[arg-type]
-    if isinstance(config, DenoiserConfig):
-        level, width = torch.zeros(groups.images), config.condition_width
-        condition = None if width is None else torch.zeros(groups.images, 1, width)
-        return denoising_job(model, groups, pixels, level, mean_square(groups, pixels), condition)  # type: ignore[arg-type]
-    return decoding_job(model, groups, lambda part: read(part)[..., 0], lambda part: read(part)[..., 0])  # type: ignore[arg-type]
+def _waiting(config: StepConfig, groups: int, on_device: bool) -> Callable[[slice], Tensor]:
+    """Gives what waits of a slice of the groups: there already, or made."""
+    shape, dtype = waiting_shape(config)
+    waiting = torch.zeros(groups, *shape, dtype=dtype) if on_device else None
+    return lambda part: torch.zeros(part.stop - part.start, *shape, dtype=dtype) if waiting is None else waiting[part]
 
 
 class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]

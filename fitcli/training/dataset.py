@@ -71,15 +71,17 @@ class _Row:
     split: str
 
 
-def load_dataset(path: Path, labels: Labels = "needed") -> Dataset:
+def load_dataset(path: Path, labels: Labels = "needed", training: bool = True) -> Dataset:
     """Find the images of a data set.
 
     Args:
         path: Folder or CSV file.
         labels: Whether images need a class. Where not, images that lie in no subfolder count where there are no others.
+        training: It has to have what training needs: two classes or more, and images of each to train on.
 
     Raises:
-        DataError: There is none, it is empty, has one class, a class with too few images, or names missing files.
+        DataError: There is none, it is empty, or names missing files; for training, has one class, or a class with too
+            few images.
     """
     needed = "one subfolder per class" if labels == "needed" else "images"
     if path.is_dir():
@@ -95,8 +97,8 @@ def load_dataset(path: Path, labels: Labels = "needed") -> Dataset:
         rows = [replace(row, label="") for row in rows]
     _check_labels(path, rows)
     if not any(row.split for row in rows):
-        rows = _hold_out(path, rows)
-    return _dataset(path, rows)
+        rows = _hold_out(path, rows, training)
+    return _dataset(path, rows, training)
 
 
 def _folder_rows(root: Path) -> list[_Row]:
@@ -218,7 +220,7 @@ def _real_path(path: Path, folders: dict[str, str]) -> str:
     return f"{folders[folder]}/{name}"
 
 
-def _hold_out(path: Path, rows: Sequence[_Row]) -> list[_Row]:
+def _hold_out(path: Path, rows: Sequence[_Row], training: bool) -> list[_Row]:
     """Hold out a share of each class. Which images it is depends on their names alone, so that adding images does not
     reshuffle the others more than it must.
     """
@@ -227,7 +229,7 @@ def _hold_out(path: Path, rows: Sequence[_Row]) -> list[_Row]:
         by_label[row.label].append(row)
     split = []
     for label, members in by_label.items():
-        if len(members) < 2:
+        if len(members) < 2 and training:
             raise DataError(
                 f"{path}: {f'class {label!r} has' if label else 'there is'} one image; it needs two, one to train on "
                 "and one to validate, or a split column in a CSV file"
@@ -238,23 +240,29 @@ def _hold_out(path: Path, rows: Sequence[_Row]) -> list[_Row]:
     return sorted(split, key=lambda row: row.key)
 
 
-def _dataset(path: Path, rows: Sequence[_Row]) -> Dataset:
-    classes = tuple(sorted({row.label for row in rows if row.split != "test"}))
-    if len(classes) < 2 and classes != ("",):
-        found = f"only {classes[0]!r}" if classes else "none"
-        raise DataError(f"{path}: a classifier needs two classes or more, found {found}")
+def _dataset(path: Path, rows: Sequence[_Row], training: bool) -> Dataset:
+    learned = tuple(sorted({row.label for row in rows if row.split != "test"}))
+    classes = learned if training else tuple(sorted({row.label for row in rows}))
     numbers = {label: number for number, label in enumerate(classes)}
     samples = {
         split: tuple(Sample(row.path, numbers.get(row.label, -1)) for row in rows if (row.split or "train") == split)
         for split in ("train", "val", "test")
     }
-    present = {sample.label for sample in samples["train"]}
-    if missing := [label for label in classes if numbers[label] not in present]:
-        raise DataError(f"{path}: no training image{f' of class {missing[0]!r}' if missing[0] else ''}")
+    if training:
+        _check_trainable(path, classes, samples["train"])
     listed = [(row.key, row.label, row.split or "train") for row in rows if row.split != "test"]
     # As ASCII: names of files need not be text.
-    fingerprint = hashlib.sha256(json.dumps([classes, listed]).encode("ascii")).hexdigest()
+    fingerprint = hashlib.sha256(json.dumps([learned, listed]).encode("ascii")).hexdigest()
     return Dataset(() if classes == ("",) else classes, samples["train"], samples["val"], fingerprint, samples["test"])
+
+
+def _check_trainable(path: Path, classes: Sequence[str], train: Sequence[Sample]) -> None:
+    if len(classes) < 2 and classes != ("",):
+        found = f"only {classes[0]!r}" if classes else "none"
+        raise DataError(f"{path}: a classifier needs two classes or more, found {found}")
+    present = {sample.label for sample in train}
+    if missing := [label for number, label in enumerate(classes) if number not in present]:
+        raise DataError(f"{path}: no training image{f' of class {missing[0]!r}' if missing[0] else ''}")
 
 
 def spread(samples: Sequence[Sample], most: int) -> list[Sample]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from pathlib import Path
 
 import torch
 
@@ -15,7 +16,7 @@ from fitcli.checkpoints import TaskModel
 from fitcli.errors import FitError
 from fitcli.execution.run import run_job
 from fitcli.memory.plan import Choice
-from fitcli.training.loader import Batch
+from fitcli.training.batch import Batch
 from fitcli.training.memory import fall_back, save_plan
 from fitcli.training.run import TrainingRun
 from fitcli.training.tasks.find import TASKS
@@ -30,12 +31,14 @@ class Found:
         patches: That are no padding.
         waited: Seconds for batches.
         scores: Of the task, summed over the images.
+        paths: Of the images.
     """
 
     loss: float = 0.0
     patches: int = 0
     waited: float = 0.0
     scores: Counter[str] = field(default_factory=Counter)
+    paths: list[Path] = field(default_factory=list)
 
 
 class Gradients:
@@ -84,6 +87,7 @@ class Gradients:
             found.loss += outcome.loss.item() / count
             found.scores.update(self.objective.scores(batch, outcome))
             found.patches += batch.real_patches()
+            found.paths += batch.paths
         return found
 
     def _shrink(self, reason: str) -> None:

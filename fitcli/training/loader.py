@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +24,13 @@ from fitcli.grid import PatchGrid
 from fitcli.images.base import ImageReader
 from fitcli.images.crop import Crop
 from fitcli.images.open import open_image
+from fitcli.memory.claims import check_pixels
 from fitcli.patches import groups_of, read_patches
 from fitcli.preprocessing import Preprocessing
 from fitcli.sequences import Order, permutation
 from fitcli.training.augmentation import turned
+from fitcli.training.bad_images import Attempt, BadImages, first_good
+from fitcli.training.batch import Batch, Item, collate
 from fitcli.training.dataset import Sample
 from fitcli.training.settings import TrainSettings
 from fitcli.window import Window
@@ -40,44 +45,6 @@ to this many groups more than the training images have are nothing new to the mo
 
 BRIGHTNESS, CONTRAST = 0.1, 0.1
 """Standard deviations of the change of brightness (in units of the pixels' standard deviation) and of contrast."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Images of any sizes, cut into patches.
-
-    Attributes:
-        patches: [g n p] in the dtype of the pixels.
-        groups: Where the patches lie.
-        labels: [b] int64.
-        gain, shift: [g 1 1] float32: what normalised values are multiplied with, and what is added.
-        showings: (epoch, number of the sample) of each image: what is random about a step follows from them.
-    """
-
-    patches: Tensor
-    groups: Groups
-    labels: Tensor
-    gain: Tensor
-    shift: Tensor
-    showings: tuple[tuple[int, int], ...] = ()
-
-    def to(self, device: torch.device, pixels: bool = True) -> Batch:
-        """The same on another device; without `pixels`, the patches stay where they are, pinned for their way."""
-        moved = [t.to(device, non_blocking=True) for t in (self.labels, self.gain, self.shift)]
-        if pixels:
-            patches = self.patches.to(device, non_blocking=True)
-        else:
-            patches = self.patches.pin_memory() if device.type == "cuda" else self.patches
-        return Batch(patches, self.groups.to(device), moved[0], moved[1], moved[2], self.showings)
-
-    def part(self, part: slice) -> Tensor:
-        """The patches of a slice of the groups [part n p], on the device of the rest."""
-        return self.patches[part].to(self.labels.device, non_blocking=True)
-
-    def real_patches(self) -> int:
-        """Patches that are no padding."""
-        mask = self.groups.mask
-        return int(mask.sum()) if mask is not None else self.patches[..., 0].numel()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +75,7 @@ class Loader:
         preprocessing: What the model expects of pixels.
         layout: Of the patches.
         threads: That read at the same time.
+        bad_images: Where images that cannot be used are counted.
     """
 
     samples: Sequence[Sample]
@@ -115,31 +83,49 @@ class Loader:
     preprocessing: Preprocessing
     layout: Layout
     threads: int = 2
+    bad_images: BadImages = field(default_factory=BadImages)
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
-        """Batches number `start` ... `stop - 1`, in order, counted over all epochs."""
+        """Batches number `start` ... `stop - 1`, in order, counted over all epochs.
+
+        In place of an image that cannot be used stands another of its class, as random as (seed, epoch, position).
+
+        Raises:
+            TooManyBadImages: There are more than are put up with.
+        """
         with ThreadPoolExecutor(self.threads, "loader") as pool:
-            pending: deque[list[Future[_Item]]] = deque()
+            pending: deque[list[Future[Attempt[Item]]]] = deque()
             try:
                 for number in range(start, stop + AHEAD):
                     if number < stop:
                         items = self._positions(number)
-                        pending.append([pool.submit(self._read, epoch, index) for epoch, index in items])
+                        pending.append([pool.submit(self._read_one, epoch, index) for epoch, index in items])
                     if number >= start + AHEAD and pending:
-                        yield _collate([future.result() for future in pending.popleft()])
+                        yield self._batch([future.result() for future in pending.popleft()])
                 while pending:
-                    yield _collate([future.result() for future in pending.popleft()])
+                    yield self._batch([future.result() for future in pending.popleft()])
             finally:
                 for future in (future for futures in pending for future in futures):
                     future.cancel()
 
     def fixed(self) -> Iterator[Batch]:
-        """Every image once, in order, always the same: for validation."""
-        size = self.settings.batch_size
+        """Every image once that can be used, in order, always the same: for validation.
+
+        Raises:
+            TooManyBadImages: Others are more than are put up with.
+            DataError: None can be used.
+        """
+        size, found = self.settings.batch_size, False
         with ThreadPoolExecutor(self.threads, "loader") as pool:
             for start in range(0, len(self.samples), size):
                 chosen = range(start, min(start + size, len(self.samples)))
-                yield _collate(list(pool.map(partial(self._read, 0), chosen)))
+                attempts = list(pool.map(self._read_fixed, chosen))
+                self._count(attempts)
+                if items := [attempt.result for attempt in attempts if attempt.result is not None]:
+                    found = True
+                    yield collate(items)
+        if not found:
+            raise DataError(f"{attempts[0].failed[0].error}; no other validation image can be used either")
 
     def _positions(self, number: int) -> list[tuple[int, int]]:
         """(epoch, sample) of each image of a batch. The images are one endless row of permutations, one per epoch."""
@@ -161,13 +147,39 @@ class Loader:
             places[members] = (np.arange(len(members)) + rng.random()) / len(members)
         return np.argsort(places, kind="stable")
 
-    def _read(self, epoch: int, index: int) -> _Item:
-        sample = self.samples[index]
+    def _read_one(self, epoch: int, index: int) -> Attempt[Item]:
+        paths = chain([self.samples[index].path], self._replacements(epoch, index))
+        return first_good(partial(self._read, epoch, index), paths, self.bad_images.most)
+
+    def _read_fixed(self, index: int) -> Attempt[Item]:
+        return first_good(partial(self._read, 0, index), [self.samples[index].path], 0)
+
+    def _replacements(self, epoch: int, index: int) -> Iterator[Path]:
+        """The other images of the class, in a random order."""
+        label = self.samples[index].label
+        others = [number for number, other in enumerate(self.samples) if other.label == label and number != index]
+        for number in np.random.default_rng([self.settings.seed, 4, epoch, index]).permutation(others):
+            yield self.samples[number].path
+
+    def _batch(self, attempts: list[Attempt[Item]]) -> Batch:
+        """Of images in whose place others were tried already."""
+        self._count(attempts)
+        for attempt in attempts:
+            if attempt.result is None:
+                raise DataError(f"{attempt.failed[0].error}; no other image of its class can be used")
+        return collate([attempt.result for attempt in attempts if attempt.result is not None])
+
+    def _count(self, attempts: list[Attempt[Item]]) -> None:
+        self.bad_images.add(bad for attempt in attempts for bad in attempt.failed)
+
+    def _read(self, epoch: int, index: int, path: Path) -> Item:
+        """The image in a file in the place of a sample."""
         rng = np.random.default_rng([self.settings.seed, 2, epoch, index])
-        with open_image(sample.path) as image:
+        with open_image(path) as image:
             if reason := self.preprocessing.mismatch(image.info):
-                raise DataError(f"{sample.path}: {reason}")
+                raise DataError(f"{path}: {reason}")
             window = self._window(image, rng)
+            check_pixels(image, (window.height, window.width), "train on windows with --size")
             is_part = (window.height, window.width) != image.info.size
             shown = Crop(image, window)
             grid = PatchGrid(shown.info.size, self.layout.patch, self.layout.group)
@@ -185,7 +197,7 @@ class Loader:
             gain, shift = float(np.exp(rng.normal(0, CONTRAST))), float(rng.normal(0, BRIGHTNESS))
         if self.layout.order is not None:
             patches, groups = _in_order(patches, groups, self.layout.order)
-        return _Item(patches, groups, sample.label, gain, shift, (epoch, index))
+        return Item(patches, groups, self.samples[index].label, gain, shift, (epoch, index), path)
 
     def _window(self, image: ImageReader, rng: np.random.Generator) -> Window:
         """The whole image, or a random square of `size` pixels, which is all of an image that is smaller.
@@ -223,25 +235,3 @@ def _in_order(patches: Tensor, groups: Groups, order: Order) -> tuple[Tensor, Gr
         mask=None if groups.mask is None else groups.mask[chosen],
     )
     return patches[chosen], ordered
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    patches: Tensor
-    groups: Groups
-    label: int
-    gain: float
-    shift: float
-    showing: tuple[int, int]
-
-
-def _collate(items: list[_Item]) -> Batch:
-    counts = torch.tensor([len(item.patches) for item in items])
-    return Batch(
-        patches=torch.cat([item.patches for item in items]),
-        groups=Groups.join([item.groups for item in items]),
-        labels=torch.tensor([item.label for item in items]),
-        gain=torch.tensor([item.gain for item in items]).repeat_interleave(counts)[:, None, None],
-        shift=torch.tensor([item.shift for item in items]).repeat_interleave(counts)[:, None, None],
-        showings=tuple(item.showing for item in items),
-    )

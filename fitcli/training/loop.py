@@ -7,28 +7,42 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from fitcli.checkpoints import EMA_WEIGHTS, Checkpoint, TaskModel, save_config, save_weights
+from fitcli.checkpoints import EMA_WEIGHTS, Checkpoint, TaskModel, is_run, save_config, save_weights
 from fitcli.errors import FitError
+from fitcli.training.bad_images import TooManyBadImages
+from fitcli.training.batch import Batch
 from fitcli.training.ema import Ema
 from fitcli.training.gradients import Gradients
 from fitcli.training.interruption import Interruption, interruptions
-from fitcli.training.loader import Batch, Loader
+from fitcli.training.loader import Loader
+from fitcli.training.lock import locked
 from fitcli.training.memory import save_plan
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
-from fitcli.training.reports import MemoryReport, MetricsLog, Report, StepReport, StopReport, ValidationReport
+from fitcli.training.reports import (
+    BadImageReport,
+    MemoryReport,
+    MetricsLog,
+    Report,
+    StepReport,
+    StopReport,
+    ValidationReport,
+)
 from fitcli.training.run import TrainingRun
 from fitcli.training.state import Progress, load_state, save_settings, save_state
 from fitcli.training.task import Objective
 from models.build import build
 
 Observer = Callable[[Report], None]
+
+NAMED = 4
+"""Images that an error names: with small batches all that it can be about."""
 
 
 def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress:
@@ -44,9 +58,16 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
 
     Raises:
         KeyboardInterrupt: Someone asked to stop; the run was saved and can be resumed.
-        FitError: The loss is no number any more; what was saved before is still there.
-        ImageError, DataError: An image cannot be read.
+        FitError: The loss is no number any more; what was saved before is still there. Or another process trains there.
+        TooManyBadImages: More images cannot be used than the settings allow; the run was saved and can be resumed.
     """
+    with locked(run.folder):
+        if not resume and is_run(run.folder):
+            raise FitError(f"{run.folder}: holds a run by now; continue it with --resume, or choose another --out")
+        return _train(run, observe, resume)
+
+
+def _train(run: TrainingRun, observe: Observer, resume: bool) -> Progress:
     # The model, its optimizer and average, and where they were left.
     settings, device = run.settings, run.runtime.device
     model: TaskModel = build(run.config.model, device, seed=settings.seed).train()
@@ -56,7 +77,6 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
     progress = load_state(run.folder, model, optimizer, device, average) if resume else Progress()
 
     # The run folder, from here on a run that can be resumed.
-    run.folder.mkdir(parents=True, exist_ok=True)
     save_settings(run.folder, settings, run.dataset.fingerprint)
     save_plan(run.folder, run.plan)
     if not resume:
@@ -69,8 +89,15 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
     with MetricsLog(run.folder, progress.step) as log, interruptions(stopping) as interruption:
 
         def report(entry: StepReport | ValidationReport) -> None:
+            tell_bad_images()
             log(entry)
             observe(entry)
+
+        def tell_bad_images() -> None:
+            for bad in run.bad_images.untold():
+                entry = BadImageReport(step=progress.step + 1, path=bad.path, reason=str(bad.error))
+                log(entry)
+                observe(entry)
 
         def look() -> None:
             """See how good it is, which waits for `resume` where someone asked to stop; and save."""
@@ -78,16 +105,21 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
                 report(_validate(run, gradients.objective, model, average, progress))
             _save(run, model, optimizer, progress, average)
 
-        if _is_due(run, progress.step):
-            look()
-        for step in range(progress.step, run.total_steps):
-            report(_step(run, model, optimizer, gradients, batches, step))
-            progress.step = step + 1
-            if ema is not None:
-                ema.update(model, progress.step)
-            if _is_due(run, progress.step) or interruption.requested:
+        try:
+            if _is_due(run, progress.step):
                 look()
-            _stop_if(interruption, run)
+            for step in range(progress.step, run.total_steps):
+                report(_step(run, model, optimizer, gradients, batches, step))
+                progress.step = step + 1
+                if ema is not None:
+                    ema.update(model, progress.step)
+                if _is_due(run, progress.step) or interruption.requested:
+                    look()
+                _stop_if(interruption, run)
+        except TooManyBadImages:
+            tell_bad_images()
+            _save(run, model, optimizer, progress, average)
+            raise
     return progress
 
 
@@ -103,7 +135,7 @@ def _stop_if(interruption: Interruption, run: TrainingRun) -> None:
 
 def _batches(run: TrainingRun, objective: Objective, step: int) -> Iterator[Batch]:
     settings = run.settings
-    loader = Loader(run.dataset.train, settings, run.config.preprocessing, objective.layout)
+    loader = Loader(run.dataset.train, settings, run.config.preprocessing, objective.layout, bad_images=run.bad_images)
     return loader.batches(step * settings.accumulate, run.total_steps * settings.accumulate)
 
 
@@ -120,8 +152,8 @@ def _step(
     began = time.perf_counter()
     found = gradients.accumulate(batches)
     norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip or math.inf)
-    _check_finite("loss", found.loss, run, step + 1)
-    _check_finite("gradient", float(norm), run, step + 1)
+    _check_finite("loss", found.loss, run, step + 1, found.paths)
+    _check_finite("gradient", float(norm), run, step + 1, found.paths)
     rate = learning_rate(step, run.total_steps, settings)
     set_learning_rate(optimizer, rate)
     optimizer.step()
@@ -141,10 +173,12 @@ def _step(
     )
 
 
-def _check_finite(name: str, value: float, run: TrainingRun, step: int) -> None:
+def _check_finite(name: str, value: float, run: TrainingRun, step: int, paths: Sequence[Path] = ()) -> None:
     if not math.isfinite(value):
+        more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+        files = f", on {', '.join(map(str, paths[:NAMED]))}{more}" if paths else ""
         raise FitError(
-            f"the {name} became {value} in step {step}; start again with a lower --learning-rate "
+            f"the {name} became {value} in step {step}{files}; start again with a lower --learning-rate "
             f"(what {run.folder} saved before is still there)"
         )
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from fitcli.atomic import check_writable
 from fitcli.checkpoints import RunConfig, is_run, load_config
 from fitcli.errors import FitError
 from fitcli.runtime import Runtime, choose_runtime
+from fitcli.training.bad_images import BadImages
 from fitcli.training.dataset import Dataset, load_dataset
 from fitcli.training.memory import continued, planned
 from fitcli.training.run import TrainingRun
@@ -71,7 +73,7 @@ def prepare(
     # The settings first: a wrong name should not wait for thousands of headers.
     task.check(settings)
     dataset = _dataset(data, settings)
-    survey = inspect(dataset, settings.seed)
+    survey = inspect(dataset, settings.seed, settings.max_bad_images)
     run = _run(folder, task.describe(settings, dataset, survey), settings, dataset, runtime)
     return planned(run, survey.sizes, memory_bytes), 0
 
@@ -81,10 +83,21 @@ def _dataset(data: Path, settings: TrainSettings) -> Dataset:
 
 
 def _run(folder: Path, config: RunConfig, settings: TrainSettings, dataset: Dataset, runtime: Runtime) -> TrainingRun:
-    return TrainingRun(folder=folder, config=config, settings=settings, dataset=dataset, runtime=runtime)
+    bad = BadImages(settings.max_bad_images)
+    return TrainingRun(
+        folder=folder, config=config, settings=settings, dataset=dataset, runtime=runtime, bad_images=bad
+    )
 
 
 def _check_folder(folder: Path, resume: bool) -> None:
+    _check_state(folder, resume)
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise FitError(f"{folder}: cannot be written to ({error.strerror}); choose another --out") from None
+
+
+def _check_state(folder: Path, resume: bool) -> None:
     if resume:
         if not is_run(folder):
             raise FitError(f"{folder}: no run to resume; start one without --resume")

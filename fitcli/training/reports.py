@@ -59,6 +59,21 @@ class ValidationReport:
     said: tuple[str, str]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BadImageReport:
+    """An image that cannot be used and is left out.
+
+    Attributes:
+        step: In which it was met first.
+        path: Of the image.
+        reason: One line.
+    """
+
+    step: int
+    path: Path
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class StopReport:
     """Someone asked to stop: the run ends after the step that it is in."""
@@ -71,7 +86,7 @@ class MemoryReport:
     said: str
 
 
-Report = StepReport | ValidationReport | StopReport | MemoryReport
+Report = StepReport | ValidationReport | BadImageReport | StopReport | MemoryReport
 
 
 class MetricsLog:
@@ -90,17 +105,24 @@ class MetricsLog:
         self._lines = path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
-    def __call__(self, report: StepReport | ValidationReport) -> None:
+    def __call__(self, report: StepReport | ValidationReport | BadImageReport) -> None:
         """Log a report."""
+        if isinstance(report, BadImageReport):
+            entry = {"kind": "bad image", "step": report.step, "path": str(report.path), "reason": report.reason}
+            self._write(entry)
+            return
         kind = "train" if isinstance(report, StepReport) else "validation"
         values = {**dataclasses.asdict(report), **report.scores}
         for name in ("scores", "said"):
             values.pop(name, None)
-        self._lines.write(json.dumps({"kind": kind, **values}) + "\n")
-        self._lines.flush()
+        self._write({"kind": kind, **values})
         for name, value in values.items():
             if name != "step":
                 self._board.add_scalar(f"{kind}/{name}", value, report.step)
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        self._lines.write(json.dumps(entry) + "\n")
+        self._lines.flush()
 
     def __enter__(self) -> Self:
         return self

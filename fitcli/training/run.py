@@ -10,8 +10,9 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.estimate import Training
 from fitcli.memory.plan import evaluate
 from fitcli.runtime import Runtime
+from fitcli.training.bad_images import BadImages
+from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset
-from fitcli.training.loader import Batch
 from fitcli.training.settings import TrainSettings
 from models.build import build
 
@@ -29,6 +30,7 @@ class TrainingRun:
         plan: How each step is executed.
         work: The largest step; None where nobody asked what it takes.
         memory_bytes: That may be used where it computes; None for a share of what is free.
+        bad_images: Those that were met.
     """
 
     folder: Path
@@ -39,6 +41,7 @@ class TrainingRun:
     plan: ExecutionPlan = field(default_factory=ExecutionPlan)
     work: Training | None = None
     memory_bytes: int | None = None
+    bad_images: BadImages = field(default_factory=BadImages)
 
     @property
     def total_steps(self) -> int:

@@ -42,6 +42,7 @@ class TrainSettings:
             that follows from the size of the images.
         levels: Grey levels per value of a sequence; None for 256 of 8 bit images.
         order, start: See `SequenceConfig`.
+        max_bad_images: Images that cannot be used and are left out before the run stops.
     """
 
     task: TaskName = "classify"
@@ -73,11 +74,21 @@ class TrainSettings:
     levels: int | None = None
     order: Literal["raster", "snake"] = "raster"
     start: Literal["zero", "learned"] = "learned"
+    max_bad_images: int = 0
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise FitError(f"--task must be {', '.join(TASKS)}, not {self.task!r}")
-        limits = {"epochs": 1, "batch_size": 1, "accumulate": 1, "seed": 0, "steps": 1, "size": 1, "patch": 1}
+        limits = {
+            "epochs": 1,
+            "batch_size": 1,
+            "accumulate": 1,
+            "seed": 0,
+            "steps": 1,
+            "size": 1,
+            "patch": 1,
+            "max_bad_images": 0,
+        }
         for name, lowest in limits.items():
             if getattr(self, name) is not None and getattr(self, name) < lowest:
                 raise FitError(f"{option(name)} must be at least {lowest}, not {getattr(self, name)}")
@@ -121,6 +132,8 @@ class TrainSettings:
     def resumed(self, asked: TrainSettings, given: Collection[str]) -> TrainSettings:
         """These settings, for as many epochs or steps as were asked for: the learning rate follows the new total.
 
+        How many bad images are put up with may also be asked for anew.
+
         Args:
             asked: What the run is to be continued with.
             given: Which options the user gave; what the others say does not count.
@@ -135,10 +148,11 @@ class TrainSettings:
                     f"{option(name)}: the run was begun with {setting} = {before}, not {now}; "
                     "resume without this option, or start a new run"
                 )
+        kept = replace(self, max_bad_images=asked.max_bad_images) if "max_bad_images" in given else self
         if not {"epochs", "steps"} & set(given):
-            return self
+            return kept
         epochs = asked.epochs if "epochs" in given else self.epochs
-        return replace(self, epochs=epochs, steps=asked.steps)
+        return replace(kept, epochs=epochs, steps=asked.steps)
 
     @property
     def images_per_step(self) -> int:
@@ -172,8 +186,11 @@ TASKS_OF_SETTING = {
 }
 """The tasks that an option is for, where it is not for all."""
 
+MAY_CHANGE = ("epochs", "steps", "max_bad_images")
+"""What may be given anew to a run that is resumed."""
+
 SETTING_OF_OPTION = {
-    **{setting.name: setting.name for setting in fields(TrainSettings) if setting.name not in ("epochs", "steps")},
+    **{setting.name: setting.name for setting in fields(TrainSettings) if setting.name not in MAY_CHANGE},
     "skip_background": "background",
     "background_threshold": "background",
 }

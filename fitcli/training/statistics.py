@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -56,10 +56,15 @@ class _Moments(NamedTuple):
     limits: tuple[float, float] | None
 
 
-def inspect(dataset: Dataset, seed: int) -> Survey:
+def inspect(dataset: Dataset, seed: int, most_bad: int = 0) -> Survey:
     """Open the images of a data set and decide what a model trained on it expects of pixels.
 
     The commonest number of channels and dtype win; images that cannot be converted to them are an error.
+
+    Args:
+        dataset: The images.
+        seed: Of the windows that are looked at.
+        most_bad: Images that cannot be read or do not fit the others, and are passed over.
 
     Raises:
         DataError: Some image cannot be opened or does not fit the others. Names the first and counts the rest.
@@ -68,13 +73,14 @@ def inspect(dataset: Dataset, seed: int) -> Survey:
     with ThreadPoolExecutor(8, "inspect") as pool:
         looked = list(zip(samples, pool.map(_info, samples), strict=True))
     infos = [(sample, info) for sample, info in looked if isinstance(info, ImageInfo)]
-    broken = [str(info) for _, info in looked if isinstance(info, ImageError)]
-    _refuse(broken, "cannot be read")
+    broken = {sample.path: str(info) for sample, info in looked if isinstance(info, ImageError)}
+    _refuse(broken, "cannot be read", min(most_bad, len(looked) - 1))
     channels, dtype = Counter((info.channels, info.dtype.name) for _, info in infos).most_common(1)[0][0]
     wanted = Preprocessing(channels=channels, dtype=dtype, mean=(0.0,) * channels, std=(1.0,) * channels)
-    misfits = [f"{sample.path}: {reason}" for sample, info in infos if (reason := wanted.mismatch(info))]
-    _refuse(misfits, "differ from the others")
-    moments = _moments(dataset.train, wanted, seed)
+    misfits = {sample.path: f"{sample.path}: {reason}" for sample, info in infos if (reason := wanted.mismatch(info))}
+    _refuse(misfits, "differ from the others", most_bad - len(broken))
+    infos = [(sample, info) for sample, info in infos if sample.path not in misfits]
+    moments = _moments(dataset.train, wanted, seed, broken | misfits, most_bad)
     scales = {info.mpp for _, info in infos if info.mpp is not None}
     preprocessing = Preprocessing(
         channels=channels,
@@ -103,19 +109,26 @@ def _info(sample: Sample) -> ImageInfo | ImageError:
         return error
 
 
-def _refuse(problems: Sequence[str], what: str) -> None:
-    if problems:
+def _refuse(problems: Mapping[Path, str], what: str, most: int) -> None:
+    if len(problems) > most:
         more = f" (and {len(problems) - 1} more images that {what})" if len(problems) > 1 else ""
-        raise DataError(f"{problems[0]}{more}")
+        raise DataError(f"{next(iter(problems.values()))}{more}")
 
 
-def _moments(samples: Sequence[Sample], wanted: Preprocessing, seed: int) -> _Moments:
-    """Of one random window of each of some images; NaN is left out."""
-    chosen = spread(samples, LOOKED_AT)
+def _moments(
+    samples: Sequence[Sample], wanted: Preprocessing, seed: int, bad: Mapping[Path, str], most_bad: int
+) -> _Moments:
+    """Of one random window of each of some images that are not bad; NaN is left out."""
+    chosen = spread([sample for sample in samples if sample.path not in bad], LOOKED_AT)
+    if not chosen:
+        raise DataError(f"{next(iter(bad.values()))}; no other training image can be used either")
 
-    def sums(number: int) -> NDArray[np.float64]:
-        with open_image(chosen[number].path) as image:
-            pixels = wanted.convert(image.read(_window(image, [seed, 3, number])), image.info)
+    def sums(number: int) -> NDArray[np.float64] | ImageError:
+        try:
+            with open_image(chosen[number].path) as image:
+                pixels = wanted.convert(image.read(_window(image, [seed, 3, number])), image.info)
+        except ImageError as error:
+            return error
         values = pixels.reshape(-1, wanted.channels).astype(np.float64)
         finite = np.isfinite(values)
         least, most = np.where(finite, values, np.inf).min(0), np.where(finite, values, -np.inf).max(0)
@@ -123,7 +136,10 @@ def _moments(samples: Sequence[Sample], wanted: Preprocessing, seed: int) -> _Mo
         return np.stack([finite.sum(0), values.sum(0), (values**2).sum(0), least, most])
 
     with ThreadPoolExecutor(2, "moments") as pool:
-        found = np.stack(list(pool.map(sums, range(len(chosen)))))
+        looked = list(zip(chosen, pool.map(sums, range(len(chosen))), strict=True))
+    broken = {sample.path: str(values) for sample, values in looked if isinstance(values, ImageError)}
+    _refuse({**bad, **broken} if broken else {}, "cannot be read", min(most_bad, len(bad) + len(looked) - 1))
+    found = np.stack([values for _, values in looked if not isinstance(values, ImageError)])
     count, total, squares = np.sum(found[:, :3], axis=0)
     low, high = float(found[:, 3].min()), float(found[:, 4].max())
     mean = total / np.maximum(count, 1)

@@ -7,8 +7,9 @@ from typing import Protocol
 
 from fitcli.checkpoints import Checkpoint, RunConfig, TaskModel
 from fitcli.execution.job import Job, Outcome
+from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset, Labels
-from fitcli.training.loader import Batch, Layout
+from fitcli.training.loader import Layout
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey
@@ -48,7 +49,7 @@ class Objective(Protocol):
         """Look at the validation images of the run, of which there are some.
 
         Raises:
-            ImageError, DataError: One of them cannot be read.
+            DataError: Too many of them cannot be read.
         """
 
 

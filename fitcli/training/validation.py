@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from fitcli.checkpoints import Checkpoint
 from fitcli.classification import classify_image
+from fitcli.errors import DataError
 from fitcli.features import Settings
 from fitcli.images.open import open_image
 from fitcli.memory.estimate import parameters
 from fitcli.runtime import Runtime
+from fitcli.training.bad_images import BadImages, first_good
 from fitcli.training.dataset import Sample
 from fitcli.training.run import TrainingRun
 from models.encoder import FITClassifier
@@ -27,15 +31,34 @@ class Scores(NamedTuple):
 
 
 def validate(
-    checkpoint: Checkpoint[FITClassifier], samples: Sequence[Sample], runtime: Runtime, settings: Settings
+    checkpoint: Checkpoint[FITClassifier],
+    samples: Sequence[Sample],
+    runtime: Runtime,
+    bad_images: BadImages,
+    settings: Settings,
 ) -> Scores:
     """Classify images and compare with their labels.
 
+    Args:
+        checkpoint: The model and what it expects.
+        samples: The images, one or more.
+        runtime: Device and precision.
+        bad_images: Where those that cannot be used are counted.
+        settings: How images are read.
+
     Raises:
-        ImageError: One of them cannot be read.
+        TooManyBadImages: There are more than are put up with.
+        DataError: None can be used.
     """
-    labels = np.array([sample.label for sample in samples])
-    probabilities = np.stack([_probabilities(checkpoint, sample, runtime, settings) for sample in samples])
+    found, read = [], partial(_probabilities, checkpoint, runtime, settings)
+    for sample in samples:
+        attempt = first_good(read, [sample.path], 0)
+        bad_images.add(attempt.failed)
+        if attempt.result is not None:
+            found.append((sample.label, attempt.result))
+    if not found:
+        raise DataError(f"{samples[0].path}: neither this nor any other validation image can be used")
+    labels, probabilities = np.array([label for label, _ in found]), np.stack([row for _, row in found])
     right = probabilities.argmax(axis=1) == labels
     loss = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean()
     per_class = [right[labels == label].mean() for label in np.unique(labels)]
@@ -43,9 +66,9 @@ def validate(
 
 
 def _probabilities(
-    checkpoint: Checkpoint[FITClassifier], sample: Sample, runtime: Runtime, settings: Settings
+    checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: Settings, path: Path
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    with open_image(sample.path) as image:
+    with open_image(path) as image:
         return classify_image(checkpoint, image, runtime, settings).probabilities
 
 

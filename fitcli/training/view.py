@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from fitcli import console
-from fitcli.training.reports import MemoryReport, Report, StepReport, StopReport, ValidationReport
+from fitcli.training.reports import BadImageReport, MemoryReport, Report, StepReport, StopReport, ValidationReport
 
 SMOOTHING = 0.9
 """Of the shown loss and rates, per step."""
@@ -31,7 +31,7 @@ class TrainingView:
         self._step: StepReport | None = None
         self._validation: ValidationReport | None = None
         self._best: ValidationReport | None = None
-        self._stopping = False
+        self._stopping, self._bad_images = False, 0
 
     def __call__(self, report: Report) -> None:
         """Show a report."""
@@ -42,6 +42,9 @@ class TrainingView:
                 self._smooth[name] = SMOOTHING * self._smooth.get(name, value) + (1 - SMOOTHING) * value
         elif isinstance(report, StopReport):
             self._stopping = True
+        elif isinstance(report, BadImageReport):
+            self._bad_images += 1
+            console.warning(f"{report.reason}; left out ({self._bad_images} so far)")
         elif isinstance(report, MemoryReport):
             console.warning(f"out of memory; going on with {report.said}")
         else:

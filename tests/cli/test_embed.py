@@ -12,6 +12,8 @@ from command_line import Fit
 from pictures import colored, save
 from safetensors.numpy import load_file
 
+from fitcli import embedding
+
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -80,3 +82,14 @@ def test_mistakes_are_one_line(
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a file system that takes no file")
+def test_a_place_that_cannot_be_written_is_found_before_the_work(
+    fit: Fit, trained: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "embed_image", None)
+    result = fit("embed", images / "sky.tif", "--checkpoint", trained, "--out", "/proc/a.safetensors")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: --out /proc/a.safetensors: cannot be written (")
+    assert result.stderr.count("\n") == 1

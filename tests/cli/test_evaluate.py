@@ -77,6 +77,30 @@ def test_each_split_is_its_own(fit: Fit, dataset: Path, trained: Path, tmp_path:
     assert "no images in --split test (it has" in result.stderr
 
 
+def test_images_that_nothing_could_be_trained_on(fit: Fit, dataset: Path, trained: Path, tmp_path: Path) -> None:
+    """Held back elsewhere: of one class, one image, and beside a class that the run does not know."""
+    red, blue = (next((dataset / name).glob("*.png")) for name in ("red", "blue"))
+    listing = tmp_path / "data.csv"
+    for lines, split in (([f"{red},red"], "val"), ([f"{red},red,test", f"{blue},green,train"], "test")):
+        columns = "path,label,split" if lines[0].count(",") > 1 else "path,label"
+        listing.write_text("\n".join([columns, *lines]) + "\n")
+        result = fit("evaluate", listing, "--checkpoint", trained, "--split", split, "--json")
+        assert result.exit_code == 0, result.stderr
+        found = json.loads(result.stdout)
+        assert (found["images"], found["auroc"], sum(found["confusion"][0])) == (1, None, 0)
+    result = fit("evaluate", listing, "--checkpoint", trained, "--split", "train")
+    assert result.exit_code == 1
+    assert "does not know its class 'green'" in result.stderr
+
+
+def test_the_confusion_is_shown(fit: Fit, dataset: Path, trained: Path) -> None:
+    arguments = ("evaluate", dataset, "--checkpoint", trained, "--split", "all")
+    confusion = json.loads(fit(*arguments, "--json").stdout)["confusion"]
+    lines = [line.split() for line in fit(*arguments).stdout.splitlines()]
+    for name, row in zip(("blue", "red"), confusion, strict=True):
+        assert [name, *map(str, row)] in lines
+
+
 def test_bits_per_dimension(fit: Fit, dataset: Path, decoder_run: Path) -> None:
     result = fit("evaluate", dataset, "--checkpoint", decoder_run, "--json")
     assert result.exit_code == 0, result.stderr

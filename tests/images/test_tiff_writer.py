@@ -13,11 +13,12 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, features
 from writer_contract import HEIGHT, WIDTH, PyramidContract, WriterContract, cut, halved
 
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, Pixels
-from fitcli.images.open import create_image
+from fitcli.images.open import create_image, open_image
 from fitcli.window import Window
 
 
@@ -93,6 +94,29 @@ def test_lossless_compressions(tmp_path: Path, suffix: str, compression: str, dt
         pixels = noise(channels, dtype)
         write(tmp_path / f"x{suffix}", pixels, info={"color": color}, compression=compression)
         np.testing.assert_array_equal(read_levels(tmp_path / f"x{suffix}")[0], pixels)
+
+
+@pytest.mark.skipif(not features.check("libtiff"), reason="needs a Pillow with libtiff")
+def test_libtiff_reads_what_is_compressed_with_zstd(tmp_path: Path) -> None:
+    pixels = noise(3, "u1")
+    write(tmp_path / "x.tif", pixels, info={"color": True}, compression="zstd")
+    with Image.open(tmp_path / "x.tif") as image:
+        np.testing.assert_array_equal(np.asarray(image), pixels)
+
+
+@pytest.mark.parametrize("compression", ["deflate", "zstd"])
+def test_a_flipped_bit_is_noticed(tmp_path: Path, compression: str) -> None:
+    path = tmp_path / "x.tif"
+    write(path, noise(3, "u1", 64, 64), info={"color": True}, compression=compression)
+    with tifffile.TiffFile(path) as file:
+        start, size = file.pages[0].dataoffsets[0], file.pages[0].databytecounts[0]
+    whole = path.read_bytes()
+    for position in range(start + 20, start + size, size // 20):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1
+        path.write_bytes(damaged)
+        with open_image(path) as image, pytest.raises(ImageError, match=r"x\.tif: "):
+            image.read(Window(0, 0, 64, 64))
 
 
 @given(data=st.data())

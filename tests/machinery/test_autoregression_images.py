@@ -16,8 +16,9 @@ from fitcli.decoding.draw import Draws
 from fitcli.errors import CheckpointError, FitError, ImageError
 from fitcli.images.base import Pixels
 from fitcli.images.memory import ArrayReader
+from fitcli.levels import to_levels
 from fitcli.preprocessing import Preprocessing
-from fitcli.sequences import from_sequence, to_levels, to_sequence
+from fitcli.sequences import from_sequence, to_sequence
 from models.decoder import FITDecoder
 
 

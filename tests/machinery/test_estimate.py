@@ -13,7 +13,8 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.estimate import Training, estimate_step, parameters
 from fitcli.memory.ledger import Ledger, Node, Value, backward
 from fitcli.memory.plan import cheaper, choose, evaluate, largest, largest_side, named_plans
-from fitcli.memory.simulate import StepConfig, simulate_step
+from fitcli.memory.sample_job import StepConfig
+from fitcli.memory.simulate import simulate_step
 from models.config import DecoderConfig, DenoiserConfig
 from models.cost import encoder_flops
 from models.presets import classifier_preset

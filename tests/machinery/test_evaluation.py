@@ -24,11 +24,12 @@ from fitcli.evaluation.scores import BINS, classification_scores
 from fitcli.grid import PatchGrid
 from fitcli.images.base import Pixels
 from fitcli.images.memory import ArrayReader
+from fitcli.levels import to_levels
 from fitcli.noise import group_noise
 from fitcli.patches import groups_of, to_patches
 from fitcli.preprocessing import Preprocessing
 from fitcli.runtime import choose_runtime
-from fitcli.sequences import shift_right, to_levels, to_sequence
+from fitcli.sequences import shift_right, to_sequence
 from models.config import DenoiserConfig
 from models.denoiser import FITDenoiser
 

@@ -20,7 +20,7 @@ from fitcli.execution.run import run_job
 from fitcli.grid import PatchGrid
 from fitcli.patches import groups_of, normalize
 from fitcli.token_store import MemoryStore
-from fitcli.training.loader import Batch
+from fitcli.training.batch import Batch
 from fitcli.training.tasks.classify import ClassificationObjective
 from models.build import build
 from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pictures import save
+from pictures import endless_image, save
 
-from fitcli.errors import DataError, ImageError
+from fitcli.errors import DataError
 from fitcli.grid import PatchGrid
 from fitcli.patches import to_pixels
 from fitcli.preprocessing import Preprocessing
+from fitcli.training.bad_images import BadImages, TooManyBadImages
+from fitcli.training.batch import Batch
 from fitcli.training.dataset import Sample
-from fitcli.training.loader import Batch, Layout, Loader
+from fitcli.training.loader import Layout, Loader
 from fitcli.training.settings import TrainSettings
 
 PATCH, GROUP = 4, 2
@@ -182,9 +184,82 @@ def test_a_broken_file_ends_the_batches_with_its_name(samples: list[Sample], tmp
     broken = tmp_path / "broken.png"
     broken.write_bytes(samples[0].path.read_bytes()[:100])
     before = threading.active_count()
-    with pytest.raises(ImageError, match=r"broken\.png"):
+    with pytest.raises(TooManyBadImages, match=r"broken\.png.* --max-bad-images 1$"):
         list(loader([*samples, Sample(broken, 0)], threads).batches(0, 50))
     assert threading.active_count() == before, "no thread is left behind"
+
+
+def broken_file(folder: Path) -> Path:
+    path = save(folder / "broken.png", pixels(1))
+    path.write_bytes(path.read_bytes()[:-40])
+    return path
+
+
+def test_in_place_of_a_broken_file_stands_another_of_its_class(tmp_path: Path) -> None:
+    good = [Sample(save(tmp_path / f"{number}.png", pixels(number)), number % 2) for number in range(4)]
+    samples = [*good, Sample(broken_file(tmp_path), 1)]
+
+    def run(start: int, threads: int) -> tuple[list[Batch], BadImages]:
+        bad = BadImages(1)
+        settings = TrainSettings(batch_size=2, seed=3)
+        many = Loader(samples, settings, RGB, Layout(patch=PATCH, group=GROUP), threads, bad)
+        return list(many.batches(start, 40)), bad
+
+    (whole, bad), (part, _) = run(0, 1), run(17, 3)
+    assert [one.path.name for one in bad.untold()] == ["broken.png"]
+    assert bad.untold() == []
+    for one, other in zip(whole[17:], part, strict=True):
+        assert_same(one, other)
+        assert one.paths == other.paths
+    shown = [pair for batch in whole for pair in zip(batch.showings, batch.paths, batch.labels.tolist(), strict=True)]
+    instead = [(path, label) for (_, index), path, label in shown if index == 4]
+    assert len(instead) == 16, "every epoch has its place"
+    assert {label for _, label in instead} == {1}
+    assert {path.name for path, _ in instead} == {"1.png", "3.png"}, "drawn anew every time"
+    assert all(path == samples[index].path for (_, index), path, _ in shown if index < 4)
+
+
+def test_one_broken_file_too_many_ends_the_batches(tmp_path: Path) -> None:
+    samples = [Sample(save(tmp_path / f"{number}.png", pixels(number)), 0) for number in range(4)]
+    for sample in samples[:3]:
+        sample.path.write_bytes(b"")
+    settings = TrainSettings(batch_size=2)
+    for most, error in ((2, TooManyBadImages), (3, None)):
+        many = Loader(samples, settings, RGB, Layout(patch=PATCH, group=GROUP), bad_images=BadImages(most))
+        if error is not None:
+            with pytest.raises(error, match=r"\(after 2 others\); or .* --max-bad-images 3$"):
+                list(many.batches(0, 10))
+        else:
+            assert {path for batch in many.batches(0, 10) for path in batch.paths} == {samples[3].path}
+
+
+def test_a_class_without_one_good_file_ends_the_batches(samples: list[Sample], tmp_path: Path) -> None:
+    alone = Sample(broken_file(tmp_path), 99)
+    many = Loader([*samples, alone], TrainSettings(), RGB, Layout(patch=PATCH, group=GROUP), bad_images=BadImages(9))
+    with pytest.raises(DataError, match=r"broken\.png.*; no other image of its class can be used"):
+        list(many.batches(0, 10))
+
+
+def test_fixed_batches_leave_out_what_cannot_be_read(samples: list[Sample], tmp_path: Path) -> None:
+    broken = Sample(broken_file(tmp_path), 1)
+    layout = Layout(patch=PATCH, group=GROUP)
+    many = Loader(
+        [broken, *samples[:1], broken, broken, *samples[1:]],
+        TrainSettings(batch_size=2, augment=False), RGB, layout, bad_images=BadImages(1),
+    )  # fmt: skip
+    assert [path for batch in many.fixed() for path in batch.paths] == [sample.path for sample in samples]
+    with pytest.raises(DataError, match="no other validation image can be used either"):
+        list(Loader([broken], TrainSettings(), RGB, layout, bad_images=BadImages(1)).fixed())
+
+
+@pytest.mark.timeout(10)
+def test_an_image_that_claims_more_pixels_than_there_is_memory(tmp_path: Path) -> None:
+    sample = Sample(endless_image(tmp_path / "endless.zarr"), 0)
+    with pytest.raises(
+        TooManyBadImages, match=r"endless\.zarr: its .* pixels take .* are free; train on windows with --size"
+    ):
+        list(loader([sample]).batches(0, 1))
+    assert len(list(loader([sample], size=16).batches(0, 1))) == 1
 
 
 def test_an_image_of_another_kind_ends_the_batches_with_its_name(samples: list[Sample], tmp_path: Path) -> None:

@@ -12,18 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fitcli.autoregression import next_token_loss
+from fitcli.levels import from_levels, quantize, to_levels
 from fitcli.patches import cut, join
 from fitcli.patches import to_levels as patch_levels
 from fitcli.sequences import (
     Order,
     SequenceConfig,
-    from_levels,
     from_sequence,
     permutation,
-    quantize,
     sequence_groups,
     shift_right,
-    to_levels,
     to_sequence,
     whole_patches,
 )

@@ -17,6 +17,7 @@ from fitcli import sweeps, token_store
 from fitcli.errors import FitError
 from fitcli.patches import groups_of
 from fitcli.streaming import stream_encoder, stream_latents
+from fitcli.sweep_state import SweepState
 from fitcli.sweeps import Position, Streaming, Wanted, prefetch
 from fitcli.token_store import MemoryStore, StoreKind, TokenStore
 
@@ -196,3 +197,11 @@ def test_a_pass_that_is_interrupted_anywhere_goes_on_to_the_same_bits(name: str)
         with pytest.raises(InterruptedError):
             streamed(model, groups, given, how, kept)
         assert all(map(torch.equal, streamed(model, groups, given, how, kept), expected))
+
+
+def test_a_state_is_for_one_process(tmp_path: Path) -> None:
+    first = SweepState(tmp_path / "state", {})
+    with pytest.raises(FitError, match="state: in use by another process; wait for it"):
+        SweepState(tmp_path / "state", {})
+    first.close()
+    SweepState(tmp_path / "state", {}).close()

@@ -19,11 +19,12 @@ from fitcli.autoregression import next_token_loss
 from fitcli.errors import DataError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
+from fitcli.levels import to_levels as levels_of_pixels
 from fitcli.patches import to_levels, to_unit
 from fitcli.runtime import choose_runtime
 from fitcli.sequences import from_sequence, shift_right, to_sequence
-from fitcli.sequences import to_levels as levels_of_pixels
-from fitcli.training.loader import Batch, Loader
+from fitcli.training.batch import Batch
+from fitcli.training.loader import Loader
 from fitcli.training.loop import Observer, train
 from fitcli.training.prepare import prepare
 from fitcli.training.reports import Report, StepReport, ValidationReport

@@ -20,13 +20,14 @@ from rich.live import Live
 from safetensors.torch import load_file
 from torch import nn
 
-from fitcli.errors import DataError, FitError, ImageError
+from fitcli.errors import DataError, FitError
 from fitcli.runtime import choose_runtime
 from fitcli.training import loop
+from fitcli.training.bad_images import TooManyBadImages
 from fitcli.training.loop import Observer, train
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from fitcli.training.prepare import prepare
-from fitcli.training.reports import Report, StepReport, StopReport, ValidationReport
+from fitcli.training.reports import BadImageReport, Report, StepReport, StopReport, ValidationReport
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.tasks import classify
@@ -187,11 +188,12 @@ def test_asking_to_stop_is_reported(data: Path, tmp_path: Path) -> None:
     assert [type(report) for report in seen] == [StepReport, StopReport]
 
 
-def test_the_live_table(data: Path) -> None:
+def test_the_live_table(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     with Live(console=console, auto_refresh=False) as region:
         view = TrainingView(region, 0, 8)
         view(StopReport())
+        view(BadImageReport(step=4, path=Path("a.png"), reason="a.png: broken"))
         view(StepReport(step=4, epoch=1, loss=1, learning_rate=1, gradient_norm=1, images_per_second=1,
                         patches_per_second=1, data_wait=0, peak_bytes=1, scores={}))  # fmt: skip
         for step, accuracy in ((4, 0.75), (8, 0.5)):
@@ -202,6 +204,7 @@ def test_the_live_table(data: Path) -> None:
     shown = console.file.getvalue()
     assert "50.0%  (best 75.0%, step 4)" in shown
     assert "after this step" in shown
+    assert capsys.readouterr().err == "warning: a.png: broken; left out (1 so far)\n"
 
 
 def test_resuming_with_other_classes_is_refused(data: Path, uninterrupted: Path, tmp_path: Path) -> None:
@@ -349,7 +352,7 @@ def test_a_file_that_breaks_while_training_is_named_and_the_run_can_go_on(data: 
     run = run_of(tmp_path / "data", tmp_path / "run", epochs=3)
     victim = run.dataset.train[0].path
     whole = victim.read_bytes()
-    with pytest.raises(ImageError, match=victim.name):
+    with pytest.raises(TooManyBadImages, match=victim.name):
         train(run, at(1, lambda: victim.write_bytes(b"gone")))
     victim.write_bytes(whole)
     assert train(run_of(tmp_path / "data", tmp_path / "run", resume=True, epochs=3), quietly, resume=True).step == 6

@@ -15,8 +15,9 @@ from fitcli.execution.job import Job, Outcome
 from fitcli.execution.jobs import decoding_job
 from fitcli.patches import to_levels
 from fitcli.sequences import SequenceConfig
+from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset, Labels
-from fitcli.training.loader import Batch, Layout, Loader, too_small
+from fitcli.training.loader import Layout, Loader, too_small
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey
@@ -110,7 +111,10 @@ class NextTokenObjective:
         run = self.run
         settings = replace(run.settings, augment=False)
         total, patches = 0.0, 0
-        for batch in Loader(run.dataset.validation, settings, run.config.preprocessing, self.layout).fixed():
+        loader = Loader(
+            run.dataset.validation, settings, run.config.preprocessing, self.layout, bad_images=run.bad_images
+        )
+        for batch in loader.fixed():
             with run.runtime.autocast():
                 job = self._job(checkpoint.model, run.bring(batch), smoothing=0.0)
                 total += float(group_losses(job, run.plan).sum()) * batch.real_patches()

@@ -14,8 +14,9 @@ from fitcli.execution.job import Job, Outcome
 from fitcli.execution.jobs import classification_job
 from fitcli.features import Settings
 from fitcli.patches import normalize
+from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset, Labels
-from fitcli.training.loader import Batch, Layout
+from fitcli.training.loader import Layout
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey
@@ -107,6 +108,7 @@ class ClassificationObjective:
             cast(Checkpoint[FITClassifier], checkpoint),
             run.dataset.validation,
             run.runtime,
+            run.bad_images,
             Settings(background=run.settings.background, memory_bytes=validation_bytes(run)),
         )
         return Validation(

@@ -19,8 +19,9 @@ from fitcli.execution.forward import group_losses
 from fitcli.execution.job import Job, Outcome
 from fitcli.noise import generator, group_noise
 from fitcli.patches import to_unit
+from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset, Labels, spread
-from fitcli.training.loader import Batch, Layout, Loader
+from fitcli.training.loader import Layout, Loader
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey
@@ -140,7 +141,8 @@ class DenoisingObjective:
         settings = replace(run.settings, augment=False)
         images = spread(run.dataset.validation, VALIDATED)
         sums, patches = [0.0] * BUCKETS, 0
-        for batch in Loader(images, settings, run.config.preprocessing, self.layout).fixed():
+        loader = Loader(images, settings, run.config.preprocessing, self.layout, bad_images=run.bad_images)
+        for batch in loader.fixed():
             moved, real = run.bring(batch), batch.real_patches()
             draws = torch.tensor([self._draws("validation image", showing) for showing in batch.showings])
             labels = torch.ones(len(draws), dtype=torch.bool)

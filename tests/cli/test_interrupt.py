@@ -1,0 +1,137 @@
+"""Ctrl-C, as a real signal to a real process, in the middle of each kind of work: one word, code 130, nothing left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pictures import colored, save
+from typer.testing import Result
+
+Fit = Callable[..., Result]
+ROOT = Path(__file__).parent.parent.parent
+
+# The signal is sent by the process itself, so that it comes at the same moment every time.
+INTERRUPTED = """
+import functools, importlib, os, signal
+from fitcli.__main__ import main
+place, name = {where!r}.split(":")
+module = importlib.import_module(place)
+function, calls = getattr(module, name), []
+@functools.wraps(function)
+def interrupted(*arguments, **settings):
+    calls.append(1)
+    if len(calls) == {call}:
+        os.kill(os.getpid(), signal.SIGINT)
+    return function(*arguments, **settings)
+setattr(module, name, interrupted)
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(tmp_path_factory.mktemp("images") / "image.tif", colored((700, 900), (40, 60, 200), 1))
+
+
+@pytest.fixture(scope="module")
+def denoiser(dataset: Path, fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "denoiser"
+    options = ["--task", "diffusion", "--preset", "debug", "--size", "32", "--steps", "1", "--device", "cpu"]
+    result = fit("train", dataset, "--out", run, *options)
+    assert result.exit_code == 0, result.stderr
+    return run
+
+
+def start(folder: Path, code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start Python in a folder, with a folder for temporary files in it."""
+    temporary = folder / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=folder, env=environment,
+        # A shell that runs tests in the background has it ignored, which children inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def slow(*values: object) -> Any:
+    """A case that is left to the slow tests: half a dozen seconds each."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+MODEL = ["--checkpoint", "{trained}", "--device", "cpu"]
+COMMANDS = {
+    "classify": ["classify", "{image}", *MODEL, "--heatmap", "heat.tif", "--csv", "csv"],
+    "embed": ["embed", "{image}", *MODEL, "--patches", "--out", "features.zarr"],
+    "info": ["info", "{image}", "{image}", "{image}", "--json"],
+    "evaluate": ["evaluate", "{dataset}", *MODEL, "--split", "all", "--csv", "csv"],
+    "generate": ["generate", "--checkpoint", "{denoiser}", "--out", "image.tif", "--res", "600", "--steps", "2"],
+    "demo": ["demo", "demo"],
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "where", "call"),
+    [
+        ("info", "fitcli.commands.info:describe", 2),
+        ("classify", "fitcli.images.writer:check_pixels", 1),
+        ("embed", "fitcli.features:read_patches", 2),
+        ("generate", "fitcli.streaming:stream_trunk", 2),
+        slow("classify", "fitcli.features:read_patches", 1),
+        slow("classify", "fitcli.sweeps:key_mask", 3),
+        slow("classify", "fitcli.predictions:write_heatmap", 1),
+        slow("embed", "fitcli.embedding:create_embeddings", 1),
+        slow("embed", "fitcli.embedding:_write_groups", 1),
+        slow("evaluate", "fitcli.checkpoints:load_weights", 1),
+        slow("evaluate", "fitcli.evaluation.result:replacing", 1),
+        slow("generate", "fitcli.checkpoints:load_weights", 1),
+        slow("generate", "fitcli.generation.output:canvas_values", 2),
+        slow("demo", "fitcli.images.writer:check_pixels", 2),
+    ],
+)
+def test_in_the_middle(
+    tmp_path: Path, image: Path, trained: Path, denoiser: Path, dataset: Path, command: str, where: str, call: int
+) -> None:
+    places = {"image": image, "trained": trained, "denoiser": denoiser, "dataset": dataset}
+    process = start(
+        tmp_path, INTERRUPTED.format(where=where, call=call), *(word.format(**places) for word in COMMANDS[command])
+    )
+    try:
+        output, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, said
+    assert output == ""
+    assert said == "interrupted\n"
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("delay", [slow(0.1), 0.3, slow(0.6), slow(1.0)])
+def test_while_it_starts(tmp_path: Path, image: Path, trained: Path, delay: float) -> None:
+    code = "import sys; from fitcli.__main__ import main; print('on', file=sys.stderr, flush=True); main()"
+    process = start(tmp_path, code, "classify", image, "--checkpoint", trained, "--csv", "csv", "--device", "cpu")
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "on\n"
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    # Python ends itself by the signal, which shells call 130 too, where it came while a class was being made.
+    assert process.returncode in (130, -signal.SIGINT), said
+    assert said in ("", "interrupted\n")
+    assert left(tmp_path) == []
