@@ -54,7 +54,7 @@ PLANS = {
 CASES = [
     pytest.param(
         model, plan, ("bf16", "fp32")[number % 2], (1, (5, 4)) if number % 3 else (2, (3, 5)),
-        marks=() if number % 4 == 0 else pytest.mark.slow,
+        marks=() if number % 6 == 0 else pytest.mark.slow,
     )
     for number, (plan, model) in enumerate(itertools.product(PLANS, CONFIGS))
 ]  # fmt: skip
