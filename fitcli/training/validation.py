@@ -13,13 +13,18 @@ from fitcli.checkpoints import Checkpoint
 from fitcli.classification import classify_image
 from fitcli.errors import DataError
 from fitcli.features import Settings
+from fitcli.images.chunk_cache import LARGEST_BYTES
 from fitcli.images.open import open_image
+from fitcli.memory.budget import OVERHEAD
 from fitcli.memory.estimate import parameters
 from fitcli.runtime import Runtime
 from fitcli.training.bad_images import BadImages, first_good
 from fitcli.training.dataset import Sample
 from fitcli.training.run import TrainingRun
 from models.encoder import FITClassifier
+
+READING_BYTES = 2 * LARGEST_BYTES
+"""Of decoded chunks and latents, that a validation image is given in any case."""
 
 
 class Scores(NamedTuple):
@@ -73,8 +78,14 @@ def _probabilities(
 
 
 def validation_bytes(run: TrainingRun) -> int | None:
-    """Of the memory of a run, what its optimizer leaves; None where there is no limit."""
+    """Of the memory of a run, what its optimizer leaves; None where there is no limit.
+
+    Never so little that a validation image would stop a run whose steps fit: reading takes more than a step does where
+    the chunks of an image are large.
+    """
     if run.memory_bytes is None:
         return None
+    weights = 4 * parameters(run.config.model)
+    least = OVERHEAD[run.runtime.device.type] + 2 * weights + READING_BYTES
     # The moments of AdamW. The weights are counted where they are used, gradients are gone.
-    return max(1, run.memory_bytes - 2 * 4 * parameters(run.config.model))
+    return max(least, run.memory_bytes - 2 * weights)
