@@ -28,7 +28,7 @@ import torch
 from images import peak_mb, timed
 from machine import machine
 
-from fitcli.checkpoints import RunConfig, load_config, save_config, save_weights
+from fitcli.checkpoints import save_weights
 from fitcli.diffusion.canvas import Layout, open_canvas
 from fitcli.diffusion.config import DiffusionConfig
 from fitcli.diffusion.samplers import find_step
@@ -38,6 +38,7 @@ from fitcli.images.open import open_image
 from fitcli.memory.budget import HANDFUL_TOKENS
 from fitcli.noise import group_noise
 from fitcli.preprocessing import Preprocessing
+from fitcli.run_config import RunConfig, load_config, save_config
 from fitcli.sweeps import Streaming
 from fitcli.token_store import StoreKind
 from fitcli.window import Window

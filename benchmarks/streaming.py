@@ -30,12 +30,13 @@ from image_sources import slide_window, write_image
 from images import peak_mb, timed
 from machine import machine
 
-from fitcli.checkpoints import RunConfig, save_config, save_weights
+from fitcli.checkpoints import save_weights
 from fitcli.grid import PatchGrid
 from fitcli.images.open import open_image
 from fitcli.memory.budget import HANDFUL_TOKENS
 from fitcli.patches import groups_of, normalize, read_patches
 from fitcli.preprocessing import Preprocessing
+from fitcli.run_config import RunConfig, save_config
 from fitcli.streaming import stream_encoder
 from fitcli.sweeps import Streaming, Wanted, prefetch
 from models.build import build

@@ -7,8 +7,8 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from fitcli.checkpoints import RunConfig
 from fitcli.errors import CheckpointError
+from fitcli.run_config import RunConfig
 from fitcli.sequences import SequenceConfig
 from models.config import ConfigError
 

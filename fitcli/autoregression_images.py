@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fitcli.autoregression import sequence_of
-from fitcli.checkpoints import Checkpoint, RunConfig
+from fitcli.checkpoints import Checkpoint
 from fitcli.decoding.draw import Draws
 from fitcli.decoding.sample import FREE, sample
 from fitcli.errors import FitError, ImageError
 from fitcli.images.base import ImageInfo, ImageReader, Pixels
 from fitcli.levels import from_levels, to_levels
+from fitcli.run_config import RunConfig
 from fitcli.sequences import SequenceConfig, from_sequence, to_sequence
 from fitcli.window import Window
 from models.decoder import FITDecoder

@@ -6,8 +6,9 @@ from typing import Any
 
 from architecture.batches import live
 
-from fitcli.checkpoints import Checkpoint, RunConfig
+from fitcli.checkpoints import Checkpoint
 from fitcli.preprocessing import Preprocessing
+from fitcli.run_config import RunConfig
 from fitcli.sequences import SequenceConfig
 from models.config import DecoderConfig
 from models.decoder import FITDecoder

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from fitcli.checkpoints import RunConfig, save_config, save_weights
+from fitcli.checkpoints import save_weights
 from fitcli.diffusion.config import DiffusionConfig
 from fitcli.preprocessing import Preprocessing
+from fitcli.run_config import RunConfig, save_config
 from models.build import build
 from models.config import DenoiserConfig
 

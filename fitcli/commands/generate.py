@@ -67,7 +67,7 @@ def generate(
 ) -> None:
     """Generate images: of any size, coherent over the whole canvas, in bounded memory; or value by value."""
     from fitcli.autoregression_images import Request
-    from fitcli.checkpoints import load_config, load_decoder, load_denoiser
+    from fitcli.checkpoints import load_decoder, load_denoiser
     from fitcli.decoding.draw import Draws
     from fitcli.generation.drawn import Drawn, draw_images
     from fitcli.generation.files import Job
@@ -75,6 +75,7 @@ def generate(
     from fitcli.generation.prepare import Beginning, diffusion_of
     from fitcli.generation.settings import Means, Settings, check_options, choose_sides, choose_size
     from fitcli.images.open import open_image
+    from fitcli.run_config import load_config
     from fitcli.runtime import choose_runtime
 
     runtime, done = choose_runtime(device, precision), list[Generated | Drawn]()

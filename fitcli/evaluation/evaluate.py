@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fitcli import console
 from fitcli.autoregression import sequence_of
-from fitcli.checkpoints import load_classifier, load_config, load_decoder, load_denoiser
+from fitcli.checkpoints import load_classifier, load_decoder, load_denoiser
 from fitcli.classification import classify_image
 from fitcli.errors import DataError, FitError, ImageError
 from fitcli.evaluation.denoising import TIMES, image_losses
@@ -21,6 +21,7 @@ from fitcli.evaluation.scores import classification_scores
 from fitcli.features import Settings
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
+from fitcli.run_config import load_config
 from fitcli.runtime import Runtime
 from fitcli.training.dataset import Dataset, Sample, load_dataset
 from fitcli.training.state import load_settings

@@ -7,10 +7,10 @@ from typing import cast
 
 import torch
 
-from fitcli.checkpoints import load_config
 from fitcli.errors import FitError
 from fitcli.memory.machine import free_bytes
 from fitcli.memory.rows import Conditions, Method, Subject
+from fitcli.run_config import load_config
 from fitcli.runtime import Precision, Runtime, choose_runtime, has_accelerator
 from models.config import ClassifierConfig
 from models.presets import classifier_preset, decoder_preset, denoiser_preset

@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fitcli.checkpoints import EMA_WEIGHTS, Checkpoint, TaskModel, is_run, save_config, save_weights
+from fitcli.checkpoints import EMA_WEIGHTS, Checkpoint, TaskModel, save_weights
 from fitcli.errors import FitError
+from fitcli.run_config import is_run, save_config
 from fitcli.training.bad_images import TooManyBadImages
 from fitcli.training.batch import Batch
 from fitcli.training.ema import Ema

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from fitcli.atomic import check_writable
-from fitcli.checkpoints import RunConfig, is_run, load_config
 from fitcli.errors import FitError
+from fitcli.run_config import RunConfig, is_run, load_config
 from fitcli.runtime import Runtime, choose_runtime
 from fitcli.training.bad_images import BadImages
 from fitcli.training.dataset import Dataset, load_dataset

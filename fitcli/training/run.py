@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fitcli.checkpoints import RunConfig
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.estimate import Training
 from fitcli.memory.plan import evaluate
+from fitcli.run_config import RunConfig
 from fitcli.runtime import Runtime
 from fitcli.training.bad_images import BadImages
 from fitcli.training.batch import Batch

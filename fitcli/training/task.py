@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from fitcli.checkpoints import Checkpoint, RunConfig, TaskModel
+from fitcli.checkpoints import Checkpoint, TaskModel
 from fitcli.execution.job import Job, Outcome
+from fitcli.run_config import RunConfig
 from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset, Labels
 from fitcli.training.loader import Layout

@@ -11,10 +11,11 @@ import pytest
 from architecture.batches import live
 from command_line import Fit
 
-from fitcli.checkpoints import RunConfig, load_decoder, save_config, save_weights
+from fitcli.checkpoints import load_decoder, save_weights
 from fitcli.evaluation.likelihood import image_bits
 from fitcli.images.open import open_image
 from fitcli.preprocessing import Preprocessing
+from fitcli.run_config import RunConfig, save_config
 from fitcli.runtime import choose_runtime
 from fitcli.sequences import SequenceConfig
 from fitcli.training.dataset import load_dataset

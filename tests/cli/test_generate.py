@@ -219,7 +219,7 @@ def test_a_full_disk_leaves_nothing_behind(
 
 
 def test_runs_of_other_tasks_are_refused(fit: Fit, tmp_path: Path) -> None:
-    from fitcli.checkpoints import RunConfig, save_config
+    from fitcli.run_config import RunConfig, save_config
     from models.presets import classifier_preset
 
     pixels = Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -273,7 +273,8 @@ def decoder_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from decoders import CLASSES, checkpoint
 
-    from fitcli.checkpoints import save_config, save_weights
+    from fitcli.checkpoints import save_weights
+    from fitcli.run_config import save_config
 
     run, made = tmp_path_factory.mktemp("decoder"), checkpoint(classes=CLASSES)
     save_config(run, made.config)

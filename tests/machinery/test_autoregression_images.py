@@ -11,13 +11,14 @@ from architecture.batches import live
 from decoders import CLASSES, checkpoint
 
 from fitcli.autoregression_images import Request, generate_images, image_info
-from fitcli.checkpoints import Checkpoint, RunConfig
+from fitcli.checkpoints import Checkpoint
 from fitcli.decoding.draw import Draws
 from fitcli.errors import CheckpointError, FitError, ImageError
 from fitcli.images.base import Pixels
 from fitcli.images.memory import ArrayReader
 from fitcli.levels import to_levels
 from fitcli.preprocessing import Preprocessing
+from fitcli.run_config import RunConfig
 from fitcli.sequences import from_sequence, to_sequence
 from models.decoder import FITDecoder
 

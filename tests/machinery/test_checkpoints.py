@@ -17,9 +17,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fitcli import atomic, checkpoints
-from fitcli.checkpoints import RunConfig, load_checkpoint, load_config, save_config, save_weights
+from fitcli.checkpoints import load_checkpoint, save_weights
 from fitcli.errors import CheckpointError
 from fitcli.preprocessing import Preprocessing
+from fitcli.run_config import RunConfig, load_config, save_config
 from fitcli.runtime import choose_runtime
 from fitcli.training.settings import TrainSettings
 from fitcli.training.state import Progress, load_settings, load_state, save_settings, save_state

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fitcli.checkpoints import Checkpoint, RunConfig
+from fitcli.checkpoints import Checkpoint
 from fitcli.classification import classify_image
 from fitcli.errors import ImageError
 from fitcli.grid import PatchGrid
@@ -15,6 +15,7 @@ from fitcli.images.memory import ArrayReader
 from fitcli.memory.budget import HANDFUL_TOKENS
 from fitcli.patches import groups_of, normalize, to_patches
 from fitcli.preprocessing import Preprocessing
+from fitcli.run_config import RunConfig
 from fitcli.runtime import choose_runtime
 from fitcli.window import Window
 from models.build import build

@@ -12,7 +12,7 @@ import zarr
 from safetensors.numpy import load_file, safe_open
 
 from fitcli import embeddings_file
-from fitcli.checkpoints import Checkpoint, RunConfig
+from fitcli.checkpoints import Checkpoint
 from fitcli.embedding import embed_image, plan_outputs
 from fitcli.embeddings_file import ArraySpec, create_embeddings
 from fitcli.errors import FitError, ImageError
@@ -22,6 +22,7 @@ from fitcli.images.memory import ArrayReader
 from fitcli.memory.budget import HANDFUL_TOKENS
 from fitcli.patches import groups_of, normalize, to_patches
 from fitcli.preprocessing import Preprocessing
+from fitcli.run_config import RunConfig
 from fitcli.runtime import choose_runtime
 from models.build import build
 from models.config import ClassifierConfig

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fitcli.autoregression import next_token_loss
-from fitcli.checkpoints import Checkpoint, RunConfig
+from fitcli.checkpoints import Checkpoint
 from fitcli.diffusion.config import DiffusionConfig
 from fitcli.diffusion.schedules import parse_schedule, shifted
 from fitcli.errors import CheckpointError, ImageError
@@ -28,6 +28,7 @@ from fitcli.levels import to_levels
 from fitcli.noise import group_noise
 from fitcli.patches import groups_of, to_patches
 from fitcli.preprocessing import Preprocessing
+from fitcli.run_config import RunConfig
 from fitcli.runtime import choose_runtime
 from fitcli.sequences import shift_right, to_sequence
 from models.config import DenoiserConfig

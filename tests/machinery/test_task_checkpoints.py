@@ -14,19 +14,17 @@ from test_checkpoints import CONFIG as CLASSIFIER
 
 from fitcli.checkpoints import (
     EMA_WEIGHTS,
-    RunConfig,
     expect_task,
     load_checkpoint,
     load_classifier,
-    load_config,
     load_decoder,
     load_denoiser,
-    save_config,
     save_weights,
 )
 from fitcli.diffusion.config import DiffusionConfig, shift_for
 from fitcli.errors import CheckpointError
 from fitcli.preprocessing import Preprocessing
+from fitcli.run_config import RunConfig, load_config, save_config
 from fitcli.runtime import choose_runtime
 from fitcli.sequences import SequenceConfig
 from models.build import build

@@ -8,12 +8,13 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from fitcli.checkpoints import Checkpoint, RunConfig, TaskModel
+from fitcli.checkpoints import Checkpoint, TaskModel
 from fitcli.errors import DataError
 from fitcli.execution.forward import group_losses
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.jobs import decoding_job
 from fitcli.patches import to_levels
+from fitcli.run_config import RunConfig
 from fitcli.sequences import SequenceConfig
 from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset, Labels

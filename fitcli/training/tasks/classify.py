@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fitcli.checkpoints import Checkpoint, RunConfig, TaskModel
+from fitcli.checkpoints import Checkpoint, TaskModel
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.jobs import classification_job
 from fitcli.features import Settings
 from fitcli.patches import normalize
+from fitcli.run_config import RunConfig
 from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset, Labels
 from fitcli.training.loader import Layout

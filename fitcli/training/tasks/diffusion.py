@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fitcli.checkpoints import Checkpoint, RunConfig, TaskModel
+from fitcli.checkpoints import Checkpoint, TaskModel
 from fitcli.diffusion.config import DiffusionConfig, shift_for
 from fitcli.diffusion.job import DiffusionStep, diffusion_job
 from fitcli.diffusion.objective import DiffusionObjective
@@ -19,6 +19,7 @@ from fitcli.execution.forward import group_losses
 from fitcli.execution.job import Job, Outcome
 from fitcli.noise import generator, group_noise
 from fitcli.patches import to_unit
+from fitcli.run_config import RunConfig
 from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset, Labels, spread
 from fitcli.training.loader import Layout, Loader

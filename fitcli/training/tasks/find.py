@@ -8,4 +8,4 @@ from fitcli.training.tasks.classify import Classify
 from fitcli.training.tasks.diffusion import Diffusion
 
 TASKS: dict[str, Task] = {"classify": Classify(), "diffusion": Diffusion(), "autoregressive": Autoregressive()}
-"""The names are those of `checkpoints.MODELS`."""
+"""The names are those of `run_config.MODELS`."""
