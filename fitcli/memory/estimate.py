@@ -17,9 +17,10 @@ from fitcli.memory.budget import OVERHEAD
 from fitcli.memory.ends import ends_of
 from fitcli.memory.executions import recomputed, streamed, whole
 from fitcli.memory.ledger import Ledger
-from fitcli.memory.operations import FLOAT, Operations, Product
+from fitcli.memory.operations import FLOAT, Operations
 from fitcli.memory.parts import Parts
 from fitcli.memory.step import Step
+from fitcli.memory.tape import Product
 from fitcli.runtime import Precision
 from models.build import build
 from models.config import TrunkConfig
@@ -106,7 +107,7 @@ def estimate_step(work: Training, plan: ExecutionPlan) -> Estimate:
     ledger = Ledger()
     config, groups = work.config, work.groups * work.images
     run = Operations(
-        ledger,
+        ledger=ledger,
         low=2 if work.precision == "bf16" else FLOAT,
         flash_workspace=work.device == "cuda",
         # Plain steps run in one autocast, which keeps its casts; what is replayed casts anew.

@@ -12,10 +12,11 @@ from fitcli.memory.ends import ends_of
 from fitcli.memory.estimate import Estimate, parameters, reserve_bytes
 from fitcli.memory.executions import forward
 from fitcli.memory.ledger import Ledger
-from fitcli.memory.operations import FLOAT, Operations, Product
+from fitcli.memory.operations import FLOAT, Operations
 from fitcli.memory.parts import Parts
 from fitcli.memory.plan import HANDFUL_TOKENS
 from fitcli.memory.step import Step
+from fitcli.memory.tape import Product
 from fitcli.runtime import Precision
 from fitcli.token_store import StoreKind
 from models.config import DecoderConfig, TrunkConfig
@@ -85,7 +86,7 @@ def estimate_pass(inference: Inference, store: StoreKind | None) -> Estimate:
 
 def _whole(inference: Inference) -> tuple[dict[str, int], dict[tuple[str, Product], int]]:
     ledger = Ledger()
-    run = Operations(ledger, low=2 if inference.precision == "bf16" else FLOAT, recording=False, cached=True)
+    run = Operations(ledger=ledger, low=2 if inference.precision == "bf16" else FLOAT, recording=False, cached=True)
     ends = ends_of(inference.config, run)
     pixels = ledger.take("pixels", inference.groups * inference.config.tokens * ends.patch_bytes)
     parts = Parts(inference.config, run, 1, ends.context)

@@ -6,97 +6,31 @@ attention are in two bytes; sums, norms and gradients of weights in four.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
-from fitcli.memory.ledger import Buffer, Gradients, Ledger, Node, Value, backward
+from fitcli.memory.ledger import Buffer, Gradients, Node, Value
+from fitcli.memory.tape import Tape
 
 FLOAT = 4
 """Bytes of a float32."""
 
-Product = Literal["product", "attention"]
-"""What a checkpoint may keep."""
 
-
-@dataclass
-class _Replay:
-    """What is done again: `stash` has the results of `products`, `left` is how often something is yet to be saved."""
-
-    stash: list[Buffer]
-    products: Collection[Product]
-    left: int
-
-
-@dataclass
-class Operations:
+@dataclass(kw_only=True)
+class Operations(Tape):
     """Operations in one precision.
 
     Attributes:
-        ledger: Where they are entered.
         low: Bytes of the results of matrix products.
         flash_workspace: The backward pass of attention sums the gradient of the queries in float32, as on CUDA.
         cached: Casts of weights are made once and stay; otherwise each use makes its own.
-        label: Of the buffers that operations make.
-        recording: Whether there will be a backward pass.
-        flops: Operations of matrix products and attention so far, by (place, "products" or "attention").
-        place: In the model, of what is being computed.
     """
 
-    ledger: Ledger
     low: int
     flash_workspace: bool = True
     cached: bool = False
-    label: str = "activations"
-    recording: bool = True
-    flops: Counter[tuple[str, Product]] = field(default_factory=Counter)
-    place: str = ""
     _casts: dict[str, Buffer] = field(default_factory=dict)
     _gradients: dict[str, Buffer] = field(default_factory=dict)
-    _saved: int = 0
-    _stash: tuple[list[Buffer], Collection[Product]] | None = None
-    _replay: _Replay | None = None
-
-    @contextmanager
-    def labelled(self, label: str) -> Iterator[None]:
-        """What is made within has this label."""
-        before, self.label = self.label, label
-        yield
-        self.label = before
-
-    @contextmanager
-    def at(self, place: str) -> Iterator[None]:
-        """What is computed within belongs to this place of the model."""
-        before, self.place = self.place, place
-        yield
-        self.place = before
-
-    @contextmanager
-    def recorded(self, recording: bool) -> Iterator[None]:
-        """With or without a tape."""
-        before, self.recording = self.recording, recording
-        yield
-        self.recording = before
-
-    def make(self, size: int) -> Buffer:
-        """A new buffer; an empty one where a replay has no need of it."""
-        if self._replay is not None and self._replay.left == 0:
-            return Buffer(self.ledger, self.label, size, times=0)
-        return self.ledger.take(self.label, size)
-
-    def save(self) -> None:
-        """Something was kept for the backward pass. A replay computes nothing after the last time."""
-        self._saved += 1
-        if self._replay is not None:
-            self._replay.left -= 1
-
-    def give(
-        self, buffer: Buffer, inputs: Sequence[Value], rule: Callable[[Gradients], Sequence[Buffer | None]]
-    ) -> Value:
-        """The result of an operation, on the tape where one is wanted."""
-        return Value(buffer, Node(self.ledger, inputs, rule)) if self.recording else Value(buffer)
 
     def linear(self, x: Value, rows: int, fan_in: int, fan_out: int, weight: str) -> Value:
         """x [rows fan_in] times a weight, plus a bias."""
@@ -104,9 +38,9 @@ class Operations:
         cast = low < FLOAT and x.size >= FLOAT * rows * fan_in
         kept: Buffer | None = self.make(low * rows * fan_in) if cast else x.buffer
         matrix: Buffer | None = self._cast(weight, fan_in * fan_out)
-        cost, count = 2 * rows * fan_in * fan_out, self._counter("product")
+        cost, count = 2 * rows * fan_in * fan_out, self.counter("product")
         self.save()
-        out = self._product("product", low * rows * fan_out, cost)
+        out = self.product_of("product", low * rows * fan_out, cost)
         wanted = x.node is not None
 
         def rule(gradients: Gradients) -> Sequence[Buffer | None]:
@@ -226,12 +160,12 @@ class Operations:
     def attention(self, parts: Sequence[Value], rows: int, keys: int, inner: int, heads: int) -> Value:
         """Attention of queries, keys and values that are one value; or of queries, and keys with values."""
         label = self.label
-        cost, count = 2 * rows * keys * inner, self._counter("attention")
+        cost, count = 2 * rows * keys * inner, self.counter("attention")
         # Scores, and sums of values; backward, the scores again and four products.
-        out = self._product("attention", self.low * rows * inner, 2 * cost)
+        out = self.product_of("attention", self.low * rows * inner, 2 * cost)
         kept: list[Buffer] = [
             out,
-            self._product("attention", FLOAT * heads * rows, 0),
+            self.product_of("attention", FLOAT * heads * rows, 0),
             *(part.buffer for part in parts),
         ]
         sizes = [part.size for part in parts]
@@ -253,82 +187,6 @@ class Operations:
             return separate
 
         return self.give(out, list(parts), rule)
-
-    def checkpoint(
-        self,
-        function: Callable[..., Sequence[Value | None]],
-        arguments: Sequence[Value | None],
-        products: Collection[Product] = (),
-    ) -> list[Value | None]:
-        """Call a function and keep its arguments and some results; the backward pass calls it again."""
-        if not self.recording:
-            return list(function(*arguments))
-        stash: list[Buffer] = []
-        before = self._saved
-        with self.recorded(False), self._stashing(stash, products):
-            results = function(*arguments)
-        saved = self._saved - before
-        label, place = self.label, self.place
-        present = [argument for argument in arguments if argument is not None]
-        kept = [None if each is None else (each.buffer, each.node is not None, each.size) for each in arguments]
-
-        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
-            leaves = [None if each is None else self._leaf(*each) for each in kept]
-            kept.clear()
-            nodes = [each.node for each in leaves if each is not None]
-            with (
-                self.recorded(True),
-                self.labelled(label),
-                self.at(place),
-                self._replaying(_Replay(stash, products, saved)),
-            ):
-                again = list(function(*leaves))
-            leaves.clear()
-            roots = [(value, gradients.pop(slot, None)) for slot, value in enumerate(again)]
-            gradients.clear()
-            again.clear()
-            given = backward(roots)
-            return [None if node is None else given.pop(node, None) for node in nodes]
-
-        node = Node(self.ledger, present, rule)
-        return [
-            None if each is None else Value(each.buffer, node, slot, each.size) for slot, each in enumerate(results)
-        ]
-
-    def _leaf(self, buffer: Buffer, wanted: bool, size: int) -> Value:
-        return Value(buffer, Node(self.ledger) if wanted else None, size=size)
-
-    @contextmanager
-    def _stashing(self, stash: list[Buffer], products: Collection[Product]) -> Iterator[None]:
-        before, self._stash = self._stash, (stash, products)
-        yield
-        self._stash = before
-
-    @contextmanager
-    def _replaying(self, replay: _Replay) -> Iterator[None]:
-        before, self._replay = self._replay, replay
-        yield
-        self._replay = before
-
-    def _product(self, kind: Product, size: int, cost: int) -> Buffer:
-        """What a product or attention gives: made, or there already from the first time."""
-        if self._replay is not None and kind in self._replay.products:
-            return self._replay.stash.pop(0)
-        if self._replay is None or self._replay.left > 0:
-            self._counter(kind)(cost)
-        made = self.make(size)
-        if self._stash is not None and kind in self._stash[1]:
-            self._stash[0].append(made)
-        return made
-
-    def _counter(self, kind: Product) -> Callable[[int], None]:
-        """Adds operations to those of this place, as often as this is repeated."""
-        place, times = self.place, self.ledger.times
-
-        def count(cost: int) -> None:
-            self.flops[place, kind] += cost * times
-
-        return count
 
     def _cast(self, weight: str, size: int) -> Buffer | None:
         if self.low == FLOAT:

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Literal
 
 from fitcli.memory.ledger import Value
-from fitcli.memory.operations import FLOAT, Operations, Product
+from fitcli.memory.operations import FLOAT, Operations
+from fitcli.memory.tape import Product
 from models.config import TrunkConfig
 
 Layer = Literal["direct", "checkpoint", "attention", "selective"]

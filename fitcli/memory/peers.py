@@ -57,7 +57,7 @@ def estimate_peer(peer: Peer, work: Training, side: int, checkpointed: bool = Fa
     config = work.config
     assert isinstance(config, EncoderConfig)
     ledger = Ledger()
-    run = Operations(ledger, low=2 if work.precision == "bf16" else FLOAT, cached=not checkpointed)
+    run = Operations(ledger=ledger, low=2 if work.precision == "bf16" else FLOAT, cached=not checkpointed)
     parts = Parts(config, run, work.images)
     layer: Layer = "checkpoint" if checkpointed else "direct"
     pixels = ledger.take("pixels", work.images * side**2 * config.channels)
