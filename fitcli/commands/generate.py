@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from fitcli import console
 from fitcli.options import Checkpoint, DeviceName, Json, Memory, PrecisionName, State, given, parse_window
 from fitcli.window import Window
+
+if TYPE_CHECKING:
+    from fitcli.decoding.draw import Draws
+    from fitcli.generation.generated import Generated
+    from fitcli.generation.settings import Means, Settings
+    from fitcli.images.base import ImageReader
+    from fitcli.runtime import Runtime
 
 Side = typer.Option(min=1, metavar="PIXELS", help="Of the image; by default the size that the model was trained at.")
 
@@ -66,42 +76,86 @@ def generate(
     ] = 1,
 ) -> None:
     """Generate images: of any size, coherent over the whole canvas, in bounded memory; or value by value."""
-    from fitcli.autoregression_images import Request
-    from fitcli.checkpoints import load_decoder, load_denoiser
     from fitcli.decoding.draw import Draws
-    from fitcli.generation.drawn import Drawn, draw_images
-    from fitcli.generation.files import Job
-    from fitcli.generation.generated import Generated
-    from fitcli.generation.prepare import Beginning, diffusion_of
-    from fitcli.generation.settings import Means, Settings, check_options, choose_sides, choose_size
+    from fitcli.generation.settings import Means, Settings
     from fitcli.images.open import open_image
     from fitcli.run_config import load_config
     from fitcli.runtime import choose_runtime
 
-    runtime, done = choose_runtime(device, precision), list[Generated | Drawn]()
+    runtime = choose_runtime(device, precision)
     with ExitStack() as stack:
         opened = None if image is None else stack.enter_context(open_image(image))
+        target = Target(
+            checkpoint=checkpoint, runtime=runtime, out=out, overwrite=overwrite, count=count,
+            sides=(res, height, width), image=opened, options=given(context),
+        )  # fmt: skip
         if load_config(checkpoint).task == "autoregressive":
-            check_options("autoregressive", given(context))
-            sides = choose_sides(res, height, width)
             draws = Draws(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
-            request = Request(count=count, height=sides[0], width=sides[1], label=label, draws=draws, given=opened)
-            done.extend(draw_images(load_decoder(checkpoint, runtime), request, out, overwrite, runtime))
+            done = list(_draw(target, label, draws))
         else:
-            model = load_denoiser(checkpoint, runtime)
-            check_options("diffusion", given(context))
-            begin = None if opened is None else Beginning(image=opened, window=window)
-            size = choose_size(res, height, width, diffusion_of(model).size, image is not None, window is not None)
-            settings = Settings(
-                size=size, label=label, steps=steps, sampler=sampler, guidance=guidance, seed=seed, strength=strength,
+            settings = partial(
+                Settings, label=label, steps=steps, sampler=sampler, guidance=guidance, seed=seed, strength=strength,
                 one_pass=one_pass, shift_grid=shift_grid,
             )  # fmt: skip
-            job = Job(
-                checkpoint=model, out=out, settings=settings, runtime=runtime, count=count, overwrite=overwrite,
-                means=Means(memory_bytes=memory, state=state, preview=preview), beginning=begin,
-            )  # fmt: skip
-            done.extend(job.run())
+            done = list(_denoise(target, window, settings, Means(memory_bytes=memory, state=state, preview=preview)))
     if json:
         console.json([one.as_dict() for one in done])
     else:
         console.table(("image", "size", "seconds"), [one.as_row() for one in done])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """What both kinds of generating have in common.
+
+    Attributes:
+        checkpoint: Run folder.
+        runtime: Where.
+        out, overwrite, count: Files.
+        sides: `--res`, `--height` and `--width`.
+        image: Given to begin with.
+        options: That the user gave.
+    """
+
+    checkpoint: Path
+    runtime: Runtime
+    out: Path
+    overwrite: bool
+    count: int
+    sides: tuple[int | None, int | None, int | None]
+    image: ImageReader | None
+    options: frozenset[str]
+
+
+def _draw(target: Target, label: str | None, draws: Draws) -> Iterator[Generated]:
+    """Value by value."""
+    from fitcli.autoregression_images import Request
+    from fitcli.checkpoints import load_decoder
+    from fitcli.generation.drawn import draw_images
+    from fitcli.generation.settings import check_options, choose_sides
+
+    check_options("autoregressive", target.options)
+    height, width = choose_sides(*target.sides)
+    request = Request(count=target.count, height=height, width=width, label=label, draws=draws, given=target.image)
+    model = load_decoder(target.checkpoint, target.runtime)
+    return draw_images(model, request, target.out, target.overwrite, target.runtime)
+
+
+def _denoise(
+    target: Target, window: Window | None, settings: Callable[..., Settings], means: Means
+) -> Iterator[Generated]:
+    """Out of noise."""
+    from fitcli.checkpoints import load_denoiser
+    from fitcli.generation.files import Job
+    from fitcli.generation.prepare import Beginning, diffusion_of
+    from fitcli.generation.settings import check_options, choose_size
+
+    model = load_denoiser(target.checkpoint, target.runtime)
+    check_options("diffusion", target.options)
+    begin = None if target.image is None else Beginning(image=target.image, window=window)
+    size = choose_size(*target.sides, diffusion_of(model).size, target.image is not None, window is not None)
+    job = Job(
+        checkpoint=model, out=target.out, settings=settings(size=size), runtime=target.runtime, count=target.count,
+        overwrite=target.overwrite, means=means, beginning=begin,
+    )  # fmt: skip
+    return job.run()

@@ -4,63 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from fitcli import console
 from fitcli.autoregression import sequence_of
 from fitcli.autoregression_images import Request, generate_images, image_size
 from fitcli.checkpoints import Checkpoint
 from fitcli.features import model_hash
-from fitcli.generation.generated import text
+from fitcli.generation.generated import Generated, text
 from fitcli.generation.output import check_outputs, numbered, output_info, write_image
-from fitcli.images.base import ImageInfo, Pixels
+from fitcli.images.base import Pixels
 from fitcli.runtime import Runtime
 from fitcli.window import Window
 from models.decoder import FITDecoder
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Drawn:
-    """An image that was drawn.
-
-    Attributes:
-        path: The file.
-        info: Of it.
-        number: Of the image.
-        label: Name of its class; None where the model has none.
-        seconds: From the beginning of the job until it was written: images are drawn several at a time.
-        peak_bytes: Highest memory so far.
-    """
-
-    path: Path
-    info: ImageInfo
-    number: int
-    label: str | None
-    seconds: float
-    peak_bytes: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "path": str(self.path),
-            "width": self.info.width,
-            "height": self.info.height,
-            "number": self.number,
-            "label": self.label,
-            "seconds": self.seconds,
-            "peak_bytes": self.peak_bytes,
-        }
-
-    def as_row(self) -> tuple[str, ...]:
-        """For a table: path, size, seconds."""
-        return str(self.path), f"{self.info.width}x{self.info.height}", f"{self.seconds:.1f}"
-
-
 def draw_images(
     checkpoint: Checkpoint[FITDecoder], request: Request, out: Path, overwrite: bool, runtime: Runtime
-) -> Iterator[Drawn]:
+) -> Iterator[Generated]:
     """Draw the images of a request and write each as soon as it is complete.
 
     Args:
@@ -86,7 +48,8 @@ def draw_images(
             # What was given is kept to the bit where the format can.
             write_image(path, info, _reader(pixels), text(said, model, number), lossless=request.given is not None)
             seconds, peak = time.perf_counter() - began, runtime.peak_bytes()
-            yield Drawn(path=path, info=info, number=number, label=label, seconds=seconds, peak_bytes=peak)
+            about = {"label": label}
+            yield Generated(path=path, info=info, number=number, seconds=seconds, peak_bytes=peak, about=about)
 
 
 def _reader(pixels: Pixels) -> Callable[[Window], Pixels]:

@@ -135,7 +135,7 @@ class Job:
             number=number,
             seconds=seconds,
             peak_bytes=self.runtime.peak_bytes(),
-            plan=plan,
+            about={"memory": plan.as_dict()},
         )
 
     @cached_property

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from fitcli import __version__
-from fitcli.generation.plan import GenerationPlan
 from fitcli.images.base import ImageInfo
 
 HASH_LETTERS = 16
@@ -26,7 +25,7 @@ class Generated:
         number: Of the image.
         seconds: That it took.
         peak_bytes: Highest memory so far.
-        plan: How it was run.
+        about: What else is to be told, as JSON takes it: how it was run, or of which class it is.
     """
 
     path: Path
@@ -34,7 +33,7 @@ class Generated:
     number: int
     seconds: float
     peak_bytes: int
-    plan: GenerationPlan
+    about: Mapping[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -45,7 +44,7 @@ class Generated:
             "number": self.number,
             "seconds": self.seconds,
             "peak_bytes": self.peak_bytes,
-            "memory": self.plan.as_dict(),
+            **self.about,
         }
 
     def as_row(self) -> tuple[str, ...]:
