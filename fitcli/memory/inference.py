@@ -77,7 +77,8 @@ def estimate_pass(inference: Inference, store: StoreKind | None) -> Estimate:
         return Estimate(parts=whole, reserve_bytes=reserve_bytes(device, whole), away_bytes=0, flops=flops)
     work = inference.work
     handful = max(1, min(HANDFUL_TOKENS[device] // config.tokens, work.groups))
-    parts = {name: size for name, size in pass_parts(work, device, handful, store, "disk").items() if size}
+    found = pass_parts(work, device, handful, store, "disk")
+    parts = {"parameters": found.pop("weights"), **{name: size for name, size in found.items() if size}}
     # A device needs as much for itself whatever it computes: that is no part of the pass.
     overhead = parts.pop("overhead") if device != "cpu" else 0
     near = store == ("host" if device == "cpu" else "device")
