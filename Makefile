@@ -21,7 +21,7 @@ demo: $(VENV)/.installed
 	@echo "look at $(DEMO)/heatmap.png"
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check
