@@ -55,6 +55,9 @@ def train(
         str, typer.Option(help="Size of the model: debug, nano (autoregressive), tiny, small, base or large.")
     ] = DEFAULT.preset,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN, with its own settings.")] = False,
+    accept_changed_data: Annotated[
+        bool, typer.Option("--accept-changed-data", help="Resume though images were added, removed or relabelled.")
+    ] = False,
     memory: Memory = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
@@ -135,7 +138,9 @@ def train(
         self_condition_rate=self_condition_rate, class_dropout=class_dropout, levels=levels, order=order, start=start,
         precision=runtime.precision, max_bad_images=max_bad_images, save_every=save_every, keep=keep,
     )  # fmt: skip
-    run, done = prepare(data, out, settings, runtime, resume, given(context), memory)
+    run, done = prepare(data, out, settings, runtime, resume, given(context), memory, accept_changed_data)
+    if run.changed:
+        console.warning(f"{data}: {run.changed}")
     console.hint(run.summary())
     if memory is not None and runtime.device.type == "cpu":
         return_freed_memory()

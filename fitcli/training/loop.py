@@ -19,7 +19,7 @@ from fitcli.errors import FitError
 from fitcli.run_config import is_run, save_config
 from fitcli.training.bad_images import TooManyBadImages
 from fitcli.training.batch import Batch
-from fitcli.training.begun import TRAINING, save_settings
+from fitcli.training.begun import TRAINING, save_begun
 from fitcli.training.ema import Ema
 from fitcli.training.gradients import Gradients
 from fitcli.training.interruption import interruptions
@@ -38,7 +38,7 @@ from fitcli.training.reports import (
     ValidationReport,
 )
 from fitcli.training.run import TrainingRun
-from fitcli.training.saving import LAST, Saver
+from fitcli.training.saving import LAST, Saver, saving
 from fitcli.training.state import Progress, State, restore, snapshot
 from fitcli.training.states import STATES, load_state, save_state
 from fitcli.training.task import Objective
@@ -95,15 +95,17 @@ class _Training:
 
     def begin(self) -> None:
         """Make the run folder one of a run that can be resumed."""
-        self._remember()
-        save_state(self.run.folder, self._snapshot(copy=False), self.progress)
-        save_config(self.run.folder, self.run.config)
+        with saving(self.run.folder):
+            self._remember()
+            save_state(self.run.folder, self._snapshot(copy=False), self.progress)
+            save_config(self.run.folder, self.run.config)
 
     def resume(self) -> None:
         """Go on from what was saved last."""
         use = partial(restore, model=self.model, optimizer=self.optimizer, average=self.average)
         self.progress = load_state(self.run.folder, use, lambda reason: self.observe(DamageReport(reason)))
-        self._remember()
+        with saving(self.run.folder):
+            self._remember()
         self.resumed = True
 
     def go(self) -> Progress:
@@ -138,8 +140,9 @@ class _Training:
         return progress
 
     def _remember(self) -> None:
-        save_settings(self.run.folder, self.run.settings, self.run.dataset.fingerprint)
-        save_plan(self.run.folder, self.run.plan)
+        run = self.run
+        save_begun(run.folder, run.settings, run.config, run.dataset)
+        save_plan(run.folder, run.plan)
 
     def _snapshot(self, *, copy: bool) -> State:
         return snapshot(self.model, self.optimizer, self.average, copy)
@@ -206,9 +209,12 @@ class _Training:
         self.model.train()
         _check_finite("validation loss", found.loss, self.run, progress.step)
         progress.validated = progress.step
-        best = not progress.best or found.rank > progress.best
+        # What was seen of other images says nothing about these.
+        judged_on = self.run.dataset.validation_fingerprint
+        best = not progress.best or judged_on != progress.judged_on or found.rank > progress.best
         if best:
-            progress.best, progress.best_step, progress.said = found.rank, progress.step, found.said
+            progress.best, progress.best_step, progress.judged_on = found.rank, progress.step, judged_on
+            progress.said = found.said
         return ValidationReport(step=progress.step, loss=found.loss, scores=found.scores, best=best, said=found.said)
 
 

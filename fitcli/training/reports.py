@@ -14,6 +14,7 @@ from typing import Any, Self
 from fitcli.atomic import write_text
 from fitcli.errors import DataError
 from fitcli.training.bad_images import BadImage
+from fitcli.training.saving import saving
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,7 +114,7 @@ class MetricsLog:
     def __init__(self, run: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        path = run / "metrics.jsonl"
+        self._run, path = run, run / "metrics.jsonl"
         self.bad_images = [
             BadImage(Path(entry["path"]), DataError(entry["reason"]))
             for entry in _drop_after(path, step)
@@ -138,8 +139,9 @@ class MetricsLog:
                 self._board.add_scalar(f"{kind}/{name}", value, report.step)
 
     def _write(self, entry: dict[str, Any]) -> None:
-        self._lines.write(json.dumps(entry) + "\n")
-        self._lines.flush()
+        with saving(self._run):
+            self._lines.write(json.dumps(entry) + "\n")
+            self._lines.flush()
 
     def sync(self) -> None:
         """Wait until what was logged so far would survive a power cut."""

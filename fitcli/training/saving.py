@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace as copied
 from pathlib import Path
 from threading import Thread
@@ -12,7 +13,7 @@ from typing import Protocol, Self
 
 from fitcli.checkpoints import EMA_WEIGHTS, WEIGHTS, save_tensors
 from fitcli.errors import FitError
-from fitcli.run_config import save_config
+from fitcli.run_config import is_run, save_config
 from fitcli.training.run import TrainingRun
 from fitcli.training.state import EMA, MODEL, Progress, State
 from fitcli.training.states import forget_states, save_progress, save_state
@@ -22,6 +23,23 @@ LAST = "last"
 
 SAVE_SECONDS = 600.0
 """After which a run is saved wherever it is: what is lost at most when its process is killed."""
+
+
+@contextmanager
+def saving(run: Path) -> Iterator[None]:
+    """While something is written to the folder of a run.
+
+    Raises:
+        FitError: That is not possible.
+    """
+    try:
+        yield
+    except OSError as error:
+        before = "; what was saved before is still there" if is_run(run) else ""
+        how = "continue with --resume" if is_run(run) else "start again"
+        raise FitError(
+            f"{run}: cannot be written to ({error.strerror or error}){before}; make room for it, then {how}"
+        ) from error
 
 
 class Gather(Protocol):
@@ -104,13 +122,9 @@ class Saver:
             FitError: It has.
         """
         error, self._error = self._error, None
-        if isinstance(error, OSError):
-            raise FitError(
-                f"{self._run.folder}: cannot be saved ({error.strerror or error}); what was saved before is still "
-                "there: make room for it, then continue with --resume"
-            ) from error
         if error is not None:
-            raise error
+            with saving(self._run.folder):
+                raise error
 
     def wait(self) -> None:
         """Wait until all is written.
