@@ -131,7 +131,10 @@ def _read(folder: Path) -> tuple[Progress, State]:
         if _checksum(folder / name) != expected:
             raise ValueError(f"{name} is not the file that was saved: its checksum differs")
     parts = [part for part in (MODEL, OPTIMIZER, EMA) if _file(part) in document["sha256"]]
-    return _progress(document["progress"]), {part: read_tensors(folder / _file(part)) for part in parts}
+    progress = _progress(document["progress"])
+    if progress.step != int(folder.name):
+        raise ValueError(f"it is of step {progress.step}")
+    return progress, {part: read_tensors(folder / _file(part)) for part in parts}
 
 
 def _progress(values: dict[str, Any]) -> Progress:
