@@ -25,10 +25,19 @@ SAVER_CALLS = ("replace", "rename", "fsync", "mkdir", "unlink", "rmdir")
 """Of the system, that change what is on the disk."""
 
 FORKSERVER = multiprocessing.get_context("forkserver")
-FORKSERVER.set_forkserver_preload(
-    ["fitcli.app", "fitcli.training.loop", "fitcli.training.prepare", "fitcli.classification", "fitcli.training.view"]
-    + ["torch._dynamo", "torch._refs", "torch._meta_registrations", "torch.utils.tensorboard", "PIL.PngImagePlugin"]
+IMPORTED = (
+    "fitcli.app",
+    "fitcli.training.loop",
+    "fitcli.training.prepare",
+    "fitcli.training.view",
+    "fitcli.classification",
+    "torch._dynamo",
+    "torch._refs",
+    "torch._meta_registrations",
+    "torch.utils.tensorboard",
+    "PIL.PngImagePlugin",
 )
+FORKSERVER.set_forkserver_preload(list(IMPORTED))
 
 
 def start(arguments: Sequence[object], said: Path, killed_at: int | None = None) -> ForkServerProcess:

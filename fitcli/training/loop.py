@@ -25,7 +25,7 @@ from fitcli.training.gradients import Gradients
 from fitcli.training.interruption import interruptions
 from fitcli.training.loader import Loader
 from fitcli.training.lock import locked
-from fitcli.training.memory import save_plan
+from fitcli.training.memory import has_room_for_copy, save_plan
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from fitcli.training.reports import (
     BadImageReport,
@@ -115,7 +115,9 @@ class _Training:
         stopping = partial(self.observe, StopReport())
         with (
             MetricsLog(run.folder, progress.step) as self.log,
-            Saver(run, self._snapshot, self.log.sync, progress) as self.saver,
+            Saver(
+                run, self._snapshot, self.log.sync, progress, in_background=partial(has_room_for_copy, run)
+            ) as self.saver,
             interruptions(stopping) as self.interruption,
         ):
             known = {sample.path for sample in run.dataset.train + run.dataset.validation}

@@ -61,7 +61,8 @@ class Saver:
         sync: Called before a state is written: waits until what was logged up to it would survive a power cut.
         saved: Of a state that is on the disk already; none is kept that is of later steps.
         writes: This process writes. Without, it takes part in gathering alone.
-        background: In a thread, while steps go on. Without, nothing is copied, and steps wait.
+        in_background: Asked at each save whether to write in a thread, while steps go on. Where not, nothing is copied,
+            and steps wait.
     """
 
     def __init__(
@@ -72,10 +73,10 @@ class Saver:
         saved: Progress,
         *,
         writes: bool = True,
-        background: bool = True,
+        in_background: Callable[[], bool] = lambda: True,
     ) -> None:
         self._run, self._gather, self._sync, self._saved = run, gather, sync, copied(saved)
-        self._writes, self._background = writes, background
+        self._writes, self._in_background = writes, in_background
         self._thread: Thread | None = None
         self._error: BaseException | None = None
         self._began, self._wanted = time.monotonic(), False
@@ -105,10 +106,11 @@ class Saver:
         """
         self.wait()
         self._began, self._wanted = time.monotonic(), False
-        state, then = self._gather(copy=self._background), copied(progress)
+        background = self._in_background()
+        state, then = self._gather(copy=background), copied(progress)
         if not self._writes:
             return
-        if not self._background:
+        if not background:
             self._write(state, then)
             self.check()
             return

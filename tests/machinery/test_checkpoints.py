@@ -209,7 +209,7 @@ def test_settings_with_parts_missing_or_wrong(run: Path, change: Callable[[dict[
 
 def test_another_format_says_so(run: Path) -> None:
     change_config(run, lambda document: document.update(format=99))
-    refused(run, r"config\.json: format 99, this fit reads 1; install another fit")
+    refused(run, rf"config\.json: written by fit {__version__} \(format 99\), this is fit .* \(format 1\); install")
 
 
 @pytest.mark.parametrize("moment", ["writing", "renaming"])

@@ -17,9 +17,11 @@ from runs import assert_same_run
 from safetensors.torch import load_file
 
 from fitcli.errors import FitError
+from fitcli.memory.estimate import estimate_step
 from fitcli.runtime import choose_runtime
-from fitcli.training import saving
+from fitcli.training import loop, memory, saving
 from fitcli.training.loop import train
+from fitcli.training.memory import has_room_for_copy
 from fitcli.training.prepare import prepare
 from fitcli.training.reports import Report, StepReport
 from fitcli.training.run import TrainingRun
@@ -27,6 +29,7 @@ from fitcli.training.saving import Saver
 from fitcli.training.settings import TrainSettings
 from fitcli.training.state import Progress, State
 from fitcli.training.states import save_state, saved_steps
+from models.build import build
 
 CPU = choose_runtime("cpu", "fp32")
 
@@ -110,8 +113,7 @@ def test_the_end_and_an_interruption_wait_for_what_is_being_written(
     )
 
 
-@pytest.mark.parametrize("background", [True, False])
-@pytest.mark.parametrize("step", [4, 8])
+@pytest.mark.parametrize(("step", "background"), [(4, True), (8, False)])
 def test_a_full_disk_ends_the_run_and_leaves_what_was_good(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, background: bool
 ) -> None:
@@ -126,7 +128,7 @@ def test_a_full_disk_ends_the_run_and_leaves_what_was_good(
     train(run_of(data, whole), quietly)
     with monkeypatch.context() as patch:
         patch.setattr(saving, "save_state", full)
-        patch.setattr(saving.Saver.__init__, "__kwdefaults__", {"writes": True, "background": background})
+        patch.setattr(loop, "has_room_for_copy", lambda _: background)
         with pytest.raises(
             FitError, match=r"run: cannot be written to \(No space left on device\); what was saved"
         ) as e:
@@ -137,6 +139,22 @@ def test_a_full_disk_ends_the_run_and_leaves_what_was_good(
     train(run_of(data, folder, resume=True), quietly, resume=True)
     assert_same_run(folder, whole)
     assert not list(folder.rglob("*.partial-*"))
+
+
+def test_within_a_budget_steps_wait_for_a_state_that_cannot_be_copied(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(data, tmp_path / "none", ema=0.5)
+    assert run.work is not None
+    step = estimate_step(run.work, run.plan).needed_bytes
+    # Weights, two moments and the average.
+    copy = 4 * 4 * sum(tensor.numel() for tensor in build(run.config.model).parameters())
+    assert has_room_for_copy(replace(run, memory_bytes=step + copy))
+    assert not has_room_for_copy(replace(run, memory_bytes=step + copy - 1))
+    monkeypatch.setattr(memory, "available_bytes", lambda: 2 * copy - 1)
+    assert not has_room_for_copy(run)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 2 * copy)
+    assert has_room_for_copy(run)
 
 
 def test_a_mistake_in_the_thread_is_no_users_mistake(
