@@ -103,7 +103,7 @@ class _Training:
     def resume(self) -> None:
         """Go on from what was saved last."""
         use = partial(restore, model=self.model, optimizer=self.optimizer, average=self.average)
-        self.progress = load_state(self.run.folder, use, lambda reason: self.observe(DamageReport(reason)))
+        self.progress = load_state(self.run.folder, use, lambda *found: self.observe(DamageReport(*found)))
         with saving(self.run.folder):
             self._remember()
         self.resumed = True

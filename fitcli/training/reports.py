@@ -92,9 +92,10 @@ class MemoryReport:
 
 @dataclass(frozen=True, slots=True)
 class DamageReport:
-    """What was saved last cannot be used; what is used instead, in words."""
+    """What was saved last cannot be used: why, in words, and the step that the run goes on from instead."""
 
     reason: str
+    step: int
 
 
 Report = StepReport | ValidationReport | BadImageReport | StopReport | MemoryReport | DamageReport

@@ -80,6 +80,7 @@ class Saver:
         self._thread: Thread | None = None
         self._error: BaseException | None = None
         self._began, self._wanted = time.monotonic(), False
+        self._published: Progress | None = None
 
     @property
     def busy(self) -> bool:
@@ -106,6 +107,8 @@ class Saver:
         """
         self.wait()
         self._began, self._wanted = time.monotonic(), False
+        if progress == self._published:
+            return
         background = self._in_background()
         state, then = self._gather(copy=background), copied(progress)
         if not self._writes:
@@ -149,6 +152,7 @@ class Saver:
                 save_progress(folder, progress)
             self._saved = progress
             self._publish(state, progress)
+            self._published = progress
             forget_states(folder, self._run.settings.keep, progress.step)
         except BaseException as error:  # for the thread that trains
             self._error = error
@@ -168,10 +172,10 @@ class Saver:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait; an error that is under way counts more than one of writing."""
+        """Wait; an error that is under way counts more than one of writing. Who asks twice to stop does not wait."""
         if error is None:
             self.wait()
-        elif self._thread is not None:
+        elif self._thread is not None and not isinstance(error, KeyboardInterrupt):
             self._thread.join()
 
 

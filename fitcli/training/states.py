@@ -70,14 +70,14 @@ def saved_steps(run: Path) -> list[int]:
     return sorted((int(name) for name in names if name.isascii() and name.isdigit()), reverse=True)
 
 
-def load_state(run: Path, use: Callable[[State], None], damaged: Callable[[str], None]) -> Progress:
+def load_state(run: Path, use: Callable[[State], None], damaged: Callable[[str, int], None]) -> Progress:
     """Continue where a run was saved last; where that state is damaged, one state earlier.
 
     Args:
         run: The folder.
         use: Takes the tensors in; raises ValueError, RuntimeError, KeyError or TypeError where they are of something
             else.
-        damaged: Told in words of each state that cannot be used, and what is used instead.
+        damaged: Told in words which states cannot be used, and the step of the one that is used instead.
 
     Raises:
         CheckpointError: There is no state, or all are damaged, or a newer fit wrote it.
@@ -94,7 +94,7 @@ def load_state(run: Path, use: Callable[[State], None], damaged: Callable[[str],
             reasons.append(f"{folder}: damaged ({_reason(error)})")
             continue
         if reasons:
-            damaged(f"{'; '.join(reasons)}; going on from step {step}, which was saved before")
+            damaged(f"{'; '.join(reasons)}; going on from step {step}, which was saved before", step)
         return progress
     if reasons:
         raise CheckpointError(f"{reasons[0]}, and no state before it is whole; start a new run")

@@ -303,4 +303,5 @@ def test_damage_is_one_report(data: Path, begun: Path) -> None:
     (begun / "training/states/00000004/optimizer.safetensors").unlink()
     train(run_of(data, begun, resume=True), seen.append, resume=True)
     (report,) = [report for report in seen if isinstance(report, DamageReport)]
+    assert report.step == 0
     assert report.reason.endswith("(optimizer.safetensors is missing); going on from step 0, which was saved before")

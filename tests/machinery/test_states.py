@@ -48,7 +48,7 @@ class Training:
         restore(state, self.model, self.optimizer)
 
     def load(self, run: Path) -> Progress:
-        return load_state(run, self.use, self.told.append)
+        return load_state(run, self.use, lambda reason, step: self.told.append(reason))
 
     def weights(self) -> list[torch.Tensor]:
         return [tensor.clone() for tensor in self.model.state_dict().values()]
