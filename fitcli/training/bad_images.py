@@ -26,7 +26,7 @@ class BadImage:
 
 @dataclass(slots=True)
 class BadImages:
-    """Those of one process; an image counts once. Used by one thread.
+    """Those of a run; an image counts once. Used by one thread.
 
     Attributes:
         most: That are put up with.
@@ -49,6 +49,11 @@ class BadImages:
                 raise TooManyBadImages(
                     f"{bad.error}{others}; or train without such images, with --max-bad-images {self.most + 1}"
                 )
+
+    def remember(self, told: Iterable[BadImage]) -> None:
+        """Count images that a process before this one has met and told."""
+        self._seen.update({bad.path: bad for bad in told})
+        self._told = len(self._seen)
 
     def untold(self) -> list[BadImage]:
         """Those that were counted since the last call."""

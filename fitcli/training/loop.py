@@ -11,23 +11,25 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from fitcli.checkpoints import EMA_WEIGHTS, Checkpoint, TaskModel, save_weights
+from fitcli.atomic import remove_leftovers
+from fitcli.checkpoints import Checkpoint, TaskModel
 from fitcli.errors import FitError
 from fitcli.run_config import is_run, save_config
 from fitcli.training.bad_images import TooManyBadImages
 from fitcli.training.batch import Batch
+from fitcli.training.begun import TRAINING, save_begun
 from fitcli.training.ema import Ema
 from fitcli.training.gradients import Gradients
-from fitcli.training.interruption import Interruption, interruptions
+from fitcli.training.interruption import interruptions
 from fitcli.training.loader import Loader
 from fitcli.training.lock import locked
-from fitcli.training.memory import save_plan
+from fitcli.training.memory import has_room_for_copy, save_plan
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from fitcli.training.reports import (
     BadImageReport,
+    DamageReport,
     MemoryReport,
     MetricsLog,
     Report,
@@ -36,7 +38,9 @@ from fitcli.training.reports import (
     ValidationReport,
 )
 from fitcli.training.run import TrainingRun
-from fitcli.training.state import Progress, load_state, save_settings, save_state
+from fitcli.training.saving import LAST, Saver, saving
+from fitcli.training.state import Progress, State, restore, snapshot
+from fitcli.training.states import STATES, load_state, save_state
 from fitcli.training.task import Objective
 from models.build import build
 
@@ -65,113 +69,166 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
     with locked(run.folder):
         if not resume and is_run(run.folder):
             raise FitError(f"{run.folder}: holds a run by now; continue it with --resume, or choose another --out")
-        return _train(run, observe, resume)
+        remove_leftovers(run.folder, TRAINING, STATES, LAST)
+        training = _Training(run, observe)
+        training.resume() if resume else training.begin()
+        return training.go()
 
 
-def _train(run: TrainingRun, observe: Observer, resume: bool) -> Progress:
-    # The model, its optimizer and average, and where they were left.
-    settings, device = run.settings, run.runtime.device
-    model: TaskModel = build(run.config.model, device, seed=settings.seed).train()
-    optimizer = build_optimizer(model, settings)
-    ema = Ema(model, settings.ema_decay) if settings.ema_decay else None
-    average = None if ema is None else ema.model
-    progress = load_state(run.folder, model, optimizer, device, average) if resume else Progress()
+class _Training:
+    """A run in this process: what is trained, how far it is, and who is told.
 
-    # The run folder, from here on a run that can be resumed.
-    save_settings(run.folder, settings, run.dataset.fingerprint)
-    save_plan(run.folder, run.plan)
-    if not resume:
-        save_state(run.folder, model, optimizer, progress, average)
-        save_config(run.folder, run.config)
+    Args:
+        run: What to train, on what, where.
+        observe: Told every report, in order.
+    """
 
-    gradients = Gradients(run, model, lambda choice: observe(MemoryReport(choice.summary())))
-    batches = _batches(run, gradients.objective, progress.step)
-    stopping = partial(observe, StopReport())
-    with MetricsLog(run.folder, progress.step) as log, interruptions(stopping) as interruption:
+    def __init__(self, run: TrainingRun, observe: Observer) -> None:
+        settings = run.settings
+        self.run, self.observe, self.progress = run, observe, Progress()
+        self.model: TaskModel = build(run.config.model, run.runtime.device, seed=settings.seed).train()
+        self.optimizer = build_optimizer(self.model, settings)
+        self.ema = Ema(self.model, settings.ema_decay) if settings.ema_decay else None
+        self.average = None if self.ema is None else self.ema.model
+        self.gradients = Gradients(run, self.model, lambda choice: observe(MemoryReport(choice.summary())))
+        self.resumed = False
 
-        def report(entry: StepReport | ValidationReport) -> None:
-            tell_bad_images()
-            log(entry)
-            observe(entry)
+    def begin(self) -> None:
+        """Make the run folder one of a run that can be resumed."""
+        with saving(self.run.folder):
+            self._remember()
+            save_state(self.run.folder, self._snapshot(copy=False), self.progress)
+            save_config(self.run.folder, self.run.config)
 
-        def tell_bad_images() -> None:
-            for bad in run.bad_images.untold():
-                entry = BadImageReport(step=progress.step + 1, path=bad.path, reason=str(bad.error))
-                log(entry)
-                observe(entry)
+    def resume(self) -> None:
+        """Go on from what was saved last."""
+        use = partial(restore, model=self.model, optimizer=self.optimizer, average=self.average)
+        self.progress = load_state(self.run.folder, use, lambda *found: self.observe(DamageReport(*found)))
+        with saving(self.run.folder):
+            self._remember()
+        self.resumed = True
 
-        def look() -> None:
-            """See how good it is, which waits for `resume` where someone asked to stop; and save."""
-            if run.dataset.validation and progress.validated < progress.step and not interruption.requested:
-                report(_validate(run, gradients.objective, model, average, progress))
-            _save(run, model, optimizer, progress, average)
+    def go(self) -> Progress:
+        """Train to the end."""
+        run, progress = self.run, self.progress
+        batches = _batches(run, self.gradients.objective, progress.step)
+        stopping = partial(self.observe, StopReport())
+        with (
+            MetricsLog(run.folder, progress.step) as self.log,
+            Saver(
+                run, self._snapshot, self.log.sync, progress, in_background=partial(has_room_for_copy, run)
+            ) as self.saver,
+            interruptions(stopping) as self.interruption,
+        ):
+            known = {sample.path for sample in run.dataset.train + run.dataset.validation}
+            run.bad_images.remember(bad for bad in self.log.bad_images if bad.path in known)
+            try:
+                if self.resumed:
+                    # Perhaps the process died before the weights were there that follow from the state.
+                    self.saver.save(progress)
+                    self._look_and_save()
+                for step in range(progress.step, run.total_steps):
+                    self._report(self._step(batches, step))
+                    progress.step = step + 1
+                    if self.ema is not None:
+                        self.ema.update(self.model, progress.step)
+                    self._look_and_save()
+                    self._stop_if_asked()
+            except TooManyBadImages:
+                self._tell_bad_images(progress.step + 1)
+                self.saver.save(progress)
+                self.saver.wait()
+                raise
+        return progress
 
-        try:
-            if _is_due(run, progress.step):
-                look()
-            for step in range(progress.step, run.total_steps):
-                report(_step(run, model, optimizer, gradients, batches, step))
-                progress.step = step + 1
-                if ema is not None:
-                    ema.update(model, progress.step)
-                if _is_due(run, progress.step) or interruption.requested:
-                    look()
-                _stop_if(interruption, run)
-        except TooManyBadImages:
-            tell_bad_images()
-            _save(run, model, optimizer, progress, average)
-            raise
-    return progress
+    def _remember(self) -> None:
+        run = self.run
+        save_begun(run.folder, run.settings, run.config, run.dataset)
+        save_plan(run.folder, run.plan)
+
+    def _snapshot(self, *, copy: bool) -> State:
+        return snapshot(self.model, self.optimizer, self.average, copy)
+
+    def _look_and_save(self) -> None:
+        """At the end of an epoch, see how good it is; save when it is time to, and what is the best so far."""
+        run, progress, asked = self.run, self.progress, self.interruption.requested
+        ends, better = _ends_epoch(run, progress.step), False
+        # Where someone asked to stop, that waits for `resume`.
+        if ends and run.dataset.validation and progress.validated < progress.step and not asked:
+            found = self._validate()
+            self._report(found)
+            better = found.best
+        if self.saver.due(progress.step, ends) or better or progress.step == run.total_steps or asked:
+            self.saver.save(progress)
+
+    def _stop_if_asked(self) -> None:
+        self.saver.check()
+        if self.interruption.requested:
+            self.saver.wait()
+            raise KeyboardInterrupt(f"{self.run.folder} was saved, continue with --resume")
+
+    def _report(self, entry: StepReport | ValidationReport) -> None:
+        self._tell_bad_images(entry.step)
+        self.log(entry)
+        self.observe(entry)
+
+    def _tell_bad_images(self, step: int) -> None:
+        for bad in self.run.bad_images.untold():
+            entry = BadImageReport(step=step, path=bad.path, reason=str(bad.error))
+            self.log(entry)
+            self.observe(entry)
+
+    def _step(self, batches: Iterator[Batch], step: int) -> StepReport:
+        """One optimizer step over `accumulate` batches."""
+        run, settings = self.run, self.run.settings
+        began = time.perf_counter()
+        found = self.gradients.accumulate(batches)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip or math.inf)
+        _check_finite("loss", found.loss, run, step + 1, found.paths)
+        _check_finite("gradient", float(norm), run, step + 1, found.paths)
+        rate = learning_rate(step, run.total_steps, settings)
+        set_learning_rate(self.optimizer, rate)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        seconds = time.perf_counter() - began
+        return StepReport(
+            step=step + 1,
+            epoch=(step + 1) * settings.images_per_step / len(run.dataset.train),
+            loss=found.loss,
+            learning_rate=rate,
+            gradient_norm=float(norm),
+            images_per_second=settings.images_per_step / seconds,
+            patches_per_second=found.patches / seconds,
+            data_wait=found.waited / seconds,
+            peak_bytes=run.runtime.peak_bytes(),
+            scores={name: total / settings.images_per_step for name, total in found.scores.items()},
+        )
+
+    def _validate(self) -> ValidationReport:
+        """Look at the validation images with the weights to be used later: their average where the run keeps one."""
+        progress = self.progress
+        found = self.gradients.objective.validate(Checkpoint(self.average or self.model.eval(), self.run.config))
+        self.model.train()
+        _check_finite("validation loss", found.loss, self.run, progress.step)
+        progress.validated = progress.step
+        # What was seen of other images says nothing about these.
+        judged_on = self.run.dataset.validation_fingerprint
+        best = not progress.best or judged_on != progress.judged_on or found.rank > progress.best
+        if best:
+            progress.best, progress.best_step, progress.judged_on = found.rank, progress.step, judged_on
+            progress.said = found.said
+        return ValidationReport(step=progress.step, loss=found.loss, scores=found.scores, best=best, said=found.said)
 
 
-def _is_due(run: TrainingRun, step: int) -> bool:
-    """Whether to validate and save after this many steps: at the end of each epoch and of the run."""
+def _ends_epoch(run: TrainingRun, step: int) -> bool:
+    """Whether an epoch, or the run, is over after this many steps."""
     return step == run.total_steps or (step > 0 and run.settings.ends_epoch(step - 1, len(run.dataset.train)))
-
-
-def _stop_if(interruption: Interruption, run: TrainingRun) -> None:
-    if interruption.requested:
-        raise KeyboardInterrupt(f"{run.folder} was saved, continue with --resume")
 
 
 def _batches(run: TrainingRun, objective: Objective, step: int) -> Iterator[Batch]:
     settings = run.settings
     loader = Loader(run.dataset.train, settings, run.config.preprocessing, objective.layout, bad_images=run.bad_images)
     return loader.batches(step * settings.accumulate, run.total_steps * settings.accumulate)
-
-
-def _step(
-    run: TrainingRun,
-    model: TaskModel,
-    optimizer: torch.optim.Optimizer,
-    gradients: Gradients,
-    batches: Iterator[Batch],
-    step: int,
-) -> StepReport:
-    """One optimizer step over `accumulate` batches."""
-    settings, runtime = run.settings, run.runtime
-    began = time.perf_counter()
-    found = gradients.accumulate(batches)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip or math.inf)
-    _check_finite("loss", found.loss, run, step + 1, found.paths)
-    _check_finite("gradient", float(norm), run, step + 1, found.paths)
-    rate = learning_rate(step, run.total_steps, settings)
-    set_learning_rate(optimizer, rate)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    seconds = time.perf_counter() - began
-    return StepReport(
-        step=step + 1,
-        epoch=(step + 1) * settings.images_per_step / len(run.dataset.train),
-        loss=found.loss,
-        learning_rate=rate,
-        gradient_norm=float(norm),
-        images_per_second=settings.images_per_step / seconds,
-        patches_per_second=found.patches / seconds,
-        data_wait=found.waited / seconds,
-        peak_bytes=runtime.peak_bytes(),
-        scores={name: total / settings.images_per_step for name, total in found.scores.items()},
-    )
 
 
 def _check_finite(name: str, value: float, run: TrainingRun, step: int, paths: Sequence[Path] = ()) -> None:
@@ -182,40 +239,3 @@ def _check_finite(name: str, value: float, run: TrainingRun, step: int, paths: S
             f"the {name} became {value} in step {step}{files}; start again with a lower --learning-rate "
             f"(what {run.folder} saved before is still there)"
         )
-
-
-def _validate(
-    run: TrainingRun, objective: Objective, model: TaskModel, average: TaskModel | None, progress: Progress
-) -> ValidationReport:
-    """Look at the validation images with what is to be used later: the average of the weights where there is one.
-
-    A model that is better than all before it becomes the run's model.
-    """
-    found = objective.validate(Checkpoint(average or model.eval(), run.config))
-    model.train()
-    _check_finite("validation loss", found.loss, run, progress.step)
-    progress.validated = progress.step
-    best = not progress.best or found.rank > progress.best
-    if best:
-        progress.best, progress.said = found.rank, found.said
-        _save_weights(run.folder, model, average)
-    return ValidationReport(step=progress.step, loss=found.loss, scores=found.scores, best=best, said=found.said)
-
-
-def _save(
-    run: TrainingRun, model: TaskModel, optimizer: torch.optim.Optimizer, progress: Progress, average: TaskModel | None
-) -> None:
-    """Save what resuming needs, and the last weights as a run folder of their own."""
-    save_state(run.folder, model, optimizer, progress, average)
-    last = run.folder / "last"
-    last.mkdir(exist_ok=True)
-    save_config(last, run.config)
-    _save_weights(last, model, average)
-    if not progress.best:
-        _save_weights(run.folder, model, average)
-
-
-def _save_weights(folder: Path, model: TaskModel, average: TaskModel | None) -> None:
-    save_weights(folder, model)
-    if average is not None:
-        save_weights(folder, average, EMA_WEIGHTS)

@@ -31,6 +31,7 @@ class TrainingRun:
         work: The largest step; None where nobody asked what it takes.
         memory_bytes: That may be used where it computes; None for a share of what is free.
         bad_images: Those that were met.
+        changed: What is different about the data set since the run was trained on it, in words.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class TrainingRun:
     work: Training | None = None
     memory_bytes: int | None = None
     bad_images: BadImages = field(default_factory=BadImages)
+    changed: str = ""
 
     @property
     def total_steps(self) -> int:
