@@ -23,6 +23,10 @@ def _learning(help: str, *names: str, **limits: Any) -> Any:
     return typer.Option(*names, help=help, rich_help_panel="Learning", **limits)
 
 
+def _saving(help: str, *names: str, **limits: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel="Saving", **limits)
+
+
 def _classify(help: str, *names: str, **limits: Any) -> Any:
     return typer.Option(*names, help=help, rich_help_panel="With --task classify", **limits)
 
@@ -79,6 +83,10 @@ def train(
         _learning("Decay of the average of the weights, 0 for no average; by default 0.9999, for classifiers 0."),
     ] = None,
     seed: Annotated[int, _learning("Of weights, data order, augmentation and noise.", min=0)] = DEFAULT.seed,
+    save_every: Annotated[
+        int | None, _saving("Optimizer steps between two saves; by default at the end of each epoch.", min=1)
+    ] = None,
+    keep: Annotated[int, _saving("Saved states that are kept: the last, and some before it.", min=1)] = DEFAULT.keep,
     max_bad_images: Annotated[
         int, _images("Images that cannot be read and are left out before training stops.", min=0)
     ] = DEFAULT.max_bad_images,
@@ -111,7 +119,7 @@ def train(
     images may as well lie in one folder.
 
     A run that is continued with --resume keeps its settings; only --epochs or --steps may be given anew, to train
-    longer or shorter: the learning rate then falls towards the new end. And --max-bad-images.
+    longer or shorter: the learning rate then falls towards the new end. And --max-bad-images, --save-every and --keep.
     """
     from fitcli.runtime import choose_runtime, return_freed_memory
     from fitcli.training.loop import train as run_training
@@ -125,7 +133,7 @@ def train(
         label_smoothing=label_smoothing, balance=balance, augment=augment, ema=ema, seed=seed, prediction=prediction,
         background=background_threshold if skip_background else None, schedule=schedule, shift=shift, scale=scale,
         self_condition_rate=self_condition_rate, class_dropout=class_dropout, levels=levels, order=order, start=start,
-        precision=runtime.precision, max_bad_images=max_bad_images,
+        precision=runtime.precision, max_bad_images=max_bad_images, save_every=save_every, keep=keep,
     )  # fmt: skip
     run, done = prepare(data, out, settings, runtime, resume, given(context), memory)
     console.hint(run.summary())

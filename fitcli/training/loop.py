@@ -14,20 +14,22 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fitcli.checkpoints import EMA_WEIGHTS, Checkpoint, TaskModel, save_weights
+from fitcli.checkpoints import Checkpoint, TaskModel
 from fitcli.errors import FitError
 from fitcli.run_config import is_run, save_config
 from fitcli.training.bad_images import TooManyBadImages
 from fitcli.training.batch import Batch
+from fitcli.training.begun import save_settings
 from fitcli.training.ema import Ema
 from fitcli.training.gradients import Gradients
-from fitcli.training.interruption import Interruption, interruptions
+from fitcli.training.interruption import interruptions
 from fitcli.training.loader import Loader
 from fitcli.training.lock import locked
 from fitcli.training.memory import save_plan
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from fitcli.training.reports import (
     BadImageReport,
+    DamageReport,
     MemoryReport,
     MetricsLog,
     Report,
@@ -36,7 +38,9 @@ from fitcli.training.reports import (
     ValidationReport,
 )
 from fitcli.training.run import TrainingRun
-from fitcli.training.state import Progress, load_state, save_settings, save_state
+from fitcli.training.saving import Saver
+from fitcli.training.state import Progress, restore, snapshot
+from fitcli.training.states import load_state, save_state
 from fitcli.training.task import Objective
 from models.build import build
 
@@ -75,63 +79,76 @@ def _train(run: TrainingRun, observe: Observer, resume: bool) -> Progress:
     optimizer = build_optimizer(model, settings)
     ema = Ema(model, settings.ema_decay) if settings.ema_decay else None
     average = None if ema is None else ema.model
-    progress = load_state(run.folder, model, optimizer, device, average) if resume else Progress()
+    gather = partial(snapshot, model, optimizer, average)
+    progress = Progress()
+    if resume:
+        use = partial(restore, model=model, optimizer=optimizer, average=average)
+        progress = load_state(run.folder, use, lambda reason: observe(DamageReport(reason)))
 
     # The run folder, from here on a run that can be resumed.
     save_settings(run.folder, settings, run.dataset.fingerprint)
     save_plan(run.folder, run.plan)
     if not resume:
-        save_state(run.folder, model, optimizer, progress, average)
+        save_state(run.folder, gather(copy=False), progress)
         save_config(run.folder, run.config)
 
     gradients = Gradients(run, model, lambda choice: observe(MemoryReport(choice.summary())))
     batches = _batches(run, gradients.objective, progress.step)
     stopping = partial(observe, StopReport())
-    with MetricsLog(run.folder, progress.step) as log, interruptions(stopping) as interruption:
+    with (
+        MetricsLog(run.folder, progress.step) as log,
+        Saver(run, gather, log.sync, progress) as saver,
+        interruptions(stopping) as interruption,
+    ):
 
         def report(entry: StepReport | ValidationReport) -> None:
-            tell_bad_images()
+            tell_bad_images(entry.step)
             log(entry)
             observe(entry)
 
-        def tell_bad_images() -> None:
+        def tell_bad_images(step: int) -> None:
             for bad in run.bad_images.untold():
-                entry = BadImageReport(step=progress.step + 1, path=bad.path, reason=str(bad.error))
+                entry = BadImageReport(step=step, path=bad.path, reason=str(bad.error))
                 log(entry)
                 observe(entry)
 
-        def look() -> None:
-            """See how good it is, which waits for `resume` where someone asked to stop; and save."""
-            if run.dataset.validation and progress.validated < progress.step and not interruption.requested:
-                report(_validate(run, gradients.objective, model, average, progress))
-            _save(run, model, optimizer, progress, average)
+        def look_and_save() -> None:
+            """At the end of an epoch, see how good it is; save when it is time to, and what is the best so far."""
+            ends, better = _ends_epoch(run, progress.step), False
+            # Where someone asked to stop, that waits for `resume`.
+            if ends and run.dataset.validation and progress.validated < progress.step and not interruption.requested:
+                found = _validate(run, gradients.objective, model, average, progress)
+                report(found)
+                better = found.best
+            ended = progress.step == run.total_steps
+            if saver.due(progress.step, ends) or better or ended or interruption.requested:
+                saver.save(progress)
 
         try:
-            if _is_due(run, progress.step):
-                look()
+            if resume:
+                saver.save(progress)
+                look_and_save()
             for step in range(progress.step, run.total_steps):
                 report(_step(run, model, optimizer, gradients, batches, step))
                 progress.step = step + 1
                 if ema is not None:
                     ema.update(model, progress.step)
-                if _is_due(run, progress.step) or interruption.requested:
-                    look()
-                _stop_if(interruption, run)
+                look_and_save()
+                saver.check()
+                if interruption.requested:
+                    saver.wait()
+                    raise KeyboardInterrupt(f"{run.folder} was saved, continue with --resume")
         except TooManyBadImages:
-            tell_bad_images()
-            _save(run, model, optimizer, progress, average)
+            tell_bad_images(progress.step + 1)
+            saver.save(progress)
+            saver.wait()
             raise
     return progress
 
 
-def _is_due(run: TrainingRun, step: int) -> bool:
-    """Whether to validate and save after this many steps: at the end of each epoch and of the run."""
+def _ends_epoch(run: TrainingRun, step: int) -> bool:
+    """Whether an epoch, or the run, is over after this many steps."""
     return step == run.total_steps or (step > 0 and run.settings.ends_epoch(step - 1, len(run.dataset.train)))
-
-
-def _stop_if(interruption: Interruption, run: TrainingRun) -> None:
-    if interruption.requested:
-        raise KeyboardInterrupt(f"{run.folder} was saved, continue with --resume")
 
 
 def _batches(run: TrainingRun, objective: Objective, step: int) -> Iterator[Batch]:
@@ -187,35 +204,12 @@ def _check_finite(name: str, value: float, run: TrainingRun, step: int, paths: S
 def _validate(
     run: TrainingRun, objective: Objective, model: TaskModel, average: TaskModel | None, progress: Progress
 ) -> ValidationReport:
-    """Look at the validation images with what is to be used later: the average of the weights where there is one.
-
-    A model that is better than all before it becomes the run's model.
-    """
+    """Look at the validation images with what is to be used later: the average of the weights where there is one."""
     found = objective.validate(Checkpoint(average or model.eval(), run.config))
     model.train()
     _check_finite("validation loss", found.loss, run, progress.step)
     progress.validated = progress.step
     best = not progress.best or found.rank > progress.best
     if best:
-        progress.best, progress.said = found.rank, found.said
-        _save_weights(run.folder, model, average)
+        progress.best, progress.best_step, progress.said = found.rank, progress.step, found.said
     return ValidationReport(step=progress.step, loss=found.loss, scores=found.scores, best=best, said=found.said)
-
-
-def _save(
-    run: TrainingRun, model: TaskModel, optimizer: torch.optim.Optimizer, progress: Progress, average: TaskModel | None
-) -> None:
-    """Save what resuming needs, and the last weights as a run folder of their own."""
-    save_state(run.folder, model, optimizer, progress, average)
-    last = run.folder / "last"
-    last.mkdir(exist_ok=True)
-    save_config(last, run.config)
-    _save_weights(last, model, average)
-    if not progress.best:
-        _save_weights(run.folder, model, average)
-
-
-def _save_weights(folder: Path, model: TaskModel, average: TaskModel | None) -> None:
-    save_weights(folder, model)
-    if average is not None:
-        save_weights(folder, average, EMA_WEIGHTS)

@@ -10,11 +10,12 @@ from fitcli.errors import FitError
 from fitcli.run_config import RunConfig, is_run, load_config
 from fitcli.runtime import Runtime, choose_runtime
 from fitcli.training.bad_images import BadImages
+from fitcli.training.begun import load_settings
 from fitcli.training.dataset import Dataset, load_dataset
 from fitcli.training.memory import continued, planned
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
-from fitcli.training.state import load_settings, saved_step
+from fitcli.training.states import saved_step
 from fitcli.training.statistics import image_sizes, inspect
 from fitcli.training.tasks.find import TASKS
 

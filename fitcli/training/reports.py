@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,14 @@ class MemoryReport:
     said: str
 
 
-Report = StepReport | ValidationReport | BadImageReport | StopReport | MemoryReport
+@dataclass(frozen=True, slots=True)
+class DamageReport:
+    """What was saved last cannot be used; what is used instead, in words."""
+
+    reason: str
+
+
+Report = StepReport | ValidationReport | BadImageReport | StopReport | MemoryReport | DamageReport
 
 
 class MetricsLog:
@@ -124,6 +132,10 @@ class MetricsLog:
         self._lines.write(json.dumps(entry) + "\n")
         self._lines.flush()
 
+    def sync(self) -> None:
+        """Wait until what was logged so far would survive a power cut."""
+        os.fsync(self._lines.fileno())
+
     def __enter__(self) -> Self:
         return self
 
@@ -137,10 +149,10 @@ class MetricsLog:
 def _drop_after(path: Path, step: int) -> None:
     if not path.exists():
         return
-    lines = path.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if _step(line) <= step]
-    if len(kept) < len(lines):
-        write_text(path, "".join(line + "\n" for line in kept))
+    text = path.read_text(encoding="utf-8")
+    kept = "".join(line + "\n" for line in text.splitlines() if _step(line) <= step)
+    if kept != text:
+        write_text(path, kept)
 
 
 def _step(line: str) -> float:
