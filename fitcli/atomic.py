@@ -54,13 +54,17 @@ def remove_folder(path: Path) -> None:
     shutil.rmtree(going, ignore_errors=True)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what writing or removing left in a folder when its process was killed. Nobody may be writing there."""
-    for left in folder.glob(f".*{PARTIAL}*"):
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
+def remove_leftovers(folder: Path, *within: str) -> None:
+    """Remove what writing or removing left in a folder, and in some within it, when its process was killed.
+
+    Nobody may be writing there.
+    """
+    for place in (folder, *(folder / name for name in within)):
+        for left in place.glob(f".*{PARTIAL}*"):
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
 
 def _temporary_name(path: Path) -> str:

@@ -26,7 +26,7 @@ class BadImage:
 
 @dataclass(slots=True)
 class BadImages:
-    """Those of a job; an image counts once. Used by one thread.
+    """Those of a run, met by any of its processes; an image counts once. Used by one thread.
 
     Attributes:
         most: That are put up with.
@@ -66,6 +66,12 @@ class BadImages:
         new = [BadImage(Path(path), FitError(reason)) for path, reason in found]
         self._shared.update(bad.path for bad in new)
         self.add(new)
+
+    def remember(self, told: Iterable[BadImage]) -> None:
+        """Count images that a process before this one has met and told."""
+        self._seen.update({bad.path: bad for bad in told})
+        self._told = len(self._seen)
+        self._shared = set(self._seen)
 
     def untold(self) -> list[BadImage]:
         """Those that were counted since the last call."""

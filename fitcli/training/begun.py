@@ -10,7 +10,10 @@ from fitcli.atomic import write_text
 from fitcli.errors import CheckpointError, FitError
 from fitcli.training.settings import TrainSettings
 
-SETTINGS = "training/settings.json"
+TRAINING = "training"
+"""What resuming needs, within the folder of a run."""
+
+SETTINGS = f"{TRAINING}/settings.json"
 
 
 def save_settings(run: Path, settings: TrainSettings, fingerprint: str) -> None:

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import nn
 
+from fitcli.atomic import remove_leftovers
 from fitcli.checkpoints import Checkpoint, TaskModel
 from fitcli.errors import FitError
 from fitcli.run_config import is_run, save_config
 from fitcli.training.bad_images import TooManyBadImages
 from fitcli.training.batch import Batch
-from fitcli.training.begun import save_settings
+from fitcli.training.begun import TRAINING, save_settings
 from fitcli.training.ema import Ema
 from fitcli.training.gradients import Gradients
 from fitcli.training.interruption import interruptions
@@ -38,9 +38,9 @@ from fitcli.training.reports import (
     ValidationReport,
 )
 from fitcli.training.run import TrainingRun
-from fitcli.training.saving import Saver
-from fitcli.training.state import Progress, restore, snapshot
-from fitcli.training.states import load_state, save_state
+from fitcli.training.saving import LAST, Saver
+from fitcli.training.state import Progress, State, restore, snapshot
+from fitcli.training.states import STATES, load_state, save_state
 from fitcli.training.task import Objective
 from models.build import build
 
@@ -69,81 +69,147 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
     with locked(run.folder):
         if not resume and is_run(run.folder):
             raise FitError(f"{run.folder}: holds a run by now; continue it with --resume, or choose another --out")
-        return _train(run, observe, resume)
+        remove_leftovers(run.folder, TRAINING, STATES, LAST)
+        training = _Training(run, observe)
+        training.resume() if resume else training.begin()
+        return training.go()
 
 
-def _train(run: TrainingRun, observe: Observer, resume: bool) -> Progress:
-    # The model, its optimizer and average, and where they were left.
-    settings, device = run.settings, run.runtime.device
-    model: TaskModel = build(run.config.model, device, seed=settings.seed).train()
-    optimizer = build_optimizer(model, settings)
-    ema = Ema(model, settings.ema_decay) if settings.ema_decay else None
-    average = None if ema is None else ema.model
-    gather = partial(snapshot, model, optimizer, average)
-    progress = Progress()
-    if resume:
-        use = partial(restore, model=model, optimizer=optimizer, average=average)
-        progress = load_state(run.folder, use, lambda reason: observe(DamageReport(reason)))
+class _Training:
+    """A run in this process: what is trained, how far it is, and who is told.
 
-    # The run folder, from here on a run that can be resumed.
-    save_settings(run.folder, settings, run.dataset.fingerprint)
-    save_plan(run.folder, run.plan)
-    if not resume:
-        save_state(run.folder, gather(copy=False), progress)
-        save_config(run.folder, run.config)
+    Args:
+        run: What to train, on what, where.
+        observe: Told every report, in order.
+    """
 
-    gradients = Gradients(run, model, lambda choice: observe(MemoryReport(choice.summary())))
-    batches = _batches(run, gradients.objective, progress.step)
-    stopping = partial(observe, StopReport())
-    with (
-        MetricsLog(run.folder, progress.step) as log,
-        Saver(run, gather, log.sync, progress) as saver,
-        interruptions(stopping) as interruption,
-    ):
+    def __init__(self, run: TrainingRun, observe: Observer) -> None:
+        settings = run.settings
+        self.run, self.observe, self.progress = run, observe, Progress()
+        self.model: TaskModel = build(run.config.model, run.runtime.device, seed=settings.seed).train()
+        self.optimizer = build_optimizer(self.model, settings)
+        self.ema = Ema(self.model, settings.ema_decay) if settings.ema_decay else None
+        self.average = None if self.ema is None else self.ema.model
+        self.gradients = Gradients(run, self.model, lambda choice: observe(MemoryReport(choice.summary())))
+        self.resumed = False
 
-        def report(entry: StepReport | ValidationReport) -> None:
-            tell_bad_images(entry.step)
-            log(entry)
-            observe(entry)
+    def begin(self) -> None:
+        """Make the run folder one of a run that can be resumed."""
+        self._remember()
+        save_state(self.run.folder, self._snapshot(copy=False), self.progress)
+        save_config(self.run.folder, self.run.config)
 
-        def tell_bad_images(step: int) -> None:
-            for bad in run.bad_images.untold():
-                entry = BadImageReport(step=step, path=bad.path, reason=str(bad.error))
-                log(entry)
-                observe(entry)
+    def resume(self) -> None:
+        """Go on from what was saved last."""
+        use = partial(restore, model=self.model, optimizer=self.optimizer, average=self.average)
+        self.progress = load_state(self.run.folder, use, lambda reason: self.observe(DamageReport(reason)))
+        self._remember()
+        self.resumed = True
 
-        def look_and_save() -> None:
-            """At the end of an epoch, see how good it is; save when it is time to, and what is the best so far."""
-            ends, better = _ends_epoch(run, progress.step), False
-            # Where someone asked to stop, that waits for `resume`.
-            if ends and run.dataset.validation and progress.validated < progress.step and not interruption.requested:
-                found = _validate(run, gradients.objective, model, average, progress)
-                report(found)
-                better = found.best
-            ended = progress.step == run.total_steps
-            if saver.due(progress.step, ends) or better or ended or interruption.requested:
-                saver.save(progress)
+    def go(self) -> Progress:
+        """Train to the end."""
+        run, progress = self.run, self.progress
+        batches = _batches(run, self.gradients.objective, progress.step)
+        stopping = partial(self.observe, StopReport())
+        with (
+            MetricsLog(run.folder, progress.step) as self.log,
+            Saver(run, self._snapshot, self.log.sync, progress) as self.saver,
+            interruptions(stopping) as self.interruption,
+        ):
+            known = {sample.path for sample in run.dataset.train + run.dataset.validation}
+            run.bad_images.remember(bad for bad in self.log.bad_images if bad.path in known)
+            try:
+                if self.resumed:
+                    # Perhaps the process died before the weights were there that follow from the state.
+                    self.saver.save(progress)
+                    self._look_and_save()
+                for step in range(progress.step, run.total_steps):
+                    self._report(self._step(batches, step))
+                    progress.step = step + 1
+                    if self.ema is not None:
+                        self.ema.update(self.model, progress.step)
+                    self._look_and_save()
+                    self._stop_if_asked()
+            except TooManyBadImages:
+                self._tell_bad_images(progress.step + 1)
+                self.saver.save(progress)
+                self.saver.wait()
+                raise
+        return progress
 
-        try:
-            if resume:
-                saver.save(progress)
-                look_and_save()
-            for step in range(progress.step, run.total_steps):
-                report(_step(run, model, optimizer, gradients, batches, step))
-                progress.step = step + 1
-                if ema is not None:
-                    ema.update(model, progress.step)
-                look_and_save()
-                saver.check()
-                if interruption.requested:
-                    saver.wait()
-                    raise KeyboardInterrupt(f"{run.folder} was saved, continue with --resume")
-        except TooManyBadImages:
-            tell_bad_images(progress.step + 1)
-            saver.save(progress)
-            saver.wait()
-            raise
-    return progress
+    def _remember(self) -> None:
+        save_settings(self.run.folder, self.run.settings, self.run.dataset.fingerprint)
+        save_plan(self.run.folder, self.run.plan)
+
+    def _snapshot(self, *, copy: bool) -> State:
+        return snapshot(self.model, self.optimizer, self.average, copy)
+
+    def _look_and_save(self) -> None:
+        """At the end of an epoch, see how good it is; save when it is time to, and what is the best so far."""
+        run, progress, asked = self.run, self.progress, self.interruption.requested
+        ends, better = _ends_epoch(run, progress.step), False
+        # Where someone asked to stop, that waits for `resume`.
+        if ends and run.dataset.validation and progress.validated < progress.step and not asked:
+            found = self._validate()
+            self._report(found)
+            better = found.best
+        if self.saver.due(progress.step, ends) or better or progress.step == run.total_steps or asked:
+            self.saver.save(progress)
+
+    def _stop_if_asked(self) -> None:
+        self.saver.check()
+        if self.interruption.requested:
+            self.saver.wait()
+            raise KeyboardInterrupt(f"{self.run.folder} was saved, continue with --resume")
+
+    def _report(self, entry: StepReport | ValidationReport) -> None:
+        self._tell_bad_images(entry.step)
+        self.log(entry)
+        self.observe(entry)
+
+    def _tell_bad_images(self, step: int) -> None:
+        for bad in self.run.bad_images.untold():
+            entry = BadImageReport(step=step, path=bad.path, reason=str(bad.error))
+            self.log(entry)
+            self.observe(entry)
+
+    def _step(self, batches: Iterator[Batch], step: int) -> StepReport:
+        """One optimizer step over `accumulate` batches."""
+        run, settings = self.run, self.run.settings
+        began = time.perf_counter()
+        found = self.gradients.accumulate(batches)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip or math.inf)
+        _check_finite("loss", found.loss, run, step + 1, found.paths)
+        _check_finite("gradient", float(norm), run, step + 1, found.paths)
+        rate = learning_rate(step, run.total_steps, settings)
+        set_learning_rate(self.optimizer, rate)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        seconds = time.perf_counter() - began
+        return StepReport(
+            step=step + 1,
+            epoch=(step + 1) * settings.images_per_step / len(run.dataset.train),
+            loss=found.loss,
+            learning_rate=rate,
+            gradient_norm=float(norm),
+            images_per_second=settings.images_per_step / seconds,
+            patches_per_second=found.patches / seconds,
+            data_wait=found.waited / seconds,
+            peak_bytes=run.runtime.peak_bytes(),
+            scores={name: total / settings.images_per_step for name, total in found.scores.items()},
+        )
+
+    def _validate(self) -> ValidationReport:
+        """Look at the validation images with the weights to be used later: their average where the run keeps one."""
+        progress = self.progress
+        found = self.gradients.objective.validate(Checkpoint(self.average or self.model.eval(), self.run.config))
+        self.model.train()
+        _check_finite("validation loss", found.loss, self.run, progress.step)
+        progress.validated = progress.step
+        best = not progress.best or found.rank > progress.best
+        if best:
+            progress.best, progress.best_step, progress.said = found.rank, progress.step, found.said
+        return ValidationReport(step=progress.step, loss=found.loss, scores=found.scores, best=best, said=found.said)
 
 
 def _ends_epoch(run: TrainingRun, step: int) -> bool:
@@ -157,40 +223,6 @@ def _batches(run: TrainingRun, objective: Objective, step: int) -> Iterator[Batc
     return loader.batches(step * settings.accumulate, run.total_steps * settings.accumulate)
 
 
-def _step(
-    run: TrainingRun,
-    model: TaskModel,
-    optimizer: torch.optim.Optimizer,
-    gradients: Gradients,
-    batches: Iterator[Batch],
-    step: int,
-) -> StepReport:
-    """One optimizer step over `accumulate` batches."""
-    settings, runtime = run.settings, run.runtime
-    began = time.perf_counter()
-    found = gradients.accumulate(batches)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip or math.inf)
-    _check_finite("loss", found.loss, run, step + 1, found.paths)
-    _check_finite("gradient", float(norm), run, step + 1, found.paths)
-    rate = learning_rate(step, run.total_steps, settings)
-    set_learning_rate(optimizer, rate)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    seconds = time.perf_counter() - began
-    return StepReport(
-        step=step + 1,
-        epoch=(step + 1) * settings.images_per_step / len(run.dataset.train),
-        loss=found.loss,
-        learning_rate=rate,
-        gradient_norm=float(norm),
-        images_per_second=settings.images_per_step / seconds,
-        patches_per_second=found.patches / seconds,
-        data_wait=found.waited / seconds,
-        peak_bytes=runtime.peak_bytes(),
-        scores={name: total / settings.images_per_step for name, total in found.scores.items()},
-    )
-
-
 def _check_finite(name: str, value: float, run: TrainingRun, step: int, paths: Sequence[Path] = ()) -> None:
     if not math.isfinite(value):
         more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
@@ -199,17 +231,3 @@ def _check_finite(name: str, value: float, run: TrainingRun, step: int, paths: S
             f"the {name} became {value} in step {step}{files}; start again with a lower --learning-rate "
             f"(what {run.folder} saved before is still there)"
         )
-
-
-def _validate(
-    run: TrainingRun, objective: Objective, model: TaskModel, average: TaskModel | None, progress: Progress
-) -> ValidationReport:
-    """Look at the validation images with what is to be used later: the average of the weights where there is one."""
-    found = objective.validate(Checkpoint(average or model.eval(), run.config))
-    model.train()
-    _check_finite("validation loss", found.loss, run, progress.step)
-    progress.validated = progress.step
-    best = not progress.best or found.rank > progress.best
-    if best:
-        progress.best, progress.best_step, progress.said = found.rank, progress.step, found.said
-    return ValidationReport(step=progress.step, loss=found.loss, scores=found.scores, best=best, said=found.said)
