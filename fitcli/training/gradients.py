@@ -16,11 +16,13 @@ import torch
 
 from fitcli.checkpoints import TaskModel
 from fitcli.errors import FitError
+from fitcli.execution.job import Outcome
 from fitcli.execution.run import run_job
 from fitcli.memory.plan import Choice
 from fitcli.training.batch import Batch
 from fitcli.training.memory import fall_back, save_plan
 from fitcli.training.run import TrainingRun
+from fitcli.training.sharding import ShardedStep, local
 from fitcli.training.tasks.find import TASKS
 
 
@@ -54,14 +56,21 @@ class Gradients:
         run: What is trained.
         model: Whose gradients they are.
         changed: Told the execution that is used from now on, where memory ran out.
+        sharded: Steps of the model, where it is shared out over processes.
 
     Attributes:
         run, objective: As they are now: the execution changes at most once.
     """
 
-    def __init__(self, run: TrainingRun, model: TaskModel, changed: Callable[[Choice], None]) -> None:
+    def __init__(
+        self,
+        run: TrainingRun,
+        model: TaskModel,
+        changed: Callable[[Choice], None],
+        sharded: ShardedStep | None = None,
+    ) -> None:
         self.run, self.objective = run, TASKS[run.config.task].objective(run)
-        self._model, self._changed, self._fell_back = model, changed, False
+        self._model, self._changed, self._sharded, self._fell_back = model, changed, sharded, False
 
     def accumulate(self, batches: Iterator[Batch]) -> Found:
         """Add the gradients of the next `settings.accumulate` batches to those of the parameters, which have none.
@@ -125,7 +134,7 @@ class Gradients:
             batch = run.bring(read)
             found.waited += time.perf_counter() - asked
             with run.runtime.autocast():
-                outcome = run_job(self.objective.job(self._model, batch), run.plan, share)
+                outcome = self._run(batch, share)
             scores = self.objective.scores(batch, outcome)
             return {"loss": outcome.loss.item() * share, "scores": scores, "patches": batch.real_patches()}
         except (RuntimeError, MemoryError) as error:
@@ -134,10 +143,21 @@ class Gradients:
             reason = str(error).splitlines()[0] if str(error) else "the system has no more"
         raise OutOfMemory(reason)
 
+    def _run(self, batch: Batch, share: float) -> Outcome:
+        run, make = self.run, partial(self.objective.job, self._model, batch)
+        if self._sharded is None:
+            return run_job(make(), run.plan, share)
+        # Sharding takes the mean over the processes.
+        return self._sharded.run(make, run.plan, share * run.world.data.size, run.runtime.device)
+
     def _add_up(self) -> None:
         """Give all processes the sum of their gradients."""
         world = self.run.world
         if world.size == 1:
+            return
+        if self._sharded is not None:
+            gradients = (local(p.grad) for p in self._model.parameters() if p.grad is not None)
+            world.add_up(gradients, world.groups)
             return
         parameters = list(self._model.parameters())
         used = world.gather([parameter.grad is not None for parameter in parameters])

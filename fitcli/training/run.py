@@ -33,6 +33,7 @@ class TrainingRun:
         memory_bytes: That may be used where it computes; None for a share of what is free.
         bad_images: Those that were met.
         world: The processes that share the work.
+        shard: They share the weights out, too.
     """
 
     folder: Path
@@ -45,6 +46,7 @@ class TrainingRun:
     memory_bytes: int | None = None
     bad_images: BadImages = field(default_factory=BadImages)
     world: World = ALONE
+    shard: bool = False
 
     @property
     def total_steps(self) -> int:
