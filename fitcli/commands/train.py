@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,6 +11,10 @@ from fitcli import console
 from fitcli.background import THRESHOLD
 from fitcli.options import BackgroundThreshold, DeviceName, Memory, PrecisionName, SkipBackground, given
 from fitcli.training.settings import TaskName, TrainSettings
+
+if TYPE_CHECKING:
+    from fitcli.distributed import World
+    from fitcli.runtime import Runtime
 
 DEFAULT = TrainSettings()
 
@@ -57,6 +61,15 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN, with its own settings.")] = False,
     accept_changed_data: Annotated[
         bool, typer.Option("--accept-changed-data", help="Resume though images were added, removed or relabelled.")
+    ] = False,
+    auto_resume: Annotated[
+        bool,
+        typer.Option(
+            "--auto-resume", help="Continue the run in RUN if there is one: for queues that start jobs again."
+        ),
+    ] = False,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="Share weights and optimizer out over the processes of torchrun (FSDP2).")
     ] = False,
     memory: Memory = None,
     device: DeviceName = "auto",
@@ -123,22 +136,53 @@ def train(
 
     A run that is continued with --resume keeps its settings; only --epochs or --steps may be given anew, to train
     longer or shorter: the learning rate then falls towards the new end. And --max-bad-images, --save-every and --keep.
+
+    Started by torchrun, processes share each batch: `torchrun --no-python --nproc-per-node 4 fit train DATA --out RUN`
+    gives what one process does with the same --batch-size. A job that torchrun starts again goes on where it was saved.
     """
-    from fitcli.runtime import choose_runtime, return_freed_memory
+    from fitcli.distributed import processes
+    from fitcli.runtime import choose_runtime
+
+    with processes(device) as world:
+        runtime = world.together(lambda: choose_runtime(device, precision))
+        settings = TrainSettings(
+            task=task, preset=preset, patch=patch, unconditional=unconditional, size=size, epochs=epochs, steps=steps,
+            batch_size=batch_size, accumulate=accumulate, learning_rate=learning_rate, weight_decay=weight_decay,
+            clip=clip, label_smoothing=label_smoothing, balance=balance, augment=augment, ema=ema, seed=seed,
+            background=background_threshold if skip_background else None, schedule=schedule, shift=shift, scale=scale,
+            self_condition_rate=self_condition_rate, class_dropout=class_dropout, levels=levels, order=order,
+            start=start, prediction=prediction, precision=runtime.precision, max_bad_images=max_bad_images,
+            save_every=save_every, keep=keep,
+        )  # fmt: skip
+        again = auto_resume or world.restarts > 0
+        _train(data, out, settings, runtime, world, resume, again, accept_changed_data, shard, memory, given(context))
+
+
+def _train(
+    data: Path,
+    out: Path,
+    settings: TrainSettings,
+    runtime: Runtime,
+    world: World,
+    resume: bool,
+    auto_resume: bool,
+    accept_changed_data: bool,
+    shard: bool,
+    memory: int | None,
+    given: frozenset[str],
+) -> None:
+    from fitcli.run_config import is_run
+    from fitcli.runtime import return_freed_memory
     from fitcli.training.loop import train as run_training
     from fitcli.training.prepare import prepare
     from fitcli.training.view import training_view
 
-    runtime = choose_runtime(device, precision)
-    settings = TrainSettings(
-        task=task, preset=preset, patch=patch, unconditional=unconditional, size=size, epochs=epochs, steps=steps,
-        batch_size=batch_size, accumulate=accumulate, learning_rate=learning_rate, weight_decay=weight_decay, clip=clip,
-        label_smoothing=label_smoothing, balance=balance, augment=augment, ema=ema, seed=seed, prediction=prediction,
-        background=background_threshold if skip_background else None, schedule=schedule, shift=shift, scale=scale,
-        self_condition_rate=self_condition_rate, class_dropout=class_dropout, levels=levels, order=order, start=start,
-        precision=runtime.precision, max_bad_images=max_bad_images, save_every=save_every, keep=keep,
-    )  # fmt: skip
-    run, done = prepare(data, out, settings, runtime, resume, given(context), memory, accept_changed_data)
+    resume = resume or (auto_resume and world.broadcast(is_run(out)))
+    run, done = world.together(
+        lambda: prepare(
+            data, out, settings, runtime, resume, given, memory, accept_changed_data, world=world, shard=shard
+        )
+    )
     if run.changed:
         console.warning(f"{data}: {run.changed}")
     console.hint(run.summary())

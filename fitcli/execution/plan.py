@@ -26,6 +26,8 @@ class ExecutionPlan:
             attention gives ("attention"); the inputs of its layers ("checkpoint"); or, where the kind is "stream",
             nothing: it runs again ("rerun").
         store: Where tokens rest, where the kind is "stream".
+        calls: Handfuls that there are at least, the last ones of no groups: processes that share out the weights of a
+            model have to call its layers equally often. 0 where nobody does.
     """
 
     kind: Kind = "plain"
@@ -34,6 +36,7 @@ class ExecutionPlan:
     selective: bool = False
     global_layers: GlobalLayers = "keep"
     store: Store = "host"
+    calls: int = 0
 
     def __post_init__(self) -> None:
         _one_of("kind", self.kind, get_args(Kind))
@@ -45,6 +48,15 @@ class ExecutionPlan:
             raise ValueError(f"the share of handfuls to keep lies in [0, 1], not {self.keep}")
         if self.global_layers == "rerun" and self.kind != "stream":
             raise ValueError("only a streamed execution can rerun its global layers")
+
+    @property
+    def shardable(self) -> bool:
+        """Whether it can run layers whose weights are gathered when they are called.
+
+        Not where selected operations are kept: gathering would be among those that are run again. Nor streamed: a step
+        of many backward passes would gather and reduce in each of them.
+        """
+        return self.kind != "stream" and not self.selective and self.global_layers in ("keep", "checkpoint")
 
     def kept(self, handfuls: int) -> int:
         """Of this many handfuls, how many are kept."""

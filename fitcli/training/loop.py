@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from torch import nn
 
 from fitcli.atomic import remove_leftovers
 from fitcli.checkpoints import Checkpoint, TaskModel
-from fitcli.errors import FitError
+from fitcli.errors import DataError, FitError
 from fitcli.run_config import is_run, save_config
-from fitcli.training.bad_images import TooManyBadImages
+from fitcli.training.bad_images import BadImage, TooManyBadImages
 from fitcli.training.batch import Batch
 from fitcli.training.begun import TRAINING, save_begun
 from fitcli.training.ema import Ema
@@ -32,6 +33,7 @@ from fitcli.training.reports import (
     DamageReport,
     MemoryReport,
     MetricsLog,
+    NoLog,
     Report,
     StepReport,
     StopReport,
@@ -39,6 +41,7 @@ from fitcli.training.reports import (
 )
 from fitcli.training.run import TrainingRun
 from fitcli.training.saving import LAST, Saver, saving
+from fitcli.training.sharding import ShardedStep, shard_alike, whole, whole_model
 from fitcli.training.state import Progress, State, restore, snapshot
 from fitcli.training.states import STATES, load_state, save_state
 from fitcli.training.task import Objective
@@ -66,13 +69,21 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
         FitError: The loss is no number any more; what was saved before is still there. Or another process trains there.
         TooManyBadImages: More images cannot be used than the settings allow; the run was saved and can be resumed.
     """
-    with locked(run.folder):
-        if not resume and is_run(run.folder):
-            raise FitError(f"{run.folder}: holds a run by now; continue it with --resume, or choose another --out")
-        remove_leftovers(run.folder, TRAINING, STATES, LAST)
+    with ExitStack() as resources:
+        run.world.together(partial(_claim, run, resume, resources))
         training = _Training(run, observe)
         training.resume() if resume else training.begin()
         return training.go()
+
+
+def _claim(run: TrainingRun, resume: bool, resources: ExitStack) -> None:
+    """Keep other jobs from the run folder, for all processes of this one."""
+    if not run.world.is_first:
+        return
+    resources.enter_context(locked(run.folder))
+    if not resume and is_run(run.folder):
+        raise FitError(f"{run.folder}: holds a run by now; continue it with --resume, or choose another --out")
+    remove_leftovers(run.folder, TRAINING, STATES, LAST)
 
 
 class _Training:
@@ -87,25 +98,35 @@ class _Training:
         settings = run.settings
         self.run, self.observe, self.progress = run, observe, Progress()
         self.model: TaskModel = build(run.config.model, run.runtime.device, seed=settings.seed).train()
-        self.optimizer = build_optimizer(self.model, settings)
         self.ema = Ema(self.model, settings.ema_decay) if settings.ema_decay else None
         self.average = None if self.ema is None else self.ema.model
-        self.gradients = Gradients(run, self.model, lambda choice: observe(MemoryReport(choice.summary())))
+        sharded = _shard(run, self.model, self.average) if run.shard else None
+        self.optimizer = build_optimizer(self.model, settings)
+        self.gradients = Gradients(run, self.model, lambda choice: observe(MemoryReport(choice.summary())), sharded)
         self.resumed = False
 
     def begin(self) -> None:
         """Make the run folder one of a run that can be resumed."""
+        state = self._snapshot(copy=False)
+        self.run.world.together(partial(self._first_save, state))
+
+    def _first_save(self, state: State) -> None:
+        if not self.run.world.is_first:
+            return
         with saving(self.run.folder):
             self._remember()
-            save_state(self.run.folder, self._snapshot(copy=False), self.progress)
+            save_state(self.run.folder, state, self.progress)
             save_config(self.run.folder, self.run.config)
 
     def resume(self) -> None:
         """Go on from what was saved last."""
         use = partial(restore, model=self.model, optimizer=self.optimizer, average=self.average)
         self.progress = load_state(self.run.folder, use, lambda *found: self.observe(DamageReport(*found)))
-        with saving(self.run.folder):
-            self._remember()
+        # Not before all have read: what is remembered of the run changes.
+        self.run.world.barrier()
+        if self.run.world.is_first:
+            with saving(self.run.folder):
+                self._remember()
         self.resumed = True
 
     def go(self) -> Progress:
@@ -114,18 +135,25 @@ class _Training:
         batches = _batches(run, self.gradients.objective, progress.step)
         stopping = partial(self.observe, StopReport())
         with (
-            MetricsLog(run.folder, progress.step) as self.log,
+            MetricsLog(run.folder, progress.step) if run.world.is_first else NoLog() as self.log,
             Saver(
-                run, self._snapshot, self.log.sync, progress, in_background=partial(has_room_for_copy, run)
+                run,
+                self._snapshot,
+                self.log.sync,
+                progress,
+                writes=run.world.is_first,
+                in_background=partial(has_room_for_copy, run),
             ) as self.saver,
             interruptions(stopping) as self.interruption,
         ):
             known = {sample.path for sample in run.dataset.train + run.dataset.validation}
-            run.bad_images.remember(bad for bad in self.log.bad_images if bad.path in known)
+            told = run.world.broadcast([(str(bad.path), str(bad.error)) for bad in self.log.bad_images])
+            bad_images = [BadImage(Path(path), DataError(reason)) for path, reason in told]
+            run.bad_images.remember(bad for bad in bad_images if bad.path in known)
             try:
                 if self.resumed:
                     # Perhaps the process died before the weights were there that follow from the state.
-                    self.saver.save(progress)
+                    self._save()
                     self._look_and_save()
                 for step in range(progress.step, run.total_steps):
                     self._report(self._step(batches, step))
@@ -134,10 +162,11 @@ class _Training:
                         self.ema.update(self.model, progress.step)
                     self._look_and_save()
                     self._stop_if_asked()
+                run.world.jointly(self.saver.wait)
             except TooManyBadImages:
                 self._tell_bad_images(progress.step + 1)
-                self.saver.save(progress)
-                self.saver.wait()
+                self._save()
+                run.world.jointly(self.saver.wait)
                 raise
         return progress
 
@@ -147,24 +176,31 @@ class _Training:
         save_plan(run.folder, run.plan)
 
     def _snapshot(self, *, copy: bool) -> State:
-        return snapshot(self.model, self.optimizer, self.average, copy)
+        return snapshot(self.model, self.optimizer, self.average, copy, keep=self.run.world.is_first)
+
+    def _save(self) -> None:
+        # All processes take part in a snapshot, and the one that writes may fail before it.
+        self.run.world.jointly(self.saver.wait)
+        self.saver.save(self.progress)
 
     def _look_and_save(self) -> None:
         """At the end of an epoch, see how good it is; save when it is time to, and what is the best so far."""
-        run, progress, asked = self.run, self.progress, self.interruption.requested
+        run, progress = self.run, self.progress
         ends, better = _ends_epoch(run, progress.step), False
+        self.asked = asked = run.world.any(self.interruption.requested)
         # Where someone asked to stop, that waits for `resume`.
         if ends and run.dataset.validation and progress.validated < progress.step and not asked:
             found = self._validate()
             self._report(found)
             better = found.best
-        if self.saver.due(progress.step, ends) or better or progress.step == run.total_steps or asked:
-            self.saver.save(progress)
+        due = run.world.broadcast(self.saver.due(progress.step, ends))
+        if due or better or progress.step == run.total_steps or asked:
+            self._save()
 
     def _stop_if_asked(self) -> None:
-        self.saver.check()
-        if self.interruption.requested:
-            self.saver.wait()
+        self.run.world.jointly(self.saver.check)
+        if self.asked:
+            self.run.world.jointly(self.saver.wait)
             raise KeyboardInterrupt(f"{self.run.folder} was saved, continue with --resume")
 
     def _report(self, entry: StepReport | ValidationReport) -> None:
@@ -183,7 +219,7 @@ class _Training:
         run, settings = self.run, self.run.settings
         began = time.perf_counter()
         found = self.gradients.accumulate(batches)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip or math.inf)
+        norm = whole(nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip or math.inf))
         _check_finite("loss", found.loss, run, step + 1, found.paths)
         _check_finite("gradient", float(norm), run, step + 1, found.paths)
         rate = learning_rate(step, run.total_steps, settings)
@@ -207,7 +243,9 @@ class _Training:
     def _validate(self) -> ValidationReport:
         """Look at the validation images with the weights to be used later: their average where the run keeps one."""
         progress = self.progress
-        found = self.gradients.objective.validate(Checkpoint(self.average or self.model.eval(), self.run.config))
+        model = self.average or self.model.eval()
+        model = whole_model(model, self.run.config) if self.run.shard else model
+        found = self.gradients.objective.validate(Checkpoint(model, self.run.config))
         self.model.train()
         _check_finite("validation loss", found.loss, self.run, progress.step)
         progress.validated = progress.step
@@ -220,6 +258,15 @@ class _Training:
         return ValidationReport(step=progress.step, loss=found.loss, scores=found.scores, best=best, said=found.said)
 
 
+def _shard(run: TrainingRun, model: TaskModel, average: TaskModel | None) -> ShardedStep:
+    """Share the weights out over the processes that have different images."""
+    assert run.world.mesh is not None
+    mesh = run.world.mesh["data"]
+    if average is not None:
+        shard_alike(average, mesh)
+    return ShardedStep(model, mesh)
+
+
 def _ends_epoch(run: TrainingRun, step: int) -> bool:
     """Whether an epoch, or the run, is over after this many steps."""
     return step == run.total_steps or (step > 0 and run.settings.ends_epoch(step - 1, len(run.dataset.train)))
@@ -227,7 +274,14 @@ def _ends_epoch(run: TrainingRun, step: int) -> bool:
 
 def _batches(run: TrainingRun, objective: Objective, step: int) -> Iterator[Batch]:
     settings = run.settings
-    loader = Loader(run.dataset.train, settings, run.config.preprocessing, objective.layout, bad_images=run.bad_images)
+    loader = Loader(
+        run.dataset.train,
+        settings,
+        run.config.preprocessing,
+        objective.layout,
+        bad_images=run.bad_images,
+        share=run.world.data,
+    )
     return loader.batches(step * settings.accumulate, run.total_steps * settings.accumulate)
 
 

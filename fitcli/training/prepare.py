@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fitcli.atomic import check_writable
+from fitcli.distributed import ALONE, World
 from fitcli.errors import FitError
 from fitcli.run_config import RunConfig, is_run
 from fitcli.runtime import Runtime, choose_runtime
@@ -32,6 +33,8 @@ def prepare(
     given: Collection[str] = (),
     memory_bytes: int | None = None,
     accept_changed_data: bool = False,
+    world: World = ALONE,
+    shard: bool = False,
 ) -> tuple[TrainingRun, int]:
     """Check data, run folder and settings, and put the run together. Writes nothing.
 
@@ -45,36 +48,48 @@ def prepare(
         memory_bytes: That training may use where it computes; None for a share of what is free. A run that is resumed
             without it is executed as before.
         accept_changed_data: Go on with a data set that has changed since.
+        world: The processes that share the work; all of them prepare.
+        shard: They share the weights out, too.
 
     Returns:
         The run, and the number of steps that it has already done.
 
     Raises:
         DataError: The data set cannot be used.
-        FitError: The folder is taken, or holds no run to resume, or one begun otherwise.
+        FitError: The folder is taken, or holds no run to resume, or one begun otherwise; or the batches of the run
+            cannot be shared evenly by that many processes.
         ConfigError: There is no such preset.
     """
     _check_folder(folder, resume)
     if resume:
-        run, sizes = _resumed(data, folder, settings, runtime, given, accept_changed_data)
+        run, sizes = _resumed(data, folder, settings, runtime, given, accept_changed_data, world, shard)
         return continued(run, sizes) if memory_bytes is None else planned(run, sizes, memory_bytes), saved_step(folder)
     if accept_changed_data:
         raise FitError("--accept-changed-data is for --resume; leave it out")
     task = TASKS[settings.task]
     settings.check_options(given)
+    _check_share(settings, world, shard)
     # The settings first: a wrong name should not wait for thousands of headers.
     task.check(settings)
     dataset = _dataset(data, settings)
     survey = inspect(dataset, settings.seed, settings.max_bad_images)
-    run = _run(folder, task.describe(settings, dataset, survey), settings, dataset, runtime)
+    run = _run(folder, task.describe(settings, dataset, survey), settings, dataset, runtime, world, shard)
     return planned(run, survey.sizes, memory_bytes), 0
 
 
 def _resumed(
-    data: Path, folder: Path, settings: TrainSettings, runtime: Runtime, given: Collection[str], accept: bool
+    data: Path,
+    folder: Path,
+    settings: TrainSettings,
+    runtime: Runtime,
+    given: Collection[str],
+    accept: bool,
+    world: World,
+    shard: bool,
 ) -> tuple[TrainingRun, list[tuple[int, int]]]:
     """A run to be continued, and (height, width) of its images."""
     config, settings = check_config(folder), load_settings(folder).resumed(settings, given)
+    _check_share(settings, world, shard)
     runtime = choose_runtime(str(runtime.device), settings.precision)
     dataset = _dataset(data, settings)
     if config.task != settings.task:
@@ -91,18 +106,46 @@ def _resumed(
             f"{data}: is not what {folder} was trained on: {changed}; resume with the data set as it was, go on with "
             "this one with --accept-changed-data, or start a new run"
         )
-    return replace(_run(folder, config, settings, dataset, runtime), changed=changed), image_sizes(dataset)
+    return replace(_run(folder, config, settings, dataset, runtime, world, shard), changed=changed), image_sizes(
+        dataset
+    )
 
 
 def _dataset(data: Path, settings: TrainSettings) -> Dataset:
     return load_dataset(data, "ignored" if settings.unconditional else TASKS[settings.task].labels)
 
 
-def _run(folder: Path, config: RunConfig, settings: TrainSettings, dataset: Dataset, runtime: Runtime) -> TrainingRun:
-    bad = BadImages(settings.max_bad_images)
+def _run(
+    folder: Path,
+    config: RunConfig,
+    settings: TrainSettings,
+    dataset: Dataset,
+    runtime: Runtime,
+    world: World,
+    shard: bool,
+) -> TrainingRun:
     return TrainingRun(
-        folder=folder, config=config, settings=settings, dataset=dataset, runtime=runtime, bad_images=bad
+        folder=folder,
+        config=config,
+        settings=settings,
+        dataset=dataset,
+        runtime=runtime,
+        bad_images=BadImages(settings.max_bad_images),
+        world=world,
+        shard=shard,
     )
+
+
+def _check_share(settings: TrainSettings, world: World, shard: bool) -> None:
+    """Batches are those of one process, whatever shares them: so are the results."""
+    count = world.data.size
+    if settings.batch_size % count:
+        raise FitError(
+            f"--batch-size {settings.batch_size}: {count} processes cannot share a batch evenly; "
+            f"use a multiple of {count}, or another number of processes"
+        )
+    if shard and world.mesh is None:
+        raise FitError("--shard shares a model out over processes; start them with torchrun --no-python fit train ...")
 
 
 def _check_folder(folder: Path, resume: bool) -> None:

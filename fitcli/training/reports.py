@@ -158,6 +158,26 @@ class MetricsLog:
         self._board.close()
 
 
+class NoLog:
+    """What a process logs where another one does."""
+
+    bad_images: tuple[BadImage, ...] = ()
+
+    def __call__(self, report: StepReport | ValidationReport | BadImageReport) -> None:
+        """Log nothing."""
+
+    def sync(self) -> None:
+        """There is nothing to wait for."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
 def _drop_after(path: Path, step: int) -> list[dict[str, Any]]:
     """Drop what was logged of later steps, and lines that were cut off; what is left."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""

@@ -112,6 +112,7 @@ class Saver:
         background = self._in_background()
         state, then = self._gather(copy=background), copied(progress)
         if not self._writes:
+            self._published = then
             return
         if not background:
             self._write(state, then)

@@ -14,6 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from fitcli.training.sharding import shared_out, whole
+
 State = dict[str, dict[str, Tensor]]
 """Tensors in host memory by name, of `MODEL`, `OPTIMIZER` and, where the run keeps one, of the `EMA` of the weights."""
 
@@ -48,15 +50,20 @@ class Progress:
 
 
 def snapshot(
-    model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None, copy: bool = True
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: nn.Module | None = None,
+    copy: bool = True,
+    keep: bool = True,
 ) -> State:
-    """The state between two steps, in host memory.
+    """The state between two steps, in host memory. Where it is shared out over processes, all have to ask for it.
 
     Args:
         model, optimizer: What to go on with.
         average: The moving average of the weights, where the run keeps one.
         copy: The next steps leave the snapshot as it is. Without, what is in host memory already is not copied, and has
             to be written before the next step.
+        keep: Without, the tensors are empty: it is another process that needs them.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     moments = {
@@ -67,11 +74,12 @@ def snapshot(
     tensors: dict[str, Mapping[str, Tensor]] = {MODEL: model.state_dict(), OPTIMIZER: moments}
     if average is not None:
         tensors[EMA] = average.state_dict()
-    return {part: {name: _on_host(t, copy) for name, t in named.items()} for part, named in tensors.items()}
+    return {part: {name: _on_host(t, copy, keep) for name, t in named.items()} for part, named in tensors.items()}
 
 
-def _on_host(tensor: Tensor, copy: bool) -> Tensor:
-    return tensor.detach().to("cpu", copy=copy).contiguous()
+def _on_host(tensor: Tensor, copy: bool, keep: bool) -> Tensor:
+    gathered = whole(tensor.detach())
+    return gathered.to("cpu", copy=copy).contiguous() if keep else torch.empty(0)
 
 
 def restore(state: State, model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None) -> None:
@@ -80,18 +88,28 @@ def restore(state: State, model: nn.Module, optimizer: torch.optim.Optimizer, av
     Raises:
         ValueError, RuntimeError, KeyError: The state is of something else.
     """
-    model.load_state_dict(state[MODEL])
+    _load(model, state[MODEL])
     if average is not None:
-        average.load_state_dict(state[EMA])
+        _load(average, state[EMA])
     moments: dict[str, dict[str, Tensor]] = {}
     for name, tensor in state[OPTIMIZER].items():
         parameter, _, key = name.rpartition("/")
         # A copy: what was read may be a file that is mapped into memory, and will be removed.
         moments.setdefault(parameter, {})[key] = tensor.clone()
     names = {id(parameter): name for name, parameter in model.named_parameters()}
+    like = dict(model.named_parameters())
     if strange := sorted(set(moments) - set(names.values())):
         raise KeyError(f"moments of {strange[0]}, which the model does not have")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    found = {number: moments[name] for number, p in enumerate(parameters) if (name := names[id(p)]) in moments}
+    found = {
+        number: {key: shared_out(tensor, like[name]) for key, tensor in moments[name].items()}
+        for number, parameter in enumerate(parameters)
+        if (name := names[id(parameter)]) in moments
+    }
     # Rates and decays follow from the settings.
     optimizer.load_state_dict({"state": found, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _load(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    own = model.state_dict()
+    model.load_state_dict({name: shared_out(t, own[name]) if name in own else t for name, t in weights.items()})

@@ -13,6 +13,7 @@ from fitcli.errors import DataError
 from fitcli.execution.forward import group_losses
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.jobs import decoding_job
+from fitcli.execution.plan import ExecutionPlan
 from fitcli.patches import to_levels
 from fitcli.run_config import RunConfig
 from fitcli.sequences import SequenceConfig
@@ -23,6 +24,7 @@ from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey
 from fitcli.training.task import Objective, Validation
+from fitcli.training.validation import shared_sums
 from models.decoder import FITDecoder
 from models.presets import decoder_preset
 
@@ -98,9 +100,13 @@ class NextTokenObjective:
         """One patch is one group, of single pixels."""
         return Layout(patch=1, group=self.config.patch[0], order=self.config.order, any_origin=False)
 
-    def job(self, model: TaskModel, batch: Batch) -> Job:
+    def job(self, model: TaskModel, batch: Batch, plan: ExecutionPlan | None = None) -> Job:
         """See `Objective.job`."""
         return self._job(model, batch, self.run.settings.label_smoothing)
+
+    def weight(self, batch: Batch) -> float:
+        """See `Objective.weight`."""
+        return batch.real_patches()
 
     def scores(self, batch: Batch, outcome: Outcome) -> dict[str, float]:
         """Bits per dimension; unknown where the loss is one of smoothed targets."""
@@ -111,16 +117,26 @@ class NextTokenObjective:
         """Bits per dimension of all validation images, or of one window of each."""
         run = self.run
         settings = replace(run.settings, augment=False)
-        total, patches = 0.0, 0
         loader = Loader(
-            run.dataset.validation, settings, run.config.preprocessing, self.layout, bad_images=run.bad_images
+            run.dataset.validation,
+            settings,
+            run.config.preprocessing,
+            self.layout,
+            bad_images=run.bad_images,
+            share=run.world.everyone,
         )
-        for batch in loader.fixed():
-            with run.runtime.autocast():
-                job = self._job(checkpoint.model, run.bring(batch), smoothing=0.0)
-                total += float(group_losses(job, run.plan).sum()) * batch.real_patches()
-            patches += batch.real_patches()
-        bits = total / patches
+
+        def look() -> dict[str, float]:
+            total, patches = 0.0, 0
+            for batch in loader.fixed():
+                with run.runtime.autocast():
+                    job = self._job(checkpoint.model, run.bring(batch), smoothing=0.0)
+                    total += float(group_losses(job, run.plan).sum()) * batch.real_patches()
+                patches += batch.real_patches()
+            return {"bits": total, "patches": patches}
+
+        found = shared_sums(run, look)
+        bits = found["bits"] / found["patches"]
         return Validation(
             loss=bits, scores={"bits_per_dimension": bits}, rank=(-bits,), said=("bits per dimension", f"{bits:.3f}")
         )

@@ -17,6 +17,7 @@ from fitcli.diffusion.parameterization import to_data
 from fitcli.diffusion.schedules import parse_schedule, shifted
 from fitcli.execution.forward import group_losses
 from fitcli.execution.job import Job, Outcome
+from fitcli.execution.plan import ExecutionPlan
 from fitcli.noise import generator, group_noise
 from fitcli.patches import to_unit
 from fitcli.run_config import RunConfig
@@ -27,6 +28,7 @@ from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey
 from fitcli.training.task import Objective, Validation
+from fitcli.training.validation import shared_sums
 from models.config import DenoiserConfig
 from models.denoiser import FITDenoiser
 from models.presets import denoiser_preset
@@ -125,12 +127,16 @@ class DenoisingObjective:
         model = cast(DenoiserConfig, self.run.config.model)
         return Layout(patch=self.config.patch, group=model.group, any_origin=False)
 
-    def job(self, model: TaskModel, batch: Batch) -> Job:
+    def job(self, model: TaskModel, batch: Batch, plan: ExecutionPlan | None = None) -> Job:
         """See `Objective.job`."""
         draws = torch.tensor([self._draws("training image", showing) for showing in batch.showings])  # [b 3]
         time, coin, label_coin = draws.unbind(-1)
         kept = label_coin >= self.config.class_dropout
-        return self._job(model, batch, "training noise", time, coin, kept)
+        return self._job(model, batch, "training noise", time, coin, kept, plan)
+
+    def weight(self, batch: Batch) -> float:
+        """See `Objective.weight`."""
+        return batch.real_patches()
 
     def scores(self, batch: Batch, outcome: Outcome) -> dict[str, float]:
         """The loss says it all."""
@@ -141,29 +147,57 @@ class DenoisingObjective:
         run = self.run
         settings = replace(run.settings, augment=False)
         images = spread(run.dataset.validation, VALIDATED)
-        sums, patches = [0.0] * BUCKETS, 0
-        loader = Loader(images, settings, run.config.preprocessing, self.layout, bad_images=run.bad_images)
-        for batch in loader.fixed():
-            moved, real = run.bring(batch), batch.real_patches()
-            draws = torch.tensor([self._draws("validation image", showing) for showing in batch.showings])
-            labels = torch.ones(len(draws), dtype=torch.bool)
-            for bucket in range(BUCKETS):
-                time = (bucket + draws[:, 0]) / BUCKETS
-                with run.runtime.autocast():
-                    job = self._job(checkpoint.model, moved, f"validation noise {bucket}", time, draws[:, 1], labels)
-                    sums[bucket] += float(group_losses(job, run.plan).sum()) * real
-            patches += real
-        losses = [total / patches for total in sums]
+        loader = Loader(
+            images,
+            settings,
+            run.config.preprocessing,
+            self.layout,
+            bad_images=run.bad_images,
+            share=run.world.everyone,
+        )
+
+        def look() -> dict[str, float]:
+            sums = dict.fromkeys([*map(str, range(BUCKETS)), "patches"], 0.0)
+            for batch in loader.fixed():
+                for bucket, loss in enumerate(self._losses(checkpoint.model, batch)):
+                    sums[str(bucket)] += loss * batch.real_patches()
+                sums["patches"] += batch.real_patches()
+            return sums
+
+        found = shared_sums(run, look)
+        losses = [found[str(bucket)] / found["patches"] for bucket in range(BUCKETS)]
         loss = sum(losses) / BUCKETS
         scores = {f"loss_time_{k / BUCKETS:.2f}_{(k + 1) / BUCKETS:.2f}": losses[k] for k in range(BUCKETS)}
         return Validation(loss=loss, scores=scores, rank=(-loss,), said=("loss", f"{loss:.4f}"))
+
+    def _losses(self, model: TaskModel, batch: Batch) -> list[float]:
+        """Of a validation batch in each part of time, the mean over its patches."""
+        run, moved = self.run, self.run.bring(batch)
+        draws = torch.tensor([self._draws("validation image", showing) for showing in batch.showings])
+        labels = torch.ones(len(draws), dtype=torch.bool)
+        losses = []
+        for bucket in range(BUCKETS):
+            time = (bucket + draws[:, 0]) / BUCKETS
+            with run.runtime.autocast():
+                job = self._job(model, moved, f"validation noise {bucket}", time, draws[:, 1], labels)
+                losses.append(float(group_losses(job, run.plan).sum()))
+        return losses
 
     def _draws(self, stream: str, showing: tuple[int, int]) -> list[float]:
         """Three uniform numbers of an image: for its time, its self-conditioning and its label."""
         epoch, image = showing
         return [float(draw) for draw in generator(self.run.settings.seed, stream, image, step=epoch).random(3)]
 
-    def _job(self, model: TaskModel, batch: Batch, stream: str, time: Tensor, coin: Tensor, labelled: Tensor) -> Job:
+    def _job(
+        self,
+        model: TaskModel,
+        batch: Batch,
+        stream: str,
+        time: Tensor,
+        coin: Tensor,
+        labelled: Tensor,
+        plan: ExecutionPlan | None = None,
+    ) -> Job:
         """The job of a batch. `time`, `coin` and `labelled` are [b] on the CPU."""
         device = self.run.runtime.device
         preprocessing, classes = self.run.config.preprocessing, len(self.run.config.classes)
@@ -187,7 +221,7 @@ class DenoisingObjective:
             condition=None if condition is None else condition[:, None],
             conditioned=(coin < self.config.self_condition_rate).to(device),
         )
-        return diffusion_job(self.loss, cast(FITDenoiser, model), step, self.run.plan)
+        return diffusion_job(self.loss, cast(FITDenoiser, model), step, plan or self.run.plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,12 +233,11 @@ class _Addresses:
 
     def noise(self, seed: int, stream: str, part: slice, shape: tuple[int, int]) -> Tensor:
         """[part n p] float32 on the CPU."""
-        return torch.cat(
-            [
-                group_noise(seed, stream, [number], shape, image=image, step=epoch)
-                for (epoch, image), number in zip(self.showings[part], self.numbers[part], strict=True)
-            ]
-        )
+        each = [
+            group_noise(seed, stream, [number], shape, image=image, step=epoch)
+            for (epoch, image), number in zip(self.showings[part], self.numbers[part], strict=True)
+        ]
+        return torch.cat(each) if each else torch.empty(0, *shape)
 
 
 def _addresses(batch: Batch) -> _Addresses:
