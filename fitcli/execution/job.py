@@ -100,9 +100,12 @@ class Job:
         return next(self.trunk.parameters()).device
 
     def parts(self, handful: int) -> list[slice]:
-        """All groups, a handful at a time, or fewer where a handful is more than one call can take."""
+        """All groups, a handful at a time, or fewer where a handful is more than one call can take.
+
+        One part without groups where there are none: other ranks, which share the images, have them all.
+        """
         count, handful = len(self.groups.number), min(handful, self.largest or handful)
-        return [slice(start, min(start + handful, count)) for start in range(0, count, handful)]
+        return [slice(start, min(start + handful, count)) for start in range(0, max(count, 1), handful)]
 
     def mixes(self, index: int) -> bool:
         """Whether anything depends on the `read` and `mix` of a segment."""
