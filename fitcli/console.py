@@ -16,8 +16,16 @@ from rich.table import Table
 class Console(RichConsole):
     """Shows `:smile:` in a path as it is, and leaves it to the caller what a closed pipe means."""
 
+    silent = False
+    """Whether nothing is shown, see `muted`."""
+
     def __init__(self, **settings: Any) -> None:
-        super().__init__(highlight=False, emoji=False, **settings)
+        super().__init__(highlight=False, emoji=False, quiet=self.silent, **settings)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Nobody watches what says nothing."""
+        return not self.silent and super().is_terminal
 
     def on_broken_pipe(self) -> None:
         """Called while a BrokenPipeError is handled. Rich would exit with 1: whoever called us decides."""
@@ -33,6 +41,16 @@ def _stdout() -> Console:
 
 def _stderr() -> Console:
     return Console(stderr=True, soft_wrap=True)
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Say nothing while the context lasts: another process of the same job does."""
+    Console.silent = True
+    try:
+        yield
+    finally:
+        Console.silent = False
 
 
 def data(text: str) -> None:

@@ -6,7 +6,13 @@ from pathlib import Path
 
 
 class FitError(Exception):
-    """Base of all errors that are shown as one line: what is wrong, with which file, and what to do about it."""
+    """Base of all errors that are shown as one line: what is wrong, with which file, and what to do about it.
+
+    Attributes:
+        shared: Every process of the job raises it: the first one shows it.
+    """
+
+    shared = False
 
 
 class ImageError(FitError, OSError):

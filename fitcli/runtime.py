@@ -77,6 +77,38 @@ def choose_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
     return Runtime(chosen, "bf16" if precision == "bf16" else "fp32")
 
 
+def claim_device(name: str, local_rank: int, local_size: int) -> str:
+    """Give each of several processes of a machine a CUDA device of its own: its current one, from here on.
+
+    Args:
+        name: As in `choose_runtime`.
+        local_rank, local_size: Of this process among those of the machine.
+
+    Returns:
+        What they compute on: "cuda" or "cpu".
+
+    Raises:
+        DeviceError: There are not as many devices, or all are to use the same.
+    """
+    chosen = _device(name)
+    if chosen.type == "mps" and local_size > 1:
+        raise DeviceError("several processes cannot share mps; use --device cpu, or start one process")
+    if chosen.type != "cuda":
+        return "cpu"
+    if name not in ("auto", "cuda"):
+        if local_size > 1:
+            raise DeviceError(f"--device {name}: {local_size} processes cannot share it; use --device cuda")
+        torch.cuda.set_device(chosen)
+    elif (count := torch.cuda.device_count()) < local_size:
+        raise DeviceError(
+            f"{local_size} processes on this machine, but {count} CUDA device{'s' * (count > 1)}; start torchrun with "
+            f"--nproc-per-node {count}, or use --device cpu"
+        )
+    else:
+        torch.cuda.set_device(local_rank)
+    return "cuda"
+
+
 def has_accelerator() -> bool:
     """Whether "auto" is anything but the CPU."""
     return torch.cuda.is_available() or torch.backends.mps.is_available()
