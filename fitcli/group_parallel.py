@@ -21,9 +21,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from models.config import ClassifierConfig, TrunkConfig
-from models.groups import Groups
-
 
 class Exchange:
     """Gathers what all ranks of a process group have: a `models.share.Gather`.
@@ -76,5 +73,5 @@ class _Gather(torch.autograd.Function):
         return exchange.gather(values)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return ctx.exchange.scatter_sum(gradient), None

@@ -16,21 +16,39 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from fitcli import __version__, console
+from fitcli.checkpoints import Checkpoint
 from fitcli.distributed import ALONE, World, world
 from fitcli.errors import FitError
+from fitcli.features import Settings, model_hash
 from fitcli.images.open import stored_bytes
-from fitcli.runtime import claim_device
+from fitcli.runtime import Runtime, claim_device
 
 POLL_SECONDS = 0.05
 """Between two looks at whether others are done."""
+
+
+class Store(Protocol):
+    """What the processes share: a `torch.distributed.Store`."""
+
+    def add(self, key: str, amount: int) -> int:
+        """Add to a counter, which begins at 0; its new value."""
+
+    def set(self, key: str, value: str) -> None:
+        """Put a value there."""
+
+    def get(self, key: str) -> bytes:
+        """A value that is there."""
+
+    def check(self, keys: list[str]) -> bool:
+        """Whether values are there."""
 
 
 class Ledger:
@@ -38,7 +56,7 @@ class Ledger:
 
     Args:
         folder: Made when the first result is kept.
-        keys: What the result of each image depends on, see `image_key`; None where that is not known.
+        keys: What the result of each image depends on, see `Sharing.ledger`; None where that is not known.
         outputs: A file that belongs to each result: without it the image is not done.
     """
 
@@ -74,20 +92,13 @@ class Ledger:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def image_key(path: Path, job: Mapping[str, Any]) -> str | None:
-    """What a result depends on, as a hash: the file as it is now, and the job. None where there is no such file."""
+def _key(path: Path, job: Any) -> str | None:
+    """A hash of a file as it is now and of what is done with it; None where there is no such file."""
     try:
-        state = [str(path.resolve()), stored_bytes(path), path.stat().st_mtime_ns]
+        file = [str(path.resolve()), stored_bytes(path), path.stat().st_mtime_ns]
     except OSError:
         return None
-    return sha256(json.dumps([__version__, state, dict(job)], sort_keys=True).encode()).hexdigest()
-
-
-def ledger_folder(output: Path | None, state: Path | None) -> Path | None:
-    """Where what is done is kept: in the folder for states, else beside the output; None without either."""
-    if state is not None:
-        return state / "done"
-    return None if output is None else output.absolute().with_name(f".{output.name}.done")
+    return sha256(json.dumps([__version__, file, job], sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +108,51 @@ class Sharing:
     Attributes:
         world: Who they are.
         store: What they share; None where there is one process.
+        complete: Ledgers of which nothing is left to do.
     """
 
     world: World = ALONE
-    store: dist.Store | None = None
+    store: Store | None = None
+    complete: list[Ledger] = field(default_factory=list)
+
+    def ledger(
+        self,
+        command: str,
+        checkpoint: Checkpoint[Any],
+        runtime: Runtime,
+        settings: Settings,
+        paths: Sequence[Path],
+        outputs: Sequence[Path | None],
+        *,
+        output: Path | None,
+        details: Mapping[str, Any] | None = None,
+        per_image: Sequence[Any] | None = None,
+    ) -> Ledger | None:
+        """What is done of a job that torchrun started: in the folder of `--state`, else beside the output.
+
+        Args:
+            command: What is done.
+            checkpoint, runtime, settings: With what.
+            paths: Of the images.
+            outputs: A file that is made for each.
+            output: Where all results go.
+            details: What else results depend on.
+            per_image: The same, for each image.
+
+        Returns:
+            None where the job was not started by torchrun, or where there is no such place.
+        """
+        if self.world is ALONE or (output is None and settings.state is None):
+            return None
+        if settings.state is not None:
+            folder = settings.state / "done"
+        else:
+            assert output is not None
+            folder = output.absolute().with_name(f".{output.name}.done")
+        job = [command, model_hash(checkpoint), runtime.device.type, runtime.precision, settings.background, details]
+        jobs = [job] * len(paths) if per_image is None else [[*job, each] for each in per_image]
+        keys = [_key(path, each) for path, each in zip(paths, jobs, strict=True)]
+        return Ledger(folder, keys, outputs)
 
     def each(self, count: int, do: Callable[[int], Any], ledger: Ledger | None = None) -> Iterator[Any]:
         """Do every image on one of the processes.
@@ -121,8 +173,8 @@ class Sharing:
         for result in self._alone(count, do, ledger) if self.store is None else self._shared(count, do, ledger):
             failed |= result is None
             yield result
-        if ledger is not None and self.world.is_first and not failed:
-            ledger.remove()
+        if ledger is not None and not failed:
+            self.complete.append(ledger)
 
     def _alone(self, count: int, do: Callable[[int], Any], ledger: Ledger | None) -> Iterator[Any]:
         for number in range(count):
@@ -162,8 +214,11 @@ class Sharing:
         console.repeat(letter["said"])
         return letter["result"]
 
-    def leave(self) -> None:
-        """The first process ends last: the store may be its own."""
+    def close(self) -> None:
+        """The results are safe. The first process ends last: the store may be its own."""
+        if self.world.is_first:
+            for ledger in self.complete:
+                ledger.remove()
         if self.store is None:
             return
         gone = self.store.add("gone", 1)
@@ -176,7 +231,8 @@ class Sharing:
 def sharing(device: str) -> Iterator[Sharing]:
     """The processes that `torchrun` started, each with a CUDA device of its own; one alone without it.
 
-    Only the first says anything, also what goes wrong on the others.
+    Only the first says anything, also what goes wrong on the others. What is kept of a job that is done is forgotten at
+    the end of the context: let it end when all results are written.
 
     Args:
         device: As the user names it, see `choose_runtime`.
@@ -186,17 +242,17 @@ def sharing(device: str) -> Iterator[Sharing]:
     """
     found = world()
     if found.size == 1:
-        yield Sharing(found)
+        yield (shared := Sharing(found))
+        shared.close()
         return
-    store = next(dist.rendezvous("env://", found.rank, found.size))[0]
+    store = next(rendezvous("env://", found.rank, found.size))[0]
     if not found.is_first:
         console.silence()
     try:
         claim_device(device, found.local_rank, found.local_size)
-        shared = Sharing(found, store)
-        yield shared
+        yield (shared := Sharing(found, store))
     except FitError as error:
         if not found.is_first:
             store.set("failed", str(error))
         raise
-    shared.leave()
+    shared.close()
