@@ -15,7 +15,14 @@ from torch import Tensor
 from fitcli import console
 from fitcli.atomic import check_writable
 from fitcli.checkpoints import Checkpoint
-from fitcli.embeddings_file import SUFFIXES, ArraySpec, EmbeddingsWriter, create_embeddings, temporary_name
+from fitcli.embeddings_file import (
+    SUFFIXES,
+    ArraySpec,
+    EmbeddingsWriter,
+    create_embeddings,
+    discard_partial,
+    temporary_name,
+)
 from fitcli.errors import FitError, ImageError
 from fitcli.features import Job, Settings, encoding, model_hash
 from fitcli.images.base import ImageReader
@@ -116,8 +123,13 @@ def embed_files(
         `Embedded.as_dict` of each image, on the first process; None for one that cannot be read, after saying so.
     """
     outputs = plan_outputs(paths, out)
+    ledger = shared.ledger(
+        "embed", checkpoint, runtime, settings, paths, outputs, output=out, details={"patches": keep_patches}
+    )
 
     def embed(number: int) -> dict[str, Any] | None:
+        if ledger is not None and settings.state is None:
+            discard_partial(outputs[number])
         try:
             with open_image(paths[number]) as image, console.progress(paths[number].name) as advance:
                 done = embed_image(checkpoint, image, outputs[number], runtime, settings, keep_patches, advance)
@@ -128,9 +140,6 @@ def embed_files(
             console.log(f"{paths[number].name}: {done.plan.summary()}")
         return done.as_dict()
 
-    ledger = shared.ledger(
-        "embed", checkpoint, runtime, settings, paths, outputs, output=out, details={"patches": keep_patches}
-    )
     yield from shared.each(len(paths), embed, ledger)
 
 

@@ -21,6 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
+from torch.distributed import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from fitcli import __version__, console
@@ -245,7 +246,8 @@ def sharing(device: str) -> Iterator[Sharing]:
         yield (shared := Sharing(found))
         shared.close()
         return
-    store = next(rendezvous("env://", found.rank, found.size))[0]
+    # Where torchrun keeps the store for a job that it starts again, the numbers begin anew all the same.
+    store = PrefixStore(f"images {found.restarts}", next(rendezvous("env://", found.rank, found.size))[0])
     if not found.is_first:
         console.silence()
     try:
