@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -10,18 +11,78 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
+PARTIAL = ".partial-"
+"""In the names of what is not whole yet."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to; renamed to `path` on success, removed on failure."""
-    temporary = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
+    temporary = path.with_name(_temporary_name(path))
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        _sync(temporary)
         os.replace(temporary, path)
+        _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """The same for a folder of files: what was at `path` before is gone only when the new one is whole."""
+    temporary = path.with_name(_temporary_name(path))
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for file in temporary.iterdir():
+            _sync(file)
+        _sync(temporary)
+        remove_folder(path)
+        os.rename(temporary, path)
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder, if there is one: it is there whole or not at all, at any moment."""
+    if not path.exists():
+        return
+    going = path.with_name(_temporary_name(path))
+    os.rename(path, going)
+    shutil.rmtree(going, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path, *within: str) -> None:
+    """Remove what writing or removing left in a folder, and in some within it, when its process was killed.
+
+    Nobody may be writing there.
+    """
+    for place in (folder, *(folder / name for name in within)):
+        for left in place.glob(f".*{PARTIAL}*"):
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+
+
+def _temporary_name(path: Path) -> str:
+    return f".{path.name}{PARTIAL}{secrets.token_hex(4)}"
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would survive a power cut."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        # A folder that may be written to but not read; network file systems that know no such thing for folders.
+        if not path.is_dir() or error.errno not in (errno.EACCES, errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 @contextmanager

@@ -12,14 +12,18 @@ Weights are safetensors, settings are JSON; no pickle is ever loaded from a path
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from fitcli.atomic import replacing
 from fitcli.errors import CheckpointError
@@ -55,8 +59,46 @@ class Checkpoint(Generic[M_co]):
 def save_weights(folder: Path, model: nn.Module, name: str = WEIGHTS) -> None:
     """Write `model.safetensors`, or another file of weights: the old one or the new one is there at any moment."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with replacing(folder / name) as temporary:
-        save_file(tensors, temporary)
+    save_tensors(folder / name, tensors)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors: the old file or the new one is there at any moment.
+
+    Args:
+        path: The file.
+        tensors: By name, contiguous, in host memory.
+
+    Raises:
+        OSError: They cannot be written: the disk is full, perhaps.
+    """
+    with replacing(path) as temporary:
+        write_tensors(temporary, tensors)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """The same, for a file that nobody reads until all of it is there."""
+    try:
+        save_file(dict(tensors), path)
+    except SafetensorError as error:
+        # The library tells the system's error in words alone.
+        code = re.search(r"os error (\d+)", str(error))
+        if code is None:
+            raise OSError(errno.EIO, str(error), str(path)) from None
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from None
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors in a safetensors file by name, in host memory.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is damaged.
+    """
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
 
 
 def load_checkpoint(folder: Path, runtime: Runtime, ema: bool = False) -> Checkpoint[TaskModel]:

@@ -15,9 +15,10 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -94,6 +95,11 @@ class World:
         """Whether this is the process that prints, logs and saves."""
         return self.rank == 0
 
+    @property
+    def everyone(self) -> Axis:
+        """All processes as one axis."""
+        return Axis(self.rank, self.size)
+
     def jointly(self, act: Callable[[], Any]) -> list[Any]:
         """Do something on every process. What fails on one, as `FitError`, fails on all of them, with its message.
 
@@ -115,6 +121,8 @@ class World:
         try:
             result = act()
         except FitError as own:
+            if own.shared:
+                raise
             error = own
         letters = self._exchange({"error": _described(error), "result": result})
         for rank, letter in enumerate(letters):
@@ -123,6 +131,12 @@ class World:
                 found.shared = True
                 raise found
         return [letter["result"] for letter in letters]
+
+    def together(self, act: Callable[[], T]) -> T:
+        """Do something that may fail on every process, and keep its result to oneself, see `jointly`."""
+        results: list[T] = []
+        self.jointly(lambda: results.append(act()))
+        return results[0]
 
     def gather(self, value: Any) -> list[Any]:
         """Plain JSON data of every process, in their order."""
@@ -134,9 +148,7 @@ class World:
 
     def sums(self, values: Mapping[str, float]) -> dict[str, float]:
         """Add numbers up by their names, in the order of the processes: the same everywhere, to the bit."""
-        everyone: list[dict[str, float]] = self.gather(dict(values))
-        names = dict.fromkeys(name for each in everyone for name in each)
-        return {name: sum(each.get(name, 0) for each in everyone) for name in names}
+        return totals(self.gather(dict(values)))
 
     def any(self, said: bool) -> bool:
         """Whether one process says so."""
@@ -189,6 +201,12 @@ class World:
         return [bytes(parcel.tolist()) for parcel in received]
 
 
+def totals(everyone: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The sums of numbers by their names, added up in order; a name that is missing counts as 0."""
+    names = dict.fromkeys(name for each in everyone for name in each)
+    return {name: sum(each.get(name, 0) for each in everyone) for name in names}
+
+
 ALONE = World()
 """The only process of its job."""
 
@@ -239,26 +257,35 @@ def processes(device: str = "auto", group_parallel: int = 1) -> Iterator[World]:
     try:
         shape = (found.size // group_parallel, group_parallel)
         mesh = init_device_mesh(kind, shape, mesh_dim_names=("data", "groups"))
-        with _silent(found.rank > 0):
-            yield replace(found, data=_axis(mesh, "data"), groups=_axis(mesh, "groups"), mesh=mesh)
+        everyone = replace(found, data=_axis(mesh, "data"), groups=_axis(mesh, "groups"), mesh=mesh)
+        with _failing_together(everyone):
+            yield everyone
     finally:
         dist.destroy_process_group()
 
 
 @contextmanager
-def _silent(silent: bool) -> Iterator[None]:
-    if not silent:
-        yield
-        return
+def _failing_together(everyone: World) -> Iterator[None]:
+    """Let the first process alone speak, for all."""
     try:
-        with console.muted():
-            yield
+        with nullcontext() if everyone.is_first else console.muted():
+            try:
+                yield
+            except FitError as error:
+                # The others get it in the place of what they wait for; or have met the same error at the same place.
+                everyone.jointly(partial(_fail, error))
     except FitError as error:
-        if not error.shared:
+        if everyone.is_first:
             raise
         raise SystemExit(1) from error
     except KeyboardInterrupt as stop:
+        if everyone.is_first:
+            raise
         raise SystemExit(130) from stop
+
+
+def _fail(error: FitError) -> None:
+    raise error
 
 
 def _axis(mesh: DeviceMesh, name: str) -> Axis:

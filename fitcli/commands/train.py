@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,6 +11,10 @@ from fitcli import console
 from fitcli.background import THRESHOLD
 from fitcli.options import BackgroundThreshold, DeviceName, Memory, PrecisionName, SkipBackground, given
 from fitcli.training.settings import TaskName, TrainSettings
+
+if TYPE_CHECKING:
+    from fitcli.distributed import World
+    from fitcli.runtime import Runtime
 
 DEFAULT = TrainSettings()
 
@@ -21,6 +25,10 @@ def _images(help: str, *names: str, **limits: Any) -> Any:
 
 def _learning(help: str, *names: str, **limits: Any) -> Any:
     return typer.Option(*names, help=help, rich_help_panel="Learning", **limits)
+
+
+def _saving(help: str, *names: str, **limits: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel="Saving", **limits)
 
 
 def _classify(help: str, *names: str, **limits: Any) -> Any:
@@ -51,6 +59,15 @@ def train(
         str, typer.Option(help="Size of the model: debug, nano (autoregressive), tiny, small, base or large.")
     ] = DEFAULT.preset,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN, with its own settings.")] = False,
+    auto_resume: Annotated[
+        bool,
+        typer.Option(
+            "--auto-resume", help="Continue the run in RUN if there is one: for queues that start jobs again."
+        ),
+    ] = False,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="Share weights and optimizer out over the processes of torchrun (FSDP2).")
+    ] = False,
     memory: Memory = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
@@ -79,6 +96,10 @@ def train(
         _learning("Decay of the average of the weights, 0 for no average; by default 0.9999, for classifiers 0."),
     ] = None,
     seed: Annotated[int, _learning("Of weights, data order, augmentation and noise.", min=0)] = DEFAULT.seed,
+    save_every: Annotated[
+        int | None, _saving("Optimizer steps between two saves; by default at the end of each epoch.", min=1)
+    ] = None,
+    keep: Annotated[int, _saving("Saved states that are kept: the last, and some before it.", min=1)] = DEFAULT.keep,
     max_bad_images: Annotated[
         int, _images("Images that cannot be read and are left out before training stops.", min=0)
     ] = DEFAULT.max_bad_images,
@@ -111,23 +132,51 @@ def train(
     images may as well lie in one folder.
 
     A run that is continued with --resume keeps its settings; only --epochs or --steps may be given anew, to train
-    longer or shorter: the learning rate then falls towards the new end. And --max-bad-images.
+    longer or shorter: the learning rate then falls towards the new end. And --max-bad-images, --save-every and --keep.
+
+    Started by torchrun, processes share each batch: `torchrun --no-python --nproc-per-node 4 fit train DATA --out RUN`
+    gives what one process does with the same --batch-size. A job that torchrun starts again goes on where it was saved.
     """
-    from fitcli.runtime import choose_runtime, return_freed_memory
+    from fitcli.distributed import processes
+    from fitcli.runtime import choose_runtime
+
+    with processes(device) as world:
+        runtime = world.together(lambda: choose_runtime(device, precision))
+        settings = TrainSettings(
+            task=task, preset=preset, patch=patch, unconditional=unconditional, size=size, epochs=epochs, steps=steps,
+            batch_size=batch_size, accumulate=accumulate, learning_rate=learning_rate, weight_decay=weight_decay,
+            clip=clip, label_smoothing=label_smoothing, balance=balance, augment=augment, ema=ema, seed=seed,
+            background=background_threshold if skip_background else None, schedule=schedule, shift=shift, scale=scale,
+            self_condition_rate=self_condition_rate, class_dropout=class_dropout, levels=levels, order=order,
+            start=start, prediction=prediction, precision=runtime.precision, max_bad_images=max_bad_images,
+            save_every=save_every, keep=keep,
+        )  # fmt: skip
+        again = auto_resume or world.restarts > 0
+        _train(data, out, settings, runtime, world, resume, again, shard, memory, given(context))
+
+
+def _train(
+    data: Path,
+    out: Path,
+    settings: TrainSettings,
+    runtime: Runtime,
+    world: World,
+    resume: bool,
+    auto_resume: bool,
+    shard: bool,
+    memory: int | None,
+    given: frozenset[str],
+) -> None:
+    from fitcli.run_config import is_run
+    from fitcli.runtime import return_freed_memory
     from fitcli.training.loop import train as run_training
     from fitcli.training.prepare import prepare
     from fitcli.training.view import training_view
 
-    runtime = choose_runtime(device, precision)
-    settings = TrainSettings(
-        task=task, preset=preset, patch=patch, unconditional=unconditional, size=size, epochs=epochs, steps=steps,
-        batch_size=batch_size, accumulate=accumulate, learning_rate=learning_rate, weight_decay=weight_decay, clip=clip,
-        label_smoothing=label_smoothing, balance=balance, augment=augment, ema=ema, seed=seed, prediction=prediction,
-        background=background_threshold if skip_background else None, schedule=schedule, shift=shift, scale=scale,
-        self_condition_rate=self_condition_rate, class_dropout=class_dropout, levels=levels, order=order, start=start,
-        precision=runtime.precision, max_bad_images=max_bad_images,
-    )  # fmt: skip
-    run, done = prepare(data, out, settings, runtime, resume, given(context), memory)
+    resume = resume or (auto_resume and world.broadcast(is_run(out)))
+    run, done = world.together(
+        lambda: prepare(data, out, settings, runtime, resume, given, memory, world=world, shard=shard)
+    )
     console.hint(run.summary())
     if memory is not None and runtime.device.type == "cpu":
         return_freed_memory()

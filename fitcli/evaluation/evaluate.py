@@ -24,8 +24,8 @@ from fitcli.images.open import open_image
 from fitcli.run_config import load_config
 from fitcli.runtime import Runtime
 from fitcli.shared_images import Sharing
+from fitcli.training.begun import load_settings
 from fitcli.training.dataset import Dataset, Sample, load_dataset
-from fitcli.training.state import load_settings
 
 
 def evaluate(

@@ -46,6 +46,15 @@ class ExecutionPlan:
         if self.global_layers == "rerun" and self.kind != "stream":
             raise ValueError("only a streamed execution can rerun its global layers")
 
+    @property
+    def shardable(self) -> bool:
+        """Whether it can run layers whose weights are gathered when they are called.
+
+        Not where selected operations are kept: gathering would be among those that are run again. Nor streamed: a step
+        of many backward passes would gather and reduce in each of them.
+        """
+        return self.kind != "stream" and not self.selective and self.global_layers in ("keep", "checkpoint")
+
     def kept(self, handfuls: int) -> int:
         """Of this many handfuls, how many are kept."""
         return round(self.keep * handfuls)

@@ -31,14 +31,30 @@ def run_job(job: Job, plan: ExecutionPlan, weight: float = 1.0, new_store: OpenS
     Returns:
         The loss, without the weight, and what the conclusion of the job put out; both without a graph.
     """
-    with torch.enable_grad(), nullcontext() if plan.kind == "plain" else uncached_autocast(job.device):
-        if plan.kind == "stream":
-            with ExitStack() as resources:
-                return Stream(job, plan, weight, new_store or partial(open_store, plan.store), resources).run()
-        outcome = recomputed(job, plan) if plan.kind == "recompute" else whole(job, plan)
-        with without_autocast(job.device):
+    if plan.kind == "stream":
+        with torch.enable_grad(), uncached_autocast(job.device), ExitStack() as resources:
+            return Stream(job, plan, weight, new_store or partial(open_store, plan.store), resources).run()
+    return descend(partial(forward, job, plan), plan, weight, job.device)
+
+
+def descend(ascend: Callable[[], Outcome], plan: ExecutionPlan, weight: float, device: torch.device) -> Outcome:
+    """One forward pass and its backward pass.
+
+    Args:
+        ascend: Gives the outcome with its graph, as `forward` does.
+        plan, weight: As in `run_job`.
+        device: That computes.
+    """
+    with torch.enable_grad(), nullcontext() if plan.kind == "plain" else uncached_autocast(device):
+        outcome = ascend()
+        with without_autocast(device):
             outcome.loss.backward(torch.full_like(outcome.loss, weight))  # type: ignore[no-untyped-call]
     return Outcome(outcome.loss.detach(), None if outcome.output is None else outcome.output.detach())
+
+
+def forward(job: Job, plan: ExecutionPlan) -> Outcome:
+    """The outcome of a step with its graph, where one backward pass follows: the plan is not to stream."""
+    return recomputed(job, plan) if plan.kind == "recompute" else whole(job, plan)
 
 
 def whole(job: Job, plan: ExecutionPlan) -> Outcome:

@@ -26,7 +26,7 @@ class BadImage:
 
 @dataclass(slots=True)
 class BadImages:
-    """Those of one process; an image counts once. Used by one thread.
+    """Those of a run, met by any of its processes; an image counts once. Used by one thread.
 
     Attributes:
         most: That are put up with.
@@ -35,6 +35,7 @@ class BadImages:
     most: int = 0
     _seen: dict[Path, BadImage] = field(default_factory=dict)
     _told: int = 0
+    _shared: set[Path] = field(default_factory=set)
 
     def add(self, found: Iterable[BadImage]) -> None:
         """Count images.
@@ -49,6 +50,28 @@ class BadImages:
                 raise TooManyBadImages(
                     f"{bad.error}{others}; or train without such images, with --max-bad-images {self.most + 1}"
                 )
+
+    def fresh(self) -> list[tuple[str, str]]:
+        """Path and reason of those that were counted since the last call, by this process: for the others to learn."""
+        new = [bad for path, bad in self._seen.items() if path not in self._shared]
+        self._shared.update(bad.path for bad in new)
+        return [(str(bad.path), str(bad.error)) for bad in new]
+
+    def learn(self, found: Iterable[tuple[str, str]]) -> None:
+        """Count what another process has met.
+
+        Raises:
+            TooManyBadImages: One of them is one too many.
+        """
+        new = [BadImage(Path(path), FitError(reason)) for path, reason in found]
+        self._shared.update(bad.path for bad in new)
+        self.add(new)
+
+    def remember(self, told: Iterable[BadImage]) -> None:
+        """Count images that a process before this one has met and told."""
+        self._seen.update({bad.path: bad for bad in told})
+        self._told = len(self._seen)
+        self._shared = set(self._seen)
 
     def untold(self) -> list[BadImage]:
         """Those that were counted since the last call."""

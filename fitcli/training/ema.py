@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from fitcli.training.sharding import local
+
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -35,8 +37,8 @@ class Ema(Generic[M]):
     @torch.no_grad()
     def update(self, model: M, step: int) -> None:
         """Take the weights in, after step 1, 2, ... of the run."""
-        averages: list[Tensor] = list(self.model.parameters())
-        weights: list[Tensor] = list(model.parameters())
+        averages: list[Tensor] = [local(parameter) for parameter in self.model.parameters()]
+        weights: list[Tensor] = [local(parameter) for parameter in model.parameters()]
         torch._foreach_lerp_(averages, weights, 1 - decay_at(step, self._decay))
         for average, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
             average.copy_(buffer)

@@ -7,29 +7,37 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from fitcli.checkpoints import TaskModel
 from fitcli.errors import FitError
+from fitcli.execution.job import Outcome
 from fitcli.execution.run import run_job
 from fitcli.memory.plan import Choice
 from fitcli.training.batch import Batch
 from fitcli.training.memory import fall_back, save_plan
 from fitcli.training.run import TrainingRun
+from fitcli.training.sharding import ShardedStep, local
 from fitcli.training.tasks.find import TASKS
+
+
+class OutOfMemory(FitError):
+    """A step needs more memory than there is."""
 
 
 @dataclass(slots=True)
 class Found:
-    """What the batches of a step gave.
+    """What the batches of a step gave, on all processes.
 
     Attributes:
         loss: Mean over the batches.
         patches: That are no padding.
-        waited: Seconds for batches.
+        waited: Seconds for batches, in this process: for its own and for those of the others.
         scores: Of the task, summed over the images.
         paths: Of the images.
     """
@@ -48,17 +56,31 @@ class Gradients:
         run: What is trained.
         model: Whose gradients they are.
         changed: Told the execution that is used from now on, where memory ran out.
+        sharded: Steps of the model, where it is shared out over processes.
 
     Attributes:
         run, objective: As they are now: the execution changes at most once.
     """
 
-    def __init__(self, run: TrainingRun, model: TaskModel, changed: Callable[[Choice], None]) -> None:
+    def __init__(
+        self,
+        run: TrainingRun,
+        model: TaskModel,
+        changed: Callable[[Choice], None],
+        sharded: ShardedStep | None = None,
+    ) -> None:
         self.run, self.objective = run, TASKS[run.config.task].objective(run)
-        self._model, self._changed, self._fell_back = model, changed, False
+        self._model, self._changed, self._sharded, self._fell_back = model, changed, sharded, False
 
     def accumulate(self, batches: Iterator[Batch]) -> Found:
         """Add the gradients of the next `settings.accumulate` batches to those of the parameters, which have none.
+
+        Each process computes those of its part of each batch, weighted with its part of the mean; then they are added
+        up in messages of many gradients. Not by `DistributedDataParallel`: its hooks count on one backward pass
+        through one call of the model, while a streamed step makes many; and a process that runs out of memory in a
+        backward pass would leave the others waiting in a sum, where here all of them start over more frugally. What
+        that gives up is sums that travel while the backward pass is under way; with few parameters and
+        many patches they take a small part of a step.
 
         Raises:
             FitError: Memory ran out, and there is no smaller execution, or this one was it.
@@ -66,29 +88,83 @@ class Gradients:
         taken: list[Batch] = []
         try:
             return self._all(batches, taken)
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            reason = str(error).splitlines()[0] if str(error) else "the system has no more"
+        except OutOfMemory as error:
+            reason = str(error)
         # Outside of the except clause: its traceback holds what filled the memory.
         self._shrink(reason)
         return self._all(chain(taken, batches), [])
 
     def _all(self, batches: Iterator[Batch], taken: list[Batch]) -> Found:
         """`taken` receives the batches, as they came."""
-        found, run, count = Found(), self.run, self.run.settings.accumulate
+        found, count = Found(), self.run.settings.accumulate
         for _ in range(count):
-            asked = time.perf_counter()
+            share = self._read(batches, taken, found) / count
+            outcomes = self.run.world.jointly(partial(self._compute, taken[-1], share, found))
+            for outcome in outcomes:
+                found.loss += outcome["loss"]
+                found.scores.update(outcome["scores"])
+                found.patches += outcome["patches"]
+        self._add_up()
+        return found
+
+    def _read(self, batches: Iterator[Batch], taken: list[Batch], found: Found) -> float:
+        """Take the next batch. The part of it that this process has read, as it counts in the mean over all of it."""
+        asked, run = time.perf_counter(), self.run
+
+        def read() -> dict[str, Any]:
             taken.append(next(batches))
-            batch = run.bring(taken[-1])
+            paths = [str(path) for path in taken[-1].paths]
+            return {"weight": self.objective.weight(taken[-1]), "paths": paths, "bad": run.bad_images.fresh()}
+
+        parts = run.world.jointly(read)
+        for part in parts:
+            run.bad_images.learn(part["bad"])
+            found.paths += map(Path, part["paths"])
+        found.waited += time.perf_counter() - asked
+        return float(parts[run.world.rank]["weight"] / sum(part["weight"] for part in parts))
+
+    def _compute(self, read: Batch, share: float, found: Found) -> dict[str, Any]:
+        """Add the gradients of a batch; what it adds to the loss and the scores.
+
+        Raises:
+            OutOfMemory: With nothing in its traceback that holds memory.
+        """
+        run, asked = self.run, time.perf_counter()
+        try:
+            batch = run.bring(read)
             found.waited += time.perf_counter() - asked
             with run.runtime.autocast():
-                outcome = run_job(self.objective.job(self._model, batch), run.plan, 1 / count)
-            found.loss += outcome.loss.item() / count
-            found.scores.update(self.objective.scores(batch, outcome))
-            found.patches += batch.real_patches()
-            found.paths += batch.paths
-        return found
+                outcome = self._run(batch, share)
+            scores = self.objective.scores(batch, outcome)
+            return {"loss": outcome.loss.item() * share, "scores": scores, "patches": batch.real_patches()}
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            reason = str(error).splitlines()[0] if str(error) else "the system has no more"
+        raise OutOfMemory(reason)
+
+    def _run(self, batch: Batch, share: float) -> Outcome:
+        run, make = self.run, partial(self.objective.job, self._model, batch)
+        if self._sharded is None:
+            return run_job(make(), run.plan, share)
+        # Sharding takes the mean over the processes.
+        return self._sharded.run(make, run.plan, share * run.world.data.size, run.runtime.device)
+
+    def _add_up(self) -> None:
+        """Give all processes the sum of their gradients."""
+        world = self.run.world
+        if world.size == 1:
+            return
+        if self._sharded is not None:
+            gradients = (local(p.grad) for p in self._model.parameters() if p.grad is not None)
+            world.add_up(gradients, world.groups)
+            return
+        parameters = list(self._model.parameters())
+        used = world.gather([parameter.grad is not None for parameter in parameters])
+        for parameter, has in zip(parameters, zip(*used, strict=True), strict=True):
+            if parameter.grad is None and any(has):
+                parameter.grad = torch.zeros_like(parameter)
+        world.add_up(parameter.grad for parameter in parameters if parameter.grad is not None)
 
     def _shrink(self, reason: str) -> None:
         self._model.zero_grad(set_to_none=True)
@@ -103,7 +179,8 @@ class Gradients:
         self._fell_back = True
         self.run = replace(self.run, plan=choice.plan)
         self.objective = TASKS[self.run.config.task].objective(self.run)
-        save_plan(self.run.folder, choice.plan)
+        if self.run.world.is_first:
+            save_plan(self.run.folder, choice.plan)
         self._changed(choice)
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from fitcli.background import foreground
+from fitcli.distributed import Axis
 from fitcli.errors import DataError
 from fitcli.grid import PatchGrid
 from fitcli.images.base import ImageReader
@@ -76,6 +77,7 @@ class Loader:
         layout: Of the patches.
         threads: That read at the same time.
         bad_images: Where images that cannot be used are counted.
+        share: The processes that read a part of each batch each: images that follow each other, as many for each.
     """
 
     samples: Sequence[Sample]
@@ -84,9 +86,10 @@ class Loader:
     layout: Layout
     threads: int = 2
     bad_images: BadImages = field(default_factory=BadImages)
+    share: Axis = field(default_factory=Axis)
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
-        """Batches number `start` ... `stop - 1`, in order, counted over all epochs.
+        """Batches number `start` ... `stop - 1`, in order, counted over all epochs; of each the part of this process.
 
         In place of an image that cannot be used stands another of its class, as random as (seed, epoch, position).
 
@@ -109,16 +112,17 @@ class Loader:
                     future.cancel()
 
     def fixed(self) -> Iterator[Batch]:
-        """Every image once that can be used, in order, always the same: for validation.
+        """Every image once that can be used, in order, always the same: for validation. Processes take turns.
 
         Raises:
             TooManyBadImages: Others are more than are put up with.
-            DataError: None can be used.
+            DataError: None can be used, by the only process.
         """
-        size, found = self.settings.batch_size, False
+        own = range(self.share.rank, len(self.samples), self.share.size)
+        size, found = max(1, self.settings.batch_size // self.share.size), self.share.size > 1
         with ThreadPoolExecutor(self.threads, "loader") as pool:
-            for start in range(0, len(self.samples), size):
-                chosen = range(start, min(start + size, len(self.samples)))
+            for start in range(0, len(own), size):
+                chosen = own[start : start + size]
                 attempts = list(pool.map(self._read_fixed, chosen))
                 self._count(attempts)
                 if items := [attempt.result for attempt in attempts if attempt.result is not None]:
@@ -128,9 +132,13 @@ class Loader:
             raise DataError(f"{attempts[0].failed[0].error}; no other validation image can be used either")
 
     def _positions(self, number: int) -> list[tuple[int, int]]:
-        """(epoch, sample) of each image of a batch. The images are one endless row of permutations, one per epoch."""
-        images, size = len(self.samples), self.settings.batch_size
-        places = [divmod(place, images) for place in range(number * size, (number + 1) * size)]
+        """(epoch, sample) of each image of a batch that this process reads.
+
+        The images are one endless row of permutations, one per epoch.
+        """
+        images, size = len(self.samples), self.settings.batch_size // self.share.size
+        start = number * self.settings.batch_size + self.share.rank * size
+        places = [divmod(place, images) for place in range(start, start + size)]
         orders = {epoch: self._order(epoch) for epoch, _ in places}
         return [(epoch, int(orders[epoch][place])) for epoch, place in places]
 

@@ -8,35 +8,42 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from fitcli.checkpoints import EMA_WEIGHTS, Checkpoint, TaskModel, save_weights
-from fitcli.errors import FitError
+from fitcli.atomic import remove_leftovers
+from fitcli.checkpoints import Checkpoint, TaskModel
+from fitcli.errors import DataError, FitError
 from fitcli.run_config import is_run, save_config
-from fitcli.training.bad_images import TooManyBadImages
+from fitcli.training.bad_images import BadImage, TooManyBadImages
 from fitcli.training.batch import Batch
+from fitcli.training.begun import TRAINING, save_settings
 from fitcli.training.ema import Ema
 from fitcli.training.gradients import Gradients
-from fitcli.training.interruption import Interruption, interruptions
+from fitcli.training.interruption import interruptions
 from fitcli.training.loader import Loader
 from fitcli.training.lock import locked
 from fitcli.training.memory import save_plan
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from fitcli.training.reports import (
     BadImageReport,
+    DamageReport,
     MemoryReport,
     MetricsLog,
+    NoLog,
     Report,
     StepReport,
     StopReport,
     ValidationReport,
 )
 from fitcli.training.run import TrainingRun
-from fitcli.training.state import Progress, load_state, save_settings, save_state
+from fitcli.training.saving import LAST, Saver
+from fitcli.training.sharding import ShardedStep, shard_alike, whole, whole_model
+from fitcli.training.state import Progress, State, restore, snapshot
+from fitcli.training.states import STATES, load_state, save_state
 from fitcli.training.task import Objective
 from models.build import build
 
@@ -62,116 +69,203 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
         FitError: The loss is no number any more; what was saved before is still there. Or another process trains there.
         TooManyBadImages: More images cannot be used than the settings allow; the run was saved and can be resumed.
     """
-    with locked(run.folder):
-        if not resume and is_run(run.folder):
-            raise FitError(f"{run.folder}: holds a run by now; continue it with --resume, or choose another --out")
-        return _train(run, observe, resume)
+    with ExitStack() as resources:
+        run.world.together(partial(_claim, run, resume, resources))
+        training = _Training(run, observe)
+        training.resume() if resume else training.begin()
+        return training.go()
 
 
-def _train(run: TrainingRun, observe: Observer, resume: bool) -> Progress:
-    # The model, its optimizer and average, and where they were left.
-    settings, device = run.settings, run.runtime.device
-    model: TaskModel = build(run.config.model, device, seed=settings.seed).train()
-    optimizer = build_optimizer(model, settings)
-    ema = Ema(model, settings.ema_decay) if settings.ema_decay else None
-    average = None if ema is None else ema.model
-    progress = load_state(run.folder, model, optimizer, device, average) if resume else Progress()
-
-    # The run folder, from here on a run that can be resumed.
-    save_settings(run.folder, settings, run.dataset.fingerprint)
-    save_plan(run.folder, run.plan)
-    if not resume:
-        save_state(run.folder, model, optimizer, progress, average)
-        save_config(run.folder, run.config)
-
-    gradients = Gradients(run, model, lambda choice: observe(MemoryReport(choice.summary())))
-    batches = _batches(run, gradients.objective, progress.step)
-    stopping = partial(observe, StopReport())
-    with MetricsLog(run.folder, progress.step) as log, interruptions(stopping) as interruption:
-
-        def report(entry: StepReport | ValidationReport) -> None:
-            tell_bad_images()
-            log(entry)
-            observe(entry)
-
-        def tell_bad_images() -> None:
-            for bad in run.bad_images.untold():
-                entry = BadImageReport(step=progress.step + 1, path=bad.path, reason=str(bad.error))
-                log(entry)
-                observe(entry)
-
-        def look() -> None:
-            """See how good it is, which waits for `resume` where someone asked to stop; and save."""
-            if run.dataset.validation and progress.validated < progress.step and not interruption.requested:
-                report(_validate(run, gradients.objective, model, average, progress))
-            _save(run, model, optimizer, progress, average)
-
-        try:
-            if _is_due(run, progress.step):
-                look()
-            for step in range(progress.step, run.total_steps):
-                report(_step(run, model, optimizer, gradients, batches, step))
-                progress.step = step + 1
-                if ema is not None:
-                    ema.update(model, progress.step)
-                if _is_due(run, progress.step) or interruption.requested:
-                    look()
-                _stop_if(interruption, run)
-        except TooManyBadImages:
-            tell_bad_images()
-            _save(run, model, optimizer, progress, average)
-            raise
-    return progress
+def _claim(run: TrainingRun, resume: bool, resources: ExitStack) -> None:
+    """Keep other jobs from the run folder, for all processes of this one."""
+    if not run.world.is_first:
+        return
+    resources.enter_context(locked(run.folder))
+    if not resume and is_run(run.folder):
+        raise FitError(f"{run.folder}: holds a run by now; continue it with --resume, or choose another --out")
+    remove_leftovers(run.folder, TRAINING, STATES, LAST)
 
 
-def _is_due(run: TrainingRun, step: int) -> bool:
-    """Whether to validate and save after this many steps: at the end of each epoch and of the run."""
+class _Training:
+    """A run in this process: what is trained, how far it is, and who is told.
+
+    Args:
+        run: What to train, on what, where.
+        observe: Told every report, in order.
+    """
+
+    def __init__(self, run: TrainingRun, observe: Observer) -> None:
+        settings = run.settings
+        self.run, self.observe, self.progress = run, observe, Progress()
+        self.model: TaskModel = build(run.config.model, run.runtime.device, seed=settings.seed).train()
+        self.ema = Ema(self.model, settings.ema_decay) if settings.ema_decay else None
+        self.average = None if self.ema is None else self.ema.model
+        sharded = _shard(run, self.model, self.average) if run.shard else None
+        self.optimizer = build_optimizer(self.model, settings)
+        self.gradients = Gradients(run, self.model, lambda choice: observe(MemoryReport(choice.summary())), sharded)
+        self.resumed = False
+
+    def begin(self) -> None:
+        """Make the run folder one of a run that can be resumed."""
+        state = self._snapshot(copy=False)
+        if self.run.world.is_first:
+            self._remember()
+            save_state(self.run.folder, state, self.progress)
+            save_config(self.run.folder, self.run.config)
+
+    def resume(self) -> None:
+        """Go on from what was saved last."""
+        use = partial(restore, model=self.model, optimizer=self.optimizer, average=self.average)
+        self.progress = load_state(self.run.folder, use, lambda reason: self.observe(DamageReport(reason)))
+        # Not before all have read: what is remembered of the run changes.
+        self.run.world.barrier()
+        if self.run.world.is_first:
+            self._remember()
+        self.resumed = True
+
+    def go(self) -> Progress:
+        """Train to the end."""
+        run, progress = self.run, self.progress
+        batches = _batches(run, self.gradients.objective, progress.step)
+        stopping = partial(self.observe, StopReport())
+        with (
+            MetricsLog(run.folder, progress.step) if run.world.is_first else NoLog() as self.log,
+            Saver(run, self._snapshot, self.log.sync, progress, writes=run.world.is_first) as self.saver,
+            interruptions(stopping) as self.interruption,
+        ):
+            known = {sample.path for sample in run.dataset.train + run.dataset.validation}
+            told = run.world.broadcast([(str(bad.path), str(bad.error)) for bad in self.log.bad_images])
+            bad_images = [BadImage(Path(path), DataError(reason)) for path, reason in told]
+            run.bad_images.remember(bad for bad in bad_images if bad.path in known)
+            try:
+                if self.resumed:
+                    # Perhaps the process died before the weights were there that follow from the state.
+                    self._save()
+                    self._look_and_save()
+                for step in range(progress.step, run.total_steps):
+                    self._report(self._step(batches, step))
+                    progress.step = step + 1
+                    if self.ema is not None:
+                        self.ema.update(self.model, progress.step)
+                    self._look_and_save()
+                    self._stop_if_asked()
+                run.world.jointly(self.saver.wait)
+            except TooManyBadImages:
+                self._tell_bad_images(progress.step + 1)
+                self._save()
+                run.world.jointly(self.saver.wait)
+                raise
+        return progress
+
+    def _remember(self) -> None:
+        save_settings(self.run.folder, self.run.settings, self.run.dataset.fingerprint)
+        save_plan(self.run.folder, self.run.plan)
+
+    def _snapshot(self, *, copy: bool) -> State:
+        return snapshot(self.model, self.optimizer, self.average, copy, keep=self.run.world.is_first)
+
+    def _save(self) -> None:
+        # All processes take part in a snapshot, and the one that writes may fail before it.
+        self.run.world.jointly(self.saver.wait)
+        self.saver.save(self.progress)
+
+    def _look_and_save(self) -> None:
+        """At the end of an epoch, see how good it is; save when it is time to, and what is the best so far."""
+        run, progress = self.run, self.progress
+        ends, better = _ends_epoch(run, progress.step), False
+        self.asked = asked = run.world.any(self.interruption.requested)
+        # Where someone asked to stop, that waits for `resume`.
+        if ends and run.dataset.validation and progress.validated < progress.step and not asked:
+            found = self._validate()
+            self._report(found)
+            better = found.best
+        due = run.world.broadcast(self.saver.due(progress.step, ends))
+        if due or better or progress.step == run.total_steps or asked:
+            self._save()
+
+    def _stop_if_asked(self) -> None:
+        self.run.world.jointly(self.saver.check)
+        if self.asked:
+            self.run.world.jointly(self.saver.wait)
+            raise KeyboardInterrupt(f"{self.run.folder} was saved, continue with --resume")
+
+    def _report(self, entry: StepReport | ValidationReport) -> None:
+        self._tell_bad_images(entry.step)
+        self.log(entry)
+        self.observe(entry)
+
+    def _tell_bad_images(self, step: int) -> None:
+        for bad in self.run.bad_images.untold():
+            entry = BadImageReport(step=step, path=bad.path, reason=str(bad.error))
+            self.log(entry)
+            self.observe(entry)
+
+    def _step(self, batches: Iterator[Batch], step: int) -> StepReport:
+        """One optimizer step over `accumulate` batches."""
+        run, settings = self.run, self.run.settings
+        began = time.perf_counter()
+        found = self.gradients.accumulate(batches)
+        norm = whole(nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip or math.inf))
+        _check_finite("loss", found.loss, run, step + 1, found.paths)
+        _check_finite("gradient", float(norm), run, step + 1, found.paths)
+        rate = learning_rate(step, run.total_steps, settings)
+        set_learning_rate(self.optimizer, rate)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        seconds = time.perf_counter() - began
+        return StepReport(
+            step=step + 1,
+            epoch=(step + 1) * settings.images_per_step / len(run.dataset.train),
+            loss=found.loss,
+            learning_rate=rate,
+            gradient_norm=float(norm),
+            images_per_second=settings.images_per_step / seconds,
+            patches_per_second=found.patches / seconds,
+            data_wait=found.waited / seconds,
+            peak_bytes=run.runtime.peak_bytes(),
+            scores={name: total / settings.images_per_step for name, total in found.scores.items()},
+        )
+
+    def _validate(self) -> ValidationReport:
+        """Look at the validation images with the weights to be used later: their average where the run keeps one."""
+        progress = self.progress
+        model = self.average or self.model.eval()
+        model = whole_model(model, self.run.config) if self.run.shard else model
+        found = self.gradients.objective.validate(Checkpoint(model, self.run.config))
+        self.model.train()
+        _check_finite("validation loss", found.loss, self.run, progress.step)
+        progress.validated = progress.step
+        best = not progress.best or found.rank > progress.best
+        if best:
+            progress.best, progress.best_step, progress.said = found.rank, progress.step, found.said
+        return ValidationReport(step=progress.step, loss=found.loss, scores=found.scores, best=best, said=found.said)
+
+
+def _shard(run: TrainingRun, model: TaskModel, average: TaskModel | None) -> ShardedStep:
+    """Share the weights out over the processes that have different images."""
+    assert run.world.mesh is not None
+    mesh = run.world.mesh["data"]
+    if average is not None:
+        shard_alike(average, mesh)
+    return ShardedStep(model, mesh)
+
+
+def _ends_epoch(run: TrainingRun, step: int) -> bool:
+    """Whether an epoch, or the run, is over after this many steps."""
     return step == run.total_steps or (step > 0 and run.settings.ends_epoch(step - 1, len(run.dataset.train)))
-
-
-def _stop_if(interruption: Interruption, run: TrainingRun) -> None:
-    if interruption.requested:
-        raise KeyboardInterrupt(f"{run.folder} was saved, continue with --resume")
 
 
 def _batches(run: TrainingRun, objective: Objective, step: int) -> Iterator[Batch]:
     settings = run.settings
-    loader = Loader(run.dataset.train, settings, run.config.preprocessing, objective.layout, bad_images=run.bad_images)
-    return loader.batches(step * settings.accumulate, run.total_steps * settings.accumulate)
-
-
-def _step(
-    run: TrainingRun,
-    model: TaskModel,
-    optimizer: torch.optim.Optimizer,
-    gradients: Gradients,
-    batches: Iterator[Batch],
-    step: int,
-) -> StepReport:
-    """One optimizer step over `accumulate` batches."""
-    settings, runtime = run.settings, run.runtime
-    began = time.perf_counter()
-    found = gradients.accumulate(batches)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip or math.inf)
-    _check_finite("loss", found.loss, run, step + 1, found.paths)
-    _check_finite("gradient", float(norm), run, step + 1, found.paths)
-    rate = learning_rate(step, run.total_steps, settings)
-    set_learning_rate(optimizer, rate)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    seconds = time.perf_counter() - began
-    return StepReport(
-        step=step + 1,
-        epoch=(step + 1) * settings.images_per_step / len(run.dataset.train),
-        loss=found.loss,
-        learning_rate=rate,
-        gradient_norm=float(norm),
-        images_per_second=settings.images_per_step / seconds,
-        patches_per_second=found.patches / seconds,
-        data_wait=found.waited / seconds,
-        peak_bytes=runtime.peak_bytes(),
-        scores={name: total / settings.images_per_step for name, total in found.scores.items()},
+    loader = Loader(
+        run.dataset.train,
+        settings,
+        run.config.preprocessing,
+        objective.layout,
+        bad_images=run.bad_images,
+        share=run.world.data,
     )
+    return loader.batches(step * settings.accumulate, run.total_steps * settings.accumulate)
 
 
 def _check_finite(name: str, value: float, run: TrainingRun, step: int, paths: Sequence[Path] = ()) -> None:
@@ -182,40 +276,3 @@ def _check_finite(name: str, value: float, run: TrainingRun, step: int, paths: S
             f"the {name} became {value} in step {step}{files}; start again with a lower --learning-rate "
             f"(what {run.folder} saved before is still there)"
         )
-
-
-def _validate(
-    run: TrainingRun, objective: Objective, model: TaskModel, average: TaskModel | None, progress: Progress
-) -> ValidationReport:
-    """Look at the validation images with what is to be used later: the average of the weights where there is one.
-
-    A model that is better than all before it becomes the run's model.
-    """
-    found = objective.validate(Checkpoint(average or model.eval(), run.config))
-    model.train()
-    _check_finite("validation loss", found.loss, run, progress.step)
-    progress.validated = progress.step
-    best = not progress.best or found.rank > progress.best
-    if best:
-        progress.best, progress.said = found.rank, found.said
-        _save_weights(run.folder, model, average)
-    return ValidationReport(step=progress.step, loss=found.loss, scores=found.scores, best=best, said=found.said)
-
-
-def _save(
-    run: TrainingRun, model: TaskModel, optimizer: torch.optim.Optimizer, progress: Progress, average: TaskModel | None
-) -> None:
-    """Save what resuming needs, and the last weights as a run folder of their own."""
-    save_state(run.folder, model, optimizer, progress, average)
-    last = run.folder / "last"
-    last.mkdir(exist_ok=True)
-    save_config(last, run.config)
-    _save_weights(last, model, average)
-    if not progress.best:
-        _save_weights(run.folder, model, average)
-
-
-def _save_weights(folder: Path, model: TaskModel, average: TaskModel | None) -> None:
-    save_weights(folder, model)
-    if average is not None:
-        save_weights(folder, average, EMA_WEIGHTS)

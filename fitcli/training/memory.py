@@ -22,7 +22,7 @@ PLAN = "training/plan.json"
 
 
 def step_of(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training:
-    """The largest step of a run: every image of a batch as large as the largest of the data set.
+    """The largest step of one process: every image of its batch as large as the largest of the data set.
 
     Args:
         run: Its settings and model count.
@@ -34,7 +34,7 @@ def step_of(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training:
     return Training(
         config=run.config.model,
         groups=max((_groups(layout, size) for size in shown), default=1),
-        images=settings.batch_size,
+        images=settings.batch_size // run.world.data.size,
         precision=run.runtime.precision,
         device=run.runtime.device.type,
         ema=bool(settings.ema_decay),
@@ -59,14 +59,18 @@ def choose_plan(run: TrainingRun, work: Training, memory_bytes: int | None) -> C
     Raises:
         FitError: None fits.
     """
-    runtime = run.runtime
+    runtime, sharing = run.runtime, run.world.local_size
+    host = host_budget(runtime)
+    host = None if host is None else host // sharing
+    # Each process has a device of its own, and what the host has in common with the others.
+    here = 1 if runtime.device.type == "cuda" else sharing
     if memory_bytes is not None:
-        return choose(work, memory_bytes, host_budget(runtime))
+        return choose(work, memory_bytes, host)
     try:
-        return choose(work, default_budget(runtime), host_budget(runtime))
+        return choose(work, default_budget(runtime) // here, host)
     except FitError:
         # Nobody asked for the polite share.
-        return choose(work, free_bytes(runtime), host_budget(runtime))
+        return choose(work, free_bytes(runtime) // here, host)
 
 
 def fall_back(run: TrainingRun) -> Choice | None:
@@ -106,7 +110,9 @@ def planned(run: TrainingRun, sizes: Iterable[tuple[int, int]], memory_bytes: in
         FitError: None fits.
     """
     work = step_of(run, sizes)
-    return replace(run, plan=choose_plan(run, work, memory_bytes).plan, work=work, memory_bytes=memory_bytes)
+    plans = run.world.jointly(lambda: dataclasses.asdict(choose_plan(run, work, memory_bytes).plan))
+    # The same for all processes: a run that is resumed goes on as it was, to the bit.
+    return replace(run, plan=ExecutionPlan(**plans[0]), work=work, memory_bytes=memory_bytes)
 
 
 def continued(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> TrainingRun:

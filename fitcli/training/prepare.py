@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from fitcli.atomic import check_writable
+from fitcli.atomic import PARTIAL, check_writable
+from fitcli.distributed import ALONE, World
 from fitcli.errors import FitError
 from fitcli.run_config import RunConfig, is_run, load_config
 from fitcli.runtime import Runtime, choose_runtime
 from fitcli.training.bad_images import BadImages
+from fitcli.training.begun import TRAINING, load_settings
 from fitcli.training.dataset import Dataset, load_dataset
 from fitcli.training.memory import continued, planned
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
-from fitcli.training.state import load_settings, saved_step
+from fitcli.training.states import saved_step
 from fitcli.training.statistics import image_sizes, inspect
 from fitcli.training.tasks.find import TASKS
 
@@ -27,6 +29,8 @@ def prepare(
     resume: bool = False,
     given: Collection[str] = (),
     memory_bytes: int | None = None,
+    world: World = ALONE,
+    shard: bool = False,
 ) -> tuple[TrainingRun, int]:
     """Check data, run folder and settings, and put the run together. Writes nothing.
 
@@ -39,19 +43,23 @@ def prepare(
         given: Which options the user gave: on resuming, only they count, see `TrainSettings.resumed`.
         memory_bytes: That training may use where it computes; None for a share of what is free. A run that is resumed
             without it is executed as before.
+        world: The processes that share the work; all of them prepare.
+        shard: They share the weights out, too.
 
     Returns:
         The run, and the number of steps that it has already done.
 
     Raises:
         DataError: The data set cannot be used.
-        FitError: The folder is taken, or holds no run to resume, or one begun otherwise.
+        FitError: The folder is taken, or holds no run to resume, or one begun otherwise; or the batches of the run
+            cannot be shared evenly by that many processes.
         ConfigError: There is no such preset.
     """
     _check_folder(folder, resume)
     if resume:
         begun, fingerprint = load_settings(folder)
         settings = begun.resumed(settings, given)
+        _check_share(settings, world, shard)
         runtime = choose_runtime(str(runtime.device), settings.precision)
         dataset, config = _dataset(data, settings), load_config(folder)
         if config.task != settings.task:
@@ -66,15 +74,17 @@ def prepare(
                 f"{folder}: was begun on another data set than {data} (other images, labels or split); "
                 "resume with that one, or start a new run"
             )
-        run, sizes = _run(folder, config, settings, dataset, runtime), image_sizes(dataset)
+        run = _run(folder, config, settings, dataset, runtime, world, shard)
+        sizes = image_sizes(dataset)
         return continued(run, sizes) if memory_bytes is None else planned(run, sizes, memory_bytes), saved_step(folder)
     task = TASKS[settings.task]
     settings.check_options(given)
+    _check_share(settings, world, shard)
     # The settings first: a wrong name should not wait for thousands of headers.
     task.check(settings)
     dataset = _dataset(data, settings)
     survey = inspect(dataset, settings.seed, settings.max_bad_images)
-    run = _run(folder, task.describe(settings, dataset, survey), settings, dataset, runtime)
+    run = _run(folder, task.describe(settings, dataset, survey), settings, dataset, runtime, world, shard)
     return planned(run, survey.sizes, memory_bytes), 0
 
 
@@ -82,11 +92,42 @@ def _dataset(data: Path, settings: TrainSettings) -> Dataset:
     return load_dataset(data, "ignored" if settings.unconditional else TASKS[settings.task].labels)
 
 
-def _run(folder: Path, config: RunConfig, settings: TrainSettings, dataset: Dataset, runtime: Runtime) -> TrainingRun:
-    bad = BadImages(settings.max_bad_images)
+def _run(
+    folder: Path,
+    config: RunConfig,
+    settings: TrainSettings,
+    dataset: Dataset,
+    runtime: Runtime,
+    world: World,
+    shard: bool,
+) -> TrainingRun:
     return TrainingRun(
-        folder=folder, config=config, settings=settings, dataset=dataset, runtime=runtime, bad_images=bad
+        folder=folder,
+        config=config,
+        settings=settings,
+        dataset=dataset,
+        runtime=runtime,
+        bad_images=BadImages(settings.max_bad_images),
+        world=world,
+        shard=shard,
     )
+
+
+def _check_share(settings: TrainSettings, world: World, shard: bool) -> None:
+    """Batches are those of one process, whatever shares them: so are the results."""
+    count = world.data.size
+    if settings.batch_size % count:
+        raise FitError(
+            f"--batch-size {settings.batch_size}: {count} processes cannot share a batch evenly; "
+            f"use a multiple of {count}, or another number of processes"
+        )
+    if shard and world.mesh is None:
+        raise FitError("--shard shares a model out over processes; start them with torchrun --no-python fit train ...")
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether a run may be begun in a folder that is there: nothing is in it but what one left that died at once."""
+    return folder.is_dir() and all(entry.name == TRAINING or PARTIAL in entry.name for entry in folder.iterdir())
 
 
 def _check_folder(folder: Path, resume: bool) -> None:
@@ -104,7 +145,7 @@ def _check_state(folder: Path, resume: bool) -> None:
         return
     if is_run(folder):
         raise FitError(f"{folder}: holds a run already; continue it with --resume, or choose another --out")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not _is_free(folder):
         raise FitError(f"{folder}: is not an empty folder; choose another --out")
     parent = next(parent for parent in folder.absolute().parents if parent.exists())
     if not parent.is_dir():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from fitcli.atomic import write_text
+from fitcli.errors import DataError
+from fitcli.training.bad_images import BadImage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +89,14 @@ class MemoryReport:
     said: str
 
 
-Report = StepReport | ValidationReport | BadImageReport | StopReport | MemoryReport
+@dataclass(frozen=True, slots=True)
+class DamageReport:
+    """What was saved last cannot be used; what is used instead, in words."""
+
+    reason: str
+
+
+Report = StepReport | ValidationReport | BadImageReport | StopReport | MemoryReport | DamageReport
 
 
 class MetricsLog:
@@ -95,13 +105,20 @@ class MetricsLog:
     Args:
         run: The folder.
         step: Steps done so far; what an earlier process logged beyond them, before it died, is dropped.
+
+    Attributes:
+        bad_images: That earlier processes told.
     """
 
     def __init__(self, run: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         path = run / "metrics.jsonl"
-        _drop_after(path, step)
+        self.bad_images = [
+            BadImage(Path(entry["path"]), DataError(entry["reason"]))
+            for entry in _drop_after(path, step)
+            if entry["kind"] == "bad image"
+        ]
         self._lines = path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
@@ -124,6 +141,10 @@ class MetricsLog:
         self._lines.write(json.dumps(entry) + "\n")
         self._lines.flush()
 
+    def sync(self) -> None:
+        """Wait until what was logged so far would survive a power cut."""
+        os.fsync(self._lines.fileno())
+
     def __enter__(self) -> Self:
         return self
 
@@ -134,19 +155,40 @@ class MetricsLog:
         self._board.close()
 
 
-def _drop_after(path: Path, step: int) -> None:
-    if not path.exists():
-        return
-    lines = path.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if _step(line) <= step]
-    if len(kept) < len(lines):
-        write_text(path, "".join(line + "\n" for line in kept))
+class NoLog:
+    """What a process logs where another one does."""
+
+    bad_images: tuple[BadImage, ...] = ()
+
+    def __call__(self, report: StepReport | ValidationReport | BadImageReport) -> None:
+        """Log nothing."""
+
+    def sync(self) -> None:
+        """There is nothing to wait for."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
 
 
-def _step(line: str) -> float:
-    """A line that was cut off while being written counts as later than any step."""
+def _drop_after(path: Path, step: int) -> list[dict[str, Any]]:
+    """Drop what was logged of later steps, and lines that were cut off; what is left."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    entries = [(line, entry) for line in text.splitlines() if (entry := _entry(line)) and entry["step"] <= step]
+    kept = "".join(f"{line}\n" for line, _ in entries)
+    if kept != text:
+        write_text(path, kept)
+    return [entry for _, entry in entries]
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    """What a line says; None where it was cut off while it was written."""
     try:
-        entry: dict[str, Any] = json.loads(line)
-        return float(entry["step"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and {"kind", "step"} <= entry.keys() else None

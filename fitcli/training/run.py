@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fitcli.distributed import ALONE, World
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.estimate import Training
 from fitcli.memory.plan import evaluate
@@ -31,6 +32,8 @@ class TrainingRun:
         work: The largest step; None where nobody asked what it takes.
         memory_bytes: That may be used where it computes; None for a share of what is free.
         bad_images: Those that were met.
+        world: The processes that share the work.
+        shard: They share the weights out, too.
     """
 
     folder: Path
@@ -42,6 +45,8 @@ class TrainingRun:
     work: Training | None = None
     memory_bytes: int | None = None
     bad_images: BadImages = field(default_factory=BadImages)
+    world: World = ALONE
+    shard: bool = False
 
     @property
     def total_steps(self) -> int:

@@ -42,6 +42,9 @@ class TrainSettings:
             that follows from the size of the images.
         levels: Grey levels per value of a sequence; None for 256 of 8 bit images.
         order, start: See `SequenceConfig`.
+        save_every: Optimizer steps between two saves; None to save at the end of each epoch. Whatever it is, a run is
+            also saved every ten minutes, when it is the best so far, and in the end.
+        keep: Saved states that are kept, to go on from one before where the last is damaged.
         max_bad_images: Images that cannot be used and are left out before the run stops.
     """
 
@@ -75,6 +78,8 @@ class TrainSettings:
     order: Literal["raster", "snake"] = "raster"
     start: Literal["zero", "learned"] = "learned"
     max_bad_images: int = 0
+    save_every: int | None = None
+    keep: int = 2
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -88,6 +93,8 @@ class TrainSettings:
             "size": 1,
             "patch": 1,
             "max_bad_images": 0,
+            "save_every": 1,
+            "keep": 1,
         }
         for name, lowest in limits.items():
             if getattr(self, name) is not None and getattr(self, name) < lowest:
@@ -132,7 +139,7 @@ class TrainSettings:
     def resumed(self, asked: TrainSettings, given: Collection[str]) -> TrainSettings:
         """These settings, for as many epochs or steps as were asked for: the learning rate follows the new total.
 
-        How many bad images are put up with may also be asked for anew.
+        How many bad images are put up with, and when it is saved, may also be asked for anew.
 
         Args:
             asked: What the run is to be continued with.
@@ -148,7 +155,8 @@ class TrainSettings:
                     f"{option(name)}: the run was begun with {setting} = {before}, not {now}; "
                     "resume without this option, or start a new run"
                 )
-        kept = replace(self, max_bad_images=asked.max_bad_images) if "max_bad_images" in given else self
+        anew = {name: getattr(asked, name) for name in ("max_bad_images", "save_every", "keep") if name in given}
+        kept = replace(self, **anew)
         if not {"epochs", "steps"} & set(given):
             return kept
         epochs = asked.epochs if "epochs" in given else self.epochs
@@ -186,7 +194,7 @@ TASKS_OF_SETTING = {
 }
 """The tasks that an option is for, where it is not for all."""
 
-MAY_CHANGE = ("epochs", "steps", "max_bad_images")
+MAY_CHANGE = ("epochs", "steps", "max_bad_images", "save_every", "keep")
 """What may be given anew to a run that is resumed."""
 
 SETTING_OF_OPTION = {

@@ -1,26 +1,25 @@
-"""What resuming needs, in one file: weights, optimizer, step. Read with `weights_only`, so that it cannot run code."""
+"""What resuming needs, in host memory: how far a run is, and its tensors by name.
+
+Nothing else has to be kept. The learning rate follows from the step; the order of the images, their augmentation and
+the noise from the seed and their number (`loader.py`, `noise.py`): no generator of random numbers has a state between
+steps. States are those between two optimizer steps, where there are no gradients, and no accumulated pass is open.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
-import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from fitcli.atomic import replacing, write_text
-from fitcli.errors import CheckpointError, FitError
-from fitcli.training.settings import TrainSettings
+from fitcli.training.sharding import shared_out, whole
 
-STATE, SETTINGS = "training/state.pt", "training/settings.json"
+State = dict[str, dict[str, Tensor]]
+"""Tensors in host memory by name, of `MODEL`, `OPTIMIZER` and, where the run keeps one, of the `EMA` of the weights."""
 
-CHECKSUMS = "training/state.sha256"
-"""SHA-256 of the state, one per line: while a state is replaced by the next, of both of them."""
+MODEL, OPTIMIZER, EMA = "model", "optimizer", "ema"
 
 
 @dataclass(slots=True)
@@ -31,12 +30,14 @@ class Progress:
         step: Optimizer steps done.
         validated: Steps that had been done at the last validation.
         best: Rank of the best validation so far, see `Validation.rank`; empty before the first.
+        best_step: Steps that had been done then.
         said: Of that validation: the name of the score that matters and its value.
     """
 
     step: int = 0
     validated: int = 0
     best: tuple[float, ...] = ()
+    best_step: int = 0
     said: tuple[str, str] = ("", "")
 
     def summary(self, run: Path) -> str:
@@ -46,108 +47,67 @@ class Progress:
         return f"{run}: {self.step} steps, best validation {self.said[0]} {self.said[1]}"
 
 
-def save_settings(run: Path, settings: TrainSettings, fingerprint: str) -> None:
-    """Remember what the run was asked to do, and the fingerprint of the data set to do it on."""
-    (run / SETTINGS).parent.mkdir(exist_ok=True)
-    document = {**dataclasses.asdict(settings), "dataset": fingerprint}
-    write_text(run / SETTINGS, json.dumps(document, indent=2) + "\n")
-
-
-def load_settings(run: Path) -> tuple[TrainSettings, str]:
-    """What the run was asked to do, and the fingerprint of its data set.
-
-    Raises:
-        CheckpointError: That is not to be found out.
-    """
-    try:
-        stored = dict(json.loads((run / SETTINGS).read_text(encoding="utf-8")))
-        fingerprint = str(stored.pop("dataset"))
-        return TrainSettings(**stored), fingerprint
-    except (OSError, ValueError, TypeError, KeyError, FitError) as error:
-        raise CheckpointError(f"{run / SETTINGS}: cannot be read ({error}); start a new run") from None
-
-
-def save_state(
-    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, average: nn.Module | None = None
-) -> None:
-    """Write the state: the old file or the new one is there at any moment.
-
-    Args:
-        run: The folder.
-        model, optimizer, progress: What to go on with.
-        average: The moving average of the weights, where the run keeps one.
-    """
-    state = {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "progress": dataclasses.asdict(progress),
-        "ema": None if average is None else average.state_dict(),
-    }
-    with replacing(run / STATE) as temporary:
-        torch.save(state, temporary)
-        # First, so that whichever state is there after a crash has its checksum.
-        _save_checksums(run, _checksum(temporary), *_checksums(run)[:1])
-
-
-def _save_checksums(run: Path, *checksums: str) -> None:
-    write_text(run / CHECKSUMS, "".join(f"{checksum}\n" for checksum in checksums))
-
-
-def _checksums(run: Path) -> list[str]:
-    """Newest first; none where there is no such file."""
-    try:
-        return (run / CHECKSUMS).read_text(encoding="ascii").split()
-    except FileNotFoundError:
-        return []
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def saved_step(run: Path) -> int:
-    """Optimizer steps that a run has done and saved; 0 where its state cannot be read, which loading will explain."""
-    try:
-        state = torch.load(run / STATE, map_location="meta", weights_only=True)
-        return int(state["progress"]["step"])
-    except Exception:
-        return 0
-
-
-def load_state(
-    run: Path,
+def snapshot(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    device: torch.device,
     average: nn.Module | None = None,
-) -> Progress:
-    """Continue where a run was saved: fills model and optimizer, and the average where the run keeps one.
+    copy: bool = True,
+    keep: bool = True,
+) -> State:
+    """The state between two steps, in host memory. Where it is shared out over processes, all have to ask for it.
+
+    Args:
+        model, optimizer: What to go on with.
+        average: The moving average of the weights, where the run keeps one.
+        copy: The next steps leave the snapshot as it is. Without, what is in host memory already is not copied, and has
+            to be written before the next step.
+        keep: Without, the tensors are empty: it is another process that needs them.
+    """
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    moments = {
+        f"{names[id(parameter)]}/{key}": value
+        for parameter, values in optimizer.state.items()
+        for key, value in values.items()
+    }
+    tensors: dict[str, Mapping[str, Tensor]] = {MODEL: model.state_dict(), OPTIMIZER: moments}
+    if average is not None:
+        tensors[EMA] = average.state_dict()
+    return {part: {name: _on_host(t, copy, keep) for name, t in named.items()} for part, named in tensors.items()}
+
+
+def _on_host(tensor: Tensor, copy: bool, keep: bool) -> Tensor:
+    gathered = whole(tensor.detach())
+    return gathered.to("cpu", copy=copy).contiguous() if keep else torch.empty(0)
+
+
+def restore(state: State, model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None) -> None:
+    """Fill model and optimizer, and the average where the run keeps one.
 
     Raises:
-        CheckpointError: There is no state, or it is damaged or of another model.
+        ValueError, RuntimeError, KeyError: The state is of something else.
     """
-    path = run / STATE
-    if not path.is_file():
-        raise CheckpointError(f"{run}: was stopped before its first save; remove the folder and start again")
-    try:
-        if _checksum(path) not in _checksums(run):
-            raise ValueError("it is not the file that was saved: its checksum differs")
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        if average is not None:
-            average.load_state_dict(state["ema"])
-        return Progress(**state["progress"])
-    except (
-        RuntimeError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        pickle.UnpicklingError,
-        OSError,
-    ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: damaged ({reason}); start a new run") from error
+    _load(model, state[MODEL])
+    if average is not None:
+        _load(average, state[EMA])
+    moments: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in state[OPTIMIZER].items():
+        parameter, _, key = name.rpartition("/")
+        # A copy: what was read may be a file that is mapped into memory, and will be removed.
+        moments.setdefault(parameter, {})[key] = tensor.clone()
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    like = dict(model.named_parameters())
+    if strange := sorted(set(moments) - set(names.values())):
+        raise KeyError(f"moments of {strange[0]}, which the model does not have")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    found = {
+        number: {key: shared_out(tensor, like[name]) for key, tensor in moments[name].items()}
+        for number, parameter in enumerate(parameters)
+        if (name := names[id(parameter)]) in moments
+    }
+    # Rates and decays follow from the settings.
+    optimizer.load_state_dict({"state": found, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _load(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    own = model.state_dict()
+    model.load_state_dict({name: shared_out(t, own[name]) if name in own else t for name, t in weights.items()})

@@ -43,11 +43,14 @@ class Objective(Protocol):
     def job(self, model: TaskModel, batch: Batch) -> Job:
         """The mean loss over the images of a batch, on the device of the model."""
 
+    def weight(self, batch: Batch) -> float:
+        """How much a batch counts in a mean over several: what the sum in its loss was divided by."""
+
     def scores(self, batch: Batch, outcome: Outcome) -> dict[str, float]:
         """What a step tells beside its loss, by name: summed over the images of the batch."""
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
-        """Look at the validation images of the run, of which there are some.
+        """Look at the validation images of the run, of which there are some; all processes get the same result.
 
         Raises:
             DataError: Too many of them cannot be read.

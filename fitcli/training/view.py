@@ -10,7 +10,15 @@ from rich.live import Live
 from rich.table import Table
 
 from fitcli import console
-from fitcli.training.reports import BadImageReport, MemoryReport, Report, StepReport, StopReport, ValidationReport
+from fitcli.training.reports import (
+    BadImageReport,
+    DamageReport,
+    MemoryReport,
+    Report,
+    StepReport,
+    StopReport,
+    ValidationReport,
+)
 
 SMOOTHING = 0.9
 """Of the shown loss and rates, per step."""
@@ -45,6 +53,8 @@ class TrainingView:
         elif isinstance(report, BadImageReport):
             self._bad_images += 1
             console.warning(f"{report.reason}; left out ({self._bad_images} so far)")
+        elif isinstance(report, DamageReport):
+            console.warning(report.reason)
         elif isinstance(report, MemoryReport):
             console.warning(f"out of memory; going on with {report.said}")
         else:

@@ -22,8 +22,8 @@ from fitcli.errors import CheckpointError
 from fitcli.preprocessing import Preprocessing
 from fitcli.run_config import RunConfig, load_config, save_config
 from fitcli.runtime import choose_runtime
+from fitcli.training.begun import load_settings, save_settings
 from fitcli.training.settings import TrainSettings
-from fitcli.training.state import Progress, load_settings, load_state, save_settings, save_state
 from models.build import build
 from models.config import ClassifierConfig
 from models.groups import Groups
@@ -100,18 +100,9 @@ class Trap:
 def test_a_pickle_is_never_run(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trap = tmp_path / "sprung"
     monkeypatch.setenv("FIT_TEST_TRAP", str(trap))
-    model = build(MODEL, seed=5)
-    optimizer = torch.optim.AdamW(model.parameters())
-    (run / "training").mkdir()
     for content in (pickle.dumps(Trap(), 2), pickle.dumps({"model": Trap()}, 2)):
         (run / "model.safetensors").write_bytes(content)
-        (run / "training/state.pt").write_bytes(content)
         refused(run, r"model\.safetensors: damaged weights")
-        with pytest.raises(CheckpointError, match=r"state\.pt: damaged"):
-            load_state(run, model, optimizer, CPU.device)
-    torch.save({"model": Trap()}, run / "training/state.pt")
-    with pytest.raises(CheckpointError, match=r"state\.pt: damaged"):
-        load_state(run, model, optimizer, CPU.device)
     assert not trap.exists()
     pickle.loads(pickle.dumps(Trap()))
     assert trap.exists(), "the trap works"
@@ -246,78 +237,6 @@ def test_a_crash_while_saving_leaves_the_old_weights(run: Path, monkeypatch: pyt
     assert load_config(run) == CONFIG
 
 
-def test_the_state_of_a_run_comes_back(run: Path) -> None:
-    def fresh(seed: int) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
-        model = build(MODEL, seed=seed)
-        return model, torch.optim.AdamW(model.parameters(), lr=0.1)
-
-    def step(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        for parameter in model.parameters():
-            parameter.grad = torch.ones_like(parameter)
-        optimizer.step()
-
-    model, optimizer = fresh(1)
-    step(model, optimizer)
-    (run / "training").mkdir()
-    save_state(run, model, optimizer, Progress(step=7, best=(0.5, -1.25), said=("accuracy", "50.0%")))
-    other, its_optimizer = fresh(2)
-    progress = load_state(run, other, its_optimizer, CPU.device)
-    assert progress == Progress(step=7, best=(0.5, -1.25), said=("accuracy", "50.0%"))
-    step(model, optimizer)
-    step(other, its_optimizer)
-    for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):
-        assert torch.equal(mine, theirs)
-
-
-def test_a_flipped_bit_in_a_state_is_noticed(run: Path) -> None:
-    model = build(MODEL, seed=1)
-    optimizer = torch.optim.AdamW(model.parameters())
-    (run / "training").mkdir()
-    for step in range(3):
-        save_state(run, model, optimizer, Progress(step=step))
-    path = run / "training/state.pt"
-    good = path.read_bytes()
-    for at in range(0, len(good), len(good) // 20):
-        path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
-        with pytest.raises(CheckpointError, match=r"state\.pt: damaged .*checksum"):
-            load_state(run, model, optimizer, CPU.device)
-    path.write_bytes(good)
-    (run / "training/state.sha256").unlink()
-    with pytest.raises(CheckpointError, match=r"state\.pt: damaged .*checksum"):
-        load_state(run, model, optimizer, CPU.device)
-
-
-@pytest.mark.parametrize("moment", range(1, 5))
-def test_a_state_can_be_loaded_wherever_saving_the_next_one_stopped(
-    run: Path, monkeypatch: pytest.MonkeyPatch, moment: int
-) -> None:
-    model = build(MODEL, seed=1)
-    optimizer = torch.optim.AdamW(model.parameters())
-    (run / "training").mkdir()
-    for step in range(2):
-        save_state(run, model, optimizer, Progress(step=step))
-    calls = 0
-
-    def stop(*arguments: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == moment:
-            raise OSError(5, "Input/output error")
-        replace(*arguments)
-
-    replace = os.replace
-    monkeypatch.setattr(atomic.os, "replace", stop)
-    try:
-        save_state(run, model, optimizer, Progress(step=2))
-        saved = 2
-    except OSError:
-        saved = 1
-    monkeypatch.setattr(atomic.os, "replace", replace)
-    assert load_state(run, model, optimizer, CPU.device).step == saved
-    save_state(run, model, optimizer, Progress(step=3))
-    assert load_state(run, model, optimizer, CPU.device).step == 3
-
-
 def forged(header: object, size: int = 64) -> bytes:
     """A safetensors file with any header."""
     text = json.dumps(header).encode()
@@ -360,30 +279,6 @@ def test_settings_without_end(run: Path) -> None:
     with (run / "config.json").open("wb") as file:
         file.truncate(1 << 40)  # takes no space
     refused(run, r"config\.json: 1,099,511,627,776 bytes of settings")
-
-
-@pytest.mark.parametrize("kept", [0, 10, 0.5, 0.99])
-def test_a_damaged_state_is_one_error(run: Path, kept: float) -> None:
-    model = build(MODEL, seed=1)
-    optimizer = torch.optim.AdamW(model.parameters())
-    with pytest.raises(CheckpointError, match="before its first save"):
-        load_state(run, model, optimizer, CPU.device)
-    (run / "training").mkdir()
-    save_state(run, model, optimizer, Progress())
-    path = run / "training/state.pt"
-    data = path.read_bytes()
-    path.write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
-    with pytest.raises(CheckpointError, match=r"state\.pt: damaged .*; start a new run"):
-        load_state(run, model, optimizer, CPU.device)
-
-
-@pytest.mark.parametrize("state", [5, [], {}, {"model": {}, "optimizer": {}, "progress": {}}, {"model": 3}])
-def test_a_state_of_something_else_is_one_error(run: Path, state: object) -> None:
-    model = build(MODEL, seed=1)
-    (run / "training").mkdir()
-    torch.save(state, run / "training/state.pt")
-    with pytest.raises(CheckpointError, match=r"state\.pt: damaged"):
-        load_state(run, model, torch.optim.AdamW(model.parameters()), CPU.device)
 
 
 @pytest.mark.parametrize("text", [None, "", "[1]", "5", "null", "{"])

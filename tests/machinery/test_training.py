@@ -252,17 +252,20 @@ def test_the_best_model_is_kept_and_the_last_one_too(
 ) -> None:
     scores = iter([Scores(0.9, 0.5, 0.5), Scores(0.4, 0.9, 0.9), Scores(0.1, 0.7, 0.7), Scores(0.5, 0.9, 0.9)])
     monkeypatch.setattr(classify, "validate", lambda *_: next(scores))
+    models: list[Any] = []
+    monkeypatch.setattr(loop, "build", lambda *args, **settings: models.append(build(*args, **settings)) or models[0])
     folder, kept = tmp_path / "run", []
 
     def observe(report: Report) -> None:
         if isinstance(report, ValidationReport):
-            kept.append(load_file(folder / "model.safetensors")["encoder.latent_norm.weight"])
+            kept.append(models[0].encoder.latent_norm.weight.detach().clone())
 
     progress = train(run_of(data, folder, epochs=4), observe)
-    assert progress.best == (0.9, -0.4)
+    assert (progress.best, progress.best_step) == ((0.9, -0.4), 8)
     best = load_file(folder / "model.safetensors")["encoder.latent_norm.weight"]
-    assert [torch.equal(weights, best) for weights in kept] == [False, True, True, True]
-    assert not torch.equal(load_file(folder / "last/model.safetensors")["encoder.latent_norm.weight"], best)
+    assert [torch.equal(weights, best) for weights in kept] == [False, True, False, False]
+    last = load_file(folder / "last/model.safetensors")["encoder.latent_norm.weight"]
+    assert [torch.equal(weights, last) for weights in kept] == [False, False, False, True]
 
 
 def test_without_validation_the_last_model_is_the_model(data: Path, tmp_path: Path) -> None:

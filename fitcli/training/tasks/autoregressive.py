@@ -23,6 +23,7 @@ from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey
 from fitcli.training.task import Objective, Validation
+from fitcli.training.validation import shared_sums
 from models.decoder import FITDecoder
 from models.presets import decoder_preset
 
@@ -102,6 +103,10 @@ class NextTokenObjective:
         """See `Objective.job`."""
         return self._job(model, batch, self.run.settings.label_smoothing)
 
+    def weight(self, batch: Batch) -> float:
+        """See `Objective.weight`."""
+        return batch.real_patches()
+
     def scores(self, batch: Batch, outcome: Outcome) -> dict[str, float]:
         """Bits per dimension; unknown where the loss is one of smoothed targets."""
         images = len(batch.labels)
@@ -111,16 +116,26 @@ class NextTokenObjective:
         """Bits per dimension of all validation images, or of one window of each."""
         run = self.run
         settings = replace(run.settings, augment=False)
-        total, patches = 0.0, 0
         loader = Loader(
-            run.dataset.validation, settings, run.config.preprocessing, self.layout, bad_images=run.bad_images
+            run.dataset.validation,
+            settings,
+            run.config.preprocessing,
+            self.layout,
+            bad_images=run.bad_images,
+            share=run.world.everyone,
         )
-        for batch in loader.fixed():
-            with run.runtime.autocast():
-                job = self._job(checkpoint.model, run.bring(batch), smoothing=0.0)
-                total += float(group_losses(job, run.plan).sum()) * batch.real_patches()
-            patches += batch.real_patches()
-        bits = total / patches
+
+        def look() -> dict[str, float]:
+            total, patches = 0.0, 0
+            for batch in loader.fixed():
+                with run.runtime.autocast():
+                    job = self._job(checkpoint.model, run.bring(batch), smoothing=0.0)
+                    total += float(group_losses(job, run.plan).sum()) * batch.real_patches()
+                patches += batch.real_patches()
+            return {"bits": total, "patches": patches}
+
+        found = shared_sums(run, look)
+        bits = found["bits"] / found["patches"]
         return Validation(
             loss=bits, scores={"bits_per_dimension": bits}, rank=(-bits,), said=("bits per dimension", f"{bits:.3f}")
         )

@@ -97,6 +97,12 @@ class ClassificationObjective:
 
         return classification_job(cast(FITClassifier, model), batch.groups, patches, loss)
 
+    def weight(self, batch: Batch) -> float:
+        """See `Objective.weight`: cross-entropy is divided by the weights of the labels."""
+        if self.weights is None:
+            return len(batch.labels)
+        return float(self.weights[batch.labels.to(self.weights.device)].sum(dtype=torch.float64))
+
     def scores(self, batch: Batch, outcome: Outcome) -> dict[str, float]:
         """Images classified rightly."""
         assert outcome.output is not None
@@ -110,6 +116,7 @@ class ClassificationObjective:
             run.dataset.validation,
             run.runtime,
             run.bad_images,
+            run.world,
             Settings(background=run.settings.background, memory_bytes=validation_bytes(run)),
         )
         return Validation(

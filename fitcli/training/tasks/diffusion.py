@@ -27,6 +27,7 @@ from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey
 from fitcli.training.task import Objective, Validation
+from fitcli.training.validation import shared_sums
 from models.config import DenoiserConfig
 from models.denoiser import FITDenoiser
 from models.presets import denoiser_preset
@@ -132,6 +133,10 @@ class DenoisingObjective:
         kept = label_coin >= self.config.class_dropout
         return self._job(model, batch, "training noise", time, coin, kept)
 
+    def weight(self, batch: Batch) -> float:
+        """See `Objective.weight`."""
+        return batch.real_patches()
+
     def scores(self, batch: Batch, outcome: Outcome) -> dict[str, float]:
         """The loss says it all."""
         return {}
@@ -141,22 +146,41 @@ class DenoisingObjective:
         run = self.run
         settings = replace(run.settings, augment=False)
         images = spread(run.dataset.validation, VALIDATED)
-        sums, patches = [0.0] * BUCKETS, 0
-        loader = Loader(images, settings, run.config.preprocessing, self.layout, bad_images=run.bad_images)
-        for batch in loader.fixed():
-            moved, real = run.bring(batch), batch.real_patches()
-            draws = torch.tensor([self._draws("validation image", showing) for showing in batch.showings])
-            labels = torch.ones(len(draws), dtype=torch.bool)
-            for bucket in range(BUCKETS):
-                time = (bucket + draws[:, 0]) / BUCKETS
-                with run.runtime.autocast():
-                    job = self._job(checkpoint.model, moved, f"validation noise {bucket}", time, draws[:, 1], labels)
-                    sums[bucket] += float(group_losses(job, run.plan).sum()) * real
-            patches += real
-        losses = [total / patches for total in sums]
+        loader = Loader(
+            images,
+            settings,
+            run.config.preprocessing,
+            self.layout,
+            bad_images=run.bad_images,
+            share=run.world.everyone,
+        )
+
+        def look() -> dict[str, float]:
+            sums = dict.fromkeys([*map(str, range(BUCKETS)), "patches"], 0.0)
+            for batch in loader.fixed():
+                for bucket, loss in enumerate(self._losses(checkpoint.model, batch)):
+                    sums[str(bucket)] += loss * batch.real_patches()
+                sums["patches"] += batch.real_patches()
+            return sums
+
+        found = shared_sums(run, look)
+        losses = [found[str(bucket)] / found["patches"] for bucket in range(BUCKETS)]
         loss = sum(losses) / BUCKETS
         scores = {f"loss_time_{k / BUCKETS:.2f}_{(k + 1) / BUCKETS:.2f}": losses[k] for k in range(BUCKETS)}
         return Validation(loss=loss, scores=scores, rank=(-loss,), said=("loss", f"{loss:.4f}"))
+
+    def _losses(self, model: TaskModel, batch: Batch) -> list[float]:
+        """Of a validation batch in each part of time, the mean over its patches."""
+        run, moved = self.run, self.run.bring(batch)
+        draws = torch.tensor([self._draws("validation image", showing) for showing in batch.showings])
+        labels = torch.ones(len(draws), dtype=torch.bool)
+        losses = []
+        for bucket in range(BUCKETS):
+            time = (bucket + draws[:, 0]) / BUCKETS
+            with run.runtime.autocast():
+                job = self._job(model, moved, f"validation noise {bucket}", time, draws[:, 1], labels)
+                losses.append(float(group_losses(job, run.plan).sum()))
+        return losses
 
     def _draws(self, stream: str, showing: tuple[int, int]) -> list[float]:
         """Three uniform numbers of an image: for its time, its self-conditioning and its label."""
