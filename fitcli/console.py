@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json as json_module
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,14 +32,7 @@ class Console(RichConsole):
         raise
 
 
-_silent = False
 _captured: list[tuple[str, str]] | None = None
-
-
-def silence() -> None:
-    """Say nothing from here on: another process of the job does."""
-    global _silent
-    _silent = True
 
 
 @contextmanager
@@ -69,8 +61,6 @@ def _kept(kind: str, message: str) -> bool:
 
 
 def _stdout() -> Console:
-    if _silent:
-        return Console(file=io.StringIO())
     # Made per call: a test or a pipe may have put another stream in place since the import. Without a terminal a table
     # may be as wide as it needs: nobody wants a path cut short in a pipe.
     console = Console(markup=False)
@@ -78,7 +68,7 @@ def _stdout() -> Console:
 
 
 def _stderr() -> Console:
-    return Console(file=io.StringIO()) if _silent else Console(stderr=True, soft_wrap=True)
+    return Console(stderr=True, soft_wrap=True)
 
 
 @contextmanager

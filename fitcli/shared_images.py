@@ -15,13 +15,13 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch.distributed import PrefixStore
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from fitcli import __version__, console
@@ -248,13 +248,13 @@ def sharing(device: str) -> Iterator[Sharing]:
         return
     # Where torchrun keeps the store for a job that it starts again, the numbers begin anew all the same.
     store = PrefixStore(f"images {found.restarts}", next(rendezvous("env://", found.rank, found.size))[0])
-    if not found.is_first:
-        console.silence()
     try:
-        claim_device(device, found.local_rank, found.local_size)
-        yield (shared := Sharing(found, store))
+        with nullcontext() if found.is_first else console.muted():
+            claim_device(device, found.local_rank, found.local_size)
+            yield (shared := Sharing(found, store))
+            shared.close()
     except FitError as error:
-        if not found.is_first:
-            store.set("failed", str(error))
-        raise
-    shared.close()
+        if found.is_first:
+            raise
+        store.set("failed", str(error))
+        raise SystemExit(1) from error

@@ -63,6 +63,8 @@ def classify(
         good = [report for report in done if report is not None]
         if csv is not None and shared.world.is_first:
             write_csv(csv, [report.line for report in good], classes)
+    if not shared.world.is_first:
+        return
     if json:
         console.json([report.document for report in good])
     elif good:

@@ -53,6 +53,8 @@ def embed(
         background = background_threshold if skip_background else None
         settings = Settings(background=background, memory_bytes=memory, state=state)
         done = list(embed_files(shared, model, paths, out, runtime, settings, patches))
+    if not shared.world.is_first:
+        return
     good = [embedded for embedded in done if embedded is not None]
     if json:
         console.json(good)

@@ -116,12 +116,16 @@ class Gradients:
             paths = [str(path) for path in taken[-1].paths]
             return {"weight": self.objective.weight(taken[-1]), "paths": paths, "bad": run.bad_images.fresh()}
 
-        parts = run.world.jointly(read)
-        for part in parts:
+        everyone, ranks = run.world.jointly(read), run.world.groups.size
+        for part in everyone:
             run.bad_images.learn(part["bad"])
+        _check_alike(everyone, ranks)
+        # Of those that share images, which say the same, one counts.
+        parts = everyone[::ranks]
+        for part in parts:
             found.paths += map(Path, part["paths"])
         found.waited += time.perf_counter() - asked
-        return float(parts[run.world.rank]["weight"] / sum(part["weight"] for part in parts))
+        return float(parts[run.world.data.rank]["weight"] / sum(part["weight"] for part in parts))
 
     def _compute(self, read: Batch, share: float, found: Found) -> dict[str, Any]:
         """Add the gradients of a batch; what it adds to the loss and the scores.
@@ -141,6 +145,10 @@ class Gradients:
             if not _is_out_of_memory(error):
                 raise
             reason = str(error).splitlines()[0] if str(error) else "the system has no more"
+        if run.world.groups.size > 1:
+            run.world.abandon(
+                f"out of memory on {run.runtime.device} ({reason}); give --memory, or a greater --group-parallel"
+            )
         raise OutOfMemory(reason)
 
     def _run(self, batch: Batch, share: float) -> Outcome:
@@ -182,6 +190,17 @@ class Gradients:
         if self.run.world.is_first:
             save_plan(self.run.folder, choice.plan)
         self._changed(choice)
+
+
+def _check_alike(everyone: list[dict[str, Any]], ranks: int) -> None:
+    """Raise FitError where processes that share images have read different ones: one could not be read in part."""
+    for first in range(0, len(everyone), ranks):
+        columns = zip(*(part["paths"] for part in everyone[first : first + ranks]), strict=True)
+        if strange := next((paths for paths in columns if len(set(paths)) > 1), None):
+            raise FitError(
+                f"{min(strange, key=strange.count)} stands for an image of which only a part can be read: "
+                "--group-parallel cannot go on without it; leave that image out of the data set"
+            )
 
 
 def _is_out_of_memory(error: Exception) -> bool:

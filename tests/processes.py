@@ -1,0 +1,64 @@
+"""Functions that run in several processes which talk to each other, as torchrun would start them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import traceback
+from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+
+def run_ranks(count: int, function: Callable[..., Any], *arguments: object) -> list[Any]:
+    """Call a function of a module in `count` processes; what each returns, in their order.
+
+    Raises:
+        AssertionError: One of them failed, with its traceback.
+    """
+    context, port = get_context("spawn"), _free_port()
+    pipes = [context.Pipe(duplex=False) for _ in range(count)]
+    started = [
+        context.Process(target=_call, args=(rank, count, port, pipe[1], function, arguments))
+        for rank, pipe in enumerate(pipes)
+    ]
+    for process, (_, ours) in zip(started, pipes, strict=True):
+        process.start()
+        # Only the process is to hold this end: that it has died shows in the other one.
+        ours.close()
+    answers = [_answer(pipe[0]) for pipe in pipes]
+    for process in started:
+        process.join()
+    failures = [str(value) for failed, value in answers if failed]
+    assert not failures, "\n".join(failures)
+    return [value for _, value in answers]
+
+
+def _answer(pipe: Connection) -> tuple[bool, Any]:
+    try:
+        answer: tuple[bool, Any] = pipe.recv()
+    except EOFError:
+        return True, "the process died"
+    return answer
+
+
+def _call(
+    rank: int, count: int, port: int, pipe: Connection, function: Callable[..., Any], arguments: tuple[object, ...]
+) -> None:
+    torch.set_num_threads(1)
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    values = (rank, rank, count, count, "127.0.0.1", port)
+    os.environ.update({name: str(value) for name, value in zip(names, values, strict=True)})
+    try:
+        pipe.send((False, function(*arguments)))
+    except BaseException:
+        pipe.send((True, f"process {rank}: {traceback.format_exc()}"))
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
