@@ -66,7 +66,10 @@ def diffusion_job(objective: DiffusionObjective, model: FITDenoiser, step: Diffu
         return error.square().sum(dim=(1, 2)) / (groups.real(error.shape[1]) * error.shape[2])
 
     job = denoising_job(model, groups, noisy, gamma, loss, step.condition)
-    if step.conditioned is None or not model.config.self_condition or not step.conditioned.any():
+    if step.conditioned is None or not model.config.self_condition:
+        return job
+    # Where processes have to call layers equally often, all run even if one has no use for it.
+    if not plan.calls and not step.conditioned.any():
         return job
     latents = last_latents(job, plan)
     previous = latents * per_group(step.conditioned.to(latents.dtype), groups)

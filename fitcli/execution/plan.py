@@ -26,6 +26,8 @@ class ExecutionPlan:
             attention gives ("attention"); the inputs of its layers ("checkpoint"); or, where the kind is "stream",
             nothing: it runs again ("rerun").
         store: Where tokens rest, where the kind is "stream".
+        calls: Handfuls that there are at least, the last ones of no groups: processes that share out the weights of a
+            model have to call its layers equally often. 0 where nobody does.
     """
 
     kind: Kind = "plain"
@@ -34,6 +36,7 @@ class ExecutionPlan:
     selective: bool = False
     global_layers: GlobalLayers = "keep"
     store: Store = "host"
+    calls: int = 0
 
     def __post_init__(self) -> None:
         _one_of("kind", self.kind, get_args(Kind))

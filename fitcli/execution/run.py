@@ -69,7 +69,7 @@ def whole(job: Job, plan: ExecutionPlan) -> Outcome:
 
 def recomputed(job: Job, plan: ExecutionPlan) -> Outcome:
     """A handful at a time, each an autograd node of its own that keeps its inputs and replays what leads to them."""
-    parts = job.parts(plan.handful)
+    parts = job.parts(plan.handful, plan.calls)
     sizes = [part.stop - part.start for part in parts]
     calls = _calls(plan, len(parts))
     latents = job.start()  # [g m d]

@@ -16,7 +16,8 @@ import torch
 
 from fitcli.checkpoints import TaskModel
 from fitcli.errors import FitError
-from fitcli.execution.job import Outcome
+from fitcli.execution.job import Outcome, largest_handful
+from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from fitcli.memory.plan import Choice
 from fitcli.training.batch import Batch
@@ -98,23 +99,28 @@ class Gradients:
         """`taken` receives the batches, as they came."""
         found, count = Found(), self.run.settings.accumulate
         for _ in range(count):
-            share = self._read(batches, taken, found) / count
-            outcomes = self.run.world.jointly(partial(self._compute, taken[-1], share, found))
+            share, plan = self._read(batches, taken, found)
+            outcomes = self.run.world.jointly(partial(self._compute, taken[-1], share, plan, found))
             for outcome in outcomes:
-                found.loss += outcome["loss"]
+                found.loss += outcome["loss"] / count
                 found.scores.update(outcome["scores"])
                 found.patches += outcome["patches"]
         self._add_up()
         return found
 
-    def _read(self, batches: Iterator[Batch], taken: list[Batch], found: Found) -> float:
-        """Take the next batch. The part of it that this process has read, as it counts in the mean over all of it."""
+    def _read(self, batches: Iterator[Batch], taken: list[Batch], found: Found) -> tuple[float, ExecutionPlan]:
+        """Take the next batch.
+
+        Returns:
+            The part of it that this process has read, as it counts in the mean over all of it; and how to execute it.
+        """
         asked, run = time.perf_counter(), self.run
 
         def read() -> dict[str, Any]:
             taken.append(next(batches))
             paths = [str(path) for path in taken[-1].paths]
-            return {"weight": self.objective.weight(taken[-1]), "paths": paths, "bad": run.bad_images.fresh()}
+            groups, weight = len(taken[-1].groups.number), self.objective.weight(taken[-1])
+            return {"groups": groups, "weight": weight, "paths": paths, "bad": run.bad_images.fresh()}
 
         everyone, ranks = run.world.jointly(read), run.world.groups.size
         for part in everyone:
@@ -125,9 +131,17 @@ class Gradients:
         for part in parts:
             found.paths += map(Path, part["paths"])
         found.waited += time.perf_counter() - asked
-        return float(parts[run.world.data.rank]["weight"] / sum(part["weight"] for part in parts))
+        share = float(parts[run.world.data.rank]["weight"] / sum(part["weight"] for part in parts))
+        return share, self._aligned(run.plan, max(part["groups"] for part in everyone))
 
-    def _compute(self, read: Batch, share: float, found: Found) -> dict[str, Any]:
+    def _aligned(self, plan: ExecutionPlan, most: int) -> ExecutionPlan:
+        """What all processes call equally often, of which one has `most` groups."""
+        if self._sharded is None:
+            return plan
+        handful = min(plan.handful, largest_handful(self.run.config.model)) if plan.kind == "recompute" else most
+        return replace(plan, calls=-(-most // handful))
+
+    def _compute(self, read: Batch, share: float, plan: ExecutionPlan, found: Found) -> dict[str, Any]:
         """Add the gradients of a batch; what it adds to the loss and the scores.
 
         Raises:
@@ -138,8 +152,9 @@ class Gradients:
             batch = run.bring(read)
             found.waited += time.perf_counter() - asked
             with run.runtime.autocast():
-                outcome = self._run(batch, share)
-            scores = self.objective.scores(batch, outcome)
+                outcome = self._run(batch, share, plan)
+            # Scores are summed over images. One that follows from the loss has to count as the loss does.
+            scores = self.objective.scores(batch, outcome._replace(loss=outcome.loss * share * run.world.data.size))
             return {"loss": outcome.loss.item() * share, "scores": scores, "patches": batch.real_patches()}
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
@@ -151,12 +166,13 @@ class Gradients:
             )
         raise OutOfMemory(reason)
 
-    def _run(self, batch: Batch, share: float) -> Outcome:
-        run, make = self.run, partial(self.objective.job, self._model, batch)
+    def _run(self, batch: Batch, share: float, plan: ExecutionPlan) -> Outcome:
+        run, make = self.run, partial(self.objective.job, self._model, batch, plan)
+        weight = share / run.settings.accumulate
         if self._sharded is None:
-            return run_job(make(), run.plan, share)
+            return run_job(make(), plan, weight)
         # Sharding takes the mean over the processes.
-        return self._sharded.run(make, run.plan, share * run.world.data.size, run.runtime.device)
+        return self._sharded.run(make, plan, weight * run.world.data.size, run.runtime.device)
 
     def _add_up(self) -> None:
         """Give all processes the sum of their gradients."""

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from fitcli.checkpoints import Checkpoint, TaskModel
 from fitcli.execution.job import Job, Outcome
+from fitcli.execution.plan import ExecutionPlan
 from fitcli.run_config import RunConfig
 from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset, Labels
@@ -40,8 +41,8 @@ class Objective(Protocol):
     def layout(self) -> Layout:
         """Of the images."""
 
-    def job(self, model: TaskModel, batch: Batch) -> Job:
-        """The mean loss over the images of a batch, on the device of the model."""
+    def job(self, model: TaskModel, batch: Batch, plan: ExecutionPlan | None = None) -> Job:
+        """The mean loss over the images of a batch, on the device of the model; run as `plan`, or as the run, says."""
 
     def weight(self, batch: Batch) -> float:
         """How much a batch counts in a mean over several: what the sum in its loss was divided by."""

@@ -13,6 +13,7 @@ from fitcli.errors import DataError
 from fitcli.execution.forward import group_losses
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.jobs import decoding_job
+from fitcli.execution.plan import ExecutionPlan
 from fitcli.patches import to_levels
 from fitcli.run_config import RunConfig
 from fitcli.sequences import SequenceConfig
@@ -99,7 +100,7 @@ class NextTokenObjective:
         """One patch is one group, of single pixels."""
         return Layout(patch=1, group=self.config.patch[0], order=self.config.order, any_origin=False)
 
-    def job(self, model: TaskModel, batch: Batch) -> Job:
+    def job(self, model: TaskModel, batch: Batch, plan: ExecutionPlan | None = None) -> Job:
         """See `Objective.job`."""
         return self._job(model, batch, self.run.settings.label_smoothing)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from fitcli.checkpoints import Checkpoint, TaskModel
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.jobs import classification_job
+from fitcli.execution.plan import ExecutionPlan
 from fitcli.features import Settings
 from fitcli.patches import normalize
 from fitcli.run_config import RunConfig
@@ -83,7 +84,7 @@ class ClassificationObjective:
         model = cast(ClassifierConfig, self.run.config.model)
         return Layout(patch=model.patch, group=model.group)
 
-    def job(self, model: TaskModel, batch: Batch) -> Job:
+    def job(self, model: TaskModel, batch: Batch, plan: ExecutionPlan | None = None) -> Job:
         """The mean loss over the images of a batch; puts out their logits [b k].
 
         Of the pixels only their bytes are kept: they are normalised where they are embedded.
@@ -93,7 +94,9 @@ class ClassificationObjective:
             return normalize(batch.part(part), self.mean, self.std) * batch.gain[part] + batch.shift[part]
 
         def loss(logits: Tensor) -> Tensor:
-            return F.cross_entropy(logits.float(), batch.labels, self.weights, label_smoothing=self.smoothing)
+            exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            weights = None if self.weights is None else self.weights.to(exact.dtype)
+            return F.cross_entropy(exact, batch.labels, weights, label_smoothing=self.smoothing)
 
         return classification_job(cast(FITClassifier, model), batch.groups, patches, loss)
 

@@ -17,6 +17,7 @@ from fitcli.diffusion.parameterization import to_data
 from fitcli.diffusion.schedules import parse_schedule, shifted
 from fitcli.execution.forward import group_losses
 from fitcli.execution.job import Job, Outcome
+from fitcli.execution.plan import ExecutionPlan
 from fitcli.noise import generator, group_noise
 from fitcli.patches import to_unit
 from fitcli.run_config import RunConfig
@@ -126,12 +127,12 @@ class DenoisingObjective:
         model = cast(DenoiserConfig, self.run.config.model)
         return Layout(patch=self.config.patch, group=model.group, any_origin=False)
 
-    def job(self, model: TaskModel, batch: Batch) -> Job:
+    def job(self, model: TaskModel, batch: Batch, plan: ExecutionPlan | None = None) -> Job:
         """See `Objective.job`."""
         draws = torch.tensor([self._draws("training image", showing) for showing in batch.showings])  # [b 3]
         time, coin, label_coin = draws.unbind(-1)
         kept = label_coin >= self.config.class_dropout
-        return self._job(model, batch, "training noise", time, coin, kept)
+        return self._job(model, batch, "training noise", time, coin, kept, plan)
 
     def weight(self, batch: Batch) -> float:
         """See `Objective.weight`."""
@@ -187,7 +188,16 @@ class DenoisingObjective:
         epoch, image = showing
         return [float(draw) for draw in generator(self.run.settings.seed, stream, image, step=epoch).random(3)]
 
-    def _job(self, model: TaskModel, batch: Batch, stream: str, time: Tensor, coin: Tensor, labelled: Tensor) -> Job:
+    def _job(
+        self,
+        model: TaskModel,
+        batch: Batch,
+        stream: str,
+        time: Tensor,
+        coin: Tensor,
+        labelled: Tensor,
+        plan: ExecutionPlan | None = None,
+    ) -> Job:
         """The job of a batch. `time`, `coin` and `labelled` are [b] on the CPU."""
         device = self.run.runtime.device
         preprocessing, classes = self.run.config.preprocessing, len(self.run.config.classes)
@@ -211,7 +221,7 @@ class DenoisingObjective:
             condition=None if condition is None else condition[:, None],
             conditioned=(coin < self.config.self_condition_rate).to(device),
         )
-        return diffusion_job(self.loss, cast(FITDenoiser, model), step, self.run.plan)
+        return diffusion_job(self.loss, cast(FITDenoiser, model), step, plan or self.run.plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +233,11 @@ class _Addresses:
 
     def noise(self, seed: int, stream: str, part: slice, shape: tuple[int, int]) -> Tensor:
         """[part n p] float32 on the CPU."""
-        return torch.cat(
-            [
-                group_noise(seed, stream, [number], shape, image=image, step=epoch)
-                for (epoch, image), number in zip(self.showings[part], self.numbers[part], strict=True)
-            ]
-        )
+        each = [
+            group_noise(seed, stream, [number], shape, image=image, step=epoch)
+            for (epoch, image), number in zip(self.showings[part], self.numbers[part], strict=True)
+        ]
+        return torch.cat(each) if each else torch.empty(0, *shape)
 
 
 def _addresses(batch: Batch) -> _Addresses:
