@@ -32,6 +32,34 @@ class Console(RichConsole):
         raise
 
 
+_captured: list[tuple[str, str]] | None = None
+
+
+@contextmanager
+def captured() -> Iterator[list[tuple[str, str]]]:
+    """Collect what would be said to a person, for `repeat`, here or in another process."""
+    global _captured
+    before, _captured = _captured, []
+    try:
+        yield _captured
+    finally:
+        _captured = before
+
+
+def repeat(said: Iterable[Sequence[str]]) -> None:
+    """Say what was captured."""
+    for kind, message in said:
+        {"error": error, "warning": warning, "log": log}[kind](message)
+
+
+def _kept(kind: str, message: str) -> bool:
+    """Whether a message is captured rather than said."""
+    if _captured is None:
+        return False
+    _captured.append((kind, message))
+    return True
+
+
 def _stdout() -> Console:
     # Made per call: a test or a pipe may have put another stream in place since the import. Without a terminal a table
     # may be as wide as it needs: nobody wants a path cut short in a pipe.
@@ -75,18 +103,24 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
 
 def error(message: str) -> None:
     """Say what went wrong: one line."""
+    if _kept("error", message):
+        return
     _stderr().print("[bold red]error:[/] ", end="")
     _stderr().print(" ".join(message.split()), markup=False)
 
 
 def warning(message: str) -> None:
     """Say what may not be what the user wants."""
+    if _kept("warning", message):
+        return
     _stderr().print("[yellow]warning:[/] ", end="")
     _stderr().print(" ".join(message.split()), markup=False)
 
 
 def log(message: str) -> None:
     """Say what has happened: a line that also stays in the log of a job without a terminal."""
+    if _kept("log", message):
+        return
     _stderr().print(message, markup=False, style="dim")
 
 

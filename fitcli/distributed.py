@@ -19,7 +19,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -181,6 +181,12 @@ class World:
                     _unpack(*under_way.popleft())
             while under_way:
                 _unpack(*under_way.popleft())
+
+    def abandon(self, reason: str) -> NoReturn:
+        """End this process at once, saying why: others wait for it where it cannot tell them. They end with it."""
+        console.Console.silent = False
+        console.error(reason)
+        os._exit(1)
 
     def _exchange(self, letter: Any) -> list[Any]:
         """What every process sends, in their order."""

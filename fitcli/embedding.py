@@ -15,13 +15,21 @@ from torch import Tensor
 from fitcli import console
 from fitcli.atomic import check_writable
 from fitcli.checkpoints import Checkpoint
-from fitcli.embeddings_file import SUFFIXES, ArraySpec, EmbeddingsWriter, create_embeddings, temporary_name
+from fitcli.embeddings_file import (
+    SUFFIXES,
+    ArraySpec,
+    EmbeddingsWriter,
+    create_embeddings,
+    discard_partial,
+    temporary_name,
+)
 from fitcli.errors import FitError, ImageError
 from fitcli.features import Job, Settings, encoding, model_hash
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.memory.budget import MemoryPlan
 from fitcli.runtime import Runtime
+from fitcli.shared_images import Sharing
 from models.encoder import FITClassifier
 
 PIECE_GROUPS = 256
@@ -92,25 +100,47 @@ def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
 
 
 def embed_files(
+    shared: Sharing,
     checkpoint: Checkpoint[FITClassifier],
     paths: Sequence[Path],
-    outputs: Sequence[Path],
+    out: Path,
     runtime: Runtime,
     settings: Settings,
     keep_patches: bool = False,
-) -> Iterator[Embedded | None]:
-    """Embed images, one after the other. Yields None for one that cannot be read, after saying so."""
-    for path, out in zip(paths, outputs, strict=True):
+) -> Iterator[dict[str, Any] | None]:
+    """Embed images.
+
+    Args:
+        shared: The processes that do so.
+        checkpoint: The model and what it expects.
+        paths: Of the images.
+        out: A file, or a folder for one file per image, see `plan_outputs`.
+        runtime: Device and precision.
+        settings: What to leave out, how much memory to use, where to keep the state.
+        keep_patches: Write features of patches, too.
+
+    Returns:
+        `Embedded.as_dict` of each image, on the first process; None for one that cannot be read, after saying so.
+    """
+    outputs = plan_outputs(paths, out)
+    ledger = shared.ledger(
+        "embed", checkpoint, runtime, settings, paths, outputs, output=out, details={"patches": keep_patches}
+    )
+
+    def embed(number: int) -> dict[str, Any] | None:
+        if ledger is not None and settings.state is None:
+            discard_partial(outputs[number])
         try:
-            with open_image(path) as image, console.progress(path.name) as advance:
-                done = embed_image(checkpoint, image, out, runtime, settings, keep_patches, advance)
+            with open_image(paths[number]) as image, console.progress(paths[number].name) as advance:
+                done = embed_image(checkpoint, image, outputs[number], runtime, settings, keep_patches, advance)
         except ImageError as error:
             console.error(str(error))
-            yield None
-            continue
+            return None
         if settings.memory_bytes is not None:
-            console.log(f"{path.name}: {done.plan.summary()}")
-        yield done
+            console.log(f"{paths[number].name}: {done.plan.summary()}")
+        return done.as_dict()
+
+    yield from shared.each(len(paths), embed, ledger)
 
 
 @torch.inference_mode()

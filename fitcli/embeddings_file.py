@@ -6,6 +6,7 @@ order and more than once where need be, and renamed when they are complete. Know
 
 from __future__ import annotations
 
+import glob
 import json
 import math
 import os
@@ -219,6 +220,15 @@ def create_embeddings(
 def temporary_name(target: Path, token: str) -> Path:
     """Where features are until they are complete."""
     return target.with_name(f".{target.name}.partial-{token}")
+
+
+def discard_partial(target: Path) -> None:
+    """Remove what processes that were killed left of a target; for whoever is the only one to write it."""
+    for left in target.parent.glob(glob.escape(temporary_name(target, "").name) + "*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def _text(value: Any) -> str:

@@ -1,11 +1,11 @@
-"""Classify files one after the other: one bad file is reported and the others go on."""
+"""Classify files: one bad file is reported and the others go on."""
 
 from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,14 @@ from typing import Any
 from fitcli import console
 from fitcli.atomic import check_writable, replacing
 from fitcli.checkpoints import Checkpoint
-from fitcli.classification import DEFAULTS, Classification, classify_image
+from fitcli.classification import Classification, classify_image
 from fitcli.errors import FitError, ImageError
 from fitcli.features import Settings
 from fitcli.heatmap import heatmap_bytes, write_heatmap
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.runtime import Runtime
+from fitcli.shared_images import Sharing
 from models.encoder import FITClassifier
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".zarr")
@@ -52,6 +53,10 @@ class Prediction:
         order = (-self.result.probabilities).argsort(kind="stable")[:top_k]
         return [(classes[number], float(self.result.probabilities[number])) for number in order]
 
+    def report(self, classes: Sequence[str], top_k: int) -> Report:
+        """What is said of it."""
+        return Report(self.as_dict(classes, top_k), self.as_row(classes, top_k), self.as_line(classes), self.drawn)
+
     def as_dict(self, classes: Sequence[str], top_k: int) -> dict[str, Any]:
         """For JSON."""
         return {
@@ -72,6 +77,27 @@ class Prediction:
         skipped = self.result.grid.count - len(self.result.places)
         groups = f"{self.result.grid.count}" + (f", {skipped} skipped" if skipped else "")
         return [str(self.path), f"{self.width} x {self.height}", groups, *likeliest, f"{self.seconds:.1f}"]
+
+    def as_line(self, classes: Sequence[str]) -> list[str]:
+        """For a CSV file: path, likeliest label, probability of each class."""
+        return [str(self.path), self.ranked(classes, 1)[0][0], *(f"{p:.6f}" for p in self.result.probabilities)]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is said of a classified file: JSON data, which can come from another process.
+
+    Attributes:
+        document: For `--json`.
+        row: For a table.
+        line: For a CSV file.
+        drawn: False where a heat map was asked for and could not be written.
+    """
+
+    document: dict[str, Any]
+    row: list[str]
+    line: list[str]
+    drawn: bool
 
 
 def plan_heatmaps(paths: Sequence[Path], target: Path | None) -> list[Path | None]:
@@ -133,19 +159,43 @@ def _check_places(option: str, targets: Sequence[Path], folder: Path, images: Se
 
 
 def classify_files(
+    shared: Sharing,
     checkpoint: Checkpoint[FITClassifier],
     paths: Sequence[Path],
     heatmaps: Sequence[Path | None],
     runtime: Runtime,
-    settings: Settings = DEFAULTS,
-) -> Iterator[Prediction | None]:
-    """Classify images and write their heat maps. Yields None for one that cannot be read, after saying so."""
-    for path, heatmap in zip(paths, heatmaps, strict=True):
+    settings: Settings,
+    top_k: int,
+    csv: Path | None,
+) -> Iterator[Report | None]:
+    """Classify images and write their heat maps.
+
+    Args:
+        shared: The processes that do so.
+        checkpoint: The model and what it expects.
+        paths, heatmaps: Of the images.
+        runtime: Device and precision.
+        settings: What to leave out, how much memory to use, where to keep the state.
+        top_k: Classes to report.
+        csv: Where the predictions will go, with what is done already beside it.
+
+    Returns:
+        What to say of each image, on the first process; None for one that cannot be read, after saying so.
+    """
+
+    def classify(number: int) -> dict[str, Any] | None:
         try:
-            yield _classify_file(checkpoint, path, heatmap, runtime, settings)
+            done = _classify_file(checkpoint, paths[number], heatmaps[number], runtime, settings)
         except ImageError as error:
             console.error(str(error))
-            yield None
+            return None
+        return asdict(done.report(checkpoint.config.classes, top_k))
+
+    ledger = shared.ledger(
+        "classify", checkpoint, runtime, settings, paths, heatmaps, output=csv, details={"top_k": top_k}
+    )
+    for letter in shared.each(len(paths), classify, ledger):
+        yield None if letter is None else Report(**letter)
 
 
 def _classify_file(
@@ -174,18 +224,14 @@ def _draw(heatmap: Path, image: ImageReader, result: Classification) -> bool:
     return True
 
 
-def write_csv(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:
-    """Write one line per image: path, likeliest label, probability of each class.
+def write_csv(path: Path, rows: Iterable[Sequence[str]], classes: Sequence[str]) -> None:
+    """Write one line per image, see `Prediction.as_line`.
 
     Raises:
         FitError: It cannot be written.
     """
     try:
         with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["path", "label", *classes])
-            for prediction in predictions:
-                label = prediction.ranked(classes, 1)[0][0]
-                writer.writerow([prediction.path, label, *(f"{p:.6f}" for p in prediction.result.probabilities)])
+            csv.writer(file).writerows([["path", "label", *classes], *rows])
     except OSError as error:
         raise FitError(f"--csv {path}: cannot be written ({error.strerror})") from None

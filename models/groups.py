@@ -7,14 +7,18 @@ which groups belong together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, cast
 
 import torch
 from torch import Tensor
 
+from models.share import Gather, Share, span
+
 
 class Groups(NamedTuple):
     """Which groups there are. All groups of an image follow each other, in the order of the images.
+
+    Where several ranks share the images these are the groups of one of them: a run of the groups of each image.
 
     Attributes:
         coordinates: [g 2] int64, row and column of each group in the grid of its image.
@@ -24,7 +28,8 @@ class Groups(NamedTuple):
         slot: [g] int64, place of each group in the arrangement [images longest]; None where all images have
             `longest` groups, so that the list is that arrangement.
         images: Number of images, b.
-        longest: Groups of the image that has most.
+        longest: Groups of the image that has most; on each of several ranks, of the rank that has most of it.
+        share: What is known of the groups of other ranks; None where these are all.
     """
 
     coordinates: Tensor
@@ -33,6 +38,7 @@ class Groups(NamedTuple):
     slot: Tensor | None
     images: int
     longest: int
+    share: Share | None = None
 
     @classmethod
     def of_grid(cls, images: int, rows: int, columns: int, device: torch.device | None = None) -> Self:
@@ -68,6 +74,39 @@ class Groups(NamedTuple):
             images=len(counts),
             longest=longest,
         )
+
+    def share_of(self, rank: int, ranks: int, gather: Gather) -> Self:
+        """The groups that one of several ranks computes, of these, which are all: see `share.span`.
+
+        Raises:
+            ValueError: There is no such rank, or these are a share already.
+        """
+        if not 0 <= rank < ranks or self.share is not None:
+            raise ValueError(f"rank {rank} of {ranks} has no share of these groups")
+        counts, places = self.counts(), -(-self.longest // ranks)
+        spans = [[span(count, each, ranks) for each in range(ranks)] for count in counts]
+        lengths = torch.tensor([[part.stop - part.start for part in parts] for parts in spans])  # [images ranks]
+        taken = torch.arange(places) < lengths[..., None]  # [images ranks places]
+        device = self.number.device
+        starts = [sum(counts[:image]) for image in range(self.images)]
+        runs = [parts[rank] for parts in spans]
+        index = torch.cat(
+            [torch.arange(start + run.start, start + run.stop) for start, run in zip(starts, runs, strict=True)]
+        ).to(device)
+        own = taken[:, rank].flatten()
+        return self._replace(
+            coordinates=self.coordinates[index],
+            number=self.number[index],
+            mask=None if self.mask is None else self.mask[index],
+            slot=None if own.all() else own.nonzero()[:, 0].to(device),
+            longest=places,
+            share=Share(rank, ranks, gather, self, None if taken.all() else taken.flatten(1).to(device)),
+        )
+
+    @property
+    def whole(self) -> Self:
+        """The groups of all ranks."""
+        return self if self.share is None else cast(Self, self.share.whole)
 
     def counts(self) -> list[int]:
         """Number of groups of each image."""
@@ -105,7 +144,13 @@ class Groups(NamedTuple):
             number=self.number.to(device, non_blocking=True),
             mask=None if self.mask is None else self.mask.to(device, non_blocking=True),
             slot=None if self.slot is None else self.slot.to(device, non_blocking=True),
+            share=None if self.share is None else self.share.to(device),
         )
+
+    def real(self, tokens: int) -> Tensor | int:
+        """How many of the `tokens` of each group are no padding, over all groups of all ranks."""
+        whole = self.whole
+        return len(whole.number) * tokens if whole.mask is None else whole.mask.sum()
 
     def arrange(self, values: Tensor) -> Tensor:
         """Gather the groups of each image: [g ...] -> [images longest ...], zeros where an image has fewer."""
@@ -120,11 +165,40 @@ class Groups(NamedTuple):
         return values if self.slot is None else values[self.slot]
 
     def present(self) -> Tensor | None:
-        """[images longest] bool, True where an image has a group; None where every place is taken."""
+        """[images places] bool, True where `gather` gives a group; None where it does everywhere."""
+        if self.share is not None:
+            return self.share.present
         if self.slot is None:
             return None
         taken = torch.zeros(self.images * self.longest, dtype=torch.bool, device=self.slot.device)
         return taken.index_fill(0, self.slot, True).reshape(self.images, self.longest)
+
+    def gather(self, arranged: Tensor) -> Tensor:
+        """What all ranks arranged: [images t ...] -> [images (ranks t) ...]; as it is where these are all groups."""
+        if self.share is None:
+            return arranged
+        return self.share.gather(arranged).transpose(0, 1).flatten(1, 2)
+
+    def own(self, gathered: Tensor, dim: int = 1) -> Tensor:
+        """What of `gather` is of this rank: [... (ranks t) ...] -> [... t ...]."""
+        return gathered if self.share is None else gathered.chunk(self.share.ranks, dim)[self.share.rank]
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over all ranks of values of any shape."""
+        return values if self.share is None else self.share.gather(values).sum(dim=0)
+
+    def before(self, values: Tensor) -> Tensor:
+        """What the group before each group has, in its image: [g ...] -> [g ...], zeros for the first of an image."""
+        arranged = self.arrange(values)
+        first = torch.zeros_like(arranged[:, :1])
+        if self.share is not None:
+            # A rank that has groups of an image comes after one that has some, too, but for the first rank.
+            images = torch.arange(self.images, device=values.device)
+            last = torch.tensor([max(count, 1) - 1 for count in self.counts()], device=values.device)
+            given = self.share.gather(arranged[images, last])[self.share.rank - 1, :, None]
+            # Not left unused on the first rank: the backward pass of the others waits for its own.
+            first = given.masked_fill(torch.tensor(self.share.rank == 0, device=values.device), 0)
+        return self.scatter(torch.cat([first, arranged[:, :-1]], dim=1))
 
 
 def _join_masks(masks: list[Tensor | None], counts: list[int]) -> Tensor | None:

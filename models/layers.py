@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 from models.cache import KeyValues
 from models.masks import causal_mask
+from models.share import Gather
 
 EPSILON = 1e-6
 """Of every layer normalisation, as in the reference."""
@@ -25,6 +27,12 @@ Call = Callable[..., Tensor]
 def direct(layer: Callable[..., T], *arguments: Any) -> T:
     """Just call it."""
     return layer(*arguments)
+
+
+def as_computed(values: Tensor) -> Tensor:
+    """Values in the precision in which a matrix product would take them: half as much to send, where that is bf16."""
+    kind = values.device.type
+    return values.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else values
 
 
 def layer_norm(width: int) -> nn.LayerNorm:
@@ -62,6 +70,16 @@ class SelfAttention(nn.Module):
             mask, causal = mask & causal_mask(x.shape[1], x.device), False
         query, key, value = rearrange(self.query_key_value(x), "b t (i h e) -> i b h t e", i=3, h=self.heads)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+        return cast(Tensor, self.out(rearrange(attended, "b h t e -> b t (h e)")))
+
+    def across(self, x: Tensor, everyone: Tensor, mask: Tensor | None = None) -> Tensor:
+        """[b t width], [b u width] -> [b t width]: part of a sequence attends to all of it, `everyone`."""
+        inner = self.query_key_value.out_features // 3
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        query = rearrange(F.linear(x, weight[:inner], bias[:inner]), "b t (h e) -> b h t e", h=self.heads)
+        both = F.linear(everyone, weight[inner:], bias[inner:])
+        key, value = rearrange(both, "b u (i h e) -> i b h u e", i=2, h=self.heads)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return cast(Tensor, self.out(rearrange(attended, "b h t e -> b t (h e)")))
 
     def extend(self, x: Tensor, seen: KeyValues) -> Tensor:
@@ -119,9 +137,19 @@ class SelfAttentionLayer(nn.Module):
         self.attention = SelfAttention(width, heads) if attention else None
         self.feed_forward = FeedForward(width, ratio)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, causal: bool = False, gather: Gather | None = None
+    ) -> Tensor:
+        """[b t width] -> [b t width].
+
+        `gather` makes [b u width] of it, where x is part of a sequence: the part attends to all of that.
+        """
         if self.attention is not None and self.norm is not None:
-            x = x + self.attention(self.norm(x), mask, causal)
+            normal = self.norm(x)
+            if gather is None:
+                x = x + self.attention(normal, mask, causal)
+            else:
+                x = x + self.attention.across(normal, gather(as_computed(normal)), mask)
         return cast(Tensor, self.feed_forward(x))
 
     def extend(self, x: Tensor, seen: KeyValues) -> Tensor:
@@ -176,7 +204,14 @@ class Stack(nn.Module):
     def __iter__(self) -> Iterator[SelfAttentionLayer]:
         return iter(cast("Iterator[SelfAttentionLayer]", self.layers))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, causal: bool = False, call: Call = direct) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        call: Call = direct,
+        gather: Gather | None = None,
+    ) -> Tensor:
         for layer in self.layers:
-            x = call(layer, x, mask, causal)
+            x = call(layer, x, mask, causal) if gather is None else call(layer, x, mask, causal, gather)
         return x

@@ -11,10 +11,10 @@ def causal_mask(count: int, device: torch.device | None = None) -> Tensor:
     return torch.ones(count, count, dtype=torch.bool, device=device).tril()
 
 
-def group_causal_mask(count: int, size: int, device: torch.device | None = None) -> Tensor:
-    """[count count] over runs of `size` positions: each position sees its own run whole, and all earlier runs."""
+def group_causal_mask(count: int, size: int, device: torch.device | None = None, rows: slice = slice(None)) -> Tensor:
+    """[rows count] over runs of `size` positions: each position sees its own run whole, and all earlier runs."""
     run = torch.arange(count, device=device) // size
-    return run[:, None] >= run[None, :]
+    return run[rows, None] >= run[None, :]
 
 
 def local_causal_mask(count: int, size: int, device: torch.device | None = None) -> Tensor:

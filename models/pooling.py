@@ -54,7 +54,7 @@ class AttentionPool(nn.Module):
     def forward(self, latents: Tensor, groups: Groups) -> Pooled:
         """[g m d], normalised -> logits [b k] and evidence [g m]."""
         m = latents.shape[1]
-        scores = rearrange(groups.arrange(self.scores(latents)), "b g m h -> b h (g m)")
+        scores = rearrange(groups.gather(groups.arrange(self.scores(latents))), "b g m h -> b h (g m)")
         present = groups.present()
         if present is None:
             scores = scores * sharpness(scores.new_tensor(scores.shape[-1]))
@@ -63,9 +63,9 @@ class AttentionPool(nn.Module):
             # Not minus infinity: an image of which no group is left would get NaN.
             lowest = torch.finfo(scores.dtype).min
             scores = scores.masked_fill(~repeat(present, "b g -> b 1 (g m)", m=m), lowest)
-        weights = scores.softmax(dim=-1)  # [b h (g m)]
+        weights = groups.own(scores.softmax(dim=-1), dim=-1)  # [b h (g m)]
         values = rearrange(groups.arrange(self.value(latents)), "b g m (h e) -> b h (g m) e", h=self.heads)
-        pooled = rearrange(einsum(weights, values, "b h t, b h t e -> b h e"), "b h e -> b (h e)")
+        pooled = groups.total(rearrange(einsum(weights, values, "b h t, b h t e -> b h e"), "b h e -> b (h e)"))
         evidence = groups.scatter(rearrange(weights.mean(dim=1), "b (g m) -> b g m", m=m))
         return Pooled(self.classify(self.norm(pooled)), evidence)
 

@@ -100,8 +100,8 @@ class LatentStart(nn.Module):
             assert self.table is not None
             places = sincos2d(groups.coordinates[:, 0], groups.coordinates[:, 1], self.width)
             return places[:, None].to(like.dtype) + self.table.to(like.dtype)  # [g 1 d] + [m d]
-        if groups.longest > self.groups:
-            raise ValueError(f"positions for {self.groups} groups are too few for an image of {groups.longest}")
+        if groups.whole.longest > self.groups:
+            raise ValueError(f"positions for {self.groups} groups are too few for an image of {groups.whole.longest}")
         table = self._fixed(like.device) if self.table is None else self.table
         return rearrange(table.to(like.dtype), "(g m) d -> g m d", m=self.latents)[groups.number]
 

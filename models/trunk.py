@@ -34,19 +34,26 @@ class Mix(nn.Module):
         self.stack = Stack(depth, width, heads, config.mlp_ratio)
 
     def forward(self, latents: Tensor, groups: Groups, context: Tensor | None = None, call: Call = direct) -> Tensor:
-        """[g m d], conditioning tokens [b s d] -> [g m d]. `call` runs each layer."""
+        """[g m d], conditioning tokens [b s d] -> [g m d]. `call` runs each layer.
+
+        Where several ranks share the images, each has its own latents here: they attend to those of all, which every
+        layer gathers.
+        """
         z = rearrange(groups.arrange(latents), "b g m d -> b (g m) d")
         if self.condition is not None:
             z = call(self.condition, z, context)
-        z = self.stack(z, self._mask(groups, z), False, call)
+        gather = None if groups.share is None else groups.gather
+        z = self.stack(z, self._mask(groups, z), False, call, gather)
         return groups.scatter(rearrange(z, "b (g m) d -> b g m d", m=self.latents))
 
     def _mask(self, groups: Groups, z: Tensor) -> Tensor | None:
-        """[b 1 t t] or what broadcasts to it; None where every latent sees all others."""
+        """[b 1 t u], of own latents to those of all ranks, or what broadcasts to it; None where all see all."""
         present = groups.present()
         mask = None if present is None else repeat(present, "b g -> b 1 1 (g m)", m=self.latents)
         if self.causal:
-            causal = group_causal_mask(z.shape[1], self.latents, z.device)
+            rank, ranks = (0, 1) if groups.share is None else groups.share[:2]
+            own, count = slice(rank * z.shape[1], (rank + 1) * z.shape[1]), ranks * z.shape[1]
+            causal = group_causal_mask(count, self.latents, z.device, own)
             mask = causal if mask is None else mask & causal
         return mask
 
@@ -120,10 +127,7 @@ class Trunk(nn.Module):
 
         Their own group's; with causal tokens those of the group before, and zeros for the first (FIT, section 3.2).
         """
-        if not self.causal_tokens:
-            return latents
-        arranged = groups.arrange(latents)
-        return groups.scatter(nn.functional.pad(arranged[:, :-1], (0, 0, 0, 0, 1, 0)))
+        return groups.before(latents) if self.causal_tokens else latents
 
 
 def key_mask(mask: Tensor | None) -> Tensor | None:

@@ -48,23 +48,27 @@ def classify(
     from fitcli.images.open import matching_paths
     from fitcli.predictions import check_csv, classify_files, plan_heatmaps, write_csv
     from fitcli.runtime import choose_runtime
+    from fitcli.shared_images import sharing
 
     paths = matching_paths(images)
-    check_csv(csv, paths)
-    heatmaps = plan_heatmaps(paths, heatmap)
-    runtime = choose_runtime(device, precision)
-    model = load_classifier(checkpoint, runtime)
-    background = background_threshold if skip_background else None
-    settings = Settings(background=background, memory_bytes=memory, state=state)
-    done = list(classify_files(model, paths, heatmaps, runtime, settings))
-    good = [prediction for prediction in done if prediction is not None]
-    classes = model.config.classes
-    if csv is not None:
-        write_csv(csv, good, classes)
+    with sharing(device) as shared:
+        check_csv(csv, paths)
+        heatmaps = plan_heatmaps(paths, heatmap)
+        runtime = choose_runtime(device, precision)
+        model = load_classifier(checkpoint, runtime)
+        background = background_threshold if skip_background else None
+        settings = Settings(background=background, memory_bytes=memory, state=state)
+        classes = model.config.classes
+        done = list(classify_files(shared, model, paths, heatmaps, runtime, settings, top_k, csv))
+        good = [report for report in done if report is not None]
+        if csv is not None and shared.world.is_first:
+            write_csv(csv, [report.line for report in good], classes)
+    if not shared.world.is_first:
+        return
     if json:
-        console.json([prediction.as_dict(classes, top_k) for prediction in good])
+        console.json([report.document for report in good])
     elif good:
         columns = ("image", "size", "groups", *(f"{n + 1}." for n in range(min(top_k, len(classes)))), "seconds")
-        console.table(columns, [prediction.as_row(classes, top_k) for prediction in good])
-    if len(good) < len(done) or not all(prediction.drawn for prediction in good):
+        console.table(columns, [report.row for report in good])
+    if len(good) < len(done) or not all(report.drawn for report in good):
         raise typer.Exit(1)

@@ -40,23 +40,26 @@ def embed(
 ) -> None:
     """Write the features of whole images of any size: the latents of every group, with their coordinates."""
     from fitcli.checkpoints import load_classifier
-    from fitcli.embedding import embed_files, plan_outputs
+    from fitcli.embedding import embed_files
     from fitcli.features import Settings
     from fitcli.images.open import matching_paths
     from fitcli.runtime import choose_runtime
+    from fitcli.shared_images import sharing
 
     paths = matching_paths(images)
-    runtime = choose_runtime(device, precision)
-    model = load_classifier(checkpoint, runtime)
-    outputs = plan_outputs(paths, out)
-    background = background_threshold if skip_background else None
-    settings = Settings(background=background, memory_bytes=memory, state=state)
-    done = list(embed_files(model, paths, outputs, runtime, settings, patches))
+    with sharing(device) as shared:
+        runtime = choose_runtime(device, precision)
+        model = load_classifier(checkpoint, runtime)
+        background = background_threshold if skip_background else None
+        settings = Settings(background=background, memory_bytes=memory, state=state)
+        done = list(embed_files(shared, model, paths, out, runtime, settings, patches))
+    if not shared.world.is_first:
+        return
     good = [embedded for embedded in done if embedded is not None]
     if json:
-        console.json([embedded.as_dict() for embedded in good])
+        console.json(good)
     elif good:
-        rows = [(str(e.path), f"{e.groups}", f"{e.latents} x {e.width}", str(e.out)) for e in good]
+        rows = [(e["path"], f"{e['groups']}", f"{e['latents']} x {e['width']}", e["out"]) for e in good]
         console.table(("image", "groups", "latents", "features"), rows)
     if len(good) < len(done):
         raise typer.Exit(1)

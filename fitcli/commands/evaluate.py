@@ -33,13 +33,16 @@ def evaluate(
     from fitcli.features import Settings
     from fitcli.predictions import check_csv
     from fitcli.runtime import choose_runtime
+    from fitcli.shared_images import sharing
 
-    check_csv(csv, [])
-    runtime = choose_runtime(device, precision)
-    settings = Settings(memory_bytes=memory)
-    found = run_evaluation(data, checkpoint, split, runtime, settings, [] if csv is None else [csv])
-    if csv is not None:
-        write_csv(csv, found)
+    with sharing(device) as shared:
+        check_csv(csv, [])
+        runtime = choose_runtime(device, precision)
+        found = run_evaluation(shared, data, checkpoint, split, runtime, Settings(memory_bytes=memory), csv)
+        if csv is not None and found is not None:
+            write_csv(csv, found)
+    if found is None:
+        return
     if json:
         console.json(found.as_dict())
     else:

@@ -71,6 +71,12 @@ def train(
     shard: Annotated[
         bool, typer.Option("--shard", help="Share weights and optimizer out over the processes of torchrun (FSDP2).")
     ] = False,
+    group_parallel: Annotated[
+        int,
+        typer.Option(
+            "--group-parallel", min=1, help="Processes of torchrun that share each image: each computes a part of it."
+        ),
+    ] = 1,
     memory: Memory = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
@@ -143,7 +149,7 @@ def train(
     from fitcli.distributed import processes
     from fitcli.runtime import choose_runtime
 
-    with processes(device) as world:
+    with processes(device, group_parallel) as world:
         runtime = world.together(lambda: choose_runtime(device, precision))
         settings = TrainSettings(
             task=task, preset=preset, patch=patch, unconditional=unconditional, size=size, epochs=epochs, steps=steps,

@@ -63,8 +63,7 @@ def diffusion_job(objective: DiffusionObjective, model: FITDenoiser, step: Diffu
         if mask is not None:
             # Before the square: the gradient of a padded NaN would be NaN even where its square is masked.
             error = error.masked_fill(~mask[..., None], 0)
-        patches = len(groups.number) * error.shape[1] if groups.mask is None else groups.mask.sum()
-        return error.square().sum(dim=(1, 2)) / (patches * error.shape[2])
+        return error.square().sum(dim=(1, 2)) / (groups.real(error.shape[1]) * error.shape[2])
 
     job = denoising_job(model, groups, noisy, gamma, loss, step.condition)
     if step.conditioned is None or not model.config.self_condition:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fitcli import console
 from fitcli.autoregression import sequence_of
-from fitcli.checkpoints import load_classifier, load_decoder, load_denoiser
+from fitcli.checkpoints import Checkpoint, load_classifier, load_decoder, load_denoiser
 from fitcli.classification import classify_image
 from fitcli.errors import DataError, FitError, ImageError
 from fitcli.evaluation.denoising import TIMES, image_losses
-from fitcli.evaluation.likelihood import image_bits
+from fitcli.evaluation.likelihood import Bits, image_bits
 from fitcli.evaluation.result import Evaluation, Split
 from fitcli.evaluation.scores import classification_scores
 from fitcli.features import Settings
@@ -23,24 +23,33 @@ from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.run_config import load_config
 from fitcli.runtime import Runtime
+from fitcli.shared_images import Sharing
 from fitcli.training.begun import load_fingerprint, load_settings
 from fitcli.training.dataset import Dataset, Sample, load_dataset
 
-T = TypeVar("T")
-
 
 def evaluate(
-    data: Path, folder: Path, split: Split, runtime: Runtime, settings: Settings, checked: Sequence[Path] = ()
-) -> Evaluation:
+    shared: Sharing,
+    data: Path,
+    folder: Path,
+    split: Split,
+    runtime: Runtime,
+    settings: Settings,
+    output: Path | None = None,
+) -> Evaluation | None:
     """Score a run on the images of a data set.
 
     Args:
+        shared: The processes that do so.
         data: The data set; without a split of its own, the same images are held out as in training.
         folder: Of the run.
         split: Which of its images.
         runtime: Device and precision.
         settings: How a classifier reads images.
-        checked: Files that will be written: none of them may be an image of the data set.
+        output: File that will be written, which may be none of the images of the data set.
+
+    Returns:
+        What was found, on the first process; None on the others.
 
     Raises:
         DataError: The data set cannot be used, has no images in this split, or classes that the run does not know.
@@ -49,16 +58,67 @@ def evaluate(
     config = load_config(folder)
     dataset = load_dataset(data, "needed" if config.classes else "ignored", training=False)
     samples = _samples(data, dataset, split, config.classes)
-    written = {path.resolve() for path in checked}
-    if clash := next((sample.path for sample in samples if sample.path.resolve() in written), None):
+    written = None if output is None else output.resolve()
+    if clash := next((sample.path for sample in samples if sample.path.resolve() == written), None):
         raise FitError(f"{clash}: would be replaced by what is written; choose another place")
     whole = _compare_with_training(folder, dataset, split)
+    job = _Job(shared, samples, split, runtime, settings, output)
     match config.task:
         case "classify":
-            return _classification(folder, samples, split, runtime, settings)
+            return _classification(folder, job)
         case "diffusion":
-            return _denoising(folder, samples, split, runtime, whole)
-    return _likelihood(folder, samples, split, runtime, whole)
+            return _denoising(folder, job, whole)
+    return _likelihood(folder, job, whole)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """The images to score, and how; see `evaluate`."""
+
+    shared: Sharing
+    samples: Sequence[Sample]
+    split: Split
+    runtime: Runtime
+    settings: Settings
+    output: Path | None
+
+    def each(
+        self, checkpoint: Checkpoint[Any], score: Callable[[ImageReader, int, int], list[float]], *details: object
+    ) -> list[tuple[Sample, list[float]]] | None:
+        """Score the images that can be read, by their label and number, and say which cannot.
+
+        Returns:
+            What was found, on the first process; None on the others.
+
+        Raises:
+            FitError: None of them can be read.
+        """
+        samples = self.samples
+
+        def one(number: int) -> list[float] | None:
+            sample = samples[number]
+            try:
+                with open_image(sample.path) as image:
+                    return score(image, sample.label, number)
+            except ImageError as error:
+                console.error(str(error))
+                return None
+
+        paths, count = [sample.path for sample in samples], len(samples)
+        ledger = self.shared.ledger(
+            "evaluate", checkpoint, self.runtime, self.settings, paths, [None] * count, output=self.output,
+            details={"more": details}, per_image=[(number, sample.label) for number, sample in enumerate(samples)],
+        )  # fmt: skip
+        with console.progress("evaluate") as advance:
+            found = []
+            for scores in self.shared.each(count, one, ledger):
+                found.append(scores)
+                advance(1 / count)
+        if not self.shared.world.is_first:
+            return None
+        if not any(found):
+            raise FitError(f"none of {count} images could be read")
+        return [(sample, scores) for sample, scores in zip(samples, found, strict=True) if scores is not None]
 
 
 def _compare_with_training(folder: Path, dataset: Dataset, split: Split) -> bool:
@@ -89,46 +149,51 @@ def _samples(data: Path, dataset: Dataset, split: Split, classes: Sequence[str])
     return [Sample(sample.path, classes.index(dataset.classes[sample.label])) for sample in chosen]
 
 
-def _classification(
-    folder: Path, samples: Sequence[Sample], split: Split, runtime: Runtime, settings: Settings
-) -> Evaluation:
-    checkpoint = load_classifier(folder, runtime)
+def _classification(folder: Path, job: _Job) -> Evaluation | None:
+    checkpoint = load_classifier(folder, job.runtime)
     classes = checkpoint.config.classes
-    found = list(
-        _each(samples, lambda image, label, number: classify_image(checkpoint, image, runtime, settings).probabilities)
-    )
-    probabilities = np.stack([chances for _, chances in found])
+
+    def chances(image: ImageReader, label: int, number: int) -> list[float]:
+        found: list[float] = classify_image(checkpoint, image, job.runtime, job.settings).probabilities.tolist()
+        return found
+
+    found = job.each(checkpoint, chances)
+    if found is None:
+        return None
+    probabilities = np.array([chances for _, chances in found])
     scores = classification_scores(probabilities, np.array([sample.label for sample, _ in found]))
     rows = [
-        (sample.path, classes[sample.label], classes[int(chances.argmax())], *(f"{p:.6f}" for p in chances))
+        (sample.path, classes[sample.label], classes[int(np.argmax(chances))], *(f"{p:.6f}" for p in chances))
         for sample, chances in found
     ]
     return Evaluation(
         task="classify",
-        split=split,
+        split=job.split,
         images=len(found),
-        failed=len(samples) - len(found),
+        failed=len(job.samples) - len(found),
         scores={**scores, "classes": list(classes)},
         columns=("path", "label", "predicted", *classes),
         rows=list(rows),
     )
 
 
-def _likelihood(folder: Path, samples: Sequence[Sample], split: Split, runtime: Runtime, whole: bool) -> Evaluation:
-    checkpoint = load_decoder(folder, runtime)
+def _likelihood(folder: Path, job: _Job, whole: bool) -> Evaluation | None:
+    checkpoint = load_decoder(folder, job.runtime)
     classes, sequence = checkpoint.config.classes, sequence_of(checkpoint.config)
-    found = list(
-        _each(
-            samples,
-            lambda image, label, number: image_bits(checkpoint, image, runtime, label if classes else None, whole),
-        )
-    )
+
+    def bits(image: ImageReader, label: int, number: int) -> list[float]:
+        return [*image_bits(checkpoint, image, job.runtime, label if classes else None, whole)]
+
+    scored = job.each(checkpoint, bits, whole)
+    if scored is None:
+        return None
+    found = [(sample, Bits(total, int(dimensions))) for sample, (total, dimensions) in scored]
     dimensions = sum(bits.dimensions for _, bits in found)
     return Evaluation(
         task="autoregressive",
-        split=split,
+        split=job.split,
         images=len(found),
-        failed=len(samples) - len(found),
+        failed=len(job.samples) - len(found),
         scores={
             "bits_per_dimension": sum(bits.total for _, bits in found) / dimensions,
             "dimensions": dimensions,
@@ -139,45 +204,30 @@ def _likelihood(folder: Path, samples: Sequence[Sample], split: Split, runtime: 
     )
 
 
-def _denoising(folder: Path, samples: Sequence[Sample], split: Split, runtime: Runtime, whole: bool) -> Evaluation:
-    checkpoint = load_denoiser(folder, runtime)
+def _denoising(folder: Path, job: _Job, whole: bool) -> Evaluation | None:
+    checkpoint = load_denoiser(folder, job.runtime)
     classes = checkpoint.config.classes
 
-    def losses(image: ImageReader, label: int, number: int) -> NDArray[np.float64]:
-        return image_losses(checkpoint, image, runtime, number, label if classes else None, whole)
+    def losses(image: ImageReader, label: int, number: int) -> list[float]:
+        found: list[float] = image_losses(
+            checkpoint, image, job.runtime, number, label if classes else None, whole
+        ).tolist()
+        return found
 
-    found = list(_each(samples, losses))
+    found = job.each(checkpoint, losses, whole)
+    if found is None:
+        return None
     means = np.mean([each for _, each in found], axis=0)
     levels = [{"time": time, "loss": float(loss)} for time, loss in zip(TIMES, means, strict=True)]
     return Evaluation(
         task="diffusion",
-        split=split,
+        split=job.split,
         images=len(found),
-        failed=len(samples) - len(found),
+        failed=len(job.samples) - len(found),
         scores={
             "loss": float(means.mean()),
             "levels": levels,
         },
         columns=("path", "loss", *(f"loss_at_{time:.2f}" for time in TIMES)),
-        rows=[(sample.path, *(f"{value:.6f}" for value in (each.mean(), *each))) for sample, each in found],
+        rows=[(sample.path, *(f"{value:.6f}" for value in (np.mean(each), *each))) for sample, each in found],
     )
-
-
-def _each(samples: Sequence[Sample], score: Callable[[ImageReader, int, int], T]) -> Iterator[tuple[Sample, T]]:
-    """Score the images that can be read, by their label and number, and say which cannot.
-
-    Raises:
-        FitError: None of them can.
-    """
-    good = 0
-    with console.progress("evaluate") as advance:
-        for number, sample in enumerate(samples):
-            try:
-                with open_image(sample.path) as image:
-                    yield sample, score(image, sample.label, number)
-                good += 1
-            except ImageError as error:
-                console.error(str(error))
-            advance(1 / len(samples))
-    if not good:
-        raise FitError(f"none of {len(samples)} images could be read")

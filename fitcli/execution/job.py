@@ -99,16 +99,17 @@ class Job:
         """Where the weights are."""
         return next(self.trunk.parameters()).device
 
-    def parts(self, handful: int, calls: int = 0) -> list[slice]:
+    def parts(self, handful: int, calls: int = 1) -> list[slice]:
         """All groups, a handful at a time, or fewer where a handful is more than one call can take.
 
         Args:
             handful: Of groups.
-            calls: Parts that there are at least; the last ones are empty.
+            calls: Parts that there are at least; the last ones are empty. One, where other ranks that share the images
+                have all groups: they wait for this one in `mix`.
         """
-        count, handful = len(self.groups.number), min(handful, self.largest or handful)
+        count, handful = len(self.groups.number), max(1, min(handful, self.largest or handful))
         parts = [slice(start, min(start + handful, count)) for start in range(0, count, handful)]
-        return parts + [slice(count, count)] * (calls - len(parts))
+        return parts + [slice(count, count)] * (max(1, calls) - len(parts))
 
     def mixes(self, index: int) -> bool:
         """Whether anything depends on the `read` and `mix` of a segment."""

@@ -1,5 +1,6 @@
 """The training steps of the three models as jobs.
 
+Where several ranks share the images, the loss of a step is the sum of what their jobs give, and so are its gradients.
 What goes in is asked for a slice of the groups at a time, and again when the slice is replayed: only what the callables
 hold is kept, so let them hold bytes.
 """
@@ -33,9 +34,12 @@ def classification_job(model: FITClassifier, groups: Groups, patches: Part, loss
     """
     encoder = model.encoder
 
+    # All ranks that share the images come to the same logits: each has an equal part of the loss.
+    ranks = 1 if groups.share is None else groups.share.ranks
+
     def conclude(latents: Tensor) -> Conclusion:
         logits = model.head(encoder.latent_norm(latents), groups).logits
-        return Conclusion(loss(logits), logits)
+        return Conclusion(loss(logits) / ranks, logits)
 
     return Job(
         trunk=encoder.trunk,
@@ -100,7 +104,7 @@ def decoding_job(
         logits = model.predict(tokens)
         nats = F.cross_entropy(logits.mT, targets(part), reduction="none", label_smoothing=smoothing)  # [part n]
         bits = nats / math.log(2)
-        return _masked(bits, _mask(groups, part)).sum(dim=1) / _real_patches(groups, bits.shape[1])
+        return _masked(bits, _mask(groups, part)).sum(dim=1) / groups.real(bits.shape[1])
 
     return Job(
         trunk=model.trunk,
@@ -125,7 +129,7 @@ def mean_square(groups: Groups, target: Part) -> Callable[[slice, Tensor], Tenso
     def loss(part: slice, prediction: Tensor) -> Tensor:
         # Before the square: the gradient of a padded NaN would be NaN even where its square is masked.
         error = _masked(target(part) - prediction, _mask(groups, part))
-        return error.square().sum(dim=(1, 2)) / (_real_patches(groups, error.shape[1]) * error.shape[2])
+        return error.square().sum(dim=(1, 2)) / (groups.real(error.shape[1]) * error.shape[2])
 
     return loss
 
@@ -142,8 +146,3 @@ def _mask(groups: Groups, part: slice) -> Tensor | None:
 def _masked(values: Tensor, mask: Tensor | None) -> Tensor:
     """Values [part n ...], zero where they are of padding."""
     return values if mask is None else values.masked_fill(~mask.reshape(*mask.shape, *[1] * (values.ndim - 2)), 0)
-
-
-def _real_patches(groups: Groups, tokens: int) -> Tensor | int:
-    """How many patches of the batch are no padding."""
-    return len(groups.number) * tokens if groups.mask is None else groups.mask.sum()

@@ -53,7 +53,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image of a batch, with what is said of it there."""
+    """One image of a batch, with what is said of it there.
+
+    Attributes:
+        patches: Of the groups that this process computes.
+        groups: All of the image.
+    """
 
     patches: Tensor
     groups: Groups
@@ -64,12 +69,12 @@ class Item:
     path: Path
 
 
-def collate(items: list[Item]) -> Batch:
-    """Join images in their order."""
+def collate(items: list[Item], groups: Groups) -> Batch:
+    """Join images in their order, where `groups` are those of their patches."""
     counts = torch.tensor([len(item.patches) for item in items])
     return Batch(
         patches=torch.cat([item.patches for item in items]),
-        groups=Groups.join([item.groups for item in items]),
+        groups=groups,
         labels=torch.tensor([item.label for item in items]),
         gain=torch.tensor([item.gain for item in items]).repeat_interleave(counts)[:, None, None],
         shift=torch.tensor([item.shift for item in items]).repeat_interleave(counts)[:, None, None],

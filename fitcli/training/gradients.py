@@ -122,13 +122,17 @@ class Gradients:
             groups, weight = len(taken[-1].groups.number), self.objective.weight(taken[-1])
             return {"groups": groups, "weight": weight, "paths": paths, "bad": run.bad_images.fresh()}
 
-        parts = run.world.jointly(read)
-        for part in parts:
+        everyone, ranks = run.world.jointly(read), run.world.groups.size
+        for part in everyone:
             run.bad_images.learn(part["bad"])
+        _check_alike(everyone, ranks)
+        # Of those that share images, which say the same, one counts.
+        parts = everyone[::ranks]
+        for part in parts:
             found.paths += map(Path, part["paths"])
         found.waited += time.perf_counter() - asked
-        share = float(parts[run.world.rank]["weight"] / sum(part["weight"] for part in parts))
-        return share, self._aligned(run.plan, max(part["groups"] for part in parts))
+        share = float(parts[run.world.data.rank]["weight"] / sum(part["weight"] for part in parts))
+        return share, self._aligned(run.plan, max(part["groups"] for part in everyone))
 
     def _aligned(self, plan: ExecutionPlan, most: int) -> ExecutionPlan:
         """What all processes call equally often, of which one has `most` groups."""
@@ -156,6 +160,10 @@ class Gradients:
             if not _is_out_of_memory(error):
                 raise
             reason = str(error).splitlines()[0] if str(error) else "the system has no more"
+        if run.world.groups.size > 1:
+            run.world.abandon(
+                f"out of memory on {run.runtime.device} ({reason}); give --memory, or a greater --group-parallel"
+            )
         raise OutOfMemory(reason)
 
     def _run(self, batch: Batch, share: float, plan: ExecutionPlan) -> Outcome:
@@ -198,6 +206,17 @@ class Gradients:
         if self.run.world.is_first:
             save_plan(self.run.folder, choice.plan)
         self._changed(choice)
+
+
+def _check_alike(everyone: list[dict[str, Any]], ranks: int) -> None:
+    """Raise FitError where processes that share images have read different ones: one could not be read in part."""
+    for first in range(0, len(everyone), ranks):
+        columns = zip(*(part["paths"] for part in everyone[first : first + ranks]), strict=True)
+        if strange := next((paths for paths in columns if len(set(paths)) > 1), None):
+            raise FitError(
+                f"{min(strange, key=strange.count)} stands for an image of which only a part can be read: "
+                "--group-parallel cannot go on without it; leave that image out of the data set"
+            )
 
 
 def _is_out_of_memory(error: Exception) -> bool:

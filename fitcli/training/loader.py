@@ -29,13 +29,14 @@ from fitcli.memory.claims import check_pixels
 from fitcli.patches import groups_of, read_patches
 from fitcli.preprocessing import Preprocessing
 from fitcli.sequences import Order, permutation
-from fitcli.training.augmentation import turned
+from fitcli.training.augmentation import turned_groups, turned_patches
 from fitcli.training.bad_images import Attempt, BadImages, first_good
 from fitcli.training.batch import Batch, Item, collate
 from fitcli.training.dataset import Sample
 from fitcli.training.settings import TrainSettings
 from fitcli.window import Window
 from models.groups import Groups
+from models.share import Gather, span
 
 AHEAD = 3
 """Batches that are read while one is computed."""
@@ -78,6 +79,8 @@ class Loader:
         threads: That read at the same time.
         bad_images: Where images that cannot be used are counted.
         share: The processes that read a part of each batch each: images that follow each other, as many for each.
+        group_share: The processes that read a part of the groups of each image each, see `models.share.span`.
+        gather: How the latents of their groups come together; needed where they are several.
     """
 
     samples: Sequence[Sample]
@@ -87,6 +90,8 @@ class Loader:
     threads: int = 2
     bad_images: BadImages = field(default_factory=BadImages)
     share: Axis = field(default_factory=Axis)
+    group_share: Axis = field(default_factory=Axis)
+    gather: Gather | None = None
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """Batches number `start` ... `stop - 1`, in order, counted over all epochs; of each the part of this process.
@@ -127,7 +132,7 @@ class Loader:
                 self._count(attempts)
                 if items := [attempt.result for attempt in attempts if attempt.result is not None]:
                     found = True
-                    yield collate(items)
+                    yield self._collate(items)
         if not found:
             raise DataError(f"{attempts[0].failed[0].error}; no other validation image can be used either")
 
@@ -175,7 +180,13 @@ class Loader:
         for attempt in attempts:
             if attempt.result is None:
                 raise DataError(f"{attempt.failed[0].error}; no other image of its class can be used")
-        return collate([attempt.result for attempt in attempts if attempt.result is not None])
+        return self._collate([attempt.result for attempt in attempts if attempt.result is not None])
+
+    def _collate(self, items: list[Item]) -> Batch:
+        groups = Groups.join([item.groups for item in items])
+        if self.gather is not None:
+            groups = groups.share_of(self.group_share.rank, self.group_share.size, self.gather)
+        return collate(items, groups)
 
     def _count(self, attempts: list[Attempt[Item]]) -> None:
         self.bad_images.add(bad for attempt in attempts for bad in attempt.failed)
@@ -193,19 +204,29 @@ class Loader:
             grid = PatchGrid(shown.info.size, self.layout.patch, self.layout.group)
             background = self.settings.background
             places = list(grid.coordinates()) if background is None else foreground(shown, grid, background)
-            patches = read_patches(shown, grid, places, lambda pixels: self.preprocessing.convert(pixels, image.info))
-        groups, gain, shift = groups_of(grid, places), 1.0, 0.0
-        if self.settings.augments:
-            patches, groups = turned(patches, groups, grid, int(rng.integers(4)), bool(rng.integers(2)))
+            groups, turn = groups_of(grid, places), (0, False)
+            if self.settings.augments:
+                turn = int(rng.integers(4)), bool(rng.integers(2))
+                groups = turned_groups(groups, grid, *turn)
+            if self.layout.order is not None:
+                places, groups = _in_order(places, groups, self.layout.order)
+            own = places[span(len(places), self.group_share.rank, self.group_share.size)]
+            patches = self._patches(shown, grid, own)
+        patches, gain, shift = turned_patches(patches, grid, *turn), 1.0, 0.0
         if (self.settings.augments and self.layout.any_origin) or (is_part and not self.layout.any_origin):
             groups = groups._replace(
                 coordinates=groups.coordinates + torch.tensor(rng.integers(ORIGINS, size=2).tolist())
             )
         if self.settings.augments:
             gain, shift = float(np.exp(rng.normal(0, CONTRAST))), float(rng.normal(0, BRIGHTNESS))
-        if self.layout.order is not None:
-            patches, groups = _in_order(patches, groups, self.layout.order)
         return Item(patches, groups, self.samples[index].label, gain, shift, (epoch, index), path)
+
+    def _patches(self, image: ImageReader, grid: PatchGrid, places: list[tuple[int, int]]) -> Tensor:
+        """[g n p] of groups at these places, of which there may be none."""
+        if places:
+            return read_patches(image, grid, places, lambda pixels: self.preprocessing.convert(pixels, image.info))
+        values = self.preprocessing.channels * grid.patch**2
+        return torch.empty(0, grid.group**2, values, dtype=getattr(torch, self.preprocessing.dtype))
 
     def _window(self, image: ImageReader, rng: np.random.Generator) -> Window:
         """The whole image, or a random square of `size` pixels, which is all of an image that is smaller.
@@ -232,8 +253,8 @@ def too_small(size: tuple[int, int], side: int) -> str:
     )
 
 
-def _in_order(patches: Tensor, groups: Groups, order: Order) -> tuple[Tensor, Groups]:
-    """All groups of an image as a sequence, numbered along it."""
+def _in_order(places: list[tuple[int, int]], groups: Groups, order: Order) -> tuple[list[tuple[int, int]], Groups]:
+    """All groups of an image, which were at these places, as a sequence, numbered along it."""
     row, column = (groups.coordinates - groups.coordinates.amin(dim=0)).unbind(-1)
     rows, columns = int(row.max()) + 1, int(column.max()) + 1
     chosen = torch.argsort(row * columns + column)[permutation(rows, columns, order)]
@@ -242,4 +263,4 @@ def _in_order(patches: Tensor, groups: Groups, order: Order) -> tuple[Tensor, Gr
         number=torch.arange(len(chosen)),
         mask=None if groups.mask is None else groups.mask[chosen],
     )
-    return patches[chosen], ordered
+    return [places[number] for number in chosen.tolist()], ordered

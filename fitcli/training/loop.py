@@ -17,6 +17,7 @@ from torch import nn
 from fitcli.atomic import remove_leftovers
 from fitcli.checkpoints import Checkpoint, TaskModel
 from fitcli.errors import DataError, FitError
+from fitcli.group_parallel import Exchange
 from fitcli.run_config import is_run, save_config
 from fitcli.training.bad_images import BadImage, TooManyBadImages
 from fitcli.training.batch import Batch
@@ -281,6 +282,8 @@ def _batches(run: TrainingRun, objective: Objective, step: int) -> Iterator[Batc
         objective.layout,
         bad_images=run.bad_images,
         share=run.world.data,
+        group_share=run.world.groups,
+        gather=Exchange(run.world.groups.group) if run.world.groups.size > 1 else None,
     )
     return loader.batches(step * settings.accumulate, run.total_steps * settings.accumulate)
 

@@ -34,7 +34,7 @@ def step_of(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training:
     shown = ((min(height, window or height), min(width, window or width)) for height, width in sizes)
     return Training(
         config=run.config.model,
-        groups=max((_groups(layout, size) for size in shown), default=1),
+        groups=-(-max((_groups(layout, size) for size in shown), default=1) // run.world.groups.size),
         images=settings.batch_size // run.world.data.size,
         precision=run.runtime.precision,
         device=run.runtime.device.type,

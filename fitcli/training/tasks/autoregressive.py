@@ -106,7 +106,7 @@ class NextTokenObjective:
 
     def weight(self, batch: Batch) -> float:
         """See `Objective.weight`."""
-        return batch.real_patches()
+        return float(batch.groups.real(batch.patches.shape[1]))
 
     def scores(self, batch: Batch, outcome: Outcome) -> dict[str, float]:
         """Bits per dimension; unknown where the loss is one of smoothed targets."""
@@ -161,8 +161,7 @@ class NextTokenObjective:
 
     def _tokens_before(self, batch: Batch, last: Tensor) -> Tensor:
         """The token before each group: the last of the group before, or the start of its image. [g]."""
-        before = torch.roll(last, 1)
-        first = torch.tensor([0, *batch.groups.counts()[:-1]], device=last.device).cumsum(0)
-        conditional = bool(self.run.config.classes)
+        groups, conditional = batch.groups, bool(self.run.config.classes)
         starts = [self.config.first(label if conditional else None) for label in batch.labels.tolist()]
-        return before.index_copy(0, first, torch.tensor(starts, device=last.device))
+        start = torch.tensor(starts, device=last.device)[:, None].expand(-1, groups.longest)
+        return torch.where(groups.number == 0, groups.scatter(start), groups.before(last))

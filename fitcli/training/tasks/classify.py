@@ -107,8 +107,10 @@ class ClassificationObjective:
         return float(self.weights[batch.labels.to(self.weights.device)].sum(dtype=torch.float64))
 
     def scores(self, batch: Batch, outcome: Outcome) -> dict[str, float]:
-        """Images classified rightly."""
+        """Images classified rightly. One of the processes that share images counts them."""
         assert outcome.output is not None
+        if batch.groups.share is not None and batch.groups.share.rank > 0:
+            return {}
         return {"accuracy": int((outcome.output.argmax(dim=-1) == batch.labels).sum())}
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:

@@ -136,7 +136,7 @@ class DenoisingObjective:
 
     def weight(self, batch: Batch) -> float:
         """See `Objective.weight`."""
-        return batch.real_patches()
+        return float(batch.groups.real(batch.patches.shape[1]))
 
     def scores(self, batch: Batch, outcome: Outcome) -> dict[str, float]:
         """The loss says it all."""
