@@ -136,6 +136,7 @@ class TrunkConfig:
         known = {f.name: f.type for f in fields(cls)}
         if unknown := sorted(set(values) - set(known)):
             raise ConfigError(f"unknown settings of {cls.__name__}: {', '.join(unknown)}")
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         for name, value in values.items():
             _check_type(name, value, str(known[name]))
         try:
@@ -189,21 +190,32 @@ class ClassifierConfig(EncoderConfig):
     """An encoder and a head that pools its latents.
 
     Attributes:
-        classes: Number of classes, k.
+        classes: Number of classes, k: of all tasks together.
         pool_heads: Independent sets of pooling weights, each for its own part of the latents.
+        tasks: Classes of each task, where there are several; empty for one task of all classes.
     """
 
     classes: int
     pool_heads: int = 1
+    tasks: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         EncoderConfig.__post_init__(self)
         _positive("classes", self.classes)
         _positive("pool_heads", self.pool_heads)
+        for count in self.tasks:
+            _positive("classes of a task", count)
+        if self.tasks and sum(self.tasks) != self.classes:
+            raise ConfigError(f"tasks of {' + '.join(map(str, self.tasks))} classes are not {self.classes} in all")
         if self.latent_width % self.pool_heads:
             raise ConfigError(f"pool_heads {self.pool_heads} does not divide latent_width {self.latent_width}")
         if self.segments[-1][1] == 0:
             raise ConfigError(f"a classifier pools latents: plan {self.plan!r} must end with global layers")
+
+    @property
+    def task_classes(self) -> tuple[int, ...]:
+        """Classes of each task, of which there is at least one."""
+        return self.tasks or (self.classes,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -300,6 +312,8 @@ def _check_type(name: str, value: object, annotation: str) -> None:
     if annotation.startswith("int"):
         optional = annotation.endswith("None")
         fits = (isinstance(value, int) and not isinstance(value, bool)) or (optional and value is None)
+    elif annotation.startswith("tuple"):
+        fits = isinstance(value, tuple) and all(type(item) is int for item in value)
     elif annotation == "bool":
         fits = isinstance(value, bool)
     else:
