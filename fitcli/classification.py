@@ -81,7 +81,9 @@ def classify_image(
         with runtime.autocast():
             pooled = pool_in_pieces(checkpoint.model.head, latents, job.groups.to(runtime.device)._replace(mask=None))
         probabilities = pooled.logits[0].double().softmax(dim=-1).cpu().numpy()
-        evidence = None if job.reads is None else _spread(pooled.evidence[..., 0].float().cpu(), job.reads, job.plan.handful)
+        evidence = (
+            None if job.reads is None else _spread(pooled.evidence[..., 0].float().cpu(), job.reads, job.plan.handful)
+        )
         return Classification(probabilities, evidence, job.grid, job.places, job.plan)
 
 

@@ -16,7 +16,8 @@ from fitcli.features import Settings
 from fitcli.patches import normalize
 from fitcli.run_config import RunConfig
 from fitcli.training.batch import Batch
-from fitcli.training.dataset import Dataset, Labels
+from fitcli.training.dataset import Dataset
+from fitcli.training.listing import Labels
 from fitcli.training.loader import Layout
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
