@@ -61,7 +61,8 @@ def pool_in_pieces(head: AttentionPool, latents: Tensor, groups: Groups) -> Pool
     flat, pieces = latents.flatten(0, 1), _pieces(latents.shape[0] * latents.shape[1])
     tasks = len(head.tasks)
     scores = torch.cat([head.scores(flat[piece]) for piece in pieces])  # [n (t h)]
-    weights = (scores * sharpness(scores.new_tensor(len(scores)))).softmax(dim=0).unflatten(-1, (tasks, -1))
+    shares = (scores * sharpness(scores.new_tensor(len(scores)))).softmax(dim=0)
+    weights = rearrange(shares, "n (t h) -> n t h", t=tasks)
     pooled = latents.new_zeros(tasks, head.heads, latents.shape[-1] // head.heads)
     for piece in pieces:
         values = rearrange(head.value(flat[piece]), "n (h e) -> n h e", h=head.heads)

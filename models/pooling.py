@@ -84,6 +84,6 @@ class AttentionPool(nn.Module):
     def logits(self, pooled: Tensor) -> Tensor:
         """What each task pooled [b t d] -> logits [b k]: each task's classes from what it pooled itself."""
         normed = self.norm(pooled)
-        weights, biases = self.classify.weight.split(self.tasks), self.classify.bias.split(self.tasks)
+        weights, biases = torch.split(self.classify.weight, self.tasks), torch.split(self.classify.bias, self.tasks)
         parts = zip(normed.unbind(dim=1), weights, biases, strict=True)
         return torch.cat([linear(vector, weight, bias) for vector, weight, bias in parts], dim=-1)

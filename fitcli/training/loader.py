@@ -197,7 +197,8 @@ class Loader:
             gain, shift = float(np.exp(rng.normal(0, CONTRAST))), float(rng.normal(0, BRIGHTNESS))
         if self.layout.order is not None:
             patches, groups = _in_order(patches, groups, self.layout.order)
-        return Item(patches, groups, self.samples[index].label, gain, shift, (epoch, index), path)
+        sample = self.samples[index]
+        return Item(patches, groups, sample.label, gain, shift, (epoch, index), path, sample.targets)
 
     def _window(self, image: ImageReader, rng: np.random.Generator) -> Window:
         """The whole image, or a random square of `size` pixels, which is all of an image that is smaller.

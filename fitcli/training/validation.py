@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fitcli.checkpoints import Checkpoint
+from fitcli.class_tasks import ClassTask, slices
 from fitcli.classification import classify_image
 from fitcli.errors import DataError
 from fitcli.features import Settings
@@ -19,20 +21,32 @@ from fitcli.memory.budget import OVERHEAD
 from fitcli.memory.estimate import parameters
 from fitcli.runtime import Runtime
 from fitcli.training.bad_images import BadImages, first_good
+from fitcli.training.batch import padded
+from fitcli.training.class_losses import multi_hot
 from fitcli.training.dataset import Sample
 from fitcli.training.run import TrainingRun
 from models.encoder import FITClassifier
+
+Probabilities = NDArray[np.float64]
+
+Chances = tuple[Probabilities, ...]
+"""Of the classes of each task."""
 
 READING_BYTES = 2 * LARGEST_BYTES
 """Of decoded chunks and latents, that a validation image is given in any case."""
 
 
 class Scores(NamedTuple):
-    """Of a set of images: mean cross-entropy in nats, accuracy, mean accuracy over the classes that occur."""
+    """Of a set of images: mean cross-entropy in nats, accuracy, mean accuracy over the classes that occur.
+
+    With several tasks their means; where any number of classes holds, an image counts as right where all of them are.
+    `tasks` then has the accuracy of each.
+    """
 
     loss: float
     accuracy: float
     balanced_accuracy: float
+    tasks: dict[str, float] | None = None
 
 
 def validate(
@@ -55,26 +69,54 @@ def validate(
         TooManyBadImages: There are more than are put up with.
         DataError: None can be used.
     """
-    found, read = [], partial(_probabilities, checkpoint, runtime, settings)
+    found: list[tuple[Sample, Chances]] = []
+    read = partial(_chances, checkpoint, runtime, settings)
     for sample in samples:
         attempt = first_good(read, [sample.path], 0)
         bad_images.add(attempt.failed)
         if attempt.result is not None:
-            found.append((sample.label, attempt.result))
+            found.append((sample, attempt.result))
     if not found:
         raise DataError(f"{samples[0].path}: neither this nor any other validation image can be used")
-    labels, probabilities = np.array([label for label, _ in found]), np.stack([row for _, row in found])
-    right = probabilities.argmax(axis=1) == labels
-    loss = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean()
+    tasks = checkpoint.config.tasks
+    if not tasks:
+        return _score(np.stack([chances[0] for _, chances in found]), np.array([sample.label for sample, _ in found]))
+    held = multi_hot(padded([sample.targets for sample, _ in found]), slices(tasks)[-1].stop).numpy()
+    each = []
+    for number, (task, part) in enumerate(zip(tasks, slices(tasks), strict=True)):
+        chances, wanted = np.stack([all_chances[number] for _, all_chances in found]), held[:, part]
+        each.append(_score(chances, wanted.argmax(axis=1)) if task.is_single else _score_all(chances, wanted > 0))
+    loss, accuracy, balanced = (float(np.mean([scores[n] for scores in each])) for n in range(3))
+    named = named_accuracies(tasks, [scores.accuracy for scores in each])
+    return Scores(loss, accuracy, balanced, named)
+
+
+def named_accuracies(tasks: Sequence[ClassTask], accuracies: Sequence[float]) -> dict[str, float]:
+    """Of each task by its name, and their mean."""
+    return {"accuracy": sum(accuracies) / len(accuracies)} | {
+        f"accuracy_{task.name}": accuracy for task, accuracy in zip(tasks, accuracies, strict=True)
+    }
+
+
+def _score(chances: Probabilities, labels: NDArray[np.int64]) -> Scores:
+    """[i k] and the class [i] that holds."""
+    right = chances.argmax(axis=1) == labels
+    loss = -np.log(np.maximum(chances[np.arange(len(labels)), labels], 1e-12)).mean()
     per_class = [right[labels == label].mean() for label in np.unique(labels)]
     return Scores(float(loss), float(right.mean()), float(np.mean(per_class)))
 
 
-def _probabilities(
-    checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: Settings, path: Path
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _score_all(chances: Probabilities, held: NDArray[np.bool_]) -> Scores:
+    """[i k] and whether each class holds; the balanced accuracy is that of yes and no, over the classes."""
+    loss = -np.log(np.maximum(np.where(held, chances, 1 - chances), 1e-12)).mean()
+    said = chances > 0.5
+    recalls = [(said == held)[held == answer].mean() for answer in (False, True) if (held == answer).any()]
+    return Scores(float(loss), float((said == held).all(axis=1).mean()), float(np.mean(recalls)))
+
+
+def _chances(checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: Settings, path: Path) -> Chances:
     with open_image(path) as image:
-        return classify_image(checkpoint, image, runtime, settings).probabilities
+        return classify_image(checkpoint, image, runtime, settings).chances
 
 
 def validation_bytes(run: TrainingRun) -> int | None:

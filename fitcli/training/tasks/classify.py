@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -10,12 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fitcli.checkpoints import Checkpoint, TaskModel
+from fitcli.class_tasks import ClassTask
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.jobs import classification_job
 from fitcli.features import Settings
 from fitcli.patches import normalize
 from fitcli.run_config import RunConfig
-from fitcli.training.batch import Batch
+from fitcli.training.batch import Batch, padded
+from fitcli.training.class_losses import balanced_task_weights, loss_of_tasks, right
 from fitcli.training.dataset import Dataset
 from fitcli.training.listing import Labels
 from fitcli.training.loader import Layout
@@ -23,7 +25,7 @@ from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey
 from fitcli.training.task import Objective, Validation
-from fitcli.training.validation import validate, validation_bytes
+from fitcli.training.validation import named_accuracies, validate, validation_bytes
 from models.config import ClassifierConfig
 from models.encoder import FITClassifier
 from models.presets import classifier_preset
@@ -45,19 +47,22 @@ class Classify:
         """See `Task.describe`."""
         channels, classes = survey.preprocessing.channels, dataset.classes
         model = classifier_preset(settings.preset, channels, len(classes), settings.patch)
-        return RunConfig(task="classify", model=model, preprocessing=survey.preprocessing, classes=classes)
+        if tasks := dataset.tasks:
+            counts = tuple(len(task.classes) for task in tasks)
+            model = replace(model, classes=sum(counts), tasks=counts)
+        return RunConfig(task="classify", model=model, preprocessing=survey.preprocessing, classes=classes, tasks=tasks)
 
     def objective(self, run: TrainingRun) -> Objective:
         """See `Task.objective`."""
         settings, device, preprocessing = run.settings, run.runtime.device, run.config.preprocessing
-        labels = torch.tensor([sample.label for sample in run.dataset.train])
-        weights = balanced_weights(labels, len(run.config.classes)).to(device) if settings.balance else None
+        weights = _weights(run).to(device) if settings.balance else None
         return ClassificationObjective(
             torch.tensor(preprocessing.mean, device=device),
             torch.tensor(preprocessing.std, device=device),
             weights,
             settings.label_smoothing,
             run,
+            run.config.tasks,
         )
 
 
@@ -70,6 +75,7 @@ class ClassificationObjective:
         weights: [k] of the classes in the loss; None for equal ones.
         smoothing: Share of each target that is spread over all classes.
         run: What it is for.
+        tasks: What is asked, where that is more than one class of one kind.
     """
 
     mean: Tensor
@@ -77,6 +83,7 @@ class ClassificationObjective:
     weights: Tensor | None
     smoothing: float
     run: TrainingRun
+    tasks: tuple[ClassTask, ...] = ()
 
     @property
     def layout(self) -> Layout:
@@ -94,13 +101,18 @@ class ClassificationObjective:
             return normalize(batch.part(part), self.mean, self.std) * batch.gain[part] + batch.shift[part]
 
         def loss(logits: Tensor) -> Tensor:
+            if self.tasks:
+                return loss_of_tasks(logits, batch.targets, self.tasks, self.weights, self.smoothing)
             return F.cross_entropy(logits.float(), batch.labels, self.weights, label_smoothing=self.smoothing)
 
         return classification_job(cast(FITClassifier, model), batch.groups, patches, loss)
 
     def scores(self, batch: Batch, outcome: Outcome) -> dict[str, float]:
-        """Images classified rightly."""
+        """Images classified rightly; with several tasks in each, and on average."""
         assert outcome.output is not None
+        if self.tasks:
+            counts = right(outcome.output, batch.targets, self.tasks).sum(dim=0).tolist()
+            return named_accuracies(self.tasks, counts)
         return {"accuracy": int((outcome.output.argmax(dim=-1) == batch.labels).sum())}
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
@@ -115,10 +127,18 @@ class ClassificationObjective:
         )
         return Validation(
             loss=found.loss,
-            scores={"accuracy": found.accuracy, "balanced_accuracy": found.balanced_accuracy},
+            scores={"accuracy": found.accuracy, "balanced_accuracy": found.balanced_accuracy, **(found.tasks or {})},
             rank=(found.accuracy, -found.loss),
             said=("accuracy", f"{found.accuracy:.1%}"),
         )
+
+
+def _weights(run: TrainingRun) -> Tensor:
+    """Of all classes, balanced over the training images."""
+    samples, tasks = run.dataset.train, run.config.tasks
+    if tasks:
+        return balanced_task_weights(padded([sample.targets for sample in samples]), tasks)
+    return balanced_weights(torch.tensor([sample.label for sample in samples]), len(run.config.classes))
 
 
 def balanced_weights(labels: Tensor, classes: int) -> Tensor:
