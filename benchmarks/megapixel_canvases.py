@@ -73,7 +73,12 @@ def canvases(
         noise: Stamps on each.
         patterns: That the stamps of all canvases are chosen from.
         seed: Of everything: 1 for training and 0 for testing in the recipe.
+
+    Raises:
+        ValueError: The canvas is so small that five digits may find no place.
     """
+    if min(size) < 4 * SIDE:
+        raise ValueError(f"five digits need a canvas of {4 * SIDE} pixels per side or more, not {size}")
     rng = np.random.RandomState(seed)
     chosen = np.stack([_numbers(rng, labels) for _ in range(count)])
     places = np.stack([_places(rng, size) for _ in range(count)])

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from fitcli import console
+from fitcli.answers import answer, ranked, said
 from fitcli.atomic import check_writable, replacing
 from fitcli.checkpoints import Checkpoint
+from fitcli.class_tasks import SEPARATOR, ClassTask
 from fitcli.classification import DEFAULTS, Classification, classify_image
 from fitcli.errors import FitError, ImageError
 from fitcli.features import Settings
@@ -48,12 +50,13 @@ class Prediction:
     drawn: bool = True
 
     def ranked(self, classes: Sequence[str], top_k: int) -> list[tuple[str, float]]:
-        """The likeliest classes with their probabilities."""
-        order = (-self.result.probabilities).argsort(kind="stable")[:top_k]
-        return [(classes[number], float(self.result.probabilities[number])) for number in order]
+        """The likeliest classes with their probabilities; of the first task, where there are several."""
+        return ranked(classes, self.result.probabilities, top_k)
 
-    def as_dict(self, classes: Sequence[str], top_k: int) -> dict[str, Any]:
-        """For JSON."""
+    def as_dict(self, classes: Sequence[str], top_k: int, tasks: Sequence[ClassTask] = ()) -> dict[str, Any]:
+        """For JSON; what is said in each of several tasks comes last."""
+        answers = zip(tasks, self.result.chances if tasks else (), strict=True)
+        asked = {"tasks": {task.name: answer(task, chances, top_k) for task, chances in answers}} if tasks else {}
         return {
             "path": str(self.path),
             "width": self.width,
@@ -64,11 +67,16 @@ class Prediction:
             "seconds": round(self.seconds, 3),
             "peak_bytes": self.peak_bytes,
             "memory": None if self.result.plan is None else self.result.plan.as_dict(),
+            **asked,
         }
 
-    def as_row(self, classes: Sequence[str], top_k: int) -> list[str]:
-        """For a table."""
-        likeliest = [f"{label} {probability:.1%}" for label, probability in self.ranked(classes, top_k)]
+    def as_row(self, classes: Sequence[str], top_k: int, tasks: Sequence[ClassTask] = ()) -> list[str]:
+        """For a table: the likeliest classes, or what is said in each task."""
+        if tasks:
+            answers = zip(tasks, self.result.chances, strict=True)
+            likeliest = [SEPARATOR.join(said(task, chances)) for task, chances in answers]
+        else:
+            likeliest = [f"{label} {probability:.1%}" for label, probability in self.ranked(classes, top_k)]
         skipped = self.result.grid.count - len(self.result.places)
         groups = f"{self.result.grid.count}" + (f", {skipped} skipped" if skipped else "")
         return [str(self.path), f"{self.width} x {self.height}", groups, *likeliest, f"{self.seconds:.1f}"]
@@ -138,24 +146,41 @@ def classify_files(
     heatmaps: Sequence[Path | None],
     runtime: Runtime,
     settings: Settings = DEFAULTS,
+    heatmap_task: int = 0,
 ) -> Iterator[Prediction | None]:
-    """Classify images and write their heat maps. Yields None for one that cannot be read, after saying so."""
+    """Classify images and write their heat maps. Yields None for one that cannot be read, after saying so.
+
+    Args:
+        checkpoint: The model and what it expects.
+        paths: Of the images.
+        heatmaps: Where the heat map of each goes.
+        runtime: Device and precision.
+        settings: How images are read.
+        heatmap_task: Number of the task that heat maps are of.
+    """
     for path, heatmap in zip(paths, heatmaps, strict=True):
         try:
-            yield _classify_file(checkpoint, path, heatmap, runtime, settings)
+            yield _classify_file(checkpoint, path, heatmap, runtime, settings, heatmap_task)
         except ImageError as error:
             console.error(str(error))
             yield None
 
 
 def _classify_file(
-    checkpoint: Checkpoint[FITClassifier], path: Path, heatmap: Path | None, runtime: Runtime, settings: Settings
+    checkpoint: Checkpoint[FITClassifier],
+    path: Path,
+    heatmap: Path | None,
+    runtime: Runtime,
+    settings: Settings,
+    heatmap_task: int,
 ) -> Prediction:
     began = time.perf_counter()
     with open_image(path) as image:
         with console.progress(path.name) as advance:
             drawing = 0 if heatmap is None else heatmap_bytes(heatmap, image.info, checkpoint.model.config.patch)
-            result = classify_image(checkpoint, image, runtime, settings, heatmap is not None, advance, drawing)
+            result = classify_image(
+                checkpoint, image, runtime, settings, heatmap is not None, advance, drawing, heatmap_task
+            )
         if settings.memory_bytes is not None and result.plan is not None:
             console.log(f"{path.name}: {result.plan.summary()}")
         seconds = time.perf_counter() - began
@@ -174,8 +199,12 @@ def _draw(heatmap: Path, image: ImageReader, result: Classification) -> bool:
     return True
 
 
-def write_csv(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:
+def write_csv(
+    path: Path, predictions: Sequence[Prediction], classes: Sequence[str], tasks: Sequence[ClassTask] = ()
+) -> None:
     """Write one line per image: path, likeliest label, probability of each class.
+
+    With several tasks the labels of each in columns as a data set has them, and probabilities as TASK:CLASS.
 
     Raises:
         FitError: It cannot be written.
@@ -183,9 +212,12 @@ def write_csv(path: Path, predictions: Sequence[Prediction], classes: Sequence[s
     try:
         with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["path", "label", *classes])
+            asked = tasks or (ClassTask("label", "single-label", tuple(classes)),)
+            named = [f"{task.name}:{label}" for task in tasks for label in task.classes]
+            writer.writerow(["path", *([task.column for task in tasks] or ["label"]), *(named or classes)])
             for prediction in predictions:
-                label = prediction.ranked(classes, 1)[0][0]
-                writer.writerow([prediction.path, label, *(f"{p:.6f}" for p in prediction.result.probabilities)])
+                chances = prediction.result.chances
+                labels = [SEPARATOR.join(said(task, each)) for task, each in zip(asked, chances, strict=True)]
+                writer.writerow([prediction.path, *labels, *(f"{p:.6f}" for each in chances for p in each)])
     except OSError as error:
         raise FitError(f"--csv {path}: cannot be written ({error.strerror})") from None

@@ -152,13 +152,14 @@ class EncoderConfig(TrunkConfig):
     Attributes:
         patch: Pixels per side of a patch.
         channels: Values per pixel.
-        stem: "linear" (the reference) or "conv": two stride-2 convolutions within the patch.
+        stem: "linear" (the reference); "conv": two stride-2 convolutions within the patch; "overlap": stride-2
+            convolutions over the whole group, down to one place per patch.
         side_values: Width of the optional extra tokens per group of the reference (its input y); None without.
     """
 
     patch: int
     channels: int
-    stem: Literal["linear", "conv"] = "linear"
+    stem: Literal["linear", "conv", "overlap"] = "linear"
     side_values: int | None = None
 
     def __post_init__(self) -> None:
@@ -166,7 +167,9 @@ class EncoderConfig(TrunkConfig):
         TrunkConfig.__post_init__(self)
         _positive("patch", self.patch)
         _positive("channels", self.channels)
-        _one_of("stem", self.stem, ("linear", "conv"))
+        _one_of("stem", self.stem, ("linear", "conv", "overlap"))
+        if self.stem == "overlap" and (self.patch < 2 or self.patch & (self.patch - 1)):
+            raise ConfigError(f"an overlapping stem halves a patch down to one place; {self.patch} is no power of 2")
         if self.stem == "conv" and self.patch % 4:
             raise ConfigError(f"a convolutional stem halves a patch twice; {self.patch} is no multiple of 4")
         if self.side_values is not None:
@@ -183,6 +186,12 @@ class EncoderConfig(TrunkConfig):
     def conv_widths(self) -> tuple[int, int]:
         """Channels after the first and the second convolution of a convolutional stem."""
         return max(self.token_width // 4, 8), max(self.token_width // 2, 8)
+
+    @property
+    def overlap_widths(self) -> tuple[int, ...]:
+        """Channels after each convolution of an overlapping stem: twice as many each time, up to the token width."""
+        count = self.patch.bit_length() - 1
+        return tuple(max(self.token_width >> (count - 1 - number), 8) for number in range(count))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

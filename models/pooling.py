@@ -84,6 +84,6 @@ class AttentionPool(nn.Module):
     def logits(self, pooled: Tensor) -> Tensor:
         """What each task pooled [b t d] -> logits [b k]: each task's classes from what it pooled itself."""
         normed = self.norm(pooled)
-        weights, biases = torch.split(self.classify.weight, self.tasks), torch.split(self.classify.bias, self.tasks)
+        weights, biases = (torch.split(part, list(self.tasks)) for part in (self.classify.weight, self.classify.bias))
         parts = zip(normed.unbind(dim=1), weights, biases, strict=True)
         return torch.cat([linear(vector, weight, bias) for vector, weight, bias in parts], dim=-1)

@@ -35,6 +35,10 @@ def classify(
             "or a folder for one picture per image."
         ),
     ] = None,
+    heatmap_task: Annotated[
+        str | None,
+        typer.Option("--heatmap-task", help="Of several tasks, the one to draw; else the first.", metavar="NAME"),
+    ] = None,
     skip_background: SkipBackground = False,
     background_threshold: BackgroundThreshold = THRESHOLD,
     memory: Memory = None,
@@ -43,6 +47,7 @@ def classify(
     precision: PrecisionName = "auto",
 ) -> None:
     """Classify whole images of any size, reading each window by window."""
+    from fitcli.answers import find_task
     from fitcli.checkpoints import load_classifier
     from fitcli.features import Settings
     from fitcli.images.open import matching_paths
@@ -54,17 +59,19 @@ def classify(
     heatmaps = plan_heatmaps(paths, heatmap)
     runtime = choose_runtime(device, precision)
     model = load_classifier(checkpoint, runtime)
+    classes, tasks = model.config.classes, model.config.tasks
+    drawn_task = find_task(model.config.class_tasks, heatmap_task)
     background = background_threshold if skip_background else None
     settings = Settings(background=background, memory_bytes=memory, state=state)
-    done = list(classify_files(model, paths, heatmaps, runtime, settings))
+    done = list(classify_files(model, paths, heatmaps, runtime, settings, drawn_task))
     good = [prediction for prediction in done if prediction is not None]
-    classes = model.config.classes
     if csv is not None:
-        write_csv(csv, good, classes)
+        write_csv(csv, good, classes, tasks)
     if json:
-        console.json([prediction.as_dict(classes, top_k) for prediction in good])
+        console.json([prediction.as_dict(classes, top_k, tasks) for prediction in good])
     elif good:
-        columns = ("image", "size", "groups", *(f"{n + 1}." for n in range(min(top_k, len(classes)))), "seconds")
-        console.table(columns, [prediction.as_row(classes, top_k) for prediction in good])
+        answers = [task.name for task in tasks] or [f"{n + 1}." for n in range(min(top_k, len(classes)))]
+        columns = ("image", "size", "groups", *answers, "seconds")
+        console.table(columns, [prediction.as_row(classes, top_k, tasks) for prediction in good])
     if len(good) < len(done) or not all(prediction.drawn for prediction in good):
         raise typer.Exit(1)

@@ -24,11 +24,12 @@ from fitcli.grid import PatchGrid
 from fitcli.images.base import ImageReader
 from fitcli.images.crop import Crop
 from fitcli.images.open import open_image
+from fitcli.images.shifted import Shifted
 from fitcli.memory.claims import check_pixels
 from fitcli.patches import groups_of, read_patches
 from fitcli.preprocessing import Preprocessing
 from fitcli.sequences import Order, permutation
-from fitcli.training.augmentation import turned
+from fitcli.training.augmentation import beside_margin, thinned, turned, without_margin
 from fitcli.training.bad_images import Attempt, BadImages, first_good
 from fitcli.training.batch import Batch, Item, collate
 from fitcli.training.dataset import Sample
@@ -181,12 +182,18 @@ class Loader:
             window = self._window(image, rng)
             check_pixels(image, (window.height, window.width), "train on windows with --size")
             is_part = (window.height, window.width) != image.info.size
-            shown = Crop(image, window)
+            margin = self._margin(epoch, index)
+            crop = Crop(image, window)
+            shown = Shifted(crop, *margin) if any(margin) else crop
             grid = PatchGrid(shown.info.size, self.layout.patch, self.layout.group)
             background = self.settings.background
             places = list(grid.coordinates()) if background is None else foreground(shown, grid, background)
+            places = beside_margin(places, grid, margin) or beside_margin(grid.coordinates(), grid, margin)
             patches = read_patches(shown, grid, places, lambda pixels: self.preprocessing.convert(pixels, image.info))
-        groups, gain, shift = groups_of(grid, places), 1.0, 0.0
+        groups, gain, shift = without_margin(groups_of(grid, places), grid, margin), 1.0, 0.0
+        if rate := self.settings.token_dropout:
+            rng_of_tokens = np.random.default_rng([self.settings.seed, 6, epoch, index])
+            groups = thinned(groups, grid.group**2, rate, rng_of_tokens)
         if self.settings.augments:
             patches, groups = turned(patches, groups, grid, int(rng.integers(4)), bool(rng.integers(2)))
         if (self.settings.augments and self.layout.any_origin) or (is_part and not self.layout.any_origin):
@@ -199,6 +206,12 @@ class Loader:
             patches, groups = _in_order(patches, groups, self.layout.order)
         sample = self.samples[index]
         return Item(patches, groups, sample.label, gain, shift, (epoch, index), path, sample.targets)
+
+    def _margin(self, epoch: int, index: int) -> tuple[int, int]:
+        """(top, left) by which an image is moved."""
+        rng = np.random.default_rng([self.settings.seed, 5, epoch, index])
+        top, left = rng.integers(self.settings.shift_canvas + 1, size=2).tolist()
+        return top, left
 
     def _window(self, image: ImageReader, rng: np.random.Generator) -> Window:
         """The whole image, or a random square of `size` pixels, which is all of an image that is smaller.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fitcli.checkpoints import Checkpoint, TaskModel
 from fitcli.class_tasks import ClassTask
+from fitcli.execution.drop_path import draw_drop_path
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.jobs import classification_job
 from fitcli.features import Settings
@@ -63,6 +64,8 @@ class Classify:
             settings.label_smoothing,
             run,
             run.config.tasks,
+            settings.drop_path,
+            settings.seed,
         )
 
 
@@ -76,6 +79,8 @@ class ClassificationObjective:
         smoothing: Share of each target that is spread over all classes.
         run: What it is for.
         tasks: What is asked, where that is more than one class of one kind.
+        drop_path: Rate of the last layer, see `draw_drop_path`.
+        seed: Of what is left out.
     """
 
     mean: Tensor
@@ -84,6 +89,8 @@ class ClassificationObjective:
     smoothing: float
     run: TrainingRun
     tasks: tuple[ClassTask, ...] = ()
+    drop_path: float = 0.0
+    seed: int = 0
 
     @property
     def layout(self) -> Layout:
@@ -105,7 +112,11 @@ class ClassificationObjective:
                 return loss_of_tasks(logits, batch.targets, self.tasks, self.weights, self.smoothing)
             return F.cross_entropy(logits.float(), batch.labels, self.weights, label_smoothing=self.smoothing)
 
-        return classification_job(cast(FITClassifier, model), batch.groups, patches, loss)
+        classifier, drop_path = cast(FITClassifier, model), None
+        if self.drop_path:
+            trunk = classifier.encoder.trunk
+            drop_path = draw_drop_path(trunk, batch.groups, batch.showings, self.drop_path, self.seed)
+        return classification_job(classifier, batch.groups, patches, loss, drop_path)
 
     def scores(self, batch: Batch, outcome: Outcome) -> dict[str, float]:
         """Images classified rightly; with several tasks in each, and on average."""
