@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fitcli.checkpoints import Checkpoint
+from fitcli.class_tasks import ClassTask, slices
 from fitcli.features import Settings, encoding
 from fitcli.grid import PatchGrid
 from fitcli.images.base import ImageReader
@@ -28,12 +29,14 @@ class Classification:
     """What a model says of an image.
 
     Attributes:
-        probabilities: [k] float64, summing to 1, in the order of the classes.
+        probabilities: [k] float64, in the order of the classes: summing to 1 where one of them holds. Of the first
+            task, where there are several.
         evidence: [g n] float32, the share of each patch in the decision, summing to 1 over the image: the weight of
             its group's latents in the pooled vector, spread over the patches that they read. None unless asked for.
         grid: The arrangement over the image.
         places: (row, column) of the groups that were looked at, in the order of `evidence`.
         plan: How it was computed within its memory. None where that is not known.
+        others: Probabilities of the classes of each task after the first.
     """
 
     probabilities: NDArray[np.float64]
@@ -41,6 +44,12 @@ class Classification:
     grid: PatchGrid
     places: list[tuple[int, int]]
     plan: MemoryPlan | None = None
+    others: tuple[NDArray[np.float64], ...] = ()
+
+    @property
+    def chances(self) -> tuple[NDArray[np.float64], ...]:
+        """Probabilities of the classes of each task."""
+        return (self.probabilities, *self.others)
 
 
 @torch.inference_mode()
@@ -52,6 +61,7 @@ def classify_image(
     keep_evidence: bool = False,
     advance: Callable[[float], None] = lambda share: None,
     finish_bytes: int = 0,
+    evidence_task: int = 0,
 ) -> Classification:
     """Classify a whole image, reading it a few groups at a time.
 
@@ -63,6 +73,7 @@ def classify_image(
         keep_evidence: Return `evidence` too.
         advance: Told the share of the work that was just done; the shares sum to 1.
         finish_bytes: Memory to leave for what is done with the result.
+        evidence_task: Number of the task whose evidence is kept.
 
     Raises:
         ImageError: The image cannot be read, or is not of a kind that the model was trained on.
@@ -80,9 +91,18 @@ def classify_image(
         latents = job.run(advance)
         with runtime.autocast():
             pooled = pool_in_pieces(checkpoint.model.head, latents, job.groups.to(runtime.device)._replace(mask=None))
-        probabilities = pooled.logits[0].double().softmax(dim=-1).cpu().numpy()
-        evidence = None if job.reads is None else _spread(pooled.evidence.float().cpu(), job.reads, job.plan.handful)
-        return Classification(probabilities, evidence, job.grid, job.places, job.plan)
+        first, *others = _probabilities(pooled.logits[0].double(), checkpoint.config.class_tasks)
+        shares = pooled.evidence[..., evidence_task].float().cpu()
+        evidence = None if job.reads is None else _spread(shares, job.reads, job.plan.handful)
+        return Classification(first, evidence, job.grid, job.places, job.plan, tuple(others))
+
+
+def _probabilities(logits: Tensor, tasks: Sequence[ClassTask]) -> list[NDArray[np.float64]]:
+    """Of the classes of each task: they sum to 1 where one class holds, and stand alone where any number does."""
+    return [
+        (logits[part].softmax(dim=-1) if task.is_single else logits[part].sigmoid()).cpu().numpy()
+        for task, part in zip(tasks, slices(tasks), strict=True)
+    ]
 
 
 def _spread(evidence: Tensor, reads: TokenStore, handful: int) -> NDArray[np.float32]:

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from fitcli import console
+from fitcli.answers import answer, ranked, said
 from fitcli.atomic import check_writable, replacing
 from fitcli.checkpoints import Checkpoint
+from fitcli.class_tasks import SEPARATOR, ClassTask
 from fitcli.classification import Classification, classify_image
 from fitcli.errors import FitError, ImageError
 from fitcli.features import Settings
 from fitcli.heatmap import heatmap_bytes, write_heatmap
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
+from fitcli.run_config import RunConfig
 from fitcli.runtime import Runtime
 from fitcli.shared_images import Sharing
 from models.encoder import FITClassifier
@@ -49,16 +52,20 @@ class Prediction:
     drawn: bool = True
 
     def ranked(self, classes: Sequence[str], top_k: int) -> list[tuple[str, float]]:
-        """The likeliest classes with their probabilities."""
-        order = (-self.result.probabilities).argsort(kind="stable")[:top_k]
-        return [(classes[number], float(self.result.probabilities[number])) for number in order]
+        """The likeliest classes with their probabilities; of the first task, where there are several."""
+        return ranked(classes, self.result.probabilities, top_k)
 
-    def report(self, classes: Sequence[str], top_k: int) -> Report:
-        """What is said of it."""
-        return Report(self.as_dict(classes, top_k), self.as_row(classes, top_k), self.as_line(classes), self.drawn)
+    def report(self, config: RunConfig, top_k: int) -> Report:
+        """What is said of it by a run."""
+        classes, tasks = config.classes, config.tasks
+        return Report(
+            self.as_dict(classes, top_k, tasks), self.as_row(classes, top_k, tasks), self.as_line(config), self.drawn
+        )
 
-    def as_dict(self, classes: Sequence[str], top_k: int) -> dict[str, Any]:
-        """For JSON."""
+    def as_dict(self, classes: Sequence[str], top_k: int, tasks: Sequence[ClassTask] = ()) -> dict[str, Any]:
+        """For JSON; what is said in each of several tasks comes last."""
+        answers = zip(tasks, self.result.chances if tasks else (), strict=True)
+        asked = {"tasks": {task.name: answer(task, chances, top_k) for task, chances in answers}} if tasks else {}
         return {
             "path": str(self.path),
             "width": self.width,
@@ -69,18 +76,26 @@ class Prediction:
             "seconds": round(self.seconds, 3),
             "peak_bytes": self.peak_bytes,
             "memory": None if self.result.plan is None else self.result.plan.as_dict(),
+            **asked,
         }
 
-    def as_row(self, classes: Sequence[str], top_k: int) -> list[str]:
-        """For a table."""
-        likeliest = [f"{label} {probability:.1%}" for label, probability in self.ranked(classes, top_k)]
+    def as_row(self, classes: Sequence[str], top_k: int, tasks: Sequence[ClassTask] = ()) -> list[str]:
+        """For a table: the likeliest classes, or what is said in each task."""
+        if tasks:
+            answers = zip(tasks, self.result.chances, strict=True)
+            likeliest = [SEPARATOR.join(said(task, chances)) for task, chances in answers]
+        else:
+            likeliest = [f"{label} {probability:.1%}" for label, probability in self.ranked(classes, top_k)]
         skipped = self.result.grid.count - len(self.result.places)
         groups = f"{self.result.grid.count}" + (f", {skipped} skipped" if skipped else "")
         return [str(self.path), f"{self.width} x {self.height}", groups, *likeliest, f"{self.seconds:.1f}"]
 
-    def as_line(self, classes: Sequence[str]) -> list[str]:
-        """For a CSV file: path, likeliest label, probability of each class."""
-        return [str(self.path), self.ranked(classes, 1)[0][0], *(f"{p:.6f}" for p in self.result.probabilities)]
+    def as_line(self, config: RunConfig) -> list[str]:
+        """For a CSV file: path, what is said in each task, probability of each class."""
+        labels = [
+            SEPARATOR.join(said(task, c)) for task, c in zip(config.class_tasks, self.result.chances, strict=True)
+        ]
+        return [str(self.path), *labels, *(f"{p:.6f}" for chances in self.result.chances for p in chances)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +182,7 @@ def classify_files(
     settings: Settings,
     top_k: int,
     csv: Path | None,
+    heatmap_task: int = 0,
 ) -> Iterator[Report | None]:
     """Classify images and write their heat maps.
 
@@ -178,6 +194,7 @@ def classify_files(
         settings: What to leave out, how much memory to use, where to keep the state.
         top_k: Classes to report.
         csv: Where the predictions will go, with what is done already beside it.
+        heatmap_task: Number of the task that heat maps are of.
 
     Returns:
         What to say of each image, on the first process; None for one that cannot be read, after saying so.
@@ -185,27 +202,41 @@ def classify_files(
 
     def classify(number: int) -> dict[str, Any] | None:
         try:
-            done = _classify_file(checkpoint, paths[number], heatmaps[number], runtime, settings)
+            done = _classify_file(checkpoint, paths[number], heatmaps[number], runtime, settings, heatmap_task)
         except ImageError as error:
             console.error(str(error))
             return None
-        return asdict(done.report(checkpoint.config.classes, top_k))
+        return asdict(done.report(checkpoint.config, top_k))
 
     ledger = shared.ledger(
-        "classify", checkpoint, runtime, settings, paths, heatmaps, output=csv, details={"top_k": top_k}
+        "classify",
+        checkpoint,
+        runtime,
+        settings,
+        paths,
+        heatmaps,
+        output=csv,
+        details={"top_k": top_k, "heatmap_task": heatmap_task},
     )
     for letter in shared.each(len(paths), classify, ledger):
         yield None if letter is None else Report(**letter)
 
 
 def _classify_file(
-    checkpoint: Checkpoint[FITClassifier], path: Path, heatmap: Path | None, runtime: Runtime, settings: Settings
+    checkpoint: Checkpoint[FITClassifier],
+    path: Path,
+    heatmap: Path | None,
+    runtime: Runtime,
+    settings: Settings,
+    heatmap_task: int,
 ) -> Prediction:
     began = time.perf_counter()
     with open_image(path) as image:
         with console.progress(path.name) as advance:
             drawing = 0 if heatmap is None else heatmap_bytes(heatmap, image.info, checkpoint.model.config.patch)
-            result = classify_image(checkpoint, image, runtime, settings, heatmap is not None, advance, drawing)
+            result = classify_image(
+                checkpoint, image, runtime, settings, heatmap is not None, advance, drawing, heatmap_task
+            )
         if settings.memory_bytes is not None and result.plan is not None:
             console.log(f"{path.name}: {result.plan.summary()}")
         seconds = time.perf_counter() - began
@@ -224,14 +255,19 @@ def _draw(heatmap: Path, image: ImageReader, result: Classification) -> bool:
     return True
 
 
-def write_csv(path: Path, rows: Iterable[Sequence[str]], classes: Sequence[str]) -> None:
+def write_csv(path: Path, rows: Iterable[Sequence[str]], config: RunConfig) -> None:
     """Write one line per image, see `Prediction.as_line`.
+
+    With several tasks the labels of each in columns as a data set has them, and probabilities as TASK:CLASS.
 
     Raises:
         FitError: It cannot be written.
     """
     try:
         with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([["path", "label", *classes], *rows])
+            tasks = config.tasks
+            named = [f"{task.name}:{label}" for task in tasks for label in task.classes] or list(config.classes)
+            columns = [task.column for task in tasks] or ["label"]
+            csv.writer(file).writerows([["path", *columns, *named], *rows])
     except OSError as error:
         raise FitError(f"--csv {path}: cannot be written ({error.strerror})") from None

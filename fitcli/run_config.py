@@ -10,6 +10,7 @@ from typing import Any
 
 from fitcli import __version__
 from fitcli.atomic import write_text
+from fitcli.class_tasks import ClassTask
 from fitcli.diffusion.config import DiffusionConfig
 from fitcli.errors import CheckpointError
 from fitcli.preprocessing import Preprocessing
@@ -48,9 +49,11 @@ class RunConfig:
         task: A key of `MODELS`.
         model: The architecture.
         preprocessing: What the model expects of pixels.
-        classes: Names, in the order of the logits or of the labels of a condition; empty where there are none.
+        classes: Names, in the order of the logits or of the labels of a condition; empty where there are none. Of the
+            first task, where there are several.
         diffusion: Of the task "diffusion"; None for the others.
         sequence: Of the task "autoregressive"; None for the others.
+        tasks: What a classifier is asked, where that is more than one class of one kind; empty where it is not.
     """
 
     task: str
@@ -59,6 +62,7 @@ class RunConfig:
     classes: tuple[str, ...]
     diffusion: DiffusionConfig | None = None
     sequence: SequenceConfig | None = None
+    tasks: tuple[ClassTask, ...] = ()
 
     def __post_init__(self) -> None:
         if self.task not in MODELS:
@@ -72,15 +76,27 @@ class RunConfig:
         for trained in (self.diffusion, self.sequence):
             if trained is not None and max(trained.size) > LARGEST_SIDE:
                 raise CheckpointError(f"images of {trained.size} pixels are not to be believed")
+        if self.tasks and (self.task != "classify" or self.tasks[0].classes != self.classes):
+            raise CheckpointError(f"tasks do not go with task {self.task!r} of the classes {', '.join(self.classes)}")
         _compare_numbers(self._numbers())
+
+    @property
+    def class_tasks(self) -> tuple[ClassTask, ...]:
+        """What a classifier is asked: one thing or several."""
+        return self.tasks or (ClassTask("label", "single-label", self.classes),)
 
     def _numbers(self) -> list[tuple[str, int, str, int]]:
         """What has to agree: its name and number, and the name and number that the model has."""
         channels, classes = self.preprocessing.channels, len(self.classes)
         match self.model, self.diffusion, self.sequence:
             case ClassifierConfig() as model, _, _:
+                asked = self.class_tasks
                 return [
-                    ("class names", classes, "classes", model.classes),
+                    ("tasks", len(asked), "tasks", len(model.task_classes)),
+                    *(
+                        ("class names", len(task.classes), "classes", count)
+                        for task, count in zip(asked, model.task_classes, strict=False)
+                    ),
                     ("channels of pixels", channels, "channels", model.channels),
                 ]
             case DenoiserConfig() as model, DiffusionConfig() as diffusion, _:
@@ -115,6 +131,10 @@ def is_run(folder: Path) -> bool:
 def save_config(folder: Path, config: RunConfig) -> None:
     """Write `config.json`."""
     settings = {name: value for name, value in dataclasses.asdict(config).items() if value is not None}
+    if not config.tasks:
+        # As it was before there were tasks: older readers understand it.
+        del settings["tasks"]
+        settings["model"].pop("tasks", None)
     document = {"format": FORMAT, "fit": __version__, **settings}
     write_text(folder / CONFIG, json.dumps(document, indent=2) + "\n")
 
@@ -149,6 +169,7 @@ def load_config(folder: Path) -> RunConfig:
             classes=tuple(str(name) for name in document["classes"]),
             diffusion=None if diffusion is None else DiffusionConfig(**_with_tuples(diffusion)),
             sequence=None if sequence is None else SequenceConfig(**_with_tuples(sequence)),
+            tasks=tuple(ClassTask(**_with_tuples(task)) for task in document.get("tasks", ())),
         )
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None

@@ -136,6 +136,7 @@ class TrunkConfig:
         known = {f.name: f.type for f in fields(cls)}
         if unknown := sorted(set(values) - set(known)):
             raise ConfigError(f"unknown settings of {cls.__name__}: {', '.join(unknown)}")
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         for name, value in values.items():
             _check_type(name, value, str(known[name]))
         try:
@@ -151,13 +152,14 @@ class EncoderConfig(TrunkConfig):
     Attributes:
         patch: Pixels per side of a patch.
         channels: Values per pixel.
-        stem: "linear" (the reference) or "conv": two stride-2 convolutions within the patch.
+        stem: "linear" (the reference); "conv": two stride-2 convolutions within the patch; "overlap": stride-2
+            convolutions over the whole group, down to one place per patch.
         side_values: Width of the optional extra tokens per group of the reference (its input y); None without.
     """
 
     patch: int
     channels: int
-    stem: Literal["linear", "conv"] = "linear"
+    stem: Literal["linear", "conv", "overlap"] = "linear"
     side_values: int | None = None
 
     def __post_init__(self) -> None:
@@ -165,7 +167,9 @@ class EncoderConfig(TrunkConfig):
         TrunkConfig.__post_init__(self)
         _positive("patch", self.patch)
         _positive("channels", self.channels)
-        _one_of("stem", self.stem, ("linear", "conv"))
+        _one_of("stem", self.stem, ("linear", "conv", "overlap"))
+        if self.stem == "overlap" and (self.patch < 2 or self.patch & (self.patch - 1)):
+            raise ConfigError(f"an overlapping stem halves a patch down to one place; {self.patch} is no power of 2")
         if self.stem == "conv" and self.patch % 4:
             raise ConfigError(f"a convolutional stem halves a patch twice; {self.patch} is no multiple of 4")
         if self.side_values is not None:
@@ -183,27 +187,44 @@ class EncoderConfig(TrunkConfig):
         """Channels after the first and the second convolution of a convolutional stem."""
         return max(self.token_width // 4, 8), max(self.token_width // 2, 8)
 
+    @property
+    def overlap_widths(self) -> tuple[int, ...]:
+        """Channels after each convolution of an overlapping stem: twice as many each time, up to the token width."""
+        count = self.patch.bit_length() - 1
+        return tuple(max(self.token_width >> (count - 1 - number), 8) for number in range(count))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassifierConfig(EncoderConfig):
     """An encoder and a head that pools its latents.
 
     Attributes:
-        classes: Number of classes, k.
+        classes: Number of classes, k: of all tasks together.
         pool_heads: Independent sets of pooling weights, each for its own part of the latents.
+        tasks: Classes of each task, where there are several; empty for one task of all classes.
     """
 
     classes: int
     pool_heads: int = 1
+    tasks: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         EncoderConfig.__post_init__(self)
         _positive("classes", self.classes)
         _positive("pool_heads", self.pool_heads)
+        for count in self.tasks:
+            _positive("classes of a task", count)
+        if self.tasks and sum(self.tasks) != self.classes:
+            raise ConfigError(f"tasks of {' + '.join(map(str, self.tasks))} classes are not {self.classes} in all")
         if self.latent_width % self.pool_heads:
             raise ConfigError(f"pool_heads {self.pool_heads} does not divide latent_width {self.latent_width}")
         if self.segments[-1][1] == 0:
             raise ConfigError(f"a classifier pools latents: plan {self.plan!r} must end with global layers")
+
+    @property
+    def task_classes(self) -> tuple[int, ...]:
+        """Classes of each task, of which there is at least one."""
+        return self.tasks or (self.classes,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -300,6 +321,8 @@ def _check_type(name: str, value: object, annotation: str) -> None:
     if annotation.startswith("int"):
         optional = annotation.endswith("None")
         fits = (isinstance(value, int) and not isinstance(value, bool)) or (optional and value is None)
+    elif annotation.startswith("tuple"):
+        fits = isinstance(value, tuple) and all(type(item) is int for item in value)
     elif annotation == "bool":
         fits = isinstance(value, bool)
     else:

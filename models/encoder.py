@@ -87,10 +87,10 @@ class FITClassifier(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = FITEncoder(config)
-        self.head = AttentionPool(config.latent_width, config.pool_heads, config.classes)
+        self.head = AttentionPool(config.latent_width, config.pool_heads, config.task_classes)
 
     def forward(self, patches: Tensor, groups: Groups) -> Pooled:
-        """[g n p] -> logits [b k] and evidence [g m]."""
+        """[g n p] -> logits [b k] and evidence [g m t]."""
         pooled: Pooled = self.head(self.encoder(patches, groups).latents, groups)
         return pooled
 

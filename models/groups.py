@@ -114,6 +114,12 @@ class Groups(NamedTuple):
             return [self.longest] * self.images
         return torch.bincount(self.slot // self.longest, minlength=self.images).tolist()
 
+    def image_of_group(self) -> Tensor:
+        """[g] int64, number of the image that each group belongs to."""
+        if self.slot is not None:
+            return self.slot // self.longest
+        return torch.arange(self.images, device=self.number.device).repeat_interleave(self.longest)
+
     def check(self, tokens: int | None = None) -> None:
         """Raise ValueError, with the numbers, where the parts of this list disagree with each other.
 

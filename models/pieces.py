@@ -59,14 +59,16 @@ def pool_in_pieces(head: AttentionPool, latents: Tensor, groups: Groups) -> Pool
     if latents.shape[0] * latents.shape[1] <= PIECE:
         return cast(Pooled, head(latents, groups))
     flat, pieces = latents.flatten(0, 1), _pieces(latents.shape[0] * latents.shape[1])
-    scores = torch.cat([head.scores(flat[piece]) for piece in pieces])  # [t h]
-    weights = (scores * sharpness(scores.new_tensor(len(scores)))).softmax(dim=0)
-    pooled = latents.new_zeros(head.heads, latents.shape[-1] // head.heads)
+    tasks = len(head.tasks)
+    scores = torch.cat([head.scores(flat[piece]) for piece in pieces])  # [n (t h)]
+    shares = (scores * sharpness(scores.new_tensor(len(scores)))).softmax(dim=0)
+    weights = rearrange(shares, "n (t h) -> n t h", t=tasks)
+    pooled = latents.new_zeros(tasks, head.heads, latents.shape[-1] // head.heads)
     for piece in pieces:
-        values = rearrange(head.value(flat[piece]), "t (h e) -> t h e", h=head.heads)
-        pooled += einsum(weights[piece].to(values.dtype), values, "t h, t h e -> h e")
-    evidence = rearrange(weights.mean(dim=-1), "(g m) -> g m", g=latents.shape[0])
-    return Pooled(head.classify(head.norm(pooled.flatten()[None])), evidence)
+        values = rearrange(head.value(flat[piece]), "n (h e) -> n h e", h=head.heads)
+        pooled += einsum(weights[piece].to(values.dtype), values, "n t h, n h e -> t h e")
+    evidence = rearrange(weights.mean(dim=-1), "(g m) t -> g m t", g=latents.shape[0])
+    return Pooled(head.logits(pooled.flatten(1)[None]), evidence)
 
 
 def _pieces(count: int) -> list[slice]:

@@ -1,19 +1,22 @@
-"""From the latents of an image to its classes, and how much each latent had to say in it."""
+"""From the latents of an image to its classes, task by task, and how much each latent had to say in each."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from einops import einsum, rearrange, repeat
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from models.groups import Groups
 from models.layers import layer_norm
 
 
 class Pooled(NamedTuple):
-    """Logits [b k], and evidence [g m]: the share of each latent in the pooled vector, summing to 1 per image."""
+    """Logits [b k] of all tasks side by side, and evidence [g m t]: the share of each latent in the pooled vector of
+    each task, summing to 1 per image."""
 
     logits: Tensor
     evidence: Tensor
@@ -35,26 +38,30 @@ def sharpness(count: Tensor) -> Tensor:
 class AttentionPool(nn.Module):
     """Gated attention pooling over the latents of an image (Ilse et al. 2018, equation 9), with several heads.
 
+    Every task asks with a query of its own, the rows of `score` that are its: it pools what it needs for its classes,
+    the rows of `classify` that are its. What the latents have to offer is the same for all. One task is the special
+    case.
+
     Args:
         width: Of the latents.
         heads: Independent sets of weights; each pools its own slice of the latents.
-        classes: k.
+        tasks: Classes of each task; k in all.
     """
 
-    def __init__(self, width: int, heads: int, classes: int) -> None:
+    def __init__(self, width: int, heads: int, tasks: Sequence[int]) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.tasks = heads, tuple(tasks)
         self.signal = nn.Linear(width, width)
         self.gate = nn.Linear(width, width)
-        self.score = nn.Linear(width, heads)
+        self.score = nn.Linear(width, len(self.tasks) * heads)
         self.value = nn.Linear(width, width)
         self.norm = layer_norm(width)
-        self.classify = nn.Linear(width, classes)
+        self.classify = nn.Linear(width, sum(self.tasks))
 
     def forward(self, latents: Tensor, groups: Groups) -> Pooled:
-        """[g m d], normalised -> logits [b k] and evidence [g m]."""
-        m = latents.shape[1]
-        scores = rearrange(groups.gather(groups.arrange(self.scores(latents))), "b g m h -> b h (g m)")
+        """[g m d], normalised -> logits [b k] and evidence [g m t]."""
+        m, tasks = latents.shape[1], len(self.tasks)
+        scores = rearrange(groups.gather(groups.arrange(self.scores(latents))), "b g m q -> b q (g m)")
         present = groups.present()
         if present is None:
             scores = scores * sharpness(scores.new_tensor(scores.shape[-1]))
@@ -63,13 +70,21 @@ class AttentionPool(nn.Module):
             # Not minus infinity: an image of which no group is left would get NaN.
             lowest = torch.finfo(scores.dtype).min
             scores = scores.masked_fill(~repeat(present, "b g -> b 1 (g m)", m=m), lowest)
-        weights = groups.own(scores.softmax(dim=-1), dim=-1)  # [b h (g m)]
+        weights = groups.own(scores.softmax(dim=-1), dim=-1)
+        weights = rearrange(weights, "b (t h) n -> b t h n", t=tasks)
         values = rearrange(groups.arrange(self.value(latents)), "b g m (h e) -> b h (g m) e", h=self.heads)
-        pooled = groups.total(rearrange(einsum(weights, values, "b h t, b h t e -> b h e"), "b h e -> b (h e)"))
-        evidence = groups.scatter(rearrange(weights.mean(dim=1), "b (g m) -> b g m", m=m))
-        return Pooled(self.classify(self.norm(pooled)), evidence)
+        pooled = rearrange(einsum(weights, values, "b t h n, b h n e -> b t h e"), "b t h e -> b t (h e)")
+        evidence = groups.scatter(rearrange(weights.mean(dim=2), "b t (g m) -> b g m t", m=m))
+        return Pooled(self.logits(groups.total(pooled)), evidence)
 
     def scores(self, latents: Tensor) -> Tensor:
-        """[... d] -> [... h]: what the shares are a softmax of."""
+        """[... d] -> [... (t h)]: what the shares are a softmax of."""
         scores: Tensor = self.score(torch.tanh(self.signal(latents)) * torch.sigmoid(self.gate(latents)))
         return scores
+
+    def logits(self, pooled: Tensor) -> Tensor:
+        """What each task pooled [b t d] -> logits [b k]: each task's classes from what it pooled itself."""
+        normed = self.norm(pooled)
+        weights, biases = (torch.split(part, list(self.tasks)) for part in (self.classify.weight, self.classify.bias))
+        parts = zip(normed.unbind(dim=1), weights, biases, strict=True)
+        return torch.cat([linear(vector, weight, bias) for vector, weight, bias in parts], dim=-1)

@@ -5,6 +5,7 @@ Tokens are of the dtype of the weights, whatever the precision of matrix product
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import cast
 
 import torch.nn.functional as F
@@ -55,8 +56,36 @@ class ConvStem(nn.Module):
         return cast(Tensor, self.project(rearrange(x, "g n s a -> g n (s a)")).to(self.project.weight.dtype))
 
 
-def build_stem(config: EncoderConfig) -> LinearStem | ConvStem:
+class OverlapStem(nn.Module):
+    """Convolutions of 3 x 3 pixels and stride 2 over the whole group, one for each time that a patch can be halved.
+
+    Strokes look the same wherever the border of a patch cuts them, so that fewer examples teach what they mean (Xiao et
+    al. 2021, arXiv:2106.14881). Beyond the edge of a group there is nothing, as zeros: groups can still be computed
+    apart.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.patch, self.group, self.channels = config.patch, config.group, config.channels
+        widths = (config.channels, *config.overlap_widths)
+        self.layers = nn.ModuleList(
+            nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1) for before, after in pairwise(widths)
+        )
+        self.project = nn.Linear(widths[-1], config.token_width)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """[g n p] -> [g n c]."""
+        pattern = "g (i j) (y x a) -> g a (i y) (j x)"
+        z = rearrange(patches, pattern, i=self.group, j=self.group, y=self.patch, x=self.patch, a=self.channels)
+        for layer in self.layers:
+            z = F.gelu(layer(z))
+        return cast(Tensor, self.project(rearrange(z, "g a i j -> g (i j) a")).to(self.project.weight.dtype))
+
+
+def build_stem(config: EncoderConfig) -> LinearStem | ConvStem | OverlapStem:
     """The stem that the config asks for."""
+    if config.stem == "overlap":
+        return OverlapStem(config)
     if config.stem == "conv":
         return ConvStem(config)
     return LinearStem(config.values, config.token_width)

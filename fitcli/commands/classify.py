@@ -35,6 +35,10 @@ def classify(
             "or a folder for one picture per image."
         ),
     ] = None,
+    heatmap_task: Annotated[
+        str | None,
+        typer.Option("--heatmap-task", help="Of several tasks, the one to draw; else the first.", metavar="NAME"),
+    ] = None,
     skip_background: SkipBackground = False,
     background_threshold: BackgroundThreshold = THRESHOLD,
     memory: Memory = None,
@@ -43,6 +47,7 @@ def classify(
     precision: PrecisionName = "auto",
 ) -> None:
     """Classify whole images of any size, reading each window by window."""
+    from fitcli.answers import find_task
     from fitcli.checkpoints import load_classifier
     from fitcli.features import Settings
     from fitcli.images.open import matching_paths
@@ -56,19 +61,20 @@ def classify(
         heatmaps = plan_heatmaps(paths, heatmap)
         runtime = choose_runtime(device, precision)
         model = load_classifier(checkpoint, runtime)
+        config, drawn_task = model.config, find_task(model.config.class_tasks, heatmap_task)
         background = background_threshold if skip_background else None
         settings = Settings(background=background, memory_bytes=memory, state=state)
-        classes = model.config.classes
-        done = list(classify_files(shared, model, paths, heatmaps, runtime, settings, top_k, csv))
+        done = list(classify_files(shared, model, paths, heatmaps, runtime, settings, top_k, csv, drawn_task))
         good = [report for report in done if report is not None]
         if csv is not None and shared.world.is_first:
-            write_csv(csv, [report.line for report in good], classes)
+            write_csv(csv, [report.line for report in good], config)
     if not shared.world.is_first:
         return
     if json:
         console.json([report.document for report in good])
     elif good:
-        columns = ("image", "size", "groups", *(f"{n + 1}." for n in range(min(top_k, len(classes)))), "seconds")
-        console.table(columns, [report.row for report in good])
+        count = min(top_k, len(config.classes))
+        answers = [task.name for task in config.tasks] or [f"{n + 1}." for n in range(count)]
+        console.table(("image", "size", "groups", *answers, "seconds"), [report.row for report in good])
     if len(good) < len(done) or not all(report.drawn for report in good):
         raise typer.Exit(1)

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from fitcli import console
-from fitcli.options import Checkpoint, DeviceName, Json, Memory, PrecisionName
+from fitcli.background import THRESHOLD
+from fitcli.options import BackgroundThreshold, Checkpoint, DeviceName, Json, Memory, PrecisionName, SkipBackground
 
 
 def evaluate(
@@ -19,13 +20,16 @@ def evaluate(
     ] = "val",
     json: Json = False,
     csv: Annotated[Path | None, typer.Option(help="Write a CSV file with one line per image.")] = None,
+    skip_background: SkipBackground = False,
+    background_threshold: BackgroundThreshold = THRESHOLD,
     memory: Memory = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
 ) -> None:
     """Score a run on a data set.
 
-    A classifier: accuracy, balanced accuracy, AUROC, calibration error, confusion matrix. An autoregressive model: bits
+    A classifier: accuracy, balanced accuracy, AUROC, calibration error, confusion matrix, for each of its tasks; where
+    any number of classes holds: of which share of the images all are right, and F1. An autoregressive model: bits
     per dimension. A diffusion model: the error of its predictions at ten levels of noise.
     """
     from fitcli.evaluation.evaluate import evaluate as run_evaluation
@@ -38,7 +42,8 @@ def evaluate(
     with sharing(device) as shared:
         check_csv(csv, [])
         runtime = choose_runtime(device, precision)
-        found = run_evaluation(shared, data, checkpoint, split, runtime, Settings(memory_bytes=memory), csv)
+        settings = Settings(background=background_threshold if skip_background else None, memory_bytes=memory)
+        found = run_evaluation(shared, data, checkpoint, split, runtime, settings, csv)
         if csv is not None and found is not None:
             write_csv(csv, found)
     if found is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,18 @@ import numpy as np
 from fitcli import console
 from fitcli.autoregression import sequence_of
 from fitcli.checkpoints import Checkpoint, load_classifier, load_decoder, load_denoiser
+from fitcli.class_tasks import slices
 from fitcli.classification import classify_image
 from fitcli.errors import DataError, FitError, ImageError
 from fitcli.evaluation.denoising import TIMES, image_losses
 from fitcli.evaluation.likelihood import Bits, image_bits
 from fitcli.evaluation.result import Evaluation, Split
 from fitcli.evaluation.scores import classification_scores
+from fitcli.evaluation.several import evaluate_tasks
 from fitcli.features import Settings
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
-from fitcli.run_config import load_config
+from fitcli.run_config import RunConfig, load_config
 from fitcli.runtime import Runtime
 from fitcli.shared_images import Sharing
 from fitcli.training.begun import load_fingerprint, load_settings
@@ -57,7 +59,7 @@ def evaluate(
     """
     config = load_config(folder)
     dataset = load_dataset(data, "needed" if config.classes else "ignored", training=False)
-    samples = _samples(data, dataset, split, config.classes)
+    samples = _samples(data, dataset, split, config)
     written = None if output is None else output.resolve()
     if clash := next((sample.path for sample in samples if sample.path.resolve() == written), None):
         raise FitError(f"{clash}: would be replaced by what is written; choose another place")
@@ -134,32 +136,64 @@ def _compare_with_training(folder: Path, dataset: Dataset, split: Split) -> bool
     return settings.size is None
 
 
-def _samples(data: Path, dataset: Dataset, split: Split, classes: Sequence[str]) -> list[Sample]:
+def _samples(data: Path, dataset: Dataset, split: Split, config: RunConfig) -> list[Sample]:
     """The images of a split, their labels in the numbers of the run; all 0 where it has no classes."""
     parts = {"train": dataset.train, "val": dataset.validation, "test": dataset.test}
     chosen = [sample for name, part in parts.items() if split in (name, "all") for sample in part]
     if not chosen:
         found = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
         raise DataError(f"{data}: no images in --split {split} (it has {found}); choose another")
+    if config.tasks or dataset.tasks:
+        return _samples_of_tasks(data, dataset, chosen, config)
+    classes = config.classes
     if not classes:
         return [Sample(sample.path, 0) for sample in chosen]
     asked = (dataset.classes[sample.label] for sample in chosen)
-    if strange := next((name for name in asked if name not in classes), None):
-        raise DataError(f"{data}: the run does not know its class {strange!r}, it was trained on {', '.join(classes)}")
+    _check_known(data, asked, classes)
     return [Sample(sample.path, classes.index(dataset.classes[sample.label])) for sample in chosen]
+
+
+def _samples_of_tasks(data: Path, dataset: Dataset, chosen: Sequence[Sample], config: RunConfig) -> list[Sample]:
+    """The same where several things are asked; columns that the run knows nothing of do not count."""
+    there = {task.name: number for number, task in enumerate(dataset.tasks)}
+    if missing := [task.column for task in config.tasks if task.name not in there]:
+        raise DataError(f"{data}: has no column {missing[0]}, which the run was trained on")
+    if not config.tasks:
+        columns = ", ".join(task.column for task in dataset.tasks)
+        raise DataError(f"{data}: has the columns {columns}, the run was trained on one class per image: column label")
+    own, offsets = slices(dataset.tasks), [part.start for part in slices(config.tasks)]
+    samples = []
+    for sample in chosen:
+        targets: list[int] = []
+        for task, offset in zip(config.tasks, offsets, strict=True):
+            part, classes = own[there[task.name]], dataset.tasks[there[task.name]].classes
+            labels = [classes[target - part.start] for target in sample.targets if part.start <= target < part.stop]
+            _check_known(data, labels, task.classes)
+            targets += [offset + number for number in task.numbers(labels)]
+        samples.append(Sample(sample.path, 0, tuple(targets)))
+    return samples
+
+
+def _check_known(data: Path, labels: Iterable[str], classes: Sequence[str]) -> None:
+    if strange := next((name for name in labels if name not in classes), None):
+        raise DataError(f"{data}: the run does not know its class {strange!r}, it was trained on {', '.join(classes)}")
 
 
 def _classification(folder: Path, job: _Job) -> Evaluation | None:
     checkpoint = load_classifier(folder, job.runtime)
-    classes = checkpoint.config.classes
+    tasks, classes = checkpoint.config.tasks, checkpoint.config.classes
 
     def chances(image: ImageReader, label: int, number: int) -> list[float]:
-        found: list[float] = classify_image(checkpoint, image, job.runtime, job.settings).probabilities.tolist()
-        return found
+        found = classify_image(checkpoint, image, job.runtime, job.settings)
+        return [float(chance) for each in found.chances for chance in each]
 
     found = job.each(checkpoint, chances)
     if found is None:
         return None
+    if tasks:
+        parts = slices(tasks)
+        split = [(sample, tuple(np.array(chances[part]) for part in parts)) for sample, chances in found]
+        return evaluate_tasks(tasks, job.split, split, len(job.samples))
     probabilities = np.array([chances for _, chances in found])
     scores = classification_scores(probabilities, np.array([sample.label for sample, _ in found]))
     rows = [

@@ -48,6 +48,8 @@ class Evaluation:
         numbers = {name: value for name, value in self.as_dict().items() if isinstance(value, str | int | float)}
         if self.task == "diffusion":
             numbers |= {f"loss at time {level['time']:.2f}": level["loss"] for level in self.scores["levels"]}
+        for task, scores in self.scores.get("tasks", {}).items():
+            numbers |= {f"{task}: {name}": value for name, value in scores.items() if isinstance(value, float)}
         return [
             (name.replace("_", " "), f"{value:.4f}" if isinstance(value, float) else str(value))
             for name, value in numbers.items()

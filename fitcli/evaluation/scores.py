@@ -49,3 +49,27 @@ def classification_scores(probabilities: NDArray[np.float64], labels: NDArray[np
         "loss": float(-likelihood.log().mean()),
         "confusion": confusion.tolist(),
     }
+
+
+def multi_label_scores(probabilities: NDArray[np.float64], held: NDArray[np.bool_]) -> dict[str, Any]:
+    """What the predictions are worth where any number of classes holds; a class is said to hold above one half.
+
+    Args:
+        probabilities: [i k], each in [0, 1].
+        held: [i k], whether a class holds.
+
+    Returns:
+        `accuracy`, the share of images of which every class is right (subset accuracy); `class_accuracy`, the share of
+        right answers over all images and classes; `f1`, the mean over the classes of the F1 score, 0 for one that is
+        neither there nor said; `loss`, the mean binary cross-entropy in nats.
+    """
+    right = (probabilities > 0.5) == held
+    hits = ((probabilities > 0.5) & held).sum(axis=0)
+    wrong = (~right).sum(axis=0)
+    likelihood = np.maximum(np.where(held, probabilities, 1 - probabilities), 1e-12)
+    return {
+        "accuracy": float(right.all(axis=1).mean()),
+        "class_accuracy": float(right.mean()),
+        "f1": float((2 * hits / np.maximum(2 * hits + wrong, 1)).mean()),
+        "loss": float(-np.log(likelihood).mean()),
+    }

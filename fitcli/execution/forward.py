@@ -79,5 +79,5 @@ def _forward(job: Job, plan: ExecutionPlan, new_store: OpenStore | None, with_lo
                 if visit.losses is not None and with_losses:
                     losses.append(visit.losses)
             if segment.mix is not None and index in mixing:
-                latents = segment.mix(torch.cat(read), job.groups, context)
+                latents = segment.mix(torch.cat(read), job.groups, context, job.call())
     return Forward(latents, torch.cat(losses) if losses else None)

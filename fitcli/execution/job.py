@@ -12,9 +12,14 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
+from fitcli.execution.drop_path import DropPath
 from models.config import DecoderConfig, TrunkConfig
 from models.groups import Groups
+from models.layers import Call, direct
 from models.trunk import Segment, Trunk, key_mask
+
+EVERY = slice(None)
+"""All groups."""
 
 
 class Conclusion(NamedTuple):
@@ -73,6 +78,7 @@ class Job:
         conclude: From the latents [g m d] after the last segment to a contribution to the loss; None where the loss
             does not depend on them.
         largest: Groups that one call can take at most, see `largest_handful`; None without a limit.
+        drop_path: Which layers are left out for which images; None for none.
     """
 
     trunk: Trunk
@@ -83,6 +89,7 @@ class Job:
     finish: Callable[[slice, Tensor], Tensor] | None = None
     conclude: Callable[[Tensor], Conclusion] | None = None
     largest: int | None = None
+    drop_path: DropPath | None = None
 
     def __post_init__(self) -> None:
         self.groups.check()
@@ -111,6 +118,10 @@ class Job:
         parts = [slice(start, min(start + handful, count)) for start in range(0, count, handful)]
         return parts + [slice(count, count)] * (max(1, calls) - len(parts))
 
+    def call(self, part: slice = EVERY, how: Call = direct) -> Call:
+        """How layers are run over a slice of the groups, or over all images, given how they would be run in any job."""
+        return how if self.drop_path is None else self.drop_path.over(part, how)
+
     def mixes(self, index: int) -> bool:
         """Whether anything depends on the `read` and `mix` of a segment."""
         last = index == len(self.segments) - 1
@@ -134,7 +145,7 @@ class Job:
             write = self.segments[index - 1].write
             assert write is not None
             tokens = write(tokens, readable)
-        tokens = segment.local(tokens, mask, self.trunk.causal_tokens)
+        tokens = segment.local(tokens, mask, self.trunk.causal_tokens, self.call(part))
         read = segment.read(latents, tokens, mask) if segment.read is not None and self.mixes(index) else None
         if index < len(self.segments) - 1:
             return Visit(tokens, read, None)

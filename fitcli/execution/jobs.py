@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fitcli.execution.drop_path import DropPath
 from fitcli.execution.job import Conclusion, Job, largest_handful
 from models.decoder import FITDecoder
 from models.denoiser import FITDenoiser
@@ -23,7 +24,13 @@ Part = Callable[[slice], Tensor]
 """Values of a slice of the groups, on the device of the model."""
 
 
-def classification_job(model: FITClassifier, groups: Groups, patches: Part, loss: Callable[[Tensor], Tensor]) -> Job:
+def classification_job(
+    model: FITClassifier,
+    groups: Groups,
+    patches: Part,
+    loss: Callable[[Tensor], Tensor],
+    drop_path: DropPath | None = None,
+) -> Job:
     """A loss of the classes of whole images. The output of its conclusion are the logits [b k].
 
     Args:
@@ -31,6 +38,7 @@ def classification_job(model: FITClassifier, groups: Groups, patches: Part, loss
         groups: All groups of the batch, on the device of the model.
         patches: Gives normalised patches [part n p].
         loss: From the logits [b k] to a scalar.
+        drop_path: Which layers are left out for which images; None for none.
     """
     encoder = model.encoder
 
@@ -48,6 +56,7 @@ def classification_job(model: FITClassifier, groups: Groups, patches: Part, loss
         start=lambda: encoder.start(groups, _like(model)),
         conclude=conclude,
         largest=largest_handful(model.config),
+        drop_path=drop_path,
     )
 
 

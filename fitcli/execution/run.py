@@ -61,7 +61,7 @@ def whole(job: Job, plan: ExecutionPlan) -> Outcome:
     """All groups at once: `Trunk.forward`, with every layer recomputed where the kind is "layers"."""
     every = slice(0, len(job.groups.number))
     context = None if job.context is None else job.context()
-    call = recomputing if plan.kind == "layers" else direct
+    call = job.call(every, recomputing if plan.kind == "layers" else direct)
     tokens, latents = job.trunk(job.embed(every), job.start(), job.groups, context, call)
     losses = [] if job.finish is None else [job.finish(every, tokens)]
     return job.outcome(losses, None if job.conclude is None else job.conclude(latents))
@@ -87,7 +87,7 @@ def recomputed(job: Job, plan: ExecutionPlan) -> Outcome:
         losses += [visit.losses for visit in visits if visit.losses is not None]
         if segment.mix is not None and job.mixes(index):
             read = torch.cat([visit.latents for visit in visits if visit.latents is not None])
-            latents = segment.mix(read, job.groups, context, global_call(plan))
+            latents = segment.mix(read, job.groups, context, job.call(how=global_call(plan)))
     return job.outcome(losses, None if job.conclude is None else job.conclude(latents))
 
 

@@ -112,7 +112,8 @@ class Stream:
         rerun = self.plan.global_layers == "rerun"
         with torch.set_grad_enabled(not rerun):
             leaf = latents.requires_grad_()
-            mixed: Tensor = mix(leaf, self.job.groups, self._context, direct if rerun else global_call(self.plan))
+            how = direct if rerun else global_call(self.plan)
+            mixed: Tensor = mix(leaf, self.job.groups, self._context, self.job.call(how=how))
         self._mixed[index] = _Mixed(leaf, None if rerun else mixed)
         return mixed.detach().to(latents.dtype)
 
@@ -134,7 +135,7 @@ class Stream:
         assert gradient is not None
         if after is None:
             with torch.enable_grad():
-                after = mix(before, self.job.groups, self._context, global_call(self.plan))
+                after = mix(before, self.job.groups, self._context, self.job.call(how=global_call(self.plan)))
         self._backward([(after, gradient)])
         assert before.grad is not None
         return before.grad

@@ -1,7 +1,10 @@
-"""Turns and mirrors images that are cut into groups already: groups, patches and pixels move together."""
+"""Turns, mirrors, moves and thins out images that are cut into groups: groups, patches and pixels move together."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -55,3 +58,35 @@ def turned_groups(groups: Groups, grid: PatchGrid, quarters: int, mirror: bool) 
         number=row * columns + column,
         mask=None if mask is None else rearrange(mask, "g i j -> g (i j)"),
     )
+
+
+def beside_margin(places: Iterable[tuple[int, int]], grid: PatchGrid, margin: tuple[int, int]) -> list[tuple[int, int]]:
+    """The groups that hold pixels of an image that lies `margin` (top, left) pixels from the edges of its canvas."""
+    first = tuple(pixels // grid.group_pixels for pixels in margin)
+    return [(row, column) for row, column in places if row >= first[0] and column >= first[1]]
+
+
+def without_margin(groups: Groups, grid: PatchGrid, margin: tuple[int, int]) -> Groups:
+    """The same, where patches in the margin are padding.
+
+    Args:
+        groups: Of a canvas, in the coordinates of its grid.
+        grid: The arrangement over the canvas.
+        margin: (top, left), pixels of the canvas that are not of the image.
+    """
+    steps = torch.arange(grid.group)
+    places = groups.coordinates[:, :, None] * grid.group + steps  # [g 2 group]
+    inside = places >= torch.tensor([pixels // grid.patch for pixels in margin])[:, None]
+    if bool(inside.all()):
+        return groups
+    mask = rearrange(inside[:, 0, :, None] & inside[:, 1, None, :], "g i j -> g (i j)")
+    return groups._replace(mask=mask if groups.mask is None else mask & groups.mask)
+
+
+def thinned(groups: Groups, tokens: int, rate: float, rng: np.random.Generator) -> Groups:
+    """The same, where each of the `tokens` patches of a group is hidden with a probability; one of each group stays."""
+    drawn = torch.from_numpy(rng.random((len(groups.number), tokens)))
+    if groups.mask is not None:
+        drawn = drawn.masked_fill(~groups.mask, -1)
+    kept = (drawn >= rate) | (drawn == drawn.amax(dim=1, keepdim=True))
+    return groups._replace(mask=kept if groups.mask is None else kept & groups.mask)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -22,6 +23,8 @@ class Batch:
         gain, shift: [g 1 1] float32: what normalised values are multiplied with, and what is added.
         showings: (epoch, number of the sample) of each image: what is random about a step follows from them.
         paths: Of the images.
+        targets: [b l] int64, numbers of the classes that hold among those of all tasks, then -1; l is 0 where there is
+            one task of one class per image.
     """
 
     patches: Tensor
@@ -31,15 +34,17 @@ class Batch:
     shift: Tensor
     showings: tuple[tuple[int, int], ...] = ()
     paths: tuple[Path, ...] = ()
+    targets: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.int64))
 
     def to(self, device: torch.device, pixels: bool = True) -> Batch:
         """The same on another device; without `pixels`, the patches stay where they are, pinned for their way."""
-        moved = [t.to(device, non_blocking=True) for t in (self.labels, self.gain, self.shift)]
+        near = ("labels", "gain", "shift", "targets")
+        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in near}
         if pixels:
             patches = self.patches.to(device, non_blocking=True)
         else:
             patches = self.patches.pin_memory() if device.type == "cuda" else self.patches
-        return Batch(patches, self.groups.to(device), moved[0], moved[1], moved[2], self.showings, self.paths)
+        return replace(self, patches=patches, groups=self.groups.to(device), **moved)
 
     def part(self, part: slice) -> Tensor:
         """The patches of a slice of the groups [part n p], on the device of the rest."""
@@ -67,6 +72,7 @@ class Item:
     shift: float
     showing: tuple[int, int]
     path: Path
+    targets: tuple[int, ...] = ()
 
 
 def collate(items: list[Item], groups: Groups) -> Batch:
@@ -80,4 +86,12 @@ def collate(items: list[Item], groups: Groups) -> Batch:
         shift=torch.tensor([item.shift for item in items]).repeat_interleave(counts)[:, None, None],
         showings=tuple(item.showing for item in items),
         paths=tuple(item.path for item in items),
+        targets=padded([item.targets for item in items]),
     )
+
+
+def padded(targets: Sequence[tuple[int, ...]]) -> Tensor:
+    """Numbers of the classes of each image -> [b l] int64, -1 where an image has fewer than another."""
+    longest = max(map(len, targets))
+    rows = [numbers + (-1,) * (longest - len(numbers)) for numbers in targets]
+    return torch.tensor(rows, dtype=torch.int64).reshape(len(targets), longest)

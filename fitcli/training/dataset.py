@@ -1,50 +1,48 @@
 """Which images there are, what they show, and which of them are held out. No pixel is decoded, torch is not imported.
 
 A data set is a folder with one subfolder per class, or one with `train` and `val` folders of such, or a CSV file with
-the columns `path,label[,split]`, paths relative to it. Where classes are not needed, the images may lie in the folder
-itself, and the column `label` may be missing.
+the columns `path,label[,split]`, paths relative to it; `listing.py` says how a CSV file asks several things of each
+image. Where classes are not needed, the images may lie in the folder itself, and the column `label` may be missing.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
+from fitcli.class_tasks import ClassTask, slices
 from fitcli.errors import DataError
 from fitcli.images.open import ZARR_MARKERS, find_images
+from fitcli.training.listing import PLAIN, SPLITS, LabelColumn, Labels, Listing, Row, read_csv
 
 VALIDATION_SHARE = 0.2
 """Of each class, where the data set names no split."""
 
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""Words that name a split, in folders and in the CSV."""
-
-SEPARATORS = (",", ";", "\t")
-"""Of the columns of a CSV."""
-
-
-Labels = Literal["needed", "welcome", "ignored"]
-"""What a task makes of classes. Where they are welcome, a data set has them or has not."""
-
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An image and the number of its class; 0 where there are no classes."""
+    """An image and what it shows.
+
+    Attributes:
+        path: Of the image.
+        label: Number of its class; with several tasks in the first of those that know one class per image. 0 where
+            there are no classes.
+        targets: Numbers of the classes that hold, counted over those of all tasks in their order; empty where there is
+            one task of one class per image.
+    """
 
     path: Path
     label: int
+    targets: tuple[int, ...] = ()
 
 
 Listed = tuple[str, str, str]
-"""An image: its name within the data set, its class ("" where there are none), and "train" or "val"."""
+"""An image: its name within the data set, its classes ("" where there are none), and "train" or "val"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +50,12 @@ class Dataset:
     """Images for training and for validation.
 
     Attributes:
-        classes: Names, sorted; a label is an index into them. Empty where there are none.
+        classes: Names, sorted; a label is an index into them. Empty where there are none. With tasks, of the first.
         train, validation, test: Disjoint; `validation` may be empty only where the data set says so itself. What is
             in `test` is never looked at in training; a label there is -1 where no other image has it.
         fingerprint: Of the classes, and of the names, labels and split of the images, wherever the data set lies.
         listed: What the fingerprint is of, without `test`.
+        tasks: What is asked of every image, where that is more than one class of one kind.
     """
 
     classes: tuple[str, ...]
@@ -65,6 +64,7 @@ class Dataset:
     fingerprint: str
     test: tuple[Sample, ...] = ()
     listed: tuple[Listed, ...] = ()
+    tasks: tuple[ClassTask, ...] = ()
 
     @property
     def validation_fingerprint(self) -> str:
@@ -72,22 +72,13 @@ class Dataset:
         return _digest([image for image in self.listed if image[2] == "val"])
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """An image as listed: `key` names it stably; `label` and `split` are empty where none is given."""
-
-    path: Path
-    key: str
-    label: str
-    split: str
-
-
 def load_dataset(path: Path, labels: Labels = "needed", training: bool = True) -> Dataset:
     """Find the images of a data set.
 
     Args:
         path: Folder or CSV file.
-        labels: Whether images need a class. Where not, images that lie in no subfolder count where there are no others.
+        labels: Whether images need a class. Where not, images that lie in no subfolder count where there are no others,
+            and of the label columns of a CSV file only the one that is called `label`.
         training: It has to have what training needs: two classes or more, and images of each to train on.
 
     Raises:
@@ -96,45 +87,46 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True) -
     """
     needed = "one subfolder per class" if labels == "needed" else "images"
     if path.is_dir():
-        rows = _folder_rows(path) or ([] if labels == "needed" else _loose_rows(path))
+        listing = Listing(_folder_rows(path) or ([] if labels == "needed" else _loose_rows(path)), (PLAIN,))
     elif path.is_file():
-        rows = _csv_rows(path, labels)
+        listing = read_csv(path, labels, several=labels == "needed")
     else:
         raise DataError(f"{path}: no such data set; give a folder with {needed}, or a CSV file")
+    rows = listing.rows
     if not rows:
         raise DataError(f"{path}: no images found; give a folder with {needed}, or a CSV file")
-    if labels == "ignored" or (labels == "welcome" and len({row.label for row in rows}) == 1):
+    if labels == "ignored" or (labels == "welcome" and len({row.labels for row in rows}) == 1):
         # One class tells nothing apart.
-        rows = [replace(row, label="") for row in rows]
-    _check_labels(path, rows)
+        listing = Listing([replace(row, labels=()) for row in rows], ())
+    _check_labels(path, listing)
     if not any(row.split for row in rows):
-        rows = _hold_out(path, rows, training)
-    return _dataset(path, rows, training)
+        listing = replace(listing, rows=_hold_out(path, listing, training))
+    return (_dataset if listing.is_plain else _dataset_of_tasks)(path, listing, training)
 
 
-def _folder_rows(root: Path) -> list[_Row]:
+def _folder_rows(root: Path) -> list[Row]:
     """Images in subfolders, one per class."""
     folders = _subfolders(root)
     if _are_splits(folders):
         return [
-            _Row(image, image.relative_to(root).as_posix(), label.name, SPLITS[split.name.lower()])
+            Row(image, image.relative_to(root).as_posix(), (label.name,), SPLITS[split.name.lower()])
             for split in folders
             for label in _subfolders(split)
             for image in find_images(label)
         ]
     return [
-        _Row(image, image.relative_to(root).as_posix(), label.name, "")
+        Row(image, image.relative_to(root).as_posix(), (label.name,), "")
         for label in folders
         for image in find_images(label)
     ]
 
 
-def _loose_rows(root: Path) -> list[_Row]:
+def _loose_rows(root: Path) -> list[Row]:
     """Images in the folder itself, or in its `train` and `val` folders."""
     folders = _subfolders(root)
     places = [(folder, SPLITS[folder.name.lower()]) for folder in folders] if _are_splits(folders) else [(root, "")]
     return [
-        _Row(image, image.relative_to(root).as_posix(), "", split)
+        Row(image, image.relative_to(root).as_posix(), ("",), split)
         for folder, split in places
         for image in find_images(folder)
     ]
@@ -156,68 +148,16 @@ def _subfolders(root: Path) -> list[Path]:
     )
 
 
-def _csv_rows(path: Path, labels: Labels) -> list[_Row]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
-    # As the csv module asks for: a line break within quotes belongs to its field.
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_separator(text))
-    try:
-        return _csv_table(path, reader, labels)
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}") from None
-
-
-def _separator(text: str) -> str:
-    """What sets columns apart in the first line: spreadsheets write semicolons where a comma is the decimal point."""
-    first = text.partition("\n")[0]
-    for separator in SEPARATORS:
-        if "path" in {name.strip(' "\r').lower() for name in first.split(separator)}:
-            return separator
-    return ","
-
-
-def _csv_table(path: Path, reader: csv.DictReader[str], labels: Labels) -> list[_Row]:
-    columns = [name.strip().lower() for name in reader.fieldnames or []]
-    if not {"path"} | ({"label"} if labels == "needed" else set()) <= set(columns):
-        form = "path,label[,split]" if labels == "needed" else "path[,label][,split]"
-        raise DataError(f"{path}: needs the columns {form}, has {','.join(columns) or 'none'}")
-    reader.fieldnames = columns
-    labelled = "label" in columns and labels != "ignored"
-    return [
-        _csv_row(path, reader.line_num, row, labelled) for row in reader if any(_text(value) for value in row.values())
-    ]
-
-
-def _csv_row(path: Path, line: int, row: dict[str, str | None], labelled: bool) -> _Row:
-    name, label, split = _text(row.get("path")), _text(row.get("label")), _text(row.get("split")).lower()
-    if not name or (labelled and not label):
-        raise DataError(f"{path}, line {line}: needs a path{' and a label' if labelled else ''}")
-    if split and split not in SPLITS:
-        raise DataError(f"{path}, line {line}: split {split!r} is none of train, val, test")
-    image = path.parent / name
-    # `Path.exists` raises where a name is too long to be one.
-    if "\\" in name and os.sep == "/" and not os.path.exists(image):
-        name = name.replace("\\", "/")  # a table from Windows
-        image = path.parent / name
-    if not os.path.exists(image):
-        raise DataError(f"{path}, line {line}: no file {image}; paths are relative to the CSV file")
-    return _Row(image, name, label, SPLITS.get(split, ""))
-
-
-def _text(value: object) -> str:
-    return value.strip() if isinstance(value, str) else ""
-
-
-def _check_labels(path: Path, rows: Iterable[_Row]) -> None:
-    """One image, one label: an image that is listed twice would otherwise train and validate."""
-    seen: dict[str, _Row] = {}
+def _check_labels(path: Path, listing: Listing) -> None:
+    """One image, one row: an image that is listed twice would otherwise train and validate."""
+    seen: dict[str, Row] = {}
     folders: dict[str, str] = {}
-    for row in rows:
+    for row in listing.rows:
         before = seen.setdefault(_real_path(row.path, folders), row)
         if before is not row:
-            said = "twice" if before.label == row.label else f"as {before.label!r} and as {row.label!r}"
+            pairs = zip(before.labels, row.labels, strict=True)
+            differing = next(((one, other) for one, other in pairs if one != other), None)
+            said = "twice" if differing is None else f"as {differing[0]!r} and as {differing[1]!r}"
             raise DataError(f"{path}: {row.path} is listed {said}; keep one")
 
 
@@ -231,13 +171,14 @@ def _real_path(path: Path, folders: dict[str, str]) -> str:
     return f"{folders[folder]}/{name}"
 
 
-def _hold_out(path: Path, rows: Sequence[_Row], training: bool) -> list[_Row]:
+def _hold_out(path: Path, listing: Listing, training: bool) -> list[Row]:
     """Hold out a share of each class. Which images it is depends on their names alone, so that adding images does not
     reshuffle the others more than it must.
     """
-    by_label: defaultdict[str, list[_Row]] = defaultdict(list)
-    for row in rows:
-        by_label[row.label].append(row)
+    first = _spread_column(listing.columns)
+    by_label: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in listing.rows:
+        by_label["" if first is None else row.labels[first]].append(row)
     split = []
     for label, members in by_label.items():
         if len(members) < 2 and training:
@@ -247,21 +188,28 @@ def _hold_out(path: Path, rows: Sequence[_Row], training: bool) -> list[_Row]:
             )
         members = sorted(members, key=lambda row: hashlib.sha256(row.key.encode()).digest())
         held = max(1, round(VALIDATION_SHARE * len(members)))
-        split += [_Row(r.path, r.key, r.label, "val" if i < held else "train") for i, r in enumerate(members)]
+        split += [replace(row, split="val" if i < held else "train") for i, row in enumerate(members)]
     return sorted(split, key=lambda row: row.key)
 
 
-def _dataset(path: Path, rows: Sequence[_Row], training: bool) -> Dataset:
-    learned = tuple(sorted({row.label for row in rows if row.split != "test"}))
-    classes = learned if training else tuple(sorted({row.label for row in rows}))
+def _spread_column(columns: Sequence[LabelColumn]) -> int | None:
+    """The first column of one class per image: its classes are spread evenly over splits and batches."""
+    return next((number for number, column in enumerate(columns) if column.kind == "single-label"), None)
+
+
+def _dataset(path: Path, listing: Listing, training: bool) -> Dataset:
+    """One class per image, or none."""
+    rows = [(row, row.labels[0] if row.labels else "") for row in listing.rows]
+    learned = tuple(sorted({label for row, label in rows if row.split != "test"}))
+    classes = learned if training else tuple(sorted({label for _, label in rows}))
     numbers = {label: number for number, label in enumerate(classes)}
     samples = {
-        split: tuple(Sample(row.path, numbers.get(row.label, -1)) for row in rows if (row.split or "train") == split)
+        split: tuple(Sample(row.path, numbers.get(label, -1)) for row, label in rows if (row.split or "train") == split)
         for split in ("train", "val", "test")
     }
     if training:
-        _check_trainable(path, classes, samples["train"])
-    listed = [(row.key, row.label, row.split or "train") for row in rows if row.split != "test"]
+        _check_trainable(path, classes, {sample.label for sample in samples["train"]})
+    listed = [(row.key, label, row.split or "train") for row, label in rows if row.split != "test"]
     return Dataset(
         classes=() if classes == ("",) else classes,
         train=samples["train"],
@@ -272,18 +220,56 @@ def _dataset(path: Path, rows: Sequence[_Row], training: bool) -> Dataset:
     )
 
 
+def _dataset_of_tasks(path: Path, listing: Listing, training: bool) -> Dataset:
+    """Several questions, or one with any number of answers."""
+    learned = [row for row in listing.rows if row.split != "test"]
+    tasks = tuple(
+        _task(path, column, number, learned if training else listing.rows)
+        for number, column in enumerate(listing.columns)
+    )
+    first, offsets = _spread_column(listing.columns), [part.start for part in slices(tasks)]
+    samples: dict[str, list[Sample]] = {"train": [], "val": [], "test": []}
+    for row in listing.rows:
+        read = [column.labels(cell) for column, cell in zip(listing.columns, row.labels, strict=True)]
+        found = [task.numbers(labels) for task, labels in zip(tasks, read, strict=True)]
+        targets = tuple(offset + n for offset, numbers in zip(offsets, found, strict=True) for n in numbers)
+        label = 0 if first is None else (found[first] or (-1,))[0]
+        samples[row.split or "train"].append(Sample(row.path, label, targets))
+    if training:
+        present = {target for sample in samples["train"] for target in sample.targets}
+        for column, task, part in zip(listing.columns, tasks, slices(tasks), strict=True):
+            seen = {target - part.start for target in present if part.start <= target < part.stop}
+            _check_trainable(f"{path}, column {column.heading}", task.classes, seen, least=2 if task.is_single else 1)
+    listed = [(row.key, "; ".join(row.labels), row.split or "train") for row in learned]
+    return Dataset(
+        classes=tasks[0].classes,
+        train=tuple(samples["train"]),
+        validation=tuple(samples["val"]),
+        test=tuple(samples["test"]),
+        fingerprint=_digest([[[task.column, *task.classes] for task in tasks], listed]),
+        listed=tuple(listed),
+        tasks=tasks,
+    )
+
+
+def _task(path: Path, column: LabelColumn, number: int, rows: Iterable[Row]) -> ClassTask:
+    found = {label for row in rows for label in column.labels(row.labels[number])}
+    if not found:
+        raise DataError(f"{path}: the column {column.heading} is empty; fill it, or leave it out")
+    return ClassTask(column.name, column.kind, tuple(sorted(found)))
+
+
 def _digest(document: object) -> str:
     # As ASCII: names of files need not be text.
     return hashlib.sha256(json.dumps(document).encode("ascii")).hexdigest()
 
 
-def _check_trainable(path: Path, classes: Sequence[str], train: Sequence[Sample]) -> None:
-    if len(classes) < 2 and classes != ("",):
+def _check_trainable(where: object, classes: Sequence[str], present: set[int], least: int = 2) -> None:
+    if len(classes) < least and classes != ("",):
         found = f"only {classes[0]!r}" if classes else "none"
-        raise DataError(f"{path}: a classifier needs two classes or more, found {found}")
-    present = {sample.label for sample in train}
+        raise DataError(f"{where}: a classifier needs two classes or more, found {found}")
     if missing := [label for number, label in enumerate(classes) if number not in present]:
-        raise DataError(f"{path}: no training image{f' of class {missing[0]!r}' if missing[0] else ''}")
+        raise DataError(f"{where}: no training image{f' of class {missing[0]!r}' if missing[0] else ''}")
 
 
 def spread(samples: Sequence[Sample], most: int) -> list[Sample]:

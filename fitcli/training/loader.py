@@ -25,11 +25,12 @@ from fitcli.grid import PatchGrid
 from fitcli.images.base import ImageReader
 from fitcli.images.crop import Crop
 from fitcli.images.open import open_image
+from fitcli.images.shifted import Shifted
 from fitcli.memory.claims import check_pixels
 from fitcli.patches import groups_of, read_patches
 from fitcli.preprocessing import Preprocessing
 from fitcli.sequences import Order, permutation
-from fitcli.training.augmentation import turned_groups, turned_patches
+from fitcli.training.augmentation import beside_margin, thinned, turned_groups, turned_patches, without_margin
 from fitcli.training.bad_images import Attempt, BadImages, first_good
 from fitcli.training.batch import Batch, Item, collate
 from fitcli.training.dataset import Sample
@@ -200,11 +201,17 @@ class Loader:
             window = self._window(image, rng)
             check_pixels(image, (window.height, window.width), "train on windows with --size")
             is_part = (window.height, window.width) != image.info.size
-            shown = Crop(image, window)
+            margin = self._margin(epoch, index)
+            crop = Crop(image, window)
+            shown = Shifted(crop, *margin) if any(margin) else crop
             grid = PatchGrid(shown.info.size, self.layout.patch, self.layout.group)
             background = self.settings.background
             places = list(grid.coordinates()) if background is None else foreground(shown, grid, background)
-            groups, turn = groups_of(grid, places), (0, False)
+            places = beside_margin(places, grid, margin) or beside_margin(grid.coordinates(), grid, margin)
+            groups, turn = without_margin(groups_of(grid, places), grid, margin), (0, False)
+            if rate := self.settings.token_dropout:
+                rng_of_tokens = np.random.default_rng([self.settings.seed, 6, epoch, index])
+                groups = thinned(groups, grid.group**2, rate, rng_of_tokens)
             if self.settings.augments:
                 turn = int(rng.integers(4)), bool(rng.integers(2))
                 groups = turned_groups(groups, grid, *turn)
@@ -219,7 +226,14 @@ class Loader:
             )
         if self.settings.augments:
             gain, shift = float(np.exp(rng.normal(0, CONTRAST))), float(rng.normal(0, BRIGHTNESS))
-        return Item(patches, groups, self.samples[index].label, gain, shift, (epoch, index), path)
+        sample = self.samples[index]
+        return Item(patches, groups, sample.label, gain, shift, (epoch, index), path, sample.targets)
+
+    def _margin(self, epoch: int, index: int) -> tuple[int, int]:
+        """(top, left) by which an image is moved."""
+        rng = np.random.default_rng([self.settings.seed, 5, epoch, index])
+        top, left = rng.integers(self.settings.shift_canvas + 1, size=2).tolist()
+        return top, left
 
     def _patches(self, image: ImageReader, grid: PatchGrid, places: list[tuple[int, int]]) -> Tensor:
         """[g n p] of groups at these places, of which there may be none."""

@@ -35,6 +35,11 @@ class TrainSettings:
         balance: Weight classes in the loss by the inverse of their frequency.
         augment: Flips, quarter turns and, where images are classified, light changes of brightness and contrast; None
             for classifiers alone: what generates images would learn to generate turned ones.
+        drop_path: Probability in [0, 1) that the last layer is left out for an image; it falls linearly to 0 for the
+            first (stochastic depth, see `execution/drop_path.py`).
+        token_dropout: Probability in [0, 1) that a patch is hidden, as padding is.
+        shift_canvas: Pixels by which an image is moved down and to the right at most, so that the borders of patches
+            and groups fall elsewhere every time; 0 for none.
         background: Leave out groups that vary less than this, see `background.foreground`; None to keep all.
         seed: Of the initial weights, the order of the data, the augmentation and the noise.
         ema: Greatest decay per step of the moving average of the weights, 0 for no average; None for that of the task.
@@ -64,6 +69,9 @@ class TrainSettings:
     label_smoothing: float = 0.0
     balance: bool = False
     augment: bool | None = None
+    drop_path: float = 0.0
+    token_dropout: float = 0.0
+    shift_canvas: int = 0
     background: float | None = None
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -95,6 +103,7 @@ class TrainSettings:
             "max_bad_images": 0,
             "save_every": 1,
             "keep": 1,
+            "shift_canvas": 0,
         }
         for name, lowest in limits.items():
             if getattr(self, name) is not None and getattr(self, name) < lowest:
@@ -106,7 +115,7 @@ class TrainSettings:
         for name in ("weight_decay", "clip"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise FitError(f"{option(name)} must be 0 or more and finite, not {getattr(self, name)}")
-        for name in ("warmup", "label_smoothing", "ema"):
+        for name in ("warmup", "label_smoothing", "ema", "drop_path", "token_dropout"):
             if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
                 raise FitError(f"{option(name)} must be in 0 ... 1, not {getattr(self, name)}")
         for name in ("self_condition_rate", "class_dropout"):
@@ -182,7 +191,7 @@ def option(name: str) -> str:
 
 
 TASKS_OF_SETTING = {
-    "balance": ("classify",),
+    **dict.fromkeys(("balance", "drop_path", "token_dropout", "shift_canvas"), ("classify",)),
     "label_smoothing": ("classify", "autoregressive"),
     "skip_background": ("classify", "diffusion"),
     "background_threshold": ("classify", "diffusion"),

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fitcli.checkpoints import Checkpoint
+from fitcli.class_tasks import ClassTask, slices
 from fitcli.classification import classify_image
 from fitcli.distributed import World, totals
 from fitcli.errors import DataError
@@ -21,22 +23,34 @@ from fitcli.memory.budget import OVERHEAD
 from fitcli.memory.estimate import parameters
 from fitcli.runtime import Runtime
 from fitcli.training.bad_images import BadImages, first_good
+from fitcli.training.batch import padded
+from fitcli.training.class_losses import multi_hot
 from fitcli.training.dataset import Sample
 from fitcli.training.run import TrainingRun
 from models.encoder import FITClassifier
 
 T = TypeVar("T")
 
+Probabilities = NDArray[np.float64]
+
+Chances = tuple[Probabilities, ...]
+"""Of the classes of each task."""
+
 READING_BYTES = 2 * LARGEST_BYTES
 """Of decoded chunks and latents, that a validation image is given in any case."""
 
 
 class Scores(NamedTuple):
-    """Of a set of images: mean cross-entropy in nats, accuracy, mean accuracy over the classes that occur."""
+    """Of a set of images: mean cross-entropy in nats, accuracy, mean accuracy over the classes that occur.
+
+    With several tasks their means; where any number of classes holds, an image counts as right where all of them are.
+    `tasks` then has the accuracy of each.
+    """
 
     loss: float
     accuracy: float
     balanced_accuracy: float
+    tasks: dict[str, float] | None = None
 
 
 def validate(
@@ -61,24 +75,46 @@ def validate(
         TooManyBadImages: There are more than are put up with.
         DataError: None can be used.
     """
-    read = partial(_probabilities, checkpoint, runtime, settings)
+    read = partial(_chances, checkpoint, runtime, settings)
 
-    def look() -> list[tuple[int, list[float]]]:
+    def look() -> list[tuple[int, list[list[float]]]]:
         found = []
         for number in range(world.rank, len(samples), world.size):
             attempt = first_good(read, [samples[number].path], 0)
             bad_images.add(attempt.failed)
             if attempt.result is not None:
-                found.append((number, attempt.result.tolist()))
+                found.append((number, [chances.tolist() for chances in attempt.result]))
         return found
 
     # In the order of the samples: sums do not depend on how many processes there are.
     found = sorted(chain.from_iterable(_shared(world, bad_images, look)))
     if not found:
         raise DataError(f"{samples[0].path}: neither this nor any other validation image can be used")
-    labels, probabilities = np.array([samples[number].label for number, _ in found]), np.array([p for _, p in found])
-    right = probabilities.argmax(axis=1) == labels
-    loss = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean()
+    seen, tasks = [samples[number] for number, _ in found], checkpoint.config.tasks
+    chances = [np.array([each[task] for _, each in found]) for task in range(len(found[0][1]))]
+    if not tasks:
+        return _score(chances[0], np.array([sample.label for sample in seen]))
+    held = multi_hot(padded([sample.targets for sample in seen]), slices(tasks)[-1].stop).numpy()
+    each = [
+        _score(given, held[:, part].argmax(axis=1)) if task.is_single else _score_all(given, held[:, part] > 0)
+        for task, part, given in zip(tasks, slices(tasks), chances, strict=True)
+    ]
+    loss, accuracy, balanced = (float(np.mean([scores[n] for scores in each])) for n in range(3))
+    named = named_accuracies(tasks, [scores.accuracy for scores in each])
+    return Scores(loss, accuracy, balanced, named)
+
+
+def named_accuracies(tasks: Sequence[ClassTask], accuracies: Sequence[float]) -> dict[str, float]:
+    """Of each task by its name, and their mean."""
+    return {"accuracy": sum(accuracies) / len(accuracies)} | {
+        f"accuracy_{task.name}": accuracy for task, accuracy in zip(tasks, accuracies, strict=True)
+    }
+
+
+def _score(chances: Probabilities, labels: NDArray[np.int64]) -> Scores:
+    """[i k] and the class [i] that holds."""
+    right = chances.argmax(axis=1) == labels
+    loss = -np.log(np.maximum(chances[np.arange(len(labels)), labels], 1e-12)).mean()
     per_class = [right[labels == label].mean() for label in np.unique(labels)]
     return Scores(float(loss), float(right.mean()), float(np.mean(per_class)))
 
@@ -108,11 +144,17 @@ def _shared(world: World, bad_images: BadImages, look: Callable[[], T]) -> list[
     return [each["found"] for each in found]
 
 
-def _probabilities(
-    checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: Settings, path: Path
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _score_all(chances: Probabilities, held: NDArray[np.bool_]) -> Scores:
+    """[i k] and whether each class holds; the balanced accuracy is that of yes and no, over the classes."""
+    loss = -np.log(np.maximum(np.where(held, chances, 1 - chances), 1e-12)).mean()
+    said = chances > 0.5
+    recalls = [(said == held)[held == answer].mean() for answer in (False, True) if (held == answer).any()]
+    return Scores(float(loss), float((said == held).all(axis=1).mean()), float(np.mean(recalls)))
+
+
+def _chances(checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: Settings, path: Path) -> Chances:
     with open_image(path) as image:
-        return classify_image(checkpoint, image, runtime, settings).probabilities
+        return classify_image(checkpoint, image, runtime, settings).chances
 
 
 def validation_bytes(run: TrainingRun) -> int | None:

@@ -18,7 +18,8 @@ from fitcli.patches import to_levels
 from fitcli.run_config import RunConfig
 from fitcli.sequences import SequenceConfig
 from fitcli.training.batch import Batch
-from fitcli.training.dataset import Dataset, Labels
+from fitcli.training.dataset import Dataset
+from fitcli.training.listing import Labels
 from fitcli.training.loader import Layout, Loader, too_small
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings

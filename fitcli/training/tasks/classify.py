@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -10,20 +10,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fitcli.checkpoints import Checkpoint, TaskModel
+from fitcli.class_tasks import ClassTask
+from fitcli.errors import FitError
+from fitcli.execution.drop_path import draw_drop_path
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.jobs import classification_job
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.features import Settings
 from fitcli.patches import normalize
 from fitcli.run_config import RunConfig
-from fitcli.training.batch import Batch
-from fitcli.training.dataset import Dataset, Labels
+from fitcli.training.batch import Batch, padded
+from fitcli.training.class_losses import balanced_task_weights, loss_of_tasks, right
+from fitcli.training.dataset import Dataset
+from fitcli.training.listing import Labels
 from fitcli.training.loader import Layout
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey
 from fitcli.training.task import Objective, Validation
-from fitcli.training.validation import validate, validation_bytes
+from fitcli.training.validation import named_accuracies, validate, validation_bytes
 from models.config import ClassifierConfig
 from models.encoder import FITClassifier
 from models.presets import classifier_preset
@@ -45,19 +50,26 @@ class Classify:
         """See `Task.describe`."""
         channels, classes = survey.preprocessing.channels, dataset.classes
         model = classifier_preset(settings.preset, channels, len(classes), settings.patch)
-        return RunConfig(task="classify", model=model, preprocessing=survey.preprocessing, classes=classes)
+        if tasks := dataset.tasks:
+            counts = tuple(len(task.classes) for task in tasks)
+            model = replace(model, classes=sum(counts), tasks=counts)
+        return RunConfig(task="classify", model=model, preprocessing=survey.preprocessing, classes=classes, tasks=tasks)
 
     def objective(self, run: TrainingRun) -> Objective:
         """See `Task.objective`."""
         settings, device, preprocessing = run.settings, run.runtime.device, run.config.preprocessing
-        labels = torch.tensor([sample.label for sample in run.dataset.train])
-        weights = balanced_weights(labels, len(run.config.classes)).to(device) if settings.balance else None
+        if settings.balance and run.config.tasks and run.world.data.size > 1:
+            raise FitError("--balance: the classes of several tasks are weighed by one process alone; leave it out")
+        weights = _weights(run).to(device) if settings.balance else None
         return ClassificationObjective(
             torch.tensor(preprocessing.mean, device=device),
             torch.tensor(preprocessing.std, device=device),
             weights,
             settings.label_smoothing,
             run,
+            run.config.tasks,
+            settings.drop_path,
+            settings.seed,
         )
 
 
@@ -70,6 +82,9 @@ class ClassificationObjective:
         weights: [k] of the classes in the loss; None for equal ones.
         smoothing: Share of each target that is spread over all classes.
         run: What it is for.
+        tasks: What is asked, where that is more than one class of one kind.
+        drop_path: Rate of the last layer, see `draw_drop_path`.
+        seed: Of what is left out.
     """
 
     mean: Tensor
@@ -77,6 +92,9 @@ class ClassificationObjective:
     weights: Tensor | None
     smoothing: float
     run: TrainingRun
+    tasks: tuple[ClassTask, ...] = ()
+    drop_path: float = 0.0
+    seed: int = 0
 
     @property
     def layout(self) -> Layout:
@@ -96,21 +114,33 @@ class ClassificationObjective:
         def loss(logits: Tensor) -> Tensor:
             exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
             weights = None if self.weights is None else self.weights.to(exact.dtype)
+            if self.tasks:
+                return loss_of_tasks(exact, batch.targets, self.tasks, weights, self.smoothing)
             return F.cross_entropy(exact, batch.labels, weights, label_smoothing=self.smoothing)
 
-        return classification_job(cast(FITClassifier, model), batch.groups, patches, loss)
+        classifier, drop_path = cast(FITClassifier, model), None
+        if self.drop_path:
+            trunk = classifier.encoder.trunk
+            drop_path = draw_drop_path(trunk, batch.groups, batch.showings, self.drop_path, self.seed)
+        return classification_job(classifier, batch.groups, patches, loss, drop_path)
 
     def weight(self, batch: Batch) -> float:
         """See `Objective.weight`: cross-entropy is divided by the weights of the labels."""
-        if self.weights is None:
+        if self.weights is None or self.tasks:
             return len(batch.labels)
         return float(self.weights[batch.labels.to(self.weights.device)].sum(dtype=torch.float64))
 
     def scores(self, batch: Batch, outcome: Outcome) -> dict[str, float]:
-        """Images classified rightly. One of the processes that share images counts them."""
+        """Images classified rightly; with several tasks in each, and on average.
+
+        One of the processes that share images counts them.
+        """
         assert outcome.output is not None
         if batch.groups.share is not None and batch.groups.share.rank > 0:
             return {}
+        if self.tasks:
+            counts = right(outcome.output, batch.targets, self.tasks).sum(dim=0).tolist()
+            return named_accuracies(self.tasks, counts)
         return {"accuracy": int((outcome.output.argmax(dim=-1) == batch.labels).sum())}
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
@@ -126,10 +156,18 @@ class ClassificationObjective:
         )
         return Validation(
             loss=found.loss,
-            scores={"accuracy": found.accuracy, "balanced_accuracy": found.balanced_accuracy},
+            scores={"accuracy": found.accuracy, "balanced_accuracy": found.balanced_accuracy, **(found.tasks or {})},
             rank=(found.accuracy, -found.loss),
             said=("accuracy", f"{found.accuracy:.1%}"),
         )
+
+
+def _weights(run: TrainingRun) -> Tensor:
+    """Of all classes, balanced over the training images."""
+    samples, tasks = run.dataset.train, run.config.tasks
+    if tasks:
+        return balanced_task_weights(padded([sample.targets for sample in samples]), tasks)
+    return balanced_weights(torch.tensor([sample.label for sample in samples]), len(run.config.classes))
 
 
 def balanced_weights(labels: Tensor, classes: int) -> Tensor:

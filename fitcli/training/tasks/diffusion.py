@@ -22,7 +22,8 @@ from fitcli.noise import generator, group_noise
 from fitcli.patches import to_unit
 from fitcli.run_config import RunConfig
 from fitcli.training.batch import Batch
-from fitcli.training.dataset import Dataset, Labels, spread
+from fitcli.training.dataset import Dataset, spread
+from fitcli.training.listing import Labels
 from fitcli.training.loader import Layout, Loader
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
