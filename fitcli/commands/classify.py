@@ -52,7 +52,7 @@ def classify(
     paths = matching_paths(images)
     check_csv(csv, paths)
     heatmaps = plan_heatmaps(paths, heatmap)
-    runtime = choose_runtime(device, precision)
+    runtime = choose_runtime(device, precision, inference=True)
     model = load_classifier(checkpoint, runtime)
     background = background_threshold if skip_background else None
     settings = Settings(background=background, memory_bytes=memory, state=state)

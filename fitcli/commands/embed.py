@@ -46,7 +46,7 @@ def embed(
     from fitcli.runtime import choose_runtime
 
     paths = matching_paths(images)
-    runtime = choose_runtime(device, precision)
+    runtime = choose_runtime(device, precision, inference=True)
     model = load_classifier(checkpoint, runtime)
     outputs = plan_outputs(paths, out)
     background = background_threshold if skip_background else None
