@@ -161,7 +161,11 @@ def _load(folder: Path, config: RunConfig, runtime: Runtime, ema: bool) -> Check
     model = build(config.model, "meta")
     name = EMA_WEIGHTS if ema and (folder / EMA_WEIGHTS).exists() else WEIGHTS
     load_weights(folder, model, runtime.device, name)
-    return Checkpoint(model.eval().requires_grad_(False), config)
+    model.eval().requires_grad_(False)
+    if not isinstance(model, FITDecoder):
+        # A decoder draws its tokens in float32 whatever the precision.
+        runtime.prepare(model)
+    return Checkpoint(model, config)
 
 
 def load_weights(folder: Path, model: nn.Module, device: torch.device, name: str = WEIGHTS) -> None:

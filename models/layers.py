@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from models.attention import dot_product_attention
 from models.cache import KeyValues
 from models.masks import causal_mask
 from models.share import Gather
@@ -69,7 +70,7 @@ class SelfAttention(nn.Module):
             # Not every kernel takes both.
             mask, causal = mask & causal_mask(x.shape[1], x.device), False
         query, key, value = rearrange(self.query_key_value(x), "b t (i h e) -> i b h t e", i=3, h=self.heads)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+        attended = dot_product_attention(query, key, value, mask, causal)
         return cast(Tensor, self.out(rearrange(attended, "b h t e -> b t (h e)")))
 
     def across(self, x: Tensor, everyone: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -114,7 +115,7 @@ class CrossAttention(nn.Module):
     def attend(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """[b t width] -> [b t width], where `keys_values` gave the keys and values."""
         query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        attended = dot_product_attention(query, key, value, mask)
         return cast(Tensor, self.out(attended.transpose(1, 2).flatten(2)))
 
     def weights(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from einops import einsum, rearrange
 from torch import Tensor
 
+from models.attention import dot_product_attention
 from models.groups import Groups
 from models.layers import CrossAttentionLayer, SelfAttention, SelfAttentionLayer
 from models.pooling import AttentionPool, Pooled, sharpness
@@ -88,7 +89,7 @@ def _self_attention(
     for piece in pieces:
         query = rearrange(F.linear(layer.norm(x[:, piece]), weight, bias), "b t (h e) -> b h t e", h=attention.heads)
         rows = mask[..., piece, :] if mask is not None and mask.shape[-2] > 1 else mask
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=rows)
+        attended = dot_product_attention(query, key, value, rows)
         x[:, piece] += attention.out(rearrange(attended, "b h t e -> b t (h e)"))
 
 

@@ -59,7 +59,7 @@ def classify(
     with sharing(device) as shared:
         check_csv(csv, paths)
         heatmaps = plan_heatmaps(paths, heatmap)
-        runtime = choose_runtime(device, precision)
+        runtime = choose_runtime(device, precision, inference=True)
         model = load_classifier(checkpoint, runtime)
         config, drawn_task = model.config, find_task(model.config.class_tasks, heatmap_task)
         background = background_threshold if skip_background else None

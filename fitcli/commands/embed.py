@@ -48,7 +48,7 @@ def embed(
 
     paths = matching_paths(images)
     with sharing(device) as shared:
-        runtime = choose_runtime(device, precision)
+        runtime = choose_runtime(device, precision, inference=True)
         model = load_classifier(checkpoint, runtime)
         background = background_threshold if skip_background else None
         settings = Settings(background=background, memory_bytes=memory, state=state)
