@@ -8,14 +8,73 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Second bytes of the markers that start a frame (SOF); the three left out are tables."""
 
+PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+"""Those whose coefficients come in several scans, so that a decoder keeps them all."""
+
 START_OF_SCAN = 0xDA
+
+LOOKED_AT = (1 << 16, 1 << 22, 1 << 26)
+"""Bytes at the beginning of a JPEG file among which its frame is looked for: less first, because it mostly does."""
 
 MARGIN = 16
 """Pixels by which a chunk may be larger than the file declares: some encoders round up to whole coding units."""
+
+
+@dataclass(frozen=True, slots=True)
+class JpegFrame:
+    """What a JPEG says about its pixels.
+
+    Attributes:
+        height, width: In pixels.
+        bits: Per sample.
+        components: Samples per pixel.
+        coefficients: Per pixel, less than `components` where colours are stored at a lower resolution.
+        progressive: They come in several scans.
+    """
+
+    height: int
+    width: int
+    bits: int
+    components: int
+    coefficients: float
+    progressive: bool
+
+
+def read_jpeg_frame(path: Path) -> JpegFrame:
+    """Look up the frame of a JPEG file (ITU-T T.81, section B.2.2), behind whatever else stands in front of it.
+
+    Raises:
+        ValueError: It holds none, or one that makes no sense.
+        OSError: It cannot be read.
+    """
+    for count in LOOKED_AT:
+        with path.open("rb") as file:
+            data = file.read(count)
+        try:
+            at = next((at for marker, at in _jpeg_segments(data) if marker in JPEG_FRAMES), None)
+            if at is not None:
+                return _jpeg_frame(data, at)
+        except (struct.error, IndexError):
+            pass
+        if len(data) < count:
+            break
+    raise ValueError("it says nowhere how large it is")
+
+
+def _jpeg_frame(data: bytes, at: int) -> JpegFrame:
+    bits, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
+    factors = [data[at + 11 + 3 * number] for number in range(components)]
+    areas = [(factor >> 4) * (factor & 15) for factor in factors]
+    if not height or not width or not areas or not min(areas):
+        raise ValueError(f"its header makes no sense: {width} x {height} pixels of {components} samples")
+    coefficients = sum(areas) / max(areas)
+    return JpegFrame(height, width, bits, components, coefficients, data[at + 1] in PROGRESSIVE)
 
 
 def encoded_size(data: bytes) -> tuple[int, int] | None:

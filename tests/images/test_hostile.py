@@ -22,6 +22,7 @@ from PIL import Image
 from zarr import codecs
 
 from fitcli.errors import ImageError
+from fitcli.images import raster
 from fitcli.images.base import Pixels
 from fitcli.images.open import open_image
 
@@ -125,7 +126,11 @@ def png(*parts: tuple[bytes, bytes]) -> bytes:
     )
 
 
-def test_every_flipped_bit_of_a_png_is_noticed_or_harmless(tmp_path: Path):
+@pytest.mark.parametrize("at_once", [raster.AT_ONCE_BYTES, 0])
+def test_every_flipped_bit_of_a_png_is_noticed_or_harmless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+):
+    monkeypatch.setattr(raster, "AT_ONCE_BYTES", at_once)
     path = tmp_path / "image"
     Image.fromarray(GREY[:12, :16]).save(path, "PNG")
     good = path.read_bytes()
