@@ -6,8 +6,7 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -61,7 +60,7 @@ class PngHeader:
         return max(SAMPLES[self.kind] * self.bits // 8, 1)
 
 
-def read_header(path: Path) -> PngHeader:
+def read_header(file: BinaryIO) -> PngHeader:
     """Look at the names and lengths of all parts of a PNG, to its end; no pixels are read.
 
     Raises:
@@ -70,21 +69,20 @@ def read_header(path: Path) -> PngHeader:
     """
     found: dict[bytes, bytes] = {}
     start = None
-    with path.open("rb") as file:
-        at, size = len(SIGNATURE), file.seek(0, os.SEEK_END)
-        for _ in range(MOST_PARTS):
-            file.seek(at)
-            length, name = unpack(">I4s", file.read(8))
-            if at + 12 + length > size:
-                raise ValueError("it ends early")
-            if name in (b"IHDR", b"PLTE", b"tRNS") and length <= LONGEST_KEPT:
-                found[name] = file.read(length)
-                check_sum(name, zlib.crc32(name + found[name]), file.read(4))
-            elif name == b"IDAT" and start is None:
-                start = at
-            elif name == b"IEND":
-                return _header(found, start)
-            at += 12 + length
+    at, size = len(SIGNATURE), file.seek(0, os.SEEK_END)
+    for _ in range(MOST_PARTS):
+        file.seek(at)
+        length, name = unpack(">I4s", file.read(8))
+        if at + 12 + length > size:
+            raise ValueError("it ends early")
+        if name in (b"IHDR", b"PLTE", b"tRNS") and length <= LONGEST_KEPT:
+            found[name] = file.read(length)
+            check_sum(name, zlib.crc32(name + found[name]), file.read(4))
+        elif name == b"IDAT" and start is None:
+            start = at
+        elif name == b"IEND":
+            return _header(found, start)
+        at += 12 + length
     raise ValueError(f"it has more than {MOST_PARTS:,} parts")
 
 

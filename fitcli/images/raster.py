@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, Pixels
 from fitcli.images.chunks import ChunkedReader, ChunkGrid, ChunkKey
-from fitcli.images.encoded_size import check_png, is_complete_jpeg, read_jpeg_frame
+from fitcli.images.encoded_size import essential_png, is_complete_jpeg, read_jpeg_frame
 from fitcli.images.png import PngGrid, channels_of
 from fitcli.images.png_header import PALETTE, SIGNATURE, PngHeader, read_header
 
@@ -112,13 +112,13 @@ class RasterGrid(ChunkGrid):
             pixels = pixels[:, :, None]
         if pixels.shape[:2] != (self.height, self.width) or pixels.shape[2] < self.channels:
             raise ValueError(f"its pixels are {pixels.shape} where its header says {(self.height, self.width)}")
-        return pixels[:, :, : self.channels].astype(self.dtype, copy=False)  # one more is a transparent colour of a PNG
+        return pixels[:, :, : self.channels].astype(self.dtype, copy=False)
 
     def _with_imagecodecs(self) -> Pixels:
         data = self.path.read_bytes()
         if self.codec == "PNG":
-            check_png(data)  # the decoder has less to say about damage, and says some of it on stderr
-            return imagecodecs.png_decode(data)
+            # The decoder has less to say about damage, and says some of it on stderr.
+            return imagecodecs.png_decode(essential_png(data))
         if self.codec == "WEBP":
             return imagecodecs.webp_decode(data)
         if not is_complete_jpeg(data):  # the decoder would fill up with grey
@@ -141,8 +141,8 @@ def _describe(path: Path) -> tuple[str, ChunkGrid]:
     """The name of the format, and the picture."""
     with path.open("rb") as file:
         start = file.read(8)
-    if start == SIGNATURE:
-        return "PNG", _of_png(path, read_header(path))
+        if start == SIGNATURE:
+            return "PNG", _of_png(path, read_header(file))
     if start.startswith(JPEG_START):
         frame = read_jpeg_frame(path)
         if frame.components in (1, 3):
