@@ -12,6 +12,8 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from fitcli.plain_text import plain
+
 
 class Console(RichConsole):
     """Shows `:smile:` in a path as it is, and leaves it to the caller what a closed pipe means."""
@@ -82,8 +84,8 @@ def muted() -> Iterator[None]:
 
 
 def data(text: str) -> None:
-    """Print a result, as it is."""
-    _stdout().print(text, soft_wrap=True)
+    """Print a result."""
+    _stdout().print(_lines(text), soft_wrap=True)
 
 
 def json(document: Any) -> None:
@@ -97,7 +99,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in rows:
-        shown.add_row(*row)
+        shown.add_row(*map(_lines, row))
     _stdout().print(shown, soft_wrap=False)
 
 
@@ -106,7 +108,7 @@ def error(message: str) -> None:
     if _kept("error", message):
         return
     _stderr().print("[bold red]error:[/] ", end="")
-    _stderr().print(" ".join(message.split()), markup=False)
+    _stderr().print(_line(message), markup=False)
 
 
 def warning(message: str) -> None:
@@ -114,14 +116,23 @@ def warning(message: str) -> None:
     if _kept("warning", message):
         return
     _stderr().print("[yellow]warning:[/] ", end="")
-    _stderr().print(" ".join(message.split()), markup=False)
+    _stderr().print(_line(message), markup=False)
+
+
+def _line(message: str) -> str:
+    """In words with single spaces between them."""
+    return plain(" ".join(message.split()))
+
+
+def _lines(message: str) -> str:
+    return "\n".join(map(plain, message.split("\n")))
 
 
 def log(message: str) -> None:
     """Say what has happened: a line that also stays in the log of a job without a terminal."""
     if _kept("log", message):
         return
-    _stderr().print(message, markup=False, style="dim")
+    _stderr().print(_lines(message), markup=False, style="dim")
 
 
 def hint(message: str) -> None:
@@ -145,7 +156,7 @@ def progress(description: str) -> Iterator[Callable[[float], None]]:
     console = _stderr()
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(description, total=1.0)
+        task = bar.add_task(plain(description), total=1.0)
         yield lambda share: bar.advance(task, share)
 
 
@@ -165,7 +176,7 @@ def status(description: str) -> Iterator[Callable[[float, str | None], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(description, total=1.0, words="")
+        task = bar.add_task(plain(description), total=1.0, words="")
 
         def show(share: float, words: str | None) -> None:
             bar.update(task, advance=share)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fitcli.plain_text import plain
+
 
 class FitError(Exception):
     """Base of all errors that are shown as one line: what is wrong, with which file, and what to do about it.
@@ -26,7 +28,7 @@ class ImageError(FitError, OSError):
     def __init__(self, path: Path | str, reason: str) -> None:
         self.path = Path(path)
         self.reason = reason
-        super().__init__(f"{path}: {reason}")
+        super().__init__(plain(f"{path}: {reason}"))
 
     def __reduce__(self) -> tuple[type[ImageError], tuple[Path, str]]:
         # OSError would rebuild it from the message alone, on the way between processes.

@@ -21,7 +21,7 @@ from fitcli.background import foreground
 from fitcli.checkpoints import Checkpoint, TaskModel
 from fitcli.errors import FitError, ImageError
 from fitcli.grid import PatchGrid
-from fitcli.images.base import ImageInfo, ImageReader
+from fitcli.images.base import ImageReader
 from fitcli.images.chunk_cache import DEFAULT_BYTES, LARGEST_BYTES
 from fitcli.images.open import stored_bytes
 from fitcli.memory.budget import MemoryPlan, Work, plan_memory
@@ -147,7 +147,7 @@ def encoding(
     check_groups(image, grid, "use a model with larger groups")
     kept = None if settings.background is None else foreground(image, grid, settings.background)
     count = grid.count if kept is None else len(kept)
-    work = _work(checkpoint, image.info, count, keep_reads, finish_bytes, keep_state)
+    work = _work(checkpoint, image, count, keep_reads, finish_bytes, keep_state)
     with ExitStack() as stack:
         state = None
         if settings.state is not None:
@@ -192,7 +192,7 @@ def _patch_grid(checkpoint: Checkpoint[FITClassifier], image: ImageReader) -> Pa
 
 def _work(
     checkpoint: Checkpoint[FITClassifier],
-    info: ImageInfo,
+    image: ImageReader,
     groups: int,
     keep_reads: bool,
     finish_bytes: int,
@@ -205,17 +205,20 @@ def _work(
         weights_bytes=sum(p.numel() * p.element_size() for p in checkpoint.model.parameters()),
         value_bytes=np.dtype(checkpoint.config.preprocessing.dtype).itemsize,
         values=config.values,
-        reader_bytes=reader_bytes(info, config.patch * config.group),
+        reader_bytes=reader_bytes(image, config.patch * config.group),
         finish_bytes=finish_bytes,
         keep_reads=keep_reads,
         keep_state=keep_state,
     )
 
 
-def reader_bytes(info: ImageInfo, side: int) -> int:
+def reader_bytes(image: ImageReader, side: int) -> int:
     """Chunks that a reader keeps while windows of `side` pixels per side are read, and those being decoded."""
+    info = image.info
     pixel = info.channels * info.dtype.itemsize
     whole, chunk = info.height * info.width * pixel, info.chunk or info.size
+    if image.decoding_bytes:
+        return max(image.decoding_bytes, whole)
     touched = (-(-side // chunk[0]) + 1) * (-(-side // chunk[1]) + 1)
     one = min(chunk[0] * chunk[1] * pixel, whole)
     return max(min(whole, max(DEFAULT_BYTES, min(touched * one, LARGEST_BYTES))), one) + one

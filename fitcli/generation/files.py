@@ -157,7 +157,7 @@ class Job:
             coarser=len(prepared.stages) > 1,
             runtime=self.runtime,
             memory_bytes=self.means.memory_bytes,
-            reader_bytes=0 if self.beginning is None else reader_bytes(self.beginning.image.info, side),
+            reader_bytes=0 if self.beginning is None else reader_bytes(self.beginning.image, side),
             finish_bytes=writing_bytes(path, prepared.info),
             on_disk=state is not None,
         )

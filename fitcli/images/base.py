@@ -77,10 +77,12 @@ class ImageReader(ABC):
     Attributes:
         path: Where it was opened.
         info: What is known without decoding a pixel.
+        decoding_bytes: Memory that decoding a picture in one piece takes, its pixels included; 0 for all others.
     """
 
     path: Path
     info: ImageInfo
+    decoding_bytes: int = 0
 
     @abstractmethod
     def read(self, window: Window, level: int = 0) -> Pixels:

@@ -54,6 +54,7 @@ class ChunkGrid(ABC):
         plane_channels: Channels that a chunk holds: all of them where they are interleaved.
         interleaved: The channels of a pixel lie side by side, in a chunk and in what is read.
         raw: Parts of a chunk can be read without decoding all of it, so that caching it has no use.
+        sequential: Chunks are decoded one after the other, whoever asks.
     """
 
     height: int
@@ -64,6 +65,7 @@ class ChunkGrid(ABC):
     plane_channels: int
     interleaved: bool = True
     raw: bool = False
+    sequential: bool = False
 
     @abstractmethod
     def decode(self, key: ChunkKey) -> Pixels:
@@ -152,7 +154,7 @@ class ChunkedReader(ImageReader):
 
         parallel = pixels.nbytes >= (PARALLEL_RAW_BYTES if grid.raw else PARALLEL_BYTES)
         at_once = MAX_WORKERS if grid.raw else AT_ONCE_BYTES // grid.chunk_bytes
-        run_all(fill, keys, at_once if parallel else 1)
+        run_all(fill, keys, at_once if parallel and not grid.sequential else 1)
         return pixels
 
     def _fill(self, pixels: Pixels, window: Window, level: int, key: ChunkKey) -> None:

@@ -24,7 +24,7 @@ class Crop(ImageReader):
         window = window.clip(*image.info.size)
         if window.area == 0:
             raise ValueError(f"no pixels of {image.path} in {window}")
-        self.path = image.path
+        self.path, self.decoding_bytes = image.path, image.decoding_bytes
         self._image = image
         self._windows = [_on_level(window, level) for level in image.info.levels]
         levels = tuple(

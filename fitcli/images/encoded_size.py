@@ -8,14 +8,80 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Second bytes of the markers that start a frame (SOF); the three left out are tables."""
 
+PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+"""Those whose coefficients come in several scans, so that a decoder keeps them all."""
+
 START_OF_SCAN = 0xDA
+
+LOOKED_AT = (1 << 16, 1 << 22, 1 << 26)
+"""Bytes at the beginning of a JPEG file among which its frame is looked for: less first, because it mostly does."""
 
 MARGIN = 16
 """Pixels by which a chunk may be larger than the file declares: some encoders round up to whole coding units."""
+
+
+@dataclass(frozen=True, slots=True)
+class JpegFrame:
+    """What a JPEG says about its pixels.
+
+    Attributes:
+        height, width: In pixels.
+        bits: Per sample.
+        components: Samples per pixel.
+        coefficients: Per pixel, less than `components` where colours are stored at a lower resolution.
+        progressive: They come in several scans.
+    """
+
+    height: int
+    width: int
+    bits: int
+    components: int
+    coefficients: float
+    progressive: bool
+
+
+def read_jpeg_frame(path: Path) -> JpegFrame:
+    """Look up the frame of a JPEG file, behind whatever else stands in front of it.
+
+    Raises:
+        ValueError: It holds none, or one that makes no sense.
+        OSError: It cannot be read.
+    """
+    for count in LOOKED_AT:
+        with path.open("rb") as file:
+            data = file.read(count)
+        if frame := jpeg_frame(data):
+            return frame
+        if len(data) < count:
+            break
+    raise ValueError("it says nowhere how large it is")
+
+
+def jpeg_frame(data: bytes) -> JpegFrame | None:
+    """The frame of a JPEG (ITU-T T.81, section B.2.2) whose beginning is given; None where that does not reach so far.
+
+    Raises:
+        ValueError: It makes no sense.
+    """
+    try:
+        at = next((at for marker, at in _jpeg_segments(data) if marker in JPEG_FRAMES), None)
+        if at is None:
+            return None
+        bits, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
+        factors = [data[at + 11 + 3 * number] for number in range(components)]
+    except (struct.error, IndexError):
+        return None
+    areas = [(factor >> 4) * (factor & 15) for factor in factors]
+    if not height or not width or not areas or not min(areas):
+        raise ValueError(f"its header makes no sense: {width} x {height} pixels of {components} samples")
+    coefficients = sum(areas) / max(areas)
+    return JpegFrame(height, width, bits, components, coefficients, data[at + 1] in PROGRESSIVE)
 
 
 def encoded_size(data: bytes) -> tuple[int, int] | None:
@@ -57,23 +123,24 @@ def is_complete_jpeg(data: bytes) -> bool:
         return False
 
 
-def check_png(data: bytes) -> None:
-    """Look whether the parts of a PNG that its pixels depend on are there and have the checksums they should have.
+def essential_png(data: bytes) -> bytes:
+    """A PNG without the parts that its pixels do not depend on: texts and profiles may unpack to gigabytes.
 
     Raises:
-        ValueError: They are not.
+        ValueError: A part that the pixels depend on is cut off, or its checksum is not the one that it should have.
     """
-    at = 8
+    at, kept = 8, [data[:8]]
     try:
         while True:
             length, kind = struct.unpack_from(">I4s", data, at)
             end = at + 8 + length
             (checksum,) = struct.unpack_from(">I", data, end)
-            critical = not kind[0] & 0x20  # lower-case letters begin the names of parts that decoders may skip
-            if critical and zlib.crc32(memoryview(data)[at + 4 : end]) != checksum:
-                raise ValueError(f"the checksum of its part {kind.decode('ascii', 'replace')} does not match")
+            if not kind[0] & 0x20:  # lower-case letters begin the names of parts that decoders may skip
+                if zlib.crc32(memoryview(data)[at + 4 : end]) != checksum:
+                    raise ValueError(f"the checksum of its part {kind.decode('ascii', 'replace')} does not match")
+                kept.append(data[at : end + 4])
             if kind == b"IEND":
-                return
+                return b"".join(kept)
             at = end + 4
     except struct.error:
         raise ValueError("it ends early") from None

@@ -110,8 +110,10 @@ class TiffGrid(ChunkGrid):
                 )
             if min(page.offsets.min(), page.counts.min()) < 0:
                 raise ImageError(path, "has a chunk at a negative position; it is damaged or forged")
-            missing = int((page.offsets + page.counts).max()) - self.source.size
-            if missing > 0:
+            beyond = page.offsets > self.source.size - page.counts  # their sum might overflow
+            if beyond.any():
+                end = max(map(sum, zip(page.offsets[beyond].tolist(), page.counts[beyond].tolist(), strict=True)))
+                missing = end - self.source.size
                 raise ImageError(path, f"ends {missing} bytes before its pixels do; copy or export it again")
             if not self.raw and page.counts.max() > max(MAX_EXPANSION * self.chunk_bytes, 1 << 20):
                 raise ImageError(path, "has a chunk far larger than its pixels; it is damaged or forged")

@@ -27,8 +27,9 @@ except ImportError:
     atheris, instrument = None, contextlib.nullcontext()
 
 with instrument:
-    from fitcli.images.encoded_size import check_encoded_size, check_png, encoded_size, is_complete_jpeg
+    from fitcli.images.encoded_size import check_encoded_size, encoded_size, essential_png, is_complete_jpeg, jpeg_frame
     from fitcli.images.ngff import array_axes, multiscale
+    from fitcli.images.png_header import read_header
     from fitcli.images.tiff_metadata import aperio_mpp, ome_mpp, ome_other_file
     from fitcli.images.zarr_codecs import ShardIndex, decoder_v2, decoder_v3, shard_codecs
 
@@ -47,7 +48,12 @@ def sizes(data: bytes) -> None:
     size = encoded_size(data)
     assert size is None or all(isinstance(side, int) for side in size)
     assert is_complete_jpeg(data) in (True, False)
-    for check in (check_png, lambda found: check_encoded_size(found, 64, 64)):
+    for check in (
+        essential_png,
+        jpeg_frame,
+        lambda found: read_header(io.BytesIO(found)),
+        lambda found: check_encoded_size(found, 64, 64),
+    ):
         with contextlib.suppress(ValueError):
             check(data)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numcodecs
 import numpy as np
 import tifffile
@@ -151,6 +152,9 @@ def _rasters() -> None:
             Image.fromarray(np.squeeze(pixels)).save(path, kind, **options)
 
         SAMPLES[name] = write
+    SAMPLES["jpeg-12"] = lambda path: path.write_bytes(
+        imagecodecs.jpeg8_encode(picture(1, "u2")[:, :, 0] >> 4, level=90, bitspersample=12)
+    )
     SAMPLES["png-palette"] = lambda path: Image.fromarray(picture()).quantize(16).save(path, "PNG")
     SAMPLES["jpeg-ink"] = lambda path: Image.fromarray(picture()).convert("CMYK").save(path, "JPEG")
 

@@ -22,6 +22,7 @@ from PIL import Image
 from zarr import codecs
 
 from fitcli.errors import ImageError
+from fitcli.images import raster
 from fitcli.images.base import Pixels
 from fitcli.images.open import open_image
 
@@ -114,6 +115,15 @@ def test_a_palette_without_colours(tmp_path: Path):
     refused(tmp_path / "image", "palette without colours|cannot be read as TIFF")
 
 
+@pytest.mark.parametrize(("tag", "value"), [(273, 2**63 - 8), (279, 2**63 - 1), (273, 2**62)])
+def test_chunks_that_would_end_beyond_all_numbers(tmp_path: Path, tag: int, value: int):
+    entries = [(t, 16 if t == tag else form, 1, value if t == tag else v) for t, form, v in FIELDS]
+    packed = struct.pack("<Q", len(entries)) + b"".join(struct.pack("<HHQQ", *entry) for entry in entries)
+    (tmp_path / "image").write_bytes(b"II+\0" + struct.pack("<HHQ", 8, 0, 80) + bytes(64) + packed + bytes(8))
+    with pytest.raises(ImageError, match="bytes before its pixels do"):
+        open_image(tmp_path / "image")
+
+
 # PNG
 
 
@@ -125,7 +135,11 @@ def png(*parts: tuple[bytes, bytes]) -> bytes:
     )
 
 
-def test_every_flipped_bit_of_a_png_is_noticed_or_harmless(tmp_path: Path):
+@pytest.mark.parametrize("at_once", [raster.AT_ONCE_BYTES, 0])
+def test_every_flipped_bit_of_a_png_is_noticed_or_harmless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+):
+    monkeypatch.setattr(raster, "AT_ONCE_BYTES", at_once)
     path = tmp_path / "image"
     Image.fromarray(GREY[:12, :16]).save(path, "PNG")
     good = path.read_bytes()
@@ -138,6 +152,50 @@ def test_every_flipped_bit_of_a_png_is_noticed_or_harmless(tmp_path: Path):
                 assert_equal(read_all(reader), GREY[:12, :16, None])
         except ImageError:
             pass
+
+
+@pytest.mark.parametrize("at_once", [raster.AT_ONCE_BYTES, 0])
+def test_texts_and_profiles_that_unpack_without_end_are_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], at_once: int
+):
+    monkeypatch.setattr(raster, "AT_ONCE_BYTES", at_once)
+    bomb = zlib.compress(bytes(200 << 20), 9)
+    header = (b"IHDR", struct.pack(">IIBBBBB", 64, 48, 8, 0, 0, 0, 0))
+    texts = ((b"iCCP", b"name\0\0" + bomb), (b"zTXt", b"word\0\0" + bomb), (b"iTXt", b"word\0\1\0\0\0" + bomb))
+    rows = zlib.compress(np.pad(GREY, ((0, 0), (1, 0))).tobytes())
+    (tmp_path / "image").write_bytes(png(header, *texts, (b"IDAT", rows), (b"IEND", b"")))
+    found: list[Pixels] = []
+
+    def read() -> None:
+        with open_image(tmp_path / "image") as reader:
+            found.append(read_all(reader))
+
+    assert peak_memory(read) < 4 << 20
+    assert_equal(found[0], GREY[:, :, None])
+    assert capfd.readouterr().err == ""
+
+
+def test_a_jpeg_with_segments_without_end_in_front_of_its_pixels(tmp_path: Path):
+    Image.fromarray(GREY).save(tmp_path / "image", "JPEG")
+    data = (tmp_path / "image").read_bytes()
+    (tmp_path / "image").write_bytes(data[:2] + (b"\xff\xe1\xff\xff" + bytes(65533)) * 1100 + data[2:])
+    refused(tmp_path / "image", "says nowhere how large it is")
+
+
+@pytest.mark.parametrize("frame", ["no height", "no samples", "sampled 0 times", "200 samples"])
+def test_jpeg_headers_that_make_no_sense(tmp_path: Path, frame: str):
+    Image.fromarray(GREY).convert("RGB").save(tmp_path / "image", "JPEG")
+    data = bytearray((tmp_path / "image").read_bytes())
+    at = data.index(b"\xff\xc0")
+    place = {
+        "no height": slice(at + 5, at + 7),
+        "no samples": at + 9,
+        "sampled 0 times": at + 11,
+        "200 samples": at + 9,
+    }
+    data[place[frame]] = {"no height": b"\0\0", "200 samples": 200}.get(frame, 0)
+    (tmp_path / "image").write_bytes(data)
+    refused(tmp_path / "image", "makes no sense|no image that fit reads|nowhere")
 
 
 def test_forged_pngs_by_the_hundred_do_not_end_the_process(tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -127,13 +128,49 @@ def test_thumbnail_does_not_hide_that_a_jpeg_is_cut_off(tmp_path: Path):
         read_all(reader)
 
 
-def test_too_many_pixels_are_refused(tmp_path: Path):
+def claiming(data: bytes, height: int, width: int) -> bytes:
+    """A JPEG with another size in its header."""
+    at = next(data.index(marker) for marker in (b"\xff\xc0", b"\xff\xc2") if marker in data)
+    return data[: at + 5] + struct.pack(">HH", height, width) + data[at + 9 :]
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "refused"),
+    [("jpeg_rgb", 22_000, False), ("jpeg_rgb", 23_000, True), ("jpeg_progressive", 15_000, False),
+     ("jpeg_progressive", 16_000, True), ("jpeg_grey", 38_000, False), ("jpeg_grey", 39_000, True),
+     ("jpeg_cmyk", 10_000, False), ("jpeg_cmyk", 14_000, True)],
+)  # fmt: skip
+def test_pictures_that_take_more_memory_than_they_may_are_refused(tmp_path: Path, name: str, side: int, refused: bool):
+    (tmp_path / "image").write_bytes(claiming(FILES[name]()[0], side, side))
+    if refused:
+        with pytest.raises(ImageError, match=r"vips tiffsave image image\.tif --tile"):
+            open_image(tmp_path / "image")
+        return
+    with open_image(tmp_path / "image") as reader:
+        assert reader.info.size == (side, side)
+        assert side**2 * reader.info.channels < reader.decoding_bytes < 1.5e9
+
+
+@pytest.mark.parametrize("size", [(2**31 - 1, 2**31 - 1), (1, 2**31 - 1), (50_000, 50_000)])
+def test_a_png_larger_than_anyone_would_wait_for_is_refused(tmp_path: Path, size: tuple[int, int]):
     data = b"\x89PNG\r\n\x1a\n"
-    for chunk in (b"IHDR" + (30000).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0]), b"IDAT" + bytes(100)):
+    header = struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 0)
+    for chunk in (b"IHDR" + header, b"IDAT" + bytes(100), b"IEND"):
         data += (len(chunk) - 4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
     (tmp_path / "image").write_bytes(data)
-    with pytest.raises(ImageError, match="convert it to TIFF or Zarr"):
+    with pytest.raises(ImageError, match="convert it to a tiled TIFF"):
         open_image(tmp_path / "image")
+
+
+def test_jpegs_of_12_and_16_bits(tmp_path: Path):
+    ramp = np.arange(64 * 48, dtype=np.uint16).reshape(48, 64)
+    (tmp_path / "12").write_bytes(imagecodecs.jpeg8_encode(ramp, level=100, bitspersample=12))
+    (tmp_path / "16").write_bytes(imagecodecs.jpeg8_encode(ramp * 20, bitspersample=16, lossless=True))
+    with open_image(tmp_path / "12") as reader:
+        assert reader.info.dtype == np.uint16
+        assert np.abs(read_all(reader)[:, :, 0].astype(int) - ramp).max() <= 2
+    with open_image(tmp_path / "16") as reader:
+        assert_equal(read_all(reader), ramp[:, :, None] * np.uint16(20))
 
 
 def test_other_programs_are_not_started(tmp_path: Path):
