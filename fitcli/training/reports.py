@@ -170,7 +170,7 @@ class MetricsLog:
 
 def _drop_after(path: Path, step: int) -> list[dict[str, Any]]:
     """Drop what was logged of later steps, and lines that were cut off; what is left."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     entries = [(line, entry) for line in text.splitlines() if (entry := _entry(line)) and entry["step"] <= step]
     kept = "".join(f"{line}\n" for line, _ in entries)
     if kept != text:

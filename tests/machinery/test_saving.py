@@ -199,11 +199,11 @@ def test_a_log_that_cannot_be_written(small_disk: Path) -> None:
     (small_disk / "config.json").write_text("{}")
     report = StepReport(step=1, epoch=1, loss=1, learning_rate=1, gradient_norm=1, images_per_second=1,
                         patches_per_second=1, data_wait=0, peak_bytes=1, scores={})  # fmt: skip
-    with pytest.raises(FitError, match=r"disk: cannot be written to \(No space left on device\); what"):  # noqa: PT012
-        with MetricsLog(small_disk, 0) as log:
-            (small_disk / "ballast").write_bytes(bytes((4 << 20) - 64 * 1024))
-            while True:
-                log(report)
+    said = r"disk: cannot be written to \(No space left on device\); what"
+    with pytest.raises(FitError, match=said), MetricsLog(small_disk, 0) as log:  # noqa: PT012
+        (small_disk / "ballast").write_bytes(bytes((4 << 20) - 64 * 1024))
+        while True:
+            log(report)
 
 
 def test_a_file_system_that_fills_up(data: Path, tmp_path: Path, small_disk: Path, fit: Fit) -> None:
