@@ -67,6 +67,12 @@ def load_fingerprint(run: Path) -> str:
     Raises:
         CheckpointError: That is not to be found out.
     """
+    if not (run / IMAGES).is_file():
+        # Versions before kept it with the settings.
+        try:
+            return str(json.loads((run / SETTINGS).read_text(encoding="utf-8"))["dataset"])
+        except (OSError, ValueError, TypeError, KeyError):
+            pass
     return load_images(run)[0]
 
 

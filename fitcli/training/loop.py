@@ -67,7 +67,8 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
 
     Raises:
         KeyboardInterrupt: Someone asked to stop; the run was saved and can be resumed.
-        FitError: The loss is no number any more; what was saved before is still there. Or another process trains there.
+        FitError: The loss is no number any more, or nothing can be written; what was saved before is still there. Or
+            another process trains there.
         TooManyBadImages: More images cannot be used than the settings allow; the run was saved and can be resumed.
     """
     with ExitStack() as resources:

@@ -23,6 +23,9 @@ from fitcli.training.states import saved_step
 from fitcli.training.statistics import image_sizes, inspect
 from fitcli.training.tasks.find import TASKS
 
+OLD_STATE = f"{TRAINING}/state.pt"
+"""Where versions before `states.py` kept the only state."""
+
 
 def prepare(
     data: Path,
@@ -160,6 +163,8 @@ def _check_state(folder: Path, resume: bool) -> None:
     if resume:
         if not is_run(folder):
             raise FitError(f"{folder}: no run to resume; start one without --resume")
+        if (folder / OLD_STATE).is_file():
+            raise FitError(f"{folder}: was begun with an older fit, which saved otherwise; start a new run")
         return
     if is_run(folder):
         raise FitError(f"{folder}: holds a run already; continue it with --resume, or choose another --out")

@@ -110,7 +110,9 @@ class Saver:
         if progress == self._published:
             return
         background = self._in_background()
+        # On all processes alike: gathering takes all of them.
         state, then = self._gather(copy=background), copied(progress)
+        self._published = then
         if not self._writes:
             self._published = then
             return
@@ -129,6 +131,7 @@ class Saver:
         """
         error, self._error = self._error, None
         if error is not None:
+            self._published = None
             with saving(self._run.folder):
                 raise error
 
@@ -153,7 +156,6 @@ class Saver:
                 save_progress(folder, progress)
             self._saved = progress
             self._publish(state, progress)
-            self._published = progress
             forget_states(folder, self._run.settings.keep, progress.step)
         except BaseException as error:  # for the thread that trains
             self._error = error

@@ -23,7 +23,7 @@ from fitcli.training import loop, memory, saving
 from fitcli.training.loop import train
 from fitcli.training.memory import has_room_for_copy
 from fitcli.training.prepare import prepare
-from fitcli.training.reports import Report, StepReport
+from fitcli.training.reports import MetricsLog, Report, StepReport
 from fitcli.training.run import TrainingRun
 from fitcli.training.saving import Saver
 from fitcli.training.settings import TrainSettings
@@ -193,6 +193,17 @@ def small_disk(tmp_path: Path) -> Any:
         pytest.skip("a small file system cannot be mounted here")
     yield place
     subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_log_that_cannot_be_written(small_disk: Path) -> None:
+    (small_disk / "config.json").write_text("{}")
+    report = StepReport(step=1, epoch=1, loss=1, learning_rate=1, gradient_norm=1, images_per_second=1,
+                        patches_per_second=1, data_wait=0, peak_bytes=1, scores={})  # fmt: skip
+    said = r"disk: cannot be written to \(No space left on device\); what"
+    with pytest.raises(FitError, match=said), MetricsLog(small_disk, 0) as log:  # noqa: PT012
+        (small_disk / "ballast").write_bytes(bytes((4 << 20) - 64 * 1024))
+        while True:
+            log(report)
 
 
 def test_a_file_system_that_fills_up(data: Path, tmp_path: Path, small_disk: Path, fit: Fit) -> None:

@@ -142,9 +142,6 @@ def test_where_all_are_damaged_there_is_one_error(saved: tuple[Path, Any]) -> No
     shutil.rmtree(run / "training/states")
     with pytest.raises(CheckpointError, match=r"no state of it is left in training/states"):
         Training(2).load(run)
-    (run / "training/state.pt").touch()
-    with pytest.raises(CheckpointError, match=r"begun with an older fit"):
-        Training(2).load(run)
 
 
 def rewrite(run: Path, step: int, **changes: Any) -> None:
@@ -198,7 +195,7 @@ def test_a_state_of_another_model_is_not_used(saved: tuple[Path, Any]) -> None:
     training = Training(2)
     training.model = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Linear(5, 1, bias=False))
     training.optimizer = torch.optim.AdamW(training.model.parameters())
-    with pytest.raises(CheckpointError, match=r"00000008: damaged \(Error.* in loading state_dict"):
+    with pytest.raises(CheckpointError, match=r"00000008: damaged \(Error.* size mismatch for 0.weight"):
         training.load(run)
 
 
