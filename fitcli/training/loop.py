@@ -117,8 +117,10 @@ class _Training:
         """Go on from what was saved last."""
         use = partial(restore, model=self.model, optimizer=self.optimizer, average=self.average)
         self.progress = load_state(self.run.folder, use, lambda reason: self.observe(DamageReport(reason)))
-        # Not before all have read: what is remembered of the run changes.
-        self.run.world.barrier()
+        if len(set(self.run.world.gather(self.progress.step))) > 1:
+            raise FitError(
+                f"{self.run.folder}: not all processes see the same files there; use a folder that they share"
+            )
         if self.run.world.is_first:
             self._remember()
         self.resumed = True

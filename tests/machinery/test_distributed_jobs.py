@@ -19,7 +19,7 @@ pytestmark = pytest.mark.distributed
 
 ROOT = Path(__file__).parents[2]
 
-PATIENCE = 240
+PATIENCE = 120
 """Seconds."""
 
 
