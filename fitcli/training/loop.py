@@ -125,7 +125,10 @@ class _Training:
         use = partial(restore, model=self.model, optimizer=self.optimizer, average=self.average)
         self.progress = load_state(self.run.folder, use, lambda *found: self.observe(DamageReport(*found)))
         # Not before all have read: what is remembered of the run changes.
-        self.run.world.barrier()
+        if len(set(self.run.world.gather(self.progress.step))) > 1:
+            raise FitError(
+                f"{self.run.folder}: not all processes see the same files there; use a folder that they share"
+            )
         if self.run.world.is_first:
             with saving(self.run.folder):
                 self._remember()

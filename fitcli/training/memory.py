@@ -40,6 +40,7 @@ def step_of(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training:
         device=run.runtime.device.type,
         ema=bool(settings.ema_decay),
         batches=1 + AHEAD,
+        shards=run.world.data.size if run.shard else 0,
     )
 
 
@@ -134,4 +135,8 @@ def continued(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> TrainingRun
     Raises:
         CheckpointError: That is not to be found out.
     """
-    return replace(run, plan=load_plan(run.folder), work=step_of(run, sizes))
+    sizes = list(sizes)
+    plan = load_plan(run.folder)
+    if run.shard and not plan.shardable:
+        return planned(run, sizes, None)
+    return replace(run, plan=plan, work=step_of(run, sizes))

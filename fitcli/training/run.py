@@ -59,10 +59,11 @@ class TrainingRun:
         """One line on what will be trained on what."""
         parameters = sum(p.numel() for p in build(self.config.model, "meta").parameters())
         classes = len(self.config.classes)
+        shared = f", shared by {self.world.size} processes" if self.world.size > 1 else ""
         return (
             f"{self.settings.preset}: {parameters / 1e6:.1f} M parameters, {classes or 'no'} classes, "
             f"{len(self.dataset.train)} images to train on, {len(self.dataset.validation)} to validate, "
-            f"{self.total_steps} steps on {self.runtime.device} in {self.runtime.precision}"
+            f"{self.total_steps} steps on {self.runtime.device} in {self.runtime.precision}{shared}"
         )
 
     def bring(self, batch: Batch) -> Batch:
