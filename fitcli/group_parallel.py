@@ -1,16 +1,8 @@
 """One image over several ranks: each computes a share of the groups, and their latents meet in `mix`.
 
-What is exchanged does not depend on the pixels nor on the tokens. Where r ranks share b images, the longest of g groups
-of m latents, each rank has p = ceil(g / r) places per image. In a step every rank receives, in values,
-
-    forward        each global layer                    (r - 1) b p m d
-                   pooling (classifier), h heads        (r - 1) b (p m h + d)
-                   segment but the last (decoder)       (r - 1) b m d
-    backward       the same again
-    recomputing    of `mix`: that of its layers again
-
-`exchanged_values` counts them. Latents are sent rather than keys and values, which are twice as large; that each rank
-makes the keys and values of all latents by itself takes 4 g m d^2 operations per image and layer.
+What is exchanged depends neither on the pixels nor on the tokens, see `exchanged_values`. Latents are sent rather than
+keys and values, which are twice as large; that each rank makes the keys and values of all latents by itself takes
+4 d^2 operations per latent and global layer.
 """
 
 from __future__ import annotations
@@ -20,6 +12,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from models.config import ClassifierConfig, TrunkConfig
 
 
 class Exchange:
@@ -75,3 +69,26 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return ctx.exchange.scatter_sum(gradient), None
+
+
+def exchanged_values(config: TrunkConfig, images: int, groups: int, ranks: int, replays: int = 0) -> int:
+    """How many values each rank receives in a training step; half of it without a backward pass.
+
+    Where r ranks share b images, of which the largest has g groups of m latents of width d, each rank has
+    p = ceil(g / r) places for groups of each image. It receives from the r - 1 others, forward and again backward:
+    b p m d in each global layer; in the pooling of a classifier with h heads b p m h + b d; and where tokens are causal
+    b m d in each segment but the last. Values of global layers are of the precision of matrix products.
+
+    Args:
+        config: Of the model.
+        images: In the batch.
+        groups: Of the largest image.
+        ranks: That share them.
+        replays: How often the backward pass runs the global layers again.
+    """
+    latents = images * -(-groups // ranks) * config.latents
+    mixing = latents * config.latent_width * sum(layers for _, layers in config.segments)
+    pooling = latents * config.pool_heads + images * config.latent_width if isinstance(config, ClassifierConfig) else 0
+    shifts = len(config.segments) - 1 if config.causal == "tokens" else 0
+    shifted = shifts * images * config.latents * config.latent_width
+    return (ranks - 1) * (2 * (mixing + pooling + shifted) + replays * mixing)
