@@ -22,11 +22,9 @@ Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="Run folder of `f
 
 
 def given(context: typer.Context) -> frozenset[str]:
-    """Names of the parameters that the user gave, be it with their default values."""
+    """Names of the parameters that the user gave, on the command line or in a recipe, be it their default values."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
-    return frozenset(
-        name for name, source in sources.items() if source is not None and not source.name.startswith("DEFAULT")
-    )
+    return frozenset(name for name, source in sources.items() if source is not None and source.name != "DEFAULT")
 
 
 def parse_size(text: str) -> int:

@@ -22,6 +22,9 @@ CONFIG = "config.json"
 FORMAT = 1
 """Of `config.json`; raised when old readers could not understand it."""
 
+ADDED: dict[str, Any] = {"tasks": (), "attention_start": "reference"}
+"""Settings of models that there were not always, and what they were then."""
+
 LARGEST_SIZE, MOST_LAYERS, LARGEST_GROUP = 2**16, 1000, 2**14
 """No model has larger sizes, more layers, or groups of more pixels per side: a file that says so is made up."""
 
@@ -131,10 +134,12 @@ def is_run(folder: Path) -> bool:
 def save_config(folder: Path, config: RunConfig) -> None:
     """Write `config.json`."""
     settings = {name: value for name, value in dataclasses.asdict(config).items() if value is not None}
+    # As it was before there were these: older readers understand it.
     if not config.tasks:
-        # As it was before there were tasks: older readers understand it.
         del settings["tasks"]
-        settings["model"].pop("tasks", None)
+    for name, default in ADDED.items():
+        if settings["model"].get(name) == default:
+            del settings["model"][name]
     document = {"format": FORMAT, "fit": __version__, **settings}
     write_text(folder / CONFIG, json.dumps(document, indent=2) + "\n")
 

@@ -58,6 +58,8 @@ class TrunkConfig:
         local_attention: False leaves only the feed-forward part of the local layers.
         cross_mlp: A feed-forward layer after each `read` and `write`.
         cross_norm: Normalise what `read`, `condition` and `write` attend to.
+        attention_start: How large the projections of attention begin: as in the reference ("reference"), or so that
+            what comes out varies as much as what goes in ("unit"), see `initialization.py`.
     """
 
     plan: str
@@ -75,6 +77,7 @@ class TrunkConfig:
     local_attention: bool = True
     cross_mlp: bool = False
     cross_norm: bool = True
+    attention_start: Literal["reference", "unit"] = "reference"
 
     def __post_init__(self) -> None:
         parse_plan(self.plan)
@@ -85,6 +88,7 @@ class TrunkConfig:
             if heads > width:
                 raise ConfigError(f"{side}_heads {heads} exceeds {side}_width {width}")
         _one_of("causal", self.causal, ("none", "groups", "tokens"))
+        _one_of("attention_start", self.attention_start, ("reference", "unit"))
         self._check_positions()
 
     def _check_positions(self) -> None:

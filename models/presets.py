@@ -1,6 +1,7 @@
 """Named sizes of the three models: plain data.
 
-Encoders: for groups of 16 x 16 patches of 16 pixels. Denoisers and decoders have to predict pixels, so that their
+Encoders: for groups of 16 x 16 patches of 16 pixels; "nano", of 4 x 4 patches, learns small marks such as strokes of a
+pen on one core. Denoisers and decoders have to predict pixels, so that their
 patches are small; they end with local layers, which bring what the latents know to the pixels.
 """
 
@@ -24,10 +25,23 @@ class Preset:
     group: int = 16
     stem: str = "linear"
     head: int = 64
+    pool_heads: int = 1
+    attention_start: str = "reference"
 
 
 PRESETS: dict[str, Preset] = {
     "debug": Preset(plan="(1)1(1)1", latents=2, token_width=64, latent_width=64, group=8, stem="conv"),
+    "nano": Preset(
+        plan="(1)1(1)1",
+        latents=2,
+        token_width=64,
+        latent_width=64,
+        group=4,
+        stem="overlap",
+        head=32,
+        pool_heads=4,
+        attention_start="unit",
+    ),
     "tiny": Preset(plan="(2)2(2)2", latents=8, token_width=192, latent_width=256, stem="conv"),
     "small": Preset(plan="(2)3(2)3", latents=16, token_width=320, latent_width=512, stem="conv"),
     "base": Preset(plan="(2)4(2)4(2)4", latents=16, token_width=512, latent_width=768),
@@ -64,7 +78,14 @@ def classifier_preset(name: str, channels: int, classes: int, patch: int | None 
     preset = _find(PRESETS, name, patch)
     return ClassifierConfig.from_dict(
         _trunk(preset, preset.group**2)
-        | {"patch": preset.patch, "channels": channels, "stem": preset.stem, "classes": classes}
+        | {
+            "patch": preset.patch,
+            "channels": channels,
+            "stem": preset.stem,
+            "classes": classes,
+            "pool_heads": preset.pool_heads,
+            "attention_start": preset.attention_start,
+        }
     )
 
 

@@ -33,6 +33,9 @@ CONFIGS: dict[str, ClassifierConfig | DenoiserConfig | DecoderConfig] = {
     "classifier of one segment": ClassifierConfig(plan="(1)2", **CLASSIFIER),
     "classifier of many segments": ClassifierConfig(plan="(0)1(1)1(0)2", cross_mlp=True, **CLASSIFIER),
     "convolutional classifier": ClassifierConfig(plan="(1)1(1)1", stem="conv", **CLASSIFIER | {"patch": 4}),
+    "classifier of overlapping convolutions": ClassifierConfig(
+        plan="(1)1(1)1", stem="overlap", **CLASSIFIER | {"patch": 4}
+    ),
     "causal classifier": ClassifierConfig(plan="(1)1(1)1", causal="groups", cross_norm=False, **CLASSIFIER),
     "classifier with tables": ClassifierConfig(
         plan="(1)1(1)1", latent_positions="learned", token_positions="learned", groups=8, **CLASSIFIER

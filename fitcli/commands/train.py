@@ -9,7 +9,9 @@ import typer
 
 from fitcli import console
 from fitcli.background import THRESHOLD
+from fitcli.errors import FitError
 from fitcli.options import BackgroundThreshold, DeviceName, Memory, PrecisionName, SkipBackground, given
+from fitcli.training.recipe import read_recipe
 from fitcli.training.settings import TaskName, TrainSettings
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from fitcli.runtime import Runtime
 
 DEFAULT = TrainSettings()
+
+NOT_IN_RECIPES = ("data", "out", "resume", "accept_changed_data", "auto_resume", "recipe", "help")
+"""What belongs to one run."""
 
 
 def _images(help: str, *names: str, **limits: Any) -> Any:
@@ -47,9 +52,29 @@ def _autoregressive(help: str, *names: str, **limits: Any) -> Any:
     return typer.Option(*names, help=help, rich_help_panel="With --task autoregressive", **limits)
 
 
+def _follow(context: typer.Context, recipe: Path | None) -> Path | None:
+    """Take a recipe for the defaults of all other options."""
+    if recipe is not None:
+        known = {
+            parameter.name: bool(getattr(parameter, "is_flag", False))
+            for parameter in context.command.params
+            if parameter.name and parameter.name not in NOT_IN_RECIPES
+        }
+        try:
+            context.default_map = {**(context.default_map or {}), **read_recipe(recipe, known)}
+        except FitError as error:
+            # Options are read before errors of the command are caught.
+            console.error(str(error))
+            raise typer.Exit(1) from None
+    return recipe
+
+
 def train(
     context: typer.Context,
-    data: Annotated[Path, typer.Argument(help="Folder with one subfolder per class, or CSV: path,label[,split].")],
+    data: Annotated[
+        Path,
+        typer.Argument(help="Folder with one subfolder per class, or CSV: path,label[,split]; label:NAME for more."),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Run folder to write.", metavar="RUN")],
     task: Annotated[
         TaskName,
@@ -58,6 +83,15 @@ def train(
     preset: Annotated[
         str, typer.Option(help="Size of the model: debug, nano (autoregressive), tiny, small, base or large.")
     ] = DEFAULT.preset,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file of options; what is given here as well wins.",
+            callback=_follow,
+            is_eager=True,
+            metavar="FILE",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN, with its own settings.")] = False,
     accept_changed_data: Annotated[
         bool, typer.Option("--accept-changed-data", help="Resume though images were added, removed or relabelled.")
@@ -113,6 +147,13 @@ def train(
         int, _images("Images that cannot be read and are left out before training stops.", min=0)
     ] = DEFAULT.max_bad_images,
     balance: Annotated[bool, _classify("Weight classes by inverse frequency.", "--balance")] = False,
+    shift_canvas: Annotated[
+        int, _classify("Move images by up to so many pixels: patches are cut elsewhere every time.", min=0)
+    ] = DEFAULT.shift_canvas,
+    token_dropout: Annotated[float, _classify("Share of the patches that are hidden.")] = DEFAULT.token_dropout,
+    drop_path: Annotated[
+        float, _classify("Share of images that the last layer is left out for; less for those before.")
+    ] = DEFAULT.drop_path,
     unconditional: Annotated[bool, _generate("Leave the classes of the images out.", "--unconditional")] = False,
     prediction: Annotated[
         Literal["eps", "x", "v"], _diffusion("Of the network: noise, data or velocity.")
@@ -158,7 +199,8 @@ def train(
             background=background_threshold if skip_background else None, schedule=schedule, shift=shift, scale=scale,
             self_condition_rate=self_condition_rate, class_dropout=class_dropout, levels=levels, order=order,
             start=start, prediction=prediction, precision=runtime.precision, max_bad_images=max_bad_images,
-            save_every=save_every, keep=keep,
+            save_every=save_every, keep=keep, shift_canvas=shift_canvas, token_dropout=token_dropout,
+            drop_path=drop_path,
         )  # fmt: skip
         again = auto_resume or world.restarts > 0
         _train(data, out, settings, runtime, world, resume, again, accept_changed_data, shard, memory, given(context))

@@ -35,8 +35,8 @@ class Shifted(ImageReader):
             Level(level.height + below, level.width + right, level.downsample)
             for (below, right), level in zip(self._by, image.info.levels, strict=True)
         )
-        size = {"height": image.info.height + top, "width": image.info.width + left}
-        self.info = dataclasses.replace(image.info, **size, levels=levels)
+        height, width = image.info.height + top, image.info.width + left
+        self.info = dataclasses.replace(image.info, height=height, width=width, levels=levels)
 
     def read(self, window: Window, level: int = 0) -> Pixels:
         if not 0 <= level < len(self._by):
@@ -48,8 +48,8 @@ class Shifted(ImageReader):
         rows = _places(window.top - top, window.height)
         columns = _places(window.left - left, window.width)
         inner = Window(int(rows[0]), int(columns[0]), int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1)
-        pixels = self._image.read(inner, level)
-        return pixels[rows - rows[0]][:, columns - columns[0]]
+        pixels: Pixels = self._image.read(inner, level)[rows - rows[0]][:, columns - columns[0]]
+        return pixels
 
     def close(self) -> None:
         pass

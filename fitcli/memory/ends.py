@@ -50,13 +50,14 @@ class ClassifierEnds:
     def embed(self, groups: int) -> Value:
         rows = groups * self.config.tokens
         self.run.place = "stem"
-        tokens = (
-            _convolutions(self.config, self.run, rows)
-            if self.config.stem == "conv"
-            else _linear_stem(
-                self.config, self.config.values, self.run, _normalized(self.run, rows * self.config.values), rows
-            )
-        )
+        if self.config.stem == "conv":
+            tokens = _convolutions(self.config, self.run, rows)
+        elif self.config.stem == "overlap":
+            tokens = _overlapping(self.config, self.run, rows)
+        else:
+            pixels = _normalized(self.run, rows * self.config.values)
+            tokens = _linear_stem(self.config, self.config.values, self.run, pixels, rows)
+            del pixels
         return self.run.shifted(tokens, FLOAT * rows * self.config.token_width)
 
     def begin(self, latents: Value, parts: Parts) -> Value:
@@ -67,6 +68,7 @@ class ClassifierEnds:
 
     def conclude(self, latents: Value, groups: int) -> Value:
         run, width, rows = self.run, self.config.latent_width, groups * self.config.latents
+        asked = len(self.config.task_classes)
         run.place = "head"
         with run.labelled("latents"):
             normed = run.norm(latents, rows, width, "latent_norm")
@@ -74,10 +76,10 @@ class ClassifierEnds:
             gate = run.pointwise(run.linear(normed, rows, width, width, "head.gate"), keeps_result=True)
             gated = run.product(signal, gate, run.low * rows * width)
             del signal, gate
-            scores = run.linear(gated, rows, width, self.config.pool_heads, "head.score")
+            scores = run.linear(gated, rows, width, asked * self.config.pool_heads, "head.score")
             values = run.linear(normed, rows, width, width, "head.value")
             del normed, gated
-            return run.product(scores, values, FLOAT * width)
+            return run.product(scores, values, FLOAT * asked * width)
 
 
 @dataclass(frozen=True)
@@ -211,4 +213,17 @@ def _convolutions(config: EncoderConfig, run: Operations, rows: int) -> Value:
     x = run.pointwise(run.linear(x, rows * quarters, 4 * first, second, "stem.second"))
     x = run.copied(x)
     x = run.linear(x, rows, quarters * second, config.token_width, "stem.project")
+    return run.shifted(x, FLOAT * rows * config.token_width) if run.low < FLOAT else x
+
+
+def _overlapping(config: EncoderConfig, run: Operations, rows: int) -> Value:
+    places, channels = rows * config.patch**2, config.channels
+    x = run.copied(_normalized(run, rows * config.values))
+    for number, width in enumerate(config.overlap_widths):
+        values, places = places * channels, places // 4
+        x = run.pointwise(run.linear(x, places, 9 * channels, width, f"stem.layers.{number}", values))
+        channels = width
+    # The channel becomes the fastest.
+    x = run.copied(x)
+    x = run.linear(x, rows, channels, config.token_width, "stem.project")
     return run.shifted(x, FLOAT * rows * config.token_width) if run.low < FLOAT else x

@@ -32,11 +32,12 @@ class Operations(Tape):
     _casts: dict[str, Buffer] = field(default_factory=dict)
     _gradients: dict[str, Buffer] = field(default_factory=dict)
 
-    def linear(self, x: Value, rows: int, fan_in: int, fan_out: int, weight: str) -> Value:
-        """x [rows fan_in] times a weight, plus a bias."""
+    def linear(self, x: Value, rows: int, fan_in: int, fan_out: int, weight: str, values: int | None = None) -> Value:
+        """x [rows fan_in] times a weight, plus a bias; or a convolution over so many values, each taken often."""
         low, label = self.low, self.label
-        cast = low < FLOAT and x.size >= FLOAT * rows * fan_in
-        kept: Buffer | None = self.make(low * rows * fan_in) if cast else x.buffer
+        values = rows * fan_in if values is None else values
+        cast = low < FLOAT and x.size >= FLOAT * values
+        kept: Buffer | None = self.make(low * values) if cast else x.buffer
         matrix: Buffer | None = self._cast(weight, fan_in * fan_out)
         cost, count = 2 * rows * fan_in * fan_out, self.counter("product")
         self.save()
@@ -46,13 +47,13 @@ class Operations(Tape):
         def rule(gradients: Gradients) -> Sequence[Buffer | None]:
             nonlocal kept, matrix
             count(cost * (2 if wanted else 1))
-            dx = self.ledger.take(label, low * rows * fan_in) if wanted else None
+            dx = self.ledger.take(label, low * values) if wanted else None
             made = [self._weight_gradient(low * fan_in * fan_out)]
             kept = matrix = None
             gradients.clear()
             self._keep_gradient(weight, (fan_in + 1) * fan_out, made)
             if cast and dx is not None:
-                dx = self.ledger.take(label, FLOAT * rows * fan_in)
+                dx = self.ledger.take(label, FLOAT * values)
             return [dx]
 
         return self.give(out, [x], rule)

@@ -21,8 +21,8 @@ def multi_hot(targets: Tensor, classes: int) -> Tensor:
 def loss_of_tasks(
     logits: Tensor, targets: Tensor, tasks: Sequence[ClassTask], weights: Tensor | None = None, smoothing: float = 0.0
 ) -> Tensor:
-    """The mean over the tasks of the mean over the images: cross-entropy where one class holds, and where any number
-    does the binary cross-entropy of each, averaged over the classes.
+    """The mean over the tasks of the mean over the images of what the right answer costs, in nats: cross-entropy where
+    one class holds, and where any number does the sum of the binary cross-entropies of all classes.
 
     Args:
         logits: [b k] of all tasks side by side.
@@ -43,7 +43,7 @@ def loss_of_tasks(
             loss = F.cross_entropy(given, wanted.argmax(dim=1), weight, label_smoothing=smoothing)
         else:
             smoothed = wanted * (1 - smoothing) + smoothing / 2
-            loss = F.binary_cross_entropy_with_logits(given, smoothed, pos_weight=weight)
+            loss = F.binary_cross_entropy_with_logits(given, smoothed, pos_weight=weight) * given.shape[1]
         losses.append(loss)
     return torch.stack(losses).mean()
 

@@ -1,0 +1,194 @@
+"""Several label columns: what a data set says, what is minimised, and the whole way from a CSV file to predictions."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from command_line import Fit
+from pictures import save
+from safetensors.torch import load_file
+
+from fitcli.class_tasks import ClassTask
+from fitcli.errors import DataError
+from fitcli.evaluation.scores import multi_label_scores
+from fitcli.training.class_losses import balanced_task_weights, loss_of_tasks, multi_hot, right
+from fitcli.training.dataset import load_dataset
+
+TASKS = (ClassTask("kind", "single-label", ("cat", "dog", "owl")), ClassTask("marks", "multi-label", ("a", "b")))
+TARGETS = torch.tensor([[0, 3, 4], [2, -1, -1], [1, 4, -1]])
+
+
+def table(folder: Path, *lines: str) -> Path:
+    for name in "abcdef":
+        (folder / name).write_bytes(b"not looked at")
+    (folder / "data.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / "data.csv"
+
+
+def test_columns_become_tasks(tmp_path: Path) -> None:
+    data = load_dataset(
+        table(tmp_path, "path,label:Kind,labels: marks,split", "a,cat,x|y,train", "b,dog,,train", "c,dog,y | z,train",
+              "d,cat,z,val", "e,cow,w,test")
+    )  # fmt: skip
+    assert data.tasks == (
+        ClassTask("Kind", "single-label", ("cat", "dog")), ClassTask("marks", "multi-label", ("x", "y", "z"))
+    )  # fmt: skip
+    assert data.classes == ("cat", "dog")
+    assert [sample.targets for sample in data.train] == [(0, 2, 3), (1,), (1, 3, 4)]
+    assert [sample.label for sample in data.train] == [0, 1, 1]
+    assert [sample.targets for sample in data.validation] == [(0, 4)]
+    assert [sample.targets for sample in data.test] == [()], "classes that nobody learned"
+
+
+def test_one_column_of_one_class_is_no_task_of_its_own(tmp_path: Path) -> None:
+    lines = ["a,x|y", "b,z", "c,x|y", "d,z"]
+    plain, named = (load_dataset(table(tmp_path, f"path,{heading}", *lines)) for heading in ("label", "label:grade"))
+    assert plain == named
+    assert (plain.tasks, plain.classes) == ((), ("x|y", "z"))
+
+
+def test_other_tasks_look_at_the_column_label_alone(tmp_path: Path) -> None:
+    data = load_dataset(table(tmp_path, "path,label:x,labels", "a,1,2", "b,2,3", "c,1,"), "welcome")
+    assert (data.classes, data.tasks) == ((), ())
+
+
+def test_the_split_spreads_the_first_column_of_one_class(tmp_path: Path) -> None:
+    lines = [f"{name},{name}|{'f' if name < 'f' else 'e'},{'x' if name < 'd' else 'y'}" for name in "abcdef"]
+    data = load_dataset(table(tmp_path, "path,labels:marks,label:kind", *lines), training=False)
+    assert sorted(sample.label for sample in data.validation) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["path,label:x,label:y", "a,1,", "b,1,2"], r"line 2: needs a path and a label:x and a label:y"),
+        (["path,label:x,labels:y", "a,1,p||q", "b,2,p"], r"line 2: labels:y 'p\|\|q' has an empty label"),
+        (["path,label:x,label:x", "a,1,1"], "has the column 'label:x' twice"),
+        (["path,label:,labels", "a,1,1"], "has the column 'label:' without a name"),
+        (["path,label:x,label:y", "a,1,1", "a,1,2"], "a is listed as '1' and as '2'"),
+        (["path,label:x,label:y,split", "a,1,1,train", "b,2,2,train", "c,1,3,val"],
+         "column label:y: no training image of class '3'"),
+        (["path,label:x,label:y,split", "a,1,1,train", "b,2,1,train"],
+         "column label:y: a classifier needs two classes or more, found only '1'"),
+        (["path,label:x,labels:y,split", "a,1,,train", "b,2,,train"], "the column labels:y is empty"),
+    ],
+)  # fmt: skip
+def test_a_table_that_is_wrong_says_where(tmp_path: Path, lines: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load_dataset(table(tmp_path, *lines))
+
+
+def test_the_loss_by_its_definition() -> None:
+    logits = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    assert multi_hot(TARGETS, 5).tolist() == [[1, 0, 0, 1, 1], [0, 0, 1, 0, 0], [0, 1, 0, 0, 1]]
+    chances, each = logits[:, :3].softmax(1), logits[:, 3:].sigmoid()
+    single = -(chances[0, 0].log() + chances[1, 2].log() + chances[2, 1].log()) / 3
+    held = torch.tensor([[1.0, 1], [0, 0], [0, 1]])
+    multi = -(held * each.log() + (1 - held) * (1 - each).log()).mean()
+    assert torch.allclose(loss_of_tasks(logits, TARGETS, TASKS), (single + multi) / 2)
+    smoothed = loss_of_tasks(logits, TARGETS, TASKS, smoothing=0.2)
+    first = F.cross_entropy(logits[:, :3], torch.tensor([0, 2, 1]), label_smoothing=0.2)
+    held = 0.8 * held + 0.1
+    second = -(held * each.log() + (1 - held) * (1 - each).log()).mean()
+    assert torch.allclose(smoothed, (first + second) / 2)
+
+
+def test_a_class_that_holds_is_worth_what_all_others_are() -> None:
+    weights = balanced_task_weights(torch.tensor([[0, 3], [0, -1], [1, -1], [2, -1]]), TASKS)
+    assert torch.allclose(weights, torch.tensor([4 / 6, 4 / 3, 4 / 3, 3.0, 3.0]))
+    loss = loss_of_tasks(torch.zeros(3, 5), TARGETS, TASKS, torch.tensor([1.0, 1, 1, 3, 1]))
+    # Of six answers to yes or no, one is worth three.
+    assert loss == pytest.approx((np.log(3) + np.log(2) * 8 / 6) / 2)
+
+
+def test_right_where_all_is_right() -> None:
+    logits = torch.tensor([[2.0, 1, 0, 1, 1], [2, 1, 0, -1, 1], [0, 1, 0, 1, 1]])
+    assert right(logits, TARGETS, TASKS).tolist() == [[True, True], [False, False], [True, False]]
+
+
+def test_scores_of_several_labels() -> None:
+    chances = np.array([[0.9, 0.6], [0.2, 0.7], [0.4, 0.8]])
+    held = np.array([[True, True], [False, False], [True, True]])
+    found = multi_label_scores(chances, held)
+    assert found["accuracy"] == pytest.approx(1 / 3)
+    assert found["class_accuracy"] == pytest.approx(4 / 6)
+    assert found["f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    expected = -np.log([0.9, 0.6, 0.8, 0.3, 0.4, 0.8]).mean()
+    assert found["loss"] == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Grey images, dark or light, with a bright corner or none, at the top or at the bottom: a CSV file of two tasks."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    with (folder / "data.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label:ground", "labels:corner", "split"])
+        for number in range(20):
+            ground, top, bottom = number % 2, number // 2 % 2, number // 4 % 2
+            pixels = rng.integers(0, 30, (32, 32, 1), np.uint8) + np.uint8(100 * ground)
+            pixels[:8, :8] += np.uint8(100 * top)
+            pixels[24:, 24:] += np.uint8(100 * bottom)
+            save(folder / f"{number}.png", pixels)
+            corners = "|".join(name for name, there in (("top", top), ("bottom", bottom)) if there)
+            writer.writerow(
+                [f"{number}.png", "light" if ground else "dark", corners, "val" if number > 15 else "train"]
+            )
+    return folder / "data.csv"
+
+
+TRAIN = ("--preset", "nano", "--patch", "4", "--no-augment", "--batch-size", "4", "--drop-path", "0.2",
+         "--token-dropout", "0.1", "--shift-canvas", "9")  # fmt: skip
+
+
+def test_from_a_table_to_predictions(fit: Fit, pictures: Path, tmp_path: Path) -> None:
+    run, heat = tmp_path / "run", tmp_path / "heat.png"
+    result = fit("train", pictures, "--out", run, *TRAIN, "--epochs", "2")
+    assert result.exit_code == 0, result.stderr
+    config = json.loads((run / "config.json").read_text())
+    assert [task["name"] for task in config["tasks"]] == ["ground", "corner"]
+    assert config["classes"] == ["dark", "light"]
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["accuracy"] == pytest.approx((last["accuracy_ground"] + last["accuracy_corner"]) / 2)
+
+    image = pictures.parent / "0.png"
+    asked = ("classify", image, "--checkpoint", run)
+    said = json.loads(fit(*asked, "--json", "--csv", tmp_path / "said.csv").stdout)[0]
+    assert said["tasks"]["ground"]["predictions"] == said["predictions"]
+    assert sum(p["probability"] for p in said["predictions"]) == pytest.approx(1)
+    likely = {p["label"] for p in said["tasks"]["corner"]["predictions"] if p["probability"] > 0.5}
+    assert set(said["tasks"]["corner"]["labels"]) == likely
+    header, row = csv.reader((tmp_path / "said.csv").open())
+    assert header[:3] == ["path", "label:ground", "labels:corner"]
+    assert float(row[header.index("ground:dark")]) == pytest.approx(
+        next(p["probability"] for p in said["predictions"] if p["label"] == "dark"), abs=1e-6
+    )
+
+    assert fit(*asked, "--heatmap", heat, "--heatmap-task", "corner").exit_code == 0
+    drawn = heat.read_bytes()
+    assert fit(*asked, "--heatmap", heat).exit_code == 0
+    assert heat.read_bytes() != drawn
+    wrong = fit(*asked, "--heatmap", heat, "--heatmap-task", "size")
+    assert (wrong.exit_code, "--heatmap-task size: the run knows ground, corner" in wrong.stderr) == (1, True)
+
+
+def test_a_run_of_several_tasks_that_is_resumed_is_the_same_run(fit: Fit, pictures: Path, tmp_path: Path) -> None:
+    for run, epochs in (("whole", 2), ("parts", 1)):
+        assert fit("train", pictures, "--out", tmp_path / run, *TRAIN, "--steps", str(4 * epochs)).exit_code == 0
+    resumed = fit("train", pictures, "--out", tmp_path / "parts", "--resume", "--steps", "8")
+    assert resumed.exit_code == 0, resumed.stderr
+    again = fit("train", pictures, "--out", tmp_path / "again", *TRAIN, "--steps", "8")
+    assert again.exit_code == 0
+    whole, same = (load_file(tmp_path / run / "last/model.safetensors") for run in ("whole", "again"))
+    assert all(torch.equal(whole[name], same[name]) for name in whole)
+    steps = [json.loads(line) for line in (tmp_path / "parts/metrics.jsonl").read_text().splitlines()]
+    expected = [json.loads(line) for line in (tmp_path / "whole/metrics.jsonl").read_text().splitlines()]
+    # The learning rate follows the total that is asked for: what was shown and left out is the same all the same.
+    assert [s["step"] for s in steps if s["kind"] == "train"] == [s["step"] for s in expected if s["kind"] == "train"]
