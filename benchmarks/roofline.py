@@ -4,8 +4,8 @@
 
 A pass over decoded pixels, a handful of groups at a time, as `fit classify` runs it. Its matrix products are noted, and
 each of their shapes is then multiplied by itself, with contiguous operands in the caches, in every way that PyTorch
-has; the fastest counts. Fraction: what all products of the pass would take at that rate over what the pass took; attention
-counts as two batches of products, so that its softmax is among the rest. Local layers: the same for those of the first
+has; the fastest counts. Fraction: what all products of the pass would take at that rate, over what the pass took; it
+counts attention as two batches of products, its softmax among the rest. Local layers: the same for those of the first
 segment and one handful.
 
 Ways: "defaults" is PyTorch as it comes (weights cast at every use, its own attention), "ours" what `fit classify` does.
