@@ -3,9 +3,10 @@
     python benchmarks/peers.py [--models fit-small vit-s ...] [--sizes 1024 2048] [--out FILE.json]
 
 Every figure is from a process of its own; the models take turns, `--repeats` rounds of them, and the median counts.
-Steps go on until they have taken `--seconds`, at most three; the first counts only where there is no other. Memory is
-the highest resident size over that with the libraries and nothing else; on a GPU what was allocated. A step that takes
-longer than `--limit` seconds, or a process that would need more than `--gib`, is a result, too.
+Steps go on until they have taken `--seconds`, at most four; the first counts only where there is no other. On a CPU
+time is that of the process, over its threads, which other jobs disturb less (`--wall` for the clock on the wall).
+Memory is the highest resident size over that with the libraries and nothing else; on a GPU what was allocated. A step
+that takes longer than `--limit` seconds, or a process that would need more than `--gib`, is a result, too.
 
 FIT is given patches as its loader cuts them, the others images. All have about the parameters of a ViT-S (22 M), but
 for fit-tiny, which is smaller, and fit-base. RIN and Perceiver have 256 latents for the whole image and no layers that
@@ -21,7 +22,6 @@ import argparse
 import itertools
 import json
 import math
-import os
 import resource
 import statistics
 import subprocess
@@ -50,12 +50,18 @@ def measure_here(asked: dict[str, Any]) -> dict[str, Any]:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     step, parameters, tokens = build_step(asked)
     before, seconds = _resident("VmRSS") - 4 * parameters, list[float]()
-    while len(seconds) < 4 and sum(seconds) < asked["seconds"]:
-        began = time.perf_counter()
-        step()
+
+    def now() -> float:
+        if on_cpu and not asked["wall"]:
+            return time.process_time() / asked["threads"]
         if not on_cpu:
             torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - began)
+        return time.perf_counter()
+
+    while len(seconds) < 4 and sum(seconds) < asked["seconds"]:
+        began = now()
+        step()
+        seconds.append(now() - began)
     peak = _resident("VmHWM") - before if on_cpu else torch.cuda.max_memory_allocated()
     return {"seconds": seconds[1:] or seconds, "peak_bytes": peak, "parameters": parameters, "tokens": tokens}
 
@@ -82,17 +88,20 @@ def measure(asked: dict[str, Any]) -> dict[str, Any]:
 
 def all_asked(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Every case, the smallest images first."""
-    common = {name: getattr(options, name) for name in ("device", "precision", "threads", "seconds", "limit", "gib")}
+    common = {
+        name: getattr(options, name) for name in ("device", "precision", "threads", "seconds", "limit", "gib", "wall")
+    }
     cases = itertools.product(options.sizes, options.work, options.models, (False, True))
     return [
         {"model": model, "size": size, "work": work, "checkpointed": checkpointed, **common}
         for size, work, model, checkpointed in cases
-        if not (checkpointed and (work == "forward" or options.no_checkpointing or not MODELS[model].can_checkpoint))
+        if checkpointed in options.checkpointed
+        and not (checkpointed and (work == "forward" or not MODELS[model].can_checkpoint))
     ]
 
 
-def campaign(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Rounds over all cases; what failed once is not tried again, nor for larger images."""
+def campaign(options: argparse.Namespace) -> None:
+    """Rounds over all cases; what failed once is not tried again, nor for larger images. Saved after every case."""
     cases = all_asked(options)
     found: dict[int, list[dict[str, Any]]] = {number: [] for number in range(len(cases))}
     for _ in range(options.repeats):
@@ -105,9 +114,18 @@ def campaign(options: argparse.Namespace) -> list[dict[str, Any]]:
             found[number].append(measure(case))
             if "failed" in found[number][-1]:
                 failed.add(kind)
-            show(case | summary(found[number]))
-    kept = [*KEY, "threads"]
-    return [{name: case[name] for name in kept} | summary(found[n]) for n, case in enumerate(cases) if found[n]]
+            row = {name: case[name] for name in (*KEY, "threads")} | summary(found[number])
+            show(row)
+            if options.out:
+                save(options.out, row)
+
+
+def save(out: Path, row: dict[str, Any]) -> None:
+    """Beside the rows of earlier runs."""
+    rows = merge(out, [row])
+    here = machine(["torch", "timm", "rin-pytorch", "perceiver-pytorch"])
+    found = {"machine": here, "command": sys.argv, "exponents": exponents(rows), "rows": rows}
+    out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -163,26 +181,25 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=usual)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1024, 2048, 4096, 6400], help="sides in pixels")
     parser.add_argument("--work", nargs="+", choices=WORK, default=list(WORK), help="step: forward and backward")
-    parser.add_argument("--no-checkpointing", action="store_true", help="leave out the steps that recompute")
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--no-checkpointing", action="store_const", dest="checkpointed", const=[False])
+    ways.add_argument("--only-checkpointed", action="store_const", dest="checkpointed", const=[True])
+    parser.set_defaults(checkpointed=[False, True])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5, help="steps go on for so long")
     parser.add_argument("--limit", type=int, default=60, help="seconds that a step may take")
     parser.add_argument("--gib", type=int, default=12, help="that a process may take, on a CPU")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--wall", action="store_true", help="measure by the clock on the wall")
     parser.add_argument("--out", type=Path, help="JSON file for the results; rows that it holds stay")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         print(json.dumps(measure_here(json.loads(options.child))))
         return
-    rows = campaign(options)
-    if options.out:
-        rows = merge(options.out, rows)
-        here = machine(["torch", "timm", "rin-pytorch", "perceiver-pytorch"])
-        found = {"machine": here, "command": sys.argv, "exponents": exponents(rows), "rows": rows}
-        options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    campaign(options)
 
 
 if __name__ == "__main__":
