@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fitcli.images.workers import run_all
+
 LARGEST = 2**64 - 1
 """Of a seed, and of every number of an address."""
 
@@ -59,6 +61,10 @@ def group_noise(
     numbers = list(groups)
     noise = torch.empty(len(numbers), *shape)
     rows = noise.numpy()
-    for row, number in zip(rows, numbers, strict=True):
-        generator(seed, stream, image, number, step).standard_normal(dtype=np.float32, out=row)
+
+    def draw(row: int) -> None:
+        generator(seed, stream, image, numbers[row], step).standard_normal(dtype=np.float32, out=rows[row])
+
+    # numpy draws without holding the lock of the interpreter.
+    run_all(draw, range(len(numbers)), torch.get_num_threads())
     return noise

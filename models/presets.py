@@ -51,7 +51,7 @@ PRESETS: dict[str, Preset] = {
 
 DENOISERS: dict[str, Preset] = {
     "debug": Preset(plan="(1)1(1)", latents=4, token_width=64, latent_width=64, patch=4, group=8),
-    "nano": Preset(plan="(1)1(1)", latents=4, token_width=96, latent_width=96, patch=4, group=16, head=32),
+    "nano": Preset(plan="(1)1(1)", latents=4, token_width=128, latent_width=128, patch=8, group=8),
     "tiny": Preset(plan="(2)2(2)2(2)", latents=8, token_width=192, latent_width=256, patch=8, group=8),
     "small": Preset(plan="(2)3(2)3(2)", latents=16, token_width=320, latent_width=512, patch=8, group=8),
     "base": Preset(plan="(2)4(2)4(2)4(2)", latents=16, token_width=512, latent_width=768, patch=8, group=8),

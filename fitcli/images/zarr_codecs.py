@@ -7,6 +7,7 @@ own take no limit. Knows arrays and their JSON documents, no files.
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +22,25 @@ from fitcli.images.base import Pixels
 Decompress = Callable[[bytes, int], bytes | bytearray]
 """(encoded bytes, size of the output in bytes) -> output, no more than one byte larger than that size."""
 
+BLOSC_HEADER = struct.Struct("<4B3I")
+"""Two versions, flags, size of an item; bytes decoded, of a block, and encoded with this header."""
+
+
+def _blosc_decode(data: bytes, size: int) -> bytes | bytearray:
+    """The decoder believes what the header says of the lengths, and would read on behind the end of the data."""
+    if len(data) < BLOSC_HEADER.size:
+        raise ValueError("it ends early")
+    *_, decoded, _, encoded = BLOSC_HEADER.unpack_from(data)
+    if encoded > len(data):
+        raise ValueError("it ends early")
+    if decoded > size:
+        raise ValueError(f"it says it holds {decoded} bytes where {size} are declared")
+    return imagecodecs.blosc_decode(data, out=size)
+
+
 DECOMPRESSORS: dict[str, Decompress] = {
     "zstd": lambda data, size: imagecodecs.zstd_decode(data, out=size),
-    "blosc": lambda data, size: imagecodecs.blosc_decode(data, out=size),
+    "blosc": _blosc_decode,
     "gzip": lambda data, size: imagecodecs.gzip_decode(data, out=size),
     "zlib": lambda data, size: imagecodecs.deflate_decode(data, out=size),
     "lz4": lambda data, size: imagecodecs.lz4_decode(data, header=True, out=size),

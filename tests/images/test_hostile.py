@@ -25,6 +25,7 @@ from fitcli.errors import ImageError
 from fitcli.images import raster
 from fitcli.images.base import Pixels
 from fitcli.images.open import open_image
+from fitcli.window import Window
 
 GREY: Pixels = np.random.default_rng(0).integers(0, 200, (48, 64), np.uint8)
 
@@ -242,6 +243,21 @@ def test_chunk_that_expands_without_end(tmp_path: Path, name: str, filtered: boo
     (tmp_path / "image" / "0.0").write_bytes(BOMBS[name].encode(bytes(64 << 20)))
     peak = peak_memory(lambda: refused(tmp_path / "image", "cannot be decoded"))
     assert peak < 4 << 20
+
+
+@pytest.mark.parametrize("length", [3, 16, 31, 150, 271])
+def test_a_blosc_chunk_that_is_cut_off_does_not_show_what_lies_behind_it_in_memory(tmp_path: Path, length: int):
+    """What does not compress is stored as it is; the decoder (imagecodecs 2026.3.6) copies as much as the header says."""
+    path = tmp_path / "image"
+    write_array(path, compressors=numcodecs.Blosc(cname="lz4"), zarr_format=2)
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
+    encoded = numcodecs.Blosc(cname="lz4").encode(noise)
+    assert len(encoded) == 272, "stored as it is"
+    (path / "0.0").write_bytes(encoded)
+    with open_image(path) as reader:
+        assert_equal(reader.read(Window(0, 0, 16, 16))[:, :, 0], noise)
+    (path / "0.0").write_bytes(encoded[:length])
+    refused(path, "ends early")
 
 
 def peak_memory(act: Callable[[], object]) -> int:
