@@ -115,7 +115,7 @@ class _Training:
         batches = _batches(run, self.gradients.objective, progress.step)
         stopping = partial(self.observe, StopReport())
         with (
-            MetricsLog(run.folder, progress.step) as self.log,
+            MetricsLog(run.folder, progress.step, progress.validated) as self.log,
             Saver(
                 run, self._snapshot, self.log.sync, progress, in_background=partial(has_room_for_copy, run)
             ) as self.saver,
