@@ -23,7 +23,7 @@ from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.run_config import load_config
 from fitcli.runtime import Runtime
-from fitcli.training.begun import load_settings
+from fitcli.training.begun import load_fingerprint, load_settings
 from fitcli.training.dataset import Dataset, Sample, load_dataset
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ def evaluate(
 def _compare_with_training(folder: Path, dataset: Dataset, split: Split) -> bool:
     """Whether the run was trained on whole images; and a warning where it may have been trained on what is scored."""
     try:
-        settings, fingerprint = load_settings(folder)
+        settings, fingerprint = load_settings(folder), load_fingerprint(folder)
     except FitError:
         return False
     if split == "val" and fingerprint != dataset.fingerprint:

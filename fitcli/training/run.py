@@ -32,6 +32,7 @@ class TrainingRun:
         work: The largest step; None where nobody asked what it takes.
         memory_bytes: That may be used where it computes; None for a share of what is free.
         bad_images: Those that were met.
+        changed: What is different about the data set since the run was trained on it, in words.
         world: The processes that share the work.
         shard: They share the weights out, too.
     """
@@ -45,6 +46,7 @@ class TrainingRun:
     work: Training | None = None
     memory_bytes: int | None = None
     bad_images: BadImages = field(default_factory=BadImages)
+    changed: str = ""
     world: World = ALONE
     shard: bool = False
 
