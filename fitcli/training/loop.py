@@ -98,7 +98,9 @@ class _Training:
     def __init__(self, run: TrainingRun, observe: Observer) -> None:
         settings = run.settings
         self.run, self.observe, self.progress = run, observe, Progress()
-        self.model: TaskModel = build(run.config.model, run.runtime.device, seed=settings.seed).train()
+        # What is shared out is moved to the device a layer at a time: the whole model need not fit there.
+        device = "cpu" if run.shard else run.runtime.device
+        self.model: TaskModel = build(run.config.model, device, seed=settings.seed).train()
         self.ema = Ema(self.model, settings.ema_decay) if settings.ema_decay else None
         self.average = None if self.ema is None else self.ema.model
         sharded = _shard(run, self.model, self.average) if run.shard else None

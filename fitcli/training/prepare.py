@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from fitcli.atomic import check_writable
+from fitcli.atomic import PARTIAL, check_writable
 from fitcli.distributed import ALONE, World
 from fitcli.errors import FitError
 from fitcli.run_config import RunConfig, is_run
@@ -179,5 +179,5 @@ def _is_free(folder: Path) -> bool:
     """Whether a folder is empty, or holds no more than a run whose process died before it was one."""
     if not folder.is_dir():
         return False
-    names = {path.name for path in folder.iterdir()}
+    names = {path.name for path in folder.iterdir() if PARTIAL not in path.name}
     return not names or (names == {TRAINING} and (folder / LOCK).is_file())
