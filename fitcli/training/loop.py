@@ -138,7 +138,7 @@ class _Training:
         batches = _batches(run, self.gradients.objective, progress.step)
         stopping = partial(self.observe, StopReport())
         with (
-            MetricsLog(run.folder, progress.step) if run.world.is_first else NoLog() as self.log,
+            MetricsLog(run.folder, progress.step, progress.validated) if run.world.is_first else NoLog() as self.log,
             Saver(
                 run,
                 self._snapshot,

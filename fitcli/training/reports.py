@@ -107,17 +107,18 @@ class MetricsLog:
     Args:
         run: The folder.
         step: Steps done so far; what an earlier process logged beyond them, before it died, is dropped.
+        validated: Steps that had been done at the last validation that counts; None where all do.
 
     Attributes:
         bad_images: That earlier processes told.
     """
 
-    def __init__(self, run: Path, step: int) -> None:
+    def __init__(self, run: Path, step: int, validated: int | None = None) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._run, path = run, run / "metrics.jsonl"
         with saving(run):
-            kept = _drop_after(path, step)
+            kept = _drop_after(path, step, step if validated is None else validated)
             self._lines = path.open("a", encoding="utf-8")
             self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
         told = [entry for entry in kept if entry["kind"] == "bad image"]
@@ -188,10 +189,11 @@ class NoLog:
         pass
 
 
-def _drop_after(path: Path, step: int) -> list[dict[str, Any]]:
-    """Drop what was logged of later steps, and lines that were cut off; what is left."""
+def _drop_after(path: Path, step: int, validated: int) -> list[dict[str, Any]]:
+    """Drop what was logged of later steps and validations, and lines that were cut off; what is left."""
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    entries = [(line, entry) for line in text.splitlines() if (entry := _entry(line)) and entry["step"] <= step]
+    found = [(line, entry) for line in text.splitlines() if (entry := _entry(line)) is not None]
+    entries = [(line, e) for line, e in found if e["step"] <= (validated if e["kind"] == "validation" else step)]
     kept = "".join(f"{line}\n" for line, _ in entries)
     if kept != text:
         write_text(path, kept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -157,6 +158,27 @@ def test_lines_that_were_cut_off_are_dropped(tmp_path: Path, cut: int) -> None:
     assert json.loads(bad)["step"] == 7
     with MetricsLog(tmp_path, step=7) as log:
         assert [bad.path for bad in log.bad_images] == [Path("a")]
+
+
+def test_a_validation_that_was_logged_but_not_saved_is_done_again(data: Path, tmp_path: Path) -> None:
+    """Someone asked to stop at the end of an epoch: the look at it waits for the next process, which dies then."""
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    train(run_of(data, whole), quietly)
+
+    def stop(report: Report) -> None:
+        if isinstance(report, StepReport) and report.step == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    def die(report: Report) -> None:
+        raise SystemError("the machine is gone")
+
+    with pytest.raises(KeyboardInterrupt):
+        train(run_of(data, run), stop)
+    with pytest.raises(SystemError):
+        train(run_of(data, run, resume=True), die, resume=True)
+    assert [entry["step"] for entry in metrics(run)] == [1, 2, 3, 4, 4]
+    train(run_of(data, run, resume=True), quietly, resume=True)
+    assert_same_run(run, whole)
 
 
 @pytest.mark.parametrize("split", [pytest.param("train", marks=pytest.mark.slow), "val"])
