@@ -69,7 +69,7 @@ class Axis:
     Attributes:
         rank: Place of this process, from 0.
         size: How many there are.
-        group: To talk to them; None where there is no other process in the job.
+        group: To talk to them; None for all processes of the job.
     """
 
     rank: int = 0
@@ -181,10 +181,11 @@ class World:
             return
         group = None if axis is None else axis.group
         under_way: deque[tuple[list[Tensor], Tensor, dist.Work]] = deque()
-        with torch.no_grad(), _peers():
+        with torch.no_grad():
             for bucket in _buckets(tensors):
                 flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
-                work = dist.all_reduce(flat, group=group, async_op=True)
+                with _peers():
+                    work = dist.all_reduce(flat, group=group, async_op=True)
                 assert work is not None
                 under_way.append((bucket, flat, work))
                 # The next bucket is packed while one travels; more of them would hold all tensors twice.
@@ -249,9 +250,8 @@ def processes(device: str = "auto", group_parallel: int = 1) -> Iterator[World]:
         group_parallel: Processes that share an image.
 
     Raises:
-        FitError: That does not divide the number of processes.
+        FitError: That does not divide the number of processes, or they do not find each other.
         DeviceError: There are more processes than devices.
-        PeerLost: Not all processes were there in time.
     """
     found = world()
     if group_parallel < 1 or found.size % group_parallel:
@@ -263,10 +263,12 @@ def processes(device: str = "auto", group_parallel: int = 1) -> Iterator[World]:
         yield found
         return
     kind = claim_device(device, found.local_rank, found.local_size)
-    with _peers():
-        backends = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
+    backends = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
+    try:
         store = _meeting(found.rank, found.size)
         dist.init_process_group(backends, store=store, rank=found.rank, world_size=found.size, timeout=TIMEOUT)
+    except RuntimeError as error:
+        raise FitError(f"the processes of this job do not find each other ({str(error).splitlines()[0]})") from error
     shape = (found.size // group_parallel, group_parallel)
     mesh = init_device_mesh(kind, shape, mesh_dim_names=("data", "groups"))
     everyone = replace(found, data=_axis(mesh, "data"), groups=_axis(mesh, "groups"), mesh=mesh)
@@ -387,7 +389,8 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def _unpack(bucket: Sequence[Tensor], flat: Tensor, work: dist.Work) -> None:
-    work.wait()
+    with _peers():
+        work.wait()
     parts = torch.split(flat, [tensor.numel() for tensor in bucket])
     for tensor, part in zip(bucket, parts, strict=True):
         tensor.copy_(part.view_as(tensor))

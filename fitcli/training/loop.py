@@ -99,7 +99,9 @@ class _Training:
     def __init__(self, run: TrainingRun, observe: Observer) -> None:
         settings = run.settings
         self.run, self.observe, self.progress = run, observe, Progress()
-        self.model: TaskModel = build(run.config.model, run.runtime.device, seed=settings.seed).train()
+        # What is shared out is moved to the device a layer at a time: the whole model need not fit there.
+        device = "cpu" if run.shard else run.runtime.device
+        self.model: TaskModel = build(run.config.model, device, seed=settings.seed).train()
         self.ema = Ema(self.model, settings.ema_decay) if settings.ema_decay else None
         self.average = None if self.ema is None else self.ema.model
         sharded = _shard(run, self.model, self.average) if run.shard else None
@@ -110,9 +112,6 @@ class _Training:
     def begin(self) -> None:
         """Make the run folder one of a run that can be resumed."""
         state = self._snapshot(copy=False)
-        self.run.world.together(partial(self._first_save, state))
-
-    def _first_save(self, state: State) -> None:
         if not self.run.world.is_first:
             return
         with saving(self.run.folder):
@@ -124,15 +123,15 @@ class _Training:
         """Go on from what was saved last."""
         use = partial(restore, model=self.model, optimizer=self.optimizer, average=self.average)
         self.progress = load_state(self.run.folder, use, lambda *found: self.observe(DamageReport(*found)))
-        # Not before all have read: what is remembered of the run changes.
+        self.resumed = True
         if len(set(self.run.world.gather(self.progress.step))) > 1:
             raise FitError(
                 f"{self.run.folder}: not all processes see the same files there; use a folder that they share"
             )
-        if self.run.world.is_first:
-            with saving(self.run.folder):
-                self._remember()
-        self.resumed = True
+        if not self.run.world.is_first:
+            return
+        with saving(self.run.folder):
+            self._remember()
 
     def go(self) -> Progress:
         """Train to the end."""

@@ -179,5 +179,5 @@ def _is_free(folder: Path) -> bool:
     """Whether a folder is empty, or holds no more than a run whose process died before it was one."""
     if not folder.is_dir():
         return False
-    names = {path.name for path in folder.iterdir()}
+    names = {path.name for path in folder.iterdir() if PARTIAL not in path.name}
     return not names or (names == {TRAINING} and (folder / LOCK).is_file())

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.distributed
 
 ROOT = Path(__file__).parents[2]
 
-PATIENCE = 120
+PATIENCE = 240
 """Seconds."""
 
 
