@@ -49,6 +49,7 @@ class Training:
         device: Kind of the device that computes: "cpu", "cuda" or "mps".
         ema: A moving average of the weights is kept.
         batches: Of pixels in memory, where the device is a CPU: those that are read ahead, too.
+        ranks: That share each image; the step is that of the first, which has the most groups.
     """
 
     config: TrunkConfig
@@ -58,6 +59,7 @@ class Training:
     device: str = "cuda"
     ema: bool = False
     batches: int = 4
+    ranks: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +107,7 @@ def estimate_step(work: Training, plan: ExecutionPlan) -> Estimate:
         TypeError: The config is that of a bare encoder.
     """
     ledger = Ledger()
-    config, groups = work.config, work.groups * work.images
+    config, groups = work.config, -(-work.groups // work.ranks) * work.images
     run = Operations(
         ledger=ledger,
         low=2 if work.precision == "bf16" else FLOAT,
@@ -119,7 +121,7 @@ def estimate_step(work: Training, plan: ExecutionPlan) -> Estimate:
     near = work.batches if work.device == "cpu" else int(plan.kind != "stream")
     waiting = ledger.take("pixels", near * pixels)
     rest: Store = "host" if work.device == "cpu" else "device"
-    step = Step(Parts(config, run, work.images, ends.context), ends, groups, plan, rest)
+    step = Step(Parts(config, run, work.images, ends.context, work.ranks), ends, groups, plan, rest)
     EXECUTIONS[plan.kind](step)
     del waiting
     parts = _parts(work, ledger)
