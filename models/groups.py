@@ -85,22 +85,23 @@ class Groups(NamedTuple):
             raise ValueError(f"rank {rank} of {ranks} has no share of these groups")
         counts, places = self.counts(), -(-self.longest // ranks)
         spans = [[span(count, each, ranks) for each in range(ranks)] for count in counts]
-        lengths = torch.tensor([[part.stop - part.start for part in parts] for parts in spans])  # [images ranks]
-        taken = torch.arange(places) < lengths[..., None]  # [images ranks places]
+        lengths = [[part.stop - part.start for part in parts] for parts in spans]  # [images ranks]
+        taken = torch.arange(places) < torch.tensor(lengths)[..., None]  # [images ranks places]
         device = self.number.device
         starts = [sum(counts[:image]) for image in range(self.images)]
         runs = [parts[rank] for parts in spans]
         index = torch.cat(
             [torch.arange(start + run.start, start + run.stop) for start, run in zip(starts, runs, strict=True)]
         ).to(device)
-        own = taken[:, rank].flatten()
+        even = all(each[rank] == places for each in lengths)
+        filled = all(length == places for each in lengths for length in each)
         return self._replace(
             coordinates=self.coordinates[index],
             number=self.number[index],
             mask=None if self.mask is None else self.mask[index],
-            slot=None if own.all() else own.nonzero()[:, 0].to(device),
+            slot=None if even else taken[:, rank].flatten().nonzero()[:, 0].to(device),
             longest=places,
-            share=Share(rank, ranks, gather, self, None if taken.all() else taken.flatten(1).to(device)),
+            share=Share(rank, ranks, gather, self, None if filled else taken.flatten(1).to(device)),
         )
 
     @property

@@ -24,6 +24,9 @@ def profile_memory(
     mode: Annotated[Literal["train", "infer"] | None, typer.Option(help="Only training, or only inference.")] = None,
     res: Annotated[list[int] | None, typer.Option(min=1, help="Pixels per side; may be given again.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per training step.")] = 1,
+    group_parallel: Annotated[
+        int, typer.Option("--group-parallel", min=1, help="Devices that share each image in training.")
+    ] = 1,
     method: Annotated[
         Literal["auto", "estimate", "measure"], typer.Option(help="auto measures what fits on the device at hand.")
     ] = "auto",
@@ -43,14 +46,19 @@ def profile_memory(
 
     Without a GPU the answer is estimated for one with 16 GiB; --device cpu asks about this machine.
     """
+    from fitcli.errors import FitError
     from fitcli.memory.peers import parse_peers
     from fitcli.memory.question import conditions_for, subject_for
     from fitcli.memory.report import report_json, report_table
 
     subject = subject_for(checkpoint, preset, task)
-    conditions = conditions_for(device, precision, batch_size, budget, method)
+    conditions = conditions_for(device, precision, batch_size, budget, method, group_parallel)
     peers = parse_peers(compare, subject.task)
     modes: list[Mode] = ["train", "infer"] if mode is None else [mode]
+    if group_parallel > 1:
+        modes = ["train"]
+        if mode == "infer":
+            raise FitError("--group-parallel is of training: inference takes one device, whatever the image")
     sizes = res or [6400]
     if json:
         console.json(report_json(subject, conditions, modes, sizes, peers))

@@ -51,6 +51,7 @@ class Training:
         ema: A moving average of the weights is kept.
         batches: Of pixels in memory, where the device is a CPU: those that are read ahead, too.
         shards: Processes that share weights, gradients and optimizer out; 0 where each has all of them.
+        ranks: That share each image; the step is that of the first, which has the most groups.
     """
 
     config: TrunkConfig
@@ -61,6 +62,7 @@ class Training:
     ema: bool = False
     batches: int = 4
     shards: int = 0
+    ranks: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +110,7 @@ def estimate_step(work: Training, plan: ExecutionPlan) -> Estimate:
         TypeError: The config is that of a bare encoder.
     """
     ledger = Ledger()
-    config, groups = work.config, work.groups * work.images
+    config, groups = work.config, -(-work.groups // work.ranks) * work.images
     run = Operations(
         ledger=ledger,
         low=2 if work.precision == "bf16" else FLOAT,
@@ -122,7 +124,7 @@ def estimate_step(work: Training, plan: ExecutionPlan) -> Estimate:
     near = work.batches if work.device == "cpu" else int(plan.kind != "stream")
     waiting = ledger.take("pixels", near * pixels)
     rest: Store = "host" if work.device == "cpu" else "device"
-    step = Step(Parts(config, run, work.images, ends.context), ends, groups, plan, rest)
+    step = Step(Parts(config, run, work.images, ends.context, work.ranks), ends, groups, plan, rest)
     EXECUTIONS[plan.kind](step)
     del waiting
     parts = _parts(work, ledger)

@@ -107,6 +107,28 @@ class Operations(Tape):
         label, size = self.label, x.size
         return self.give(self.make(size), [x], lambda gradients: [self.ledger.take(label, size)])
 
+    def gathered(self, x: Value, count: int, ranks: int) -> Value:
+        """The `count` values of x, and those of all other ranks, in the precision of matrix products."""
+        label, size, same = self.label, self.low * count, x.size == self.low * count
+        sent = None if same else self.make(size)
+        whole = self.make(ranks * size)
+        del sent
+
+        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+            parts = self.ledger.take(label, ranks * size)
+            wide = self.ledger.take(label, FLOAT * count)
+            del parts
+            gradients.clear()
+            if same:
+                return [wide]
+            small = self.ledger.take(label, size)
+            del wide
+            result = self.ledger.take(label, FLOAT * count)
+            del small
+            return [result]
+
+        return self.give(whole, [x], rule)
+
     def shifted(self, x: Value, size: int) -> Value:
         """x plus a constant."""
         label, before = self.label, x.size

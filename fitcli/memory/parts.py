@@ -29,12 +29,14 @@ class Parts:
         run: The operations.
         images: That the groups of a batch belong to, in equal numbers.
         context: Tokens per image that its latents attend to; 0 without.
+        ranks: That share the images: these are the groups of one of them, and latents attend to those of all.
     """
 
     config: TrunkConfig
     run: Operations
     images: int = 1
     context: int = 0
+    ranks: int = 1
 
     def feed_forward(self, x: Value, rows: int, width: int, name: str) -> Value:
         """As `FeedForward`."""
@@ -49,16 +51,22 @@ class Parts:
         return run.add(x, down)
 
     def self_attention(
-        self, x: Value, rows: int, keys: int, width: int, heads: int, name: str, attention: bool = True
+        self, x: Value, rows: int, keys: int, width: int, heads: int, name: str, attention: bool = True, ranks: int = 1
     ) -> Value:
-        """As `SelfAttentionLayer`."""
+        """As `SelfAttentionLayer`; `keys` are those of one of the ranks."""
         if attention:
             run, inner = self.run, heads * (width // heads)
             normed = run.norm(x, rows, width, f"{name}.attention.norm")
-            qkv = run.linear(normed, rows, width, 3 * inner, f"{name}.qkv")
+            if ranks == 1:
+                projected = [run.linear(normed, rows, width, 3 * inner, f"{name}.qkv")]
+            else:
+                everyone = run.gathered(normed, rows * width, ranks)
+                query = run.linear(normed, rows, width, inner, f"{name}.query")
+                projected = [query, run.linear(everyone, rows * ranks, width, 2 * inner, f"{name}.key_value")]
+                del everyone, query
             del normed
-            attended = run.attention([qkv], rows, keys, inner, heads)
-            del qkv
+            attended = run.attention(projected, rows, keys * ranks, inner, heads)
+            projected.clear()
             out = run.linear(attended, rows, inner, width, f"{name}.out")
             del attended
             x = run.add(x, out)
@@ -136,7 +144,7 @@ class Parts:
                 latents = self.call(
                     layer,
                     lambda x, number=number: self.self_attention(
-                        x, rows, keys, width, heads, f"{segment}.mix.{number}"
+                        x, rows, keys, width, heads, f"{segment}.mix.{number}", ranks=self.ranks
                     ),
                     latents,
                 )

@@ -51,6 +51,7 @@ def training(subject: Subject, conditions: Conditions, side: int) -> Training:
         precision=conditions.precision,
         device=conditions.device,
         ema=subject.task != "classify",
+        ranks=conditions.ranks,
     )
 
 
@@ -111,7 +112,7 @@ def _infer(subject: Subject, conditions: Conditions, res: int) -> Iterator[Row]:
 
 def where_to_measure(conditions: Conditions, estimate: Estimate) -> Runtime | None:
     """Where to measure a row; None where it is to be estimated."""
-    if conditions.method == "estimate" or estimate.needed_bytes > conditions.budget_bytes:
+    if conditions.ranks > 1 or conditions.method == "estimate" or estimate.needed_bytes > conditions.budget_bytes:
         return None
     if conditions.method == "auto" and estimate.total_flops > MEASURED_FLOPS[conditions.device]:
         return None
@@ -134,7 +135,8 @@ def title(subject: Subject, conditions: Conditions) -> str:
     """What is asked, in a line."""
     batch = f", {conditions.images} images in a batch" if conditions.images > 1 else ""
     device = {"cuda": "a GPU", "cpu": "a CPU", "mps": "mps"}[conditions.device]
+    shared = f" that shares each image with {conditions.ranks - 1} more" if conditions.ranks > 1 else ""
     return (
         f"{subject.name} ({subject.task}): {parameters(subject.config) / 1e6:.1f} M parameters, "
-        f"{conditions.precision}{batch}, {device} with {size_text(conditions.budget_bytes)}"
+        f"{conditions.precision}{batch}, {device} with {size_text(conditions.budget_bytes)}{shared}"
     )

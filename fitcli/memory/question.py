@@ -57,12 +57,17 @@ def _of_run(folder: Path) -> Subject:
     return Subject(name=str(folder), task=run.task, config=run.model, patch=patch)
 
 
-def conditions_for(device: str, precision: str, images: int, budget_bytes: int | None, method: str) -> Conditions:
+def conditions_for(
+    device: str, precision: str, images: int, budget_bytes: int | None, method: str, ranks: int = 1
+) -> Conditions:
     """Device, precision and memory. Without a GPU, and without asking for the CPU, one with 16 GiB is assumed.
 
     Raises:
         DeviceError: The device is not here.
+        FitError: What several devices take is to be measured.
     """
+    if ranks > 1 and method == "measure":
+        raise FitError("--group-parallel: what devices that share an image take can only be estimated")
     here = device != "auto" or has_accelerator()
     runtime: Runtime | None = choose_runtime(device, precision) if here else None
     kind = "cuda" if runtime is None else runtime.device.type
@@ -74,6 +79,7 @@ def conditions_for(device: str, precision: str, images: int, budget_bytes: int |
         budget_bytes=budget_bytes or (CARD_BYTES if runtime is None else _memory_of(runtime)),
         method=cast(Method, method),
         runtime=runtime,
+        ranks=ranks,
     )
 
 

@@ -52,6 +52,7 @@ class Conditions:
         budget_bytes: Memory of the device.
         method: Whether to measure.
         runtime: Where to measure; None where there is no such device.
+        ranks: Devices that share each image in training; what is asked about is one of them.
     """
 
     device: str
@@ -60,6 +61,7 @@ class Conditions:
     budget_bytes: int
     method: Method
     runtime: Runtime | None
+    ranks: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -50,7 +51,7 @@ class Simulation(NamedTuple):
 
 
 def simulate_step(
-    config: StepConfig, images: int, side: tuple[int, int], plan: ExecutionPlan, precision: Precision
+    config: StepConfig, images: int, side: tuple[int, int], plan: ExecutionPlan, precision: Precision, ranks: int = 1
 ) -> Simulation:
     """Run a step without memory.
 
@@ -60,6 +61,7 @@ def simulate_step(
         side: Rows and columns of groups in each.
         plan: How to execute it. Tokens at rest and the pixels of a streamed step are not on the device.
         precision: Of matrix products.
+        ranks: That share the images; the step is that of the first.
     """
     away = 0
 
@@ -76,11 +78,30 @@ def simulate_step(
             if isinstance(module, nn.LayerNorm):
                 module.register_forward_pre_hook(lambda module, inputs: (inputs[0].float(),))
         groups = Groups.of_grid(images, *side)
+        if ranks > 1:
+            groups = groups.share_of(0, ranks, partial(_gathered, ranks))
         autocast = torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
         with Meter(model.parameters()) as meter, autocast:
             read = _waiting(config, len(groups.number), on_device=plan.kind != "stream")
             run_job(sample_job(model, groups, read), plan, new_store=open_store)
     return Simulation(meter.peak, away, meter.flops)
+
+
+class _Gathered(torch.autograd.Function):
+    """As `group_parallel.Exchange`, without others."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, ranks: int) -> Tensor:
+        return values.new_empty(ranks, *values.shape)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        parts = torch.empty_like(gradient)
+        return parts.sum(dim=0, dtype=torch.promote_types(gradient.dtype, torch.float32)).to(gradient.dtype), None
+
+
+def _gathered(ranks: int, values: Tensor) -> Tensor:
+    return _Gathered.apply(values, ranks)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def _waiting(config: StepConfig, groups: int, on_device: bool) -> Callable[[slice], Tensor]:

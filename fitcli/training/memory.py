@@ -34,13 +34,14 @@ def step_of(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training:
     shown = ((min(height, window or height), min(width, window or width)) for height, width in sizes)
     return Training(
         config=run.config.model,
-        groups=-(-max((_groups(layout, size) for size in shown), default=1) // run.world.groups.size),
+        groups=max((_groups(layout, size) for size in shown), default=1),
         images=settings.batch_size // run.world.data.size,
         precision=run.runtime.precision,
         device=run.runtime.device.type,
         ema=bool(settings.ema_decay),
         batches=1 + AHEAD,
         shards=run.world.data.size if run.shard else 0,
+        ranks=run.world.groups.size,
     )
 
 

@@ -80,6 +80,25 @@ def test_the_paper_agrees_with_the_real_step(
     assert paper.away_bytes == real.away_bytes
 
 
+@pytest.mark.parametrize(
+    ("model", "plan"),
+    [
+        ("classifier", "plain"),
+        pytest.param("classifier", "attention kept", marks=pytest.mark.slow),
+        pytest.param("classifier", "recompute", marks=pytest.mark.slow),
+        pytest.param("decoder", "plain", marks=pytest.mark.slow),
+        pytest.param("denoiser", "stream", marks=pytest.mark.slow),
+    ],
+)
+def test_the_paper_agrees_where_three_ranks_share_an_image(model: str, plan: str) -> None:
+    config = CONFIGS[model]
+    real = simulate_step(config, 1, (6, 8), PLANS[plan], "bf16", ranks=3)
+    paper = estimate_step(Training(config=config, groups=48, precision="bf16", batches=1, ranks=3), PLANS[plan])
+    peak = sum(size for name, size in paper.parts.items() if name not in ("parameters", "optimizer"))
+    assert peak == pytest.approx(real.peak_bytes, rel=0.05)
+    assert paper.total_flops == pytest.approx(real.flops, rel=0.005)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("plan", named_plans(Training(config=CONFIGS["denoiser"], groups=1)))
 @pytest.mark.parametrize(("preset", "side"), [("tiny", 4096), ("small", 2048), ("base", 2048), ("base", 6400)])
