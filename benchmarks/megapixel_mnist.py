@@ -42,8 +42,9 @@ from fitcli.checkpoints import Checkpoint, load_classifier
 from fitcli.class_tasks import SEPARATOR
 from fitcli.classification import Classification, classify_image
 from fitcli.features import Settings
+from fitcli.grid import PatchGrid
 from fitcli.heatmap import relative_evidence, write_heatmap
-from fitcli.images.base import ImageInfo
+from fitcli.images.base import ImageInfo, ImageReader
 from fitcli.images.open import create_image, open_image
 from fitcli.runtime import Runtime, choose_runtime
 from fitcli.window import Window
@@ -122,6 +123,7 @@ def score(listing: Path, run: Path, options: argparse.Namespace) -> dict[str, An
         places = np.array([place.split(",") for place in row["places"].split(";")], int)
         with open_image(listing.parent / row["path"]) as image:
             found = _classify(checkpoint, image, runtime, background)
+            inked = _inked(image, found.grid)
             if number < options.heatmaps:
                 write_heatmap(run.parent / f"heatmap-{number}.png", image, found)
         answers = zip(checkpoint.config.class_tasks, found.chances, QUESTIONS, strict=True)
@@ -130,7 +132,7 @@ def score(listing: Path, run: Path, options: argparse.Namespace) -> dict[str, An
         evidence = relative_evidence(found)
         hottest = np.argsort(-evidence, axis=None, kind="stable")[:POINTED]
         pointed.append(on_digits.ravel()[hottest].mean())
-        blindly.append(on_digits[_not_empty(found)].mean())
+        blindly.append(on_digits[inked].mean())
     names = [column.partition(":")[2] for column in QUESTIONS]
     return {
         "accuracy": dict(zip(names, np.mean(right, axis=0).tolist(), strict=True)),
@@ -142,7 +144,7 @@ def score(listing: Path, run: Path, options: argparse.Namespace) -> dict[str, An
 
 
 def _classify(
-    checkpoint: Checkpoint[FITClassifier], image: Any, runtime: Runtime, background: float | None
+    checkpoint: Checkpoint[FITClassifier], image: ImageReader, runtime: Runtime, background: float | None
 ) -> Classification:
     return classify_image(checkpoint, image, runtime, Settings(background=background), keep_evidence=True)
 
@@ -157,9 +159,12 @@ def _on_digits(found: Classification, places: NDArray[np.int64]) -> NDArray[np.b
     return on_digits
 
 
-def _not_empty(found: Classification) -> NDArray[np.bool_]:
-    """[rows columns] of patches: whether it was looked at, and had a share in the decision at all."""
-    return relative_evidence(found) > 0
+def _inked(image: ImageReader, grid: PatchGrid) -> NDArray[np.bool_]:
+    """[rows columns] of patches: whether there is any ink in it."""
+    pixels = image.read(Window(0, 0, *grid.size)).any(axis=-1)
+    for axis, side in enumerate(grid.size):
+        pixels = np.logical_or.reduceat(pixels, list(range(0, side, grid.patch)), axis)
+    return pixels
 
 
 def _chance(listing: Path) -> dict[str, float]:
@@ -170,9 +175,8 @@ def _chance(listing: Path) -> dict[str, float]:
     for column in QUESTIONS:
         answers, counts = np.unique([row[column] for row in rows if row["split"] == "train"], return_counts=True)
         commonest = answers[counts.argmax()]
-        found[column.partition(":")[2]] = float(
-            np.mean([row[column] == commonest for row in rows if row["split"] == "test"])
-        )
+        tested = [row[column] == commonest for row in rows if row["split"] == "test"]
+        found[column.partition(":")[2]] = float(np.mean(tested))
     return found
 
 
@@ -190,11 +194,7 @@ def training(run: Path) -> dict[str, Any]:
         "minutes_of_steps": sum(seconds) / 60,
         "median_seconds_per_step": float(np.median(seconds)),
         "peak_bytes": max(step["peak_bytes"] for step in steps),
-        "validation": [
-            {name: value for name, value in line.items() if name != "kind"}
-            for line in lines
-            if line["kind"] == "validation"
-        ],
+        "validation": [line for line in lines if line["kind"] == "validation"],
     }
 
 
@@ -251,11 +251,11 @@ def main() -> None:
     results = {
         "command": shlex.join(sys.argv),
         "machine": machine(["torch", "numpy"]),
-        "data": f"MNIST test digits: {TRAINED:,} for training and validation canvases, the other 2,000 for test canvases",
+        "data": f"MNIST test digits: {TRAINED:,} for training and validation canvases, the other 2,000 for the test",
         "canvases": {
-            name: getattr(options, name) for name in ("side", "noise", "patterns", "train", "validation", "test")
-        }
-        | {"digits": DIGITS, "seeds": SEEDS},
+            **{name: getattr(options, name) for name in ("side", "noise", "patterns", "train", "validation", "test")},
+            **{"digits": DIGITS, "seeds": SEEDS},
+        },
         **score(listing, run, options),
         "training": training(run),
     }

@@ -90,12 +90,12 @@ def test_the_loss_by_its_definition() -> None:
     chances, each = logits[:, :3].softmax(1), logits[:, 3:].sigmoid()
     single = -(chances[0, 0].log() + chances[1, 2].log() + chances[2, 1].log()) / 3
     held = torch.tensor([[1.0, 1], [0, 0], [0, 1]])
-    multi = -(held * each.log() + (1 - held) * (1 - each).log()).mean()
+    multi = -(held * each.log() + (1 - held) * (1 - each).log()).sum() / 3
     assert torch.allclose(loss_of_tasks(logits, TARGETS, TASKS), (single + multi) / 2)
     smoothed = loss_of_tasks(logits, TARGETS, TASKS, smoothing=0.2)
     first = F.cross_entropy(logits[:, :3], torch.tensor([0, 2, 1]), label_smoothing=0.2)
     held = 0.8 * held + 0.1
-    second = -(held * each.log() + (1 - held) * (1 - each).log()).mean()
+    second = -(held * each.log() + (1 - held) * (1 - each).log()).sum() / 3
     assert torch.allclose(smoothed, (first + second) / 2)
 
 
@@ -104,7 +104,7 @@ def test_a_class_that_holds_is_worth_what_all_others_are() -> None:
     assert torch.allclose(weights, torch.tensor([4 / 6, 4 / 3, 4 / 3, 3.0, 3.0]))
     loss = loss_of_tasks(torch.zeros(3, 5), TARGETS, TASKS, torch.tensor([1.0, 1, 1, 3, 1]))
     # Of six answers to yes or no, one is worth three.
-    assert loss == pytest.approx((np.log(3) + np.log(2) * 8 / 6) / 2)
+    assert loss == pytest.approx((np.log(3) + np.log(2) * 8 / 3) / 2)
 
 
 def test_right_where_all_is_right() -> None:
@@ -125,7 +125,7 @@ def test_scores_of_several_labels() -> None:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Grey images, dark or light, with a bright corner or none, at the top or at the bottom: a CSV file of two tasks."""
+    """Grey images, dark or light, with a bright corner at the top, at the bottom, both or none: two tasks."""
     folder = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(0)
     with (folder / "data.csv").open("w", newline="") as file:
@@ -138,9 +138,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels[24:, 24:] += np.uint8(100 * bottom)
             save(folder / f"{number}.png", pixels)
             corners = "|".join(name for name, there in (("top", top), ("bottom", bottom)) if there)
-            writer.writerow(
-                [f"{number}.png", "light" if ground else "dark", corners, "val" if number > 15 else "train"]
-            )
+            split = "val" if number > 15 else "train"
+            writer.writerow([f"{number}.png", "light" if ground else "dark", corners, split])
     return folder / "data.csv"
 
 
