@@ -64,6 +64,22 @@ POINTED = 5
 INTERRUPTED = 130
 """Exit code of a run that was stopped and saved."""
 
+PUBLISHED: dict[int, dict[str, Any]] = {
+    1500: {
+        "system": "Iterative Patch Selection, 1,000 canvases of MNIST training digits, 50 strokes, 100 epochs",
+        "accuracy": {"majority": 0.882, "max": 0.807, "top": 0.745, "multi": 0.443},
+        "peak_gb_of_batch_16": 1.84,
+        "seconds_per_step_of_batch_16": 0.375,
+        "source": "MRiffiAslett/ips_MaxRiffiAslett, logs; memory and time on a GPU that they do not name",
+    },
+    3000: {
+        "system": "Iterative Patch Selection, 1,000 canvases of MNIST training digits, 800 strokes, 100 epochs",
+        "accuracy": {"majority": 0.733, "max": 0.702, "top": 0.638, "multi": 0.227},
+        "source": "MRiffiAslett/ips_MaxRiffiAslett, logs",
+    },
+}
+"""To compare with, by the side of the canvas."""
+
 RECIPE = Path(__file__).parent.parent / "recipes" / "megapixel-mnist.toml"
 
 
@@ -257,6 +273,7 @@ def main() -> None:
             **{"digits": DIGITS, "seeds": SEEDS},
         },
         **score(listing, run, options),
+        **({"published": PUBLISHED[options.side]} if options.side in PUBLISHED else {}),
         "training": training(run),
     }
     print(json.dumps({name: value for name, value in results.items() if name != "training"}, indent=2))
