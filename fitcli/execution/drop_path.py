@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -70,8 +69,10 @@ def draw_drop_path(
     layers = [layer for s in segments for layer in (*s.local, *(() if s.mix is None else s.mix.stack))]
     device = groups.number.device
     rates = torch.linspace(0, rate, len(layers), dtype=torch.float64)
-    drawn = [generator(seed, STREAM, image=sample, step=epoch).random(len(layers)) for epoch, sample in showings]
-    kept = (torch.from_numpy(np.stack(drawn)) >= rates) / (1 - rates)  # [b layers]
+    drawn = [
+        generator(seed, STREAM, image=sample, step=epoch).random(len(layers)).tolist() for epoch, sample in showings
+    ]
+    kept = (torch.tensor(drawn, dtype=torch.float64) >= rates) / (1 - rates)  # [b layers]
     counts = dict(zip(layers, kept.float().T.to(device), strict=True))
     local = {layer for segment in segments for layer in segment.local}
     return DropPath(

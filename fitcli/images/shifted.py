@@ -44,7 +44,7 @@ class Shifted(ImageReader):
         shown, (top, left) = self.info.levels[level], self._by[level]
         window = window.clip(shown.height, shown.width)
         if window.area == 0:
-            return self._image.read(window, level)
+            return np.empty((window.height, window.width, self.info.channels), self.info.dtype)
         rows = _places(window.top - top, window.height)
         columns = _places(window.left - left, window.width)
         inner = Window(int(rows[0]), int(columns[0]), int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1)

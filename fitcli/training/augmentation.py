@@ -85,7 +85,8 @@ def without_margin(groups: Groups, grid: PatchGrid, margin: tuple[int, int]) -> 
 
 def thinned(groups: Groups, tokens: int, rate: float, rng: np.random.Generator) -> Groups:
     """The same, where each of the `tokens` patches of a group is hidden with a probability; one of each group stays."""
-    drawn = torch.from_numpy(rng.random((len(groups.number), tokens)))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    drawn = torch.rand(len(groups.number), tokens, generator=generator)
     if groups.mask is not None:
         drawn = drawn.masked_fill(~groups.mask, -1)
     kept = (drawn >= rate) | (drawn == drawn.amax(dim=1, keepdim=True))

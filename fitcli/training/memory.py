@@ -30,8 +30,8 @@ def step_of(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training:
         sizes: (height, width) of its images.
     """
     settings, layout = run.settings, TASKS[run.config.task].objective(run).layout
-    window = settings.size
-    shown = ((min(height, window or height), min(width, window or width)) for height, width in sizes)
+    window, margin = settings.size, settings.shift_canvas
+    shown = ((min(height, window or height) + margin, min(width, window or width) + margin) for height, width in sizes)
     return Training(
         config=run.config.model,
         groups=max((_groups(layout, size) for size in shown), default=1),

@@ -146,7 +146,7 @@ def _shared(world: World, bad_images: BadImages, look: Callable[[], T]) -> list[
 
 def _score_all(chances: Probabilities, held: NDArray[np.bool_]) -> Scores:
     """[i k] and whether each class holds; the balanced accuracy is that of yes and no, over the classes."""
-    loss = -np.log(np.maximum(np.where(held, chances, 1 - chances), 1e-12)).mean()
+    loss = -np.log(np.maximum(np.where(held, chances, 1 - chances), 1e-12)).sum(axis=1).mean()
     said = chances > 0.5
     recalls = [(said == held)[held == answer].mean() for answer in (False, True) if (held == answer).any()]
     return Scores(float(loss), float((said == held).all(axis=1).mean()), float(np.mean(recalls)))

@@ -6,6 +6,7 @@ The limits are those of the published implementation for token width 96 (4 heads
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from models.build import build
 from models.config import TrunkConfig
+from models.layers import CrossAttention, SelfAttention
 
 WIDE: dict[str, Any] = {
     "plan": "(1)1(1)",
@@ -127,3 +129,16 @@ def test_a_trunk_alone_is_no_model() -> None:
     trunk = TrunkConfig(**WIDE)
     with pytest.raises(TypeError, match="TrunkConfig"):
         build(trunk)  # type: ignore[call-overload]
+
+
+def test_attention_can_begin_with_unit_variance() -> None:
+    """Normal weights of the variance 1 / fan_in, in attention alone."""
+    config = denoiser_config(**WIDE)
+    model, other = build(replace(config, attention_start="unit")), build(config)
+    for module in model.modules():
+        if isinstance(module, SelfAttention | CrossAttention):
+            for name, weight in module.named_parameters():
+                if name.endswith("weight"):
+                    assert float(weight.detach().std()) == pytest.approx(weight.shape[1] ** -0.5, rel=0.05), name
+    ups = [dict(m.named_parameters())["trunk.segments.0.local.layers.0.feed_forward.up.weight"] for m in (model, other)]
+    assert float(ups[0].detach().abs().max()) == pytest.approx(float(ups[1].abs().max().detach()), rel=0.01)

@@ -49,14 +49,19 @@ def images(batch: Batch, sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
     return [to_pixels(part, grid) for part, grid in zip(parts, grids, strict=True)]
 
 
+def real_patches(batch: Batch) -> torch.Tensor:
+    """[g n], which patches are no padding."""
+    mask = batch.groups.mask
+    return torch.ones(batch.patches.shape[:2], dtype=torch.bool) if mask is None else mask
+
+
 def laid(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     """The only image of a batch, its groups where their coordinates say, and which of its pixels are no padding."""
     side = PATCH * GROUP
     places = batch.groups.coordinates - batch.groups.coordinates.amin(0)
     height, width = ((places.amax(0) + 1) * side).tolist()
     image, mask = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), bool)
-    assert batch.groups.mask is not None
-    for (row, column), patches, real in zip(places.tolist(), batch.patches, batch.groups.mask, strict=True):
+    for (row, column), patches, real in zip(places.tolist(), batch.patches, real_patches(batch), strict=True):
         for number in range(GROUP**2):
             top, left = row * side + number // GROUP * PATCH, column * side + number % GROUP * PATCH
             image[top : top + PATCH, left : left + PATCH] = patches[number].reshape(PATCH, PATCH, 3)
@@ -274,3 +279,54 @@ def test_reading_stops_when_nobody_wants_more(samples: list[Sample]) -> None:
     next(batches)
     batches.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
+
+
+def test_an_image_that_is_moved_is_whole_wherever_it_lies(samples: list[Sample]) -> None:
+    """And what is not of the image is padding, or is not there at all."""
+    found = set()
+    for batch in loader(samples[:1], batch_size=1, shift_canvas=13).batches(0, 60):
+        image, mask = laid(batch)
+        height, width = SIZES[0]
+        places = [
+            (top, left)
+            for top in range(image.shape[0] - height + 1)
+            for left in range(image.shape[1] - width + 1)
+            if np.array_equal(image[top : top + height, left : left + width], pixels(0))
+        ]
+        assert len(places) == 1
+        top, left = places[0]
+        expected = np.zeros_like(mask)
+        expected[
+            top // PATCH * PATCH : -(-(top + height) // PATCH) * PATCH,
+            left // PATCH * PATCH : -(-(left + width) // PATCH) * PATCH,
+        ] = True
+        np.testing.assert_array_equal(mask, expected)
+        found.add((top, left))
+    side = PATCH * GROUP
+    assert {top for top, _ in found} == {left for _, left in found} == set(range(side)), (
+        "groups without pixels are gone"
+    )
+
+
+def test_patches_are_hidden_at_random(samples: list[Sample]) -> None:
+    hidden, real = [], []
+    plain = list(loader(samples, augment=True).batches(0, 40))
+    for batch, whole in zip(loader(samples, augment=True, token_dropout=0.4).batches(0, 40), plain, strict=True):
+        mask, before = real_patches(batch), real_patches(whole)
+        assert mask.any(dim=1).all(), "no group is empty"
+        assert not (mask & ~before).any(), "padding stays padding"
+        assert torch.equal(batch.patches, whole.patches), "all else is as without"
+        many = before.sum(dim=1) == GROUP**2
+        real.append(before[many].sum())
+        hidden.append((before & ~mask)[many].sum())
+    # One of each four always stays: 0.4 but where all four would go.
+    share = float(sum(hidden) / sum(real))
+    assert share == pytest.approx(0.4 - 0.4**4 / 4, abs=0.04)
+
+
+@pytest.mark.parametrize("name", ["shift_canvas", "token_dropout"])
+def test_what_is_random_about_an_image_follows_from_its_place(samples: list[Sample], name: str) -> None:
+    many = loader(samples, augment=True, **{name: 0.5 if name == "token_dropout" else 9})
+    whole = list(many.batches(0, 6))
+    for one, other in zip(many.batches(3, 6), whole[3:], strict=True):
+        assert_same(one, other)

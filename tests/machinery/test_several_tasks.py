@@ -12,13 +12,16 @@ import torch
 import torch.nn.functional as F
 from command_line import Fit
 from pictures import save
-from safetensors.torch import load_file
+from test_training import assert_same_run, at, interrupt, quietly, run_of
 
-from fitcli.class_tasks import ClassTask
+from fitcli.class_tasks import ClassTask, slices
 from fitcli.errors import DataError
 from fitcli.evaluation.scores import multi_label_scores
 from fitcli.training.class_losses import balanced_task_weights, loss_of_tasks, multi_hot, right
 from fitcli.training.dataset import load_dataset
+from fitcli.training.loop import train
+from models.groups import Groups
+from models.pooling import AttentionPool
 
 TASKS = (ClassTask("kind", "single-label", ("cat", "dog", "owl")), ClassTask("marks", "multi-label", ("a", "b")))
 TARGETS = torch.tensor([[0, 3, 4], [2, -1, -1], [1, 4, -1]])
@@ -90,12 +93,12 @@ def test_the_loss_by_its_definition() -> None:
     chances, each = logits[:, :3].softmax(1), logits[:, 3:].sigmoid()
     single = -(chances[0, 0].log() + chances[1, 2].log() + chances[2, 1].log()) / 3
     held = torch.tensor([[1.0, 1], [0, 0], [0, 1]])
-    multi = -(held * each.log() + (1 - held) * (1 - each).log()).mean()
+    multi = -(held * each.log() + (1 - held) * (1 - each).log()).sum() / 3
     assert torch.allclose(loss_of_tasks(logits, TARGETS, TASKS), (single + multi) / 2)
     smoothed = loss_of_tasks(logits, TARGETS, TASKS, smoothing=0.2)
     first = F.cross_entropy(logits[:, :3], torch.tensor([0, 2, 1]), label_smoothing=0.2)
     held = 0.8 * held + 0.1
-    second = -(held * each.log() + (1 - held) * (1 - each).log()).mean()
+    second = -(held * each.log() + (1 - held) * (1 - each).log()).sum() / 3
     assert torch.allclose(smoothed, (first + second) / 2)
 
 
@@ -104,7 +107,7 @@ def test_a_class_that_holds_is_worth_what_all_others_are() -> None:
     assert torch.allclose(weights, torch.tensor([4 / 6, 4 / 3, 4 / 3, 3.0, 3.0]))
     loss = loss_of_tasks(torch.zeros(3, 5), TARGETS, TASKS, torch.tensor([1.0, 1, 1, 3, 1]))
     # Of six answers to yes or no, one is worth three.
-    assert loss == pytest.approx((np.log(3) + np.log(2) * 8 / 6) / 2)
+    assert loss == pytest.approx((np.log(3) + np.log(2) * 8 / 3) / 2)
 
 
 def test_right_where_all_is_right() -> None:
@@ -125,7 +128,7 @@ def test_scores_of_several_labels() -> None:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Grey images, dark or light, with a bright corner or none, at the top or at the bottom: a CSV file of two tasks."""
+    """Grey images, dark or light, with a bright corner at the top, at the bottom, both or none: two tasks."""
     folder = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(0)
     with (folder / "data.csv").open("w", newline="") as file:
@@ -138,9 +141,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels[24:, 24:] += np.uint8(100 * bottom)
             save(folder / f"{number}.png", pixels)
             corners = "|".join(name for name, there in (("top", top), ("bottom", bottom)) if there)
-            writer.writerow(
-                [f"{number}.png", "light" if ground else "dark", corners, "val" if number > 15 else "train"]
-            )
+            split = "val" if number > 15 else "train"
+            writer.writerow([f"{number}.png", "light" if ground else "dark", corners, split])
     return folder / "data.csv"
 
 
@@ -179,16 +181,56 @@ def test_from_a_table_to_predictions(fit: Fit, pictures: Path, tmp_path: Path) -
     assert (wrong.exit_code, "--heatmap-task size: the run knows ground, corner" in wrong.stderr) == (1, True)
 
 
-def test_a_run_of_several_tasks_that_is_resumed_is_the_same_run(fit: Fit, pictures: Path, tmp_path: Path) -> None:
-    for run, epochs in (("whole", 2), ("parts", 1)):
-        assert fit("train", pictures, "--out", tmp_path / run, *TRAIN, "--steps", str(4 * epochs)).exit_code == 0
-    resumed = fit("train", pictures, "--out", tmp_path / "parts", "--resume", "--steps", "8")
-    assert resumed.exit_code == 0, resumed.stderr
-    again = fit("train", pictures, "--out", tmp_path / "again", *TRAIN, "--steps", "8")
-    assert again.exit_code == 0
-    whole, same = (load_file(tmp_path / run / "last/model.safetensors") for run in ("whole", "again"))
-    assert all(torch.equal(whole[name], same[name]) for name in whole)
-    steps = [json.loads(line) for line in (tmp_path / "parts/metrics.jsonl").read_text().splitlines()]
-    expected = [json.loads(line) for line in (tmp_path / "whole/metrics.jsonl").read_text().splitlines()]
-    # The learning rate follows the total that is asked for: what was shown and left out is the same all the same.
-    assert [s["step"] for s in steps if s["kind"] == "train"] == [s["step"] for s in expected if s["kind"] == "train"]
+def test_a_run_of_several_tasks_that_is_resumed_is_the_same_run(pictures: Path, tmp_path: Path) -> None:
+    how = {"preset": "nano", "patch": 4, "augment": False, "batch_size": 4, "epochs": 2, "drop_path": 0.4,
+           "token_dropout": 0.3, "shift_canvas": 9, "balance": True}  # fmt: skip
+    train(run_of(pictures, tmp_path / "whole", **how), quietly)
+    with pytest.raises(KeyboardInterrupt):
+        train(run_of(pictures, tmp_path / "parts", **how), at(3, interrupt))
+    train(run_of(pictures, tmp_path / "parts", resume=True), quietly, resume=True)
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_evaluation_of_several_tasks(fit: Fit, pictures: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert fit("train", pictures, "--out", run, *TRAIN, "--steps", "4").exit_code == 0
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    result = fit("evaluate", pictures, "--checkpoint", run, "--json", "--csv", tmp_path / "lines.csv")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["accuracy"] == pytest.approx(last["accuracy"])
+    assert found["tasks"]["ground"]["accuracy"] == pytest.approx(last["accuracy_ground"])
+    assert found["tasks"]["corner"]["accuracy"] == pytest.approx(last["accuracy_corner"])
+    with (tmp_path / "lines.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    right = [row["labels:corner"] == row["predicted:corner"] for row in rows]
+    assert np.mean(right) == pytest.approx(found["tasks"]["corner"]["accuracy"])
+    assert "corner: f1" in fit("evaluate", pictures, "--checkpoint", run).stdout
+
+    rows = list(csv.DictReader(pictures.open()))
+    for heading, message in (("label:other", "has no column label:ground"), ("label", "has no column label:ground")):
+        other = pictures.parent / "other.csv"
+        lines = [f"path,{heading},labels:corner,split"]
+        lines += [f"{r['path']},{r['label:ground']},{r['labels:corner']},{r['split']}" for r in rows]
+        other.write_text("\n".join(lines) + "\n")
+        wrong = fit("evaluate", other, "--checkpoint", run)
+        assert (wrong.exit_code, message in wrong.stderr) == (1, True)
+
+
+def test_every_task_is_answered_as_if_it_were_alone() -> None:
+    """A head of several tasks against one head for each, with its rows of the weights."""
+    latents, groups = torch.randn(6, 3, 8), Groups.of_grid(images=2, rows=1, columns=3)
+    head = AttentionPool(width=8, heads=2, tasks=(3, 2))
+    pooled = head(latents, groups)
+    for number, part in enumerate(slices(TASKS)):
+        alone = AttentionPool(width=8, heads=2, tasks=(part.stop - part.start,))
+        weights = head.state_dict()
+        rows = slice(2 * number, 2 * number + 2)
+        for name in ("score.weight", "score.bias"):
+            weights[name] = weights[name][rows]
+        for name in ("classify.weight", "classify.bias"):
+            weights[name] = weights[name][part]
+        alone.load_state_dict(weights)
+        logits, evidence = alone(latents, groups)
+        assert torch.allclose(pooled.logits[:, part], logits, atol=1e-6)
+        assert torch.allclose(pooled.evidence[..., number], evidence[..., 0], atol=1e-6)

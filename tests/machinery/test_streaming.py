@@ -110,9 +110,10 @@ def test_many_latents_are_mixed_in_pieces(name: str, monkeypatch: pytest.MonkeyP
 
 
 @torch.inference_mode()
-def test_many_latents_are_pooled_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["classifier", "classifier of two tasks"])
+def test_many_latents_are_pooled_in_pieces(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "PIECE", 5)
-    head, groups = live(CONFIGS["classifier"]).head, LAYOUTS["padded"]
+    head, groups = live(CONFIGS[name]).head, LAYOUTS["padded"]
     latents = torch.randn(len(groups.number), 2, 24, dtype=torch.float64)
     for one, other in zip(pieces.pool_in_pieces(head, latents, groups), head(latents, groups), strict=True):
         assert (one - other).abs().max() < 1e-12
