@@ -10,7 +10,6 @@ from fitcli.images.crop import Crop
 from fitcli.memory.claims import check_pixels
 from fitcli.window import Window
 
-
 MOST_WINDOWS = 1 << 20
 """Of one image: at 256 x 256 pixels those of 69 gigapixels."""
 
