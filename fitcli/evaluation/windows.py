@@ -10,6 +10,9 @@ from fitcli.images.crop import Crop
 from fitcli.memory.claims import check_pixels
 from fitcli.window import Window
 
+MOST_WINDOWS = 1 << 20
+"""Of one image: at 256 x 256 pixels those of 69 gigapixels."""
+
 
 def scored_parts(
     image: ImageReader, size: tuple[int, int] | None, least: tuple[int, int] = (1, 1)
@@ -22,7 +25,7 @@ def scored_parts(
         least: What is lower or narrower is left out.
 
     Raises:
-        ImageError: Nothing is left, or the whole image is more than free memory holds.
+        ImageError: Nothing is left, the whole image is more than free memory holds, or it has more than `MOST_WINDOWS`.
     """
     height, width = image.info.size
     if height < least[0] or width < least[1]:
@@ -33,6 +36,14 @@ def scored_parts(
         check_pixels(image, image.info.size, "evaluate smaller images")
         yield image
         return
-    for top in range(0, height - least[0] + 1, size[0]):
-        for left in range(0, width - least[1] + 1, size[1]):
+    tops, lefts = range(0, height - least[0] + 1, size[0]), range(0, width - least[1] + 1, size[1])
+    rows, columns = (-(-places.stop // places.step) for places in (tops, lefts))  # more than `len` may tell
+    if rows * columns > MOST_WINDOWS:
+        raise ImageError(
+            image.path,
+            f"is {width} x {height} pixels, {rows * columns:,} windows of {size[1]} x {size[0]}; at most "
+            f"{MOST_WINDOWS:,} are scored: evaluate a part of it",
+        )
+    for top in tops:
+        for left in lefts:
             yield Crop(image, Window(top, left, *size))

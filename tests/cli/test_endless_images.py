@@ -10,6 +10,10 @@ import pytest
 from pictures import colored, endless_image, save
 from typer.testing import Result
 
+from fitcli.errors import ImageError
+from fitcli.evaluation.windows import scored_parts
+from fitcli.images.open import open_image
+
 Fit = Callable[..., Result]
 
 # At the first of these sides a list of the groups is too long, at the second only what is computed of them.
@@ -92,3 +96,17 @@ def test_train(fit: Fit, tmp_path: Path) -> None:
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.timeout(30, func_only=True)
+@pytest.mark.parametrize("side", SIDES)
+def test_windows_of_a_generator_are_counted_before_one_is_scored(tmp_path: Path, side: int) -> None:
+    with (
+        open_image(endless_image(tmp_path / "endless.zarr", side)) as image,
+        pytest.raises(ImageError, match="windows of 64 x 64; at most 1,048,576 are scored"),
+    ):
+        next(scored_parts(image, (64, 64)))
+    good = save(tmp_path / "good.png", colored((70, 90), (40, 60, 200), 3))
+    with open_image(good) as image:
+        sizes = [part.info.size for part in scored_parts(image, (64, 64))]
+    assert sizes == [(64, 64), (64, 26), (6, 64), (6, 26)]

@@ -247,7 +247,7 @@ def test_chunk_that_expands_without_end(tmp_path: Path, name: str, filtered: boo
 
 @pytest.mark.parametrize("length", [3, 16, 31, 150, 271])
 def test_a_blosc_chunk_that_is_cut_off_does_not_show_what_lies_behind_it_in_memory(tmp_path: Path, length: int):
-    """What does not compress is stored as it is; the decoder (imagecodecs 2026.3.6) copies as much as the header says."""
+    """What does not compress is stored as it is; the decoder copies as much as its header says."""
     path = tmp_path / "image"
     write_array(path, compressors=numcodecs.Blosc(cname="lz4"), zarr_format=2)
     noise = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from contract import assert_equal, read_all
 from PIL import Image
+from privileges import no_privileges, public_folder
 
 from fitcli.errors import ImageError
 from fitcli.images.memory import ArrayReader
@@ -77,12 +79,23 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path: Path):
             open_image(path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_file_without_permission(tmp_path: Path):
-    (tmp_path / "image").write_bytes(b"II*\0")
-    (tmp_path / "image").chmod(0)
-    with pytest.raises(ImageError, match="permission"):
-        open_image(tmp_path / "image")
+def test_file_without_permission():
+    with public_folder() as folder:
+        (folder / "image").write_bytes(b"II*\0")
+        (folder / "image").chmod(0)
+        with no_privileges(), pytest.raises(ImageError, match="permission"):
+            open_image(folder / "image")
+
+
+def test_chunk_without_permission():
+    with public_folder() as folder:
+        array = zarr.create_array(str(folder / "image"), shape=(32, 32), dtype="u1", chunks=(16, 16))
+        array[...] = 1
+        (folder / "image/c/1/1").chmod(0)
+        with open_image(folder / "image") as reader:
+            assert reader.read(Window(0, 0, 16, 32)).all()
+            with no_privileges(), pytest.raises(ImageError, match=r"(?i)permission"):
+                reader.read(Window(16, 16, 16, 16))
 
 
 def test_opening_an_image_does_not_import_torch(tmp_path: Path):

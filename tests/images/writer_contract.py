@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from privileges import no_privileges, public_folder
 
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, ImageWriter, Pixels
@@ -210,11 +211,14 @@ class WriterContract(ABC):
         with pytest.raises(ImageError, match="is not a folder"):
             self.create(tmp_path / "file" / self.name)
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
     def test_folder_without_permission(self, tmp_path: Path) -> None:
-        tmp_path.chmod(0o500)
-        with pytest.raises(ImageError, match="permission"):
-            self.create(tmp_path / self.name)
+        with self.create(tmp_path / self.name):
+            pass  # imports what nobody might not
+        with public_folder() as folder:
+            folder.chmod(0o500)
+            with no_privileges(), pytest.raises(ImageError, match="permission"):
+                self.create(folder / self.name)
+            assert not list(folder.iterdir())
 
     def test_something_else_is_not_replaced(self, tmp_path: Path) -> None:
         (tmp_path / self.name).mkdir()
