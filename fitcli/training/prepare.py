@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from fitcli.atomic import check_writable
+from fitcli.atomic import PARTIAL, check_writable
 from fitcli.distributed import ALONE, World
 from fitcli.errors import FitError
 from fitcli.run_config import RunConfig, is_run
