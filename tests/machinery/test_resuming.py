@@ -144,6 +144,7 @@ def test_what_follows_from_a_state_is_written_again(data: Path, tmp_path: Path) 
         (run / "model.safetensors").write_bytes(b"of step 4")
     (run / "training/states/.00000009.partial-1234").mkdir()
     (run / ".model.safetensors.partial-1234").touch()
+    (run / ".tmpZXZip3").touch()
     train(run_of(data, run, resume=True), quietly, resume=True)
     assert_same_run(run, whole)
 
