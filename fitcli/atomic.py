@@ -14,6 +14,9 @@ from tempfile import TemporaryFile
 PARTIAL = ".partial-"
 """In the names of what is not whole yet."""
 
+SAFETENSORS_PARTIAL = ".tmp??????"
+"""Names under which the safetensors library writes before it renames to the name that it was given."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -60,7 +63,7 @@ def remove_leftovers(folder: Path, *within: str) -> None:
     Nobody may be writing there.
     """
     for place in (folder, *(folder / name for name in within)):
-        for left in place.glob(f".*{PARTIAL}*"):
+        for left in (*place.glob(f".*{PARTIAL}*"), *place.glob(SAFETENSORS_PARTIAL)):
             if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
             else:
