@@ -104,7 +104,8 @@ def check_config(run: Path) -> RunConfig:
     before, now = (_flat(dataclasses.asdict(c)) for c in (load_config(run / TRAINING), config))
     changed = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
     if changed:
-        said = ", ".join(f"{name} is {now.get(name)}, was {before.get(name)}" for name in changed)
+        # Hundreds of classes need not be read on one line.
+        said = ", ".join(f"{name} is {now.get(name)!s:.80}, was {before.get(name)!s:.80}" for name in changed)
         raise CheckpointError(
             f"{run}/config.json: was changed since the run was begun ({said}); put it back as it is in "
             f"{run / TRAINING}/config.json, or start a new run"

@@ -100,7 +100,7 @@ def _resumed(
     if dataset.classes != config.classes:
         raise FitError(
             f"{folder}: was trained on {', '.join(config.classes) or 'no classes'}; "
-            f"{data} has {', '.join(dataset.classes) or 'none'}"
+            f"{data} has {', '.join(dataset.classes) or 'none'}; start a new run for these"
         )
     fingerprint, images = load_images(folder)
     changed = changes(images, dataset.listed) if dataset.fingerprint != fingerprint else ""

@@ -22,6 +22,7 @@ from fitcli import __version__
 from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.runtime import choose_runtime
+from fitcli.training import loop
 from fitcli.training.bad_images import TooManyBadImages
 from fitcli.training.changes import changes
 from fitcli.training.loop import train
@@ -78,8 +79,12 @@ def dying(step: int) -> Callable[[Report], None]:
     ],
     ids=["classify streamed", "diffusion bf16 recomputed", "autoregressive streamed from disk"],
 )
-def test_every_source_of_state(data: Path, tmp_path: Path, settings: dict[str, Any], plan: ExecutionPlan) -> None:
+def test_every_source_of_state(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], plan: ExecutionPlan
+) -> None:
     """Saved within an epoch, and resumed where global generators of random numbers are elsewhere."""
+    # In the foreground, so that nothing is put off.
+    monkeypatch.setattr(loop, "has_room_for_copy", lambda _: False)
     settings = {**settings, "steps": 5, "save_every": 3}
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(replace(run_of(data, whole, **settings), plan=plan), quietly)
@@ -108,7 +113,8 @@ def test_a_damaged_state_is_told_and_the_run_is_the_same(data: Path, tmp_path: P
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert fit(*arguments, whole, "--epochs", 3).exit_code == 0
     assert fit(*arguments, run, "--epochs", 3).exit_code == 0
-    assert saved_steps(run) == [12, 8]
+    last, before = saved_steps(run)
+    assert last == 12
     weights = run / "training/states/00000012/model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     for name in ("last/model.safetensors", "last/ema.safetensors", "last/config.json"):
@@ -116,7 +122,7 @@ def test_a_damaged_state_is_told_and_the_run_is_the_same(data: Path, tmp_path: P
     result = fit(*arguments, run, "--resume")
     assert result.exit_code == 0
     warning = f"warning: {weights.parent}: damaged (model.safetensors is not the file that was saved: its checksum "
-    assert result.stderr.startswith(f"{warning}differs); going on from step 8, which was saved before\n")
+    assert result.stderr.startswith(f"{warning}differs); going on from step {before}, which was saved before\n")
     assert_same_run(run, whole)
     for state in (run / "training/states").iterdir():
         (state / "state.json").unlink()
@@ -313,8 +319,7 @@ def test_a_start_that_was_killed_can_be_repeated(data: Path, tmp_path: Path) -> 
     begun, run = tmp_path / "begun", tmp_path / "run"
     train(run_of(data, begun), quietly)
     shutil.copytree(begun / "training", run / "training")
-    for number in ("4", "8"):
-        shutil.rmtree(run / f"training/states/0000000{number}", ignore_errors=True)
+    shutil.rmtree(run / "training/states")
     train(run_of(data, run), quietly)
     assert_same_run(run, begun)
     (tmp_path / "mine/training").mkdir(parents=True)
