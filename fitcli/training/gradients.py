@@ -187,9 +187,10 @@ class Gradients:
             world.add_up(gradients, world.groups)
             return
         parameters = list(self._model.parameters())
-        used = world.gather([parameter.grad is not None for parameter in parameters])
+        # As text: a letter per parameter.
+        used = world.gather("".join("-" if parameter.grad is None else "g" for parameter in parameters))
         for parameter, has in zip(parameters, zip(*used, strict=True), strict=True):
-            if parameter.grad is None and any(has):
+            if parameter.grad is None and "g" in has:
                 parameter.grad = torch.zeros_like(parameter)
         world.add_up(parameter.grad for parameter in parameters if parameter.grad is not None)
 
