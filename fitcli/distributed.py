@@ -13,18 +13,22 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
-from typing import Any, NoReturn, TypeVar
+from secrets import token_hex
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from fitcli import console
 from fitcli.errors import FitError
@@ -51,6 +55,13 @@ class PeerLost(FitError):
     shared = True
 
 
+class Stranded(FitError):
+    """What happened to one process while the others wait for something else of it: they cannot be told.
+
+    The process ends with the message, and torchrun ends the others.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Axis:
     """The processes along one axis of the mesh.
@@ -58,7 +69,7 @@ class Axis:
     Attributes:
         rank: Place of this process, from 0.
         size: How many there are.
-        group: To talk to them; None where there is no other process in the job.
+        group: To talk to them; None for all processes of the job.
     """
 
     rank: int = 0
@@ -121,7 +132,7 @@ class World:
         try:
             result = act()
         except FitError as own:
-            if own.shared:
+            if own.shared or isinstance(own, Stranded):
                 raise
             error = own
         letters = self._exchange({"error": _described(error), "result": result})
@@ -170,10 +181,11 @@ class World:
             return
         group = None if axis is None else axis.group
         under_way: deque[tuple[list[Tensor], Tensor, dist.Work]] = deque()
-        with torch.no_grad(), _peers():
+        with torch.no_grad():
             for bucket in _buckets(tensors):
                 flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
-                work = dist.all_reduce(flat, group=group, async_op=True)
+                with _peers():
+                    work = dist.all_reduce(flat, group=group, async_op=True)
                 assert work is not None
                 under_way.append((bucket, flat, work))
                 # The next bucket is packed while one travels; more of them would hold all tensors twice.
@@ -181,12 +193,6 @@ class World:
                     _unpack(*under_way.popleft())
             while under_way:
                 _unpack(*under_way.popleft())
-
-    def abandon(self, reason: str) -> NoReturn:
-        """End this process at once, saying why: others wait for it where it cannot tell them. They end with it."""
-        console.Console.silent = False
-        console.error(reason)
-        os._exit(1)
 
     def _exchange(self, letter: Any) -> list[Any]:
         """What every process sends, in their order."""
@@ -244,9 +250,8 @@ def processes(device: str = "auto", group_parallel: int = 1) -> Iterator[World]:
         group_parallel: Processes that share an image.
 
     Raises:
-        FitError: That does not divide the number of processes.
+        FitError: That does not divide the number of processes, or they do not find each other.
         DeviceError: There are more processes than devices.
-        PeerLost: Not all processes were there in time.
     """
     found = world()
     if group_parallel < 1 or found.size % group_parallel:
@@ -258,16 +263,28 @@ def processes(device: str = "auto", group_parallel: int = 1) -> Iterator[World]:
         yield found
         return
     kind = claim_device(device, found.local_rank, found.local_size)
-    with _peers():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo", timeout=TIMEOUT)
+    backends = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
     try:
-        shape = (found.size // group_parallel, group_parallel)
-        mesh = init_device_mesh(kind, shape, mesh_dim_names=("data", "groups"))
-        everyone = replace(found, data=_axis(mesh, "data"), groups=_axis(mesh, "groups"), mesh=mesh)
+        store = _meeting(found.rank, found.size)
+        dist.init_process_group(backends, store=store, rank=found.rank, world_size=found.size, timeout=TIMEOUT)
+    except RuntimeError as error:
+        raise FitError(f"the processes of this job do not find each other ({str(error).splitlines()[0]})") from error
+    shape = (found.size // group_parallel, group_parallel)
+    mesh = init_device_mesh(kind, shape, mesh_dim_names=("data", "groups"))
+    everyone = replace(found, data=_axis(mesh, "data"), groups=_axis(mesh, "groups"), mesh=mesh)
+    try:
         with _failing_together(everyone):
             yield everyone
-    finally:
+    except Exception as error:
+        # Of a mistake of ours the others know nothing: they may be in an exchange that never ends, and to leave it in
+        # good order could take as long. This process is about to end, and torchrun ends the others.
+        if isinstance(error, FitError) and not isinstance(error, Stranded):
+            dist.destroy_process_group()
+        raise
+    except BaseException:
         dist.destroy_process_group()
+        raise
+    dist.destroy_process_group()
 
 
 @contextmanager
@@ -277,11 +294,16 @@ def _failing_together(everyone: World) -> Iterator[None]:
         with nullcontext() if everyone.is_first else console.muted():
             try:
                 yield
+            except Stranded:
+                raise
             except FitError as error:
                 # The others get it in the place of what they wait for; or have met the same error at the same place.
-                everyone.jointly(partial(_fail, error))
+                try:
+                    everyone.jointly(partial(_fail, error))
+                except PeerLost:
+                    raise error from None
     except FitError as error:
-        if everyone.is_first:
+        if everyone.is_first or isinstance(error, Stranded):
             raise
         raise SystemExit(1) from error
     except KeyboardInterrupt as stop:
@@ -292,6 +314,32 @@ def _failing_together(everyone: World) -> Iterator[None]:
 
 def _fail(error: FitError) -> None:
     raise error
+
+
+def _meeting(rank: int, size: int) -> Store:
+    """Where the processes of this start of the job find each other, under a name that no earlier start has used.
+
+    The agent of torchrun keeps its store when it starts the processes again, with the addresses of those that are dead;
+    a process that read one of those would wait for it (pytorch issue 135712). How often a job was started does not make
+    a name: the agents of several machines count differently. So each process says hello with a word of its own, and the
+    first one answers to that word.
+    """
+    store, _, _ = next(rendezvous("env://", rank, size, timeout=TIMEOUT))
+    if rank:
+        word = token_hex(8)
+        store.set(f"fit/hello/{rank}", word)
+        name = store.get(f"fit/name/{word}").decode()
+        store.add(f"fit/met/{name}", 1)
+        return PrefixStore(name, store)
+    name, answered = token_hex(8), set()
+    while store.add(f"fit/met/{name}", 0) < size - 1:
+        for other in range(1, size):
+            hello = f"fit/hello/{other}"
+            if store.check([hello]) and (word := store.get(hello).decode()) not in answered:
+                store.set(f"fit/name/{word}", name)
+                answered.add(word)
+        time.sleep(0.01)
+    return PrefixStore(name, store)
 
 
 def _axis(mesh: DeviceMesh, name: str) -> Axis:
@@ -341,7 +389,8 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def _unpack(bucket: Sequence[Tensor], flat: Tensor, work: dist.Work) -> None:
-    work.wait()
+    with _peers():
+        work.wait()
     parts = torch.split(flat, [tensor.numel() for tensor in bucket])
     for tensor, part in zip(bucket, parts, strict=True):
         tensor.copy_(part.view_as(tensor))

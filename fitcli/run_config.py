@@ -133,7 +133,11 @@ def load_config(folder: Path) -> RunConfig:
             raise CheckpointError(f"{path.stat().st_size:,} bytes of settings are not to be believed")
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["format"] != FORMAT:
-            raise CheckpointError(f"{path}: format {document['format']}, this fit reads {FORMAT}; install another fit")
+            writer = document.get("fit", "of another version")
+            raise CheckpointError(
+                f"written by fit {writer} (format {document['format']}), this is fit {__version__} (format {FORMAT}); "
+                f"install fit {writer}"
+            )
         kind = MODELS.get(document["task"])
         if kind is None:
             raise CheckpointError(f"task {document['task']!r} is not known to fit {__version__}")

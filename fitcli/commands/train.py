@@ -59,6 +59,9 @@ def train(
         str, typer.Option(help="Size of the model: debug, nano (autoregressive), tiny, small, base or large.")
     ] = DEFAULT.preset,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN, with its own settings.")] = False,
+    accept_changed_data: Annotated[
+        bool, typer.Option("--accept-changed-data", help="Resume though images were added, removed or relabelled.")
+    ] = False,
     auto_resume: Annotated[
         bool,
         typer.Option(
@@ -158,7 +161,7 @@ def train(
             save_every=save_every, keep=keep,
         )  # fmt: skip
         again = auto_resume or world.restarts > 0
-        _train(data, out, settings, runtime, world, resume, again, shard, memory, given(context))
+        _train(data, out, settings, runtime, world, resume, again, accept_changed_data, shard, memory, given(context))
 
 
 def _train(
@@ -169,6 +172,7 @@ def _train(
     world: World,
     resume: bool,
     auto_resume: bool,
+    accept_changed_data: bool,
     shard: bool,
     memory: int | None,
     given: frozenset[str],
@@ -181,8 +185,12 @@ def _train(
 
     resume = resume or (auto_resume and world.broadcast(is_run(out)))
     run, done = world.together(
-        lambda: prepare(data, out, settings, runtime, resume, given, memory, world=world, shard=shard)
+        lambda: prepare(
+            data, out, settings, runtime, resume, given, memory, accept_changed_data, world=world, shard=shard
+        )
     )
+    if run.changed:
+        console.warning(f"{data}: {run.changed}")
     console.hint(run.summary())
     if memory is not None and runtime.device.type == "cpu":
         return_freed_memory()

@@ -24,7 +24,7 @@ from fitcli.images.open import open_image
 from fitcli.run_config import load_config
 from fitcli.runtime import Runtime
 from fitcli.shared_images import Sharing
-from fitcli.training.begun import load_settings
+from fitcli.training.begun import load_fingerprint, load_settings
 from fitcli.training.dataset import Dataset, Sample, load_dataset
 
 
@@ -124,7 +124,7 @@ class _Job:
 def _compare_with_training(folder: Path, dataset: Dataset, split: Split) -> bool:
     """Whether the run was trained on whole images; and a warning where it may have been trained on what is scored."""
     try:
-        settings, fingerprint = load_settings(folder)
+        settings, fingerprint = load_settings(folder), load_fingerprint(folder)
     except FitError:
         return False
     if split == "val" and fingerprint != dataset.fingerprint:

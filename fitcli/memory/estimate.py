@@ -24,6 +24,7 @@ from fitcli.memory.tape import Product
 from fitcli.runtime import Precision
 from models.build import build
 from models.config import TrunkConfig
+from models.layers import CrossAttentionLayer, SelfAttentionLayer
 
 FRAGMENTS = 0.05
 """Share of what is allocated on a device that its allocator keeps beside it."""
@@ -49,6 +50,7 @@ class Training:
         device: Kind of the device that computes: "cpu", "cuda" or "mps".
         ema: A moving average of the weights is kept.
         batches: Of pixels in memory, where the device is a CPU: those that are read ahead, too.
+        shards: Processes that share weights, gradients and optimizer out; 0 where each has all of them.
         ranks: That share each image; the step is that of the first, which has the most groups.
     """
 
@@ -59,6 +61,7 @@ class Training:
     device: str = "cuda"
     ema: bool = False
     batches: int = 4
+    shards: int = 0
     ranks: int = 1
 
 
@@ -131,10 +134,15 @@ def estimate_step(work: Training, plan: ExecutionPlan) -> Estimate:
 
 
 def _parts(work: Training, ledger: Ledger) -> dict[str, int]:
-    weights = FLOAT * parameters(work.config)
+    weights, gathered, at_peak = FLOAT * parameters(work.config), {}, dict(ledger.at_peak)
+    if work.shards:
+        weights = -(-weights // work.shards)
+        at_peak["gradients"] = -(-at_peak.get("gradients", 0) // work.shards)
+        # A layer that is computed and the one that is on its way, each with its gradients.
+        gathered = {"gathered layers": 4 * FLOAT * largest_layer(work.config)}
     libraries = {"libraries": LIBRARIES[work.precision]} if work.device == "cpu" else {}
     ema = {"ema": weights} if work.ema else {}
-    return {"parameters": weights, "optimizer": 2 * weights, **ema, **ledger.at_peak, **libraries}
+    return {"parameters": weights, "optimizer": 2 * weights, **ema, **at_peak, **gathered, **libraries}
 
 
 def reserve_bytes(device: str, parts: dict[str, int]) -> int:
@@ -142,6 +150,15 @@ def reserve_bytes(device: str, parts: dict[str, int]) -> int:
     if device == "cpu":
         return 0
     return OVERHEAD[device] + int(FRAGMENTS * sum(parts.values()))
+
+
+@cache
+def largest_layer(config: TrunkConfig) -> int:
+    """Parameters of the largest part of a model that is gathered at once where its weights are shared out."""
+    model = cast(nn.Module, build(config, "meta"))  # type: ignore[call-overload]
+    layers = [module for module in model.modules() if isinstance(module, SelfAttentionLayer | CrossAttentionLayer)]
+    counts = [sum(parameter.numel() for parameter in layer.parameters()) for layer in layers]
+    return max(*counts, parameters(config) - sum(counts))
 
 
 @cache

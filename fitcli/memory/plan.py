@@ -60,6 +60,8 @@ def choose(work: Training, budget_bytes: int, away_bytes: int | None = None) -> 
     """
     smallest: Choice | None = None
     for choice in _candidates(work, budget_bytes):
+        if work.shards and not choice.plan.shardable:
+            continue
         fits_away = choice.plan.store != "host" or away_bytes is None or choice.estimate.away_bytes <= away_bytes
         if choice.estimate.needed_bytes <= budget_bytes and fits_away:
             return choice
@@ -192,7 +194,11 @@ def _largest_share(work: Training, budget_bytes: int) -> Choice:
 
     def plan(share: int) -> ExecutionPlan:
         return ExecutionPlan(
-            kind="recompute", handful=handful_of(work), keep=share / SHARES, selective=True, global_layers="selective"
+            kind="recompute",
+            handful=handful_of(work),
+            keep=share / SHARES,
+            selective=not work.shards,
+            global_layers="checkpoint" if work.shards else "selective",
         )
 
     share = largest(lambda share: estimate_step(work, plan(share)).needed_bytes <= budget_bytes, SHARES)

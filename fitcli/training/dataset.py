@@ -43,6 +43,10 @@ class Sample:
     label: int
 
 
+Listed = tuple[str, str, str]
+"""An image: its name within the data set, its class ("" where there are none), and "train" or "val"."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """Images for training and for validation.
@@ -52,6 +56,7 @@ class Dataset:
         train, validation, test: Disjoint; `validation` may be empty only where the data set says so itself. What is
             in `test` is never looked at in training; a label there is -1 where no other image has it.
         fingerprint: Of the classes, and of the names, labels and split of the images, wherever the data set lies.
+        listed: What the fingerprint is of, without `test`.
     """
 
     classes: tuple[str, ...]
@@ -59,6 +64,12 @@ class Dataset:
     validation: tuple[Sample, ...]
     fingerprint: str
     test: tuple[Sample, ...] = ()
+    listed: tuple[Listed, ...] = ()
+
+    @property
+    def validation_fingerprint(self) -> str:
+        """Of the names and labels of the images in `validation`."""
+        return _digest([image for image in self.listed if image[2] == "val"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,9 +262,19 @@ def _dataset(path: Path, rows: Sequence[_Row], training: bool) -> Dataset:
     if training:
         _check_trainable(path, classes, samples["train"])
     listed = [(row.key, row.label, row.split or "train") for row in rows if row.split != "test"]
+    return Dataset(
+        classes=() if classes == ("",) else classes,
+        train=samples["train"],
+        validation=samples["val"],
+        test=samples["test"],
+        fingerprint=_digest([learned, listed]),
+        listed=tuple(listed),
+    )
+
+
+def _digest(document: object) -> str:
     # As ASCII: names of files need not be text.
-    fingerprint = hashlib.sha256(json.dumps([learned, listed]).encode("ascii")).hexdigest()
-    return Dataset(() if classes == ("",) else classes, samples["train"], samples["val"], fingerprint, samples["test"])
+    return hashlib.sha256(json.dumps(document).encode("ascii")).hexdigest()
 
 
 def _check_trainable(path: Path, classes: Sequence[str], train: Sequence[Sample]) -> None:

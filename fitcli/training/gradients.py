@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from fitcli.checkpoints import TaskModel
+from fitcli.distributed import Stranded
 from fitcli.errors import FitError
 from fitcli.execution.job import Outcome, largest_handful
 from fitcli.execution.plan import ExecutionPlan
@@ -146,6 +147,7 @@ class Gradients:
 
         Raises:
             OutOfMemory: With nothing in its traceback that holds memory.
+            Stranded: The same where weights or groups are shared out: the others wait for a layer, not for a word.
         """
         run, asked = self.run, time.perf_counter()
         try:
@@ -160,9 +162,10 @@ class Gradients:
             if not _is_out_of_memory(error):
                 raise
             reason = str(error).splitlines()[0] if str(error) else "the system has no more"
-        if run.world.groups.size > 1:
-            run.world.abandon(
-                f"out of memory on {run.runtime.device} ({reason}); give --memory, or a greater --group-parallel"
+        if self._sharded is not None or run.world.groups.size > 1:
+            raise Stranded(
+                f"out of memory on {run.runtime.device} ({reason}); give --memory, or use more processes, a smaller "
+                "--batch-size, --size or --preset"
             )
         raise OutOfMemory(reason)
 

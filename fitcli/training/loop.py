@@ -21,13 +21,13 @@ from fitcli.group_parallel import Exchange
 from fitcli.run_config import is_run, save_config
 from fitcli.training.bad_images import BadImage, TooManyBadImages
 from fitcli.training.batch import Batch
-from fitcli.training.begun import TRAINING, save_settings
+from fitcli.training.begun import TRAINING, save_begun
 from fitcli.training.ema import Ema
 from fitcli.training.gradients import Gradients
 from fitcli.training.interruption import interruptions
 from fitcli.training.loader import Loader
 from fitcli.training.lock import locked
-from fitcli.training.memory import save_plan
+from fitcli.training.memory import has_room_for_copy, save_plan
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from fitcli.training.reports import (
     BadImageReport,
@@ -41,7 +41,7 @@ from fitcli.training.reports import (
     ValidationReport,
 )
 from fitcli.training.run import TrainingRun
-from fitcli.training.saving import LAST, Saver
+from fitcli.training.saving import LAST, Saver, saving
 from fitcli.training.sharding import ShardedStep, shard_alike, whole, whole_model
 from fitcli.training.state import Progress, State, restore, snapshot
 from fitcli.training.states import STATES, load_state, save_state
@@ -67,7 +67,8 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
 
     Raises:
         KeyboardInterrupt: Someone asked to stop; the run was saved and can be resumed.
-        FitError: The loss is no number any more; what was saved before is still there. Or another process trains there.
+        FitError: The loss is no number any more, or nothing can be written; what was saved before is still there. Or
+            another process trains there.
         TooManyBadImages: More images cannot be used than the settings allow; the run was saved and can be resumed.
     """
     with ExitStack() as resources:
@@ -98,7 +99,9 @@ class _Training:
     def __init__(self, run: TrainingRun, observe: Observer) -> None:
         settings = run.settings
         self.run, self.observe, self.progress = run, observe, Progress()
-        self.model: TaskModel = build(run.config.model, run.runtime.device, seed=settings.seed).train()
+        # What is shared out is moved to the device a layer at a time: the whole model need not fit there.
+        device = "cpu" if run.shard else run.runtime.device
+        self.model: TaskModel = build(run.config.model, device, seed=settings.seed).train()
         self.ema = Ema(self.model, settings.ema_decay) if settings.ema_decay else None
         self.average = None if self.ema is None else self.ema.model
         sharded = _shard(run, self.model, self.average) if run.shard else None
@@ -109,7 +112,9 @@ class _Training:
     def begin(self) -> None:
         """Make the run folder one of a run that can be resumed."""
         state = self._snapshot(copy=False)
-        if self.run.world.is_first:
+        if not self.run.world.is_first:
+            return
+        with saving(self.run.folder):
             self._remember()
             save_state(self.run.folder, state, self.progress)
             save_config(self.run.folder, self.run.config)
@@ -117,12 +122,16 @@ class _Training:
     def resume(self) -> None:
         """Go on from what was saved last."""
         use = partial(restore, model=self.model, optimizer=self.optimizer, average=self.average)
-        self.progress = load_state(self.run.folder, use, lambda reason: self.observe(DamageReport(reason)))
-        # Not before all have read: what is remembered of the run changes.
-        self.run.world.barrier()
-        if self.run.world.is_first:
-            self._remember()
+        self.progress = load_state(self.run.folder, use, lambda *found: self.observe(DamageReport(*found)))
         self.resumed = True
+        if len(set(self.run.world.gather(self.progress.step))) > 1:
+            raise FitError(
+                f"{self.run.folder}: not all processes see the same files there; use a folder that they share"
+            )
+        if not self.run.world.is_first:
+            return
+        with saving(self.run.folder):
+            self._remember()
 
     def go(self) -> Progress:
         """Train to the end."""
@@ -130,8 +139,15 @@ class _Training:
         batches = _batches(run, self.gradients.objective, progress.step)
         stopping = partial(self.observe, StopReport())
         with (
-            MetricsLog(run.folder, progress.step) if run.world.is_first else NoLog() as self.log,
-            Saver(run, self._snapshot, self.log.sync, progress, writes=run.world.is_first) as self.saver,
+            MetricsLog(run.folder, progress.step, progress.validated) if run.world.is_first else NoLog() as self.log,
+            Saver(
+                run,
+                self._snapshot,
+                self.log.sync,
+                progress,
+                writes=run.world.is_first,
+                in_background=partial(has_room_for_copy, run),
+            ) as self.saver,
             interruptions(stopping) as self.interruption,
         ):
             known = {sample.path for sample in run.dataset.train + run.dataset.validation}
@@ -159,8 +175,9 @@ class _Training:
         return progress
 
     def _remember(self) -> None:
-        save_settings(self.run.folder, self.run.settings, self.run.dataset.fingerprint)
-        save_plan(self.run.folder, self.run.plan)
+        run = self.run
+        save_begun(run.folder, run.settings, run.config, run.dataset)
+        save_plan(run.folder, run.plan)
 
     def _snapshot(self, *, copy: bool) -> State:
         return snapshot(self.model, self.optimizer, self.average, copy, keep=self.run.world.is_first)
@@ -236,9 +253,12 @@ class _Training:
         self.model.train()
         _check_finite("validation loss", found.loss, self.run, progress.step)
         progress.validated = progress.step
-        best = not progress.best or found.rank > progress.best
+        # What was seen of other images says nothing about these.
+        judged_on = self.run.dataset.validation_fingerprint
+        best = not progress.best or judged_on != progress.judged_on or found.rank > progress.best
         if best:
-            progress.best, progress.best_step, progress.said = found.rank, progress.step, found.said
+            progress.best, progress.best_step, progress.judged_on = found.rank, progress.step, judged_on
+            progress.said = found.said
         return ValidationReport(step=progress.step, loss=found.loss, scores=found.scores, best=best, said=found.said)
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from fitcli.atomic import write_text
 from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.memory.estimate import Training
-from fitcli.memory.machine import default_budget, free_bytes, host_budget
+from fitcli.memory.estimate import Training, estimate_step, parameters
+from fitcli.memory.machine import SHARE, available_bytes, default_budget, free_bytes, host_budget
+from fitcli.memory.operations import FLOAT
 from fitcli.memory.plan import Choice, cheaper, choose, evaluate
 from fitcli.training.loader import AHEAD, Layout
 from fitcli.training.run import TrainingRun
@@ -39,6 +40,7 @@ def step_of(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training:
         device=run.runtime.device.type,
         ema=bool(settings.ema_decay),
         batches=1 + AHEAD,
+        shards=run.world.data.size if run.shard else 0,
         ranks=run.world.groups.size,
     )
 
@@ -77,6 +79,18 @@ def choose_plan(run: TrainingRun, work: Training, memory_bytes: int | None) -> C
 def fall_back(run: TrainingRun) -> Choice | None:
     """What to go on with where the plan of a run has run out of memory; None where there is nothing smaller."""
     return None if run.work is None else cheaper(run.work, evaluate(run.work, run.plan))
+
+
+def has_room_for_copy(run: TrainingRun) -> bool:
+    """Whether host memory has room for a copy of model, moments and average beside the steps of a run, right now.
+
+    Where it has not, a state is written from where it is, and the steps wait.
+    """
+    copies = 3 + bool(run.settings.ema_decay)
+    copy_bytes = copies * FLOAT * parameters(run.config.model)
+    if run.memory_bytes is not None and run.work is not None and run.runtime.device.type == "cpu":
+        return estimate_step(run.work, run.plan).needed_bytes + copy_bytes <= run.memory_bytes
+    return copy_bytes <= SHARE * available_bytes()
 
 
 def save_plan(folder: Path, plan: ExecutionPlan) -> None:
@@ -122,4 +136,8 @@ def continued(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> TrainingRun
     Raises:
         CheckpointError: That is not to be found out.
     """
-    return replace(run, plan=load_plan(run.folder), work=step_of(run, sizes))
+    sizes = list(sizes)
+    plan = load_plan(run.folder)
+    if run.shard and not plan.shardable:
+        return planned(run, sizes, None)
+    return replace(run, plan=plan, work=step_of(run, sizes))

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from fitcli.atomic import PARTIAL, check_writable
 from fitcli.distributed import ALONE, World
 from fitcli.errors import FitError
-from fitcli.run_config import RunConfig, is_run, load_config
+from fitcli.run_config import RunConfig, is_run
 from fitcli.runtime import Runtime, choose_runtime
 from fitcli.training.bad_images import BadImages
-from fitcli.training.begun import TRAINING, load_settings
+from fitcli.training.begun import TRAINING, check_config, load_images, load_settings
+from fitcli.training.changes import changes
 from fitcli.training.dataset import Dataset, load_dataset
+from fitcli.training.lock import LOCK
 from fitcli.training.memory import continued, planned
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.states import saved_step
 from fitcli.training.statistics import image_sizes, inspect
 from fitcli.training.tasks.find import TASKS
+
+OLD_STATE = f"{TRAINING}/state.pt"
+"""Where versions before `states.py` kept the only state."""
 
 
 def prepare(
@@ -29,6 +35,7 @@ def prepare(
     resume: bool = False,
     given: Collection[str] = (),
     memory_bytes: int | None = None,
+    accept_changed_data: bool = False,
     world: World = ALONE,
     shard: bool = False,
 ) -> tuple[TrainingRun, int]:
@@ -43,6 +50,7 @@ def prepare(
         given: Which options the user gave: on resuming, only they count, see `TrainSettings.resumed`.
         memory_bytes: That training may use where it computes; None for a share of what is free. A run that is resumed
             without it is executed as before.
+        accept_changed_data: Go on with a data set that has changed since.
         world: The processes that share the work; all of them prepare.
         shard: They share the weights out, too.
 
@@ -57,26 +65,10 @@ def prepare(
     """
     _check_folder(folder, resume)
     if resume:
-        begun, fingerprint = load_settings(folder)
-        settings = begun.resumed(settings, given)
-        _check_share(settings, world, shard)
-        runtime = choose_runtime(str(runtime.device), settings.precision)
-        dataset, config = _dataset(data, settings), load_config(folder)
-        if config.task != settings.task:
-            raise FitError(f"{folder}: config.json is of another run ({config.task}); start a new run")
-        if dataset.classes != config.classes:
-            raise FitError(
-                f"{folder}: was trained on {', '.join(config.classes) or 'no classes'}; "
-                f"{data} has {', '.join(dataset.classes) or 'none'}"
-            )
-        if dataset.fingerprint != fingerprint:
-            raise FitError(
-                f"{folder}: was begun on another data set than {data} (other images, labels or split); "
-                "resume with that one, or start a new run"
-            )
-        run = _run(folder, config, settings, dataset, runtime, world, shard)
-        sizes = image_sizes(dataset)
+        run, sizes = _resumed(data, folder, settings, runtime, given, accept_changed_data, world, shard)
         return continued(run, sizes) if memory_bytes is None else planned(run, sizes, memory_bytes), saved_step(folder)
+    if accept_changed_data:
+        raise FitError("--accept-changed-data is for --resume; leave it out")
     task = TASKS[settings.task]
     settings.check_options(given)
     _check_share(settings, world, shard)
@@ -86,6 +78,40 @@ def prepare(
     survey = inspect(dataset, settings.seed, settings.max_bad_images)
     run = _run(folder, task.describe(settings, dataset, survey), settings, dataset, runtime, world, shard)
     return planned(run, survey.sizes, memory_bytes), 0
+
+
+def _resumed(
+    data: Path,
+    folder: Path,
+    settings: TrainSettings,
+    runtime: Runtime,
+    given: Collection[str],
+    accept: bool,
+    world: World,
+    shard: bool,
+) -> tuple[TrainingRun, list[tuple[int, int]]]:
+    """A run to be continued, and (height, width) of its images."""
+    config, settings = check_config(folder), load_settings(folder).resumed(settings, given)
+    _check_share(settings, world, shard)
+    runtime = choose_runtime(str(runtime.device), settings.precision)
+    dataset = _dataset(data, settings)
+    if config.task != settings.task:
+        raise FitError(f"{folder}: config.json is of another run ({config.task}); start a new run")
+    if dataset.classes != config.classes:
+        raise FitError(
+            f"{folder}: was trained on {', '.join(config.classes) or 'no classes'}; "
+            f"{data} has {', '.join(dataset.classes) or 'none'}"
+        )
+    fingerprint, images = load_images(folder)
+    changed = changes(images, dataset.listed) if dataset.fingerprint != fingerprint else ""
+    if changed and not accept:
+        raise FitError(
+            f"{data}: is not what {folder} was trained on: {changed}; resume with the data set as it was, go on with "
+            "this one with --accept-changed-data, or start a new run"
+        )
+    return replace(_run(folder, config, settings, dataset, runtime, world, shard), changed=changed), image_sizes(
+        dataset
+    )
 
 
 def _dataset(data: Path, settings: TrainSettings) -> Dataset:
@@ -125,11 +151,6 @@ def _check_share(settings: TrainSettings, world: World, shard: bool) -> None:
         raise FitError("--shard shares a model out over processes; start them with torchrun --no-python fit train ...")
 
 
-def _is_free(folder: Path) -> bool:
-    """Whether a run may be begun in a folder that is there: nothing is in it but what one left that died at once."""
-    return folder.is_dir() and all(entry.name == TRAINING or PARTIAL in entry.name for entry in folder.iterdir())
-
-
 def _check_folder(folder: Path, resume: bool) -> None:
     _check_state(folder, resume)
     try:
@@ -142,6 +163,8 @@ def _check_state(folder: Path, resume: bool) -> None:
     if resume:
         if not is_run(folder):
             raise FitError(f"{folder}: no run to resume; start one without --resume")
+        if (folder / OLD_STATE).is_file():
+            raise FitError(f"{folder}: was begun with an older fit, which saved otherwise; start a new run")
         return
     if is_run(folder):
         raise FitError(f"{folder}: holds a run already; continue it with --resume, or choose another --out")
@@ -150,3 +173,11 @@ def _check_state(folder: Path, resume: bool) -> None:
     parent = next(parent for parent in folder.absolute().parents if parent.exists())
     if not parent.is_dir():
         raise FitError(f"{folder}: cannot be made, {parent} is a file; choose another --out")
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether a folder is empty, or holds no more than a run whose process died before it was one."""
+    if not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir() if PARTIAL not in path.name}
+    return not names or (names == {TRAINING} and (folder / LOCK).is_file())

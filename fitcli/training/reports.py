@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from fitcli.atomic import write_text
-from fitcli.errors import DataError
+from fitcli.errors import DataError, FitError
 from fitcli.training.bad_images import BadImage
+from fitcli.training.saving import saving
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,9 +92,10 @@ class MemoryReport:
 
 @dataclass(frozen=True, slots=True)
 class DamageReport:
-    """What was saved last cannot be used; what is used instead, in words."""
+    """What was saved last cannot be used: why, in words, and the step that the run goes on from instead."""
 
     reason: str
+    step: int
 
 
 Report = StepReport | ValidationReport | BadImageReport | StopReport | MemoryReport | DamageReport
@@ -105,25 +107,29 @@ class MetricsLog:
     Args:
         run: The folder.
         step: Steps done so far; what an earlier process logged beyond them, before it died, is dropped.
+        validated: Steps that had been done at the last validation that counts; None where all do.
 
     Attributes:
         bad_images: That earlier processes told.
     """
 
-    def __init__(self, run: Path, step: int) -> None:
+    def __init__(self, run: Path, step: int, validated: int | None = None) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        path = run / "metrics.jsonl"
-        self.bad_images = [
-            BadImage(Path(entry["path"]), DataError(entry["reason"]))
-            for entry in _drop_after(path, step)
-            if entry["kind"] == "bad image"
-        ]
-        self._lines = path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+        self._run, path = run, run / "metrics.jsonl"
+        with saving(run):
+            kept = _drop_after(path, step, step if validated is None else validated)
+            self._lines = path.open("a", encoding="utf-8")
+            self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+        told = [entry for entry in kept if entry["kind"] == "bad image"]
+        self.bad_images = [BadImage(Path(entry["path"]), DataError(entry["reason"])) for entry in told]
 
     def __call__(self, report: StepReport | ValidationReport | BadImageReport) -> None:
-        """Log a report."""
+        """Log a report.
+
+        Raises:
+            FitError: It cannot be written.
+        """
         if isinstance(report, BadImageReport):
             entry = {"kind": "bad image", "step": report.step, "path": str(report.path), "reason": report.reason}
             self._write(entry)
@@ -133,13 +139,15 @@ class MetricsLog:
         for name in ("scores", "said"):
             values.pop(name, None)
         self._write({"kind": kind, **values})
-        for name, value in values.items():
-            if name != "step":
-                self._board.add_scalar(f"{kind}/{name}", value, report.step)
+        with saving(self._run):
+            for name, value in values.items():
+                if name != "step":
+                    self._board.add_scalar(f"{kind}/{name}", value, report.step)
 
     def _write(self, entry: dict[str, Any]) -> None:
-        self._lines.write(json.dumps(entry) + "\n")
-        self._lines.flush()
+        with saving(self._run):
+            self._lines.write(json.dumps(entry) + "\n")
+            self._lines.flush()
 
     def sync(self) -> None:
         """Wait until what was logged so far would survive a power cut."""
@@ -151,8 +159,14 @@ class MetricsLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lines.close()
-        self._board.close()
+        try:
+            with saving(self._run):
+                self._lines.close()
+                self._board.close()
+        except FitError:
+            # What went wrong before counts more.
+            if error is None:
+                raise
 
 
 class NoLog:
@@ -175,10 +189,11 @@ class NoLog:
         pass
 
 
-def _drop_after(path: Path, step: int) -> list[dict[str, Any]]:
-    """Drop what was logged of later steps, and lines that were cut off; what is left."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    entries = [(line, entry) for line in text.splitlines() if (entry := _entry(line)) and entry["step"] <= step]
+def _drop_after(path: Path, step: int, validated: int) -> list[dict[str, Any]]:
+    """Drop what was logged of later steps and validations, and lines that were cut off; what is left."""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    found = [(line, entry) for line in text.splitlines() if (entry := _entry(line)) is not None]
+    entries = [(line, e) for line, e in found if e["step"] <= (validated if e["kind"] == "validation" else step)]
     kept = "".join(f"{line}\n" for line, _ in entries)
     if kept != text:
         write_text(path, kept)

@@ -32,6 +32,7 @@ class TrainingRun:
         work: The largest step; None where nobody asked what it takes.
         memory_bytes: That may be used where it computes; None for a share of what is free.
         bad_images: Those that were met.
+        changed: What is different about the data set since the run was trained on it, in words.
         world: The processes that share the work.
         shard: They share the weights out, too.
     """
@@ -45,6 +46,7 @@ class TrainingRun:
     work: Training | None = None
     memory_bytes: int | None = None
     bad_images: BadImages = field(default_factory=BadImages)
+    changed: str = ""
     world: World = ALONE
     shard: bool = False
 
@@ -57,10 +59,11 @@ class TrainingRun:
         """One line on what will be trained on what."""
         parameters = sum(p.numel() for p in build(self.config.model, "meta").parameters())
         classes = len(self.config.classes)
+        shared = f", shared by {self.world.size} processes" if self.world.size > 1 else ""
         return (
             f"{self.settings.preset}: {parameters / 1e6:.1f} M parameters, {classes or 'no'} classes, "
             f"{len(self.dataset.train)} images to train on, {len(self.dataset.validation)} to validate, "
-            f"{self.total_steps} steps on {self.runtime.device} in {self.runtime.precision}"
+            f"{self.total_steps} steps on {self.runtime.device} in {self.runtime.precision}{shared}"
         )
 
     def bring(self, batch: Batch) -> Batch:

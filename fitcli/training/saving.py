@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace as copied
 from pathlib import Path
 from threading import Thread
@@ -12,7 +13,7 @@ from typing import Protocol, Self
 
 from fitcli.checkpoints import EMA_WEIGHTS, WEIGHTS, save_tensors
 from fitcli.errors import FitError
-from fitcli.run_config import save_config
+from fitcli.run_config import is_run, save_config
 from fitcli.training.run import TrainingRun
 from fitcli.training.state import EMA, MODEL, Progress, State
 from fitcli.training.states import forget_states, save_progress, save_state
@@ -22,6 +23,23 @@ LAST = "last"
 
 SAVE_SECONDS = 600.0
 """After which a run is saved wherever it is: what is lost at most when its process is killed."""
+
+
+@contextmanager
+def saving(run: Path) -> Iterator[None]:
+    """While something is written to the folder of a run.
+
+    Raises:
+        FitError: That is not possible.
+    """
+    try:
+        yield
+    except OSError as error:
+        before = "; what was saved before is still there" if is_run(run) else ""
+        how = "continue with --resume" if is_run(run) else "start again"
+        raise FitError(
+            f"{run}: cannot be written to ({error.strerror or error}){before}; make room for it, then {how}"
+        ) from error
 
 
 class Gather(Protocol):
@@ -43,7 +61,8 @@ class Saver:
         sync: Called before a state is written: waits until what was logged up to it would survive a power cut.
         saved: Of a state that is on the disk already; none is kept that is of later steps.
         writes: This process writes. Without, it takes part in gathering alone.
-        background: In a thread, while steps go on. Without, nothing is copied, and steps wait.
+        in_background: Asked at each save whether to write in a thread, while steps go on. Where not, nothing is copied,
+            and steps wait.
     """
 
     def __init__(
@@ -54,13 +73,14 @@ class Saver:
         saved: Progress,
         *,
         writes: bool = True,
-        background: bool = True,
+        in_background: Callable[[], bool] = lambda: True,
     ) -> None:
         self._run, self._gather, self._sync, self._saved = run, gather, sync, copied(saved)
-        self._writes, self._background = writes, background
+        self._writes, self._in_background = writes, in_background
         self._thread: Thread | None = None
         self._error: BaseException | None = None
         self._began, self._wanted = time.monotonic(), False
+        self._published: Progress | None = None
 
     @property
     def busy(self) -> bool:
@@ -87,10 +107,15 @@ class Saver:
         """
         self.wait()
         self._began, self._wanted = time.monotonic(), False
-        state, then = self._gather(copy=self._background), copied(progress)
+        if progress == self._published:
+            return
+        background = self._in_background()
+        # On all processes alike: gathering takes all of them.
+        state, then = self._gather(copy=background), copied(progress)
+        self._published = then
         if not self._writes:
             return
-        if not self._background:
+        if not background:
             self._write(state, then)
             self.check()
             return
@@ -104,13 +129,10 @@ class Saver:
             FitError: It has.
         """
         error, self._error = self._error, None
-        if isinstance(error, OSError):
-            raise FitError(
-                f"{self._run.folder}: cannot be saved ({error.strerror or error}); what was saved before is still "
-                "there: make room for it, then continue with --resume"
-            ) from error
         if error is not None:
-            raise error
+            self._published = None
+            with saving(self._run.folder):
+                raise error
 
     def wait(self) -> None:
         """Wait until all is written.
@@ -152,10 +174,10 @@ class Saver:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait; an error that is under way counts more than one of writing."""
+        """Wait; an error that is under way counts more than one of writing. Who asks twice to stop does not wait."""
         if error is None:
             self.wait()
-        elif self._thread is not None:
+        elif self._thread is not None and not isinstance(error, KeyboardInterrupt):
             self._thread.join()
 
 

@@ -31,6 +31,7 @@ class Progress:
         validated: Steps that had been done at the last validation.
         best: Rank of the best validation so far, see `Validation.rank`; empty before the first.
         best_step: Steps that had been done then.
+        judged_on: Fingerprint of the images of that validation.
         said: Of that validation: the name of the score that matters and its value.
     """
 
@@ -38,6 +39,7 @@ class Progress:
     validated: int = 0
     best: tuple[float, ...] = ()
     best_step: int = 0
+    judged_on: str = ""
     said: tuple[str, str] = ("", "")
 
     def summary(self, run: Path) -> str:

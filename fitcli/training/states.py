@@ -1,7 +1,9 @@
 """The states that a run was saved in: the last few, each in a folder that is there whole or not at all.
 
-RUN/training/states/00000400/model.safetensors, optimizer.safetensors, ema.safetensors    see `state.State`
-RUN/training/states/00000400/state.json         `state.Progress`, and the checksums of those files and of itself
+    RUN/training/states/00000400/*.safetensors    model, optimizer and, where the run keeps one, ema: see `state.State`
+    RUN/training/states/00000400/state.json       `state.Progress`, and the checksums of those files and of itself
+
+Nothing of a state is used before all of it has been compared with its checksums.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from fitcli import __version__
 from fitcli.atomic import remove_folder, replacing_folder, write_text
 from fitcli.checkpoints import read_tensors, write_tensors
-from fitcli.errors import CheckpointError
+from fitcli.errors import CheckpointError, FitError
 from fitcli.training.state import EMA, MODEL, OPTIMIZER, Progress, State
 
 STATES, MANIFEST = "training/states", "state.json"
@@ -24,8 +28,8 @@ STATES, MANIFEST = "training/states", "state.json"
 FORMAT = 1
 """Of a state; raised when old readers could not understand it."""
 
-OLD_STATE = "training/state.pt"
-"""Where versions before this layout kept the only state."""
+LONGEST_REASON = 300
+"""Letters: torch names every tensor that does not fit."""
 
 
 def save_state(run: Path, state: State, progress: Progress) -> None:
@@ -70,17 +74,18 @@ def saved_steps(run: Path) -> list[int]:
     return sorted((int(name) for name in names if name.isascii() and name.isdigit()), reverse=True)
 
 
-def load_state(run: Path, use: Callable[[State], None], damaged: Callable[[str], None]) -> Progress:
+def load_state(run: Path, use: Callable[[State], None], damaged: Callable[[str, int], None]) -> Progress:
     """Continue where a run was saved last; where that state is damaged, one state earlier.
 
     Args:
         run: The folder.
         use: Takes the tensors in; raises ValueError, RuntimeError, KeyError or TypeError where they are of something
             else.
-        damaged: Told in words of each state that cannot be used, and what is used instead.
+        damaged: Told in words which states cannot be used, and the step of the one that is used instead.
 
     Raises:
         CheckpointError: There is no state, or all are damaged, or a newer fit wrote it.
+        FitError: There is not enough memory.
     """
     steps, reasons = saved_steps(run), []
     for step in steps:
@@ -90,16 +95,18 @@ def load_state(run: Path, use: Callable[[State], None], damaged: Callable[[str],
             use(state)
         except CheckpointError:
             raise
+        except torch.OutOfMemoryError as error:
+            raise FitError(
+                f"{folder}: does not fit into memory ({_reason(error)}); free some, then try again"
+            ) from None
         except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
             reasons.append(f"{folder}: damaged ({_reason(error)})")
             continue
         if reasons:
-            damaged(f"{'; '.join(reasons)}; going on from step {step}, which was saved before")
+            damaged(f"{'; '.join(reasons)}; going on from step {step}, which was saved before", step)
         return progress
     if reasons:
         raise CheckpointError(f"{reasons[0]}, and no state before it is whole; start a new run")
-    if (run / OLD_STATE).is_file():
-        raise CheckpointError(f"{run}: was begun with an older fit, which saved otherwise; start a new run")
     raise CheckpointError(f"{run}: no state of it is left in {STATES}; remove the folder and start again")
 
 
@@ -131,7 +138,10 @@ def _read(folder: Path) -> tuple[Progress, State]:
         if _checksum(folder / name) != expected:
             raise ValueError(f"{name} is not the file that was saved: its checksum differs")
     parts = [part for part in (MODEL, OPTIMIZER, EMA) if _file(part) in document["sha256"]]
-    return _progress(document["progress"]), {part: read_tensors(folder / _file(part)) for part in parts}
+    progress = _progress(document["progress"])
+    if progress.step != int(folder.name):
+        raise ValueError(f"it is of step {progress.step}")
+    return progress, {part: read_tensors(folder / _file(part)) for part in parts}
 
 
 def _progress(values: dict[str, Any]) -> Progress:
@@ -174,4 +184,4 @@ def _checksum_of(document: dict[str, Any]) -> str:
 
 def _reason(error: Exception) -> str:
     said = error.args[0] if isinstance(error, KeyError) and error.args else error
-    return str(said).splitlines()[0] if str(said) else type(error).__name__
+    return " ".join(str(said).split())[:LONGEST_REASON] or type(error).__name__

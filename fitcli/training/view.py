@@ -54,6 +54,7 @@ class TrainingView:
             self._bad_images += 1
             console.warning(f"{report.reason}; left out ({self._bad_images} so far)")
         elif isinstance(report, DamageReport):
+            self._start = report.step
             console.warning(report.reason)
         elif isinstance(report, MemoryReport):
             console.warning(f"out of memory; going on with {report.said}")

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fitcli import atomic, checkpoints
+from fitcli import __version__, atomic, checkpoints
 from fitcli.checkpoints import load_checkpoint, save_weights
 from fitcli.errors import CheckpointError
 from fitcli.preprocessing import Preprocessing
@@ -209,7 +209,7 @@ def test_settings_with_parts_missing_or_wrong(run: Path, change: Callable[[dict[
 
 def test_another_format_says_so(run: Path) -> None:
     change_config(run, lambda document: document.update(format=99))
-    refused(run, r"config\.json: format 99, this fit reads 1; install another fit")
+    refused(run, rf"config\.json: written by fit {__version__} \(format 99\), this is fit .* \(format 1\); install")
 
 
 @pytest.mark.parametrize("moment", ["writing", "renaming"])
@@ -283,8 +283,8 @@ def test_settings_without_end(run: Path) -> None:
 
 @pytest.mark.parametrize("text", [None, "", "[1]", "5", "null", "{"])
 def test_damaged_settings_of_a_run_are_one_error(run: Path, text: str | None) -> None:
-    save_settings(run, TrainSettings(), "data")
-    assert load_settings(run) == (TrainSettings(), "data")
+    save_settings(run, TrainSettings())
+    assert load_settings(run) == TrainSettings()
     path = run / "training/settings.json"
     path.unlink() if text is None else path.write_text(text)
     with pytest.raises(CheckpointError, match=r"settings\.json: cannot be read"):
@@ -292,6 +292,6 @@ def test_damaged_settings_of_a_run_are_one_error(run: Path, text: str | None) ->
 
 
 def test_every_setting_is_remembered(run: Path) -> None:
-    save_settings(run, TrainSettings(), "data")
+    save_settings(run, TrainSettings())
     stored = json.loads((run / "training/settings.json").read_text())
-    assert stored == {**dataclasses.asdict(TrainSettings()), "dataset": "data"}
+    assert stored == {**dataclasses.asdict(TrainSettings()), "fit": __version__}

@@ -171,7 +171,8 @@ def test_another_data_set_is_refused_and_a_moved_one_is_not(data: Path, uninterr
     moved = Path(shutil.copytree(data, tmp_path / "moved"))
     run_of(moved, uninterrupted, resume=True)
     (moved / "dark/4.png").rename(moved / "dark/5.png")
-    with pytest.raises(FitError, match=r"was begun on another data set than .*moved"):
+    said = r"moved: is not what .*1 image added \(dark.5.png\), 1 image removed \(dark.4.png\)"
+    with pytest.raises(FitError, match=said):
         run_of(moved, uninterrupted, resume=True)
 
 
