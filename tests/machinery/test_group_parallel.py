@@ -185,6 +185,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.distributed
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("processes", "ranks", "shard"), [(2, 2, False), (3, 3, False), (4, 2, False), (4, 2, True)])
 def test_training_by_processes_that_share_images(
     data: Path, tmp_path: Path, processes: int, ranks: int, shard: bool
