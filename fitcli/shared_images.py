@@ -258,3 +258,7 @@ def sharing(device: str) -> Iterator[Sharing]:
             raise
         store.set("failed", str(error))
         raise SystemExit(1) from error
+    except KeyboardInterrupt as stop:
+        if found.is_first:
+            raise
+        raise SystemExit(130) from stop

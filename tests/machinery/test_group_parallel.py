@@ -185,21 +185,28 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize(("processes", "ranks", "shard"), [(2, 2, False), (3, 3, False), (4, 2, False), (4, 2, True)])
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    ("count", "ranks", "shard", "tasks"),
+    [
+        (2, 2, False, list(CASES)),
+        (3, 3, False, ["classify", "diffusion"]),
+        (4, 2, False, ["classify"]),
+        (4, 2, True, ["classify"]),
+    ],
+)
 def test_training_by_processes_that_share_images(
-    data: Path, tmp_path: Path, processes: int, ranks: int, shard: bool
+    data: Path, tmp_path: Path, count: int, ranks: int, shard: bool, tasks: list[str]
 ) -> None:
     """Four processes: two sets of two, which have different images."""
-    runs = {
-        f"{task} {name}": {**CASES[task], "augment": True, "plan": plan} for task in CASES for name, plan in HOW.items()
-    }
     together = [
-        {"folder": tmp_path / name, "shard": shard, **settings}
-        for name, settings in runs.items()
-        if not (shard and "stream" in name)
+        {"folder": tmp_path / f"{task} {name}", "shard": shard, "augment": True, "plan": plan, **CASES[task]}
+        for task in tasks
+        for name, plan in HOW.items()
+        if not (shard and name == "stream")
     ]
-    run_ranks(processes, train_sharing_images, data, ranks, together)
-    for task in CASES:
+    run_ranks(count, train_sharing_images, data, ranks, together)
+    for task in tasks:
         train_here(data, tmp_path / task, **CASES[task], augment=True)
     for settings in together:
         assert_same_run(settings["folder"], tmp_path / settings["folder"].name.split()[0])

@@ -49,7 +49,7 @@ def torchrun(processes: int, code: str, *arguments: object, restarts: int = 0) -
     launch = ["--standalone", "--no-python", "--nproc-per-node", str(processes), "--max-restarts", str(restarts)]
     command = [sys.executable, "-m", "torch.distributed.run", *launch, sys.executable, "-c", code, *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=250)
 
 
 @pytest.fixture(scope="module")
