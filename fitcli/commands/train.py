@@ -73,7 +73,7 @@ def train(
         typer.Option(help="What to learn: the classes of images; or images, out of noise or value by value."),
     ] = DEFAULT.task,
     preset: Annotated[
-        str, typer.Option(help="Size of the model: debug, nano (autoregressive), tiny, small, base or large.")
+        str, typer.Option(help="Size of the model: debug, nano (not for diffusion), tiny, small, base or large.")
     ] = DEFAULT.preset,
     recipe: Annotated[
         Path | None,

@@ -26,6 +26,7 @@ from fitcli.images.open import open_image
 from fitcli.run_config import RunConfig, load_config
 from fitcli.runtime import Runtime
 from fitcli.training.dataset import Dataset, Sample, load_dataset
+from fitcli.training.listing import Labels
 from fitcli.training.state import load_settings
 
 T = TypeVar("T")
@@ -49,7 +50,8 @@ def evaluate(
         FitError: The run cannot be loaded, or no image could be read.
     """
     config = load_config(folder)
-    dataset = load_dataset(data, "needed" if config.classes else "ignored", training=False)
+    labels: Labels = "needed" if config.classes else "ignored"
+    dataset = load_dataset(data, labels, training=False, several=config.task == "classify")
     samples = _samples(data, dataset, split, config)
     written = {path.resolve() for path in checked}
     if clash := next((sample.path for sample in samples if sample.path.resolve() in written), None):

@@ -51,7 +51,7 @@ class TrainingRun:
     def summary(self) -> str:
         """One line on what will be trained on what."""
         parameters = sum(p.numel() for p in build(self.config.model, "meta").parameters())
-        classes = len(self.config.classes)
+        classes = " + ".join(str(len(task.classes)) for task in self.config.tasks) or len(self.config.classes)
         return (
             f"{self.settings.preset}: {parameters / 1e6:.1f} M parameters, {classes or 'no'} classes, "
             f"{len(self.dataset.train)} images to train on, {len(self.dataset.validation)} to validate, "
