@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fitcli.checkpoints import EMA_WEIGHTS, Checkpoint, TaskModel, save_weights
+from fitcli.checkpoints import EMA_WEIGHTS, Checkpoint, TaskModel, save_weights, start_from
 from fitcli.errors import FitError
 from fitcli.run_config import is_run, save_config
 from fitcli.training.bad_images import TooManyBadImages
@@ -72,6 +72,8 @@ def _train(run: TrainingRun, observe: Observer, resume: bool) -> Progress:
     # The model, its optimizer and average, and where they were left.
     settings, device = run.settings, run.runtime.device
     model: TaskModel = build(run.config.model, device, seed=settings.seed).train()
+    if settings.start_from is not None and not resume:
+        start_from(Path(settings.start_from), model, settings.task)
     optimizer = build_optimizer(model, settings)
     ema = Ema(model, settings.ema_decay) if settings.ema_decay else None
     average = None if ema is None else ema.model
