@@ -144,12 +144,9 @@ def start_from(folder: Path, model: nn.Module, task: str) -> None:
     load_weights(folder, other, torch.device("cpu"), name)
     own, found = model.state_dict(), other.state_dict()
     taken = {name: tensor for name, tensor in found.items() if name in own and own[name].shape == tensor.shape}
-    if strange := sorted(
-        name for name in own.keys() | found.keys() if name not in taken and not name.startswith(ANSWERS)
-    ):
-        raise CheckpointError(
-            f"{folder}: is of another architecture ({strange[0]}); give the same --preset and --patch"
-        )
+    left = sorted(name for name in own.keys() | found.keys() if name not in taken)
+    if strange := next((name for name in left if not name.startswith(ANSWERS)), None):
+        raise CheckpointError(f"{folder}: is of another architecture ({strange}); give the same --preset and --patch")
     model.load_state_dict(taken, strict=False)
 
 
