@@ -13,6 +13,12 @@ size of the published figures. `fit train` trains with the options of a recipe (
 interrupted after that time, and the same command goes on, as if there had been no interruption; when it has come to its
 end, the test canvases are scored. Right in `multi` means all ten yeses and noes.
 
+Small canvases are easier to learn from, and a model goes on from them with large ones; neither shows it a digit of the
+test:
+
+    python benchmarks/megapixel_mnist.py --data FOLDER --work SMALL --side 168 --noise 2
+    python benchmarks/megapixel_mnist.py --data FOLDER --work FOLDER --more "--start-from SMALL/run"
+
 The heat maps of three test canvases are drawn for `majority`. The pointing score is the share of the five patches with
 most evidence whose centre lies in the 28 x 28 pixels of a digit; a patch that is picked blindly among those that are
 not empty has the chance that is stated beside it.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def profile_memory(
     checkpoint: Annotated[Path | None, typer.Option(help="Run folder to ask about.", metavar="RUN")] = None,
-    preset: Annotated[str | None, typer.Option(help="Or a preset: debug, tiny, small, base or large.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Or a preset: debug, nano, tiny, small, base or large.")] = None,
     task: Annotated[
         Literal["classify", "diffusion", "autoregressive"], typer.Option(help="Of the preset.")
     ] = "classify",

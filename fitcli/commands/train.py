@@ -81,8 +81,11 @@ def train(
         typer.Option(help="What to learn: the classes of images; or images, out of noise or value by value."),
     ] = DEFAULT.task,
     preset: Annotated[
-        str, typer.Option(help="Size of the model: debug, nano (autoregressive), tiny, small, base or large.")
+        str, typer.Option(help="Size of the model: debug, nano (not for diffusion), tiny, small, base or large.")
     ] = DEFAULT.preset,
+    start_from: Annotated[
+        Path | None, typer.Option(help="Begin with the weights of another run, of images of any size.", metavar="RUN")
+    ] = None,
     recipe: Annotated[
         Path | None,
         typer.Option(
@@ -193,7 +196,8 @@ def train(
     with processes(device, group_parallel) as world:
         runtime = world.together(lambda: choose_runtime(device, precision))
         settings = TrainSettings(
-            task=task, preset=preset, patch=patch, unconditional=unconditional, size=size, epochs=epochs, steps=steps,
+            task=task, preset=preset, start_from=None if start_from is None else str(start_from), patch=patch,
+            unconditional=unconditional, size=size, epochs=epochs, steps=steps,
             batch_size=batch_size, accumulate=accumulate, learning_rate=learning_rate, weight_decay=weight_decay,
             clip=clip, label_smoothing=label_smoothing, balance=balance, augment=augment, ema=ema, seed=seed,
             background=background_threshold if skip_background else None, schedule=schedule, shift=shift, scale=scale,

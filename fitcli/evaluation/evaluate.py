@@ -28,6 +28,7 @@ from fitcli.runtime import Runtime
 from fitcli.shared_images import Sharing
 from fitcli.training.begun import load_fingerprint, load_settings
 from fitcli.training.dataset import Dataset, Sample, load_dataset
+from fitcli.training.listing import Labels
 
 
 def evaluate(
@@ -58,7 +59,8 @@ def evaluate(
         FitError: The run cannot be loaded, or no image could be read.
     """
     config = load_config(folder)
-    dataset = load_dataset(data, "needed" if config.classes else "ignored", training=False)
+    labels: Labels = "needed" if config.classes else "ignored"
+    dataset = load_dataset(data, labels, training=False, several=config.task == "classify")
     samples = _samples(data, dataset, split, config)
     written = None if output is None else output.resolve()
     if clash := next((sample.path for sample in samples if sample.path.resolve() == written), None):

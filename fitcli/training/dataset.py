@@ -72,7 +72,7 @@ class Dataset:
         return _digest([image for image in self.listed if image[2] == "val"])
 
 
-def load_dataset(path: Path, labels: Labels = "needed", training: bool = True) -> Dataset:
+def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, several: bool = True) -> Dataset:
     """Find the images of a data set.
 
     Args:
@@ -80,6 +80,7 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True) -
         labels: Whether images need a class. Where not, images that lie in no subfolder count where there are no others,
             and of the label columns of a CSV file only the one that is called `label`.
         training: It has to have what training needs: two classes or more, and images of each to train on.
+        several: All label columns count, where images need a class.
 
     Raises:
         DataError: There is none, it is empty, or names missing files; for training, has one class, or a class with too
@@ -89,7 +90,7 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True) -
     if path.is_dir():
         listing = Listing(_folder_rows(path) or ([] if labels == "needed" else _loose_rows(path)), (PLAIN,))
     elif path.is_file():
-        listing = read_csv(path, labels, several=labels == "needed")
+        listing = read_csv(path, labels, several=several and labels == "needed")
     else:
         raise DataError(f"{path}: no such data set; give a folder with {needed}, or a CSV file")
     rows = listing.rows

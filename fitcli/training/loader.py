@@ -226,8 +226,13 @@ class Loader:
             )
         if self.settings.augments:
             gain, shift = float(np.exp(rng.normal(0, CONTRAST))), float(rng.normal(0, BRIGHTNESS))
-        sample = self.samples[index]
+        sample = self._sample(index, path)
         return Item(patches, groups, sample.label, gain, shift, (epoch, index), path, sample.targets)
+
+    def _sample(self, index: int, path: Path) -> Sample:
+        """What is said of an image, which may stand in the place of another."""
+        own = self.samples[index]
+        return own if own.path == path else next(sample for sample in self.samples if sample.path == path)
 
     def _margin(self, epoch: int, index: int) -> tuple[int, int]:
         """(top, left) by which an image is moved."""

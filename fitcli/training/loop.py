@@ -15,7 +15,7 @@ from pathlib import Path
 from torch import nn
 
 from fitcli.atomic import remove_leftovers
-from fitcli.checkpoints import Checkpoint, TaskModel
+from fitcli.checkpoints import Checkpoint, TaskModel, start_from
 from fitcli.errors import DataError, FitError
 from fitcli.group_parallel import Exchange
 from fitcli.run_config import is_run, save_config
@@ -73,7 +73,7 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
     """
     with ExitStack() as resources:
         run.world.together(partial(_claim, run, resume, resources))
-        training = _Training(run, observe)
+        training = _Training(run, observe, resume)
         training.resume() if resume else training.begin()
         return training.go()
 
@@ -94,14 +94,17 @@ class _Training:
     Args:
         run: What to train, on what, where.
         observe: Told every report, in order.
+        resumes: Weights will come from where the run was saved.
     """
 
-    def __init__(self, run: TrainingRun, observe: Observer) -> None:
+    def __init__(self, run: TrainingRun, observe: Observer, resumes: bool) -> None:
         settings = run.settings
         self.run, self.observe, self.progress = run, observe, Progress()
         # What is shared out is moved to the device a layer at a time: the whole model need not fit there.
         device = "cpu" if run.shard else run.runtime.device
         self.model: TaskModel = build(run.config.model, device, seed=settings.seed).train()
+        if settings.start_from is not None and not resumes:
+            run.world.together(partial(start_from, Path(settings.start_from), self.model, settings.task))
         self.ema = Ema(self.model, settings.ema_decay) if settings.ema_decay else None
         self.average = None if self.ema is None else self.ema.model
         sharded = _shard(run, self.model, self.average) if run.shard else None

@@ -58,7 +58,7 @@ class TrainingRun:
     def summary(self) -> str:
         """One line on what will be trained on what."""
         parameters = sum(p.numel() for p in build(self.config.model, "meta").parameters())
-        classes = len(self.config.classes)
+        classes = " + ".join(str(len(task.classes)) for task in self.config.tasks) or len(self.config.classes)
         shared = f", shared by {self.world.size} processes" if self.world.size > 1 else ""
         return (
             f"{self.settings.preset}: {parameters / 1e6:.1f} M parameters, {classes or 'no'} classes, "

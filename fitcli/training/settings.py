@@ -20,6 +20,7 @@ class TrainSettings:
     Attributes:
         task: What is learned.
         preset: Name of the architecture in `models.presets`.
+        start_from: Folder of a run whose weights this one begins with; None to begin with random ones.
         patch: Pixels per side of a patch; None for that of the preset.
         unconditional: Leave the classes of the images out.
         size: Side in pixels of the random square windows to train on; None for whole images.
@@ -55,6 +56,7 @@ class TrainSettings:
 
     task: TaskName = "classify"
     preset: str = "tiny"
+    start_from: str | None = None
     patch: int | None = None
     unconditional: bool = False
     size: int | None = None

@@ -12,14 +12,19 @@ import torch
 import torch.nn.functional as F
 from command_line import Fit
 from pictures import save
+from safetensors.torch import load_file
 from test_training import assert_same_run, at, interrupt, quietly, run_of
 
 from fitcli.class_tasks import ClassTask, slices
-from fitcli.errors import DataError
+from fitcli.errors import CheckpointError, DataError
 from fitcli.evaluation.scores import multi_label_scores
+from fitcli.preprocessing import Preprocessing
+from fitcli.training.bad_images import BadImages
 from fitcli.training.class_losses import balanced_task_weights, loss_of_tasks, multi_hot, right
-from fitcli.training.dataset import load_dataset
+from fitcli.training.dataset import Sample, load_dataset
+from fitcli.training.loader import Layout, Loader
 from fitcli.training.loop import train
+from fitcli.training.settings import TrainSettings
 from models.groups import Groups
 from models.pooling import AttentionPool
 
@@ -189,6 +194,40 @@ def test_a_run_of_several_tasks_that_is_resumed_is_the_same_run(pictures: Path, 
         train(run_of(pictures, tmp_path / "parts", **how), at(3, interrupt))
     train(run_of(pictures, tmp_path / "parts", resume=True), quietly, resume=True)
     assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_an_image_that_stands_for_another_is_taken_for_what_it_is(tmp_path: Path) -> None:
+    """Two images of the same first class, of which one cannot be read: the other comes twice, with its own answers."""
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    save(tmp_path / "b.png", np.zeros((8, 8, 3), np.uint8))
+    samples = [Sample(tmp_path / "a.png", 0, (0, 2)), Sample(tmp_path / "b.png", 0, (0, 3))]
+    settings = TrainSettings(batch_size=2, augment=False, max_bad_images=1)
+    pixels = Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3)
+    loader = Loader(samples, settings, pixels, Layout(patch=4, group=2), bad_images=BadImages(1))
+    (batch,) = loader.batches(0, 1)
+    assert batch.targets.tolist() == [[0, 3], [0, 3]]
+
+
+def test_a_run_can_begin_with_the_weights_of_another(pictures: Path, tmp_path: Path) -> None:
+    how = {"preset": "nano", "patch": 4, "augment": False, "batch_size": 4, "steps": 1, "learning_rate": 1e-12}
+    train(run_of(pictures, tmp_path / "first", **how | {"learning_rate": 1e-2}), quietly)
+    again = {**how, "start_from": str(tmp_path / "first")}
+    train(run_of(pictures, tmp_path / "second", **again), quietly)
+    first, second = (load_file(tmp_path / run / "model.safetensors") for run in ("first", "second"))
+    assert all(torch.allclose(first[name], second[name], atol=1e-9) for name in first)
+
+    other = pictures.parent / "ground.csv"
+    rows = list(csv.DictReader(pictures.open()))
+    other.write_text("\n".join(["path,label,split", *(f"{r['path']},{r['label:ground']},{r['split']}" for r in rows)]))
+    train(run_of(other, tmp_path / "third", **again), quietly)
+    third = load_file(tmp_path / "third" / "model.safetensors")
+    assert torch.allclose(first["head.value.weight"], third["head.value.weight"], atol=1e-9)
+    assert third["head.classify.weight"].shape[0] == 2
+
+    with pytest.raises(CheckpointError, match="another architecture"):
+        train(run_of(pictures, tmp_path / "fourth", **again | {"patch": 8}), quietly)
+    with pytest.raises(CheckpointError, match="no run folder"):
+        train(run_of(pictures, tmp_path / "fifth", **again | {"start_from": str(tmp_path)}), quietly)
 
 
 def test_evaluation_of_several_tasks(fit: Fit, pictures: Path, tmp_path: Path) -> None:
