@@ -43,7 +43,7 @@ def fast_float32() -> Iterator[None]:
     if not _prefers_onednn():
         yield
         return
-    with _onednn():
+    with onednn():
         yield
 
 
@@ -64,7 +64,8 @@ def _prefers_onednn() -> bool:
 
 
 @contextlib.contextmanager
-def _onednn() -> Iterator[None]:
+def onednn() -> Iterator[None]:
+    """Within, PyTorch has oneDNN compute products of float32 matrices, where it knows how to (from 2.9 on)."""
     settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = settings.fp32_precision
     settings.fp32_precision = "bf16"
@@ -78,7 +79,7 @@ def _error_of_onednn() -> float:
     """Relative, of a product of the size of a small layer."""
     generator = torch.Generator().manual_seed(0)
     x, weight = (torch.randn(shape, generator=generator) for shape in ((256, 192), (576, 192)))
-    with _onednn():
+    with onednn():
         found = torch.nn.functional.linear(x, weight).double()
     exact = x.double() @ weight.double().T
     return float((found - exact).norm() / exact.norm())
