@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from fitcli import console
-from fitcli.background import THRESHOLD
 from fitcli.options import (
+    BACKGROUND_THRESHOLD,
     BackgroundThreshold,
     Checkpoint,
     DeviceName,
@@ -36,7 +36,7 @@ def classify(
         ),
     ] = None,
     skip_background: SkipBackground = False,
-    background_threshold: BackgroundThreshold = THRESHOLD,
+    background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     memory: Memory = None,
     state: State = None,
     device: DeviceName = "auto",

@@ -8,8 +8,15 @@ from typing import Annotated, Any, Literal
 import typer
 
 from fitcli import console
-from fitcli.background import THRESHOLD
-from fitcli.options import BackgroundThreshold, DeviceName, Memory, PrecisionName, SkipBackground, given
+from fitcli.options import (
+    BACKGROUND_THRESHOLD,
+    BackgroundThreshold,
+    DeviceName,
+    Memory,
+    PrecisionName,
+    SkipBackground,
+    given,
+)
 from fitcli.training.settings import TaskName, TrainSettings
 
 DEFAULT = TrainSettings()
@@ -55,7 +62,7 @@ def train(
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     skip_background: SkipBackground = False,
-    background_threshold: BackgroundThreshold = THRESHOLD,
+    background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     size: Annotated[
         int | None, _images("Train on random windows of SIZE x SIZE pixels; whole images without.", min=1)
     ] = None,
