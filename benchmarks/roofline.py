@@ -35,7 +35,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from fitcli.grid import PatchGrid
 from fitcli.memory.budget import HANDFUL_TOKENS
 from fitcli.patches import groups_of, normalize
-from fitcli.processor import fast_float32
+from fitcli.processor import onednn
 from fitcli.runtime import Precision, Runtime
 from fitcli.streaming import stream_encoder
 from fitcli.sweeps import Streaming, Wanted
@@ -110,7 +110,7 @@ def best_seconds(shape: Shape, precision: Precision, clock: Clock) -> float:
     if batch == 1:
         jobs = [lambda: F.linear(x[0], weight[0], bias), lambda: x[0] @ across[0]]
     ways: list[AbstractContextManager[Any]] = [nullcontext()]
-    ways += [fast_float32()] if precision == "fp32" and clock.device.type == "cpu" else []
+    ways += [onednn()] if precision == "fp32" and clock.device.type == "cpu" else []
     found = []
     for way in ways:
         with torch.inference_mode(), way:
@@ -241,11 +241,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    rows = [row for preset in options.presets for row in measure(preset, options)]
-    if options.out:
-        here = machine(["torch"]) | {"threads": options.threads}
-        found = {"machine": here, "command": sys.argv, "size": options.size, "rows": rows}
-        options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    for preset in options.presets:
+        rows = measure(preset, options)
+        if options.out:
+            save(options.out, rows, options)
+
+
+def save(out: Path, rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    """In place of earlier rows of the same preset, beside those of others."""
+    presets = {row["preset"] for row in rows}
+    old = json.loads(out.read_text(encoding="utf-8"))["rows"] if out.exists() else []
+    rows = [row for row in old if row["preset"] not in presets] + rows
+    here = machine(["torch"]) | {"threads": options.threads}
+    found = {"machine": here, "command": sys.argv, "size": options.size, "rows": rows}
+    out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -15,11 +15,8 @@ CELLS = 16
 """Cells per side into which a group is averaged before its values are compared: noise averages out, and a mark of one
 sixteenth of the group's side does not."""
 
-THRESHOLD = 0.02
-"""Share of the range of the pixels: a group whose cells differ less is background."""
 
-
-def foreground(image: ImageReader, grid: PatchGrid, threshold: float = THRESHOLD) -> list[tuple[int, int]]:
+def foreground(image: ImageReader, grid: PatchGrid, threshold: float) -> list[tuple[int, int]]:
     """(row, column) of the groups whose pixels vary, row by row. At least one, so that there is something to look at.
 
     What is left out is never decoded at full resolution, where the image has smaller levels. What is finer than a

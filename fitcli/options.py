@@ -76,6 +76,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 SkipBackground = Annotated[
     bool, typer.Option("--skip-background", help="Leave out groups of patches that are all but constant.")
 ]
+BACKGROUND_THRESHOLD = 0.02
+"""Of `BackgroundThreshold`, where none is given. Here, so that `fit --help` need not wait for numpy."""
+
 BackgroundThreshold = Annotated[
     float,
     typer.Option(min=0, max=1, help="Share of the range of the pixels below which a group is background."),

@@ -14,6 +14,9 @@ import torch
 
 CPU_INFO = Path("/proc/cpuinfo")
 
+ZEN_5 = 26
+"""Family of the processors of AMD that have units as wide as AVX-512."""
+
 FLOAT32_ERROR = 1e-6
 """Largest relative error of a product that counts as float32: rounding factors to bf16 would give 3e-3."""
 
@@ -40,26 +43,29 @@ def fast_float32() -> Iterator[None]:
     if not _prefers_onednn():
         yield
         return
-    with _onednn():
+    with onednn():
         yield
 
 
 @cache
 def _prefers_onednn() -> bool:
-    """MKL does not use all of an AMD processor with AVX-512.
+    """MKL does not use the full width of AVX-512 on processors of AMD. Zen 5 loses a third of its speed by that; Zen 4,
+    whose units are half as wide, loses nothing (docs/performance.md).
 
     The setting that leads to oneDNN also permits it to round to bf16. It does not without matrix units (AMX), which
     only processors of Intel have; but that is checked, not believed.
     """
     fields = cpu_fields()
-    if fields.get("vendor_id") != "AuthenticAMD" or "avx512f" not in fields.get("flags", "").split():
+    family = fields.get("cpu family", "")
+    if fields.get("vendor_id") != "AuthenticAMD" or not family.isdecimal() or int(family) < ZEN_5:
         return False
     # Before PyTorch 2.9 there is no such setting for oneDNN alone.
     return hasattr(torch.backends.mkldnn, "matmul") and _error_of_onednn() < FLOAT32_ERROR
 
 
 @contextlib.contextmanager
-def _onednn() -> Iterator[None]:
+def onednn() -> Iterator[None]:
+    """Within, PyTorch has oneDNN compute products of float32 matrices, where it knows how to (from 2.9 on)."""
     settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = settings.fp32_precision
     settings.fp32_precision = "bf16"
@@ -73,7 +79,7 @@ def _error_of_onednn() -> float:
     """Relative, of a product of the size of a small layer."""
     generator = torch.Generator().manual_seed(0)
     x, weight = (torch.randn(shape, generator=generator) for shape in ((256, 192), (576, 192)))
-    with _onednn():
+    with onednn():
         found = torch.nn.functional.linear(x, weight).double()
     exact = x.double() @ weight.double().T
     return float((found - exact).norm() / exact.norm())

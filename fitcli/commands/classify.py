@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from fitcli import console
-from fitcli.background import THRESHOLD
 from fitcli.options import (
+    BACKGROUND_THRESHOLD,
     BackgroundThreshold,
     Checkpoint,
     DeviceName,
@@ -40,7 +40,7 @@ def classify(
         typer.Option("--heatmap-task", help="Of several tasks, the one to draw; else the first.", metavar="NAME"),
     ] = None,
     skip_background: SkipBackground = False,
-    background_threshold: BackgroundThreshold = THRESHOLD,
+    background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     memory: Memory = None,
     state: State = None,
     device: DeviceName = "auto",

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from fitcli import console
-from fitcli.background import THRESHOLD
 from fitcli.options import (
+    BACKGROUND_THRESHOLD,
     BackgroundThreshold,
     Checkpoint,
     DeviceName,
@@ -32,7 +32,7 @@ def embed(
     patches: Annotated[bool, typer.Option("--patches", help="Also write the features of every patch.")] = False,
     json: Json = False,
     skip_background: SkipBackground = False,
-    background_threshold: BackgroundThreshold = THRESHOLD,
+    background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     memory: Memory = None,
     state: State = None,
     device: DeviceName = "auto",

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from fitcli import console
-from fitcli.background import THRESHOLD
-from fitcli.options import BackgroundThreshold, Checkpoint, DeviceName, Json, Memory, PrecisionName, SkipBackground
+from fitcli.options import BACKGROUND_THRESHOLD, BackgroundThreshold, Checkpoint, DeviceName, Json, Memory, PrecisionName, SkipBackground
 
 
 def evaluate(
@@ -21,7 +20,7 @@ def evaluate(
     json: Json = False,
     csv: Annotated[Path | None, typer.Option(help="Write a CSV file with one line per image.")] = None,
     skip_background: SkipBackground = False,
-    background_threshold: BackgroundThreshold = THRESHOLD,
+    background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     memory: Memory = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",

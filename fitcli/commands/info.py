@@ -9,12 +9,13 @@ import typer
 
 from fitcli import console
 from fitcli.errors import ImageError
-from fitcli.images.open import matching_paths, open_image, stored_bytes
 from fitcli.options import Images, Json
 
 
 def info(images: Images, as_json: Json = False) -> None:
     """Show size, pyramid levels, data type and resolution of images."""
+    from fitcli.images.open import matching_paths
+
     described: list[dict[str, Any]] = []
     paths = matching_paths(images)
     for path in paths:
@@ -34,6 +35,8 @@ def info(images: Images, as_json: Json = False) -> None:
 
 def describe(path: Path) -> dict[str, Any]:
     """What `--json` prints of one image. Raises `ImageError` where there is none."""
+    from fitcli.images.open import open_image, stored_bytes
+
     with open_image(path) as image:
         found = image.info
     return {

@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fitcli import console
-from fitcli.background import THRESHOLD
 from fitcli.errors import FitError
-from fitcli.options import BackgroundThreshold, DeviceName, Memory, PrecisionName, SkipBackground, given
+from fitcli.options import (
+    BACKGROUND_THRESHOLD,
+    BackgroundThreshold,
+    DeviceName,
+    Memory,
+    PrecisionName,
+    SkipBackground,
+    given,
+)
 from fitcli.training.recipe import read_recipe
 from fitcli.training.settings import TaskName, TrainSettings
 
@@ -118,7 +125,7 @@ def train(
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     skip_background: SkipBackground = False,
-    background_threshold: BackgroundThreshold = THRESHOLD,
+    background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     size: Annotated[
         int | None, _images("Train on random windows of SIZE x SIZE pixels; whole images without.", min=1)
     ] = None,

@@ -88,7 +88,18 @@ def predictions(result: Result) -> object:
 
 def test_classify(fit: Fit, trained: Path, image: Path, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    arguments = ("classify", image, "--checkpoint", trained, "--json", "--device", "cpu", "--heatmap")
+    arguments = (
+        "classify",
+        image,
+        "--checkpoint",
+        trained,
+        "--json",
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+        "--heatmap",
+    )
     expected = predictions(fit(*arguments, tmp_path / "expected.png"))
     kill(10, *arguments, tmp_path / "heatmap.png", "--state", state)
     (left,) = state.iterdir()

@@ -53,21 +53,21 @@ def test_only_a_small_level_is_read(tmp_path: Path) -> None:
 
 
 def test_something_is_left_of_an_empty_image() -> None:
-    assert foreground(ArrayReader(np.full((300, 300, 1), 7, np.uint8)), PatchGrid((300, 300), 16, 8)) == [(0, 0)]
+    assert foreground(ArrayReader(np.full((300, 300, 1), 7, np.uint8)), PatchGrid((300, 300), 16, 8), 0.02) == [(0, 0)]
 
 
 def test_missing_pixels_are_no_variation() -> None:
     pixels = np.full((256, 256, 1), 5.0, np.float32)
     pixels[:100, :100] = np.nan
     pixels[200:, 200:] = 50.0
-    assert foreground(ArrayReader(pixels), PatchGrid((256, 256), 16, 8)) == [(1, 1)]
+    assert foreground(ArrayReader(pixels), PatchGrid((256, 256), 16, 8), 0.02) == [(1, 1)]
 
 
 def test_images_smaller_than_a_group_or_of_odd_size() -> None:
     for size in [(1, 1), (3, 200), (129, 127), (1000, 5)]:
         pixels = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
         grid = PatchGrid(size, 16, 8)
-        assert set(foreground(ArrayReader(pixels), grid)) <= set(grid.coordinates())
+        assert set(foreground(ArrayReader(pixels), grid, 0.02)) <= set(grid.coordinates())
 
 
 def test_a_crop_reads_its_part_on_every_level() -> None:

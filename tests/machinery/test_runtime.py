@@ -15,7 +15,10 @@ from fitcli.images.memory import ArrayReader
 from fitcli.processor import fast_float32
 from fitcli.runtime import choose_runtime
 
-WITH_UNITS = "processor : 0\nvendor_id : AuthenticAMD\nflags : fpu avx512f avx512_bf16\n\nprocessor : 1\nflags : none\n"
+WITH_UNITS = (
+    "processor : 0\nvendor_id : AuthenticAMD\ncpu family : 26\nflags : fpu avx512f avx512_bf16\n\n"
+    "processor : 1\nflags : none\n"
+)
 WITHOUT = "processor : 0\nvendor_id : GenuineIntel\nflags : fpu avx2\n"
 
 

@@ -1,0 +1,201 @@
+"""The GPU half of the benchmarks and the tests marked `gpu`, in one call of at most nine minutes: for whoever has one.
+
+    python benchmarks/gpu.py --out benchmarks/results/gpu.json [--minutes 9] [--parts tests roofline peers]
+
+Parts run one after the other, the most wanted first; each has a share of the time and is stopped at its end, with what
+it had found by then. A part that fails is noted with the end of what it said, and the next one begins.
+
+sync: operations of a plain training step that make the host wait for the device (there should be none).
+tests: `pytest -m gpu`. roofline: forward passes of the presets in bf16 against products of the same shapes.
+training: steps over 6400 x 6400 pixels, plain and recomputing, in FLOP/s of the model (what is recomputed does not
+count) over the measured rate of a large product. peers: FIT, ViT and Swin at the sizes of `peers.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from machine import machine
+
+HERE = Path(__file__).parent
+
+SHARES = {"sync": 30, "tests": 120, "training": 90, "roofline": 90, "peers": 180}
+"""Seconds of nine minutes."""
+
+SIDE = 6400
+"""Of the image of a training step, in pixels."""
+
+
+def script(name: str, words: list[str], seconds: float, result: Path) -> dict[str, Any]:
+    """A benchmark in a process of its own, and what it wrote, even if it was stopped."""
+    command = [sys.executable, str(HERE / name), *words, "--out", str(result)]
+    found = run(command, seconds)
+    if result.exists():
+        found["result"] = json.loads(result.read_text(encoding="utf-8"))
+    return found
+
+
+def run(command: list[str], seconds: float) -> dict[str, Any]:
+    """How a process ended, and the last lines it said."""
+    began = time.perf_counter()
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, cwd=HERE.parent)
+        code, said = done.returncode, done.stdout + done.stderr
+    except subprocess.TimeoutExpired as stopped:
+        code, said = None, "".join(_text(part) for part in (stopped.stdout, stopped.stderr))
+    return {"code": code, "seconds": time.perf_counter() - began, "said": said.splitlines()[-60:]}
+
+
+def _text(part: str | bytes | None) -> str:
+    return part.decode(errors="replace") if isinstance(part, bytes) else part or ""
+
+
+def tests(seconds: float, folder: Path) -> dict[str, Any]:
+    return run([sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-rA", "--timeout=60", "tests"], seconds)
+
+
+def roofline(seconds: float, folder: Path) -> dict[str, Any]:
+    words = ["--device", "cuda", "--wall", "--precisions", "bf16", "--presets", "base", "small", "--size", str(SIDE)]
+    return script("roofline.py", [*words, "--profile"], seconds, folder / "roofline.json")
+
+
+def peers(seconds: float, folder: Path) -> dict[str, Any]:
+    words = ["--device", "cuda", "--precision", "bf16", "--repeats", "1", "--seconds", "1", "--limit", "30"]
+    words += ["--sizes", "1024", "2048", "4096", str(SIDE), "--models", "fit-base", "fit-small", "vit-s", "swin-t"]
+    return script("peers.py", [*words, "vit-b"], seconds, folder / "peers.json")
+
+
+def sync(seconds: float, folder: Path) -> dict[str, Any]:
+    return run([sys.executable, __file__, "--child", "sync"], seconds)
+
+
+def training(seconds: float, folder: Path) -> dict[str, Any]:
+    return run([sys.executable, __file__, "--child", "training"], seconds)
+
+
+PARTS: dict[str, Callable[[float, Path], dict[str, Any]]] = {
+    "sync": sync, "tests": tests, "training": training, "roofline": roofline, "peers": peers,
+}  # fmt: skip
+
+
+def build_training_step(preset: str, side: int, kind: str) -> tuple[Callable[[], object], Any, int]:
+    """(a step in bf16 without the optimizer, the model's config, its groups)."""
+    from fitcli.execution.plan import ExecutionPlan
+    from fitcli.execution.run import run_job
+    from fitcli.memory.sample_job import sample_job, waiting_shape
+    from fitcli.runtime import Runtime
+    from models.build import build
+    from models.groups import Groups
+    from models.presets import classifier_preset
+
+    runtime = Runtime(torch.device("cuda"), "bf16")
+    config = classifier_preset(preset, 3, 100)
+    model = build(config).to(runtime.device)
+    count = side // (config.patch * config.group)
+    groups = Groups.of_grid(images=1, rows=count, columns=count).to(runtime.device)
+    shape, _ = waiting_shape(config)
+    pixels = torch.zeros(count**2, *shape, dtype=torch.uint8, device=runtime.device)
+    plan = ExecutionPlan(kind="recompute", handful=25, global_layers="checkpoint")
+    job = sample_job(model, groups, lambda part: pixels[part])
+
+    def step() -> None:
+        model.zero_grad(set_to_none=True)
+        with runtime.autocast():
+            run_job(job, plan if kind == "recompute" else ExecutionPlan())
+
+    return step, config, count**2
+
+
+def child_sync() -> None:
+    """Warnings of PyTorch where a step waits for the device."""
+    for kind in ("plain", "recompute"):
+        step, _, _ = build_training_step("small", 1024, kind)
+        step()
+        torch.cuda.synchronize()
+        torch.cuda.set_sync_debug_mode("warn")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            step()
+        torch.cuda.set_sync_debug_mode("default")
+        places = sorted({f"{warning.filename}:{warning.lineno}" for warning in caught})
+        print(json.dumps({"kind": kind, "synchronisations": len(caught), "places": places}), flush=True)
+
+
+def child_training() -> None:
+    from models.cost import encoder_flops
+
+    rate = product_rate()
+    print(json.dumps({"product_tflops": rate / 1e12}), flush=True)
+    for preset in ("base", "small"):
+        for kind in ("plain", "recompute"):
+            try:
+                torch.cuda.reset_peak_memory_stats()
+                step, config, groups = build_training_step(preset, SIDE, kind)
+                seconds = median_seconds(step)
+            except torch.OutOfMemoryError as error:
+                print(json.dumps({"preset": preset, "kind": kind, "failed": str(error).splitlines()[0]}), flush=True)
+                continue
+            # Forward and twice as much backward.
+            achieved = 3 * encoder_flops(config, groups).total / seconds
+            row = {"preset": preset, "kind": kind, "seconds": seconds, "tflops": achieved / 1e12}
+            row |= {"fraction": achieved / rate, "peak_bytes": torch.cuda.max_memory_allocated()}
+            print(json.dumps(row), flush=True)
+
+
+def product_rate() -> float:
+    """FLOP/s of a large product in bf16."""
+    x = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
+    return 2 * 8192**3 / median_seconds(lambda: x @ x, 20)
+
+
+def median_seconds(job: Callable[[], object], calls: int = 5) -> float:
+    found = []
+    for _ in range(calls + 2):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        job()
+        torch.cuda.synchronize()
+        found.append(time.perf_counter() - began)
+    return statistics.median(found[2:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--minutes", type=float, default=9)
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    parser.add_argument("--child", choices=["sync", "training"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        return {"sync": child_sync, "training": child_training}[options.child]()
+    if options.out is None:
+        parser.error("give a file for the results with --out")
+    began, found = time.perf_counter(), dict[str, Any]()
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    head = {"machine": machine(["torch"]) | {"gpu": gpu}, "command": sys.argv}
+    for number, name in enumerate(options.parts):
+        left = 60 * options.minutes - (time.perf_counter() - began)
+        waiting = sum(SHARES[part] for part in options.parts[number:])
+        # What earlier parts left over is shared out.
+        folder = options.out.parent / f".{options.out.stem}-{name}"
+        folder.mkdir(parents=True, exist_ok=True)
+        found[name] = PARTS[name](max(5.0, left * SHARES[name] / waiting), folder)
+        print(f"{name}: exit code {found[name]['code']} after {found[name]['seconds']:.0f} s", flush=True)
+        options.out.write_text(json.dumps(head | {"parts": found}, indent=1) + "\n", encoding="utf-8")
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+
+
+if __name__ == "__main__":
+    main()
