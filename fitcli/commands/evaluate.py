@@ -8,7 +8,16 @@ from typing import Annotated, Literal
 import typer
 
 from fitcli import console
-from fitcli.options import BACKGROUND_THRESHOLD, BackgroundThreshold, Checkpoint, DeviceName, Json, Memory, PrecisionName, SkipBackground
+from fitcli.options import (
+    BACKGROUND_THRESHOLD,
+    BackgroundThreshold,
+    Checkpoint,
+    DeviceName,
+    Json,
+    Memory,
+    PrecisionName,
+    SkipBackground,
+)
 
 
 def evaluate(
