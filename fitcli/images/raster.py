@@ -21,7 +21,7 @@ from fitcli.images.encoded_size import essential_png, is_complete_jpeg, read_jpe
 from fitcli.images.png import PngGrid, channels_of
 from fitcli.images.png_header import PALETTE, SIGNATURE, PngHeader, read_header
 
-FORMATS = ("PNG", "WEBP", "JPEG", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF", "QOI", "PCX", "SGI", "TGA")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF", "QOI", "PCX", "SGI", "TGA")
 """What Pillow may open. Not all it knows: some formats start other programs (EPS) or are hardly recognisable."""
 
 MODES = {
@@ -101,7 +101,8 @@ class RasterGrid(ChunkGrid):
         self.height, self.width = self.chunk = size
         self.channels = self.plane_channels = channels
         self.dtype = np.dtype(dtype)
-        encoded = path.stat().st_size if codec else 0  # Pillow reads a piece at a time
+        # Of a PNG a copy is made without its texts; Pillow reads a piece at a time.
+        encoded = path.stat().st_size * {"": 0, "PNG": 3}.get(codec, 1)
         self.decoding_bytes = encoded + self.chunk_bytes + int(more * self.height * self.width)
         if self.decoding_bytes > MOST_BYTES:
             raise _too_large(path, _size(self))
