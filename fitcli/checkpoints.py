@@ -162,8 +162,8 @@ def _load(folder: Path, config: RunConfig, runtime: Runtime, ema: bool) -> Check
     name = EMA_WEIGHTS if ema and (folder / EMA_WEIGHTS).exists() else WEIGHTS
     load_weights(folder, model, runtime.device, name)
     model.eval().requires_grad_(False)
-    if not isinstance(model, FITDecoder):
-        # A decoder draws its tokens in float32 whatever the precision.
+    if isinstance(model, FITClassifier):
+        # Not what generates: decoders draw in float32 whatever the precision, and images name the hash of their model.
         runtime.prepare(model)
     return Checkpoint(model, config)
 

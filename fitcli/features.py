@@ -283,8 +283,9 @@ def _description(
         "image bytes": stored_bytes(image.path),
         "image time": image.path.stat().st_mtime_ns,
         "image header": [info.format, info.height, info.width, info.channels, info.dtype.name, len(info.levels)],
-        "checkpoint": model_hash(checkpoint),
         "device": runtime.device.type,
+        # Before the checkpoint, whose weights are in the precision in which they are multiplied.
         "precision": runtime.precision,
+        "checkpoint": model_hash(checkpoint),
         "background threshold": settings.background,
     }
