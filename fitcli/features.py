@@ -284,8 +284,8 @@ def _description(
         "image time": image.path.stat().st_mtime_ns,
         "image header": [info.format, info.height, info.width, info.channels, info.dtype.name, len(info.levels)],
         "device": runtime.device.type,
-        # Before the checkpoint, whose weights are in the precision in which they are multiplied.
         "precision": runtime.precision,
-        "checkpoint": model_hash(checkpoint),
+        # Compared in order of the names: after the precision, in which weights are multiplied and so held.
+        "weights": model_hash(checkpoint),
         "background threshold": settings.background,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ WITHOUT = "processor : 0\nvendor_id : GenuineIntel\nflags : fpu avx2\n"
 
 
 @pytest.fixture
-def cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """What the kernel says of the processor."""
     path = tmp_path / "cpuinfo"
     monkeypatch.setattr(processor, "CPU_INFO", path)
