@@ -9,7 +9,7 @@ from models.config import ConfigError, parse_plan
 from models.presets import DECODERS, DENOISERS, decoder_preset, denoiser_preset
 
 MILLIONS = {
-    "denoiser": {"debug": 0.25, "tiny": 7.7, "small": 33.1, "base": 131},
+    "denoiser": {"debug": 0.25, "nano": 1.0, "tiny": 7.7, "small": 33.1, "base": 131},
     "decoder": {"debug": 0.22, "nano": 0.55, "tiny": 7.1, "small": 30.7},
 }
 """Parameters for red, green and blue, with ten classes; the README says the same."""
@@ -44,7 +44,7 @@ def test_what_the_latents_know_reaches_the_pixels(preset: object) -> None:
 
 
 def test_unknown_presets_name_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="no preset 'large'; there are debug, tiny, small, base"):
+    with pytest.raises(ConfigError, match="no preset 'large'; there are debug, nano, tiny, small, base"):
         denoiser_preset("large", 3, 0)
     with pytest.raises(ConfigError, match="no preset 'base'; there are debug, nano, tiny, small"):
         decoder_preset("base", 3, 0, 256, 1)
