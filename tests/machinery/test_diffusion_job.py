@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_execution import DENOISER, PLANS, assert_same_gradients, batches
+from steps import DENOISER, PLANS, assert_same_gradients, batches
 from torch import Tensor
 
 from fitcli.diffusion.job import DiffusionStep, diffusion_job

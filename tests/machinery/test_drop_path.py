@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from test_execution import CONFIGS, PLANS, Step, assert_same_gradients
+from steps import CONFIGS, PLANS, Step, assert_same_gradients
 
 from fitcli.execution.drop_path import DropPath, draw_drop_path
 from fitcli.execution.jobs import classification_job
