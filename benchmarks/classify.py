@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from image_sources import slide_window, write_image
-from machine import machine
+from machine import called, machine
 from streaming import make_run
 
 from fitcli.checkpoints import load_classifier
@@ -112,7 +112,7 @@ def main() -> None:
     print(f"median ratio {statistics.median(ratios):.2f}")
     if options.out:
         here = machine(["torch", "numpy", "imagecodecs"]) | {"threads": len(os.sched_getaffinity(0))}
-        found = {"machine": here, "command": sys.argv, "preset": options.preset, "size": options.size}
+        found = {"machine": here, "command": called(), "preset": options.preset, "size": options.size}
         found |= {"torch_threads": torch.get_num_threads(), "ratios": ratios, "rounds": rounds}
         options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import machine
+from machine import called, machine
 
 HERE = Path(__file__).parent
 
@@ -182,7 +182,7 @@ def main() -> None:
         parser.error("give a file for the results with --out")
     began, found = time.perf_counter(), dict[str, Any]()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    head = {"machine": machine(["torch"]) | {"gpu": gpu}, "command": sys.argv}
+    head = {"machine": machine(["torch"]) | {"gpu": gpu}, "command": called()}
     for number, name in enumerate(options.parts):
         left = 60 * options.minutes - (time.perf_counter() - began)
         waiting = sum(SHARES[part] for part in options.parts[number:])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
+import shlex
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,3 +25,12 @@ def machine(packages: Iterable[str]) -> dict[str, Any]:
         "load": os.getloadavg()[0],
         "versions": {name: importlib.metadata.version(name) for name in packages},
     }
+
+
+def called() -> str:
+    """How the benchmark was called; of paths that only this machine knows, the last two parts."""
+    return " ".join(shlex.quote(re.sub(r"(?:/[^/\s]+)+", _shortened, word)) for word in sys.argv)
+
+
+def _shortened(path: re.Match[str]) -> str:
+    return "/".join(path.group().split("/")[-2:])

@@ -39,7 +39,7 @@ from typing import Any
 
 import numpy as np
 from digits import read_digits
-from machine import machine
+from machine import called, machine
 from megapixel_canvases import DIGITS, SIDE, Canvas, canvases
 from numpy.typing import NDArray
 
@@ -271,7 +271,7 @@ def main() -> None:
         print("interrupted: give the same command again to go on")
         return
     results = {
-        "command": shlex.join(sys.argv),
+        "command": called(),
         "machine": machine(["torch", "numpy"]),
         "data": f"MNIST test digits: {TRAINED:,} for training and validation canvases, the other 2,000 for the test",
         "canvases": {

@@ -30,7 +30,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import machine
+from machine import called, machine
 from peer_steps import MODELS
 
 KEY = ("model", "size", "work", "checkpointed", "device", "precision")
@@ -124,7 +124,7 @@ def save(out: Path, row: dict[str, Any]) -> None:
     """Beside the rows of earlier runs."""
     rows = merge(out, [row])
     here = machine(["torch", "timm", "rin-pytorch", "perceiver-pytorch"])
-    found = {"machine": here, "command": sys.argv, "exponents": exponents(rows), "rows": rows}
+    found = {"machine": here, "command": called(), "exponents": exponents(rows), "rows": rows}
     out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

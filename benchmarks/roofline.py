@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from machine import machine
+from machine import called, machine
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -253,7 +252,7 @@ def save(out: Path, rows: list[dict[str, Any]], options: argparse.Namespace) -> 
     old = json.loads(out.read_text(encoding="utf-8"))["rows"] if out.exists() else []
     rows = [row for row in old if row["preset"] not in presets] + rows
     here = machine(["torch"]) | {"threads": options.threads}
-    found = {"machine": here, "command": sys.argv, "size": options.size, "rows": rows}
+    found = {"machine": here, "command": called(), "size": options.size, "rows": rows}
     out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

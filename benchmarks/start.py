@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from image_sources import slide_window, write_image
-from machine import machine
+from machine import called, machine
 from streaming import make_run
 
 SIZE = 512
@@ -78,7 +78,7 @@ def main() -> None:
         print(f"{name}: {said}")
     if options.out:
         here = machine(["torch", "typer", "rich", "numpy"])
-        found = {"machine": here, "command": sys.argv, "seconds": seconds, "rounds": rounds, "imports": imports}
+        found = {"machine": here, "command": called(), "seconds": seconds, "rounds": rounds, "imports": imports}
         options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
