@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pictures import save
+from runs import assert_same_run
 
 pytestmark = pytest.mark.distributed
 
@@ -78,17 +78,6 @@ def _children(parent: int) -> Iterator[int]:
     yield from map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
 
 
-def contents(run: Path) -> dict[str, bytes]:
-    """Of a finished run, all that does not depend on the clock."""
-    files = [path for path in run.rglob("*") if path.suffix == ".safetensors"]
-    assert len(files) >= 8
-    found = {path.relative_to(run).as_posix(): path.read_bytes() for path in files}
-    timed = ("images_per_second", "patches_per_second", "data_wait", "peak_bytes")
-    entries = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    kept = [{name: value for name, value in entry.items() if name not in timed} for entry in entries]
-    return {**found, "metrics": json.dumps(kept).encode()}
-
-
 SETTINGS = ("--batch-size", 4, "--epochs", 12, "--ema", 0.9, "--save-every", 2)
 
 
@@ -110,7 +99,7 @@ def test_a_killed_process_and_the_job_goes_on_by_itself(
     os.kill(worker(job, rank), signal.SIGKILL)
     assert ended(job)[0] == 0
     if not shard:
-        assert contents(run) == contents(uninterrupted)
+        assert_same_run(run, uninterrupted)
     assert steps(run) == steps(uninterrupted) == 36
 
 
@@ -123,7 +112,7 @@ def test_stopped_by_a_signal_it_is_saved_once_and_can_go_on(data: Path, uninterr
     assert code != 0
     assert said == [f"interrupted: {run} was saved, continue with --resume"]
     assert ended(start(data, "--out", run, *SETTINGS, "--auto-resume")) == (0, [])
-    assert contents(run) == contents(uninterrupted)
+    assert_same_run(run, uninterrupted)
 
 
 def test_what_fails_on_one_process_is_said_once(data: Path, tmp_path: Path) -> None:
