@@ -57,7 +57,7 @@ class Swin(nn.Module):
 
         name = "swin_tiny_patch4_window7_224"
         self.model: nn.Module = timm.create_model(name, img_size=side, window_size=SWIN_WINDOW, num_classes=0)
-        self.model.set_grad_checkpointing(checkpointed)  # type: ignore[operator]
+        self.model.set_grad_checkpointing(checkpointed)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """[b 3 side side] -> [b width]."""
