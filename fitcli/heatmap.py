@@ -153,11 +153,15 @@ def _mean(pixels: Pixels, step: int) -> NDArray[np.float32]:
 
 
 def _bytes(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Stretch the middle 98 % of the values to 0 ... 255; what is not finite becomes 0."""
+    """Stretch the middle 98 % of the values to 0 ... 255; all, where those are equal: strokes on plain ground would be
+    lost. What is not finite becomes 0.
+    """
     finite = pixels[np.isfinite(pixels)].astype(np.float64)
     if not finite.size:
         return np.zeros_like(pixels)
     low, high = np.percentile(finite, [1, 99])
+    if low == high:
+        low, high = finite.min(), finite.max()
     stretched = np.clip(np.nan_to_num(pixels, nan=low, posinf=low, neginf=low), low, high) - low
     return np.asarray(stretched / max(high - low, 1e-6) * 255, np.float32)
 

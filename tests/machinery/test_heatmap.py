@@ -179,6 +179,13 @@ def test_images_without_contrast(value: float) -> None:
     assert colored(picture).any()
 
 
+def test_a_thin_stroke_on_plain_ground_is_seen() -> None:
+    pixels = np.zeros((200, 200, 1), np.uint8)
+    pixels[100, 50:150] = 255
+    picture = drawn(ArrayReader(pixels), found((200, 200), (3, 3)))
+    assert picture[100, 60:140].min() > picture[150, 60:140].max() + 100
+
+
 def test_no_evidence_at_all_is_no_colour_at_all(tmp_path: Path) -> None:
     result = found((64, 64))
     assert not colored(drawn(ArrayReader(grey((64, 64))), result)).any()
