@@ -172,24 +172,26 @@ ANSWERS = ("head.score.", "head.classify.")
 """Names of weights that belong to the classes of a run."""
 
 
-def start_from(folder: Path, model: nn.Module, task: str) -> None:
+def start_from(folder: Path, model: nn.Module, config: RunConfig) -> None:
     """Give a model, which is on no meta device, the weights of another run; where that knows other classes, all but
     those of the answers, which stay as they are.
 
     Args:
         folder: Of the other run; its moving average is taken where it has kept one.
         model: To begin with.
-        task: That it is for.
+        config: Of the run that it is for.
 
     Raises:
         CheckpointError: The folder holds no such run, or one of another task or architecture.
     """
-    config = expect_task(folder, task)
-    other = build(config.model, "meta")
+    before = expect_task(folder, config.task)
+    other = build(before.model, "meta")
     name = EMA_WEIGHTS if (folder / EMA_WEIGHTS).exists() else WEIGHTS
     load_weights(folder, other, torch.device("cpu"), name)
     own, found = model.state_dict(), other.state_dict()
     taken = {name: tensor for name, tensor in found.items() if name in own and own[name].shape == tensor.shape}
+    if (before.classes, before.tasks) != (config.classes, config.tasks):
+        taken = {name: tensor for name, tensor in taken.items() if not name.startswith(ANSWERS)}
     left = sorted(name for name in own.keys() | found.keys() if name not in taken)
     if strange := next((name for name in left if not name.startswith(ANSWERS)), None):
         raise CheckpointError(f"{folder}: is of another architecture ({strange}); give the same --preset and --patch")

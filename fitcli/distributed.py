@@ -265,7 +265,7 @@ def processes(device: str = "auto", group_parallel: int = 1) -> Iterator[World]:
     kind = claim_device(device, found.local_rank, found.local_size)
     backends = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
     try:
-        store = _meeting(found.rank, found.size)
+        store = meeting(found.rank, found.size)
         dist.init_process_group(backends, store=store, rank=found.rank, world_size=found.size, timeout=TIMEOUT)
     except RuntimeError as error:
         raise FitError(f"the processes of this job do not find each other ({str(error).splitlines()[0]})") from error
@@ -316,7 +316,7 @@ def _fail(error: FitError) -> None:
     raise error
 
 
-def _meeting(rank: int, size: int) -> Store:
+def meeting(rank: int, size: int) -> Store:
     """Where the processes of this start of the job find each other, under a name that no earlier start has used.
 
     The agent of torchrun keeps its store when it starts the processes again, with the addresses of those that are dead;

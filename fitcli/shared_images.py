@@ -21,12 +21,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch.distributed.distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import rendezvous
-
 from fitcli import __version__, console
 from fitcli.checkpoints import Checkpoint
-from fitcli.distributed import ALONE, World, world
+from fitcli.distributed import ALONE, World, meeting, world
 from fitcli.errors import FitError
 from fitcli.features import Settings, model_hash
 from fitcli.images.open import stored_bytes
@@ -246,8 +243,7 @@ def sharing(device: str) -> Iterator[Sharing]:
         yield (shared := Sharing(found))
         shared.close()
         return
-    # Where torchrun keeps the store for a job that it starts again, the numbers begin anew all the same.
-    store = PrefixStore(f"images {found.restarts}", next(rendezvous("env://", found.rank, found.size))[0])
+    store = meeting(found.rank, found.size)
     try:
         with nullcontext() if found.is_first else console.muted():
             claim_device(device, found.local_rank, found.local_size)

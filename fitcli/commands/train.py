@@ -213,7 +213,8 @@ def train(
             save_every=save_every, keep=keep, shift_canvas=shift_canvas, token_dropout=token_dropout,
             drop_path=drop_path,
         )  # fmt: skip
-        again = auto_resume or world.restarts > 0
+        # Agents of several machines count restarts differently.
+        again = world.any(auto_resume or world.restarts > 0)
         _train(data, out, settings, runtime, world, resume, again, accept_changed_data, shard, memory, given(context))
 
 

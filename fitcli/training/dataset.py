@@ -241,13 +241,18 @@ def _dataset_of_tasks(path: Path, listing: Listing, training: bool) -> Dataset:
         for column, task, part in zip(listing.columns, tasks, slices(tasks), strict=True):
             seen = {target - part.start for target in present if part.start <= target < part.stop}
             _check_trainable(f"{path}, column {column.heading}", task.classes, seen, least=2 if task.is_single else 1)
+    # As in training, where what is scored alone does not count.
+    known = [
+        [column.heading, *sorted({label for row in learned for label in column.labels(row.labels[number])})]
+        for number, column in enumerate(listing.columns)
+    ]
     listed = [(row.key, "; ".join(row.labels), row.split or "train") for row in learned]
     return Dataset(
         classes=tasks[0].classes,
         train=tuple(samples["train"]),
         validation=tuple(samples["val"]),
         test=tuple(samples["test"]),
-        fingerprint=_digest([[[task.column, *task.classes] for task in tasks], listed]),
+        fingerprint=_digest([known, listed]),
         listed=tuple(listed),
         tasks=tasks,
     )

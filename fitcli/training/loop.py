@@ -104,7 +104,7 @@ class _Training:
         device = "cpu" if run.shard else run.runtime.device
         self.model: TaskModel = build(run.config.model, device, seed=settings.seed).train()
         if settings.start_from is not None and not resumes:
-            run.world.together(partial(start_from, Path(settings.start_from), self.model, settings.task))
+            run.world.together(partial(start_from, Path(settings.start_from), self.model, run.config))
         self.ema = Ema(self.model, settings.ema_decay) if settings.ema_decay else None
         self.average = None if self.ema is None else self.ema.model
         sharded = _shard(run, self.model, self.average) if run.shard else None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from fitcli.atomic import PARTIAL, check_writable
+from fitcli.class_tasks import ClassTask
 from fitcli.distributed import ALONE, World
 from fitcli.errors import FitError
 from fitcli.run_config import RunConfig, is_run
@@ -97,10 +98,10 @@ def _resumed(
     dataset = _dataset(data, settings)
     if config.task != settings.task:
         raise FitError(f"{folder}: config.json is of another run ({config.task}); start a new run")
-    if dataset.classes != config.classes:
+    if (dataset.classes, dataset.tasks) != (config.classes, config.tasks):
         raise FitError(
-            f"{folder}: was trained on {', '.join(config.classes) or 'no classes'}; "
-            f"{data} has {', '.join(dataset.classes) or 'none'}; start a new run for these"
+            f"{folder}: was trained on {_asked(config.classes, config.tasks)}; "
+            f"{data} has {_asked(dataset.classes, dataset.tasks)}; start a new run for these"
         )
     fingerprint, images = load_images(folder)
     changed = changes(images, dataset.listed) if dataset.fingerprint != fingerprint else ""
@@ -112,6 +113,13 @@ def _resumed(
     return replace(_run(folder, config, settings, dataset, runtime, world, shard), changed=changed), image_sizes(
         dataset
     )
+
+
+def _asked(classes: Sequence[str], tasks: Sequence[ClassTask]) -> str:
+    """In words, what is asked of images."""
+    if tasks:
+        return "; ".join(f"{task.column}: {', '.join(task.classes)}" for task in tasks)
+    return ", ".join(classes) or "no classes"
 
 
 def _dataset(data: Path, settings: TrainSettings) -> Dataset:

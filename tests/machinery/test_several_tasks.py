@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from test_training import assert_same_run, at, interrupt, quietly, run_of
 
 from fitcli.class_tasks import ClassTask, slices
-from fitcli.errors import CheckpointError, DataError
+from fitcli.errors import CheckpointError, DataError, FitError
 from fitcli.evaluation.scores import multi_label_scores
 from fitcli.preprocessing import Preprocessing
 from fitcli.training.bad_images import BadImages
@@ -273,3 +273,41 @@ def test_every_task_is_answered_as_if_it_were_alone() -> None:
         logits, evidence = alone(latents, groups)
         assert torch.allclose(pooled.logits[:, part], logits, atol=1e-6)
         assert torch.allclose(pooled.evidence[..., number], evidence[..., 0], atol=1e-6)
+
+
+def rewritten(table: Path, name: str, *changes: tuple[str, str]) -> Path:
+    """Another table of the same images."""
+    text = table.read_text()
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after)
+    (table.parent / name).write_text(text)
+    return table.parent / name
+
+
+def test_a_run_is_not_resumed_with_other_questions(pictures: Path, tmp_path: Path) -> None:
+    how = {"preset": "nano", "patch": 4, "augment": False, "batch_size": 4, "steps": 1}
+    train(run_of(pictures, tmp_path / "run", **how), quietly)
+    other = rewritten(pictures, "kind.csv", ("label:ground", "labels:ground"))
+    with pytest.raises(
+        FitError, match="was trained on label:ground: dark, light; labels:corner: .* has labels:ground: "
+    ):
+        run_of(other, tmp_path / "run", resume=True)
+
+
+def test_answers_to_other_classes_begin_anew(pictures: Path, tmp_path: Path) -> None:
+    how = {"preset": "nano", "patch": 4, "augment": False, "batch_size": 4, "steps": 1, "learning_rate": 1e-9}
+    train(run_of(pictures, tmp_path / "first", **how | {"learning_rate": 0.1}), quietly)
+    other = rewritten(pictures, "classes.csv", (",dark,", ",night,"), (",light,", ",day,"))
+    again = how | {"seed": 1, "start_from": str(tmp_path / "first")}
+    train(run_of(other, tmp_path / "other", **again), quietly)
+    train(run_of(other, tmp_path / "fresh", **how | {"seed": 1}), quietly)
+    first, begun, fresh = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "other", "fresh"))
+    for name in first:
+        expected = fresh if name.startswith(("head.score.", "head.classify.")) else first
+        torch.testing.assert_close(begun[name], expected[name], rtol=0, atol=1e-6)
+
+
+def test_classes_that_only_the_test_images_have_are_no_other_data_set(pictures: Path) -> None:
+    table = rewritten(pictures, "test.csv", ("0.png,dark,,train", "0.png,dusk,,test"))
+    assert load_dataset(table).fingerprint == load_dataset(table, training=False).fingerprint
