@@ -290,7 +290,7 @@ def test_a_run_is_not_resumed_with_other_questions(pictures: Path, tmp_path: Pat
     train(run_of(pictures, tmp_path / "run", **how), quietly)
     other = rewritten(pictures, "kind.csv", ("label:ground", "labels:ground"))
     with pytest.raises(
-        FitError, match="was trained on label:ground: dark, light; labels:corner: .* has labels:ground: "
+        FitError, match=r"was trained on label:ground: dark, light; labels:corner: .* has labels:ground"
     ):
         run_of(other, tmp_path / "run", resume=True)
 
