@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -26,6 +27,7 @@ from fitcli.training.bad_images import BadImages, first_good
 from fitcli.training.batch import padded
 from fitcli.training.class_losses import multi_hot
 from fitcli.training.dataset import Sample
+from fitcli.training.loader import Layout, Loader
 from fitcli.training.run import TrainingRun
 from models.encoder import FITClassifier
 
@@ -117,6 +119,18 @@ def _score(chances: Probabilities, labels: NDArray[np.int64]) -> Scores:
     loss = -np.log(np.maximum(chances[np.arange(len(labels)), labels], 1e-12)).mean()
     per_class = [right[labels == label].mean() for label in np.unique(labels)]
     return Scores(float(loss), float(right.mean()), float(np.mean(per_class)))
+
+
+def validation_loader(run: TrainingRun, samples: Sequence[Sample], layout: Layout) -> Loader:
+    """Reads validation images as they are, each on one of the processes of a run."""
+    return Loader(
+        samples,
+        replace(run.settings, augment=False),
+        run.config.preprocessing,
+        layout,
+        bad_images=run.bad_images,
+        share=run.world.everyone,
+    )
 
 
 def shared_sums(run: TrainingRun, look: Callable[[], dict[str, float]]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -20,12 +20,12 @@ from fitcli.sequences import SequenceConfig
 from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset
 from fitcli.training.listing import Labels
-from fitcli.training.loader import Layout, Loader, too_small
+from fitcli.training.loader import Layout, too_small
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey
 from fitcli.training.task import Objective, Validation
-from fitcli.training.validation import shared_sums
+from fitcli.training.validation import shared_sums, validation_loader
 from models.decoder import FITDecoder
 from models.presets import decoder_preset
 
@@ -117,15 +117,7 @@ class NextTokenObjective:
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
         """Bits per dimension of all validation images, or of one window of each."""
         run = self.run
-        settings = replace(run.settings, augment=False)
-        loader = Loader(
-            run.dataset.validation,
-            settings,
-            run.config.preprocessing,
-            self.layout,
-            bad_images=run.bad_images,
-            share=run.world.everyone,
-        )
+        loader = validation_loader(run, run.dataset.validation, self.layout)
 
         def look() -> dict[str, float]:
             total, patches = 0.0, 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -24,12 +24,12 @@ from fitcli.run_config import RunConfig
 from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset, spread
 from fitcli.training.listing import Labels
-from fitcli.training.loader import Layout, Loader
+from fitcli.training.loader import Layout
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey
 from fitcli.training.task import Objective, Validation
-from fitcli.training.validation import shared_sums
+from fitcli.training.validation import shared_sums, validation_loader
 from models.config import DenoiserConfig
 from models.denoiser import FITDenoiser
 from models.presets import denoiser_preset
@@ -146,16 +146,8 @@ class DenoisingObjective:
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
         """The loss in equal parts of time, each image with the same noise every time."""
         run = self.run
-        settings = replace(run.settings, augment=False)
         images = spread(run.dataset.validation, VALIDATED)
-        loader = Loader(
-            images,
-            settings,
-            run.config.preprocessing,
-            self.layout,
-            bad_images=run.bad_images,
-            share=run.world.everyone,
-        )
+        loader = validation_loader(run, images, self.layout)
 
         def look() -> dict[str, float]:
             sums = dict.fromkeys([*map(str, range(BUCKETS)), "patches"], 0.0)
