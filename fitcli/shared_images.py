@@ -23,10 +23,11 @@ from typing import Any, Protocol
 
 from fitcli import __version__, console
 from fitcli.checkpoints import Checkpoint
-from fitcli.distributed import ALONE, World, meeting, world
+from fitcli.distributed import ALONE, World
 from fitcli.errors import FitError
 from fitcli.features import Settings, model_hash
 from fitcli.images.open import stored_bytes
+from fitcli.processes import meeting, world
 from fitcli.runtime import Runtime, claim_device
 
 POLL_SECONDS = 0.05

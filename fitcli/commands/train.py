@@ -88,7 +88,7 @@ def train(
         typer.Option(help="What to learn: the classes of images; or images, out of noise or value by value."),
     ] = DEFAULT.task,
     preset: Annotated[
-        str, typer.Option(help="Size of the model: debug, nano (not for diffusion), tiny, small, base or large.")
+        str, typer.Option(help="Size of the model: debug, nano, tiny, small, base or large.")
     ] = DEFAULT.preset,
     start_from: Annotated[
         Path | None, typer.Option(help="Begin with the weights of another run, of images of any size.", metavar="RUN")
@@ -136,7 +136,7 @@ def train(
     ] = None,
     epochs: Annotated[int, _learning("Passes over the training images.", min=1)] = DEFAULT.epochs,
     steps: Annotated[int | None, _learning("Optimizer steps, instead of --epochs.", min=1)] = None,
-    batch_size: Annotated[int, _learning("Images per pass.", min=1)] = DEFAULT.batch_size,
+    batch_size: Annotated[int, _learning("Images per pass, of all processes together.", min=1)] = DEFAULT.batch_size,
     accumulate: Annotated[int, _learning("Passes per optimizer step.", min=1)] = DEFAULT.accumulate,
     learning_rate: Annotated[float, _learning("Highest, after the warm-up.")] = DEFAULT.learning_rate,
     weight_decay: Annotated[float, _learning("Of AdamW.", min=0)] = DEFAULT.weight_decay,
@@ -197,7 +197,7 @@ def train(
     Started by torchrun, processes share each batch: `torchrun --no-python --nproc-per-node 4 fit train DATA --out RUN`
     gives what one process does with the same --batch-size. A job that torchrun starts again goes on where it was saved.
     """
-    from fitcli.distributed import processes
+    from fitcli.processes import processes
     from fitcli.runtime import choose_runtime
 
     with processes(device, group_parallel) as world:

@@ -18,9 +18,10 @@ from processes import run_ranks
 from safetensors.torch import load_file
 from torch import nn
 
-from fitcli.distributed import ALONE, World, processes
+from fitcli.distributed import ALONE, World
 from fitcli.errors import DataError, FitError, ImageError
 from fitcli.execution.plan import ExecutionPlan
+from fitcli.processes import processes
 from fitcli.runtime import choose_runtime
 from fitcli.training import loop, sharding
 from fitcli.training.bad_images import TooManyBadImages

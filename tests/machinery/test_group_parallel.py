@@ -17,11 +17,11 @@ from ranks import together
 from steps import CONFIGS, PLANS, Step, assert_same_gradients
 from torch import Tensor
 
-from fitcli.distributed import processes
 from fitcli.execution.job import Outcome
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from fitcli.group_parallel import Exchange, exchanged_values
+from fitcli.processes import processes
 from models.groups import Groups
 from models.share import Gather, span
 
