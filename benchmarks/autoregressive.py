@@ -12,7 +12,6 @@ The weights are those that the model begins with: time does not depend on them.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import machine
+from machine import save_results
 
 from fitcli.decoding.draw import Draws
 from fitcli.decoding.sample import sample
@@ -117,9 +116,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    results = {"machine": machine(["torch", "numpy"]) | {"threads": options.threads}, "sampling": measure(options)}
-    if options.out:
-        options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    save_results(options.out, ["torch", "numpy"], {"sampling": measure(options)}, threads=options.threads)
 
 
 if __name__ == "__main__":

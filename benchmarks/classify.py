@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from image_sources import slide_window, write_image
-from machine import called, machine
+from machine import save_results
 from streaming import make_run
 
 from fitcli.checkpoints import load_classifier
@@ -110,11 +109,8 @@ def main() -> None:
         rounds = [one_round(image, run, options) for _ in range(options.repeats)]
     ratios = [one["command"]["seconds"] / max(one["decode"]["seconds"], one["compute"]["seconds"]) for one in rounds]
     print(f"median ratio {statistics.median(ratios):.2f}")
-    if options.out:
-        here = machine(["torch", "numpy", "imagecodecs"]) | {"threads": len(os.sched_getaffinity(0))}
-        found = {"machine": here, "command": called(), "preset": options.preset, "size": options.size}
-        found |= {"torch_threads": torch.get_num_threads(), "ratios": ratios, "rounds": rounds}
-        options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    found = {"preset": options.preset, "size": options.size, "ratios": ratios, "rounds": rounds}
+    save_results(options.out, ["torch", "numpy", "imagecodecs"], found, threads=torch.get_num_threads())
 
 
 if __name__ == "__main__":

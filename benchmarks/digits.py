@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 from baselines import histogram_bits, mixture_bits, neighbour_bits
-from machine import machine
+from machine import save_results
 from numpy.typing import NDArray
 
 from fitcli.autoregression_images import Request, generate_images
@@ -109,7 +109,7 @@ def main() -> None:
     options = parser.parse_args()
     digits, labels = read_digits(options.data)
     fitted, scored = digits[: min(FITTED, options.limit)], digits[FITTED:][: options.limit]
-    results: dict[str, Any] = {"machine": machine(["torch", "numpy"]), "digits": len(scored), "bits_per_dimension": {}}
+    results: dict[str, Any] = {"digits": len(scored), "bits_per_dimension": {}}
     bits = results["bits_per_dimension"]
     bits["histogram"] = histogram_bits(fitted, scored)
     bits["neighbours"] = neighbour_bits(fitted, scored)
@@ -123,8 +123,7 @@ def main() -> None:
         bits["model"] = found["bits_per_dimension"]
         draw_grid(run, options.work / "samples.png", options.grid)
     print(", ".join(f"{name} {value:.4f}" for name, value in bits.items()), "bits per dimension")
-    if options.out:
-        options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    save_results(options.out, ["torch", "numpy"], results)
 
 
 if __name__ == "__main__":

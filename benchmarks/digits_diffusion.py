@@ -25,7 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from digits import FITTED, SIDE, Digits, fit, read_digits, save, write_dataset
-from machine import machine
+from machine import save_results
 from numpy.typing import NDArray
 from sklearn.svm import SVC
 
@@ -143,7 +143,6 @@ def main() -> None:
     held_out = float(np.mean(reader.predict(flat(digits[FITTED:])) == labels[FITTED:]))
     right = reader.predict(flat(drawn)) == wanted
     results = {
-        "machine": machine(["torch", "numpy", "scikit-learn"]),
         "train": options.train,
         "training": read_training(run),
         "sampling": {name: getattr(options, name) for name in ("sampler", "steps", "guidance", "samples")},
@@ -153,8 +152,7 @@ def main() -> None:
         "by_label": {str(label): float(right[wanted == label].mean()) for label in range(10)},
     }
     print(json.dumps(results, indent=2))
-    if options.out:
-        options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    save_results(options.out, ["torch", "numpy", "scikit-learn"], results)
 
 
 if __name__ == "__main__":

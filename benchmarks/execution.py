@@ -13,7 +13,6 @@ of a streamed step.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import machine
+from machine import save_results
 from torch import Tensor
 
 from fitcli.execution.job import Job
@@ -219,10 +218,7 @@ def main() -> None:
     if options.child:
         preset, size, name = options.child
         return child(preset, int(size), name)
-    results: dict[str, Any] = {
-        "machine": machine(["torch"]) | {"threads": torch.get_num_threads()},
-        "preset": options.preset,
-    }
+    results: dict[str, Any] = {"preset": options.preset}
     if "time" in options.parts:
         print(f"{'':32} {'seconds':>9} {'median x':>9} {'best x':>9} {'FLOPs x':>9}")
         results["time"] = measure_time(options)
@@ -231,8 +227,7 @@ def main() -> None:
     if "estimate" in options.parts:
         print(f"{'':62} {'total':>8} {'activ.':>8} {'host':>8} {'FLOPs x':>7}")
         results["estimate"] = measure_estimates()
-    if options.out:
-        options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    save_results(options.out, ["torch"], results, threads=torch.get_num_threads())
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from images import peak_mb, timed
-from machine import machine
+from machine import save_results
 
 from fitcli.checkpoints import save_weights
 from fitcli.diffusion.canvas import Layout, open_canvas
@@ -191,8 +191,7 @@ def show_seams(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_all(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    here = machine(["torch", "numpy"]) | {"threads": torch.get_num_threads()}
-    results: dict[str, Any] = {"machine": here, "preset": options.preset, "size": options.size}
+    results: dict[str, Any] = {"preset": options.preset, "size": options.size}
     cases: list[tuple[str, float, StoreKind]] = [
         ("ddim", 0.0, "host"),
         ("dpm", 0.0, "host"),
@@ -233,8 +232,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         results = run_all(Path(folder), options)
-    if options.out:
-        options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    save_results(options.out, ["torch", "numpy"], results, threads=options.threads)
 
 
 if __name__ == "__main__":

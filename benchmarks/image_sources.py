@@ -128,14 +128,18 @@ def zarr_source(name: str, path: Path, size: int, sharded: bool) -> Source:
     return Source(name, path, places, lambda data: imagecodecs.zstd_decode(data, out=buffer))
 
 
-def make_sources(folder: Path, size: int) -> Iterator[Source]:
-    """One source after the other; the caller may delete each before the next is made."""
+SOURCES = ("TIFF jpeg", "TIFF deflate", "TIFF zstd", "TIFF none", "Zarr zstd", "Zarr zstd, sharded")
+
+
+def make_source(name: str, folder: Path, size: int) -> Source:
+    """One of SOURCES, `size` x `size` pixels, in a folder."""
     variants = [slide_window(seed) for seed in range(8)]
-    for compression in ("jpeg", "deflate", "zstd", "none"):
-        path = folder / f"read-{compression}.tif"
-        write_image(path, size, compression, variants, levels=1)
-        yield tiff_source(f"TIFF {compression}", path, compression)
-    write_unsharded_zarr(folder / "read-files.zarr", size, variants)
-    yield zarr_source("Zarr zstd", folder / "read-files.zarr", size, sharded=False)
-    write_image(folder / "read-shards.zarr", size, "zstd", variants, levels=1)
-    yield zarr_source("Zarr zstd, sharded", folder / "read-shards.zarr", size, sharded=True)
+    if name == "Zarr zstd":
+        write_unsharded_zarr(folder / "read.zarr", size, variants)
+        return zarr_source(name, folder / "read.zarr", size, sharded=False)
+    if name == "Zarr zstd, sharded":
+        write_image(folder / "read.zarr", size, "zstd", variants, levels=1)
+        return zarr_source(name, folder / "read.zarr", size, sharded=True)
+    compression = name.removeprefix("TIFF ")
+    write_image(folder / "read.tif", size, compression, variants, levels=1)
+    return tiff_source(name, folder / "read.tif", compression)

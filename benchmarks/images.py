@@ -5,8 +5,8 @@
 Reading: aligned 1024 x 1024 windows through `open_image`, against a loop over the same chunks that only reads the bytes
 and calls the codec. Writing: a whole pyramid through `create_image`, against encoding the chunks of all its levels with
 the same codec and nothing else. Ratios are medians over interleaved repetitions; CPU time is that of the whole process,
-which other jobs on the machine disturb less than the clock. All of it runs on one core: two threads that share one are
-charged more CPU time for the same work, and the bare loops have only one.
+which other jobs on the machine disturb less than the clock. Each comparison has a process of its own, on one core: two
+threads that share one are charged more CPU time for the same work, and the bare loops have only one.
 Memory: growth over a bare interpreter (VmHWM) of a process that reads all windows of, or writes, a `--size` image.
 """
 
@@ -15,29 +15,31 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from image_sources import CHUNK, Source, make_sources, slide_window, windows, write_image
-from machine import machine
+from image_sources import CHUNK, SOURCES, make_source, slide_window, windows, write_image
+from machine import save_results
+
+PASSED = ("size", "write_size", "windows", "repeats")
+"""Options, from process to process."""
 
 PACKAGES = ("numpy", "imagecodecs", "tifffile", "zarr", "numcodecs", "pillow")
-WRITTEN = (
-    ("TIFF JPEG", "jpeg.tif", "jpeg"),
-    ("TIFF deflate", "deflate.tif", "deflate"),
-    ("TIFF zstd", "zstd.tif", "zstd"),
-    ("OME-TIFF JPEG", "jpeg.ome.tif", "jpeg"),
-    ("OME-Zarr zstd", "zstd.zarr", "zstd"),
-)
+WRITTEN = {
+    "TIFF JPEG": ("jpeg.tif", "jpeg"),
+    "TIFF deflate": ("deflate.tif", "deflate"),
+    "TIFF zstd": ("zstd.tif", "zstd"),
+    "OME-TIFF JPEG": ("jpeg.ome.tif", "jpeg"),
+    "OME-Zarr zstd": ("zstd.zarr", "zstd"),
+}
+"""File and compression."""
 
 
 def timed(job: Callable[[], object]) -> tuple[float, float]:
@@ -62,10 +64,12 @@ def compare(ours: Callable[[], object], bare: Callable[[], object], repeats: int
     }
 
 
-def measure_reading(source: Source, size: int, most: int, repeats: int) -> dict[str, Any]:
+def measure_reading(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Reading one of SOURCES."""
     from fitcli.images.open import open_image
 
-    chosen = list(windows(size, most))
+    size, source = options.size, make_source(name, folder, options.size)
+    chosen = list(windows(size, options.windows))
 
     def bare() -> None:
         open_files = {file: os.open(file, os.O_RDONLY) for file in {place[0] for place in needed}}
@@ -81,16 +85,19 @@ def measure_reading(source: Source, size: int, most: int, repeats: int) -> dict[
 
     needed = [source.places[key] for window in chosen for key in window.chunks(CHUNK, CHUNK)]
     megabytes = sum(window.area for window in chosen) * 3 / 1e6
-    return {"name": source.name, **compare(ours, bare, repeats, megabytes)}
+    speed = compare(ours, bare, options.repeats, megabytes)
+    return {"name": name, **speed, "peak_megabytes": measure_memory("read", source.path, size)}
 
 
-def measure_writing(folder: Path, name: str, file: str, compression: str, size: int, repeats: int) -> dict[str, Any]:
+def measure_writing(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Writing one of WRITTEN."""
     from fitcli.images.encoding import tiff_encoder, zarr_encoder
     from fitcli.images.open import open_image
     from fitcli.images.pyramid import edge_padded
 
     variants = [slide_window(seed) for seed in range(4)]
-    path = folder / file
+    file, compression = WRITTEN[name]
+    size, path = options.write_size, folder / file
     write_image(path, size, compression, variants)
     encode = zarr_encoder("zstd") if file.endswith(".zarr") else tiff_encoder(compression, 90)  # type: ignore[arg-type]
     chunks = []
@@ -103,10 +110,11 @@ def measure_writing(folder: Path, name: str, file: str, compression: str, size: 
     result = compare(
         lambda: write_image(path, size, compression, variants),
         lambda: [encode(chunk) for chunk in chunks],
-        repeats,
+        options.repeats,
         size * size * 3 / 1e6,
     )
-    return {"name": name, **result}
+    np.save(folder / "windows.npy", np.stack(variants[:2]))
+    return {"name": name, **result, "peak_megabytes": measure_memory("write", path, options.size, compression)}
 
 
 def windows_of_chunks(height: int, width: int) -> Iterator[Any]:
@@ -122,7 +130,7 @@ def peak_mb() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 
 
-def child(work: str, path: Path, size: int, compression: str) -> None:
+def peak(work: str, path: Path, size: int, compression: str) -> None:
     """In a fresh process: read all windows of an image, or write one from two stored windows; prints the peak."""
     if work == "read":
         from fitcli.images.open import open_image
@@ -139,32 +147,31 @@ def measure_memory(work: str, path: Path, size: int, compression: str = "") -> f
     """Megabytes over a bare interpreter."""
     bare = "from pathlib import Path; print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
     floor = int(_output("-c", bare)) * 1024 / 1e6
-    return float(_output(__file__, "--child", work, str(path), str(size), compression)) - floor
+    return float(_output(__file__, "--peak", work, str(path), str(size), compression)) - floor
 
 
 def _output(*arguments: str) -> str:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True).stdout
 
 
-def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    results: dict[str, Any] = {"machine": machine(PACKAGES), "size": options.size, "write_size": options.write_size}
-    results |= {"reading": [], "writing": []}
-    for source in make_sources(folder, options.size):
-        row = measure_reading(source, options.size, options.windows, options.repeats)
-        row["peak_megabytes"] = measure_memory("read", source.path, options.size)
-        results["reading"].append(show(row))
-        remove(source.path)
-    np.save(folder / "windows.npy", np.stack([slide_window(seed) for seed in range(2)]))
-    for name, file, compression in WRITTEN:
-        row = measure_writing(folder, name, file, compression, options.write_size, options.repeats)
-        row["peak_megabytes"] = measure_memory("write", folder / file, options.size, compression)
-        results["writing"].append(show(row))
-        remove(folder / file)
-    return results
+WORKS: dict[str, tuple[Iterable[str], Callable[[str, Path, argparse.Namespace], dict[str, Any]]]] = {
+    "reading": (SOURCES, measure_reading),
+    "writing": (WRITTEN, measure_writing),
+}
+"""What is compared, and how."""
 
 
-def remove(path: Path) -> None:
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
+def measure_apart(work: str, name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One comparison in a process of its own: what earlier ones left in memory would change it."""
+    asked = [f"--{option.replace('_', '-')}={getattr(options, option)}" for option in PASSED]
+    with tempfile.TemporaryDirectory(dir=options.data) as folder:
+        row: dict[str, Any] = json.loads(_output(__file__, *asked, "--compare", work, name, folder))
+        return row
+
+
+def measure_here(work: str, name: str, folder: str, options: argparse.Namespace) -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    print(json.dumps(WORKS[work][1](name, Path(folder), options)))
 
 
 def show(row: dict[str, Any]) -> dict[str, Any]:
@@ -188,17 +195,19 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--data", type=Path, help="folder for the images; a temporary one by default")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
-    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--compare", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.child:
-        work, path, size, compression = options.child
-        return child(work, Path(path), int(size), compression)
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    if options.peak:
+        work, path, size, compression = options.peak
+        return peak(work, Path(path), int(size), compression)
+    if options.compare:
+        return measure_here(*options.compare, options)
     print(f"{'':20} {'CPU ratio':>21} {'wall':>9} {'MB/CPU s':>9} {'MB/s':>9} {'bare':>9} {'peak MB':>9}")
-    with nullcontext(options.data) if options.data else tempfile.TemporaryDirectory() as folder:
-        results = run(Path(folder), options)
-    if options.out:
-        options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    results: dict[str, Any] = {"size": options.size, "write_size": options.write_size}
+    for work, (names, _) in WORKS.items():
+        results[work] = [show(measure_apart(work, name, options)) for name in names]
+    save_results(options.out, PACKAGES, results)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import called, machine
+from machine import save_results
 from peer_steps import MODELS
 
 KEY = ("model", "size", "work", "checkpointed", "device", "precision")
@@ -117,15 +117,14 @@ def campaign(options: argparse.Namespace) -> None:
             row = {name: case[name] for name in (*KEY, "threads")} | summary(found[number])
             show(row)
             if options.out:
-                save(options.out, row)
+                save_row(options.out, row)
 
 
-def save(out: Path, row: dict[str, Any]) -> None:
+def save_row(out: Path, row: dict[str, Any]) -> None:
     """Beside the rows of earlier runs."""
     rows = merge(out, [row])
-    here = machine(["torch", "timm", "rin-pytorch", "perceiver-pytorch"])
-    found = {"machine": here, "command": called(), "exponents": exponents(rows), "rows": rows}
-    out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    packages = ["torch", "timm", "rin-pytorch", "perceiver-pytorch"]
+    save_results(out, packages, {"exponents": exponents(rows), "rows": rows})
 
 
 def summary(results: list[dict[str, Any]]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from machine import called, machine
+from machine import save_results
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -243,17 +243,15 @@ def main() -> None:
     for preset in options.presets:
         rows = measure(preset, options)
         if options.out:
-            save(options.out, rows, options)
+            save_rows(options.out, rows, options)
 
 
-def save(out: Path, rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
+def save_rows(out: Path, rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     """In place of earlier rows of the same preset, beside those of others."""
     presets = {row["preset"] for row in rows}
     old = json.loads(out.read_text(encoding="utf-8"))["rows"] if out.exists() else []
     rows = [row for row in old if row["preset"] not in presets] + rows
-    here = machine(["torch"]) | {"threads": options.threads}
-    found = {"machine": here, "command": called(), "size": options.size, "rows": rows}
-    out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    save_results(out, ["torch"], {"size": options.size, "rows": rows}, threads=options.threads)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import machine
+from machine import save_results
 
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
@@ -146,10 +146,9 @@ def main() -> None:
     print("\n".join(lines(found)))
     if options.out:
         asked = {name: getattr(options, name) for name in ("preset", "size", "threads", "turns", "steps", "device")}
-        before = json.loads(options.out.read_text()) if options.out.exists() else []
-        kept = [result for result in before if result["settings"] != asked]
-        result = {"machine": machine(["torch", "safetensors"]), "settings": asked, **found}
-        options.out.write_text(json.dumps([*kept, result], indent=2) + "\n", encoding="utf-8")
+        before = json.loads(options.out.read_text())["runs"] if options.out.exists() else []
+        runs = [*(run for run in before if run["settings"] != asked), {"settings": asked, **found}]
+        save_results(options.out, ["torch", "safetensors"], {"runs": runs})
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ half a second. Imports: what `python -X importtime` says a module takes by itsel
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from image_sources import slide_window, write_image
-from machine import called, machine
+from machine import save_results
 from streaming import make_run
 
 SIZE = 512
@@ -76,10 +75,8 @@ def main() -> None:
     for name in ("fit --help", "fit info"):
         said = ", ".join(f"{row['module']} {row['seconds']:.2f}" for row in imports[name][:6])
         print(f"{name}: {said}")
-    if options.out:
-        here = machine(["torch", "typer", "rich", "numpy"])
-        found = {"machine": here, "command": called(), "seconds": seconds, "rounds": rounds, "imports": imports}
-        options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    found = {"seconds": seconds, "rounds": rounds, "imports": imports}
+    save_results(options.out, ["torch", "typer", "rich", "numpy"], found)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from image_sources import slide_window, write_image
 from images import peak_mb, timed
-from machine import machine
+from machine import save_results
 
 from fitcli.checkpoints import save_weights
 from fitcli.grid import PatchGrid
@@ -142,9 +142,7 @@ def _output(*arguments: str) -> str:
 
 def run_all(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     variants = [slide_window(seed) for seed in range(4)]
-    machine_here = machine(["torch", "numpy", "imagecodecs"]) | {"threads": torch.get_num_threads()}
-    results: dict[str, Any] = {"machine": machine_here, "preset": options.preset, "size": options.size}
-    results |= {"speed": [], "memory": []}
+    results: dict[str, Any] = {"preset": options.preset, "size": options.size, "speed": [], "memory": []}
     if options.repeats:
         image = folder / "image.tif"
         write_image(image, options.size, "jpeg", variants)
@@ -197,8 +195,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         results = run_all(Path(folder), options)
-    if options.out:
-        options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    save_results(options.out, ["torch", "numpy", "imagecodecs"], results, threads=options.threads)
 
 
 if __name__ == "__main__":
