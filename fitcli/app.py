@@ -73,7 +73,7 @@ def _message(error: Exception) -> str | None:
         # A full disk, a folder that may not be written to.
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     # Not imported above: with another package called `models` in the way, this file has to say so.
-    from models.config import ConfigError
+    from models.checks import ConfigError
 
     return str(error) if isinstance(error, ConfigError) else None
 

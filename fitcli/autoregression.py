@@ -10,7 +10,7 @@ from torch import Tensor
 from fitcli.errors import CheckpointError
 from fitcli.run_config import RunConfig
 from fitcli.sequences import SequenceConfig
-from models.config import ConfigError
+from models.checks import ConfigError
 
 
 def next_token_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:

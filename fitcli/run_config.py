@@ -15,7 +15,8 @@ from fitcli.diffusion.config import DiffusionConfig
 from fitcli.errors import CheckpointError
 from fitcli.preprocessing import Preprocessing
 from fitcli.sequences import SequenceConfig
-from models.config import ClassifierConfig, ConfigError, DecoderConfig, DenoiserConfig
+from models.checks import ConfigError
+from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig
 
 CONFIG = "config.json"
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fitcli.levels import MOST_LEVELS
 from fitcli.patches import cut, join
-from models.config import ConfigError
+from models.checks import ConfigError
 from models.groups import Groups
 
 Order = Literal["raster", "snake"]

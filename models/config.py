@@ -1,41 +1,17 @@
-"""What a model is, as validated data: the layer plan, the sizes, the switches. Standard library only."""
+"""What a model is, as validated data: the sizes, the switches. Standard library only."""
 
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
+
+from models.checks import ConfigError, check_type, even, one_of, positive
+from models.layer_plan import parse_plan
 
 TokenPositions = Literal["learned", "sincos", "sincos2d"]
 LatentPositions = Literal["learned", "sincos", "coordinates"]
 Causality = Literal["none", "groups", "tokens"]
-
-
-class ConfigError(ValueError):
-    """A model that cannot exist: the message names the offending values."""
-
-
-def parse_plan(plan: str) -> tuple[tuple[int, int], ...]:
-    """Read a layer plan: one "(local)global" per segment, as in "(2)4(2)4".
-
-    A plan may end after a closing parenthesis: the last segment then has no global layers. Only the last segment may
-    have none. (FIT, section 3: the layer string "(x)l".)
-
-    Returns:
-        (local layers, global layers) for each segment.
-
-    Raises:
-        ConfigError: The plan is not of this form.
-    """
-    text = plan + "0" if plan.endswith(")") else plan
-    if not re.fullmatch(r"(\([0-9]+\)[0-9]+)+\n?", text, flags=re.ASCII):
-        raise ConfigError(f"layer plan {plan!r} is not of the form '(2)4(2)4'")
-    segments = tuple((int(a), int(b)) for a, b in re.findall(r"\(([0-9]+)\)([0-9]+)", text))
-    for index, (_, mixing) in enumerate(segments[:-1]):
-        if mixing == 0:
-            raise ConfigError(f"layer plan {plan!r}: segment {index} has no global layers; only the last one may")
-    return segments
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,30 +58,30 @@ class TrunkConfig:
     def __post_init__(self) -> None:
         parse_plan(self.plan)
         for name in ("tokens", "latents", "token_width", "latent_width", "token_heads", "latent_heads", "mlp_ratio"):
-            _positive(name, getattr(self, name))
+            positive(name, getattr(self, name))
         for side in ("token", "latent"):
             width, heads = getattr(self, f"{side}_width"), getattr(self, f"{side}_heads")
             if heads > width:
                 raise ConfigError(f"{side}_heads {heads} exceeds {side}_width {width}")
-        _one_of("causal", self.causal, ("none", "groups", "tokens"))
-        _one_of("attention_start", self.attention_start, ("reference", "unit"))
+        one_of("causal", self.causal, ("none", "groups", "tokens"))
+        one_of("attention_start", self.attention_start, ("reference", "unit"))
         self._check_positions()
 
     def _check_positions(self) -> None:
-        _one_of("token_positions", self.token_positions, ("learned", "sincos", "sincos2d"))
-        _one_of("latent_positions", self.latent_positions, ("learned", "sincos", "coordinates"))
+        one_of("token_positions", self.token_positions, ("learned", "sincos", "sincos2d"))
+        one_of("latent_positions", self.latent_positions, ("learned", "sincos", "coordinates"))
         if self.token_positions == "sincos2d":
             if math.isqrt(self.tokens) ** 2 != self.tokens:
                 raise ConfigError(f"token_positions 'sincos2d' needs a square group, not {self.tokens} tokens")
-            _even("token_width", self.token_width, "two-dimensional position codes")
+            even("token_width", self.token_width, "two-dimensional position codes")
         if self.latent_positions == "coordinates":
-            _even("latent_width", self.latent_width, "two-dimensional position codes")
+            even("latent_width", self.latent_width, "two-dimensional position codes")
         else:
             if self.groups is None:
                 raise ConfigError(f"latent_positions {self.latent_positions!r} needs a fixed number of groups")
-            _positive("groups", self.groups)
+            positive("groups", self.groups)
             if self.latent_positions == "sincos" and self.groups > 1 and self.latents > 1:
-                _even("latent_width", self.latent_width, "two-dimensional position codes")
+                even("latent_width", self.latent_width, "two-dimensional position codes")
 
     @property
     def segments(self) -> tuple[tuple[int, int], ...]:
@@ -142,7 +118,7 @@ class TrunkConfig:
             raise ConfigError(f"unknown settings of {cls.__name__}: {', '.join(unknown)}")
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         for name, value in values.items():
-            _check_type(name, value, str(known[name]))
+            check_type(name, value, str(known[name]))
         try:
             return cls(**values)
         except TypeError as error:
@@ -169,15 +145,15 @@ class EncoderConfig(TrunkConfig):
     def __post_init__(self) -> None:
         # Zero-argument super() does not find the class that slots=True recreates.
         TrunkConfig.__post_init__(self)
-        _positive("patch", self.patch)
-        _positive("channels", self.channels)
-        _one_of("stem", self.stem, ("linear", "conv", "overlap"))
+        positive("patch", self.patch)
+        positive("channels", self.channels)
+        one_of("stem", self.stem, ("linear", "conv", "overlap"))
         if self.stem == "overlap" and (self.patch < 2 or self.patch & (self.patch - 1)):
             raise ConfigError(f"an overlapping stem halves a patch down to one place; {self.patch} is no power of 2")
         if self.stem == "conv" and self.patch % 4:
             raise ConfigError(f"a convolutional stem halves a patch twice; {self.patch} is no multiple of 4")
         if self.side_values is not None:
-            _positive("side_values", self.side_values)
+            positive("side_values", self.side_values)
         if self.causal == "tokens":
             raise ConfigError("an encoder has no order of tokens; causal is 'none' or 'groups'")
 
@@ -214,10 +190,10 @@ class ClassifierConfig(EncoderConfig):
 
     def __post_init__(self) -> None:
         EncoderConfig.__post_init__(self)
-        _positive("classes", self.classes)
-        _positive("pool_heads", self.pool_heads)
+        positive("classes", self.classes)
+        positive("pool_heads", self.pool_heads)
         for count in self.tasks:
-            _positive("classes of a task", count)
+            positive("classes of a task", count)
         if self.tasks and sum(self.tasks) != self.classes:
             raise ConfigError(f"tasks of {' + '.join(map(str, self.tasks))} classes are not {self.classes} in all")
         if self.latent_width % self.pool_heads:
@@ -252,8 +228,8 @@ class DenoiserConfig(TrunkConfig):
 
     def __post_init__(self) -> None:
         TrunkConfig.__post_init__(self)
-        _positive("values", self.values)
-        _positive("out_values", self.out_values)
+        positive("values", self.values)
+        positive("out_values", self.out_values)
         if self.time_features < 0:
             raise ConfigError(f"time_features must not be negative, not {self.time_features}")
         if self.causal == "tokens":
@@ -263,7 +239,7 @@ class DenoiserConfig(TrunkConfig):
                 f"latent_width {self.latent_width}: the noise level needs a code of two values, 8 or more"
             )
         if self.condition_width is not None:
-            _positive("condition_width", self.condition_width)
+            positive("condition_width", self.condition_width)
             if self.latent_width % 4:
                 raise ConfigError(
                     f"latent_width {self.latent_width} must be a multiple of 4 to join time and condition"
@@ -296,40 +272,10 @@ class DecoderConfig(TrunkConfig):
 
     def __post_init__(self) -> None:
         TrunkConfig.__post_init__(self)
-        _positive("vocabulary", self.vocabulary)
+        positive("vocabulary", self.vocabulary)
         if self.causal != "tokens":
             raise ConfigError(f"a decoder is causal in its tokens, not {self.causal!r}")
         if self.classes < 0:
             raise ConfigError(f"classes must not be negative, not {self.classes}")
         if self.starts not in (0, 1, self.classes):
             raise ConfigError(f"starts must be 0, 1 or one for each of {self.classes} classes, not {self.starts}")
-
-
-def _positive(name: str, value: int) -> None:
-    if value < 1:
-        raise ConfigError(f"{name} must be at least 1, not {value}")
-
-
-def _even(name: str, value: int, what: str) -> None:
-    if value % 2:
-        raise ConfigError(f"{name} must be even for {what}, not {value}")
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
-
-
-def _check_type(name: str, value: object, annotation: str) -> None:
-    """Configs come from JSON files: a string where a number belongs must not reach arithmetic."""
-    if annotation.startswith("int"):
-        optional = annotation.endswith("None")
-        fits = (isinstance(value, int) and not isinstance(value, bool)) or (optional and value is None)
-    elif annotation.startswith("tuple"):
-        fits = isinstance(value, tuple) and all(type(item) is int for item in value)
-    elif annotation == "bool":
-        fits = isinstance(value, bool)
-    else:
-        fits = isinstance(value, str)
-    if not fits:
-        raise ConfigError(f"{name} must be {annotation}, not {value!r}")

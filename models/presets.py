@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from models.config import ClassifierConfig, ConfigError, DecoderConfig, DenoiserConfig
+from models.checks import ConfigError
+from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

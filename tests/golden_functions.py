@@ -14,7 +14,8 @@ from torch import Tensor
 from fitcli.levels import quantize
 from fitcli.patches import cut, join
 from fitcli.sequences import Order, permutation, shift_right, to_sequence, whole_patches
-from models.config import ConfigError, parse_plan
+from models.checks import ConfigError
+from models.layer_plan import parse_plan
 from models.masks import causal_mask, group_causal_mask, local_causal_mask
 from models.positions import sincos, sincos_grid, spread
 

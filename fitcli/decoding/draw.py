@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fitcli.noise import LARGEST, generator
-from models.config import ConfigError
+from models.checks import ConfigError
 
 STREAM = "next token"
 """Keeps these numbers apart from others that are drawn from the same seed."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from models.config import ConfigError
+from models.checks import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ from fitcli.execution.forward import last_latents
 from fitcli.execution.job import Job
 from fitcli.execution.jobs import Part, denoising_job
 from fitcli.execution.plan import ExecutionPlan
-from models.config import ConfigError
+from models.checks import ConfigError
 from models.denoiser import FITDenoiser
 from models.groups import Groups
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fitcli.diffusion.parameterization import Estimate, Prediction, add_noise, interpret, normalize_images, per_group
 from fitcli.diffusion.schedules import Schedule, cosine
-from models.config import ConfigError
+from models.checks import ConfigError
 from models.denoiser import FITDenoiser
 from models.groups import Groups
 

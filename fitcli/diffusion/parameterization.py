@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fitcli.diffusion.schedules import SMALLEST
-from models.config import ConfigError
+from models.checks import ConfigError
 from models.groups import Groups
 
 Prediction = Literal["eps", "x", "v"]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fitcli.diffusion.schedules import SMALLEST
-from models.config import ConfigError
+from models.checks import ConfigError
 
 
 class Earlier(NamedTuple):

@@ -14,7 +14,7 @@ from fitcli.diffusion.parameterization import Prediction, interpret
 from fitcli.diffusion.samplers import DETERMINISTIC, MULTISTEP, Earlier, Step, ddim
 from fitcli.diffusion.schedules import Schedule, cosine
 from fitcli.sweeps import Take
-from models.config import ConfigError
+from models.checks import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from models.config import ConfigError
+from models.checks import ConfigError
 
 Schedule = Callable[[Tensor], Tensor]
 """Times [...] in [0, 1] -> gamma [...] in [0, 1]."""

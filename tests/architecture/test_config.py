@@ -11,7 +11,9 @@ from batches import CONFIGS, classifier_config, decoder_config, denoiser_config,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.config import ConfigError, DecoderConfig, EncoderConfig, TrunkConfig, parse_plan
+from models.checks import ConfigError
+from models.config import DecoderConfig, EncoderConfig, TrunkConfig
+from models.layer_plan import parse_plan
 
 MALFORMED = ["", "1", "2(1)", "(1)1 (1)", "(-1)1", "(1.5)1", "((1)1", "(1)(1)", "[1]1", "(a)1", ")", "()", "(\uff11)1"]
 

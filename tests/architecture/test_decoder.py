@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fitcli.patches import groups_of
-from models.config import ConfigError
+from models.checks import ConfigError
 from models.groups import Groups
 
 plans = st.builds(

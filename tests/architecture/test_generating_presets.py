@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from models.build import build
-from models.config import ConfigError, parse_plan
+from models.checks import ConfigError
+from models.layer_plan import parse_plan
 from models.presets import DECODERS, DENOISERS, decoder_preset, denoiser_preset
 
 MILLIONS = {

@@ -16,7 +16,8 @@ from golden_models import DENOISER_NAMES, build_denoiser, import_weights
 
 from fitcli.diffusion.samplers import find_step
 from fitcli.diffusion.schedules import parse_schedule
-from models.config import ConfigError, parse_plan
+from models.checks import ConfigError
+from models.layer_plan import parse_plan
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "tests" / "data" / "golden"

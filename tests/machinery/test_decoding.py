@@ -20,7 +20,7 @@ from fitcli.decoding.cached import CachedDecoder
 from fitcli.decoding.draw import Draws
 from fitcli.decoding.sample import FREE, sample
 from fitcli.sequences import sequence_groups
-from models.config import ConfigError
+from models.checks import ConfigError
 from models.decoder import FITDecoder
 from models.groups import Groups
 

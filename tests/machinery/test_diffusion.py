@@ -28,7 +28,8 @@ from fitcli.diffusion.schedules import SMALLEST, parse_schedule
 from fitcli.grid import PatchGrid
 from fitcli.patches import groups_of
 from models.build import build
-from models.config import ConfigError, DenoiserConfig
+from models.checks import ConfigError
+from models.config import DenoiserConfig
 from models.denoiser import FITDenoiser
 from models.groups import Groups
 

@@ -18,7 +18,8 @@ from fitcli.execution.jobs import denoising_job, mean_square
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from models.build import build
-from models.config import ConfigError, DenoiserConfig
+from models.checks import ConfigError
+from models.config import DenoiserConfig
 from models.denoiser import FITDenoiser
 
 CONFIGS = {

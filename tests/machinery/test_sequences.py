@@ -25,7 +25,7 @@ from fitcli.sequences import (
     to_sequence,
     whole_patches,
 )
-from models.config import ConfigError
+from models.checks import ConfigError
 
 sizes = st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
 orders = st.sampled_from(["raster", "snake"])

@@ -28,7 +28,8 @@ from fitcli.run_config import RunConfig, load_config, save_config
 from fitcli.runtime import choose_runtime
 from fitcli.sequences import SequenceConfig
 from models.build import build
-from models.config import ConfigError, DecoderConfig, DenoiserConfig
+from models.checks import ConfigError
+from models.config import DecoderConfig, DenoiserConfig
 
 CPU = choose_runtime("cpu", "fp32")
 TRUNK: dict[str, Any] = {
