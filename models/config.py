@@ -13,6 +13,9 @@ TokenPositions = Literal["learned", "sincos", "sincos2d"]
 LatentPositions = Literal["learned", "sincos", "coordinates"]
 Causality = Literal["none", "groups", "tokens"]
 
+OVERLAP_KERNEL = 4
+"""Pixels per side of the kernels of an overlapping stem: as even as the stride, so that they are centred on a patch."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrunkConfig:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from models.config import EncoderConfig, TrunkConfig
+from models.config import OVERLAP_KERNEL, EncoderConfig, TrunkConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +95,7 @@ def _stem(config: EncoderConfig) -> int:
     if config.stem == "overlap":
         pairs = list(pairwise((config.channels, *config.overlap_widths)))
         places = (config.patch**2 >> 2 * (number + 1) for number in range(len(pairs)))
-        convolutions = sum(9 * a * b * count for (a, b), count in zip(pairs, places, strict=True))
+        convolutions = sum(OVERLAP_KERNEL**2 * a * b * count for (a, b), count in zip(pairs, places, strict=True))
         return 2 * (convolutions + pairs[-1][1] * config.token_width)
     halves, quarters, (first, second) = (config.patch // 2) ** 2, (config.patch // 4) ** 2, config.conv_widths
     return 2 * (halves * 4 * config.channels * first + quarters * second * (4 * first + config.token_width))

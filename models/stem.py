@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from models.config import EncoderConfig
+from models.config import OVERLAP_KERNEL, EncoderConfig
 from models.layers import layer_norm
 
 
@@ -57,11 +57,11 @@ class ConvStem(nn.Module):
 
 
 class OverlapStem(nn.Module):
-    """Convolutions of 3 x 3 pixels and stride 2 over the whole group, one for each time that a patch can be halved.
+    """Convolutions of 4 x 4 pixels and stride 2 over the whole group, one for each time that a patch can be halved.
 
-    Strokes look the same wherever the border of a patch cuts them, so that fewer examples teach what they mean (Xiao et
-    al. 2021, arXiv:2106.14881). Beyond the edge of a group there is nothing, as zeros: groups can still be computed
-    apart.
+    Each token sees its patch and nearly as much again on every side. Strokes look the same wherever the border of a
+    patch cuts them, so that fewer examples teach what they mean (Xiao et al. 2021, arXiv:2106.14881). Beyond the edge
+    of a group there is nothing, as zeros: groups can still be computed apart.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -69,7 +69,8 @@ class OverlapStem(nn.Module):
         self.patch, self.group, self.channels = config.patch, config.group, config.channels
         widths = (config.channels, *config.overlap_widths)
         self.layers = nn.ModuleList(
-            nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1) for before, after in pairwise(widths)
+            nn.Conv2d(before, after, kernel_size=OVERLAP_KERNEL, stride=2, padding=1)
+            for before, after in pairwise(widths)
         )
         self.project = nn.Linear(widths[-1], config.token_width)
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from fitcli.memory.ledger import Value
 from fitcli.memory.operations import FLOAT, Operations
 from fitcli.memory.parts import Parts
-from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig, EncoderConfig, TrunkConfig
+from models.config import OVERLAP_KERNEL, ClassifierConfig, DecoderConfig, DenoiserConfig, EncoderConfig, TrunkConfig
 
 
 class Ends(Protocol):
@@ -221,7 +221,7 @@ def _overlapping(config: EncoderConfig, run: Operations, rows: int) -> Value:
     x = run.copied(_normalized(run, rows * config.values))
     for number, width in enumerate(config.overlap_widths):
         values, places = places * channels, places // 4
-        x = run.pointwise(run.linear(x, places, 9 * channels, width, f"stem.layers.{number}", values))
+        x = run.pointwise(run.linear(x, places, OVERLAP_KERNEL**2 * channels, width, f"stem.layers.{number}", values))
         channels = width
     # The channel becomes the fastest.
     x = run.copied(x)
