@@ -67,7 +67,6 @@ class Steps:
 
     def step(self) -> None:
         self.gradients.accumulate(self.batches)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1

@@ -12,8 +12,6 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from torch import nn
-
 from fitcli.atomic import remove_leftovers
 from fitcli.checkpoints import Checkpoint, TaskModel, start_from
 from fitcli.errors import DataError, FitError
@@ -42,7 +40,7 @@ from fitcli.training.reports import (
 )
 from fitcli.training.run import TrainingRun
 from fitcli.training.saving import LAST, Saver, saving
-from fitcli.training.sharding import ShardedStep, shard_alike, whole, whole_model
+from fitcli.training.sharding import ShardedStep, shard_alike, whole_model
 from fitcli.training.state import Progress, State, restore, snapshot
 from fitcli.training.states import STATES, load_state, save_state
 from fitcli.training.task import Objective
@@ -226,9 +224,8 @@ class _Training:
         run, settings = self.run, self.run.settings
         began = time.perf_counter()
         found = self.gradients.accumulate(batches)
-        norm = whole(nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip or math.inf))
         _check_finite("loss", found.loss, run, step + 1, found.paths)
-        _check_finite("gradient", float(norm), run, step + 1, found.paths)
+        _check_finite("gradient", found.norm, run, step + 1, found.paths)
         rate = learning_rate(step, run.total_steps, settings)
         set_learning_rate(self.optimizer, rate)
         self.optimizer.step()
@@ -239,7 +236,7 @@ class _Training:
             epoch=(step + 1) * settings.images_per_step / len(run.dataset.train),
             loss=found.loss,
             learning_rate=rate,
-            gradient_norm=float(norm),
+            gradient_norm=found.norm,
             images_per_second=settings.images_per_step / seconds,
             patches_per_second=found.patches / seconds,
             data_wait=found.waited / seconds,
