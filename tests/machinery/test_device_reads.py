@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_runs
 import torch
 from pictures import colored, save
 from torch import Tensor
@@ -21,17 +22,15 @@ from fitcli.runtime import Runtime, choose_runtime
 from fitcli.training.gradients import Gradients
 from fitcli.training.loop import train
 from fitcli.training.passes import Found
-from fitcli.training.prepare import prepare
 from fitcli.training.run import TrainingRun
-from fitcli.training.settings import TrainSettings
 from fitcli.training.tasks.classify import ClassificationObjective
 from fitcli.transfer import read_together
 
 TASKS: dict[str, dict[str, Any]] = {
-    "classify": {"balance": True, "drop_path": 0.2, "token_dropout": 0.1, "ema": 0.9},
-    "several tasks": {"balance": True},
-    "diffusion": {"task": "diffusion", "schedule": "cosine@0,1,1"},
-    "autoregressive": {"task": "autoregressive"},
+    "classify": {"patch": 4, "balance": True, "drop_path": 0.2, "token_dropout": 0.1, "ema": 0.9},
+    "several tasks": {"patch": 4, "balance": True},
+    "diffusion": {"task": "diffusion", "patch": 4, "schedule": "cosine@0,1,1"},
+    "autoregressive": {"task": "autoregressive", "patch": 16},
 }
 
 PLANS = {
@@ -46,16 +45,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes of four images each, of several sizes; `several.csv` asks two things of them."""
     folder, rows = tmp_path_factory.mktemp("data"), ["path,label:kind,labels:more,split"]
     for label, number in itertools.product(("dark", "light"), range(4)):
-        save(folder / label / f"{number}.png", colored((40 + 16 * number, 40), (60, 80, 70), number))
+        save(folder / label / f"{number}.png", colored((32 + 16 * number, 32), (60, 80, 70), number))
         rows.append(f"{label}/{number}.png,{label},{'a;b' if number % 2 else 'a'},train")
     (folder / "several.csv").write_text("\n".join(rows))
     return folder
 
 
-def run_of(data: Path, folder: Path, task: str, runtime: Runtime, **settings: Any) -> TrainingRun:
-    asked = TrainSettings(**{"preset": "debug", "batch_size": 2, "accumulate": 2, **TASKS[task], **settings})
+def run_of(data: Path, folder: Path, task: str, runtime: Runtime) -> TrainingRun:
     source = data / "several.csv" if task == "several tasks" else data
-    run = prepare(source, folder, replace(asked, steps=3, save_every=100), choose_runtime("cpu", "fp32"))[0]
+    run = small_runs.run_of(source, folder, accumulate=2, steps=3, save_every=100, **TASKS[task])
     # Nothing to save or to look at between the first step and the second.
     return replace(run, dataset=replace(run.dataset, validation=()), runtime=runtime)
 
@@ -86,9 +84,10 @@ def waits_of(run: TrainingRun, patch: pytest.MonkeyPatch) -> Waits:
     return waits
 
 
+BY_DEFAULT = {("several tasks", "plain"), ("diffusion", "stream"), ("autoregressive", "recompute")}
 CASES = [
-    pytest.param(task, plan, marks=pytest.mark.slow if task == "several tasks" and plan != "plain" else ())
-    for task, plan in itertools.product(TASKS, PLANS)
+    pytest.param(*case, marks=() if case[0] == "classify" or case in BY_DEFAULT else pytest.mark.slow)
+    for case in itertools.product(TASKS, PLANS)
 ]
 
 
@@ -101,34 +100,47 @@ def test_a_step_waits_once(data: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert waits.sends == []
 
 
-@pytest.mark.parametrize(
-    ("wait", "reads", "sends"),
-    [
-        (lambda logits: logits.sum().item(), 1, 0),
-        (lambda logits: bool(logits.any()), 1, 0),
-        (lambda logits: logits.cpu(), 1, 0),
-        (lambda logits: torch.empty(logits.shape).copy_(logits), 1, 0),
-        (lambda logits: logits[0].tolist(), 1, 0),
-        (lambda logits: logits + torch.ones(2).to(logits.device), 0, 1),
-        (lambda logits: logits + torch.ones(2).to(logits.device, non_blocking=True), 0, 0),
-        (lambda logits: logits[torch.tensor([0])], 0, 1),
-        (lambda logits: logits + logits.new_tensor(1.0), 0, 1),
-        (lambda logits: logits + torch.tensor([1.0, 2.0], device=logits.device), 0, 1),
-    ],
-)
-def test_waiting_is_noticed(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait: Callable[[Tensor], Any], reads: int, sends: int
-) -> None:
-    """In each of the two passes, beside the read that has to be."""
+def test_waiting_in_a_step_is_noticed(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each of its two passes, beside the read that has to be."""
     plainly = ClassificationObjective.scores
 
     def scores(self: ClassificationObjective, batch: Any, outcome: Any) -> Any:
-        wait(outcome.output)
+        assert outcome.output.sum().item() + torch.ones(1).to(outcome.output.device).item()
         return plainly(self, batch, outcome)
 
     monkeypatch.setattr(ClassificationObjective, "scores", scores)
     waits = waits_of(run_of(data, tmp_path / "run", "classify", Runtime(DEVICE, "fp32")), monkeypatch)
-    assert (len(waits.reads), len(waits.sends)) == (1 + 2 * reads, 2 * sends)
+    assert len(waits.reads) == 1 + 2 * 2
+    assert len(waits.sends) == 2
+
+
+@pytest.mark.parametrize(
+    ("act", "reads", "sends"),
+    [
+        (lambda there: there.sum().item(), 1, 0),
+        (lambda there: bool((there > 0).any()), 1, 0),
+        (lambda there: there.cpu(), 1, 0),
+        (lambda there: torch.empty(there.shape).copy_(there), 1, 0),
+        (lambda there: there.tolist(), 1, 0),
+        (lambda there: there + torch.ones(2).to(DEVICE), 0, 1),
+        (lambda there: there + torch.ones(2).to(DEVICE, non_blocking=True), 0, 0),
+        (lambda there: there.copy_(torch.ones(2)), 0, 1),
+        (lambda there: there[torch.tensor([0])], 0, 1),
+        (lambda there: there + there.new_tensor(1.0), 0, 1),
+        (lambda there: there + torch.tensor([1.0, 2.0], device=DEVICE), 0, 1),
+        (lambda there: there * 2 + torch.ones(2, device=DEVICE), 0, 0),
+    ],
+)
+def test_what_waits(monkeypatch: pytest.MonkeyPatch, act: Callable[[Tensor], Any], reads: int, sends: int) -> None:
+    with valueless(monkeypatch) as waits:
+        act(torch.empty(2, device=DEVICE))
+    assert (len(waits.reads), len(waits.sends)) == (reads, sends)
+
+
+@pytest.mark.parametrize("act", [torch.nonzero, lambda there: there[there > 0]])
+def test_what_has_no_shape_without_values(monkeypatch: pytest.MonkeyPatch, act: Callable[[Tensor], Any]) -> None:
+    with valueless(monkeypatch), pytest.raises(NotImplementedError):
+        act(torch.empty(2, device=DEVICE))
 
 
 @pytest.mark.gpu
