@@ -114,13 +114,15 @@ def train(
         ),
     ] = False,
     max_minutes: Annotated[
-        float | None,
+        float,
         typer.Option(
             "--max-minutes",
             help="Stop after so many minutes and save, for --resume: where time is limited.",
+            min=0,
             metavar="MINUTES",
+            show_default=False,
         ),
-    ] = None,
+    ] = math.inf,
     shard: Annotated[
         bool, typer.Option("--shard", help="Share weights and optimizer out over the processes of torchrun (FSDP2).")
     ] = False,
@@ -207,15 +209,12 @@ def train(
     Started by torchrun, processes share each batch: `torchrun --no-python --nproc-per-node 4 fit train DATA --out RUN`
     gives what one process does with the same --batch-size. A job that torchrun starts again goes on where it was saved.
     """
-    began = time.monotonic()
+    deadline = time.monotonic() + 60 * max_minutes
     from fitcli.processes import processes
     from fitcli.run_config import is_run
     from fitcli.runtime import choose_runtime
     from fitcli.training.session import Session
 
-    if max_minutes is not None and not max_minutes > 0:
-        raise FitError(f"--max-minutes must be above 0, not {max_minutes}")
-    deadline = math.inf if max_minutes is None else began + 60 * max_minutes
     with processes(device, group_parallel) as world:
         runtime = world.together(lambda: choose_runtime(device, precision))
         settings = TrainSettings(

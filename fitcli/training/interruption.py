@@ -38,7 +38,7 @@ class Interruption:
         """Why to stop now."""
         if self.requested:
             return Stop.REQUEST
-        return Stop.TIME if time.monotonic() >= self._deadline else Stop.NEVER
+        return Stop.NEVER if time.monotonic() < self._deadline else Stop.TIME
 
     def request(self) -> None:
         """Ask for a stop; asking twice does not wait."""

@@ -163,7 +163,7 @@ def test_a_step_waits_once_for_a_real_device(
             one_step(run, monkeypatch, begins)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    found = [str(each.message) for each in said if "synchronizing" in str(each.message)]
+    found = [str(each.message) for each in said if "called a synchronizing" in str(each.message)]
     assert len(found) == 1, found
 
 

@@ -117,7 +117,7 @@ def test_stopped_by_a_signal_it_is_saved_once_and_can_go_on(data: Path, uninterr
 
 def test_out_of_time_torchrun_does_not_start_it_again(data: Path, uninterrupted: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    assert ended(start(data, "--out", run, *SETTINGS, "--max-minutes", 1e-9, restarts=2)) == (0, [])
+    assert ended(start(data, "--out", run, *SETTINGS, "--max-minutes", 0, restarts=2)) == (0, [])
     assert steps(run) == 1
     assert ended(start(data, "--out", run, *SETTINGS, "--auto-resume")) == (0, [])
     assert_same_run(run, uninterrupted)
