@@ -9,9 +9,9 @@ says how canvases are made; here they become TIFF files with a table of four lab
 times (majority), which is the largest (max), which lies highest (top), and which are there at all (multi).
 
 The first form is the twin for every day, 448 x 448 pixels with 12 strokes of noise, for two cores; the second is the
-size of the published figures. `fit train` trains with the options of a recipe (recipes/). With --minutes it is
-interrupted after that time, and the same command goes on, as if there had been no interruption; when it has come to its
-end, the test canvases are scored. Right in `multi` means all ten yeses and noes.
+size of the published figures. `fit train` trains with the options of a recipe (recipes/). With --minutes it stops after
+that time, and the same command goes on, as if there had been no interruption; when it has come to its end, the test
+canvases are scored. Right in `multi` means all ten yeses and noes.
 
 Small canvases are easier to learn from, and a model goes on from them with large ones; neither shows it a digit of the
 test:
@@ -31,7 +31,6 @@ import argparse
 import csv
 import json
 import shlex
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -66,9 +65,6 @@ QUESTIONS = ("label:majority", "label:max", "label:top", "labels:multi")
 
 POINTED = 5
 """Patches with most evidence that are looked at."""
-
-INTERRUPTED = 130
-"""Exit code of a run that was stopped and saved."""
 
 PUBLISHED: dict[int, dict[str, Any]] = {
     1500: {
@@ -121,16 +117,14 @@ def _save(path: Path, canvas: Canvas) -> None:
 def train(listing: Path, run: Path, options: argparse.Namespace) -> bool:
     """Begin or go on, for `options.minutes` at most. Whether the run has come to its end."""
     how = ["--resume"] if (run / "config.json").exists() else ["--recipe", options.recipe, *shlex.split(options.more)]
+    how += [] if options.minutes is None else ["--max-minutes", options.minutes]
     command = [sys.executable, "-m", "fitcli", "train", listing, "--out", run, "--device", options.device, *how]
-    process = subprocess.Popen(list(map(str, command)))
-    try:
-        code = process.wait(None if options.minutes is None else 60 * options.minutes)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)
-        code = process.wait()
-    if code not in (0, INTERRUPTED):
-        raise SystemExit(code)
-    return code == 0
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+    said, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    print(said, end="")
+    return "--resume" not in said
 
 
 def score(listing: Path, run: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -268,7 +262,7 @@ def main() -> None:
     ended = train(listing, run, options)
     draw_curves(run, options.work / "curves.png")
     if not ended:
-        print("interrupted: give the same command again to go on")
+        print("the time is over: give the same command again to go on")
         return
     results = {
         "command": called(),

@@ -27,11 +27,11 @@ from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
 from fitcli.runtime import choose_runtime
 from fitcli.training.gradients import Gradients
-from fitcli.training.loader import Loader
 from fitcli.training.optimizer import build_optimizer
 from fitcli.training.prepare import prepare
 from fitcli.training.run import TrainingRun
 from fitcli.training.saving import Saver
+from fitcli.training.session import Session
 from fitcli.training.settings import TrainSettings
 from fitcli.training.state import Progress, snapshot
 from fitcli.window import Window
@@ -59,15 +59,12 @@ class Steps:
         self.model = build(run.config.model, seed=0).train()
         self.optimizer = build_optimizer(self.model, run.settings)
         self.gradients = Gradients(run, self.model, lambda choice: None)
-        layout = self.gradients.objective.layout
-        loader = Loader(run.dataset.train, run.settings, run.config.preprocessing, layout)
-        self.batches = loader.batches(0, run.total_steps)
+        self.batches = run.batches(self.gradients.objective.layout, 0)
         gather: Callable[..., Any] = partial(snapshot, self.model, self.optimizer, None)
         self.saver = Saver(run, gather, lambda: None, self.progress, in_background=lambda: self.background)
 
     def step(self) -> None:
         self.gradients.accumulate(self.batches)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
@@ -140,7 +137,8 @@ def main() -> None:
         total = len(MODES) * (2 + options.turns * options.steps)
         settings = TrainSettings(preset=options.preset, batch_size=1, steps=total)
         runtime = choose_runtime(options.device, "fp32")
-        run = prepare(Path(folder) / "data", Path(folder) / "run", settings, runtime)[0]
+        session = Session(data=Path(folder) / "data", folder=Path(folder) / "run", runtime=runtime)
+        run = prepare(settings, session)[0]
         run.folder.mkdir()
         found = measure(run, options.turns, options.steps)
     print("\n".join(lines(found)))

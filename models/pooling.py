@@ -64,7 +64,7 @@ class AttentionPool(nn.Module):
         scores = rearrange(groups.gather(groups.arrange(self.scores(latents))), "b g m q -> b q (g m)")
         present = groups.present()
         if present is None:
-            scores = scores * sharpness(scores.new_tensor(scores.shape[-1]))
+            scores = scores * sharpness(scores.new_full((), scores.shape[-1]))
         else:
             scores = scores * sharpness(m * present.sum(dim=1, dtype=scores.dtype))[:, None, None]
             # Not minus infinity: an image of which no group is left would get NaN.

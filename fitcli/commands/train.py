@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,12 +24,11 @@ from fitcli.training.recipe import read_recipe
 from fitcli.training.settings import TaskName, TrainSettings
 
 if TYPE_CHECKING:
-    from fitcli.distributed import World
-    from fitcli.runtime import Runtime
+    from fitcli.training.session import Session
 
 DEFAULT = TrainSettings()
 
-NOT_IN_RECIPES = ("data", "out", "resume", "accept_changed_data", "auto_resume", "recipe", "help")
+NOT_IN_RECIPES = ("data", "out", "resume", "accept_changed_data", "auto_resume", "max_minutes", "recipe", "help")
 """What belongs to one run."""
 
 
@@ -112,6 +113,16 @@ def train(
             "--auto-resume", help="Continue the run in RUN if there is one: for queues that start jobs again."
         ),
     ] = False,
+    max_minutes: Annotated[
+        float,
+        typer.Option(
+            "--max-minutes",
+            help="Stop after so many minutes and save, for --resume: where time is limited.",
+            min=0,
+            metavar="MINUTES",
+            show_default=False,
+        ),
+    ] = math.inf,
     shard: Annotated[
         bool, typer.Option("--shard", help="Share weights and optimizer out over the processes of torchrun (FSDP2).")
     ] = False,
@@ -193,12 +204,16 @@ def train(
 
     A run that is continued with --resume keeps its settings; only --epochs or --steps may be given anew, to train
     longer or shorter: the learning rate then falls towards the new end. And --max-bad-images, --save-every and --keep.
+    One that --max-minutes stops ends without an error, once the step that it is in is done and saved.
 
     Started by torchrun, processes share each batch: `torchrun --no-python --nproc-per-node 4 fit train DATA --out RUN`
     gives what one process does with the same --batch-size. A job that torchrun starts again goes on where it was saved.
     """
+    deadline = time.monotonic() + 60 * max_minutes
     from fitcli.processes import processes
+    from fitcli.run_config import is_run
     from fitcli.runtime import choose_runtime
+    from fitcli.training.session import Session
 
     with processes(device, group_parallel) as world:
         runtime = world.together(lambda: choose_runtime(device, precision))
@@ -215,43 +230,36 @@ def train(
         )  # fmt: skip
         # Agents of several machines count restarts differently.
         again = world.any(auto_resume or world.restarts > 0)
-        _train(data, out, settings, runtime, world, resume, again, accept_changed_data, shard, memory, given(context))
+        session = Session(
+            data=data, folder=out, runtime=runtime, given=given(context), accept_changed_data=accept_changed_data,
+            resume=resume or (again and world.broadcast(is_run(out))), memory_bytes=memory, deadline=deadline,
+            world=world, shard=shard,
+        )  # fmt: skip
+        _train(settings, session)
 
 
-def _train(
-    data: Path,
-    out: Path,
-    settings: TrainSettings,
-    runtime: Runtime,
-    world: World,
-    resume: bool,
-    auto_resume: bool,
-    accept_changed_data: bool,
-    shard: bool,
-    memory: int | None,
-    given: frozenset[str],
-) -> None:
-    from fitcli.run_config import is_run
+def _train(settings: TrainSettings, session: Session) -> None:
     from fitcli.runtime import return_freed_memory
+    from fitcli.training.interruption import TimeIsOver
     from fitcli.training.loop import train as run_training
     from fitcli.training.prepare import prepare
     from fitcli.training.view import training_view
 
-    resume = resume or (auto_resume and world.broadcast(is_run(out)))
-    run, done = world.together(
-        lambda: prepare(
-            data, out, settings, runtime, resume, given, memory, accept_changed_data, world=world, shard=shard
-        )
-    )
+    run, done = session.world.together(lambda: prepare(settings, session))
     if run.changed:
-        console.warning(f"{data}: {run.changed}")
+        console.warning(f"{session.data}: {run.changed}")
     console.hint(run.summary())
-    if memory is not None and runtime.device.type == "cpu":
+    if session.memory_bytes is not None and run.runtime.device.type == "cpu":
         return_freed_memory()
-    if memory is not None or run.plan.kind != "plain":
+    if session.memory_bytes is not None or run.plan.kind != "plain":
         console.log(run.memory())
-    with training_view(done, run.total_steps) as view:
-        progress = run_training(run, view, resume)
-    console.data(progress.summary(out))
+    try:
+        with training_view(done, run.total_steps) as view:
+            progress = run_training(run, view, session.resume)
+    except TimeIsOver as over:
+        # What was asked for was done: no error, for queues and for torchrun, which would start it again.
+        console.data(str(over))
+        return
+    console.data(progress.summary(run.folder))
     usage = "classify IMAGE --checkpoint" if run.settings.task == "classify" else "generate --out FILE --checkpoint"
-    console.hint(f"next: fit {usage} {out}")
+    console.hint(f"next: fit {usage} {run.folder}")

@@ -12,6 +12,7 @@ from fitcli.execution.forward import last_latents
 from fitcli.execution.job import Job
 from fitcli.execution.jobs import Part, denoising_job
 from fitcli.execution.plan import ExecutionPlan
+from fitcli.transfer import sent
 from models.checks import ConfigError
 from models.denoiser import FITDenoiser
 from models.groups import Groups
@@ -27,7 +28,8 @@ class DiffusionStep:
         noise: Gives standard normal noise [part n p]; the same each time.
         time: [b], in [0, 1].
         condition: Conditioning tokens [b s width]; None without.
-        conditioned: [b] bool: which images start from the latents of a first, gradient-free run; None: none does.
+        conditioned: [b] bool, in host memory, where it is looked at: which images start from the latents of a first,
+            gradient-free run; None: none does.
     """
 
     groups: Groups
@@ -72,5 +74,5 @@ def diffusion_job(objective: DiffusionObjective, model: FITDenoiser, step: Diffu
     if not plan.calls and not step.conditioned.any():
         return job
     latents = last_latents(job, plan)
-    previous = latents * per_group(step.conditioned.to(latents.dtype), groups)
+    previous = latents * per_group(sent(step.conditioned.to(latents.dtype), latents.device), groups)
     return denoising_job(model, groups, noisy, gamma, loss, step.condition, previous)

@@ -119,5 +119,5 @@ def _with_arguments(name: str, family: str, arguments: list[str]) -> Schedule:
 
 def _rescale(curve: Schedule, t: Tensor, start: float, end: float) -> Tensor:
     """The curve from `start` to `end`, moved and stretched to run from 1 to 0 over times 0 to 1."""
-    first, last = curve(t.new_tensor(start)), curve(t.new_tensor(end))
+    first, last = curve(t.new_full((), start)), curve(t.new_full((), end))
     return (last - curve(t * (end - start) + start)) / (last - first)

@@ -97,7 +97,7 @@ def _loss_at(
         noise=lambda part: group_noise(0, stream, range(part.start, part.stop), values, image=number).to(device),
         time=torch.tensor([time], device=device),
         condition=condition,
-        conditioned=torch.ones(1, dtype=torch.bool, device=device),
+        conditioned=torch.ones(1, dtype=torch.bool),
     )
     plan = ExecutionPlan(kind="stream", handful=max(1, HANDFUL_TOKENS[device.type] // model.config.tokens))
     with runtime.autocast():

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fitcli.noise import generator
+from fitcli.transfer import sent
 from models.groups import Groups
 from models.layers import Call
 from models.trunk import Segment, Trunk
@@ -73,7 +74,7 @@ def draw_drop_path(
         generator(seed, STREAM, image=sample, step=epoch).random(len(layers)).tolist() for epoch, sample in showings
     ]
     kept = (torch.tensor(drawn, dtype=torch.float64) >= rates) / (1 - rates)  # [b layers]
-    counts = dict(zip(layers, kept.float().T.to(device), strict=True))
+    counts = dict(zip(layers, sent(kept.float().T, device), strict=True))
     local = {layer for segment in segments for layer in segment.local}
     return DropPath(
         local={layer: count for layer, count in counts.items() if layer in local},

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fitcli.transfer import sent
 from models.groups import Groups
 
 
@@ -25,6 +26,7 @@ class Batch:
         paths: Of the images.
         targets: [b l] int64, numbers of the classes that hold among those of all tasks, then -1; l is 0 where there is
             one task of one class per image.
+        read: What this was moved from, whose values the host knows without asking the device; None where this is it.
     """
 
     patches: Tensor
@@ -35,6 +37,12 @@ class Batch:
     showings: tuple[tuple[int, int], ...] = ()
     paths: tuple[Path, ...] = ()
     targets: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.int64))
+    read: Batch | None = None
+
+    @property
+    def on_host(self) -> Batch:
+        """The same as it was read."""
+        return self.read or self
 
     def to(self, device: torch.device, pixels: bool = True) -> Batch:
         """The same on another device; without `pixels`, the patches stay where they are, pinned for their way."""
@@ -44,15 +52,15 @@ class Batch:
             patches = self.patches.to(device, non_blocking=True)
         else:
             patches = self.patches.pin_memory() if device.type == "cuda" else self.patches
-        return replace(self, patches=patches, groups=self.groups.to(device), **moved)
+        return replace(self, patches=patches, groups=self.groups.to(device), read=self.on_host, **moved)
 
     def part(self, part: slice) -> Tensor:
         """The patches of a slice of the groups [part n p], on the device of the rest."""
-        return self.patches[part].to(self.labels.device, non_blocking=True)
+        return sent(self.patches[part], self.labels.device)
 
     def real_patches(self) -> int:
         """Patches that are no padding."""
-        mask = self.groups.mask
+        mask = self.on_host.groups.mask
         return int(mask.sum()) if mask is not None else self.patches[..., 0].numel()
 
 

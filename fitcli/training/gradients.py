@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from fitcli.checkpoints import TaskModel
 from fitcli.distributed import Stranded
@@ -23,32 +24,14 @@ from fitcli.execution.run import run_job
 from fitcli.memory.plan import Choice
 from fitcli.training.batch import Batch
 from fitcli.training.memory import fall_back, save_plan
+from fitcli.training.passes import Found, Pass
 from fitcli.training.run import TrainingRun
-from fitcli.training.sharding import ShardedStep, local
+from fitcli.training.sharding import ShardedStep, local, whole
 from fitcli.training.tasks.find import TASKS
 
 
 class OutOfMemory(FitError):
     """A step needs more memory than there is."""
-
-
-@dataclass(slots=True)
-class Found:
-    """What the batches of a step gave, on all processes.
-
-    Attributes:
-        loss: Mean over the batches.
-        patches: That are no padding.
-        waited: Seconds for batches, in this process: for its own and for those of the others.
-        scores: Of the task, summed over the images.
-        paths: Of the images.
-    """
-
-    loss: float = 0.0
-    patches: int = 0
-    waited: float = 0.0
-    scores: Counter[str] = field(default_factory=Counter)
-    paths: list[Path] = field(default_factory=list)
 
 
 class Gradients:
@@ -75,7 +58,7 @@ class Gradients:
         self._model, self._changed, self._sharded, self._fell_back = model, changed, sharded, False
 
     def accumulate(self, batches: Iterator[Batch]) -> Found:
-        """Add the gradients of the next `settings.accumulate` batches to those of the parameters, which have none.
+        """Give the parameters, which have none, the gradients of the next `settings.accumulate` batches, clipped.
 
         Each process computes those of its part of each batch, weighted with its part of the mean; then they are added
         up in messages of many gradients. Not by `DistributedDataParallel`: its hooks count on one backward pass
@@ -98,15 +81,14 @@ class Gradients:
 
     def _all(self, batches: Iterator[Batch], taken: list[Batch]) -> Found:
         """`taken` receives the batches, as they came."""
-        found, count = Found(), self.run.settings.accumulate
-        for _ in range(count):
+        found, passes = Found(), list[Pass]()
+        for _ in range(self.run.settings.accumulate):
             share, plan = self._read(batches, taken, found)
-            outcomes = self.run.world.jointly(partial(self._compute, taken[-1], share, plan, found))
-            for outcome in outcomes:
-                found.loss += outcome["loss"] / count
-                found.scores.update(outcome["scores"])
-                found.patches += outcome["patches"]
-        self._add_up()
+            everyone = self.run.world.jointly(partial(self._compute, taken[-1], share, plan, found, passes))
+            found.patches += sum(part["patches"] for part in everyone)
+        self._add_up([part["has"] for part in everyone])
+        norm = nn.utils.clip_grad_norm_(self._model.parameters(), self.run.settings.clip or math.inf)
+        found.read(passes, whole(norm), self.run.world)
         return found
 
     def _read(self, batches: Iterator[Batch], taken: list[Batch], found: Found) -> tuple[float, ExecutionPlan]:
@@ -142,8 +124,10 @@ class Gradients:
         handful = min(plan.handful, largest_handful(self.run.config.model)) if plan.kind == "recompute" else most
         return replace(plan, calls=-(-most // handful))
 
-    def _compute(self, read: Batch, share: float, plan: ExecutionPlan, found: Found) -> dict[str, Any]:
-        """Add the gradients of a batch; what it adds to the loss and the scores.
+    def _compute(
+        self, read: Batch, share: float, plan: ExecutionPlan, found: Found, passes: list[Pass]
+    ) -> dict[str, Any]:
+        """Add the gradients of a batch, and what it gave to `passes`; what the other processes are to know.
 
         Raises:
             OutOfMemory: With nothing in its traceback that holds memory.
@@ -157,7 +141,8 @@ class Gradients:
                 outcome = self._run(batch, share, plan)
             # Scores are summed over images. One that follows from the loss has to count as the loss does.
             scores = self.objective.scores(batch, outcome._replace(loss=outcome.loss * share * run.world.data.size))
-            return {"loss": outcome.loss.item() * share, "scores": scores, "patches": batch.real_patches()}
+            passes.append(Pass(outcome.loss, share, scores))
+            return {"patches": batch.real_patches(), "has": self._has()}
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise
@@ -177,8 +162,14 @@ class Gradients:
         # Sharding takes the mean over the processes.
         return self._sharded.run(make, plan, weight * run.world.data.size, run.runtime.device)
 
-    def _add_up(self) -> None:
-        """Give all processes the sum of their gradients."""
+    def _has(self) -> str:
+        """Which parameters have a gradient, for the others to know: a letter per parameter."""
+        if self.run.world.size == 1 or self._sharded is not None:
+            return ""
+        return "".join("-" if parameter.grad is None else "g" for parameter in self._model.parameters())
+
+    def _add_up(self, everyone: list[str]) -> None:
+        """Give all processes the sum of their gradients; `everyone` says which there are, see `_has`."""
         world = self.run.world
         if world.size == 1:
             return
@@ -187,9 +178,7 @@ class Gradients:
             world.add_up(gradients, world.groups)
             return
         parameters = list(self._model.parameters())
-        # As text: a letter per parameter.
-        used = world.gather("".join("-" if parameter.grad is None else "g" for parameter in parameters))
-        for parameter, has in zip(parameters, zip(*used, strict=True), strict=True):
+        for parameter, has in zip(parameters, zip(*everyone, strict=True), strict=True):
             if parameter.grad is None and "g" in has:
                 parameter.grad = torch.zeros_like(parameter)
         world.add_up(parameter.grad for parameter in parameters if parameter.grad is not None)

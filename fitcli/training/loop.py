@@ -5,27 +5,23 @@ Knows no command line and prints nothing: reports go to `observe`.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from torch import nn
-
 from fitcli.atomic import remove_leftovers
 from fitcli.checkpoints import Checkpoint, TaskModel, start_from
 from fitcli.errors import DataError, FitError
-from fitcli.group_parallel import Exchange
 from fitcli.run_config import is_run, save_config
 from fitcli.training.bad_images import BadImage, TooManyBadImages
 from fitcli.training.batch import Batch
 from fitcli.training.begun import TRAINING, save_begun
 from fitcli.training.ema import Ema
+from fitcli.training.finite import check_finite
 from fitcli.training.gradients import Gradients
-from fitcli.training.interruption import interruptions
-from fitcli.training.loader import Loader
+from fitcli.training.interruption import Stop, TimeIsOver, interruptions
 from fitcli.training.lock import locked
 from fitcli.training.memory import has_room_for_copy, save_plan
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
@@ -42,16 +38,12 @@ from fitcli.training.reports import (
 )
 from fitcli.training.run import TrainingRun
 from fitcli.training.saving import LAST, Saver, saving
-from fitcli.training.sharding import ShardedStep, shard_alike, whole, whole_model
+from fitcli.training.sharding import share_out, whole_model
 from fitcli.training.state import Progress, State, restore, snapshot
 from fitcli.training.states import STATES, load_state, save_state
-from fitcli.training.task import Objective
 from models.build import build
 
 Observer = Callable[[Report], None]
-
-NAMED = 4
-"""Images that an error names: with small batches all that it can be about."""
 
 
 def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress:
@@ -67,6 +59,7 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
 
     Raises:
         KeyboardInterrupt: Someone asked to stop; the run was saved and can be resumed.
+        TimeIsOver: The deadline of the run has passed, and at least one step was done; the same.
         FitError: The loss is no number any more, or nothing can be written; what was saved before is still there. Or
             another process trains there.
         TooManyBadImages: More images cannot be used than the settings allow; the run was saved and can be resumed.
@@ -107,7 +100,7 @@ class _Training:
             run.world.together(partial(start_from, Path(settings.start_from), self.model, run.config))
         self.ema = Ema(self.model, settings.ema_decay) if settings.ema_decay else None
         self.average = None if self.ema is None else self.ema.model
-        sharded = _shard(run, self.model, self.average) if run.shard else None
+        sharded = share_out(self.model, self.average, run.world) if run.shard else None
         self.optimizer = build_optimizer(self.model, settings)
         self.gradients = Gradients(run, self.model, lambda choice: observe(MemoryReport(choice.summary())), sharded)
         self.resumed = False
@@ -139,7 +132,7 @@ class _Training:
     def go(self) -> Progress:
         """Train to the end."""
         run, progress = self.run, self.progress
-        batches = _batches(run, self.gradients.objective, progress.step)
+        batches = run.batches(self.gradients.objective.layout, progress.step)
         stopping = partial(self.observe, StopReport())
         with (
             MetricsLog(run.folder, progress.step, progress.validated) if run.world.is_first else NoLog() as self.log,
@@ -151,7 +144,7 @@ class _Training:
                 writes=run.world.is_first,
                 in_background=partial(has_room_for_copy, run),
             ) as self.saver,
-            interruptions(stopping) as self.interruption,
+            interruptions(stopping, run.deadline) as self.interruption,
         ):
             known = {sample.path for sample in run.dataset.train + run.dataset.validation}
             told = run.world.broadcast([(str(bad.path), str(bad.error)) for bad in self.log.bad_images])
@@ -161,14 +154,14 @@ class _Training:
                 if self.resumed:
                     # Perhaps the process died before the weights were there that follow from the state.
                     self._save()
-                    self._look_and_save()
+                    # However late it is, it goes on by a step.
+                    self._end_step(least=Stop.REQUEST)
                 for step in range(progress.step, run.total_steps):
                     self._report(self._step(batches, step))
                     progress.step = step + 1
                     if self.ema is not None:
                         self.ema.update(self.model, progress.step)
-                    self._look_and_save()
-                    self._stop_if_asked()
+                    self._end_step()
                 run.world.jointly(self.saver.wait)
             except TooManyBadImages:
                 self._tell_bad_images(progress.step + 1)
@@ -190,25 +183,38 @@ class _Training:
         self.run.world.jointly(self.saver.wait)
         self.saver.save(self.progress)
 
-    def _look_and_save(self) -> None:
+    def _end_step(self, least: Stop = Stop.TIME) -> None:
+        """Look, save, and stop: for a reason that counts no less than `least`."""
+        # Of all processes: they stop after the same step.
+        found = Stop(max(self.run.world.gather(self.interruption.reason())))
+        reason = found if found >= least else Stop.NEVER
+        self._look_and_save(stops=reason != Stop.NEVER)
+        self._stop(reason)
+
+    def _look_and_save(self, stops: bool) -> None:
         """At the end of an epoch, see how good it is; save when it is time to, and what is the best so far."""
         run, progress = self.run, self.progress
         ends, better = _ends_epoch(run, progress.step), False
-        self.asked = asked = run.world.any(self.interruption.requested)
-        # Where someone asked to stop, that waits for `resume`.
-        if ends and run.dataset.validation and progress.validated < progress.step and not asked:
+        # Where the run stops, that waits for `resume`.
+        if ends and run.dataset.validation and progress.validated < progress.step and not stops:
             found = self._validate()
             self._report(found)
             better = found.best
         due = run.world.broadcast(self.saver.due(progress.step, ends))
-        if due or better or progress.step == run.total_steps or asked:
+        if due or better or progress.step == run.total_steps or stops:
             self._save()
 
-    def _stop_if_asked(self) -> None:
-        self.run.world.jointly(self.saver.check)
-        if self.asked:
-            self.run.world.jointly(self.saver.wait)
-            raise KeyboardInterrupt(f"{self.run.folder} was saved, continue with --resume")
+    def _stop(self, reason: Stop) -> None:
+        run, progress = self.run, self.progress
+        run.world.jointly(self.saver.check)
+        if reason != Stop.NEVER:
+            run.world.jointly(self.saver.wait)
+        if reason == Stop.REQUEST:
+            raise KeyboardInterrupt(f"{run.folder} was saved, continue with --resume")
+        if reason == Stop.TIME:
+            raise TimeIsOver(
+                f"{run.folder}: {progress.step} of {run.total_steps} steps, the time is over; continue with --resume"
+            )
 
     def _report(self, entry: StepReport | ValidationReport) -> None:
         self._tell_bad_images(entry.step)
@@ -226,9 +232,8 @@ class _Training:
         run, settings = self.run, self.run.settings
         began = time.perf_counter()
         found = self.gradients.accumulate(batches)
-        norm = whole(nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip or math.inf))
-        _check_finite("loss", found.loss, run, step + 1, found.paths)
-        _check_finite("gradient", float(norm), run, step + 1, found.paths)
+        check_finite("loss", found.loss, run.folder, step + 1, found.paths)
+        check_finite("gradient", found.norm, run.folder, step + 1, found.paths)
         rate = learning_rate(step, run.total_steps, settings)
         set_learning_rate(self.optimizer, rate)
         self.optimizer.step()
@@ -239,7 +244,7 @@ class _Training:
             epoch=(step + 1) * settings.images_per_step / len(run.dataset.train),
             loss=found.loss,
             learning_rate=rate,
-            gradient_norm=float(norm),
+            gradient_norm=found.norm,
             images_per_second=settings.images_per_step / seconds,
             patches_per_second=found.patches / seconds,
             data_wait=found.waited / seconds,
@@ -254,7 +259,7 @@ class _Training:
         model = whole_model(model, self.run.config) if self.run.shard else model
         found = self.gradients.objective.validate(Checkpoint(model, self.run.config))
         self.model.train()
-        _check_finite("validation loss", found.loss, self.run, progress.step)
+        check_finite("validation loss", found.loss, self.run.folder, progress.step)
         progress.validated = progress.step
         # What was seen of other images says nothing about these.
         judged_on = self.run.dataset.validation_fingerprint
@@ -265,40 +270,6 @@ class _Training:
         return ValidationReport(step=progress.step, loss=found.loss, scores=found.scores, best=best, said=found.said)
 
 
-def _shard(run: TrainingRun, model: TaskModel, average: TaskModel | None) -> ShardedStep:
-    """Share the weights out over the processes that have different images."""
-    assert run.world.mesh is not None
-    mesh = run.world.mesh["data"]
-    if average is not None:
-        shard_alike(average, mesh)
-    return ShardedStep(model, mesh)
-
-
 def _ends_epoch(run: TrainingRun, step: int) -> bool:
     """Whether an epoch, or the run, is over after this many steps."""
     return step == run.total_steps or (step > 0 and run.settings.ends_epoch(step - 1, len(run.dataset.train)))
-
-
-def _batches(run: TrainingRun, objective: Objective, step: int) -> Iterator[Batch]:
-    settings = run.settings
-    loader = Loader(
-        run.dataset.train,
-        settings,
-        run.config.preprocessing,
-        objective.layout,
-        bad_images=run.bad_images,
-        share=run.world.data,
-        group_share=run.world.groups,
-        gather=Exchange(run.world.groups.group) if run.world.groups.size > 1 else None,
-    )
-    return loader.batches(step * settings.accumulate, run.total_steps * settings.accumulate)
-
-
-def _check_finite(name: str, value: float, run: TrainingRun, step: int, paths: Sequence[Path] = ()) -> None:
-    if not math.isfinite(value):
-        more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
-        files = f", on {', '.join(map(str, paths[:NAMED]))}{more}" if paths else ""
-        raise FitError(
-            f"the {name} became {value} in step {step}{files}; start again with a lower --learning-rate "
-            f"(what {run.folder} saved before is still there)"
-        )

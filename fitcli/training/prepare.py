@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from fitcli.atomic import PARTIAL, check_writable
 from fitcli.class_tasks import ClassTask
-from fitcli.distributed import ALONE, World
 from fitcli.errors import FitError
 from fitcli.run_config import RunConfig, is_run
 from fitcli.runtime import Runtime, choose_runtime
@@ -19,6 +18,7 @@ from fitcli.training.dataset import Dataset, load_dataset
 from fitcli.training.lock import LOCK
 from fitcli.training.memory import continued, planned
 from fitcli.training.run import TrainingRun
+from fitcli.training.session import Session
 from fitcli.training.settings import TrainSettings
 from fitcli.training.states import saved_step
 from fitcli.training.statistics import image_sizes, inspect
@@ -28,32 +28,12 @@ OLD_STATE = f"{TRAINING}/state.pt"
 """Where versions before `states.py` kept the only state."""
 
 
-def prepare(
-    data: Path,
-    folder: Path,
-    settings: TrainSettings,
-    runtime: Runtime,
-    resume: bool = False,
-    given: Collection[str] = (),
-    memory_bytes: int | None = None,
-    accept_changed_data: bool = False,
-    world: World = ALONE,
-    shard: bool = False,
-) -> tuple[TrainingRun, int]:
+def prepare(settings: TrainSettings, session: Session) -> tuple[TrainingRun, int]:
     """Check data, run folder and settings, and put the run together. Writes nothing.
 
     Args:
-        data: The data set.
-        folder: Of the run.
-        settings: What is asked for.
-        runtime: Where to train.
-        resume: Continue the run in the folder with its own settings.
-        given: Which options the user gave: on resuming, only they count, see `TrainSettings.resumed`.
-        memory_bytes: That training may use where it computes; None for a share of what is free. A run that is resumed
-            without it is executed as before.
-        accept_changed_data: Go on with a data set that has changed since.
-        world: The processes that share the work; all of them prepare.
-        shard: They share the weights out, too.
+        settings: What is asked for; of a run that is resumed, the options that were given count.
+        session: On what, where, and how to go on.
 
     Returns:
         The run, and the number of steps that it has already done.
@@ -64,37 +44,30 @@ def prepare(
             cannot be shared evenly by that many processes.
         ConfigError: There is no such preset.
     """
-    _check_folder(folder, resume)
-    if resume:
-        run, sizes = _resumed(data, folder, settings, runtime, given, accept_changed_data, world, shard)
-        return continued(run, sizes) if memory_bytes is None else planned(run, sizes, memory_bytes), saved_step(folder)
-    if accept_changed_data:
+    _check_folder(session.folder, session.resume)
+    if session.resume:
+        run, sizes = _resumed(settings, session)
+        memory = session.memory_bytes
+        return continued(run, sizes) if memory is None else planned(run, sizes, memory), saved_step(session.folder)
+    if session.accept_changed_data:
         raise FitError("--accept-changed-data is for --resume; leave it out")
     task = TASKS[settings.task]
-    settings.check_options(given)
-    _check_share(settings, world, shard)
+    settings.check_options(session.given)
+    _check_share(settings, session)
     # The settings first: a wrong name should not wait for thousands of headers.
     task.check(settings)
-    dataset = _dataset(data, settings)
+    dataset = _dataset(session.data, settings)
     survey = inspect(dataset, settings.seed, settings.max_bad_images)
-    run = _run(folder, task.describe(settings, dataset, survey), settings, dataset, runtime, world, shard)
-    return planned(run, survey.sizes, memory_bytes), 0
+    run = _run(task.describe(settings, dataset, survey), settings, dataset, session.runtime, session)
+    return planned(run, survey.sizes, session.memory_bytes), 0
 
 
-def _resumed(
-    data: Path,
-    folder: Path,
-    settings: TrainSettings,
-    runtime: Runtime,
-    given: Collection[str],
-    accept: bool,
-    world: World,
-    shard: bool,
-) -> tuple[TrainingRun, list[tuple[int, int]]]:
+def _resumed(settings: TrainSettings, session: Session) -> tuple[TrainingRun, list[tuple[int, int]]]:
     """A run to be continued, and (height, width) of its images."""
-    config, settings = check_config(folder), load_settings(folder).resumed(settings, given)
-    _check_share(settings, world, shard)
-    runtime = choose_runtime(str(runtime.device), settings.precision)
+    data, folder = session.data, session.folder
+    config, settings = check_config(folder), load_settings(folder).resumed(settings, session.given)
+    _check_share(settings, session)
+    runtime = choose_runtime(str(session.runtime.device), settings.precision)
     dataset = _dataset(data, settings)
     if config.task != settings.task:
         raise FitError(f"{folder}: config.json is of another run ({config.task}); start a new run")
@@ -105,14 +78,12 @@ def _resumed(
         )
     fingerprint, images = load_images(folder)
     changed = changes(images, dataset.listed) if dataset.fingerprint != fingerprint else ""
-    if changed and not accept:
+    if changed and not session.accept_changed_data:
         raise FitError(
             f"{data}: is not what {folder} was trained on: {changed}; resume with the data set as it was, go on with "
             "this one with --accept-changed-data, or start a new run"
         )
-    return replace(_run(folder, config, settings, dataset, runtime, world, shard), changed=changed), image_sizes(
-        dataset
-    )
+    return replace(_run(config, settings, dataset, runtime, session), changed=changed), image_sizes(dataset)
 
 
 def _asked(classes: Sequence[str], tasks: Sequence[ClassTask]) -> str:
@@ -127,35 +98,30 @@ def _dataset(data: Path, settings: TrainSettings) -> Dataset:
 
 
 def _run(
-    folder: Path,
-    config: RunConfig,
-    settings: TrainSettings,
-    dataset: Dataset,
-    runtime: Runtime,
-    world: World,
-    shard: bool,
+    config: RunConfig, settings: TrainSettings, dataset: Dataset, runtime: Runtime, session: Session
 ) -> TrainingRun:
     return TrainingRun(
-        folder=folder,
+        folder=session.folder,
         config=config,
         settings=settings,
         dataset=dataset,
         runtime=runtime,
         bad_images=BadImages(settings.max_bad_images),
-        world=world,
-        shard=shard,
+        world=session.world,
+        shard=session.shard,
+        deadline=session.deadline,
     )
 
 
-def _check_share(settings: TrainSettings, world: World, shard: bool) -> None:
+def _check_share(settings: TrainSettings, session: Session) -> None:
     """Batches are those of one process, whatever shares them: so are the results."""
-    count = world.data.size
+    count = session.world.data.size
     if settings.batch_size % count:
         raise FitError(
             f"--batch-size {settings.batch_size}: {count} processes cannot share a batch evenly; "
             f"use a multiple of {count}, or another number of processes"
         )
-    if shard and world.mesh is None:
+    if session.shard and session.world.mesh is None:
         raise FitError("--shard shares a model out over processes; start them with torchrun --no-python fit train ...")
 
 

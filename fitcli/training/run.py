@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fitcli.distributed import ALONE, World
 from fitcli.execution.plan import ExecutionPlan
+from fitcli.group_parallel import Exchange
 from fitcli.memory.estimate import Training
 from fitcli.memory.plan import evaluate
 from fitcli.run_config import RunConfig
@@ -14,6 +17,7 @@ from fitcli.runtime import Runtime
 from fitcli.training.bad_images import BadImages
 from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset
+from fitcli.training.loader import Layout, Loader
 from fitcli.training.settings import TrainSettings
 from models.build import build
 
@@ -35,6 +39,7 @@ class TrainingRun:
         changed: What is different about the data set since the run was trained on it, in words.
         world: The processes that share the work.
         shard: They share the weights out, too.
+        deadline: When this process has to stop, as `time.monotonic` counts.
     """
 
     folder: Path
@@ -49,6 +54,7 @@ class TrainingRun:
     changed: str = ""
     world: World = ALONE
     shard: bool = False
+    deadline: float = math.inf
 
     @property
     def total_steps(self) -> int:
@@ -65,6 +71,21 @@ class TrainingRun:
             f"{len(self.dataset.train)} images to train on, {len(self.dataset.validation)} to validate, "
             f"{self.total_steps} steps on {self.runtime.device} in {self.runtime.precision}{shared}"
         )
+
+    def batches(self, layout: Layout, step: int) -> Iterator[Batch]:
+        """Of each training batch from an optimizer step on, to the end of the run, the part that this process reads."""
+        loader = Loader(
+            self.dataset.train,
+            self.settings,
+            self.config.preprocessing,
+            layout,
+            bad_images=self.bad_images,
+            share=self.world.data,
+            group_share=self.world.groups,
+            gather=Exchange(self.world.groups.group) if self.world.groups.size > 1 else None,
+        )
+        passes = self.settings.accumulate
+        return loader.batches(step * passes, self.total_steps * passes)
 
     def bring(self, batch: Batch) -> Batch:
         """A batch to where it is computed; the pixels of a streamed step follow a handful at a time."""

@@ -18,6 +18,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from fitcli.checkpoints import TaskModel
+from fitcli.distributed import World
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import descend, forward
@@ -58,10 +59,20 @@ class ShardedStep(nn.Module):
         return descend(lambda: cast(Outcome, self(make, plan)), plan, weight, device)
 
 
-def shard_alike(average: nn.Module, mesh: DeviceMesh) -> None:
-    """Share out a model that is never run, as `ShardedStep` does: the same part of each parameter stays here."""
-    _shard_layers(average, mesh)
-    fully_shard(average, mesh=mesh)
+def share_out(model: TaskModel, average: nn.Module | None, world: World) -> ShardedStep:
+    """Share the weights of a model out over the processes that have different images; steps of it from then on.
+
+    Args:
+        model: Is changed in place: build the optimizer afterwards.
+        average: Of its weights, never run: the same part of each parameter stays here. None without.
+        world: Started by torchrun.
+    """
+    assert world.mesh is not None
+    mesh = world.mesh["data"]
+    if average is not None:
+        _shard_layers(average, mesh)
+        fully_shard(average, mesh=mesh)
+    return ShardedStep(model, mesh)
 
 
 def _shard_layers(model: nn.Module, mesh: DeviceMesh) -> None:

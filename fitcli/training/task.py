@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
 
 from fitcli.checkpoints import Checkpoint, TaskModel
 from fitcli.execution.job import Job, Outcome
@@ -35,6 +38,18 @@ class Validation:
     said: tuple[str, str]
 
 
+class Unread(NamedTuple):
+    """Values that are still on the device, and what they are good for once they are read.
+
+    Attributes:
+        values: Of any shape.
+        scores: From these as a list to scores by name, summed over the images of a batch.
+    """
+
+    values: Tensor
+    scores: Callable[[list[float]], dict[str, float]]
+
+
 class Objective(Protocol):
     """What is minimised in one run."""
 
@@ -48,8 +63,8 @@ class Objective(Protocol):
     def weight(self, batch: Batch) -> float:
         """How much a batch counts in a mean over several: what the sum in its loss was divided by."""
 
-    def scores(self, batch: Batch, outcome: Outcome) -> dict[str, float]:
-        """What a step tells beside its loss, by name: summed over the images of the batch."""
+    def scores(self, batch: Batch, outcome: Outcome) -> Unread | None:
+        """What a step tells beside its loss; None for nothing. Does not wait for the device."""
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
         """Look at the validation images of the run, of which there are some; all processes get the same result.

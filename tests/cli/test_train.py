@@ -105,6 +105,18 @@ def test_a_second_start_is_refused_unless_resumed(fit: Fit, dataset: Path, tmp_p
     assert fit(*short, "--steps", 3).stdout.startswith(f"{run}: 3 steps")
 
 
+def test_out_of_time_it_is_saved_and_goes_on(fit: Fit, dataset: Path, tmp_path: Path) -> None:
+    """What was asked for was done: code 0, and stdout says what there is. At least one step is done every time."""
+    run = tmp_path / "run"
+    result = fit(*quick(dataset, run, "--max-minutes", 0))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"{run}: 1 of 2 steps, the time is over; continue with --resume\n"
+    assert "max_minutes" not in (run / "training/settings.json").read_text()
+    result = fit(*quick(dataset, run, "--max-minutes", 60, "--auto-resume"))
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith(f"{run}: 2 steps, best validation accuracy ")
+
+
 def test_places_that_are_taken(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     (tmp_path / "full").mkdir()
@@ -131,6 +143,7 @@ def test_wrong_words(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     refused(fit(*quick(dataset, run, "--device", "cuda:99")), 1, "no device 'cuda:99' here", "--device auto or cpu")
     refused(fit(*quick(dataset, run, "--learning-rate", "nan")), 1, "--learning-rate")
     refused(fit(*quick(dataset, run, "--label-smoothing", "2")), 1, "--label-smoothing")
+    refused(fit(*quick(dataset, run, "--max-minutes", "-1")), 2, "--max-minutes")
     refused(fit(*quick(dataset, run, "--batch-size", "0")), 2, "--batch-size")
     assert not run.exists()
 

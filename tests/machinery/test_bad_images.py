@@ -7,40 +7,34 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import small_runs
 import torch
-from pictures import colored, save
+from pictures import save
 from safetensors.torch import load_file
+from small_runs import two_classes
 
 from fitcli.errors import DataError, FitError
-from fitcli.runtime import choose_runtime
 from fitcli.training import gradients
 from fitcli.training.bad_images import TooManyBadImages
 from fitcli.training.lock import locked
 from fitcli.training.loop import Observer, train
-from fitcli.training.prepare import prepare
 from fitcli.training.reports import BadImageReport, Report, StepReport
 from fitcli.training.run import TrainingRun
-from fitcli.training.settings import TrainSettings
 
-CPU = choose_runtime("cpu", "fp32")
 ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Two classes of five images of 24 x 24 pixels: eight to train on, two to validate."""
-    for label, color in (("dark", (60, 80, 70)), ("light", (90, 70, 100))):
-        for number in range(5):
-            save(tmp_path / "data" / label / f"{number}.png", colored((24, 24), color, number))
-    return tmp_path / "data"
+    return two_classes(tmp_path / "data")
 
 
-def run_of(data: Path, folder: Path, resume: bool = False, **settings: object) -> TrainingRun:
-    asked = TrainSettings(**{"preset": "debug", "batch_size": 2, "epochs": 4, **settings})  # type: ignore[arg-type]
-    return prepare(data, folder, asked, CPU, resume, settings)[0]
+def run_of(data: Path, folder: Path, resume: bool = False, **settings: Any) -> TrainingRun:
+    return small_runs.run_of(data, folder, resume, **{"epochs": 4, **settings})
 
 
 def spoil(path: Path) -> None:

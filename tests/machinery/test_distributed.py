@@ -25,9 +25,11 @@ from fitcli.processes import processes
 from fitcli.runtime import choose_runtime
 from fitcli.training import loop, sharding
 from fitcli.training.bad_images import TooManyBadImages
+from fitcli.training.interruption import TimeIsOver
 from fitcli.training.loop import train
 from fitcli.training.prepare import prepare
 from fitcli.training.reports import Report, StepReport
+from fitcli.training.session import Session
 from fitcli.training.settings import TrainSettings
 from models.build import build
 
@@ -87,16 +89,21 @@ def train_here(
     resume: bool = False,
     stop: int | None = None,
     stopper: int = 0,
+    late: bool = False,
     **settings: Any,
 ) -> None:
     """A run of this process, or of all of a job, in float64."""
     asked = TrainSettings(**{"preset": "debug", "batch_size": 4, "accumulate": 2, "steps": 3, **settings})
-    run, _ = prepare(data, folder, asked, CPU, resume, world=world, shard=shard)
+    run, _ = prepare(asked, Session(data=data, folder=folder, runtime=CPU, resume=resume, world=world, shard=shard))
     if plan is not None:
         run = replace(run, plan=ExecutionPlan(**plan))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "build", in_float64)
         patch.setattr(sharding, "build", in_float64)
+        if late:
+            with pytest.raises(TimeIsOver):
+                train(replace(run, deadline=0 if world.rank == stopper else math.inf), lambda report: None, resume)
+            return
         if stop is None:
             train(run, lambda report: None, resume)
             return
@@ -192,6 +199,15 @@ def test_a_sharded_run_goes_on_with_any_number_of_processes(data: Path, tmp_path
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
+@pytest.mark.distributed
+def test_the_time_of_one_process_is_that_of_all(data: Path, tmp_path: Path) -> None:
+    settings = CASES["classify"]
+    run = {"folder": tmp_path / "run", **settings}
+    run_ranks(2, train_together, data, [{**run, "late": True, "stopper": 1}, {**run, "resume": True}])
+    run_ranks(2, train_together, data, [{"folder": tmp_path / "whole", **settings}])
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
 def talk() -> dict[str, Any]:
     """What processes of a mesh of two by two tell each other."""
     with processes("cpu", group_parallel=2) as world:
@@ -263,9 +279,10 @@ def test_what_cannot_be_shared(data: Path, tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setenv(name, value)
     with pytest.raises(FitError, match="--group-parallel 2: does not divide the 3 processes"), processes("cpu", 2):
         pass
+    alone = Session(data=data, folder=tmp_path / "run", runtime=CPU)
     three = replace(ALONE, size=3, data=replace(ALONE.data, size=3))
     with pytest.raises(FitError, match=r"--batch-size 4: 3 processes .* use a multiple of 3"):
-        prepare(data, tmp_path / "run", TrainSettings(batch_size=4), CPU, world=three)
+        prepare(TrainSettings(batch_size=4), replace(alone, world=three))
     with pytest.raises(FitError, match=r"--shard .* torchrun"):
-        prepare(data, tmp_path / "run", TrainSettings(), CPU, shard=True)
+        prepare(TrainSettings(), replace(alone, shard=True))
     assert issubclass(TooManyBadImages, DataError)

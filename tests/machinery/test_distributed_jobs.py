@@ -115,6 +115,14 @@ def test_stopped_by_a_signal_it_is_saved_once_and_can_go_on(data: Path, uninterr
     assert_same_run(run, uninterrupted)
 
 
+def test_out_of_time_torchrun_does_not_start_it_again(data: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert ended(start(data, "--out", run, *SETTINGS, "--max-minutes", 0, restarts=2)) == (0, [])
+    assert steps(run) == 1
+    assert ended(start(data, "--out", run, *SETTINGS, "--auto-resume")) == (0, [])
+    assert_same_run(run, uninterrupted)
+
+
 def test_what_fails_on_one_process_is_said_once(data: Path, tmp_path: Path) -> None:
     broken = tmp_path / "data"
     for image in data.rglob("*.png"):

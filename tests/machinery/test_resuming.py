@@ -17,49 +17,22 @@ import torch
 from command_line import Fit
 from pictures import colored, save
 from runs import assert_same_run, metrics
+from small_runs import at, die, quietly, run_of, two_classes
 
 from fitcli import __version__
 from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.runtime import choose_runtime
 from fitcli.training import loop
 from fitcli.training.bad_images import TooManyBadImages
 from fitcli.training.changes import changes
 from fitcli.training.loop import train
-from fitcli.training.prepare import prepare
 from fitcli.training.reports import BadImageReport, DamageReport, MetricsLog, Report, StepReport, ValidationReport
-from fitcli.training.run import TrainingRun
-from fitcli.training.settings import TrainSettings
 from fitcli.training.states import saved_steps
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Two classes of five images of 24 x 16 pixels: eight to train on, two to validate."""
-    for label, color in (("dark", (60, 80, 70)), ("light", (90, 70, 100))):
-        for number in range(5):
-            save(tmp_path / "data" / label / f"{number}.png", colored((24, 16), color, number))
-    return tmp_path / "data"
-
-
-def run_of(data: Path, folder: Path, resume: bool = False, accept: bool = False, **settings: Any) -> TrainingRun:
-    asked = TrainSettings(**{"preset": "debug", "batch_size": 2, "epochs": 2, **settings})
-    runtime = choose_runtime("cpu", asked.precision)
-    return prepare(data, folder, asked, runtime, resume, settings, accept_changed_data=accept)[0]
-
-
-def quietly(report: Report) -> None:
-    pass
-
-
-def dying(step: int) -> Callable[[Report], None]:
-    """An observer with which a run ends when a step has been made."""
-
-    def observe(report: Report) -> None:
-        if isinstance(report, StepReport) and report.step == step:
-            raise SystemError("the machine is gone")
-
-    return observe
+    return two_classes(tmp_path / "data", (24, 16))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +62,7 @@ def test_every_source_of_state(
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(replace(run_of(data, whole, **settings), plan=plan), quietly)
     with pytest.raises(SystemError):
-        train(replace(run_of(data, parts, **settings), plan=plan), dying(4))
+        train(replace(run_of(data, parts, **settings), plan=plan), at(4, die))
     assert saved_steps(parts)[0] == 3
     torch.manual_seed(99)
     np.random.seed(99)
@@ -199,7 +172,7 @@ def test_bad_images_are_told_once_in_all_processes(data: Path, tmp_path: Path, s
     victim.write_bytes(good[:-60])
     train(first[0], quietly)
     with pytest.raises(SystemError):
-        train(first[1], dying(6))
+        train(first[1], at(6, die))
     victim.write_bytes(good)
     resumed = run_of(data, run, resume=True)
     victim.write_bytes(good[:-60])

@@ -12,45 +12,25 @@ from typing import Any
 import pytest
 import torch
 from command_line import Fit
-from pictures import colored, save
 from runs import assert_same_run
 from safetensors.torch import load_file
+from small_runs import quietly, run_of, two_classes
 
 from fitcli.errors import FitError
 from fitcli.memory.estimate import estimate_step
-from fitcli.runtime import choose_runtime
 from fitcli.training import loop, memory, saving
 from fitcli.training.loop import train
 from fitcli.training.memory import has_room_for_copy
-from fitcli.training.prepare import prepare
-from fitcli.training.reports import MetricsLog, Report, StepReport
-from fitcli.training.run import TrainingRun
+from fitcli.training.reports import MetricsLog, StepReport
 from fitcli.training.saving import Saver
-from fitcli.training.settings import TrainSettings
 from fitcli.training.state import Progress, State
 from fitcli.training.states import save_state, saved_steps
 from models.build import build
 
-CPU = choose_runtime("cpu", "fp32")
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of five images of 24 x 24 pixels: eight to train on, two to validate."""
-    folder = tmp_path_factory.mktemp("data")
-    for label, color in (("dark", (60, 80, 70)), ("light", (90, 70, 100))):
-        for number in range(5):
-            save(folder / label / f"{number}.png", colored((24, 24), color, number))
-    return folder
-
-
-def run_of(data: Path, folder: Path, resume: bool = False, **settings: Any) -> TrainingRun:
-    asked = TrainSettings(**{"preset": "debug", "batch_size": 2, "epochs": 2, **settings})
-    return prepare(data, folder, asked, CPU, resume, settings)[0]
-
-
-def quietly(report: Report) -> None:
-    pass
+    return two_classes(tmp_path_factory.mktemp("data"))
 
 
 def state(value: float) -> State:

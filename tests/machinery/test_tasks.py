@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 import torch
 from pictures import colored, save
 from safetensors.torch import load_file
+from small_runs import CPU, at, quietly, run_of, two_classes
 
 from fitcli.autoregression import next_token_loss
 from fitcli.errors import DataError, FitError
@@ -21,49 +21,23 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from fitcli.levels import to_levels as levels_of_pixels
 from fitcli.patches import to_levels, to_unit
-from fitcli.runtime import choose_runtime
 from fitcli.sequences import from_sequence, shift_right, to_sequence
 from fitcli.training.batch import Batch
 from fitcli.training.loader import Loader
-from fitcli.training.loop import Observer, train
-from fitcli.training.prepare import prepare
+from fitcli.training.loop import train
 from fitcli.training.reports import Report, StepReport, ValidationReport
 from fitcli.training.run import TrainingRun
-from fitcli.training.settings import TrainSettings
 from fitcli.training.task import Objective
 from fitcli.training.tasks.find import TASKS
 from models.build import build
 from models.config import DecoderConfig, DenoiserConfig
 
-CPU = choose_runtime("cpu", "fp32")
 GENERATING = ["diffusion", "autoregressive"]
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of four images of 24 x 16 pixels: six to train on, two to validate."""
-    folder = tmp_path_factory.mktemp("data")
-    for label, color in (("dark", (60, 80, 70)), ("light", (90, 70, 100))):
-        for number in range(4):
-            save(folder / label / f"{number}.png", colored((24, 16), color, number))
-    return folder
-
-
-def run_of(data: Path, folder: Path, resume: bool = False, **settings: Any) -> TrainingRun:
-    given = {"preset": "debug", "batch_size": 2, "epochs": 2, "precision": "fp32", **settings}
-    return prepare(data, folder, TrainSettings(**given), CPU, resume, given)[0]
-
-
-def quietly(report: Report) -> None:
-    pass
-
-
-def at(step: int, act: Callable[[], object]) -> Observer:
-    def observe(report: Report) -> None:
-        if isinstance(report, StepReport) and report.step == step:
-            act()
-
-    return observe
+    return two_classes(tmp_path_factory.mktemp("data"), (24, 16), 4)
 
 
 def interrupt() -> None:
@@ -256,8 +230,7 @@ def test_half_precision_and_floats(tmp_path: Path, task: str) -> None:
         save(tmp_path / "data" / f"{number}.tif", pixels)
     settings = {"task": task, "steps": 2, "precision": "bf16"}
     more = {"background": 0.02} if task == "diffusion" else {"levels": 32}
-    asked = TrainSettings(**{"preset": "debug", "batch_size": 2, **settings, **more})
-    run = prepare(tmp_path / "data", tmp_path / "run", asked, choose_runtime("cpu", "bf16"))[0]
+    run = run_of(tmp_path / "data", tmp_path / "run", **settings, **more)
     assert run.config.preprocessing.limits is not None
     assert run.config.preprocessing.limits[0] < 0 < 6 < run.config.preprocessing.limits[1]
     train(run, quietly)

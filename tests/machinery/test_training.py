@@ -7,8 +7,9 @@ import json
 import math
 import shutil
 import signal
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,18 @@ from pictures import colored, save
 from rich.console import Console
 from rich.live import Live
 from safetensors.torch import load_file
+from small_runs import CPU, at, die, quietly, run_of, two_classes
 from torch import nn
 
 from fitcli.errors import DataError, FitError
-from fitcli.runtime import choose_runtime
-from fitcli.training import loop
+from fitcli.training import interruption, loop
 from fitcli.training.bad_images import TooManyBadImages
-from fitcli.training.loop import Observer, train
+from fitcli.training.interruption import TimeIsOver
+from fitcli.training.loop import train
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from fitcli.training.prepare import prepare
 from fitcli.training.reports import BadImageReport, Report, StepReport, StopReport, ValidationReport
-from fitcli.training.run import TrainingRun
+from fitcli.training.session import Session
 from fitcli.training.settings import TrainSettings
 from fitcli.training.tasks import classify
 from fitcli.training.tasks.classify import balanced_weights
@@ -37,44 +39,14 @@ from fitcli.training.view import TrainingView
 from models.build import build
 from models.presets import classifier_preset
 
-CPU = choose_runtime("cpu", "fp32")
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of five images of 24 x 24 pixels: eight to train on, two to validate."""
-    folder = tmp_path_factory.mktemp("data")
-    for label, color in (("dark", (60, 80, 70)), ("light", (90, 70, 100))):
-        for number in range(5):
-            save(folder / label / f"{number}.png", colored((24, 24), color, number))
-    return folder
-
-
-def run_of(data: Path, folder: Path, resume: bool = False, **settings: object) -> TrainingRun:
-    asked = TrainSettings(**{"preset": "debug", "batch_size": 2, "epochs": 2, **settings})  # type: ignore[arg-type]
-    return prepare(data, folder, asked, CPU, resume, settings)[0]
-
-
-def quietly(report: Report) -> None:
-    pass
-
-
-def at(step: int, act: Callable[[], object]) -> Observer:
-    """An observer that does something when a step has been made."""
-
-    def observe(report: Report) -> None:
-        if isinstance(report, StepReport) and report.step == step:
-            act()
-
-    return observe
+    return two_classes(tmp_path_factory.mktemp("data"))
 
 
 def interrupt() -> None:
     signal.raise_signal(signal.SIGINT)
-
-
-def die() -> None:
-    raise SystemError("the machine is gone")
 
 
 def metrics(folder: Path) -> list[tuple[str, int, float, float]]:
@@ -118,6 +90,49 @@ def test_interrupted_and_resumed_is_the_same_run(
     assert_same_run(folder, uninterrupted)
 
 
+def test_out_of_time_and_resumed_is_the_same_run(data: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    """Each process does one step, however late it is; the validation after the fourth waits for the next one."""
+    folder = tmp_path / "run"
+    for step in range(1, 6):
+        run = replace(run_of(data, folder, resume=step > 1), deadline=0.0)
+        with pytest.raises(TimeIsOver, match=f"{step} of 8 steps, the time is over; continue with --resume"):
+            train(run, quietly, resume=step > 1)
+        assert [entry[:2] for entry in metrics(folder)][-1] == ("train", step)
+        assert (folder / "last/model.safetensors").is_file()
+    train(run_of(data, folder, resume=True), quietly, resume=True)
+    assert_same_run(folder, uninterrupted)
+
+
+def test_time_that_runs_out_in_a_step(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(interruption, "time", SimpleNamespace(monotonic=lambda: now))
+
+    def pass_time() -> None:
+        nonlocal now
+        now = 60.0
+
+    with pytest.raises(TimeIsOver, match="3 of 8 steps"):
+        train(replace(run_of(data, tmp_path / "run"), deadline=60.0), at(3, pass_time))
+    with pytest.raises(KeyboardInterrupt):  # Who asks is told so, though time is over as well.
+        train(replace(run_of(data, tmp_path / "other"), deadline=60.0), at(1, interrupt))
+
+
+def test_interrupted_before_it_goes_on(
+    data: Path, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end of an epoch, where a validation waits: it goes on waiting, and no step is done without it."""
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(run_of(data, folder), at(4, interrupt))
+    with monkeypatch.context() as patch:
+        patch.setattr(interruption.Interruption, "reason", lambda _: interruption.Stop.REQUEST)
+        with pytest.raises(KeyboardInterrupt):
+            train(run_of(data, folder, resume=True), quietly, resume=True)
+    assert [entry[:2] for entry in metrics(folder)][-1] == ("train", 4)
+    train(run_of(data, folder, resume=True), quietly, resume=True)
+    assert_same_run(folder, uninterrupted)
+
+
 @pytest.mark.parametrize("step", [2, 6])
 def test_a_run_that_died_goes_on_from_its_last_save(data: Path, uninterrupted: Path, tmp_path: Path, step: int) -> None:
     folder = tmp_path / "run"
@@ -157,14 +172,15 @@ def test_a_resumed_run_keeps_its_settings_and_may_be_longer(data: Path, tmp_path
     folder = tmp_path / "run"
     train(run_of(data, folder, seed=3, steps=2), quietly)
     asked = TrainSettings(preset="large", steps=6)
-    longer = prepare(data, folder, asked, CPU, True, {"steps"})[0]
+    again = Session(data=data, folder=folder, runtime=CPU, resume=True, given={"steps"})
+    longer = prepare(asked, again)[0]
     assert (longer.settings.preset, longer.settings.seed, longer.total_steps) == ("debug", 3, 6)
     seen: list[Report] = []
     assert train(longer, seen.append, resume=True).step == 6
     rates = [report.learning_rate for report in seen if isinstance(report, StepReport)]
     assert rates == [learning_rate(step, 6, longer.settings) for step in range(2, 6)]
     assert run_of(data, folder, resume=True).total_steps == 6, "the new end is remembered"
-    assert prepare(data, folder, TrainSettings(epochs=5), CPU, True, {"epochs"})[0].total_steps == 20
+    assert prepare(TrainSettings(epochs=5), replace(again, given={"epochs"}))[0].total_steps == 20
 
 
 def test_another_data_set_is_refused_and_a_moved_one_is_not(data: Path, uninterrupted: Path, tmp_path: Path) -> None:

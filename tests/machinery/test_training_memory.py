@@ -8,39 +8,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import small_runs
 import torch
-from pictures import colored, save
 from safetensors.torch import load_file
+from small_runs import two_classes
 
 from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.estimate import estimate_step
-from fitcli.runtime import choose_runtime
 from fitcli.training import gradients
 from fitcli.training.loop import train
 from fitcli.training.memory import PLAN, load_plan, step_of
-from fitcli.training.prepare import prepare
 from fitcli.training.reports import MemoryReport, Report, StepReport
 from fitcli.training.run import TrainingRun
-from fitcli.training.settings import TrainSettings
 
-CPU = choose_runtime("cpu", "fp32")
 MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of four images of 512 x 400 pixels: groups of 128 pixels are 4 x 4."""
-    folder = tmp_path_factory.mktemp("data")
-    for label, color in (("dark", (60, 80, 70)), ("light", (90, 70, 100))):
-        for number in range(4):
-            save(folder / label / f"{number}.png", colored((512, 400), color, number))
-    return folder
+    """Groups of 128 pixels are 4 x 4."""
+    return two_classes(tmp_path_factory.mktemp("data"), (512, 400), 4)
 
 
 def run_of(data: Path, folder: Path, memory: int | None = None, resume: bool = False, **settings: Any) -> TrainingRun:
-    asked = TrainSettings(**{"preset": "debug", "batch_size": 2, "steps": 2, "augment": False, **settings})
-    return prepare(data, folder, asked, CPU, resume, settings, memory)[0]
+    return small_runs.run_of(data, folder, resume, memory, **{"steps": 2, "augment": False, **settings})
 
 
 def tight(run: TrainingRun) -> int:

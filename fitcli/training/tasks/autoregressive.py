@@ -24,8 +24,9 @@ from fitcli.training.loader import Layout, too_small
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey
-from fitcli.training.task import Objective, Validation
+from fitcli.training.task import Objective, Unread, Validation
 from fitcli.training.validation import shared_sums, validation_loader
+from fitcli.transfer import sent
 from models.decoder import FITDecoder
 from models.presets import decoder_preset
 
@@ -109,10 +110,12 @@ class NextTokenObjective:
         """See `Objective.weight`."""
         return float(batch.groups.real(batch.patches.shape[1]))
 
-    def scores(self, batch: Batch, outcome: Outcome) -> dict[str, float]:
+    def scores(self, batch: Batch, outcome: Outcome) -> Unread | None:
         """Bits per dimension; unknown where the loss is one of smoothed targets."""
+        if self.run.settings.label_smoothing:
+            return None
         images = len(batch.labels)
-        return {} if self.run.settings.label_smoothing else {"bits_per_dimension": outcome.loss.item() * images}
+        return Unread(outcome.loss, lambda values: {"bits_per_dimension": values[0] * images})
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
         """Bits per dimension of all validation images, or of one window of each."""
@@ -144,7 +147,7 @@ class NextTokenObjective:
         def targets(part: slice) -> Tensor:
             return levels(batch.part(part))
 
-        before = self._tokens_before(batch, levels(batch.patches[:, -1:, -1:].to(batch.labels.device))[:, 0])  # [g]
+        before = self._tokens_before(batch, levels(sent(batch.patches[:, -1:, -1:], batch.labels.device))[:, 0])  # [g]
 
         def ids(part: slice) -> Tensor:
             return torch.cat([before[part, None], targets(part)[:, :-1]], dim=1)
@@ -155,6 +158,7 @@ class NextTokenObjective:
     def _tokens_before(self, batch: Batch, last: Tensor) -> Tensor:
         """The token before each group: the last of the group before, or the start of its image. [g]."""
         groups, conditional = batch.groups, bool(self.run.config.classes)
-        starts = [self.config.first(label if conditional else None) for label in batch.labels.tolist()]
-        start = torch.tensor(starts, device=last.device)[:, None].expand(-1, groups.longest)
+        labels = batch.on_host.labels.tolist()
+        starts = torch.tensor([self.config.first(label if conditional else None) for label in labels])
+        start = sent(starts, last.device)[:, None].expand(-1, groups.longest)
         return torch.where(groups.number == 0, groups.scatter(start), groups.before(last))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 import torch
@@ -27,8 +28,9 @@ from fitcli.training.loader import Layout
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey
-from fitcli.training.task import Objective, Validation
+from fitcli.training.task import Objective, Unread, Validation
 from fitcli.training.validation import named_accuracies, validate, validation_bytes
+from fitcli.transfer import sent
 from models.config import ClassifierConfig
 from models.encoder import FITClassifier
 from models.presets import classifier_preset
@@ -60,7 +62,7 @@ class Classify:
         settings, device, preprocessing = run.settings, run.runtime.device, run.config.preprocessing
         if settings.balance and run.config.tasks and run.world.data.size > 1:
             raise FitError("--balance: the classes of several tasks are weighed by one process alone; leave it out")
-        weights = _weights(run).to(device) if settings.balance else None
+        weights = _weights(run) if settings.balance else None
         return ClassificationObjective(
             torch.tensor(preprocessing.mean, device=device),
             torch.tensor(preprocessing.std, device=device),
@@ -79,7 +81,7 @@ class ClassificationObjective:
 
     Attributes:
         mean, std: [channels] of the training pixels, on the device of the model.
-        weights: [k] of the classes in the loss; None for equal ones.
+        weights: [k] of the classes in the loss, in host memory; None for equal ones.
         smoothing: Share of each target that is spread over all classes.
         run: What it is for.
         tasks: What is asked, where that is more than one class of one kind.
@@ -113,7 +115,7 @@ class ClassificationObjective:
 
         def loss(logits: Tensor) -> Tensor:
             exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            weights = None if self.weights is None else self.weights.to(exact.dtype)
+            weights = None if self.weights is None else sent(self.weights.to(exact.dtype), exact.device)
             if self.tasks:
                 return loss_of_tasks(exact, batch.targets, self.tasks, weights, self.smoothing)
             return F.cross_entropy(exact, batch.labels, weights, label_smoothing=self.smoothing)
@@ -128,20 +130,21 @@ class ClassificationObjective:
         """See `Objective.weight`: cross-entropy is divided by the weights of the labels."""
         if self.weights is None or self.tasks:
             return len(batch.labels)
-        return float(self.weights[batch.labels.to(self.weights.device)].sum(dtype=torch.float64))
+        return float(self.weights[batch.on_host.labels].sum(dtype=torch.float64))
 
-    def scores(self, batch: Batch, outcome: Outcome) -> dict[str, float]:
+    def scores(self, batch: Batch, outcome: Outcome) -> Unread | None:
         """Images classified rightly; with several tasks in each, and on average.
 
         One of the processes that share images counts them.
         """
         assert outcome.output is not None
         if batch.groups.share is not None and batch.groups.share.rank > 0:
-            return {}
+            return None
         if self.tasks:
-            counts = right(outcome.output, batch.targets, self.tasks).sum(dim=0).tolist()
-            return named_accuracies(self.tasks, counts)
-        return {"accuracy": int((outcome.output.argmax(dim=-1) == batch.labels).sum())}
+            counts = right(outcome.output, batch.targets, self.tasks).sum(dim=0)
+            return Unread(counts, partial(named_accuracies, self.tasks))
+        count = (outcome.output.argmax(dim=-1) == batch.labels).sum()
+        return Unread(count, lambda values: {"accuracy": values[0]})
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
         """Whole images, by the code that `fit classify` runs; accuracy decides, and the loss where that is equal."""

@@ -28,8 +28,9 @@ from fitcli.training.loader import Layout
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey
-from fitcli.training.task import Objective, Validation
+from fitcli.training.task import Objective, Unread, Validation
 from fitcli.training.validation import shared_sums, validation_loader
+from fitcli.transfer import sent
 from models.config import DenoiserConfig
 from models.denoiser import FITDenoiser
 from models.presets import denoiser_preset
@@ -139,9 +140,9 @@ class DenoisingObjective:
         """See `Objective.weight`."""
         return float(batch.groups.real(batch.patches.shape[1]))
 
-    def scores(self, batch: Batch, outcome: Outcome) -> dict[str, float]:
+    def scores(self, batch: Batch, outcome: Outcome) -> Unread | None:
         """The loss says it all."""
-        return {}
+        return None
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
         """The loss in equal parts of time, each image with the same noise every time."""
@@ -194,25 +195,26 @@ class DenoisingObjective:
         """The job of a batch. `time`, `coin` and `labelled` are [b] on the CPU."""
         device = self.run.runtime.device
         preprocessing, classes = self.run.config.preprocessing, len(self.run.config.classes)
-        addresses = _addresses(batch)
+        addresses = _addresses(batch.on_host)
         values = batch.patches.shape[1:]
 
         def data(part: slice) -> Tensor:
             return to_data(to_unit(batch.part(part), *preprocessing.range), self.config.scale)
 
         def noise(part: slice) -> Tensor:
-            return addresses.noise(self.run.settings.seed, stream, part, (values[0], values[1])).to(device)
+            return sent(addresses.noise(self.run.settings.seed, stream, part, (values[0], values[1])), device)
 
         condition = None
         if classes:
-            condition = F.one_hot(batch.labels, classes).float() * labelled.float().to(device)[:, None]
+            known = F.one_hot(batch.on_host.labels, classes).float() * labelled.float()[:, None]
+            condition = sent(known[:, None], device)
         step = DiffusionStep(
             groups=batch.groups,
             data=data,
             noise=noise,
-            time=time.float().to(device),
-            condition=None if condition is None else condition[:, None],
-            conditioned=(coin < self.config.self_condition_rate).to(device),
+            time=sent(time.float(), device),
+            condition=condition,
+            conditioned=coin < self.config.self_condition_rate,
         )
         return diffusion_job(self.loss, cast(FITDenoiser, model), step, plan or self.run.plan)
 
