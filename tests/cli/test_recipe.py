@@ -46,6 +46,7 @@ def test_the_command_line_wins(fit: Fit, dataset: Path, tmp_path: Path) -> None:
         ("augment = 1", "augment must be true or false, not 1"),
         ("epochs = true", "epochs must be one number or text, not True"),
         ("epochs = [1, 2]", "epochs must be one number or text, not [1, 2]"),
+        ("batch_size = 2\nbatch-size = 3", "batch-size is there twice"),
         ("epochs 3", "is no TOML"),
         ('balance = true\ntask = "diffusion"', "--balance is for --task classify"),
     ],
