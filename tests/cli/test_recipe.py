@@ -22,6 +22,13 @@ def settings(run: Path) -> dict[str, object]:
     return found
 
 
+def test_numbers_where_a_size_with_a_unit_may_stand(fit: Fit, dataset: Path, tmp_path: Path) -> None:
+    chosen = recipe(tmp_path, 'preset = "debug"\nsteps = 1\nsize = 32\nmemory = 2_000_000_000\n')
+    result = fit("train", dataset, "--recipe", chosen, "--out", tmp_path / "run", "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads((tmp_path / "run/training/plan.json").read_text())
+
+
 def test_the_command_line_wins(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     text = 'preset = "debug"\nsteps = 1\nlearning-rate = 0.5\nclip = 3\nskip_background = true\naugment = false\n'
     chosen = recipe(tmp_path, text)

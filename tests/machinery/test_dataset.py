@@ -239,6 +239,14 @@ def test_a_table_that_is_no_text(tmp_path: Path) -> None:
         load_dataset(tmp_path / "data.csv")
 
 
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    for number in range(4):
+        touch(tmp_path, f"{'ab'[number % 2]}/{number}\udcff.png")
+    dataset = load_dataset(tmp_path)
+    assert len(dataset.train) == len(dataset.validation) == 2
+    assert all("\udcff" in sample.path.name for sample in dataset.train)
+
+
 def test_one_file_under_two_labels(tmp_path: Path) -> None:
     numbered(tmp_path, a=3, b=3)
     (tmp_path / "b/link.png").symlink_to(tmp_path / "a/000.png")
