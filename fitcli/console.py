@@ -95,7 +95,10 @@ def json(document: Any) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | Sequence[str]]], title: str | None = None) -> None:
     """Print a table of results: each cell a line, or several."""
-    shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    if title is not None:
+        # Not as a part of the table, which would fold it to its own width.
+        data(title)
+    shown = Table(box=None, pad_edge=False)
     for column in columns:
         shown.add_column(plain(column), overflow="fold")
     for row in rows:

@@ -112,7 +112,9 @@ def _names(out: Path, paths: Sequence[Path]) -> list[Path]:
     common = os.path.commonpath([place.parent for place in places])
     nested = [place.relative_to(common).with_name(place.stem) for place in places]
     if (same := _twice(nested)) is not None:
-        raise FitError(f"--out {out}: {paths[same[0]]} and {paths[same[1]]} have the same name; embed one of them alone")
+        raise FitError(
+            f"--out {out}: {paths[same[0]]} and {paths[same[1]]} have the same name; embed one of them alone"
+        )
     return nested
 
 

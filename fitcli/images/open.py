@@ -195,7 +195,7 @@ def _file_mode(path: Path) -> int:
 
 def _why_missing(path: Path) -> str:
     if re.match(r"[a-z][a-z0-9]+:/", str(path)):
-        return "is no file on this machine: addresses are not opened; download it, or mount its folder, and give the path"
+        return "is no file on this machine: addresses are not opened; download it, or mount it, and give the path"
     if glob.has_magic(str(path)):
         return "no file matches this pattern; check it and its folder"
     return "no such file or folder; check the path"

@@ -144,7 +144,9 @@ def _label_columns(path: Path, headings: Sequence[str], several: bool) -> Iterat
 
 def _row(path: Path, line: int, row: dict[str, str | None], columns: Sequence[LabelColumn]) -> Row:
     if any(map(_text, row.get(None, ()))):  # type: ignore[call-overload]
-        raise DataError(f"{path}, line {line}: has more fields than the first line; put quotes around those with commas")
+        raise DataError(
+            f"{path}, line {line}: has more fields than the first line; put quotes around those with commas"
+        )
     name, split = _text(row.get("path")), _text(row.get("split")).lower()
     labels = tuple(_text(row.get(column.heading)) for column in columns)
     missing = [c.heading for c, label in zip(columns, labels, strict=True) if c.kind == "single-label" and not label]

@@ -130,7 +130,7 @@ def test_a_name_that_is_no_text(fit: Fit, trained: Path, images: Path, tmp_path:
     assert result.exit_code == 0, result.stderr
     assert len(result.stdout.splitlines()) == 2
     with (tmp_path / "out.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        assert Path(list(csv.DictReader(file))[0]["path"]).exists()
+        assert Path(next(csv.DictReader(file))["path"]).exists()
 
 
 def test_a_csv_that_cannot_be_written(fit: Fit, trained: Path, images: Path, tmp_path: Path) -> None:

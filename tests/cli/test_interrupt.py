@@ -1,4 +1,6 @@
-"""Ctrl-C and SIGTERM, as a real signal to a real process, in the middle of each kind of work: one word, code 130, nothing left."""
+"""Ctrl-C, SIGTERM and SIGHUP, real signals to a real process, in the middle of each kind of work: one word, code 130,
+nothing left.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +106,15 @@ COMMANDS = {
     ],
 )
 def test_in_the_middle(
-    tmp_path: Path, image: Path, trained: Path, denoiser: Path, dataset: Path, command: str, where: str, call: int, number: str
+    tmp_path: Path,
+    image: Path,
+    trained: Path,
+    denoiser: Path,
+    dataset: Path,
+    command: str,
+    where: str,
+    call: int,
+    number: str,
 ) -> None:
     places = {"image": image, "trained": trained, "denoiser": denoiser, "dataset": dataset}
     code = INTERRUPTED.format(where=where, call=call, number=number)
