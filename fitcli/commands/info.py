@@ -27,8 +27,8 @@ def info(images: Images, as_json: Json = False) -> None:
         console.json(described)
     else:
         for one in described:
-            path, *rows = one.items()
-            console.table(path, [(name, show(value)) for name, value in rows])
+            columns, *rows = one.items()
+            console.table(columns, [(name, show(value)) for name, value in rows])
     if len(described) < len(paths):
         raise typer.Exit(1)
 
