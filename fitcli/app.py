@@ -9,6 +9,7 @@ import functools
 import importlib.util
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -116,9 +117,27 @@ for command in (info, demo, train, classify, embed, evaluate, generate, profile_
     app.command()(reports_errors(command))
 
 
+def _end_in_good_order() -> None:
+    """What ends a job of a queue, or that of a terminal that is closed, is like Ctrl-C: nothing half-written stays.
+
+    torchrun ends its processes itself, and one that waits for the others in an exchange would not hear of it in time.
+    """
+    for number in () if "TORCHELASTIC_RUN_ID" in os.environ else (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+
+
 def main() -> None:
     """Run the command that the arguments of the process name."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # As stderr does: names of files need not be text, and not every terminal knows every letter.
         sys.stdout.reconfigure(errors="backslashreplace")
-    app()
+    _end_in_good_order()
+    try:
+        app()
+    except OSError as error:
+        # Of what no command prints: --help and --version.
+        if _debugging() or (message := _message(error)) is None:
+            raise
+        console.error(message)
+        sys.exit(1)

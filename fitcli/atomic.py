@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import TextIO
 
 PARTIAL = ".partial-"
 """In the names of what is not whole yet."""
@@ -108,6 +109,11 @@ def check_writable(folder: Path) -> None:
     place = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     with TemporaryFile(dir=place):
         pass
+
+
+def open_text(path: Path) -> TextIO:
+    """Open a table for writing, as UTF-8. Names of files need not be text: their bytes are written as they are."""
+    return path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
 
 
 def write_text(path: Path, text: str) -> None:

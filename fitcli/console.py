@@ -93,13 +93,16 @@ def json(document: Any) -> None:
     _stdout().print(json_module.dumps(document, indent=2, allow_nan=False), soft_wrap=True)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
-    """Print a table of results."""
-    shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
+def table(columns: Sequence[str], rows: Iterable[Sequence[str | Sequence[str]]], title: str | None = None) -> None:
+    """Print a table of results: each cell a line, or several."""
+    if title is not None:
+        # Not as a part of the table, which would fold it to its own width.
+        data(title)
+    shown = Table(box=None, pad_edge=False)
     for column in columns:
-        shown.add_column(column, overflow="fold")
+        shown.add_column(plain(column), overflow="fold")
     for row in rows:
-        shown.add_row(*map(_lines, row))
+        shown.add_row(*(plain(cell) if isinstance(cell, str) else "\n".join(map(plain, cell)) for cell in row))
     _stdout().print(shown, soft_wrap=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -71,8 +72,10 @@ class Embedded:
 def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
     """Where the features of each image go: to a file, or into a folder, which is made if need be, as `NAME.zarr`.
 
+    Where several images have the same name, those of all are in folders like the images: `FOLDER/NAME.zarr`.
+
     Raises:
-        FitError: One file for several images, two images of one name, or no place to write.
+        FitError: One file for several images, two images of one name in one folder, or no place to write.
     """
     if out.suffix.lower() in SUFFIXES:
         if len(paths) != 1:
@@ -81,11 +84,12 @@ def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
             raise FitError(f"--out {out}: no folder {out.absolute().parent}; make it first")
         planned = [out]
     else:
-        planned = [out / f"{path.stem}.zarr" for path in paths]
-        if len(set(planned)) < len(planned):
-            raise FitError(f"--out {out}: several of the images have the same name; embed them one by one")
+        if out.suffix and not out.is_dir():
+            raise FitError(f"--out {out}: name it {' or '.join(SUFFIXES)}, or give a folder, without a suffix")
+        planned = [out / f"{name}.zarr" for name in _names(out, paths)]
         try:
-            out.mkdir(parents=True, exist_ok=True)
+            for folder in {out, *(target.parent for target in planned)}:
+                folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FitError(f"--out {out}: not a folder that can be made ({error.strerror})") from None
     images = {path.resolve() for path in paths}
@@ -97,6 +101,30 @@ def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
     except OSError as error:
         raise FitError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
     return planned
+
+
+def _names(out: Path, paths: Sequence[Path]) -> list[Path]:
+    """Of what is written of each image, within the folder of all and without the suffix."""
+    plain = [Path(path.stem) for path in paths]
+    if _twice(plain) is None:
+        return plain
+    places = [Path(os.path.abspath(path)) for path in paths]
+    common = os.path.commonpath([place.parent for place in places])
+    nested = [place.relative_to(common).with_name(place.stem) for place in places]
+    if (same := _twice(nested)) is not None:
+        raise FitError(
+            f"--out {out}: {paths[same[0]]} and {paths[same[1]]} have the same name; embed one of them alone"
+        )
+    return nested
+
+
+def _twice(names: Sequence[Path]) -> tuple[int, int] | None:
+    """Numbers of two that are the same, also where the case of letters does not count."""
+    seen: dict[str, int] = {}
+    for number, name in enumerate(names):
+        if (before := seen.setdefault(str(name).lower(), number)) != number:
+            return before, number
+    return None
 
 
 def embed_files(

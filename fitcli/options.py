@@ -81,5 +81,7 @@ BACKGROUND_THRESHOLD = 0.02
 
 BackgroundThreshold = Annotated[
     float,
-    typer.Option(min=0, max=1, help="Share of the range of the pixels below which a group is background."),
+    typer.Option(
+        min=0, max=1, metavar="SHARE", help="Share of the range of the pixels below which a group is background."
+    ),
 ]

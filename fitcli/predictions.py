@@ -12,7 +12,7 @@ from typing import Any
 
 from fitcli import console
 from fitcli.answers import answer, ranked, said
-from fitcli.atomic import check_writable, replacing
+from fitcli.atomic import check_writable, open_text, replacing
 from fitcli.checkpoints import Checkpoint
 from fitcli.class_tasks import SEPARATOR, ClassTask
 from fitcli.classification import Classification, classify_image
@@ -264,7 +264,7 @@ def write_csv(path: Path, rows: Iterable[Sequence[str]], config: RunConfig) -> N
         FitError: It cannot be written.
     """
     try:
-        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        with replacing(path) as temporary, open_text(temporary) as file:
             tasks = config.tasks
             named = [f"{task.name}:{label}" for task in tasks for label in task.classes] or list(config.classes)
             columns = [task.column for task in tasks] or ["label"]

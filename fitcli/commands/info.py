@@ -27,8 +27,8 @@ def info(images: Images, as_json: Json = False) -> None:
         console.json(described)
     else:
         for one in described:
-            names, *rows = [(name, show(value)) for name, value in one.items()]
-            console.table(names, rows)
+            columns, *rows = one.items()
+            console.table(columns, [(name, show(value)) for name, value in rows])
     if len(described) < len(paths):
         raise typer.Exit(1)
 
@@ -54,10 +54,10 @@ def describe(path: Path) -> dict[str, Any]:
     }
 
 
-def show(value: Any) -> str:
-    """A value of `describe` for a table."""
+def show(value: Any) -> str | list[str]:
+    """A value of `describe` for a table: a line, or several."""
     if isinstance(value, list):
         if isinstance(value[0], int):
             return " x ".join(map(str, value))
-        return "\n".join(f"{level['width']} x {level['height']} (1 : {level['downsample']:g})" for level in value)
+        return [f"{level['width']} x {level['height']} (1 : {level['downsample']:g})" for level in value]
     return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -48,6 +48,7 @@ def profile_memory(
     """
     from fitcli.errors import FitError
     from fitcli.memory.peers import parse_peers
+    from fitcli.memory.plot import check_plot
     from fitcli.memory.question import conditions_for, subject_for
     from fitcli.memory.report import report_json, report_table
 
@@ -60,6 +61,8 @@ def profile_memory(
         if mode == "infer":
             raise FitError("--group-parallel is of training: inference takes one device, whatever the image")
     sizes = res or [6400]
+    if plot is not None:
+        check_plot(plot)
     if json:
         console.json(report_json(subject, conditions, modes, sizes, peers))
     else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fitcli.atomic import replacing
+from fitcli.atomic import open_text, replacing
 from fitcli.errors import FitError
 
 Split = Literal["val", "train", "test", "all"]
@@ -71,7 +71,7 @@ def write_csv(path: Path, evaluation: Evaluation) -> None:
         FitError: It cannot be written.
     """
     try:
-        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        with replacing(path) as temporary, open_text(temporary) as file:
             csv.writer(file).writerows([evaluation.columns, *evaluation.rows])
     except OSError as error:
         raise FitError(f"--csv {path}: cannot be written ({error.strerror})") from None

@@ -28,7 +28,6 @@ def classification_scores(probabilities: NDArray[np.float64], labels: NDArray[np
     """
     from torchmetrics.functional.classification import (
         binary_auroc,
-        multiclass_accuracy,
         multiclass_calibration_error,
         multiclass_confusion_matrix,
     )
@@ -36,13 +35,14 @@ def classification_scores(probabilities: NDArray[np.float64], labels: NDArray[np
     given, chances = torch.tensor(labels), torch.tensor(probabilities)
     classes = chances.shape[1]
     confusion = multiclass_confusion_matrix(chances, given, num_classes=classes)
+    right, all_of = confusion.diag().double(), confusion.sum(dim=1).double()
     occurring = confusion.sum(dim=1) > 0
-    recalls = confusion.diag()[occurring] / confusion.sum(dim=1)[occurring]
+    recalls = right[occurring] / all_of[occurring]
     present = occurring.nonzero()[:, 0].tolist()
     areas = [float(binary_auroc(chances[:, k], (given == k).long())) for k in present if len(present) > 1]
     likelihood = chances[torch.arange(len(given)), given].clamp(min=1e-12)
     return {
-        "accuracy": float(multiclass_accuracy(chances, given, num_classes=classes, average="micro")),
+        "accuracy": float(right.sum() / all_of.sum()),
         "balanced_accuracy": float(recalls.mean()),
         "auroc": float(np.mean(areas)) if areas else None,
         "calibration_error": float(multiclass_calibration_error(chances, given, num_classes=classes, n_bins=BINS)),

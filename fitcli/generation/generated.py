@@ -49,7 +49,7 @@ class Generated:
 
     def as_row(self) -> tuple[str, ...]:
         """For a table: path, size, seconds."""
-        return str(self.path), f"{self.info.width}x{self.info.height}", f"{self.seconds:.1f}"
+        return str(self.path), f"{self.info.width} x {self.info.height}", f"{self.seconds:.1f}"
 
 
 def text(settings: Mapping[str, Any], model: str, number: int) -> str:

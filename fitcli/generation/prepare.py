@@ -115,7 +115,8 @@ def _repainting(
     """What it takes to repaint a window. The network looks at as much around it as it was trained to see."""
     if window.area == 0 or window.clip(*image.info.size) != window:
         size = f"{image.info.height} x {image.info.width}"
-        raise ImageError(image.path, f"--window {window} does not lie on its {size} pixels (height x width)")
+        given = f"{window.top},{window.left},{window.height},{window.width}"
+        raise ImageError(image.path, f"--window {given} does not lie on its {size} pixels (height x width)")
     preprocessing, diffusion = checkpoint.config.preprocessing, diffusion_of(checkpoint)
     margin = diffusion.patch * checkpoint.model.config.group // 2
     top, height = _around(window.top, window.height, diffusion.size[0], margin, image.info.height)

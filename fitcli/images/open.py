@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -176,7 +177,7 @@ def _open_folder(path: Path) -> ImageReader:
         raise ImageError(
             path,
             "is a folder without a zarr array or group; give an image file or a zarr folder, "
-            f"or {path}/* for the files in it",
+            f"or {path / '*'} for the files in it",
         )
     from fitcli.images.ome_zarr import ZarrReader
 
@@ -187,9 +188,17 @@ def _file_mode(path: Path) -> int:
     try:
         return path.stat().st_mode
     except FileNotFoundError:
-        raise ImageError(path, "no such file or folder; check the path") from None
+        raise ImageError(path, _why_missing(path)) from None
     except (OSError, ValueError) as error:
         raise ImageError(path, f"cannot be opened ({_why(error)}); check the path and its permissions") from error
+
+
+def _why_missing(path: Path) -> str:
+    if re.match(r"[a-z][a-z0-9]+:/", str(path)):
+        return "is no file on this machine: addresses are not opened; download it, or mount it, and give the path"
+    if glob.has_magic(str(path)):
+        return "no file matches this pattern; check it and its folder"
+    return "no such file or folder; check the path"
 
 
 def _first_bytes(path: Path, count: int) -> bytes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fitcli.atomic import check_writable
 from fitcli.errors import FitError
 from fitcli.memory.estimate import Estimate, estimate_step
 from fitcli.memory.peers import Peer, estimate_peer
@@ -16,27 +18,39 @@ from fitcli.memory.rows import Conditions, Subject
 SIDES = (512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768)
 """Pixels per side."""
 
+KINDS = (".png", ".svg", ".pdf", ".jpg")
+"""Suffixes of pictures."""
+
 SHOWN = ("plain", "layers", "selective", "recompute", "stream")
 """Executions that are drawn: the others lie between."""
 
 Curve = list[tuple[int, Estimate]]
 
 
+def check_plot(path: Path) -> None:
+    """Raise FitError where no picture can be written: no matplotlib, a kind that is not drawn, no folder."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise FitError("--plot needs matplotlib; install it with: pip install 'fitcli[plot]'")
+    if path.suffix.lower() not in KINDS:
+        raise FitError(f"--plot {path}: name it {', '.join(KINDS)}")
+    if not path.absolute().parent.is_dir():
+        raise FitError(f"--plot {path}: no folder {path.absolute().parent}; make it first")
+    try:
+        check_writable(path.absolute().parent)
+    except OSError as error:
+        raise FitError(f"--plot {path}: cannot be written ({error.strerror}); choose another place") from None
+
+
 def draw(path: Path, subject: Subject, conditions: Conditions, peers: list[Peer]) -> None:
-    """Write a picture of training, PNG or SVG.
+    """Write a picture of training.
 
     Args:
-        path: Of the picture; its ending says of which kind.
+        path: Of the picture, see `check_plot`; its suffix says of which kind.
         subject, conditions: What is drawn.
         peers: Beside it.
-
-    Raises:
-        FitError: matplotlib is not installed, or the ending is none of its.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise FitError("--plot needs matplotlib; install it with: pip install 'fitcli[plot]'") from None
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(11, 5), layout="constrained")
     memory, computing = figure.subplots(1, 2)
     for name, curve in curves(subject, conditions, peers).items():
@@ -50,10 +64,7 @@ def draw(path: Path, subject: Subject, conditions: Conditions, peers: list[Peer]
     _label(computing, "TFLOP of a training step")
     memory.legend(fontsize=8)
     figure.suptitle(f"{subject.name}, {conditions.precision}, batch of {conditions.images}: estimated", fontsize=10)
-    try:
-        figure.savefig(path, dpi=130)
-    except ValueError as error:
-        raise FitError(f"{path}: {error}") from None
+    figure.savefig(path, dpi=130)
 
 
 def curves(subject: Subject, conditions: Conditions, peers: list[Peer]) -> dict[str, Curve]:

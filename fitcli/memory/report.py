@@ -12,7 +12,16 @@ from fitcli.memory.measure import measure_peer
 from fitcli.memory.peer_models import can_build
 from fitcli.memory.peers import Peer, estimate_peer
 from fitcli.memory.plan import named_plans
-from fitcli.memory.profile import executions, floor, largest_sizes, profile, title, training, where_to_measure
+from fitcli.memory.profile import (
+    MOST_GROUPS,
+    executions,
+    floor,
+    largest_sizes,
+    profile,
+    title,
+    training,
+    where_to_measure,
+)
 from fitcli.memory.rows import Conditions, Mode, Row, Subject
 
 COLUMNS = ("image", "", "execution", "peak", "computing", "elsewhere", "fits", "largest side", "")
@@ -25,7 +34,7 @@ def report_table(
     _check(subject, conditions, modes)
     rows = _rows(subject, conditions, modes, sizes)
     most = largest_sizes(subject, conditions, modes)
-    cells = [row.as_cells(most.get((row.mode, row.execution))) for row in rows]
+    cells = [row.as_cells(_side(subject, most.get((row.mode, row.execution)))) for row in rows]
     if "train" in modes:
         cells += [cell for size in sizes for cell in _peer_cells(subject, conditions, size, peers)]
     console.table(COLUMNS, cells, title(subject, conditions))
@@ -64,6 +73,13 @@ def report_json(
         "peers": [_peer(subject, conditions, size, peer, again) for size in sizes for peer in peers
                   for again in (False, True)] if "train" in modes else [],
     }  # fmt: skip
+
+
+def _side(subject: Subject, most: int | None) -> str:
+    """The side of the largest image, in words: nobody looks for one beyond a limit of ours."""
+    if most is None:
+        return ""
+    return f"{most:,}{' or more' if most >= MOST_GROUPS * subject.group_pixels else ''}"
 
 
 def _check(subject: Subject, conditions: Conditions, modes: list[Mode]) -> None:

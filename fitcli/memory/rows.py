@@ -119,8 +119,8 @@ class Row:
             "fits": self.fits,
         }
 
-    def as_cells(self, largest_res: int | None) -> list[str]:
-        """For a table."""
+    def as_cells(self, largest_side: str) -> list[str]:
+        """For a table, with the side of the largest image in words."""
         measured = self.measurement
         return [
             f"{self.res} x {self.res}",
@@ -130,7 +130,7 @@ class Row:
             f"{self.extra:+.0%}" if self.mode == "train" else "",
             size_text(self.estimate.away_bytes) if self.estimate.away_bytes else "",
             "yes" if self.fits else "no",
-            "" if largest_res is None else f"{largest_res:,}",
+            largest_side,
             "estimated" if measured is None else f"measured, {measured.seconds:.2f} s",
         ]
 

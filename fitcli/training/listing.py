@@ -143,12 +143,16 @@ def _label_columns(path: Path, headings: Sequence[str], several: bool) -> Iterat
 
 
 def _row(path: Path, line: int, row: dict[str, str | None], columns: Sequence[LabelColumn]) -> Row:
+    if any(map(_text, row.get(None, ()))):  # type: ignore[call-overload]
+        raise DataError(
+            f"{path}, line {line}: has more fields than the first line; put quotes around those with commas"
+        )
     name, split = _text(row.get("path")), _text(row.get("split")).lower()
     labels = tuple(_text(row.get(column.heading)) for column in columns)
     missing = [c.heading for c, label in zip(columns, labels, strict=True) if c.kind == "single-label" and not label]
     if not name or missing:
-        needed = ["a path", *(f"a {column.heading}" for column in columns if column.kind == "single-label")]
-        raise DataError(f"{path}, line {line}: needs {' and '.join(needed)}")
+        empty = [*([] if name else ["path"]), *missing]
+        raise DataError(f"{path}, line {line}: {' and '.join(empty)} must not be empty; fill in, or remove the line")
     for column, label in zip(columns, labels, strict=True):
         if column.kind == "multi-label" and not all(column.labels(label)):
             raise DataError(f"{path}, line {line}: {column.heading} {label!r} has an empty label")

@@ -5,20 +5,19 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from fitcli.errors import FitError
 
 
-def read_recipe(path: Path, options: Mapping[str, bool]) -> dict[str, Any]:
-    """What a recipe says, by the names of parameters.
+def read_recipe(path: Path, options: Mapping[str, bool]) -> dict[str, str | bool]:
+    """What a recipe says, by the names of parameters: numbers as texts, as they would stand on the command line.
 
     Args:
         path: Of the file: one line `name = value` per option, with or without dashes before the name, "_" or "-" in it.
         options: Names of the parameters that a recipe may set, and whether each is a switch: true or false.
 
     Raises:
-        FitError: It cannot be read, is no TOML, or sets what there is not, or a switch to no truth value.
+        FitError: It cannot be read, is no TOML, sets what there is not, or twice, or a switch to no truth value.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -26,12 +25,21 @@ def read_recipe(path: Path, options: Mapping[str, bool]) -> dict[str, Any]:
         raise FitError(f"--recipe {path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FitError(f"--recipe {path}: is no TOML ({error})") from None
-    found = {name.lstrip("-").replace("-", "_"): value for name, value in document.items()}
-    if unknown := sorted(set(found) - set(options)):
+    if unknown := sorted(name for name in document if _parameter(name) not in options):
         names = ", ".join(unknown)
         raise FitError(f"--recipe {path}: no such options of `fit train` in a recipe: {names}; see `fit train --help`")
-    for name, value in found.items():
-        if isinstance(value, bool) != options[name] or not isinstance(value, str | int | float):
-            wanted = "true or false" if options[name] else "one number or text"
+    found: dict[str, str | bool] = {}
+    for name, value in document.items():
+        parameter = _parameter(name)
+        if isinstance(value, bool) != options[parameter] or not isinstance(value, str | int | float):
+            wanted = "true or false" if options[parameter] else "one number or text"
             raise FitError(f"--recipe {path}: {name} must be {wanted}, not {value!r}")
+        if parameter in found:
+            raise FitError(f"--recipe {path}: {name} is there twice, with - and with _; keep one")
+        # As it would stand on the command line, which is read by the type of the option.
+        found[parameter] = value if isinstance(value, bool) else str(value)
     return found
+
+
+def _parameter(name: str) -> str:
+    return name.lstrip("-").replace("-", "_")

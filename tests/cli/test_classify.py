@@ -79,7 +79,7 @@ def test_patterns(fit: Fit, trained: Path, images: Path) -> None:
     assert [Path(one["path"]).name for one in json.loads(result.stdout)] == ["sea.zarr", "sky.tif", "brick.png"]
     result = classify(fit, trained, images / "none*", "--json")
     assert (result.exit_code, json.loads(result.stdout)) == (1, [])
-    assert "none*: no such file" in result.stderr
+    assert "none*: no file matches" in result.stderr
 
 
 def test_bad_files_among_good_ones(fit: Fit, trained: Path, images: Path, tmp_path: Path) -> None:
@@ -122,6 +122,15 @@ def test_csv(fit: Fit, trained: Path, images: Path, tmp_path: Path) -> None:
         assert float(row["blue"]) + float(row["red"]) == pytest.approx(1, abs=1e-5)
         assert float(row[row["label"]]) == pytest.approx(one["predictions"][0]["probability"], abs=1e-5)
     assert list(tmp_path.iterdir()) == [table], "nothing half-written"
+
+
+def test_a_name_that_is_no_text(fit: Fit, trained: Path, images: Path, tmp_path: Path) -> None:
+    image = Path(shutil.copy(images / "brick.png", tmp_path / "a\udcff\nb.png"))
+    result = classify(fit, trained, image, "--csv", tmp_path / "out.csv")
+    assert result.exit_code == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 2
+    with (tmp_path / "out.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        assert Path(next(csv.DictReader(file))["path"]).exists()
 
 
 def test_a_csv_that_cannot_be_written(fit: Fit, trained: Path, images: Path, tmp_path: Path) -> None:

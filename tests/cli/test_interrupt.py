@@ -1,4 +1,6 @@
-"""Ctrl-C, as a real signal to a real process, in the middle of each kind of work: one word, code 130, nothing left."""
+"""Ctrl-C, SIGTERM and SIGHUP, real signals to a real process, in the middle of each kind of work: one word, code 130,
+nothing left.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ function, calls = getattr(module, name), []
 def interrupted(*arguments, **settings):
     calls.append(1)
     if len(calls) == {call}:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.{number})
     return function(*arguments, **settings)
 setattr(module, name, interrupted)
 main()
@@ -84,31 +86,39 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize(
-    ("command", "where", "call"),
+    ("command", "where", "call", "number"),
     [
-        ("info", "fitcli.commands.info:describe", 2),
-        ("classify", "fitcli.images.writer:check_pixels", 1),
-        ("embed", "fitcli.features:read_patches", 2),
-        ("generate", "fitcli.streaming:stream_trunk", 2),
-        slow("classify", "fitcli.features:read_patches", 1),
-        slow("classify", "fitcli.sweeps:key_mask", 3),
-        slow("classify", "fitcli.predictions:write_heatmap", 1),
-        slow("embed", "fitcli.embedding:create_embeddings", 1),
-        slow("embed", "fitcli.embedding:_write_groups", 1),
-        slow("evaluate", "fitcli.checkpoints:load_weights", 1),
-        slow("evaluate", "fitcli.evaluation.result:replacing", 1),
-        slow("generate", "fitcli.checkpoints:load_weights", 1),
-        slow("generate", "fitcli.generation.output:canvas_values", 2),
-        slow("demo", "fitcli.images.writer:check_pixels", 2),
+        ("info", "fitcli.commands.info:describe", 2, "SIGINT"),
+        ("info", "fitcli.commands.info:describe", 2, "SIGHUP"),
+        ("classify", "fitcli.images.writer:check_pixels", 1, "SIGINT"),
+        ("embed", "fitcli.features:read_patches", 2, "SIGTERM"),
+        ("generate", "fitcli.streaming:stream_trunk", 2, "SIGINT"),
+        slow("classify", "fitcli.features:read_patches", 1, "SIGINT"),
+        slow("classify", "fitcli.sweeps:key_mask", 3, "SIGINT"),
+        slow("classify", "fitcli.predictions:write_heatmap", 1, "SIGINT"),
+        slow("embed", "fitcli.embedding:create_embeddings", 1, "SIGINT"),
+        slow("embed", "fitcli.embedding:_write_groups", 1, "SIGINT"),
+        slow("evaluate", "fitcli.checkpoints:load_weights", 1, "SIGINT"),
+        slow("evaluate", "fitcli.evaluation.result:replacing", 1, "SIGINT"),
+        slow("generate", "fitcli.checkpoints:load_weights", 1, "SIGINT"),
+        slow("generate", "fitcli.generation.output:canvas_values", 2, "SIGINT"),
+        slow("demo", "fitcli.images.writer:check_pixels", 2, "SIGINT"),
     ],
 )
 def test_in_the_middle(
-    tmp_path: Path, image: Path, trained: Path, denoiser: Path, dataset: Path, command: str, where: str, call: int
+    tmp_path: Path,
+    image: Path,
+    trained: Path,
+    denoiser: Path,
+    dataset: Path,
+    command: str,
+    where: str,
+    call: int,
+    number: str,
 ) -> None:
     places = {"image": image, "trained": trained, "denoiser": denoiser, "dataset": dataset}
-    process = start(
-        tmp_path, INTERRUPTED.format(where=where, call=call), *(word.format(**places) for word in COMMANDS[command])
-    )
+    code = INTERRUPTED.format(where=where, call=call, number=number)
+    process = start(tmp_path, code, *(word.format(**places) for word in COMMANDS[command]))
     try:
         output, said = process.communicate(timeout=60)
     finally:

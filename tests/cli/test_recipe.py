@@ -22,6 +22,13 @@ def settings(run: Path) -> dict[str, object]:
     return found
 
 
+def test_numbers_where_a_size_with_a_unit_may_stand(fit: Fit, dataset: Path, tmp_path: Path) -> None:
+    chosen = recipe(tmp_path, 'preset = "debug"\nsteps = 1\nsize = 32\nmemory = 2_000_000_000\n')
+    result = fit("train", dataset, "--recipe", chosen, "--out", tmp_path / "run", "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads((tmp_path / "run/training/plan.json").read_text())
+
+
 def test_the_command_line_wins(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     text = 'preset = "debug"\nsteps = 1\nlearning-rate = 0.5\nclip = 3\nskip_background = true\naugment = false\n'
     chosen = recipe(tmp_path, text)
@@ -47,6 +54,7 @@ def test_the_command_line_wins(fit: Fit, dataset: Path, tmp_path: Path) -> None:
         ("augment = 1", "augment must be true or false, not 1"),
         ("epochs = true", "epochs must be one number or text, not True"),
         ("epochs = [1, 2]", "epochs must be one number or text, not [1, 2]"),
+        ("batch_size = 2\nbatch-size = 3", "batch-size is there twice"),
         ("epochs 3", "is no TOML"),
         ('balance = true\ntask = "diffusion"', "--balance is for --task classify"),
     ],

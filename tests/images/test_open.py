@@ -62,6 +62,20 @@ def test_files_that_are_no_images(tmp_path: Path, name: str):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("https://example.org/a.tif", "addresses are not opened"),
+        ("s3://bucket/a.zarr", "addresses are not opened"),
+        ("*.svs", "no file matches this pattern"),
+        ("a.tif", "no such file or folder"),
+    ],
+)
+def test_what_is_not_there_is_told_apart(path: str, words: str):
+    with pytest.raises(ImageError, match=words):
+        open_image(path)
+
+
 def test_places_without_an_image(tmp_path: Path):
     with pytest.raises(ImageError, match="no such file"):
         open_image(tmp_path / "missing")

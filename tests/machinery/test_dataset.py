@@ -216,8 +216,9 @@ def test_too_few_classes_or_images(tmp_path: Path) -> None:
         (["path,label", "a,x", "", "", "gone.png,x"], r"data\.csv, line 5: no file .*gone\.png"),
         (["path,label", "a,x", f"{'long' * 100},y"], r"data\.csv, line 3: no file"),
         (["path,label,split", "a,x,train", "b,y,trian"], r"data\.csv, line 3: split 'trian' is none of train, val"),
-        (["path,label", "a,x", "b,"], r"data\.csv, line 3: needs a path and a label"),
-        (["path,label", "a,x", "b"], r"data\.csv, line 3: needs a path and a label"),
+        (["path,label", "a,x", "b,"], r"data\.csv, line 3: label must not be empty"),
+        (["path,label", "a,x", "b"], r"data\.csv, line 3: label must not be empty"),
+        (["path,label", "a,x", "b,y, z"], r"data\.csv, line 3: has more fields than the first line"),
         (["file,class", "a,x"], r"data\.csv: needs the columns path,label\[,split\], has file,class"),
         ([""], r"data\.csv: needs the columns path,label\[,split\], has none"),
         (["path,label", "a,x", "a,x"], r"data\.csv: .*a is listed twice"),
@@ -236,6 +237,14 @@ def test_a_table_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_bytes("path,label\na,Käse\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"data\.csv: not UTF-8 text .*; save it as UTF-8"):
         load_dataset(tmp_path / "data.csv")
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    for number in range(4):
+        touch(tmp_path, f"{'ab'[number % 2]}/{number}\udcff.png")
+    dataset = load_dataset(tmp_path)
+    assert len(dataset.train) == len(dataset.validation) == 2
+    assert all("\udcff" in sample.path.name for sample in dataset.train)
 
 
 def test_one_file_under_two_labels(tmp_path: Path) -> None:

@@ -163,9 +163,14 @@ def test_where_features_go(tmp_path: Path) -> None:
     images = [tmp_path / "a.tif", tmp_path / "b.tif"]
     assert plan_outputs(images, tmp_path / "out") == [tmp_path / "out" / "a.zarr", tmp_path / "out" / "b.zarr"]
     assert plan_outputs(images[:1], tmp_path / "x.safetensors") == [tmp_path / "x.safetensors"]
+    named_alike = [tmp_path / "in" / name for name in ("x/a.tif", "y/a.tif", "y/deep/b.tif")]
+    nested = [tmp_path / "out" / name for name in ("x/a.zarr", "y/a.zarr", "y/deep/b.zarr")]
+    assert plan_outputs(named_alike, tmp_path / "out") == nested
+    assert all(path.parent.is_dir() for path in nested)
     for paths, out, why in (
         (images, tmp_path / "x.zarr", "one file for 2 images"),
-        ([*images, tmp_path / "other" / "a.png"], tmp_path / "out", "same name"),
+        ([*images, tmp_path / "A.png"], tmp_path / "out", "a.tif and .*A.png have the same name"),
+        (images, tmp_path / "out.h5", "name it .zarr or .safetensors, or give a folder"),
         (images[:1], tmp_path / "missing" / "x.zarr", "make it first"),
         ([tmp_path / "a.zarr"], tmp_path, "would replace that image"),
     ):

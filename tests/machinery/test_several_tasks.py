@@ -75,7 +75,7 @@ def test_the_split_spreads_the_first_column_of_one_class(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["path,label:x,label:y", "a,1,", "b,1,2"], r"line 2: needs a path and a label:x and a label:y"),
+        (["path,label:x,label:y", "a,1,", "b,1,2"], r"line 2: label:y must not be empty"),
         (["path,label:x,labels:y", "a,1,p||q", "b,2,p"], r"line 2: labels:y 'p\|\|q' has an empty label"),
         (["path,label:x,label:x", "a,1,1"], "has the column 'label:x' twice"),
         (["path,label:,labels", "a,1,1"], "has the column 'label:' without a name"),
