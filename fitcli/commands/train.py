@@ -12,6 +12,7 @@ from fitcli.errors import FitError
 from fitcli.options import (
     BACKGROUND_THRESHOLD,
     BackgroundThreshold,
+    Compile,
     DeviceName,
     Memory,
     PrecisionName,
@@ -124,6 +125,7 @@ def train(
     memory: Memory = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
+    compile: Compile = False,
     skip_background: SkipBackground = False,
     background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     size: Annotated[
@@ -201,7 +203,7 @@ def train(
     from fitcli.runtime import choose_runtime
 
     with processes(device, group_parallel) as world:
-        runtime = world.together(lambda: choose_runtime(device, precision))
+        runtime = world.together(lambda: choose_runtime(device, precision, compiled=compile))
         settings = TrainSettings(
             task=task, preset=preset, start_from=None if start_from is None else str(start_from), patch=patch,
             unconditional=unconditional, size=size, epochs=epochs, steps=steps,

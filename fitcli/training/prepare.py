@@ -94,7 +94,7 @@ def _resumed(
     """A run to be continued, and (height, width) of its images."""
     config, settings = check_config(folder), load_settings(folder).resumed(settings, given)
     _check_share(settings, world, shard)
-    runtime = choose_runtime(str(runtime.device), settings.precision)
+    runtime = replace(choose_runtime(str(runtime.device), settings.precision), compiled=runtime.compiled)
     dataset = _dataset(data, settings)
     if config.task != settings.task:
         raise FitError(f"{folder}: config.json is of another run ({config.task}); start a new run")
