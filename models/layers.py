@@ -46,7 +46,8 @@ def _split(projected: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
 
     Plain views: einops would parse its patterns for every token of a decoder, and for every graph that is compiled.
     """
-    return projected.unflatten(-1, (parts, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    b, t, width = projected.shape
+    return projected.reshape(b, t, parts, heads, width // (parts * heads)).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 def _join(attended: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ Backend = str | Callable[..., Any]
 """Of `torch.compile`."""
 
 GRAPHS = 64
-"""That a class of regions may have. One job needs a dozen; beyond this it is an error, never a quiet return to eager."""
+"""That a class of regions may have. A job needs a dozen; beyond this it is an error, never a quiet return to eager."""
 
 
 class Region(nn.Module):
@@ -77,25 +77,31 @@ def _compiled(compute: Computation, backend: Backend) -> Computation:
     graph = torch.compile(compute, fullgraph=True, backend=backend)
 
     def run(region: Region, *arguments: Any) -> Tensor:
-        for value in arguments:
+        plain = [_plain(value) if isinstance(value, Tensor) else value for value in arguments]
+        for value in plain:
             if isinstance(value, Tensor):
-                _free(value, region.free_axes, mark)
-        return cast(Tensor, graph(region, *arguments))
+                for axis in _free(value, region.free_axes):
+                    mark(value, axis)
+        return graph(region, *plain)
 
     return run
 
 
-def _free(value: Tensor, axes: int, mark: Callable[[Tensor, int], None]) -> None:
-    """Say which sizes are free, so that which graph runs follows from a call alone, and not from those before it.
+def _plain(value: Tensor) -> Tensor:
+    """A tensor that is no view: a graph would be one for the tensor behind it and for its place in that, too.
+
+    Copied are latents of a handful and masks, which are small beside its tokens; and tokens that rest on the device.
+    """
+    return value if value._base is None and not value.storage_offset() else value.clone()
+
+
+def _free(value: Tensor, axes: int) -> list[int]:
+    """The axes whose sizes are free, so that which graph runs follows from a call alone, and not from those before it.
 
     Were the first size compiled for itself and all others by a second graph, as by default, a layer that is run again
     for its gradients could meet another graph than at first, which need not keep the same tensors. A size of 1 always
     has a graph of its own.
     """
     # No axis of a mask is a width.
-    count = value.ndim if axes > 1 and value.dtype is torch.bool else axes
-    # Graphs also depend on what a tensor is a view of: the latents of all groups.
-    for tensor in (value, value._base):
-        for axis in range(0 if tensor is None else min(count, tensor.ndim)):
-            if tensor.shape[axis] > 1:
-                mark(tensor, axis)
+    count = value.ndim if axes > 1 and value.dtype is torch.bool else min(axes, value.ndim)
+    return [axis for axis in range(count) if value.shape[axis] > 1]

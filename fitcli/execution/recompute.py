@@ -42,7 +42,7 @@ def keeping(operations: list[Any], function: Callable[..., T], *arguments: Any) 
     """
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        first, again = create_selective_checkpoint_contexts(operations)
+        first, again = create_selective_checkpoint_contexts(operations)  # type: ignore[no-untyped-call]
         return _eager(first), _eager(again)
 
     result: T = checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
