@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import Fit
-from processes import run_ranks
 from steps import CONFIGS, Step, assert_same_gradients
 from torch._dynamo.exc import FailOnRecompileLimitHit
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch._dynamo.utils import counters
 
-from fitcli import compilation, processes, runtime
+from fitcli import compilation, runtime
 from fitcli.compilation import failure, is_failure
 from fitcli.errors import DeviceError
 from fitcli.execution.plan import ExecutionPlan
@@ -24,7 +23,6 @@ from fitcli.memory.estimate import Training, estimate_step
 from fitcli.memory.plan import choose
 from fitcli.runtime import Runtime, choose_runtime
 from fitcli.streaming import stream_latents
-from fitcli.training.sharding import ShardedStep, whole
 from models.build import build
 from models.groups import Groups
 from models.layers import SelfAttentionLayer
@@ -227,27 +225,6 @@ def test_a_recipe_may_ask_for_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     asked = ["train", tmp_path, "--out", tmp_path / "run", "--device", "cpu", "--recipe", tmp_path / "recipe.toml"]
     assert "asked to compile" in fit(*asked).stderr
     assert "asked to compile" not in fit(*asked, "--no-compile").stderr
-
-
-def sharded_gradients() -> None:
-    """Of a rank of two that have the same images: those of one process."""
-    with processes.processes("cpu") as world:
-        assert world.mesh is not None
-        step = Step(CONFIGS["classifier of one segment"], "whole")
-        step.plain().backward()
-        expected = step.gradients()
-        sharded = ShardedStep(step.model, world.mesh["data"])
-        compile_regions(step.model, "aot_eager")
-        for plan in (EXECUTIONS["plain"], EXECUTIONS["recompute"]):
-            sharded.run(step.job, plan, 1.0, torch.device("cpu"))
-            found = {name: None if grad is None else whole(grad) for name, grad in step.gradients().items()}
-            assert_same_gradients(found, expected, 1e-9)
-        assert counters["stats"]["unique_graphs"] > 0
-
-
-@pytest.mark.distributed
-def test_weights_that_are_shared_out() -> None:
-    run_ranks(2, sharded_gradients)
 
 
 @pytest.mark.slow
