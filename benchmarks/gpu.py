@@ -1,14 +1,17 @@
 """The GPU half of the benchmarks and the tests marked `gpu`, in one call of at most nine minutes: for whoever has one.
 
-    python benchmarks/gpu.py --out benchmarks/results/gpu.json [--minutes 9] [--parts tests roofline peers]
+    python benchmarks/gpu.py --out benchmarks/results/gpu.json [--minutes 9] [--parts kernels training]
 
 Parts run one after the other, the most wanted first; each has a share of the time and is stopped at its end, with what
 it had found by then. A part that fails is noted with the end of what it said, and the next one begins.
 
 sync: operations of a plain training step that make the host wait for the device (there should be none).
 tests: `pytest -m gpu`. roofline: forward passes of the presets in bf16 against products of the same shapes.
+kernels: which kernel attention runs in, in bf16: of local layers, `read`, `write` and `mix`, with and without a mask,
+forward and backward, eager and compiled, and whether it is a fused one.
 training: steps over 6400 x 6400 pixels, plain and recomputing, in FLOP/s of the model (what is recomputed does not
-count) over the measured rate of a large product. peers: FIT, ViT and Swin at the sizes of `peers.py`.
+count) over the measured rate of a large product; then the same with compiled layers. roofline compiled: the forward
+passes once more, with compiled layers beside the others. peers: FIT, ViT and Swin at the sizes of `peers.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +32,10 @@ from machine import called, machine
 
 HERE = Path(__file__).parent
 
-SHARES = {"sync": 30, "tests": 120, "training": 90, "roofline": 90, "peers": 180}
+SHARES = {
+    "sync": 25, "kernels": 30, "tests": 105, "training": 70, "roofline": 60, "training compiled": 75,
+    "roofline compiled": 60, "peers": 110,
+}  # fmt: skip
 """Seconds of nine minutes."""
 
 SIDE = 6400
@@ -64,9 +70,13 @@ def tests(seconds: float, folder: Path) -> dict[str, Any]:
     return run([sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-rA", "--timeout=60", "tests"], seconds)
 
 
-def roofline(seconds: float, folder: Path) -> dict[str, Any]:
+def roofline(seconds: float, folder: Path, more: tuple[str, ...] = ("--profile",)) -> dict[str, Any]:
     words = ["--device", "cuda", "--wall", "--precisions", "bf16", "--presets", "base", "small", "--size", str(SIDE)]
-    return script("roofline.py", [*words, "--profile"], seconds, folder / "roofline.json")
+    return script("roofline.py", [*words, *more], seconds, folder / "roofline.json")
+
+
+def roofline_compiled(seconds: float, folder: Path) -> dict[str, Any]:
+    return roofline(seconds, folder, ("--profile", "--compiled"))
 
 
 def peers(seconds: float, folder: Path) -> dict[str, Any]:
@@ -79,16 +89,27 @@ def sync(seconds: float, folder: Path) -> dict[str, Any]:
     return run([sys.executable, __file__, "--child", "sync"], seconds)
 
 
+def kernels(seconds: float, folder: Path) -> dict[str, Any]:
+    return script("kernels.py", ["--device", "cuda", "--compiled"], seconds, folder / "kernels.json")
+
+
 def training(seconds: float, folder: Path) -> dict[str, Any]:
     return run([sys.executable, __file__, "--child", "training"], seconds)
 
 
+def training_compiled(seconds: float, folder: Path) -> dict[str, Any]:
+    return run([sys.executable, __file__, "--child", "training-compiled"], seconds)
+
+
 PARTS: dict[str, Callable[[float, Path], dict[str, Any]]] = {
-    "sync": sync, "tests": tests, "training": training, "roofline": roofline, "peers": peers,
+    "sync": sync, "kernels": kernels, "tests": tests, "training": training, "roofline": roofline,
+    "training compiled": training_compiled, "roofline compiled": roofline_compiled, "peers": peers,
 }  # fmt: skip
 
 
-def build_training_step(preset: str, side: int, kind: str) -> tuple[Callable[[], object], Any, int]:
+def build_training_step(
+    preset: str, side: int, kind: str, compiled: bool = False
+) -> tuple[Callable[[], object], Any, int]:
     """(a step in bf16 without the optimizer, the model's config, its groups)."""
     from fitcli.execution.plan import ExecutionPlan
     from fitcli.execution.run import run_job
@@ -98,9 +119,10 @@ def build_training_step(preset: str, side: int, kind: str) -> tuple[Callable[[],
     from models.groups import Groups
     from models.presets import classifier_preset
 
-    runtime = Runtime(torch.device("cuda"), "bf16")
+    runtime = Runtime(torch.device("cuda"), "bf16", compiled)
     config = classifier_preset(preset, 3, 100)
     model = build(config).to(runtime.device)
+    runtime.compile(model)
     count = side // (config.patch * config.group)
     groups = Groups.of_grid(images=1, rows=count, columns=count).to(runtime.device)
     shape, _ = waiting_shape(config)
@@ -131,7 +153,7 @@ def child_sync() -> None:
         print(json.dumps({"kind": kind, "synchronisations": len(caught), "places": places}), flush=True)
 
 
-def child_training() -> None:
+def child_training(compiled: bool = False) -> None:
     from models.cost import encoder_flops
 
     rate = product_rate()
@@ -140,16 +162,26 @@ def child_training() -> None:
         for kind in ("plain", "recompute"):
             try:
                 torch.cuda.reset_peak_memory_stats()
-                step, config, groups = build_training_step(preset, SIDE, kind)
+                step, config, groups = build_training_step(preset, SIDE, kind, compiled)
+                began = time.perf_counter()
+                step()
+                torch.cuda.synchronize()
+                first = time.perf_counter() - began
                 seconds = median_seconds(step)
             except torch.OutOfMemoryError as error:
                 print(json.dumps({"preset": preset, "kind": kind, "failed": str(error).splitlines()[0]}), flush=True)
                 continue
             # Forward and twice as much backward.
             achieved = 3 * encoder_flops(config, groups).total / seconds
-            row = {"preset": preset, "kind": kind, "seconds": seconds, "tflops": achieved / 1e12}
+            row = {"preset": preset, "kind": kind, "compiled": compiled, "first_step_seconds": first}
+            row |= {"seconds": seconds, "tflops": achieved / 1e12}
             row |= {"fraction": achieved / rate, "peak_bytes": torch.cuda.max_memory_allocated()}
             print(json.dumps(row), flush=True)
+
+
+CHILDREN: dict[str, Callable[[], None]] = {
+    "sync": child_sync, "training": child_training, "training-compiled": lambda: child_training(compiled=True),
+}  # fmt: skip
 
 
 def product_rate() -> float:
@@ -174,10 +206,10 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--minutes", type=float, default=9)
     parser.add_argument("--out", type=Path, help="JSON file for the results")
-    parser.add_argument("--child", choices=["sync", "training"], help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=CHILDREN, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        return {"sync": child_sync, "training": child_training}[options.child]()
+        return CHILDREN[options.child]()
     if options.out is None:
         parser.error("give a file for the results with --out")
     began, found = time.perf_counter(), dict[str, Any]()

@@ -8,7 +8,8 @@ has; the fastest counts. Fraction: what all products of the pass would take at t
 counts attention as two batches of products, its softmax among the rest. Local layers: the same for those of the first
 segment and one handful.
 
-Ways: "defaults" is PyTorch as it comes (weights cast at every use, its own attention), "ours" what `fit classify` does.
+Ways: "defaults" is PyTorch as it comes (weights cast at every use, its own attention), "ours" what `fit classify` does,
+and with `--compiled` "compiled" what it does with `--compile`, without the seconds of compiling, which are noted.
 On a CPU time is that of the process, over its threads, which other jobs disturb less (`--wall` for the clock on the
 wall). Ways take turns, and the median of `--repeats` rounds counts.
 """
@@ -23,7 +24,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +44,10 @@ from models.presets import classifier_preset
 
 Shape = tuple[int, int, int, int]
 """Batch, rows, inner, columns of a product."""
+
+Way = Literal["defaults", "ours", "compiled"]
+
+WAYS: tuple[Way, ...] = ("defaults", "ours", "compiled")
 
 SHORT = 0.02
 """Seconds of a measurement of one product."""
@@ -121,15 +126,16 @@ def best_seconds(shape: Shape, precision: Precision, clock: Clock) -> float:
 
 
 class Case:
-    """A model in one precision, in one of two ways."""
+    """A model in one precision, in one way."""
 
-    def __init__(self, preset: str, size: int, precision: Precision, ours: bool, device: torch.device) -> None:
+    def __init__(self, preset: str, size: int, precision: Precision, way: Way, device: torch.device) -> None:
         config = classifier_preset(preset, 3, 2)
         torch.manual_seed(0)
-        self.runtime, self.ours = Runtime(device, precision), ours
+        self.runtime, self.ours = Runtime(device, precision, way == "compiled"), way != "defaults"
         self.encoder = build(config).to(device).eval().requires_grad_(False).encoder
-        if ours:
+        if self.ours:
             self.runtime.prepare(self.encoder)
+        self.runtime.compile(self.encoder)
         grid = PatchGrid((size, size), config.patch, config.group)
         self.groups = groups_of(grid)
         self.handful = max(1, HANDFUL_TOKENS[device.type] // config.tokens)
@@ -171,37 +177,45 @@ def measure(preset: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     device = torch.device(options.device)
     clock, rows = Clock(device, options.wall), []
     cases = {
-        (precision, ours): Case(preset, options.size, precision, ours, device)
+        (precision, way): Case(preset, options.size, precision, way, device)
         for precision in options.precisions
-        for ours in (False, True)
+        for way in WAYS[: 3 if options.compiled else 2]
     }
     best: dict[tuple[Shape, str], float] = {}
-    seconds: dict[tuple[str, bool, str], list[float]] = {}
-    noted = {}
-    for (precision, ours), case in cases.items():
+    seconds: dict[tuple[str, Way, str], list[float]] = {}
+    noted, compiling = {}, {}
+    for (precision, way), case in cases.items():
+        if way == "compiled":
+            # Its products are those of "ours", and out of sight.
+            compiling[precision] = clock(case.forward)
+            case.local()
+            continue
         for part, job in (("forward", case.forward), ("local", case.local)):
             with Products() as products:
                 job()
-            noted[precision, ours, part] = products.shapes
+            noted[precision, way, part] = products.shapes
             for shape in products.shapes:
                 if (shape, precision) not in best:
                     best[shape, precision] = best_seconds(shape, precision, clock)
     for _ in range(options.repeats):
-        for (precision, ours), case in cases.items():
+        for (precision, way), case in cases.items():
             for part, job in (("forward", case.forward), ("local", case.local)):
                 calls = 1 if part == "forward" else 4
-                seconds.setdefault((precision, ours, part), []).append(clock(job, calls))
-    for (precision, ours, part), found in seconds.items():
-        shapes, took = noted[precision, ours, part], statistics.median(found)
-        row = {"preset": preset, "precision": precision, "way": "ours" if ours else "defaults", "part": part}
+                seconds.setdefault((precision, way, part), []).append(clock(job, calls))
+    for (precision, way, part), found in seconds.items():
+        shapes, took = noted[precision, "ours" if way == "compiled" else way, part], statistics.median(found)
+        row = {"preset": preset, "precision": precision, "way": way, "part": part}
         row |= {"seconds": took, "gflops": flops(shapes) / took / 1e9}
         ideal = sum(best[shape, precision] * count for shape, count in shapes.items())
         row |= {"best_gflops": flops(shapes) / ideal / 1e9, "fraction": ideal / took}
-        row["gain_over_fp32_defaults"] = statistics.median(seconds.get(("fp32", False, part), found)) / took
+        row["gain_over_fp32_defaults"] = statistics.median(seconds.get(("fp32", "defaults", part), found)) / took
+        if way == "compiled":
+            ours = statistics.median(seconds[precision, "ours", part])
+            row |= {"gain_over_ours": ours / took, "first_pass_seconds": compiling[precision]}
         rows.append(row)
         show(row)
     if options.profile:
-        rows += [profile(preset, case) for (_, ours), case in cases.items() if ours]
+        rows += [profile(preset, case) | {"way": way} for (_, way), case in cases.items() if way != "defaults"]
     return rows
 
 
@@ -236,6 +250,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--wall", action="store_true", help="measure by the clock on the wall")
+    parser.add_argument("--compiled", action="store_true", help="also with compiled layers")
     parser.add_argument("--profile", action="store_true", help="where the time of a pass goes")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()

@@ -165,6 +165,7 @@ def _load(folder: Path, config: RunConfig, runtime: Runtime, ema: bool) -> Check
     if isinstance(model, FITClassifier):
         # Not what generates: decoders draw in float32 whatever the precision, and images name the hash of their model.
         runtime.prepare(model)
+    runtime.compile(model)
     return Checkpoint(model, config)
 
 

@@ -284,7 +284,7 @@ def _description(
         "image time": image.path.stat().st_mtime_ns,
         "image header": [info.format, info.height, info.width, info.channels, info.dtype.name, len(info.levels)],
         "device": runtime.device.type,
-        "precision": runtime.precision,
+        "precision": runtime.arithmetic,
         # Compared in order of the names: after the precision, in which weights are multiplied and so held.
         "weights": model_hash(checkpoint),
         "background threshold": settings.background,

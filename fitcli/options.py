@@ -17,6 +17,14 @@ PrecisionName = Annotated[
     Literal["auto", "fp32", "bf16"],
     typer.Option("--precision", help="Of the matrix products; auto is bf16 on a GPU that has it, else fp32."),
 ]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile/--no-compile",
+        help="Have torch.compile fuse what lies between matrix products: takes a minute or more first. For GPUs; not "
+        "measured on one yet.",
+    ),
+]
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files, zarr folders or glob patterns.")]
 Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="Run folder of `fit train`.", metavar="RUN")]
 

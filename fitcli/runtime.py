@@ -12,9 +12,11 @@ from typing import Literal
 import torch
 from torch import nn
 
+from fitcli.compilation import check_compiler
 from fitcli.errors import DeviceError
 from fitcli.processor import fast_float32, has_bf16_units
 from models.casting import cast_products
+from models.regions import compile_regions
 
 Precision = Literal["fp32", "bf16"]
 
@@ -30,10 +32,22 @@ LARGEST_ON_HEAP, LARGEST_FREE = 32 << 20, 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Where tensors live and in what precision matrix products are computed. Weights are always float32."""
+    """Where tensors live and how they are computed.
+
+    Attributes:
+        device: Where.
+        precision: Of matrix products. Weights are always float32.
+        compiled: What lies between the products is compiled (`--compile`).
+    """
 
     device: torch.device
     precision: Precision
+    compiled: bool = False
+
+    @property
+    def arithmetic(self) -> str:
+        """In words, what the last bits of a result depend on beside the device."""
+        return f"{self.precision}, compiled" if self.compiled else self.precision
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Context in which a forward pass runs, and the backward pass of a training step."""
@@ -47,6 +61,11 @@ class Runtime:
             cast_products(model, torch.bfloat16)
         if self.device.type == "cpu":
             keep_freed_memory()
+
+    def compile(self, model: nn.Module) -> None:
+        """Compile the layers of a model, where that is asked for; after everything that moves or casts its weights."""
+        if self.compiled:
+            compile_regions(model)
 
     def peak_bytes(self) -> int:
         """Highest memory so far: allocated on a CUDA device, else resident bytes of this process."""
@@ -75,7 +94,9 @@ def keep_freed_memory() -> None:
     _mallopt({M_MMAP_THRESHOLD: LARGEST_ON_HEAP, M_TRIM_THRESHOLD: LARGEST_FREE})
 
 
-def choose_runtime(device: str = "auto", precision: str = "auto", inference: bool = False) -> Runtime:
+def choose_runtime(
+    device: str = "auto", precision: str = "auto", inference: bool = False, compiled: bool = False
+) -> Runtime:
     """Turn the words of the command line into a runtime.
 
     Args:
@@ -83,20 +104,23 @@ def choose_runtime(device: str = "auto", precision: str = "auto", inference: boo
         precision: "auto", "fp32" or "bf16". "auto" is bf16 on CUDA devices that have it, and for inference on CPUs that
             multiply faster in it; else fp32.
         inference: No gradients will be wanted.
+        compiled: What lies between the products is to be compiled.
 
     Raises:
-        DeviceError: The device is unknown or not here, or does not have the precision.
+        DeviceError: The device is unknown or not here, does not have the precision, or PyTorch cannot compile for it.
     """
     chosen = _device(device)
+    if compiled:
+        check_compiler(chosen)
     if precision == "auto":
         if chosen.type == "cuda":
             fast = torch.cuda.is_bf16_supported(including_emulation=False)
         else:
             fast = chosen.type == "cpu" and inference and has_bf16_units()
-        return Runtime(chosen, "bf16" if fast else "fp32")
+        return Runtime(chosen, "bf16" if fast else "fp32", compiled)
     if precision == "bf16" and chosen.type == "mps":
         raise DeviceError("bf16 is not supported on mps; use --precision fp32")
-    return Runtime(chosen, "bf16" if precision == "bf16" else "fp32")
+    return Runtime(chosen, "bf16" if precision == "bf16" else "fp32", compiled)
 
 
 def claim_device(name: str, local_rank: int, local_size: int) -> str:

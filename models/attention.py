@@ -35,7 +35,8 @@ def _products_are_faster(query: Tensor, mask: Tensor | None) -> bool:
     Inference alone: the gradients would need all scores to be kept.
     """
     return (
-        query.dtype is torch.bfloat16
+        not torch.compiler.is_compiling()
+        and query.dtype is torch.bfloat16
         and query.device.type == "cpu"
         and torch.is_inference_mode_enabled()
         and (mask is None or mask.shape[-2] == 1)

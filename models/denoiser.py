@@ -16,6 +16,7 @@ from models.encoder import Features
 from models.groups import Groups
 from models.layers import FeedForward, layer_norm
 from models.positions import REFERENCE_RANGE, LatentStart, TokenPositions, sincos
+from models.regions import Region
 from models.stem import LinearStem
 from models.trunk import Trunk
 
@@ -38,7 +39,7 @@ class NoiseLevelEmbedding(nn.Module):
         return embedded
 
 
-class SelfCondition(nn.Module):
+class SelfCondition(Region):
     """What the latents of an earlier prediction add to the start of this one (RIN, section 3.3)."""
 
     def __init__(self, width: int, ratio: int) -> None:
@@ -46,7 +47,7 @@ class SelfCondition(nn.Module):
         self.project = FeedForward(width, ratio)
         self.norm = layer_norm(width)
 
-    def forward(self, previous: Tensor) -> Tensor:
+    def compute(self, previous: Tensor) -> Tensor:
         """[g m d] -> [g m d]."""
         added: Tensor = self.norm(self.project(previous))
         return added

@@ -7,12 +7,12 @@ from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from models.attention import dot_product_attention
 from models.cache import KeyValues
 from models.masks import causal_mask
+from models.regions import Region
 from models.share import Gather
 
 EPSILON = 1e-6
@@ -39,6 +39,20 @@ def as_computed(values: Tensor) -> Tensor:
 def layer_norm(width: int) -> nn.LayerNorm:
     """The layer normalisation used everywhere."""
     return nn.LayerNorm(width, eps=EPSILON)
+
+
+def _split(projected: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
+    """[b t (i h e)] -> i times [b h t e].
+
+    Plain views: einops would parse its patterns for every token of a decoder, and for every graph that is compiled.
+    """
+    b, t, width = projected.shape
+    return projected.reshape(b, t, parts, heads, width // (parts * heads)).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def _join(attended: Tensor) -> Tensor:
+    """[b h t e] -> [b t (h e)]."""
+    return attended.transpose(1, 2).flatten(2)
 
 
 class FeedForward(nn.Module):
@@ -69,27 +83,21 @@ class SelfAttention(nn.Module):
         if causal and mask is not None:
             # Not every kernel takes both.
             mask, causal = mask & causal_mask(x.shape[1], x.device), False
-        query, key, value = rearrange(self.query_key_value(x), "b t (i h e) -> i b h t e", i=3, h=self.heads)
-        attended = dot_product_attention(query, key, value, mask, causal)
-        return cast(Tensor, self.out(rearrange(attended, "b h t e -> b t (h e)")))
+        query, key, value = _split(self.query_key_value(x), 3, self.heads)
+        return cast(Tensor, self.out(_join(dot_product_attention(query, key, value, mask, causal))))
 
     def across(self, x: Tensor, everyone: Tensor, mask: Tensor | None = None) -> Tensor:
         """[b t width], [b u width] -> [b t width]: part of a sequence attends to all of it, `everyone`."""
         inner = self.query_key_value.out_features // 3
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
-        query = rearrange(F.linear(x, weight[:inner], bias[:inner]), "b t (h e) -> b h t e", h=self.heads)
-        both = F.linear(everyone, weight[inner:], bias[inner:])
-        key, value = rearrange(both, "b u (i h e) -> i b h u e", i=2, h=self.heads)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return cast(Tensor, self.out(rearrange(attended, "b h t e -> b t (h e)")))
+        (query,) = _split(F.linear(x, weight[:inner], bias[:inner]), 1, self.heads)
+        key, value = _split(F.linear(everyone, weight[inner:], bias[inner:]), 2, self.heads)
+        return cast(Tensor, self.out(_join(F.scaled_dot_product_attention(query, key, value, attn_mask=mask))))
 
     def extend(self, x: Tensor, seen: KeyValues) -> Tensor:
         """[b t width] -> [b t width]: what comes next in a sequence attends to itself and to all that `seen` holds."""
-        # Plain views: this runs once per token, where parsing a pattern would cost as much as a matrix product.
-        parts: Tensor = self.query_key_value(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key, value = parts.unbind(0)
-        attended = F.scaled_dot_product_attention(query, *seen.append(key, value))
-        return cast(Tensor, self.out(attended.transpose(1, 2).flatten(2)))
+        query, key, value = _split(self.query_key_value(x), 3, self.heads)
+        return cast(Tensor, self.out(_join(F.scaled_dot_product_attention(query, *seen.append(key, value)))))
 
 
 class CrossAttention(nn.Module):
@@ -109,19 +117,18 @@ class CrossAttention(nn.Module):
 
     def keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """[b u source_width] -> keys and values [b h u e], to be attended to once or often."""
-        key, value = rearrange(self.key_value(source), "b u (i h e) -> i b h u e", i=2, h=self.heads)
+        key, value = _split(self.key_value(source), 2, self.heads)
         return key, value
 
     def attend(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """[b t width] -> [b t width], where `keys_values` gave the keys and values."""
-        query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        attended = dot_product_attention(query, key, value, mask)
-        return cast(Tensor, self.out(attended.transpose(1, 2).flatten(2)))
+        (query,) = _split(self.query(x), 1, self.heads)
+        return cast(Tensor, self.out(_join(dot_product_attention(query, key, value, mask))))
 
     def weights(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
         """What each query attends to: [b t u], the mean over the heads of the softmax that `forward` applies."""
-        query = rearrange(self.query(x), "b t (h e) -> b h t e", h=self.heads)
-        key, _ = rearrange(self.key_value(source), "b u (i h e) -> i b h u e", i=2, h=self.heads)
+        (query,) = _split(self.query(x), 1, self.heads)
+        key, _ = _split(self.key_value(source), 2, self.heads)
         scores = query @ key.mT * query.shape[-1] ** -0.5
         if mask is not None:
             scores = scores.masked_fill(~mask, float("-inf"))
@@ -129,7 +136,7 @@ class CrossAttention(nn.Module):
         return weights
 
 
-class SelfAttentionLayer(nn.Module):
+class SelfAttentionLayer(Region):
     """Self-attention and a feed-forward layer; the latter alone where `attention` is False."""
 
     def __init__(self, width: int, heads: int, ratio: int, attention: bool = True) -> None:
@@ -145,12 +152,18 @@ class SelfAttentionLayer(nn.Module):
 
         `gather` makes [b u width] of it, where x is part of a sequence: the part attends to all of that.
         """
+        return super().forward(x, mask, causal) if gather is None else self._across(x, mask, gather)
+
+    def compute(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        """`forward`, where x is all of a sequence."""
+        if self.attention is not None and self.norm is not None:
+            x = x + self.attention(self.norm(x), mask, causal)
+        return cast(Tensor, self.feed_forward(x))
+
+    def _across(self, x: Tensor, mask: Tensor | None, gather: Gather) -> Tensor:
         if self.attention is not None and self.norm is not None:
             normal = self.norm(x)
-            if gather is None:
-                x = x + self.attention(normal, mask, causal)
-            else:
-                x = x + self.attention.across(normal, gather(as_computed(normal)), mask)
+            x = x + self.attention.across(normal, gather(as_computed(normal)), mask)
         return cast(Tensor, self.feed_forward(x))
 
     def extend(self, x: Tensor, seen: KeyValues) -> Tensor:
@@ -160,7 +173,7 @@ class SelfAttentionLayer(nn.Module):
         return cast(Tensor, self.feed_forward(x))
 
 
-class CrossAttentionLayer(nn.Module):
+class CrossAttentionLayer(Region):
     """Queries attend to a source; a feed-forward layer follows where `ratio` is given.
 
     Args:
@@ -179,7 +192,8 @@ class CrossAttentionLayer(nn.Module):
         self.attention = CrossAttention(width, source_width, heads, head_width)
         self.feed_forward = FeedForward(width, ratio) if ratio is not None else nn.Identity()
 
-    def forward(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
+    def compute(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
+        """[b t width], [b u source_width] -> [b t width]. `mask` broadcasts to [b h t u], True where allowed."""
         return cast(Tensor, self.feed_forward(x + self.attention(self.norm(x), self.source_norm(source), mask)))
 
     def keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from models.config import OVERLAP_KERNEL, EncoderConfig
 from models.layers import layer_norm
+from models.regions import Region
 
 
-class LinearStem(nn.Module):
+class LinearStem(Region):
     """A linear map and a layer normalisation: the stem of the reference."""
 
     def __init__(self, values: int, width: int) -> None:
@@ -24,12 +25,12 @@ class LinearStem(nn.Module):
         self.project = nn.Linear(values, width)
         self.norm = layer_norm(width)
 
-    def forward(self, patches: Tensor) -> Tensor:
+    def compute(self, patches: Tensor) -> Tensor:
         """[g n p] -> [g n c]."""
         return cast(Tensor, self.norm(self.project(patches)).to(self.project.weight.dtype))
 
 
-class ConvStem(nn.Module):
+class ConvStem(Region):
     """Two convolutions of stride 2 inside each patch, then a linear map.
 
     Early convolutions help small marks (Xiao et al. 2021, arXiv:2106.14881). The kernels are 2 x 2 pixels, so that each
@@ -46,7 +47,7 @@ class ConvStem(nn.Module):
         self.second = nn.Linear(4 * first, second)
         self.project = nn.Linear(second * (config.patch // 4) ** 2, config.token_width)
 
-    def forward(self, patches: Tensor) -> Tensor:
+    def compute(self, patches: Tensor) -> Tensor:
         """[g n p] -> [g n c]."""
         pattern = "g n (u i y v j x a) -> g n (u v) (i j) (y x a)"
         side = self.patch // 4
@@ -56,7 +57,7 @@ class ConvStem(nn.Module):
         return cast(Tensor, self.project(rearrange(x, "g n s a -> g n (s a)")).to(self.project.weight.dtype))
 
 
-class OverlapStem(nn.Module):
+class OverlapStem(Region):
     """Convolutions of 4 x 4 pixels and stride 2 over the whole group, one for each time that a patch can be halved.
 
     Each token sees its patch and nearly as much again on every side. Strokes look the same wherever the border of a
@@ -74,7 +75,7 @@ class OverlapStem(nn.Module):
         )
         self.project = nn.Linear(widths[-1], config.token_width)
 
-    def forward(self, patches: Tensor) -> Tensor:
+    def compute(self, patches: Tensor) -> Tensor:
         """[g n p] -> [g n c]."""
         pattern = "g (i j) (y x a) -> g a (i y) (j x)"
         z = rearrange(patches, pattern, i=self.group, j=self.group, y=self.patch, x=self.patch, a=self.channels)

@@ -16,6 +16,7 @@ from models.config import TrunkConfig
 from models.groups import Groups
 from models.layers import Call, CrossAttentionLayer, Stack, direct
 from models.masks import group_causal_mask
+from models.regions import Region
 
 
 class Mix(nn.Module):
@@ -32,6 +33,10 @@ class Mix(nn.Module):
             else CrossAttentionLayer(width, context_width, heads, width // heads, config.cross_norm)
         )
         self.stack = Stack(depth, width, heads, config.mlp_ratio)
+        for layer in self.modules():
+            if isinstance(layer, Region):
+                # Images, and the latents of all their groups.
+                layer.free_axes = 2
 
     def forward(self, latents: Tensor, groups: Groups, context: Tensor | None = None, call: Call = direct) -> Tensor:
         """[g m d], conditioning tokens [b s d] -> [g m d]. `call` runs each layer.

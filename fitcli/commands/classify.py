@@ -12,6 +12,7 @@ from fitcli.options import (
     BACKGROUND_THRESHOLD,
     BackgroundThreshold,
     Checkpoint,
+    Compile,
     DeviceName,
     Images,
     Json,
@@ -45,6 +46,7 @@ def classify(
     state: State = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
+    compile: Compile = False,
 ) -> None:
     """Classify whole images of any size, reading each window by window."""
     from fitcli.answers import find_task
@@ -59,7 +61,7 @@ def classify(
     with sharing(device) as shared:
         check_csv(csv, paths)
         heatmaps = plan_heatmaps(paths, heatmap)
-        runtime = choose_runtime(device, precision, inference=True)
+        runtime = choose_runtime(device, precision, inference=True, compiled=compile)
         model = load_classifier(checkpoint, runtime)
         config, drawn_task = model.config, find_task(model.config.class_tasks, heatmap_task)
         background = background_threshold if skip_background else None

@@ -12,6 +12,7 @@ from fitcli.options import (
     BACKGROUND_THRESHOLD,
     BackgroundThreshold,
     Checkpoint,
+    Compile,
     DeviceName,
     Images,
     Json,
@@ -37,6 +38,7 @@ def embed(
     state: State = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
+    compile: Compile = False,
 ) -> None:
     """Write the features of whole images of any size: the latents of every group, with their coordinates."""
     from fitcli.checkpoints import load_classifier
@@ -48,7 +50,7 @@ def embed(
 
     paths = matching_paths(images)
     with sharing(device) as shared:
-        runtime = choose_runtime(device, precision, inference=True)
+        runtime = choose_runtime(device, precision, inference=True, compiled=compile)
         model = load_classifier(checkpoint, runtime)
         background = background_threshold if skip_background else None
         settings = Settings(background=background, memory_bytes=memory, state=state)

@@ -12,6 +12,7 @@ from fitcli.options import (
     BACKGROUND_THRESHOLD,
     BackgroundThreshold,
     Checkpoint,
+    Compile,
     DeviceName,
     Json,
     Memory,
@@ -33,6 +34,7 @@ def evaluate(
     memory: Memory = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
+    compile: Compile = False,
 ) -> None:
     """Score a run on a data set.
 
@@ -49,7 +51,7 @@ def evaluate(
 
     with sharing(device) as shared:
         check_csv(csv, [])
-        runtime = choose_runtime(device, precision)
+        runtime = choose_runtime(device, precision, compiled=compile)
         settings = Settings(background=background_threshold if skip_background else None, memory_bytes=memory)
         found = run_evaluation(shared, data, checkpoint, split, runtime, settings, csv)
         if csv is not None and found is not None:

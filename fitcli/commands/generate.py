@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fitcli import console
-from fitcli.options import Checkpoint, DeviceName, Json, Memory, PrecisionName, State, given, parse_window
+from fitcli.options import Checkpoint, Compile, DeviceName, Json, Memory, PrecisionName, State, given, parse_window
 from fitcli.window import Window
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def generate(
     json: Json = False,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
+    compile: Compile = False,
     steps: Annotated[int, _diffusion("Evaluations of the network.", min=1)] = 50,
     sampler: Annotated[
         Literal["ddim", "dpm", "ddpm"], _diffusion("dpm needs the fewest steps, ddpm draws noise in each.")
@@ -82,7 +83,7 @@ def generate(
     from fitcli.run_config import load_config
     from fitcli.runtime import choose_runtime
 
-    runtime = choose_runtime(device, precision)
+    runtime = choose_runtime(device, precision, compiled=compile)
     with ExitStack() as stack:
         opened = None if image is None else stack.enter_context(open_image(image))
         target = Target(

@@ -14,6 +14,7 @@ from fitcli.errors import FitError
 from fitcli.options import (
     BACKGROUND_THRESHOLD,
     BackgroundThreshold,
+    Compile,
     DeviceName,
     Memory,
     PrecisionName,
@@ -135,6 +136,7 @@ def train(
     memory: Memory = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
+    compile: Compile = False,
     skip_background: SkipBackground = False,
     background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     size: Annotated[
@@ -216,7 +218,7 @@ def train(
     from fitcli.training.session import Session
 
     with processes(device, group_parallel) as world:
-        runtime = world.together(lambda: choose_runtime(device, precision))
+        runtime = world.together(lambda: choose_runtime(device, precision, compiled=compile))
         settings = TrainSettings(
             task=task, preset=preset, start_from=None if start_from is None else str(start_from), patch=patch,
             unconditional=unconditional, size=size, epochs=epochs, steps=steps,

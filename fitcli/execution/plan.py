@@ -56,7 +56,12 @@ class ExecutionPlan:
         Not where selected operations are kept: gathering would be among those that are run again. Nor streamed: a step
         of many backward passes would gather and reduce in each of them.
         """
-        return self.kind != "stream" and not self.selective and self.global_layers in ("keep", "checkpoint")
+        return self.kind != "stream" and self.compilable
+
+    @property
+    def compilable(self) -> bool:
+        """Whether compiled layers can be run: what keeps selected operations has to see each of them."""
+        return not self.selective and self.global_layers not in ("selective", "attention")
 
     def kept(self, handfuls: int) -> int:
         """Of this many handfuls, how many are kept."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -36,11 +37,22 @@ def recomputing(function: Callable[..., T], *arguments: Any) -> T:
 def keeping(operations: list[Any], function: Callable[..., T], *arguments: Any) -> T:
     """Call a function and keep its arguments and what some operations give; the backward pass does the rest again.
 
-    Not inside `recomputing`: what is kept there would stay for as long as without it.
+    Not inside `recomputing`: what is kept there would stay for as long as without it. Layers that are compiled are not
+    run so here: of a graph no operation can be selected.
     """
-    contexts = partial(create_selective_checkpoint_contexts, operations)
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        first, again = create_selective_checkpoint_contexts(operations)  # type: ignore[no-untyped-call]
+        return _eager(first), _eager(again)
+
     result: T = checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
     return result
+
+
+@contextmanager
+def _eager(context: AbstractContextManager[object]) -> Iterator[None]:
+    with torch.compiler.set_stance("force_eager"), context:
+        yield
 
 
 def selective(function: Callable[..., T], *arguments: Any) -> T:

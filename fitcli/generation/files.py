@@ -204,7 +204,7 @@ class Job:
             "numpy": np.__version__,
             "checkpoint": self._model,
             "device": self.runtime.device.type,
-            "precision": self.runtime.precision,
+            "precision": self.runtime.arithmetic,
             "out": [str(path.resolve()) for path in paths],
             **dataclasses.asdict(self.settings),
             **begin,

@@ -76,7 +76,7 @@ TASK_OF_OPTION = {
     **dict.fromkeys(
         ("steps", "sampler", "guidance", "window", "strength", "one_pass", "shift_grid", "preview"), "diffusion"
     ),
-    **dict.fromkeys(("memory", "state", "precision"), "diffusion"),
+    **dict.fromkeys(("memory", "state", "precision", "compile"), "diffusion"),
     **dict.fromkeys(("temperature", "top_k", "top_p"), "autoregressive"),
 }
 """The task of the models that an option is for, where it is not for all."""

@@ -51,6 +51,7 @@ class Training:
         ema: A moving average of the weights is kept.
         batches: Of pixels in memory, where the device is a CPU: those that are read ahead, too.
         shards: Processes that share weights, gradients and optimizer out; 0 where each has all of them.
+        compiled: Its layers are, so that no operations can be selected that are kept.
         ranks: That share each image; the step is that of the first, which has the most groups.
     """
 
@@ -62,6 +63,7 @@ class Training:
     ema: bool = False
     batches: int = 4
     shards: int = 0
+    compiled: bool = False
     ranks: int = 1
 
 

@@ -60,7 +60,7 @@ def choose(work: Training, budget_bytes: int, away_bytes: int | None = None) -> 
     """
     smallest: Choice | None = None
     for choice in _candidates(work, budget_bytes):
-        if work.shards and not choice.plan.shardable:
+        if (work.shards and not choice.plan.shardable) or (work.compiled and not choice.plan.compilable):
             continue
         fits_away = choice.plan.store != "host" or away_bytes is None or choice.estimate.away_bytes <= away_bytes
         if choice.estimate.needed_bytes <= budget_bytes and fits_away:
@@ -191,14 +191,15 @@ def _handfuls(work: Training) -> list[int]:
 
 def _largest_share(work: Training, budget_bytes: int) -> Choice:
     """Recomputing, with as large a share of the groups kept as fits, or none."""
+    selective = not (work.shards or work.compiled)
 
     def plan(share: int) -> ExecutionPlan:
         return ExecutionPlan(
             kind="recompute",
             handful=handful_of(work),
             keep=share / SHARES,
-            selective=not work.shards,
-            global_layers="checkpoint" if work.shards else "selective",
+            selective=selective,
+            global_layers="selective" if selective else "checkpoint",
         )
 
     share = largest(lambda share: estimate_step(work, plan(share)).needed_bytes <= budget_bytes, SHARES)

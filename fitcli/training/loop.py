@@ -101,6 +101,9 @@ class _Training:
         self.ema = Ema(self.model, settings.ema_decay) if settings.ema_decay else None
         self.average = None if self.ema is None else self.ema.model
         sharded = share_out(self.model, self.average, run.world) if run.shard else None
+        for model in (self.model, self.average):
+            if model is not None:
+                run.runtime.compile(model)
         self.optimizer = build_optimizer(self.model, settings)
         self.gradients = Gradients(run, self.model, lambda choice: observe(MemoryReport(choice.summary())), sharded)
         self.resumed = False
@@ -256,7 +259,9 @@ class _Training:
         """Look at the validation images with the weights to be used later: their average where the run keeps one."""
         progress = self.progress
         model = self.average or self.model.eval()
-        model = whole_model(model, self.run.config) if self.run.shard else model
+        if self.run.shard:
+            model = whole_model(model, self.run.config)
+            self.run.runtime.compile(model)
         found = self.gradients.objective.validate(Checkpoint(model, self.run.config))
         self.model.train()
         check_finite("validation loss", found.loss, self.run.folder, progress.step)

@@ -41,6 +41,7 @@ def step_of(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training:
         ema=bool(settings.ema_decay),
         batches=1 + AHEAD,
         shards=run.world.data.size if run.shard else 0,
+        compiled=run.runtime.compiled,
         ranks=run.world.groups.size,
     )
 
@@ -138,6 +139,6 @@ def continued(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> TrainingRun
     """
     sizes = list(sizes)
     plan = load_plan(run.folder)
-    if run.shard and not plan.shardable:
+    if (run.shard and not plan.shardable) or (run.runtime.compiled and not plan.compilable):
         return planned(run, sizes, None)
     return replace(run, plan=plan, work=step_of(run, sizes))

@@ -68,6 +68,7 @@ def _resumed(settings: TrainSettings, session: Session) -> tuple[TrainingRun, li
     config, settings = check_config(folder), load_settings(folder).resumed(settings, session.given)
     _check_share(settings, session)
     runtime = choose_runtime(str(session.runtime.device), settings.precision)
+    runtime = replace(runtime, compiled=session.runtime.compiled)
     dataset = _dataset(data, settings)
     if config.task != settings.task:
         raise FitError(f"{folder}: config.json is of another run ({config.task}); start a new run")

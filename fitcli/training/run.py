@@ -69,7 +69,7 @@ class TrainingRun:
         return (
             f"{self.settings.preset}: {parameters / 1e6:.1f} M parameters, {classes or 'no'} classes, "
             f"{len(self.dataset.train)} images to train on, {len(self.dataset.validation)} to validate, "
-            f"{self.total_steps} steps on {self.runtime.device} in {self.runtime.precision}{shared}"
+            f"{self.total_steps} steps on {self.runtime.device} in {self.runtime.arithmetic}{shared}"
         )
 
     def batches(self, layout: Layout, step: int) -> Iterator[Batch]:

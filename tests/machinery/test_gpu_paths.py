@@ -19,11 +19,13 @@ PLANS = [ExecutionPlan(), ExecutionPlan(kind="recompute", global_layers="checkpo
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.kind)
-@pytest.mark.parametrize("preset", ["debug", "tiny", "base"])
-def test_no_attention_falls_back_to_plain_arithmetic(preset: str, plan: ExecutionPlan) -> None:
+@pytest.mark.parametrize(
+    ("preset", "compiled"), [("debug", False), ("tiny", False), ("base", False), ("base", True)], ids=str
+)
+def test_no_attention_falls_back_to_plain_arithmetic(preset: str, compiled: bool, plan: ExecutionPlan) -> None:
     """Neither of tokens nor of latents, nor in reading and writing; forward or backward."""
     with torch.profiler.profile() as found:
-        _step(preset, plan, Runtime(torch.device("cuda"), "bf16"))
+        _step(preset, plan, Runtime(torch.device("cuda"), "bf16", compiled))
     kernels = {event.key for event in found.key_averages() if "scaled_dot_product" in event.key}
     assert not {name for name in kernels if "math" in name}
     assert any(name.endswith(("flash_attention", "cudnn_attention", "flash_attention_backward")) for name in kernels)
@@ -38,9 +40,21 @@ def test_a_step_gives_the_gradients_of_a_cpu(plan: ExecutionPlan) -> None:
         assert (gradients[name] - wanted).norm() <= 2e-3 * wanted.norm() + 1e-6, name
 
 
+@pytest.mark.parametrize(
+    "plan", [*PLANS, ExecutionPlan(kind="stream", handful=4, global_layers="rerun")], ids=lambda plan: plan.kind
+)
+def test_compiled_layers_give_the_gradients_of_eager_ones(plan: ExecutionPlan) -> None:
+    exact, expected = _step("debug", plan, Runtime(torch.device("cuda"), "fp32"))
+    loss, gradients = _step("debug", plan, Runtime(torch.device("cuda"), "fp32", compiled=True))
+    assert loss == pytest.approx(exact, rel=1e-4)
+    for name, wanted in expected.items():
+        assert (gradients[name] - wanted).norm() <= 2e-3 * wanted.norm() + 1e-6, name
+
+
 def _step(preset: str, plan: ExecutionPlan, runtime: Runtime) -> tuple[float, dict[str, torch.Tensor]]:
     config = classifier_preset(preset, 3, 5)
     model = build(config, seed=0).to(runtime.device)
+    runtime.compile(model)
     shape, _ = waiting_shape(config)
     pixels = torch.randint(0, 256, (6, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     pixels = pixels.to(runtime.device)
