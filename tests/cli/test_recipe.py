@@ -49,7 +49,7 @@ def test_the_command_line_wins(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     [
         ("epochs = 3\nepoch = 3\nlr = 1", "no such options of `fit train` in a recipe: epoch, lr"),
         ('out = "x"', "no such options of `fit train` in a recipe: out"),
-        ("max-minutes = 5", "no such options of `fit train` in a recipe: max_minutes"),
+        ("max-minutes = 5", "no such options of `fit train` in a recipe: max-minutes"),
         ("[train]\nepochs = 3", "no such options of `fit train` in a recipe: train"),
         ("augment = 1", "augment must be true or false, not 1"),
         ("epochs = true", "epochs must be one number or text, not True"),

@@ -34,11 +34,11 @@ def test_nothing_that_is_said_speaks_to_the_terminal(say, capsys: pytest.Capture
 
 
 def test_neither_do_tables(capsys: pytest.CaptureFixture[str]):
-    console.table(("image", "size"), [(NASTY, "two\nlines")])
+    console.table(("image", "size"), [(NASTY, ["two", "lines"]), ("name", "of\ntwo")])
     shown = capsys.readouterr().out
     assert SHOWN in shown
     assert "\x1b" not in shown
-    assert [line.split()[-1] for line in shown.splitlines()[1:3]] == ["two", "lines"]
+    assert [line.split()[-1] for line in shown.splitlines()[1:]] == ["two", "lines", r"of\ntwo"]
 
 
 def test_an_error_about_an_image_is_one_line():
