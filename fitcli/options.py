@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from fitcli.errors import FitError
 from fitcli.window import Window
 
 DeviceName = Annotated[
@@ -15,7 +16,10 @@ DeviceName = Annotated[
 ]
 PrecisionName = Annotated[
     Literal["auto", "fp32", "bf16"],
-    typer.Option("--precision", help="Of the matrix products; auto is bf16 on a GPU that has it, else fp32."),
+    typer.Option(
+        "--precision",
+        help="Of matrix products; auto is bf16 on a GPU that has it, and for classify and embed on a CPU; else fp32.",
+    ),
 ]
 Compile = Annotated[
     bool,
@@ -27,6 +31,17 @@ Compile = Annotated[
 ]
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files, zarr folders or glob patterns.")]
 Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="Run folder of `fit train`.", metavar="RUN")]
+
+
+def background_share(skip: bool, threshold: float) -> float | None:
+    """From `--skip-background` and `--background-threshold` to a share of the range of the pixels; None for neither.
+
+    Raises:
+        FitError: A threshold, and nothing that it is for.
+    """
+    if not skip and threshold != BACKGROUND_THRESHOLD:
+        raise FitError("--background-threshold is for --skip-background; give both, or leave it out")
+    return threshold if skip else None
 
 
 def given(context: typer.Context) -> frozenset[str]:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fitcli import console
+from fitcli.errors import FitError
 from fitcli.options import (
     BACKGROUND_THRESHOLD,
     BackgroundThreshold,
@@ -20,6 +21,7 @@ from fitcli.options import (
     PrecisionName,
     SkipBackground,
     State,
+    background_share,
 )
 
 
@@ -57,6 +59,9 @@ def classify(
     from fitcli.runtime import choose_runtime
     from fitcli.shared_images import sharing
 
+    if heatmap_task is not None and heatmap is None:
+        raise FitError("--heatmap-task is for --heatmap; give both, or leave it out")
+    background = background_share(skip_background, background_threshold)
     paths = matching_paths(images)
     with sharing(device) as shared:
         check_csv(csv, paths)
@@ -64,7 +69,6 @@ def classify(
         runtime = choose_runtime(device, precision, inference=True, compiled=compile)
         model = load_classifier(checkpoint, runtime)
         config, drawn_task = model.config, find_task(model.config.class_tasks, heatmap_task)
-        background = background_threshold if skip_background else None
         settings = Settings(background=background, memory_bytes=memory, state=state)
         done = list(classify_files(shared, model, paths, heatmaps, runtime, settings, top_k, csv, drawn_task))
         good = [report for report in done if report is not None]

@@ -20,6 +20,7 @@ from fitcli.options import (
     PrecisionName,
     SkipBackground,
     State,
+    background_share,
 )
 
 
@@ -48,11 +49,11 @@ def embed(
     from fitcli.runtime import choose_runtime
     from fitcli.shared_images import sharing
 
+    background = background_share(skip_background, background_threshold)
     paths = matching_paths(images)
     with sharing(device) as shared:
         runtime = choose_runtime(device, precision, inference=True, compiled=compile)
         model = load_classifier(checkpoint, runtime)
-        background = background_threshold if skip_background else None
         settings = Settings(background=background, memory_bytes=memory, state=state)
         done = list(embed_files(shared, model, paths, out, runtime, settings, patches))
     if not shared.world.is_first:

@@ -18,6 +18,7 @@ from fitcli.options import (
     Memory,
     PrecisionName,
     SkipBackground,
+    background_share,
 )
 
 
@@ -52,7 +53,7 @@ def evaluate(
     with sharing(device) as shared:
         check_csv(csv, [])
         runtime = choose_runtime(device, precision, compiled=compile)
-        settings = Settings(background=background_threshold if skip_background else None, memory_bytes=memory)
+        settings = Settings(background=background_share(skip_background, background_threshold), memory_bytes=memory)
         found = run_evaluation(shared, data, checkpoint, split, runtime, settings, csv)
         if csv is not None and found is not None:
             write_csv(csv, found)

@@ -50,6 +50,8 @@ def describe(path: Path) -> dict[str, Any]:
         "levels": [{"width": at.width, "height": at.height, "downsample": at.downsample} for at in found.levels],
         "chunk": None if found.chunk is None else list(found.chunk),
         "mpp": found.mpp,
+        # Often NaN, which JSON does not know.
+        "nodata": None if found.nodata is None else f"{found.nodata:g}",
         "bytes": stored_bytes(path),
     }
 

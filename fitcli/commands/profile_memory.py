@@ -19,8 +19,8 @@ def profile_memory(
     checkpoint: Annotated[Path | None, typer.Option(help="Run folder to ask about.", metavar="RUN")] = None,
     preset: Annotated[str | None, typer.Option(help="Or a preset: debug, nano, tiny, small, base or large.")] = None,
     task: Annotated[
-        Literal["classify", "diffusion", "autoregressive"], typer.Option(help="Of the preset.")
-    ] = "classify",
+        Literal["classify", "diffusion", "autoregressive"] | None, typer.Option(help="Of the preset, else classify.")
+    ] = None,
     mode: Annotated[Literal["train", "infer"] | None, typer.Option(help="Only training, or only inference.")] = None,
     res: Annotated[list[int] | None, typer.Option(min=1, help="Pixels per side; may be given again.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per training step.")] = 1,

@@ -19,6 +19,7 @@ from fitcli.options import (
     Memory,
     PrecisionName,
     SkipBackground,
+    background_share,
     given,
 )
 from fitcli.training.recipe import read_recipe
@@ -224,7 +225,8 @@ def train(
             unconditional=unconditional, size=size, epochs=epochs, steps=steps,
             batch_size=batch_size, accumulate=accumulate, learning_rate=learning_rate, weight_decay=weight_decay,
             clip=clip, label_smoothing=label_smoothing, balance=balance, augment=augment, ema=ema, seed=seed,
-            background=background_threshold if skip_background else None, schedule=schedule, shift=shift, scale=scale,
+            background=background_share(skip_background, background_threshold),
+            schedule=schedule, shift=shift, scale=scale,
             self_condition_rate=self_condition_rate, class_dropout=class_dropout, levels=levels, order=order,
             start=start, prediction=prediction, precision=runtime.precision, max_bad_images=max_bad_images,
             save_every=save_every, keep=keep, shift_canvas=shift_canvas, token_dropout=token_dropout,

@@ -22,18 +22,21 @@ CHANNELS, CLASSES, LEVELS = 3, 1000, 256
 """Of a preset: colour images, as many classes as ImageNet, 8 bits."""
 
 
-def subject_for(checkpoint: Path | None, preset: str | None, task: str) -> Subject:
+def subject_for(checkpoint: Path | None, preset: str | None, task: str | None) -> Subject:
     """The model of a run folder, or of a preset; base without either.
 
     Raises:
-        FitError: Both were given.
+        FitError: Both were given, or a task for a run, which has one.
         CheckpointError: There is no such run.
         ConfigError: There is no such preset.
     """
     if checkpoint is not None and preset is not None:
         raise FitError("--checkpoint and --preset exclude each other; give one")
+    if checkpoint is not None and task is not None:
+        raise FitError("--task is of a --preset; a run has its own")
     if checkpoint is not None:
         return _of_run(checkpoint)
+    task = task or "classify"
     name = preset or ("base" if task != "autoregressive" else "small")
     if task == "classify":
         config = classifier_preset(name, CHANNELS, CLASSES)

@@ -45,6 +45,7 @@ def test_json(tmp_path: Path):
             ],
             "chunk": [64, 32],
             "mpp": 0.5,
+            "nodata": None,
             "bytes": path.stat().st_size,
         }
     ]
@@ -67,3 +68,10 @@ def test_one_bad_file_does_not_stop_the_others(tmp_path: Path):
     assert [one["path"] for one in json.loads(result.stdout)] == [str(tmp_path / "b.tif")]
     assert result.stderr.count("error: ") == 2
     assert "Traceback" not in result.stderr
+
+
+def test_what_marks_missing_pixels_is_said(tmp_path: Path):
+    path = tmp_path / "image.tif"
+    for value, said in (("nan", "nan"), ("-9999", "-9999")):
+        tifffile.imwrite(path, np.zeros((8, 8), np.float32), extratags=[(42113, 2, 0, value, True)])
+        assert json.loads(run(app, ["--json", str(path)]).stdout)[0]["nodata"] == said
