@@ -187,7 +187,7 @@ def _hold_out(path: Path, listing: Listing, training: bool) -> list[Row]:
                 f"{path}: {f'class {label!r} has' if label else 'there is'} one image; it needs two, one to train on "
                 "and one to validate, or a split column in a CSV file"
             )
-        members = sorted(members, key=lambda row: hashlib.sha256(os.fsencode(row.key)).digest())
+        members = sorted(members, key=lambda row: hashlib.sha256(row.key.encode("utf-8", "surrogateescape")).digest())
         held = max(1, round(VALIDATION_SHARE * len(members)))
         split += [replace(row, split="val" if i < held else "train") for i, row in enumerate(members)]
     return sorted(split, key=lambda row: row.key)
