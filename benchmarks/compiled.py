@@ -10,7 +10,6 @@ over its threads, on a GPU by the clock. `first`, by the clock, is the first com
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import called, machine
+from machine import save_results
 
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
@@ -114,10 +113,7 @@ def main() -> None:
                     f"{row['compiled']:8.3f} s: {row['gain']:.2f} x the speed; first {row['first']:.0f} s",
                     flush=True,
                 )
-                if options.out:
-                    here = machine(["torch"]) | {"threads": options.threads}
-                    found = {"machine": here, "command": called(), "rows": rows}
-                    options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+                save_results(options.out, ["torch"], {"rows": rows}, threads=options.threads)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import called, machine
+from machine import save_results
 
 HERE = Path(__file__).parent
 
@@ -214,7 +214,6 @@ def main() -> None:
         parser.error("give a file for the results with --out")
     began, found = time.perf_counter(), dict[str, Any]()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    head = {"machine": machine(["torch"]) | {"gpu": gpu}, "command": called()}
     for number, name in enumerate(options.parts):
         left = 60 * options.minutes - (time.perf_counter() - began)
         waiting = sum(SHARES[part] for part in options.parts[number:])
@@ -223,7 +222,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         found[name] = PARTS[name](max(5.0, left * SHARES[name] / waiting), folder)
         print(f"{name}: exit code {found[name]['code']} after {found[name]['seconds']:.0f} s", flush=True)
-        options.out.write_text(json.dumps(head | {"parts": found}, indent=1) + "\n", encoding="utf-8")
+        save_results(options.out, ["torch"], {"parts": found}, gpu=gpu)
         for file in folder.iterdir():
             file.unlink()
         folder.rmdir()

@@ -12,13 +12,13 @@ there are operations alone.
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from machine import save_results
 from torch import Tensor
 
 from fitcli.runtime import Runtime
@@ -103,8 +103,7 @@ def main() -> None:
                     row["failed"] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
                 rows.append(row)
                 print(f"{kind:5} {masked=!s:12} {backward=!s:14} {compiled=!s:14} {row.get('fused', row)}", flush=True)
-                if options.out:
-                    options.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+                save_results(options.out, ["torch"], {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from typing import Any
 
 import numpy as np
 from digits import read_digits
-from machine import called, machine
+from machine import save_results
 from megapixel_canvases import DIGITS, SIDE, Canvas, canvases
 from numpy.typing import NDArray
 
@@ -265,8 +265,6 @@ def main() -> None:
         print("the time is over: give the same command again to go on")
         return
     results = {
-        "command": called(),
-        "machine": machine(["torch", "numpy"]),
         "data": f"MNIST test digits: {TRAINED:,} for training and validation canvases, the other 2,000 for the test",
         "canvases": {
             **{name: getattr(options, name) for name in ("side", "noise", "patterns", "train", "validation", "test")},
@@ -277,8 +275,7 @@ def main() -> None:
         "training": training(run),
     }
     print(json.dumps({name: value for name, value in results.items() if name != "training"}, indent=2))
-    if options.out:
-        options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    save_results(options.out, ["torch", "numpy"], results)
 
 
 if __name__ == "__main__":
