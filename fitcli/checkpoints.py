@@ -142,17 +142,17 @@ def load_decoder(folder: Path, runtime: Runtime, ema: bool = True) -> Checkpoint
     return cast(Checkpoint[FITDecoder], _load(folder, expect_task(folder, "autoregressive"), runtime, ema))
 
 
-def expect_task(folder: Path, task: str) -> RunConfig:
-    """Read `config.json` of a run that has to be of a task.
+def expect_task(folder: Path, *tasks: str) -> RunConfig:
+    """Read `config.json` of a run that has to be of one of some tasks.
 
     Raises:
         CheckpointError: It cannot be read, or the run is of another task.
     """
     config = load_config(folder)
-    if config.task != task:
+    if config.task not in tasks:
         raise CheckpointError(
             f"{folder}: was trained with --task {config.task}, which is for {USED_BY[config.task]}; "
-            f"give a run of --task {task}"
+            f"give a run of --task {' or '.join(tasks)}"
         )
     return config
 

@@ -77,10 +77,10 @@ def generate(
     ] = 1,
 ) -> None:
     """Generate images: of any size, coherent over the whole canvas, in bounded memory; or value by value."""
+    from fitcli.checkpoints import expect_task
     from fitcli.decoding.draw import Draws
     from fitcli.generation.settings import Means, Settings
     from fitcli.images.open import open_image
-    from fitcli.run_config import load_config
     from fitcli.runtime import choose_runtime
 
     runtime = choose_runtime(device, precision, compiled=compile)
@@ -90,7 +90,7 @@ def generate(
             checkpoint=checkpoint, runtime=runtime, out=out, overwrite=overwrite, count=count,
             sides=(res, height, width), image=opened, options=given(context),
         )  # fmt: skip
-        if load_config(checkpoint).task == "autoregressive":
+        if expect_task(checkpoint, "diffusion", "autoregressive").task == "autoregressive":
             draws = Draws(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
             done = list(_draw(target, label, draws))
         else:

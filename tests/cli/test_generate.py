@@ -227,7 +227,8 @@ def test_runs_of_other_tasks_are_refused(fit: Fit, tmp_path: Path) -> None:
     save_config(tmp_path, RunConfig(task="classify", model=model, preprocessing=pixels, classes=("a", "b")))
     result = fit("generate", "--checkpoint", tmp_path, "--out", tmp_path / "out.tif")
     assert result.exit_code == 1
-    assert "classify" in result.stderr
+    assert "trained with --task classify" in result.stderr
+    assert "give a run of --task diffusion or autoregressive" in result.stderr
 
 
 def test_a_state_of_other_settings_is_not_mixed_up(fit: Fit, run: Path, tmp_path: Path) -> None:
