@@ -195,7 +195,9 @@ def start_from(folder: Path, model: nn.Module, config: RunConfig) -> None:
         taken = {name: tensor for name, tensor in taken.items() if not name.startswith(ANSWERS)}
     left = sorted(name for name in own.keys() | found.keys() if name not in taken)
     if strange := next((name for name in left if not name.startswith(ANSWERS)), None):
-        raise CheckpointError(f"{folder}: is of another architecture ({strange}); give the same --preset and --patch")
+        raise CheckpointError(
+            f"--start-from {folder}: is of another architecture ({strange}); give the same --preset and --patch"
+        )
     model.load_state_dict(taken, strict=False)
 
 

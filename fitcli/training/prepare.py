@@ -23,6 +23,7 @@ from fitcli.training.settings import TrainSettings
 from fitcli.training.states import saved_step
 from fitcli.training.statistics import image_sizes, inspect
 from fitcli.training.tasks.find import TASKS
+from models.checks import ConfigError
 
 OLD_STATE = f"{TRAINING}/state.pt"
 """Where versions before `states.py` kept the only state."""
@@ -41,8 +42,7 @@ def prepare(settings: TrainSettings, session: Session) -> tuple[TrainingRun, int
     Raises:
         DataError: The data set cannot be used.
         FitError: The folder is taken, or holds no run to resume, or one begun otherwise; or the batches of the run
-            cannot be shared evenly by that many processes.
-        ConfigError: There is no such preset.
+            cannot be shared evenly by that many processes; or there is no such preset, or not with such patches.
     """
     _check_folder(session.folder, session.resume)
     if session.resume:
@@ -55,7 +55,11 @@ def prepare(settings: TrainSettings, session: Session) -> tuple[TrainingRun, int
     settings.check_options(session.given)
     _check_share(settings, session)
     # The settings first: a wrong name should not wait for thousands of headers.
-    task.check(settings)
+    try:
+        task.check(settings)
+    except ConfigError as error:
+        patch = "" if settings.patch is None else f" --patch {settings.patch}"
+        raise FitError(f"--preset {settings.preset}{patch}: {error}") from None
     dataset = _dataset(session.data, settings)
     survey = inspect(dataset, settings.seed, settings.max_bad_images)
     run = _run(task.describe(settings, dataset, survey), settings, dataset, session.runtime, session)

@@ -139,6 +139,9 @@ def test_a_place_that_cannot_be_written(fit: Fit, dataset: Path) -> None:
 def test_wrong_words(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     refused(fit(*quick(dataset, run)[:4], "--preset", "huge"), 1, "no preset 'huge'; there are debug, nano, tiny")
+    refused(
+        fit(*quick(dataset, run)[:4], "--preset", "tiny", "--patch", 7), 1, "--preset tiny --patch 7: ", "multiple of 4"
+    )
     refused(fit(*quick(dataset, run, "--device", "tpu")), 1, "'tpu'", "use auto, cpu, cuda, cuda:N or mps")
     refused(fit(*quick(dataset, run, "--device", "cuda:99")), 1, "no device 'cuda:99' here", "--device auto or cpu")
     refused(fit(*quick(dataset, run, "--learning-rate", "nan")), 1, "--learning-rate")
