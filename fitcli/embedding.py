@@ -92,9 +92,9 @@ def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FitError(f"--out {out}: not a folder that can be made ({error.strerror})") from None
-    images = {path.resolve() for path in paths}
+    images = {os.path.realpath(path) for path in paths}
     for target in planned:
-        if target.resolve() in images:
+        if os.path.realpath(target) in images:
             raise FitError(f"--out {target} would replace that image; choose another place")
     try:
         check_writable(planned[0].parent)
@@ -201,7 +201,7 @@ def embed_image(
         ImageError: The image cannot be read, or is not of a kind that the model was trained on.
         FitError: It cannot be written, the memory is too little, or the state that of another job.
     """
-    purpose = f"embed{' --patches' if keep_patches else ''} --out {out.resolve()}"
+    purpose = f"embed{' --patches' if keep_patches else ''} --out {os.path.realpath(out)}"
     with encoding(checkpoint, image, runtime, settings, purpose=purpose) as job:
         digest = model_hash(checkpoint)
         # A job that is continued finds what it has written of the patches.

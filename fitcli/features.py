@@ -251,7 +251,7 @@ def _default_plan(work: Work, runtime: Runtime) -> MemoryPlan:
 
 def _state_folder(state: Path, image: ImageReader) -> Path:
     """One folder per image: several may be under way, or wait for their turn."""
-    return state / f"{image.path.stem}-{sha256(os.fsencode(image.path.resolve())).hexdigest()[:8]}"
+    return state / f"{image.path.stem}-{sha256(os.fsencode(os.path.realpath(image.path))).hexdigest()[:8]}"
 
 
 def _remove_empty(folder: Path) -> None:
@@ -279,7 +279,7 @@ def _description(
     return {
         "fit": __version__,
         "torch": torch.__version__,
-        "image": str(image.path.resolve()),
+        "image": os.path.realpath(image.path),
         "image bytes": stored_bytes(image.path),
         "image time": image.path.stat().st_mtime_ns,
         "image header": [info.format, info.height, info.width, info.channels, info.dtype.name, len(info.levels)],

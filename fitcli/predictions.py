@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -163,9 +164,9 @@ def check_csv(path: Path | None, paths: Sequence[Path]) -> None:
 
 def _check_places(option: str, targets: Sequence[Path], folder: Path, images: Sequence[Path]) -> None:
     """What is written must not replace an image, and its folder must take it or be one that can be made."""
-    resolved = {path.resolve() for path in images}
+    resolved = {os.path.realpath(path) for path in images}
     for target in targets:
-        if target.resolve() in resolved:
+        if os.path.realpath(target) in resolved:
             raise FitError(f"{option} {target} would replace that image; choose another place")
     try:
         check_writable(folder)

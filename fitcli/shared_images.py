@@ -94,7 +94,7 @@ class Ledger:
 def _key(path: Path, job: Any) -> str | None:
     """A hash of a file as it is now and of what is done with it; None where there is no such file."""
     try:
-        file = [str(path.resolve()), stored_bytes(path), path.stat().st_mtime_ns]
+        file = [os.path.realpath(path), stored_bytes(path), path.stat().st_mtime_ns]
     except OSError:
         return None
     return sha256(json.dumps([__version__, file, job], sort_keys=True).encode()).hexdigest()

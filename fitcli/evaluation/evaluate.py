@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +63,8 @@ def evaluate(
     labels: Labels = "needed" if config.classes else "ignored"
     dataset = load_dataset(data, labels, training=False, several=config.task == "classify")
     samples = _samples(data, dataset, split, config)
-    written = None if output is None else output.resolve()
-    if clash := next((sample.path for sample in samples if sample.path.resolve() == written), None):
+    written = None if output is None else os.path.realpath(output)
+    if clash := next((sample.path for sample in samples if os.path.realpath(sample.path) == written), None):
         raise FitError(f"{clash}: would be replaced by what is written; choose another place")
     whole = _compare_with_training(folder, dataset, split)
     job = _Job(shared, samples, split, runtime, settings, output)

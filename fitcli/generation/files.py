@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -192,7 +193,7 @@ class Job:
         if self.beginning is not None:
             path, window = self.beginning.image.path, self.beginning.window
             begin = {
-                "image": str(path.resolve()),
+                "image": os.path.realpath(path),
                 "image bytes": stored_bytes(path),
                 "image time": path.stat().st_mtime_ns,
                 "window": None if window is None else dataclasses.asdict(window),
@@ -205,7 +206,7 @@ class Job:
             "checkpoint": self._model,
             "device": self.runtime.device.type,
             "precision": self.runtime.arithmetic,
-            "out": [str(path.resolve()) for path in paths],
+            "out": [os.path.realpath(path) for path in paths],
             **dataclasses.asdict(self.settings),
             **begin,
         }

@@ -89,7 +89,9 @@ def test_bad_files_among_good_ones(fit: Fit, trained: Path, images: Path, tmp_pa
     text.write_text("no image at all")
     channels = save(tmp_path / "five.tif", np.zeros((20, 20, 5), np.uint8))
     dtype = save(tmp_path / "float.tif", np.zeros((20, 20, 3), np.float32))
-    bad = [tmp_path / "missing.tif", broken, text, channels, dtype, tmp_path]
+    circle = tmp_path / "circle.tif"
+    circle.symlink_to(circle)
+    bad = [tmp_path / "missing.tif", broken, text, channels, dtype, tmp_path, circle]
     table = tmp_path / "out.csv"
     result = classify(
         fit, trained, images / "sky.tif", *bad, images / "brick.png", "--json", "--csv", table,
