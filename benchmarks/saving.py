@@ -27,11 +27,11 @@ from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
 from fitcli.runtime import choose_runtime
 from fitcli.training.gradients import Gradients
+from fitcli.training.launch import Launch
 from fitcli.training.optimizer import build_optimizer
 from fitcli.training.prepare import prepare
 from fitcli.training.run import TrainingRun
 from fitcli.training.saving import Saver
-from fitcli.training.session import Session
 from fitcli.training.settings import TrainSettings
 from fitcli.training.state import Progress, snapshot
 from fitcli.window import Window
@@ -137,8 +137,8 @@ def main() -> None:
         total = len(MODES) * (2 + options.turns * options.steps)
         settings = TrainSettings(preset=options.preset, batch_size=1, steps=total)
         runtime = choose_runtime(options.device, "fp32")
-        session = Session(data=Path(folder) / "data", folder=Path(folder) / "run", runtime=runtime)
-        run = prepare(settings, session)[0]
+        launch = Launch(data=Path(folder) / "data", folder=Path(folder) / "run", runtime=runtime)
+        run = prepare(settings, launch)[0]
         run.folder.mkdir()
         found = measure(run, options.turns, options.steps)
     print("\n".join(lines(found)))

@@ -9,11 +9,11 @@ from typing import Any
 from pictures import colored, save
 
 from fitcli.runtime import choose_runtime
+from fitcli.training.launch import Launch
 from fitcli.training.loop import Observer
 from fitcli.training.prepare import prepare
 from fitcli.training.reports import Report, StepReport
 from fitcli.training.run import TrainingRun
-from fitcli.training.session import Session
 from fitcli.training.settings import TrainSettings
 
 CPU = choose_runtime("cpu", "fp32")
@@ -32,11 +32,11 @@ def run_of(
 ) -> TrainingRun:
     """A run, of two epochs in batches of two images where the settings say nothing else."""
     asked = TrainSettings(**{"preset": "debug", "batch_size": 2, "epochs": 2, **settings})
-    session = Session(
+    launch = Launch(
         data=data, folder=folder, runtime=choose_runtime("cpu", asked.precision), resume=resume, given=settings,
         accept_changed_data=accept, memory_bytes=memory,
     )  # fmt: skip
-    return prepare(asked, session)[0]
+    return prepare(asked, launch)[0]
 
 
 def quietly(report: Report) -> None:

@@ -26,7 +26,7 @@ from fitcli.training.recipe import read_recipe
 from fitcli.training.settings import TaskName, TrainSettings
 
 if TYPE_CHECKING:
-    from fitcli.training.session import Session
+    from fitcli.training.launch import Launch
 
 DEFAULT = TrainSettings()
 
@@ -216,7 +216,7 @@ def train(
     from fitcli.processes import processes
     from fitcli.run_config import is_run
     from fitcli.runtime import choose_runtime
-    from fitcli.training.session import Session
+    from fitcli.training.launch import Launch
 
     with processes(device, group_parallel) as world:
         runtime = world.together(lambda: choose_runtime(device, precision, compiled=compile))
@@ -234,32 +234,32 @@ def train(
         )  # fmt: skip
         # Agents of several machines count restarts differently.
         again = world.any(auto_resume or world.restarts > 0)
-        session = Session(
+        launch = Launch(
             data=data, folder=out, runtime=runtime, given=given(context), accept_changed_data=accept_changed_data,
             resume=resume or (again and world.broadcast(is_run(out))), memory_bytes=memory, deadline=deadline,
             world=world, shard=shard,
         )  # fmt: skip
-        _train(settings, session)
+        _train(settings, launch)
 
 
-def _train(settings: TrainSettings, session: Session) -> None:
+def _train(settings: TrainSettings, launch: Launch) -> None:
     from fitcli.runtime import return_freed_memory
     from fitcli.training.interruption import TimeIsOver
     from fitcli.training.loop import train as run_training
     from fitcli.training.prepare import prepare
     from fitcli.training.view import training_view
 
-    run, done = session.world.together(lambda: prepare(settings, session))
+    run, done = launch.world.together(lambda: prepare(settings, launch))
     if run.changed:
-        console.warning(f"{session.data}: {run.changed}")
+        console.warning(f"{launch.data}: {run.changed}")
     console.hint(run.summary())
-    if session.memory_bytes is not None and run.runtime.device.type == "cpu":
+    if launch.memory_bytes is not None and run.runtime.device.type == "cpu":
         return_freed_memory()
-    if session.memory_bytes is not None or run.plan.kind != "plain":
+    if launch.memory_bytes is not None or run.plan.kind != "plain":
         console.log(run.memory())
     try:
         with training_view(done, run.total_steps) as view:
-            progress = run_training(run, view, session.resume)
+            progress = run_training(run, view, launch.resume)
     except TimeIsOver as over:
         # What was asked for was done: no error, for queues and for torchrun, which would start it again.
         console.data(str(over))

@@ -15,10 +15,10 @@ from fitcli.training.bad_images import BadImages
 from fitcli.training.begun import TRAINING, check_config, load_images, load_settings
 from fitcli.training.changes import changes
 from fitcli.training.dataset import Dataset, load_dataset
+from fitcli.training.launch import Launch
 from fitcli.training.lock import LOCK
 from fitcli.training.memory import continued, planned
 from fitcli.training.run import TrainingRun
-from fitcli.training.session import Session
 from fitcli.training.settings import TrainSettings
 from fitcli.training.states import saved_step
 from fitcli.training.statistics import image_sizes, inspect
@@ -29,12 +29,12 @@ OLD_STATE = f"{TRAINING}/state.pt"
 """Where versions before `states.py` kept the only state."""
 
 
-def prepare(settings: TrainSettings, session: Session) -> tuple[TrainingRun, int]:
+def prepare(settings: TrainSettings, launch: Launch) -> tuple[TrainingRun, int]:
     """Check data, run folder and settings, and put the run together. Writes nothing.
 
     Args:
         settings: What is asked for; of a run that is resumed, the options that were given count.
-        session: On what, where, and how to go on.
+        launch: On what, where, and how to go on.
 
     Returns:
         The run, and the number of steps that it has already done.
@@ -44,35 +44,35 @@ def prepare(settings: TrainSettings, session: Session) -> tuple[TrainingRun, int
         FitError: The folder is taken, or holds no run to resume, or one begun otherwise; or the batches of the run
             cannot be shared evenly by that many processes; or there is no such preset, or not with such patches.
     """
-    _check_folder(session.folder, session.resume)
-    if session.resume:
-        run, sizes = _resumed(settings, session)
-        memory = session.memory_bytes
-        return continued(run, sizes) if memory is None else planned(run, sizes, memory), saved_step(session.folder)
-    if session.accept_changed_data:
+    _check_folder(launch.folder, launch.resume)
+    if launch.resume:
+        run, sizes = _resumed(settings, launch)
+        memory = launch.memory_bytes
+        return continued(run, sizes) if memory is None else planned(run, sizes, memory), saved_step(launch.folder)
+    if launch.accept_changed_data:
         raise FitError("--accept-changed-data is for --resume; leave it out")
     task = TASKS[settings.task]
-    settings.check_options(session.given)
-    _check_share(settings, session)
+    settings.check_options(launch.given)
+    _check_share(settings, launch)
     # The settings first: a wrong name should not wait for thousands of headers.
     try:
         task.check(settings)
     except ConfigError as error:
         patch = "" if settings.patch is None else f" --patch {settings.patch}"
         raise FitError(f"--preset {settings.preset}{patch}: {error}") from None
-    dataset = _dataset(session.data, settings)
+    dataset = _dataset(launch.data, settings)
     survey = inspect(dataset, settings.seed, settings.max_bad_images)
-    run = _run(task.describe(settings, dataset, survey), settings, dataset, session.runtime, session)
-    return planned(run, survey.sizes, session.memory_bytes), 0
+    run = _run(task.describe(settings, dataset, survey), settings, dataset, launch.runtime, launch)
+    return planned(run, survey.sizes, launch.memory_bytes), 0
 
 
-def _resumed(settings: TrainSettings, session: Session) -> tuple[TrainingRun, list[tuple[int, int]]]:
+def _resumed(settings: TrainSettings, launch: Launch) -> tuple[TrainingRun, list[tuple[int, int]]]:
     """A run to be continued, and (height, width) of its images."""
-    data, folder = session.data, session.folder
-    config, settings = check_config(folder), load_settings(folder).resumed(settings, session.given)
-    _check_share(settings, session)
-    runtime = choose_runtime(str(session.runtime.device), settings.precision)
-    runtime = replace(runtime, compiled=session.runtime.compiled)
+    data, folder = launch.data, launch.folder
+    config, settings = check_config(folder), load_settings(folder).resumed(settings, launch.given)
+    _check_share(settings, launch)
+    runtime = choose_runtime(str(launch.runtime.device), settings.precision)
+    runtime = replace(runtime, compiled=launch.runtime.compiled)
     dataset = _dataset(data, settings)
     if config.task != settings.task:
         raise FitError(f"{folder}: config.json is of another run ({config.task}); start a new run")
@@ -83,12 +83,12 @@ def _resumed(settings: TrainSettings, session: Session) -> tuple[TrainingRun, li
         )
     fingerprint, images = load_images(folder)
     changed = changes(images, dataset.listed) if dataset.fingerprint != fingerprint else ""
-    if changed and not session.accept_changed_data:
+    if changed and not launch.accept_changed_data:
         raise FitError(
             f"{data}: is not what {folder} was trained on: {changed}; resume with the data set as it was, go on with "
             "this one with --accept-changed-data, or start a new run"
         )
-    return replace(_run(config, settings, dataset, runtime, session), changed=changed), image_sizes(dataset)
+    return replace(_run(config, settings, dataset, runtime, launch), changed=changed), image_sizes(dataset)
 
 
 def _asked(classes: Sequence[str], tasks: Sequence[ClassTask]) -> str:
@@ -102,31 +102,29 @@ def _dataset(data: Path, settings: TrainSettings) -> Dataset:
     return load_dataset(data, "ignored" if settings.unconditional else TASKS[settings.task].labels)
 
 
-def _run(
-    config: RunConfig, settings: TrainSettings, dataset: Dataset, runtime: Runtime, session: Session
-) -> TrainingRun:
+def _run(config: RunConfig, settings: TrainSettings, dataset: Dataset, runtime: Runtime, launch: Launch) -> TrainingRun:
     return TrainingRun(
-        folder=session.folder,
+        folder=launch.folder,
         config=config,
         settings=settings,
         dataset=dataset,
         runtime=runtime,
         bad_images=BadImages(settings.max_bad_images),
-        world=session.world,
-        shard=session.shard,
-        deadline=session.deadline,
+        world=launch.world,
+        shard=launch.shard,
+        deadline=launch.deadline,
     )
 
 
-def _check_share(settings: TrainSettings, session: Session) -> None:
+def _check_share(settings: TrainSettings, launch: Launch) -> None:
     """Batches are those of one process, whatever shares them: so are the results."""
-    count = session.world.data.size
+    count = launch.world.data.size
     if settings.batch_size % count:
         raise FitError(
             f"--batch-size {settings.batch_size}: {count} processes cannot share a batch evenly; "
             f"use a multiple of {count}, or another number of processes"
         )
-    if session.shard and session.world.mesh is None:
+    if launch.shard and launch.world.mesh is None:
         raise FitError("--shard shares a model out over processes; start them with torchrun --no-python fit train ...")
 
 

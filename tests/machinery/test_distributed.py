@@ -26,10 +26,10 @@ from fitcli.runtime import choose_runtime
 from fitcli.training import loop, sharding
 from fitcli.training.bad_images import TooManyBadImages
 from fitcli.training.interruption import TimeIsOver
+from fitcli.training.launch import Launch
 from fitcli.training.loop import train
 from fitcli.training.prepare import prepare
 from fitcli.training.reports import Report, StepReport
-from fitcli.training.session import Session
 from fitcli.training.settings import TrainSettings
 from models.build import build
 
@@ -94,7 +94,7 @@ def train_here(
 ) -> None:
     """A run of this process, or of all of a job, in float64."""
     asked = TrainSettings(**{"preset": "debug", "batch_size": 4, "accumulate": 2, "steps": 3, **settings})
-    run, _ = prepare(asked, Session(data=data, folder=folder, runtime=CPU, resume=resume, world=world, shard=shard))
+    run, _ = prepare(asked, Launch(data=data, folder=folder, runtime=CPU, resume=resume, world=world, shard=shard))
     if plan is not None:
         run = replace(run, plan=ExecutionPlan(**plan))
     with pytest.MonkeyPatch.context() as patch:
@@ -279,7 +279,7 @@ def test_what_cannot_be_shared(data: Path, tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setenv(name, value)
     with pytest.raises(FitError, match="--group-parallel 2: does not divide the 3 processes"), processes("cpu", 2):
         pass
-    alone = Session(data=data, folder=tmp_path / "run", runtime=CPU)
+    alone = Launch(data=data, folder=tmp_path / "run", runtime=CPU)
     three = replace(ALONE, size=3, data=replace(ALONE.data, size=3))
     with pytest.raises(FitError, match=r"--batch-size 4: 3 processes .* use a multiple of 3"):
         prepare(TrainSettings(batch_size=4), replace(alone, world=three))

@@ -26,11 +26,11 @@ from fitcli.errors import DataError, FitError
 from fitcli.training import interruption, loop
 from fitcli.training.bad_images import TooManyBadImages
 from fitcli.training.interruption import TimeIsOver
+from fitcli.training.launch import Launch
 from fitcli.training.loop import train
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from fitcli.training.prepare import prepare
 from fitcli.training.reports import BadImageReport, Report, StepReport, StopReport, ValidationReport
-from fitcli.training.session import Session
 from fitcli.training.settings import TrainSettings
 from fitcli.training.tasks import classify
 from fitcli.training.tasks.classify import balanced_weights
@@ -172,7 +172,7 @@ def test_a_resumed_run_keeps_its_settings_and_may_be_longer(data: Path, tmp_path
     folder = tmp_path / "run"
     train(run_of(data, folder, seed=3, steps=2), quietly)
     asked = TrainSettings(preset="large", steps=6)
-    again = Session(data=data, folder=folder, runtime=CPU, resume=True, given={"steps"})
+    again = Launch(data=data, folder=folder, runtime=CPU, resume=True, given={"steps"})
     longer = prepare(asked, again)[0]
     assert (longer.settings.preset, longer.settings.seed, longer.total_steps) == ("debug", 3, 6)
     seen: list[Report] = []

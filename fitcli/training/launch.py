@@ -12,7 +12,7 @@ from fitcli.runtime import Runtime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Session:
+class Launch:
     """What belongs to one start of a job, on each of its processes.
 
     Attributes:
