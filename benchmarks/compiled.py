@@ -19,42 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from classifier_job import classifier_job
 from machine import save_results
 
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.execution.run import run_job
-from fitcli.memory.sample_job import as_pixels, sample_job, waiting_shape
 from fitcli.runtime import Precision, Runtime
-from models.build import build
-from models.groups import Groups
-from models.presets import classifier_preset
 
-PLANS = {"plain": ExecutionPlan(), "recompute": ExecutionPlan(kind="recompute", global_layers="checkpoint")}
-
-
-def build_job(preset: str, size: int, runtime: Runtime, work: str) -> Callable[[], object]:
-    config = classifier_preset(preset, 3, 100)
-    model = build(config).to(runtime.device)
-    side = size // (config.patch * config.group)
-    groups = Groups.of_grid(images=1, rows=side, columns=side).to(runtime.device)
-    shape, _ = waiting_shape(config)
-    pixels = torch.randint(0, 256, (side**2, *shape), dtype=torch.uint8, device=runtime.device)
-    if work == "forward":
-        model.eval().requires_grad_(False)
-        runtime.prepare(model)
-    runtime.compile(model)
-    job = sample_job(model, groups, lambda part: pixels[part])
-
-    def forward() -> None:
-        with torch.inference_mode(), runtime.autocast():
-            model(as_pixels(pixels), groups)
-
-    def step() -> None:
-        model.zero_grad(set_to_none=True)
-        with runtime.autocast():
-            run_job(job, PLANS[work])
-
-    return forward if work == "forward" else step
+PLANS = {
+    "forward": None,
+    "plain": ExecutionPlan(),
+    "recompute": ExecutionPlan(kind="recompute", global_layers="checkpoint"),
+}
 
 
 def seconds(job: Callable[[], object], runtime: Runtime) -> float:
@@ -78,7 +53,7 @@ def _first(job: Callable[[], object], runtime: Runtime) -> float:
 def measure(preset: str, size: int, device: str, precision: Precision, work: str, repeats: int) -> dict[str, Any]:
     torch._dynamo.reset()
     ways = {way: Runtime(torch.device(device), precision, way == "compiled") for way in ("eager", "compiled")}
-    jobs = {way: build_job(preset, size, runtime, work) for way, runtime in ways.items()}
+    jobs = {way: classifier_job(preset, size, runtime, PLANS[work])[0] for way, runtime in ways.items()}
     first = {way: _first(job, ways[way]) for way, job in jobs.items()}
     taken: dict[str, list[float]] = {way: [] for way in jobs}
     for _ in range(repeats):
@@ -95,7 +70,7 @@ def main() -> None:
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--size", type=int, default=1024, help="side of the image")
     parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
-    parser.add_argument("--works", nargs="+", choices=["forward", *PLANS], default=["forward", *PLANS])
+    parser.add_argument("--works", nargs="+", choices=PLANS, default=list(PLANS))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="JSON file for the results")

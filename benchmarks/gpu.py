@@ -111,31 +111,15 @@ def build_training_step(
     preset: str, side: int, kind: str, compiled: bool = False
 ) -> tuple[Callable[[], object], Any, int]:
     """(a step in bf16 without the optimizer, the model's config, its groups)."""
+    from classifier_job import classifier_job
+
     from fitcli.execution.plan import ExecutionPlan
-    from fitcli.execution.run import run_job
-    from fitcli.memory.sample_job import sample_job, waiting_shape
     from fitcli.runtime import Runtime
-    from models.build import build
-    from models.groups import Groups
-    from models.presets import classifier_preset
 
     runtime = Runtime(torch.device("cuda"), "bf16", compiled)
-    config = classifier_preset(preset, 3, 100)
-    model = build(config).to(runtime.device)
-    runtime.compile(model)
-    count = side // (config.patch * config.group)
-    groups = Groups.of_grid(images=1, rows=count, columns=count).to(runtime.device)
-    shape, _ = waiting_shape(config)
-    pixels = torch.zeros(count**2, *shape, dtype=torch.uint8, device=runtime.device)
-    plan = ExecutionPlan(kind="recompute", handful=25, global_layers="checkpoint")
-    job = sample_job(model, groups, lambda part: pixels[part])
-
-    def step() -> None:
-        model.zero_grad(set_to_none=True)
-        with runtime.autocast():
-            run_job(job, plan if kind == "recompute" else ExecutionPlan())
-
-    return step, config, count**2
+    recompute = ExecutionPlan(kind="recompute", handful=25, global_layers="checkpoint")
+    step, model, groups = classifier_job(preset, side, runtime, recompute if kind == "recompute" else ExecutionPlan())
+    return step, model.config, len(groups.number)
 
 
 def child_sync() -> None:

@@ -43,38 +43,12 @@ def build_step(asked: dict[str, Any]) -> tuple[Callable[[], object], int, int]:
 
 def _fit_step(preset: str, size: int, backward: bool, checkpointed: bool, runtime: Any) -> tuple[Any, Any]:
     """The plain execution; `checkpointed` the one that recomputes."""
-    import torch
+    from classifier_job import classifier_job
 
     from fitcli.execution.plan import ExecutionPlan
-    from fitcli.execution.run import run_job
-    from fitcli.memory.sample_job import as_pixels, sample_job, waiting_shape
-    from models.build import build
-    from models.groups import Groups
-    from models.presets import classifier_preset
 
-    config = classifier_preset(preset, 3, 100)
-    model = build(config).to(runtime.device)
-    side = size // (config.patch * config.group)
-    groups = Groups.of_grid(images=1, rows=side, columns=side).to(runtime.device)
-    shape, _ = waiting_shape(config)
-    pixels = torch.randint(0, 256, (side**2, *shape), dtype=torch.uint8, device=runtime.device)
-    if not backward:
-        model.eval().requires_grad_(False)
-        runtime.prepare(model)
-
-        def forward() -> object:
-            with torch.inference_mode(), runtime.autocast():
-                return model(as_pixels(pixels), groups).logits
-
-        return forward, model
     plan = ExecutionPlan(kind="recompute", global_layers="checkpoint") if checkpointed else ExecutionPlan()
-    job = sample_job(model, groups, lambda part: pixels[part])
-
-    def step() -> None:
-        model.zero_grad(set_to_none=True)
-        with runtime.autocast():
-            run_job(job, plan)
-
+    step, model, _ = classifier_job(preset, size, runtime, plan if backward else None)
     return step, model
 
 
