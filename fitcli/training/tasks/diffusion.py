@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import cast
 
@@ -152,10 +153,11 @@ class DenoisingObjective:
 
         def look() -> dict[str, float]:
             sums = dict.fromkeys([*map(str, range(BUCKETS)), "patches"], 0.0)
-            for batch in loader.fixed():
-                for bucket, loss in enumerate(self._losses(checkpoint.model, batch)):
-                    sums[str(bucket)] += loss * batch.real_patches()
-                sums["patches"] += batch.real_patches()
+            with closing(loader.fixed()) as batches:
+                for batch in batches:
+                    for bucket, loss in enumerate(self._losses(checkpoint.model, batch)):
+                        sums[str(bucket)] += loss * batch.real_patches()
+                    sums["patches"] += batch.real_patches()
             return sums
 
         found = shared_sums(run, look)
