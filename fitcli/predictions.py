@@ -15,7 +15,7 @@ from fitcli import console
 from fitcli.answers import answer, ranked, said
 from fitcli.atomic import check_writable, open_text, replacing
 from fitcli.checkpoints import Checkpoint
-from fitcli.class_tasks import SEPARATOR, ClassTask
+from fitcli.class_tasks import SEPARATOR, ClassTask, chance_columns
 from fitcli.classification import Classification, classify_image
 from fitcli.errors import FitError, ImageError
 from fitcli.features import Settings
@@ -267,7 +267,7 @@ def write_csv(path: Path, rows: Iterable[Sequence[str]], config: RunConfig) -> N
     try:
         with replacing(path) as temporary, open_text(temporary) as file:
             tasks = config.tasks
-            named = [f"{task.name}:{label}" for task in tasks for label in task.classes] or list(config.classes)
+            named = chance_columns(tasks) or list(config.classes)
             columns = [task.column for task in tasks] or ["label"]
             csv.writer(file).writerows([["path", *columns, *named], *rows])
     except OSError as error:
