@@ -45,6 +45,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        before = console.errors_said()
         try:
             _check_models_package()
             return command(*args, **kwargs)
@@ -54,7 +55,8 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
         except BrokenPipeError:
             # The reader of our output went away (`fit info ... | head`); what Python would flush at exit goes nowhere.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            raise typer.Exit(0) from None
+            # Whoever reads no more is content with what came, but not with what could not come.
+            raise typer.Exit(int(console.errors_said() > before)) from None
         except Exception as error:
             if (message := _message(error)) is None:
                 raise
