@@ -1,6 +1,6 @@
 """Event files for TensorBoard, written in the thread that trains: what cannot be written is lost, and said once.
 
-tensorboard's own writer is a thread, which prints a traceback when it cannot write. It brings the format of the records.
+tensorboard has a writer of its own, a thread that prints a traceback when it cannot write; its format of records is used.
 """
 
 from __future__ import annotations
