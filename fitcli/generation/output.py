@@ -13,6 +13,7 @@ from fitcli.errors import FitError
 from fitcli.generation.sources import canvas_values
 from fitcli.images.base import ImageInfo, ImageReader, Pixels
 from fitcli.images.encoding import Compression
+from fitcli.images.georeference import GeoReference
 from fitcli.images.open import create_image
 from fitcli.pixel_range import PixelRange
 from fitcli.preprocessing import Preprocessing
@@ -57,7 +58,12 @@ def check_outputs(paths: list[Path], overwrite: bool, info: ImageInfo) -> None:
     create_image(paths[0], info).discard()
 
 
-def output_info(size: tuple[int, int], preprocessing: Preprocessing, mpp: float | None = None) -> ImageInfo:
+def output_info(
+    size: tuple[int, int],
+    preprocessing: Preprocessing,
+    mpp: float | None = None,
+    geo: GeoReference | None = None,
+) -> ImageInfo:
     """Of the image that a model generates."""
     return ImageInfo(
         height=size[0],
@@ -66,6 +72,7 @@ def output_info(size: tuple[int, int], preprocessing: Preprocessing, mpp: float 
         dtype=PixelRange.of(preprocessing).dtype,
         color=preprocessing.channels in (3, 4),
         mpp=mpp,
+        geo=geo,
     )
 
 

@@ -1,6 +1,6 @@
 """Event files for TensorBoard, written in the thread that trains: what cannot be written is lost, and said once.
 
-tensorboard has a writer of its own, a thread that prints a traceback when it cannot write; its format of records is used.
+tensorboard has a writer of its own, a thread that prints a traceback when it cannot write; its records are used here.
 """
 
 from __future__ import annotations
