@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 RASTER_TYPE_KEY, PIXEL_IS_POINT = 1025, 2
-"""GTRasterTypeGeoKey: raster coordinates are those of the corners of pixels (1; also without it) or of their middles."""
+"""GTRasterTypeGeoKey: raster coordinates are those of corners of pixels (1; also without it) or of their middles."""
 
 DOUBLES_TAG, TEXT_TAG = 34736, 34737
 """Tags that values of keys lie in: GeoDoubleParams and GeoAsciiParams."""
