@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from fitcli.atomic import check_writable
 from fitcli.diffusion.canvas import Canvas
 from fitcli.errors import FitError
 from fitcli.generation.sources import canvas_values
@@ -15,6 +14,7 @@ from fitcli.images.base import ImageInfo, ImageReader, Pixels
 from fitcli.images.encoding import Compression
 from fitcli.images.georeference import GeoReference
 from fitcli.images.open import create_image
+from fitcli.outputs import check_file
 from fitcli.pixel_range import PixelRange
 from fitcli.preprocessing import Preprocessing
 from fitcli.window import Window
@@ -50,11 +50,7 @@ def check_outputs(paths: list[Path], overwrite: bool, info: ImageInfo) -> None:
     for path in paths:
         if path.exists() and not overwrite:
             raise FitError(f"--out {path}: is there already; give another name, or --overwrite")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            check_writable(path.parent)
-        except OSError as error:
-            raise FitError(f"--out {path}: cannot be written ({error.strerror}); give another place") from None
+        check_file("--out", path)
     create_image(paths[0], info).discard()
 
 

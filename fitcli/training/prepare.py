@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fitcli.atomic import PARTIAL, check_writable
+from fitcli.atomic import PARTIAL
 from fitcli.checkpoints import expect_task
 from fitcli.class_tasks import ClassTask
 from fitcli.errors import CheckpointError, FitError
+from fitcli.outputs import check_folder
 from fitcli.run_config import RunConfig, is_run
 from fitcli.runtime import Runtime, choose_runtime
 from fitcli.training.bad_images import BadImages
@@ -140,10 +141,7 @@ def _check_start(folder: Path, settings: TrainSettings) -> None:
 
 def _check_folder(folder: Path, resume: bool) -> None:
     _check_state(folder, resume)
-    try:
-        check_writable(folder)
-    except OSError as error:
-        raise FitError(f"{folder}: cannot be written to ({error.strerror}); choose another --out") from None
+    check_folder("--out", folder)
 
 
 def _check_state(folder: Path, resume: bool) -> None:
