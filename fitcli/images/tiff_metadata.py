@@ -133,12 +133,11 @@ def georeference(page: Any) -> GeoReference | None:
                 continue
             if tag.count > MOST_GEO_VALUES:
                 return None
-            if field == "text":
-                found[field] = str(tag.value).rstrip("\0")
-            else:
-                number = int if field == "keys" else float
-                values = tag.value if isinstance(tag.value, tuple) else (tag.value,)
-                found[field] = tuple(map(number, values))
+            value, kind = tag.value, {"text": str, "keys": int}.get(field, float)
+            values = value if isinstance(value, tuple) else (value,)
+            if not all(isinstance(each, kind) for each in values):
+                return None
+            found[field] = value.rstrip("\0") if field == "text" else values
         return GeoReference(**found)
     except Exception:  # tifffile raises all kinds on damaged tags
         return None

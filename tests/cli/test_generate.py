@@ -30,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_image_of_the_training_size_by_default(fit: Fit, run: Path, tmp_path: Path) -> None:
-    out = tmp_path / "new" / "out.tif"
+    out = tmp_path / "out.tif"
     result = fit("generate", "--checkpoint", run, "--out", out, "--steps", 2, "--label", "dog", "--json")
     assert result.exit_code == 0, result.stderr
     (document,) = json.loads(result.stdout)
