@@ -66,6 +66,7 @@ def test_the_command_line_wins(fit: Fit, dataset: Path, tmp_path: Path) -> None:
         ("patch = 7", "--preset tiny --patch 7: "),
         ('task = "diffusion"\nschedule = "steep"', "--schedule steep: unknown schedule"),
         ('task = "diffusion"\nscale = 0', "--scale 0.0: scale must be positive"),
+        ('preset = "debug"\nmemory = "1MiB"', "--memory: 1 MiB are too little"),
         ('device = "abacus"', "--device abacus: unknown"),
         ("group-parallel = 2", "--group-parallel 2: does not divide"),
         ('start-from = "nowhere"', "--start-from nowhere: no run folder"),
