@@ -137,7 +137,9 @@ class _Training:
         run, progress = self.run, self.progress
         stopping = partial(self.observe, StopReport())
         with (
-            MetricsLog(run.folder, progress.step, progress.validated) if run.world.is_first else NoLog() as self.log,
+            MetricsLog(run.folder, progress.step, progress.validated, self.observe)
+            if run.world.is_first
+            else NoLog() as self.log,
             Saver(
                 run,
                 self._snapshot,
