@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from fitcli.decoding.cached import CachedDecoder
 from fitcli.decoding.draw import Draws
+from fitcli.transfer import sent
 from models.decoder import FITDecoder
 from models.groups import Groups
 
@@ -55,19 +57,22 @@ def sample(
     _check(known, (count, tokens), model.config.vocabulary)
     images = range(len(first)) if images is None else images
     decoder = CachedDecoder(
-        model, groups.to(device), len(first), None if labels is None else torch.tensor(labels, device=device)
+        model,
+        groups.moved(partial(sent, device=device)),
+        len(first),
+        None if labels is None else sent(torch.tensor(labels), device),
     )
     drawn = torch.empty(len(first), count, tokens, dtype=torch.int64, device=device)
-    before = torch.tensor(first, device=device)  # [b]
+    before = sent(torch.tensor(first), device)  # [b]
     for group in range(count):
         given = known[group].tolist()
         whole = FREE not in given
-        drawn[:, group] = known[group].to(device)
+        drawn[:, group] = sent(known[group], device)
         if whole:
             decoder.take(torch.cat([before[:, None], drawn[:, group, :-1]], dim=1))
         else:
             numbers = torch.tensor([draws.numbers(image, group, tokens) for image in images], dtype=torch.float64)
-            numbers = numbers.float().to(device) if device.type == "mps" else numbers.to(device)  # [b n]
+            numbers = sent(numbers.float() if device.type == "mps" else numbers, device)  # [b n]
             for place, kept in enumerate(given):
                 logits = decoder.step(before)
                 if kept == FREE:
