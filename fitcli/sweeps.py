@@ -253,9 +253,7 @@ class _Sweeps:
         return pinned(self._source.load(part), self._device)
 
     def _to_device(self, values: Tensor) -> Tensor:
-        if self._copies is None or values.is_cuda:
-            return values.to(self._device)
-        return self._copies.to_device(values)
+        return sent(values, self._device) if self._copies is None or values.is_cuda else self._copies.to_device(values)
 
     def _mask(self, part: slice) -> Tensor | None:
         mask = self._groups.mask
