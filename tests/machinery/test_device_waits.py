@@ -97,9 +97,9 @@ def test_drawing_a_sequence_never_waits(waits: Waits) -> None:
     assert (waits.reads, waits.sends) == ([], [])
 
 
-def read(waits: Waits) -> list[str]:
+def beyond_stores(places: list[str]) -> list[str]:
     """But for stores in host memory, whose copies do not wait on a CUDA device: see `test_transfer.py`."""
-    return [place for place in waits.reads if "/token_store.py:" not in place]
+    return [place for place in places if "/token_store.py:" not in place]
 
 
 def test_evaluation_waits_once_for_each_value_it_tells(waits: Waits, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,12 +111,10 @@ def test_evaluation_waits_once_for_each_value_it_tells(waits: Waits, monkeypatch
         classes=tuple("abcdefgh"[:CONDITION]),
         diffusion=DiffusionConfig(patch=2, size=(12, 10)),
     )
-    model = build(denoiser_config(), DEVICE).eval()
-    unwrap(denoising.image_losses)(
-        Checkpoint(model, config), ArrayReader(np.zeros((12, 10, 3), np.uint8)), RUNTIME, 0, 0
-    )
-    assert len(read(waits)) == 2
-    assert waits.sends == []
+    checkpoint = Checkpoint(build(denoiser_config(), DEVICE).eval(), config)
+    unwrap(denoising.image_losses)(checkpoint, ArrayReader(np.zeros((12, 10, 3), np.uint8)), RUNTIME, 0, 0)
+    assert len(beyond_stores(waits.reads)) == 2
+    assert beyond_stores(waits.sends) == []
 
 
 def test_the_bits_of_an_image_are_read_once(waits: Waits) -> None:
@@ -124,5 +122,5 @@ def test_the_bits_of_an_image_are_read_once(waits: Waits) -> None:
     checkpoint = Checkpoint(build(given.model.config, DEVICE).eval(), given.config)
     waits.forget()
     unwrap(image_bits)(checkpoint, ArrayReader(np.zeros((8, 6, 1), np.uint8)), RUNTIME)
-    assert len(read(waits)) == 1
-    assert waits.sends == []
+    assert len(beyond_stores(waits.reads)) == 1
+    assert beyond_stores(waits.sends) == []
