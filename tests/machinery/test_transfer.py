@@ -143,3 +143,30 @@ def test_without_room_pixels_come_one_batch_at_a_time(monkeypatch: pytest.Monkey
         arrivals.begin(given[1])
         del first
         assert torch.equal(cuda.values(arrivals.bring(given[1], pixels=True).patches), given[1].patches)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_real_device_sees_the_same_pixels(ahead: bool) -> None:
+    """While it is busy; and there are the pixels of two batches at most."""
+    count, size = 12, (4, 2048, 2048)
+    rng = torch.Generator().manual_seed(0)
+    given = [
+        replace(batch, patches=torch.randint(0, 256, size, dtype=torch.uint8, generator=rng).pin_memory())
+        for batch in batches(count)
+    ]
+    weight = torch.randn(4096, 4096, device=DEVICE)
+    arrivals, sums = Arrivals(DEVICE, ahead), list[Tensor]()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    for number, read in enumerate(given):
+        batch = arrivals.bring(read, pixels=True)
+        for _ in range(20):
+            weight = torch.tanh(weight @ weight)
+        sums.append(batch.patches.sum(dtype=torch.int64) + batch.labels[0])
+        del batch
+        arrivals.begin(given[number + 1] if number + 1 < count else None)
+    held = torch.cuda.max_memory_allocated() - before
+    assert held < (1 + ahead) * given[0].patches.nbytes + 3 * weight.nbytes
+    expected = [int(read.patches.sum(dtype=torch.int64)) + number for number, read in enumerate(given)]
+    assert [int(one) for one in sums] == expected
