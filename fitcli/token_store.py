@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -24,6 +25,11 @@ from fitcli.transfer import DeviceCopies
 
 StoreKind = Literal["device", "host", "disk"]
 """On the device that computes, in the memory of the host, or in a file."""
+
+
+PIECE_BYTES = 1 << 26
+"""Of pinned memory that is asked for at once. PyTorch rounds each request up to a power of two: all tokens at once
+could take twice their size."""
 
 
 class TokenStore(ABC):
@@ -86,12 +92,15 @@ class MemoryStore(TokenStore):
     def __init__(
         self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device, on_device: bool = False
     ) -> None:
-        self._device = device
-        away = not on_device and device.type == "cuda"
+        self._device, self._none = device, torch.empty((0, *shape[1:]), dtype=dtype)
+        away, where = not on_device and device.type == "cuda", device if on_device else torch.device("cpu")
+        group_bytes = math.prod(shape[1:]) * dtype.itemsize
+        self._length = max(1, PIECE_BYTES // max(1, group_bytes) if away else shape[0])
+        lengths = [min(self._length, shape[0] - start) for start in range(0, shape[0], self._length)]
         try:
-            self._tokens: Tensor | None = torch.empty(
-                shape, dtype=dtype, device=device if on_device else "cpu", pin_memory=away
-            )
+            self._pieces: list[Tensor] | None = [
+                torch.empty((length, *shape[1:]), dtype=dtype, device=where, pin_memory=away) for length in lengths
+            ]
         except RuntimeError as error:
             raise FitError(
                 f"no {_size(shape, dtype)} of {'device' if on_device else 'host'} memory for tokens at rest "
@@ -100,22 +109,36 @@ class MemoryStore(TokenStore):
         self._copies = DeviceCopies(device) if away else None
 
     def put(self, part: slice, tokens: Tensor) -> None:
-        assert self._tokens is not None, "the store is closed"
-        if self._copies is None:
-            self._tokens[part].copy_(tokens)
-        else:
-            self._copies.to_host(part, tokens, self._tokens[part])
+        for some, slot in self._slots(part):
+            values = tokens[some.start - part.start : some.stop - part.start]
+            if self._copies is None:
+                slot.copy_(values)
+            else:
+                self._copies.to_host(some, values, slot)
 
     def get(self, part: slice, fetched: Tensor | None = None) -> Tensor:
-        assert self._tokens is not None, "the store is closed"
-        if self._copies is None:
-            return self._tokens[part].to(self._device, copy=True)
-        return self._copies.to_device(self._tokens[part], part)
+        found = [
+            slot.to(self._device, copy=True) if self._copies is None else self._copies.to_device(slot, some)
+            for some, slot in self._slots(part)
+        ]
+        if len(found) == 1:
+            return found[0]
+        return torch.cat(found) if found else self._none.to(self._device)
 
     def close(self) -> None:
         if self._copies is not None:
             self._copies.wait()
-        self._tokens = None
+        self._pieces = None
+
+    def _slots(self, part: slice) -> Iterator[tuple[slice, Tensor]]:
+        """Where a slice rests: which groups of it in each piece, and their place there."""
+        assert self._pieces is not None, "the store is closed"
+        start = part.start
+        while start < part.stop:
+            number, first = divmod(start, self._length)
+            stop = min(part.stop, start - first + self._length)
+            yield slice(start, stop), self._pieces[number][first : first + stop - start]
+            start = stop
 
 
 class DiskStore(TokenStore):

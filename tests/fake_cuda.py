@@ -23,7 +23,7 @@ from torch import Tensor
 DEVICE = torch.device("cuda")
 
 PLAIN = {name: getattr(Tensor, name) for name in ("to", "copy_", "record_stream", "pin_memory")}
-EMPTY = torch.empty
+EMPTY, CAT = torch.empty, torch.cat
 
 
 class Event:
@@ -126,6 +126,10 @@ class FakeCuda:
     def is_pinned(self, tensor: Tensor) -> bool:
         return address(tensor) in self._pinned
 
+    def pinned(self) -> list[Tensor]:
+        """All memory that was."""
+        return list(self._pinned.values())
+
     def pin(self, tensor: Tensor) -> Tensor:
         if self.is_pinned(tensor):
             return tensor
@@ -160,8 +164,13 @@ class FakeCuda:
         self.some()
         return target
 
+    def cat(self, tensors: list[Tensor]) -> Tensor:
+        if any(address(tensor) in self._there for tensor in tensors):
+            return self.launch(lambda *parts: CAT(parts), *tensors)
+        return CAT(tensors)
+
     def record_stream(self, tensor: Tensor, stream: Stream) -> None:
-        self._users[id(tensor)].append(stream)
+        self._users[address(tensor)].append(stream)
 
     @contextmanager
     def on(self, stream: Stream) -> Iterator[None]:
@@ -176,17 +185,19 @@ class FakeCuda:
 
     def _made(self, tensor: Tensor) -> Tensor:
         """A tensor on the device, of memory of the current stream."""
+        if not tensor.numel():
+            return tensor
         self._give_away()
-        memory, owner, key = tensor.detach(), self.current, id(tensor)
+        memory, owner = tensor.detach(), self.current
         garbage(memory)
-        self._there[address(memory)], self._users[key] = memory, []
+        self._there[address(memory)], self._users[address(memory)] = memory, []
         self._taken += memory.nbytes
         self.most = max(self.most, self._taken)
-        weakref.finalize(tensor, self._free, memory, owner, key)
+        weakref.finalize(tensor, self._free, memory, owner)
         return tensor
 
-    def _free(self, memory: Tensor, owner: Stream, key: int) -> None:
-        users = self._users.pop(key)
+    def _free(self, memory: Tensor, owner: Stream) -> None:
+        users = self._users.pop(address(memory))
         self._freed.append((memory, owner, [user.record_event() for user in users]))
         if not users:
             self._give_away()
@@ -220,6 +231,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch, seed: int = 0) -> Iterator[FakeCu
         patch.setattr(torch.cuda, "current_stream", lambda device=None: cuda.current)
         patch.setattr(torch.cuda, "stream", cuda.on)
         patch.setattr(torch, "empty", cuda.empty)
+        patch.setattr(torch, "cat", cuda.cat)
         # Functions, not methods of the device: as attributes of a class they are methods of tensors.
         patch.setattr(Tensor, "to", lambda *args, **kwargs: cuda.to(*args, **kwargs))
         patch.setattr(Tensor, "copy_", lambda *args, **kwargs: cuda.copy_(*args, **kwargs))

@@ -29,8 +29,12 @@ def changed(tokens: Tensor) -> Tensor:
     return tokens * 3 % 17
 
 
-@pytest.mark.parametrize("kind", ["host", "disk"])
-def test_tokens_at_rest_are_those_that_were_computed(cuda: FakeCuda, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "piece"), [("host", 1 << 26), ("host", 3 * 12), ("disk", 1 << 26)])
+def test_tokens_at_rest_are_those_that_were_computed(
+    cuda: FakeCuda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, piece: int
+) -> None:
+    """Also where slices lie across the pieces of pinned memory: of three groups, where slices are of two."""
+    monkeypatch.setattr("fitcli.token_store.PIECE_BYTES", piece)
     tokens = torch.arange(24.0).reshape(8, 3, 1)
     parts = [slice(start, start + 2) for start in range(0, 8, 2)]
     with open_store(kind, (8, 3, 1), torch.float32, DEVICE, tmp_path) as store:  # type: ignore[arg-type]
@@ -44,6 +48,17 @@ def test_tokens_at_rest_are_those_that_were_computed(cuda: FakeCuda, tmp_path: P
             tokens = changed(tokens)
         for part in parts:
             assert torch.equal(cuda.values(store.get(part)), tokens[part])
+
+
+def test_pinned_memory_is_not_rounded_up_to_twice_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PyTorch does with each request."""
+    with fake_cuda(monkeypatch) as cuda:
+        size = (700, 256, 192)  # 137.6 MB, of groups of 196,608 bytes
+        with open_store("host", size, torch.float32, DEVICE):
+            requests = [tensor.nbytes for tensor in cuda.pinned()]
+    assert sum(requests) == 700 * 256 * 192 * 4
+    rounded = sum(1 << (request - 1).bit_length() for request in requests)
+    assert rounded < 1.01 * sum(requests)
 
 
 def test_what_is_sent_may_be_let_go_and_nobody_waits(cuda: FakeCuda) -> None:
