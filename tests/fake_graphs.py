@@ -89,7 +89,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[FakeGraph]:
     FakeGraph.made = []
     stream = FakeStream()
     monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda: stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
     monkeypatch.setattr(torch.cuda, "stream", _nothing)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)

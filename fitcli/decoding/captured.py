@@ -19,29 +19,30 @@ class CaptureError(RuntimeError):
 class Recorder:
     """What the graphs of several functions share: the stream that they are recorded on, and their memory.
 
-    Memory is shared because they run one after the other, in the order in which they were recorded.
+    They run one after the other, and what one leaves is copied before the next begins: so they can use the same memory.
 
     Args:
         device: A CUDA device.
     """
 
     def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
 
     def record(self, function: Callable[[], Tensor]) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         """A graph of what a function does, and where it leaves its result.
 
-        It is run first, so that libraries allocate what they need outside of the graph, and may be run once more.
+        It is run once before, so that libraries allocate what they need outside of the graph.
 
         Raises:
             CaptureError: It does something that cannot be recorded.
         """
         graph = torch.cuda.CUDAGraph()
-        current = torch.cuda.current_stream()
+        current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
         try:
-            # Not `torch.cuda.graph`, which empties the allocator's cache and, before PyTorch 2.9, collects garbage.
+            # Not `torch.cuda.graph`: it empties the allocator's cache each time, and in some versions collects garbage.
             with torch.cuda.stream(self._stream):
                 function()
                 graph.capture_begin(self._pool, capture_error_mode="thread_local")
@@ -58,7 +59,7 @@ class Recorder:
 
     def wait(self) -> None:
         """Return when all that was replayed is done: the graphs may go."""
-        torch.cuda.current_stream().synchronize()
+        torch.cuda.current_stream(self._device).synchronize()
 
 
 class Captured:
@@ -68,7 +69,7 @@ class Captured:
         function: Of tensors of the same shapes and dtypes in every call, to one tensor. Besides them it may use memory
             that stays where it is, and it may write to that, if writing twice is like writing once. What it does must
             follow from shapes alone: it must not ask for values.
-        recorder: Of this and other functions that are called in the same order again and again.
+        recorder: Of this and other functions, none of which calls another.
     """
 
     def __init__(self, function: Callable[..., Tensor], recorder: Recorder) -> None:

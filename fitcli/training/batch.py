@@ -68,6 +68,11 @@ class Batch:
         """The patches of a slice of the groups [part n p], on the device of the rest."""
         return sent(self.patches[part], self.labels.device)
 
+    def real_patches(self) -> int:
+        """Patches that are no padding."""
+        mask = self.on_host.groups.mask
+        return int(mask.sum()) if mask is not None else self.patches[..., 0].numel()
+
     def _moved(self, move: Callable[[Tensor], Tensor], patches: Tensor) -> Batch:
         """With other patches, and what `move` makes of everything else."""
         return replace(
@@ -79,11 +84,6 @@ class Batch:
             shift=move(self.shift),
             targets=move(self.targets),
         )
-
-    def real_patches(self) -> int:
-        """Patches that are no padding."""
-        mask = self.on_host.groups.mask
-        return int(mask.sum()) if mask is not None else self.patches[..., 0].numel()
 
 
 class Arrivals:
