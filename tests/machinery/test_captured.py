@@ -99,8 +99,16 @@ def test_what_cannot_be_recorded_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("preset", ["debug", "tiny"])
-@pytest.mark.parametrize("draws", [Draws(seed=3), Draws(seed=3, top_k=9, top_p=0.8), Draws(temperature=0)], ids=str)
+@pytest.mark.parametrize(
+    ("preset", "draws"),
+    [
+        ("debug", Draws(seed=3)),
+        ("debug", Draws(seed=3, top_k=9, top_p=0.8)),
+        ("debug", Draws(temperature=0)),
+        ("tiny", Draws(seed=3)),
+    ],
+    ids=str,
+)
 def test_a_cuda_device_draws_the_same_with_graphs(preset: str, draws: Draws) -> None:
     """Two batches, one after the other: the graphs of the first are gone by then."""
     config, _ = decoder_preset(preset, 3, 4, 64, 4)
