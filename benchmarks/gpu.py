@@ -5,8 +5,10 @@
 Parts run one after the other, the most wanted first; each has a share of the time and is stopped at its end, with what
 it had found by then. A part that fails is noted with the end of what it said, and the next one begins.
 
-sync: operations of a plain training step that make the host wait for the device (there should be none).
-tests: `pytest -m gpu`. roofline: forward passes of the presets in bf16 against products of the same shapes.
+sync: operations of a training step over pixels on the device that make the host wait for it (there should be none; that
+a whole step of `fit train`, with its transfers, waits once is one of the tests).
+tests: `pytest -m gpu`. device: what pixels that travel ahead and CUDA graphs are worth, with and without (`device.py`).
+roofline: forward passes of the presets in bf16 against products of the same shapes.
 kernels: which kernel attention runs in, in bf16: of local layers, `read`, `write` and `mix`, with and without a mask,
 forward and backward, eager and compiled, and whether it is a fused one.
 training: steps over 6400 x 6400 pixels, plain and recomputing, in FLOP/s of the model (what is recomputed does not
@@ -33,8 +35,8 @@ from machine import save_results
 HERE = Path(__file__).parent
 
 SHARES = {
-    "sync": 25, "kernels": 30, "tests": 105, "training": 70, "roofline": 60, "training compiled": 75,
-    "roofline compiled": 60, "peers": 110,
+    "sync": 25, "kernels": 30, "tests": 115, "device": 40, "training": 65, "roofline": 55, "training compiled": 70,
+    "roofline compiled": 50, "peers": 90,
 }  # fmt: skip
 """Seconds of nine minutes."""
 
@@ -93,6 +95,10 @@ def kernels(seconds: float, folder: Path) -> dict[str, Any]:
     return script("kernels.py", ["--device", "cuda", "--compiled"], seconds, folder / "kernels.json")
 
 
+def device(seconds: float, folder: Path) -> dict[str, Any]:
+    return script("device.py", [], seconds, folder / "device.json")
+
+
 def training(seconds: float, folder: Path) -> dict[str, Any]:
     return run([sys.executable, __file__, "--child", "training"], seconds)
 
@@ -102,7 +108,7 @@ def training_compiled(seconds: float, folder: Path) -> dict[str, Any]:
 
 
 PARTS: dict[str, Callable[[float, Path], dict[str, Any]]] = {
-    "sync": sync, "kernels": kernels, "tests": tests, "training": training, "roofline": roofline,
+    "sync": sync, "kernels": kernels, "tests": tests, "device": device, "training": training, "roofline": roofline,
     "training compiled": training_compiled, "roofline compiled": roofline_compiled, "peers": peers,
 }  # fmt: skip
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fitcli.autoregression import sequence_of
 from fitcli.checkpoints import Checkpoint
+from fitcli.decoding.captured import CaptureError
 from fitcli.decoding.draw import Draws
 from fitcli.decoding.sample import FREE, sample
 from fitcli.errors import FitError, ImageError
@@ -37,6 +38,7 @@ class Request:
         given: An image whose upper rows are kept, and the rest is drawn.
         rows: How many of its rows; all where None.
         batch: Images that are drawn together.
+        graphs: Record what is launched for a value, and replay it: on a CUDA device.
     """
 
     count: int = 1
@@ -47,6 +49,7 @@ class Request:
     given: ImageReader | None = None
     rows: int | None = None
     batch: int = 16
+    graphs: bool = False
 
     def __post_init__(self) -> None:
         for name in ("count", "height", "width", "rows", "batch"):
@@ -72,7 +75,8 @@ def generate_images(
         `from_levels`; rows that were given are as given.
 
     Raises:
-        FitError: A class that the model does not know, or a size that it cannot have.
+        FitError: A class that the model does not know, or a size that it cannot have. Graphs where the model is on no
+            CUDA device, or where they cannot be recorded.
         ImageError: The given image cannot be read or continued.
     """
     config, sequence = checkpoint.config, sequence_of(checkpoint.config)
@@ -80,6 +84,9 @@ def generate_images(
     size, kept = image_size(request, sequence), _kept(request, config)
     labels = _labels(request, config)
     _check_size(size, kept, request, checkpoint, sequence)
+    device = checkpoint.model.embedding.weight.device
+    if request.graphs and device.type != "cuda":
+        raise FitError(f"--cuda-graphs is for CUDA devices, not for {device.type}; leave it out")
     rows, columns = (-(-side // patch) for side, patch in zip(size, sequence.patch, strict=True))
     padded = rows * sequence.patch[0], columns * sequence.patch[1]
     known = None
@@ -90,16 +97,20 @@ def generate_images(
         for start in range(0, request.count, request.batch):
             images = range(start, min(start + request.batch, request.count))
             chosen = [labels[image % len(labels)] for image in images]
-            drawn = sample(
-                checkpoint.model,
-                sequence.groups(padded),
-                [sequence.first(label) for label in chosen],
-                request.draws,
-                None if chosen[0] is None else [label for label in chosen if label is not None],
-                known,
-                images,
-                partial(_advance, advance, len(images) / (rows * columns * request.count)),
-            )
+            try:
+                drawn = sample(
+                    checkpoint.model,
+                    sequence.groups(padded),
+                    [sequence.first(label) for label in chosen],
+                    request.draws,
+                    None if chosen[0] is None else [label for label in chosen if label is not None],
+                    known,
+                    images,
+                    partial(_advance, advance, len(images) / (rows * columns * request.count)),
+                    request.graphs,
+                )
+            except CaptureError as error:
+                raise FitError(f"--cuda-graphs: PyTorch cannot record this here ({error}); leave it out") from None
             for one in drawn.cpu():
                 levels = from_sequence(one, sequence.patch, columns, sequence.order)[: size[0], : size[1]]
                 pixels = from_levels(levels, sequence.levels, np.dtype(expected.dtype), expected.range)

@@ -33,6 +33,7 @@ from fitcli.streaming import stream_encoder
 from fitcli.sweep_state import SweepState
 from fitcli.sweeps import Streaming, Take, Wanted
 from fitcli.token_store import TokenStore, bytes_of, open_store
+from fitcli.transfer import sent
 from models.encoder import FITClassifier
 from models.groups import Groups
 
@@ -99,7 +100,7 @@ class Job:
         )
         wanted = Wanted(tokens=take_tokens, reads=None if self.reads is None else self.reads.put)
         mean, std = (
-            torch.tensor(values, device=self.runtime.device) for values in (preprocessing.mean, preprocessing.std)
+            sent(torch.tensor(values), self.runtime.device) for values in (preprocessing.mean, preprocessing.std)
         )
         with self.runtime.autocast():
             return stream_encoder(

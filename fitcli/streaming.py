@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from fitcli.sweeps import Load, Source, Streaming, Take, Wanted, stream_trunk
+from fitcli.transfer import sent
 from models.decoder import FITDecoder
 from models.denoiser import FITDenoiser
 from models.encoder import FITEncoder, with_side
@@ -94,7 +96,7 @@ def stream_encoder(
     config, like = encoder.config, _like(encoder)
 
     def embed(values: Tensor, part: slice) -> Tensor:
-        beside = None if side is None else side[part].to(like.device)
+        beside = None if side is None else sent(side[part], like.device)
         tokens: Tensor = encoder.embed(prepare(values), _mask(groups, part, like), beside)
         return tokens
 
@@ -190,8 +192,8 @@ def _like(model: torch.nn.Module) -> Tensor:
 
 
 def _places(groups: Groups, like: Tensor) -> Groups:
-    return groups.to(like.device)._replace(mask=None)
+    return groups._replace(mask=None).moved(partial(sent, device=like.device))
 
 
 def _mask(groups: Groups, part: slice, like: Tensor) -> Tensor | None:
-    return None if groups.mask is None else groups.mask[part].to(like.device, non_blocking=True)
+    return None if groups.mask is None else sent(groups.mask[part], like.device)

@@ -12,12 +12,14 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from fitcli.token_store import DeviceCopies, StoreKind, TokenStore, open_store
+from fitcli.token_store import StoreKind, TokenStore, open_store
+from fitcli.transfer import DeviceCopies, pinned, sent
 from models.groups import Groups
 from models.layers import CrossAttentionLayer
 from models.pieces import in_pieces
@@ -149,7 +151,7 @@ def stream_trunk(
         raise ValueError(f"streaming takes the groups of one image, not of {groups.images}")
     with ExitStack() as stack:
         sweeps = _Sweeps(trunk, groups, source, how, wanted, latents, stack)
-        whole = groups.to(latents.device)._replace(mask=None)
+        whole = groups._replace(mask=None).moved(partial(sent, device=latents.device))
         at = how.journal.resume() if how.journal is not None else None
         at = at or Position(0, 0, latents, torch.empty_like(latents))
         del latents
@@ -233,9 +235,9 @@ class _Sweeps:
             return
         write, store = self.segments[at.segment - 1].write, self._stores[(at.segment - 1) % len(self._stores)]
         assert write is not None
-        with closing(prefetch(store.get, parts, store.ahead)) as resting:
-            for part, tokens in zip(parts, resting, strict=True):
-                yield part, write(tokens, readable[part])
+        with closing(prefetch(store.fetch, parts, store.ahead)) as early:
+            for part, fetched in zip(parts, early, strict=True):
+                yield part, write(store.get(part, fetched), readable[part])
 
     def _open_stores(self, dtype: torch.dtype, stack: ExitStack) -> list[TokenStore]:
         """What the sweeps write to in turn. With a journal, none overwrites what it may have to read again."""
@@ -248,17 +250,14 @@ class _Sweeps:
         return [stack.enter_context(store) for store in stores]
 
     def _load(self, part: slice) -> Tensor:
-        values = self._source.load(part)
-        return values if self._copies is None or values.is_cuda else values.pin_memory()
+        return pinned(self._source.load(part), self._device)
 
     def _to_device(self, values: Tensor) -> Tensor:
-        if self._copies is None or values.is_cuda:
-            return values.to(self._device)
-        return self._copies.to_device(values)
+        return sent(values, self._device) if self._copies is None or values.is_cuda else self._copies.to_device(values)
 
     def _mask(self, part: slice) -> Tensor | None:
         mask = self._groups.mask
-        return None if mask is None else key_mask(mask[part].to(self._device, non_blocking=True))
+        return None if mask is None else key_mask(sent(mask[part], self._device))
 
 
 def prefetch(

@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -20,12 +21,15 @@ from torch import Tensor
 
 from fitcli.errors import FitError
 from fitcli.images.scratch import write_all
+from fitcli.transfer import DeviceCopies
 
 StoreKind = Literal["device", "host", "disk"]
 """On the device that computes, in the memory of the host, or in a file."""
 
-IN_FLIGHT = 2
-"""Slices that may be on their way to a CUDA device before the host waits for the computing of an earlier one."""
+
+PIECE_BYTES = 1 << 26
+"""Of pinned memory that is asked for at once. PyTorch rounds each request up to a power of two: all tokens at once
+could take twice their size."""
 
 
 class TokenStore(ABC):
@@ -34,7 +38,7 @@ class TokenStore(ABC):
     Leaving the context, or `close`, releases everything, also after an error.
 
     Attributes:
-        ahead: How many calls of `get` may be made early, in another thread; 0 where they cost next to nothing.
+        ahead: How many calls of `fetch` may be made early, in another thread; 0 where there is nothing to be done.
     """
 
     ahead = 0
@@ -43,9 +47,18 @@ class TokenStore(ABC):
     def put(self, part: slice, tokens: Tensor) -> None:
         """Keep the tokens [part n c] of a slice of the groups, in place of what was there. They are copied."""
 
+    def fetch(self, part: slice) -> Tensor | None:
+        """The part of `get` that the device does not take part in; None where there is none."""
+        return None
+
     @abstractmethod
-    def get(self, part: slice) -> Tensor:
-        """The tokens [part n c] of a slice of the groups, on the device that computes. The caller may change them."""
+    def get(self, part: slice, fetched: Tensor | None = None) -> Tensor:
+        """The tokens [part n c] of a slice of the groups, on the device that computes. The caller may change them.
+
+        Args:
+            part: The slice.
+            fetched: What `fetch` gave for it, where that was called.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -79,12 +92,15 @@ class MemoryStore(TokenStore):
     def __init__(
         self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device, on_device: bool = False
     ) -> None:
-        self._device = device
-        away = not on_device and device.type == "cuda"
+        self._device, self._none = device, torch.empty((0, *shape[1:]), dtype=dtype)
+        away, where = not on_device and device.type == "cuda", device if on_device else torch.device("cpu")
+        group_bytes = math.prod(shape[1:]) * dtype.itemsize
+        self._length = max(1, PIECE_BYTES // max(1, group_bytes) if away else shape[0])
+        lengths = [min(self._length, shape[0] - start) for start in range(0, shape[0], self._length)]
         try:
-            self._tokens: Tensor | None = torch.empty(
-                shape, dtype=dtype, device=device if on_device else "cpu", pin_memory=away
-            )
+            self._pieces: list[Tensor] | None = [
+                torch.empty((length, *shape[1:]), dtype=dtype, device=where, pin_memory=away) for length in lengths
+            ]
         except RuntimeError as error:
             raise FitError(
                 f"no {_size(shape, dtype)} of {'device' if on_device else 'host'} memory for tokens at rest "
@@ -93,71 +109,36 @@ class MemoryStore(TokenStore):
         self._copies = DeviceCopies(device) if away else None
 
     def put(self, part: slice, tokens: Tensor) -> None:
-        assert self._tokens is not None, "the store is closed"
-        if self._copies is None:
-            self._tokens[part].copy_(tokens)
-        else:
-            self._copies.to_host(part, tokens, self._tokens[part])
+        for some, slot in self._slots(part):
+            values = tokens[some.start - part.start : some.stop - part.start]
+            if self._copies is None:
+                slot.copy_(values)
+            else:
+                self._copies.to_host(some, values, slot)
 
-    def get(self, part: slice) -> Tensor:
-        assert self._tokens is not None, "the store is closed"
-        if self._copies is None:
-            return self._tokens[part].to(self._device, copy=True)
-        return self._copies.to_device(self._tokens[part], part)
+    def get(self, part: slice, fetched: Tensor | None = None) -> Tensor:
+        found = [
+            slot.to(self._device, copy=True) if self._copies is None else self._copies.to_device(slot, some)
+            for some, slot in self._slots(part)
+        ]
+        if len(found) == 1:
+            return found[0]
+        return torch.cat(found) if found else self._none.to(self._device)
 
     def close(self) -> None:
         if self._copies is not None:
             self._copies.wait()
-        self._tokens = None
+        self._pieces = None
 
-
-class DeviceCopies:
-    """Copies between pinned host memory and a CUDA device, beside what the current stream computes.
-
-    One stream per direction: a read must not queue behind a write that waits for the computing before it.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._writes, self._reads = (torch.cuda.Stream(device) for _ in range(2))  # type: ignore[no-untyped-call]
-        self._written: dict[tuple[int, int], torch.cuda.Event] = {}
-        self._computed: list[torch.cuda.Event] = []
-
-    def to_host(self, part: slice, tokens: Tensor, slot: Tensor) -> None:
-        """Copy `tokens` into `slot` once the current stream has computed them, and read what was in the slot."""
-        self._writes.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(self._writes):
-            slot.copy_(tokens, non_blocking=True)
-            self._written[part.start, part.stop] = self._writes.record_event()
-        # Their memory is not given away before the copy is done.
-        tokens.record_stream(self._writes)
-
-    def to_device(self, slot: Tensor, part: slice | None = None) -> Tensor:
-        """A copy of `slot`, into which `part` was copied before, that the current stream may use."""
-        current = torch.cuda.current_stream(self._device)
-        self._throttle(current)
-        written = None if part is None else self._written.get((part.start, part.stop))
-        if written is not None:
-            self._reads.wait_event(written)
-        elif part is not None:
-            # Other slices than were written: wait for all of them.
-            self._reads.wait_stream(self._writes)
-        with torch.cuda.stream(self._reads):
-            tokens = slot.to(self._device, non_blocking=True)
-        current.wait_stream(self._reads)
-        tokens.record_stream(current)
-        return tokens
-
-    def wait(self) -> None:
-        """Return when all copies are done: the pinned memory may go."""
-        self._writes.synchronize()
-        self._reads.synchronize()
-
-    def _throttle(self, current: torch.cuda.Stream) -> None:
-        # The host runs ahead of the device: without a limit all slices would be copied there before one is computed.
-        self._computed.append(current.record_event())
-        if len(self._computed) > IN_FLIGHT:
-            self._computed.pop(0).synchronize()
+    def _slots(self, part: slice) -> Iterator[tuple[slice, Tensor]]:
+        """Where a slice rests: which groups of it in each piece, and their place there."""
+        assert self._pieces is not None, "the store is closed"
+        start = part.start
+        while start < part.stop:
+            number, first = divmod(start, self._length)
+            stop = min(part.stop, start - first + self._length)
+            yield slice(start, stop), self._pieces[number][first : first + stop - start]
+            start = stop
 
 
 class DiskStore(TokenStore):
@@ -185,6 +166,7 @@ class DiskStore(TokenStore):
         path: Path | None = None,
     ) -> None:
         self._shape, self._dtype, self._device = shape, dtype, device
+        self._copies = DeviceCopies(device) if device.type == "cuda" else None
         self._folder = path.parent if path is not None else folder or default_folder()
         self._advice = "set TMPDIR to" if path is None else "keep the state in"
         self._group_bytes = math.prod(shape[1:]) * dtype.itemsize
@@ -204,7 +186,7 @@ class DiskStore(TokenStore):
         except OSError as error:
             raise self._cannot(error) from error
 
-    def get(self, part: slice) -> Tensor:
+    def fetch(self, part: slice) -> Tensor:
         tokens = torch.empty(
             part.stop - part.start, *self._shape[1:], dtype=self._dtype, pin_memory=self._device.type == "cuda"
         )
@@ -214,7 +196,11 @@ class DiskStore(TokenStore):
             if count == 0:
                 raise FitError(f"{self._folder}: the file of tokens at rest ends early; start again")
             rest, offset = rest[count:], offset + count
-        return tokens.to(self._device)
+        return tokens
+
+    def get(self, part: slice, fetched: Tensor | None = None) -> Tensor:
+        tokens = self.fetch(part) if fetched is None else fetched
+        return tokens.to(self._device) if self._copies is None else self._copies.to_device(tokens)
 
     def flush(self) -> None:
         try:

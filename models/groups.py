@@ -6,7 +6,7 @@ which groups belong together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Self, cast
 
 import torch
@@ -146,12 +146,16 @@ class Groups(NamedTuple):
 
     def to(self, device: torch.device) -> Self:
         """The same on another device."""
+        return self.moved(lambda values: values.to(device, non_blocking=True))
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> Self:
+        """The same with what `move` makes of every tensor: a copy of it elsewhere."""
         return self._replace(
-            coordinates=self.coordinates.to(device, non_blocking=True),
-            number=self.number.to(device, non_blocking=True),
-            mask=None if self.mask is None else self.mask.to(device, non_blocking=True),
-            slot=None if self.slot is None else self.slot.to(device, non_blocking=True),
-            share=None if self.share is None else self.share.to(device),
+            coordinates=move(self.coordinates),
+            number=move(self.number),
+            mask=None if self.mask is None else move(self.mask),
+            slot=None if self.slot is None else move(self.slot),
+            share=None if self.share is None else self.share.moved(move),
         )
 
     def real(self, tokens: int) -> Tensor | int:

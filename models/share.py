@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -40,10 +39,10 @@ class Share(NamedTuple):
     whole: Groups
     present: Tensor | None
 
-    def to(self, device: torch.device) -> Share:
-        """The same on another device."""
-        present = None if self.present is None else self.present.to(device, non_blocking=True)
-        return self._replace(whole=self.whole.to(device), present=present)
+    def moved(self, move: Callable[[Tensor], Tensor]) -> Share:
+        """The same with what `move` makes of every tensor."""
+        present = None if self.present is None else move(self.present)
+        return self._replace(whole=self.whole.moved(move), present=present)
 
 
 def span(count: int, rank: int, ranks: int) -> slice:

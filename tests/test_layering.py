@@ -59,7 +59,7 @@ def test_images_never_import_torch(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if "/decoding/" in name(p)], ids=name)
 def test_decoding_knows_ids_and_no_pixels(path: Path) -> None:
-    known = {"fitcli.noise", *(f"fitcli.decoding.{p.stem}" for p in SOURCES)}
+    known = {"fitcli.noise", "fitcli.transfer", *(f"fitcli.decoding.{p.stem}" for p in SOURCES)}
     assert {m for m in imports(path) if m.startswith("fitcli")} <= known
 
 

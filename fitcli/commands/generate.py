@@ -75,6 +75,9 @@ def generate(
     top_p: Annotated[
         float, _autoregressive("Draw from as few of the likeliest values as together have this probability.", max=1)
     ] = 1,
+    cuda_graphs: Annotated[
+        bool, _autoregressive("On a CUDA device: record what it does, and replay it. The same values.", "--cuda-graphs")
+    ] = False,
 ) -> None:
     """Generate images: of any size, coherent over the whole canvas, in bounded memory; or value by value."""
     from fitcli.checkpoints import expect_task
@@ -92,7 +95,7 @@ def generate(
         )  # fmt: skip
         if expect_task(checkpoint, "diffusion", "autoregressive").task == "autoregressive":
             draws = Draws(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
-            done = list(_draw(target, label, draws))
+            done = list(_draw(target, label, draws, cuda_graphs))
         else:
             settings = partial(
                 Settings, label=label, steps=steps, sampler=sampler, guidance=guidance, seed=seed, strength=strength,
@@ -128,7 +131,7 @@ class Target:
     options: frozenset[str]
 
 
-def _draw(target: Target, label: str | None, draws: Draws) -> Iterator[Generated]:
+def _draw(target: Target, label: str | None, draws: Draws, graphs: bool) -> Iterator[Generated]:
     """Value by value."""
     from fitcli.autoregression_images import Request
     from fitcli.checkpoints import load_decoder
@@ -137,7 +140,9 @@ def _draw(target: Target, label: str | None, draws: Draws) -> Iterator[Generated
 
     check_options("autoregressive", target.options)
     height, width = choose_sides(*target.sides)
-    request = Request(count=target.count, height=height, width=width, label=label, draws=draws, given=target.image)
+    request = Request(
+        count=target.count, height=height, width=width, label=label, draws=draws, given=target.image, graphs=graphs
+    )
     model = load_decoder(target.checkpoint, target.runtime)
     return draw_images(model, request, target.out, target.overwrite, target.runtime)
 

@@ -94,19 +94,35 @@ class CachedDecoder:
         Raises:
             ValueError: All groups are complete.
         """
+        logits = self.logits(self._place, ids)
+        self.advance()
+        return logits
+
+    def logits(self, place: int, ids: Tensor) -> Tensor:
+        """The ids [b] before a place of this group -> the logits [b vocabulary] at that place, without going on.
+
+        Works in memory that stays where it is, and on shapes that follow from the place alone, whatever the group: it
+        can be recorded. All places before it must have been given.
+
+        Raises:
+            ValueError: All groups are complete.
+        """
         self._expect_room()
-        place = self._place
         tokens = self.model.embedding(ids)[:, None] + self._positions[place]  # [b 1 c]
         for index, one in enumerate(self._rounds):
             for layer, seen in zip(one.local, one.local_seen, strict=True):
+                seen.length = place
                 tokens = layer.extend(tokens, seen)
             if one.write is not None:
                 one.tokens[:, place] = tokens[:, 0]
                 tokens = one.write.attend(tokens, *self._readable[index])
+        return self.model.predict(tokens[:, 0])
+
+    def advance(self) -> None:
+        """Go on to the next place, whose group may be the next one."""
         self._place += 1
         if self._place == self.config.tokens:
             self._complete()
-        return self.model.predict(tokens[:, 0])
 
     def take(self, ids: Tensor) -> None:
         """A whole group of ids [b n], each the one before its place, without a need for their logits.
@@ -151,9 +167,15 @@ class CachedDecoder:
         self._make_readable(readable)
 
     def _make_readable(self, latents: list[Tensor]) -> None:
-        """What the tokens of the next group read after each segment, as keys and values."""
-        self._readable = [
+        """What the tokens of the next group read after each segment, as keys and values: where those before were."""
+        made = [
             one.write.keys_values(each)
             for one, each in zip(self._rounds, latents, strict=False)
             if one.write is not None
         ]
+        if not self._readable:
+            self._readable = made
+            return
+        for olds, news in zip(self._readable, made, strict=True):
+            for old, new in zip(olds, news, strict=True):
+                old.copy_(new)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from fitcli.decoding.cached import CachedDecoder
+from fitcli.decoding.captured import Captured, Recorder
 from fitcli.decoding.draw import Draws
+from fitcli.transfer import sent
 from models.decoder import FITDecoder
 from models.groups import Groups
+
+Draw = Callable[[Tensor, Tensor], Tensor]
 
 FREE = -1
 """In place of an id that is to be drawn."""
@@ -26,6 +31,7 @@ def sample(
     known: Tensor | None = None,
     images: Sequence[int] | None = None,
     advance: Callable[[int], None] = lambda count: None,
+    graphs: bool = False,
 ) -> Tensor:
     """Draw a batch of sequences.
 
@@ -43,39 +49,58 @@ def sample(
             depends on what is known before its place, never on what is known after it.
         images: Number of each image [b], for its draws; 0, 1, ... where None.
         advance: Told the number of groups finished.
+        graphs: Record what is launched for a token, and replay it, on a CUDA device. One graph for each place of a
+            group, recorded in the second group: the same kernels, the same bits.
 
     Returns:
         [b g n] int64, on the device of the model.
 
     Raises:
         ValueError: Known ids that are not of these groups or not in the vocabulary.
+        CaptureError: What is launched cannot be recorded.
     """
     device, tokens, count = model.embedding.weight.device, model.config.tokens, len(groups.number)
     known = torch.full((count, tokens), FREE) if known is None else known.cpu()
     _check(known, (count, tokens), model.config.vocabulary)
     images = range(len(first)) if images is None else images
     decoder = CachedDecoder(
-        model, groups.to(device), len(first), None if labels is None else torch.tensor(labels, device=device)
+        model,
+        groups.moved(partial(sent, device=device)),
+        len(first),
+        None if labels is None else sent(torch.tensor(labels), device),
     )
     drawn = torch.empty(len(first), count, tokens, dtype=torch.int64, device=device)
-    before = torch.tensor(first, device=device)  # [b]
+    before = sent(torch.tensor(first), device)  # [b]
+    drawing: list[Draw] = [partial(_draw, decoder, draws, place) for place in range(tokens)]
+    recorder = Recorder(device) if graphs else None
+    if recorder is not None:
+        drawing = [Captured(draw, recorder) for draw in drawing]
     for group in range(count):
         given = known[group].tolist()
         whole = FREE not in given
-        drawn[:, group] = known[group].to(device)
+        drawn[:, group] = sent(known[group], device)
         if whole:
             decoder.take(torch.cat([before[:, None], drawn[:, group, :-1]], dim=1))
         else:
             numbers = torch.tensor([draws.numbers(image, group, tokens) for image in images], dtype=torch.float64)
-            numbers = numbers.float().to(device) if device.type == "mps" else numbers.to(device)  # [b n]
+            numbers = sent(numbers.float() if device.type == "mps" else numbers, device)  # [b n]
             for place, kept in enumerate(given):
-                logits = decoder.step(before)
                 if kept == FREE:
-                    drawn[:, group, place] = draws.draw(logits, numbers[:, place])
+                    drawn[:, group, place] = drawing[place](before, numbers[:, place])
+                else:
+                    decoder.logits(place, before)
+                decoder.advance()
                 before = drawn[:, group, place]
         before = drawn[:, group, -1]
         advance(1)
+    if recorder is not None:
+        recorder.wait()
     return drawn
+
+
+def _draw(decoder: CachedDecoder, draws: Draws, place: int, before: Tensor, numbers: Tensor) -> Tensor:
+    """The ids [b] at a place, given those before it and a number for each draw, [b]."""
+    return draws.draw(decoder.logits(place, before), numbers)
 
 
 def _check(known: Tensor, shape: tuple[int, int], vocabulary: int) -> None:

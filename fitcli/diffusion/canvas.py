@@ -35,6 +35,11 @@ class Canvas:
 
     def write(self, top: int, left: int, patches: Tensor) -> None:
         """Keep patches [rows columns p], which must lie on the canvas."""
+        rows, columns = patches.shape[:2]
+        if (left, columns) == (0, self.columns):
+            start = top * columns
+            self._store.put(slice(start, start + rows * columns), patches.reshape(rows * columns, 1, -1))
+            return
         for row, line in enumerate(patches, top):
             start = row * self.columns + left
             self._store.put(slice(start, start + len(line)), line[:, None])

@@ -14,6 +14,7 @@ from fitcli.diffusion.parameterization import Prediction, interpret
 from fitcli.diffusion.samplers import DETERMINISTIC, MULTISTEP, Earlier, Step, ddim
 from fitcli.diffusion.schedules import Schedule, cosine
 from fitcli.sweeps import Take
+from fitcli.transfer import sent
 from models.checks import ConfigError
 
 
@@ -61,7 +62,8 @@ class Sampling:
         """Gamma before and after step `k`, as scalars of the dtype and on the device of `like`."""
         now = self.start * (1 - k / self.steps)
         after = self.start * max(1 - (k + 1 + self.time_difference) / self.steps, 0.0)
-        gammas = self.schedule(torch.tensor([now, after], dtype=torch.float32, device=like.device)).to(like.dtype)
+        times = sent(torch.tensor([now, after], dtype=torch.float32), like.device)
+        gammas = self.schedule(times).to(like.dtype)
         return gammas[0], gammas[1]
 
 

@@ -11,6 +11,7 @@ from fitcli.diffusion.canvas import Canvas, Layout
 from fitcli.diffusion.sampling import Kept, View
 from fitcli.streaming import stream_denoiser
 from fitcli.sweeps import Streaming, Take
+from fitcli.transfer import sent
 from models.denoiser import FITDenoiser
 from models.groups import Groups
 
@@ -56,7 +57,7 @@ class StreamedView(View):
 
     def read(self, kept: Kept, part: slice) -> Tensor:
         canvases = self.after if kept == "unconditional" else self.before
-        return self.arrangement.read(canvases[kept], part).to(self._device)
+        return sent(self.arrangement.read(canvases[kept], part), self._device)
 
     def write(self, kept: Kept, part: slice, values: Tensor) -> None:
         self.arrangement.write(self.after[kept], part, values)

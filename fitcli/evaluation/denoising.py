@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -22,6 +24,7 @@ from fitcli.noise import group_noise
 from fitcli.patches import groups_of, read_patches, to_unit
 from fitcli.runtime import Runtime
 from fitcli.training.tasks.diffusion import diffusion_loss
+from fitcli.transfer import sent
 from models.denoiser import FITDenoiser
 
 TIMES = tuple((number + 0.5) / 10 for number in range(10))
@@ -86,16 +89,16 @@ def _loss_at(
     config, model, device = checkpoint.config, checkpoint.model, runtime.device
     assert config.diffusion is not None
     scale, limits, values = config.diffusion.scale, config.preprocessing.range, (raw.shape[1], raw.shape[2])
-    groups = groups_of(grid).to(device)
+    groups = groups_of(grid).moved(partial(sent, device=device))
     condition = None
     if label is not None:
-        known = F.one_hot(torch.tensor([label], device=device), len(config.classes))
-        condition = known.to(torch.float32)[:, None]
+        known = F.one_hot(torch.tensor([label]), len(config.classes))
+        condition = sent(known.to(torch.float32)[:, None], device)
     step = DiffusionStep(
         groups=groups,
-        data=lambda part: to_data(to_unit(raw[part].to(device), *limits), scale),
-        noise=lambda part: group_noise(0, stream, range(part.start, part.stop), values, image=number).to(device),
-        time=torch.tensor([time], device=device),
+        data=lambda part: to_data(to_unit(sent(raw[part], device), *limits), scale),
+        noise=lambda part: sent(group_noise(0, stream, range(part.start, part.stop), values, image=number), device),
+        time=sent(torch.tensor([time]), device),
         condition=condition,
         conditioned=torch.ones(1, dtype=torch.bool),
     )

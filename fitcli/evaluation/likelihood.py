@@ -20,6 +20,7 @@ from fitcli.runtime import Runtime
 from fitcli.sequences import SequenceConfig, shift_right, to_sequence, whole_patches
 from fitcli.streaming import stream_decoder
 from fitcli.sweeps import Streaming
+from fitcli.transfer import read_together, sent
 from fitcli.window import Window
 from models.decoder import FITDecoder
 
@@ -87,20 +88,18 @@ def _sequence_bits(
     label: int | None,
 ) -> float:
     """Of the levels [g n] of one window."""
-    bits = 0.0
+    found: list[Tensor] = []
     ids = shift_right(targets, sequence.first(label))
-    known = None if not model.config.classes else torch.tensor([label], device=runtime.device)
+    known = None if not model.config.classes else sent(torch.tensor([label]), runtime.device)
 
     def add(part: slice, logits: Tensor) -> None:
-        nonlocal bits
-        nats = F.cross_entropy(
-            logits.float().flatten(0, 1), targets[part].flatten().to(logits.device), reduction="none"
-        )
-        bits += nats.double().sum().item() / math.log(2)
+        wanted = sent(targets[part].flatten(), logits.device)
+        nats = F.cross_entropy(logits.float().flatten(0, 1), wanted, reduction="none")
+        found.append(nats.double().sum())
 
     handful = max(1, HANDFUL_TOKENS[runtime.device.type] // model.config.tokens)
     with runtime.autocast():
         stream_decoder(
             model, sequence.groups((size[0], size[1])), lambda part: ids[part], add, Streaming(handful=handful), known
         )
-    return bits
+    return sum(nats / math.log(2) for (nats,) in read_together(found))

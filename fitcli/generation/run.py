@@ -28,6 +28,7 @@ from fitcli.noise import group_noise
 from fitcli.runtime import Runtime
 from fitcli.sweep_state import SweepState
 from fitcli.sweeps import Streaming
+from fitcli.transfer import sent
 from models.denoiser import FITDenoiser
 
 
@@ -159,8 +160,8 @@ class Run:
             return places.views[k % len(places.views)]
 
         hooks = Hooks(
-            noise=lambda k, part: self._noise(f"step {index}", layouts[k % len(layouts)], k, part).to(
-                self.runtime.device
+            noise=lambda k, part: sent(
+                self._noise(f"step {index}", layouts[k % len(layouts)], k, part), self.runtime.device
             ),
             constrain=None if self.known is None else constrain,
             done=lambda k, done: self.listener.done(stage, layouts[k % len(layouts)], k, done),

@@ -77,7 +77,7 @@ TASK_OF_OPTION = {
         ("steps", "sampler", "guidance", "window", "strength", "one_pass", "shift_grid", "preview"), "diffusion"
     ),
     **dict.fromkeys(("memory", "state", "precision", "compile"), "diffusion"),
-    **dict.fromkeys(("temperature", "top_k", "top_p"), "autoregressive"),
+    **dict.fromkeys(("temperature", "top_k", "top_p", "cuda_graphs"), "autoregressive"),
 }
 """The task of the models that an option is for, where it is not for all."""
 

@@ -17,6 +17,7 @@ from fitcli.patches import cut, join, pad
 from fitcli.pixel_range import PixelRange
 from fitcli.preprocessing import Preprocessing
 from fitcli.resampling import enlarge
+from fitcli.transfer import sent
 from fitcli.window import Window
 
 Values = NDArray[np.float32]
@@ -98,8 +99,9 @@ class Known:
         channels = values.shape[-1] // self.patch**2
         pieces = [self._group(window, channels) for window in windows]
         shape = (self.patch, self.patch), (layout.group, layout.group)
-        data, known = (torch.cat([cut(piece[i], *shape) for piece in pieces]).to(values) for i in (0, 1))
-        noised = add_noise(data, noise().to(values), gamma)
+        there = (torch.cat([cut(piece[i], *shape) for piece in pieces]) for i in (0, 1))
+        data, known, fresh = (sent(each, values.device).to(values.dtype) for each in (*there, noise()))
+        noised = add_noise(data, fresh, gamma)
         return torch.where(known > 0, noised, values)
 
     def _group(self, window: Window, channels: int) -> tuple[Values, Values]:

@@ -166,7 +166,7 @@ class NoStore(TokenStore):
     def put(self, part: slice, tokens: Tensor) -> None:
         assert tokens.dtype == self._dtype
 
-    def get(self, part: slice) -> Tensor:
+    def get(self, part: slice, fetched: Tensor | None = None) -> Tensor:
         return torch.empty(part.stop - part.start, *self._shape[1:], dtype=self._dtype, device=self._device)
 
     def close(self) -> None:

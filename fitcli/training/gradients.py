@@ -22,8 +22,8 @@ from fitcli.execution.job import Outcome, largest_handful
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from fitcli.memory.plan import Choice
-from fitcli.training.batch import Batch
-from fitcli.training.memory import fall_back, save_plan
+from fitcli.training.batch import Arrivals, Batch
+from fitcli.training.memory import fall_back, has_room_ahead, save_plan
 from fitcli.training.passes import Found, Pass
 from fitcli.training.run import TrainingRun
 from fitcli.training.sharding import ShardedStep, local, whole
@@ -56,6 +56,7 @@ class Gradients:
     ) -> None:
         self.run, self.objective = run, TASKS[run.config.task].objective(run)
         self._model, self._changed, self._sharded, self._fell_back = model, changed, sharded, False
+        self._arrivals = Arrivals(run.runtime.device, ahead=has_room_ahead(run))
 
     def accumulate(self, batches: Iterator[Batch]) -> Found:
         """Give the parameters, which have none, the gradients of the next `settings.accumulate` batches, clipped.
@@ -85,6 +86,7 @@ class Gradients:
         for _ in range(self.run.settings.accumulate):
             share, plan = self._read(batches, taken, found)
             everyone = self.run.world.jointly(partial(self._compute, taken[-1], share, plan, found, passes))
+            self._arrivals.begin(taken[-1].following())
             found.patches += sum(part["patches"] for part in everyone)
         self._add_up([part["has"] for part in everyone])
         norm = nn.utils.clip_grad_norm_(self._model.parameters(), self.run.settings.clip or math.inf)
@@ -135,7 +137,7 @@ class Gradients:
         """
         run, asked = self.run, time.perf_counter()
         try:
-            batch = run.bring(read)
+            batch = self._arrivals.bring(read, run.brings_pixels)
             found.waited += time.perf_counter() - asked
             with run.runtime.autocast():
                 outcome = self._run(batch, share, plan)
@@ -185,6 +187,7 @@ class Gradients:
 
     def _shrink(self, reason: str) -> None:
         self._model.zero_grad(set_to_none=True)
+        self._arrivals.stop()
         gc.collect()
         if self.run.runtime.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from fitcli.patches import groups_of, read_patches
 from fitcli.preprocessing import Preprocessing
 from fitcli.sequences import Order, permutation
 from fitcli.training.augmentation import beside_margin, thinned, turned_groups, turned_patches, without_margin
-from fitcli.training.bad_images import Attempt, BadImages, first_good
+from fitcli.training.bad_images import Attempt, BadImage, BadImages, first_good
 from fitcli.training.batch import Batch, Item, collate
 from fitcli.training.dataset import Sample
 from fitcli.training.settings import TrainSettings
@@ -45,6 +46,8 @@ AHEAD = 3
 ORIGINS = 64
 """The grid of a training image starts at a random group coordinate below this, so that the coordinates of images of up
 to this many groups more than the training images have are nothing new to the model."""
+
+CPU = torch.device("cpu")
 
 BRIGHTNESS, CONTRAST = 0.1, 0.1
 """Standard deviations of the change of brightness (in units of the pixels' standard deviation) and of contrast."""
@@ -68,6 +71,17 @@ class Layout:
     any_origin: bool = True
 
 
+class _Joined(NamedTuple):
+    """A batch, and the images that failed on the way; None where there is none for one of them, which is the last."""
+
+    batch: Batch | None
+    failed: list[BadImage]
+
+
+_Reading = list[Future[Attempt[Item]]]
+"""The images of a batch."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loader:
     """Reads training batches.
@@ -85,6 +99,7 @@ class Loader:
         share: The processes that read a part of each batch each: images that follow each other, as many for each.
         group_share: The processes that read a part of the groups of each image each, see `models.share.span`.
         gather: How the latents of their groups come together; needed where they are several.
+        device: That training batches are for. For a CUDA device they are joined and pinned early, in a thread.
     """
 
     samples: Sequence[Sample]
@@ -96,6 +111,7 @@ class Loader:
     share: Axis = field(default_factory=Axis)
     group_share: Axis = field(default_factory=Axis)
     gather: Gather | None = None
+    device: torch.device = CPU
 
     def batches(self, start: int, stop: int) -> Generator[Batch]:
         """Batches number `start` ... `stop - 1`, in order, counted over all epochs; of each the part of this process.
@@ -105,20 +121,37 @@ class Loader:
         Raises:
             TooManyBadImages: There are more than are put up with.
         """
+        with ThreadPoolExecutor(1, "joined") as pool, closing(self._reading(start, stop)) as reading:
+            if self.device.type != "cuda":
+                yield from map(self._counted, map(self._joined, reading))
+                return
+
+            def join(images: _Reading) -> Future[_Joined]:
+                return pool.submit(self._joined, images)
+
+            # Not a loop: its variable would hold images that are joined already.
+            joining = map(join, reading)
+            current = next(joining, None)
+            while current is not None:
+                following = next(joining, None)
+                yield replace(self._counted(current.result()), following=partial(_if_there, following))
+                current = following
+
+    def _reading(self, start: int, stop: int) -> Generator[_Reading, None, None]:
+        """The images of batch after batch, read ahead."""
         with ThreadPoolExecutor(self.threads, "loader") as pool:
-            pending: deque[list[Future[Attempt[Item]]]] = deque()
+            pending: deque[_Reading] = deque()
             try:
                 for number in range(start, stop + AHEAD):
                     if number < stop:
                         items = self._positions(number)
                         pending.append([pool.submit(self._read_one, epoch, index) for epoch, index in items])
                     if number >= start + AHEAD and pending:
-                        yield self._batch([future.result() for future in pending.popleft()])
+                        yield pending.popleft()
                 while pending:
-                    yield self._batch([future.result() for future in pending.popleft()])
+                    yield pending.popleft()
             finally:
-                for future in (future for futures in pending for future in futures):
-                    future.cancel()
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def fixed(self) -> Generator[Batch]:
         """Every image once that can be used, in order, always the same: for validation. Processes take turns.
@@ -178,13 +211,24 @@ class Loader:
         for number in np.random.default_rng([self.settings.seed, 4, epoch, index]).permutation(others):
             yield self.samples[number].path
 
-    def _batch(self, attempts: list[Attempt[Item]]) -> Batch:
-        """Of images in whose place others were tried already."""
-        self._count(attempts)
+    def _joined(self, reading: _Reading) -> _Joined:
+        """Of images in whose place others were tried already. Runs in any thread: nothing is counted."""
+        attempts = [future.result() for future in reading]
+        items, failed = [], list[BadImage]()
         for attempt in attempts:
-            if attempt.result is None:
-                raise DataError(f"{attempt.failed[0].error}; no other image of its class can be used")
-        return self._collate([attempt.result for attempt in attempts if attempt.result is not None])
+            failed += attempt.failed
+            if attempt.result is not None:
+                items.append(attempt.result)
+        if len(items) < len(attempts):
+            hopeless = next(attempt.failed[0] for attempt in attempts if attempt.result is None)
+            return _Joined(None, [*failed, hopeless])
+        return _Joined(self._collate(items).pinned(self.device), failed)
+
+    def _counted(self, joined: _Joined) -> Batch:
+        self.bad_images.add(joined.failed)
+        if joined.batch is None:
+            raise DataError(f"{joined.failed[-1].error}; no other image of its class can be used")
+        return joined.batch
 
     def _collate(self, items: list[Item]) -> Batch:
         groups = Groups.join([item.groups for item in items])
@@ -266,6 +310,13 @@ class Loader:
                 raise DataError(f"{image.path}: {too_small((height, width), side)}")
             height, width = height // side * side, width // side * side
         return Window(top, left, height, width)
+
+
+def _if_there(joining: Future[_Joined] | None) -> Batch | None:
+    """A batch that is joined by now. What went wrong is told in its turn."""
+    if joining is None or not joining.done() or joining.cancelled() or joining.exception() is not None:
+        return None
+    return joining.result().batch
 
 
 def too_small(size: tuple[int, int], side: int) -> str:

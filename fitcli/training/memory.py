@@ -97,6 +97,18 @@ def has_room_for_copy(run: TrainingRun) -> bool:
     return copy_bytes <= SHARE * available_bytes()
 
 
+def has_room_ahead(run: TrainingRun) -> bool:
+    """Whether the pixels of the next batch may wait on a CUDA device beside the largest step of a run."""
+    device, work = run.runtime.device, run.work
+    if device.type != "cuda" or not run.brings_pixels:
+        return False
+    if work is None:
+        return True
+    budget = free_bytes(run.runtime) if run.memory_bytes is None else run.memory_bytes
+    estimate = estimate_step(work, run.plan)
+    return estimate.needed_bytes + estimate.parts["pixels"] <= budget
+
+
 def save_plan(folder: Path, plan: ExecutionPlan) -> None:
     """Remember how steps are executed: a run that is resumed goes on in the same way, to the bit."""
     write_text(folder / PLAN, json.dumps(dataclasses.asdict(plan), indent=2) + "\n")

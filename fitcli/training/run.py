@@ -83,13 +83,19 @@ class TrainingRun:
             share=self.world.data,
             group_share=self.world.groups,
             gather=Exchange(self.world.groups.group) if self.world.groups.size > 1 else None,
+            device=self.runtime.device,
         )
         passes = self.settings.accumulate
         return loader.batches(step * passes, self.total_steps * passes)
 
     def bring(self, batch: Batch) -> Batch:
         """A batch to where it is computed; the pixels of a streamed step follow a handful at a time."""
-        return batch.to(self.runtime.device, pixels=self.plan.kind != "stream")
+        return batch.to(self.runtime.device, pixels=self.brings_pixels)
+
+    @property
+    def brings_pixels(self) -> bool:
+        """All pixels of a batch are where it is computed."""
+        return self.plan.kind != "stream"
 
     def memory(self) -> str:
         """One line on how steps are executed, and what the largest takes."""

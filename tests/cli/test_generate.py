@@ -344,6 +344,7 @@ def test_the_rest_of_an_image_is_drawn(fit: Fit, decoder_run: Path, tmp_path: Pa
         (["--steps", "50"], "--steps is for runs of --task diffusion, not of autoregressive"),
         (["--one-pass"], "--one-pass is for runs of --task diffusion"),
         (["--memory", "1GiB"], "--memory is for runs of --task diffusion"),
+        (["--cuda-graphs", "--device", "cpu"], "--cuda-graphs is for CUDA devices, not for cpu; leave it out"),
         (["--label", "fox"], "it knows bird, cat, dog"),
         (["--res", "8", "--width", "8"], "give either --res"),
         (["--top-p", "0"], "top-p must lie in (0, 1]"),

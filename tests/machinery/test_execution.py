@@ -137,7 +137,7 @@ class RecordedStore(MemoryStore):
         self.closed = False
         self.opened.append(self)
 
-    def get(self, part: slice) -> Tensor:
+    def get(self, part: slice, fetched: Tensor | None = None) -> Tensor:
         self.largest = max(self.largest, part.stop - part.start)
         return super().get(part)
 

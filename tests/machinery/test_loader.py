@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -243,6 +245,60 @@ def test_a_class_without_one_good_file_ends_the_batches(samples: list[Sample], t
     many = Loader([*samples, alone], TrainSettings(), RGB, Layout(patch=PATCH, group=GROUP), bad_images=BadImages(9))
     with pytest.raises(DataError, match=r"broken\.png.*; no other image of its class can be used"):
         list(many.batches(0, 10))
+
+
+def test_batches_for_a_cuda_device_are_the_same_and_pinned_early(
+    samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a thread; what went wrong is counted in its turn, and a batch is known by the one before it."""
+    settings, layout = TrainSettings(batch_size=2), Layout(patch=PATCH, group=GROUP)
+    mixed = [*samples, Sample(broken_file(tmp_path), 0)]
+
+    def pin(values: torch.Tensor) -> torch.Tensor:
+        assert threading.current_thread() is not threading.main_thread()
+        return values.clone()
+
+    def run(device: str) -> list[tuple[Batch, list[tuple[str, str]]]]:
+        bad = BadImages(1)
+        many = Loader(mixed, settings, RGB, layout, bad_images=bad, device=torch.device(device))
+        return [(batch, bad.fresh()) for batch in many.batches(3, 12)]
+
+    expected = run("cpu")
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    found = run("cuda")
+    assert [bad for _, bad in found] == [bad for _, bad in expected]
+    assert sum(map(len, (bad for _, bad in found))) == 1
+    for (one, _), (other, _) in zip(found, expected, strict=True):
+        assert_same(one, other)
+    for (batch, _), (after, _) in itertools.pairwise(found):
+        following = batch.following()
+        assert following is not None
+        assert following.patches is after.patches
+    assert found[-1][0].following() is None
+    assert all(batch.following() is None for batch, _ in expected)
+
+
+@pytest.mark.timeout(30)
+def test_nobody_waits_for_a_batch_that_is_not_there_yet(samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
+    def pin(values: torch.Tensor) -> torch.Tensor:
+        go_on.wait()
+        return values
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    device, before = torch.device("cuda"), threading.active_count()
+    batches = Loader(samples, TrainSettings(), RGB, Layout(patch=PATCH, group=GROUP), device=device).batches(0, 9)
+    go_on.set()
+    first = next(batches)
+    while first.following() is None:
+        time.sleep(0.001)
+    go_on.clear()
+    second = next(batches)
+    assert second.following() is None
+    go_on.set()
+    batches.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
 
 
 def test_fixed_batches_leave_out_what_cannot_be_read(samples: list[Sample], tmp_path: Path) -> None:

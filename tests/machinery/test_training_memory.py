@@ -16,9 +16,10 @@ from small_runs import two_classes
 from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.estimate import estimate_step
+from fitcli.runtime import Runtime
 from fitcli.training import gradients
 from fitcli.training.loop import train
-from fitcli.training.memory import PLAN, load_plan, step_of
+from fitcli.training.memory import PLAN, has_room_ahead, load_plan, step_of
 from fitcli.training.reports import MemoryReport, Report, StepReport
 from fitcli.training.run import TrainingRun
 
@@ -51,6 +52,20 @@ def test_the_largest_step_is_that_of_the_largest_image(data: Path, tmp_path: Pat
     assert step_of(run, sizes).groups == 16
     assert step_of(replace(run, settings=replace(run.settings, size=256)), sizes).groups == 4
     assert step_of(run, sizes).images == 2
+
+
+def test_the_next_pixels_wait_on_a_device_where_there_is_room_for_them(data: Path, tmp_path: Path) -> None:
+    run = run_of(data, tmp_path / "run")
+    assert not has_room_ahead(run), "on a CPU they are where they are computed"
+    assert run.work is not None
+    work = replace(run.work, device="cuda", precision="bf16")
+    run = replace(run, runtime=Runtime(torch.device("cuda"), "bf16"), work=work)
+    assert run.work is not None
+    needed, pixels = estimate_step(run.work, run.plan).needed_bytes, 2 * 4 * 4 * 128**2 * 3
+    assert has_room_ahead(replace(run, memory_bytes=needed + pixels))
+    assert not has_room_ahead(replace(run, memory_bytes=needed + pixels - 1))
+    streamed = replace(run, plan=ExecutionPlan(kind="stream"), memory_bytes=1 << 40)
+    assert not has_room_ahead(streamed), "they come from the host a handful at a time"
 
 
 @pytest.mark.parametrize("task", ["classify", "diffusion", "autoregressive"])

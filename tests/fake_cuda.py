@@ -1,0 +1,240 @@
+"""A CUDA device on paper: streams that do what they are told late, in any order that their events allow.
+
+Values "on the device" are ordinary tensors which hold garbage until the stream that fills them has got that far. Memory
+that is freed is overwritten as soon as PyTorch's allocator could give it to somebody else: in the order of the stream
+that it belongs to, and where `record_stream` named others, at the first allocation after these are done with it. So
+what is not waited for gives wrong values, for some order.
+"""
+
+from __future__ import annotations
+
+import random
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+DEVICE = torch.device("cuda")
+
+PLAIN = {name: getattr(Tensor, name) for name in ("to", "copy_", "record_stream", "pin_memory")}
+EMPTY, CAT = torch.empty, torch.cat
+
+
+class Event:
+    """Has happened when its stream gets there."""
+
+    def __init__(self, cuda: FakeCuda) -> None:
+        self.happened, self._cuda = False, cuda
+
+    def synchronize(self) -> None:
+        self._cuda.waits += 1
+        self._cuda.run_until(lambda: self.happened)
+
+
+class Stream:
+    """Does one thing after the other."""
+
+    def __init__(self, cuda: FakeCuda) -> None:
+        self.todo: deque[Event | Callable[[], object]] = deque()
+        self._cuda = cuda
+        cuda.streams.append(self)
+
+    def wait_event(self, event: Event) -> None:
+        self.todo.append(event)
+
+    def wait_stream(self, other: Stream) -> None:
+        self.wait_event(other.record_event())
+
+    def record_event(self) -> Event:
+        event = Event(self._cuda)
+        self.todo.append(lambda: setattr(event, "happened", True))
+        return event
+
+    def synchronize(self) -> None:
+        self.record_event().synchronize()
+
+    def ready(self) -> bool:
+        """There is something to do, and nothing to wait for first."""
+        while self.todo and isinstance(self.todo[0], Event) and self.todo[0].happened:
+            self.todo.popleft()
+        return bool(self.todo) and not isinstance(self.todo[0], Event)
+
+    def run_one(self) -> None:
+        act = self.todo.popleft()
+        assert not isinstance(act, Event)
+        act()
+
+
+class FakeCuda:
+    """The device.
+
+    Attributes:
+        streams: The first is the default one.
+        waits: How often the host waited.
+        most: Bytes of the device that were taken at the same time.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.streams: list[Stream] = []
+        self.current = Stream(self)
+        self.waits = self.most = self._taken = 0
+        self._random, self._lazy = random.Random(seed), seed % 4
+        # By address: all memory is kept, so that no address comes twice.
+        self._pinned, self._there = dict[int, Tensor](), dict[int, Tensor]()
+        self._users: dict[int, list[Stream]] = {}
+        self._freed: list[tuple[Tensor, Stream, list[Event]]] = []
+
+    def run_until(self, done: Callable[[], bool], streams: list[Stream] | None = None) -> None:
+        """Let the device go on with some streams or all, in a random order."""
+        while not done():
+            ready = [stream for stream in streams or self.streams if stream.ready()]
+            assert ready, "everything waits for something that will not happen"
+            self._random.choice(self._willing(ready) or ready).run_one()
+
+    def some(self) -> None:
+        """The device gets somewhere while the host does something else."""
+        for _ in range(self._random.choice([0, 0, 1, 3, 10])):
+            ready = self._willing([stream for stream in self.streams if stream.ready()])
+            if ready:
+                self._random.choice(ready).run_one()
+
+    def _willing(self, streams: list[Stream]) -> list[Stream]:
+        """One stream does nothing before it has to; which one depends on the seed."""
+        return [stream for stream in streams if self.streams.index(stream) != self._lazy]
+
+    def launch(self, compute: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+        """A kernel on the current stream."""
+        with torch.no_grad():
+            out = self._made(torch.empty_like(compute(*tensors)))
+        # The kernel knows memory: it does not keep alive what the host lets go.
+        storages = [tensor.detach() for tensor in (out, *tensors)]
+        self.current.todo.append(lambda: PLAIN["copy_"](storages[0], compute(*storages[1:])))
+        self.some()
+        return out
+
+    def values(self, tensor: Tensor) -> Tensor:
+        """What the host reads: it waits for the current stream."""
+        self.current.synchronize()
+        return tensor.clone()
+
+    def is_pinned(self, tensor: Tensor) -> bool:
+        return address(tensor) in self._pinned
+
+    def pinned(self) -> list[Tensor]:
+        """All memory that was."""
+        return list(self._pinned.values())
+
+    def pin(self, tensor: Tensor) -> Tensor:
+        if self.is_pinned(tensor):
+            return tensor
+        # As it lies: strides and all.
+        made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
+        self._pinned[address(made)] = made.detach()
+        return made.copy_(tensor)
+
+    def empty(self, *args: Any, pin_memory: bool = False, **kwargs: Any) -> Tensor:
+        made: Tensor = EMPTY(*args, **kwargs)
+        if pin_memory:
+            self._pinned[address(made)] = made.detach()
+        return made
+
+    def to(self, tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        device = args[0] if args else kwargs.get("device")
+        if getattr(device, "type", device) != "cuda":
+            if address(tensor) in self._there:
+                self.current.synchronize()
+            return PLAIN["to"](tensor, *args, **kwargs)  # type: ignore[no-any-return]
+        made = self._made(EMPTY(tensor.shape, dtype=tensor.dtype))
+        self._copy(made.detach(), tensor.detach())
+        if not (kwargs.get("non_blocking") and self.is_pinned(tensor) and tensor.is_contiguous()):
+            self.current.synchronize()
+        self.some()
+        return made
+
+    def copy_(self, target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+        if not (non_blocking and self.is_pinned(target)):
+            return PLAIN["copy_"](target, source)  # type: ignore[no-any-return]
+        self._copy(target, source.detach())
+        self.some()
+        return target
+
+    def cat(self, tensors: list[Tensor]) -> Tensor:
+        if any(address(tensor) in self._there for tensor in tensors):
+            return self.launch(lambda *parts: CAT(parts), *tensors)
+        return CAT(tensors)
+
+    def record_stream(self, tensor: Tensor, stream: Stream) -> None:
+        self._users[address(tensor)].append(stream)
+
+    @contextmanager
+    def on(self, stream: Stream) -> Iterator[None]:
+        before, self.current = self.current, stream
+        try:
+            yield
+        finally:
+            self.current = before
+
+    def _copy(self, target: Tensor, source: Tensor) -> None:
+        self.current.todo.append(lambda: PLAIN["copy_"](target, source))
+
+    def _made(self, tensor: Tensor) -> Tensor:
+        """A tensor on the device, of memory of the current stream."""
+        if not tensor.numel():
+            return tensor
+        self._give_away()
+        memory, owner = tensor.detach(), self.current
+        garbage(memory)
+        self._there[address(memory)], self._users[address(memory)] = memory, []
+        self._taken += memory.nbytes
+        self.most = max(self.most, self._taken)
+        weakref.finalize(tensor, self._free, memory, owner)
+        return tensor
+
+    def _free(self, memory: Tensor, owner: Stream) -> None:
+        users = self._users.pop(address(memory))
+        self._freed.append((memory, owner, [user.record_event() for user in users]))
+        if not users:
+            self._give_away()
+
+    def _give_away(self) -> None:
+        """What was freed, and nobody uses any more, is written to by whoever gets it."""
+        freed, self._freed = self._freed, []
+        for memory, owner, used in freed:
+            if all(event.happened for event in used):
+                self._taken -= memory.nbytes
+                owner.todo.append(partial(garbage, memory))
+            else:
+                self._freed.append((memory, owner, used))
+
+
+def address(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def garbage(tensor: Tensor) -> None:
+    tensor.fill_(float("nan") if tensor.is_floating_point() else 99)
+
+
+@contextmanager
+def fake_cuda(monkeypatch: pytest.MonkeyPatch, seed: int = 0) -> Iterator[FakeCuda]:
+    """In place of `torch.cuda` while the context lasts."""
+    cuda = FakeCuda(seed)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.cuda, "Stream", lambda device: Stream(cuda))
+        patch.setattr(torch.cuda, "Event", Event)
+        patch.setattr(torch.cuda, "current_stream", lambda device=None: cuda.current)
+        patch.setattr(torch.cuda, "stream", cuda.on)
+        patch.setattr(torch, "empty", cuda.empty)
+        patch.setattr(torch, "cat", cuda.cat)
+        # Functions, not methods of the device: as attributes of a class they are methods of tensors.
+        patch.setattr(Tensor, "to", lambda *args, **kwargs: cuda.to(*args, **kwargs))
+        patch.setattr(Tensor, "copy_", lambda *args, **kwargs: cuda.copy_(*args, **kwargs))
+        patch.setattr(Tensor, "record_stream", lambda tensor, stream: cuda.record_stream(tensor, stream))
+        patch.setattr(Tensor, "pin_memory", lambda tensor: cuda.pin(tensor))
+        yield cuda
