@@ -22,7 +22,7 @@ class FITDecoder(nn.Module):
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.tokens, self.vocabulary = config, config.tokens, config.vocabulary
         self.embedding = nn.Embedding(config.vocabulary + config.starts, config.token_width)
         self.out_embedding = None if config.shared_embedding else nn.Embedding(config.vocabulary, config.token_width)
         self.positions = TokenPositions(config)
@@ -46,7 +46,7 @@ class FITDecoder(nn.Module):
         Returns:
             [g n vocabulary].
         """
-        groups.expect(ids, self.config.tokens)
+        groups.expect(ids, self.tokens)
         tokens = self.embed(ids)  # [g n c]
         latents = self.start(groups, tokens)  # [g m d]
         tokens, _ = self.trunk(tokens, latents, groups, self.context(labels))
@@ -70,5 +70,5 @@ class FITDecoder(nn.Module):
     def predict(self, tokens: Tensor) -> Tensor:
         """The tokens after the last segment [g n c] -> logits [g n vocabulary]."""
         table = self.embedding if self.out_embedding is None else self.out_embedding
-        logits: Tensor = self.token_norm(tokens) @ table.weight[: self.config.vocabulary].T
+        logits: Tensor = self.token_norm(tokens) @ table.weight[: self.vocabulary].T
         return logits if self.bias is None else logits + self.bias

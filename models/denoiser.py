@@ -58,7 +58,7 @@ class FITDenoiser(nn.Module):
 
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.tokens = config, config.tokens
         width = config.latent_width
         self.stem = LinearStem(config.values, config.token_width)
         self.positions = TokenPositions(config)
@@ -90,7 +90,7 @@ class FITDenoiser(nn.Module):
         Returns:
             The prediction [g n out_values] and the latents [g m d], the latter not normalised.
         """
-        groups.expect(patches, self.config.tokens)
+        groups.expect(patches, self.tokens)
         tokens = self.embed(patches, groups.mask)  # [g n c]
         latents = self.begin(groups, tokens, previous)  # [g m d]
         tokens, latents = self.trunk(tokens, latents, groups, self.context(level, condition))
