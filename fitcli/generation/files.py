@@ -124,7 +124,7 @@ class Job:
                     path,
                     prepared.info,
                     read,
-                    text(dataclasses.asdict(self.settings), self._model, number),
+                    text(self._said(prepared), self._model, number),
                     lossless=prepared.context is not None,
                 )
         if state is not None:
@@ -138,6 +138,15 @@ class Job:
             peak_bytes=self.runtime.peak_bytes(),
             about={"memory": plan.as_dict()},
         )
+
+    def _said(self, prepared: Prepared) -> dict[str, Any]:
+        """What a file says of the settings, and of the image that it was begun with: its name, not where it lay."""
+        said: dict[str, Any] = dataclasses.asdict(self.settings) | {"size": prepared.info.size}
+        if self.beginning is not None:
+            window = self.beginning.window
+            said["given"] = self.beginning.image.path.name
+            said["window"] = None if window is None else dataclasses.astuple(window)
+        return said
 
     @cached_property
     def _model(self) -> str:
