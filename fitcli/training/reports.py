@@ -44,6 +44,13 @@ class StepReport:
     scores: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class ValidatingReport:
+    """The validation images are about to be looked at: how many they are. It may take as long as many steps."""
+
+    images: int
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ValidationReport:
     """Validation images.
@@ -98,7 +105,7 @@ class DamageReport:
     step: int
 
 
-Report = StepReport | ValidationReport | BadImageReport | StopReport | MemoryReport | DamageReport
+Report = StepReport | ValidatingReport | ValidationReport | BadImageReport | StopReport | MemoryReport | DamageReport
 
 
 class MetricsLog:
