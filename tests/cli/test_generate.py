@@ -135,6 +135,9 @@ def test_repainting_and_enlarging(fit: Fit, run: Path, tmp_path: Path) -> None:
         assert image.info.size == (130, 100)
     said = json.loads(description(tmp_path / "up.tif"))
     assert (said["size"], said["given"], said["window"]) == ([130, 100], "given.png", None)
+    assert "stretched to 130 x 100; --height 120 --width 100 keeps its shape" in result.stderr
+    result = fit(*common, "--out", tmp_path / "same.tif", "--height", 91, "--width", 75)
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
