@@ -29,7 +29,7 @@ Compile = Annotated[
         "measured on one yet.",
     ),
 ]
-Images = Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files, zarr folders or glob patterns.")]
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files, zarr folders or glob patterns.")]
 Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="Run folder of `fit train`.", metavar="RUN")]
 
 

@@ -83,7 +83,10 @@ def train(
     context: typer.Context,
     data: Annotated[
         Path,
-        typer.Argument(help="Folder with one subfolder per class, or CSV: path,label[,split]; label:NAME for more."),
+        typer.Argument(
+            metavar="DATA",
+            help="Folder with one subfolder per class, or CSV: path,label[,split]; label:NAME for more.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Run folder to write.", metavar="RUN")],
     task: Annotated[
