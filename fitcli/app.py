@@ -117,8 +117,14 @@ def options(
         os.environ["FIT_DEBUG"] = "1"
 
 
+def _help(command: Callable[..., None]) -> str:
+    """What a docstring says, each paragraph in one line: where lines end is a matter of the terminal."""
+    paragraphs = (command.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
 for command in (info, demo, train, classify, embed, evaluate, generate, profile_memory):
-    app.command()(reports_errors(command))
+    app.command(help=_help(command))(reports_errors(command))
 
 
 def _end_in_good_order() -> None:

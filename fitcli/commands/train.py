@@ -209,8 +209,8 @@ def train(
     images may as well lie in one folder.
 
     A run that is continued with --resume keeps its settings; only --epochs or --steps may be given anew, to train
-    longer or shorter: the learning rate then falls towards the new end. And --max-bad-images, --save-every and --keep.
-    One that --max-minutes stops ends without an error, once the step that it is in is done and saved.
+    longer or shorter (the learning rate then falls towards the new end), and --max-bad-images, --save-every, --keep and
+    --memory. One that --max-minutes stops ends without an error, once the step that it is in is done and saved.
 
     Started by torchrun, processes share each batch: `torchrun --no-python --nproc-per-node 4 fit train DATA --out RUN`
     gives what one process does with the same --batch-size. A job that torchrun starts again goes on where it was saved.

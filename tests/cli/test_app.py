@@ -42,6 +42,13 @@ def test_help_lists_the_commands(fit: Fit) -> None:
     assert result.stderr == ""
 
 
+def test_help_breaks_lines_where_the_terminal_does(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
+    shown = fit("train", "--help").stdout
+    assert "where the data set has them; their images may as well lie in one folder." in shown
+    assert "to make new ones. " in shown.split("Classifying needs")[0], "paragraphs stay apart"
+
+
 def test_version(fit: Fit) -> None:
     result = fit("--version")
     assert (result.exit_code, result.stdout) == (0, f"fit {fitcli.__version__}\n")
