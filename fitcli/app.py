@@ -59,8 +59,6 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             if (message := _message(error)) is None:
                 raise
             console.error(message)
-            if _debugging():
-                console.traceback()
             raise typer.Exit(1) from None
 
     return wrapped
@@ -81,10 +79,6 @@ def _message(error: Exception) -> str | None:
     from models.checks import ConfigError
 
     return str(error) if isinstance(error, ConfigError) else None
-
-
-def _debugging() -> bool:
-    return os.environ.get("FIT_DEBUG", "") not in ("", "0")
 
 
 def _check_models_package() -> None:
@@ -147,7 +141,7 @@ def main() -> None:
         app()
     except OSError as error:
         # Of what no command prints: --help and --version.
-        if _debugging() or (message := _message(error)) is None:
+        if console.debugging() or (message := _message(error)) is None:
             raise
         console.error(message)
         sys.exit(1)

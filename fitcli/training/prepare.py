@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fitcli.atomic import PARTIAL, check_writable
+from fitcli.checkpoints import expect_task
 from fitcli.class_tasks import ClassTask
 from fitcli.errors import FitError
 from fitcli.run_config import RunConfig, is_run
@@ -41,6 +42,7 @@ def prepare(settings: TrainSettings, launch: Launch) -> tuple[TrainingRun, int]:
 
     Raises:
         DataError: The data set cannot be used.
+        CheckpointError: The run to start from is none, or of another task.
         FitError: The folder is taken, or holds no run to resume, or one begun otherwise; or the batches of the run
             cannot be shared evenly by that many processes; or there is no such preset, or not with such patches.
     """
@@ -60,6 +62,8 @@ def prepare(settings: TrainSettings, launch: Launch) -> tuple[TrainingRun, int]:
     except ConfigError as error:
         patch = "" if settings.patch is None else f" --patch {settings.patch}"
         raise FitError(f"--preset {settings.preset}{patch}: {error}") from None
+    if settings.start_from is not None:
+        expect_task(Path(settings.start_from), settings.task)
     dataset = _dataset(launch.data, settings)
     survey = inspect(dataset, settings.seed, settings.max_bad_images)
     run = _run(task.describe(settings, dataset, survey), settings, dataset, launch.runtime, launch)

@@ -128,11 +128,14 @@ def test_interrupted_is_130() -> None:
 
 def test_debug_shows_the_traceback(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIT_DEBUG", "0")
-    for arguments, shown in (((), False), (("--debug",), True)):
-        result = fit(*arguments, "train", tmp_path / "none", "--out", tmp_path / "run")
-        assert result.exit_code == 1
-        assert "error: " in result.stderr
-        assert ("Traceback" in result.stderr) == shown
+    # What ends a command, and one bad image among others.
+    for command in (("train", tmp_path / "none", "--out", tmp_path / "run"), ("info", tmp_path / "none.tif")):
+        for arguments, shown in (((), False), (("--debug",), True)):
+            result = fit(*arguments, *command)
+            assert result.exit_code == 1
+            assert result.stderr.startswith("error: ")
+            assert ("Traceback" in result.stderr) == shown
+            monkeypatch.setenv("FIT_DEBUG", "0")
 
 
 def test_another_package_called_models_is_named(tmp_path: Path) -> None:
