@@ -47,7 +47,8 @@ class TrainingView:
 
     def __call__(self, report: Report) -> None:
         """Show a report."""
-        self._validating = report.images if isinstance(report, ValidatingReport) else 0
+        if isinstance(report, ValidatingReport | ValidationReport):
+            self._validating = report.images if isinstance(report, ValidatingReport) else 0
         if isinstance(report, StepReport):
             self._step = report
             for name in ("loss", "images_per_second", "patches_per_second", "data_wait"):
