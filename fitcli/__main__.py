@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 
+from fitcli.interrupts import INTERRUPTED, catch_interrupts
+
 
 def main() -> None:
-    """Run the command line. Ctrl-C during the imports, which take half a second, needs no traceback either."""
+    """Run the command line. Ctrl-C needs no traceback, whenever it comes."""
+    catch_interrupts()
     try:
         from fitcli.app import main as run
 
         run()
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import functools
 import importlib.util
 import io
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +26,7 @@ from fitcli.commands.info import info
 from fitcli.commands.profile_memory import profile_memory
 from fitcli.commands.train import train
 from fitcli.errors import FitError
+from fitcli.interrupts import INTERRUPTED
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,16 +45,18 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        before = console.errors_said()
         try:
             _check_models_package()
             return command(*args, **kwargs)
         except KeyboardInterrupt as stop:
             console.log(": ".join(["interrupted", *map(str, stop.args)]))
-            raise typer.Exit(130) from None
+            raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             # The reader of our output went away (`fit info ... | head`); what Python would flush at exit goes nowhere.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            raise typer.Exit(0) from None
+            # Whoever reads no more is content with what came, but not with what could not come.
+            raise typer.Exit(int(console.errors_said() > before)) from None
         except Exception as error:
             if (message := _message(error)) is None:
                 raise
@@ -121,22 +123,11 @@ for command in (info, demo, train, classify, embed, evaluate, generate, profile_
     app.command(help=_help(command))(reports_errors(command))
 
 
-def _end_in_good_order() -> None:
-    """What ends a job of a queue, or that of a terminal that is closed, is like Ctrl-C: nothing half-written stays.
-
-    torchrun ends its processes itself, and one that waits for the others in an exchange would not hear of it in time.
-    """
-    for number in () if "TORCHELASTIC_RUN_ID" in os.environ else (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
-
-
 def main() -> None:
     """Run the command that the arguments of the process name."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # As stderr does: names of files need not be text, and not every terminal knows every letter.
         sys.stdout.reconfigure(errors="backslashreplace")
-    _end_in_good_order()
     try:
         app()
     except OSError as error:

@@ -51,6 +51,11 @@ class ClassTask:
         return tuple(sorted({self.classes.index(label) for label in labels if label in self.classes}))
 
 
+def chance_columns(tasks: Sequence[ClassTask]) -> list[str]:
+    """Of a CSV file with the probability of every class of several tasks, in the order of the logits."""
+    return [f"{task.name}:{label}" for task in tasks for label in task.classes]
+
+
 def slices(tasks: Sequence[ClassTask]) -> list[slice]:
     """Where the logits of each task lie among those of all."""
     ends = [0]

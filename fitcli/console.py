@@ -113,10 +113,20 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Sequence[str]]],
     _stdout().print(shown, soft_wrap=False)
 
 
+_errors = 0
+
+
+def errors_said() -> int:
+    """How many errors this process has said so far."""
+    return _errors
+
+
 def error(message: str) -> None:
     """Say what went wrong: one line, and after it the traceback of what is being handled where that is asked for."""
+    global _errors
     if _kept("error", message):
         return
+    _errors += 1
     _stderr().print("[bold red]error:[/] ", end="")
     _stderr().print(_line(message), markup=False)
     if debugging() and sys.exc_info()[0] is not None:

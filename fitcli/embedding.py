@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from fitcli import console
-from fitcli.atomic import check_writable
 from fitcli.checkpoints import Checkpoint
 from fitcli.embeddings_file import (
     SUFFIXES,
@@ -29,6 +28,7 @@ from fitcli.features import Job, Settings, encoding, model_hash
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.memory.budget import MemoryPlan
+from fitcli.outputs import check_file, check_folder, check_spares
 from fitcli.runtime import Runtime
 from fitcli.shared_images import Sharing
 from models.encoder import FITClassifier
@@ -80,8 +80,7 @@ def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
     if out.suffix.lower() in SUFFIXES:
         if len(paths) != 1:
             raise FitError(f"--out {out} is one file for {len(paths)} images; give a folder")
-        if not out.absolute().parent.is_dir():
-            raise FitError(f"--out {out}: no folder {out.absolute().parent}; make it first")
+        check_file("--out", out)
         planned = [out]
     else:
         if out.suffix and not out.is_dir():
@@ -92,14 +91,8 @@ def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FitError(f"--out {out}: not a folder that can be made ({error.strerror})") from None
-    images = {os.path.realpath(path) for path in paths}
-    for target in planned:
-        if os.path.realpath(target) in images:
-            raise FitError(f"--out {target} would replace that image; choose another place")
-    try:
-        check_writable(planned[0].parent)
-    except OSError as error:
-        raise FitError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
+        check_folder("--out", planned[0].parent)
+    check_spares("--out", planned, paths)
     return planned
 
 

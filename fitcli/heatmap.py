@@ -168,7 +168,9 @@ def _bytes(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _write_layer(path: Path, info: ImageInfo, strength: NDArray[np.float32], grid: PatchGrid) -> None:
     values = np.rint(strength * 255).astype(np.uint8)
-    layer = ImageInfo(height=info.height, width=info.width, channels=1, dtype=values.dtype, mpp=info.mpp)
+    layer = ImageInfo(
+        height=info.height, width=info.width, channels=1, dtype=values.dtype, mpp=info.mpp, geo=info.geo
+    )  # fmt: skip
     rows = max(1, STRIP_PIXELS // (info.width * grid.patch))
     with create_image(path, layer) as canvas:
         for first in range(0, values.shape[0], rows):

@@ -54,6 +54,12 @@ def given(context: typer.Context) -> frozenset[str]:
     return frozenset(name for name, source in sources.items() if source is not None and source.name != "DEFAULT")
 
 
+def defaulted(context: typer.Context) -> frozenset[str]:
+    """Names of the parameters that have their values from the defaults of the call: from a recipe."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return frozenset(name for name, source in sources.items() if source is not None and source.name == "DEFAULT_MAP")
+
+
 def parse_size(text: str) -> int:
     """Bytes of "4GiB", "500MB", "2G", "1.5 GiB" or "1000000": K, M, G, T and KiB, ... count in 1024, KB, ... in 1000.
 

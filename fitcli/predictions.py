@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -13,15 +12,16 @@ from typing import Any
 
 from fitcli import console
 from fitcli.answers import answer, ranked, said
-from fitcli.atomic import check_writable, open_text, replacing
+from fitcli.atomic import open_text, replacing
 from fitcli.checkpoints import Checkpoint
-from fitcli.class_tasks import SEPARATOR, ClassTask
+from fitcli.class_tasks import SEPARATOR, ClassTask, chance_columns
 from fitcli.classification import Classification, classify_image
 from fitcli.errors import FitError, ImageError
 from fitcli.features import Settings
 from fitcli.heatmap import heatmap_bytes, write_heatmap
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
+from fitcli.outputs import check_file, check_folder, check_spares
 from fitcli.run_config import RunConfig
 from fitcli.runtime import Runtime
 from fitcli.shared_images import Sharing
@@ -134,9 +134,8 @@ def plan_heatmaps(paths: Sequence[Path], target: Path | None) -> list[Path | Non
     if target.suffix.lower() in PICTURES and not (target.is_dir() and target.suffix.lower() != ".zarr"):
         if len(paths) != 1:
             raise FitError(f"--heatmap {target} is one file for {len(paths)} images; give a folder")
-        if not target.absolute().parent.is_dir():
-            raise FitError(f"--heatmap {target}: no folder {target.absolute().parent}; make it first")
-        _check_places("--heatmap", [target], target.parent, paths)
+        check_file("--heatmap", target)
+        check_spares("--heatmap", [target], paths)
         return [target]
     if target.exists() and not target.is_dir():
         raise FitError(f"--heatmap {target}: is not a folder; give a folder, or a file named {', '.join(PICTURES)}")
@@ -147,7 +146,8 @@ def plan_heatmaps(paths: Sequence[Path], target: Path | None) -> list[Path | Non
         name = next(name for name in chain([path.stem], numbered) if name.lower() not in taken)
         taken.add(name.lower())
         planned.append(target / f"{name}.png")
-    _check_places("--heatmap", planned, target, paths)
+    check_folder("--heatmap", target)
+    check_spares("--heatmap", planned, paths)
     return [*planned]
 
 
@@ -157,21 +157,8 @@ def check_csv(path: Path | None, paths: Sequence[Path]) -> None:
         return
     if path.is_dir():
         raise FitError(f"--csv {path}: is a folder; give the name of a file")
-    if not path.absolute().parent.is_dir():
-        raise FitError(f"--csv {path}: no folder {path.absolute().parent}; make it first")
-    _check_places("--csv", [path], path.parent, paths)
-
-
-def _check_places(option: str, targets: Sequence[Path], folder: Path, images: Sequence[Path]) -> None:
-    """What is written must not replace an image, and its folder must take it or be one that can be made."""
-    resolved = {os.path.realpath(path) for path in images}
-    for target in targets:
-        if os.path.realpath(target) in resolved:
-            raise FitError(f"{option} {target} would replace that image; choose another place")
-    try:
-        check_writable(folder)
-    except OSError as error:
-        raise FitError(f"{option} {folder}: cannot be written to ({error.strerror}); choose another place") from None
+    check_file("--csv", path)
+    check_spares("--csv", [path], paths)
 
 
 def classify_files(
@@ -267,7 +254,7 @@ def write_csv(path: Path, rows: Iterable[Sequence[str]], config: RunConfig) -> N
     try:
         with replacing(path) as temporary, open_text(temporary) as file:
             tasks = config.tasks
-            named = [f"{task.name}:{label}" for task in tasks for label in task.classes] or list(config.classes)
+            named = chance_columns(tasks) or list(config.classes)
             columns = [task.column for task in tasks] or ["label"]
             csv.writer(file).writerows([["path", *columns, *named], *rows])
     except OSError as error:

@@ -119,7 +119,7 @@ def choose_runtime(
             fast = chosen.type == "cpu" and inference and has_bf16_units()
         return Runtime(chosen, "bf16" if fast else "fp32", compiled)
     if precision == "bf16" and chosen.type == "mps":
-        raise DeviceError("bf16 is not supported on mps; use --precision fp32")
+        raise DeviceError("--precision bf16: not supported on mps; use --precision fp32")
     return Runtime(chosen, "bf16" if precision == "bf16" else "fp32", compiled)
 
 
@@ -175,13 +175,13 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise DeviceError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps") from None
+        raise DeviceError(f"--device {name}: unknown; use auto, cpu, cuda, cuda:N or mps") from None
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if not torch.cuda.is_available() or (device.index or 0) >= count:
-            raise DeviceError(f"no device {name!r} here ({count} CUDA devices found); use --device auto or cpu")
+            raise DeviceError(f"--device {name}: not here ({count} CUDA devices found); use --device auto or cpu")
     elif device.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("no device 'mps' here; use --device auto or cpu")
+        raise DeviceError("--device mps: not here; use --device auto or cpu")
     elif device.type not in ("cpu", "cuda", "mps"):
-        raise DeviceError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps")
+        raise DeviceError(f"--device {name}: unknown; use auto, cpu, cuda, cuda:N or mps")
     return device

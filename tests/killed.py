@@ -34,7 +34,8 @@ IMPORTED = (
     "torch._dynamo",
     "torch._refs",
     "torch._meta_registrations",
-    "torch.utils.tensorboard",
+    "tensorboard.compat.proto.event_pb2",
+    "tensorboard.summary.writer.record_writer",
     "PIL.PngImagePlugin",
 )
 FORKSERVER.set_forkserver_preload(list(IMPORTED))

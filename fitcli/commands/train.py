@@ -20,9 +20,10 @@ from fitcli.options import (
     PrecisionName,
     SkipBackground,
     background_share,
+    defaulted,
     given,
 )
-from fitcli.training.recipe import read_recipe
+from fitcli.training.recipe import naming, read_recipe
 from fitcli.training.settings import TaskName, TrainSettings
 
 if TYPE_CHECKING:
@@ -65,13 +66,21 @@ def _autoregressive(help: str, *names: str, **limits: Any) -> Any:
 def _follow(context: typer.Context, recipe: Path | None) -> Path | None:
     """Take a recipe for the defaults of all other options."""
     if recipe is not None:
-        known = {
-            parameter.name: bool(getattr(parameter, "is_flag", False))
+        parameters = {
+            parameter.name: parameter
             for parameter in context.command.params
             if parameter.name and parameter.name not in NOT_IN_RECIPES
         }
+        switches = {name: bool(getattr(parameter, "is_flag", False)) for name, parameter in parameters.items()}
+
+        def check(name: str, value: str | bool) -> None:
+            try:
+                parameters[name].process_value(context, value)
+            except typer.BadParameter as error:
+                raise ValueError(error.message) from None
+
         try:
-            context.default_map = {**(context.default_map or {}), **read_recipe(recipe, known)}
+            context.default_map = {**(context.default_map or {}), **read_recipe(recipe, switches, check)}
         except FitError as error:
             # Options are read before errors of the command are caught.
             console.error(str(error))
@@ -221,7 +230,7 @@ def train(
     from fitcli.runtime import choose_runtime
     from fitcli.training.launch import Launch
 
-    with processes(device, group_parallel) as world:
+    with naming(recipe, defaulted(context)), processes(device, group_parallel) as world:
         runtime = world.together(lambda: choose_runtime(device, precision, compiled=compile))
         settings = TrainSettings(
             task=task, preset=preset, start_from=None if start_from is None else str(start_from), patch=patch,

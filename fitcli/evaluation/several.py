@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.answers import said
-from fitcli.class_tasks import SEPARATOR, ClassTask, slices
+from fitcli.class_tasks import SEPARATOR, ClassTask, chance_columns, slices
 from fitcli.evaluation.result import Evaluation, Split
 from fitcli.evaluation.scores import classification_scores, multi_label_scores
 from fitcli.training.dataset import Sample
@@ -35,13 +35,14 @@ def evaluate_tasks(tasks: Sequence[ClassTask], split: Split, found: Found, asked
             classification_scores(chances, held.argmax(axis=1)) if task.is_single else multi_label_scores(chances, held)
         )
         scores[task.name] = {"kind": task.kind, **each, "classes": list(task.classes)}
+    answers = [heading for task in tasks for heading in (task.column, f"predicted:{task.name}")]
     return Evaluation(
         task="classify",
         split=split,
         images=len(found),
         failed=asked - len(found),
         scores={"accuracy": float(np.mean([each["accuracy"] for each in scores.values()])), "tasks": scores},
-        columns=("path", *(heading for task in tasks for heading in (task.column, f"predicted:{task.name}"))),
+        columns=("path", *answers, *chance_columns(tasks)),
         rows=[_row(tasks, sample, chances) for sample, chances in found],
     )
 
@@ -56,4 +57,4 @@ def _row(tasks: Sequence[ClassTask], sample: Sample, chances: tuple[NDArray[np.f
     for task, part, each in zip(tasks, slices(tasks), chances, strict=True):
         labels = [label for number, label in enumerate(task.classes) if part.start + number in sample.targets]
         cells += [SEPARATOR.join(labels), SEPARATOR.join(said(task, each))]
-    return (sample.path, *cells)
+    return (sample.path, *cells, *(f"{chance:.6f}" for each in chances for chance in each))

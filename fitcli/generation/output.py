@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from fitcli.atomic import check_writable
 from fitcli.diffusion.canvas import Canvas
 from fitcli.errors import FitError
 from fitcli.generation.sources import canvas_values
 from fitcli.images.base import ImageInfo, ImageReader, Pixels
 from fitcli.images.encoding import Compression
+from fitcli.images.georeference import GeoReference
 from fitcli.images.open import create_image
+from fitcli.outputs import check_file
 from fitcli.pixel_range import PixelRange
 from fitcli.preprocessing import Preprocessing
 from fitcli.window import Window
@@ -49,15 +50,16 @@ def check_outputs(paths: list[Path], overwrite: bool, info: ImageInfo) -> None:
     for path in paths:
         if path.exists() and not overwrite:
             raise FitError(f"--out {path}: is there already; give another name, or --overwrite")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            check_writable(path.parent)
-        except OSError as error:
-            raise FitError(f"--out {path}: cannot be written ({error.strerror}); give another place") from None
+        check_file("--out", path)
     create_image(paths[0], info).discard()
 
 
-def output_info(size: tuple[int, int], preprocessing: Preprocessing, mpp: float | None = None) -> ImageInfo:
+def output_info(
+    size: tuple[int, int],
+    preprocessing: Preprocessing,
+    mpp: float | None = None,
+    geo: GeoReference | None = None,
+) -> ImageInfo:
     """Of the image that a model generates."""
     return ImageInfo(
         height=size[0],
@@ -66,6 +68,7 @@ def output_info(size: tuple[int, int], preprocessing: Preprocessing, mpp: float 
         dtype=PixelRange.of(preprocessing).dtype,
         color=preprocessing.channels in (3, 4),
         mpp=mpp,
+        geo=geo,
     )
 
 

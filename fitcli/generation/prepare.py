@@ -86,9 +86,10 @@ def prepare(
                 f"{settings.size[0]} x {settings.size[1]} to be made of it; give a larger --res",
             )
         sizes = [settings.size] if settings.one_pass else coarse_to_fine(settings.size, diffusion.size, given.size)
+        geo = beginning.image.info.geo and beginning.image.info.geo.resized(given.size, settings.size)
         prepared = Prepared(
             stages=_stages(checkpoint, settings, sizes, settings.strength),
-            info=output_info(settings.size, preprocessing),
+            info=output_info(settings.size, preprocessing, geo=geo),
             condition=condition,
             given=given,
         )
@@ -127,7 +128,7 @@ def _repainting(
     source = of_image(Crop(image, context), preprocessing, diffusion.scale)
     return Prepared(
         stages=_stages(checkpoint, settings, [(height, width)], 1.0),
-        info=output_info(image.info.size, preprocessing, image.info.mpp),
+        info=output_info(image.info.size, preprocessing, image.info.mpp, image.info.geo),
         condition=condition,
         known=Known(source, window.shift(-top, -left), diffusion.patch),
         context=context,

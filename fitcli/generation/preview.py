@@ -13,6 +13,7 @@ from fitcli.errors import FitError
 from fitcli.generation.stages import Stage
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
+from fitcli.outputs import check_file
 from fitcli.patches import join
 from fitcli.window import Window
 
@@ -39,8 +40,7 @@ class Preview:
     def __init__(self, path: Path, scale: float) -> None:
         if path.suffix.lower() not in SUFFIXES:
             raise FitError(f"--preview {path}: is no name of a small picture; give a .png or .jpg")
-        if not path.absolute().parent.is_dir():
-            raise FitError(f"--preview {path}: there is no folder {path.parent}; make it first")
+        check_file("--preview", path)
         self._path, self._scale = path, scale
         self._picture: NDArray[np.uint8] | None = None
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fitcli.images.georeference import GeoReference
 from fitcli.window import Window
 
 Pixels = NDArray[Any]
@@ -44,6 +45,7 @@ class ImageInfo:
         axes: As stored, in the letters of the format ("YXS", "CYX", "TCZYX"); what `read` returns is always YXC.
         color: True where the first three channels are red, green and blue.
         nodata: Value that marks missing pixels, if the file says.
+        geo: Where on the Earth level 0 lies, if the file says.
     """
 
     height: int
@@ -57,6 +59,7 @@ class ImageInfo:
     axes: str = "YXC"
     color: bool = field(default=False)
     nodata: float | None = None
+    geo: GeoReference | None = None
 
     def __post_init__(self) -> None:
         if min(self.height, self.width, self.channels) < 1:

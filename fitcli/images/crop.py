@@ -31,7 +31,8 @@ class Crop(ImageReader):
             Level(part.height, part.width, level.downsample)
             for part, level in zip(self._windows, image.info.levels, strict=True)
         )
-        self.info = dataclasses.replace(image.info, height=window.height, width=window.width, levels=levels)
+        geo = image.info.geo and image.info.geo.cropped(window.top, window.left)
+        self.info = dataclasses.replace(image.info, height=window.height, width=window.width, levels=levels, geo=geo)
 
     def read(self, window: Window, level: int = 0) -> Pixels:
         if not 0 <= level < len(self._windows):

@@ -79,8 +79,8 @@ def create_image(
     Args:
         path: Its suffix is the format: `.tif` (BigTIFF pyramid), `.ome.tif` (OME-TIFF), `.zarr` (OME-Zarr 0.5), or
             `.png` and `.jpg` for images that fit in memory.
-        info: `height`, `width`, `channels`, `dtype`, `color`, `mpp` and `nodata` are what is written; the rest of it is
-            ignored. The writer's own `info` is complete.
+        info: `height`, `width`, `channels`, `dtype`, `color`, `mpp`, `nodata` and, in TIFFs, `geo` are what is
+            written; the rest of it is ignored. The writer's own `info` is complete.
         chunk: Side of the chunks in pixels, a multiple of 16.
         compression: "jpeg", "deflate", "zstd", "lzw" or "none" for TIFF, "zstd" or "none" for zarr. By default JPEG for
             8-bit colour TIFFs, deflate for other TIFFs, zstd for zarr.

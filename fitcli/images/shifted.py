@@ -36,7 +36,8 @@ class Shifted(ImageReader):
             for (below, right), level in zip(self._by, image.info.levels, strict=True)
         )
         height, width = image.info.height + top, image.info.width + left
-        self.info = dataclasses.replace(image.info, height=height, width=width, levels=levels)
+        geo = image.info.geo and image.info.geo.cropped(-top, -left)
+        self.info = dataclasses.replace(image.info, height=height, width=width, levels=levels, geo=geo)
 
     def read(self, window: Window, level: int = 0) -> Pixels:
         if not 0 <= level < len(self._by):

@@ -26,6 +26,7 @@ from fitcli.images.tiff_metadata import (
     aperio_mpp,
     check_description,
     gdal_nodata,
+    georeference,
     ome_mpp,
     ome_other_file,
     tag_mpp,
@@ -110,6 +111,7 @@ def _parse(file: Any, source: SourceFile) -> _Parsed:
         axes=series.axes,
         color=color,
         nodata=gdal_nodata(keyframe) if finish is None else None,
+        geo=georeference(keyframe),
     )
     return _Parsed(info, grids, finish)
 

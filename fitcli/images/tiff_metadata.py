@@ -12,6 +12,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from fitcli.errors import ImageError
+from fitcli.images.georeference import DOUBLES_TAG, TEXT_TAG, GeoReference
 from fitcli.images.lengths import microns
 
 FORMATS = {
@@ -26,8 +27,21 @@ FORMATS = {
 }
 """tifffile's word for a kind of file -> ours; any other kind is a "TIFF"."""
 
-GEO_TAGS = (33550, 33922, 34264, 34735)
+GEO_TAGS = {
+    "scale": 33550,
+    "tiepoints": 33922,
+    "transformation": 34264,
+    "keys": 34735,
+    "doubles": DOUBLES_TAG,
+    "text": TEXT_TAG,
+}
+"""Where the fields of a `GeoReference` are in a file."""
+
+MAP_TAGS = tuple(GEO_TAGS[field] for field in ("scale", "tiepoints", "transformation", "keys"))
 """A file with one of these is a map: its resolution tags are left over from the software that made it."""
+
+MOST_GEO_VALUES = 100_000
+"""Numbers or letters of one of its tags that are read."""
 
 MOST_ELEMENTS = 200_000
 """Of XML or JSON in the text of a file: each takes half a kilobyte when parsed."""
@@ -84,7 +98,7 @@ def aperio_mpp(description: str) -> float | None:
 
 def tag_mpp(page: Any, imagej: dict[str, Any] | None) -> float | None:
     """Microns per pixel from the resolution tags; None where they say nothing believable."""
-    if any(tag in page.tags for tag in GEO_TAGS) or 282 not in page.tags:
+    if any(tag in page.tags for tag in MAP_TAGS) or 282 not in page.tags:
         return None
     numerator, denominator = (float(part) for part in page.tags[282].value)
     if numerator <= 0 or denominator <= 0:
@@ -107,6 +121,25 @@ def gdal_nodata(page: Any) -> float | None:
     try:
         return float(str(page.tags[42113].value).strip("\0 "))
     except ValueError:
+        return None
+
+
+def georeference(page: Any) -> GeoReference | None:
+    """Where on the Earth a page lies; None where its tags do not say, or nothing that makes sense."""
+    found: dict[str, Any] = {}
+    try:
+        for field, code in GEO_TAGS.items():
+            if (tag := page.tags.get(code)) is None:
+                continue
+            if tag.count > MOST_GEO_VALUES:
+                return None
+            value, kind = tag.value, {"text": str, "keys": int}.get(field, float)
+            values = value if isinstance(value, tuple) else (value,)
+            if not all(isinstance(each, kind) for each in values):
+                return None
+            found[field] = value.rstrip("\0") if field == "text" else values
+        return GeoReference(**found)
+    except Exception:  # tifffile raises all kinds on damaged tags
         return None
 
 

@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, Level, Pixels
 from fitcli.images.encoding import Compression, tiff_encoder, tiff_predictor
+from fitcli.images.georeference import GeoReference
 from fitcli.images.plan import Plan
 from fitcli.images.pyramid import edge_padded
 from fitcli.images.scratch import write_all
 from fitcli.images.staging import StagedFile, cannot_write
+from fitcli.images.tiff_metadata import GEO_TAGS
 from fitcli.images.writer import ChunkSink, PyramidWriter
 
 COMPRESSIONS: tuple[Compression, ...] = ("jpeg", "deflate", "zstd", "lzw", "none")
@@ -201,8 +203,11 @@ class TiffSink(ChunkSink):
         if self._info.mpp is not None:
             per_centimetre = 1e4 / (self._info.mpp * level.downsample)
             tags |= {"resolution": (per_centimetre, per_centimetre), "resolutionunit": "CENTIMETER"}
-        if self._info.nodata is not None:
-            tags["extratags"] = [(NODATA_TAG, 2, 0, f"{self._info.nodata:.17g}", True)]
+        extra = [] if self._info.nodata is None else [_text_tag(NODATA_TAG, f"{self._info.nodata:.17g}")]
+        if self._info.geo is not None and level is self._info.levels[0]:
+            extra += geo_tags(self._info.geo)
+        if extra:
+            tags["extratags"] = extra
         return tags
 
     def _ome_metadata(self) -> dict[str, Any]:
@@ -213,6 +218,29 @@ class TiffSink(ChunkSink):
             for axis in "XY":
                 metadata |= {f"PhysicalSize{axis}": self._info.mpp, f"PhysicalSize{axis}Unit": "µm"}
         return metadata
+
+
+ExtraTag = tuple[int, int, int, Any, bool]
+"""As tifffile takes them: code, type, number of values, values, for the first page of a level alone."""
+
+ASCII, SHORT, DOUBLE = 2, 3, 12
+"""Types of tags."""
+
+
+def _text_tag(code: int, text: str) -> ExtraTag:
+    return code, ASCII, 0, text, True
+
+
+def geo_tags(geo: GeoReference) -> list[ExtraTag]:
+    """The tags of a GeoTIFF."""
+    tags = []
+    for field, code in GEO_TAGS.items():
+        values = getattr(geo, field)
+        if isinstance(values, str):
+            tags += [_text_tag(code, values)] if values else []
+        elif values:
+            tags.append((code, SHORT if field == "keys" else DOUBLE, len(values), values, True))
+    return tags
 
 
 def is_interleaved(info: ImageInfo) -> bool:

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fitcli.atomic import check_writable
 from fitcli.errors import FitError
 from fitcli.memory.estimate import Estimate, estimate_step
 from fitcli.memory.peers import Peer, estimate_peer
 from fitcli.memory.plan import named_plans
 from fitcli.memory.profile import training
 from fitcli.memory.rows import Conditions, Subject
+from fitcli.outputs import check_file
 
 SIDES = (512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768)
 """Pixels per side."""
@@ -33,12 +33,7 @@ def check_plot(path: Path) -> None:
         raise FitError("--plot needs matplotlib; install it with: pip install 'fitcli[plot]'")
     if path.suffix.lower() not in KINDS:
         raise FitError(f"--plot {path}: name it {', '.join(KINDS)}")
-    if not path.absolute().parent.is_dir():
-        raise FitError(f"--plot {path}: no folder {path.absolute().parent}; make it first")
-    try:
-        check_writable(path.absolute().parent)
-    except OSError as error:
-        raise FitError(f"--plot {path}: cannot be written ({error.strerror}); choose another place") from None
+    check_file("--plot", path)
 
 
 def draw(path: Path, subject: Subject, conditions: Conditions, peers: list[Peer]) -> None:

@@ -6,7 +6,7 @@ Threads, not processes: decoding and copying release the interpreter, and pixels
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -72,6 +72,9 @@ class Layout:
 class Loader:
     """Reads training batches.
 
+    Who does not go on to the end has to close what `batches` and `fixed` give, for their threads to end: they must not
+    wait for the garbage collector, which may run in a thread that those would wait for.
+
     Attributes:
         samples: The training images.
         settings: Batch size, window size, augmentation, seed.
@@ -94,7 +97,7 @@ class Loader:
     group_share: Axis = field(default_factory=Axis)
     gather: Gather | None = None
 
-    def batches(self, start: int, stop: int) -> Iterator[Batch]:
+    def batches(self, start: int, stop: int) -> Generator[Batch]:
         """Batches number `start` ... `stop - 1`, in order, counted over all epochs; of each the part of this process.
 
         In place of an image that cannot be used stands another of its class, as random as (seed, epoch, position).
@@ -117,7 +120,7 @@ class Loader:
                 for future in (future for futures in pending for future in futures):
                     future.cancel()
 
-    def fixed(self) -> Iterator[Batch]:
+    def fixed(self) -> Generator[Batch]:
         """Every image once that can be used, in order, always the same: for validation. Processes take turns.
 
         Raises:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -136,10 +136,11 @@ class _Training:
     def go(self) -> Progress:
         """Train to the end."""
         run, progress = self.run, self.progress
-        batches = run.batches(self.gradients.objective.layout, progress.step)
         stopping = partial(self.observe, StopReport())
         with (
-            MetricsLog(run.folder, progress.step, progress.validated) if run.world.is_first else NoLog() as self.log,
+            MetricsLog(run.folder, progress.step, progress.validated, self.observe)
+            if run.world.is_first
+            else NoLog() as self.log,
             Saver(
                 run,
                 self._snapshot,
@@ -149,6 +150,7 @@ class _Training:
                 in_background=partial(has_room_for_copy, run),
             ) as self.saver,
             interruptions(stopping, run.deadline) as self.interruption,
+            closing(run.batches(self.gradients.objective.layout, progress.step)) as batches,
         ):
             known = {sample.path for sample in run.dataset.train + run.dataset.validation}
             told = run.world.broadcast([(str(bad.path), str(bad.error)) for bad in self.log.bad_images])

@@ -69,7 +69,10 @@ def choose_plan(run: TrainingRun, work: Training, memory_bytes: int | None) -> C
     # Each process has a device of its own, and what the host has in common with the others.
     here = 1 if runtime.device.type == "cuda" else sharing
     if memory_bytes is not None:
-        return choose(work, memory_bytes, host)
+        try:
+            return choose(work, memory_bytes, host)
+        except FitError as error:
+            raise FitError(f"--memory: {error}") from None
     try:
         return choose(work, default_budget(runtime) // here, host)
     except FitError:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fitcli.atomic import PARTIAL, check_writable
+from fitcli.atomic import PARTIAL
 from fitcli.checkpoints import expect_task
 from fitcli.class_tasks import ClassTask
-from fitcli.errors import FitError
+from fitcli.errors import CheckpointError, FitError
+from fitcli.outputs import check_folder
 from fitcli.run_config import RunConfig, is_run
 from fitcli.runtime import Runtime, choose_runtime
 from fitcli.training.bad_images import BadImages
@@ -42,7 +43,6 @@ def prepare(settings: TrainSettings, launch: Launch) -> tuple[TrainingRun, int]:
 
     Raises:
         DataError: The data set cannot be used.
-        CheckpointError: The run to start from is none, or of another task.
         FitError: The folder is taken, or holds no run to resume, or one begun otherwise; or the batches of the run
             cannot be shared evenly by that many processes; or there is no such preset, or not with such patches.
     """
@@ -63,7 +63,7 @@ def prepare(settings: TrainSettings, launch: Launch) -> tuple[TrainingRun, int]:
         patch = "" if settings.patch is None else f" --patch {settings.patch}"
         raise FitError(f"--preset {settings.preset}{patch}: {error}") from None
     if settings.start_from is not None:
-        expect_task(Path(settings.start_from), settings.task)
+        _check_start(Path(settings.start_from), settings)
     dataset = _dataset(launch.data, settings)
     survey = inspect(dataset, settings.seed, settings.max_bad_images)
     run = _run(task.describe(settings, dataset, survey), settings, dataset, launch.runtime, launch)
@@ -132,12 +132,16 @@ def _check_share(settings: TrainSettings, launch: Launch) -> None:
         raise FitError("--shard shares a model out over processes; start them with torchrun --no-python fit train ...")
 
 
+def _check_start(folder: Path, settings: TrainSettings) -> None:
+    try:
+        expect_task(folder, settings.task)
+    except CheckpointError as error:
+        raise CheckpointError(f"--start-from {error}") from None
+
+
 def _check_folder(folder: Path, resume: bool) -> None:
     _check_state(folder, resume)
-    try:
-        check_writable(folder)
-    except OSError as error:
-        raise FitError(f"{folder}: cannot be written to ({error.strerror}); choose another --out") from None
+    check_folder("--out", folder)
 
 
 def _check_state(folder: Path, resume: bool) -> None:

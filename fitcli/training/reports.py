@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ from typing import Any, Self
 from fitcli.atomic import write_text
 from fitcli.errors import DataError, FitError
 from fitcli.training.bad_images import BadImage
+from fitcli.training.event_file import EventFile
 from fitcli.training.saving import saving
 
 
@@ -105,7 +106,23 @@ class DamageReport:
     step: int
 
 
-Report = StepReport | ValidatingReport | ValidationReport | BadImageReport | StopReport | MemoryReport | DamageReport
+@dataclass(frozen=True, slots=True)
+class EventsReport:
+    """Events for TensorBoard cannot be written, for a reason of one line, and are lost from here on."""
+
+    reason: str
+
+
+Report = (
+    StepReport
+    | ValidatingReport
+    | ValidationReport
+    | BadImageReport
+    | StopReport
+    | MemoryReport
+    | DamageReport
+    | EventsReport
+)
 
 
 class MetricsLog:
@@ -115,19 +132,28 @@ class MetricsLog:
         run: The folder.
         step: Steps done so far; what an earlier process logged beyond them, before it died, is dropped.
         validated: Steps that had been done at the last validation that counts; None where all do.
+        tell: Told when events for TensorBoard are lost: they say nothing that `metrics.jsonl` does not.
 
     Attributes:
         bad_images: That earlier processes told.
     """
 
-    def __init__(self, run: Path, step: int, validated: int | None = None) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+    def __init__(
+        self,
+        run: Path,
+        step: int,
+        validated: int | None = None,
+        tell: Callable[[EventsReport], None] = lambda report: None,
+    ) -> None:
+        def lost(error: OSError) -> None:
+            tell(EventsReport(f"{events}: cannot be written to ({error.strerror or error})"))
 
+        events = run / "tensorboard"
         self._run, path = run, run / "metrics.jsonl"
         with saving(run):
             kept = _drop_after(path, step, step if validated is None else validated)
             self._lines = path.open("a", encoding="utf-8")
-            self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+        self._events = EventFile(events, step + 1, lost)
         told = [entry for entry in kept if entry["kind"] == "bad image"]
         self.bad_images = [BadImage(Path(entry["path"]), DataError(entry["reason"])) for entry in told]
 
@@ -146,10 +172,7 @@ class MetricsLog:
         for name in ("scores", "said"):
             values.pop(name, None)
         self._write({"kind": kind, **values})
-        with saving(self._run):
-            for name, value in values.items():
-                if name != "step":
-                    self._board.add_scalar(f"{kind}/{name}", value, report.step)
+        self._events.add(report.step, {f"{kind}/{name}": value for name, value in values.items() if name != "step"})
 
     def _write(self, entry: dict[str, Any]) -> None:
         with saving(self._run):
@@ -169,7 +192,6 @@ class MetricsLog:
         try:
             with saving(self._run):
                 self._lines.close()
-                self._board.close()
         except FitError:
             # What went wrong before counts more.
             if error is None:

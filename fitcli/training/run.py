@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,7 +72,7 @@ class TrainingRun:
             f"{self.total_steps} steps on {self.runtime.device} in {self.runtime.arithmetic}{shared}"
         )
 
-    def batches(self, layout: Layout, step: int) -> Iterator[Batch]:
+    def batches(self, layout: Layout, step: int) -> Generator[Batch]:
         """Of each training batch from an optimizer step on, to the end of the run, the part that this process reads."""
         loader = Loader(
             self.dataset.train,

@@ -13,6 +13,7 @@ from fitcli import console
 from fitcli.training.reports import (
     BadImageReport,
     DamageReport,
+    EventsReport,
     MemoryReport,
     Report,
     StepReport,
@@ -66,6 +67,8 @@ class TrainingView:
             console.warning(report.reason)
         elif isinstance(report, MemoryReport):
             console.warning(f"out of memory; going on with {report.said}")
+        elif isinstance(report, EventsReport):
+            console.warning(f"{report.reason}; going on without events for TensorBoard, metrics.jsonl has all of them")
         elif isinstance(report, ValidationReport):
             self._validation = report
             self._best = report if report.best else self._best

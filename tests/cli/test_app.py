@@ -169,6 +169,17 @@ def test_a_pipe_that_is_closed_early_is_no_error(tmp_path: Path) -> None:
         assert process.returncode == 0
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_what_failed_before_a_pipe_was_closed_counts(tmp_path: Path, options: tuple[str, ...]) -> None:
+    paths = [save(tmp_path / f"{number}.png", np.zeros((8, 8, 3), np.uint8)) for number in range(20)]
+    command = [sys.executable, "-c", RUN, "info", *options, "absent.png", *map(str, paths)]
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (result.returncode, result.stderr.count("\n"), "absent.png" in result.stderr) == (1, 1, True)
+
+
 @pytest.mark.parametrize(
     "name", ["a[b].png", "[/red].png", "x:smile:y.png", "two  spaces.png", "ü€.png", "q" * 230 + ".png"]
 )

@@ -91,5 +91,5 @@ def test_a_place_that_cannot_be_written_is_found_before_the_work(
     monkeypatch.setattr(embedding, "embed_image", None)
     result = fit("embed", images / "sky.tif", "--checkpoint", trained, "--out", "/proc/a.safetensors")
     assert result.exit_code == 1
-    assert result.stderr.startswith("error: --out /proc/a.safetensors: cannot be written (")
+    assert result.stderr.startswith("error: --out /proc/a.safetensors: cannot be written to (")
     assert result.stderr.count("\n") == 1

@@ -30,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_image_of_the_training_size_by_default(fit: Fit, run: Path, tmp_path: Path) -> None:
-    out = tmp_path / "new" / "out.tif"
+    out = tmp_path / "out.tif"
     result = fit("generate", "--checkpoint", run, "--out", out, "--steps", 2, "--label", "dog", "--json")
     assert result.exit_code == 0, result.stderr
     (document,) = json.loads(result.stdout)
@@ -153,7 +153,7 @@ def test_repainting_and_enlarging(fit: Fit, run: Path, tmp_path: Path) -> None:
         (["--memory", "20MiB"], "give more with --memory"),
         (["--seed", str(2**64)], "0 ... 2**64 - 1"),
         (["--preview", "small.tif"], "give a .png or .jpg"),
-        (["--preview", "nowhere/small.png"], "there is no folder nowhere"),
+        (["--preview", "nowhere/small.png"], "--preview nowhere/small.png: no folder"),
     ],
 )
 def test_what_makes_no_sense_is_refused(fit: Fit, run: Path, tmp_path: Path, arguments: list[str], words: str) -> None:

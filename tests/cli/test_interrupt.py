@@ -4,6 +4,7 @@ nothing left.
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 from pictures import colored, save
 from typer.testing import Result
+
+from fitcli.interrupts import interrupt
 
 Fit = Callable[..., Result]
 ROOT = Path(__file__).parent.parent.parent
@@ -145,3 +148,47 @@ def test_while_it_starts(tmp_path: Path, image: Path, trained: Path, delay: floa
     assert process.returncode in (130, -signal.SIGINT), said
     assert said in ("", "interrupted\n")
     assert left(tmp_path) == []
+
+
+IMPORTING = """
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == {name!r}:
+            os.kill(os.getpid(), signal.{number})
+sys.meta_path.insert(0, Interrupting())
+from fitcli.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("fitcli.commands.info", "SIGINT"),
+        ("torch._C", "SIGINT"),
+        ("torch._C", "SIGTERM"),
+        slow("typer.core", "SIGINT"),
+        slow("numpy._core", "SIGINT"),
+        slow("torch.nn.functional", "SIGINT"),
+        slow("safetensors", "SIGHUP"),
+    ],
+)
+def test_while_it_imports(tmp_path: Path, image: Path, name: str, number: str) -> None:
+    code = IMPORTING.format(name=name, number=number)
+    process = start(tmp_path, code, "classify", image, "--checkpoint", "none", "--csv", "csv", "--device", "cpu")
+    assert process.communicate(timeout=60) == ("", "")
+    assert (process.returncode, left(tmp_path)) == (130, [])
+
+
+def test_an_import_in_the_middle_of_work_is_interrupted_as_work_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "needed_later.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            importlib.import_module("needed_later")
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -57,14 +57,37 @@ def test_the_command_line_wins(fit: Fit, dataset: Path, tmp_path: Path) -> None:
         ("batch_size = 2\nbatch-size = 3", "batch-size is there twice"),
         ("epochs 3", "is no TOML"),
         ('balance = true\ntask = "diffusion"', "--balance is for --task classify"),
+        ('preset = "huge"', "--preset huge: no preset 'huge'"),
+        ("batch-size = -3", "batch-size = -3: "),
+        ("size = 64.5", "size = 64.5: "),
+        ('memory = "lots"', "memory = 'lots': 'lots' is no size"),
+        ('prediction = "z"', "prediction = 'z': "),
+        ("drop-path = 1.5", "--drop-path must be in 0 ... 1, not 1.5"),
+        ("patch = 7", "--preset tiny --patch 7: "),
+        ('task = "diffusion"\nschedule = "steep"', "--schedule steep: unknown schedule"),
+        ('task = "diffusion"\nscale = 0', "--scale 0.0: scale must be positive"),
+        ('preset = "debug"\nmemory = "1MiB"', "--memory: 1 MiB are too little"),
+        ('device = "abacus"', "--device abacus: unknown"),
+        ("group-parallel = 2", "--group-parallel 2: does not divide"),
+        ('start-from = "nowhere"', "--start-from nowhere: no run folder"),
     ],
 )
 def test_a_recipe_that_is_wrong(fit: Fit, dataset: Path, tmp_path: Path, text: str, message: str) -> None:
-    result = fit("train", dataset, "--recipe", recipe(tmp_path, text), "--out", tmp_path / "run")
+    chosen = recipe(tmp_path, text)
+    result = fit("train", dataset, "--recipe", chosen, "--out", tmp_path / "run")
     assert result.exit_code == 1
-    assert message in result.stderr
+    assert f"error: --recipe {chosen}: {message}" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert fit("train", dataset, "--recipe", tmp_path / "none.toml", "--out", tmp_path / "run").exit_code == 1
+
+
+def test_what_is_not_the_fault_of_a_recipe(fit: Fit, dataset: Path, tmp_path: Path) -> None:
+    chosen = recipe(tmp_path, 'preset = "debug"\ndrop-path = 0.1\nbalance = true\n')
+    out = ("--recipe", chosen, "--out", tmp_path / "run")
+    given = fit("train", dataset, *out, "--drop-path", "2")
+    assert (given.exit_code, given.stderr) == (1, "error: --drop-path must be in 0 ... 1, not 2.0\n")
+    absent = fit("train", tmp_path / "absent", *out)
+    assert (absent.exit_code, "recipe" in absent.stderr.replace(str(tmp_path), "")) == (1, False)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -143,7 +143,7 @@ def test_places_that_are_taken(fit: Fit, dataset: Path, tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written(fit: Fit, dataset: Path) -> None:
     result = fit(*quick(dataset, Path("/proc/run")))
     assert result.exit_code == 1
-    assert "error: /proc/run: " in result.stderr
+    assert "error: --out /proc/run: " in result.stderr
     assert "Traceback" not in result.output
 
 
@@ -153,8 +153,10 @@ def test_wrong_words(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     refused(
         fit(*quick(dataset, run)[:4], "--preset", "tiny", "--patch", 7), 1, "--preset tiny --patch 7: ", "multiple of 4"
     )
-    refused(fit(*quick(dataset, run, "--device", "tpu")), 1, "'tpu'", "use auto, cpu, cuda, cuda:N or mps")
-    refused(fit(*quick(dataset, run, "--device", "cuda:99")), 1, "no device 'cuda:99' here", "--device auto or cpu")
+    refused(
+        fit(*quick(dataset, run, "--device", "tpu")), 1, "--device tpu: unknown", "use auto, cpu, cuda, cuda:N or mps"
+    )
+    refused(fit(*quick(dataset, run, "--device", "cuda:99")), 1, "--device cuda:99: not here", "--device auto or cpu")
     refused(fit(*quick(dataset, run, "--learning-rate", "nan")), 1, "--learning-rate")
     refused(fit(*quick(dataset, run, "--label-smoothing", "2")), 1, "--label-smoothing")
     refused(fit(*quick(dataset, run, "--max-minutes", "-1")), 2, "--max-minutes")

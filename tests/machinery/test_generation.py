@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from generators import GROUP, PATCH, make_run
 from hypothesis import given
@@ -31,6 +32,7 @@ from fitcli.generation.settings import Means, Settings
 from fitcli.generation.sources import canvas_values
 from fitcli.generation.stages import coarse_to_fine
 from fitcli.grid import PatchGrid
+from fitcli.images.georeference import GeoReference
 from fitcli.images.memory import ArrayReader
 from fitcli.images.open import open_image
 from fitcli.memory.budget import MemoryPlan
@@ -267,6 +269,31 @@ def test_repainting_keeps_the_rest(
     outside[window.slices()] = False
     assert np.array_equal(before[outside], after[outside])
     assert (before[window.slices()] != after[window.slices()]).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "scale"),
+    [((1, 1), Window(10, 20, 6, 7), (10.0, 20.0, 0.0)), ((60, 160), None, (2.5, 10.0, 0.0))],
+    ids=["repainted", "enlarged"],
+)
+def test_maps_lie_where_they_lay(
+    checkpoint: Checkpoint[FITDenoiser],
+    tmp_path: Path,
+    size: tuple[int, int],
+    window: Window | None,
+    scale: tuple[float, ...],
+) -> None:
+    image, out, corner = photograph(30, 40), tmp_path / "out.tif", (0.0, 0.0, 0.0, 4e5, 5.7e6, 0.0)
+    image.path = tmp_path
+    image.info = replace(image.info, geo=GeoReference(scale=(10.0, 20.0, 0.0), tiepoints=corner))
+    job = Job(
+        checkpoint=checkpoint, out=out, settings=Settings(size=size, steps=1), means=Means(), runtime=RUNTIME,
+        beginning=Beginning(image=image, window=window),
+    )  # fmt: skip
+    list(job.run())
+    with tifffile.TiffFile(out) as file:
+        tags = file.pages.first.tags
+        assert (tags["ModelPixelScaleTag"].value, tags["ModelTiepointTag"].value) == (scale, corner)
 
 
 def test_repainting_looks_at_the_rest(checkpoint: Checkpoint[FITDenoiser]) -> None:

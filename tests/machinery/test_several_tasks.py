@@ -244,6 +244,14 @@ def test_evaluation_of_several_tasks(fit: Fit, pictures: Path, tmp_path: Path) -
         rows = list(csv.DictReader(file))
     right = [row["labels:corner"] == row["predicted:corner"] for row in rows]
     assert np.mean(right) == pytest.approx(found["tasks"]["corner"]["accuracy"])
+    for row in rows:
+        assert row["predicted:ground"] == max(("dark", "light"), key=lambda name: float(row[f"ground:{name}"]))
+    said = ("classify", rows[0]["path"], "--checkpoint", run, "--csv", tmp_path / "said.csv", "--precision", "fp32")
+    assert fit(*said).exit_code == 0
+    (answered,) = csv.DictReader((tmp_path / "said.csv").open())
+    chances = [name for name in answered if name.startswith(("ground:", "corner:"))]
+    assert (len(chances), list(rows[0])[-len(chances) :]) == (len(list(answered)) - 3, chances)
+    assert {name: answered[name] for name in chances} == {name: rows[0][name] for name in chances}
     assert "corner: f1" in fit("evaluate", pictures, "--checkpoint", run).stdout
 
     rows = list(csv.DictReader(pictures.open()))

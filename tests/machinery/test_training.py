@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,6 +143,16 @@ def test_a_run_that_died_goes_on_from_its_last_save(data: Path, uninterrupted: P
         file.write('{"kind": "train", "st')
     train(run_of(data, folder, resume=True), quietly, resume=True)
     assert_same_run(folder, uninterrupted)
+
+
+def test_a_run_that_died_leaves_no_thread_behind(data: Path, tmp_path: Path) -> None:
+    """Not even while its error is looked at, whose frames hold all that it had: threads that were ended by the garbage
+    collector, which may run in the middle of starting another thread, once kept a process waiting forever."""
+    with pytest.raises(SystemError) as caught:
+        train(run_of(data, tmp_path / "run"), at(2, die))
+    left = {thread.name for thread in threading.enumerate()}
+    assert not [name for name in left if name.startswith(("loader", "joined"))]
+    assert caught.tb is not None
 
 
 def test_resuming_a_finished_run_changes_nothing(data: Path, uninterrupted: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import cast
 
@@ -124,11 +125,12 @@ class NextTokenObjective:
 
         def look() -> dict[str, float]:
             total, patches = 0.0, 0
-            for batch in loader.fixed():
-                with run.runtime.autocast():
-                    job = self._job(checkpoint.model, run.bring(batch), smoothing=0.0)
-                    total += float(group_losses(job, run.plan).sum()) * batch.real_patches()
-                patches += batch.real_patches()
+            with closing(loader.fixed()) as batches:
+                for batch in batches:
+                    with run.runtime.autocast():
+                        job = self._job(checkpoint.model, run.bring(batch), smoothing=0.0)
+                        total += float(group_losses(job, run.plan).sum()) * batch.real_patches()
+                    patches += batch.real_patches()
             return {"bits": total, "patches": patches}
 
         found = shared_sums(run, look)

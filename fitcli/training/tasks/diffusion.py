@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,6 +17,7 @@ from fitcli.diffusion.job import DiffusionStep, diffusion_job
 from fitcli.diffusion.objective import DiffusionObjective
 from fitcli.diffusion.parameterization import to_data
 from fitcli.diffusion.schedules import parse_schedule, shifted
+from fitcli.errors import FitError
 from fitcli.execution.forward import group_losses
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
@@ -31,6 +34,7 @@ from fitcli.training.statistics import Survey
 from fitcli.training.task import Objective, Unread, Validation
 from fitcli.training.validation import shared_sums, validation_loader
 from fitcli.transfer import sent
+from models.checks import ConfigError
 from models.config import DenoiserConfig
 from models.denoiser import FITDenoiser
 from models.presets import denoiser_preset
@@ -53,8 +57,9 @@ class Diffusion:
     def check(self, settings: TrainSettings) -> None:
         """See `Task.check`."""
         denoiser_preset(settings.preset, channels=1, classes=0, patch=settings.patch)
-        _diffusion_config(settings, patch=1, size=(1, 1))
-        parse_schedule(settings.schedule)
+        _check(f"--schedule {settings.schedule}", lambda: parse_schedule(settings.schedule))
+        asked = f"--scale {settings.scale}" + ("" if settings.shift is None else f" --shift {settings.shift}")
+        _check(asked, lambda: _diffusion_config(settings, patch=1, size=(1, 1)))
 
     def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
         """See `Task.describe`."""
@@ -78,6 +83,14 @@ class Diffusion:
         """See `Task.objective`."""
         assert run.config.diffusion is not None
         return DenoisingObjective(run, run.config.diffusion, diffusion_loss(run.config.diffusion))
+
+
+def _check(asked: str, parse: Callable[[], object]) -> None:
+    """Raise FitError, which begins with the options that were asked for, where these give nothing."""
+    try:
+        parse()
+    except ConfigError as error:
+        raise FitError(f"{asked}: {error}") from None
 
 
 def _diffusion_config(settings: TrainSettings, patch: int, size: tuple[int, int]) -> DiffusionConfig:
@@ -152,10 +165,11 @@ class DenoisingObjective:
 
         def look() -> dict[str, float]:
             sums = dict.fromkeys([*map(str, range(BUCKETS)), "patches"], 0.0)
-            for batch in loader.fixed():
-                for bucket, loss in enumerate(self._losses(checkpoint.model, batch)):
-                    sums[str(bucket)] += loss * batch.real_patches()
-                sums["patches"] += batch.real_patches()
+            with closing(loader.fixed()) as batches:
+                for batch in batches:
+                    for bucket, loss in enumerate(self._losses(checkpoint.model, batch)):
+                        sums[str(bucket)] += loss * batch.real_patches()
+                    sums["patches"] += batch.real_patches()
             return sums
 
         found = shared_sums(run, look)
