@@ -61,8 +61,6 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             if (message := _message(error)) is None:
                 raise
             console.error(message)
-            if _debugging():
-                console.traceback()
             raise typer.Exit(1) from None
 
     return wrapped
@@ -83,10 +81,6 @@ def _message(error: Exception) -> str | None:
     from models.checks import ConfigError
 
     return str(error) if isinstance(error, ConfigError) else None
-
-
-def _debugging() -> bool:
-    return os.environ.get("FIT_DEBUG", "") not in ("", "0")
 
 
 def _check_models_package() -> None:
@@ -119,8 +113,14 @@ def options(
         os.environ["FIT_DEBUG"] = "1"
 
 
+def _help(command: Callable[..., None]) -> str:
+    """What a docstring says, each paragraph in one line: where lines end is a matter of the terminal."""
+    paragraphs = (command.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
 for command in (info, demo, train, classify, embed, evaluate, generate, profile_memory):
-    app.command()(reports_errors(command))
+    app.command(help=_help(command))(reports_errors(command))
 
 
 def main() -> None:
@@ -132,7 +132,7 @@ def main() -> None:
         app()
     except OSError as error:
         # Of what no command prints: --help and --version.
-        if _debugging() or (message := _message(error)) is None:
+        if console.debugging() or (message := _message(error)) is None:
             raise
         console.error(message)
         sys.exit(1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json as json_module
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -83,6 +85,11 @@ def muted() -> Iterator[None]:
         Console.silent = False
 
 
+def debugging() -> bool:
+    """Whether errors are shown with their traceback: `fit --debug`."""
+    return os.environ.get("FIT_DEBUG", "") not in ("", "0")
+
+
 def data(text: str) -> None:
     """Print a result."""
     _stdout().print(_lines(text), soft_wrap=True)
@@ -115,13 +122,15 @@ def errors_said() -> int:
 
 
 def error(message: str) -> None:
-    """Say what went wrong: one line."""
+    """Say what went wrong: one line, and after it the traceback of what is being handled where that is asked for."""
     global _errors
     if _kept("error", message):
         return
     _errors += 1
     _stderr().print("[bold red]error:[/] ", end="")
     _stderr().print(_line(message), markup=False)
+    if debugging() and sys.exc_info()[0] is not None:
+        _stderr().print_exception()
 
 
 def warning(message: str) -> None:
@@ -152,11 +161,6 @@ def hint(message: str) -> None:
     """Say what is going on, or what to do next, to a person who watches: nothing where stderr is no terminal."""
     if _stderr().is_terminal:
         log(message)
-
-
-def traceback() -> None:
-    """Show the exception being handled, with its traceback."""
-    _stderr().print_exception()
 
 
 @contextmanager

@@ -29,8 +29,12 @@ Compile = Annotated[
         "measured on one yet.",
     ),
 ]
-Images = Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files, zarr folders or glob patterns.")]
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files, zarr folders or glob patterns.")]
 Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="Run folder of `fit train`.", metavar="RUN")]
+
+
+LEAST_MEMORY = 10**6
+"""In bytes."""
 
 
 def background_share(skip: bool, threshold: float) -> float | None:
@@ -60,7 +64,7 @@ def parse_size(text: str) -> int:
     """Bytes of "4GiB", "500MB", "2G", "1.5 GiB" or "1000000": K, M, G, T and KiB, ... count in 1024, KB, ... in 1000.
 
     Raises:
-        typer.BadParameter: It is no such size.
+        typer.BadParameter: It is no such size, or of less than a megabyte: its unit was forgotten.
     """
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *(?:([KMGT])(i?B)?|B)?", text.strip(), flags=re.IGNORECASE)
     if match is None:
@@ -68,8 +72,8 @@ def parse_size(text: str) -> int:
     number, unit, ending = match.groups()
     scale = 1000 if (ending or "").upper() == "B" else 1024
     size = int(float(number) * (scale ** ("KMGT".index(unit.upper()) + 1) if unit else 1))
-    if size < 1:
-        raise typer.BadParameter(f"{text!r} is no memory at all; give a size like 4GiB")
+    if size < LEAST_MEMORY:
+        raise typer.BadParameter(f"{text!r} is {size} bytes, too little for anything; give a size like 4GiB")
     return size
 
 

@@ -11,7 +11,7 @@ from fitcli import console
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where to write; absent or empty.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write; absent or empty.")],
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other images.")] = 0,
 ) -> None:
     """Make a small data set of real TIFF, OME-Zarr and PNG files, to try every command on."""

@@ -23,7 +23,9 @@ from fitcli.options import (
 
 
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="Folder with one subfolder per class, or CSV: path,label[,split].")],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder with one subfolder per class, or CSV: path,label[,split].")
+    ],
     checkpoint: Checkpoint,
     split: Annotated[
         Literal["val", "train", "test", "all"], typer.Option(help="Which images; val are those held out in training.")

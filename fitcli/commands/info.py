@@ -26,7 +26,9 @@ def info(images: Images, as_json: Json = False) -> None:
     if as_json:
         console.json(described)
     else:
-        for one in described:
+        for number, one in enumerate(described):
+            if number:
+                console.data("")
             columns, *rows = one.items()
             console.table(columns, [(name, show(value)) for name, value in rows])
     if len(described) < len(paths):

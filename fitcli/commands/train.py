@@ -92,7 +92,10 @@ def train(
     context: typer.Context,
     data: Annotated[
         Path,
-        typer.Argument(help="Folder with one subfolder per class, or CSV: path,label[,split]; label:NAME for more."),
+        typer.Argument(
+            metavar="DATA",
+            help="Folder with one subfolder per class, or CSV: path,label[,split]; label:NAME for more.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Run folder to write.", metavar="RUN")],
     task: Annotated[
@@ -215,8 +218,8 @@ def train(
     images may as well lie in one folder.
 
     A run that is continued with --resume keeps its settings; only --epochs or --steps may be given anew, to train
-    longer or shorter: the learning rate then falls towards the new end. And --max-bad-images, --save-every and --keep.
-    One that --max-minutes stops ends without an error, once the step that it is in is done and saved.
+    longer or shorter (the learning rate then falls towards the new end), and --max-bad-images, --save-every, --keep and
+    --memory. One that --max-minutes stops ends without an error, once the step that it is in is done and saved.
 
     Started by torchrun, processes share each batch: `torchrun --no-python --nproc-per-node 4 fit train DATA --out RUN`
     gives what one process does with the same --batch-size. A job that torchrun starts again goes on where it was saved.
@@ -261,7 +264,9 @@ def _train(settings: TrainSettings, launch: Launch) -> None:
     run, done = launch.world.together(lambda: prepare(settings, launch))
     if run.changed:
         console.warning(f"{launch.data}: {run.changed}")
-    console.hint(run.summary())
+    console.log(run.summary())
+    if not run.dataset.validation:
+        console.warning(f"{launch.data}: no image is held out to validate on; the weights that are kept are the last")
     if launch.memory_bytes is not None and run.runtime.device.type == "cpu":
         return_freed_memory()
     if launch.memory_bytes is not None or run.plan.kind != "plain":

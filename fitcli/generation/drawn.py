@@ -45,6 +45,8 @@ def draw_images(
         for number, (path, pixels) in enumerate(zip(paths, images, strict=True)):
             label = request.label or (config.classes[number % len(config.classes)] if config.classes else None)
             said = {"size": size, "label": label, **asdict(request.draws)}
+            if request.given is not None:
+                said["given"] = request.given.path.name
             # What was given is kept to the bit where the format can.
             write_image(path, info, _reader(pixels), text(said, model, number), lossless=request.given is not None)
             seconds, peak = time.perf_counter() - began, runtime.peak_bytes()

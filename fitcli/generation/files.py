@@ -77,6 +77,8 @@ class Job:
         """
         paths, begun = numbered(self.out, self.count), False
         prepared = prepare(self.checkpoint, self.settings, self.runtime, self.beginning)
+        if self.beginning is not None and prepared.given is not None:
+            _warn_of_stretching(self.beginning.image.path, prepared.given.size, self.settings.size)
         with ExitStack() as stack:
             state = None
             if self.means.state is not None:
@@ -124,7 +126,7 @@ class Job:
                     path,
                     prepared.info,
                     read,
-                    text(dataclasses.asdict(self.settings), self._model, number),
+                    text(self._said(prepared), self._model, number),
                     lossless=prepared.context is not None,
                 )
         if state is not None:
@@ -138,6 +140,15 @@ class Job:
             peak_bytes=self.runtime.peak_bytes(),
             about={"memory": plan.as_dict()},
         )
+
+    def _said(self, prepared: Prepared) -> dict[str, Any]:
+        """What a file says of the settings, and of the image that it was begun with: its name, not where it lay."""
+        said: dict[str, Any] = dataclasses.asdict(self.settings) | {"size": prepared.info.size}
+        if self.beginning is not None:
+            window = self.beginning.window
+            said["given"] = self.beginning.image.path.name
+            said["window"] = None if window is None else dataclasses.astuple(window)
+        return said
 
     @cached_property
     def _model(self) -> str:
@@ -210,3 +221,15 @@ class Job:
             **dataclasses.asdict(self.settings),
             **begin,
         }
+
+
+def _warn_of_stretching(path: Path, given: tuple[int, int], size: tuple[int, int]) -> None:
+    """Say that an image loses its shape by more than rounding to whole pixels."""
+    (height, width), (to_height, to_width) = given, size
+    fitting = round(to_width * height / width), round(to_height * width / height)
+    if abs(fitting[0] - to_height) > 1 and abs(fitting[1] - to_width) > 1:
+        kept = (fitting[0], to_width) if fitting[0] < to_height else (to_height, fitting[1])
+        console.warning(
+            f"{path}: is {height} x {width} pixels (height x width) and will be stretched to {to_height} x {to_width}; "
+            f"--height {kept[0]} --width {kept[1]} keeps its shape"
+        )

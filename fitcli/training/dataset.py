@@ -100,7 +100,7 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
         # One class tells nothing apart.
         listing = Listing([replace(row, labels=()) for row in rows], ())
     _check_labels(path, listing)
-    if not any(row.split for row in rows):
+    if not any(row.split in ("train", "val") for row in rows):
         listing = replace(listing, rows=_hold_out(path, listing, training))
     return (_dataset if listing.is_plain else _dataset_of_tasks)(path, listing, training)
 
@@ -173,14 +173,15 @@ def _real_path(path: Path, folders: dict[str, str]) -> str:
 
 
 def _hold_out(path: Path, listing: Listing, training: bool) -> list[Row]:
-    """Hold out a share of each class. Which images it is depends on their names alone, so that adding images does not
-    reshuffle the others more than it must.
+    """Hold out a share of each class, of the images that belong to no split yet. Which images it is depends on their
+    names alone, so that adding images does not reshuffle the others more than it must.
     """
     first = _spread_column(listing.columns)
     by_label: defaultdict[str, list[Row]] = defaultdict(list)
+    split = [row for row in listing.rows if row.split]
     for row in listing.rows:
-        by_label["" if first is None else row.labels[first]].append(row)
-    split = []
+        if not row.split:
+            by_label["" if first is None else row.labels[first]].append(row)
     for label, members in by_label.items():
         if len(members) < 2 and training:
             raise DataError(

@@ -116,7 +116,8 @@ def _table(path: Path, reader: csv.DictReader[str], labels: Labels, several: boo
     columns = () if labels == "ignored" else tuple(_label_columns(path, headings, several))
     if "path" not in headings or (labels == "needed" and not columns):
         form = "path,label[,split]" if labels == "needed" else "path[,label][,split]"
-        raise DataError(f"{path}: needs the columns {form}, has {','.join(headings) or 'none'}")
+        more = "; call a column of labels label, or several label:NAME" if several and "path" in headings else ""
+        raise DataError(f"{path}: needs the columns {form}, has {','.join(headings) or 'none'}{more}")
     reader.fieldnames = headings
     rows = [_row(path, reader.line_num, row, columns) for row in reader if any(_text(value) for value in row.values())]
     return Listing(rows, columns)

@@ -34,6 +34,7 @@ from fitcli.training.reports import (
     Report,
     StepReport,
     StopReport,
+    ValidatingReport,
     ValidationReport,
 )
 from fitcli.training.run import TrainingRun
@@ -202,6 +203,7 @@ class _Training:
         ends, better = _ends_epoch(run, progress.step), False
         # Where the run stops, that waits for `resume`.
         if ends and run.dataset.validation and progress.validated < progress.step and not stops:
+            self.observe(ValidatingReport(len(run.dataset.validation)))
             found = self._validate()
             self._report(found)
             better = found.best

@@ -45,6 +45,13 @@ class StepReport:
     scores: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class ValidatingReport:
+    """The validation images are about to be looked at: how many they are. It may take as long as many steps."""
+
+    images: int
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ValidationReport:
     """Validation images.
@@ -106,7 +113,16 @@ class EventsReport:
     reason: str
 
 
-Report = StepReport | ValidationReport | BadImageReport | StopReport | MemoryReport | DamageReport | EventsReport
+Report = (
+    StepReport
+    | ValidatingReport
+    | ValidationReport
+    | BadImageReport
+    | StopReport
+    | MemoryReport
+    | DamageReport
+    | EventsReport
+)
 
 
 class MetricsLog:

@@ -18,11 +18,14 @@ from fitcli.training.reports import (
     Report,
     StepReport,
     StopReport,
+    ValidatingReport,
     ValidationReport,
 )
 
 SMOOTHING = 0.9
 """Of the shown loss and rates, per step."""
+QUIET_SECONDS = 300
+"""Without a terminal there is a line at least this often, as long as a step does not take longer."""
 
 
 class TrainingView:
@@ -35,20 +38,25 @@ class TrainingView:
 
     def __init__(self, region: Live | None, start: int, total: int) -> None:
         self._region, self._start, self._total = region, start, total
-        self._began = time.monotonic()
+        self._began = self._said = time.monotonic()
         self._smooth: dict[str, float] = {}
         self._step: StepReport | None = None
         self._validation: ValidationReport | None = None
         self._best: ValidationReport | None = None
-        self._stopping, self._bad_images = False, 0
+        self._stopping, self._validating, self._bad_images = False, 0, 0
+        self._show()
 
     def __call__(self, report: Report) -> None:
         """Show a report."""
+        if isinstance(report, ValidatingReport | ValidationReport):
+            self._validating = report.images if isinstance(report, ValidatingReport) else 0
         if isinstance(report, StepReport):
             self._step = report
             for name in ("loss", "images_per_second", "patches_per_second", "data_wait"):
                 value: float = getattr(report, name)
                 self._smooth[name] = SMOOTHING * self._smooth.get(name, value) + (1 - SMOOTHING) * value
+            if self._region is None and time.monotonic() - self._said >= QUIET_SECONDS:
+                self._say(report.step)
         elif isinstance(report, StopReport):
             self._stopping = True
         elif isinstance(report, BadImageReport):
@@ -61,21 +69,23 @@ class TrainingView:
             console.warning(f"out of memory; going on with {report.said}")
         elif isinstance(report, EventsReport):
             console.warning(f"{report.reason}; going on without events for TensorBoard, metrics.jsonl has all of them")
-        else:
+        elif isinstance(report, ValidationReport):
             self._validation = report
             self._best = report if report.best else self._best
             if self._region is None:
-                self._say(report)
+                self._say(
+                    report.step, f"validation {' '.join(report.said)}{', the best so far' if report.best else ''}, "
+                )
+        self._show()
+
+    def _say(self, step: int, found: str = "") -> None:
+        loss = f"loss {self._smooth['loss']:.3f}, " if self._smooth else ""
+        console.log(f"step {step} of {self._total}: {loss}{found}{self._left(step)} left")
+        self._said = time.monotonic()
+
+    def _show(self) -> None:
         if self._region is not None:
             self._region.update(self._table())
-
-    def _say(self, report: ValidationReport) -> None:
-        loss = f"loss {self._smooth['loss']:.3f}, " if self._smooth else ""
-        best = ", the best so far" if report.best else ""
-        console.log(
-            f"step {report.step} of {self._total}: {loss}validation {' '.join(report.said)}{best}, "
-            f"{self._left(report.step)} left"
-        )
 
     def _left(self, step: int) -> str:
         done = max(1, step - self._start)
@@ -84,7 +94,9 @@ class TrainingView:
 
     def _table(self) -> Table:
         shown = Table(box=None, show_header=False, pad_edge=False)
-        rows = {} if self._step is None else self._rows(self._step)
+        rows = {"step": f"{self._start} of {self._total}"} if self._step is None else self._rows(self._step)
+        if self._validating:
+            rows["looking at"] = f"{self._validating} validation images"
         if self._stopping:
             rows["stopping"] = "after this step"
         for name, value in rows.items():

@@ -42,6 +42,13 @@ def test_help_lists_the_commands(fit: Fit) -> None:
     assert result.stderr == ""
 
 
+def test_help_breaks_lines_where_the_terminal_does(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
+    shown = fit("train", "--help").stdout
+    assert "where the data set has them; their images may as well lie in one folder." in shown
+    assert "to make new ones. " in shown.split("Classifying needs")[0], "paragraphs stay apart"
+
+
 def test_version(fit: Fit) -> None:
     result = fit("--version")
     assert (result.exit_code, result.stdout) == (0, f"fit {fitcli.__version__}\n")
@@ -121,11 +128,14 @@ def test_interrupted_is_130() -> None:
 
 def test_debug_shows_the_traceback(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIT_DEBUG", "0")
-    for arguments, shown in (((), False), (("--debug",), True)):
-        result = fit(*arguments, "train", tmp_path / "none", "--out", tmp_path / "run")
-        assert result.exit_code == 1
-        assert "error: " in result.stderr
-        assert ("Traceback" in result.stderr) == shown
+    # What ends a command, and one bad image among others.
+    for command in (("train", tmp_path / "none", "--out", tmp_path / "run"), ("info", tmp_path / "none.tif")):
+        for arguments, shown in (((), False), (("--debug",), True)):
+            result = fit(*arguments, *command)
+            assert result.exit_code == 1
+            assert result.stderr.startswith("error: ")
+            assert ("Traceback" in result.stderr) == shown
+            monkeypatch.setenv("FIT_DEBUG", "0")
 
 
 def test_another_package_called_models_is_named(tmp_path: Path) -> None:

@@ -127,10 +127,17 @@ def test_repainting_and_enlarging(fit: Fit, run: Path, tmp_path: Path) -> None:
         pixels = image.read(Window(0, 0, 60, 50))
     assert (pixels[:10] == 77).all()
     assert (pixels[10:26, 20:29] != 77).mean() > 0.9
+    said = json.loads(description(tmp_path / "in.tif"))
+    assert (said["size"], said["given"], said["window"]) == ([60, 50], "given.png", [10, 20, 16, 9])
     result = fit(*common, "--out", tmp_path / "up.tif", "--height", 130, "--width", 100, "--strength", "0.1")
     assert result.exit_code == 0, result.stderr
     with open_image(tmp_path / "up.tif") as image:
         assert image.info.size == (130, 100)
+    said = json.loads(description(tmp_path / "up.tif"))
+    assert (said["size"], said["given"], said["window"]) == ([130, 100], "given.png", None)
+    assert "stretched to 130 x 100; --height 120 --width 100 keeps its shape" in result.stderr
+    result = fit(*common, "--out", tmp_path / "same.tif", "--height", 91, "--width", 75)
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -331,6 +338,7 @@ def test_the_rest_of_an_image_is_drawn(fit: Fit, decoder_run: Path, tmp_path: Pa
     with open_image(tmp_path / "whole.tif") as image:
         assert image.info.size == (8, 6)
         assert np.array_equal(image.read(Window(0, 0, 3, 6))[..., 0], upper)
+    assert json.loads(description(tmp_path / "whole.tif"))["given"] == "upper.png"
     too_short = fit(
         "generate", "--checkpoint", decoder_run, "--out", tmp_path / "no.png", "--height", 3, "--width", 6, *arguments
     )

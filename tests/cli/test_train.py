@@ -52,8 +52,19 @@ def test_what_is_said(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith(f"{tmp_path / 'run'}: 2 steps, best validation accuracy ")
     assert result.stdout.count("\n") == 1
-    assert result.stderr.startswith("step 2 of 2: ")
-    assert result.stderr.count("\n") == 1, "hints are for a terminal"
+    begun, step, *others = result.stderr.splitlines()
+    assert "10 images to train on, 2 to validate, 2 steps on cpu in fp32" in begun
+    assert step.startswith("step 2 of 2: ")
+    assert not others, "hints are for a terminal"
+
+
+def test_that_nothing_is_held_out_is_said(fit: Fit, dataset: Path, tmp_path: Path) -> None:
+    lines = [f"{path},{path.parent.name},train" for path in sorted(dataset.glob("*/*"))]
+    (tmp_path / "data.csv").write_text("\n".join(["path,label,split", *lines]))
+    result = fit(*quick(tmp_path / "data.csv", tmp_path / "run"))
+    assert result.exit_code == 0, result.stderr
+    assert "no image is held out to validate on" in result.stderr
+    assert result.stdout == f"{tmp_path / 'run'}: 2 steps\n"
 
 
 def test_what_is_said_in_a_terminal(fit: Fit, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +120,7 @@ def test_out_of_time_it_is_saved_and_goes_on(fit: Fit, dataset: Path, tmp_path: 
     """What was asked for was done: code 0, and stdout says what there is. At least one step is done every time."""
     run = tmp_path / "run"
     result = fit(*quick(dataset, run, "--max-minutes", 0))
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.exit_code == 0, result.stderr
     assert result.stdout == f"{run}: 1 of 2 steps, the time is over; continue with --resume\n"
     assert "max_minutes" not in (run / "training/settings.json").read_text()
     result = fit(*quick(dataset, run, "--max-minutes", 60, "--auto-resume"))

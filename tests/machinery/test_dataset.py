@@ -186,6 +186,16 @@ def test_a_table_with_a_split(tmp_path: Path) -> None:
     assert names(data.validation, tmp_path) == {"c", "d"}
 
 
+def test_a_table_that_names_test_images_alone_leaves_the_others_to_us(tmp_path: Path) -> None:
+    images = [f"{label}{number}" for label in "xy" for number in range(10)]
+    touch(tmp_path, *images)
+    lines = [f"{image},{image[0]},{'test' if image in ('x3', 'y0', 'y7') else ''}" for image in images]
+    data = load_dataset(table(tmp_path, "path,label,split", *lines))
+    assert names(data.test, tmp_path) == {"x3", "y0", "y7"}
+    assert sorted(name[0] for name in names(data.validation, tmp_path)) == ["x", "x", "y", "y"]
+    assert len(data.train) == 13
+
+
 def test_a_table_may_say_that_nothing_is_held_out(tmp_path: Path) -> None:
     touch(tmp_path, "a", "b")
     assert load_dataset(table(tmp_path, "path,label,split", "a,x,train", "b,y,train")).validation == ()

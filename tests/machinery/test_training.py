@@ -31,7 +31,7 @@ from fitcli.training.launch import Launch
 from fitcli.training.loop import train
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from fitcli.training.prepare import prepare
-from fitcli.training.reports import BadImageReport, Report, StepReport, StopReport, ValidationReport
+from fitcli.training.reports import BadImageReport, Report, StepReport, StopReport, ValidatingReport, ValidationReport
 from fitcli.training.settings import TrainSettings
 from fitcli.training.tasks import classify
 from fitcli.training.tasks.classify import balanced_weights
@@ -216,20 +216,40 @@ def test_asking_to_stop_is_reported(data: Path, tmp_path: Path) -> None:
     assert [type(report) for report in seen] == [StepReport, StopReport]
 
 
+STEP = StepReport(
+    step=4, epoch=1, loss=1, learning_rate=1, gradient_norm=1, images_per_second=1, patches_per_second=1, data_wait=0,
+    peak_bytes=1, scores={},
+)  # fmt: skip
+
+
+def test_a_log_is_never_silent_for_long(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    view = TrainingView(None, 0, 8)
+    for step, clock[0] in enumerate([1100.0, 1299.0, 1301.0, 1599.0, 1700.0], 1):
+        view(replace(STEP, step=step))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["step 3 of 8: loss 1.000, 0:08:22 left", "step 5 of 8: loss 1.000, 0:07:00 left"]
+
+
 def test_the_live_table(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     with Live(console=console, auto_refresh=False) as region:
         view = TrainingView(region, 0, 8)
+        console.print(region.renderable)
         view(StopReport())
         view(BadImageReport(step=4, path=Path("a.png"), reason="a.png: broken"))
-        view(StepReport(step=4, epoch=1, loss=1, learning_rate=1, gradient_norm=1, images_per_second=1,
-                        patches_per_second=1, data_wait=0, peak_bytes=1, scores={}))  # fmt: skip
+        view(STEP)
+        view(ValidatingReport(48))
+        console.print(region.renderable)
         for step, accuracy in ((4, 0.75), (8, 0.5)):
             said = ("accuracy", f"{accuracy:.1%}")
             view(ValidationReport(step=step, loss=1, scores={"accuracy": accuracy}, best=step == 4, said=said))
         console.print(region.renderable)
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
+    assert "0 of 8" in shown
+    assert shown.count("48 validation images") == 1
     assert "50.0%  (best 75.0%, step 4)" in shown
     assert "after this step" in shown
     assert capsys.readouterr().err == "warning: a.png: broken; left out (1 so far)\n"
