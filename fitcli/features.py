@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from fitcli.memory.budget import MemoryPlan, Work, plan_memory
 from fitcli.memory.claims import check_groups
 from fitcli.memory.machine import default_budget, free_bytes, host_budget
 from fitcli.patches import groups_of, normalize, read_patches
+from fitcli.run_config import RunConfig
 from fitcli.runtime import Runtime
 from fitcli.streaming import stream_encoder
 from fitcli.sweep_state import SweepState
@@ -37,20 +38,28 @@ from fitcli.transfer import sent
 from models.encoder import FITClassifier
 from models.groups import Groups
 
+Background = float | None | Literal["as trained"]
+"""Share of the range of the pixels below which groups are left out; None for none, or what was so in training."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """How images are read and within what bounds.
 
     Attributes:
-        background: Leave out groups that vary less, see `background.foreground`; None to look at all.
+        background: Leave out groups that vary less, see `background.foreground`; None to look at all; by default what
+            was left out in training.
         memory_bytes: May be used; None for a share of what is free.
         state: Folder to keep the state of a pass in, so that it can go on after the process was killed.
     """
 
-    background: float | None = None
+    background: Background = "as trained"
     memory_bytes: int | None = None
     state: Path | None = None
+
+    def threshold(self, config: RunConfig) -> float | None:
+        """`background` of a model: a share of the range of the pixels, or None."""
+        return config.preprocessing.background if self.background == "as trained" else self.background
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,7 +155,8 @@ def encoding(
     """
     grid, keep_state = _patch_grid(checkpoint, image), settings.state is not None
     check_groups(image, grid, "use a model with larger groups")
-    kept = None if settings.background is None else foreground(image, grid, settings.background)
+    threshold = settings.threshold(checkpoint.config)
+    kept = None if threshold is None else foreground(image, grid, threshold)
     count = grid.count if kept is None else len(kept)
     work = _work(checkpoint, image, count, keep_reads, finish_bytes, keep_state)
     with ExitStack() as stack:
@@ -288,5 +298,5 @@ def _description(
         "precision": runtime.arithmetic,
         # Compared in order of the names: after the precision, in which weights are multiplied and so held.
         "weights": model_hash(checkpoint),
-        "background threshold": settings.background,
+        "background threshold": settings.threshold(checkpoint.config),
     }

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from fitcli.errors import FitError
 from fitcli.window import Window
+
+if TYPE_CHECKING:
+    from fitcli.features import Background
 
 DeviceName = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE", show_default=True)
@@ -46,6 +49,16 @@ def background_share(skip: bool, threshold: float) -> float | None:
     if not skip and threshold != BACKGROUND_THRESHOLD:
         raise FitError("--background-threshold is for --skip-background; give both, or leave it out")
     return threshold if skip else None
+
+
+def background_choice(skip: bool | None, threshold: float) -> Background:
+    """The same where a model may have been trained with it: "as trained" where neither option is given.
+
+    Raises:
+        FitError: As above.
+    """
+    asked = skip is not None or threshold != BACKGROUND_THRESHOLD
+    return background_share(bool(skip), threshold) if asked else "as trained"
 
 
 def given(context: typer.Context) -> frozenset[str]:
@@ -108,6 +121,14 @@ State = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 SkipBackground = Annotated[
     bool, typer.Option("--skip-background", help="Leave out groups of patches that are all but constant.")
+]
+SkipBackgroundOrNot = Annotated[
+    bool | None,
+    typer.Option(
+        "--skip-background/--no-skip-background",
+        help="Leave out groups of patches that are all but constant, or not; as in training where neither is given.",
+        show_default=False,
+    ),
 ]
 BACKGROUND_THRESHOLD = 0.02
 """Of `BackgroundThreshold`, where none is given. Here, so that `fit --help` need not wait for numpy."""

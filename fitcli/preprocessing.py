@@ -29,6 +29,7 @@ class Preprocessing:
         mpp: Microns per pixel of the training images, if those that say agree; None if unknown.
         limits: (least, greatest) of the training pixels, where the dtype does not say what black and white are; None
             where it does.
+        background: Groups that vary less were left out, see `background.foreground`; None where all were seen.
     """
 
     channels: int
@@ -37,6 +38,7 @@ class Preprocessing:
     std: tuple[float, ...]
     mpp: float | None = None
     limits: tuple[float, float] | None = None
+    background: float | None = None
 
     def __post_init__(self) -> None:
         if not (len(self.mean) == len(self.std) == self.channels):
@@ -51,6 +53,8 @@ class Preprocessing:
             len(self.limits) == 2 and -np.inf < self.limits[0] < self.limits[1] < np.inf
         ):
             raise CheckpointError(f"{self.limits} are no limits of pixels")
+        if self.background is not None and not 0 <= self.background <= 1:
+            raise CheckpointError(f"{self.background} is no share of the range of the pixels")
 
     @property
     def range(self) -> tuple[float, float]:

@@ -138,6 +138,8 @@ def save_config(folder: Path, config: RunConfig) -> None:
     # As it was before there were these: older readers understand it.
     if not config.tasks:
         del settings["tasks"]
+    if config.preprocessing.background is None:
+        del settings["preprocessing"]["background"]
     for name, default in ADDED.items():
         if settings["model"].get(name) == default:
             del settings["model"][name]

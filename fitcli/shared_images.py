@@ -148,7 +148,8 @@ class Sharing:
         else:
             assert output is not None
             folder = output.absolute().with_name(f".{output.name}.done")
-        job = [command, model_hash(checkpoint), runtime.device.type, runtime.arithmetic, settings.background, details]
+        threshold = settings.threshold(checkpoint.config)
+        job = [command, model_hash(checkpoint), runtime.device.type, runtime.arithmetic, threshold, details]
         jobs = [job] * len(paths) if per_image is None else [[*job, each] for each in per_image]
         keys = [_key(path, each) for path, each in zip(paths, jobs, strict=True)]
         return Ledger(folder, keys, outputs)

@@ -19,9 +19,9 @@ from fitcli.options import (
     Json,
     Memory,
     PrecisionName,
-    SkipBackground,
+    SkipBackgroundOrNot,
     State,
-    background_share,
+    background_choice,
 )
 
 
@@ -42,7 +42,7 @@ def classify(
         str | None,
         typer.Option("--heatmap-task", help="Of several tasks, the one to draw; else the first.", metavar="NAME"),
     ] = None,
-    skip_background: SkipBackground = False,
+    skip_background: SkipBackgroundOrNot = None,
     background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     memory: Memory = None,
     state: State = None,
@@ -61,7 +61,7 @@ def classify(
 
     if heatmap_task is not None and heatmap is None:
         raise FitError("--heatmap-task is for --heatmap; give both, or leave it out")
-    background = background_share(skip_background, background_threshold)
+    background = background_choice(skip_background, background_threshold)
     paths = matching_paths(images)
     with sharing(device) as shared:
         check_csv(csv, paths)

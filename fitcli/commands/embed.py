@@ -18,9 +18,9 @@ from fitcli.options import (
     Json,
     Memory,
     PrecisionName,
-    SkipBackground,
+    SkipBackgroundOrNot,
     State,
-    background_share,
+    background_choice,
 )
 
 
@@ -33,7 +33,7 @@ def embed(
     ],
     patches: Annotated[bool, typer.Option("--patches", help="Also write the features of every patch.")] = False,
     json: Json = False,
-    skip_background: SkipBackground = False,
+    skip_background: SkipBackgroundOrNot = None,
     background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     memory: Memory = None,
     state: State = None,
@@ -49,7 +49,7 @@ def embed(
     from fitcli.runtime import choose_runtime
     from fitcli.shared_images import sharing
 
-    background = background_share(skip_background, background_threshold)
+    background = background_choice(skip_background, background_threshold)
     paths = matching_paths(images)
     with sharing(device) as shared:
         runtime = choose_runtime(device, precision, inference=True, compiled=compile)

@@ -17,8 +17,8 @@ from fitcli.options import (
     Json,
     Memory,
     PrecisionName,
-    SkipBackground,
-    background_share,
+    SkipBackgroundOrNot,
+    background_choice,
 )
 
 
@@ -32,7 +32,7 @@ def evaluate(
     ] = "val",
     json: Json = False,
     csv: Annotated[Path | None, typer.Option(help="Write a CSV file with one line per image.")] = None,
-    skip_background: SkipBackground = False,
+    skip_background: SkipBackgroundOrNot = None,
     background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     memory: Memory = None,
     device: DeviceName = "auto",
@@ -55,7 +55,7 @@ def evaluate(
     with sharing(device) as shared:
         check_csv(csv, [])
         runtime = choose_runtime(device, precision, compiled=compile)
-        settings = Settings(background=background_share(skip_background, background_threshold), memory_bytes=memory)
+        settings = Settings(background=background_choice(skip_background, background_threshold), memory_bytes=memory)
         found = run_evaluation(shared, data, checkpoint, split, runtime, settings, csv)
         if csv is not None and found is not None:
             write_csv(csv, found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,26 @@ def test_background_is_left_out(fit: Fit, trained: Path, tmp_path: Path) -> None
     result = fit("embed", tmp_path / "a.tif", "--checkpoint", trained, "--out", out, "--skip-background")
     assert result.exit_code == 0, result.stderr
     assert load_file(out)["coordinates"].tolist() == [[2, 2]]
+
+
+def test_background_is_left_out_as_in_training_unless_told_otherwise(fit: Fit, trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    config = json.loads((run / "config.json").read_text())
+    assert "background" not in config["preprocessing"]
+    config["preprocessing"]["background"] = 0.3
+    (run / "config.json").write_text(json.dumps(config))
+    pixels = np.full((512, 512, 3), 200, np.uint8)
+    # Of a range of 255: a strong mark and a faint one.
+    pixels[300:360, 300:360], pixels[20:100, 20:100] = 20, 170
+    save(tmp_path / "a.tif", pixels)
+    found = []
+    for number, options in enumerate(([], ["--skip-background"], ["--no-skip-background"])):
+        out = tmp_path / f"{number}.safetensors"
+        result = fit("embed", tmp_path / "a.tif", "--checkpoint", run, "--out", out, *options)
+        assert result.exit_code == 0, result.stderr
+        found.append(load_file(out)["coordinates"].tolist())
+    assert found == [[[2, 2]], [[0, 0], [2, 2]], [[row, column] for row in range(4) for column in range(4)]]
 
 
 @pytest.mark.parametrize(

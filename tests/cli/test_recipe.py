@@ -37,6 +37,8 @@ def test_the_command_line_wins(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     found = settings(tmp_path / "run")
     assert (found["preset"], found["steps"], found["learning_rate"], found["clip"]) == ("debug", 1, 0.5, 2.0)
     assert (found["background"], found["augment"], found["size"]) == (0.02, False, 64)
+    # What a model was trained with is part of what it expects.
+    assert json.loads((tmp_path / "run/config.json").read_text())["preprocessing"]["background"] == 0.02
 
     again = fit("train", dataset, "--recipe", chosen, "--out", tmp_path / "run", "--resume", "--clip", "2")
     assert again.exit_code == 0, again.stderr

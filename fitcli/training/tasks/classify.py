@@ -55,7 +55,8 @@ class Classify:
         if tasks := dataset.tasks:
             counts = tuple(len(task.classes) for task in tasks)
             model = replace(model, classes=sum(counts), tasks=counts)
-        return RunConfig(task="classify", model=model, preprocessing=survey.preprocessing, classes=classes, tasks=tasks)
+        preprocessing = replace(survey.preprocessing, background=settings.background)
+        return RunConfig(task="classify", model=model, preprocessing=preprocessing, classes=classes, tasks=tasks)
 
     def objective(self, run: TrainingRun) -> Objective:
         """See `Task.objective`."""
@@ -155,7 +156,7 @@ class ClassificationObjective:
             run.runtime,
             run.bad_images,
             run.world,
-            Settings(background=run.settings.background, memory_bytes=validation_bytes(run)),
+            Settings(memory_bytes=validation_bytes(run)),
         )
         return Validation(
             loss=found.loss,
