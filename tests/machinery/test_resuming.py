@@ -101,7 +101,7 @@ def test_a_damaged_state_is_told_and_the_run_is_the_same(data: Path, tmp_path: P
         (state / "state.json").unlink()
     result = fit(*arguments, run, "--resume")
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"error: {weights.parent}: damaged (")
+    assert f"\nerror: {weights.parent}: damaged (" in result.stderr
     assert result.stderr.endswith("and no state before it is whole; start a new run\n")
     assert result.stderr.count("\n") == 1
 
