@@ -264,13 +264,10 @@ def _train(settings: TrainSettings, launch: Launch) -> None:
     run, done = launch.world.together(lambda: prepare(settings, launch))
     if run.changed:
         console.warning(f"{launch.data}: {run.changed}")
-    console.log(run.summary())
     if not run.dataset.validation:
         console.warning(f"{launch.data}: no image is held out to validate on; the weights that are kept are the last")
     if launch.memory_bytes is not None and run.runtime.device.type == "cpu":
         return_freed_memory()
-    if launch.memory_bytes is not None or run.plan.kind != "plain":
-        console.log(run.memory())
     try:
         with training_view(done, run.total_steps) as view:
             progress = run_training(run, view, launch.resume)

@@ -27,6 +27,7 @@ from fitcli.training.memory import has_room_for_copy, save_plan
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from fitcli.training.reports import (
     BadImageReport,
+    BeginReport,
     DamageReport,
     MemoryReport,
     MetricsLog,
@@ -69,6 +70,7 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
         run.world.together(partial(_claim, run, resume, resources))
         training = _Training(run, observe, resume)
         training.resume() if resume else training.begin()
+        observe(BeginReport(run.introduction()))
         return training.go()
 
 

@@ -46,6 +46,13 @@ class StepReport:
 
 
 @dataclass(frozen=True, slots=True)
+class BeginReport:
+    """All that a run needs was found: it begins, or goes on. What it is, in lines."""
+
+    said: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ValidatingReport:
     """The validation images are about to be looked at: how many they are. It may take as long as many steps."""
 
@@ -114,7 +121,8 @@ class EventsReport:
 
 
 Report = (
-    StepReport
+    BeginReport
+    | StepReport
     | ValidatingReport
     | ValidationReport
     | BadImageReport

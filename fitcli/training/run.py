@@ -61,6 +61,11 @@ class TrainingRun:
         """Optimizer steps from the beginning to the end."""
         return self.settings.total_steps(len(self.dataset.train))
 
+    def introduction(self) -> tuple[str, ...]:
+        """Lines on what will be trained on what, and on how steps are executed where not everything is kept."""
+        bounded = self.memory_bytes is not None or self.plan.kind != "plain"
+        return (self.summary(), self.memory()) if bounded else (self.summary(),)
+
     def summary(self) -> str:
         """One line on what will be trained on what."""
         parameters = sum(p.numel() for p in build(self.config.model, "meta").parameters())

@@ -12,6 +12,7 @@ from rich.table import Table
 from fitcli import console
 from fitcli.training.reports import (
     BadImageReport,
+    BeginReport,
     DamageReport,
     EventsReport,
     MemoryReport,
@@ -24,6 +25,7 @@ from fitcli.training.reports import (
 
 SMOOTHING = 0.9
 """Of the shown loss and rates, per step."""
+
 QUIET_SECONDS = 300
 """Without a terminal there is a line at least this often, as long as a step does not take longer."""
 
@@ -57,6 +59,9 @@ class TrainingView:
                 self._smooth[name] = SMOOTHING * self._smooth.get(name, value) + (1 - SMOOTHING) * value
             if self._region is None and time.monotonic() - self._said >= QUIET_SECONDS:
                 self._say(report.step)
+        elif isinstance(report, BeginReport):
+            for line in report.said:
+                console.log(line)
         elif isinstance(report, StopReport):
             self._stopping = True
         elif isinstance(report, BadImageReport):
