@@ -31,7 +31,15 @@ from fitcli.training.launch import Launch
 from fitcli.training.loop import train
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from fitcli.training.prepare import prepare
-from fitcli.training.reports import BadImageReport, Report, StepReport, StopReport, ValidatingReport, ValidationReport
+from fitcli.training.reports import (
+    BadImageReport,
+    BeginReport,
+    Report,
+    StepReport,
+    StopReport,
+    ValidatingReport,
+    ValidationReport,
+)
 from fitcli.training.settings import TrainSettings
 from fitcli.training.tasks import classify
 from fitcli.training.tasks.classify import balanced_weights
@@ -160,7 +168,7 @@ def test_resuming_a_finished_run_changes_nothing(data: Path, uninterrupted: Path
     train(run_of(data, folder), quietly)
     seen: list[Report] = []
     progress = train(run_of(data, folder, resume=True), seen.append, resume=True)
-    assert (progress.step, seen) == (8, [])
+    assert (progress.step, [type(report) for report in seen]) == (8, [BeginReport])
     assert_same_run(folder, uninterrupted)
 
 
@@ -208,12 +216,12 @@ def test_asking_to_stop_is_reported(data: Path, tmp_path: Path) -> None:
 
     def observe(report: Report) -> None:
         seen.append(report)
-        if len(seen) == 1:
+        if isinstance(report, StepReport):
             interrupt()
 
     with pytest.raises(KeyboardInterrupt):
         train(run_of(data, tmp_path / "run"), observe)
-    assert [type(report) for report in seen] == [StepReport, StopReport]
+    assert [type(report) for report in seen] == [BeginReport, StepReport, StopReport]
 
 
 STEP = StepReport(
