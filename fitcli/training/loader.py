@@ -150,8 +150,10 @@ class Loader:
                         yield pending.popleft()
                 while pending:
                     yield pending.popleft()
-            finally:
+            except GeneratorExit:
+                # Nobody wants the rest. At the end, on the contrary, the last batches may still be read.
                 pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def fixed(self) -> Generator[Batch]:
         """Every image once that can be used, in order, always the same: for validation. Processes take turns.

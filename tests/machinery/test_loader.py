@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -276,6 +277,22 @@ def test_batches_for_a_cuda_device_are_the_same_and_pinned_early(
         assert following.patches is after.patches
     assert found[-1][0].following() is None
     assert all(batch.following() is None for batch, _ in expected)
+
+
+def test_the_last_batches_for_a_cuda_device_may_be_read_slowly(
+    samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Loader._read_one
+
+    def slowly(loader: Loader, epoch: int, index: int) -> Any:
+        time.sleep(0.05)
+        return read(loader, epoch, index)
+
+    monkeypatch.setattr(Loader, "_read_one", slowly)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
+    settings, layout = TrainSettings(batch_size=2), Layout(patch=PATCH, group=GROUP)
+    many = Loader(samples, settings, RGB, layout, threads=1, device=torch.device("cuda"))
+    assert len(list(many.batches(0, 4))) == 4
 
 
 @pytest.mark.timeout(30)
