@@ -38,16 +38,16 @@ def check_folder(option: str, path: Path) -> None:
     _check(option, path, path)
 
 
-def check_spares(option: str, targets: Iterable[Path], images: Iterable[Path]) -> None:
-    """Find out whether what is written would replace an image that is read.
+def check_spares(option: str, targets: Iterable[Path], others: Iterable[Path]) -> None:
+    """Find out whether what is written would replace what a command reads, or writes besides.
 
     Raises:
         FitError: It would.
     """
-    read = {os.path.realpath(path) for path in images}
+    taken = {os.path.realpath(path) for path in others}
     for target in targets:
-        if os.path.realpath(target) in read:
-            raise FitError(f"{option} {target} would replace that image; choose another place")
+        if os.path.realpath(target) in taken:
+            raise FitError(f"{option} {target} would replace what this command reads or writes; choose another place")
 
 
 def _check(option: str, path: Path, folder: Path) -> None:

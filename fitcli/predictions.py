@@ -152,7 +152,7 @@ def plan_heatmaps(paths: Sequence[Path], target: Path | None) -> list[Path | Non
 
 
 def check_csv(path: Path | None, paths: Sequence[Path]) -> None:
-    """Raise FitError where no CSV file can be written, or only over one of the images."""
+    """Raise FitError where no CSV file can be written, or only over one of the files that are read."""
     if path is None:
         return
     if path.is_dir():

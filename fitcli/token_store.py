@@ -118,8 +118,8 @@ class MemoryStore(TokenStore):
 
     def get(self, part: slice, fetched: Tensor | None = None) -> Tensor:
         found = [
-            slot.to(self._device, copy=True) if self._copies is None else self._copies.to_device(slot, some)
-            for some, slot in self._slots(part)
+            slot.to(self._device, copy=True) if self._copies is None else self._copies.to_device(slot, some, number > 0)
+            for number, (some, slot) in enumerate(self._slots(part))
         ]
         if len(found) == 1:
             return found[0]

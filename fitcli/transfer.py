@@ -23,7 +23,12 @@ def pinned(values: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda" or values.device.type != "cpu":
         return values
     # Contiguous first: the device fetches one piece, and another copy would not be pinned.
-    return values.contiguous().pin_memory()
+    values = values.contiguous()
+    try:
+        return values.pin_memory()
+    except RuntimeError:
+        # The system has no more of such memory to give: what is sent from other memory is slower, and as right.
+        return values
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:
@@ -82,13 +87,18 @@ class DeviceCopies:
         # Their memory is not given away before the copy is done.
         tokens.record_stream(self._writes)
 
-    def to_device(self, slot: Tensor, part: slice | None = None) -> Tensor:
-        """A copy of `slot`, into which `part` was copied before, that the current stream may use."""
-        return self.begin(slot, part).arrive()
+    def to_device(self, slot: Tensor, part: slice | None = None, more: bool = False) -> Tensor:
+        """A copy of `slot`, into which `part` was copied before, that the current stream may use.
 
-    def begin(self, slot: Tensor, part: slice | None = None) -> Sending:
-        """Have a copy of `slot` set out, which is to arrive later; `part` as in `to_device`."""
-        self._throttle(torch.cuda.current_stream(self._device))
+        Args:
+            more: Of the same slice as the copy before: it does not count as another one that is on its way.
+        """
+        return self.begin(slot, part, more).arrive()
+
+    def begin(self, slot: Tensor, part: slice | None = None, more: bool = False) -> Sending:
+        """Have a copy of `slot` set out, which is to arrive later; the rest as in `to_device`."""
+        if not more:
+            self._throttle(torch.cuda.current_stream(self._device))
         written = None if part is None else self._written.get((part.start, part.stop))
         if written is not None:
             self._reads.wait_event(written)

@@ -146,7 +146,7 @@ class Groups(NamedTuple):
 
     def to(self, device: torch.device) -> Self:
         """The same on another device."""
-        return self.moved(lambda values: values.to(device, non_blocking=True))
+        return self.moved(lambda values: values.to(device))
 
     def moved(self, move: Callable[[Tensor], Tensor]) -> Self:
         """The same with what `move` makes of every tensor: a copy of it elsewhere."""

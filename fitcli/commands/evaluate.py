@@ -53,7 +53,7 @@ def evaluate(
     from fitcli.shared_images import sharing
 
     with sharing(device) as shared:
-        check_csv(csv, [])
+        check_csv(csv, [data])
         runtime = choose_runtime(device, precision, compiled=compile)
         settings = Settings(background=background_choice(skip_background, background_threshold), memory_bytes=memory)
         found = run_evaluation(shared, data, checkpoint, split, runtime, settings, csv)

@@ -39,6 +39,7 @@ from fitcli.generation.settings import Means, Settings
 from fitcli.generation.stages import Stage
 from fitcli.images.open import stored_bytes
 from fitcli.memory.budget import size_text
+from fitcli.outputs import check_spares
 from fitcli.runtime import Runtime
 from fitcli.sweep_state import SweepState
 from models.denoiser import FITDenoiser
@@ -87,6 +88,9 @@ class Job:
                 begun = state.begun
             # What a job that goes on has written already is its own.
             check_outputs(paths, self.overwrite or begun, prepared.info)
+            if self.means.preview is not None:
+                given = [] if self.beginning is None else [self.beginning.image.path]
+                check_spares("--preview", [self.means.preview], [*given, *paths])
             plan = self._plan(prepared, paths[0], state)
             if self.means.memory_bytes is not None:
                 console.log(plan.summary())

@@ -119,6 +119,10 @@ class Arrivals:
         except torch.OutOfMemoryError:
             self.stop()
 
+    def forget(self) -> None:
+        """Give back what has set out: the next batch is brought when it is its turn."""
+        self._begun = None
+
     def stop(self) -> None:
         """From now on, one batch at a time."""
         self._copies = self._begun = None

@@ -273,7 +273,7 @@ def _digest(document: object) -> str:
 
 def _check_trainable(where: object, classes: Sequence[str], present: set[int], least: int = 2) -> None:
     if len(classes) < least and classes != ("",):
-        found = f"only {classes[0]!r}" if classes else "none"
+        found = f"only {classes[0]!r}" if classes else "no image to train on"
         raise DataError(f"{where}: a classifier needs two classes or more, found {found}")
     if missing := [label for number, label in enumerate(classes) if number not in present]:
         raise DataError(f"{where}: no training image{f' of class {missing[0]!r}' if missing[0] else ''}")

@@ -185,6 +185,10 @@ class Gradients:
                 parameter.grad = torch.zeros_like(parameter)
         world.add_up(parameter.grad for parameter in parameters if parameter.grad is not None)
 
+    def release(self) -> None:
+        """Give back what waits on the device for the next step, where something else needs the room."""
+        self._arrivals.forget()
+
     def _shrink(self, reason: str) -> None:
         self._model.zero_grad(set_to_none=True)
         self._arrivals.stop()

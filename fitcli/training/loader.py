@@ -41,7 +41,7 @@ from models.groups import Groups
 from models.share import Gather, span
 
 AHEAD = 3
-"""Batches that are read while one is computed."""
+"""Batches that are read while one is computed; for a CUDA device, beside one that is joined."""
 
 ORIGINS = 64
 """The grid of a training image starts at a random group coordinate below this, so that the coordinates of images of up

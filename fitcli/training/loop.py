@@ -264,6 +264,7 @@ class _Training:
     def _validate(self) -> ValidationReport:
         """Look at the validation images with the weights to be used later: their average where the run keeps one."""
         progress = self.progress
+        self.gradients.release()
         model = self.average or self.model.eval()
         if self.run.shard:
             model = whole_model(model, self.run.config)

@@ -63,7 +63,7 @@ class TrainingRun:
 
     def introduction(self) -> tuple[str, ...]:
         """Lines on what will be trained on what, and on how steps are executed where not everything is kept."""
-        bounded = self.memory_bytes is not None or self.plan.kind != "plain"
+        bounded = self.work is not None and (self.memory_bytes is not None or self.plan.kind != "plain")
         return (self.summary(), self.memory()) if bounded else (self.summary(),)
 
     def summary(self) -> str:

@@ -61,3 +61,34 @@ def test_a_folder_is_made(fit: Fit, tmp_path: Path, dataset: Path, trained: Path
     result = fit(*line.format(image=image, dataset=dataset, trained=trained, new=new).split())
     assert result.exit_code == 0, result.stderr
     assert new.is_dir()
+
+
+OVER = [
+    ("classify {image} --checkpoint {trained} --device cpu --csv {image}", "--csv"),
+    ("evaluate {listing} --checkpoint {trained} --device cpu --csv {listing}", "--csv"),
+    (
+        "generate --checkpoint {denoiser} --device cpu --image {image} --res 96 --out a.png --preview {image}",
+        "--preview",
+    ),
+    ("generate --checkpoint {denoiser} --device cpu --out {out} --preview {out}", "--preview"),
+]
+
+
+@pytest.mark.parametrize(("line", "option"), OVER)
+def test_nothing_that_is_read_or_written_is_written_over(
+    fit: Fit, tmp_path: Path, dataset: Path, trained: Path, denoiser: Path, line: str, option: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    image = save(tmp_path / "image.png", colored((64, 64), (40, 60, 200), 1))
+    listing = tmp_path / "list.csv"
+    label, *_ = sorted(path for path in dataset.iterdir() if path.is_dir())
+    listing.write_text("path,label\n" + "".join(f"{path},{label.name}\n" for path in sorted(label.iterdir())))
+    before = image.read_bytes(), listing.read_bytes()
+    places = {"image": image, "listing": listing, "trained": trained, "denoiser": denoiser, "out": tmp_path / "out.png"}
+    result = fit(*line.format(**places).split())
+    assert result.exit_code == 1, result.output
+    assert result.stderr.startswith(f"error: {option} {tmp_path}/")
+    assert "would replace what this command reads or writes" in result.stderr
+    assert (image.read_bytes(), listing.read_bytes()) == before
+    assert {path.name for path in tmp_path.iterdir()} == {"image.png", "list.csv"}

@@ -172,7 +172,7 @@ def test_where_features_go(tmp_path: Path) -> None:
         ([*images, tmp_path / "A.png"], tmp_path / "out", "a.tif and .*A.png have the same name"),
         (images, tmp_path / "out.h5", "name it .zarr or .safetensors, or give a folder"),
         (images[:1], tmp_path / "missing" / "x.zarr", "make it first"),
-        ([tmp_path / "a.zarr"], tmp_path, "would replace that image"),
+        ([tmp_path / "a.zarr"], tmp_path, "would replace what"),
     ):
         with pytest.raises(FitError, match=why):
             plan_outputs(paths, out)

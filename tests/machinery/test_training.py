@@ -24,6 +24,7 @@ from small_runs import CPU, at, die, quietly, run_of, two_classes
 from torch import nn
 
 from fitcli.errors import DataError, FitError
+from fitcli.execution.plan import ExecutionPlan
 from fitcli.training import interruption, loop
 from fitcli.training.bad_images import TooManyBadImages
 from fitcli.training.interruption import TimeIsOver
@@ -209,6 +210,11 @@ def test_another_data_set_is_refused_and_a_moved_one_is_not(data: Path, uninterr
     said = r"moved: is not what .*1 image added \(dark.5.png\), 1 image removed \(dark.4.png\)"
     with pytest.raises(FitError, match=said):
         run_of(moved, uninterrupted, resume=True)
+
+
+def test_a_run_whose_memory_nobody_asked_about_says_nothing_of_it(data: Path, tmp_path: Path) -> None:
+    run = replace(run_of(data, tmp_path / "run"), plan=ExecutionPlan(kind="recompute", handful=1), work=None)
+    assert run.introduction() == (run.summary(),)
 
 
 def test_asking_to_stop_is_reported(data: Path, tmp_path: Path) -> None:

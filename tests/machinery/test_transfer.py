@@ -50,6 +50,20 @@ def test_tokens_at_rest_are_those_that_were_computed(
             assert torch.equal(cuda.values(store.get(part)), tokens[part])
 
 
+def test_a_slice_in_several_pieces_is_one_that_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the host would wait for the computing just begun, and copies would no longer run beside it."""
+    monkeypatch.setattr("fitcli.token_store.PIECE_BYTES", 12)  # A group each.
+    with fake_cuda(monkeypatch) as cuda, open_store("host", (8, 3, 1), torch.float32, DEVICE) as store:
+        for part in (slice(0, 4), slice(4, 8)):
+            store.put(part, cuda.launch(torch.clone, torch.ones(4, 3, 1)))
+        waits = []
+        for part in [slice(0, 4), slice(4, 8)] * 3:
+            before = cuda.waits
+            cuda.launch(changed, store.get(part))
+            waits.append(cuda.waits - before)
+    assert waits == [0, 0, 1, 1, 1, 1]
+
+
 def test_pinned_memory_is_not_rounded_up_to_twice_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """As PyTorch does with each request."""
     with fake_cuda(monkeypatch) as cuda:
