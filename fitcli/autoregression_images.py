@@ -84,9 +84,7 @@ def generate_images(
     size, kept = image_size(request, sequence), _kept(request, config)
     labels = _labels(request, config)
     _check_size(size, kept, request, checkpoint, sequence)
-    device = checkpoint.model.embedding.weight.device
-    if request.graphs and device.type != "cuda":
-        raise FitError(f"--cuda-graphs is for CUDA devices, not for {device.type}; leave it out")
+    _check_graphs(request, checkpoint)
     rows, columns = (-(-side // patch) for side, patch in zip(size, sequence.patch, strict=True))
     padded = rows * sequence.patch[0], columns * sequence.patch[1]
     known = None
@@ -120,6 +118,12 @@ def generate_images(
                 yield pixels
 
     return batches()
+
+
+def _check_graphs(request: Request, checkpoint: Checkpoint[FITDecoder]) -> None:
+    device = checkpoint.model.embedding.weight.device
+    if request.graphs and device.type != "cuda":
+        raise FitError(f"--cuda-graphs is for CUDA devices, not for {device.type}; leave it out")
 
 
 def _advance(advance: Callable[[float], None], share: float, groups: int) -> None:

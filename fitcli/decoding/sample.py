@@ -16,6 +16,7 @@ from models.decoder import FITDecoder
 from models.groups import Groups
 
 Draw = Callable[[Tensor, Tensor], Tensor]
+"""Of the ids [b] before a place and a number for each draw [b], the ids [b] at that place."""
 
 FREE = -1
 """In place of an id that is to be drawn."""
@@ -63,39 +64,50 @@ def sample(
     known = torch.full((count, tokens), FREE) if known is None else known.cpu()
     _check(known, (count, tokens), model.config.vocabulary)
     images = range(len(first)) if images is None else images
-    decoder = CachedDecoder(
-        model,
-        groups.moved(partial(sent, device=device)),
-        len(first),
-        None if labels is None else sent(torch.tensor(labels), device),
-    )
+    classes = None if labels is None else sent(torch.tensor(labels), device)
+    decoder = CachedDecoder(model, groups.moved(partial(sent, device=device)), len(first), classes)
     drawn = torch.empty(len(first), count, tokens, dtype=torch.int64, device=device)
     before = sent(torch.tensor(first), device)  # [b]
-    drawing: list[Draw] = [partial(_draw, decoder, draws, place) for place in range(tokens)]
     recorder = Recorder(device) if graphs else None
-    if recorder is not None:
-        drawing = [Captured(draw, recorder) for draw in drawing]
+    drawing = _drawing(decoder, draws, tokens, recorder)
     for group in range(count):
         given = known[group].tolist()
-        whole = FREE not in given
         drawn[:, group] = sent(known[group], device)
-        if whole:
-            decoder.take(torch.cat([before[:, None], drawn[:, group, :-1]], dim=1))
+        if FREE in given:
+            numbers = _numbers(draws, images, group, tokens, device)
+            _draw_group(decoder, drawing, given, before, numbers, drawn[:, group])
         else:
-            numbers = torch.tensor([draws.numbers(image, group, tokens) for image in images], dtype=torch.float64)
-            numbers = sent(numbers.float() if device.type == "mps" else numbers, device)  # [b n]
-            for place, kept in enumerate(given):
-                if kept == FREE:
-                    drawn[:, group, place] = drawing[place](before, numbers[:, place])
-                else:
-                    decoder.logits(place, before)
-                decoder.advance()
-                before = drawn[:, group, place]
+            decoder.take(torch.cat([before[:, None], drawn[:, group, :-1]], dim=1))
         before = drawn[:, group, -1]
         advance(1)
     if recorder is not None:
         recorder.wait()
     return drawn
+
+
+def _numbers(draws: Draws, images: Sequence[int], group: int, tokens: int, device: torch.device) -> Tensor:
+    """What decides the draws of a group, [b n]."""
+    numbers = torch.tensor([draws.numbers(image, group, tokens) for image in images], dtype=torch.float64)
+    return sent(numbers.float() if device.type == "mps" else numbers, device)
+
+
+def _drawing(decoder: CachedDecoder, draws: Draws, tokens: int, recorder: Recorder | None) -> list[Draw]:
+    """How to draw at each place of a group; recorded, where there is what to record with."""
+    drawing: list[Draw] = [partial(_draw, decoder, draws, place) for place in range(tokens)]
+    return drawing if recorder is None else [Captured(draw, recorder) for draw in drawing]
+
+
+def _draw_group(
+    decoder: CachedDecoder, drawing: list[Draw], given: list[int], before: Tensor, numbers: Tensor, drawn: Tensor
+) -> None:
+    """Fill in the ids [b n] of a group, which holds those that are given, after the ids [b] before it."""
+    for place, kept in enumerate(given):
+        if kept == FREE:
+            drawn[:, place] = drawing[place](before, numbers[:, place])
+        else:
+            decoder.logits(place, before)
+        decoder.advance()
+        before = drawn[:, place]
 
 
 def _draw(decoder: CachedDecoder, draws: Draws, place: int, before: Tensor, numbers: Tensor) -> Tensor:
