@@ -17,6 +17,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -29,6 +30,7 @@ from fitcli.atomic import replacing
 from fitcli.errors import CheckpointError
 from fitcli.run_config import RunConfig, load_config
 from fitcli.runtime import Runtime
+from fitcli.token_store import bytes_of
 from models.build import build
 from models.decoder import FITDecoder
 from models.denoiser import FITDenoiser
@@ -99,6 +101,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise ValueError(str(error)) from None
+
+
+def model_hash(checkpoint: Checkpoint[TaskModel]) -> str:
+    """SHA-256 of weights and settings, in hexadecimal."""
+    digest = sha256(repr(checkpoint.config).encode())
+    for name, tensor in sorted(checkpoint.model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(bytes_of(tensor.cpu().contiguous()))
+    return digest.hexdigest()
 
 
 def load_checkpoint(folder: Path, runtime: Runtime, ema: bool = False) -> Checkpoint[TaskModel]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fitcli import console
-from fitcli.checkpoints import Checkpoint
+from fitcli.checkpoints import Checkpoint, model_hash
 from fitcli.embeddings_file import (
     SUFFIXES,
     ArraySpec,
@@ -24,7 +24,7 @@ from fitcli.embeddings_file import (
     temporary_name,
 )
 from fitcli.errors import FitError, ImageError
-from fitcli.features import Job, Settings, encoding, model_hash
+from fitcli.features import Job, Settings, encoding
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.memory.budget import MemoryPlan

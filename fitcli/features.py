@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fitcli import __version__
 from fitcli.background import foreground
-from fitcli.checkpoints import Checkpoint, TaskModel
+from fitcli.checkpoints import Checkpoint, model_hash
 from fitcli.errors import FitError, ImageError
 from fitcli.grid import PatchGrid
 from fitcli.images.base import ImageReader
@@ -33,7 +33,7 @@ from fitcli.runtime import Runtime
 from fitcli.streaming import stream_encoder
 from fitcli.sweep_state import SweepState
 from fitcli.sweeps import Streaming, Take, Wanted
-from fitcli.token_store import TokenStore, bytes_of, open_store
+from fitcli.token_store import TokenStore, open_store
 from fitcli.transfer import sent
 from models.encoder import FITClassifier
 from models.groups import Groups
@@ -271,15 +271,6 @@ def _remove_empty(folder: Path) -> None:
     except OSError:
         # It holds the states of other images, or something that is not ours.
         return
-
-
-def model_hash(checkpoint: Checkpoint[TaskModel]) -> str:
-    """SHA-256 of weights and settings, in hexadecimal."""
-    digest = sha256(repr(checkpoint.config).encode())
-    for name, tensor in sorted(checkpoint.model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(bytes_of(tensor.cpu().contiguous()))
-    return digest.hexdigest()
 
 
 def _description(

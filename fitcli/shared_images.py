@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fitcli import __version__, console
-from fitcli.checkpoints import Checkpoint
+from fitcli.checkpoints import Checkpoint, model_hash
 from fitcli.distributed import ALONE, World
 from fitcli.errors import FitError
-from fitcli.features import Settings, model_hash
+from fitcli.features import Settings
 from fitcli.images.open import stored_bytes
 from fitcli.processes import meeting, world
 from fitcli.runtime import Runtime, claim_device

@@ -10,8 +10,7 @@ from pathlib import Path
 from fitcli import console
 from fitcli.autoregression import sequence_of
 from fitcli.autoregression_images import Request, generate_images, image_size
-from fitcli.checkpoints import Checkpoint
-from fitcli.features import model_hash
+from fitcli.checkpoints import Checkpoint, model_hash
 from fitcli.generation.generated import Generated, text
 from fitcli.generation.output import check_outputs, numbered, output_info, write_image
 from fitcli.images.base import Pixels

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 
 from fitcli import __version__, console
-from fitcli.checkpoints import Checkpoint
+from fitcli.checkpoints import Checkpoint, model_hash
 from fitcli.diffusion.canvas import Layout
 from fitcli.diffusion.samplers import MULTISTEP, find_step
 from fitcli.diffusion.sampling import Done
 from fitcli.errors import ImageError
-from fitcli.features import model_hash, reader_bytes
+from fitcli.features import reader_bytes
 from fitcli.generation.generated import Generated, text
 from fitcli.generation.output import (
     check_outputs,
