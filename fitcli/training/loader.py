@@ -17,58 +17,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from fitcli.background import foreground
 from fitcli.distributed import Axis
 from fitcli.errors import DataError
-from fitcli.grid import PatchGrid
-from fitcli.images.base import ImageReader
-from fitcli.images.crop import Crop
-from fitcli.images.open import open_image
-from fitcli.images.shifted import Shifted
-from fitcli.memory.claims import check_pixels
-from fitcli.patches import groups_of, read_patches
 from fitcli.preprocessing import Preprocessing
-from fitcli.sequences import Order, permutation
-from fitcli.training.augmentation import beside_margin, thinned, turned_groups, turned_patches, without_margin
 from fitcli.training.bad_images import Attempt, BadImage, BadImages, first_good
 from fitcli.training.batch import Batch, Item, collate
 from fitcli.training.dataset import Sample
+from fitcli.training.item import ItemReader, Layout
 from fitcli.training.settings import TrainSettings
-from fitcli.window import Window
 from models.groups import Groups
-from models.share import Gather, span
+from models.share import Gather
 
 AHEAD = 3
 """Batches that are read while one is computed; for a CUDA device, beside one that is joined."""
 
-ORIGINS = 64
-"""The grid of a training image starts at a random group coordinate below this, so that the coordinates of images of up
-to this many groups more than the training images have are nothing new to the model."""
-
 CPU = torch.device("cpu")
-
-BRIGHTNESS, CONTRAST = 0.1, 0.1
-"""Standard deviations of the change of brightness (in units of the pixels' standard deviation) and of contrast."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Layout:
-    """How a model wants images to be laid out.
-
-    Attributes:
-        patch: Pixels per side of a patch.
-        group: Patches per side of a group.
-        order: Groups follow each other in this order, and pixels that do not fill a group are left out; None where
-            the order means nothing, and images are padded to whole groups.
-        any_origin: The grid of an augmented image starts anywhere; without, only that of a window of a larger image.
-    """
-
-    patch: int
-    group: int
-    order: Order | None = None
-    any_origin: bool = True
 
 
 class _Joined(NamedTuple):
@@ -243,75 +207,13 @@ class Loader:
 
     def _read(self, epoch: int, index: int, path: Path) -> Item:
         """The image in a file in the place of a sample."""
-        rng = np.random.default_rng([self.settings.seed, 2, epoch, index])
-        with open_image(path) as image:
-            if reason := self.preprocessing.mismatch(image.info):
-                raise DataError(f"{path}: {reason}")
-            window = self._window(image, rng)
-            check_pixels(image, (window.height, window.width), "train on windows with --size")
-            is_part = (window.height, window.width) != image.info.size
-            margin = self._margin(epoch, index)
-            crop = Crop(image, window)
-            shown = Shifted(crop, *margin) if any(margin) else crop
-            grid = PatchGrid(shown.info.size, self.layout.patch, self.layout.group)
-            background = self.settings.background
-            places = list(grid.coordinates()) if background is None else foreground(shown, grid, background)
-            places = beside_margin(places, grid, margin) or beside_margin(grid.coordinates(), grid, margin)
-            groups, turn = without_margin(groups_of(grid, places), grid, margin), (0, False)
-            if rate := self.settings.token_dropout:
-                rng_of_tokens = np.random.default_rng([self.settings.seed, 6, epoch, index])
-                groups = thinned(groups, grid.group**2, rate, rng_of_tokens)
-            if self.settings.augments:
-                turn = int(rng.integers(4)), bool(rng.integers(2))
-                groups = turned_groups(groups, grid, *turn)
-            if self.layout.order is not None:
-                places, groups = _in_order(places, groups, self.layout.order)
-            own = places[span(len(places), self.group_share.rank, self.group_share.size)]
-            patches = self._patches(shown, grid, own)
-        patches, gain, shift = turned_patches(patches, grid, *turn), 1.0, 0.0
-        if (self.settings.augments and self.layout.any_origin) or (is_part and not self.layout.any_origin):
-            groups = groups._replace(
-                coordinates=groups.coordinates + torch.tensor(rng.integers(ORIGINS, size=2).tolist())
-            )
-        if self.settings.augments:
-            gain, shift = float(np.exp(rng.normal(0, CONTRAST))), float(rng.normal(0, BRIGHTNESS))
-        sample = self._sample(index, path)
-        return Item(patches, groups, sample.label, gain, shift, (epoch, index), path, sample.targets)
+        reader = ItemReader(self.settings, self.preprocessing, self.layout, self.group_share)
+        return reader.read(self._sample(index, path), epoch, index)
 
     def _sample(self, index: int, path: Path) -> Sample:
         """What is said of an image, which may stand in the place of another."""
         own = self.samples[index]
         return own if own.path == path else next(sample for sample in self.samples if sample.path == path)
-
-    def _margin(self, epoch: int, index: int) -> tuple[int, int]:
-        """(top, left) by which an image is moved."""
-        rng = np.random.default_rng([self.settings.seed, 5, epoch, index])
-        top, left = rng.integers(self.settings.shift_canvas + 1, size=2).tolist()
-        return top, left
-
-    def _patches(self, image: ImageReader, grid: PatchGrid, places: list[tuple[int, int]]) -> Tensor:
-        """[g n p] of groups at these places, of which there may be none."""
-        if places:
-            return read_patches(image, grid, places, lambda pixels: self.preprocessing.convert(pixels, image.info))
-        values = self.preprocessing.channels * grid.patch**2
-        return torch.empty(0, grid.group**2, values, dtype=getattr(torch, self.preprocessing.dtype))
-
-    def _window(self, image: ImageReader, rng: np.random.Generator) -> Window:
-        """The whole image, or a random square of `size` pixels, which is all of an image that is smaller.
-
-        Of an image that has to be whole groups, what is left of that at the upper left.
-        """
-        (height, width), size = image.info.size, self.settings.size
-        top, left = 0, 0
-        if size is not None:
-            top, left = (int(rng.integers(max(0, side - size) + 1)) for side in (height, width))
-            height, width = min(size, height), min(size, width)
-        if self.layout.order is not None:
-            side = self.layout.patch * self.layout.group
-            if min(height, width) < side:
-                raise DataError(f"{image.path}: {too_small((height, width), side)}")
-            height, width = height // side * side, width // side * side
-        return Window(top, left, height, width)
 
 
 def _if_there(joining: Future[_Joined] | None) -> Batch | None:
@@ -319,23 +221,3 @@ def _if_there(joining: Future[_Joined] | None) -> Batch | None:
     if joining is None or not joining.done() or joining.cancelled() or joining.exception() is not None:
         return None
     return joining.result().batch
-
-
-def too_small(size: tuple[int, int], side: int) -> str:
-    """What is wrong with an image of (height, width) pixels where the smallest part is `side` pixels wide and high."""
-    return (
-        f"{size[1]} x {size[0]} pixels do not fill one patch of {side} x {side}; leave it out, or give a lower --patch"
-    )
-
-
-def _in_order(places: list[tuple[int, int]], groups: Groups, order: Order) -> tuple[list[tuple[int, int]], Groups]:
-    """All groups of an image, which were at these places, as a sequence, numbered along it."""
-    row, column = (groups.coordinates - groups.coordinates.amin(dim=0)).unbind(-1)
-    rows, columns = int(row.max()) + 1, int(column.max()) + 1
-    chosen = torch.argsort(row * columns + column)[permutation(rows, columns, order)]
-    ordered = groups._replace(
-        coordinates=groups.coordinates[chosen],
-        number=torch.arange(len(chosen)),
-        mask=None if groups.mask is None else groups.mask[chosen],
-    )
-    return [places[number] for number in chosen.tolist()], ordered

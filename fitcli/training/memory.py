@@ -15,7 +15,8 @@ from fitcli.memory.estimate import Training, estimate_step, parameters
 from fitcli.memory.machine import SHARE, available_bytes, default_budget, free_bytes, host_budget
 from fitcli.memory.operations import FLOAT
 from fitcli.memory.plan import Choice, cheaper, choose, evaluate
-from fitcli.training.loader import AHEAD, Layout
+from fitcli.training.item import Layout
+from fitcli.training.loader import AHEAD
 from fitcli.training.run import TrainingRun
 from fitcli.training.tasks.find import TASKS
 

@@ -17,7 +17,8 @@ from fitcli.runtime import Runtime
 from fitcli.training.bad_images import BadImages
 from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset
-from fitcli.training.loader import Layout, Loader
+from fitcli.training.item import Layout
+from fitcli.training.loader import Loader
 from fitcli.training.settings import TrainSettings
 from models.build import build
 

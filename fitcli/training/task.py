@@ -14,8 +14,8 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.run_config import RunConfig
 from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset
+from fitcli.training.item import Layout
 from fitcli.training.listing import Labels
-from fitcli.training.loader import Layout
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey

@@ -27,7 +27,8 @@ from fitcli.training.bad_images import BadImages, first_good
 from fitcli.training.batch import padded
 from fitcli.training.class_losses import multi_hot
 from fitcli.training.dataset import Sample
-from fitcli.training.loader import Layout, Loader
+from fitcli.training.item import Layout
+from fitcli.training.loader import Loader
 from fitcli.training.run import TrainingRun
 from models.encoder import FITClassifier
 

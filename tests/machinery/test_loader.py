@@ -21,7 +21,8 @@ from fitcli.preprocessing import Preprocessing
 from fitcli.training.bad_images import BadImages, TooManyBadImages
 from fitcli.training.batch import Batch
 from fitcli.training.dataset import Sample
-from fitcli.training.loader import Layout, Loader
+from fitcli.training.item import Layout
+from fitcli.training.loader import Loader
 from fitcli.training.settings import TrainSettings
 
 PATCH, GROUP = 4, 2

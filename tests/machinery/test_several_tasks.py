@@ -22,7 +22,8 @@ from fitcli.preprocessing import Preprocessing
 from fitcli.training.bad_images import BadImages
 from fitcli.training.class_losses import balanced_task_weights, loss_of_tasks, multi_hot, right
 from fitcli.training.dataset import Sample, load_dataset
-from fitcli.training.loader import Layout, Loader
+from fitcli.training.item import Layout
+from fitcli.training.loader import Loader
 from fitcli.training.loop import train
 from fitcli.training.settings import TrainSettings
 from models.groups import Groups

@@ -20,8 +20,8 @@ from fitcli.run_config import RunConfig
 from fitcli.sequences import SequenceConfig
 from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset
+from fitcli.training.item import Layout, too_small
 from fitcli.training.listing import Labels
-from fitcli.training.loader import Layout, too_small
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey

@@ -23,8 +23,8 @@ from fitcli.run_config import RunConfig
 from fitcli.training.batch import Batch, padded
 from fitcli.training.class_losses import balanced_task_weights, loss_of_tasks, right
 from fitcli.training.dataset import Dataset
+from fitcli.training.item import Layout
 from fitcli.training.listing import Labels
-from fitcli.training.loader import Layout
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey

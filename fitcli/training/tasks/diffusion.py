@@ -26,8 +26,8 @@ from fitcli.patches import to_unit
 from fitcli.run_config import RunConfig
 from fitcli.training.batch import Batch
 from fitcli.training.dataset import Dataset, spread
+from fitcli.training.item import Layout
 from fitcli.training.listing import Labels
-from fitcli.training.loader import Layout
 from fitcli.training.run import TrainingRun
 from fitcli.training.settings import TrainSettings
 from fitcli.training.statistics import Survey
