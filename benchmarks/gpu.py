@@ -1,6 +1,6 @@
 """The GPU half of the benchmarks and the tests marked `gpu`, in one call of at most nine minutes: for whoever has one.
 
-    python benchmarks/gpu.py --out benchmarks/results/gpu.json [--minutes 9] [--parts kernels training]
+    python -m benchmarks.gpu --out benchmarks/results/gpu.json [--minutes 9] [--parts kernels training]
 
 Parts run one after the other, the most wanted first; each has a share of the time and is stopped at its end, with what
 it had found by then. A part that fails is noted with the end of what it said, and the next one begins.
@@ -30,7 +30,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import save_results
+
+from benchmarks.support.machine import save_results
 
 HERE = Path(__file__).parent
 
@@ -117,10 +118,9 @@ def build_training_step(
     preset: str, side: int, kind: str, compiled: bool = False
 ) -> tuple[Callable[[], object], Any, int]:
     """(a step in bf16 without the optimizer, the model's config, its groups)."""
-    from classifier_job import classifier_job
-
+    from benchmarks.support.classifier_job import classifier_job
+    from fitcli.device.runtime import Runtime
     from fitcli.execution.plan import ExecutionPlan
-    from fitcli.runtime import Runtime
 
     runtime = Runtime(torch.device("cuda"), "bf16", compiled)
     recompute = ExecutionPlan(kind="recompute", handful=25, global_layers="checkpoint")

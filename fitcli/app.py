@@ -74,7 +74,7 @@ def _message(error: Exception) -> str | None:
         # A full disk, a folder that may not be written to.
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if type(error).__module__.startswith("torch."):
-        from fitcli.compilation import failure, is_failure
+        from fitcli.device.compilation import failure, is_failure
 
         return failure(error) if is_failure(error) else None
     # Not imported above: with another package called `models` in the way, this file has to say so.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fitcli.images.workers import run_all
+from fitcli.images.decode_pool import run_all
 
 LARGEST = 2**64 - 1
 """Of a seed, and of every number of an address."""

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.compilable import Region
 from models.config import DenoiserConfig
 from models.encoder import Features
 from models.groups import Groups
 from models.layers import FeedForward, layer_norm
 from models.positions import REFERENCE_RANGE, LatentStart, TokenPositions, sincos
-from models.regions import Region
 from models.stem import LinearStem
 from models.trunk import Trunk
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from models.attention import dot_product_attention
 from models.cache import KeyValues
+from models.compilable import Region
 from models.masks import causal_mask
-from models.regions import Region
 from models.share import Gather
 
 EPSILON = 1e-6

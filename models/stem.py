@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from models.compilable import Region
 from models.config import OVERLAP_KERNEL, EncoderConfig
 from models.layers import layer_norm
-from models.regions import Region
 
 
 class LinearStem(Region):

@@ -12,11 +12,11 @@ from typing import cast
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from models.compilable import Region
 from models.config import TrunkConfig
 from models.groups import Groups
 from models.layers import Call, CrossAttentionLayer, Stack, direct
 from models.masks import group_causal_mask
-from models.regions import Region
 
 
 class Mix(nn.Module):

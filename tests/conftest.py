@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import Fit
-from pictures import colored, save
+from support.command_line import Fit
+from support.pictures import colored, save
 
 torch.set_num_threads(1)
 

@@ -19,10 +19,8 @@ from numpy.typing import NDArray
 # Importable from the root of the repository too, as `tests.golden`.
 sys.path.append(str(Path(__file__).parent))
 
-import golden_diffusion
-import golden_functions
-import golden_models
-from golden_case import Case
+from support import golden_diffusion, golden_functions, golden_models
+from support.golden_case import Case
 
 Arrays = dict[str, NDArray[Any]]
 """Outputs of a case, under their names without `out/`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import colored, save
+from support.pictures import colored, save
 from typer.testing import Result
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "library.md"

@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*ROOT.glob("fitcli/**/*.py"), *ROOT.glob("models/**/*.py")])
 NO_TORCH = [
-    "fitcli.app", "fitcli.options", "fitcli.window", "fitcli.grid", "fitcli.images.open", "fitcli.diffusion.config",
-    "fitcli.training.settings", "fitcli.training.dataset", "fitcli.resampling",
+    "fitcli.app", "fitcli.commands.options", "fitcli.images.window", "fitcli.patches.grid", "fitcli.images.open", "fitcli.tasks.diffusion.config",
+    "fitcli.runs.train_settings", "fitcli.data.dataset", "fitcli.patches.resampling",
 ]  # fmt: skip
 
 
@@ -53,13 +53,17 @@ def test_models_know_only_torch_and_einops(path: Path) -> None:
 @pytest.mark.parametrize("path", [p for p in SOURCES if "/images/" in name(p)], ids=name)
 def test_images_never_import_torch(path: Path) -> None:
     assert not packages(path) & {"torch", "models", "einops"}
-    assert all(m.startswith(("fitcli.images", "fitcli.window", "fitcli.errors")) or not m.startswith("fitcli")
+    assert all(m.startswith(("fitcli.images", "fitcli.images.window", "fitcli.errors")) or not m.startswith("fitcli")
                for m in imports(path))  # fmt: skip
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if "/decoding/" in name(p)], ids=name)
 def test_decoding_knows_ids_and_no_pixels(path: Path) -> None:
-    known = {"fitcli.noise", "fitcli.transfer", *(f"fitcli.decoding.{p.stem}" for p in SOURCES)}
+    known = {
+        "fitcli.noise",
+        "fitcli.device.transfer",
+        *(f"fitcli.tasks.autoregressive.decoding.{p.stem}" for p in SOURCES),
+    }
     assert {m for m in imports(path) if m.startswith("fitcli")} <= known
 
 
@@ -78,14 +82,14 @@ def test_only_one_file_does_each_of_these(path: Path) -> None:
     if module != "fitcli/console.py":
         calls = [n.func for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call)]
         assert not any(isinstance(f, ast.Name) and f.id == "print" for f in calls), "only console.py prints"
-    if module != "fitcli/checkpoints.py":
+    if module != "fitcli/runs/weights.py":
         assert "safetensors" not in packages(path), "only checkpoints.py touches weights"
-    if module != "fitcli/runtime.py":
+    if module != "fitcli/device/runtime.py":
         assert "is_available()" not in text, "only runtime.py picks a device"
-    if module not in ("fitcli/patches.py",) and "/images/" not in module:
+    if module not in ("fitcli/patches/cutting.py",) and "/images/" not in module:
         assert "torch.from_numpy" not in text, "only patches.py turns pixels into tensors"
     if not module.startswith("fitcli/images/"):
-        allowed = {"zarr"} if module == "fitcli/embeddings_file.py" else set()
+        allowed = {"zarr"} if module == "fitcli/tasks/encoding/features_file.py" else set()
         assert packages(path) & {"tifffile", "zarr", "PIL", "imagecodecs"} <= allowed, "only images reads images"
 
 
@@ -101,12 +105,12 @@ def test_nothing_calls_back_up(path: Path) -> None:
 @pytest.mark.parametrize("path", [p for p in SOURCES if name(p).startswith("fitcli/training/")], ids=name)
 def test_training_knows_tasks_by_name_alone(path: Path) -> None:
     """Only `find` knows which tasks there are, and a task knows no other."""
-    known = {module for module in imports(path) if module.startswith("fitcli.training.tasks")}
-    if name(path) != "fitcli/training/tasks/find.py":
-        assert known <= {"fitcli.training.tasks.find"}
+    known = {module for module in imports(path) if module.startswith("fitcli.tasks")}
+    if name(path) != "fitcli/tasks/registry.py":
+        assert known <= {"fitcli.tasks.registry"}
     if name(path).startswith("fitcli/training/tasks/"):
         assert "fitcli.training.loop" not in set(imports(path))
-        assert "fitcli.training.tasks.find" not in known
+        assert "fitcli.tasks.registry" not in known
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if p.name == "__init__.py"], ids=name)

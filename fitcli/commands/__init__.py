@@ -1,1 +1,1 @@
-"""One file per command: validate, call, print. No algorithm lives here."""
+"""The command line: one file per command, and the options that several commands share."""

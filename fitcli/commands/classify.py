@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from fitcli import console
-from fitcli.errors import FitError
-from fitcli.options import (
+from fitcli.commands.options import (
     BACKGROUND_THRESHOLD,
     BackgroundThreshold,
     Checkpoint,
@@ -23,6 +22,7 @@ from fitcli.options import (
     State,
     background_choice,
 )
+from fitcli.errors import FitError
 
 
 def classify(
@@ -51,13 +51,13 @@ def classify(
     compile: Compile = False,
 ) -> None:
     """Classify whole images of any size, reading each window by window."""
-    from fitcli.answers import find_task
-    from fitcli.checkpoints import load_classifier
-    from fitcli.features import Settings
+    from fitcli.device.runtime import choose_runtime
+    from fitcli.distributed.image_queue import sharing
     from fitcli.images.open import matching_paths
-    from fitcli.predictions import check_csv, classify_files, plan_heatmaps, write_csv
-    from fitcli.runtime import choose_runtime
-    from fitcli.shared_images import sharing
+    from fitcli.runs.weights import load_classifier
+    from fitcli.tasks.classify.classify_files import check_csv, classify_files, plan_heatmaps, write_csv
+    from fitcli.tasks.classify.labels import find_task
+    from fitcli.tasks.encoding.encode import Settings
 
     if heatmap_task is not None and heatmap is None:
         raise FitError("--heatmap-task is for --heatmap; give both, or leave it out")

@@ -15,7 +15,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other images.")] = 0,
 ) -> None:
     """Make a small data set of real TIFF, OME-Zarr and PNG files, to try every command on."""
-    from fitcli.demo import make_demo
+    from fitcli.demo.dataset import make_demo
 
     with console.progress("making images") as advance:
         count = make_demo(folder, seed, advance)

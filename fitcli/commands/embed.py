@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fitcli import console
-from fitcli.options import (
+from fitcli.commands.options import (
     BACKGROUND_THRESHOLD,
     BackgroundThreshold,
     Checkpoint,
@@ -42,12 +42,12 @@ def embed(
     compile: Compile = False,
 ) -> None:
     """Write the features of whole images of any size: the latents of every group, with their coordinates."""
-    from fitcli.checkpoints import load_classifier
-    from fitcli.embedding import embed_files
-    from fitcli.features import Settings
+    from fitcli.device.runtime import choose_runtime
+    from fitcli.distributed.image_queue import sharing
     from fitcli.images.open import matching_paths
-    from fitcli.runtime import choose_runtime
-    from fitcli.shared_images import sharing
+    from fitcli.runs.weights import load_classifier
+    from fitcli.tasks.encoding.embed_files import embed_files
+    from fitcli.tasks.encoding.encode import Settings
 
     background = background_choice(skip_background, background_threshold)
     paths = matching_paths(images)

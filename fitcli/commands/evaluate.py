@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from fitcli import console
-from fitcli.options import (
+from fitcli.commands.options import (
     BACKGROUND_THRESHOLD,
     BackgroundThreshold,
     Checkpoint,
@@ -45,12 +45,12 @@ def evaluate(
     any number of classes holds: of which share of the images all are right, and F1. An autoregressive model: bits
     per dimension. A diffusion model: the error of its predictions at ten levels of noise.
     """
+    from fitcli.device.runtime import choose_runtime
+    from fitcli.distributed.image_queue import sharing
     from fitcli.evaluation.evaluate import evaluate as run_evaluation
-    from fitcli.evaluation.result import write_csv
-    from fitcli.features import Settings
-    from fitcli.predictions import check_csv
-    from fitcli.runtime import choose_runtime
-    from fitcli.shared_images import sharing
+    from fitcli.tasks.classify.classify_files import check_csv
+    from fitcli.tasks.encoding.encode import Settings
+    from fitcli.tasks.evaluation_result import write_csv
 
     with sharing(device) as shared:
         check_csv(csv, [data])

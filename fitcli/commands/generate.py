@@ -12,15 +12,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fitcli import console
-from fitcli.options import Checkpoint, Compile, DeviceName, Json, Memory, PrecisionName, State, given, parse_window
-from fitcli.window import Window
+from fitcli.commands.options import (
+    Checkpoint,
+    Compile,
+    DeviceName,
+    Json,
+    Memory,
+    PrecisionName,
+    State,
+    given,
+    parse_window,
+)
+from fitcli.images.window import Window
 
 if TYPE_CHECKING:
-    from fitcli.decoding.draw import Draws
-    from fitcli.generation.generated import Generated
-    from fitcli.generation.settings import Means, Settings
+    from fitcli.device.runtime import Runtime
     from fitcli.images.base import ImageReader
-    from fitcli.runtime import Runtime
+    from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
+    from fitcli.tasks.diffusion.generate.settings import Means, Settings
+    from fitcli.tasks.generated_image import Generated
 
 Side = typer.Option(min=1, metavar="PIXELS", help="Of the image; by default the size that the model was trained at.")
 
@@ -80,11 +90,11 @@ def generate(
     ] = False,
 ) -> None:
     """Generate images: of any size, coherent over the whole canvas, in bounded memory; or value by value."""
-    from fitcli.checkpoints import expect_task
-    from fitcli.decoding.draw import Draws
-    from fitcli.generation.settings import Means, Settings
+    from fitcli.device.runtime import choose_runtime
     from fitcli.images.open import open_image
-    from fitcli.runtime import choose_runtime
+    from fitcli.runs.weights import expect_task
+    from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
+    from fitcli.tasks.diffusion.generate.settings import Means, Settings
 
     runtime = choose_runtime(device, precision, compiled=compile)
     with ExitStack() as stack:
@@ -133,10 +143,10 @@ class Target:
 
 def _draw(target: Target, label: str | None, draws: Draws, graphs: bool) -> Iterator[Generated]:
     """Value by value."""
-    from fitcli.autoregression_images import Request
-    from fitcli.checkpoints import load_decoder
-    from fitcli.generation.drawn import draw_images
-    from fitcli.generation.settings import check_options, choose_sides
+    from fitcli.runs.weights import load_decoder
+    from fitcli.tasks.autoregressive.generate_files import draw_images
+    from fitcli.tasks.autoregressive.generate_images import Request
+    from fitcli.tasks.diffusion.generate.settings import check_options, choose_sides
 
     check_options("autoregressive", target.options)
     height, width = choose_sides(*target.sides)
@@ -151,10 +161,10 @@ def _denoise(
     target: Target, window: Window | None, settings: Callable[..., Settings], means: Means
 ) -> Iterator[Generated]:
     """Out of noise."""
-    from fitcli.checkpoints import load_denoiser
-    from fitcli.generation.files import Job
-    from fitcli.generation.prepare import Beginning, diffusion_of
-    from fitcli.generation.settings import check_options, choose_size
+    from fitcli.runs.weights import load_denoiser
+    from fitcli.tasks.diffusion.generate.generate_files import Job
+    from fitcli.tasks.diffusion.generate.prepare import Beginning, diffusion_of
+    from fitcli.tasks.diffusion.generate.settings import check_options, choose_size
 
     model = load_denoiser(target.checkpoint, target.runtime)
     check_options("diffusion", target.options)

@@ -8,8 +8,8 @@ from typing import Any
 import typer
 
 from fitcli import console
+from fitcli.commands.options import Images, Json
 from fitcli.errors import ImageError
-from fitcli.options import Images, Json
 
 
 def info(images: Images, as_json: Json = False) -> None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fitcli import console
-from fitcli.options import DeviceName, Json, PrecisionName, parse_size
+from fitcli.commands.options import DeviceName, Json, PrecisionName, parse_size
 
 if TYPE_CHECKING:
-    from fitcli.memory.peers import Peer
-    from fitcli.memory.rows import Conditions, Mode, Subject
+    from fitcli.profiling.peers import Peer
+    from fitcli.profiling.rows import Conditions, Mode, Subject
 
 
 def profile_memory(
@@ -47,10 +47,10 @@ def profile_memory(
     Without a GPU the answer is estimated for one with 16 GiB; --device cpu asks about this machine.
     """
     from fitcli.errors import FitError
-    from fitcli.memory.peers import parse_peers
-    from fitcli.memory.plot import check_plot
-    from fitcli.memory.question import conditions_for, subject_for
-    from fitcli.memory.report import report_json, report_table
+    from fitcli.profiling.peers import parse_peers
+    from fitcli.profiling.plot import check_plot
+    from fitcli.profiling.report import report_json, report_table
+    from fitcli.profiling.subject import conditions_for, subject_for
 
     subject = subject_for(checkpoint, preset, task)
     conditions = conditions_for(device, precision, batch_size, budget, method, group_parallel)
@@ -72,7 +72,7 @@ def profile_memory(
 
 
 def _plot(path: Path, subject: Subject, conditions: Conditions, peers: list[Peer]) -> None:
-    from fitcli.memory.plot import draw
+    from fitcli.profiling.plot import draw
 
     draw(path, subject, conditions, peers)
     console.log(f"{path}: written")

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fitcli import console
-from fitcli.errors import FitError
-from fitcli.options import (
+from fitcli.commands.options import (
     BACKGROUND_THRESHOLD,
     BackgroundThreshold,
     Compile,
@@ -23,11 +22,12 @@ from fitcli.options import (
     defaulted,
     given,
 )
+from fitcli.errors import FitError
+from fitcli.runs.train_settings import TaskName, TrainSettings
 from fitcli.training.recipe import naming, read_recipe
-from fitcli.training.settings import TaskName, TrainSettings
 
 if TYPE_CHECKING:
-    from fitcli.training.launch import Launch
+    from fitcli.training.start_options import Launch
 
 DEFAULT = TrainSettings()
 
@@ -225,10 +225,10 @@ def train(
     gives what one process does with the same --batch-size. A job that torchrun starts again goes on where it was saved.
     """
     deadline = time.monotonic() + 60 * max_minutes
-    from fitcli.processes import processes
-    from fitcli.run_config import is_run
-    from fitcli.runtime import choose_runtime
-    from fitcli.training.launch import Launch
+    from fitcli.device.runtime import choose_runtime
+    from fitcli.distributed.process_group import processes
+    from fitcli.runs.config import is_run
+    from fitcli.training.start_options import Launch
 
     with naming(recipe, defaulted(context)), processes(device, group_parallel) as world:
         runtime = world.together(lambda: choose_runtime(device, precision, compiled=compile))
@@ -255,11 +255,11 @@ def train(
 
 
 def _train(settings: TrainSettings, launch: Launch) -> None:
-    from fitcli.runtime import return_freed_memory
-    from fitcli.training.interruption import TimeIsOver
+    from fitcli.device.runtime import return_freed_memory
     from fitcli.training.loop import train as run_training
     from fitcli.training.prepare import prepare
-    from fitcli.training.view import training_view
+    from fitcli.training.progress_view import training_view
+    from fitcli.training.stop_requests import TimeIsOver
 
     run, done = launch.world.together(lambda: prepare(settings, launch))
     if run.changed:

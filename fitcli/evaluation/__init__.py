@@ -1,1 +1,1 @@
-"""How good a trained model is on a data set."""
+"""Scores a run on the images of a data set, image by image, by asking the task of the run."""

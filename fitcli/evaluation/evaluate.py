@@ -11,25 +11,25 @@ from typing import Any
 import numpy as np
 
 from fitcli import console
-from fitcli.autoregression import sequence_of
-from fitcli.checkpoints import Checkpoint, load_classifier, load_decoder, load_denoiser
-from fitcli.class_tasks import slices
-from fitcli.classification import classify_image
+from fitcli.data.csv_listing import Labels
+from fitcli.data.dataset import Dataset, Sample, load_dataset
+from fitcli.device.runtime import Runtime
+from fitcli.distributed.image_queue import Sharing
 from fitcli.errors import DataError, FitError, ImageError
-from fitcli.evaluation.denoising import TIMES, image_losses
-from fitcli.evaluation.likelihood import Bits, image_bits
-from fitcli.evaluation.result import Evaluation, Split
-from fitcli.evaluation.scores import classification_scores
-from fitcli.evaluation.several import evaluate_tasks
-from fitcli.features import Settings
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
-from fitcli.run_config import RunConfig, load_config
-from fitcli.runtime import Runtime
-from fitcli.shared_images import Sharing
-from fitcli.training.begun import load_fingerprint, load_settings
-from fitcli.training.dataset import Dataset, Sample, load_dataset
-from fitcli.training.listing import Labels
+from fitcli.runs.config import RunConfig, load_config
+from fitcli.runs.targets import slices
+from fitcli.runs.weights import Checkpoint, load_classifier, load_decoder, load_denoiser
+from fitcli.tasks.autoregressive.next_token import sequence_of
+from fitcli.tasks.autoregressive.scores import Bits, image_bits
+from fitcli.tasks.classify.classify_image import classify_image
+from fitcli.tasks.classify.multi_target_scores import evaluate_tasks
+from fitcli.tasks.classify.scores import classification_scores
+from fitcli.tasks.diffusion.scores import TIMES, image_losses
+from fitcli.tasks.encoding.encode import Settings
+from fitcli.tasks.evaluation_result import Evaluation, Split
+from fitcli.training.checkpointing.run_record import load_fingerprint, load_settings
 
 
 def evaluate(

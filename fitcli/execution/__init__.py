@@ -1,1 +1,1 @@
-"""Executions of one training step, with the same loss and gradients, that trade memory for time."""
+"""One training step in bounded memory, several ways: plain, recomputing, streamed."""

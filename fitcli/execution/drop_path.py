@@ -13,8 +13,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from fitcli.device.transfer import sent
 from fitcli.noise import generator
-from fitcli.transfer import sent
 from models.groups import Groups
 from models.layers import Call
 from models.trunk import Segment, Trunk

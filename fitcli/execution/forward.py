@@ -14,7 +14,7 @@ from fitcli.execution.job import Conclusion, Job
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.recompute import uncached_autocast
 from fitcli.execution.stream import OpenStore
-from fitcli.token_store import TokenStore, open_store
+from fitcli.streaming.token_store import TokenStore, open_store
 
 
 class Forward(NamedTuple):

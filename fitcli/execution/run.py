@@ -13,7 +13,7 @@ from fitcli.execution.job import Job, Outcome, Visit
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.recompute import global_call, recomputing, selective, uncached_autocast, without_autocast
 from fitcli.execution.stream import OpenStore, Stream
-from fitcli.token_store import open_store
+from fitcli.streaming.token_store import open_store
 from models.layers import direct
 
 

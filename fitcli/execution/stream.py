@@ -18,7 +18,7 @@ from torch import Tensor
 from fitcli.execution.job import Conclusion, Job, Outcome, Visit
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.recompute import global_call, without_autocast
-from fitcli.token_store import TokenStore
+from fitcli.streaming.token_store import TokenStore
 from models.layers import direct
 
 OpenStore = Callable[[tuple[int, int, int], torch.dtype, torch.device], TokenStore]

@@ -1,1 +1,1 @@
-"""Paths and pixels. numpy in and out, never torch."""
+"""Paths and pixels, numpy alone: readers and writers of image files."""

@@ -14,8 +14,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.images.georeference import GeoReference
-from fitcli.window import Window
+from fitcli.images.tiff.georeference import GeoReference
+from fitcli.images.window import Window
 
 Pixels = NDArray[Any]
 """[height, width, channels], channels last, in the dtype of the file."""

@@ -17,8 +17,8 @@ import numpy as np
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, ImageReader, Level, Pixels
 from fitcli.images.chunk_cache import ChunkCache
-from fitcli.images.workers import MAX_WORKERS, run_all
-from fitcli.window import Window
+from fitcli.images.decode_pool import MAX_WORKERS, run_all
+from fitcli.images.window import Window
 
 ChunkKey: TypeAlias = tuple[int, int, int]
 """(plane, row, column) of a chunk in its grid."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from fitcli.images.base import ImageReader, Level, Pixels
-from fitcli.window import Window
+from fitcli.images.window import Window
 
 
 class Crop(ImageReader):

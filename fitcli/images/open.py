@@ -17,7 +17,7 @@ from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, ImageReader, ImageWriter
 
 if TYPE_CHECKING:
-    from fitcli.images.encoding import Compression
+    from fitcli.images.chunk_encoding import Compression
     from fitcli.images.pyramid import Resampling
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -53,10 +53,10 @@ def open_image(path: str | Path) -> ImageReader:
     if magic == b"PK\3\4":
         raise ImageError(path, "is a zip archive; unpack it and give the image or zarr folder inside")
     if magic in TIFF_MAGIC:
-        from fitcli.images.tiff import TiffReader
+        from fitcli.images.tiff.reader import TiffReader
 
         return TiffReader(path)
-    from fitcli.images.raster import RasterReader
+    from fitcli.images.raster.reader import RasterReader
 
     return RasterReader(path)
 
@@ -96,21 +96,21 @@ def create_image(
         ImageError: No format of that suffix, an image that the format cannot hold, or a place that cannot be written.
         ValueError: A setting that makes no sense in any format.
     """
-    from fitcli.images.plan import Plan
+    from fitcli.images.write_options import Plan
 
     path = Path(path)
     plan = Plan(info, chunk, compression, quality, levels, resampling, memory_bytes, threads, description)
     name = path.name.lower()
     if name.endswith((".tif", ".tiff")):
-        from fitcli.images.tiff_writer import create_tiff
+        from fitcli.images.tiff.writer import create_tiff
 
         return create_tiff(path, plan, ome=name.endswith((".ome.tif", ".ome.tiff")))
     if name.endswith(".zarr"):
-        from fitcli.images.ome_zarr_writer import create_ome_zarr
+        from fitcli.images.zarr.writer import create_ome_zarr
 
         return create_ome_zarr(path, plan)
     if name.endswith((".png", ".jpg", ".jpeg")):
-        from fitcli.images.raster_writer import create_raster
+        from fitcli.images.raster.writer import create_raster
 
         return create_raster(path, plan, "PNG" if name.endswith(".png") else "JPEG")
     raise ImageError(path, f"no image format is written under this suffix; name it {WRITABLE}")
@@ -179,7 +179,7 @@ def _open_folder(path: Path) -> ImageReader:
             "is a folder without a zarr array or group; give an image file or a zarr folder, "
             f"or {path / '*'} for the files in it",
         )
-    from fitcli.images.ome_zarr import ZarrReader
+    from fitcli.images.zarr.reader import ZarrReader
 
     return ZarrReader(path)
 

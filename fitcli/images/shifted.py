@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.images.base import ImageReader, Level, Pixels
-from fitcli.window import Window
+from fitcli.images.window import Window
 
 
 class Shifted(ImageReader):

@@ -1,1 +1,1 @@
-"""What a job takes in memory: arithmetic, and what follows from it."""
+"""What a training step or a pass takes, and which execution fits a memory budget."""

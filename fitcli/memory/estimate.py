@@ -12,16 +12,16 @@ from typing import cast
 
 from torch import nn
 
+from fitcli.device.runtime import Precision
 from fitcli.execution.plan import ExecutionPlan, Store
 from fitcli.memory.budget import OVERHEAD
-from fitcli.memory.ends import ends_of
-from fitcli.memory.executions import recomputed, streamed, whole
-from fitcli.memory.ledger import Ledger
-from fitcli.memory.operations import FLOAT, Operations
-from fitcli.memory.parts import Parts
-from fitcli.memory.step import Step
-from fitcli.memory.tape import Product
-from fitcli.runtime import Precision
+from fitcli.memory.paper.executions import recomputed, streamed, whole
+from fitcli.memory.paper.heads_and_stems import ends_of
+from fitcli.memory.paper.layers import Parts
+from fitcli.memory.paper.ledger import Ledger
+from fitcli.memory.paper.operations import FLOAT, Operations
+from fitcli.memory.paper.step import Step
+from fitcli.memory.paper.tape import Product
 from models.build import build
 from models.config import TrunkConfig
 from models.layers import CrossAttentionLayer, SelfAttentionLayer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from fitcli.runtime import Runtime
+from fitcli.device.runtime import Runtime
 
 SHARE = 0.5
 """Of the free memory of the host that a job takes unless it is told otherwise."""

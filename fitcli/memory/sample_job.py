@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fitcli.execution.job import Job
-from fitcli.execution.jobs import classification_job, decoding_job, denoising_job, mean_square
-from fitcli.patches import normalize
+from fitcli.execution.step_helpers import classification_job, decoding_job, denoising_job, mean_square
+from fitcli.patches.cutting import normalize
 from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig
 from models.decoder import FITDecoder
 from models.denoiser import FITDenoiser

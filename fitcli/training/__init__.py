@@ -1,1 +1,1 @@
-"""Training: settings, data, objectives, optimizer, loop. Runs anywhere `runtime.py` finds a device; prints nothing."""
+"""The training loop: steps, reports and stopping. It knows tasks by their protocol alone."""

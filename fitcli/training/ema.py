@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from fitcli.training.sharding import local
+from fitcli.training.fsdp import local
 
 M = TypeVar("M", bound=nn.Module)
 

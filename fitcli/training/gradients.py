@@ -15,19 +15,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from fitcli.checkpoints import TaskModel
-from fitcli.distributed import Stranded
+from fitcli.data.batch import Arrivals, Batch
+from fitcli.distributed.world import Stranded
 from fitcli.errors import FitError
 from fitcli.execution.job import Outcome, largest_handful
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from fitcli.memory.plan import Choice
-from fitcli.training.batch import Arrivals, Batch
-from fitcli.training.memory import fall_back, has_room_ahead, save_plan
-from fitcli.training.passes import Found, Pass
-from fitcli.training.run import TrainingRun
-from fitcli.training.sharding import ShardedStep, local, whole
-from fitcli.training.tasks.find import TASKS
+from fitcli.runs.weights import TaskModel
+from fitcli.tasks.context import TrainingRun
+from fitcli.tasks.registry import TASKS
+from fitcli.training.execution_choice import fall_back, has_room_ahead, save_plan
+from fitcli.training.fsdp import ShardedStep, local, whole
+from fitcli.training.step_results import Found, Pass
 
 
 class OutOfMemory(FitError):

@@ -11,19 +11,23 @@ from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
-from fitcli.atomic import remove_leftovers
-from fitcli.checkpoints import Checkpoint, TaskModel, start_from
+from fitcli.data.bad_images import BadImage, TooManyBadImages
+from fitcli.data.batch import Batch
 from fitcli.errors import DataError, FitError
-from fitcli.run_config import is_run, save_config
-from fitcli.training.bad_images import BadImage, TooManyBadImages
-from fitcli.training.batch import Batch
-from fitcli.training.begun import TRAINING, save_begun
+from fitcli.files.atomic import remove_leftovers
+from fitcli.runs.config import is_run, save_config
+from fitcli.runs.weights import Checkpoint, TaskModel, start_from
+from fitcli.tasks.context import TrainingRun
+from fitcli.training.checkpointing.run_lock import locked
+from fitcli.training.checkpointing.run_record import TRAINING, save_begun
+from fitcli.training.checkpointing.saved_states import STATES, load_state, save_state
+from fitcli.training.checkpointing.saver import LAST, Saver, saving
+from fitcli.training.checkpointing.snapshot import Progress, State, restore, snapshot
 from fitcli.training.ema import Ema
-from fitcli.training.finite import check_finite
+from fitcli.training.execution_choice import has_room_for_copy, save_plan
+from fitcli.training.finite_check import check_finite
+from fitcli.training.fsdp import share_out, whole_model
 from fitcli.training.gradients import Gradients
-from fitcli.training.interruption import Stop, TimeIsOver, interruptions
-from fitcli.training.lock import locked
-from fitcli.training.memory import has_room_for_copy, save_plan
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from fitcli.training.reports import (
     BadImageReport,
@@ -38,11 +42,7 @@ from fitcli.training.reports import (
     ValidatingReport,
     ValidationReport,
 )
-from fitcli.training.run import TrainingRun
-from fitcli.training.saving import LAST, Saver, saving
-from fitcli.training.sharding import share_out, whole_model
-from fitcli.training.state import Progress, State, restore, snapshot
-from fitcli.training.states import STATES, load_state, save_state
+from fitcli.training.stop_requests import Stop, TimeIsOver, interruptions
 from models.build import build
 
 Observer = Callable[[Report], None]

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from fitcli.training.settings import TrainSettings
+from fitcli.runs.train_settings import TrainSettings
 
 BETAS = (0.9, 0.98)
 """A shorter memory of squared gradients than the usual 0.999: runs here have hundreds of steps rather than millions."""

@@ -6,25 +6,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fitcli.atomic import PARTIAL
-from fitcli.checkpoints import expect_task
-from fitcli.class_tasks import ClassTask
+from fitcli.data.bad_images import BadImages
+from fitcli.data.dataset import Dataset, load_dataset
+from fitcli.data.dataset_changes import changes
+from fitcli.data.survey import image_sizes, inspect
+from fitcli.device.runtime import Runtime, choose_runtime
 from fitcli.errors import CheckpointError, FitError
-from fitcli.outputs import check_folder
-from fitcli.run_config import RunConfig, is_run
-from fitcli.runtime import Runtime, choose_runtime
-from fitcli.training.bad_images import BadImages
-from fitcli.training.begun import TRAINING, check_config, load_images, load_settings
-from fitcli.training.changes import changes
-from fitcli.training.dataset import Dataset, load_dataset
-from fitcli.training.launch import Launch
-from fitcli.training.lock import LOCK
-from fitcli.training.memory import continued, planned
-from fitcli.training.run import TrainingRun
-from fitcli.training.settings import TrainSettings
-from fitcli.training.states import saved_step
-from fitcli.training.statistics import image_sizes, inspect
-from fitcli.training.tasks.find import TASKS
+from fitcli.files.atomic import PARTIAL
+from fitcli.files.output_checks import check_folder
+from fitcli.runs.config import RunConfig, is_run
+from fitcli.runs.targets import ClassTask
+from fitcli.runs.train_settings import TrainSettings
+from fitcli.runs.weights import expect_task
+from fitcli.tasks.context import TrainingRun
+from fitcli.tasks.registry import TASKS
+from fitcli.training.checkpointing.run_lock import LOCK
+from fitcli.training.checkpointing.run_record import TRAINING, check_config, load_images, load_settings
+from fitcli.training.checkpointing.saved_states import saved_step
+from fitcli.training.execution_choice import continued, planned
+from fitcli.training.start_options import Launch
 from models.checks import ConfigError
 
 OLD_STATE = f"{TRAINING}/state.pt"

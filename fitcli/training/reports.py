@@ -11,11 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from fitcli.atomic import write_text
+from fitcli.data.bad_images import BadImage
 from fitcli.errors import DataError, FitError
-from fitcli.training.bad_images import BadImage
-from fitcli.training.event_file import EventFile
-from fitcli.training.saving import saving
+from fitcli.files.atomic import write_text
+from fitcli.training.checkpointing.saver import saving
+from fitcli.training.tensorboard_events import EventFile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,7 +18,7 @@ from zarr import codecs
 
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
-from fitcli.window import Window
+from fitcli.images.window import Window
 
 HEIGHT, WIDTH = 70, 90
 

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from fitcli.errors import ImageError
-from fitcli.images import png, raster
 from fitcli.images.base import ImageReader, Pixels
 from fitcli.images.open import open_image
-from fitcli.window import Window
+from fitcli.images.raster import png, reader
+from fitcli.images.window import Window
 
 ADDRESS_SPACE = 8 << 30
 """Bytes that the process may reserve beyond what it has at the start: more is a crash, not a slow machine."""
@@ -76,11 +76,11 @@ def read_everything(path: Path) -> str:
 
 def _read_in_strips(path: Path) -> None:
     """As a PNG is read that is too large for one piece: it gives the same pixels, if any."""
-    usual = raster.AT_ONCE_BYTES, png.STRIP_BYTES
+    usual = reader.AT_ONCE_BYTES, png.STRIP_BYTES
     with open_image(path) as image:
         height, width = image.info.size
         pixels = image.read(Window(0, 0, min(height, 256), min(width, 256)))
-    raster.AT_ONCE_BYTES, png.STRIP_BYTES = 0, 1000
+    reader.AT_ONCE_BYTES, png.STRIP_BYTES = 0, 1000
     try:
         with open_image(path) as image:
             parts = [image.read(Window(top, 0, 64, 256)) for top in (0, 128, 64, 192)]
@@ -90,7 +90,7 @@ def _read_in_strips(path: Path) -> None:
     except ImageError:
         pass  # damage behind the pixels
     finally:
-        raster.AT_ONCE_BYTES, png.STRIP_BYTES = usual
+        reader.AT_ONCE_BYTES, png.STRIP_BYTES = usual
 
 
 def _read_level(image: ImageReader, number: int) -> None:

@@ -13,8 +13,8 @@ from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, Pixels
 from fitcli.images.chunk_cache import LARGEST_BYTES, ChunkCache
 from fitcli.images.chunks import ChunkedReader, ChunkGrid, ChunkKey, pyramid
-from fitcli.images.workers import run_all
-from fitcli.window import Window
+from fitcli.images.decode_pool import run_all
+from fitcli.images.window import Window
 
 
 class CountingGrid(ChunkGrid):

@@ -11,7 +11,7 @@ import pytest
 
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image, open_image
-from fitcli.window import Window
+from fitcli.images.window import Window
 
 
 @pytest.mark.parametrize("name", ["x.tif", "x.ome.tif", "x.zarr", "x.ome.zarr"])

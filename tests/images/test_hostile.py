@@ -17,15 +17,15 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from contract import assert_equal, read_all
 from PIL import Image
+from support.reader_contract import assert_equal, read_all
 from zarr import codecs
 
 from fitcli.errors import ImageError
-from fitcli.images import raster
 from fitcli.images.base import Pixels
 from fitcli.images.open import open_image
-from fitcli.window import Window
+from fitcli.images.raster import reader as raster_reader
+from fitcli.images.window import Window
 
 GREY: Pixels = np.random.default_rng(0).integers(0, 200, (48, 64), np.uint8)
 
@@ -136,11 +136,11 @@ def png(*parts: tuple[bytes, bytes]) -> bytes:
     )
 
 
-@pytest.mark.parametrize("at_once", [raster.AT_ONCE_BYTES, 0])
+@pytest.mark.parametrize("at_once", [raster_reader.AT_ONCE_BYTES, 0])
 def test_every_flipped_bit_of_a_png_is_noticed_or_harmless(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
 ):
-    monkeypatch.setattr(raster, "AT_ONCE_BYTES", at_once)
+    monkeypatch.setattr(raster_reader, "AT_ONCE_BYTES", at_once)
     path = tmp_path / "image"
     Image.fromarray(GREY[:12, :16]).save(path, "PNG")
     good = path.read_bytes()
@@ -155,11 +155,11 @@ def test_every_flipped_bit_of_a_png_is_noticed_or_harmless(
             pass
 
 
-@pytest.mark.parametrize("at_once", [raster.AT_ONCE_BYTES, 0])
+@pytest.mark.parametrize("at_once", [raster_reader.AT_ONCE_BYTES, 0])
 def test_texts_and_profiles_that_unpack_without_end_are_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], at_once: int
 ):
-    monkeypatch.setattr(raster, "AT_ONCE_BYTES", at_once)
+    monkeypatch.setattr(raster_reader, "AT_ONCE_BYTES", at_once)
     bomb = zlib.compress(bytes(200 << 20), 9)
     header = (b"IHDR", struct.pack(">IIBBBBB", 64, 48, 8, 0, 0, 0, 0))
     texts = ((b"iCCP", b"name\0\0" + bomb), (b"zTXt", b"word\0\0" + bomb), (b"iTXt", b"word\0\1\0\0\0" + bomb))

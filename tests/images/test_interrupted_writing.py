@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from contract import read_all
+from support.reader_contract import read_all
 
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image, open_image
-from fitcli.window import Window
+from fitcli.images.window import Window
 
 SIDE = 600
 
@@ -26,7 +26,7 @@ import numpy as np
 from pathlib import Path
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
-from fitcli.window import Window
+from fitcli.images.window import Window
 info = ImageInfo(height=600, width=600, channels=3, dtype=np.dtype("u1"), color=True)
 print("ready", flush=True)
 while True:

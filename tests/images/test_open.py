@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from contract import assert_equal, read_all
 from PIL import Image
-from privileges import no_privileges, public_folder
+from support.privileges import no_privileges, public_folder
+from support.reader_contract import assert_equal, read_all
 
 from fitcli.errors import ImageError
-from fitcli.images.memory import ArrayReader
+from fitcli.images.array_image import ArrayReader
 from fitcli.images.open import open_image, stored_bytes
-from fitcli.window import Window
+from fitcli.images.window import Window
 
 
 def test_format_is_recognised_by_content(tmp_path: Path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from writer_contract import halved
+from support.writer_contract import halved
 
 from fitcli.images.pyramid import halve, pyramid_levels
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from contract import assert_equal, cut, random_windows
 from PIL import Image
+from support.reader_contract import assert_equal, cut, random_windows
 
 from fitcli.errors import ImageError
 from fitcli.images.base import Pixels

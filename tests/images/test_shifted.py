@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from contract import windows
+from support.reader_contract import windows
 
 from fitcli.errors import ImageError
-from fitcli.images.memory import ArrayReader
+from fitcli.images.array_image import ArrayReader
 from fitcli.images.shifted import Shifted
-from fitcli.window import Window
+from fitcli.images.window import Window
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (23, 31, 3), np.uint8)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
-from fitcli.window import Window
+from fitcli.images.window import Window
 
 def peak_mib():
     status = Path("/proc/self/status").read_text()

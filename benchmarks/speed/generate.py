@@ -1,0 +1,239 @@
+"""Generation with patches at rest: time per step, memory, and seams between groups.
+
+    python -m benchmarks.speed.generate [--size 2048] [--preset tiny] [--memory-sizes 4096] [--seam-runs RUN ...] [--out FILE]
+
+step: one step of streamed generation over the bare denoiser on the same tokens in memory; with guidance over two of
+them. Goal: at most 1.15. Medians of ratios within interleaved repetitions.
+memory: highest resident size of a fresh `fit generate --memory 1GiB` less that of Python with torch imported.
+seams: the mean step between neighbouring pixels across borders of groups over that inside groups, of images that
+trained runs generate, with and without `--shift-grid`; 1 where groups leave no trace. Borders of patches that are none
+of groups are shown beside it, because a network may leave traces of those as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from images import peak_mb, timed
+
+from benchmarks.support.machine import save_results
+from fitcli.images.open import open_image
+from fitcli.images.window import Window
+from fitcli.memory.budget import HANDFUL_TOKENS
+from fitcli.noise import group_noise
+from fitcli.patches.preprocessing import Preprocessing
+from fitcli.runs.config import RunConfig, load_config, save_config
+from fitcli.runs.weights import save_weights
+from fitcli.streaming.sweeps import Streaming
+from fitcli.streaming.token_store import StoreKind
+from fitcli.tasks.diffusion.canvas import Layout, open_canvas
+from fitcli.tasks.diffusion.config import DiffusionConfig
+from fitcli.tasks.diffusion.samplers import find_step
+from fitcli.tasks.diffusion.sampling import Hooks, Kept, Sampling, sample
+from fitcli.tasks.diffusion.streamed_view import StreamedView
+from models.build import build
+from models.presets import denoiser_preset
+
+PIXELS = Preprocessing(channels=3, dtype="uint8", mean=(127.0,) * 3, std=(60.0,) * 3)
+Job = Callable[[], object]
+
+
+def step_jobs(name: str, size: int, sampler: str, guidance: float, kind: StoreKind) -> dict[str, Job]:
+    """What is compared."""
+    config, patch = denoiser_preset(name, PIXELS.channels, classes=2)
+    model = build(config).eval().requires_grad_(False)
+    side = -(-size // (patch * config.group)) * config.group
+    layout, cpu = Layout(side, side, config.group), torch.device("cpu")
+    names: list[Kept] = ["x", "data", "unconditional"]
+    canvases = {kept: open_canvas(kind, side, side, config.values, cpu) for kept in names}
+    how = Streaming(handful=max(1, HANDFUL_TOKENS["cpu"] // config.tokens))
+
+    def noise(k: int, part: slice) -> torch.Tensor:
+        return group_noise(0, "step", range(part.start, part.stop), (config.tokens, config.values), step=k)
+
+    for part in how.slices(layout.count):
+        layout.write(canvases["x"], part, noise(0, part))
+    patches, groups = layout.read(canvases["x"], slice(0, layout.count)), layout.groups()
+    view = StreamedView(model, layout, how, canvases, canvases)
+    condition, level = torch.eye(2)[:1, None], torch.tensor([0.5])
+    sampling = Sampling(steps=1000, sampler=find_step(sampler), prediction="v", guidance=guidance)
+
+    def bare() -> object:
+        with torch.inference_mode():
+            previous = torch.zeros(layout.count, config.latents, config.latent_width)
+            return [model(patches, groups, level, condition, previous) for _ in range(2 if guidance else 1)]
+
+    steps = sample(lambda k: view, sampling, torch.zeros(1), condition, Hooks(noise=noise))
+    return {"bare": bare, "streamed": lambda: next(steps)}
+
+
+def compare(options: argparse.Namespace, sampler: str, guidance: float, kind: StoreKind) -> dict[str, Any]:
+    """Ratios of CPU time and time by the clock; the first round is not measured."""
+    named = step_jobs(options.preset, options.size, sampler, guidance, kind)
+    rounds = [{name: timed(job) for name, job in named.items()} for _ in range(options.repeats + 1)][1:]
+    return {
+        "sampler": sampler,
+        "guidance": guidance,
+        "canvas": kind,
+        "seconds": {name: statistics.median(one[name][1] for one in rounds) for name in named},
+        "wall": [one["streamed"][1] / one["bare"][1] for one in rounds],
+        "cpu": [one["streamed"][0] / one["bare"][0] for one in rounds],
+    }
+
+
+def show_step(row: dict[str, Any]) -> dict[str, Any]:
+    wall, cpu = statistics.median(row["wall"]), statistics.median(row["cpu"])
+    print(
+        f"{row['sampler']:5} guidance {row['guidance']}, canvas on {row['canvas']:4}: {wall:.2f} "
+        f"[{min(row['wall']):.2f}-{max(row['wall']):.2f}] by the clock, {cpu:.2f} of CPU time; "
+        f"{row['seconds']['streamed']:.2f} s per step",
+        flush=True,
+    )
+    return row
+
+
+def make_run(folder: Path, preset: str) -> Path:
+    """A run folder of an untrained model: time and memory do not depend on the weights."""
+    run, (model, patch) = folder / "run", denoiser_preset(preset, PIXELS.channels, classes=2)
+    run.mkdir()
+    diffusion = DiffusionConfig(patch=patch, size=(256, 256))
+    save_config(
+        run,
+        RunConfig(task="diffusion", model=model, preprocessing=PIXELS, classes=("a", "b"), diffusion=diffusion),
+    )
+    save_weights(run, build(model))
+    return run
+
+
+def measure_memory(folder: Path, run: Path, size: int, memory: str, steps: int, more: list[str]) -> dict[str, Any]:
+    """What a fresh `fit generate` says, and its highest resident size over that of Python with torch."""
+    here = str(Path(__file__).parent)
+    floor = float(_output("-c", "import sys, torch; sys.path.insert(0, sys.argv[1]); from images import peak_mb; "
+                          "print(peak_mb())", here))  # fmt: skip
+    arguments = ["--checkpoint", str(run), "--out", str(folder / "out.tif"), "--overwrite", "--res", str(size)]
+    arguments += ["--memory", memory, "--steps", str(steps), "--json", "--device", "cpu", *more]
+    (document,) = json.loads(_output(__file__, "--child", *arguments))
+    return {**document, "options": more, "megabytes_over_torch": document["peak_megabytes"] - floor}
+
+
+def show_memory(row: dict[str, Any]) -> dict[str, Any]:
+    plan = row["memory"]
+    print(
+        f"{row['width']:6} x {row['height']:<6} {' '.join(row['options']):25} {row['megabytes_over_torch']:6.0f} MB, "
+        f"tokens on {plan['store']}, canvas on {plan['canvas']}, {plan['handful_groups']} groups at a time, "
+        f"{row['seconds']:.0f} s",
+        flush=True,
+    )
+    return row
+
+
+def child(arguments: list[str]) -> None:
+    """In a fresh process: prints one JSON document."""
+    from typer.testing import CliRunner
+
+    from fitcli.app import app
+
+    result = CliRunner().invoke(app, ["generate", *arguments])
+    if result.exit_code != 0:
+        raise SystemExit(result.stderr)
+    print(json.dumps([{**document, "peak_megabytes": peak_mb()} for document in json.loads(result.stdout)]))
+
+
+def _output(*arguments: str) -> str:
+    return subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def measure_seams(folder: Path, run: Path, size: int, shift: bool) -> dict[str, Any]:
+    """Steps of an image that a run generates."""
+    out = folder / "seams.zarr"
+    arguments = ["--checkpoint", str(run), "--out", str(out), "--overwrite", "--res", str(size), "--json"]
+    config = load_config(run)
+    assert config.diffusion is not None
+    if config.classes:
+        arguments += ["--label", config.classes[0]]
+    _output(__file__, "--child", *arguments, *(["--shift-grid"] if shift else []))
+    with open_image(out) as image:
+        pixels = image.read(Window(0, 0, size, size)).astype(np.float32)
+    patch = config.diffusion.patch
+    return {"run": str(run), "size": size, "shift_grid": shift, **seams(pixels, patch, patch * config.model.group)}
+
+
+def seams(pixels: Any, patch: int, side: int) -> dict[str, float]:
+    """Mean steps across borders of groups, and across other borders of patches, over those inside patches."""
+    sums: dict[str, list[float]] = {"groups": [], "patches": [], "inside": []}
+    for axis in (0, 1):
+        steps = np.abs(np.diff(pixels, axis=axis)).mean(axis=tuple({0, 1, 2} - {axis}))
+        for place, step in enumerate(steps, start=1):
+            sums["groups" if place % side == 0 else "patches" if place % patch == 0 else "inside"].append(float(step))
+    means = {name: statistics.fmean(values) for name, values in sums.items() if values}
+    within = statistics.fmean(sums["patches"] + sums["inside"])
+    return {"groups_over_within": means["groups"] / within, "patches_over_inside": means["patches"] / means["inside"]}
+
+
+def show_seams(row: dict[str, Any]) -> dict[str, Any]:
+    print(
+        f"{row['run']} at {row['size']}{' --shift-grid' if row['shift_grid'] else '':14} borders of groups "
+        f"{row['groups_over_within']:.3f}, of other patches {row['patches_over_inside']:.3f}",
+        flush=True,
+    )
+    return row
+
+
+def run_all(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    results: dict[str, Any] = {"preset": options.preset, "size": options.size}
+    cases: list[tuple[str, float, StoreKind]] = [
+        ("ddim", 0.0, "host"),
+        ("dpm", 0.0, "host"),
+        ("ddpm", 0.0, "host"),
+        ("ddim", 1.0, "host"),
+        ("ddim", 0.0, "disk"),
+    ]
+    results["step"] = [show_step(compare(options, *case)) for case in cases if options.repeats]
+    run = make_run(folder, options.preset)
+    results["memory"] = [
+        show_memory(measure_memory(folder, run, size, options.memory, options.memory_steps, more))
+        for size in options.memory_sizes
+        for more in ([], ["--label", "a", "--guidance", "1", "--sampler", "dpm"])
+    ]
+    results["seams"] = [
+        show_seams(measure_seams(folder, trained, options.seam_size, shift))
+        for trained in options.seam_runs
+        for shift in (False, True)
+    ]
+    return results
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--child"]:
+        return child(sys.argv[2:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=2048, help="side of the image for time")
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--repeats", type=int, default=5, help="0 to leave out time")
+    parser.add_argument("--memory", default="1GiB", help="budget")
+    parser.add_argument("--memory-sizes", type=int, nargs="*", default=[4096], help="sides for memory")
+    parser.add_argument("--memory-steps", type=int, default=4)
+    parser.add_argument("--seam-runs", type=Path, nargs="*", default=[], help="folders of trained runs")
+    parser.add_argument("--seam-size", type=int, default=1024)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        results = run_all(Path(folder), options)
+    save_results(options.out, ["torch", "numpy"], results, threads=options.threads)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""Speed of reading and writing images against the bare codecs in the same run, and peak memory of fresh processes.
+
+    python -m benchmarks.speed.images [--size 20000] [--write-size 8192] [--out FILE.json] [--data FOLDER]
+
+Reading: aligned 1024 x 1024 windows through `open_image`, against a loop over the same chunks that only reads the bytes
+and calls the codec. Writing: a whole pyramid through `create_image`, against encoding the chunks of all its levels with
+the same codec and nothing else. Ratios are medians over interleaved repetitions; CPU time is that of the whole process,
+which other jobs on the machine disturb less than the clock. Each comparison has a process of its own, on one core: two
+threads that share one are charged more CPU time for the same work, and the bare loops have only one.
+Memory: growth over a bare interpreter (VmHWM) of a process that reads all windows of, or writes, a `--size` image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.support.image_sources import CHUNK, SOURCES, make_source, slide_window, windows, write_image
+from benchmarks.support.machine import save_results
+
+PASSED = ("size", "write_size", "windows", "repeats")
+"""Options, from process to process."""
+
+PACKAGES = ("numpy", "imagecodecs", "tifffile", "zarr", "numcodecs", "pillow")
+WRITTEN = {
+    "TIFF JPEG": ("jpeg.tif", "jpeg"),
+    "TIFF deflate": ("deflate.tif", "deflate"),
+    "TIFF zstd": ("zstd.tif", "zstd"),
+    "OME-TIFF JPEG": ("jpeg.ome.tif", "jpeg"),
+    "OME-Zarr zstd": ("zstd.zarr", "zstd"),
+}
+"""File and compression."""
+
+
+def timed(job: Callable[[], object]) -> tuple[float, float]:
+    """(CPU seconds of the process, seconds by the clock)."""
+    cpu, clock = time.process_time(), time.perf_counter()
+    job()
+    return time.process_time() - cpu, time.perf_counter() - clock
+
+
+def compare(ours: Callable[[], object], bare: Callable[[], object], repeats: int, megabytes: float) -> dict[str, Any]:
+    """Both in turn, the first round unmeasured."""
+    ours(), bare()
+    rounds = [(timed(ours), timed(bare)) for _ in range(repeats)]
+    cpu, clock = ([b[k] / o[k] for o, b in rounds] for k in (0, 1))
+    return {
+        "ratio_cpu": statistics.median(cpu),
+        "ratio_cpu_range": [min(cpu), max(cpu)],
+        "ratio_wall": statistics.median(clock),
+        "megabytes_per_cpu_second": megabytes / statistics.median(o[0] for o, _ in rounds),
+        "megabytes_per_second": megabytes / statistics.median(o[1] for o, _ in rounds),
+        "bare_megabytes_per_cpu_second": megabytes / statistics.median(b[0] for _, b in rounds),
+    }
+
+
+def measure_reading(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Reading one of SOURCES."""
+    from fitcli.images.open import open_image
+
+    size, source = options.size, make_source(name, folder, options.size)
+    chosen = list(windows(size, options.windows))
+
+    def bare() -> None:
+        open_files = {file: os.open(file, os.O_RDONLY) for file in {place[0] for place in needed}}
+        for file, offset, count in needed:
+            source.decode(os.pread(open_files[file], count, offset))
+        for descriptor in open_files.values():
+            os.close(descriptor)
+
+    def ours() -> None:
+        with open_image(source.path) as image:
+            for window in chosen:
+                image.read(window)
+
+    needed = [source.places[key] for window in chosen for key in window.chunks(CHUNK, CHUNK)]
+    megabytes = sum(window.area for window in chosen) * 3 / 1e6
+    speed = compare(ours, bare, options.repeats, megabytes)
+    return {"name": name, **speed, "peak_megabytes": measure_memory("read", source.path, size)}
+
+
+def measure_writing(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Writing one of WRITTEN."""
+    from fitcli.images.chunk_encoding import tiff_encoder, zarr_encoder
+    from fitcli.images.open import open_image
+    from fitcli.images.pyramid import edge_padded
+
+    variants = [slide_window(seed) for seed in range(4)]
+    file, compression = WRITTEN[name]
+    size, path = options.write_size, folder / file
+    write_image(path, size, compression, variants)
+    encode = zarr_encoder("zstd") if file.endswith(".zarr") else tiff_encoder(compression, 90)  # type: ignore[arg-type]
+    chunks = []
+    with open_image(path) as image:
+        for number, level in enumerate(image.info.levels):
+            for window in windows_of_chunks(level.height, level.width):
+                pixels = edge_padded(image.read(window, number), CHUNK, CHUNK)
+                planar = pixels.transpose(2, 0, 1) if file.endswith(".zarr") else pixels
+                chunks.append(np.ascontiguousarray(planar))
+    result = compare(
+        lambda: write_image(path, size, compression, variants),
+        lambda: [encode(chunk) for chunk in chunks],
+        options.repeats,
+        size * size * 3 / 1e6,
+    )
+    np.save(folder / "windows.npy", np.stack(variants[:2]))
+    return {"name": name, **result, "peak_megabytes": measure_memory("write", path, options.size, compression)}
+
+
+def windows_of_chunks(height: int, width: int) -> Iterator[Any]:
+    from fitcli.images.window import Window
+
+    for row, column in Window(0, 0, height, width).chunks(CHUNK, CHUNK):
+        yield Window(row * CHUNK, column * CHUNK, CHUNK, CHUNK).clip(height, width)
+
+
+def peak_mb() -> float:
+    """Peak resident size of this process so far. Unlike ru_maxrss, VmHWM knows nothing of the parent process."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+
+
+def peak(work: str, path: Path, size: int, compression: str) -> None:
+    """In a fresh process: read all windows of an image, or write one from two stored windows; prints the peak."""
+    if work == "read":
+        from fitcli.images.open import open_image
+
+        with open_image(path) as image:
+            for window in windows(size):
+                image.read(window)
+    else:
+        write_image(path, size, compression, list(np.load(path.with_name("windows.npy"))))
+    print(peak_mb())
+
+
+def measure_memory(work: str, path: Path, size: int, compression: str = "") -> float:
+    """Megabytes over a bare interpreter."""
+    bare = "from pathlib import Path; print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
+    floor = int(_output("-c", bare)) * 1024 / 1e6
+    return float(_output(__file__, "--peak", work, str(path), str(size), compression)) - floor
+
+
+def _output(*arguments: str) -> str:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+WORKS: dict[str, tuple[Iterable[str], Callable[[str, Path, argparse.Namespace], dict[str, Any]]]] = {
+    "reading": (SOURCES, measure_reading),
+    "writing": (WRITTEN, measure_writing),
+}
+"""What is compared, and how."""
+
+
+def measure_apart(work: str, name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One comparison in a process of its own: what earlier ones left in memory would change it."""
+    asked = [f"--{option.replace('_', '-')}={getattr(options, option)}" for option in PASSED]
+    with tempfile.TemporaryDirectory(dir=options.data) as folder:
+        row: dict[str, Any] = json.loads(_output(__file__, *asked, "--compare", work, name, folder))
+        return row
+
+
+def measure_here(work: str, name: str, folder: str, options: argparse.Namespace) -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    print(json.dumps(WORKS[work][1](name, Path(folder), options)))
+
+
+def show(row: dict[str, Any]) -> dict[str, Any]:
+    low, high = row["ratio_cpu_range"]
+    print(
+        f"{row['name']:20} {row['ratio_cpu']:9.2f} [{low:.2f}-{high:.2f}] {row['ratio_wall']:9.2f} "
+        f"{row['megabytes_per_cpu_second']:9.0f} {row['megabytes_per_second']:9.0f} "
+        f"{row['bare_megabytes_per_cpu_second']:9.0f} {row['peak_megabytes']:9.0f}",
+        flush=True,
+    )
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--size", type=int, default=20_000, help="side of the image that is read, and of all for memory"
+    )
+    parser.add_argument("--write-size", type=int, default=8192, help="side of the image that is written for speed")
+    parser.add_argument("--windows", type=int, default=100, help="windows read per repetition")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--data", type=Path, help="folder for the images; a temporary one by default")
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--compare", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peak:
+        work, path, size, compression = options.peak
+        return peak(work, Path(path), int(size), compression)
+    if options.compare:
+        return measure_here(*options.compare, options)
+    print(f"{'':20} {'CPU ratio':>21} {'wall':>9} {'MB/CPU s':>9} {'MB/s':>9} {'bare':>9} {'peak MB':>9}")
+    results: dict[str, Any] = {"size": options.size, "write_size": options.write_size}
+    for work, (names, _) in WORKS.items():
+        results[work] = [show(measure_apart(work, name, options)) for name in names]
+    save_results(options.out, PACKAGES, results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Which kernels the attention of a model runs in, and how many others a layer needs beside it.
+
+    python -m benchmarks.speed.kernels --device cuda [--preset base] [--groups 64] [--compiled] [--out FILE.json]
+
+Every kind of attention, in bf16: local layers (tokens of a group), read (latents to tokens), write (tokens to latents)
+and mix (all latents), plain and with a mask, without gradients and with them. `operations` are those of PyTorch that
+stand for a kernel, `kernels` what ran on the device, with their number of launches. Where no fused one is among them,
+attention is written out in plain arithmetic, which is slow and takes memory that is quadratic in the tokens. On a CPU
+there are operations alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.support.machine import save_results
+from fitcli.device.runtime import Runtime
+from models.build import build
+from models.config import ClassifierConfig
+from models.presets import classifier_preset
+from models.trunk import Segment, key_mask
+
+Call = Callable[[], Tensor]
+
+FUSED = ("flash", "efficient", "cudnn")
+"""In the names of operations."""
+
+
+def cases(model: Any, config: ClassifierConfig, groups: int, device: torch.device) -> Iterator[tuple[str, bool, Call]]:
+    """(which attention, whether it has a mask, one call)."""
+    segment: Segment = model.encoder.trunk.segments[0]
+    assert segment.read is not None
+    assert segment.write is not None
+    assert segment.mix is not None
+    local, mix, read, write = next(iter(segment.local)), next(iter(segment.mix.stack)), segment.read, segment.write
+    n, m, c, d = config.tokens, config.latents, config.token_width, config.latent_width
+    tokens = torch.randn(groups, n, c, device=device, requires_grad=True)
+    latents = torch.randn(groups, m, d, device=device, requires_grad=True)
+    together = torch.randn(1, groups * m, d, device=device, requires_grad=True)
+    padded = torch.ones(groups, n, dtype=torch.bool, device=device)
+    padded[:, n - 3 :] = False
+    absent = torch.ones(1, 1, 1, groups * m, dtype=torch.bool, device=device)
+    absent[..., -m:] = False
+    for masked in (False, True):
+        mask, present = (key_mask(padded), absent) if masked else (None, None)
+        yield "local", masked, lambda mask=mask: local(tokens, mask)
+        yield "read", masked, lambda mask=mask: read(latents, tokens, mask)
+        yield "mix", masked, lambda present=present: mix(together, present)
+    yield "write", False, lambda: write(tokens, latents)
+
+
+def profiled(runtime: Runtime, call: Call, backward: bool) -> tuple[list[str], Counter[str]]:
+    """Operations that pick a kernel for attention, and the kernels of the device by launches."""
+
+    def run() -> None:
+        with torch.enable_grad() if backward else torch.no_grad():
+            with runtime.autocast():
+                out = call()
+            if backward:
+                out.sum().backward()  # type: ignore[no-untyped-call]
+        runtime.synchronize()
+
+    run()
+    run()
+    with torch.profiler.profile() as found:
+        run()
+    events = found.events()
+    assert events is not None
+    operations = sorted({event.name for event in events if "scaled_dot_product" in event.name})
+    on_device = [e.name for e in events if e.device_type == torch.autograd.DeviceType.CUDA]
+    return operations, Counter(name[:100] for name in on_device)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--preset", default="base")
+    parser.add_argument("--groups", type=int, default=64)
+    parser.add_argument("--compiled", action="store_true", help="with compiled layers as well")
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    options = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    config = classifier_preset(options.preset, 3, 100)
+    for compiled in (False, True) if options.compiled else (False,):
+        runtime = Runtime(torch.device(options.device), "bf16", compiled)
+        model = build(config).to(runtime.device)
+        runtime.compile(model)
+        for kind, masked, call in cases(model, config, options.groups, runtime.device):
+            for backward in (False, True):
+                row: dict[str, Any] = {"attention": kind, "mask": masked, "backward": backward, "compiled": compiled}
+                try:
+                    operations, kernels = profiled(runtime, call, backward)
+                    row |= {"operations": operations, "fused": any(kind in str(operations) for kind in FUSED)}
+                    row |= {"launches": sum(kernels.values()), "kernels": dict(kernels)}
+                except (RuntimeError, AssertionError) as error:
+                    row["failed"] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+                rows.append(row)
+                print(f"{kind:5} {masked=!s:12} {backward=!s:14} {compiled=!s:14} {row.get('fused', row)}", flush=True)
+                save_results(options.out, ["torch"], {"rows": rows})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""How many kernels a step of generating launches, and how much arithmetic is in them: where CUDA graphs would help.
+
+    python -m benchmarks.speed.launches [--presets tiny small base] [--sizes 64 256 512 1024 2048] [--out FILE]
+
+Counted on tensors without values, so that no device is needed. A kernel is an operation that is no mere view; on a
+real device some are two kernels, and some are none. "launching" takes 5 us each, which is what PyTorch's own part of a
+launch costs at least; "computing" is the matrix products at 400 TFLOP/s. Both are assumed, neither was measured.
+
+denoising: one step of `fit generate` with a diffusion model, patches and tokens on the device. drawing: one value of a
+batch of 16 sequences of an autoregressive model, the draw included.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from benchmarks.support.machine import save_results
+from fitcli.memory.budget import HANDFUL_TOKENS
+from fitcli.streaming.sweeps import Streaming
+from fitcli.tasks.autoregressive.decoding.kv_cache import CachedDecoder
+from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
+from fitcli.tasks.diffusion.canvas import Layout, open_canvas
+from fitcli.tasks.diffusion.sampling import Kept, Sampling, sample
+from fitcli.tasks.diffusion.streamed_view import StreamedView
+from models.build import build
+from models.groups import Groups
+from models.presets import DECODERS, decoder_preset, denoiser_preset
+
+DEVICE = torch.device("meta")
+LAUNCH_SECONDS, FLOPS = 5e-6, 400e12
+SEQUENCES = 16
+
+
+class Kernels(TorchDispatchMode):
+    """Counts what is neither a view nor memory without values, and the operations of matrix products and attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = self.flops = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name.removeprefix("aten::")
+        given = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
+        self.count += not (func.is_view or "empty" in name or name == "_unsafe_view")
+        if name in ("mm", "addmm", "bmm", "baddbmm"):
+            self.flops += 2 * given[-2].numel() * given[-1].shape[-1]
+        elif "scaled_dot_product" in name:
+            self.flops += 4 * given[0].numel() * given[1].shape[-2]
+        return func(*args, **(kwargs or {}))
+
+
+def counted(job: Callable[[], object]) -> dict[str, float]:
+    """Of the second call."""
+    with torch.no_grad():
+        job()
+        with Kernels() as kernels:
+            job()
+    launching, computing = 1000 * kernels.count * LAUNCH_SECONDS, 1000 * kernels.flops / FLOPS
+    return {"kernels": kernels.count, "ms of launching": launching, "ms of computing": computing}
+
+
+def denoising(preset: str, size: int) -> dict[str, Any]:
+    config, patch = denoiser_preset(preset, 3, classes=2)
+    model, side = build(config, DEVICE).eval(), -(-size // (patch * config.group)) * config.group
+    layout, names = Layout(side, side, config.group), ("x", "data", "unconditional")
+    canvases: dict[Kept, Any] = {name: open_canvas("device", side, side, config.values, DEVICE) for name in names}
+    how = Streaming(handful=max(1, HANDFUL_TOKENS["cuda"] // config.tokens), store="device")
+    view = StreamedView(model, layout, how, canvases, canvases)
+    like, condition = torch.empty(1, device=DEVICE), torch.empty(1, 1, 2, device=DEVICE)
+    steps = sample(lambda k: view, Sampling(steps=50, prediction="v"), like, condition)
+    handfuls = len(how.slices(layout.count))
+    return {"preset": preset, "size": size, "handfuls": handfuls, **counted(lambda: next(steps))}
+
+
+def drawing(preset: str) -> dict[str, Any]:
+    config, _ = decoder_preset(preset, 3, 0, 256, 1)
+    model = build(config, DEVICE).eval()
+    decoder = CachedDecoder(model, Groups.of_grid(1, 4, 4).to(DEVICE), SEQUENCES)
+    ids = torch.empty(SEQUENCES, dtype=torch.int64, device=DEVICE)
+    numbers, draws = torch.empty(SEQUENCES, dtype=torch.float64, device=DEVICE), Draws()
+    return {"preset": preset, "places": config.tokens, **counted(lambda: draws.draw(decoder.step(ids), numbers))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--presets", nargs="+", default=["tiny", "small", "base"])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[64, 256, 512, 1024, 2048])
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    options = parser.parse_args()
+    jobs: list[Callable[[], dict[str, Any]]] = [
+        *(partial(denoising, preset, size) for preset in options.presets for size in options.sizes),
+        *(partial(drawing, preset) for preset in options.presets if preset in DECODERS),
+    ]
+    rows = []
+    for job in jobs:
+        rows.append(job())
+        print(", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+                        for name, value in rows[-1].items()), flush=True)  # fmt: skip
+    save_results(options.out, ["torch"], {"rows": rows})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""A forward pass or a training step of a classifier over pixels in memory: what several benchmarks measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from fitcli.device.runtime import Runtime
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.execution.run import run_job
+from fitcli.memory.sample_job import as_pixels, sample_job, waiting_shape
+from models.build import build
+from models.encoder import FITClassifier
+from models.groups import Groups
+from models.presets import classifier_preset
+
+
+def classifier_job(
+    preset: str, size: int, runtime: Runtime, plan: ExecutionPlan | None
+) -> tuple[Callable[[], object], FITClassifier, Groups]:
+    """Something to call, the model, and the groups of its one image.
+
+    Args:
+        preset: Of the model, which is as initialised.
+        size: Pixels per side of the image, in bytes on the device.
+        runtime: Where and how.
+        plan: Of a training step without the optimizer; None for a pass as `fit classify` prepares it.
+    """
+    config = classifier_preset(preset, 3, 100)
+    model = build(config).to(runtime.device)
+    side = size // (config.patch * config.group)
+    groups = Groups.of_grid(images=1, rows=side, columns=side).to(runtime.device)
+    shape, _ = waiting_shape(config)
+    pixels = torch.randint(0, 256, (side**2, *shape), dtype=torch.uint8, device=runtime.device)
+    if plan is None:
+        model.eval().requires_grad_(False)
+        runtime.prepare(model)
+    runtime.compile(model)
+    job = sample_job(model, groups, lambda part: pixels[part])
+
+    def forward() -> object:
+        with torch.inference_mode(), runtime.autocast():
+            return model(as_pixels(pixels), groups).logits
+
+    def step() -> None:
+        assert plan is not None
+        model.zero_grad(set_to_none=True)
+        with runtime.autocast():
+            run_job(job, plan)
+
+    return (forward if plan is None else step), model, groups

@@ -1,0 +1,147 @@
+"""A small data set of real files, made on the spot and always the same: what `fit demo` writes.
+
+FOLDER/checks/000.tif ...    three classes of images of different sizes: TIFF, OME-Zarr and PNG files
+FOLDER/large.tif             one held-out pyramidal TIFF, many times larger than what is trained on
+FOLDER/truth.json            the class of every file, and where its marks lie
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+
+from fitcli.demo.scenes import CLASSES, Scene
+from fitcli.errors import FitError
+from fitcli.files.atomic import filling, write_text
+from fitcli.images.base import ImageInfo
+from fitcli.images.open import create_image
+from fitcli.images.window import Window
+
+IMAGES_PER_CLASS = 80
+
+SIDES = (512, 2048)
+"""Smallest and largest side in pixels; most images are small, see `_size`."""
+
+SUFFIXES = (".tif", ".zarr", ".tif", ".png")
+"""Formats, in turn."""
+
+LARGE_SIDE = 6400
+LARGE_CLASS = "rings"
+
+LARGE_MARKS = 40
+
+MPP = 0.5
+"""Microns per pixel that the files claim."""
+
+RENDERED = 512
+"""Side of the windows in which scenes are rendered; other windows would have another grain."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoFile:
+    """A file to be written: its path below the data set, and what it shows."""
+
+    name: str
+    scene: Scene
+
+
+def demo_files(seed: int = 0) -> list[DemoFile]:
+    """The files of the data set, the large one first. Nothing is rendered."""
+    large = Scene(_scene_seed(seed, 0), LARGE_SIDE, LARGE_SIDE, LARGE_CLASS, LARGE_MARKS)
+    files = [DemoFile("large.tif", large)]
+    for number in range(IMAGES_PER_CLASS * len(CLASSES)):
+        label, index = CLASSES[number % len(CLASSES)], number // len(CLASSES)
+        rng = np.random.default_rng([seed, 1, number])
+        height, width = _size(rng)
+        scene = Scene(_scene_seed(seed, number + 1), height, width, label, _marks(rng, height, width))
+        files.append(DemoFile(f"{label}/{index:03}{SUFFIXES[index % len(SUFFIXES)]}", scene))
+    return files
+
+
+def _size(rng: np.random.Generator) -> tuple[int, int]:
+    """Height and width in pixels. Half of the images have less than 600 pixels per side, one in ten over 1000."""
+    least, most = SIDES
+    side = least * (most / least) ** (rng.random() ** 4)
+    aspect = np.sqrt(rng.uniform(0.8, 1.25))
+    return round(min(max(side * aspect, least), most)), round(min(max(side / aspect, least), most))
+
+
+def _marks(rng: np.random.Generator, height: int, width: int) -> int:
+    """About five on the smallest images; on larger ones more in all, but fewer per area."""
+    share = math.sqrt(math.sqrt(height * width) / SIDES[0])
+    return max(3, round(5 * share * rng.uniform(0.75, 1.25)))
+
+
+def _scene_seed(seed: int, number: int) -> int:
+    return seed * 1_000_003 + number
+
+
+def make_demo(folder: Path, seed: int = 0, advance: Callable[[float], None] = lambda share: None) -> int:
+    """Write the data set: all of it, or nothing where it fails or is interrupted.
+
+    Args:
+        folder: Absent or empty.
+        seed: The same seed always gives the same pixels.
+        advance: Told the share of the work that was just done.
+
+    Returns:
+        Number of images.
+
+    Raises:
+        FitError: The folder is not empty or cannot be made.
+        ImageError: A file cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FitError(f"{folder}: is not an empty folder; choose another one")
+    files = demo_files(seed)
+    with filling(folder):
+        _make_folders(folder)
+        stop = Event()
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "demo") as pool:
+            try:
+                for _ in pool.map(lambda file: _write(folder / file.name, file.scene, stop), files):
+                    advance(1 / len(files))
+            except BaseException:
+                # The large image takes seconds: nobody waits for it any more.
+                stop.set()
+                raise
+        truth = {file.name: _truth(file.scene) for file in files}
+        write_text(folder / "truth.json", json.dumps(truth, indent=1) + "\n")
+    return len(files)
+
+
+def _make_folders(folder: Path) -> None:
+    try:
+        for name in CLASSES:
+            (folder / name).mkdir(parents=True)
+    except OSError as error:
+        raise FitError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from None
+
+
+def _write(path: Path, scene: Scene, stop: Event) -> None:
+    info = ImageInfo(height=scene.height, width=scene.width, channels=3, dtype=np.dtype(np.uint8), color=True, mpp=MPP)
+    with create_image(path, info) as canvas:
+        for window in _windows(scene):
+            if stop.is_set():
+                raise CancelledError
+            canvas.write(window, scene.render(window))
+
+
+def _windows(scene: Scene) -> Iterator[Window]:
+    for top in range(0, scene.height, RENDERED):
+        for left in range(0, scene.width, RENDERED):
+            yield Window(top, left, RENDERED, RENDERED).clip(scene.height, scene.width)
+
+
+def _truth(scene: Scene) -> dict[str, Any]:
+    marks = [{"y": round(m.y, 1), "x": round(m.x, 1), "radius": round(m.radius, 1)} for m in scene.placed]
+    return {"label": scene.label, "height": scene.height, "width": scene.width, "marks": marks}

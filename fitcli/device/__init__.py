@@ -1,0 +1,1 @@
+"""What computes: device and precision, CPU features, the compiler, copies to and from the device."""

@@ -1,1 +1,0 @@
-"""Images of any size from a model: stages and what rests where, for diffusion; output, for both tasks."""

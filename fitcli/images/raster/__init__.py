@@ -1,0 +1,1 @@
+"""PNG, JPEG and other files that hold one picture."""

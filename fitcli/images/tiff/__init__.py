@@ -1,0 +1,1 @@
+"""TIFF files: classic and BigTIFF, pyramids, OME-TIFF, SVS and GeoTIFF."""

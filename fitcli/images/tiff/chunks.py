@@ -1,0 +1,253 @@
+"""The chunks (strips, or rectangles that TIFF calls tiles) of one level of a TIFF: where they are, how they decode.
+
+Reads bytes itself and leaves the codecs to tifffile, but for the commonest kind of JPEG. Chooses no pages: `tiff.py`
+does.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from fitcli.errors import ImageError
+from fitcli.images.base import Pixels
+from fitcli.images.byte_source import SourceFile
+from fitcli.images.chunks import MAX_CHUNK_BYTES, ChunkGrid, ChunkKey
+from fitcli.images.encoded_size import check_encoded_size, encoded_size
+from fitcli.images.window import Window
+
+JPEG = frozenset({6, 7, 33007, 34892})
+"""Values of the Compression tag whose chunks share tables that are stored once per page."""
+
+PLAIN_JPEG, YCBCR = 7, 6
+"""Values of the Compression and PhotometricInterpretation tags of nearly all JPEG in TIFF."""
+
+MAX_EXPANSION = 2
+"""Encoded bytes per decoded byte beyond which a chunk is nonsense: no codec makes noise that much larger."""
+
+COSTLY = {33003: 5, 33004: 5, 33005: 5, 34712: 5, 50001: 2, 50002: 2, 52546: 2}
+"""Value of the Compression tag -> memory that decoding takes, in multiples of the pixels, or in time to match, where it
+is more than once (JPEG 2000, WebP, JPEG XL)."""
+
+BAND_BYTES = 1 << 20
+"""Rows of raw chunks are read this many bytes at a time, which stay in the cache of the processor until copied."""
+
+NARROW = 4
+"""Rows of a raw chunk are read one by one where a window needs less than 1/4 of each."""
+
+NATIVE = "<" if sys.byteorder == "little" else ">"
+
+Integers: TypeAlias = Sequence[int] | NDArray[np.int64]
+
+
+class Page:
+    """Where one page keeps its chunks, and the JPEG tables that they share."""
+
+    __slots__ = ("counts", "offsets", "tables")
+
+    def __init__(
+        self,
+        offsets: Sequence[int] | NDArray[np.int64],
+        counts: Sequence[int] | NDArray[np.int64],
+        tables: bytes | None,
+    ) -> None:
+        self.offsets: NDArray[np.int64] = np.asarray(offsets, np.int64)
+        self.counts: NDArray[np.int64] = np.asarray(counts, np.int64)
+        self.tables = tables
+
+
+class TiffGrid(ChunkGrid):
+    """Chunks of one level. Planes are pages, and within each page the separately stored samples.
+
+    `declared_chunk` is what the file says; chunks that lie side by side may be read as one.
+
+    Raises:
+        ImageError: The file declares chunks that cannot be there.
+    """
+
+    def __init__(self, source: SourceFile, keyframe: Any, pages: Sequence[Page]) -> None:
+        self.source = source
+        self.pages = pages
+        self.height, self.width = int(keyframe.imagelength), int(keyframe.imagewidth)
+        separate = int(keyframe.planarconfig) == 2
+        samples = int(keyframe.samplesperpixel)
+        self.planes_per_page = samples if separate else 1
+        self.plane_channels = 1 if separate else samples
+        self.channels = samples * len(pages)
+        self.interleaved = self.plane_channels == self.channels
+        self.dtype = np.dtype(keyframe.dtype).newbyteorder("=")
+        self.fill = np.asarray(keyframe.nodata).astype(self.dtype)
+        if keyframe.is_tiled:
+            self.chunk = int(keyframe.tilelength), int(keyframe.tilewidth)
+        else:
+            self.chunk = min(int(keyframe.rowsperstrip), self.height), self.width
+        if min(self.chunk) < 1:
+            raise ImageError(source.path, f"declares chunks of {self.chunk[0]} x {self.chunk[1]} pixels; it is damaged")
+        self.declared_chunk = self.chunk
+        copied = int(keyframe.predictor) == 3 or (keyframe.parent.byteorder != NATIVE and self.dtype.itemsize > 1)
+        self._cost = COSTLY.get(int(keyframe.compression), 2 if copied else 1)
+        self.rows, self.columns = -(-self.height // self.chunk[0]), -(-self.width // self.chunk[1])
+        self._check()
+
+    def _check(self) -> None:
+        """Bounds of all chunks at once, so that a truncated or forged file is found out when it is opened."""
+        path = self.source.path
+        if not self.raw and self.chunk_bytes * self._cost > MAX_CHUNK_BYTES:
+            mib = self.chunk_bytes >> 20
+            raise ImageError(path, f"is stored in chunks of {mib} MiB; convert it to chunks of 512 x 512 pixels")
+        for page in self.pages:
+            expected = self.planes_per_page * self.rows * self.columns
+            if len(page.offsets) != expected or len(page.counts) != expected:
+                raise ImageError(
+                    path, f"lists {len(page.offsets)} chunks where its size needs {expected}; it is damaged or forged"
+                )
+            if min(page.offsets.min(), page.counts.min()) < 0:
+                raise ImageError(path, "has a chunk at a negative position; it is damaged or forged")
+            beyond = page.offsets > self.source.size - page.counts  # their sum might overflow
+            if beyond.any():
+                end = max(map(sum, zip(page.offsets[beyond].tolist(), page.counts[beyond].tolist(), strict=True)))
+                missing = end - self.source.size
+                raise ImageError(path, f"ends {missing} bytes before its pixels do; copy or export it again")
+            if not self.raw and page.counts.max() > max(MAX_EXPANSION * self.chunk_bytes, 1 << 20):
+                raise ImageError(path, "has a chunk far larger than its pixels; it is damaged or forged")
+
+    def locate(self, key: ChunkKey) -> tuple[Page | None, int]:
+        """The page of a chunk (None: nothing is stored there) and the chunk's index in it."""
+        plane, row, column = key
+        number, sample = divmod(plane, self.planes_per_page)
+        index = (sample * self.rows + row) * self.columns + column
+        page = self.pages[number]
+        return (page if page.counts[index] and page.offsets[index] else None), index
+
+    def filled(self, height: int, width: int) -> Pixels:
+        """What stands where no chunk is stored."""
+        return np.broadcast_to(self.fill, (height, width, self.plane_channels))
+
+
+class CompressedTiffGrid(TiffGrid):
+    """Chunks that have to be decoded whole."""
+
+    def __init__(self, source: SourceFile, keyframe: Any, pages: Sequence[Page]) -> None:
+        super().__init__(source, keyframe, pages)
+        self._decode = keyframe.decode
+        self._jpeg = int(keyframe.compression) in JPEG
+        self._header: bytes | None = keyframe.jpegheader if self._jpeg else None
+        # The common kind, whose decoder needs nothing but the bytes; tifffile knows what the others need.
+        self._plain_jpeg = (
+            int(keyframe.compression) == PLAIN_JPEG
+            and int(keyframe.photometric) == YCBCR
+            and self.plane_channels == 3
+            and self.dtype == np.uint8
+            and not keyframe.extrasamples
+            and self._header is None
+        )
+        self._buffers = threading.local()
+
+    def decode(self, key: ChunkKey) -> Pixels:
+        page, index = self.locate(key)
+        if page is None:
+            return self.filled(*self.chunk)
+        data = self.source.read(int(page.offsets[index]), int(page.counts[index]))
+        check_encoded_size(self._header or data, *self.chunk)
+        if self._jpeg:
+            decoded, _, _ = self._decode(data, index, jpegtables=page.tables, jpegheader=self._header)
+        else:
+            decoded, _, _ = self._decode(data, index)
+        pixels: Pixels = decoded[0]  # [depth, rows, columns, samples] of depth 1
+        return pixels
+
+    def decode_briefly(self, key: ChunkKey) -> Pixels:
+        page, index = self.locate(key)
+        if page is None or not self._plain_jpeg:
+            return self.decode(key)
+        data = self.source.read(int(page.offsets[index]), int(page.counts[index]))
+        if encoded_size(data) != self.chunk:
+            return self.decode(key)
+        buffer: Pixels | None = getattr(self._buffers, "pixels", None)
+        if buffer is None:
+            buffer = self._buffers.pixels = np.empty((*self.chunk, 3), np.uint8)
+        imagecodecs.jpeg8_decode(data, tables=page.tables, outcolorspace="rgb", out=buffer)
+        return buffer
+
+
+class RawTiffGrid(TiffGrid):
+    """Chunks without compression, predictor or packed bits: only the rows (or the pixels) that are needed are read."""
+
+    raw = True
+
+    def __init__(self, source: SourceFile, keyframe: Any, pages: Sequence[Page]) -> None:
+        super().__init__(source, keyframe, pages)
+        if not keyframe.is_tiled:
+            self._join_strips()
+        self._buffers = threading.local()
+        self._stored = np.dtype(keyframe.dtype).newbyteorder(keyframe.parent.byteorder)
+
+    def _join_strips(self) -> None:
+        """Treat strips that follow each other without a gap as one: a window then costs one read, not one per strip."""
+        row_bytes = self.width * self.plane_channels * self.dtype.itemsize
+        starts = np.arange(self.rows) * (self.chunk[0] * row_bytes)
+        joined: list[Page] = []
+        for page in self.pages:
+            offsets = page.offsets.reshape(self.planes_per_page, self.rows)
+            if not (offsets == offsets[:, :1] + starts).all() or not page.counts.all():
+                return
+            joined.append(Page(offsets[:, 0], page.counts.reshape(offsets.shape).sum(axis=1), None))
+        self.pages, self.rows = joined, 1
+        self.chunk = self.height, self.width
+
+    def decode(self, key: ChunkKey) -> Pixels:
+        rows = min(self.chunk[0], self.height - key[1] * self.chunk[0])
+        pixels = np.empty((rows, self.chunk[1], self.plane_channels), self.dtype)
+        self.copy_part(key, Window(0, 0, *pixels.shape[:2]), pixels)
+        return pixels
+
+    def copy_part(self, key: ChunkKey, part: Window, target: Pixels) -> None:
+        page, index = self.locate(key)
+        if page is None:
+            target[...] = self.fill
+            return
+        row_bytes = self.chunk[1] * self.plane_channels * self.dtype.itemsize
+        if part.bottom * row_bytes > page.counts[index]:
+            raise ValueError(f"{page.counts[index]} bytes are stored where {part.bottom * row_bytes} are needed")
+        start = int(page.offsets[index])
+        if part.width * NARROW < self.chunk[1]:
+            for row in range(part.height):
+                at = start + (part.top + row) * row_bytes + part.left * (row_bytes // self.chunk[1])
+                self._copy_rows(at, target[row : row + 1], slice(None), part.width)
+            return
+        columns = slice(part.left, part.right)
+        step = max(BAND_BYTES // row_bytes, 1)
+        for row in range(0, part.height, step):
+            at = start + (part.top + row) * row_bytes
+            self._copy_rows(at, target[row : row + step], columns, self.chunk[1])
+
+    def _copy_rows(self, at: int, target: Pixels, columns: slice, width: int) -> None:
+        """Read as many rows of `width` pixels as `target` has, and copy some of their columns."""
+        shape = len(target), width, self.plane_channels
+        size = math.prod(shape) * self.dtype.itemsize
+        # a buffer kept per thread: fresh memory costs more than reading into it
+        buffer: NDArray[np.uint8] | None = getattr(self._buffers, "bytes", None)
+        if buffer is None or len(buffer) < size:
+            buffer = self._buffers.bytes = np.empty(max(size, BAND_BYTES), np.uint8)
+        self.source.read_into(buffer[:size].data, at)
+        target[...] = buffer[:size].view(self._stored).reshape(shape)[:, columns]
+
+
+def is_raw(keyframe: Any) -> bool:
+    """Whether stored bytes are the pixels: no compression, no predictor, whole bytes in the usual bit order."""
+    itemsize = np.dtype(keyframe.dtype).itemsize
+    return bool(
+        int(keyframe.compression) == 1
+        and int(keyframe.predictor) == 1
+        and int(keyframe.fillorder) == 1
+        and keyframe.bitspersample == itemsize * 8
+        and np.dtype(keyframe.dtype).kind in "uif"
+        and not keyframe.is_subsampled
+    )

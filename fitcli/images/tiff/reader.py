@@ -1,0 +1,217 @@
+"""Reads TIFF and BigTIFF: plain, pyramidal (SubIFDs or reduced pages), OME-TIFF, SVS, NDPI, ImageJ, GeoTIFF.
+
+tifffile parses the structure; from then on windows are read without it (`tiff_chunks.py`). The largest image of a file
+is the image. Its Orientation tag is ignored (pixels come as stored); alpha stays as a fourth channel.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from fitcli.errors import ImageError
+from fitcli.images.base import ImageInfo
+from fitcli.images.byte_source import SourceFile
+from fitcli.images.chunks import ChunkedReader, pyramid
+from fitcli.images.colors import Conversion, cmyk_to_rgb, inverted, palette_to_rgb, tiff_colors, ycbcr_to_rgb
+from fitcli.images.tiff.chunks import JPEG, CompressedTiffGrid, Page, RawTiffGrid, TiffGrid, is_raw
+from fitcli.images.tiff.metadata import (
+    FORMATS,
+    aperio_mpp,
+    check_description,
+    gdal_nodata,
+    georeference,
+    ome_mpp,
+    ome_other_file,
+    tag_mpp,
+)
+from fitcli.images.tiff.stream import OutOfPatience, StructureStream
+
+WHITE_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 2, 3, 5, 6
+"""Values of the PhotometricInterpretation tag."""
+
+WEBP, APERIO_JP2K_YCBCR, APERIO_JP2K_RGB, JPEG_XL = 50001, 33003, 33005, (50002, 52546)
+DECODES_TO_RGB = JPEG | {WEBP, APERIO_JP2K_YCBCR, APERIO_JP2K_RGB, *JPEG_XL}
+"""Values of the Compression tag whose decoders turn YCbCr into RGB themselves."""
+
+OTHER_AXES = {"T": "time points", "Z": "focal planes"}
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it has to say, we say as an ImageError
+
+
+class TiffReader(ChunkedReader):
+    """A TIFF file of any of the kinds above.
+
+    Raises:
+        ImageError: It is damaged, truncated, not self-contained, or of a kind that fit does not read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._source = SourceFile(path)
+        try:
+            stream: Any = StructureStream(self._source)
+            with tifffile.TiffFile(stream, name=path.name) as file:
+                parsed = _parse(file, self._source)
+        except OutOfPatience:
+            raise ImageError(path, "describes more than an image has; it is damaged or forged") from None
+        except ImageError:
+            raise
+        except Exception as error:  # tifffile raises all kinds on damaged files
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise ImageError(
+                path, f"cannot be read as TIFF ({reason}); it is damaged or cut off, copy or export it again"
+            ) from error
+        super().__init__(path, parsed.info, parsed.grids, parsed.finish)
+
+    def close(self) -> None:
+        super().close()
+        self._source.close()
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    info: ImageInfo
+    grids: list[TiffGrid]
+    finish: Conversion | None
+
+
+def _parse(file: Any, source: SourceFile) -> _Parsed:
+    check_description(file, source.path)
+    xml: str | None = file.ome_metadata
+    other = ome_other_file(xml, source.path.name) if xml else None
+    if other is not None:  # asked before tifffile looks at series, because that opens the files named
+        raise ImageError(
+            source.path, f"takes pixels from another file ({other}); export the image to one self-contained file"
+        )
+    series = max(list(file.series), key=_area, default=None)
+    if series is None or not _area(series):
+        raise ImageError(source.path, "holds no image")
+    grids = [_grid(file, series, source)]
+    base, keyframe = grids[0], series.keyframe
+    for smaller in _smaller_series(file, series):
+        grid = _grid(file, smaller, source)
+        if (grid.channels, grid.dtype) == (base.channels, base.dtype) and grid.width < grids[-1].width:
+            grids.append(grid)
+    finish, channels, dtype, color = _colors(keyframe, base)
+    info = ImageInfo(
+        height=base.height,
+        width=base.width,
+        channels=channels,
+        dtype=dtype,
+        levels=pyramid(grids),
+        chunk=base.declared_chunk,
+        mpp=_mpp(file, keyframe, base),
+        format=FORMATS.get(series.kind, "TIFF"),
+        axes=series.axes,
+        color=color,
+        nodata=gdal_nodata(keyframe) if finish is None else None,
+        geo=georeference(keyframe),
+    )
+    return _Parsed(info, grids, finish)
+
+
+def _area(series: Any) -> int:
+    sizes = _sizes(series)
+    return sizes.get("Y", 0) * sizes.get("X", 0)
+
+
+def _sizes(series: Any) -> dict[str, int]:
+    return dict(zip(series.axes, series.shape, strict=True))
+
+
+def _smaller_series(file: Any, series: Any) -> list[Any]:
+    """Lower levels, largest first: those tifffile recognises, else pages marked as reduced with the same aspect."""
+    levels = list(series.levels[1:])
+    if not levels and FORMATS.get(series.kind) is None:
+        height, width = series.keyframe.imagelength, series.keyframe.imagewidth
+        for other in file.series:
+            page = other.keyframe
+            ratio_y, ratio_x = height / page.imagelength, width / page.imagewidth
+            # a page rounded to whole pixels is off by less than one of them
+            alike = abs(page.imagelength - height / ratio_x) <= 1 or abs(page.imagewidth - width / ratio_y) <= 1
+            if other is not series and page.is_reduced and page.imagewidth < width and alike:
+                levels += other.levels
+    return sorted(levels, key=_area, reverse=True)
+
+
+def _grid(file: Any, series: Any, source: SourceFile) -> TiffGrid:
+    """The chunks of one level.
+
+    Raises:
+        ImageError: It has more than one image in it, or its channels are stored in an unknown order.
+    """
+    keyframe, sizes = series.keyframe, _sizes(series)
+    for axis, count in sizes.items():
+        if axis not in "YXSC" and count > 1:
+            what = OTHER_AXES.get(axis, "pages")
+            raise ImageError(
+                source.path, f"holds {count} {what} (axis {axis} of {series.axes}); export the one you want to a file"
+            )
+    samples = int(keyframe.samplesperpixel)
+    channels = sizes.get("C", 1) * sizes.get("S", 1)
+    count, rest = divmod(channels, samples)
+    expected = int(keyframe.imagelength), int(keyframe.imagewidth)
+    if (sizes.get("Y"), sizes.get("X")) != expected or "YX" not in series.axes or rest or keyframe.imagedepth != 1:
+        raise ImageError(source.path, f"stores its pixels in an order that fit does not read ({series.axes})")
+    if series.dtype is None or series.dtype.kind not in "buif" or series.dtype.itemsize > 8:
+        raise ImageError(source.path, f"holds {series.dtype} values; convert them to integers or floats")
+    kind: Callable[..., TiffGrid] = RawTiffGrid if is_raw(keyframe) else CompressedTiffGrid
+    return kind(source, keyframe, _pages(file, series, count, source))
+
+
+def _pages(file: Any, series: Any, count: int, source: SourceFile) -> list[Page]:
+    keyframe = series.keyframe
+    if count > 1 and (len(series) == 1 or (series.kind == "imagej" and count > len(file.pages))):
+        return _virtual_pages(keyframe, count, source)
+    pages: list[Page] = []
+    for number in range(count):
+        page = series[number]
+        if page is None:
+            raise ImageError(source.path, f"lacks page {number + 1} of {count}; copy or export it again")
+        if page.parent is not file:  # cannot be, as tifffile knows no path
+            raise ImageError(source.path, "takes pixels from another file; export the image to one self-contained file")
+        tables = page.jpegtables if int(keyframe.compression) in JPEG else None
+        pages.append(Page(page.dataoffsets, page.databytecounts, tables))
+    return pages
+
+
+def _virtual_pages(keyframe: Any, count: int, source: SourceFile) -> list[Page]:
+    """Pages of stacks whose file describes only the first (ImageJ): the others follow it without a gap."""
+    if not is_raw(keyframe):
+        raise ImageError(source.path, f"describes only one of its {count} pages; export the image again")
+    page_bytes = int(keyframe.nbytes)
+    first = np.asarray(keyframe.dataoffsets, np.int64)
+    return [Page(list(first + page * page_bytes), keyframe.databytecounts, None) for page in range(count)]
+
+
+def _colors(keyframe: Any, grid: TiffGrid) -> tuple[Conversion | None, int, np.dtype[Any], bool]:
+    """(conversion of stored channels or None, channels and dtype after it, whether these begin with RGB)."""
+    photometric, samples, dtype = int(keyframe.photometric), int(keyframe.samplesperpixel), grid.dtype
+    if photometric == PALETTE and grid.channels == 1 and keyframe.colormap is not None and dtype.kind == "u":
+        if keyframe.colormap.ndim != 2 or len(keyframe.colormap) != 3 or not keyframe.colormap.size:
+            raise ImageError(grid.source.path, "has a palette without colours; it is damaged")
+        return palette_to_rgb(tiff_colors(keyframe.colormap)), 3, np.dtype(np.uint8), True
+    if photometric == SEPARATED and grid.channels == 4 and dtype.kind == "u" and keyframe.tags.valueof(332, 1) == 1:
+        return cmyk_to_rgb, 3, dtype, True
+    if photometric == WHITE_IS_ZERO and dtype.kind == "u":  # not masks: writers store those as they are
+        return inverted(2 ** int(keyframe.bitspersample) - 1), grid.channels, dtype, False
+    if photometric == YCBCR and grid.channels == 3 and int(keyframe.compression) not in DECODES_TO_RGB:
+        if dtype != np.uint8:
+            raise ImageError(grid.source.path, f"holds YCbCr colours of {dtype}; convert it to RGB")
+        return ycbcr_to_rgb, 3, dtype, True
+    return None, grid.channels, dtype, photometric in (RGB, YCBCR) and samples >= 3
+
+
+def _mpp(file: Any, keyframe: Any, grid: TiffGrid) -> float | None:
+    if file.ome_metadata:
+        mpp = ome_mpp(file.ome_metadata, grid.width, grid.height)
+        if mpp is not None:
+            return mpp
+    imagej: dict[str, Any] | None = file.imagej_metadata
+    return aperio_mpp(keyframe.description) or tag_mpp(keyframe, imagej)

@@ -1,0 +1,257 @@
+"""Pyramidal BigTIFF and OME-TIFF whose chunks are encoded already and come in any order.
+
+tifffile writes the headers of all levels first, as if no chunk were there. Encoded chunks are appended as they come (a
+TIFF may store them in any order), and at the end their places are entered in the headers. Knows nothing of windows.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from fitcli.errors import ImageError
+from fitcli.files.scratch import write_all
+from fitcli.files.staging import StagedFile, cannot_write
+from fitcli.images.base import ImageInfo, Level, Pixels
+from fitcli.images.chunk_encoding import Compression, tiff_encoder, tiff_predictor
+from fitcli.images.pyramid import edge_padded
+from fitcli.images.pyramid_writer import ChunkSink, PyramidWriter
+from fitcli.images.tiff.georeference import GeoReference
+from fitcli.images.tiff.metadata import GEO_TAGS
+from fitcli.images.write_options import Plan
+
+COMPRESSIONS: tuple[Compression, ...] = ("jpeg", "deflate", "zstd", "lzw", "none")
+
+TIFFFILE_NAMES = {"deflate": "adobe_deflate", "none": None}
+"""Names that tifffile spells differently."""
+
+NODATA_TAG = 42113
+"""GDAL_NODATA, ASCII."""
+
+
+def create_tiff(path: Path, plan: Plan, ome: bool) -> PyramidWriter:
+    """A canvas for a TIFF or OME-TIFF. JPEG by default for 8-bit colour that may change a little, else deflate.
+
+    Raises:
+        ImageError: The format or the compression cannot hold such pixels, or the file cannot be written.
+    """
+    if ome and plan.info.dtype == np.float16:
+        raise ImageError(path, "OME-TIFF cannot hold float16; write .tif or .zarr instead, or float32")
+    info = plan.complete("OME-TIFF" if ome else "TIFF", stored_axes(plan.info, ome))
+    photograph = info.dtype == np.uint8 and info.color and info.channels == 3 and plan.resampling == "mean"
+    compression = plan.choose_compression(path, COMPRESSIONS, "jpeg" if photograph else "deflate")
+    return plan.writer(path, info, TiffSink(path, info, compression, plan.quality, ome, plan.description))
+
+
+class TiffSink(ChunkSink):
+    """Keeps encoded chunks for a TIFF.
+
+    A plain TIFF has its levels in the main chain of pages, marked as reduced (OpenSlide and GDAL look there); an
+    OME-TIFF has them as SubIFDs (Bio-Formats and QuPath look there). Colour images keep their samples together; others
+    with several channels are planar: separate planes of one page, or one page per channel in OME-TIFF.
+
+    Args:
+        info: Complete. `info.chunk` must be square and a multiple of 16.
+        ome: Whether to write OME-XML and SubIFDs.
+        description: Text to be kept with the image.
+
+    Raises:
+        ImageError: The compression cannot hold such pixels, or the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        info: ImageInfo,
+        compression: Compression,
+        quality: int,
+        ome: bool,
+        description: str | None = None,
+    ) -> None:
+        assert info.chunk is not None
+        self.planar = not is_interleaved(info)
+        self._path, self._info, self._chunk, self._ome = path, info, info.chunk[0], ome
+        self._description = description
+        self._compression = compression
+        self._samples = 1 if self.planar else info.channels
+        if compression == "jpeg" and (info.dtype != np.uint8 or self._samples not in (1, 3)):
+            reason = f"JPEG cannot hold {info.channels} x {info.dtype}; use deflate or zstd"
+            raise ImageError(path, reason)
+        self._encode = tiff_encoder(compression, quality)
+        self._where = [self._empty_index(level) for level in info.levels]
+        self._lock = threading.Lock()
+        self._file = StagedFile(path)
+        try:
+            self._write_headers()
+            self._size = self._file.path.stat().st_size
+            self._descriptor = os.open(self._file.path, os.O_WRONLY)
+        except BaseException as error:
+            self._file.discard()
+            raise cannot_write(path, error) if isinstance(error, OSError) else error from error
+
+    def encode(self, pixels: Pixels) -> list[bytes]:
+        pixels = edge_padded(pixels, self._chunk, self._chunk)
+        if not self.planar:
+            return [self._encode(pixels)]
+        return [self._encode(pixels[:, :, channel, None]) for channel in range(self._info.channels)]
+
+    def put(self, level: int, row: int, column: int, pieces: list[bytes]) -> None:
+        for plane, piece in enumerate(pieces):
+            self._where[level][plane, row, column] = self._append(piece), len(piece)
+
+    def finish(self) -> None:
+        for index in self._where:
+            absent = index[..., 1] == 0
+            if absent.any():
+                # libvips refuses TIFFs with absent chunks: all of them are the same one.
+                zeros = self._encode(np.zeros((self._chunk, self._chunk, self._samples), self._info.dtype))
+                index[absent] = self._append(zeros), len(zeros)
+        self._close()
+        self._write_places()
+        self._file.publish()
+
+    def discard(self) -> None:
+        self._close()
+        self._file.discard()
+
+    def _append(self, data: bytes) -> int:
+        with self._lock:
+            offset = self._size
+            self._size += len(data)
+        write_all(self._descriptor, data, offset)
+        return offset
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _empty_index(self, level: Level) -> NDArray[np.uint64]:
+        """Offset and size of the chunk at [plane, row, column] in the file; size 0 for those that have not come."""
+        rows, columns = -(-level.height // self._chunk), -(-level.width // self._chunk)
+        return np.zeros((self._info.channels if self.planar else 1, rows, columns, 2), dtype=np.uint64)
+
+    def _write_headers(self) -> None:
+        reduced = len(self._info.levels) - 1
+        with tifffile.TiffWriter(self._file.path, bigtiff=True, byteorder="<", ome=self._ome) as tiff:
+            for level, index in zip(self._info.levels, self._where, strict=True):
+                options = self._tags(level)
+                if level is not self._info.levels[0]:
+                    options |= {"subfiletype": 1}
+                elif not self._ome:
+                    options |= {} if self._description is None else {"description": self._description.encode()}
+                else:
+                    options |= {"metadata": self._ome_metadata(), "subifds": reduced}
+                tiff.write(
+                    repeat(self._absent(index), index[..., 0].size),
+                    shape=self._shape(level),
+                    dtype=self._info.dtype,
+                    **options,
+                )
+
+    def _absent(self, index: NDArray[np.uint64]) -> bytes:
+        """What stands for a chunk that is still to come: nothing, but where tifffile counts the bytes of a level."""
+        if self._compression != "none" or index.shape[1:3] != (1, 1):
+            return b""
+        return bytes(self._chunk**2 * self._samples * self._info.dtype.itemsize)
+
+    def _write_places(self) -> None:
+        with tifffile.TiffFile(self._file.path, mode="r+") as tiff:
+            for level, index in enumerate(self._where):
+                pages = self._pages(tiff, level)
+                for page, places in zip(pages, index.reshape(len(pages), -1, 2), strict=True):
+                    page.tags["TileOffsets"].overwrite(places[:, 0].tolist())
+                    page.tags["TileByteCounts"].overwrite(places[:, 1].tolist())
+
+    def _pages(self, tiff: tifffile.TiffFile, level: int) -> list[Any]:
+        """The pages of a level: one, or one per channel."""
+        pages: Any = tiff.pages
+        if not self._ome:
+            return [pages[level]]
+        return [page if level == 0 else page.pages[level - 1] for page in pages]
+
+    def _shape(self, level: Level) -> tuple[int, ...]:
+        if not self.planar:
+            return (level.height, level.width, *((self._samples,) if self._samples > 1 else ()))
+        return self._info.channels, level.height, level.width
+
+    def _tags(self, level: Level) -> dict[str, Any]:
+        tags: dict[str, Any] = {
+            "tile": (self._chunk, self._chunk),
+            "compression": TIFFFILE_NAMES.get(self._compression, self._compression),
+            "photometric": "rgb" if self._samples >= 3 else "minisblack",
+            "metadata": None,
+            "software": "fit",
+        }
+        if self._compression == "jpeg" and self._samples == 3:
+            # tifffile does not look into encoded chunks: this must say what `jpeg_encoder` does.
+            tags |= {"photometric": "ycbcr", "subsampling": (2, 2)}
+        if self._samples == 4:
+            tags["extrasamples"] = ("unassalpha",)
+        if self.planar and not self._ome:
+            tags["planarconfig"] = "separate"
+        predictor = tiff_predictor(self._compression, self._info.dtype)
+        if predictor > 1:
+            tags["predictor"] = predictor
+        if self._info.mpp is not None:
+            per_centimetre = 1e4 / (self._info.mpp * level.downsample)
+            tags |= {"resolution": (per_centimetre, per_centimetre), "resolutionunit": "CENTIMETER"}
+        extra = [] if self._info.nodata is None else [_text_tag(NODATA_TAG, f"{self._info.nodata:.17g}")]
+        if self._info.geo is not None and level is self._info.levels[0]:
+            extra += geo_tags(self._info.geo)
+        if extra:
+            tags["extratags"] = extra
+        return tags
+
+    def _ome_metadata(self) -> dict[str, Any]:
+        metadata: dict[str, Any] = {"axes": stored_axes(self._info, ome=True)}
+        if self._description is not None:
+            metadata["Description"] = self._description
+        if self._info.mpp is not None:
+            for axis in "XY":
+                metadata |= {f"PhysicalSize{axis}": self._info.mpp, f"PhysicalSize{axis}Unit": "µm"}
+        return metadata
+
+
+ExtraTag = tuple[int, int, int, Any, bool]
+"""As tifffile takes them: code, type, number of values, values, for the first page of a level alone."""
+
+ASCII, SHORT, DOUBLE = 2, 3, 12
+"""Types of tags."""
+
+
+def _text_tag(code: int, text: str) -> ExtraTag:
+    return code, ASCII, 0, text, True
+
+
+def geo_tags(geo: GeoReference) -> list[ExtraTag]:
+    """The tags of a GeoTIFF."""
+    tags = []
+    for field, code in GEO_TAGS.items():
+        values = getattr(geo, field)
+        if isinstance(values, str):
+            tags += [_text_tag(code, values)] if values else []
+        elif values:
+            tags.append((code, SHORT if field == "keys" else DOUBLE, len(values), values, True))
+    return tags
+
+
+def is_interleaved(info: ImageInfo) -> bool:
+    """Whether the samples of a pixel are stored together: grey and colour images."""
+    return info.channels == 1 or (info.color and info.channels in (3, 4))
+
+
+def stored_axes(info: ImageInfo, ome: bool) -> str:
+    """Axes of level 0 as tifffile spells them."""
+    if info.channels == 1:
+        return "YX"
+    if is_interleaved(info):
+        return "YXS"
+    return "CYX" if ome else "SYX"

@@ -1,0 +1,1 @@
+"""zarr folders: plain arrays and OME-Zarr, sharded or not."""

@@ -1,0 +1,168 @@
+"""Reads OME-Zarr 0.4 and 0.5 images and plain zarr arrays (formats 2 and 3, sharded or not).
+
+zarr-python opens and validates; chunks are then read directly (`zarr_codecs.py`), within bounds that zarr does not
+have. How to read the metadata is in `ngff.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import zarr
+from zarr.storage import LocalStore
+
+from fitcli.errors import ImageError
+from fitcli.images.base import ImageInfo
+from fitcli.images.chunks import MAX_CHUNK_BYTES, ChunkedReader, pyramid
+from fitcli.images.zarr.chunks import MAX_INDEX_BYTES, ChunkFiles, Coordinates, ShardFiles, StoreFiles, ZarrGrid
+from fitcli.images.zarr.codecs import decoder_v2, decoder_v3, shard_codecs
+from fitcli.images.zarr.ngff import Multiscale, array_axes, multiscale, single_image_axes
+
+READABLE = "zstd, blosc, gzip, lz4 or no compression, and at most one level of shards"
+
+
+class ZarrReader(ChunkedReader):
+    """A zarr array, or a group with OME-Zarr `multiscales` metadata, of which the first image is read.
+
+    Raises:
+        ImageError: The folder is damaged, has no image metadata, or is of a kind that fit does not read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            info, grids = _parse(path)
+        except ImageError:
+            raise
+        except Exception as error:  # zarr raises all kinds on damaged metadata
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise ImageError(path, f"cannot be read as zarr ({reason}); copy or export it again") from error
+        super().__init__(path, info, grids)
+
+
+def _parse(path: Path) -> tuple[ImageInfo, list[ZarrGrid]]:
+    StoreFiles(path, path).check_metadata()
+    node: Any = zarr.open(LocalStore(path, read_only=True), mode="r")  # without the mode, zarr creates what is missing
+    attributes = dict(node.attrs)
+    if isinstance(node, zarr.Array):
+        names = _document(path).get("dimension_names") or attributes.get("_ARRAY_DIMENSIONS")
+        axes = array_axes(tuple(node.shape), names)
+        image = Multiscale(version=None, axes=axes, mpp=None, color=None, paths=())
+        grids = [_grid(StoreFiles(path, path), path, node, axes)]
+    else:
+        found = multiscale(attributes, path)
+        if found is None:
+            raise ImageError(path, _no_image(path))
+        image = found
+        grids = [_level(path, name, image.axes) for name in image.paths]
+    base = grids[0]
+    smaller = [grid for grid in grids[1:] if (grid.channels, grid.dtype) == (base.channels, base.dtype)]
+    smaller = sorted((grid for grid in smaller if grid.width < base.width), key=lambda grid: -grid.width)
+    three_bytes = base.channels == 3 and base.dtype == "uint8"
+    info = ImageInfo(
+        height=base.height,
+        width=base.width,
+        channels=base.channels,
+        dtype=base.dtype,
+        levels=pyramid([base, *smaller]),
+        chunk=base.chunk,
+        mpp=image.mpp,
+        format=f"OME-Zarr {image.version}" if image.version else "Zarr",
+        axes=image.axes.upper(),
+        color=three_bytes if image.color is None else image.color,
+    )
+    return info, [base, *smaller]
+
+
+def _level(path: Path, name: str, axes: str) -> ZarrGrid:
+    files = StoreFiles(path, path / name)
+    files.check_metadata()
+    try:
+        array: Any = zarr.open_array(LocalStore(path / name, read_only=True), mode="r")
+    except Exception as error:
+        raise ImageError(path, f"has no array {name!r} that its metadata lists; copy or export it again") from error
+    return _grid(files, path / name, array, axes)
+
+
+def _no_image(path: Path) -> str:
+    names = sorted(folder.name for folder in path.iterdir() if folder.is_dir())
+    if not names:
+        return "is an empty zarr group; give a zarr array or OME-Zarr image"
+    return f"is a zarr group without OME-Zarr metadata; give one of its members: {', '.join(names[:20])}"
+
+
+def _grid(files: StoreFiles, folder: Path, array: Any, axes: str) -> ZarrGrid:
+    """The chunks of one array.
+
+    Raises:
+        ImageError: It is empty, has several time points or planes, holds something else than numbers, or is encoded in
+            a way that could take any amount of memory.
+    """
+    shape, stored = tuple(array.shape), tuple(array.shards or array.chunks)
+    single_image_axes(axes, shape, folder)
+    if min(shape) < 1:
+        raise ImageError(folder, "holds no pixels")
+    if array.dtype.kind not in "buif":
+        raise ImageError(folder, f"holds {array.dtype} values; convert them to integers or floats")
+    found = _fetcher(files, _document(folder), array, stored)
+    if found is None:
+        raise ImageError(folder, f"is encoded in a way that fit does not read; write it anew with {READABLE}")
+    chunk, fetch = found
+    if min(chunk) < 1:
+        raise ImageError(folder, f"declares chunks of {chunk}; it is damaged")
+    size = math.prod(chunk) * array.dtype.itemsize
+    if size > MAX_CHUNK_BYTES:
+        raise ImageError(folder, f"is stored in chunks of {size >> 20} MiB; convert it to chunks of 512 x 512 pixels")
+    return ZarrGrid(axes, shape, chunk, array.dtype, array.fill_value, fetch)
+
+
+def _fetcher(
+    files: StoreFiles, document: dict[str, Any], array: Any, stored: Coordinates
+) -> tuple[Coordinates, Callable[[Coordinates], Any]] | None:
+    """(shape of a chunk, what fetches it); None for codecs that fit does not know."""
+    name = _chunk_names(document)
+    if document.get("zarr_format") == 2:
+        decoder = decoder_v2(document, array.dtype.newbyteorder(document["dtype"][0]))
+        if decoder is None or decoder.shape != stored:
+            return None
+        return stored, ChunkFiles(files, name, decoder)
+    codecs = document["codecs"]
+    decoder = decoder_v3(codecs, stored, array.dtype)
+    if decoder is not None:
+        return stored, ChunkFiles(files, name, decoder)
+    shard = shard_codecs(codecs, stored)
+    if shard is None:
+        return None
+    index, inner, inner_codecs = shard
+    if index.size > MAX_INDEX_BYTES:
+        raise ImageError(files.array, f"has shards of {math.prod(index.chunks):,} chunks; write it anew with fewer")
+    decoder = decoder_v3(inner_codecs, inner, array.dtype)
+    return None if decoder is None else (inner, ShardFiles(files, name, decoder, index))
+
+
+def _chunk_names(document: dict[str, Any]) -> Callable[[Coordinates], str]:
+    """How chunk files are called. Only numbers and a separator go into a name, whatever the metadata says."""
+    if document.get("zarr_format") == 2:
+        prefix, separator = "", document.get("dimension_separator", ".")
+    else:
+        encoding = document["chunk_key_encoding"]
+        default = encoding["name"] == "default"
+        if not default and encoding["name"] != "v2":
+            raise ValueError(f"unknown chunk key encoding {encoding['name']!r}")
+        separator = (encoding.get("configuration") or {}).get("separator", "/" if default else ".")
+        prefix = f"c{separator}" if default else ""
+    if separator not in (".", "/"):
+        raise ValueError(f"unknown chunk separator {separator!r}")
+    return lambda place: prefix + separator.join(map(str, place))
+
+
+def _document(folder: Path) -> dict[str, Any]:
+    """The JSON document that describes an array; {} where only consolidated metadata do."""
+    for name in ("zarr.json", ".zarray"):
+        if (folder / name).is_file():
+            document: dict[str, Any] = json.loads((folder / name).read_bytes())
+            return document
+    return {}

@@ -1,0 +1,189 @@
+"""OME-Zarr 0.5: a zarr 3 group with one sharded [c, y, x] array per level, and the metadata viewers look for.
+
+Knows nothing of windows and how chunks came about. Writes with no zarr library; the layout is that of the zarr 3 core,
+sharding and NGFF 0.5 specifications.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fitcli.files.staging import StagedFolder, cannot_write
+from fitcli.images.base import ImageInfo, Level, Pixels
+from fitcli.images.chunk_encoding import Compression, zarr_encoder
+from fitcli.images.pyramid import Resampling, edge_padded
+from fitcli.images.pyramid_writer import ChunkSink, PyramidWriter
+from fitcli.images.write_options import Plan
+from fitcli.images.zarr.shards import ShardedArray
+
+COMPRESSIONS: tuple[Compression, ...] = ("zstd", "none")
+
+MARKERS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
+"""A folder with one of these files may be replaced."""
+
+SHARD_SIDE = 8
+"""Chunks along the side of a shard: creating files would take longer than encoding chunks."""
+
+MAX_CHANNELS_TOGETHER = 4
+"""Images with more channels have one chunk per channel, so that one channel can be viewed without reading them all."""
+
+COLORS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
+RED_GREEN_BLUE = ("FF0000", "00FF00", "0000FF")
+
+
+def create_ome_zarr(path: Path, plan: Plan) -> PyramidWriter:
+    """A canvas for an OME-Zarr image.
+
+    Raises:
+        ImageError: No such compression, or the folder cannot be written.
+    """
+    info = plan.complete("OME-Zarr 0.5", "CYX")
+    compression = plan.choose_compression(path, COMPRESSIONS, "zstd")
+    return plan.writer(path, info, OmeZarrSink(path, info, compression, plan.resampling, plan.description))
+
+
+class OmeZarrSink(ChunkSink):
+    """Keeps encoded chunks in the shards of an OME-Zarr image. Chunks that never come stay absent (0).
+
+    Args:
+        info: Complete. `info.chunk` must be square.
+        description: Text to be kept with the image.
+
+    Raises:
+        ImageError: The folder cannot be written.
+    """
+
+    planar = True
+
+    def __init__(
+        self,
+        path: Path,
+        info: ImageInfo,
+        compression: Compression,
+        resampling: Resampling,
+        description: str | None = None,
+    ) -> None:
+        assert info.chunk is not None
+        self._path, self._info, self._chunk = path, info, info.chunk[0]
+        self._compression, self._resampling, self._description = compression, resampling, description
+        self._planes = 1 if info.channels <= MAX_CHANNELS_TOGETHER else info.channels
+        self._encode = zarr_encoder(compression)
+        self._folder = StagedFolder(path, MARKERS)
+        self._arrays = [self._array(number, level) for number, level in enumerate(info.levels)]
+
+    def encode(self, pixels: Pixels) -> list[bytes]:
+        planar = np.ascontiguousarray(edge_padded(pixels, self._chunk, self._chunk).transpose(2, 0, 1))
+        return [self._encode(part) for part in np.split(planar, self._planes)]
+
+    def put(self, level: int, row: int, column: int, pieces: list[bytes]) -> None:
+        self._arrays[level].put(row, column, pieces)
+
+    def finish(self) -> None:
+        try:
+            for number, (array, level) in enumerate(zip(self._arrays, self._info.levels, strict=True)):
+                array.finish()
+                self._write_json(str(number), self._array_metadata(level))
+            self._write_json(".", self._group_metadata())
+            self._folder.publish()
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+
+    def discard(self) -> None:
+        self._folder.discard()
+
+    def _array(self, number: int, level: Level) -> ShardedArray:
+        grid = -(-level.height // self._chunk), -(-level.width // self._chunk)
+        return ShardedArray(self._folder.path / str(number), grid, self._planes, SHARD_SIDE)
+
+    def _write_json(self, folder: str, document: dict[str, Any]) -> None:
+        path = self._folder.path / folder / "zarr.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8")
+
+    def _group_metadata(self) -> dict[str, Any]:
+        metadata = group_metadata(self._info, self._path.name, self._resampling)
+        if self._description is not None:
+            metadata["attributes"]["description"] = self._description
+        return metadata
+
+    def _array_metadata(self, level: Level) -> dict[str, Any]:
+        """`zarr.json` of an array (zarr 3 core specification)."""
+        channels, side = self._info.channels, self._chunk
+        little = {"name": "bytes", "configuration": {"endian": "little"}}
+        codecs: list[dict[str, Any]] = [little]
+        if self._compression == "zstd":
+            codecs.append({"name": "zstd", "configuration": {"level": 1, "checksum": True}})
+        sharding = {
+            "chunk_shape": [channels // self._planes, side, side],
+            "codecs": codecs,
+            "index_codecs": [little, {"name": "crc32c"}],
+            "index_location": "end",
+        }
+        return {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": [channels, level.height, level.width],
+            "data_type": self._info.dtype.name,
+            "chunk_grid": {
+                "name": "regular",
+                "configuration": {"chunk_shape": [channels, SHARD_SIDE * side, SHARD_SIDE * side]},
+            },
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "fill_value": 0.0 if self._info.dtype.kind == "f" else 0,
+            "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
+            "attributes": {} if self._info.nodata is None else {"_FillValue": _json_number(self._info.nodata)},
+            "dimension_names": ["c", "y", "x"],
+        }
+
+
+def group_metadata(info: ImageInfo, name: str, resampling: Resampling) -> dict[str, Any]:
+    """`zarr.json` of the group (NGFF 0.5). Scales are microns per pixel, or pixels of level 0 if those are unknown."""
+    unit = {} if info.mpp is None else {"unit": "micrometer"}
+    multiscale = {
+        "name": name,
+        "axes": [
+            {"name": "c", "type": "channel"},
+            {"name": "y", "type": "space", **unit},
+            {"name": "x", "type": "space", **unit},
+        ],
+        "datasets": [
+            {"path": str(number), "coordinateTransformations": _transformations(level.downsample, info.mpp or 1.0)}
+            for number, level in enumerate(info.levels)
+        ],
+        "type": resampling,
+    }
+    ome = {"version": "0.5", "multiscales": [multiscale], "omero": {"channels": _channels(info)}}
+    return {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome}}
+
+
+def _transformations(downsample: float, pixel: float) -> list[dict[str, Any]]:
+    # The centre of the first pixel of a level lies in the middle of the level-0 pixels that it stands for.
+    shift = pixel * (downsample - 1) / 2
+    scale = {"type": "scale", "scale": [1.0, pixel * downsample, pixel * downsample]}
+    return [scale, {"type": "translation", "translation": [0.0, shift, shift]}]
+
+
+def _channels(info: ImageInfo) -> list[dict[str, Any]]:
+    """Names, colours and contrast of the channels, without which viewers show colour images in false colours."""
+    if info.color and info.channels >= 3:
+        names = ["red", "green", "blue", *(f"channel {n}" for n in range(4, info.channels + 1))]
+        colors = [*RED_GREEN_BLUE, *("FFFFFF" for _ in names[3:])]
+    else:
+        names = [f"channel {n}" for n in range(1, info.channels + 1)]
+        colors = [COLORS[n % len(COLORS)] for n in range(info.channels)]
+    low, high = (0.0, 1.0) if info.dtype.kind == "f" else (np.iinfo(info.dtype).min, np.iinfo(info.dtype).max)
+    window = {"start": low, "end": high, "min": low, "max": high}
+    return [
+        {"label": name, "color": color, "active": True, "window": window}
+        for name, color in zip(names, colors, strict=True)
+    ]
+
+
+def _json_number(value: float) -> float | int | str:
+    if np.isnan(value):
+        return "NaN"
+    return int(value) if float(value).is_integer() else float(value)

@@ -1,0 +1,173 @@
+"""A real training step on tensors without memory: what the arithmetic of `estimate.py` is checked against.
+
+Every storage counts from its creation to its release, rounded as CUDA's allocator does, and so does the float32
+workspace of the backward pass of flash attention. The tensors say they are on a CPU, since autograd refuses tensors
+without memory on a CUDA device that is not there; what differs there is made alike: normalisation in autocast takes and
+gives float32. Not counted: the CUDA context, workspaces of matrix products, and fragmentation.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+from torch.utils.weak import WeakIdKeyDictionary
+
+from fitcli.device.runtime import Precision
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.execution.run import run_job
+from fitcli.memory.sample_job import StepConfig, sample_job, waiting_shape
+from fitcli.streaming.token_store import TokenStore
+from models.build import build
+from models.groups import Groups
+
+ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
+
+ROUNDING = 512
+"""Bytes that CUDA's allocator rounds to."""
+
+
+class Simulation(NamedTuple):
+    """What a step took.
+
+    Attributes:
+        peak_bytes: Beside the weights and the state of the optimizer, gradients of weights included.
+        away_bytes: Tokens at rest, not on the device.
+        flops: Operations of matrix products and attention.
+    """
+
+    peak_bytes: int
+    away_bytes: int
+    flops: int
+
+
+def simulate_step(
+    config: StepConfig, images: int, side: tuple[int, int], plan: ExecutionPlan, precision: Precision, ranks: int = 1
+) -> Simulation:
+    """Run a step without memory.
+
+    Args:
+        config: Of a classifier, denoiser or decoder.
+        images: In the batch.
+        side: Rows and columns of groups in each.
+        plan: How to execute it. Tokens at rest and the pixels of a streamed step are not on the device.
+        precision: Of matrix products.
+        ranks: That share the images; the step is that of the first.
+    """
+    away = 0
+
+    def open_store(shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> TokenStore:
+        nonlocal away
+        away += (store := NoStore(shape, dtype, device)).bytes
+        return store
+
+    with FakeTensorMode():
+        model = cast(nn.Module, build(config, "meta"))
+        for module in model.modules():
+            for name, parameter in module.named_parameters(recurse=False):
+                setattr(module, name, nn.Parameter(torch.empty(parameter.shape)))
+            if isinstance(module, nn.LayerNorm):
+                module.register_forward_pre_hook(lambda module, inputs: (inputs[0].float(),))
+        groups = Groups.of_grid(images, *side)
+        if ranks > 1:
+            groups = groups.share_of(0, ranks, partial(_gathered, ranks))
+        autocast = torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
+        with Meter(model.parameters()) as meter, autocast:
+            read = _waiting(config, len(groups.number), on_device=plan.kind != "stream")
+            run_job(sample_job(model, groups, read), plan, new_store=open_store)
+    return Simulation(meter.peak, away, meter.flops)
+
+
+class _Gathered(torch.autograd.Function):
+    """As `group_parallel.Exchange`, without others."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, ranks: int) -> Tensor:
+        return values.new_empty(ranks, *values.shape)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        parts = torch.empty_like(gradient)
+        return parts.sum(dim=0, dtype=torch.promote_types(gradient.dtype, torch.float32)).to(gradient.dtype), None
+
+
+def _gathered(ranks: int, values: Tensor) -> Tensor:
+    return _Gathered.apply(values, ranks)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def _waiting(config: StepConfig, groups: int, on_device: bool) -> Callable[[slice], Tensor]:
+    """Gives what waits of a slice of the groups: there already, or made."""
+    shape, dtype = waiting_shape(config)
+    waiting = torch.zeros(groups, *shape, dtype=dtype) if on_device else None
+    return lambda part: torch.zeros(part.stop - part.start, *shape, dtype=dtype) if waiting is None else waiting[part]
+
+
+class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts live bytes of storages made while it is on, and operations of matrix products and attention.
+
+    Args:
+        there: Tensors that do not count.
+
+    Attributes:
+        live, peak: Bytes now, and at most.
+        flops: Operations.
+    """
+
+    def __init__(self, there: Iterable[Tensor] = ()) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.live = self.peak = self.flops = 0
+        self._seen: Any = WeakIdKeyDictionary()
+        for tensor in there:
+            self._seen[tensor.untyped_storage()] = True
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        packet, extra = func._overloadpacket, 0
+        if packet.__name__.startswith(ATTENTION):
+            backward = packet.__name__.endswith("backward")
+            query, key = args[1:3] if backward else args[:2]
+            self.flops += query.numel() * key.shape[-2] * (10 if backward else 4)
+            extra = 4 * query.numel() if backward else 0
+        elif packet in flop_registry:
+            self.flops += flop_registry[packet](*args, **(kwargs or {}), out_val=out)
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor):
+                self._count(tensor.untyped_storage())
+        self.peak = max(self.peak, self.live + extra)
+        return out
+
+    def _count(self, storage: Any) -> None:
+        if storage not in self._seen:
+            size = -(-storage.nbytes() // ROUNDING) * ROUNDING
+            self._seen[storage] = True
+            self.live += size
+            weakref.finalize(storage, self._release, size)
+
+    def _release(self, size: int) -> None:
+        self.live -= size
+
+
+class NoStore(TokenStore):
+    """Tokens that are not on the device: shapes alone."""
+
+    def __init__(self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> None:
+        self._shape, self._dtype, self._device = shape, dtype, device
+        self.bytes = shape[0] * shape[1] * shape[2] * dtype.itemsize
+
+    def put(self, part: slice, tokens: Tensor) -> None:
+        assert tokens.dtype == self._dtype
+
+    def get(self, part: slice, fetched: Tensor | None = None) -> Tensor:
+        return torch.empty(part.stop - part.start, *self._shape[1:], dtype=self._dtype, device=self._device)
+
+    def close(self) -> None:
+        pass

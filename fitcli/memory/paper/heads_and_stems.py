@@ -1,0 +1,229 @@
+"""What stands before and behind the trunk, on paper: from pixels to tokens, and from tokens or latents to a loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from fitcli.memory.paper.layers import Parts
+from fitcli.memory.paper.ledger import Value
+from fitcli.memory.paper.operations import FLOAT, Operations
+from models.config import OVERLAP_KERNEL, ClassifierConfig, DecoderConfig, DenoiserConfig, EncoderConfig, TrunkConfig
+
+
+class Ends(Protocol):
+    """Of one model."""
+
+    @property
+    def patch_bytes(self) -> int:
+        """Of the values of a patch as they wait, before anything is made of them."""
+
+    @property
+    def context(self) -> int:
+        """Tokens per image that latents attend to."""
+
+    def embed(self, groups: int) -> Value:
+        """From what waits to tokens [g n c]."""
+
+    def begin(self, latents: Value, parts: Parts) -> Value:
+        """From the first latents to those that enter the first segment."""
+
+    def finish(self, tokens: Value, groups: int) -> Value | None:
+        """From tokens to losses; None where no loss follows from them."""
+
+    def conclude(self, latents: Value, groups: int) -> Value | None:
+        """From all latents to a loss; None where no loss follows from them."""
+
+
+@dataclass(frozen=True)
+class ClassifierEnds:
+    """Bytes of pixels; latents are pooled."""
+
+    config: ClassifierConfig
+    run: Operations
+    context: int = 0
+
+    @property
+    def patch_bytes(self) -> int:
+        return self.config.values
+
+    def embed(self, groups: int) -> Value:
+        rows = groups * self.config.tokens
+        self.run.place = "stem"
+        if self.config.stem == "conv":
+            tokens = _convolutions(self.config, self.run, rows)
+        elif self.config.stem == "overlap":
+            tokens = _overlapping(self.config, self.run, rows)
+        else:
+            pixels = _normalized(self.run, rows * self.config.values)
+            tokens = _linear_stem(self.config, self.config.values, self.run, pixels, rows)
+            del pixels
+        return self.run.shifted(tokens, FLOAT * rows * self.config.token_width)
+
+    def begin(self, latents: Value, parts: Parts) -> Value:
+        return latents
+
+    def finish(self, tokens: Value, groups: int) -> None:
+        return None
+
+    def conclude(self, latents: Value, groups: int) -> Value:
+        run, width, rows = self.run, self.config.latent_width, groups * self.config.latents
+        asked = len(self.config.task_classes)
+        run.place = "head"
+        with run.labelled("latents"):
+            normed = run.norm(latents, rows, width, "latent_norm")
+            signal = run.pointwise(run.linear(normed, rows, width, width, "head.signal"), keeps_result=True)
+            gate = run.pointwise(run.linear(normed, rows, width, width, "head.gate"), keeps_result=True)
+            gated = run.product(signal, gate, run.low * rows * width)
+            del signal, gate
+            scores = run.linear(gated, rows, width, asked * self.config.pool_heads, "head.score")
+            values = run.linear(normed, rows, width, width, "head.value")
+            del normed, gated
+            return run.product(scores, values, FLOAT * asked * width)
+
+
+@dataclass(frozen=True)
+class DenoiserEnds:
+    """Bytes of pixels, to which noise is added; the prediction is compared with what it should be."""
+
+    config: DenoiserConfig
+    run: Operations
+
+    @property
+    def patch_bytes(self) -> int:
+        return self.config.values
+
+    @property
+    def context(self) -> int:
+        return 1 if self.config.condition_width is None else 2
+
+    def embed(self, groups: int) -> Value:
+        rows = groups * self.config.tokens
+        self.run.place = "stem"
+        noisy = _normalized(self.run, rows * self.config.values)
+        tokens = _linear_stem(self.config, self.config.values, self.run, noisy, rows)
+        del noisy
+        return self.run.shifted(tokens, FLOAT * rows * self.config.token_width)
+
+    def begin(self, latents: Value, parts: Parts) -> Value:
+        if not self.config.self_condition:
+            return latents
+        run, width = self.run, self.config.latent_width
+        rows = latents.size // (FLOAT * width)
+        run.place = "stem"
+        previous = Value(run.make(latents.size))
+        made = run.norm(parts.feed_forward(previous, rows, width, "self_condition"), rows, width, "self_condition.norm")
+        return run.add(latents, made)
+
+    def finish(self, tokens: Value, groups: int) -> Value:
+        run, config, rows = self.run, self.config, groups * self.config.tokens
+        run.place = "head"
+        normed = run.norm(tokens, rows, config.token_width, "token_norm")
+        prediction = run.linear(normed, rows, config.token_width, config.out_values, "out")
+        del normed
+        error = run.shifted(prediction, FLOAT * rows * config.out_values)
+        del prediction
+        return run.total(run.pointwise(error))
+
+    def conclude(self, latents: Value, groups: int) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class DecoderEnds:
+    """Levels of values; the next one is predicted."""
+
+    config: DecoderConfig
+    run: Operations
+
+    @property
+    def context(self) -> int:
+        return 1 if self.config.classes else 0
+
+    @property
+    def patch_bytes(self) -> int:
+        # A level and the level before it, as int64.
+        return 16
+
+    def embed(self, groups: int) -> Value:
+        rows, width = groups * self.config.tokens, self.config.token_width
+        self.run.place = "stem"
+        looked_up = self.run.table(
+            FLOAT * rows * width, (self.config.vocabulary + self.config.starts) * width, "embedding"
+        )
+        return self.run.shifted(looked_up, FLOAT * rows * width)
+
+    def begin(self, latents: Value, parts: Parts) -> Value:
+        return latents
+
+    def finish(self, tokens: Value, groups: int) -> Value:
+        run, config, rows = self.run, self.config, groups * self.config.tokens
+        run.place = "head"
+        normed = run.norm(tokens, rows, config.token_width, "token_norm")
+        logits = run.linear(normed, rows, config.token_width, config.vocabulary, "embedding")
+        del normed
+        if config.output_bias:
+            logits = run.shifted(logits, logits.size)
+        if run.low < FLOAT:
+            # Logarithms of probabilities are in float32.
+            logits = run.shifted(logits, FLOAT * rows * config.vocabulary)
+        return run.total(run.pointwise(logits, keeps_result=True))
+
+    def conclude(self, latents: Value, groups: int) -> None:
+        return None
+
+
+def ends_of(config: TrunkConfig, run: Operations) -> Ends:
+    """Of the model that a config describes.
+
+    Raises:
+        TypeError: A bare encoder: there is nothing to learn.
+    """
+    match config:
+        case ClassifierConfig():
+            return ClassifierEnds(config, run)
+        case DenoiserConfig():
+            return DenoiserEnds(config, run)
+        case DecoderConfig():
+            return DecoderEnds(config, run)
+    raise TypeError(f"no step is known of {type(config).__name__}")
+
+
+def _normalized(run: Operations, values: int) -> Value:
+    """Bytes as floats. Several operations follow each other, of which two results exist at a time."""
+    with run.labelled("image"):
+        before = run.make(FLOAT * values)
+        result = Value(run.make(FLOAT * values))
+        del before
+    return result
+
+
+def _linear_stem(config: TrunkConfig, values: int, run: Operations, pixels: Value, rows: int) -> Value:
+    projected = run.linear(pixels, rows, values, config.token_width, "stem.project")
+    return run.norm(projected, rows, config.token_width, "stem.norm")
+
+
+def _convolutions(config: EncoderConfig, run: Operations, rows: int) -> Value:
+    first, second = config.conv_widths
+    halves, quarters = (config.patch // 2) ** 2, (config.patch // 4) ** 2
+    x = _normalized(run, rows * config.values)
+    x = run.pointwise(run.linear(x, rows * halves, 4 * config.channels, first, "stem.first"))
+    # Four neighbours come together: a copy.
+    x = run.copied(x)
+    x = run.pointwise(run.linear(x, rows * quarters, 4 * first, second, "stem.second"))
+    x = run.copied(x)
+    x = run.linear(x, rows, quarters * second, config.token_width, "stem.project")
+    return run.shifted(x, FLOAT * rows * config.token_width) if run.low < FLOAT else x
+
+
+def _overlapping(config: EncoderConfig, run: Operations, rows: int) -> Value:
+    places, channels = rows * config.patch**2, config.channels
+    x = run.copied(_normalized(run, rows * config.values))
+    for number, width in enumerate(config.overlap_widths):
+        values, places = places * channels, places // 4
+        x = run.pointwise(run.linear(x, places, OVERLAP_KERNEL**2 * channels, width, f"stem.layers.{number}", values))
+        channels = width
+    # The channel becomes the fastest.
+    x = run.copied(x)
+    x = run.linear(x, rows, channels, config.token_width, "stem.project")
+    return run.shifted(x, FLOAT * rows * config.token_width) if run.low < FLOAT else x

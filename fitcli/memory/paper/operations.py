@@ -1,0 +1,233 @@
+"""The operations that models are made of, as entries of a `Ledger`: what each takes, keeps and gives back.
+
+What is kept follows from the derivative of each operation, as PyTorch saves it. In autocast, matrix products and
+attention are in two bytes; sums, norms and gradients of weights in four.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from fitcli.memory.paper.ledger import Buffer, Gradients, Node, Value
+from fitcli.memory.paper.tape import Tape
+
+FLOAT = 4
+"""Bytes of a float32."""
+
+
+@dataclass(kw_only=True)
+class Operations(Tape):
+    """Operations in one precision.
+
+    Attributes:
+        low: Bytes of the results of matrix products.
+        flash_workspace: The backward pass of attention sums the gradient of the queries in float32, as on CUDA.
+        cached: Casts of weights are made once and stay; otherwise each use makes its own.
+    """
+
+    low: int
+    flash_workspace: bool = True
+    cached: bool = False
+    _casts: dict[str, Buffer] = field(default_factory=dict)
+    _gradients: dict[str, Buffer] = field(default_factory=dict)
+
+    def linear(self, x: Value, rows: int, fan_in: int, fan_out: int, weight: str, values: int | None = None) -> Value:
+        """x [rows fan_in] times a weight, plus a bias; or a convolution over so many values, each taken often."""
+        low, label = self.low, self.label
+        values = rows * fan_in if values is None else values
+        cast = low < FLOAT and x.size >= FLOAT * values
+        kept: Buffer | None = self.make(low * values) if cast else x.buffer
+        matrix: Buffer | None = self._cast(weight, fan_in * fan_out)
+        cost, count = 2 * rows * fan_in * fan_out, self.counter("product")
+        self.save()
+        out = self.product_of("product", low * rows * fan_out, cost)
+        wanted = x.node is not None
+
+        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+            nonlocal kept, matrix
+            count(cost * (2 if wanted else 1))
+            dx = self.ledger.take(label, low * values) if wanted else None
+            made = [self._weight_gradient(low * fan_in * fan_out)]
+            kept = matrix = None
+            gradients.clear()
+            self._keep_gradient(weight, (fan_in + 1) * fan_out, made)
+            if cast and dx is not None:
+                dx = self.ledger.take(label, FLOAT * values)
+            return [dx]
+
+        return self.give(out, [x], rule)
+
+    def norm(self, x: Value, rows: int, width: int, weight: str) -> Value:
+        """Layer normalisation, in float32."""
+        label = self.label
+        cast = x.size < FLOAT * rows * width
+        kept: list[Buffer] = [self.make(FLOAT * rows * width) if cast else x.buffer]
+        out = self.make(FLOAT * rows * width)
+        kept.append(self.make(2 * FLOAT * rows))
+        self.save()
+
+        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+            dx = self.ledger.take(label, FLOAT * rows * width)
+            self._keep_gradient(weight, 2 * width, [])
+            kept.clear()
+            gradients.clear()
+            return [self.ledger.take(label, self.low * rows * width) if cast else dx]
+
+        return self.give(out, [x], rule)
+
+    def pointwise(self, x: Value, keeps_result: bool = False) -> Value:
+        """A function of each value; its derivative needs the value, like that of gelu, or the result, like tanh."""
+        label, size = self.label, x.size
+        if not keeps_result:
+            self.save()
+        out = self.make(size)
+        kept: list[Buffer] = [out if keeps_result else x.buffer]
+        if keeps_result:
+            self.save()
+
+        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+            dx = self.ledger.take(label, size)
+            kept.clear()
+            return [dx]
+
+        return self.give(out, [x], rule)
+
+    def table(self, size: int, count: int, weight: str) -> Value:
+        """Rows of a table of `count` values."""
+
+        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+            self._keep_gradient(weight, count, [])
+            return []
+
+        return self.give(self.make(size), [], rule)
+
+    def copied(self, x: Value) -> Value:
+        """The same values in another order."""
+        label, size = self.label, x.size
+        return self.give(self.make(size), [x], lambda gradients: [self.ledger.take(label, size)])
+
+    def gathered(self, x: Value, count: int, ranks: int) -> Value:
+        """The `count` values of x, and those of all other ranks, in the precision of matrix products."""
+        label, size, same = self.label, self.low * count, x.size == self.low * count
+        sent = None if same else self.make(size)
+        whole = self.make(ranks * size)
+        del sent
+
+        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+            parts = self.ledger.take(label, ranks * size)
+            wide = self.ledger.take(label, FLOAT * count)
+            del parts
+            gradients.clear()
+            if same:
+                return [wide]
+            small = self.ledger.take(label, size)
+            del wide
+            result = self.ledger.take(label, FLOAT * count)
+            del small
+            return [result]
+
+        return self.give(whole, [x], rule)
+
+    def shifted(self, x: Value, size: int) -> Value:
+        """x plus a constant."""
+        label, before = self.label, x.size
+        same = before == size
+
+        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+            return [gradients[0] if same else self.ledger.take(label, before)]
+
+        return self.give(self.make(size), [x], rule)
+
+    def total(self, x: Value) -> Value:
+        """The sum of all values; its gradient is one number."""
+        return self.give(self.make(FLOAT), [x], lambda gradients: [gradients[0]])
+
+    def add(self, x: Value, y: Value) -> Value:
+        """x + y, x in float32, y perhaps narrower."""
+        label = self.label
+        out = self.make(x.size)
+        narrow = y.size if y.size < x.size else 0
+
+        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+            return [gradients[0], self.ledger.take(label, narrow) if narrow else gradients[0]]
+
+        return self.give(out, [x, y], rule)
+
+    def product(self, x: Value, y: Value, size: int) -> Value:
+        """Something bilinear of two values."""
+        label, sizes = self.label, (x.size, y.size)
+        kept: list[Buffer] = [x.buffer, y.buffer]
+        self.save()
+
+        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+            made = [self.ledger.take(label, each) for each in sizes]
+            kept.clear()
+            return made
+
+        return self.give(self.make(size), [x, y], rule)
+
+    def split(self, x: Value, sizes: Sequence[int]) -> list[Value]:
+        """Views of x; its gradient is put together of theirs."""
+        label, size = self.label, x.size
+        if not self.recording:
+            return [Value(x.buffer, size=each) for each in sizes]
+        node = Node(self.ledger, [x], lambda gradients: [self.ledger.take(label, size)])
+        return [Value(x.buffer, node, slot, each) for slot, each in enumerate(sizes)]
+
+    def joined(self, values: Sequence[Value], size: int) -> Value:
+        """All values behind each other; their gradients are views of its own."""
+        count = len(values)
+        return self.give(self.make(size), list(values), lambda gradients: [gradients[0]] * count)
+
+    def attention(self, parts: Sequence[Value], rows: int, keys: int, inner: int, heads: int) -> Value:
+        """Attention of queries, keys and values that are one value; or of queries, and keys with values."""
+        label = self.label
+        cost, count = 2 * rows * keys * inner, self.counter("attention")
+        # Scores, and sums of values; backward, the scores again and four products.
+        out = self.product_of("attention", self.low * rows * inner, 2 * cost)
+        kept: list[Buffer] = [
+            out,
+            self.product_of("attention", FLOAT * heads * rows, 0),
+            *(part.buffer for part in parts),
+        ]
+        sizes = [part.size for part in parts]
+        self.save()
+
+        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+            count(5 * cost)
+            separate: list[Buffer | None] = [self.ledger.take(label, size) for size in sizes]
+            if self.flash_workspace:
+                self.ledger.take("workspace", FLOAT * rows * inner)
+            kept.clear()
+            gradients.clear()
+            # Gradients of keys and values are stacked, then copied into the order of the projection.
+            for number in range(len(sizes) - 1, len(sizes)):
+                stacked = self.ledger.take(label, sizes[number])
+                separate[number] = None
+                separate[number] = self.ledger.take(label, sizes[number])
+                del stacked
+            return separate
+
+        return self.give(out, list(parts), rule)
+
+    def _cast(self, weight: str, size: int) -> Buffer | None:
+        if self.low == FLOAT:
+            return None
+        if self.cached and weight in self._casts:
+            return self._casts[weight]
+        made = self.ledger.take("casts of weights", self.low * size, shared=self.cached)
+        if self.cached:
+            self._casts[weight] = made
+        return made
+
+    def _weight_gradient(self, size: int) -> Buffer:
+        return self.ledger.take("workspace", size, shared=True)
+
+    def _keep_gradient(self, weight: str, count: int, made: list[Buffer]) -> None:
+        """What was made becomes the gradient of a weight, where it is the first; later ones are added to it."""
+        made.clear()
+        if weight not in self._gradients:
+            self._gradients[weight] = self.ledger.take("gradients", FLOAT * count, shared=True)
+        elif self.low < FLOAT:
+            self.ledger.take("workspace", FLOAT * count, shared=True)

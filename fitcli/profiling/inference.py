@@ -1,0 +1,97 @@
+"""What a forward pass over one image takes: in one call, on paper like a training step; or streamed, by `budget.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from fitcli.device.runtime import Precision
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.memory.budget import OVERHEAD, Work, pass_parts
+from fitcli.memory.estimate import Estimate, parameters, reserve_bytes
+from fitcli.memory.paper.executions import forward
+from fitcli.memory.paper.heads_and_stems import ends_of
+from fitcli.memory.paper.layers import Parts
+from fitcli.memory.paper.ledger import Ledger
+from fitcli.memory.paper.operations import FLOAT, Operations
+from fitcli.memory.paper.step import Step
+from fitcli.memory.paper.tape import Product
+from fitcli.memory.plan import HANDFUL_TOKENS
+from fitcli.streaming.token_store import StoreKind
+from models.config import DecoderConfig, TrunkConfig
+
+WAYS: tuple[tuple[str, StoreKind | None], ...] = (
+    ("whole", None), ("streamed, on the device", "device"), ("streamed, from the host", "host"),
+    ("streamed, from disk", "disk"),
+)  # fmt: skip
+"""How an image goes through a model, from the fastest to the smallest, and where its tokens rest."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inference:
+    """A forward pass over one image.
+
+    Attributes:
+        config: Of a classifier, denoiser or decoder.
+        groups: Of the image.
+        precision: Of matrix products.
+        device: Kind of the device that computes: "cpu", "cuda" or "mps".
+    """
+
+    config: TrunkConfig
+    groups: int
+    precision: Precision = "fp32"
+    device: str = "cuda"
+
+    @property
+    def work(self) -> Work:
+        """As `plan_memory` is asked, for an image whose chunks are small."""
+        values = 1 if isinstance(self.config, DecoderConfig) else int(getattr(self.config, "values", 1))
+        return Work(
+            config=self.config,
+            groups=self.groups,
+            weights_bytes=FLOAT * parameters(self.config),
+            value_bytes=8 if isinstance(self.config, DecoderConfig) else 1,
+            values=values,
+        )
+
+
+def ways(device: str) -> Iterator[tuple[str, StoreKind | None]]:
+    """What there is to choose from on a kind of device."""
+    # The host is the device.
+    return ((name, store) for name, store in WAYS if not (device == "cpu" and store == "device"))
+
+
+@cache
+def estimate_pass(inference: Inference, store: StoreKind | None) -> Estimate:
+    """What a pass takes.
+
+    Args:
+        inference: The pass.
+        store: Where tokens rest; None for one call over everything.
+    """
+    config, device = inference.config, inference.device
+    whole, flops = _whole(inference)
+    if store is None:
+        return Estimate(parts=whole, reserve_bytes=reserve_bytes(device, whole), away_bytes=0, flops=flops)
+    work = inference.work
+    handful = max(1, min(HANDFUL_TOKENS[device] // config.tokens, work.groups))
+    found = pass_parts(work, device, handful, store, "disk")
+    parts = {"parameters": found.pop("weights"), **{name: size for name, size in found.items() if size}}
+    # A device needs as much for itself whatever it computes: that is no part of the pass.
+    overhead = parts.pop("overhead") if device != "cpu" else 0
+    near = store == ("host" if device == "cpu" else "device")
+    return Estimate(parts=parts, reserve_bytes=overhead, away_bytes=0 if near else work.tokens_bytes, flops=flops)
+
+
+def _whole(inference: Inference) -> tuple[dict[str, int], dict[tuple[str, Product], int]]:
+    ledger = Ledger()
+    run = Operations(ledger=ledger, low=2 if inference.precision == "bf16" else FLOAT, recording=False, cached=True)
+    ends = ends_of(inference.config, run)
+    pixels = ledger.take("pixels", inference.groups * inference.config.tokens * ends.patch_bytes)
+    parts = Parts(inference.config, run, 1, ends.context)
+    forward(Step(parts, ends, inference.groups, ExecutionPlan()))
+    del pixels
+    libraries = {"libraries": OVERHEAD["cpu"]} if inference.device == "cpu" else {}
+    return {"parameters": FLOAT * parameters(inference.config), **ledger.at_peak, **libraries}, dict(run.flops)

@@ -1,0 +1,90 @@
+"""What real steps take on the device at hand, each in a process of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from fitcli.device.runtime import Runtime
+from fitcli.errors import FitError
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.memory.estimate import Training
+from fitcli.profiling.inference import Inference
+from fitcli.profiling.peers import Peer, vit_sizes
+from fitcli.streaming.token_store import StoreKind
+from models.config import EncoderConfig
+
+STEPS = 3
+"""Steps per measurement: the first one warms up, and gives AdamW its moments."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """What was measured.
+
+    Attributes:
+        peak_bytes: Most that was allocated on a CUDA device; on a CPU, resident beyond Python with torch.
+        reserved_bytes: Most that the allocator of a CUDA device held; on a CPU the same as `peak_bytes`.
+        seconds: Of a step, the median of those after the first.
+    """
+
+    peak_bytes: int
+    reserved_bytes: int
+    seconds: float
+
+
+def measure_step(work: Training, plan: ExecutionPlan, side: tuple[int, int], runtime: Runtime) -> Measurement | None:
+    """Run training steps on pixels at random.
+
+    Args:
+        work: The step; `side` has its groups.
+        plan: How it is executed.
+        side: Rows and columns of groups of each image.
+        runtime: Where.
+
+    Returns:
+        None where the device ran out of memory.
+
+    Raises:
+        FitError: The process failed otherwise.
+    """
+    return _run({"kind": "train", "plan": dataclasses.asdict(plan), "batches": work.batches, "images": work.images,
+                 "side": side, **_model(work)}, runtime)  # fmt: skip
+
+
+def measure_pass(
+    inference: Inference, store: StoreKind | None, side: tuple[int, int], runtime: Runtime
+) -> Measurement | None:
+    """Run forward passes over one image of random pixels, as `measure_step` runs steps."""
+    return _run({"kind": "infer", "store": store, "side": side, **_model(inference)}, runtime)
+
+
+def measure_peer(peer: Peer, work: Training, side: int, checkpointed: bool, runtime: Runtime) -> Measurement | None:
+    """Run training steps of a peer over square images of `side` pixels, as `measure_step` runs ours."""
+    assert isinstance(work.config, EncoderConfig)
+    width, depth = vit_sizes(work)
+    request = {"kind": "peer", "peer": peer, "pixels": side, "patch": work.config.patch, "width": width, "depth": depth,
+               "checkpointed": checkpointed, "images": work.images}  # fmt: skip
+    return _run(request, runtime)
+
+
+def _model(work: Training | Inference) -> dict[str, Any]:
+    return {"class": type(work.config).__name__, "config": dataclasses.asdict(work.config)}
+
+
+def _run(request: dict[str, Any], runtime: Runtime) -> Measurement | None:
+    request |= {"device": str(runtime.device), "precision": runtime.precision, "steps": STEPS}
+    command = [sys.executable, "-m", "fitcli.profiling.measuring_process"]
+    done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        document = json.loads(done.stdout)
+        return None if document is None else Measurement(**document)
+    if done.returncode in (-9, 137):
+        # The system ended the process: on a CPU this is how memory runs out.
+        return None
+    last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+    raise FitError(f"measuring failed: {last[0]}; use --method estimate")

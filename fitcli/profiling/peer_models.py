@@ -1,0 +1,85 @@
+"""The peers that are measured: a ViT made of our own layers, and the Swin of timm where that is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from fitcli.execution.recompute import recomputing
+from fitcli.profiling.peers import HEAD_WIDTH, SWIN_WINDOW, Peer
+from models.layers import Stack, direct, layer_norm
+
+MLP_RATIO = 4
+"""Of a ViT."""
+
+
+def can_build(peer: Peer) -> bool:
+    """Whether a peer can be run here."""
+    return peer == "vit" or importlib.util.find_spec("timm") is not None
+
+
+class ViT(nn.Module):
+    """A plain vision transformer (Dosovitskiy et al. 2021, arXiv:2010.11929) with a mean for a head.
+
+    Args:
+        values: Per patch.
+        width, depth: Of the layers.
+        checkpointed: Every layer is recomputed in the backward pass.
+    """
+
+    def __init__(self, values: int, width: int, depth: int, checkpointed: bool) -> None:
+        super().__init__()
+        self.project = nn.Linear(values, width)
+        self.stack = Stack(depth, width, width // HEAD_WIDTH, MLP_RATIO)
+        self.norm = layer_norm(width)
+        self.call = recomputing if checkpointed else direct
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """[b t values] -> [b width]. Without positions, which cost nothing."""
+        tokens = self.project(patches).float()
+        return cast(Tensor, self.norm(self.stack(tokens, None, False, self.call)).mean(dim=1))
+
+
+class Swin(nn.Module):
+    """Swin-T of timm, with windows of 8 x 8 patches.
+
+    Args:
+        side: Of the image in pixels.
+        checkpointed: Every layer is recomputed in the backward pass.
+    """
+
+    def __init__(self, side: int, checkpointed: bool) -> None:
+        super().__init__()
+        import timm
+
+        name = "swin_tiny_patch4_window7_224"
+        self.model: nn.Module = timm.create_model(name, img_size=side, window_size=SWIN_WINDOW, num_classes=0)
+        self.model.set_grad_checkpointing(checkpointed)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """[b 3 side side] -> [b width]."""
+        return cast(Tensor, self.model(pixels))
+
+
+def build_peer(
+    peer: Peer, side: int, patch: int, width: int, depth: int, checkpointed: bool, images: int, device: torch.device
+) -> tuple[nn.Module, Tensor]:
+    """A peer and what it is given: colour images of `side` x `side` pixels, as floats.
+
+    Args:
+        peer: Which.
+        side: Of the images in pixels.
+        patch: Of a ViT, in pixels.
+        width, depth: Of a ViT.
+        checkpointed: Every layer is recomputed in the backward pass.
+        images: In a batch.
+        device: Where it is run.
+    """
+    if peer == "vit":
+        values = 3 * patch**2
+        model: nn.Module = ViT(values, width, depth, checkpointed)
+        return model.to(device), torch.rand(images, (side // patch) ** 2, values, device=device)
+    return Swin(side, checkpointed).to(device), torch.rand(images, 3, side, side, device=device)

@@ -1,0 +1,142 @@
+"""The answer of `fit profile-memory`: for each size and way of running, what it takes and whether it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from fitcli.device.runtime import Runtime
+from fitcli.errors import FitError
+from fitcli.memory.budget import size_text
+from fitcli.memory.estimate import Estimate, Training, parameters
+from fitcli.memory.plan import evaluate, largest, largest_side, named_plans
+from fitcli.profiling.inference import Inference, estimate_pass, ways
+from fitcli.profiling.measure import Measurement, measure_pass, measure_step
+from fitcli.profiling.rows import Conditions, Mode, Row, Subject
+
+MEASURED_FLOPS = {"cpu": 5e12, "cuda": 1e16, "mps": 1e14}
+"""Operations of a step up to which `--method auto` measures: some seconds."""
+
+MOST_GROUPS = 2048
+"""Groups per side of the largest image that is looked for."""
+
+
+def profile(subject: Subject, conditions: Conditions, modes: list[Mode], sizes: list[int]) -> Iterator[Row]:
+    """All rows, as they are known.
+
+    Raises:
+        FitError: Measuring failed otherwise than by running out of memory, or there is nothing to measure on.
+    """
+    if conditions.method == "measure" and conditions.runtime is None:
+        raise FitError(f"no {conditions.device} device here to measure on; use --method estimate or --device cpu")
+    for mode in modes:
+        for res in sizes:
+            yield from (_train if mode == "train" else _infer)(subject, conditions, res)
+
+
+def executions(subject: Subject, conditions: Conditions, mode: Mode) -> list[str]:
+    """Names of the ways of running that there are."""
+    if mode == "infer":
+        return [name for name, _ in ways(conditions.device)]
+    return list(named_plans(training(subject, conditions, 1)))
+
+
+def training(subject: Subject, conditions: Conditions, side: int) -> Training:
+    """A training step over square images of `side` groups."""
+    return Training(
+        config=subject.config,
+        groups=side**2,
+        images=conditions.images,
+        precision=conditions.precision,
+        device=conditions.device,
+        ema=subject.task != "classify",
+        ranks=conditions.ranks,
+    )
+
+
+def largest_sizes(subject: Subject, conditions: Conditions, modes: list[Mode]) -> dict[tuple[Mode, str], int]:
+    """Pixels per side of the largest square image within the budget, of each way of running."""
+    budget, found = conditions.budget_bytes, {}
+    if "train" in modes:
+        work = training(subject, conditions, 1)
+        for name, plan in named_plans(work).items():
+            found["train", name] = largest_side(work, plan, budget, MOST_GROUPS) * subject.group_pixels
+    if "infer" in modes:
+        for name, store in ways(conditions.device):
+
+            def fits(side: int, store: Any = store) -> bool:
+                return estimate_pass(_inference(subject, conditions, side), store).needed_bytes <= budget
+
+            found["infer", name] = largest(fits, MOST_GROUPS) * subject.group_pixels
+    return found  # type: ignore[return-value]
+
+
+def floor(subject: Subject, conditions: Conditions, modes: list[Mode]) -> int:
+    """Bytes that the smallest image needs in the smallest way."""
+    needed = []
+    if "train" in modes:
+        work = training(subject, conditions, 1)
+        needed += [evaluate(work, plan).estimate.needed_bytes for plan in named_plans(work).values()]
+    if "infer" in modes:
+        inference = _inference(subject, conditions, 1)
+        needed += [estimate_pass(inference, store).needed_bytes for _, store in ways(conditions.device)]
+    return min(needed)
+
+
+def _inference(subject: Subject, conditions: Conditions, side: int) -> Inference:
+    return Inference(config=subject.config, groups=side**2, precision=conditions.precision, device=conditions.device)
+
+
+def _train(subject: Subject, conditions: Conditions, res: int) -> Iterator[Row]:
+    side = subject.side(res)
+    work = training(subject, conditions, side)
+    for name, plan in named_plans(work).items():
+        choice = evaluate(work, plan)
+        runtime = where_to_measure(conditions, choice.estimate)
+        # What is measured has no moving average and reads nothing ahead.
+        bare = replace(work, ema=False, batches=1)
+        measured = None if runtime is None else measure_step(bare, plan, (side, side), runtime)
+        yield _row(conditions, res, side, "train", name, choice.estimate, choice.extra, measured, runtime)
+
+
+def _infer(subject: Subject, conditions: Conditions, res: int) -> Iterator[Row]:
+    side = subject.side(res)
+    inference = _inference(subject, conditions, side)
+    for name, store in ways(conditions.device):
+        estimate = estimate_pass(inference, store)
+        runtime = where_to_measure(conditions, estimate)
+        measured = None if runtime is None else measure_pass(inference, store, (side, side), runtime)
+        yield _row(conditions, res, side, "infer", name, estimate, 0.0, measured, runtime)
+
+
+def where_to_measure(conditions: Conditions, estimate: Estimate) -> Runtime | None:
+    """Where to measure a row; None where it is to be estimated."""
+    if conditions.ranks > 1 or conditions.method == "estimate" or estimate.needed_bytes > conditions.budget_bytes:
+        return None
+    if conditions.method == "auto" and estimate.total_flops > MEASURED_FLOPS[conditions.device]:
+        return None
+    return conditions.runtime
+
+
+def _row(
+    conditions: Conditions, res: int, side: int, mode: Mode, name: str, estimate: Estimate, extra: float,
+    measured: Measurement | None, runtime: Runtime | None,
+) -> Row:  # fmt: skip
+    """A measurement that ran out of memory leaves the estimate, and does not fit."""
+    ran_out = runtime is not None and measured is None
+    return Row(
+        res=res, groups=side, mode=mode, execution=name, estimate=estimate, extra=extra, measurement=measured,
+        fits=not ran_out and estimate.needed_bytes <= conditions.budget_bytes,
+    )  # fmt: skip
+
+
+def title(subject: Subject, conditions: Conditions) -> str:
+    """What is asked, in a line."""
+    batch = f", {conditions.images} images in a batch" if conditions.images > 1 else ""
+    device = {"cuda": "a GPU", "cpu": "a CPU", "mps": "mps"}[conditions.device]
+    shared = f" that shares each image with {conditions.ranks - 1} more" if conditions.ranks > 1 else ""
+    return (
+        f"{subject.name} ({subject.task}): {parameters(subject.config) / 1e6:.1f} M parameters, "
+        f"{conditions.precision}{batch}, {device} with {size_text(conditions.budget_bytes)}{shared}"
+    )

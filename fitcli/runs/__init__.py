@@ -1,0 +1,1 @@
+"""A run folder: config.json, weights, targets and the settings that the run was started with."""

@@ -1,0 +1,265 @@
+"""Where the tokens of all groups rest while only a handful of groups is on the device.
+
+Knows neither models nor images: slices of a tensor [g n c] go in and come out.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import torch
+from torch import Tensor
+
+from fitcli.device.transfer import DeviceCopies
+from fitcli.errors import FitError
+from fitcli.files.scratch import write_all
+
+StoreKind = Literal["device", "host", "disk"]
+"""On the device that computes, in the memory of the host, or in a file."""
+
+
+PIECE_BYTES = 1 << 26
+"""Of pinned memory that is asked for at once. PyTorch rounds each request up to a power of two: all tokens at once
+could take twice their size."""
+
+
+class TokenStore(ABC):
+    """Tokens [g n c] at rest. What was never put is undefined.
+
+    Leaving the context, or `close`, releases everything, also after an error.
+
+    Attributes:
+        ahead: How many calls of `fetch` may be made early, in another thread; 0 where there is nothing to be done.
+    """
+
+    ahead = 0
+
+    @abstractmethod
+    def put(self, part: slice, tokens: Tensor) -> None:
+        """Keep the tokens [part n c] of a slice of the groups, in place of what was there. They are copied."""
+
+    def fetch(self, part: slice) -> Tensor | None:
+        """The part of `get` that the device does not take part in; None where there is none."""
+        return None
+
+    @abstractmethod
+    def get(self, part: slice, fetched: Tensor | None = None) -> Tensor:
+        """The tokens [part n c] of a slice of the groups, on the device that computes. The caller may change them.
+
+        Args:
+            part: The slice.
+            fetched: What `fetch` gave for it, where that was called.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release memory and files. Idempotent."""
+
+    def flush(self) -> None:  # noqa: B027
+        """Return when everything that was put would outlast this process, where the store is meant to."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class MemoryStore(TokenStore):
+    """Rests in memory: of the device that computes, or of the host (pinned, where that is another).
+
+    Args:
+        shape: (g, n, c).
+        dtype: Of the tokens at rest.
+        device: That computes.
+        on_device: Rest there rather than in host memory.
+
+    Raises:
+        FitError: There is not so much memory.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device, on_device: bool = False
+    ) -> None:
+        self._device, self._none = device, torch.empty((0, *shape[1:]), dtype=dtype)
+        away, where = not on_device and device.type == "cuda", device if on_device else torch.device("cpu")
+        group_bytes = math.prod(shape[1:]) * dtype.itemsize
+        self._length = max(1, PIECE_BYTES // max(1, group_bytes) if away else shape[0])
+        lengths = [min(self._length, shape[0] - start) for start in range(0, shape[0], self._length)]
+        try:
+            self._pieces: list[Tensor] | None = [
+                torch.empty((length, *shape[1:]), dtype=dtype, device=where, pin_memory=away) for length in lengths
+            ]
+        except RuntimeError as error:
+            raise FitError(
+                f"no {_size(shape, dtype)} of {'device' if on_device else 'host'} memory for tokens at rest "
+                f"({str(error).splitlines()[0]}); give a smaller --memory, so that they rest on disk"
+            ) from error
+        self._copies = DeviceCopies(device) if away else None
+
+    def put(self, part: slice, tokens: Tensor) -> None:
+        for some, slot in self._slots(part):
+            values = tokens[some.start - part.start : some.stop - part.start]
+            if self._copies is None:
+                slot.copy_(values)
+            else:
+                self._copies.to_host(some, values, slot)
+
+    def get(self, part: slice, fetched: Tensor | None = None) -> Tensor:
+        found = [
+            slot.to(self._device, copy=True) if self._copies is None else self._copies.to_device(slot, some, number > 0)
+            for number, (some, slot) in enumerate(self._slots(part))
+        ]
+        if len(found) == 1:
+            return found[0]
+        return torch.cat(found) if found else self._none.to(self._device)
+
+    def close(self) -> None:
+        if self._copies is not None:
+            self._copies.wait()
+        self._pieces = None
+
+    def _slots(self, part: slice) -> Iterator[tuple[slice, Tensor]]:
+        """Where a slice rests: which groups of it in each piece, and their place there."""
+        assert self._pieces is not None, "the store is closed"
+        start = part.start
+        while start < part.stop:
+            number, first = divmod(start, self._length)
+            stop = min(part.stop, start - first + self._length)
+            yield slice(start, stop), self._pieces[number][first : first + stop - start]
+            start = stop
+
+
+class DiskStore(TokenStore):
+    """Rests in a file. Read and written at offsets, so that nothing of it counts as memory of this process.
+
+    Args:
+        shape: (g, n, c).
+        dtype: Of the tokens at rest.
+        device: That computes.
+        folder: Of the file, which has no name there and vanishes with this process, however it ends.
+        path: A file to keep instead, opened as it is if it is there: `close` does not remove it.
+
+    Raises:
+        FitError: The file cannot be made, or there is no room for all tokens.
+    """
+
+    ahead = 1
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        dtype: torch.dtype,
+        device: torch.device,
+        folder: Path | None = None,
+        path: Path | None = None,
+    ) -> None:
+        self._shape, self._dtype, self._device = shape, dtype, device
+        self._copies = DeviceCopies(device) if device.type == "cuda" else None
+        self._folder = path.parent if path is not None else folder or default_folder()
+        self._advice = "set TMPDIR to" if path is None else "keep the state in"
+        self._group_bytes = math.prod(shape[1:]) * dtype.itemsize
+        self._check_room(0 if path is None or not path.exists() else path.stat().st_blocks * 512)
+        try:
+            if path is None:
+                self._file = tempfile.TemporaryFile(dir=self._folder, prefix="fit-", buffering=0)  # noqa: SIM115
+            else:
+                self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
+        except OSError as error:
+            raise self._cannot(error) from error
+
+    def put(self, part: slice, tokens: Tensor) -> None:
+        data = tokens.to("cpu", self._dtype).contiguous()
+        try:
+            write_all(self._file.fileno(), bytes_of(data), part.start * self._group_bytes)
+        except OSError as error:
+            raise self._cannot(error) from error
+
+    def fetch(self, part: slice) -> Tensor:
+        tokens = torch.empty(
+            part.stop - part.start, *self._shape[1:], dtype=self._dtype, pin_memory=self._device.type == "cuda"
+        )
+        rest, offset = bytes_of(tokens), part.start * self._group_bytes
+        while rest:
+            count = os.preadv(self._file.fileno(), [rest], offset)
+            if count == 0:
+                raise FitError(f"{self._folder}: the file of tokens at rest ends early; start again")
+            rest, offset = rest[count:], offset + count
+        return tokens
+
+    def get(self, part: slice, fetched: Tensor | None = None) -> Tensor:
+        tokens = self.fetch(part) if fetched is None else fetched
+        return tokens.to(self._device) if self._copies is None else self._copies.to_device(tokens)
+
+    def flush(self) -> None:
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._cannot(error) from error
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _check_room(self, present_bytes: int) -> None:
+        """Before hours of work, not after."""
+        try:
+            free = shutil.disk_usage(self._folder).free
+        except OSError as error:
+            raise self._cannot(error) from error
+        if free < math.prod(self._shape) * self._dtype.itemsize - present_bytes:
+            raise self._cannot(OSError(errno.ENOSPC, f"only {free / 1e9:,.1f} GB are free"))
+
+    def _cannot(self, error: OSError) -> FitError:
+        needed = f"{self._folder}: {_size(self._shape, self._dtype)} are needed here for tokens at rest"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            why = "the disk is full" if error.strerror is None else error.strerror
+            return FitError(f"{needed}: {why}; free some space or {self._advice} a larger disk")
+        return FitError(f"{needed}: {error.strerror or error}; {self._advice} a folder that can be written")
+
+
+def open_store(
+    kind: StoreKind,
+    shape: tuple[int, int, int],
+    dtype: torch.dtype,
+    device: torch.device,
+    folder: Path | None = None,
+    path: Path | None = None,
+) -> TokenStore:
+    """A place for tokens [g n c] of `dtype` that are computed on `device`.
+
+    Args:
+        folder, path: Of the file of a "disk" store, see `DiskStore`.
+
+    Raises:
+        FitError: There is no room.
+    """
+    if kind == "disk":
+        return DiskStore(shape, dtype, device, folder, path)
+    return MemoryStore(shape, dtype, device, on_device=kind == "device")
+
+
+def default_folder() -> Path:
+    """Where large temporary files go: `TMPDIR`, else `/var/tmp`, which unlike `/tmp` is never in memory."""
+    if "TMPDIR" not in os.environ and os.access("/var/tmp", os.W_OK):
+        return Path("/var/tmp")
+    return Path(tempfile.gettempdir())
+
+
+def bytes_of(tensor: Tensor) -> memoryview:
+    """The memory of a contiguous tensor on the host, of any dtype."""
+    return memoryview(tensor.flatten().view(torch.uint8).numpy())  # type: ignore[arg-type]
+
+
+def _size(shape: tuple[int, int, int], dtype: torch.dtype) -> str:
+    return f"{math.prod(shape) * dtype.itemsize / 1e9:,.2f} GB"

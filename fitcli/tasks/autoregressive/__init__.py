@@ -1,0 +1,1 @@
+"""Images value by value: training, validation, scores and drawing."""

@@ -1,0 +1,146 @@
+"""Images as sequences of integer levels, for the autoregressive decoder, and back.
+
+One patch is one group and its values are the tokens. Groups follow each other row by row ("raster") or with every
+second row from right to left ("snake", so that neighbours in the sequence are neighbours in the image).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fitcli.patches.cutting import cut, join
+from fitcli.patches.levels import MOST_LEVELS
+from models.checks import ConfigError
+from models.groups import Groups
+
+Order = Literal["raster", "snake"]
+"""Of the patches of an image; never of the values in a patch."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SequenceConfig:
+    """How images become sequences of a decoder whose vocabulary are their levels.
+
+    Attributes:
+        patch: (height, width) in pixels: one patch is one group, its height * width * channels values are the tokens.
+        size: (height, width) in pixels that the decoder was trained at.
+        order: Of the patches.
+        levels: Of each value, 2 ... 256.
+        start: What stands in front of a sequence: "zero", the token 0 as in the reference; "learned", an id of its own,
+            one per class where the decoder is conditioned on them.
+    """
+
+    patch: tuple[int, int]
+    size: tuple[int, int]
+    order: Order = "raster"
+    levels: int = MOST_LEVELS
+    start: Literal["zero", "learned"] = "learned"
+
+    def __post_init__(self) -> None:
+        for name, sides in (("patch", self.patch), ("size", self.size)):
+            if len(sides) != 2 or not all(isinstance(side, int) and side >= 1 for side in sides):
+                raise ConfigError(f"{name} must be a height and a width of at least 1 pixel, not {sides}")
+        if not 2 <= self.levels <= MOST_LEVELS:
+            raise ConfigError(f"levels must lie in 2 ... {MOST_LEVELS}, not {self.levels}")
+        if self.start not in ("zero", "learned"):
+            raise ConfigError(f"a start is 'zero' or 'learned', not {self.start!r}")
+        permutation(1, 1, self.order)
+        self.arrangement(self.size)
+
+    def arrangement(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(rows, columns) of whole patches in an image of (height, width) pixels.
+
+        Raises:
+            ConfigError: There is not even one.
+        """
+        rows, columns = size[0] // self.patch[0], size[1] // self.patch[1]
+        if not (rows and columns):
+            raise ConfigError(
+                f"an image of {size[1]} x {size[0]} pixels is smaller than a patch of {self.patch[1]} x {self.patch[0]}"
+            )
+        return rows, columns
+
+    def groups(self, size: tuple[int, int]) -> Groups:
+        """The groups of one image of (height, width) pixels, in the order of its sequence."""
+        return sequence_groups(*self.arrangement(size), self.order)
+
+    def starts(self, classes: int) -> int:
+        """Ids beyond the levels that a decoder of so many classes, 0 for none, needs: see `DecoderConfig.starts`."""
+        return 0 if self.start == "zero" else max(classes, 1)
+
+    def first(self, label: int | None = None) -> int:
+        """The id in front of a sequence of a class; of any where there are none."""
+        return 0 if self.start == "zero" else self.levels + (label or 0)
+
+
+def to_sequence(levels: NDArray[Any], patch: tuple[int, int], order: Order = "raster") -> Tensor:
+    """Cut integer levels [height width channels] into a sequence of groups [g n] int64.
+
+    Args:
+        levels: Whole patches, see `whole_patches`.
+        patch: (height, width) of a patch in pixels; (1, 1) gives the plain raster of pixels.
+        order: Of the patches.
+
+    Raises:
+        ValueError: The pixels are not whole patches.
+        ConfigError: Another order.
+    """
+    groups = cut(levels, patch, (1, 1))[:, 0].long()
+    return groups[permutation(levels.shape[0] // patch[0], levels.shape[1] // patch[1], order)]
+
+
+def from_sequence(sequence: Tensor, patch: tuple[int, int], columns: int, order: Order = "raster") -> NDArray[np.int64]:
+    """The inverse of `to_sequence`: a sequence [g n] with `columns` patches per row to [height width channels].
+
+    Raises:
+        ValueError: The groups do not fill whole rows.
+        ConfigError: Another order.
+    """
+    rows, rest = divmod(len(sequence), columns)
+    if rest:
+        raise ValueError(f"{len(sequence)} groups do not fill rows of {columns}")
+    groups = torch.empty_like(sequence)
+    groups[permutation(rows, columns, order)] = sequence
+    return join(groups[:, None], patch, (1, 1), columns)
+
+
+def shift_right(targets: Tensor, first: int = 0) -> Tensor:
+    """What the decoder sees when it predicts the targets [g n] of one image: at each place the token before it.
+
+    The first token of a group comes after the last of the group before; in front of everything stands `first`, see
+    `SequenceConfig.first`.
+    """
+    flat = targets.flatten()
+    return torch.cat([flat.new_full((1,), first), flat[:-1]]).reshape(targets.shape)
+
+
+def sequence_groups(rows: int, columns: int, order: Order = "raster") -> Groups:
+    """The groups of one image of `rows` x `columns` patches, numbered along the sequence."""
+    raster = Groups.of_grid(images=1, rows=rows, columns=columns)
+    return raster._replace(coordinates=raster.coordinates[permutation(rows, columns, order)])
+
+
+def permutation(rows: int, columns: int, order: Order) -> Tensor:
+    """[g] int64: the raster numbers of the patches in their order.
+
+    Raises:
+        ConfigError: Another order.
+    """
+    numbers = torch.arange(rows * columns).reshape(rows, columns)
+    if order == "snake":
+        numbers[1::2] = numbers[1::2].flip(1)
+    elif order != "raster":
+        raise ConfigError(f"patches follow each other in raster or snake order, not {order!r}")
+    return numbers.flatten()
+
+
+def whole_patches(pixels: NDArray[Any], patch: tuple[int, int]) -> NDArray[Any]:
+    """Drop the pixels at the right and at the bottom that do not fill a patch, as the reference does."""
+    height, width = pixels.shape[0] // patch[0] * patch[0], pixels.shape[1] // patch[1] * patch[1]
+    return pixels[:height, :width]

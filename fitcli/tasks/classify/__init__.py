@@ -1,0 +1,1 @@
+"""Classes of whole images: training, validation, scores, and `fit classify`."""

@@ -1,0 +1,179 @@
+"""Evidence per patch as a picture: over a small view of the image, or as a layer of its own at full resolution."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fitcli.images.base import ImageInfo, ImageReader, Pixels
+from fitcli.images.open import create_image
+from fitcli.images.window import Window
+from fitcli.patches.grid import PatchGrid
+from fitcli.tasks.classify.classify_image import Classification
+
+LONGEST_SIDE = 1600
+"""Of an overlay, in pixels."""
+
+GLOW = 0.006
+"""Standard deviation of the light around a point of evidence in a picture, as a share of its longest side."""
+
+STRIP_PIXELS = 2**22
+"""Pixels of a layer that are made at a time."""
+
+COLORS = np.array([[0, 0, 0], [70, 0, 90], [190, 25, 80], [250, 120, 20], [255, 220, 60], [255, 255, 230]], np.float32)
+"""From no evidence to the most, in equal steps: dark to light, so that it also reads in grey."""
+
+
+def write_heatmap(path: Path, image: ImageReader, result: Classification) -> None:
+    """Write where a decision came from.
+
+    `.tif`, `.ome.tif` and `.zarr` get a layer of the size of the image, with its pyramid and scale: one channel, 0 to
+    255, the evidence of each patch over that of the strongest. Other formats get a picture: the image, at most
+    `LONGEST_SIDE` pixels long, in grey, with the evidence in colour.
+
+    Raises:
+        ImageError: The file cannot be written, or the image not read.
+    """
+    strength = relative_evidence(result)
+    if path.suffix.lower() in (".tif", ".tiff", ".zarr"):
+        _write_layer(path, image.info, strength, result.grid)
+        return
+    picture = overlay(image, strength, result.grid)
+    info = ImageInfo(height=picture.shape[0], width=picture.shape[1], channels=3, dtype=picture.dtype, color=True)
+    with create_image(path, info) as canvas:
+        canvas.write(Window(0, 0, info.height, info.width), picture)
+
+
+def heatmap_bytes(path: Path, info: ImageInfo, patch: int) -> int:
+    """Memory that `write_heatmap` takes, about."""
+    patches = -(-info.height // patch) * -(-info.width // patch)
+    # The strips that are read and averaged, or that the writer of a layer gathers.
+    drawing = 2 * 96 * 2**20 if path.suffix.lower() in (".tif", ".tiff", ".zarr") else 24 * STRIP_PIXELS
+    return 4 * 4 * patches + drawing
+
+
+def relative_evidence(result: Classification) -> NDArray[np.float32]:
+    """Evidence of each patch over that of the strongest patch, laid out as the patches lie: [rows columns], 0 ... 1.
+
+    Raises:
+        ValueError: The classification kept no evidence.
+    """
+    if result.evidence is None:
+        raise ValueError("classify with keep_evidence=True to draw a heat map")
+    grid = result.grid
+    evidence = np.zeros((grid.rows, grid.columns, grid.group, grid.group), np.float32)
+    rows, columns = np.array(result.places).T
+    evidence[rows, columns] = result.evidence.reshape(-1, grid.group, grid.group)
+    laid = evidence.swapaxes(1, 2)
+    height, width = (-(-side // grid.patch) for side in grid.size)
+    patches = laid.reshape(grid.rows * grid.group, grid.columns * grid.group)[:height, :width]
+    strongest = np.maximum(patches.max(), np.finfo(np.float32).tiny)
+    return np.asarray(patches / strongest, np.float32)
+
+
+def overlay(image: ImageReader, strength: NDArray[np.float32], grid: PatchGrid) -> NDArray[np.uint8]:
+    """The image in grey with the evidence in colour: [height width 3], at most `LONGEST_SIDE` pixels long."""
+    view = _view(image)
+    height, width = view.shape[:2]
+    # Several patches may share a pixel of the view: the strongest shows, else small marks would vanish.
+    rows, columns = _bins(grid.size[0], height, grid.patch), _bins(grid.size[1], width, grid.patch)
+    heat = _strongest(_strongest(strength, rows, 0), columns, 1)
+    reach = GLOW * max(height, width)
+    # The root brings out what is weaker than the strongest: shares of evidence differ by orders of magnitude.
+    heat = np.sqrt(heat if grid.patch * height / grid.size[0] >= 3 * reach else _glow(heat, reach))
+    color = _colors(heat)
+    grey = view.mean(axis=-1, keepdims=True) * 0.75 + 40
+    alpha = np.clip(heat * 1.3 - 0.05, 0, 0.85)[..., None]
+    blended: NDArray[np.float32] = grey * (1 - alpha) + color * alpha
+    return np.rint(blended).astype(np.uint8)
+
+
+def _bins(pixels: int, shown: int, patch: int) -> list[slice]:
+    """The patches that each of `shown` pixels of a view covers, of an image `pixels` long."""
+    edges = [position * pixels / shown for position in range(shown + 1)]
+    last = -(-pixels // patch)
+    return [
+        slice(min(int(low // patch), last - 1), max(min(int(-(-high // patch)), last), int(low // patch) + 1))
+        for low, high in pairwise(edges)
+    ]
+
+
+def _strongest(strength: NDArray[np.float32], bins: list[slice], axis: int) -> NDArray[np.float32]:
+    return np.stack([strength.take(range(b.start, b.stop), axis).max(axis) for b in bins], axis)
+
+
+def _glow(heat: NDArray[np.float32], reach: float) -> NDArray[np.float32]:
+    """Spread each point of evidence over a disc that a person can see on the whole picture; 0 ... 1 again."""
+    rows, columns = (_gaussian(side, reach) for side in heat.shape)
+    spread = np.asarray(rows @ heat @ columns, np.float32)
+    strongest = np.maximum(spread.max(), np.finfo(np.float32).tiny)
+    return np.asarray(spread / strongest, np.float32)
+
+
+def _gaussian(side: int, reach: float) -> NDArray[np.float32]:
+    """[side side] weights that blur along an axis, with a standard deviation of `reach` pixels."""
+    places = np.arange(side, dtype=np.float32)
+    return np.asarray(np.exp(-0.5 * ((places[:, None] - places) / max(reach, 0.3)) ** 2), np.float32)
+
+
+def _colors(heat: NDArray[np.float32]) -> NDArray[np.float32]:
+    stops = np.linspace(0, 1, len(COLORS))
+    return np.stack([np.interp(heat, stops, COLORS[:, channel]) for channel in range(3)], axis=-1).astype(np.float32)
+
+
+def _view(image: ImageReader) -> NDArray[np.float32]:
+    """The image at most `LONGEST_SIDE` pixels long, as 0 ... 255."""
+    info = image.info
+    shrink = max(1.0, max(info.size) / LONGEST_SIDE)
+    level = max(
+        (number for number, level in enumerate(info.levels) if level.downsample <= shrink * 1.01), key=lambda n: n
+    )
+    shown = info.levels[level]
+    step = max(1, -(-max(shown.height, shown.width) // LONGEST_SIDE))
+    rows = max(step, STRIP_PIXELS // shown.width // step * step)
+    # Whole steps only: a strip of less would become a row of its own.
+    height = max(step, shown.height // step * step)
+    strips = [
+        _mean(image.read(Window(top, 0, min(rows, height - top), shown.width), level)[..., :3], step)
+        for top in range(0, height, rows)
+    ]
+    return _bytes(np.concatenate(strips))
+
+
+def _mean(pixels: Pixels, step: int) -> NDArray[np.float32]:
+    """Means of step x step pixels; what is left over at the edges is dropped, unless there is nothing else."""
+    height, width = max(1, pixels.shape[0] // step), max(1, pixels.shape[1] // step)
+    # Divided first: sums of large floats would overflow.
+    cut = pixels[: height * step, : width * step].astype(np.float32) / np.float32(step**2)
+    sums = np.add.reduceat(np.add.reduceat(cut, range(0, cut.shape[0], step), 0), range(0, cut.shape[1], step), 1)
+    return np.asarray(sums[:height, :width], np.float32)
+
+
+def _bytes(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Stretch the middle 98 % of the values to 0 ... 255; all, where those are equal: strokes on plain ground would be
+    lost. What is not finite becomes 0.
+    """
+    finite = pixels[np.isfinite(pixels)].astype(np.float64)
+    if not finite.size:
+        return np.zeros_like(pixels)
+    low, high = np.percentile(finite, [1, 99])
+    if low == high:
+        low, high = finite.min(), finite.max()
+    stretched = np.clip(np.nan_to_num(pixels, nan=low, posinf=low, neginf=low), low, high) - low
+    return np.asarray(stretched / max(high - low, 1e-6) * 255, np.float32)
+
+
+def _write_layer(path: Path, info: ImageInfo, strength: NDArray[np.float32], grid: PatchGrid) -> None:
+    values = np.rint(strength * 255).astype(np.uint8)
+    layer = ImageInfo(
+        height=info.height, width=info.width, channels=1, dtype=values.dtype, mpp=info.mpp, geo=info.geo
+    )  # fmt: skip
+    rows = max(1, STRIP_PIXELS // (info.width * grid.patch))
+    with create_image(path, layer) as canvas:
+        for first in range(0, values.shape[0], rows):
+            strip = values[first : first + rows].repeat(grid.patch, 0).repeat(grid.patch, 1)[..., None]
+            window = Window(first * grid.patch, 0, strip.shape[0], strip.shape[1]).clip(*info.size)
+            canvas.write(window, np.ascontiguousarray(strip[: window.height, : window.width]))

@@ -1,0 +1,1 @@
+"""Images out of noise: training, validation, scores and sampling."""

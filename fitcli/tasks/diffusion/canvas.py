@@ -1,0 +1,169 @@
+"""Patches of one image at rest, and the groups that a step sees them in. Knows neither networks nor pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from fitcli.streaming.token_store import StoreKind, TokenStore, open_store
+from models.groups import Groups
+
+
+class Canvas:
+    """Patches [rows columns p] of an image at rest.
+
+    Args:
+        store: Has a place for each patch, row by row; belongs to the canvas.
+        rows, columns: Of patches.
+    """
+
+    def __init__(self, store: TokenStore, rows: int, columns: int) -> None:
+        self.rows, self.columns = rows, columns
+        self._store = store
+
+    def read(self, top: int, left: int, rows: int, columns: int) -> Tensor:
+        """The patches [rows columns p] of a rectangle, which must lie on the canvas, on the device of the store."""
+        starts = [row * self.columns + left for row in range(top, top + rows)]
+        if (left, columns) == (0, self.columns):
+            return self._store.get(slice(starts[0], starts[0] + rows * columns)).reshape(rows, columns, -1)
+        return torch.stack([self._store.get(slice(start, start + columns))[:, 0] for start in starts])
+
+    def write(self, top: int, left: int, patches: Tensor) -> None:
+        """Keep patches [rows columns p], which must lie on the canvas."""
+        rows, columns = patches.shape[:2]
+        if (left, columns) == (0, self.columns):
+            start = top * columns
+            self._store.put(slice(start, start + rows * columns), patches.reshape(rows * columns, 1, -1))
+            return
+        for row, line in enumerate(patches, top):
+            start = row * self.columns + left
+            self._store.put(slice(start, start + len(line)), line[:, None])
+
+    def flush(self) -> None:
+        """Return when everything that was written would outlast this process, where the store is meant to."""
+        self._store.flush()
+
+    def close(self) -> None:
+        """Release memory and files. Idempotent."""
+        self._store.close()
+
+
+def open_canvas(
+    kind: StoreKind,
+    rows: int,
+    columns: int,
+    values: int,
+    device: torch.device,
+    path: Path | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Canvas:
+    """A place for patches [rows columns values].
+
+    Args:
+        kind: "device" is memory of `device`; what rests elsewhere comes to the host.
+        path: A file to keep, see `DiskStore`.
+
+    Raises:
+        FitError: There is no room.
+    """
+    where = device if kind == "device" else torch.device("cpu")
+    shape = (rows * columns, 1, values)
+    return Canvas(open_store(kind, shape, dtype, where, path=path), rows, columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Square groups over a canvas of patches.
+
+    Attributes:
+        rows, columns: Of patches on the canvas; whole groups.
+        group: Patches per side of a group.
+        offset: Patches by which the first group begins above and left of the canvas, less than `group`. The patches
+            beyond the rim are padding.
+
+    Raises:
+        ValueError: The canvas is not of whole groups, or the offset is a group or more.
+    """
+
+    rows: int
+    columns: int
+    group: int
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rows % self.group or self.columns % self.group or not 0 <= self.offset < self.group:
+            raise ValueError(f"no groups of {self.group} from {self.offset} over {self.rows} x {self.columns} patches")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of groups."""
+        more = self.offset > 0
+        return self.rows // self.group + more, self.columns // self.group + more
+
+    @property
+    def count(self) -> int:
+        """Number of groups."""
+        rows, columns = self.shape
+        return rows * columns
+
+    def groups(self) -> Groups:
+        """Describe all groups to a model, at their places on the canvas: in halves for an offset of half a group."""
+        groups = Groups.of_grid(1, *self.shape)
+        if not self.offset:
+            return groups
+        rows, columns = ((groups.coordinates * self.group - self.offset)[:, i, None] for i in (0, 1))
+        steps = torch.arange(self.group)
+        inside_rows = (rows + steps >= 0) & (rows + steps < self.rows)
+        inside_columns = (columns + steps >= 0) & (columns + steps < self.columns)
+        mask = rearrange(inside_rows[:, :, None] & inside_columns[:, None, :], "g i j -> g (i j)")
+        return groups._replace(coordinates=groups.coordinates - self.offset / self.group, mask=mask)
+
+    def read(self, canvas: Canvas, part: slice) -> Tensor:
+        """The patches [part n p] of a slice of the groups; zeros beyond the rim."""
+        runs = []
+        for top, left, groups in self._runs(part):
+            inside = self._clip(top, left, groups)
+            patches = canvas.read(*inside)
+            runs.append(self._cut(patches, (inside[0] - top, inside[1] - left), groups))
+        return runs[0] if len(runs) == 1 else torch.cat(runs)
+
+    def write(self, canvas: Canvas, part: slice, values: Tensor) -> None:
+        """Put patches [part n p] of a slice of the groups on the canvas; those beyond the rim are dropped."""
+        done = 0
+        for top, left, groups in self._runs(part):
+            run = rearrange(values[done : done + groups], "g (i j) p -> i (g j) p", i=self.group)
+            first_row, first_column, rows, columns = self._clip(top, left, groups)
+            row, column = first_row - top, first_column - left
+            canvas.write(first_row, first_column, run[row : row + rows, column : column + columns])
+            done += groups
+
+    def places(self, part: slice) -> list[tuple[int, int]]:
+        """(top, left) of each of the groups in patches; negative beyond the rim."""
+        return [(top, left + number * self.group) for top, left, groups in self._runs(part) for number in range(groups)]
+
+    def _runs(self, part: slice) -> Iterator[tuple[int, int, int]]:
+        """(top, left, number of groups) of each run of neighbours in a row, in patches."""
+        columns, start = self.shape[1], part.start
+        while start < part.stop:
+            row, column = divmod(start, columns)
+            groups = min(part.stop - start, columns - column)
+            yield row * self.group - self.offset, column * self.group - self.offset, groups
+            start += groups
+
+    def _clip(self, top: int, left: int, groups: int) -> tuple[int, int, int, int]:
+        """(top, left, rows, columns) of the part of a run that lies on the canvas."""
+        bottom, right = min(top + self.group, self.rows), min(left + groups * self.group, self.columns)
+        return max(top, 0), max(left, 0), bottom - max(top, 0), right - max(left, 0)
+
+    def _cut(self, patches: Tensor, place: tuple[int, int], groups: int) -> Tensor:
+        """The clipped patches [rows columns p] of a run, from `place` on, as groups [g n p]."""
+        if patches.shape[:2] != (self.group, groups * self.group):
+            whole = patches.new_zeros(self.group, groups * self.group, patches.shape[-1])
+            whole[place[0] : place[0] + len(patches), place[1] : place[1] + patches.shape[1]] = patches
+            patches = whole
+        return rearrange(patches, "i (g j) p -> g (i j) p", g=groups)

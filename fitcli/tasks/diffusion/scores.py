@@ -1,0 +1,107 @@
+"""How well a diffusion model denoises an image, noise level by noise level."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fitcli.device.runtime import Runtime
+from fitcli.device.transfer import sent
+from fitcli.errors import CheckpointError, ImageError
+from fitcli.execution.forward import group_losses
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.images.base import ImageReader
+from fitcli.memory.budget import HANDFUL_TOKENS
+from fitcli.noise import group_noise
+from fitcli.patches.cutting import groups_of, read_patches, to_unit
+from fitcli.patches.grid import PatchGrid
+from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.diffusion.objective import diffusion_loss
+from fitcli.tasks.diffusion.parameterization import to_data
+from fitcli.tasks.diffusion.step import DiffusionStep, diffusion_job
+from fitcli.tasks.scored_windows import scored_parts
+from models.denoiser import FITDenoiser
+
+TIMES = tuple((number + 0.5) / 10 for number in range(10))
+"""From little noise to much: the middles of ten equal parts of time."""
+
+
+@torch.inference_mode()
+def image_losses(
+    checkpoint: Checkpoint[FITDenoiser],
+    image: ImageReader,
+    runtime: Runtime,
+    number: int,
+    label: int | None = None,
+    whole: bool = False,
+) -> NDArray[np.float64]:
+    """Mean squared error of what the network predicts, at each of `TIMES`: [10], over all patches.
+
+    A model with latent self-conditioning starts from the latents of a first run on the same noisy image, as it mostly
+    does in training.
+
+    Args:
+        checkpoint: Of the task "diffusion".
+        image: Open.
+        runtime: Device and precision.
+        number: Of the image: its noise follows from it and the time alone.
+        label: Of the image, where the model has classes.
+        whole: An image larger than those that the model was trained at is one all the same, not windows of that size.
+
+    Raises:
+        ImageError: The image cannot be read, or is not of a kind that the model was trained on.
+        CheckpointError: The run is of another task.
+    """
+    config, diffusion = checkpoint.config, checkpoint.config.diffusion
+    if diffusion is None:
+        raise CheckpointError(f"a run of task {config.task!r} denoises nothing; give one of --task diffusion")
+    if (reason := config.preprocessing.mismatch(image.info)) is not None:
+        raise ImageError(image.path, reason)
+    sums, patches = np.zeros(len(TIMES)), 0
+    for window, part in enumerate(scored_parts(image, None if whole else diffusion.size)):
+        grid = PatchGrid(part.info.size, diffusion.patch, checkpoint.model.config.group)
+        raw = read_patches(part, grid, list(grid.coordinates()), lambda p: config.preprocessing.convert(p, image.info))
+        groups = groups_of(grid)
+        real = raw.shape[0] * raw.shape[1] if groups.mask is None else int(groups.mask.sum())
+        for index, time in enumerate(TIMES):
+            stream = f"evaluation {index} of window {window}"
+            sums[index] += real * _loss_at(checkpoint, grid, raw, runtime, time, stream, number, label)
+        patches += real
+    return sums / patches
+
+
+def _loss_at(
+    checkpoint: Checkpoint[FITDenoiser],
+    grid: PatchGrid,
+    raw: Tensor,
+    runtime: Runtime,
+    time: float,
+    stream: str,
+    number: int,
+    label: int | None,
+) -> float:
+    """Of one window at one time. `raw` are its pixels [g n p]."""
+    config, model, device = checkpoint.config, checkpoint.model, runtime.device
+    assert config.diffusion is not None
+    scale, limits, values = config.diffusion.scale, config.preprocessing.range, (raw.shape[1], raw.shape[2])
+    groups = groups_of(grid).moved(partial(sent, device=device))
+    condition = None
+    if label is not None:
+        known = F.one_hot(torch.tensor([label]), len(config.classes))
+        condition = sent(known.to(torch.float32)[:, None], device)
+    step = DiffusionStep(
+        groups=groups,
+        data=lambda part: to_data(to_unit(sent(raw[part], device), *limits), scale),
+        noise=lambda part: sent(group_noise(0, stream, range(part.start, part.stop), values, image=number), device),
+        time=sent(torch.tensor([time]), device),
+        condition=condition,
+        conditioned=torch.ones(1, dtype=torch.bool),
+    )
+    plan = ExecutionPlan(kind="stream", handful=max(1, HANDFUL_TOKENS[device.type] // model.config.tokens))
+    with runtime.autocast():
+        return float(group_losses(diffusion_job(diffusion_loss(config.diffusion), model, step, plan), plan).sum())

@@ -1,0 +1,78 @@
+"""A training step of a denoiser as a job: `DiffusionObjective` a handful of groups at a time, in bounded memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fitcli.device.transfer import sent
+from fitcli.execution.forward import last_latents
+from fitcli.execution.job import Job
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.execution.step_helpers import Part, denoising_job
+from fitcli.tasks.diffusion.loss import DiffusionObjective
+from fitcli.tasks.diffusion.parameterization import add_noise, per_group
+from models.checks import ConfigError
+from models.denoiser import FITDenoiser
+from models.groups import Groups
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiffusionStep:
+    """Images and the randomness of one step, a slice of the groups at a time.
+
+    Attributes:
+        groups: Of all images.
+        data: Gives patches [part n p] in [-scale, scale]; the same each time.
+        noise: Gives standard normal noise [part n p]; the same each time.
+        time: [b], in [0, 1].
+        condition: Conditioning tokens [b s width]; None without.
+        conditioned: [b] bool, in host memory, where it is looked at: which images start from the latents of a first,
+            gradient-free run; None: none does.
+    """
+
+    groups: Groups
+    data: Part
+    noise: Part
+    time: Tensor
+    condition: Tensor | None = None
+    conditioned: Tensor | None = None
+
+
+def diffusion_job(objective: DiffusionObjective, model: FITDenoiser, step: DiffusionStep, plan: ExecutionPlan) -> Job:
+    """The loss of `objective` where self-conditioning is by masking.
+
+    The first run of self-conditioning happens here, as `plan` says: it holds no more than the step itself.
+
+    Raises:
+        ConfigError: An objective that normalises what the network sees, which takes all of an image at once.
+    """
+    if objective.normalize:
+        raise ConfigError("an objective that normalises noisy images cannot be run a handful of groups at a time")
+    groups = step.groups
+    gamma = objective.schedule(step.time)  # [b]
+    spread = per_group(gamma, groups)  # [g 1 1]
+
+    def noisy(part: slice) -> Tensor:
+        return add_noise(step.data(part), step.noise(part), spread[part])
+
+    def loss(part: slice, output: Tensor) -> Tensor:
+        data, noise = step.data(part), step.noise(part)
+        seen = add_noise(data, noise, spread[part])
+        error, _ = objective.error(output, seen, data, noise, spread[part])
+        mask = None if groups.mask is None else groups.mask[part]
+        if mask is not None:
+            # Before the square: the gradient of a padded NaN would be NaN even where its square is masked.
+            error = error.masked_fill(~mask[..., None], 0)
+        return error.square().sum(dim=(1, 2)) / (groups.real(error.shape[1]) * error.shape[2])
+
+    job = denoising_job(model, groups, noisy, gamma, loss, step.condition)
+    if step.conditioned is None or not model.config.self_condition:
+        return job
+    # Where processes have to call layers equally often, all run even if one has no use for it.
+    if not plan.calls and not step.conditioned.any():
+        return job
+    latents = last_latents(job, plan)
+    previous = latents * per_group(sent(step.conditioned.to(latents.dtype), latents.device), groups)
+    return denoising_job(model, groups, noisy, gamma, loss, step.condition, previous)

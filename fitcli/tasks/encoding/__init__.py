@@ -1,0 +1,1 @@
+"""An open image of any size through an encoder: what all tasks with an encoder share."""

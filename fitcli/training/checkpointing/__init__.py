@@ -1,0 +1,1 @@
+"""What resuming a run needs: the run record, saved states and the lock of the run folder."""

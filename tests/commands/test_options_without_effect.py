@@ -1,0 +1,29 @@
+"""An option that would do nothing is an error: who gives it expects something."""
+
+from __future__ import annotations
+
+import pytest
+from support.command_line import Fit
+
+RUN = ("--checkpoint", "run")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("classify", "a.tif", *RUN, "--background-threshold", "0.1"),
+            "--background-threshold is for --skip-background",
+        ),
+        (("embed", "a.tif", *RUN, "--out", "f", "--background-threshold", "0"), "is for --skip-background"),
+        (("evaluate", "data", *RUN, "--background-threshold", "0.1"), "is for --skip-background"),
+        (("train", "data", "--out", "new", "--background-threshold", "0.1"), "is for --skip-background"),
+        (("classify", "a.tif", *RUN, "--heatmap-task", "grade"), "--heatmap-task is for --heatmap"),
+        (("profile-memory", *RUN, "--task", "diffusion"), "--task is of a --preset"),
+    ],
+)
+def test_it_is_refused(fit: Fit, words: tuple[str, ...], message: str) -> None:
+    result = fit(*words)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1

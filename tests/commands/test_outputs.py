@@ -1,0 +1,94 @@
+"""Where output goes: a folder that is named for it is made, the folder of a file has to be there, for every option."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.command_line import Fit
+from support.generators import make_run
+from support.pictures import colored, save
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(tmp_path_factory.mktemp("images") / "image.png", colored((64, 64), (40, 60, 200), 1))
+
+
+@pytest.fixture(scope="module")
+def denoiser(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "denoiser")
+
+
+FILES = [
+    ("classify {image} --checkpoint {trained} --device cpu --csv {new}/lines.csv", "--csv"),
+    ("classify {image} --checkpoint {trained} --device cpu --heatmap {new}/heat.tif", "--heatmap"),
+    ("evaluate {dataset} --checkpoint {trained} --device cpu --csv {new}/lines.csv", "--csv"),
+    ("embed {image} --checkpoint {trained} --device cpu --out {new}/features.zarr", "--out"),
+    ("generate --checkpoint {denoiser} --device cpu --steps 1 --out {new}/image.png", "--out"),
+    ("generate --checkpoint {denoiser} --device cpu --steps 1 --out {new}/image.zarr --count 2", "--out"),
+    ("generate --checkpoint {denoiser} --device cpu --out image.png --preview {new}/small.png", "--preview"),
+    ("profile-memory --preset debug --plot {new}/plot.png", "--plot"),
+]
+FOLDERS = [
+    "classify {image} --checkpoint {trained} --device cpu --heatmap {new}/maps",
+    "classify {image} --checkpoint {trained} --device cpu --state {new}/state",
+    "embed {image} --checkpoint {trained} --device cpu --out {new}/features",
+    "train {dataset} --out {new}/run --preset debug --steps 1 --device cpu",
+]
+
+
+@pytest.mark.parametrize(("line", "option"), FILES)
+def test_the_folder_of_a_file_has_to_be_there(
+    fit: Fit, tmp_path: Path, dataset: Path, trained: Path, denoiser: Path, image: Path, line: str, option: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    if option == "--plot":
+        pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    new = tmp_path / "new"
+    places = {"image": image, "dataset": dataset, "trained": trained, "denoiser": denoiser, "new": new}
+    result = fit(*line.format(**places).split())
+    assert result.exit_code == 1, result.output
+    assert f"error: {option} {new}/" in result.stderr
+    assert f"no folder {new}; make it first" in result.stderr
+    assert (result.stdout, list(tmp_path.iterdir())) == ("", [])
+
+
+@pytest.mark.parametrize("line", FOLDERS)
+def test_a_folder_is_made(fit: Fit, tmp_path: Path, dataset: Path, trained: Path, image: Path, line: str) -> None:
+    new = tmp_path / "new"
+    result = fit(*line.format(image=image, dataset=dataset, trained=trained, new=new).split())
+    assert result.exit_code == 0, result.stderr
+    assert new.is_dir()
+
+
+OVER = [
+    ("classify {image} --checkpoint {trained} --device cpu --csv {image}", "--csv"),
+    ("evaluate {listing} --checkpoint {trained} --device cpu --csv {listing}", "--csv"),
+    (
+        "generate --checkpoint {denoiser} --device cpu --image {image} --res 96 --out a.png --preview {image}",
+        "--preview",
+    ),
+    ("generate --checkpoint {denoiser} --device cpu --out {out} --preview {out}", "--preview"),
+]
+
+
+@pytest.mark.parametrize(("line", "option"), OVER)
+def test_nothing_that_is_read_or_written_is_written_over(
+    fit: Fit, tmp_path: Path, dataset: Path, trained: Path, denoiser: Path, line: str, option: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    image = save(tmp_path / "image.png", colored((64, 64), (40, 60, 200), 1))
+    listing = tmp_path / "list.csv"
+    label, *_ = sorted(path for path in dataset.iterdir() if path.is_dir())
+    listing.write_text("path,label\n" + "".join(f"{path},{label.name}\n" for path in sorted(label.iterdir())))
+    before = image.read_bytes(), listing.read_bytes()
+    places = {"image": image, "listing": listing, "trained": trained, "denoiser": denoiser, "out": tmp_path / "out.png"}
+    result = fit(*line.format(**places).split())
+    assert result.exit_code == 1, result.output
+    assert result.stderr.startswith(f"error: {option} {tmp_path}/")
+    assert "would replace what this command reads or writes" in result.stderr
+    assert (image.read_bytes(), listing.read_bytes()) == before
+    assert {path.name for path in tmp_path.iterdir()} == {"image.png", "list.csv"}

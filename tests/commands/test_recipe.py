@@ -1,0 +1,98 @@
+"""`fit train --recipe`: what a file says, and what the command line says against it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.command_line import Fit
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+
+
+def recipe(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def settings(run: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((run / "training" / "settings.json").read_text())
+    return found
+
+
+def test_numbers_where_a_size_with_a_unit_may_stand(fit: Fit, dataset: Path, tmp_path: Path) -> None:
+    chosen = recipe(tmp_path, 'preset = "debug"\nsteps = 1\nsize = 32\nmemory = 2_000_000_000\n')
+    result = fit("train", dataset, "--recipe", chosen, "--out", tmp_path / "run", "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads((tmp_path / "run/training/plan.json").read_text())
+
+
+def test_the_command_line_wins(fit: Fit, dataset: Path, tmp_path: Path) -> None:
+    text = 'preset = "debug"\nsteps = 1\nlearning-rate = 0.5\nclip = 3\nskip_background = true\naugment = false\n'
+    chosen = recipe(tmp_path, text)
+    result = fit("train", dataset, "--recipe", chosen, "--out", tmp_path / "run", "--clip", "2", "--size", "64")
+    assert result.exit_code == 0, result.stderr
+    found = settings(tmp_path / "run")
+    assert (found["preset"], found["steps"], found["learning_rate"], found["clip"]) == ("debug", 1, 0.5, 2.0)
+    assert (found["background"], found["augment"], found["size"]) == (0.02, False, 64)
+    # What a model was trained with is part of what it expects.
+    assert json.loads((tmp_path / "run/config.json").read_text())["preprocessing"]["background"] == 0.02
+
+    again = fit("train", dataset, "--recipe", chosen, "--out", tmp_path / "run", "--resume", "--clip", "2")
+    assert again.exit_code == 0, again.stderr
+    other = fit("train", dataset, "--recipe", chosen, "--out", tmp_path / "run", "--resume")
+    assert (other.exit_code, "--clip: the run was begun with clip = 2.0, not 3.0" in other.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epochs = 3\nepoch = 3\nlr = 1", "no such options of `fit train` in a recipe: epoch, lr"),
+        ('out = "x"', "no such options of `fit train` in a recipe: out"),
+        ("max-minutes = 5", "no such options of `fit train` in a recipe: max-minutes"),
+        ("[train]\nepochs = 3", "no such options of `fit train` in a recipe: train"),
+        ("augment = 1", "augment must be true or false, not 1"),
+        ("epochs = true", "epochs must be one number or text, not True"),
+        ("epochs = [1, 2]", "epochs must be one number or text, not [1, 2]"),
+        ("batch_size = 2\nbatch-size = 3", "batch-size is there twice"),
+        ("epochs 3", "is no TOML"),
+        ('balance = true\ntask = "diffusion"', "--balance is for --task classify"),
+        ('preset = "huge"', "--preset huge: no preset 'huge'"),
+        ("batch-size = -3", "batch-size = -3: "),
+        ("size = 64.5", "size = 64.5: "),
+        ('memory = "lots"', "memory = 'lots': 'lots' is no size"),
+        ('prediction = "z"', "prediction = 'z': "),
+        ("drop-path = 1.5", "--drop-path must be in 0 ... 1, not 1.5"),
+        ("patch = 7", "--preset tiny --patch 7: "),
+        ('task = "diffusion"\nschedule = "steep"', "--schedule steep: unknown schedule"),
+        ('task = "diffusion"\nscale = 0', "--scale 0.0: scale must be positive"),
+        ('preset = "debug"\nmemory = "1MiB"', "--memory: 1 MiB are too little"),
+        ('device = "abacus"', "--device abacus: unknown"),
+        ("group-parallel = 2", "--group-parallel 2: does not divide"),
+        ('start-from = "nowhere"', "--start-from nowhere: no run folder"),
+    ],
+)
+def test_a_recipe_that_is_wrong(fit: Fit, dataset: Path, tmp_path: Path, text: str, message: str) -> None:
+    chosen = recipe(tmp_path, text)
+    result = fit("train", dataset, "--recipe", chosen, "--out", tmp_path / "run")
+    assert result.exit_code == 1
+    assert f"error: --recipe {chosen}: {message}" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert fit("train", dataset, "--recipe", tmp_path / "none.toml", "--out", tmp_path / "run").exit_code == 1
+
+
+def test_what_is_not_the_fault_of_a_recipe(fit: Fit, dataset: Path, tmp_path: Path) -> None:
+    chosen = recipe(tmp_path, 'preset = "debug"\ndrop-path = 0.1\nbalance = true\n')
+    out = ("--recipe", chosen, "--out", tmp_path / "run")
+    given = fit("train", dataset, *out, "--drop-path", "2")
+    assert (given.exit_code, given.stderr) == (1, "error: --drop-path must be in 0 ... 1, not 2.0\n")
+    absent = fit("train", tmp_path / "absent", *out)
+    assert (absent.exit_code, "recipe" in absent.stderr.replace(str(tmp_path), "")) == (1, False)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_our_own_recipes_can_be_followed(fit: Fit, dataset: Path, tmp_path: Path, path: Path) -> None:
+    result = fit("train", dataset, "--recipe", path, "--out", tmp_path / "run", "--steps", "1", "--size", "64")
+    assert result.exit_code == 0, result.stderr

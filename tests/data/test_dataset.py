@@ -1,0 +1,264 @@
+"""Which images a data set has, which are held out, and what is said of one that cannot be used. No pixel is read."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.pictures import save
+
+from fitcli.data.dataset import Dataset, Sample, load_dataset
+from fitcli.errors import DataError
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"not looked at")
+    return folder
+
+
+def numbered(folder: Path, **counts: int) -> Path:
+    return touch(folder, *(f"{label}/{number:03}.png" for label, count in counts.items() for number in range(count)))
+
+
+def table(folder: Path, *lines: str, name: str = "data.csv") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / name
+
+
+def names(samples: Iterable[Sample], root: Path) -> set[str]:
+    return {sample.path.relative_to(root).as_posix() for sample in samples}
+
+
+def labelled(data: Dataset) -> dict[str, str]:
+    return {sample.path.name: data.classes[sample.label] for sample in data.train + data.validation}
+
+
+def test_a_folder_per_class(tmp_path: Path) -> None:
+    data = load_dataset(touch(tmp_path, "cat/a.png", "cat/deep/er/b.tif", "dog/c.jpg", "dog/d.svs"))
+    assert data.classes == ("cat", "dog")
+    assert labelled(data) == {"a.png": "cat", "b.tif": "cat", "c.jpg": "dog", "d.svs": "dog"}
+
+
+@pytest.mark.parametrize("word", ["val", "valid", "Validation"])
+def test_folders_for_training_and_validation(tmp_path: Path, word: str) -> None:
+    touch(tmp_path, "train/cat/a.png", "train/dog/b.png", f"{word}/cat/c.png", f"{word}/dog/d.png", "test/cat/e.png")
+    data = load_dataset(tmp_path)
+    assert names(data.train, tmp_path) == {"train/cat/a.png", "train/dog/b.png"}
+    assert names(data.validation, tmp_path) == {f"{word}/cat/c.png", f"{word}/dog/d.png"}
+    assert labelled(data) == {"a.png": "cat", "b.png": "dog", "c.png": "cat", "d.png": "dog"}
+
+
+def test_a_class_that_is_called_train_is_a_class_beside_others(tmp_path: Path) -> None:
+    assert load_dataset(numbered(tmp_path, train=3, bus=3)).classes == ("bus", "train")
+
+
+def test_zarr_folders_are_one_image_each(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        for number in range(2):
+            save(tmp_path / label / f"{number}.zarr", np.zeros((1100, 30, 1), np.uint8))
+    assert (tmp_path / "a/0.zarr/1").is_dir(), "the image has several levels, each a zarr array of its own"
+    data = load_dataset(tmp_path)
+    assert names(data.train + data.validation, tmp_path) == {"a/0.zarr", "a/1.zarr", "b/0.zarr", "b/1.zarr"}
+
+
+def test_what_is_no_image_is_left_out(tmp_path: Path) -> None:
+    numbered(tmp_path, a=3, b=3)
+    touch(tmp_path, "large.tif", "truth.json", ".git/x.png", "a/.hidden.png", "a/notes.txt", "a/.cache/y.png")
+    (tmp_path / "empty").mkdir()
+    data = load_dataset(tmp_path)
+    assert data.classes == ("a", "b")
+    assert len(data.train + data.validation) == 6
+
+
+def test_a_zarr_beside_the_classes_is_no_class(tmp_path: Path) -> None:
+    save(numbered(tmp_path, a=3, b=3) / "large.zarr", np.zeros((1100, 30, 1), np.uint8))
+    assert load_dataset(tmp_path).classes == ("a", "b")
+
+
+def test_the_split_takes_its_share_of_every_class(tmp_path: Path) -> None:
+    data = load_dataset(numbered(tmp_path, many=50, some=10, two=2))
+    held = [sum(sample.label == label for sample in data.validation) for label in range(3)]
+    kept = [sum(sample.label == label for sample in data.train) for label in range(3)]
+    assert (held, kept) == ([10, 2, 1], [40, 8, 1])
+    assert not names(data.train, tmp_path) & names(data.validation, tmp_path)
+
+
+def test_the_split_does_not_follow_the_order_of_the_names(tmp_path: Path) -> None:
+    held = [int(s.path.stem) for s in load_dataset(numbered(tmp_path, a=100, b=2)).validation if s.label == 0]
+    assert len(held) == 20
+    assert 25 < np.mean(held) < 75
+    assert min(held) < 30
+    assert max(held) > 70
+
+
+def test_the_split_is_the_same_wherever_the_data_set_lies(tmp_path: Path) -> None:
+    here, there = numbered(tmp_path / "here", a=20, b=20), numbered(tmp_path / "other/there", a=20, b=20)
+    assert names(load_dataset(here).validation, here) == names(load_dataset(there).validation, there)
+
+
+def test_adding_images_moves_few_others(tmp_path: Path) -> None:
+    before = names(load_dataset(numbered(tmp_path, a=100, b=10)).validation, tmp_path)
+    after = names(load_dataset(numbered(tmp_path, a=110, b=10)).validation, tmp_path)
+    old = {f"a/{number:03}.png" for number in range(100)}
+    assert len((before ^ after) & old) <= 10
+    assert {name for name in before if name.startswith("b")} == {name for name in after if name.startswith("b")}
+
+
+def test_a_table(tmp_path: Path) -> None:
+    touch(tmp_path, "sub/a.png", "sub/b, c.png", "d.png", "e.png")
+    lines = [
+        "path,label",
+        "sub/a.png,cat",
+        '"sub/b, c.png","cat"',
+        "",
+        "  d.png , dog ",
+        f"{tmp_path / 'e.png'},dog",
+        "",
+    ]
+    data = load_dataset(table(tmp_path, *lines))
+    assert labelled(data) == {"a.png": "cat", "b, c.png": "cat", "d.png": "dog", "e.png": "dog"}
+    assert len(data.validation) == 2
+
+
+def test_a_table_with_line_breaks_in_its_fields(tmp_path: Path) -> None:
+    touch(tmp_path, "a", "b", "c\nd")
+    lines = ["path,label,split", '"a","two\nwords",train', "b,y\u2028z,train", '"c\nd",y\u2028z,val']
+    data = load_dataset(table(tmp_path, *lines))
+    assert data.classes == ("two\nwords", "y\u2028z")
+    assert [sample.path.name for sample in data.validation] == ["c\nd"]
+    with pytest.raises(DataError, match=r"data\.csv, line 7: no file"):
+        load_dataset(table(tmp_path, *lines, "gone,x,train"))
+
+
+def test_a_table_from_a_spreadsheet(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "b.png")
+    text = "Split;x,Label, PATH,split\r\n1,Käse,a.png,Train\r\n2,Brot,b.png,train\r\n"
+    (tmp_path / "data.csv").write_bytes(codecs.BOM_UTF8 + text.encode())
+    data = load_dataset(tmp_path / "data.csv")
+    assert data.classes == ("Brot", "Käse")
+    assert len(data.train) == 2
+
+
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_table_with_other_separators(tmp_path: Path, separator: str, quote: str) -> None:
+    touch(tmp_path, "a, b.png", "c;d.png", "e.png", "f;g.png")
+    rows = [("a, b.png", "1,5"), ("c;d.png", "2;5"), ("e.png", "1,5"), ("f;g.png", "2;5")]
+    lines = [f"{quote}path{quote}{separator}{quote}label{quote}"]
+    lines += [separator.join(f'"{field}"' for field in row) for row in rows]
+    (tmp_path / "data.csv").write_bytes(codecs.BOM_UTF8 + "\r\n".join(lines).encode())
+    data = load_dataset(tmp_path / "data.csv")
+    assert labelled(data) == {"a, b.png": "1,5", "c;d.png": "2;5", "e.png": "1,5", "f;g.png": "2;5"}
+
+
+def test_a_table_from_windows(tmp_path: Path) -> None:
+    touch(tmp_path, "sub/a.png", "sub/b.png", "c\\d.png", "e.png")
+    lines = ["path,label", "sub\\a.png,x", ".\\sub\\b.png,y", "c\\d.png,x", "e.png,y"]
+    data = load_dataset(table(tmp_path, *lines))
+    assert labelled(data) == {"a.png": "x", "b.png": "y", "c\\d.png": "x", "e.png": "y"}
+    with pytest.raises(DataError, match="listed as 'x' and as 'y'"):
+        load_dataset(table(tmp_path, *lines, "sub/a.png,y"))
+    with pytest.raises(DataError, match="line 2: no file"):
+        load_dataset(table(tmp_path, "path,label", "C:\\images\\a.png,x"))
+
+
+def test_links_to_the_same_image_are_noticed(tmp_path: Path) -> None:
+    touch(tmp_path, "one/a.png", "b.png")
+    (tmp_path / "two").symlink_to(tmp_path / "one")
+    with pytest.raises(DataError, match="listed twice"):
+        load_dataset(table(tmp_path, "path,label", "one/a.png,x", "two/a.png,x", "b.png,y"))
+    with pytest.raises(DataError, match="listed twice"):
+        load_dataset(table(tmp_path, "path,label", "one/a.png,x", "two/../one/a.png,x", "b.png,y"))
+
+
+def test_a_table_with_a_split(tmp_path: Path) -> None:
+    touch(tmp_path, *"abcdefg")
+    data = load_dataset(
+        table(tmp_path, "path,label,split", "a,x,train", "b,y,TRAIN", "c,x,val", "d,y,validation", "e,y,test", "f,y,")
+    )
+    assert names(data.train, tmp_path) == {"a", "b", "f"}
+    assert names(data.validation, tmp_path) == {"c", "d"}
+
+
+def test_a_table_that_names_test_images_alone_leaves_the_others_to_us(tmp_path: Path) -> None:
+    images = [f"{label}{number}" for label in "xy" for number in range(10)]
+    touch(tmp_path, *images)
+    lines = [f"{image},{image[0]},{'test' if image in ('x3', 'y0', 'y7') else ''}" for image in images]
+    data = load_dataset(table(tmp_path, "path,label,split", *lines))
+    assert names(data.test, tmp_path) == {"x3", "y0", "y7"}
+    assert sorted(name[0] for name in names(data.validation, tmp_path)) == ["x", "x", "y", "y"]
+    assert len(data.train) == 13
+
+
+def test_a_table_may_say_that_nothing_is_held_out(tmp_path: Path) -> None:
+    touch(tmp_path, "a", "b")
+    assert load_dataset(table(tmp_path, "path,label,split", "a,x,train", "b,y,train")).validation == ()
+
+
+def test_a_data_set_that_is_not_there_or_empty(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for path, reason in ((tmp_path / "none", "no such data set"), (tmp_path / "empty", "no images found")):
+        with pytest.raises(DataError, match=f"{path}: {reason}.*; give a folder"):
+            load_dataset(path)
+    with pytest.raises(DataError, match="no images found"):
+        load_dataset(table(tmp_path, "path,label"))
+
+
+def test_too_few_classes_or_images(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="two classes or more, found only 'a'"):
+        load_dataset(numbered(tmp_path / "one", a=5))
+    with pytest.raises(DataError, match="class 'b' has one image"):
+        load_dataset(numbered(tmp_path / "single", a=5, b=1))
+    with pytest.raises(DataError, match="no training image of class 'b'"):
+        load_dataset(touch(tmp_path / "split", "train/a/1.png", "val/a/2.png", "val/b/3.png"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["path,label", "a,x", "b,y", "gone.png,x"], r"data\.csv, line 4: no file .*gone\.png"),
+        (["path,label", "a,x", "", "", "gone.png,x"], r"data\.csv, line 5: no file .*gone\.png"),
+        (["path,label", "a,x", f"{'long' * 100},y"], r"data\.csv, line 3: no file"),
+        (["path,label,split", "a,x,train", "b,y,trian"], r"data\.csv, line 3: split 'trian' is none of train, val"),
+        (["path,label", "a,x", "b,"], r"data\.csv, line 3: label must not be empty"),
+        (["path,label", "a,x", "b"], r"data\.csv, line 3: label must not be empty"),
+        (["path,label", "a,x", "b,y, z"], r"data\.csv, line 3: has more fields than the first line"),
+        (["file,class", "a,x"], r"data\.csv: needs the columns path,label\[,split\], has file,class"),
+        ([""], r"data\.csv: needs the columns path,label\[,split\], has none"),
+        (["path,label", "a,x", "a,x"], r"data\.csv: .*a is listed twice"),
+        (["path,label", "a,x", "./a,y"], r"data\.csv: .*a is listed as 'x' and as 'y'"),
+        (["path,label,split", "a,x,train", "b,y,train", "a,x,val"], r"a is listed twice"),
+        (["path,label", "a,x", "b\0c,y"], r"data\.csv, line 3"),
+    ],
+)
+def test_a_table_that_is_wrong_says_where(tmp_path: Path, lines: list[str], message: str) -> None:
+    touch(tmp_path, "a", "b")
+    with pytest.raises(DataError, match=message):
+        load_dataset(table(tmp_path, *lines))
+
+
+def test_a_table_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_bytes("path,label\na,Käse\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"data\.csv: not UTF-8 text .*; save it as UTF-8"):
+        load_dataset(tmp_path / "data.csv")
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    for number in range(4):
+        touch(tmp_path, f"{'ab'[number % 2]}/{number}\udcff.png")
+    dataset = load_dataset(tmp_path)
+    assert len(dataset.train) == len(dataset.validation) == 2
+    assert all("\udcff" in sample.path.name for sample in dataset.train)
+
+
+def test_one_file_under_two_labels(tmp_path: Path) -> None:
+    numbered(tmp_path, a=3, b=3)
+    (tmp_path / "b/link.png").symlink_to(tmp_path / "a/000.png")
+    with pytest.raises(DataError, match="as 'a' and as 'b'"):
+        load_dataset(tmp_path)

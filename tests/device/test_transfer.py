@@ -1,0 +1,201 @@
+"""Copies beside the computing are right in whatever order a device gets to them. The device is `fake_cuda`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from support.fake_cuda import DEVICE, FakeCuda, fake_cuda
+from torch import Tensor
+
+from fitcli.data.batch import Arrivals, Batch
+from fitcli.device.transfer import sent
+from fitcli.streaming.token_store import open_store
+from models.groups import Groups
+
+SEEDS = range(12)
+
+
+@pytest.fixture(params=SEEDS)
+def cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
+    with fake_cuda(monkeypatch, request.param) as found:
+        yield found
+
+
+def changed(tokens: Tensor) -> Tensor:
+    return tokens * 3 % 17
+
+
+@pytest.mark.parametrize(("kind", "piece"), [("host", 1 << 26), ("host", 3 * 12), ("disk", 1 << 26)])
+def test_tokens_at_rest_are_those_that_were_computed(
+    cuda: FakeCuda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, piece: int
+) -> None:
+    """Also where slices lie across the pieces of pinned memory: of three groups, where slices are of two."""
+    monkeypatch.setattr("fitcli.streaming.token_store.PIECE_BYTES", piece)
+    tokens = torch.arange(24.0).reshape(8, 3, 1)
+    parts = [slice(start, start + 2) for start in range(0, 8, 2)]
+    with open_store(kind, (8, 3, 1), torch.float32, DEVICE, tmp_path) as store:  # type: ignore[arg-type]
+        for part in parts:
+            store.put(part, cuda.launch(torch.clone, tokens[part]))
+        # Written in other slices.
+        assert torch.equal(cuda.values(store.get(slice(1, 8))), tokens[1:])
+        for _ in range(3):
+            for part in parts:
+                store.put(part, cuda.launch(changed, store.get(part, store.fetch(part))))
+            tokens = changed(tokens)
+        for part in parts:
+            assert torch.equal(cuda.values(store.get(part)), tokens[part])
+
+
+def test_a_slice_in_several_pieces_is_one_that_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the host would wait for the computing just begun, and copies would no longer run beside it."""
+    monkeypatch.setattr("fitcli.streaming.token_store.PIECE_BYTES", 12)  # A group each.
+    with fake_cuda(monkeypatch) as cuda, open_store("host", (8, 3, 1), torch.float32, DEVICE) as store:
+        for part in (slice(0, 4), slice(4, 8)):
+            store.put(part, cuda.launch(torch.clone, torch.ones(4, 3, 1)))
+        waits = []
+        for part in [slice(0, 4), slice(4, 8)] * 3:
+            before = cuda.waits
+            cuda.launch(changed, store.get(part))
+            waits.append(cuda.waits - before)
+    assert waits == [0, 0, 1, 1, 1, 1]
+
+
+def test_pinned_memory_is_not_rounded_up_to_twice_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PyTorch does with each request."""
+    with fake_cuda(monkeypatch) as cuda:
+        size = (700, 256, 192)  # 137.6 MB, of groups of 196,608 bytes
+        with open_store("host", size, torch.float32, DEVICE):
+            requests = [tensor.nbytes for tensor in cuda.pinned()]
+    assert sum(requests) == 700 * 256 * 192 * 4
+    rounded = sum(1 << (request - 1).bit_length() for request in requests)
+    assert rounded < 1.01 * sum(requests)
+
+
+def test_what_is_sent_may_be_let_go_and_nobody_waits(cuda: FakeCuda) -> None:
+    for number in range(20):
+        there = sent(torch.full((4, 3), float(number)).T, DEVICE)
+        result = cuda.launch(torch.clone, there)
+        del there
+    assert cuda.waits == 0
+    assert torch.equal(cuda.values(result), torch.full((3, 4), 19.0))
+
+
+def batches(count: int) -> list[Batch]:
+    """One image of two groups each; each knows the one after it."""
+    found = [
+        Batch(
+            patches=torch.full((2, 64, 48), number, dtype=torch.uint8),
+            groups=Groups.of_grid(1, 1, 2),
+            labels=torch.tensor([number]),
+            gain=torch.ones(2, 1, 1),
+            shift=torch.zeros(2, 1, 1),
+        ).pinned(DEVICE)
+        for number in range(count)
+    ]
+    known = dict(enumerate(found))
+    return [replace(batch, following=lambda n=number: known.get(n + 1)) for number, batch in known.items()]
+
+
+@pytest.mark.parametrize("reads", [1, 4])
+def test_each_pass_sees_its_own_pixels_and_there_are_those_of_two_at_most(cuda: FakeCuda, reads: int) -> None:
+    """Also where several passes are under way before the host reads what they gave."""
+    arrivals, results = Arrivals(DEVICE, ahead=True), list[Tensor]()
+    for number, read in enumerate(given := batches(8)):
+        batch = arrivals.bring(read, pixels=True)
+        results.append(cuda.launch(lambda patches, label: patches.amax()[None] + label, batch.patches, batch.labels))
+        del batch
+        arrivals.begin(read.following())
+        if number % reads == reads - 1:
+            assert [int(cuda.values(one)) for one in results] == [2 * n for n in range(number + 1 - reads, number + 1)]
+            results.clear()
+    assert cuda.most < 2.5 * given[0].patches.nbytes
+
+
+def test_the_next_pixels_arrive_while_a_pass_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_cuda(monkeypatch) as cuda:
+        arrivals, given = Arrivals(DEVICE, ahead=True), batches(2)
+        batch = arrivals.bring(given[0], pixels=True)
+        cuda.run_until(lambda: not cuda.current.ready())
+        monkeypatch.setattr(cuda, "some", lambda: None)
+        result = cuda.launch(torch.sum, batch.patches)
+        arrivals.begin(given[0].following())
+        sending = arrivals._begun
+        assert sending is not None
+        # Without a step of the stream that computes.
+        others = [stream for stream in cuda.streams if stream is not cuda.current]
+        cuda.run_until(lambda: not any(stream.ready() for stream in others), others)
+        assert torch.equal(sending.values, given[1].patches)
+        assert int(result) == 99, "garbage: it has not been computed"
+
+
+def test_pixels_that_stay_on_the_host_are_sent_slice_by_slice(cuda: FakeCuda) -> None:
+    arrivals = Arrivals(DEVICE, ahead=True)
+    for number, read in enumerate(batches(4)):
+        batch = arrivals.bring(read, pixels=False)
+        assert batch.patches is read.patches
+        results = [cuda.launch(torch.clone, batch.part(slice(n, n + 1))) for n in range(2)]
+        assert all(torch.equal(cuda.values(one), read.patches[:1]) for one in results)
+        waits = cuda.waits
+        arrivals.begin(None)
+        assert cuda.waits == waits, number
+
+
+def test_a_batch_that_did_not_set_out_is_brought_all_the_same(cuda: FakeCuda) -> None:
+    """As after a step that ran out of memory: the batch before comes again, and one at a time from then on."""
+    given = batches(3)
+    arrivals = Arrivals(DEVICE, ahead=True)
+    arrivals.bring(given[0], pixels=True)
+    arrivals.begin(given[1])
+    again = arrivals.bring(given[0], pixels=True)
+    assert torch.equal(cuda.values(again.patches), given[0].patches)
+    arrivals.stop()
+    arrivals.begin(given[1])
+    assert torch.equal(cuda.values(arrivals.bring(given[1], pixels=True).patches), given[1].patches)
+
+
+def test_without_room_pixels_come_one_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_cuda(monkeypatch) as cuda:
+        given, arrivals = batches(2), Arrivals(DEVICE, ahead=True)
+        first = arrivals.bring(given[0], pixels=True)
+        plainly = cuda.to
+
+        def full(tensor: Tensor, *args: object, **kwargs: object) -> Tensor:
+            if cuda.current is not cuda.streams[0]:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return plainly(tensor, *args, **kwargs)
+
+        monkeypatch.setattr(cuda, "to", full)
+        arrivals.begin(given[1])
+        del first
+        assert torch.equal(cuda.values(arrivals.bring(given[1], pixels=True).patches), given[1].patches)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_real_device_sees_the_same_pixels(ahead: bool) -> None:
+    """While it is busy; and there are the pixels of two batches at most."""
+    count, size = 12, (4, 2048, 2048)
+    rng = torch.Generator().manual_seed(0)
+    given = [
+        replace(batch, patches=torch.randint(0, 256, size, dtype=torch.uint8, generator=rng).pin_memory())
+        for batch in batches(count)
+    ]
+    weight = torch.randn(4096, 4096, device=DEVICE)
+    arrivals, sums = Arrivals(DEVICE, ahead), list[Tensor]()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    for number, read in enumerate(given):
+        batch = arrivals.bring(read, pixels=True)
+        for _ in range(20):
+            weight = torch.tanh(weight @ weight)
+        sums.append(batch.patches.sum(dtype=torch.int64) + batch.labels[0])
+        del batch
+        arrivals.begin(given[number + 1] if number + 1 < count else None)
+    held = torch.cuda.max_memory_allocated() - before
+    assert held < (1 + ahead) * given[0].patches.nbytes + 3 * weight.nbytes
+    expected = [int(read.patches.sum(dtype=torch.int64)) + number for number, read in enumerate(given)]
+    assert [int(one) for one in sums] == expected

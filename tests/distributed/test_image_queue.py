@@ -1,0 +1,187 @@
+"""Images of one command shared among processes: none is lost, none is done twice, and the result is that of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.pictures import colored, save
+from typer.testing import Result
+
+from fitcli.distributed.image_queue import Ledger, Sharing
+from fitcli.distributed.world import Axis, World
+
+Fit = Callable[..., Result]
+ROOT = Path(__file__).parent.parent.parent
+
+PLAIN = "from fitcli.__main__ import main; main()"
+
+RECORDED = """
+import os, sys
+from pathlib import Path
+from fitcli.tasks.encoding import encode
+from fitcli.distributed import image_queue
+from fitcli.__main__ import main
+log, dies = Path({log!r}), {dies}
+one = image_queue.Sharing._one
+def recorded(self, number, do, ledger):
+    def noted(number):
+        if self.world.rank == dies and any(f"{{dies}}:" in line for line in log.read_text().splitlines()):
+            os.kill(os.getpid(), 9)
+        result = do(number)
+        with log.open("a") as file:
+            file.write(f"{{self.world.rank}}:{{number}}\\n")
+        return result
+    return one(self, number, noted, ledger)
+image_queue.Sharing._one = recorded
+main()
+"""
+"""Notes who did which image; the process that `dies` is killed in its second."""
+
+
+def torchrun(processes: int, code: str, *arguments: object, restarts: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run Python in several processes."""
+    launch = ["--standalone", "--no-python", "--nproc-per-node", str(processes), "--max-restarts", str(restarts)]
+    command = [sys.executable, "-m", "torch.distributed.run", *launch, sys.executable, "-c", code, *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=250)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven images and a file that is none."""
+    folder = tmp_path_factory.mktemp("images")
+    for number in range(7):
+        save(folder / f"{number}.tif", colored((300 + 40 * number, 500), (40, 60, 40 * number), number))
+    (folder / "5-broken.tif").write_bytes(b"no image at all")
+    return folder
+
+
+def without_time(document: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    own = ("seconds", "peak_bytes", "memory")
+    return [{key: value for key, value in entry.items() if key not in own} for entry in document]
+
+
+class TestLedger:
+    def ledger(self, folder: Path, keys: list[str | None], outputs: list[Path | None] | None = None) -> Ledger:
+        return Ledger(folder / "done", keys, outputs or [None] * len(keys))
+
+    def test_what_is_kept_is_recalled_by_what_it_depends_on(self, tmp_path: Path) -> None:
+        self.ledger(tmp_path, ["a", "b"]).keep(0, 1, {"score": 0.1})
+        self.ledger(tmp_path, ["c"]).keep(1, 0, [1, 2])
+        again = self.ledger(tmp_path, ["c", "b", "other", None])
+        assert [again.recall(number) for number in range(4)] == [[1, 2], {"score": 0.1}, None, None]
+        again.remove()
+        assert not (tmp_path / "done").exists()
+
+    def test_a_process_that_was_killed_while_it_wrote(self, tmp_path: Path) -> None:
+        self.ledger(tmp_path, ["a"]).keep(0, 0, 1)
+        with (tmp_path / "done" / "0.jsonl").open("a") as file:
+            file.write('\n{"b": 2')
+        second = self.ledger(tmp_path, ["a", "b", "c"])
+        assert [second.recall(number) for number in range(3)] == [1, None, None]
+        second.keep(0, 2, 3)
+        assert self.ledger(tmp_path, ["c"]).recall(0) == 3
+
+    def test_without_its_file_an_image_is_not_done(self, tmp_path: Path) -> None:
+        self.ledger(tmp_path, ["a"]).keep(0, 0, 1)
+        ledger = self.ledger(tmp_path, ["a"], [tmp_path / "a.png"])
+        assert ledger.recall(0) is None
+        (tmp_path / "a.png").touch()
+        assert ledger.recall(0) == 1
+
+
+def test_an_image_that_failed_is_tried_again(tmp_path: Path) -> None:
+    shared = Sharing(World(data=Axis()))
+    results: list[list[Any]] = [["zero", None, "two"], ["never asked", "one", "never asked"]]
+    for given, expected in zip(results, (["zero", None, "two"], ["zero", "one", "two"]), strict=True):
+        ledger = Ledger(tmp_path / "done", ["a", "b", "c"], [None] * 3)
+        assert list(shared.each(3, given.__getitem__, ledger)) == expected
+    assert len(shared.complete) == 1
+    shared.close()
+    assert not (tmp_path / "done").exists()
+
+
+@pytest.mark.distributed
+def test_two_processes_classify_as_one(fit: Fit, trained: Path, images: Path, tmp_path: Path) -> None:
+    log, csv, maps = tmp_path / "log", tmp_path / "predictions.csv", tmp_path / "maps"
+    log.touch()
+    alone = fit("classify", images / "*.tif", "--checkpoint", trained, "--json", "--csv", tmp_path / "alone.csv")
+    options = ["--checkpoint", trained, "--json", "--csv", csv, "--heatmap", maps, "--device", "cpu"]
+    code = RECORDED.format(log=str(log), dies=None)
+    both = torchrun(2, code, "classify", images / "*.tif", *options)
+    assert both.returncode == 1, "one image is broken"
+    assert without_time(json.loads(both.stdout)) == without_time(json.loads(alone.stdout))
+    assert csv.read_text() == (tmp_path / "alone.csv").read_text()
+    assert both.stderr.count("5-broken.tif") == 1
+    assert {path.name for path in maps.iterdir()} == {f"{number}.png" for number in range(7)}
+    done = [line.split(":") for line in log.read_text().splitlines()]
+    assert sorted(number for _, number in done) == list("01234567")
+    assert {rank for rank, _ in done} == {"0", "1"}
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_a_process_is_killed(
+    fit: Fit, trained: Path, images: Path, tmp_path: Path, dataset: Path, restarts: int
+) -> None:
+    """Once with torchrun starting the job again by itself, once by hand, with three processes instead of two."""
+    log, out = tmp_path / "log", tmp_path / "features"
+    log.touch()
+    paths = [images / f"{number}.tif" for number in range(7)]
+    arguments = ["embed", *paths, "--checkpoint", trained, "--out", out, "--json", "--device", "cpu"]
+    if restarts:
+        code = RECORDED.format(log=str(log), dies=1).replace(
+            "os.kill", "os.environ['TORCHELASTIC_RESTART_COUNT'] > '0' or os.kill"
+        )
+        last = torchrun(2, code, *arguments, restarts=1)
+    else:
+        killed = torchrun(2, RECORDED.format(log=str(log), dies=1), *arguments)
+        assert killed.returncode != 0
+        assert not killed.stdout
+        last = torchrun(3, RECORDED.format(log=str(log), dies=None), *arguments)
+    assert last.returncode == 0, last.stderr
+    done = [line.split(":")[1] for line in log.read_text().splitlines()]
+    assert sorted(done) == list("0123456"), "none is lost, and none is done twice"
+    assert [entry["path"] for entry in json.loads(last.stdout)] == [str(path) for path in paths]
+    alone = tmp_path / "alone"
+    assert fit("embed", *paths, "--checkpoint", trained, "--out", alone).exit_code == 0
+    files = {path.relative_to(alone): path.read_bytes() for path in alone.rglob("*") if path.is_file()}
+    assert files == {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert not (tmp_path / ".features.done").exists()
+
+
+@pytest.mark.distributed
+def test_two_processes_evaluate_as_one(fit: Fit, trained: Path, dataset: Path, tmp_path: Path) -> None:
+    options = ["evaluate", dataset, "--checkpoint", trained, "--split", "all", "--json", "--device", "cpu"]
+    alone = fit(*options)
+    assert alone.exit_code == 0, alone.stderr
+    both = torchrun(2, PLAIN, *options, "--csv", tmp_path / "lines.csv")
+    assert both.returncode == 0, both.stderr
+    assert json.loads(both.stdout) == json.loads(alone.stdout)
+    assert list(tmp_path.iterdir()) == [tmp_path / "lines.csv"]
+
+
+@pytest.mark.distributed
+def test_an_error_of_one_process_is_said_once(trained: Path, images: Path, tmp_path: Path) -> None:
+    missing = torchrun(
+        2, "from fitcli.__main__ import main; main()", "classify", images / "0.tif", "--checkpoint", tmp_path
+    )
+    assert missing.returncode == 1
+    assert missing.stderr.count("error: ") == 1
+    full = "import fitcli.tasks.encoding.embed_files as e, fitcli.errors as f, os\n" + (
+        "if os.environ['RANK'] == '1':\n"
+        "    def full(*arguments, **settings): raise f.FitError('the disk is full')\n"
+        "    e.embed_image = full\n"
+        "from fitcli.__main__ import main\nmain()"
+    )
+    paths = [images / f"{number}.tif" for number in range(7)]
+    failed = torchrun(2, full, "embed", *paths, "--checkpoint", trained, "--out", tmp_path / "out", "--device", "cpu")
+    assert failed.returncode == 1
+    assert failed.stderr.count("error: the disk is full") == 1

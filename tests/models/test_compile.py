@@ -1,0 +1,49 @@
+"""Every model compiles as one graph and exports at a fixed size, padding and images of different sizes included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from support.batches import CONFIGS, inputs_for, live, whole_and_ragged
+from torch import Tensor
+
+from models.config import DenoiserConfig
+from models.groups import Groups
+
+KINDS = ["encoder", "classifier", "denoiser", "decoder"]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_model_compiles_as_one_graph(name: str) -> None:
+    torch.compiler.reset()
+    model = live(CONFIGS[name])
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    arguments = _arguments(CONFIGS[name], whole_and_ragged()[1])
+    _assert_same(compiled(*arguments), model(*arguments))
+
+
+@pytest.mark.parametrize("groups", whole_and_ragged(), ids=["whole", "ragged"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_model_exports_at_a_fixed_size(name: str, groups: Groups) -> None:
+    model = live(CONFIGS[name])
+    exported = torch.export.export(model, _arguments(CONFIGS[name], groups)).module()
+    # Other values of the same shapes: nothing of the example may have been baked in.
+    arguments = _arguments(CONFIGS[name], groups, seed=1)
+    _assert_same(exported(*arguments), model(*arguments))
+
+
+def _arguments(config: Any, groups: Groups, seed: int = 0) -> tuple[Any, ...]:
+    inputs = inputs_for(config, groups, seed)
+    if isinstance(config, DenoiserConfig):
+        patches, previous, level, condition = inputs
+        return patches, groups, level, condition, previous
+    return inputs[0], groups, *inputs[1:]
+
+
+def _assert_same(value: Tensor | tuple[Tensor, ...], expected: Tensor | tuple[Tensor, ...]) -> None:
+    if isinstance(value, Tensor):
+        value, expected = (value,), (expected,)
+    for one, other in zip(value, expected, strict=True):
+        assert (one - other).abs().max().item() < 1e-12

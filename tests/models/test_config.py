@@ -1,0 +1,129 @@
+"""Configs: models that cannot exist are refused with their numbers; the others survive JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import FrozenInstanceError, asdict, fields
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.batches import CONFIGS, classifier_config, decoder_config, denoiser_config, encoder_config
+
+from models.checks import ConfigError
+from models.config import DecoderConfig, EncoderConfig, TrunkConfig
+from models.layer_plan import parse_plan
+
+MALFORMED = ["", "1", "2(1)", "(1)1 (1)", "(-1)1", "(1.5)1", "((1)1", "(1)(1)", "[1]1", "(a)1", ")", "()", "(\uff11)1"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(1, 99)), min_size=1, max_size=5), st.booleans())
+def test_every_plan_is_read_as_it_is_written(plan: list[tuple[int, int]], local_end: bool) -> None:
+    text = "".join(f"({local}){mixing}" for local, mixing in plan)
+    assert parse_plan(text) == tuple(plan)
+    if local_end:
+        assert parse_plan(f"{text}(7)") == (*plan, (7, 0)) == parse_plan(f"{text}(7)0")
+
+
+@pytest.mark.parametrize("plan", MALFORMED)
+def test_malformed_plans_are_named(plan: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        encoder_config(plan=plan)
+    assert repr(plan) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "changes", "words"),
+    [
+        (encoder_config, {"plan": "(1)0(1)1"}, ["(1)0(1)1", "segment 0"]),
+        (encoder_config, {"tokens": 0}, ["tokens", "0"]),
+        (encoder_config, {"latents": -1}, ["latents", "-1"]),
+        (encoder_config, {"mlp_ratio": 0}, ["mlp_ratio", "0"]),
+        (encoder_config, {"token_heads": 17}, ["token_heads 17", "token_width 16"]),
+        (encoder_config, {"latent_heads": 25}, ["latent_heads 25", "latent_width 24"]),
+        (encoder_config, {"causal": "sideways"}, ["causal", "'sideways'"]),
+        (encoder_config, {"causal": "tokens"}, ["encoder", "'groups'"]),
+        (encoder_config, {"token_positions": "sin_cos"}, ["token_positions", "'sin_cos'"]),
+        (encoder_config, {"latent_positions": "sincos2d"}, ["latent_positions", "'sincos2d'"]),
+        (encoder_config, {"tokens": 6}, ["square", "6"]),
+        (encoder_config, {"token_width": 17}, ["token_width", "even", "17"]),
+        (encoder_config, {"latent_width": 25}, ["latent_width", "even", "25"]),
+        (encoder_config, {"latent_positions": "learned"}, ["'learned'", "number of groups"]),
+        (encoder_config, {"latent_positions": "learned", "groups": 0}, ["groups", "0"]),
+        (encoder_config, {"latent_positions": "sincos", "groups": 3, "latent_width": 25}, ["latent_width", "25"]),
+        (encoder_config, {"patch": 0}, ["patch", "0"]),
+        (encoder_config, {"channels": 0}, ["channels", "0"]),
+        (encoder_config, {"stem": "fancy"}, ["stem", "'fancy'"]),
+        (encoder_config, {"stem": "conv", "patch": 6}, ["6", "multiple of 4"]),
+        (encoder_config, {"side_values": 0}, ["side_values", "0"]),
+        (classifier_config, {"classes": 0}, ["classes", "0"]),
+        (classifier_config, {"pool_heads": 5}, ["pool_heads 5", "latent_width 24"]),
+        (classifier_config, {"plan": "(1)1(1)"}, ["(1)1(1)", "global"]),
+        (denoiser_config, {"values": 0}, ["values", "0"]),
+        (denoiser_config, {"out_values": 0}, ["out_values", "0"]),
+        (denoiser_config, {"time_features": -2}, ["time_features", "-2"]),
+        (denoiser_config, {"causal": "tokens"}, ["denoiser", "'groups'"]),
+        (denoiser_config, {"latent_width": 4, "condition_width": None}, ["latent_width 4", "8"]),
+        (denoiser_config, {"condition_width": 0}, ["condition_width", "0"]),
+        (denoiser_config, {"latent_width": 26}, ["latent_width 26", "multiple of 4"]),
+        (decoder_config, {"vocabulary": 0}, ["vocabulary", "0"]),
+        (decoder_config, {"causal": "none"}, ["causal", "'none'"]),
+    ],
+)
+def test_what_cannot_exist_is_refused_with_its_numbers(make: Any, changes: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(ConfigError) as error:
+        make(**changes)
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_configs_survive_json(name: str) -> None:
+    config = CONFIGS[name]
+    assert type(config).from_dict(json.loads(json.dumps(asdict(config)))) == config
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_wrong_type_is_refused_by_name(name: str) -> None:
+    config = CONFIGS[name]
+    good = asdict(config)
+    for field in fields(config):
+        for wrong in ([1], 1.5, {"a": 1}, True, "7", None):
+            annotation = str(field.type)
+            fits = (
+                (wrong is None and "None" in annotation)
+                or (wrong is True and annotation == "bool")
+                or (wrong == "7" and not annotation.startswith(("int", "bool")))
+            )
+            if not fits:
+                with pytest.raises(ConfigError, match=field.name):
+                    type(config).from_dict(good | {field.name: wrong})
+
+
+def test_unknown_and_missing_settings_are_named() -> None:
+    good = asdict(encoder_config())
+    with pytest.raises(ConfigError, match="dropout, window"):
+        EncoderConfig.from_dict(good | {"window": 1, "dropout": 0})
+    del good["latents"]
+    with pytest.raises(ConfigError, match="latents"):
+        EncoderConfig.from_dict(good)
+
+
+def test_configs_are_values() -> None:
+    config = encoder_config()
+    assert hash(config) == hash(encoder_config())
+    with pytest.raises(FrozenInstanceError):
+        config.tokens = 5  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        TrunkConfig("(1)1")  # type: ignore[call-arg, misc]
+
+
+def test_derived_sizes() -> None:
+    config = encoder_config(token_width=18, token_heads=4, latent_width=26, latent_heads=3)
+    assert (config.cross_heads, config.cross_head_width) == (3, 6)
+    assert (config.group, config.values) == (2, 12)
+    assert denoiser_config(latent_width=26, condition_width=None).time_width == 24
+    with pytest.raises(ConfigError, match="6 tokens"):
+        _ = encoder_config(tokens=6, token_positions="sincos").group
+    assert isinstance(decoder_config(), DecoderConfig)

@@ -1,0 +1,144 @@
+"""Initial weights: as the reference draws them, the same for the same seed, and none at all on the meta device.
+
+The limits are those of the published implementation for token width 96 (4 heads) and latent width 128 (8 heads).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from support.batches import CONFIGS, decoder_config, denoiser_config, encoder_config
+from torch import Tensor
+
+from models.build import build
+from models.config import TrunkConfig
+from models.layers import CrossAttention, SelfAttention
+
+WIDE: dict[str, Any] = {
+    "plan": "(1)1(1)",
+    "tokens": 16,
+    "latents": 4,
+    "token_width": 96,
+    "latent_width": 128,
+    "token_heads": 4,
+    "latent_heads": 8,
+    "mlp_ratio": 4,
+    "token_positions": "learned",
+    "latent_positions": "learned",
+    "groups": 16,
+}
+TABLE_STD = 0.0176
+"""Of a normal distribution with standard deviation 0.02, truncated at 0.04."""
+
+LIMITS = {
+    "stem.project.weight": 0.2041,
+    "trunk.segments.0.local.layers.0.attention.query_key_value.weight": 0.04725,
+    "trunk.segments.0.local.layers.0.attention.out.weight": 0.1118,
+    "trunk.segments.0.local.layers.0.feed_forward.up.weight": 0.1118,
+    "trunk.segments.0.local.layers.0.feed_forward.down.weight": 0.1118,
+    "trunk.segments.0.read.attention.query.weight": 0.0409,
+    "trunk.segments.0.read.attention.key_value.weight": 0.04725,
+    "trunk.segments.0.read.attention.out.weight": 0.09934,
+    "trunk.segments.0.read.feed_forward.up.weight": 0.09682,
+    "trunk.segments.0.mix.condition.attention.query.weight": 0.04419,
+    "trunk.segments.0.mix.condition.attention.key_value.weight": 0.04419,
+    "trunk.segments.0.mix.stack.layers.0.attention.query_key_value.weight": 0.04419,
+    "trunk.segments.0.mix.stack.layers.0.attention.out.weight": 0.07217,
+    "trunk.segments.0.mix.stack.layers.0.feed_forward.up.weight": 0.09682,
+    "trunk.segments.0.write.attention.query.weight": 0.04725,
+    "trunk.segments.0.write.attention.key_value.weight": 0.04091,
+    "trunk.segments.0.write.attention.out.weight": 0.1118,
+    "time.up.weight": 0.19365,
+    "time.out.weight": 0.15309,
+    "condition.weight": 0.1622,
+    "self_condition.project.up.weight": 0.09682,
+    "out.weight": 0.2041,
+}
+"""Largest magnitude of uniform weights, as measured in the reference."""
+
+
+@pytest.fixture(scope="module")
+def denoiser() -> dict[str, Tensor]:
+    config = denoiser_config(**WIDE, values=48, out_values=48, condition_width=100, cross_mlp=True)
+    return build(config).state_dict()
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_projections_are_uniform_within_the_limit_of_the_reference(name: str, denoiser: dict[str, Tensor]) -> None:
+    weight, limit = denoiser[name], LIMITS[name]
+    assert weight.abs().max().item() == pytest.approx(limit, rel=2e-3)
+    assert weight.std().item() == pytest.approx(limit / math.sqrt(3), rel=0.02)
+    assert abs(weight.mean().item()) < 0.03 * limit
+
+
+def test_biases_are_zero_and_scales_one(denoiser: dict[str, Tensor]) -> None:
+    for name, value in denoiser.items():
+        if name.endswith("bias"):
+            assert (value == 0).all(), name
+        elif "norm" in name and not name.startswith("self_condition.norm"):
+            assert (value == 1).all(), name
+
+
+def test_self_conditioning_starts_without_effect(denoiser: dict[str, Tensor]) -> None:
+    assert (denoiser["self_condition.norm.weight"] == 0).all()
+    assert (denoiser["self_condition.project.norm.weight"] == 1).all()
+
+
+def test_tables_are_truncated_normal() -> None:
+    state = build(decoder_config(**WIDE | {"plan": "(1)1(1)"}, vocabulary=512, shared_embedding=False)).state_dict()
+    for name in ("positions.table", "start.table", "embedding.weight", "out_embedding.weight", "bias"):
+        table = state[name]
+        assert 0.03 < table.abs().max().item() <= 0.04, name
+        assert table.std().item() == pytest.approx(TABLE_STD, rel=0.1), name
+    assert not torch.equal(state["embedding.weight"], state["out_embedding.weight"])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_same_seed_gives_the_same_weights(name: str) -> None:
+    config = CONFIGS[name]
+    torch.manual_seed(5)
+    one = build(config, seed=3).state_dict()
+    torch.manual_seed(6)
+    same, other = build(config, seed=3).state_dict(), build(config, seed=4).state_dict()
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    assert any(not torch.equal(one[key], other[key]) for key in one)
+    assert all(torch.isfinite(value).all() for value in one.values())
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_model_on_the_meta_device_has_shapes_and_no_memory(name: str) -> None:
+    config = CONFIGS[name]
+    meta, real = build(config, device="meta").state_dict(), build(config).state_dict()
+    assert all(value.is_meta for value in meta.values())
+    assert {key: value.shape for key, value in meta.items()} == {key: value.shape for key, value in real.items()}
+
+
+def test_building_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    build(encoder_config(), seed=9)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_trunk_alone_is_no_model() -> None:
+    trunk = TrunkConfig(**WIDE)
+    with pytest.raises(TypeError, match="TrunkConfig"):
+        build(trunk)  # type: ignore[call-overload]
+
+
+def test_attention_can_begin_with_unit_variance() -> None:
+    """Normal weights of the variance 1 / fan_in, in attention alone."""
+    config = denoiser_config(**WIDE)
+    model, other = build(replace(config, attention_start="unit")), build(config)
+    for module in model.modules():
+        if isinstance(module, SelfAttention | CrossAttention):
+            for name, weight in module.named_parameters():
+                if name.endswith("weight"):
+                    assert float(weight.detach().std()) == pytest.approx(weight.shape[1] ** -0.5, rel=0.05), name
+    ups = [dict(m.named_parameters())["trunk.segments.0.local.layers.0.feed_forward.up.weight"] for m in (model, other)]
+    assert float(ups[0].detach().abs().max()) == pytest.approx(float(ups[1].abs().max().detach()), rel=0.01)

@@ -1,0 +1,177 @@
+"""Run folders of models that generate: what is saved comes back, what is made up is refused, tasks are not mixed up."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fitcli.device.runtime import choose_runtime
+from fitcli.errors import CheckpointError
+from fitcli.patches.preprocessing import Preprocessing
+from fitcli.runs.config import RunConfig, load_config, save_config
+from fitcli.runs.weights import (
+    EMA_WEIGHTS,
+    expect_task,
+    load_checkpoint,
+    load_classifier,
+    load_decoder,
+    load_denoiser,
+    save_weights,
+)
+from fitcli.tasks.autoregressive.sequences import SequenceConfig
+from fitcli.tasks.diffusion.config import DiffusionConfig, shift_for
+from models.build import build
+from models.checks import ConfigError
+from models.config import DecoderConfig, DenoiserConfig
+from tests.runs.test_weights import CONFIG as CLASSIFIER
+
+CPU = choose_runtime("cpu", "fp32")
+TRUNK: dict[str, Any] = {
+    "plan": "(1)1(1)", "latents": 2, "token_width": 8, "latent_width": 8, "token_heads": 2, "latent_heads": 2,
+}  # fmt: skip
+GREY = Preprocessing(channels=1, dtype="float32", mean=(1.5,), std=(4.0,), limits=(-1.0, 9.0))
+DIFFUSION = RunConfig(
+    task="diffusion",
+    model=DenoiserConfig(**TRUNK, tokens=4, values=16, out_values=16, condition_width=2, self_condition=True),
+    preprocessing=GREY,
+    classes=("cat", "dög"),
+    diffusion=DiffusionConfig(patch=4, size=(32, 48), shift=-1.0),
+)
+SEQUENCE = RunConfig(
+    task="autoregressive",
+    model=DecoderConfig(**TRUNK, tokens=8, vocabulary=16, starts=1, causal="tokens", token_positions="sincos"),
+    preprocessing=GREY,
+    classes=(),
+    sequence=SequenceConfig(patch=(2, 4), size=(32, 32), levels=16),
+)
+
+
+@pytest.fixture(params=[DIFFUSION, SEQUENCE], ids=["diffusion", "autoregressive"])
+def config(request: pytest.FixtureRequest) -> RunConfig:
+    found: RunConfig = request.param
+    return found
+
+
+def saved(folder: Path, config: RunConfig) -> Path:
+    folder.mkdir()
+    save_config(folder, config)
+    save_weights(folder, build(config.model, seed=5))
+    return folder
+
+
+def test_what_is_saved_comes_back(tmp_path: Path, config: RunConfig) -> None:
+    run = saved(tmp_path / "run", config)
+    assert load_config(run) == config
+    loaded = load_checkpoint(run, CPU)
+    assert loaded.config == config
+    weights = build(config.model, seed=5).state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in loaded.model.state_dict().items())
+
+
+@pytest.mark.parametrize("config", [DIFFUSION, SEQUENCE, CLASSIFIER], ids=lambda config: config.task)
+def test_the_average_is_loaded_where_it_is_wanted_and_there(tmp_path: Path, config: RunConfig) -> None:
+    run = saved(tmp_path / "run", config)
+    load: Any = {"diffusion": load_denoiser, "autoregressive": load_decoder, "classify": load_classifier}[config.task]
+
+    def first(loaded: Any) -> torch.Tensor:
+        found: torch.Tensor = next(iter(loaded.model.parameters()))
+        return found
+
+    plain = first(load(run, CPU))
+    save_weights(run, build(config.model, seed=6), EMA_WEIGHTS)
+    assert torch.equal(first(load(run, CPU, ema=False)), plain)
+    assert torch.equal(first(load_checkpoint(run, CPU)), plain)
+    assert not torch.equal(first(load(run, CPU)), plain)
+    assert torch.equal(first(load(run, CPU)), first(load_checkpoint(run, CPU, ema=True)))
+    (run / EMA_WEIGHTS).write_bytes(b"half")
+    with pytest.raises(CheckpointError, match=r"ema\.safetensors: damaged weights"):
+        load(run, CPU)
+
+
+def test_tasks_are_not_mixed_up(tmp_path: Path, config: RunConfig) -> None:
+    run, classifier = saved(tmp_path / "run", config), saved(tmp_path / "classifier", CLASSIFIER)
+    with pytest.raises(CheckpointError, match=f"--task {config.task}.*fit generate.*give a run of --task classify"):
+        load_classifier(run, CPU)
+    for load in (load_denoiser, load_decoder):
+        with pytest.raises(CheckpointError, match="--task classify, which is for `fit classify`"):
+            load(classifier, CPU)
+    assert expect_task(run, config.task) == config
+    assert load_classifier(classifier, CPU).config == CLASSIFIER
+
+
+def test_a_classifier_of_before_there_were_other_tasks(tmp_path: Path) -> None:
+    run = saved(tmp_path / "run", CLASSIFIER)
+    document = json.loads((run / "config.json").read_text())
+    assert not {"diffusion", "sequence"} & set(document)
+    document["preprocessing"].pop("limits")
+    (run / "config.json").write_text(json.dumps(document))
+    assert load_config(run) == CLASSIFIER
+
+
+HOSTILE: list[tuple[RunConfig, Callable[[dict[str, Any]], object]]] = [
+    *(
+        (DIFFUSION, lambda d, name=name, value=value: d["diffusion"].update({name: value}))  # type: ignore[misc]
+        for name, value in [
+            ("patch", 0), ("patch", 3), ("patch", "4"), ("patch", True), ("patch", 10**30), ("size", [32]),
+            ("size", [32, 0]), ("size", ["32", 32]), ("size", None), ("size", [10**30, 1]), ("schedule", 5),
+            ("prediction", "noise"), ("prediction", ["v"]), ("scale", 0), ("scale", "1"), ("scale", float("nan")),
+            ("scale", float("inf")), ("shift", float("nan")), ("shift", 1000), ("shift", None), ("clip", 1),
+            ("self_condition_rate", 1.5), ("class_dropout", -0.1), ("class_dropout", "much"), ("unknown", 1),
+        ]
+    ),
+    *(
+        (SEQUENCE, lambda d, name=name, value=value: d["sequence"].update({name: value}))  # type: ignore[misc]
+        for name, value in [
+            ("patch", [0, 2]), ("patch", [2, 2]), ("patch", 2), ("patch", ["2", "4"]), ("size", [1, 1]),
+            ("levels", 17), ("levels", 1), ("levels", "16"), ("order", "spiral"), ("start", "zero"), ("unknown", 1),
+        ]
+    ),
+    *((DIFFUSION, lambda d, task=task: d.update(task=task)) for task in ("autoregressive", "classify", ["diffusion"])),  # type: ignore[misc]
+    (DIFFUSION, lambda d: d.pop("diffusion")),
+    (SEQUENCE, lambda d: d.pop("sequence")),
+    (DIFFUSION, lambda d: d.update(sequence={"patch": [2, 2], "size": [8, 8]})),
+    (DIFFUSION, lambda d: d.update(diffusion="cosine")),
+    (DIFFUSION, lambda d: d.update(classes=["cat"])),
+    (SEQUENCE, lambda d: d.update(classes=["cat", "dog"])),
+    (DIFFUSION, lambda d: d["model"].update(values=10**9)),
+    (DIFFUSION, lambda d: d["model"].update(condition_width=10**9)),
+    (SEQUENCE, lambda d: d["model"].update(vocabulary=10**9)),
+    (SEQUENCE, lambda d: d["model"].update(starts=10**9)),
+    (DIFFUSION, lambda d: d["preprocessing"].update(limits=[1, 1])),
+    (DIFFUSION, lambda d: d["preprocessing"].update(limits=[0, float("nan")])),
+    (DIFFUSION, lambda d: d["preprocessing"].update(limits="wide")),
+]  # fmt: skip
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
+def test_hostile_settings_are_refused(tmp_path: Path, number: int) -> None:
+    config, change = HOSTILE[number]
+    run = saved(tmp_path / "run", config)
+    document = json.loads((run / "config.json").read_text())
+    change(document)
+    (run / "config.json").write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        load_checkpoint(run, CPU)
+
+
+def test_the_range_of_pixels() -> None:
+    assert GREY.range == (-1.0, 9.0)
+    assert dataclasses.replace(GREY, dtype="uint16", limits=None).range == (0.0, 65535.0)
+    with pytest.raises(CheckpointError, match="black and white"):
+        _ = dataclasses.replace(GREY, limits=None).range
+
+
+def test_the_shift_follows_the_size() -> None:
+    # 2 log(64 / 256), and nothing for what is small already.
+    assert shift_for((256, 256)) == pytest.approx(-2.7725887)
+    assert shift_for((128, 512)) == pytest.approx(-2.7725887)
+    assert shift_for((64, 64)) == shift_for((28, 28)) == 0.0
+    with pytest.raises(ConfigError, match="shift"):
+        DiffusionConfig(patch=4, size=(8, 8), shift=float("nan"))

@@ -1,0 +1,207 @@
+"""How a streamed pass goes about it: reading early, resting, ending, going on."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from support.batches import CONFIGS, inputs_for, live
+from support.streamed import LAYOUTS, Kept, encoder, inputs, made, streamed
+from torch import Tensor
+
+from fitcli.errors import FitError
+from fitcli.patches.cutting import groups_of
+from fitcli.streaming import sweeps, token_store
+from fitcli.streaming.journal import SweepState
+from fitcli.streaming.pass_helpers import stream_encoder, stream_latents
+from fitcli.streaming.sweeps import Position, Streaming, Wanted, prefetch
+from fitcli.streaming.token_store import MemoryStore, StoreKind, TokenStore
+
+
+@torch.inference_mode()
+def test_every_group_is_read_once_and_progress_counts_segments() -> None:
+    model, (grid, patches) = encoder("(1)1(1)1"), inputs((48, 36))
+    asked: list[slice] = []
+    finished: list[int] = []
+
+    def read(part: slice) -> Tensor:
+        asked.append(part)
+        return patches[part]
+
+    stream_latents(model, groups_of(grid), read, 5, advance=finished.append)
+    assert [number for part in asked for number in range(part.start, part.stop)] == list(range(grid.count))
+    assert sum(finished) == 2 * grid.count
+
+
+@torch.inference_mode()
+def test_an_error_while_reading_ends_the_pass() -> None:
+    model, (grid, patches) = encoder("(1)1(1)1"), inputs((48, 36))
+
+    def read(part: slice) -> Tensor:
+        if part.start >= 6:
+            raise OSError("the scanner is gone")
+        return patches[part]
+
+    with pytest.raises(OSError, match="the scanner is gone"):
+        stream_latents(model, groups_of(grid), read, 2)
+
+
+def test_prefetching_keeps_the_order_and_runs_no_further_than_asked() -> None:
+    begun: list[int] = []
+
+    def work(part: slice) -> int:
+        begun.append(part.start)
+        return part.start
+
+    results = prefetch(work, [slice(i, i + 1) for i in range(10)], ahead=2)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    assert max(begun) <= 4
+    assert list(results) == list(range(3, 10))
+
+
+# Stores ---------------------------------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", ["encoder", "denoiser", "decoder"])
+def test_all_stores_give_the_same_bits(name: str) -> None:
+    (model, config), groups = made(name, torch.float32), LAYOUTS["padded"]
+    inputs = inputs_for(config, groups, dtype=torch.float32)
+    kinds: list[StoreKind] = ["device", "host", "disk"]
+    first, *others = (streamed(model, groups, inputs, Streaming(handful=2, store=kind)) for kind in kinds)
+    for other in others:
+        assert all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+class Counting(MemoryStore):
+    """Counts what is put."""
+
+    puts = 0
+
+    def put(self, part: slice, tokens: Tensor) -> None:
+        Counting.puts += part.stop - part.start
+        super().put(part, tokens)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("plan", "sweeps_stored"), [("(2)1", 0), ("(1)1(1)1", 1), ("(1)1(1)1(1)", 1)])
+def test_the_last_sweep_stores_nothing(plan: str, sweeps_stored: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[TokenStore] = []
+
+    def open_store(kind: StoreKind, *arguments: object) -> TokenStore:
+        opened.append(Counting(*arguments))  # type: ignore[arg-type]
+        return opened[-1]
+
+    monkeypatch.setattr(sweeps, "open_store", open_store)
+    monkeypatch.setattr(Counting, "puts", 0)
+    model, (over, patches) = encoder(plan), inputs((48, 36))
+    stream_encoder(model, groups_of(over), lambda part: patches[part], Streaming(handful=5), Wanted())
+    assert Counting.puts == sweeps_stored * over.count
+    assert len(opened) == bool(sweeps_stored), "no store that nobody writes to"
+
+
+@torch.inference_mode()
+def test_latents_that_nobody_wants_are_not_mixed() -> None:
+    model = live(CONFIGS["decoder"])
+    mixed: list[int] = []
+    model.trunk.segments[1].mix.register_forward_hook(lambda *_: mixed.append(1))
+    last = live(dataclasses.replace(CONFIGS["decoder"], plan="(1)1(1)1"))
+    last.trunk.segments[1].mix.register_forward_hook(lambda *_: mixed.append(2))
+    groups = LAYOUTS["whole"]
+    for one in (model, last):
+        streamed(one, groups, inputs_for(CONFIGS["decoder"], groups), Streaming(handful=2))
+    assert mixed == [1]
+
+
+@torch.inference_mode()
+def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+
+    def write_all(descriptor: int, data: memoryview, offset: int) -> None:
+        if written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(offset)
+
+    monkeypatch.setattr(token_store, "write_all", write_all)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    model, (over, patches) = encoder("(1)1(1)1"), inputs((48, 36))
+    with pytest.raises(FitError, match=r"0\.00 GB are needed here for tokens at rest: No space left on device; free"):
+        stream_encoder(model, groups_of(over), lambda part: patches[part], Streaming(handful=5, store="disk"), Wanted())
+    assert list(tmp_path.iterdir()) == []
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("store", ["host", "disk"])
+def test_no_thread_outlives_an_error(store: StoreKind) -> None:
+    model, (over, patches) = encoder("(1)1(1)1"), inputs((48, 36))
+
+    def stop(part: slice, tokens: Tensor) -> None:
+        raise RuntimeError("enough")
+
+    before = threading.active_count()
+    with pytest.raises(RuntimeError, match="enough"):
+        stream_encoder(
+            model,
+            groups_of(over),
+            lambda part: patches[part],
+            Streaming(handful=1, store=store),
+            Wanted(tokens=stop),
+        )
+    assert threading.active_count() == before
+
+
+# Going on -------------------------------------------------------------------------------------------------------------
+
+
+class Memory:
+    """A journal that remembers everything, and stops the pass at a moment."""
+
+    def __init__(self) -> None:
+        self.position: Position | None = None
+        self.stores: dict[str, TokenStore] = {}
+        self.moments = 0
+
+    def resume(self) -> Position | None:
+        return self.position
+
+    def reached(self, position: Position, stores: object) -> None:
+        self.position = position._replace(latents=position.latents.clone(), fresh=position.fresh.clone())
+        self.moments -= 1
+        if self.moments == 0:
+            raise InterruptedError
+
+    def open_store(self, name: str, *arguments: object) -> TokenStore:
+        class Lasting(MemoryStore):
+            def close(self) -> None: ...
+
+        return self.stores.setdefault(name, Lasting(*arguments))  # type: ignore[arg-type]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", ["encoder", "decoder"])
+def test_a_pass_that_is_interrupted_anywhere_goes_on_to_the_same_bits(name: str) -> None:
+    config = dataclasses.replace(CONFIGS[name], plan="(1)1(1)1(1)1(1)")
+    model, groups = live(config, torch.float32), LAYOUTS["left out"]
+    given = inputs_for(config, groups, dtype=torch.float32)
+    expected = streamed(model, groups, given, Streaming(handful=2))
+    handfuls, segments = 3, 4
+    for moment in range(1, handfuls * segments + segments):
+        journal, kept = Memory(), Kept()
+        journal.moments = moment
+        how = Streaming(handful=2, journal=journal)
+        with pytest.raises(InterruptedError):
+            streamed(model, groups, given, how, kept)
+        assert all(map(torch.equal, streamed(model, groups, given, how, kept), expected))
+
+
+def test_a_state_is_for_one_process(tmp_path: Path) -> None:
+    first = SweepState(tmp_path / "state", {})
+    with pytest.raises(FitError, match="state: in use by another process; wait for it"):
+        SweepState(tmp_path / "state", {})
+    first.close()
+    SweepState(tmp_path / "state", {}).close()

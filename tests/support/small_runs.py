@@ -1,0 +1,57 @@
+"""Small data sets, runs that train on them in a moment, and those who watch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from support.pictures import colored, save
+
+from fitcli.device.runtime import choose_runtime
+from fitcli.runs.train_settings import TrainSettings
+from fitcli.tasks.context import TrainingRun
+from fitcli.training.loop import Observer
+from fitcli.training.prepare import prepare
+from fitcli.training.reports import Report, StepReport
+from fitcli.training.start_options import Launch
+
+CPU = choose_runtime("cpu", "fp32")
+
+
+def two_classes(folder: Path, shape: tuple[int, int] = (24, 24), images: int = 5) -> Path:
+    """A folder of two classes of so many images each. Of ten, eight are to train on and two to validate."""
+    for label, color in (("dark", (60, 80, 70)), ("light", (90, 70, 100))):
+        for number in range(images):
+            save(folder / label / f"{number}.png", colored(shape, color, number))
+    return folder
+
+
+def run_of(
+    data: Path, folder: Path, resume: bool = False, memory: int | None = None, accept: bool = False, **settings: Any
+) -> TrainingRun:
+    """A run, of two epochs in batches of two images where the settings say nothing else."""
+    asked = TrainSettings(**{"preset": "debug", "batch_size": 2, "epochs": 2, **settings})
+    launch = Launch(
+        data=data, folder=folder, runtime=choose_runtime("cpu", asked.precision), resume=resume, given=settings,
+        accept_changed_data=accept, memory_bytes=memory,
+    )  # fmt: skip
+    return prepare(asked, launch)[0]
+
+
+def quietly(report: Report) -> None:
+    """An observer that does nothing."""
+
+
+def at(step: int, act: Callable[[], object]) -> Observer:
+    """An observer that does something when a step has been made."""
+
+    def observe(report: Report) -> None:
+        if isinstance(report, StepReport) and report.step == step:
+            act()
+
+    return observe
+
+
+def die() -> None:
+    raise SystemError("the machine is gone")

@@ -1,0 +1,178 @@
+"""Training steps of small models of every kind: as jobs, and written down plainly."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fitcli.execution.job import Job
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.execution.step_helpers import classification_job, decoding_job, denoising_job, mean_square
+from fitcli.patches.cutting import groups_of, normalize
+from fitcli.patches.grid import PatchGrid
+from fitcli.tasks.autoregressive.next_token import next_token_loss
+from models.build import build
+from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig
+from models.groups import Groups
+from models.share import Gather
+
+TRUNK: dict[str, Any] = {
+    "tokens": 4, "latents": 4, "token_width": 16, "latent_width": 24, "token_heads": 2, "latent_heads": 3,
+    "mlp_ratio": 2,
+}  # fmt: skip
+CLASSIFIER = TRUNK | {"patch": 2, "channels": 3, "classes": 4}
+DENOISER = TRUNK | {"values": 12, "out_values": 12, "condition_width": 5, "self_condition": True}
+DECODER = TRUNK | {"vocabulary": 11, "causal": "tokens"}
+
+CONFIGS: dict[str, ClassifierConfig | DenoiserConfig | DecoderConfig] = {
+    "classifier": ClassifierConfig(plan="(2)1(1)2", **CLASSIFIER),
+    "classifier of one segment": ClassifierConfig(plan="(1)2", **CLASSIFIER),
+    "classifier of many segments": ClassifierConfig(plan="(0)1(1)1(0)2", cross_mlp=True, **CLASSIFIER),
+    "convolutional classifier": ClassifierConfig(plan="(1)1(1)1", stem="conv", **CLASSIFIER | {"patch": 4}),
+    "classifier of overlapping convolutions": ClassifierConfig(
+        plan="(1)1(1)1", stem="overlap", **CLASSIFIER | {"patch": 4}
+    ),
+    "causal classifier": ClassifierConfig(plan="(1)1(1)1", causal="groups", cross_norm=False, **CLASSIFIER),
+    "classifier with tables": ClassifierConfig(
+        plan="(1)1(1)1", latent_positions="learned", token_positions="learned", groups=8, **CLASSIFIER
+    ),
+    "denoiser": DenoiserConfig(plan="(1)1(2)1(1)", **DENOISER),
+    "denoiser that ends with global layers": DenoiserConfig(plan="(0)1(2)1", cross_mlp=True, **DENOISER),
+    "denoiser of local layers": DenoiserConfig(plan="(2)", **DENOISER),
+    "decoder": DecoderConfig(plan="(1)1(1)2(1)", **DECODER),
+    "decoder that ends with global layers": DecoderConfig(plan="(1)1(1)1", shared_embedding=False, **DECODER),
+    "decoder of classes": DecoderConfig(plan="(1)1(1)1(1)", starts=4, classes=4, **DECODER),
+}
+
+PLANS = {
+    "layers": ExecutionPlan(kind="layers"),
+    "all replayed": ExecutionPlan(kind="recompute", handful=1, global_layers="checkpoint"),
+    "half kept": ExecutionPlan(kind="recompute", handful=2, keep=0.5, global_layers="attention"),
+    "half kept selectively": ExecutionPlan(kind="recompute", handful=2, keep=0.5, selective=True),
+    "all kept selectively": ExecutionPlan(
+        kind="recompute", handful=3, keep=1, selective=True, global_layers="selective"
+    ),
+    "all kept": ExecutionPlan(kind="recompute", handful=100, keep=1),
+    "streamed": ExecutionPlan(kind="stream", handful=2),
+    "streamed, keeps attention": ExecutionPlan(kind="stream", handful=5, global_layers="attention"),
+    "streamed, reruns": ExecutionPlan(kind="stream", handful=3, global_layers="rerun", store="device"),
+    "streamed, checkpoints": ExecutionPlan(kind="stream", handful=1, global_layers="checkpoint"),
+    "streamed to disk": ExecutionPlan(kind="stream", handful=100, global_layers="selective", store="disk"),
+}
+
+
+def grid(height: int, width: int, patch: int = 2) -> PatchGrid:
+    return PatchGrid((height * patch // 2, width * patch // 2), patch, 2)
+
+
+def batches(patch: int) -> dict[str, Groups]:
+    """Whole images of one size; images of different sizes with padding and with a group left out; a single group."""
+    ragged = [groups_of(grid(7, 5, patch)), groups_of(grid(4, 8)), groups_of(grid(8, 8), [(0, 1), (1, 0), (1, 1)])]
+    return {
+        "whole": Groups.of_grid(images=2, rows=2, columns=2),
+        "ragged": Groups.join(ragged),
+        "one group": groups_of(grid(3, 4, patch)),
+    }
+
+
+class Step:
+    """One training step of a model: as a job, and written down plainly."""
+
+    def __init__(self, config: Any, kind: str = "ragged", dtype: torch.dtype = torch.float64) -> None:
+        self.groups = batches(getattr(config, "patch", 2))[kind]
+        self.model: Any = build(config).to(dtype)
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            # Fresh parameters are zero in places, which would hide mistakes.
+            for parameter in self.model.parameters():
+                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator, dtype=dtype))
+        count, images = len(self.groups.number), self.groups.images
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator, dtype=dtype)
+
+        values = getattr(config, "values", 12)
+        self.pixels = torch.randint(256, (count, 4, values), generator=generator, dtype=torch.uint8)
+        self.labels = torch.arange(images) % 4
+        self.ids, self.targets = (torch.randint(11, (count, 4), generator=generator) for _ in range(2))
+        if getattr(config, "starts", 0):
+            self.ids[0, 0] = 11 + config.starts - 1
+        self.noise, self.previous = normal(count, 4, values), normal(count, 4, 24)
+        self.level, self.condition = normal(images).sigmoid(), normal(images, 2, 5)
+
+    def patches(self, part: slice) -> Tensor:
+        mean, std = torch.tensor([100.0, 120.0, 140.0]), torch.tensor([50.0, 60.0, 70.0])
+        return normalize(self.pixels[part], mean, std).to(self.noise.dtype)
+
+    def job(self) -> Job:
+        if isinstance(self.model.config, ClassifierConfig):
+            return classification_job(self.model, self.groups, self.patches, self.cross_entropy)
+        if isinstance(self.model.config, DenoiserConfig):
+            loss = mean_square(self.groups, lambda part: self.noise[part])
+            return denoising_job(self.model, self.groups, self.patches, self.level, loss, self.condition, self.previous)
+        return decoding_job(
+            self.model, self.groups, lambda part: self.ids[part], lambda part: self.targets[part],
+            labels=self.given_labels, smoothing=self.smoothing,
+        )  # fmt: skip
+
+    @property
+    def given_labels(self) -> Tensor | None:
+        """To a decoder."""
+        return self.labels if self.model.config.classes else None
+
+    @property
+    def smoothing(self) -> float:
+        """Of a decoder; without, its loss is the same to the bit however it is computed."""
+        return 0.1 if self.model.config.classes else 0.0
+
+    def cross_entropy(self, logits: Tensor) -> Tensor:
+        weight = torch.tensor([1.0, 2.0, 0.5, 1.5], dtype=logits.dtype)
+        return F.cross_entropy(logits, self.labels, weight, label_smoothing=0.1)
+
+    def plain(self) -> Tensor:
+        """The loss by the forward pass of the model."""
+        model, groups, every = self.model, self.groups, slice(None)
+        if isinstance(model.config, ClassifierConfig):
+            return self.cross_entropy(model(self.patches(every), groups).logits)
+        if isinstance(model.config, DenoiserConfig):
+            found = model(self.patches(every), groups, self.level, self.condition, self.previous).tokens
+            error = found - self.noise
+            return (error if groups.mask is None else error[groups.mask]).square().mean()
+        logits = model(self.ids, groups, self.given_labels)
+        if groups.mask is not None:
+            return next_token_loss(logits[groups.mask], self.targets[groups.mask], smoothing=self.smoothing)
+        return next_token_loss(logits, self.targets, smoothing=self.smoothing)
+
+    def share(self, rank: int, ranks: int, gather: Gather) -> Step:
+        """The same step for one of several ranks, with weights of its own."""
+        part = copy.copy(self)
+        part.model = copy.deepcopy(self.model)
+        part.groups = self.groups.share_of(rank, ranks, gather)
+        places = torch.arange(len(self.groups.number))
+        own = self.groups._replace(number=places).share_of(rank, ranks, gather).number
+        for name in ("pixels", "ids", "targets", "noise", "previous"):
+            setattr(part, name, getattr(self, name)[own])
+        return part
+
+    def gradients(self) -> dict[str, Tensor | None]:
+        """Takes the gradients away from the parameters."""
+        found = {name: parameter.grad for name, parameter in self.model.named_parameters()}
+        self.model.zero_grad(set_to_none=True)
+        return found
+
+
+def assert_same_gradients(
+    found: dict[str, Tensor | None], expected: dict[str, Tensor | None], tolerance: float
+) -> None:
+    assert found.keys() == expected.keys()
+    # Some are zero but for rounding: a bias that every score has in common changes no softmax.
+    floor = 1e-2 * tolerance * max(float(g.norm()) for g in expected.values() if g is not None)
+    for name, gradient in expected.items():
+        other = found[name]
+        assert (gradient is None) == (other is None), name
+        if gradient is not None and other is not None:
+            assert (other - gradient).norm() <= tolerance * gradient.norm() + floor, name

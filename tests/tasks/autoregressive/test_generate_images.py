@@ -1,0 +1,152 @@
+"""Images drawn from an autoregressive checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.batches import live
+from support.decoders import CLASSES, checkpoint
+
+from fitcli.errors import CheckpointError, FitError, ImageError
+from fitcli.images.array_image import ArrayReader
+from fitcli.images.base import Pixels
+from fitcli.patches.levels import to_levels
+from fitcli.patches.preprocessing import Preprocessing
+from fitcli.runs.config import RunConfig
+from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
+from fitcli.tasks.autoregressive.generate_images import Request, generate_images, image_info
+from fitcli.tasks.autoregressive.sequences import from_sequence, to_sequence
+from models.decoder import FITDecoder
+
+
+def drawn(made: Checkpoint[FITDecoder], **request: Any) -> list[Pixels]:
+    return list(generate_images(made, Request(**request)))
+
+
+def test_images_have_the_size_and_pixels_of_the_training_images() -> None:
+    made = checkpoint()
+    images = drawn(made, count=3)
+    assert [image.shape for image in images] == [(8, 6, 1)] * 3
+    assert {image.dtype for image in images} == {np.dtype(np.uint8)}
+    assert not np.array_equal(images[0], images[1])
+    info = image_info(made, images[0])
+    assert (info.size, info.channels, info.dtype, info.color) == ((8, 6), 1, np.dtype(np.uint8), False)
+
+
+def test_an_image_depends_on_its_number_and_the_seed_alone() -> None:
+    made, shares = checkpoint(classes=CLASSES), list[float]()
+    images = drawn(made, count=5, batch=2)
+    alike = list(generate_images(made, Request(count=5, batch=5), shares.append))
+    for one, other in zip(images, alike, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert sum(shares) == pytest.approx(1)
+    assert not np.array_equal(drawn(made, draws=Draws(seed=1))[0], images[0])
+
+
+def test_labels_come_in_turn_or_as_asked() -> None:
+    made = checkpoint(classes=CLASSES)
+    images = drawn(made, count=3, draws=Draws(temperature=0))
+    for label, image in zip(CLASSES, images, strict=True):
+        np.testing.assert_array_equal(drawn(made, label=label, draws=Draws(temperature=0))[0], image)
+    assert len({image.tobytes() for image in images}) == 3
+    with pytest.raises(FitError, match=r"'fish'.*bird, cat, dog"):
+        drawn(made, label="fish")
+    with pytest.raises(FitError, match="without classes"):
+        drawn(checkpoint(), label="cat")
+
+
+@pytest.mark.parametrize("size", [(8, 6), (12, 4), (7, 5), (1, 1)])
+def test_other_sizes_are_whole_patches_cut_off(size: tuple[int, int]) -> None:
+    made = checkpoint(levels=16)
+    (image,) = drawn(made, height=size[0], width=size[1])
+    assert image.shape == (*size, 1)
+    whole = drawn(made, height=-(-size[0] // 4) * 4, width=-(-size[1] // 2) * 2)[0]
+    np.testing.assert_array_equal(image, whole[: size[0], : size[1]])
+
+
+def test_fewer_levels_span_the_range() -> None:
+    for dtype, brightest in (("uint8", 255), ("uint16", 65535)):
+        (image,) = drawn(checkpoint(levels=2, dtype=dtype))
+        assert image.dtype == np.dtype(dtype)
+        assert set(np.unique(image)) == {0, brightest}
+
+
+@pytest.mark.parametrize(("levels", "rows"), [(256, 4), (256, 3), (5, 6), (256, 1)])
+def test_given_rows_are_kept_and_continued(levels: int, rows: int) -> None:
+    made = checkpoint(levels)
+    made.model.embedding.weight.mul_(5)  # So that ids matter more than places.
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 6, 1), dtype=np.uint8)
+    (image,) = drawn(made, given=ArrayReader(pixels), rows=rows)
+    np.testing.assert_array_equal(image[:rows], pixels[:rows])
+    (free,) = drawn(made)
+    assert not np.array_equal(image[rows:], free[rows:])
+    # What was drawn before, given again, is continued as it was.
+    (again,) = drawn(made, given=ArrayReader(free[:4]))
+    np.testing.assert_array_equal(again, free)
+
+
+def test_each_drawn_pixel_follows_from_those_before_it_in_the_sequence() -> None:
+    """Greedy drawing below given rows, by the forward pass over whole images."""
+    made = checkpoint(levels=7)
+    sequence = made.config.sequence
+    assert sequence is not None
+    given = np.random.default_rng(1).integers(0, 256, (3, 6, 1), dtype=np.uint8)
+    (image,) = drawn(made, given=ArrayReader(given), draws=Draws(temperature=0))
+    targets = to_sequence(to_levels(image, 7), sequence.patch, sequence.order)
+    ids = torch.cat([torch.tensor([sequence.first()]), targets.flatten()[:-1]]).reshape(targets.shape)
+    likeliest = made.model(ids, sequence.groups((8, 6))).argmax(-1)
+    predicted = from_sequence(likeliest, sequence.patch, 3, sequence.order)
+    np.testing.assert_array_equal(predicted[3:], to_levels(image, 7)[3:])
+
+
+def test_what_cannot_be_continued_is_refused() -> None:
+    made = checkpoint()
+    image = ArrayReader(np.zeros((8, 6, 1), np.uint8))
+    for request, message in (
+        ({"given": image}, "leave nothing to draw"),
+        ({"given": image, "rows": 9}, "has 8 rows, 9"),
+        ({"given": image, "rows": 4, "width": 8}, "6 pixels wide, not 8"),
+        ({"given": ArrayReader(np.zeros((4, 6, 1), np.float32))}, "float32"),
+        ({"count": 0}, "count"),
+    ):
+        with pytest.raises((ImageError, FitError), match=message):
+            drawn(made, **request)
+
+
+def test_a_table_of_positions_is_for_one_size() -> None:
+    made = checkpoint(latent_positions="learned", groups=6)
+    assert drawn(made)[0].shape == (8, 6, 1)
+    with pytest.raises(FitError, match=r"6 x 8 pixels.*6 x 4"):
+        drawn(made, height=4)
+
+
+def test_another_task_draws_no_tokens(trained_config: RunConfig) -> None:
+    with pytest.raises(CheckpointError, match="'classify'"):
+        drawn(Checkpoint(live(trained_config.model), trained_config))  # type: ignore[arg-type]
+
+
+def test_floats_span_the_range_of_the_training_images() -> None:
+    made = checkpoint(levels=4, dtype="float32", limits=(-2.0, 4.0))
+    (image,) = drawn(made)
+    assert image.dtype == np.float32
+    assert set(np.unique(image)) <= {-2.0, 0.0, 2.0, 4.0}
+    (again,) = drawn(made, given=ArrayReader(image[:4]))
+    np.testing.assert_array_equal(again, image)
+
+
+def test_by_default_an_image_has_the_whole_patches_of_the_trained_size() -> None:
+    made = checkpoint(size=(11, 7))
+    assert drawn(made)[0].shape == (8, 6, 1)
+    assert drawn(made, height=11, width=7)[0].shape == (11, 7, 1)
+
+
+@pytest.fixture
+def trained_config() -> RunConfig:
+    from models.presets import classifier_preset
+
+    pixels = Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3)
+    return RunConfig(task="classify", model=classifier_preset("debug", 3, 2), preprocessing=pixels, classes=("a", "b"))

@@ -1,0 +1,165 @@
+"""Images as sequences and back; the next-token loss."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fitcli.patches.cutting import cut, join
+from fitcli.patches.cutting import to_levels as patch_levels
+from fitcli.patches.levels import from_levels, quantize, to_levels
+from fitcli.tasks.autoregressive.next_token import next_token_loss
+from fitcli.tasks.autoregressive.sequences import (
+    Order,
+    SequenceConfig,
+    from_sequence,
+    permutation,
+    sequence_groups,
+    shift_right,
+    to_sequence,
+    whole_patches,
+)
+from models.checks import ConfigError
+
+sizes = st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
+orders = st.sampled_from(["raster", "snake"])
+
+
+@given(sizes, orders)
+def test_sequences_come_back_as_the_image(size: tuple[int, int, int, int, int], order: Order) -> None:
+    rows, columns, height, width, channels = size
+    levels = np.random.default_rng(0).integers(0, 256, (rows * height, columns * width, channels), dtype=np.uint8)
+    sequence = to_sequence(levels, (height, width), order)
+    assert sequence.shape == (rows * columns, height * width * channels)
+    assert sequence.dtype == torch.int64
+    np.testing.assert_array_equal(from_sequence(sequence, (height, width), columns, order), levels)
+
+
+def test_snake_turns_every_second_row_but_never_a_patch() -> None:
+    levels = np.arange(24, dtype=np.uint8).reshape(4, 6, 1)
+    assert permutation(3, 3, "snake").tolist() == [0, 1, 2, 5, 4, 3, 6, 7, 8]
+    assert to_sequence(levels, (2, 2), "snake")[:, 0].tolist() == [0, 2, 4, 16, 14, 12]
+    assert to_sequence(levels, (2, 2), "snake")[3].tolist() == [16, 17, 22, 23]
+
+
+def test_neighbours_in_a_snake_are_neighbours_in_the_image() -> None:
+    steps = sequence_groups(4, 5, "snake").coordinates.diff(dim=0).abs().sum(dim=1)
+    assert (steps == 1).all()
+
+
+@given(st.integers(1, 6), st.integers(1, 6))
+def test_shifting_puts_each_token_one_later_over_the_border_of_groups(groups: int, tokens: int) -> None:
+    targets = torch.arange(1, groups * tokens + 1).reshape(groups, tokens)
+    assert shift_right(targets).flatten().tolist() == list(range(groups * tokens))
+
+
+def test_a_start_of_its_own_stands_in_front() -> None:
+    targets = torch.tensor([[3, 1], [2, 0]])
+    config = SequenceConfig(patch=(1, 2), size=(2, 2), levels=4)
+    assert shift_right(targets, config.first()).tolist() == [[4, 3], [1, 2]]
+    assert shift_right(targets, config.first(2)).tolist() == [[6, 3], [1, 2]]
+    assert (config.starts(0), config.starts(3)) == (1, 3)
+    zero = SequenceConfig(patch=(1, 2), size=(2, 2), levels=4, start="zero")
+    assert shift_right(targets, zero.first(2)).tolist() == [[0, 3], [1, 2]]
+    assert zero.starts(3) == 0
+
+
+@given(st.integers(2, 256), st.sampled_from([np.dtype(np.uint8), np.dtype(np.uint16)]))
+def test_levels_divide_the_range_evenly_and_come_back(levels: int, dtype: np.dtype[Any]) -> None:
+    every = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
+    found = to_levels(every, levels)
+    assert (found == np.floor(every / (int(every[-1]) + 1) * levels)).all()
+    counts = np.bincount(found)
+    assert len(counts) == levels
+    assert counts.max() - counts.min() <= 1
+    back = from_levels(np.arange(levels), levels, dtype)
+    assert (back[0], back[-1]) == (0, every[-1])
+    assert (np.diff(back.astype(int)) > 0).all()
+    np.testing.assert_array_equal(to_levels(back, levels), np.arange(levels))
+
+
+def test_all_levels_of_8_bits_are_the_pixels() -> None:
+    every = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(to_levels(every, 256), every)
+    np.testing.assert_array_equal(from_levels(every, 256, every.dtype), every)
+
+
+@given(st.integers(2, 256), st.sampled_from(["uint8", "uint16", "float32", "float64", "int16"]), st.integers(0, 1000))
+def test_levels_of_pixels_are_those_of_their_patches(levels: int, name: str, seed: int) -> None:
+    dtype, limits = np.dtype(name), (-300.0, 500.0)
+    pixels = np.random.default_rng(seed).integers(0, 256, (4, 4, 1)).astype(dtype)
+    found = from_sequence(to_sequence(to_levels(pixels, levels, limits), (2, 2)), (2, 2), 2)
+    expected = join(patch_levels(cut(pixels, (2, 2), (1, 1)), limits, levels), (2, 2), (1, 1), 2)
+    np.testing.assert_array_equal(found, expected)
+    numbers = np.arange(levels)
+    back = from_levels(numbers, levels, dtype, limits)
+    np.testing.assert_array_equal(to_levels(back, levels, limits), numbers)
+    if name in ("float32", "float64", "int16"):
+        assert (back[0], back[-1]) == limits
+
+
+def test_missing_pixels_are_grey_and_those_beyond_the_limits_black_or_white() -> None:
+    pixels = np.array([np.nan, -np.inf, -5, 1, 1.5, 3, np.inf], np.float32)
+    assert to_levels(pixels, 4, (0.0, 2.0)).tolist() == [2, 0, 0, 2, 3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"patch": (0, 4)}, "patch"),
+        ({"levels": 257}, "2 ... 256, not 257"),
+        ({"levels": 1}, "not 1"),
+        ({"start": "none"}, "'none'"),
+        ({"order": "spiral"}, "'spiral'"),
+        ({"size": (3, 8)}, "8 x 3 pixels is smaller than a patch of 4 x 4"),
+    ],
+)
+def test_sequences_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SequenceConfig(**{"patch": (4, 4), "size": (8, 8)} | settings)
+
+
+def test_levels_are_rounded_towards_zero() -> None:
+    assert quantize(np.array([0.0, 0.999, 1.0, 0.5])).tolist() == [0, 254, 255, 127]
+    every = np.arange(256)
+    np.testing.assert_array_equal(quantize((every / 255).astype(np.float32)), every)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.001, float("nan")])
+def test_values_beyond_the_levels_are_refused(value: float) -> None:
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        quantize(np.array([0.5, value]))
+
+
+def test_malformed_sequences_are_refused_with_their_numbers() -> None:
+    levels = np.zeros((5, 6, 1), dtype=np.uint8)
+    with pytest.raises(ValueError, match="2 x 2"):
+        to_sequence(levels, (2, 2))
+    assert whole_patches(levels, (2, 2)).shape == (4, 6, 1)
+    with pytest.raises(ValueError, match="5 groups do not fill rows of 2"):
+        from_sequence(torch.zeros(5, 4, dtype=torch.int64), (2, 2), 2)
+    with pytest.raises(ConfigError, match="'spiral'"):
+        to_sequence(levels, (5, 6), "spiral")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("vocabulary", [2, 11, 256])
+def test_ignorance_costs_the_logarithm_of_the_vocabulary(vocabulary: int) -> None:
+    targets = torch.arange(6).reshape(2, 3) % vocabulary
+    for smoothing in (0.0, 0.1, 1.0):
+        loss = next_token_loss(torch.zeros(2, 3, vocabulary), targets, smoothing)
+        assert loss.item() == pytest.approx(math.log2(vocabulary), rel=1e-5)
+
+
+def test_smoothed_loss_is_its_definition() -> None:
+    logits, targets, smoothing = torch.randn(2, 3, 7).double(), torch.randint(7, (2, 3)), 0.2
+    wanted = torch.nn.functional.one_hot(targets, 7) * (1 - smoothing) + smoothing / 7
+    expected = -(wanted * logits.log_softmax(-1)).sum(-1).mean() / math.log(2)
+    assert next_token_loss(logits, targets, smoothing).item() == pytest.approx(expected.item())
+    with pytest.raises(ConfigError, match=r"1\.5"):
+        next_token_loss(logits, targets, 1.5)

@@ -1,0 +1,222 @@
+"""Evidence shows at the place where it was found, whatever the size and the kind of the image."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.pictures import save
+
+from fitcli.errors import ImageError
+from fitcli.images.array_image import ArrayReader
+from fitcli.images.base import ImageReader
+from fitcli.images.open import open_image
+from fitcli.images.window import Window
+from fitcli.patches.grid import PatchGrid
+from fitcli.tasks.classify import heatmap
+from fitcli.tasks.classify.classify_image import Classification
+from fitcli.tasks.classify.heatmap import LONGEST_SIDE, overlay, relative_evidence, write_heatmap
+
+PATCH, GROUP = 8, 4
+
+
+def found(size: tuple[int, int], *places: tuple[int, int], weights: tuple[float, ...] = ()) -> Classification:
+    """A classification whose evidence lies in the patches that hold the given pixels."""
+    grid = PatchGrid(size, PATCH, GROUP)
+    evidence = np.zeros((grid.count, GROUP**2), np.float32)
+    for number, (y, x) in enumerate(places):
+        evidence[grid.patch_at(y, x)] = weights[number] if weights else 1 / len(places)
+    return Classification(np.array([1.0, 0.0]), evidence, grid, list(grid.coordinates()))
+
+
+def grey(size: tuple[int, int], channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (*size, 1), np.uint8).repeat(channels, -1)
+
+
+def colored(picture: np.ndarray) -> np.ndarray:
+    """Where a picture of something grey shows colour."""
+    return np.ptp(picture.astype(int), axis=-1) > 5
+
+
+def expected(size: tuple[int, int], *places: tuple[int, int]) -> np.ndarray:
+    """The patches that hold the given pixels."""
+    mask = np.zeros(size, bool)
+    for y, x in places:
+        mask[y // PATCH * PATCH : (y // PATCH + 1) * PATCH, x // PATCH * PATCH : (x // PATCH + 1) * PATCH] = True
+    return mask
+
+
+def drawn(image: ImageReader, result: Classification) -> np.ndarray:
+    return overlay(image, relative_evidence(result), result.grid)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (61, 97), (200, 33), (9, 9)], ids=str)
+def test_small_images_are_shown_as_they_are(size: tuple[int, int]) -> None:
+    for place in ((0, 0), (size[0] // 2, size[1] // 3), (size[0] - 1, size[1] - 1)):
+        picture = drawn(ArrayReader(grey(size)), found(size, place))
+        assert picture.dtype == np.uint8
+        np.testing.assert_array_equal(colored(picture), expected(size, place))
+
+
+def test_the_image_can_be_recognised_where_there_is_no_evidence() -> None:
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[:32] = 200
+    picture = drawn(ArrayReader(pixels), found((64, 64), (60, 60)))
+    assert picture[:30].mean() > picture[34:, :50].mean() + 100
+
+
+@pytest.mark.parametrize("levels", [1, "auto"])
+def test_a_mark_of_one_patch_shows_on_a_large_image(tmp_path: Path, levels: object) -> None:
+    size = (2100, 6500)
+    pixels = np.broadcast_to(np.arange(6500)[None, :, None] // 26, (*size, 3)).astype(np.uint8)
+    path = save(tmp_path / "large.tif", pixels, levels=levels, compression="deflate")
+    place = (1717, 4321)
+    with open_image(path) as image:
+        picture = drawn(image, found(size, place))
+    assert max(picture.shape) <= LONGEST_SIDE
+    assert picture.shape[1] / picture.shape[0] == pytest.approx(6500 / 2100, rel=0.01)
+    rows, columns = np.nonzero(colored(picture))
+    assert 16 < len(rows) < 70**2, "a disc that can be seen, and not much more"
+    assert picture[rows, columns].sum(-1).max() > 600, "as hot as if nothing else shared its pixel of the view"
+    scale = 6500 / picture.shape[1]
+    assert abs(rows.mean() * scale - place[0]) < 2 * PATCH
+    assert abs(columns.mean() * scale - place[1]) < 2 * PATCH
+
+
+def test_no_row_is_darker_than_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Strips that don't divide the image: what is left over must not become a row of its own.
+    monkeypatch.setattr(heatmap, "STRIP_PIXELS", 138_000)
+    pixels = np.random.default_rng(0).integers(100, 200, (4003, 1000, 1), np.uint8)
+    rows = drawn(ArrayReader(pixels), found((4003, 1000))).mean(axis=(1, 2))
+    assert np.abs(rows - np.median(rows)).max() < 20
+
+
+def test_stronger_evidence_is_brighter() -> None:
+    places = ((4, 4), (20, 20), (40, 40))
+    result = found((64, 64), *places, weights=(0.1, 0.3, 0.6))
+    strength = relative_evidence(result)
+    assert [strength[y // PATCH, x // PATCH] for y, x in places] == pytest.approx([1 / 6, 0.5, 1.0])
+    assert np.count_nonzero(strength) == 3
+    picture = drawn(ArrayReader(np.zeros((64, 64, 3), np.uint8)), result)
+    shown = [picture[y, x].astype(int).sum() for y, x in places]
+    assert shown == sorted(shown)
+    assert shown[0] < shown[1] < shown[2]
+
+
+def test_groups_that_were_left_out_have_no_evidence() -> None:
+    grid = PatchGrid((64, 64), PATCH, GROUP)
+    evidence = np.full((1, GROUP**2), 1 / GROUP**2, np.float32)
+    strength = relative_evidence(Classification(np.array([1.0]), evidence, grid, [(1, 0)]))
+    assert strength[4:, :4].min() == 1.0
+    assert strength.sum() == GROUP**2
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".zarr"])
+@pytest.mark.parametrize("size", [(1200, 531), (5, 3)], ids=str)
+def test_a_layer_lies_on_the_image(tmp_path: Path, suffix: str, size: tuple[int, int]) -> None:
+    places = [(0, 0), (size[0] // 2, size[1] // 3), (size[0] - 1, size[1] - 1)]
+    image = ArrayReader(grey(size), mpp=0.5)
+    write_heatmap(tmp_path / f"layer{suffix}", image, found(size, *places))
+    with open_image(tmp_path / f"layer{suffix}") as layer:
+        assert (layer.info.size, layer.info.channels, layer.info.dtype) == (size, 1, np.uint8)
+        assert layer.info.mpp == pytest.approx(0.5)
+        assert (len(layer.info.levels) > 1) == (max(size) > 1000)
+        np.testing.assert_array_equal(layer.read(Window(0, 0, *size))[..., 0] == 255, expected(size, *places))
+        assert np.isin(layer.read(Window(0, 0, *size)), (0, 255)).all()
+
+
+def test_a_layer_is_the_same_however_it_is_cut_into_strips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size, places = (100, 70), ((10, 10), (50, 69), (99, 0))
+    layers = []
+    for number, pixels in enumerate((1, 3000, 2**22)):
+        monkeypatch.setattr(heatmap, "STRIP_PIXELS", pixels)
+        write_heatmap(tmp_path / f"{number}.tif", ArrayReader(grey(size)), found(size, *places))
+        with open_image(tmp_path / f"{number}.tif") as layer:
+            layers.append(layer.read(Window(0, 0, *size)))
+    assert layers[0].any()
+    np.testing.assert_array_equal(layers[0], layers[1])
+    np.testing.assert_array_equal(layers[0], layers[2])
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_every_kind_of_image_gets_a_picture(tmp_path: Path, channels: int, dtype: str, suffix: str) -> None:
+    size = (40, 50)
+    pixels = grey(size, channels).astype(dtype) * np.array(257 if dtype == "uint16" else 1, dtype)
+    # The strongest evidence is white hot, weaker has colour.
+    result = found(size, (20, 30), (0, 0), weights=(0.3, 0.7))
+    write_heatmap(tmp_path / f"picture{suffix}", ArrayReader(pixels), result)
+    with open_image(tmp_path / f"picture{suffix}") as picture:
+        assert (picture.info.size, picture.info.channels) == (size, 3)
+        shown = picture.read(Window(0, 0, *size)).astype(int)
+    hot = expected(size, (20, 30))
+    assert np.ptp(shown, axis=-1)[hot].mean() > 50
+    assert np.ptp(shown, axis=-1)[~hot].mean() < 12, "nowhere else, but for what JPEG smears"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_do_not_spoil_the_rest(bad: float) -> None:
+    size = (64, 64)
+    pixels = np.random.default_rng(0).normal(0, 1e-3, (*size, 1)).astype(np.float32)
+    pixels[32:] += 1
+    pixels[:8] = bad
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        picture = drawn(ArrayReader(pixels), found(size, (60, 60)))
+    assert picture[32:, :50].mean() > picture[8:32, :50].mean() + 100
+    np.testing.assert_array_equal(colored(picture), expected(size, (60, 60)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, 3e38])
+def test_images_without_contrast(value: float) -> None:
+    pixels = np.full((2000, 40, 1), value, np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        picture = drawn(ArrayReader(pixels), found((2000, 40), (3, 3)))
+    assert colored(picture).any()
+
+
+def test_a_thin_stroke_on_plain_ground_is_seen() -> None:
+    pixels = np.zeros((200, 200, 1), np.uint8)
+    pixels[100, 50:150] = 255
+    picture = drawn(ArrayReader(pixels), found((200, 200), (3, 3)))
+    assert picture[100, 60:140].min() > picture[150, 60:140].max() + 100
+
+
+def test_no_evidence_at_all_is_no_colour_at_all(tmp_path: Path) -> None:
+    result = found((64, 64))
+    assert not colored(drawn(ArrayReader(grey((64, 64))), result)).any()
+    write_heatmap(tmp_path / "layer.tif", ArrayReader(grey((64, 64))), result)
+    with open_image(tmp_path / "layer.tif") as layer:
+        assert not layer.read(Window(0, 0, 64, 64)).any()
+
+
+def test_images_smaller_than_a_patch() -> None:
+    for size in ((1, 1), (1, 7), (3, 2)):
+        picture = drawn(ArrayReader(grey(size)), found(size, (0, 0)))
+        assert picture.shape == (*size, 3)
+        assert colored(picture).all()
+
+
+def test_long_and_narrow_images() -> None:
+    size = (5000, 3)
+    picture = drawn(ArrayReader(grey(size)), found(size, (4000, 1)))
+    assert picture.shape[0] <= LONGEST_SIDE
+    rows = np.nonzero(colored(picture).any(axis=1))[0]
+    assert abs(rows.mean() / picture.shape[0] - 0.8) < 0.01
+
+
+def test_a_place_that_cannot_be_written_is_an_image_error(tmp_path: Path) -> None:
+    for name in ("none/picture.png", "none/layer.tif", "none/layer.zarr", "picture.bmp"):
+        with pytest.raises(ImageError, match=name.rsplit("/", 1)[-1]):
+            write_heatmap(tmp_path / name, ArrayReader(grey((16, 16))), found((16, 16), (0, 0)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_evidence_there_is_nothing_to_draw() -> None:
+    grid = PatchGrid((16, 16), PATCH, GROUP)
+    with pytest.raises(ValueError, match="keep_evidence=True"):
+        relative_evidence(Classification(np.array([1.0]), None, grid, list(grid.coordinates())))

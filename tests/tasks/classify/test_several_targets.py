@@ -1,0 +1,322 @@
+"""Several label columns: what a data set says, what is minimised, and the whole way from a CSV file to predictions."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from support.command_line import Fit
+from support.pictures import save
+
+from fitcli.data.bad_images import BadImages
+from fitcli.data.dataset import Sample, load_dataset
+from fitcli.data.loader import Loader
+from fitcli.data.read_item import Layout
+from fitcli.errors import CheckpointError, DataError, FitError
+from fitcli.patches.preprocessing import Preprocessing
+from fitcli.runs.targets import ClassTask, slices
+from fitcli.runs.train_settings import TrainSettings
+from fitcli.tasks.classify.losses import balanced_task_weights, loss_of_tasks, multi_hot, right
+from fitcli.tasks.classify.scores import multi_label_scores
+from fitcli.training.loop import train
+from models.groups import Groups
+from models.pooling import AttentionPool
+from tests.training.test_training import assert_same_run, at, interrupt, quietly, run_of
+
+TASKS = (ClassTask("kind", "single-label", ("cat", "dog", "owl")), ClassTask("marks", "multi-label", ("a", "b")))
+TARGETS = torch.tensor([[0, 3, 4], [2, -1, -1], [1, 4, -1]])
+
+
+def table(folder: Path, *lines: str) -> Path:
+    for name in "abcdef":
+        (folder / name).write_bytes(b"not looked at")
+    (folder / "data.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / "data.csv"
+
+
+def test_columns_become_tasks(tmp_path: Path) -> None:
+    data = load_dataset(
+        table(tmp_path, "path,label:Kind,labels: marks,split", "a,cat,x|y,train", "b,dog,,train", "c,dog,y | z,train",
+              "d,cat,z,val", "e,cow,w,test")
+    )  # fmt: skip
+    assert data.tasks == (
+        ClassTask("Kind", "single-label", ("cat", "dog")), ClassTask("marks", "multi-label", ("x", "y", "z"))
+    )  # fmt: skip
+    assert data.classes == ("cat", "dog")
+    assert [sample.targets for sample in data.train] == [(0, 2, 3), (1,), (1, 3, 4)]
+    assert [sample.label for sample in data.train] == [0, 1, 1]
+    assert [sample.targets for sample in data.validation] == [(0, 4)]
+    assert [sample.targets for sample in data.test] == [()], "classes that nobody learned"
+
+
+def test_one_column_of_one_class_is_no_task_of_its_own(tmp_path: Path) -> None:
+    lines = ["a,x|y", "b,z", "c,x|y", "d,z"]
+    plain, named = (load_dataset(table(tmp_path, f"path,{heading}", *lines)) for heading in ("label", "label:grade"))
+    assert plain == named
+    assert (plain.tasks, plain.classes) == ((), ("x|y", "z"))
+
+
+def test_other_tasks_look_at_the_column_label_alone(tmp_path: Path) -> None:
+    data = load_dataset(table(tmp_path, "path,label:x,labels", "a,1,2", "b,2,3", "c,1,"), "welcome")
+    assert (data.classes, data.tasks) == ((), ())
+
+
+def test_the_split_spreads_the_first_column_of_one_class(tmp_path: Path) -> None:
+    lines = [f"{name},{name}|{'f' if name < 'f' else 'e'},{'x' if name < 'd' else 'y'}" for name in "abcdef"]
+    data = load_dataset(table(tmp_path, "path,labels:marks,label:kind", *lines), training=False)
+    assert sorted(sample.label for sample in data.validation) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["path,label:x,label:y", "a,1,", "b,1,2"], r"line 2: label:y must not be empty"),
+        (["path,label:x,labels:y", "a,1,p||q", "b,2,p"], r"line 2: labels:y 'p\|\|q' has an empty label"),
+        (["path,label:x,label:x", "a,1,1"], "has the column 'label:x' twice"),
+        (["path,label:,labels", "a,1,1"], "has the column 'label:' without a name"),
+        (["path,label:x,label:y", "a,1,1", "a,1,2"], "a is listed as '1' and as '2'"),
+        (["path,label:x,label:y,split", "a,1,1,train", "b,2,2,train", "c,1,3,val"],
+         "column label:y: no training image of class '3'"),
+        (["path,label:x,label:y,split", "a,1,1,train", "b,2,1,train"],
+         "column label:y: a classifier needs two classes or more, found only '1'"),
+        (["path,label:x,labels:y,split", "a,1,,train", "b,2,,train"], "the column labels:y is empty"),
+    ],
+)  # fmt: skip
+def test_a_table_that_is_wrong_says_where(tmp_path: Path, lines: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load_dataset(table(tmp_path, *lines))
+
+
+def test_the_loss_by_its_definition() -> None:
+    logits = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    assert multi_hot(TARGETS, 5).tolist() == [[1, 0, 0, 1, 1], [0, 0, 1, 0, 0], [0, 1, 0, 0, 1]]
+    chances, each = logits[:, :3].softmax(1), logits[:, 3:].sigmoid()
+    single = -(chances[0, 0].log() + chances[1, 2].log() + chances[2, 1].log()) / 3
+    held = torch.tensor([[1.0, 1], [0, 0], [0, 1]])
+    multi = -(held * each.log() + (1 - held) * (1 - each).log()).sum() / 3
+    assert torch.allclose(loss_of_tasks(logits, TARGETS, TASKS), (single + multi) / 2)
+    smoothed = loss_of_tasks(logits, TARGETS, TASKS, smoothing=0.2)
+    first = F.cross_entropy(logits[:, :3], torch.tensor([0, 2, 1]), label_smoothing=0.2)
+    held = 0.8 * held + 0.1
+    second = -(held * each.log() + (1 - held) * (1 - each).log()).sum() / 3
+    assert torch.allclose(smoothed, (first + second) / 2)
+
+
+def test_a_class_that_holds_is_worth_what_all_others_are() -> None:
+    weights = balanced_task_weights(torch.tensor([[0, 3], [0, -1], [1, -1], [2, -1]]), TASKS)
+    assert torch.allclose(weights, torch.tensor([4 / 6, 4 / 3, 4 / 3, 3.0, 3.0]))
+    loss = loss_of_tasks(torch.zeros(3, 5), TARGETS, TASKS, torch.tensor([1.0, 1, 1, 3, 1]))
+    # Of six answers to yes or no, one is worth three.
+    assert loss == pytest.approx((np.log(3) + np.log(2) * 8 / 3) / 2)
+
+
+def test_right_where_all_is_right() -> None:
+    logits = torch.tensor([[2.0, 1, 0, 1, 1], [2, 1, 0, -1, 1], [0, 1, 0, 1, 1]])
+    assert right(logits, TARGETS, TASKS).tolist() == [[True, True], [False, False], [True, False]]
+
+
+def test_scores_of_several_labels() -> None:
+    chances = np.array([[0.9, 0.6], [0.2, 0.7], [0.4, 0.8]])
+    held = np.array([[True, True], [False, False], [True, True]])
+    found = multi_label_scores(chances, held)
+    assert found["accuracy"] == pytest.approx(1 / 3)
+    assert found["class_accuracy"] == pytest.approx(4 / 6)
+    assert found["f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    expected = -np.log([0.9, 0.6, 0.8, 0.3, 0.4, 0.8]).mean()
+    assert found["loss"] == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Grey images, dark or light, with a bright corner at the top, at the bottom, both or none: two tasks."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    with (folder / "data.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label:ground", "labels:corner", "split"])
+        for number in range(20):
+            ground, top, bottom = number % 2, number // 2 % 2, number // 4 % 2
+            pixels = rng.integers(0, 30, (32, 32, 1), np.uint8) + np.uint8(100 * ground)
+            pixels[:8, :8] += np.uint8(100 * top)
+            pixels[24:, 24:] += np.uint8(100 * bottom)
+            save(folder / f"{number}.png", pixels)
+            corners = "|".join(name for name, there in (("top", top), ("bottom", bottom)) if there)
+            split = "val" if number > 15 else "train"
+            writer.writerow([f"{number}.png", "light" if ground else "dark", corners, split])
+    return folder / "data.csv"
+
+
+TRAIN = ("--preset", "nano", "--patch", "4", "--no-augment", "--batch-size", "4", "--drop-path", "0.2",
+         "--token-dropout", "0.1", "--shift-canvas", "9")  # fmt: skip
+
+
+def test_from_a_table_to_predictions(fit: Fit, pictures: Path, tmp_path: Path) -> None:
+    run, heat = tmp_path / "run", tmp_path / "heat.png"
+    result = fit("train", pictures, "--out", run, *TRAIN, "--epochs", "2")
+    assert result.exit_code == 0, result.stderr
+    config = json.loads((run / "config.json").read_text())
+    assert [task["name"] for task in config["tasks"]] == ["ground", "corner"]
+    assert config["classes"] == ["dark", "light"]
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["accuracy"] == pytest.approx((last["accuracy_ground"] + last["accuracy_corner"]) / 2)
+
+    image = pictures.parent / "0.png"
+    asked = ("classify", image, "--checkpoint", run)
+    said = json.loads(fit(*asked, "--json", "--csv", tmp_path / "said.csv").stdout)[0]
+    assert said["tasks"]["ground"]["predictions"] == said["predictions"]
+    assert sum(p["probability"] for p in said["predictions"]) == pytest.approx(1)
+    likely = {p["label"] for p in said["tasks"]["corner"]["predictions"] if p["probability"] > 0.5}
+    assert set(said["tasks"]["corner"]["labels"]) == likely
+    header, row = csv.reader((tmp_path / "said.csv").open())
+    assert header[:3] == ["path", "label:ground", "labels:corner"]
+    assert float(row[header.index("ground:dark")]) == pytest.approx(
+        next(p["probability"] for p in said["predictions"] if p["label"] == "dark"), abs=1e-6
+    )
+
+    assert fit(*asked, "--heatmap", heat, "--heatmap-task", "corner").exit_code == 0
+    drawn = heat.read_bytes()
+    assert fit(*asked, "--heatmap", heat).exit_code == 0
+    assert heat.read_bytes() != drawn
+    wrong = fit(*asked, "--heatmap", heat, "--heatmap-task", "size")
+    assert (wrong.exit_code, "--heatmap-task size: the run knows ground, corner" in wrong.stderr) == (1, True)
+
+
+def test_a_run_of_several_tasks_that_is_resumed_is_the_same_run(pictures: Path, tmp_path: Path) -> None:
+    how = {"preset": "nano", "patch": 4, "augment": False, "batch_size": 4, "epochs": 2, "drop_path": 0.4,
+           "token_dropout": 0.3, "shift_canvas": 9, "balance": True}  # fmt: skip
+    train(run_of(pictures, tmp_path / "whole", **how), quietly)
+    with pytest.raises(KeyboardInterrupt):
+        train(run_of(pictures, tmp_path / "parts", **how), at(3, interrupt))
+    train(run_of(pictures, tmp_path / "parts", resume=True), quietly, resume=True)
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_an_image_that_stands_for_another_is_taken_for_what_it_is(tmp_path: Path) -> None:
+    """Two images of the same first class, of which one cannot be read: the other comes twice, with its own answers."""
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    save(tmp_path / "b.png", np.zeros((8, 8, 3), np.uint8))
+    samples = [Sample(tmp_path / "a.png", 0, (0, 2)), Sample(tmp_path / "b.png", 0, (0, 3))]
+    settings = TrainSettings(batch_size=2, augment=False, max_bad_images=1)
+    pixels = Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3)
+    loader = Loader(samples, settings, pixels, Layout(patch=4, group=2), bad_images=BadImages(1))
+    (batch,) = loader.batches(0, 1)
+    assert batch.targets.tolist() == [[0, 3], [0, 3]]
+
+
+def test_a_run_can_begin_with_the_weights_of_another(pictures: Path, tmp_path: Path) -> None:
+    how = {"preset": "nano", "patch": 4, "augment": False, "batch_size": 4, "steps": 1, "learning_rate": 1e-12}
+    train(run_of(pictures, tmp_path / "first", **how | {"learning_rate": 1e-2}), quietly)
+    again = {**how, "start_from": str(tmp_path / "first")}
+    train(run_of(pictures, tmp_path / "second", **again), quietly)
+    first, second = (load_file(tmp_path / run / "model.safetensors") for run in ("first", "second"))
+    assert all(torch.allclose(first[name], second[name], atol=1e-9) for name in first)
+
+    other = pictures.parent / "ground.csv"
+    rows = list(csv.DictReader(pictures.open()))
+    other.write_text("\n".join(["path,label,split", *(f"{r['path']},{r['label:ground']},{r['split']}" for r in rows)]))
+    train(run_of(other, tmp_path / "third", **again), quietly)
+    third = load_file(tmp_path / "third" / "model.safetensors")
+    assert torch.allclose(first["head.value.weight"], third["head.value.weight"], atol=1e-9)
+    assert third["head.classify.weight"].shape[0] == 2
+
+    with pytest.raises(CheckpointError, match="another architecture"):
+        train(run_of(pictures, tmp_path / "fourth", **again | {"patch": 8}), quietly)
+    with pytest.raises(CheckpointError, match="no run folder"):
+        train(run_of(pictures, tmp_path / "fifth", **again | {"start_from": str(tmp_path)}), quietly)
+
+
+def test_evaluation_of_several_tasks(fit: Fit, pictures: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert fit("train", pictures, "--out", run, *TRAIN, "--steps", "4").exit_code == 0
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    result = fit("evaluate", pictures, "--checkpoint", run, "--json", "--csv", tmp_path / "lines.csv")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["accuracy"] == pytest.approx(last["accuracy"])
+    assert found["tasks"]["ground"]["accuracy"] == pytest.approx(last["accuracy_ground"])
+    assert found["tasks"]["corner"]["accuracy"] == pytest.approx(last["accuracy_corner"])
+    with (tmp_path / "lines.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    right = [row["labels:corner"] == row["predicted:corner"] for row in rows]
+    assert np.mean(right) == pytest.approx(found["tasks"]["corner"]["accuracy"])
+    for row in rows:
+        assert row["predicted:ground"] == max(("dark", "light"), key=lambda name: float(row[f"ground:{name}"]))
+    said = ("classify", rows[0]["path"], "--checkpoint", run, "--csv", tmp_path / "said.csv", "--precision", "fp32")
+    assert fit(*said).exit_code == 0
+    (answered,) = csv.DictReader((tmp_path / "said.csv").open())
+    chances = [name for name in answered if name.startswith(("ground:", "corner:"))]
+    assert (len(chances), list(rows[0])[-len(chances) :]) == (len(list(answered)) - 3, chances)
+    assert {name: answered[name] for name in chances} == {name: rows[0][name] for name in chances}
+    assert "corner: f1" in fit("evaluate", pictures, "--checkpoint", run).stdout
+
+    rows = list(csv.DictReader(pictures.open()))
+    for heading, message in (("label:other", "has no column label:ground"), ("label", "has no column label:ground")):
+        other = pictures.parent / "other.csv"
+        lines = [f"path,{heading},labels:corner,split"]
+        lines += [f"{r['path']},{r['label:ground']},{r['labels:corner']},{r['split']}" for r in rows]
+        other.write_text("\n".join(lines) + "\n")
+        wrong = fit("evaluate", other, "--checkpoint", run)
+        assert (wrong.exit_code, message in wrong.stderr) == (1, True)
+
+
+def test_every_task_is_answered_as_if_it_were_alone() -> None:
+    """A head of several tasks against one head for each, with its rows of the weights."""
+    latents, groups = torch.randn(6, 3, 8), Groups.of_grid(images=2, rows=1, columns=3)
+    head = AttentionPool(width=8, heads=2, tasks=(3, 2))
+    pooled = head(latents, groups)
+    for number, part in enumerate(slices(TASKS)):
+        alone = AttentionPool(width=8, heads=2, tasks=(part.stop - part.start,))
+        weights = head.state_dict()
+        rows = slice(2 * number, 2 * number + 2)
+        for name in ("score.weight", "score.bias"):
+            weights[name] = weights[name][rows]
+        for name in ("classify.weight", "classify.bias"):
+            weights[name] = weights[name][part]
+        alone.load_state_dict(weights)
+        logits, evidence = alone(latents, groups)
+        assert torch.allclose(pooled.logits[:, part], logits, atol=1e-6)
+        assert torch.allclose(pooled.evidence[..., number], evidence[..., 0], atol=1e-6)
+
+
+def rewritten(table: Path, name: str, *changes: tuple[str, str]) -> Path:
+    """Another table of the same images."""
+    text = table.read_text()
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after)
+    (table.parent / name).write_text(text)
+    return table.parent / name
+
+
+def test_a_run_is_not_resumed_with_other_questions(pictures: Path, tmp_path: Path) -> None:
+    how = {"preset": "nano", "patch": 4, "augment": False, "batch_size": 4, "steps": 1}
+    train(run_of(pictures, tmp_path / "run", **how), quietly)
+    other = rewritten(pictures, "kind.csv", ("label:ground", "labels:ground"))
+    with pytest.raises(
+        FitError, match=r"was trained on label:ground: dark, light; labels:corner: .* has labels:ground"
+    ):
+        run_of(other, tmp_path / "run", resume=True)
+
+
+def test_answers_to_other_classes_begin_anew(pictures: Path, tmp_path: Path) -> None:
+    how = {"preset": "nano", "patch": 4, "augment": False, "batch_size": 4, "steps": 1, "learning_rate": 1e-9}
+    train(run_of(pictures, tmp_path / "first", **how | {"learning_rate": 0.1}), quietly)
+    other = rewritten(pictures, "classes.csv", (",dark,", ",night,"), (",light,", ",day,"))
+    again = how | {"seed": 1, "start_from": str(tmp_path / "first")}
+    train(run_of(other, tmp_path / "other", **again), quietly)
+    train(run_of(other, tmp_path / "fresh", **how | {"seed": 1}), quietly)
+    first, begun, fresh = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "other", "fresh"))
+    for name in first:
+        expected = fresh if name.startswith(("head.score.", "head.classify.")) else first
+        torch.testing.assert_close(begun[name], expected[name], rtol=0, atol=1e-6)
+
+
+def test_classes_that_only_the_test_images_have_are_no_other_data_set(pictures: Path) -> None:
+    table = rewritten(pictures, "test.csv", ("0.png,dark,,train", "0.png,dusk,,test"))
+    assert load_dataset(table).fingerprint == load_dataset(table, training=False).fingerprint

@@ -1,0 +1,359 @@
+"""Generated pixels are those of an obvious version in memory, whatever the plan, and after a kill."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from support.generators import GROUP, PATCH, make_run
+from torch import Tensor
+
+from fitcli.device.runtime import choose_runtime
+from fitcli.images.array_image import ArrayReader
+from fitcli.images.open import open_image
+from fitcli.images.tiff.georeference import GeoReference
+from fitcli.images.window import Window
+from fitcli.memory.budget import MemoryPlan
+from fitcli.noise import group_noise
+from fitcli.patches.cutting import groups_of, to_patches, to_pixels
+from fitcli.patches.grid import PatchGrid
+from fitcli.patches.resampling import enlarge
+from fitcli.runs.weights import Checkpoint, load_denoiser
+from fitcli.streaming.journal import SweepState
+from fitcli.streaming.token_store import StoreKind
+from fitcli.tasks.diffusion.generate import generate_files
+from fitcli.tasks.diffusion.generate.generate_files import Job
+from fitcli.tasks.diffusion.generate.generate_image import Listener, Run
+from fitcli.tasks.diffusion.generate.memory_plan import GenerationPlan, plan_generation
+from fitcli.tasks.diffusion.generate.prepare import Beginning, prepare
+from fitcli.tasks.diffusion.generate.settings import Means, Settings
+from fitcli.tasks.diffusion.generate.sources import canvas_values
+from fitcli.tasks.diffusion.generate.stages import coarse_to_fine
+from fitcli.tasks.diffusion.in_memory import generate
+from fitcli.tasks.diffusion.parameterization import add_noise, interpret
+from fitcli.tasks.diffusion.samplers import ddim, find_step
+from fitcli.tasks.diffusion.sampling import Sampling
+from fitcli.tasks.diffusion.schedules import parse_schedule, shifted
+from models.denoiser import FITDenoiser
+
+RUNTIME = choose_runtime("cpu", "fp32")
+SHIFT = -1.0
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint[FITDenoiser]:
+    return load_denoiser(make_run(tmp_path_factory.mktemp("runs") / "run", shift=SHIFT), RUNTIME)
+
+
+def plan(handful: int = 3, store: StoreKind = "host", canvas: StoreKind = "host") -> GenerationPlan:
+    return GenerationPlan(
+        passes=MemoryPlan(budget_bytes=0, handful=handful, store=store, reads_store="host"), canvas=canvas
+    )
+
+
+def generated(
+    checkpoint: Checkpoint[FITDenoiser],
+    settings: Settings,
+    plan: GenerationPlan,
+    beginning: Beginning | None = None,
+    **more: Any,
+) -> NDArray[np.float32]:
+    """The data [height width channels] of the last stage."""
+    prepared = prepare(checkpoint, settings, RUNTIME, beginning)
+    run = Run(
+        checkpoint=checkpoint, runtime=RUNTIME, settings=settings, plan=plan, stages=prepared.stages,
+        condition=prepared.condition, given=prepared.given, known=prepared.known, **more,
+    )  # fmt: skip
+    with run.result() as canvas:
+        return canvas_values(canvas, PATCH, Window(0, 0, *prepared.stages[-1].size))
+
+
+def obvious(checkpoint: Checkpoint[FITDenoiser], settings: Settings, sizes: list[tuple[int, int]]) -> NDArray[Any]:
+    """The same with everything in memory, an image of whole groups after the other."""
+    condition = torch.zeros(1, 1, 2)
+    condition[..., checkpoint.config.classes.index(settings.label or "cat")] = settings.label is not None
+    coarser: NDArray[Any] | None = None
+    for index, size in enumerate(sizes):
+        padded = PatchGrid(PatchGrid(size, PATCH, GROUP).padded, PATCH, GROUP)
+        start = 1.0 if coarser is None else settings.strength
+        sampling = Sampling(
+            steps=max(1, round(settings.steps * start)),
+            schedule=shifted(parse_schedule("cosine"), SHIFT),
+            sampler=find_step(settings.sampler),
+            prediction="v",
+            guidance=settings.guidance,
+            start=start,
+        )
+
+        def noise(stream: str, step: int = 0, grid: PatchGrid = padded) -> Tensor:
+            return group_noise(settings.seed, stream, range(grid.count), (GROUP**2, 48), step=step)
+
+        initial = noise(f"start {index}")
+        if coarser is not None:
+            source = coarser
+            pixels = enlarge(lambda w, s=source: s[w.slices()], source.shape[:2], size, Window(0, 0, *padded.size))
+            initial = add_noise(to_patches(pixels, padded), initial, sampling.gammas(0, initial)[0])
+        patches = generate(
+            checkpoint.model, sampling, groups_of(padded), initial, condition,
+            lambda k, index=index: noise(f"step {index}", k),
+        )  # fmt: skip
+        coarser = to_pixels(patches, padded)[: size[0], : size[1]]
+    assert coarser is not None
+    return coarser
+
+
+@pytest.mark.parametrize(
+    ("changes", "sizes"),
+    [
+        ({"size": (32, 32)}, [(32, 32)]),
+        ({"size": (20, 50), "label": "dog", "guidance": 1.0, "sampler": "dpm"}, [(20, 50)]),
+        ({"size": (10, 5), "sampler": "ddpm"}, [(10, 5)]),
+        ({"size": (70, 50)}, [(35, 25), (70, 50)]),
+        ({"size": (70, 50), "one_pass": True, "sampler": "dpm"}, [(70, 50)]),
+        ({"size": (101, 64), "sampler": "dpm", "strength": 0.7}, [(26, 16), (51, 32), (101, 64)]),
+    ],
+)
+def test_equal_to_the_obvious_version(
+    checkpoint: Checkpoint[FITDenoiser], changes: dict[str, Any], sizes: list[tuple[int, int]]
+) -> None:
+    settings = Settings(**{"steps": 4, "seed": 5} | changes)
+    expected = obvious(checkpoint, settings, sizes)
+    np.testing.assert_allclose(generated(checkpoint, settings, plan()), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shift_grid", [False, True])
+@pytest.mark.parametrize("sampler", ["ddpm", "dpm"])
+def test_the_plan_changes_no_pixel(checkpoint: Checkpoint[FITDenoiser], sampler: str, shift_grid: bool) -> None:
+    settings = Settings(size=(50, 70), steps=4, sampler=sampler, label="cat", guidance=0.5, shift_grid=shift_grid)
+    first = generated(checkpoint, settings, plan(100))
+    for other in (plan(2), plan(4, "disk", "disk"), plan(5, "device", "device")):
+        np.testing.assert_allclose(generated(checkpoint, settings, other), first, atol=1e-5)
+
+
+def test_a_shifted_grid_is_that_of_an_image_with_a_hidden_rim(checkpoint: Checkpoint[FITDenoiser]) -> None:
+    size, half = (32, 48), GROUP // 2 * PATCH
+    settings = Settings(size=size, steps=2, one_pass=True, shift_grid=True, label="cat")
+    sampling = Sampling(steps=2, schedule=shifted(parse_schedule("cosine"), SHIFT), prediction="v")
+    condition = torch.eye(2)[checkpoint.config.classes.index("cat")].reshape(1, 1, 2)
+    grid = PatchGrid(size, PATCH, GROUP)
+    wide = PatchGrid((size[0] + 2 * half, size[1] + 2 * half), PATCH, GROUP)
+    inside = np.pad(np.ones((*size, 48 // PATCH**2), np.float32), ((half, half), (half, half), (0, 0)))
+    hidden = groups_of(wide)._replace(mask=to_patches(inside, wide)[..., 0] > 0)
+    hidden = hidden._replace(coordinates=hidden.coordinates - 0.5)
+    x, rim = group_noise(0, "start 0", range(grid.count), (GROUP**2, 48)), ((half, half), (half, half), (0, 0))
+    for k, groups in enumerate((groups_of(grid), hidden)):
+        now, after = sampling.gammas(k, x)
+        if k == 1:
+            x = to_patches(np.pad(to_pixels(x, grid), rim), wide)
+        output = checkpoint.model(x, groups, now[None], condition, None).tokens
+        data, noise = interpret(output, x, now, "v", (-1, 1), truncate_noise=True)
+        x = ddim(x, data, noise, now, after, None)
+    expected = to_pixels(data, wide)[half:-half, half:-half]
+    np.testing.assert_allclose(generated(checkpoint, settings, plan()), expected, atol=1e-5)
+
+
+def test_seeds_numbers_labels_and_shifts_make_other_images(checkpoint: Checkpoint[FITDenoiser]) -> None:
+    settings = Settings(size=(32, 32), steps=3, label="cat")
+    images = [
+        generated(checkpoint, settings, plan()),
+        generated(checkpoint, replace(settings, seed=1), plan()),
+        generated(checkpoint, replace(settings, label="dog"), plan()),
+        generated(checkpoint, replace(settings, label=None), plan()),
+        generated(checkpoint, replace(settings, shift_grid=True), plan()),
+        generated(checkpoint, replace(settings, guidance=2.0), plan()),
+        generated(checkpoint, settings, plan(), number=1),
+    ]
+    for number, image in enumerate(images):
+        assert np.abs(image).max() <= 1
+        assert all(np.abs(image - other).max() > 1e-3 for other in images[:number])
+
+
+class Killed(BaseException):
+    """What a process that is killed does not get to handle."""
+
+
+@pytest.mark.parametrize(("sampler", "when"), [*(("dpm", when) for when in (1, 14, 21, 30, 47)), ("ddpm", 35)])
+def test_going_on_after_a_kill_gives_the_same_bits(
+    checkpoint: Checkpoint[FITDenoiser], tmp_path: Path, sampler: str, when: int
+) -> None:
+    settings = Settings(size=(40, 60), steps=4, sampler=sampler, label="cat", guidance=0.5, shift_grid=True)
+    expected = generated(checkpoint, settings, plan(4, "host", "disk"))
+    calls = 0
+
+    def advance(groups: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == when:
+            raise Killed
+
+    def run(listener: Listener) -> NDArray[np.float32]:
+        state = SweepState(tmp_path / "state", {"settings": repr(settings)})
+        try:
+            state.keep_plan({})
+            return generated(checkpoint, settings, plan(4, "host", "disk"), state=state, listener=listener)
+        finally:
+            state.close()
+
+    with pytest.raises(Killed):
+        run(Listener(advance=advance))
+    told: list[tuple[int, int]] = []
+    assert np.array_equal(run(Listener(step=lambda stage, step: told.append((stage, step)))), expected)
+    assert len(told) < 6 or when < 8
+
+
+def test_a_job_of_several_images_goes_on_with_the_one_it_was_at(
+    checkpoint: Checkpoint[FITDenoiser], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def job(name: str, state: str | None) -> Job:
+        return Job(
+            checkpoint=checkpoint, out=tmp_path / f"{name}.tif", settings=Settings(size=(40, 40), steps=2),
+            means=Means(state=None if state is None else tmp_path / state), runtime=RUNTIME, count=3,
+        )  # fmt: skip
+
+    whole = list(job("whole", None).run())
+    with monkeypatch.context() as patched:
+        patched.setattr(generate_files, "write_image", _fails_for("broken-1.tif", generate_files.write_image))
+        with pytest.raises(Killed):
+            list(job("broken", "state").run())
+    assert (tmp_path / "broken-0.tif").exists()
+    assert not (tmp_path / "broken-1.tif").exists()
+    rest = list(job("broken", "state").run())
+    assert [one.number for one in rest] == [1, 2]
+    assert not (tmp_path / "state").exists()
+    for one in whole:
+        with open_image(one.path) as left, open_image(tmp_path / f"broken-{one.number}.tif") as right:
+            everything = Window(0, 0, 40, 40)
+            assert np.array_equal(left.read(everything), right.read(everything))
+
+
+def _fails_for(name: str, write: Any) -> Any:
+    def failing(path: Path, *arguments: Any, **settings: Any) -> None:
+        if path.name == name:
+            raise Killed
+        write(path, *arguments, **settings)
+
+    return failing
+
+
+def photograph(height: int, width: int) -> ArrayReader:
+    rows, columns = np.mgrid[:height, :width]
+    pixels = np.stack([rows * 2, columns * 2, 100 + 50 * np.sin(rows / 9)], -1)
+    return ArrayReader(pixels.clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("shift_grid", [False, True])
+@pytest.mark.parametrize("window", [Window(10, 20, 30, 17), Window(0, 0, 16, 16), Window(80, 100, 20, 21)])
+def test_repainting_keeps_the_rest(
+    checkpoint: Checkpoint[FITDenoiser], tmp_path: Path, window: Window, shift_grid: bool
+) -> None:
+    image, out = photograph(100, 121), tmp_path / "out.zarr"
+    image.path = tmp_path
+    job = Job(
+        checkpoint=checkpoint, out=out, settings=Settings(size=(1, 1), steps=3, shift_grid=shift_grid), means=Means(),
+        runtime=RUNTIME, beginning=Beginning(image=image, window=window),
+    )  # fmt: skip
+    list(job.run())
+    everything = Window(0, 0, 100, 121)
+    with open_image(out) as result:
+        before, after = image.read(everything), result.read(everything)
+    outside = np.ones(before.shape[:2], bool)
+    outside[window.slices()] = False
+    assert np.array_equal(before[outside], after[outside])
+    assert (before[window.slices()] != after[window.slices()]).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "scale"),
+    [((1, 1), Window(10, 20, 6, 7), (10.0, 20.0, 0.0)), ((60, 160), None, (2.5, 10.0, 0.0))],
+    ids=["repainted", "enlarged"],
+)
+def test_maps_lie_where_they_lay(
+    checkpoint: Checkpoint[FITDenoiser],
+    tmp_path: Path,
+    size: tuple[int, int],
+    window: Window | None,
+    scale: tuple[float, ...],
+) -> None:
+    image, out, corner = photograph(30, 40), tmp_path / "out.tif", (0.0, 0.0, 0.0, 4e5, 5.7e6, 0.0)
+    image.path = tmp_path
+    image.info = replace(image.info, geo=GeoReference(scale=(10.0, 20.0, 0.0), tiepoints=corner))
+    job = Job(
+        checkpoint=checkpoint, out=out, settings=Settings(size=size, steps=1), means=Means(), runtime=RUNTIME,
+        beginning=Beginning(image=image, window=window),
+    )  # fmt: skip
+    list(job.run())
+    with tifffile.TiffFile(out) as file:
+        tags = file.pages.first.tags
+        assert (tags["ModelPixelScaleTag"].value, tags["ModelTiepointTag"].value) == (scale, corner)
+
+
+def test_repainting_looks_at_the_rest(checkpoint: Checkpoint[FITDenoiser]) -> None:
+    settings, window = Settings(size=(1, 1), steps=3), Window(30, 30, 12, 12)
+    dark = ArrayReader(np.zeros((80, 80, 3), np.uint8))
+    images = [
+        generated(checkpoint, settings, plan(), Beginning(image=image, window=window))
+        for image in (photograph(80, 80), dark)
+    ]
+    assert images[0].shape == images[1].shape == (32, 32, 3)
+    assert np.abs(images[0] - images[1])[10:22, 10:22].max() > 1e-3
+    known = dark.read(Window(20, 20, 32, 32)).astype(np.float32) / 255 * 2 - 1
+    np.testing.assert_allclose(images[1][:10], known[:10], atol=1e-6)
+
+
+def test_enlarging_keeps_what_there_is_to_the_extent_it_is_not_noised(checkpoint: Checkpoint[FITDenoiser]) -> None:
+    image, size = photograph(30, 40), (90, 120)
+    data = image.read(Window(0, 0, 30, 40)).astype(np.float32) / 255 * 2 - 1
+    whole = enlarge(lambda w: data[w.slices()], (30, 40), size, Window(0, 0, *size))
+    errors = []
+    for strength in (0.02, 0.3, 0.9):
+        settings = Settings(size=size, steps=10, strength=strength)
+        made = generated(checkpoint, settings, plan(), Beginning(image=image))
+        errors.append(float(np.abs(made - whole).mean()))
+    assert errors == sorted(errors)
+    assert errors[0] < 0.1 < errors[-1]
+
+
+@given(st.tuples(st.integers(1, 5000), st.integers(1, 5000)), st.tuples(st.integers(1, 600), st.integers(1, 600)))
+def test_sizes_double_from_the_training_size_to_the_target(target: tuple[int, int], trained: tuple[int, int]) -> None:
+    sizes = coarse_to_fine(target, trained)
+    assert sizes[-1] == target
+    assert sizes[0][0] * sizes[0][1] <= max(trained[0] * trained[1], 1)
+    for small, large in pairwise(sizes):
+        assert small == tuple(-(-side // 2) for side in large)
+        assert large[0] * large[1] > trained[0] * trained[1]
+
+
+@given(st.tuples(st.integers(1, 300), st.integers(1, 300)), st.integers(1, 9), st.integers(1, 9))
+def test_sizes_never_fall_below_a_given_image(image: tuple[int, int], more_rows: int, more_columns: int) -> None:
+    target = image[0] * more_rows, image[1] * more_columns
+    sizes = coarse_to_fine(target, (32, 32), image)
+    assert sizes[-1] == target
+    assert sizes[0][0] >= image[0]
+    assert sizes[0][1] >= image[1]
+    assert len(sizes) >= np.floor(np.log2(min(more_rows, more_columns)))
+
+
+def test_canvases_rest_in_memory_while_there_is_room_and_on_disk_then(checkpoint: Checkpoint[FITDenoiser]) -> None:
+    def where(memory: int, on_disk: bool = False) -> GenerationPlan:
+        return plan_generation(
+            config=checkpoint.model.config, weights_bytes=10**6, groups=65536, canvases=2, coarser=True,
+            runtime=RUNTIME, memory_bytes=memory, reader_bytes=0, finish_bytes=10**7, on_disk=on_disk,
+        )  # fmt: skip
+
+    # Two canvases of 16 x 48 x 4 bytes per group, and a quarter more; tokens of 16 x 16 x 4 bytes.
+    plans = [where(mebibytes << 20) for mebibytes in (2048, 512, 180)]
+    assert [(one.canvas, one.passes.store) for one in plans] == [("host", "host"), ("disk", "host"), ("disk", "disk")]
+    assert plans[0].passes.parts["canvas"] == 4 * 48 * 16 * 2 * (65536 + 65536 // 4)
+    for one in plans:
+        assert sum(one.passes.parts.values()) <= one.passes.budget_bytes
+        assert GenerationPlan.from_state(one.for_state()) == one
+    assert where(2 << 30, on_disk=True).canvas == "disk"

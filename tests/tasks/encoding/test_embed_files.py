@@ -1,0 +1,178 @@
+"""Features in a file are those of the model, whatever the format."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import zarr
+from safetensors.numpy import load_file, safe_open
+
+from fitcli.device.runtime import choose_runtime
+from fitcli.errors import FitError, ImageError
+from fitcli.images.array_image import ArrayReader
+from fitcli.memory.budget import HANDFUL_TOKENS
+from fitcli.patches.cutting import groups_of, normalize, to_patches
+from fitcli.patches.grid import PatchGrid
+from fitcli.patches.preprocessing import Preprocessing
+from fitcli.runs.config import RunConfig
+from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.encoding import features_file
+from fitcli.tasks.encoding.embed_files import embed_image, plan_outputs
+from fitcli.tasks.encoding.encode import Settings
+from fitcli.tasks.encoding.features_file import ArraySpec, create_embeddings
+from models.build import build
+from models.config import ClassifierConfig
+
+CPU = choose_runtime("cpu", "fp32")
+PIXELS = Preprocessing(channels=3, dtype="uint8", mean=(100.0, 120.0, 140.0), std=(50.0, 60.0, 70.0))
+SPECS = {"latents": ArraySpec((5, 2, 3), "float32"), "coordinates": ArraySpec((5, 2), "int64")}
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    config = ClassifierConfig(
+        plan="(1)1(1)1", tokens=9, latents=2, token_width=12, latent_width=16, token_heads=2, latent_heads=4, patch=4,
+        channels=3, classes=3, pool_heads=2,
+    )  # fmt: skip
+    model = build(config, seed=3).eval().requires_grad_(False)
+    return Checkpoint(model, RunConfig(task="classify", model=config, preprocessing=PIXELS, classes=("a", "b", "c")))
+
+
+def picture(size: tuple[int, int]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (*size, 3)).astype("uint8")
+
+
+def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+    """Arrays and attributes, by the libraries that others would use."""
+    if path.suffix == ".zarr":
+        group = zarr.open_group(path, mode="r")
+        assert group.metadata.zarr_format == 3
+        return {name: array[...] for name, array in group.arrays()}, dict(group.attrs)  # type: ignore[misc]
+    with safe_open(path, framework="np") as file:
+        attributes = file.metadata()
+    return load_file(path), attributes
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".safetensors"])
+@pytest.mark.parametrize("size", [(48, 36), (50, 41), (5, 5)], ids=str)
+def test_features_are_those_of_the_encoder(
+    checkpoint: Checkpoint, size: tuple[int, int], suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(HANDFUL_TOKENS, "cpu", 30)
+    out, image = tmp_path / f"out{suffix}", ArrayReader(picture(size), mpp=0.5)
+    done = embed_image(checkpoint, image, out, CPU, Settings(), keep_patches=True)
+    grid = PatchGrid(size, 4, 3)
+    patches = normalize(to_patches(picture(size), grid), torch.tensor(PIXELS.mean), torch.tensor(PIXELS.std))
+    groups = groups_of(grid)
+    features = checkpoint.model.encoder(patches, groups)
+    arrays, attributes = load(out)
+    assert set(arrays) == {"latents", "coordinates", "windows", "patches"}
+    assert arrays["latents"].dtype == arrays["patches"].dtype == np.float32
+    np.testing.assert_allclose(arrays["latents"], features.latents, atol=1e-5)
+    inside = np.ones((grid.count, 9), bool) if groups.mask is None else groups.mask.numpy()
+    np.testing.assert_allclose(arrays["patches"][inside], features.tokens.numpy()[inside], atol=1e-5)
+    np.testing.assert_array_equal(arrays["coordinates"], list(grid.coordinates()))
+    expected = [(w.top, w.left, w.height, w.width) for w in (grid.window(*p).clip(*size) for p in grid.coordinates())]
+    np.testing.assert_array_equal(arrays["windows"], expected)
+    assert {name: str(attributes[name]) for name in ("image", "height", "width", "patch", "group", "mpp")} == {
+        "image": "array", "height": str(size[0]), "width": str(size[1]), "patch": "4", "group": "3", "mpp": "0.5",
+    }  # fmt: skip
+    assert len(str(attributes["model"])) == 64
+    assert (done.groups, done.latents, done.width) == (grid.count, 2, 16)
+    assert list(tmp_path.iterdir()) == [out], "nothing else is left"
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".safetensors"])
+def test_an_image_that_breaks_half_way_leaves_what_was_there(
+    checkpoint: Checkpoint, suffix: str, tmp_path: Path
+) -> None:
+    class Broken(ArrayReader):
+        def read(self, *arguments: object) -> np.ndarray:
+            raise ImageError(self.path, "chunk 7 is damaged")
+
+    out = tmp_path / f"out{suffix}"
+    embed_image(checkpoint, ArrayReader(picture((20, 20))), out, CPU, Settings())
+    before, _ = load(out)
+    with pytest.raises(ImageError, match="chunk 7"):
+        embed_image(checkpoint, Broken(picture((90, 90))), out, CPU, Settings(), keep_patches=True)
+    assert list(tmp_path.iterdir()) == [out]
+    np.testing.assert_array_equal(load(out)[0]["latents"], before["latents"])
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".safetensors"])
+def test_arrays_come_in_any_order_and_more_than_once(suffix: str, tmp_path: Path) -> None:
+    out = tmp_path / f"out{suffix}"
+    values = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32)
+    places = np.arange(10).reshape(5, 2)
+    with create_embeddings(out, SPECS, {"image": "a", "mpp": None}, "1") as file:
+        file.write("coordinates", slice(0, 5), places)
+        for part in (slice(3, 5), slice(0, 1), slice(1, 3), slice(2, 4)):
+            file.write("latents", part, values[part])
+        with pytest.raises(ValueError, match="latents of groups 0 to 1 is"):
+            file.write("latents", slice(0, 1), values)
+    arrays, attributes = load(out)
+    np.testing.assert_array_equal(arrays["latents"], values)
+    np.testing.assert_array_equal(arrays["coordinates"], places)
+    assert attributes["image"] == "a"
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".safetensors"])
+def test_what_a_crash_left_is_continued_or_discarded(suffix: str, tmp_path: Path) -> None:
+    out, ones = tmp_path / f"out{suffix}", np.ones((5, 2, 3), np.float32)
+    for continues in (True, False):
+        with contextlib.suppress(InterruptedError), create_embeddings(out, SPECS, {}, "1", keep=True) as file:
+            file.write("latents", slice(0, 2), ones[:2])
+            raise InterruptedError
+        with create_embeddings(out, SPECS, {}, "1", continues=continues) as file:
+            file.write("latents", slice(2, 5), ones[2:])
+        assert load(out)[0]["latents"].sum() == (30 if continues else 18)
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, data: object, offset: int) -> None:
+        if offset:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(features_file, "write_all", full)
+    out = tmp_path / "out.safetensors"
+    with (
+        pytest.raises(FitError, match=r"out.safetensors: cannot be written \(No space left on device\); 0.0 MB"),
+        create_embeddings(out, SPECS, {}, "1") as file,
+    ):
+        file.write("latents", slice(0, 5), np.ones((5, 2, 3), np.float32))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_things_are_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mine.zarr").mkdir()
+    (tmp_path / "mine.zarr" / "letter.txt").write_text("dear")
+    (tmp_path / "mine.safetensors").mkdir()
+    for name, why in (("mine.zarr", "is no zarr group"), ("mine.safetensors", "is a folder"), ("a.npz", "written as")):
+        with pytest.raises(FitError, match=why):
+            create_embeddings(tmp_path / name, SPECS, {}, "1")
+    with pytest.raises(FitError, match="cannot be written"):
+        create_embeddings(tmp_path / "missing" / "a.safetensors", SPECS, {}, "1")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.safetensors", "mine.zarr"]
+
+
+def test_where_features_go(tmp_path: Path) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    assert plan_outputs(images, tmp_path / "out") == [tmp_path / "out" / "a.zarr", tmp_path / "out" / "b.zarr"]
+    assert plan_outputs(images[:1], tmp_path / "x.safetensors") == [tmp_path / "x.safetensors"]
+    named_alike = [tmp_path / "in" / name for name in ("x/a.tif", "y/a.tif", "y/deep/b.tif")]
+    nested = [tmp_path / "out" / name for name in ("x/a.zarr", "y/a.zarr", "y/deep/b.zarr")]
+    assert plan_outputs(named_alike, tmp_path / "out") == nested
+    assert all(path.parent.is_dir() for path in nested)
+    for paths, out, why in (
+        (images, tmp_path / "x.zarr", "one file for 2 images"),
+        ([*images, tmp_path / "A.png"], tmp_path / "out", "a.tif and .*A.png have the same name"),
+        (images, tmp_path / "out.h5", "name it .zarr or .safetensors, or give a folder"),
+        (images[:1], tmp_path / "missing" / "x.zarr", "make it first"),
+        ([tmp_path / "a.zarr"], tmp_path, "would replace what"),
+    ):
+        with pytest.raises(FitError, match=why):
+            plan_outputs(paths, out)

@@ -1,0 +1,309 @@
+"""Training of models that generate: interrupted and resumed it is the same run, randomness has addresses."""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.pictures import colored, save
+from support.small_runs import CPU, at, quietly, run_of, two_classes
+
+from fitcli.data.batch import Batch
+from fitcli.data.loader import Loader
+from fitcli.errors import DataError, FitError
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.execution.run import run_job
+from fitcli.patches.cutting import to_levels, to_unit
+from fitcli.patches.levels import to_levels as levels_of_pixels
+from fitcli.tasks.autoregressive.next_token import next_token_loss
+from fitcli.tasks.autoregressive.sequences import from_sequence, shift_right, to_sequence
+from fitcli.tasks.context import TrainingRun
+from fitcli.tasks.registry import TASKS
+from fitcli.tasks.task import Objective
+from fitcli.training.loop import train
+from fitcli.training.reports import Report, StepReport, ValidationReport
+from models.build import build
+from models.config import DecoderConfig, DenoiserConfig
+
+GENERATING = ["diffusion", "autoregressive"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return two_classes(tmp_path_factory.mktemp("data"), (24, 16), 4)
+
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def logged(folder: Path) -> list[dict[str, Any]]:
+    """What was logged, without what depends on the clock."""
+    clock = {"images_per_second", "patches_per_second", "data_wait", "peak_bytes"}
+    entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in entry.items() if name not in clock} for entry in entries]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for name in ("model", "ema", "last/model", "last/ema"):
+        mine, theirs = load_file(one / f"{name}.safetensors"), load_file(other / f"{name}.safetensors")
+        assert all(torch.equal(mine[key], theirs[key]) for key in theirs), name
+    assert (one / "config.json").read_text() == (other / "config.json").read_text()
+    assert logged(one) == logged(other)
+
+
+@pytest.mark.parametrize("task", GENERATING)
+def test_interrupted_and_resumed_is_the_same_run(data: Path, tmp_path: Path, task: str) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert train(run_of(data, whole, task=task), quietly).step == 6
+    # In the middle of an epoch, and at its end: the average of the weights goes on where it was.
+    for number, step in enumerate((2, 3)):
+        with pytest.raises(KeyboardInterrupt):
+            train(run_of(data, parts, number > 0, task=task), at(step, interrupt), resume=number > 0)
+    train(run_of(data, parts, True, task=task), quietly, resume=True)
+    assert_same_run(parts, whole)
+    averaged, plain = (load_file(whole / f"last/{name}.safetensors") for name in ("ema", "model"))
+    assert any(not torch.equal(averaged[name], plain[name]) for name in plain)
+
+
+@pytest.mark.parametrize("task", GENERATING)
+def test_accumulated_passes_are_one_large_batch(data: Path, tmp_path: Path, task: str) -> None:
+    """Noise, times and dropped classes of an image do not depend on the images beside it."""
+
+    def losses(batch_size: int, accumulate: int) -> list[float]:
+        seen: list[Report] = []
+        settings = {"task": task, "batch_size": batch_size, "accumulate": accumulate, "steps": 3}
+        train(run_of(data, tmp_path / f"{batch_size}x{accumulate}", **settings), seen.append)
+        return [report.loss for report in seen if isinstance(report, StepReport)]
+
+    assert losses(4, 1) == pytest.approx(losses(1, 4), rel=1e-4)
+
+
+def started(data: Path, tmp_path: Path, **settings: Any) -> tuple[TrainingRun, Objective, Batch]:
+    run = run_of(data, tmp_path / "run", **settings)
+    objective = TASKS[run.config.task].objective(run)
+    loader = Loader(run.dataset.train, run.settings, run.config.preprocessing, objective.layout)
+    return run, objective, next(loader.batches(0, 1))
+
+
+@pytest.mark.parametrize("task", GENERATING)
+def test_every_plan_gives_the_same_step(data: Path, tmp_path: Path, task: str) -> None:
+    run, objective, batch = started(data, tmp_path, task=task)
+    model: Any = build(run.config.model)
+
+    def step(plan: ExecutionPlan) -> tuple[float, list[torch.Tensor]]:
+        found = TASKS[task].objective(replace(run, plan=plan))
+        loss = run_job(found.job(model, batch), plan).loss.item()
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        model.zero_grad(set_to_none=True)
+        return loss, gradients
+
+    loss, gradients = step(ExecutionPlan())
+    for plan in (
+        ExecutionPlan(kind="layers"),
+        ExecutionPlan(kind="recompute", handful=1),
+        ExecutionPlan(kind="stream", handful=2),
+        ExecutionPlan(kind="stream", handful=1, global_layers="rerun"),
+    ):
+        other, others = step(plan)
+        assert other == pytest.approx(loss, rel=1e-6)
+        for mine, theirs in zip(others, gradients, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-6)
+    assert objective.job(model, batch) is not None
+
+
+def test_what_a_denoiser_sees(data: Path, tmp_path: Path) -> None:
+    run, objective, batch = started(data, tmp_path, task="diffusion", class_dropout=1.0)
+    assert run.config.diffusion is not None
+    assert run.config.diffusion.size == (24, 16)
+    assert run.config.diffusion.patch == 4
+    assert isinstance(run.config.model, DenoiserConfig)
+    assert run.config.model.condition_width == 2
+    dropped: Any = objective.job(build(run.config.model), batch)  # type: ignore[arg-type]
+    kept_run = replace(run, config=replace(run.config, diffusion=replace(run.config.diffusion, class_dropout=0.0)))
+    kept: Any = TASKS["diffusion"].objective(kept_run).job(build(run.config.model), batch)  # type: ignore[arg-type]
+    with torch.no_grad():
+        assert (dropped.context()[0, 1] == dropped.context()[1, 1]).all(), "no class for anyone"
+        assert (dropped.context()[:, 0] == kept.context()[:, 0]).all(), "the same times"
+    embedded = kept.embed(slice(0, 1))
+    assert torch.equal(embedded, kept.embed(slice(0, 2))[:1]), "a group is the same whatever is beside it"
+
+
+def test_what_a_decoder_sees(data: Path, tmp_path: Path) -> None:
+    """Against the sequences of the reference, one image at a time, and the plain loss."""
+    run, objective, batch = started(data, tmp_path, task="autoregressive", order="snake", levels=16)
+    sequence = run.config.sequence
+    assert sequence is not None
+    assert isinstance(run.config.model, DecoderConfig)
+    assert (run.config.model.vocabulary, run.config.model.starts, run.config.model.classes) == (16, 2, 2)
+    model: Any = build(run.config.model)
+    images = [run.dataset.train[index] for _, index in batch.showings]
+    targets, ids = [], []
+    for sample in images:
+        number = int(sample.path.stem)
+        pixels = colored((24, 16), (60, 80, 70) if sample.label == 0 else (90, 70, 100), number)
+        targets.append(to_sequence(levels_of_pixels(pixels, 16), (4, 4), "snake"))
+        ids.append(shift_right(targets[-1], 16 + sample.label))
+        assert from_sequence(targets[-1], (4, 4), 4, "snake").shape == (24, 16, 3)
+    logits = model(torch.cat(ids), batch.groups, batch.labels)
+    expected = next_token_loss(logits, torch.cat(targets))
+    assert run_job(objective.job(model, batch), ExecutionPlan()).loss.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("task", GENERATING)
+def test_validation_is_always_the_same_and_by_the_average(data: Path, tmp_path: Path, task: str) -> None:
+    seen: list[Report] = []
+    train(run_of(data, tmp_path / "run", task=task, size=16, epochs=3), seen.append)
+    looks = [report for report in seen if isinstance(report, ValidationReport)]
+    assert len(looks) == 3
+    again = run_of(data, tmp_path / "run", True, task=task, size=16, epochs=3)
+    from fitcli.runs.weights import load_checkpoint
+
+    best = max(looks, key=lambda report: -report.loss)
+    found = TASKS[task].objective(again).validate(load_checkpoint(tmp_path / "run", CPU, ema=True))
+    assert (found.loss, found.scores) == (best.loss, best.scores)
+    if task == "diffusion":
+        assert np.mean(list(found.scores.values())) == pytest.approx(found.loss)
+        assert len(found.scores) == 4
+    other = TASKS[task].objective(again).validate(load_checkpoint(tmp_path / "run", CPU, ema=False))
+    assert other.loss != found.loss
+
+
+@pytest.mark.parametrize("task", GENERATING)
+def test_it_learns(data: Path, tmp_path: Path, task: str) -> None:
+    """Images of two colours: better than knowing nothing of them at all."""
+    seen: list[Report] = []
+    rows = [f"{data / label / f'{number}.png'},{label},train" for label in ("dark", "light") for number in range(2)]
+    (tmp_path / "data.csv").write_text("\n".join(["path,label,split", *rows]))
+    settings = {"task": task, "steps": 30, "learning_rate": 0.003, "ema": 0.0}
+    train(run_of(tmp_path / "data.csv", tmp_path / "run", **settings), seen.append)
+    assert not (tmp_path / "run/ema.safetensors").exists()
+    losses = [report.loss for report in seen if isinstance(report, StepReport)]
+    assert np.mean(losses[-5:]) < (0.8 if task == "diffusion" else 7.0)
+    assert np.mean(losses[-5:]) < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("task", GENERATING)
+def test_without_classes(data: Path, tmp_path: Path, task: str) -> None:
+    for number in range(4):
+        save(tmp_path / "loose" / f"{number}.png", colored((24, 16), (60, 80, 70), number))
+    loose = run_of(tmp_path / "loose", tmp_path / "run", task=task, epochs=1)
+    assert (len(loose.dataset.train), len(loose.dataset.validation)) == (3, 1)
+    ignoring = run_of(data, tmp_path / "other", task=task, unconditional=True, epochs=1)
+    for run in (loose, ignoring):
+        assert run.config.classes == ()
+        train(run, quietly)
+    with pytest.raises(DataError, match="no images found; give a folder with one subfolder per class"):
+        run_of(tmp_path / "loose", tmp_path / "third")
+
+
+def test_lists_without_labels(data: Path, tmp_path: Path) -> None:
+    rows = [f"{data / label / f'{number}.png'}" for label in ("dark", "light") for number in range(4)]
+    (tmp_path / "data.csv").write_text("\n".join(["path", *rows]))
+    run = run_of(tmp_path / "data.csv", tmp_path / "run", task="diffusion")
+    assert (run.config.classes, len(run.dataset.train), len(run.dataset.validation)) == ((), 6, 2)
+    with pytest.raises(DataError, match="needs the columns path,label"):
+        run_of(tmp_path / "data.csv", tmp_path / "run")
+
+
+def test_loose_images_in_folders_of_splits(tmp_path: Path) -> None:
+    for split, count in (("train", 3), ("val", 2), ("test", 1)):
+        for number in range(count):
+            save(tmp_path / "data" / split / f"{number}.png", colored((24, 16), (60, 80, 70), number))
+    run = run_of(tmp_path / "data", tmp_path / "run", task="autoregressive")
+    assert (run.config.classes, len(run.dataset.train), len(run.dataset.validation)) == ((), 3, 2)
+
+
+@pytest.mark.parametrize("task", GENERATING)
+def test_half_precision_and_floats(tmp_path: Path, task: str) -> None:
+    """Float images with missing pixels, of sizes that differ, some of them background."""
+    for number in range(4):
+        pixels = np.random.default_rng(number).normal(3, 2, (40 + 8 * number, 44, 2)).astype(np.float32)
+        pixels[:3, :5], pixels[20:] = np.nan, 1.0
+        save(tmp_path / "data" / f"{number}.tif", pixels)
+    settings = {"task": task, "steps": 2, "precision": "bf16"}
+    more = {"background": 0.02} if task == "diffusion" else {"levels": 32}
+    run = run_of(tmp_path / "data", tmp_path / "run", **settings, **more)
+    assert run.config.preprocessing.limits is not None
+    assert run.config.preprocessing.limits[0] < 0 < 6 < run.config.preprocessing.limits[1]
+    train(run, quietly)
+    assert all(np.isfinite(entry["loss"]) for entry in logged(tmp_path / "run"))
+
+
+def test_one_class_is_none(data: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        save(tmp_path / "data/only" / f"{number}.png", colored((24, 16), (60, 80, 70), number))
+    assert run_of(tmp_path / "data", tmp_path / "run", task="diffusion").config.classes == ()
+
+
+def test_images_that_are_no_sequences(tmp_path: Path) -> None:
+    for kind in ("uint16", "float32"):
+        for number in range(3):
+            pixels = np.random.default_rng(number).integers(0, 4000, (12, 13, 1)).astype(kind)
+            save(tmp_path / kind / f"{number}.tif", pixels)
+        with pytest.raises(DataError, match=rf"\.tif: has {kind} pixels.*--levels 256"):
+            run_of(tmp_path / kind, tmp_path / "run", task="autoregressive")
+        run = run_of(tmp_path / kind, tmp_path / kind / "run", task="autoregressive", levels=8, steps=1)
+        train(run, quietly)
+    for number in range(3):
+        save(tmp_path / "small" / f"{number}.png", colored((24, 3), (1, 2, 3), number))
+    with pytest.raises(DataError, match=r"3 x 24 pixels do not fill one patch of 4 x 4.*--patch"):
+        run_of(tmp_path / "small", tmp_path / "run", task="autoregressive")
+    assert run_of(tmp_path / "small", tmp_path / "run", task="autoregressive", patch=3).config.sequence is not None
+    run_of(tmp_path / "small", tmp_path / "run", task="diffusion")
+
+
+def test_levels_share_the_range_evenly() -> None:
+    for dtype in (np.uint8, np.uint16):
+        pixels = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
+        patches = torch.tensor(pixels)
+        for levels in (2, 7, 255, 256):
+            assert (to_levels(patches, (0.0, 1.0), levels).numpy() == levels_of_pixels(pixels, levels)).all()
+    values = torch.tensor([-9.0, -1.0, -0.01, 0.01, 1.0, 9.0, float("nan")])
+    assert to_levels(values, (-1.0, 1.0), 2).tolist() == [0, 0, 0, 1, 1, 1, 1]
+    many = np.random.default_rng(0).normal(0, 2, 10_000).astype(np.float32)
+    many[:3] = np.nan, np.inf, -np.inf
+    for levels in (2, 100, 256):
+        expected = levels_of_pixels(many, levels, (-3.0, 3.5))
+        assert (to_levels(torch.tensor(many), (-3.0, 3.5), levels).numpy() == expected).all()
+    assert to_unit(values, -1.0, 1.0).tolist() == pytest.approx([0, 0, 0.495, 0.505, 1, 1, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"task": "diffusion", "levels": 16}, "--levels is for --task autoregressive, not for diffusion"),
+        ({"task": "diffusion", "balance": True}, "--balance is for --task classify"),
+        ({"task": "diffusion", "label_smoothing": 0.1}, "--label-smoothing is for --task classify or autoregressive"),
+        ({"task": "classify", "unconditional": True}, "--unconditional is for --task diffusion or autoregressive"),
+        ({"task": "autoregressive", "shift": 0.0}, "--shift is for --task diffusion"),
+        ({"task": "autoregressive", "levels": 1}, "--levels must be in 2 ... 256"),
+        ({"task": "diffusion", "class_dropout": 2.0}, "--class-dropout must be in 0 ... 1"),
+        ({"ema": 1.0}, "--ema must be in 0 ... 1"),
+        ({"patch": 0}, "--patch must be at least 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_by_name(
+    data: Path, tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(FitError, match=message):
+        run_of(data, tmp_path / "run", **settings)
+
+
+@pytest.mark.parametrize("task", GENERATING)
+def test_whole_images_stay_where_they_are_and_windows_may_lie_anywhere(data: Path, tmp_path: Path, task: str) -> None:
+    def origins(**settings: Any) -> list[int]:
+        run = run_of(data, tmp_path / "run", task=task, **settings)
+        layout = TASKS[task].objective(run).layout
+        loader = Loader(run.dataset.train, run.settings, run.config.preprocessing, layout)
+        return [int(batch.groups.coordinates.amin()) for batch in loader.batches(0, 6)]
+
+    assert origins() == origins(size=100) == origins(augment=True) == [0] * 6
+    assert len(set(origins(size=16))) > 2

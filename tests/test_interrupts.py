@@ -1,0 +1,194 @@
+"""Ctrl-C, SIGTERM and SIGHUP, real signals to a real process, in the middle of each kind of work: one word, code 130,
+nothing left.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.pictures import colored, save
+from typer.testing import Result
+
+from fitcli.interrupts import interrupt
+
+Fit = Callable[..., Result]
+ROOT = Path(__file__).parent.parent
+
+# The signal is sent by the process itself, so that it comes at the same moment every time.
+INTERRUPTED = """
+import functools, importlib, os, signal
+from fitcli.__main__ import main
+place, name = {where!r}.split(":")
+module = importlib.import_module(place)
+function, calls = getattr(module, name), []
+@functools.wraps(function)
+def interrupted(*arguments, **settings):
+    calls.append(1)
+    if len(calls) == {call}:
+        os.kill(os.getpid(), signal.{number})
+    return function(*arguments, **settings)
+setattr(module, name, interrupted)
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(tmp_path_factory.mktemp("images") / "image.tif", colored((700, 900), (40, 60, 200), 1))
+
+
+@pytest.fixture(scope="module")
+def denoiser(dataset: Path, fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "denoiser"
+    options = ["--task", "diffusion", "--preset", "debug", "--size", "32", "--steps", "1", "--device", "cpu"]
+    result = fit("train", dataset, "--out", run, *options)
+    assert result.exit_code == 0, result.stderr
+    return run
+
+
+def start(folder: Path, code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start Python in a folder, with a folder for temporary files in it."""
+    temporary = folder / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=folder, env=environment,
+        # A shell that runs tests in the background has it ignored, which children inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def slow(*values: object) -> Any:
+    """A case that is left to the slow tests: half a dozen seconds each."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+MODEL = ["--checkpoint", "{trained}", "--device", "cpu"]
+COMMANDS = {
+    "classify": ["classify", "{image}", *MODEL, "--heatmap", "heat.tif", "--csv", "csv"],
+    "embed": ["embed", "{image}", *MODEL, "--patches", "--out", "features.zarr"],
+    "info": ["info", "{image}", "{image}", "{image}", "--json"],
+    "evaluate": ["evaluate", "{dataset}", *MODEL, "--split", "all", "--csv", "csv"],
+    "generate": ["generate", "--checkpoint", "{denoiser}", "--out", "image.tif", "--res", "600", "--steps", "2"],
+    "demo": ["demo", "demo"],
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "where", "call", "number"),
+    [
+        ("info", "fitcli.commands.info:describe", 2, "SIGINT"),
+        ("info", "fitcli.commands.info:describe", 2, "SIGHUP"),
+        ("classify", "fitcli.images.pyramid_writer:check_pixels", 1, "SIGINT"),
+        ("embed", "fitcli.tasks.encoding.encode:read_patches", 2, "SIGTERM"),
+        ("generate", "fitcli.streaming.pass_helpers:stream_trunk", 2, "SIGINT"),
+        slow("classify", "fitcli.tasks.encoding.encode:read_patches", 1, "SIGINT"),
+        slow("classify", "fitcli.streaming.sweeps:key_mask", 3, "SIGINT"),
+        slow("classify", "fitcli.tasks.classify.classify_files:write_heatmap", 1, "SIGINT"),
+        slow("embed", "fitcli.tasks.encoding.embed_files:create_embeddings", 1, "SIGINT"),
+        slow("embed", "fitcli.tasks.encoding.embed_files:_write_groups", 1, "SIGINT"),
+        slow("evaluate", "fitcli.runs.weights:load_weights", 1, "SIGINT"),
+        slow("evaluate", "fitcli.tasks.evaluation_result:replacing", 1, "SIGINT"),
+        slow("generate", "fitcli.runs.weights:load_weights", 1, "SIGINT"),
+        slow("generate", "fitcli.tasks.image_output:canvas_values", 2, "SIGINT"),
+        slow("demo", "fitcli.images.pyramid_writer:check_pixels", 2, "SIGINT"),
+    ],
+)
+def test_in_the_middle(
+    tmp_path: Path,
+    image: Path,
+    trained: Path,
+    denoiser: Path,
+    dataset: Path,
+    command: str,
+    where: str,
+    call: int,
+    number: str,
+) -> None:
+    places = {"image": image, "trained": trained, "denoiser": denoiser, "dataset": dataset}
+    code = INTERRUPTED.format(where=where, call=call, number=number)
+    process = start(tmp_path, code, *(word.format(**places) for word in COMMANDS[command]))
+    try:
+        output, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, said
+    assert output == ""
+    assert said == "interrupted\n"
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("delay", [slow(0.1), 0.3, slow(0.6), slow(1.0)])
+def test_while_it_starts(tmp_path: Path, image: Path, trained: Path, delay: float) -> None:
+    code = "import sys; from fitcli.__main__ import main; print('on', file=sys.stderr, flush=True); main()"
+    process = start(tmp_path, code, "classify", image, "--checkpoint", trained, "--csv", "csv", "--device", "cpu")
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "on\n"
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    # Python ends itself by the signal, which shells call 130 too, where it came while a class was being made.
+    assert process.returncode in (130, -signal.SIGINT), said
+    assert said in ("", "interrupted\n")
+    assert left(tmp_path) == []
+
+
+IMPORTING = """
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == {name!r}:
+            os.kill(os.getpid(), signal.{number})
+sys.meta_path.insert(0, Interrupting())
+from fitcli.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("fitcli.commands.info", "SIGINT"),
+        ("torch._C", "SIGINT"),
+        ("torch._C", "SIGTERM"),
+        slow("typer.core", "SIGINT"),
+        slow("numpy._core", "SIGINT"),
+        slow("torch.nn.functional", "SIGINT"),
+        slow("safetensors", "SIGHUP"),
+    ],
+)
+def test_while_it_imports(tmp_path: Path, image: Path, name: str, number: str) -> None:
+    code = IMPORTING.format(name=name, number=number)
+    process = start(tmp_path, code, "classify", image, "--checkpoint", "none", "--csv", "csv", "--device", "cpu")
+    assert process.communicate(timeout=60) == ("", "")
+    assert (process.returncode, left(tmp_path)) == (130, [])
+
+
+def test_an_import_in_the_middle_of_work_is_interrupted_as_work_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "needed_later.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            importlib.import_module("needed_later")
+    finally:
+        signal.signal(signal.SIGINT, before)

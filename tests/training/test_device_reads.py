@@ -1,0 +1,177 @@
+"""How often the host waits for the device in an optimizer step: once, whatever is trained, however it is executed."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support import small_runs
+from support.pictures import colored, save
+from support.valueless import DEVICE, Waits, valueless
+from torch import Tensor
+
+from fitcli.device.runtime import Runtime, choose_runtime
+from fitcli.device.transfer import read_together
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.tasks.classify.objective import ClassificationObjective
+from fitcli.tasks.context import TrainingRun
+from fitcli.training.gradients import Gradients
+from fitcli.training.loop import train
+from fitcli.training.step_results import Found
+
+TASKS: dict[str, dict[str, Any]] = {
+    "classify": {"patch": 4, "balance": True, "drop_path": 0.2, "token_dropout": 0.1, "ema": 0.9},
+    "several tasks": {"patch": 4, "balance": True},
+    "diffusion": {"task": "diffusion", "patch": 4, "schedule": "cosine@0,1,1"},
+    "autoregressive": {"task": "autoregressive", "patch": 16},
+}
+
+PLANS = {
+    "plain": ExecutionPlan(),
+    "recompute": ExecutionPlan(kind="recompute", handful=2, keep=0.5, global_layers="checkpoint"),
+    "stream": ExecutionPlan(kind="stream", handful=2, global_layers="rerun", store="device"),
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of four images each, of several sizes; `several.csv` asks two things of them."""
+    folder, rows = tmp_path_factory.mktemp("data"), ["path,label:kind,labels:more,split"]
+    for label, number in itertools.product(("dark", "light"), range(4)):
+        save(folder / label / f"{number}.png", colored((32 + 16 * number, 32), (60, 80, 70), number))
+        rows.append(f"{label}/{number}.png,{label},{'a;b' if number % 2 else 'a'},train")
+    (folder / "several.csv").write_text("\n".join(rows))
+    return folder
+
+
+def run_of(data: Path, folder: Path, task: str, runtime: Runtime) -> TrainingRun:
+    source = data / "several.csv" if task == "several tasks" else data
+    run = small_runs.run_of(source, folder, accumulate=2, steps=3, save_every=100, **TASKS[task])
+    # Nothing to save or to look at between the first step and the second.
+    return replace(run, dataset=replace(run.dataset, validation=()), runtime=runtime)
+
+
+class EnoughSeen(Exception):
+    """Ends a run."""
+
+
+def one_step(run: TrainingRun, patch: pytest.MonkeyPatch, begins: Callable[[], None]) -> None:
+    """Train from the beginning of the first step, which is told, to that of the second."""
+    plainly, calls = Gradients.accumulate, 0
+
+    def accumulate(self: Gradients, batches: Any) -> Found:
+        nonlocal calls
+        if (calls := calls + 1) > 1:
+            raise EnoughSeen
+        begins()
+        return plainly(self, batches)
+
+    patch.setattr(Gradients, "accumulate", accumulate)
+    with pytest.raises(EnoughSeen):
+        train(run, lambda report: None)
+
+
+def waits_of(run: TrainingRun, patch: pytest.MonkeyPatch) -> Waits:
+    with valueless(patch) as waits:
+        one_step(run, patch, waits.forget)
+    return waits
+
+
+BY_DEFAULT = {("several tasks", "plain"), ("diffusion", "stream"), ("autoregressive", "recompute")}
+CASES = [
+    pytest.param(*case, marks=() if case[0] == "classify" or case in BY_DEFAULT else pytest.mark.slow)
+    for case in itertools.product(TASKS, PLANS)
+]
+
+
+@pytest.mark.parametrize(("task", "plan"), CASES)
+def test_a_step_waits_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, plan: str) -> None:
+    run = replace(run_of(data, tmp_path / "run", task, Runtime(DEVICE, "fp32")), plan=PLANS[plan])
+    waits = waits_of(run, monkeypatch)
+    (read,) = waits.reads
+    assert "/transfer.py:" in read
+    assert waits.sends == []
+
+
+def test_waiting_in_a_step_is_noticed(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each of its two passes, beside the read that has to be."""
+    plainly = ClassificationObjective.scores
+
+    def scores(self: ClassificationObjective, batch: Any, outcome: Any) -> Any:
+        assert outcome.output.sum().item() + torch.ones(1).to(outcome.output.device).item()
+        return plainly(self, batch, outcome)
+
+    monkeypatch.setattr(ClassificationObjective, "scores", scores)
+    waits = waits_of(run_of(data, tmp_path / "run", "classify", Runtime(DEVICE, "fp32")), monkeypatch)
+    assert len(waits.reads) == 1 + 2 * 2
+    assert len(waits.sends) == 2
+
+
+@pytest.mark.parametrize(
+    ("act", "reads", "sends"),
+    [
+        (lambda there: there.sum().item(), 1, 0),
+        (lambda there: bool((there > 0).any()), 1, 0),
+        (lambda there: there.cpu(), 1, 0),
+        (lambda there: torch.empty(there.shape).copy_(there), 1, 0),
+        (lambda there: there.tolist(), 1, 0),
+        (lambda there: there + torch.ones(2).to(DEVICE), 0, 1),
+        (lambda there: there + torch.ones(2).to(DEVICE, non_blocking=True), 0, 0),
+        (lambda there: there.copy_(torch.ones(2)), 0, 1),
+        (lambda there: there[torch.tensor([0])], 0, 1),
+        (lambda there: there + there.new_tensor(1.0), 0, 1),
+        (lambda there: there + torch.tensor([1.0, 2.0], device=DEVICE), 0, 1),
+        (lambda there: there * 2 + torch.ones(2, device=DEVICE), 0, 0),
+    ],
+)
+def test_what_waits(monkeypatch: pytest.MonkeyPatch, act: Callable[[Tensor], Any], reads: int, sends: int) -> None:
+    with valueless(monkeypatch) as waits:
+        act(torch.empty(2, device=DEVICE))
+    assert (len(waits.reads), len(waits.sends)) == (reads, sends)
+
+
+@pytest.mark.parametrize("act", [torch.nonzero, lambda there: there[there > 0]])
+def test_what_has_no_shape_without_values(monkeypatch: pytest.MonkeyPatch, act: Callable[[Tensor], Any]) -> None:
+    with valueless(monkeypatch), pytest.raises(NotImplementedError):
+        act(torch.empty(2, device=DEVICE))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("task", TASKS)
+def test_a_step_waits_once_for_a_real_device(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, plan: str
+) -> None:
+    """As torch counts them; tokens of the streamed execution rest in host memory."""
+    how = replace(PLANS[plan], store="host")
+    run = replace(run_of(data, tmp_path / "run", task, choose_runtime("cuda", "bf16")), plan=how)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+
+        def begins() -> None:
+            said.clear()
+            torch.cuda.set_sync_debug_mode("warn")
+
+        try:
+            one_step(run, monkeypatch, begins)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    found = [str(each.message) for each in said if "called a synchronizing" in str(each.message)]
+    assert len(found) == 1, found
+
+
+def test_values_that_are_read_together_are_those_that_are_read_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    loss, logits = torch.tensor(rng.normal(), dtype=torch.float32), torch.tensor(rng.normal(size=(2, 3))).bfloat16()
+    counts, exact = torch.tensor([2**24, 0, 3]), torch.tensor(rng.normal(), dtype=torch.float64)
+    assert read_together([loss, counts, logits, counts[:0]]) == [
+        [loss.item()], [2**24, 0, 3], [value.item() for value in logits.flatten()], []
+    ]  # fmt: skip
+    assert read_together([exact, loss]) == [[exact.item()], [loss.item()]]

@@ -1,0 +1,166 @@
+"""Training within a budget: the execution is chosen, kept when a run is resumed, and changed where memory runs out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from support import small_runs
+from support.small_runs import two_classes
+
+from fitcli.device.runtime import Runtime
+from fitcli.errors import CheckpointError, FitError
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.memory.estimate import estimate_step
+from fitcli.tasks.context import TrainingRun
+from fitcli.training import gradients
+from fitcli.training.execution_choice import PLAN, has_room_ahead, load_plan, step_of
+from fitcli.training.loop import train
+from fitcli.training.reports import MemoryReport, Report, StepReport
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Groups of 128 pixels are 4 x 4."""
+    return two_classes(tmp_path_factory.mktemp("data"), (512, 400), 4)
+
+
+def run_of(data: Path, folder: Path, memory: int | None = None, resume: bool = False, **settings: Any) -> TrainingRun:
+    return small_runs.run_of(data, folder, resume, memory, **{"steps": 2, "augment": False, **settings})
+
+
+def tight(run: TrainingRun) -> int:
+    """Less than the plain step takes."""
+    assert run.work is not None
+    return estimate_step(run.work, ExecutionPlan()).needed_bytes - MIB
+
+
+def steps_of(reports: list[Report]) -> list[float]:
+    return [report.loss for report in reports if isinstance(report, StepReport)]
+
+
+def test_the_largest_step_is_that_of_the_largest_image(data: Path, tmp_path: Path) -> None:
+    run = run_of(data, tmp_path / "run")
+    sizes = [(512, 400), (100, 1300), (129, 127)]
+    assert step_of(run, sizes).groups == 16
+    assert step_of(replace(run, settings=replace(run.settings, size=256)), sizes).groups == 4
+    assert step_of(run, sizes).images == 2
+
+
+def test_the_next_pixels_wait_on_a_device_where_there_is_room_for_them(data: Path, tmp_path: Path) -> None:
+    run = run_of(data, tmp_path / "run")
+    assert not has_room_ahead(run), "on a CPU they are where they are computed"
+    assert run.work is not None
+    work = replace(run.work, device="cuda", precision="bf16")
+    run = replace(run, runtime=Runtime(torch.device("cuda"), "bf16"), work=work)
+    assert run.work is not None
+    needed, pixels = estimate_step(run.work, run.plan).needed_bytes, 2 * 4 * 4 * 128**2 * 3
+    assert has_room_ahead(replace(run, memory_bytes=needed + pixels))
+    assert not has_room_ahead(replace(run, memory_bytes=needed + pixels - 1))
+    streamed = replace(run, plan=ExecutionPlan(kind="stream"), memory_bytes=1 << 40)
+    assert not has_room_ahead(streamed), "they come from the host a handful at a time"
+
+
+@pytest.mark.parametrize("task", ["classify", "diffusion", "autoregressive"])
+def test_less_memory_gives_the_same_training(task: str, data: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"task": task, "size": None if task == "classify" else 64}
+    plenty = run_of(data, tmp_path / "plenty", 1 << 40, **settings)
+    little = run_of(data, tmp_path / "little", tight(plenty), **settings)
+    assert plenty.plan.kind == "plain"
+    assert little.plan.kind != "plain"
+    losses: list[list[Report]] = [[], []]
+    train(plenty, losses[0].append)
+    train(little, losses[1].append)
+    assert steps_of(losses[0]) == pytest.approx(steps_of(losses[1]), rel=1e-5)
+    weights = [load_file(run.folder / "last" / "model.safetensors") for run in (plenty, little)]
+    for name, expected in weights[0].items():
+        # AdamW turns the rounding of gradients near zero into whole steps of the learning rate.
+        torch.testing.assert_close(weights[1][name], expected, rtol=0, atol=3e-3, msg=name)
+
+
+def test_a_resumed_run_is_executed_as_before(data: Path, tmp_path: Path) -> None:
+    run = run_of(data, tmp_path / "run", tight(run_of(data, tmp_path / "run")))
+    train(run, lambda report: None)
+    resumed = run_of(data, run.folder, resume=True)
+    assert resumed.plan == run.plan
+    assert resumed.work == run.work
+    assert run_of(data, run.folder, 1 << 40, resume=True).plan.kind == "plain"
+
+
+def test_a_damaged_plan(data: Path, tmp_path: Path) -> None:
+    run = run_of(data, tmp_path / "run")
+    train(run, lambda report: None)
+    (run.folder / PLAN).write_text('{"kind": "magic"}')
+    with pytest.raises(CheckpointError, match=r"plan.json: cannot be read \(kind must be one of plain"):
+        load_plan(run.folder)
+
+
+def test_too_little_memory_is_refused_before_anything_is_written(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(FitError, match="20 MiB are too little: a training step of this model of 0 M parameters takes"):
+        run_of(data, tmp_path / "run", 20 * MIB)
+    assert not (tmp_path / "run").exists()
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, calls: set[int]) -> None:
+    """Some calls of `run_job` fail after they have added gradients."""
+    real, count = gradients.run_job, 0
+
+    def run_job(*arguments: Any) -> Any:
+        nonlocal count
+        count += 1
+        outcome = real(*arguments)
+        if count in calls:
+            raise error
+        return outcome
+
+    monkeypatch.setattr(gradients, "run_job", run_job)
+
+
+ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+    MemoryError(),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory: you tried to ..."),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=["cuda", "python", "cpu"])
+def test_running_out_of_memory_loses_nothing(
+    error: Exception, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the second pass of the second step: what the first pass gave is done again, on the same images."""
+    undisturbed: list[Report] = []
+    train(run_of(data, tmp_path / "undisturbed", 1 << 40, accumulate=2, batch_size=1), undisturbed.append)
+    failing(monkeypatch, error, {4})
+    disturbed: list[Report] = []
+    run = run_of(data, tmp_path / "disturbed", 1 << 40, accumulate=2, batch_size=1)
+    train(run, disturbed.append)
+    assert steps_of(disturbed) == pytest.approx(steps_of(undisturbed), rel=1e-5)
+    said = [report for report in disturbed if isinstance(report, MemoryReport)]
+    assert len(said) == 1
+    assert load_plan(run.folder).kind != "plain"
+
+
+def test_running_out_twice_is_the_end(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, torch.OutOfMemoryError("CUDA out of memory."), {1, 3})
+    run = run_of(data, tmp_path / "run")
+    with pytest.raises(FitError, match=r"out of memory on cpu .* use a smaller --batch-size"):
+        train(run, lambda report: None)
+
+
+def test_other_errors_are_not_taken_for_that(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, RuntimeError("a mistake of ours"), {1})
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        train(run_of(data, tmp_path / "run"), lambda report: None)
+
+
+def test_the_plan_is_readable(data: Path, tmp_path: Path) -> None:
+    run = run_of(data, tmp_path / "run")
+    train(run, lambda report: None)
+    assert json.loads((run.folder / PLAN).read_text())["kind"] == "plain"

@@ -1,0 +1,311 @@
+"""`--resume`: the same run to the bit, however steps are executed, and one clear error where it cannot be that."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.command_line import Fit
+from support.pictures import colored, save
+from support.runs import assert_same_run, metrics
+from support.small_runs import at, die, quietly, run_of, two_classes
+
+from fitcli import __version__
+from fitcli.data.bad_images import TooManyBadImages
+from fitcli.data.dataset_changes import changes
+from fitcli.errors import CheckpointError, FitError
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.training import loop
+from fitcli.training.checkpointing.saved_states import saved_steps
+from fitcli.training.loop import train
+from fitcli.training.reports import BadImageReport, DamageReport, MetricsLog, Report, StepReport, ValidationReport
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return two_classes(tmp_path / "data", (24, 16))
+
+
+@pytest.mark.parametrize(
+    ("settings", "plan"),
+    [
+        ({"accumulate": 2, "ema": 0.9, "balance": True}, ExecutionPlan(kind="stream", handful=1)),
+        pytest.param(
+            {"task": "diffusion", "accumulate": 2, "precision": "bf16"},
+            ExecutionPlan(kind="recompute", handful=1),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {"task": "autoregressive", "batch_size": 1, "accumulate": 3},
+            ExecutionPlan(kind="stream", store="disk"),
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["classify streamed", "diffusion bf16 recomputed", "autoregressive streamed from disk"],
+)
+def test_every_source_of_state(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], plan: ExecutionPlan
+) -> None:
+    """Saved within an epoch, and resumed where global generators of random numbers are elsewhere."""
+    # In the foreground, so that nothing is put off.
+    monkeypatch.setattr(loop, "has_room_for_copy", lambda _: False)
+    settings = {**settings, "steps": 5, "save_every": 3}
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(replace(run_of(data, whole, **settings), plan=plan), quietly)
+    with pytest.raises(SystemError):
+        train(replace(run_of(data, parts, **settings), plan=plan), at(4, die))
+    assert saved_steps(parts)[0] == 3
+    torch.manual_seed(99)
+    np.random.seed(99)
+    random.seed(99)
+    resumed = run_of(data, parts, resume=True)
+    assert resumed.plan == plan
+    train(resumed, quietly, resume=True)
+    assert_same_run(parts, whole)
+
+
+def test_training_draws_from_no_global_generator(data: Path, tmp_path: Path) -> None:
+    states = [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # type: ignore[index,union-attr]
+    for task in ("classify", "diffusion", "autoregressive"):
+        train(run_of(data, tmp_path / task, task=task, steps=2), quietly)
+    after = [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # type: ignore[index,union-attr]
+    assert states == after
+
+
+def test_a_damaged_state_is_told_and_the_run_is_the_same(data: Path, tmp_path: Path, fit: Fit) -> None:
+    arguments = ["train", data, "--preset", "debug", "--batch-size", 2, "--device", "cpu", "--out"]
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert fit(*arguments, whole, "--epochs", 3).exit_code == 0
+    assert fit(*arguments, run, "--epochs", 3).exit_code == 0
+    last, before = saved_steps(run)
+    assert last == 12
+    weights = run / "training/states/00000012/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    for name in ("last/model.safetensors", "last/ema.safetensors", "last/config.json"):
+        (run / name).unlink(missing_ok=True)
+    result = fit(*arguments, run, "--resume")
+    assert result.exit_code == 0
+    warning = f"warning: {weights.parent}: damaged (model.safetensors is not the file that was saved: its checksum "
+    assert result.stderr.startswith(f"{warning}differs); going on from step {before}, which was saved before\n")
+    assert_same_run(run, whole)
+    for state in (run / "training/states").iterdir():
+        (state / "state.json").unlink()
+    result = fit(*arguments, run, "--resume")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: {weights.parent}: damaged (")
+    assert result.stderr.endswith("and no state before it is whole; start a new run\n")
+    assert result.stderr.count("\n") == 1
+
+
+def test_what_follows_from_a_state_is_written_again(data: Path, tmp_path: Path) -> None:
+    """As after a kill between the state and the weights to be used."""
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    train(run_of(data, whole), quietly)
+    train(run_of(data, run), quietly)
+    shutil.rmtree(run / "last")
+    best = max(entry["step"] for entry in metrics(run) if entry.get("best"))
+    if best == 8:
+        (run / "model.safetensors").write_bytes(b"of step 4")
+    (run / "training/states/.00000009.partial-1234").mkdir()
+    (run / ".model.safetensors.partial-1234").touch()
+    (run / ".tmpZXZip3").touch()
+    train(run_of(data, run, resume=True), quietly, resume=True)
+    assert_same_run(run, whole)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 20])
+def test_lines_that_were_cut_off_are_dropped(tmp_path: Path, cut: int) -> None:
+    """By a kill, or a full disk."""
+    path = tmp_path / "metrics.jsonl"
+    lines = [json.dumps({"kind": "train", "step": step, "loss": 0.5}) + "\n" for step in range(1, 8)]
+    path.write_text("".join(lines[:6])[:-cut])
+    with MetricsLog(tmp_path, step=4) as log:
+        assert path.read_text() == "".join(lines[:4])
+    path.write_text("".join(lines[:6])[:-cut])
+    with MetricsLog(tmp_path, step=6) as log:
+        log(BadImageReport(step=7, path=Path("a"), reason="b"))
+    *kept, bad = path.read_text().splitlines(keepends=True)
+    assert kept == lines[: 6 if cut == 1 else 5], "a line that lacks its end alone is whole"
+    assert json.loads(bad)["step"] == 7
+    with MetricsLog(tmp_path, step=7) as log:
+        assert [bad.path for bad in log.bad_images] == [Path("a")]
+
+
+def test_a_validation_that_was_logged_but_not_saved_is_done_again(data: Path, tmp_path: Path) -> None:
+    """Someone asked to stop at the end of an epoch: the look at it waits for the next process, which dies then."""
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    train(run_of(data, whole), quietly)
+
+    def stop(report: Report) -> None:
+        if isinstance(report, StepReport) and report.step == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    def die_when_told(report: Report) -> None:
+        if isinstance(report, ValidationReport):
+            die()
+
+    with pytest.raises(KeyboardInterrupt):
+        train(run_of(data, run), stop)
+    with pytest.raises(SystemError):
+        train(run_of(data, run, resume=True), die_when_told, resume=True)
+    assert [entry["step"] for entry in metrics(run)] == [1, 2, 3, 4, 4]
+    train(run_of(data, run, resume=True), quietly, resume=True)
+    assert_same_run(run, whole)
+
+
+@pytest.mark.parametrize("split", [pytest.param("train", marks=pytest.mark.slow), "val"])
+def test_bad_images_are_told_once_in_all_processes(data: Path, tmp_path: Path, split: str) -> None:
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    dataset = run_of(data, tmp_path / "none").dataset
+    victim = (dataset.train[3] if split == "train" else dataset.validation[0]).path
+    settings = {"max_bad_images": 1, "epochs": 2}
+    good = victim.read_bytes()
+    first = run_of(data, whole, **settings), run_of(data, run, **settings)
+    victim.write_bytes(good[:-60])
+    train(first[0], quietly)
+    with pytest.raises(SystemError):
+        train(first[1], at(6, die))
+    victim.write_bytes(good)
+    resumed = run_of(data, run, resume=True)
+    victim.write_bytes(good[:-60])
+    train(resumed, quietly, resume=True)
+    assert [entry["kind"] for entry in metrics(run)].count("bad image") == 1
+    assert_same_run(run, whole)
+    # It counts in this process as it would have without an interruption.
+    other = (dataset.train[5] if split == "train" else dataset.validation[1]).path
+    again = run_of(data, run, resume=True, epochs=3)
+    other.write_bytes(other.read_bytes()[:-60])
+    with pytest.raises(TooManyBadImages, match=other.name):
+        train(again, quietly, resume=True)
+
+
+def refused(data: Path, run: Path, match: str, **settings: Any) -> None:
+    before = sorted(run.rglob("*"))
+    with pytest.raises(FitError, match=match) as caught:
+        run_of(data, run, resume=True, **settings)
+    assert "\n" not in str(caught.value)
+    assert sorted(run.rglob("*")) == before
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+@pytest.fixture
+def begun(data: Path, tmp_path: Path) -> Path:
+    """A run of four steps, one epoch."""
+    train(run_of(data, tmp_path / "run", epochs=1), quietly)
+    return tmp_path / "run"
+
+
+def test_a_config_that_was_edited_is_refused_by_name(data: Path, begun: Path) -> None:
+    original = (begun / "config.json").read_text()
+    rewrite(begun / "config.json", lambda document: document["model"].update(latents=3, pool_heads=2))
+    refused(data, begun, r"config\.json: was changed .* \(model.latents is 3, was 2, model.pool_heads is 2, was 1\); "
+                         r"put it back as it is in .*training/config\.json, or start a new run")  # fmt: skip
+    (begun / "config.json").write_text(original)
+    rewrite(begun / "config.json", lambda document: document["preprocessing"].update(mean=[1, 2, 3]))
+    refused(data, begun, r"preprocessing\.mean is \(1, 2, 3\), was ")
+    # Without anything to compare it with, the tensors tell.
+    rewrite(begun / "config.json", lambda document: document["model"].update(token_width=128))
+    (begun / "training/config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"damaged \(Error.*size mismatch for "):
+        train(run_of(data, begun, resume=True), quietly, resume=True)
+
+
+def test_what_a_newer_fit_wrote_is_refused_with_both_versions(data: Path, begun: Path) -> None:
+    versions = rf"fit 9\.1.*, this is fit {__version__}"
+    settings, config = (begun / name for name in ("training/settings.json", "config.json"))
+    rewrite(settings, lambda document: document.update(fit="9.1", moon=1))
+    refused(data, begun, rf"settings\.json: was written by {versions} \(.*'moon'\); install fit 9\.1")
+    rewrite(settings, lambda document: document.pop("moon"))
+    run_of(data, begun, resume=True)
+    config.write_text(config.read_text().replace('"format": 1', '"format": 2').replace(__version__, "9.1"))
+    refused(data, begun, rf"config\.json: written by {versions} \(format 1\); install fit 9\.1")
+    (begun / "training/state.pt").touch()
+    refused(data, begun, "begun with an older fit, which saved otherwise; start a new run")
+
+
+def test_a_data_set_that_changed_is_refused_by_what_changed(data: Path, begun: Path) -> None:
+    (data / "dark/0.png").rename(data / "dark/9.png")
+    (data / "dark/1.png").rename(data / "light/8.png")
+    refused(data, begun, r"data: is not what .*run was trained on: 2 images added \(dark/9.png; light/8.png\), "
+                         r"2 images removed \(dark/0.png; dark/1.png\).*; resume with the data set as it was, go on "
+                         r"with this one with --accept-changed-data, or start a new run")  # fmt: skip
+    with pytest.raises(FitError, match="--accept-changed-data is for --resume"):
+        run_of(data, begun.parent / "new", accept=True)
+
+
+def test_kinds_of_changes() -> None:
+    before = [("a", "x", "train"), ("b", "x", "val"), ("c", "y", "train"), ("d", "y", "train")]
+    assert changes(before, before) == ""
+    assert changes(before, before[::-1]) == "the same images are listed in another order"
+    assert changes(before, [("a", "y", "train"), *before[1:]]) == "1 image of another class (a: y, was x)"
+    assert changes(before, [before[0], ("b", "y", "train"), *before[2:]]) == (
+        "1 image of another class (b: y, was x), 1 image in another split (b: train, was val)"
+    )
+    many = [*before, *((f"{number}", "x", "train") for number in range(100))]
+    assert changes(before, many[2:]) == "100 images added (0; 1; 2; ...), 2 images removed (a; b)"
+    assert changes(many, before) == "100 images removed (0; 1; 2; ...)"
+
+
+def test_a_changed_data_set_can_be_accepted(data: Path, begun: Path, fit: Fit) -> None:
+    save(data / "dark/17.png", colored((24, 16), (60, 80, 70), 17))
+    arguments = ["train", data, "--out", begun, "--resume", "--epochs", 3, "--device", "cpu"]
+    result = fit(*arguments)
+    assert result.exit_code == 1
+    assert "1 image added (dark/17.png)" in result.stderr
+    result = fit(*arguments, "--accept-changed-data")
+    assert result.exit_code == 0, result.stderr
+    assert f"warning: {data}: 1 image added (dark/17.png)" in result.stderr
+    assert fit(*arguments).exit_code == 0, "from now on it is the data set of the run"
+
+
+def test_other_validation_images_are_judged_anew(data: Path, begun: Path) -> None:
+    """The best so far was the best on others; until the next validation it stays."""
+    kept = (begun / "model.safetensors").read_bytes()
+    rows = [f"{path},{path.parent.name},{split}" for path, split in
+            zip(sorted(data.rglob("*.png")), ["val", *["train"] * 8, "val"], strict=True)]  # fmt: skip
+    (data / "list.csv").write_text("\n".join(["path,label,split", *rows]))
+    seen: list[Report] = []
+
+    def observe(report: Report) -> None:
+        seen.append(report)
+        if isinstance(report, StepReport) and report.step == 5:
+            assert (begun / "model.safetensors").read_bytes() == kept
+
+    train(run_of(data / "list.csv", begun, resume=True, accept=True, epochs=2), observe, resume=True)
+    (look,) = [report for report in seen if isinstance(report, ValidationReport)]
+    assert look.best
+
+
+def test_a_start_that_was_killed_can_be_repeated(data: Path, tmp_path: Path) -> None:
+    begun, run = tmp_path / "begun", tmp_path / "run"
+    train(run_of(data, begun), quietly)
+    shutil.copytree(begun / "training", run / "training")
+    shutil.rmtree(run / "training/states")
+    train(run_of(data, run), quietly)
+    assert_same_run(run, begun)
+    (tmp_path / "mine/training").mkdir(parents=True)
+    with pytest.raises(FitError, match="is not an empty folder"):
+        run_of(data, tmp_path / "mine")
+
+
+def test_damage_is_one_report(data: Path, begun: Path) -> None:
+    seen: list[Report] = []
+    (begun / "training/states/00000004/optimizer.safetensors").unlink()
+    train(run_of(data, begun, resume=True), seen.append, resume=True)
+    (report,) = [report for report in seen if isinstance(report, DamageReport)]
+    assert report.step == 0
+    assert report.reason.endswith("(optimizer.safetensors is missing); going on from step 0, which was saved before")
