@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from models.checks import ConfigError, check_type, even, one_of, positive
 from models.layer_plan import parse_plan
 
-TokenPositions = Literal["learned", "sincos", "sincos2d"]
+TokenPositionKind = Literal["learned", "sincos", "sincos2d"]
 LatentPositions = Literal["learned", "sincos", "coordinates"]
 Causality = Literal["none", "groups", "tokens"]
 
@@ -49,7 +49,7 @@ class TrunkConfig:
     token_heads: int
     latent_heads: int
     mlp_ratio: int = 4
-    token_positions: TokenPositions = "sincos2d"
+    token_positions: TokenPositionKind = "sincos2d"
     latent_positions: LatentPositions = "coordinates"
     groups: int | None = None
     causal: Causality = "none"

@@ -146,16 +146,16 @@ class Groups(NamedTuple):
 
     def to(self, device: torch.device) -> Self:
         """The same on another device."""
-        return self.moved(lambda values: values.to(device))
+        return self.map_tensors(lambda values: values.to(device))
 
-    def moved(self, move: Callable[[Tensor], Tensor]) -> Self:
+    def map_tensors(self, move: Callable[[Tensor], Tensor]) -> Self:
         """The same with what `move` makes of every tensor: a copy of it elsewhere."""
         return self._replace(
             coordinates=move(self.coordinates),
             number=move(self.number),
             mask=None if self.mask is None else move(self.mask),
             slot=None if self.slot is None else move(self.slot),
-            share=None if self.share is None else self.share.moved(move),
+            share=None if self.share is None else self.share.map_tensors(move),
         )
 
     def real(self, tokens: int) -> Tensor | int:

@@ -39,10 +39,10 @@ class Share(NamedTuple):
     whole: Groups
     present: Tensor | None
 
-    def moved(self, move: Callable[[Tensor], Tensor]) -> Share:
+    def map_tensors(self, move: Callable[[Tensor], Tensor]) -> Share:
         """The same with what `move` makes of every tensor."""
         present = None if self.present is None else move(self.present)
-        return self._replace(whole=self.whole.moved(move), present=present)
+        return self._replace(whole=self.whole.map_tensors(move), present=present)
 
 
 def span(count: int, rank: int, ranks: int) -> slice:

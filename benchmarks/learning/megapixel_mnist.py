@@ -52,7 +52,7 @@ from fitcli.runs.weights import Checkpoint, load_classifier
 from fitcli.tasks.classify.classify_image import Classification, classify_image
 from fitcli.tasks.classify.heatmap import relative_evidence, write_heatmap
 from fitcli.tasks.classify.labels import said
-from fitcli.tasks.encoding.encode import Settings
+from fitcli.tasks.encoding.encode import EncodingSettings
 from models.encoder import FITClassifier
 
 TRAINED = 8_000
@@ -162,7 +162,7 @@ def score(listing: Path, run: Path, options: argparse.Namespace) -> dict[str, An
 def _classify(
     checkpoint: Checkpoint[FITClassifier], image: ImageReader, runtime: Runtime, background: float | None
 ) -> Classification:
-    return classify_image(checkpoint, image, runtime, Settings(background=background), keep_evidence=True)
+    return classify_image(checkpoint, image, runtime, EncodingSettings(background=background), keep_evidence=True)
 
 
 def _on_digits(found: Classification, places: NDArray[np.int64]) -> NDArray[np.bool_]:

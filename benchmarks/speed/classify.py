@@ -34,7 +34,7 @@ from fitcli.images.open import open_image
 from fitcli.runs.weights import load_classifier
 from fitcli.streaming.sweeps import Streaming, prefetch
 from fitcli.tasks.classify.classify_image import classify_image
-from fitcli.tasks.encoding.encode import Settings, encoding
+from fitcli.tasks.encoding.encode import EncodingSettings, encoding
 
 PARTS = ("command", "decode", "compute")
 
@@ -63,7 +63,7 @@ def child(part: str, image: str, run: str, precision: str, device: str) -> None:
         if part == "compute":
             classify_image(checkpoint, chosen, runtime)
         else:
-            with encoding(checkpoint, chosen, runtime, Settings(), purpose="decode") as job:
+            with encoding(checkpoint, chosen, runtime, EncodingSettings(), purpose="decode") as job:
                 handfuls = Streaming(handful=job.plan.handful).slices(len(job.places))
                 for _ in prefetch(job._read, handfuls):
                     pass

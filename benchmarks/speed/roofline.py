@@ -38,7 +38,7 @@ from fitcli.memory.budget import HANDFUL_TOKENS
 from fitcli.patches.cutting import groups_of, normalize
 from fitcli.patches.grid import PatchGrid
 from fitcli.streaming.pass_helpers import stream_encoder
-from fitcli.streaming.sweeps import Streaming, Wanted
+from fitcli.streaming.sweeps import PassOutputs, Streaming
 from models.build import build
 from models.presets import classifier_preset
 
@@ -162,7 +162,7 @@ class Case:
                 self.groups,
                 lambda part: self.pixels[part],
                 Streaming(handful=self.handful),
-                Wanted(),
+                PassOutputs(),
                 lambda patches: normalize(patches, self.mean, self.std),
             )
 

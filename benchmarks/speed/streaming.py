@@ -38,7 +38,7 @@ from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig, save_config
 from fitcli.runs.weights import save_weights
 from fitcli.streaming.pass_helpers import stream_encoder
-from fitcli.streaming.sweeps import Streaming, Wanted, prefetch
+from fitcli.streaming.sweeps import PassOutputs, Streaming, prefetch
 from models.build import build
 from models.presets import classifier_preset
 
@@ -72,7 +72,7 @@ def jobs(image_path: Path, preset: str, precision: str) -> dict[str, Job]:
 
     def streamed(load: Callable[[slice], torch.Tensor]) -> object:
         with torch.inference_mode(), autocast():
-            return stream_encoder(encoder, groups, load, how, Wanted(), prepare)
+            return stream_encoder(encoder, groups, load, how, PassOutputs(), prepare)
 
     def decode() -> object:
         return sum(len(patches) for patches in prefetch(read, how.slices(len(places))))

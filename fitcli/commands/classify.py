@@ -11,7 +11,7 @@ from fitcli import console
 from fitcli.commands.options import (
     BACKGROUND_THRESHOLD,
     BackgroundThreshold,
-    Checkpoint,
+    CheckpointFolder,
     Compile,
     DeviceName,
     Images,
@@ -19,7 +19,7 @@ from fitcli.commands.options import (
     Memory,
     PrecisionName,
     SkipBackgroundOrNot,
-    State,
+    StateFolder,
     background_choice,
 )
 from fitcli.errors import FitError
@@ -27,7 +27,7 @@ from fitcli.errors import FitError
 
 def classify(
     images: Images,
-    checkpoint: Checkpoint,
+    checkpoint: CheckpointFolder,
     top_k: Annotated[int, typer.Option("--top-k", min=1, help="Classes to show per image.")] = 3,
     json: Json = False,
     csv: Annotated[Path | None, typer.Option(help="Write a CSV file: path, label, one column per class.")] = None,
@@ -45,7 +45,7 @@ def classify(
     skip_background: SkipBackgroundOrNot = None,
     background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     memory: Memory = None,
-    state: State = None,
+    state: StateFolder = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     compile: Compile = False,
@@ -57,7 +57,7 @@ def classify(
     from fitcli.runs.weights import load_classifier
     from fitcli.tasks.classify.classify_files import check_csv, classify_files, plan_heatmaps, write_csv
     from fitcli.tasks.classify.labels import find_task
-    from fitcli.tasks.encoding.encode import Settings
+    from fitcli.tasks.encoding.encode import EncodingSettings
 
     if heatmap_task is not None and heatmap is None:
         raise FitError("--heatmap-task is for --heatmap; give both, or leave it out")
@@ -69,7 +69,7 @@ def classify(
         runtime = choose_runtime(device, precision, inference=True, compiled=compile)
         model = load_classifier(checkpoint, runtime)
         config, drawn_task = model.config, find_task(model.config.class_tasks, heatmap_task)
-        settings = Settings(background=background, memory_bytes=memory, state=state)
+        settings = EncodingSettings(background=background, memory_bytes=memory, state=state)
         done = list(classify_files(shared, model, paths, heatmaps, runtime, settings, top_k, csv, drawn_task))
         good = [report for report in done if report is not None]
         if csv is not None and shared.world.is_first:

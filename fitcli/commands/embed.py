@@ -11,7 +11,7 @@ from fitcli import console
 from fitcli.commands.options import (
     BACKGROUND_THRESHOLD,
     BackgroundThreshold,
-    Checkpoint,
+    CheckpointFolder,
     Compile,
     DeviceName,
     Images,
@@ -19,14 +19,14 @@ from fitcli.commands.options import (
     Memory,
     PrecisionName,
     SkipBackgroundOrNot,
-    State,
+    StateFolder,
     background_choice,
 )
 
 
 def embed(
     images: Images,
-    checkpoint: Checkpoint,
+    checkpoint: CheckpointFolder,
     out: Annotated[
         Path,
         typer.Option("--out", help="A .zarr or .safetensors file, or a folder for one .zarr per image.", metavar="OUT"),
@@ -36,7 +36,7 @@ def embed(
     skip_background: SkipBackgroundOrNot = None,
     background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     memory: Memory = None,
-    state: State = None,
+    state: StateFolder = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     compile: Compile = False,
@@ -47,14 +47,14 @@ def embed(
     from fitcli.images.open import matching_paths
     from fitcli.runs.weights import load_classifier
     from fitcli.tasks.encoding.embed_files import embed_files
-    from fitcli.tasks.encoding.encode import Settings
+    from fitcli.tasks.encoding.encode import EncodingSettings
 
     background = background_choice(skip_background, background_threshold)
     paths = matching_paths(images)
     with sharing(device) as shared:
         runtime = choose_runtime(device, precision, inference=True, compiled=compile)
         model = load_classifier(checkpoint, runtime)
-        settings = Settings(background=background, memory_bytes=memory, state=state)
+        settings = EncodingSettings(background=background, memory_bytes=memory, state=state)
         done = list(embed_files(shared, model, paths, out, runtime, settings, patches))
     if not shared.world.is_first:
         return

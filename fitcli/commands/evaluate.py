@@ -11,7 +11,7 @@ from fitcli import console
 from fitcli.commands.options import (
     BACKGROUND_THRESHOLD,
     BackgroundThreshold,
-    Checkpoint,
+    CheckpointFolder,
     Compile,
     DeviceName,
     Json,
@@ -26,7 +26,7 @@ def evaluate(
     data: Annotated[
         Path, typer.Argument(metavar="DATA", help="Folder with one subfolder per class, or CSV: path,label[,split].")
     ],
-    checkpoint: Checkpoint,
+    checkpoint: CheckpointFolder,
     split: Annotated[
         Literal["val", "train", "test", "all"], typer.Option(help="Which images; val are those held out in training.")
     ] = "val",
@@ -49,13 +49,15 @@ def evaluate(
     from fitcli.distributed.image_queue import sharing
     from fitcli.evaluation.evaluate import evaluate as run_evaluation
     from fitcli.tasks.classify.classify_files import check_csv
-    from fitcli.tasks.encoding.encode import Settings
+    from fitcli.tasks.encoding.encode import EncodingSettings
     from fitcli.tasks.evaluation_result import write_csv
 
     with sharing(device) as shared:
         check_csv(csv, [data])
         runtime = choose_runtime(device, precision, compiled=compile)
-        settings = Settings(background=background_choice(skip_background, background_threshold), memory_bytes=memory)
+        settings = EncodingSettings(
+            background=background_choice(skip_background, background_threshold), memory_bytes=memory
+        )
         found = run_evaluation(shared, data, checkpoint, split, runtime, settings, csv)
         if csv is not None and found is not None:
             write_csv(csv, found)

@@ -13,13 +13,13 @@ import typer
 
 from fitcli import console
 from fitcli.commands.options import (
-    Checkpoint,
+    CheckpointFolder,
     Compile,
     DeviceName,
     Json,
     Memory,
     PrecisionName,
-    State,
+    StateFolder,
     given,
     parse_window,
 )
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fitcli.device.runtime import Runtime
     from fitcli.images.base import ImageReader
     from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
-    from fitcli.tasks.diffusion.generate.settings import Means, Settings
+    from fitcli.tasks.diffusion.generate.settings import GenerationSettings, ResourceLimits
     from fitcli.tasks.generated_image import Generated
 
 Side = typer.Option(min=1, metavar="PIXELS", help="Of the image; by default the size that the model was trained at.")
@@ -45,7 +45,7 @@ def _autoregressive(help: str, *names: str, **limits: Any) -> Any:
 
 def generate(
     context: typer.Context,
-    checkpoint: Checkpoint,
+    checkpoint: CheckpointFolder,
     out: Annotated[Path, typer.Option(help="Image to write: .tif, .ome.tif, .zarr, .png or .jpg.", metavar="FILE")],
     res: Annotated[int | None, typer.Option(min=1, metavar="PIXELS", help="Height and width of the image.")] = None,
     height: Annotated[int | None, Side] = None,
@@ -79,7 +79,7 @@ def generate(
     ] = False,
     preview: Annotated[Path | None, _diffusion("Small .png or .jpg, every few steps.", metavar="FILE")] = None,
     memory: Memory = None,
-    state: State = None,
+    state: StateFolder = None,
     temperature: Annotated[float, _autoregressive("Below 1 likely values get likelier; 0: the likeliest.", min=0)] = 1,
     top_k: Annotated[int | None, _autoregressive("Draw from the K likeliest values alone.", min=1, metavar="K")] = None,
     top_p: Annotated[
@@ -94,12 +94,12 @@ def generate(
     from fitcli.images.open import open_image
     from fitcli.runs.weights import expect_task
     from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
-    from fitcli.tasks.diffusion.generate.settings import Means, Settings
+    from fitcli.tasks.diffusion.generate.settings import GenerationSettings, ResourceLimits
 
     runtime = choose_runtime(device, precision, compiled=compile)
     with ExitStack() as stack:
         opened = None if image is None else stack.enter_context(open_image(image))
-        target = Target(
+        target = ImageRequest(
             checkpoint=checkpoint, runtime=runtime, out=out, overwrite=overwrite, count=count,
             sides=(res, height, width), image=opened, options=given(context),
         )  # fmt: skip
@@ -108,10 +108,12 @@ def generate(
             done = list(_draw(target, label, draws, cuda_graphs))
         else:
             settings = partial(
-                Settings, label=label, steps=steps, sampler=sampler, guidance=guidance, seed=seed, strength=strength,
+                GenerationSettings, label=label, steps=steps, sampler=sampler, guidance=guidance, seed=seed, strength=strength,
                 one_pass=one_pass, shift_grid=shift_grid,
             )  # fmt: skip
-            done = list(_denoise(target, window, settings, Means(memory_bytes=memory, state=state, preview=preview)))
+            done = list(
+                _denoise(target, window, settings, ResourceLimits(memory_bytes=memory, state=state, preview=preview))
+            )
     if json:
         console.json([one.as_dict() for one in done])
     else:
@@ -119,7 +121,7 @@ def generate(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Target:
+class ImageRequest:
     """What both kinds of generating have in common.
 
     Attributes:
@@ -141,7 +143,7 @@ class Target:
     options: frozenset[str]
 
 
-def _draw(target: Target, label: str | None, draws: Draws, graphs: bool) -> Iterator[Generated]:
+def _draw(target: ImageRequest, label: str | None, draws: Draws, graphs: bool) -> Iterator[Generated]:
     """Value by value."""
     from fitcli.runs.weights import load_decoder
     from fitcli.tasks.autoregressive.generate_files import draw_images
@@ -158,19 +160,19 @@ def _draw(target: Target, label: str | None, draws: Draws, graphs: bool) -> Iter
 
 
 def _denoise(
-    target: Target, window: Window | None, settings: Callable[..., Settings], means: Means
+    target: ImageRequest, window: Window | None, settings: Callable[..., GenerationSettings], means: ResourceLimits
 ) -> Iterator[Generated]:
     """Out of noise."""
     from fitcli.runs.weights import load_denoiser
-    from fitcli.tasks.diffusion.generate.generate_files import Job
-    from fitcli.tasks.diffusion.generate.prepare import Beginning, diffusion_of
+    from fitcli.tasks.diffusion.generate.generate_files import GenerationJob
+    from fitcli.tasks.diffusion.generate.prepare import InitialImage, diffusion_of
     from fitcli.tasks.diffusion.generate.settings import check_options, choose_size
 
     model = load_denoiser(target.checkpoint, target.runtime)
     check_options("diffusion", target.options)
-    begin = None if target.image is None else Beginning(image=target.image, window=window)
+    begin = None if target.image is None else InitialImage(image=target.image, window=window)
     size = choose_size(*target.sides, diffusion_of(model).size, target.image is not None, window is not None)
-    job = Job(
+    job = GenerationJob(
         checkpoint=model, out=target.out, settings=settings(size=size), runtime=target.runtime, count=target.count,
         overwrite=target.overwrite, means=means, beginning=begin,
     )  # fmt: skip

@@ -33,7 +33,7 @@ Compile = Annotated[
     ),
 ]
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files, zarr folders or glob patterns.")]
-Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="Run folder of `fit train`.", metavar="RUN")]
+CheckpointFolder = Annotated[Path, typer.Option("--checkpoint", help="Run folder of `fit train`.", metavar="RUN")]
 
 
 LEAST_MEMORY = 10**6
@@ -112,7 +112,7 @@ Memory = Annotated[
         "Python with torch. By default most of what a device has free, half of what a CPU has.",
     ),
 ]
-State = Annotated[
+StateFolder = Annotated[
     Path | None,
     typer.Option(
         "--state", metavar="FOLDER", help="Keep the state of the work here, to go on where it was after a crash."

@@ -231,7 +231,7 @@ def train(
     from fitcli.training.start_options import Launch
 
     with naming(recipe, defaulted(context)), processes(device, group_parallel) as world:
-        runtime = world.together(lambda: choose_runtime(device, precision, compiled=compile))
+        runtime = world.run_on_all(lambda: choose_runtime(device, precision, compiled=compile))
         settings = TrainSettings(
             task=task, preset=preset, start_from=None if start_from is None else str(start_from), patch=patch,
             unconditional=unconditional, size=size, epochs=epochs, steps=steps,
@@ -261,7 +261,7 @@ def _train(settings: TrainSettings, launch: Launch) -> None:
     from fitcli.training.progress_view import training_view
     from fitcli.training.stop_requests import TimeIsOver
 
-    run, done = launch.world.together(lambda: prepare(settings, launch))
+    run, done = launch.world.run_on_all(lambda: prepare(settings, launch))
     if run.changed:
         console.warning(f"{launch.data}: {run.changed}")
     if not run.dataset.validation:

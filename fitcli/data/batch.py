@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fitcli.device.transfer import DeviceCopies, Sending, pinned, sent
+from fitcli.device.transfer import DeviceCopies, Sending, pinned, to_device
 from models.groups import Groups
 
 
@@ -61,12 +61,12 @@ class Batch:
         """
         patches = arrived
         if patches is None:
-            patches = sent(self.patches, device) if pixels else pinned(self.patches, device)
-        return replace(self._moved(partial(sent, device=device), patches), read=self.on_host)
+            patches = to_device(self.patches, device) if pixels else pinned(self.patches, device)
+        return replace(self._moved(partial(to_device, device=device), patches), read=self.on_host)
 
     def part(self, part: slice) -> Tensor:
         """The patches of a slice of the groups [part n p], on the device of the rest."""
-        return sent(self.patches[part], self.labels.device)
+        return to_device(self.patches[part], self.labels.device)
 
     def real_patches(self) -> int:
         """Patches that are no padding."""
@@ -78,7 +78,7 @@ class Batch:
         return replace(
             self,
             patches=patches,
-            groups=self.groups.moved(move),
+            groups=self.groups.map_tensors(move),
             labels=move(self.labels),
             gain=move(self.gain),
             shift=move(self.shift),

@@ -50,7 +50,7 @@ PLAIN = LabelColumn("label", "single-label", "label")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ListedImage:
     """An image as listed.
 
     Attributes:
@@ -70,7 +70,7 @@ class Row:
 class Listing:
     """Images and what the columns of their labels are."""
 
-    rows: list[Row]
+    rows: list[ListedImage]
     columns: tuple[LabelColumn, ...]
 
     @property
@@ -143,7 +143,7 @@ def _label_columns(path: Path, headings: Sequence[str], several: bool) -> Iterat
         yield LabelColumn(name, KINDS[kind], heading)
 
 
-def _row(path: Path, line: int, row: dict[str, str | None], columns: Sequence[LabelColumn]) -> Row:
+def _row(path: Path, line: int, row: dict[str, str | None], columns: Sequence[LabelColumn]) -> ListedImage:
     if any(map(_text, row.get(None, ()))):  # type: ignore[call-overload]
         raise DataError(
             f"{path}, line {line}: has more fields than the first line; put quotes around those with commas"
@@ -159,7 +159,7 @@ def _row(path: Path, line: int, row: dict[str, str | None], columns: Sequence[La
             raise DataError(f"{path}, line {line}: {column.heading} {label!r} has an empty label")
     if split and split not in SPLITS:
         raise DataError(f"{path}, line {line}: split {split!r} is none of train, val, test")
-    return Row(*_file(path, line, name), labels, SPLITS.get(split, ""))
+    return ListedImage(*_file(path, line, name), labels, SPLITS.get(split, ""))
 
 
 def _file(path: Path, line: int, name: str) -> tuple[Path, str]:

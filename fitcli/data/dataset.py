@@ -15,10 +15,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fitcli.data.csv_listing import PLAIN, SPLITS, LabelColumn, Labels, Listing, Row, read_csv
+from fitcli.data.csv_listing import PLAIN, SPLITS, LabelColumn, Labels, ListedImage, Listing, read_csv
 from fitcli.errors import DataError
 from fitcli.images.open import ZARR_MARKERS, find_images
-from fitcli.runs.targets import ClassTask, slices
+from fitcli.runs.targets import Target, slices
 
 VALIDATION_SHARE = 0.2
 """Of each class, where the data set names no split."""
@@ -64,7 +64,7 @@ class Dataset:
     fingerprint: str
     test: tuple[Sample, ...] = ()
     listed: tuple[Listed, ...] = ()
-    tasks: tuple[ClassTask, ...] = ()
+    tasks: tuple[Target, ...] = ()
 
     @property
     def validation_fingerprint(self) -> str:
@@ -105,29 +105,29 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
     return (_dataset if listing.is_plain else _dataset_of_tasks)(path, listing, training)
 
 
-def _folder_rows(root: Path) -> list[Row]:
+def _folder_rows(root: Path) -> list[ListedImage]:
     """Images in subfolders, one per class."""
     folders = _subfolders(root)
     if _are_splits(folders):
         return [
-            Row(image, image.relative_to(root).as_posix(), (label.name,), SPLITS[split.name.lower()])
+            ListedImage(image, image.relative_to(root).as_posix(), (label.name,), SPLITS[split.name.lower()])
             for split in folders
             for label in _subfolders(split)
             for image in find_images(label)
         ]
     return [
-        Row(image, image.relative_to(root).as_posix(), (label.name,), "")
+        ListedImage(image, image.relative_to(root).as_posix(), (label.name,), "")
         for label in folders
         for image in find_images(label)
     ]
 
 
-def _loose_rows(root: Path) -> list[Row]:
+def _loose_rows(root: Path) -> list[ListedImage]:
     """Images in the folder itself, or in its `train` and `val` folders."""
     folders = _subfolders(root)
     places = [(folder, SPLITS[folder.name.lower()]) for folder in folders] if _are_splits(folders) else [(root, "")]
     return [
-        Row(image, image.relative_to(root).as_posix(), ("",), split)
+        ListedImage(image, image.relative_to(root).as_posix(), ("",), split)
         for folder, split in places
         for image in find_images(folder)
     ]
@@ -151,7 +151,7 @@ def _subfolders(root: Path) -> list[Path]:
 
 def _check_labels(path: Path, listing: Listing) -> None:
     """One image, one row: an image that is listed twice would otherwise train and validate."""
-    seen: dict[str, Row] = {}
+    seen: dict[str, ListedImage] = {}
     folders: dict[str, str] = {}
     for row in listing.rows:
         before = seen.setdefault(_real_path(row.path, folders), row)
@@ -172,12 +172,12 @@ def _real_path(path: Path, folders: dict[str, str]) -> str:
     return f"{folders[folder]}/{name}"
 
 
-def _hold_out(path: Path, listing: Listing, training: bool) -> list[Row]:
+def _hold_out(path: Path, listing: Listing, training: bool) -> list[ListedImage]:
     """Hold out a share of each class, of the images that belong to no split yet. Which images it is depends on their
     names alone, so that adding images does not reshuffle the others more than it must.
     """
     first = _spread_column(listing.columns)
-    by_label: defaultdict[str, list[Row]] = defaultdict(list)
+    by_label: defaultdict[str, list[ListedImage]] = defaultdict(list)
     split = [row for row in listing.rows if row.split]
     for row in listing.rows:
         if not row.split:
@@ -259,11 +259,11 @@ def _dataset_of_tasks(path: Path, listing: Listing, training: bool) -> Dataset:
     )
 
 
-def _task(path: Path, column: LabelColumn, number: int, rows: Iterable[Row]) -> ClassTask:
+def _task(path: Path, column: LabelColumn, number: int, rows: Iterable[ListedImage]) -> Target:
     found = {label for row in rows for label in column.labels(row.labels[number])}
     if not found:
         raise DataError(f"{path}: the column {column.heading} is empty; fill it, or leave it out")
-    return ClassTask(column.name, column.kind, tuple(sorted(found)))
+    return Target(column.name, column.kind, tuple(sorted(found)))
 
 
 def _digest(document: object) -> str:

@@ -31,7 +31,7 @@ def pinned(values: Tensor, device: torch.device) -> Tensor:
         return values
 
 
-def sent(values: Tensor, device: torch.device) -> Tensor:
+def to_device(values: Tensor, device: torch.device) -> Tensor:
     """Values on the device, without waiting for what that is busy with.
 
     On MPS the host does wait: the copy would read its source later, when that may be gone (pytorch issue 189690). On

@@ -28,14 +28,14 @@ from fitcli.distributed.world import ALONE, World
 from fitcli.errors import FitError
 from fitcli.images.open import stored_bytes
 from fitcli.runs.weights import Checkpoint, model_hash
-from fitcli.tasks.encoding.encode import Settings
+from fitcli.tasks.encoding.encode import EncodingSettings
 
 POLL_SECONDS = 0.05
 """Between two looks at whether others are done."""
 
 
-class Store(Protocol):
-    """What the processes share: a `torch.distributed.Store`."""
+class ResultStore(Protocol):
+    """What the processes share: a `torch.distributed.ResultStore`."""
 
     def add(self, key: str, amount: int) -> int:
         """Add to a counter, which begins at 0; its new value."""
@@ -50,7 +50,7 @@ class Store(Protocol):
         """Whether values are there."""
 
 
-class Ledger:
+class ResultJournal:
     """What is done of a job, in a folder: a file per process, a line per image.
 
     Args:
@@ -111,22 +111,22 @@ class Sharing:
     """
 
     world: World = ALONE
-    store: Store | None = None
-    complete: list[Ledger] = field(default_factory=list)
+    store: ResultStore | None = None
+    complete: list[ResultJournal] = field(default_factory=list)
 
     def ledger(
         self,
         command: str,
         checkpoint: Checkpoint[Any],
         runtime: Runtime,
-        settings: Settings,
+        settings: EncodingSettings,
         paths: Sequence[Path],
         outputs: Sequence[Path | None],
         *,
         output: Path | None,
         details: Mapping[str, Any] | None = None,
         per_image: Sequence[Any] | None = None,
-    ) -> Ledger | None:
+    ) -> ResultJournal | None:
         """What is done of a job that torchrun started: in the folder of `--state`, else beside the output.
 
         Args:
@@ -152,9 +152,9 @@ class Sharing:
         job = [command, model_hash(checkpoint), runtime.device.type, runtime.arithmetic, threshold, details]
         jobs = [job] * len(paths) if per_image is None else [[*job, each] for each in per_image]
         keys = [_key(path, each) for path, each in zip(paths, jobs, strict=True)]
-        return Ledger(folder, keys, outputs)
+        return ResultJournal(folder, keys, outputs)
 
-    def each(self, count: int, do: Callable[[int], Any], ledger: Ledger | None = None) -> Iterator[Any]:
+    def each(self, count: int, do: Callable[[int], Any], ledger: ResultJournal | None = None) -> Iterator[Any]:
         """Do every image on one of the processes.
 
         Args:
@@ -176,11 +176,11 @@ class Sharing:
         if ledger is not None and not failed:
             self.complete.append(ledger)
 
-    def _alone(self, count: int, do: Callable[[int], Any], ledger: Ledger | None) -> Iterator[Any]:
+    def _alone(self, count: int, do: Callable[[int], Any], ledger: ResultJournal | None) -> Iterator[Any]:
         for number in range(count):
             yield self._one(number, do, ledger)
 
-    def _one(self, number: int, do: Callable[[int], Any], ledger: Ledger | None) -> Any:
+    def _one(self, number: int, do: Callable[[int], Any], ledger: ResultJournal | None) -> Any:
         if ledger is not None and (known := ledger.recall(number)) is not None:
             return known
         result = do(number)
@@ -188,7 +188,7 @@ class Sharing:
             ledger.keep(self.world.rank, number, result)
         return result
 
-    def _shared(self, count: int, do: Callable[[int], Any], ledger: Ledger | None) -> Iterator[Any]:
+    def _shared(self, count: int, do: Callable[[int], Any], ledger: ResultJournal | None) -> Iterator[Any]:
         store, given = self.store, 0
         assert store is not None
         while (number := store.add("tickets", 1) - 1) < count and not store.check(["failed"]):

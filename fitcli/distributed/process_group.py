@@ -21,7 +21,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from fitcli import console
 from fitcli.device.runtime import claim_device
-from fitcli.distributed.world import ALONE, Axis, PeerLost, Stranded, World
+from fitcli.distributed.world import ALONE, Axis, PeerLost, UnrecoverableRankError, World
 from fitcli.errors import FitError
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -86,7 +86,7 @@ def processes(device: str = "auto", group_parallel: int = 1) -> Iterator[World]:
     except Exception as error:
         # Of a mistake of ours the others know nothing: they may be in an exchange that never ends, and to leave it in
         # good order could take as long. This process is about to end, and torchrun ends the others.
-        if isinstance(error, FitError) and not isinstance(error, Stranded):
+        if isinstance(error, FitError) and not isinstance(error, UnrecoverableRankError):
             dist.destroy_process_group()
         raise
     except BaseException:
@@ -102,16 +102,16 @@ def _failing_together(everyone: World) -> Iterator[None]:
         with nullcontext() if everyone.is_first else console.muted():
             try:
                 yield
-            except Stranded:
+            except UnrecoverableRankError:
                 raise
             except FitError as error:
                 # The others get it in the place of what they wait for; or have met the same error at the same place.
                 try:
-                    everyone.jointly(partial(_fail, error))
+                    everyone.gather_results(partial(_fail, error))
                 except PeerLost:
                     raise error from None
     except FitError as error:
-        if everyone.is_first or isinstance(error, Stranded):
+        if everyone.is_first or isinstance(error, UnrecoverableRankError):
             raise
         raise SystemExit(1) from error
     except KeyboardInterrupt as stop:

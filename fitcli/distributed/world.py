@@ -39,7 +39,7 @@ class PeerLost(FitError):
     shared = True
 
 
-class Stranded(FitError):
+class UnrecoverableRankError(FitError):
     """What happened to one process while the others wait for something else of it: they cannot be told.
 
     The process ends with the message, and torchrun ends the others.
@@ -95,7 +95,7 @@ class World:
         """All processes as one axis."""
         return Axis(self.rank, self.size)
 
-    def jointly(self, act: Callable[[], Any]) -> list[Any]:
+    def gather_results(self, act: Callable[[], Any]) -> list[Any]:
         """Do something on every process. What fails on one, as `FitError`, fails on all of them, with its message.
 
         All processes have to call this in the same order.
@@ -116,7 +116,7 @@ class World:
         try:
             result = act()
         except FitError as own:
-            if own.shared or isinstance(own, Stranded):
+            if own.shared or isinstance(own, UnrecoverableRankError):
                 raise
             error = own
         letters = self._exchange({"error": _described(error), "result": result})
@@ -127,15 +127,15 @@ class World:
                 raise found
         return [letter["result"] for letter in letters]
 
-    def together(self, act: Callable[[], T]) -> T:
-        """Do something that may fail on every process, and keep its result to oneself, see `jointly`."""
+    def run_on_all(self, act: Callable[[], T]) -> T:
+        """Do something that may fail on every process, and keep its result to oneself, see `gather_results`."""
         results: list[T] = []
-        self.jointly(lambda: results.append(act()))
+        self.gather_results(lambda: results.append(act()))
         return results[0]
 
     def gather(self, value: Any) -> list[Any]:
         """Plain JSON data of every process, in their order."""
-        return self.jointly(lambda: value)
+        return self.gather_results(lambda: value)
 
     def broadcast(self, value: Any) -> Any:
         """Plain JSON data of the first process; what the others give does not count."""

@@ -27,7 +27,7 @@ from fitcli.tasks.classify.classify_image import classify_image
 from fitcli.tasks.classify.multi_target_scores import evaluate_tasks
 from fitcli.tasks.classify.scores import classification_scores
 from fitcli.tasks.diffusion.scores import TIMES, image_losses
-from fitcli.tasks.encoding.encode import Settings
+from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.evaluation_result import Evaluation, Split
 from fitcli.training.checkpointing.run_record import load_fingerprint, load_settings
 
@@ -38,7 +38,7 @@ def evaluate(
     folder: Path,
     split: Split,
     runtime: Runtime,
-    settings: Settings,
+    settings: EncodingSettings,
     output: Path | None = None,
 ) -> Evaluation | None:
     """Score a run on the images of a data set.
@@ -84,7 +84,7 @@ class _Job:
     samples: Sequence[Sample]
     split: Split
     runtime: Runtime
-    settings: Settings
+    settings: EncodingSettings
     output: Path | None
 
     def each(

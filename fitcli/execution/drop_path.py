@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from fitcli.device.transfer import sent
+from fitcli.device.transfer import to_device
 from fitcli.noise import generator
 from models.groups import Groups
 from models.layers import Call
@@ -74,7 +74,7 @@ def draw_drop_path(
         generator(seed, STREAM, image=sample, step=epoch).random(len(layers)).tolist() for epoch, sample in showings
     ]
     kept = (torch.tensor(drawn, dtype=torch.float64) >= rates) / (1 - rates)  # [b layers]
-    counts = dict(zip(layers, sent(kept.float().T, device), strict=True))
+    counts = dict(zip(layers, to_device(kept.float().T, device), strict=True))
     local = {layer for segment in segments for layer in segment.local}
     return DropPath(
         local={layer: count for layer, count in counts.items() if layer in local},

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fitcli.execution.job import Conclusion, Job
+from fitcli.execution.job import Job, LatentLoss
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.recompute import uncached_autocast
 from fitcli.execution.stream import OpenStore
@@ -31,19 +31,21 @@ class Forward(NamedTuple):
 
 def last_latents(job: Job, plan: ExecutionPlan, new_store: OpenStore | None = None) -> Tensor:
     """The latents [g m d] after the last segment, without a graph. What comes after the last `mix` is left out."""
-    finish = None if job.segments[-1].mix is not None else job.finish
-    return _forward(replace(job, conclude=_nothing, finish=finish), plan, new_store, with_losses=False).latents
+    loss_from_tokens = None if job.segments[-1].mix is not None else job.loss_from_tokens
+    return _forward(
+        replace(job, loss_from_latents=_nothing, loss_from_tokens=loss_from_tokens), plan, new_store, with_losses=False
+    ).latents
 
 
 def group_losses(job: Job, plan: ExecutionPlan, new_store: OpenStore | None = None) -> Tensor:
-    """What each group contributes to the loss of a job that has a `finish`, [g], without a graph."""
+    """What each group contributes to the loss of a job that has a `loss_from_tokens`, [g], without a graph."""
     losses = _forward(job, plan, new_store, with_losses=True).losses
     assert losses is not None
     return losses
 
 
-def _nothing(latents: Tensor) -> Conclusion:
-    return Conclusion(latents.new_zeros(()))
+def _nothing(latents: Tensor) -> LatentLoss:
+    return LatentLoss(latents.new_zeros(()))
 
 
 @torch.no_grad()

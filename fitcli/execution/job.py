@@ -22,7 +22,7 @@ EVERY = slice(None)
 """All groups."""
 
 
-class Conclusion(NamedTuple):
+class LatentLoss(NamedTuple):
     """What follows from all latents: a part of the loss, a scalar, and an output for whoever asked for the step."""
 
     loss: Tensor
@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
     output: Tensor | None
 
 
-class Visit(NamedTuple):
+class SegmentOutput(NamedTuple):
     """What a segment makes of a handful, up to `mix`. None: nobody needs it.
 
     Attributes:
@@ -86,14 +86,14 @@ class Job:
     embed: Callable[[slice], Tensor]
     start: Callable[[], Tensor]
     context: Callable[[], Tensor] | None = None
-    finish: Callable[[slice, Tensor], Tensor] | None = None
-    conclude: Callable[[Tensor], Conclusion] | None = None
+    loss_from_tokens: Callable[[slice, Tensor], Tensor] | None = None
+    loss_from_latents: Callable[[Tensor], LatentLoss] | None = None
     largest: int | None = None
     drop_path: DropPath | None = None
 
     def __post_init__(self) -> None:
         self.groups.check()
-        if self.finish is None and (self.conclude is None or self.segments[-1].mix is None):
+        if self.loss_from_tokens is None and (self.loss_from_latents is None or self.segments[-1].mix is None):
             raise ValueError("nothing depends on the last segment: what is there to learn?")
 
     @property
@@ -125,9 +125,11 @@ class Job:
     def mixes(self, index: int) -> bool:
         """Whether anything depends on the `read` and `mix` of a segment."""
         last = index == len(self.segments) - 1
-        return self.segments[index].mix is not None and not (last and self.conclude is None)
+        return self.segments[index].mix is not None and not (last and self.loss_from_latents is None)
 
-    def visit(self, index: int, part: slice, tokens: Tensor | None, latents: Tensor, readable: Tensor | None) -> Visit:
+    def visit(
+        self, index: int, part: slice, tokens: Tensor | None, latents: Tensor, readable: Tensor | None
+    ) -> SegmentOutput:
         """Run segment `index` over a slice of the groups, up to `mix`.
 
         Args:
@@ -148,10 +150,10 @@ class Job:
         tokens = segment.local(tokens, mask, self.trunk.causal_tokens, self.call(part))
         read = segment.read(latents, tokens, mask) if segment.read is not None and self.mixes(index) else None
         if index < len(self.segments) - 1:
-            return Visit(tokens, read, None)
-        return Visit(None, read, None if self.finish is None else self.finish(part, tokens))
+            return SegmentOutput(tokens, read, None)
+        return SegmentOutput(None, read, None if self.loss_from_tokens is None else self.loss_from_tokens(part, tokens))
 
-    def outcome(self, losses: list[Tensor], conclusion: Conclusion | None) -> Outcome:
+    def outcome(self, losses: list[Tensor], conclusion: LatentLoss | None) -> Outcome:
         """Add the contributions of all groups up, at once, so that the sum does not depend on the handfuls."""
         loss = torch.cat(losses).sum() if losses else None
         if conclusion is None:

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from fitcli.execution.job import Job, Outcome, Visit
+from fitcli.execution.job import Job, Outcome, SegmentOutput
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.recompute import global_call, recomputing, selective, uncached_autocast, without_autocast
 from fitcli.execution.stream import OpenStore, Stream
@@ -63,8 +63,8 @@ def whole(job: Job, plan: ExecutionPlan) -> Outcome:
     context = None if job.context is None else job.context()
     call = job.call(every, recomputing if plan.kind == "layers" else direct)
     tokens, latents = job.trunk(job.embed(every), job.start(), job.groups, context, call)
-    losses = [] if job.finish is None else [job.finish(every, tokens)]
-    return job.outcome(losses, None if job.conclude is None else job.conclude(latents))
+    losses = [] if job.loss_from_tokens is None else [job.loss_from_tokens(every, tokens)]
+    return job.outcome(losses, None if job.loss_from_latents is None else job.loss_from_latents(latents))
 
 
 def recomputed(job: Job, plan: ExecutionPlan) -> Outcome:
@@ -88,11 +88,11 @@ def recomputed(job: Job, plan: ExecutionPlan) -> Outcome:
         if segment.mix is not None and job.mixes(index):
             read = torch.cat([visit.latents for visit in visits if visit.latents is not None])
             latents = segment.mix(read, job.groups, context, job.call(how=global_call(plan)))
-    return job.outcome(losses, None if job.conclude is None else job.conclude(latents))
+    return job.outcome(losses, None if job.loss_from_latents is None else job.loss_from_latents(latents))
 
 
-def _calls(plan: ExecutionPlan, handfuls: int) -> list[Callable[..., Visit]]:
+def _calls(plan: ExecutionPlan, handfuls: int) -> list[Callable[..., SegmentOutput]]:
     """How each handful is run. The last ones are kept: theirs is the first backward pass, which frees them."""
     kept = plan.kept(handfuls)
-    replayed: list[Callable[..., Visit]] = [recomputing] * (handfuls - kept)
+    replayed: list[Callable[..., SegmentOutput]] = [recomputing] * (handfuls - kept)
     return replayed + [selective if plan.selective else direct] * kept

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fitcli.execution.drop_path import DropPath
-from fitcli.execution.job import Conclusion, Job, largest_handful
+from fitcli.execution.job import Job, LatentLoss, largest_handful
 from models.decoder import FITDecoder
 from models.denoiser import FITDenoiser
 from models.encoder import FITClassifier
@@ -45,16 +45,16 @@ def classification_job(
     # All ranks that share the images come to the same logits: each has an equal part of the loss.
     ranks = 1 if groups.share is None else groups.share.ranks
 
-    def conclude(latents: Tensor) -> Conclusion:
+    def loss_from_latents(latents: Tensor) -> LatentLoss:
         logits = model.head(encoder.latent_norm(latents), groups).logits
-        return Conclusion(loss(logits) / ranks, logits)
+        return LatentLoss(loss(logits) / ranks, logits)
 
     return Job(
         trunk=encoder.trunk,
         groups=groups,
         embed=lambda part: encoder.embed(patches(part), _mask(groups, part)),
         start=lambda: encoder.start(groups, _like(model)),
-        conclude=conclude,
+        loss_from_latents=loss_from_latents,
         largest=largest_handful(model.config),
         drop_path=drop_path,
     )
@@ -85,7 +85,7 @@ def denoising_job(
         embed=lambda part: model.embed(patches(part), _mask(groups, part)),
         start=lambda: model.begin(groups, _like(model), previous),
         context=lambda: model.context(level, condition),
-        finish=lambda part, tokens: loss(part, model.predict(tokens)),
+        loss_from_tokens=lambda part, tokens: loss(part, model.predict(tokens)),
         largest=largest_handful(model.config),
     )
 
@@ -109,7 +109,7 @@ def decoding_job(
         smoothing: Share of the target probability that is spread evenly over the vocabulary.
     """
 
-    def finish(part: slice, tokens: Tensor) -> Tensor:
+    def loss_from_tokens(part: slice, tokens: Tensor) -> Tensor:
         logits = model.predict(tokens)
         nats = F.cross_entropy(logits.mT, targets(part), reduction="none", label_smoothing=smoothing)  # [part n]
         bits = nats / math.log(2)
@@ -121,7 +121,7 @@ def decoding_job(
         embed=lambda part: model.embed(ids(part)),
         start=lambda: model.start(groups, _like(model)),
         context=None if labels is None else lambda: _context(model, labels),
-        finish=finish,
+        loss_from_tokens=loss_from_tokens,
         largest=largest_handful(model.config),
     )
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fitcli.execution.job import Conclusion, Job, Outcome, Visit
+from fitcli.execution.job import Job, LatentLoss, Outcome, SegmentOutput
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.recompute import global_call, without_autocast
 from fitcli.streaming.token_store import TokenStore
@@ -117,16 +117,16 @@ class Stream:
         self._mixed[index] = _Mixed(leaf, None if rerun else mixed)
         return mixed.detach().to(latents.dtype)
 
-    def _conclude(self, latents: Tensor) -> tuple[Conclusion | None, Tensor | None]:
+    def _conclude(self, latents: Tensor) -> tuple[LatentLoss | None, Tensor | None]:
         """What follows from the latents, and its gradient with respect to them."""
-        if self.job.conclude is None:
+        if self.job.loss_from_latents is None:
             return None, None
         leaf = latents.detach().requires_grad_()
         with torch.enable_grad():
-            conclusion = self.job.conclude(leaf)
+            conclusion = self.job.loss_from_latents(leaf)
         self._backward([(conclusion.loss, torch.full_like(conclusion.loss, self.weight))])
         output = None if conclusion.output is None else conclusion.output.detach()
-        return Conclusion(conclusion.loss.detach(), output), leaf.grad
+        return LatentLoss(conclusion.loss.detach(), output), leaf.grad
 
     def _mix_backward(self, index: int, gradient: Tensor | None) -> Tensor:
         """From the gradient of the latents after `mix` to that of those before."""
@@ -174,7 +174,7 @@ class Stream:
             gradient += self._through_readable(latents, readable_gradient)
         return gradient
 
-    def _replay(self, index: int, part: slice, visit: Visit, read: Tensor | None) -> None:
+    def _replay(self, index: int, part: slice, visit: SegmentOutput, read: Tensor | None) -> None:
         """The backward pass of one handful."""
         pairs = []
         if visit.tokens is not None:

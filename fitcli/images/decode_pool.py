@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-Item = TypeVar("Item")
+T = TypeVar("T")
 
 MAX_WORKERS = 16
 
@@ -23,7 +23,7 @@ def usable_cores() -> int:
     return min(count, MAX_WORKERS)
 
 
-def run_all(job: Callable[[Item], object], items: Sequence[Item], at_once: int = MAX_WORKERS) -> None:
+def run_all(job: Callable[[T], object], items: Sequence[T], at_once: int = MAX_WORKERS) -> None:
     """Run `job(item)` for each item on all cores, at most `at_once` (or one) at a time; return when all are done.
 
     The calling thread works too, so that a busy pool slows a call down but never blocks it.

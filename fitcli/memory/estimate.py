@@ -20,7 +20,7 @@ from fitcli.memory.paper.heads_and_stems import ends_of
 from fitcli.memory.paper.layers import Parts
 from fitcli.memory.paper.ledger import Ledger
 from fitcli.memory.paper.operations import FLOAT, Operations
-from fitcli.memory.paper.step import Step
+from fitcli.memory.paper.step import PaperStep
 from fitcli.memory.paper.tape import Product
 from models.build import build
 from models.config import TrunkConfig
@@ -126,7 +126,7 @@ def estimate_step(work: Training, plan: ExecutionPlan) -> Estimate:
     near = work.batches if work.device == "cpu" else int(plan.kind != "stream")
     waiting = ledger.take("pixels", near * pixels)
     rest: Store = "host" if work.device == "cpu" else "device"
-    step = Step(Parts(config, run, work.images, ends.context, work.ranks), ends, groups, plan, rest)
+    step = PaperStep(Parts(config, run, work.images, ends.context, work.ranks), ends, groups, plan, rest)
     EXECUTIONS[plan.kind](step)
     del waiting
     parts = _parts(work, ledger)

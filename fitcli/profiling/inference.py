@@ -15,7 +15,7 @@ from fitcli.memory.paper.heads_and_stems import ends_of
 from fitcli.memory.paper.layers import Parts
 from fitcli.memory.paper.ledger import Ledger
 from fitcli.memory.paper.operations import FLOAT, Operations
-from fitcli.memory.paper.step import Step
+from fitcli.memory.paper.step import PaperStep
 from fitcli.memory.paper.tape import Product
 from fitcli.memory.plan import HANDFUL_TOKENS
 from fitcli.streaming.token_store import StoreKind
@@ -91,7 +91,7 @@ def _whole(inference: Inference) -> tuple[dict[str, int], dict[tuple[str, Produc
     ends = ends_of(inference.config, run)
     pixels = ledger.take("pixels", inference.groups * inference.config.tokens * ends.patch_bytes)
     parts = Parts(inference.config, run, 1, ends.context)
-    forward(Step(parts, ends, inference.groups, ExecutionPlan()))
+    forward(PaperStep(parts, ends, inference.groups, ExecutionPlan()))
     del pixels
     libraries = {"libraries": OVERHEAD["cpu"]} if inference.device == "cpu" else {}
     return {"parameters": FLOAT * parameters(inference.config), **ledger.at_peak, **libraries}, dict(run.flops)

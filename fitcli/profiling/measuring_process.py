@@ -22,7 +22,7 @@ from fitcli.memory.sample_job import as_pixels, sample_job, waiting_shape
 from fitcli.profiling.peer_models import build_peer
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.streaming.pass_helpers import stream_decoder, stream_denoiser, stream_encoder
-from fitcli.streaming.sweeps import Streaming, Wanted
+from fitcli.streaming.sweeps import PassOutputs, Streaming
 from fitcli.training.optimizer import build_optimizer
 from models.build import build
 from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig
@@ -142,7 +142,7 @@ def _whole(model: Any, groups: Groups, waiting: Tensor) -> None:
 def _streamed(model: Any, groups: Groups, waiting: Tensor, how: Streaming, runtime: Runtime) -> None:
     config = model.config
     if isinstance(config, ClassifierConfig):
-        stream_encoder(model.encoder, groups, lambda part: waiting[part], how, Wanted(), as_pixels)
+        stream_encoder(model.encoder, groups, lambda part: waiting[part], how, PassOutputs(), as_pixels)
     elif isinstance(config, DenoiserConfig):
         level = torch.full((1,), 0.5, device=runtime.device)
         stream_denoiser(model, groups, lambda part: as_pixels(waiting[part]), level, lambda part, values: None, how)

@@ -12,7 +12,7 @@ from fitcli import __version__
 from fitcli.errors import CheckpointError
 from fitcli.files.atomic import write_text
 from fitcli.patches.preprocessing import Preprocessing
-from fitcli.runs.targets import ClassTask
+from fitcli.runs.targets import Target
 from fitcli.tasks.autoregressive.sequences import SequenceConfig
 from fitcli.tasks.diffusion.config import DiffusionConfig
 from models.checks import ConfigError
@@ -66,7 +66,7 @@ class RunConfig:
     classes: tuple[str, ...]
     diffusion: DiffusionConfig | None = None
     sequence: SequenceConfig | None = None
-    tasks: tuple[ClassTask, ...] = ()
+    tasks: tuple[Target, ...] = ()
 
     def __post_init__(self) -> None:
         if self.task not in MODELS:
@@ -85,9 +85,9 @@ class RunConfig:
         _compare_numbers(self._numbers())
 
     @property
-    def class_tasks(self) -> tuple[ClassTask, ...]:
+    def class_tasks(self) -> tuple[Target, ...]:
         """What a classifier is asked: one thing or several."""
-        return self.tasks or (ClassTask("label", "single-label", self.classes),)
+        return self.tasks or (Target("label", "single-label", self.classes),)
 
     def _numbers(self) -> list[tuple[str, int, str, int]]:
         """What has to agree: its name and number, and the name and number that the model has."""
@@ -177,7 +177,7 @@ def load_config(folder: Path) -> RunConfig:
             classes=tuple(str(name) for name in document["classes"]),
             diffusion=None if diffusion is None else DiffusionConfig(**_with_tuples(diffusion)),
             sequence=None if sequence is None else SequenceConfig(**_with_tuples(sequence)),
-            tasks=tuple(ClassTask(**_with_tuples(task)) for task in document.get("tasks", ())),
+            tasks=tuple(Target(**_with_tuples(task)) for task in document.get("tasks", ())),
         )
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None

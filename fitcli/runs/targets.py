@@ -14,7 +14,7 @@ SEPARATOR = "|"
 
 
 @dataclass(frozen=True, slots=True)
-class ClassTask:
+class Target:
     """A question to images.
 
     Attributes:
@@ -51,12 +51,12 @@ class ClassTask:
         return tuple(sorted({self.classes.index(label) for label in labels if label in self.classes}))
 
 
-def chance_columns(tasks: Sequence[ClassTask]) -> list[str]:
+def chance_columns(tasks: Sequence[Target]) -> list[str]:
     """Of a CSV file with the probability of every class of several tasks, in the order of the logits."""
     return [f"{task.name}:{label}" for task in tasks for label in task.classes]
 
 
-def slices(tasks: Sequence[ClassTask]) -> list[slice]:
+def slices(tasks: Sequence[Target]) -> list[slice]:
     """Where the logits of each task lie among those of all."""
     ends = [0]
     for task in tasks:

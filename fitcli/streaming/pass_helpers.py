@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fitcli.device.transfer import sent
-from fitcli.streaming.sweeps import Load, Source, Streaming, Take, Wanted, stream_trunk
+from fitcli.device.transfer import to_device
+from fitcli.streaming.sweeps import Load, PassOutputs, Sink, Streaming, TokenSource, stream_trunk
 from models.chunked_latents import norm_in_pieces
 from models.decoder import FITDecoder
 from models.denoiser import FITDenoiser
@@ -65,7 +65,7 @@ def stream_latents(
         assert reads is not None
         reads[part] = values.cpu()
 
-    wanted = Wanted(reads=keep if keep_reads else None)
+    wanted = PassOutputs(reads=keep if keep_reads else None)
     latents = stream_encoder(encoder, groups, patches, Streaming(handful=handful, advance=advance), wanted)
     return Streamed(latents, reads)
 
@@ -75,7 +75,7 @@ def stream_encoder(
     groups: Groups,
     patches: Load,
     how: Streaming,
-    wanted: Wanted,
+    wanted: PassOutputs,
     prepare: Callable[[Tensor], Tensor] = lambda patches: patches,
     side: Tensor | None = None,
 ) -> Tensor:
@@ -96,7 +96,7 @@ def stream_encoder(
     config, like = encoder.config, _like(encoder)
 
     def embed(values: Tensor, part: slice) -> Tensor:
-        beside = None if side is None else sent(side[part], like.device)
+        beside = None if side is None else to_device(side[part], like.device)
         tokens: Tensor = encoder.embed(prepare(values), _mask(groups, part, like), beside)
         return tokens
 
@@ -104,7 +104,7 @@ def stream_encoder(
     latents = stream_trunk(
         encoder.trunk,
         with_side(groups, side),
-        Source(load=patches, embed=embed, shape=shape),
+        TokenSource(load=patches, embed=embed, shape=shape),
         encoder.start(_places(groups, like), like),
         how,
         _finished(wanted, encoder.token_norm),
@@ -117,7 +117,7 @@ def stream_denoiser(
     groups: Groups,
     patches: Load,
     level: Tensor,
-    predicted: Take,
+    predicted: Sink,
     how: Streaming,
     condition: Tensor | None = None,
     previous: Tensor | None = None,
@@ -143,20 +143,20 @@ def stream_denoiser(
     return stream_trunk(
         model.trunk,
         groups,
-        Source(
+        TokenSource(
             load=patches,
             embed=lambda values, part: model.embed(values, _mask(groups, part, like)),
             shape=(config.tokens, config.token_width),
         ),
         model.begin(_places(groups, like), like, previous),
         how,
-        _finished(Wanted(latents=keep_latents, tokens=predicted), model.predict),
+        _finished(PassOutputs(latents=keep_latents, tokens=predicted), model.predict),
         model.context(level, condition),
     )
 
 
 def stream_decoder(
-    model: FITDecoder, groups: Groups, ids: Load, predicted: Take, how: Streaming, labels: Tensor | None = None
+    model: FITDecoder, groups: Groups, ids: Load, predicted: Sink, how: Streaming, labels: Tensor | None = None
 ) -> None:
     """The logits of one sequence, all of whose ids are known; equal to `FITDecoder.forward`.
 
@@ -172,15 +172,17 @@ def stream_decoder(
     stream_trunk(
         model.trunk,
         groups,
-        Source(load=ids, embed=lambda values, part: model.embed(values), shape=(config.tokens, config.token_width)),
+        TokenSource(
+            load=ids, embed=lambda values, part: model.embed(values), shape=(config.tokens, config.token_width)
+        ),
         model.start(_places(groups, like), like),
         how,
-        _finished(Wanted(latents=False, tokens=predicted), model.predict),
+        _finished(PassOutputs(latents=False, tokens=predicted), model.predict),
         model.context(labels),
     )
 
 
-def _finished(wanted: Wanted, finish: Callable[[Tensor], Tensor]) -> Wanted:
+def _finished(wanted: PassOutputs, finish: Callable[[Tensor], Tensor]) -> PassOutputs:
     """The same, where `tokens` is given what `finish` makes of the tokens."""
     take = wanted.tokens
     return wanted if take is None else replace(wanted, tokens=lambda part, tokens: take(part, finish(tokens)))
@@ -192,8 +194,8 @@ def _like(model: torch.nn.Module) -> Tensor:
 
 
 def _places(groups: Groups, like: Tensor) -> Groups:
-    return groups._replace(mask=None).moved(partial(sent, device=like.device))
+    return groups._replace(mask=None).map_tensors(partial(to_device, device=like.device))
 
 
 def _mask(groups: Groups, part: slice, like: Tensor) -> Tensor | None:
-    return None if groups.mask is None else sent(groups.mask[part], like.device)
+    return None if groups.mask is None else to_device(groups.mask[part], like.device)

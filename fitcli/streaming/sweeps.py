@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol, TypeVar, cast
 import torch
 from torch import Tensor
 
-from fitcli.device.transfer import DeviceCopies, pinned, sent
+from fitcli.device.transfer import DeviceCopies, pinned, to_device
 from fitcli.streaming.token_store import StoreKind, TokenStore, open_store
 from models.chunked_latents import in_pieces
 from models.groups import Groups
@@ -34,7 +34,7 @@ Load = Callable[[slice], Tensor]
 """Gives what the tokens of a slice of the groups are made of: [part n ...], on the host, or on the device where they
 rest there. Called in another thread, in order, once per slice. What it raises ends the pass."""
 
-Take = Callable[[slice, Tensor], None]
+Sink = Callable[[slice, Tensor], None]
 """Is given values [part ...] of a slice of the groups, in order, on the device."""
 
 
@@ -91,7 +91,7 @@ class Streaming:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
+class TokenSource:
     """Where the tokens of a pass come from.
 
     Attributes:
@@ -106,7 +106,7 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class PassOutputs:
     """What a pass is for.
 
     Attributes:
@@ -116,17 +116,17 @@ class Wanted:
     """
 
     latents: bool = True
-    tokens: Take | None = None
-    reads: Take | None = None
+    tokens: Sink | None = None
+    reads: Sink | None = None
 
 
 def stream_trunk(
     trunk: Trunk,
     groups: Groups,
-    source: Source,
+    source: TokenSource,
     latents: Tensor,
     how: Streaming,
-    wanted: Wanted,
+    wanted: PassOutputs,
     context: Tensor | None = None,
 ) -> Tensor:
     """Run a trunk over the groups of one image, a handful at a time; equal to `Trunk.forward`.
@@ -151,7 +151,7 @@ def stream_trunk(
         raise ValueError(f"streaming takes the groups of one image, not of {groups.images}")
     with ExitStack() as stack:
         sweeps = _Sweeps(trunk, groups, source, how, wanted, latents, stack)
-        whole = groups._replace(mask=None).moved(partial(sent, device=latents.device))
+        whole = groups._replace(mask=None).map_tensors(partial(to_device, device=latents.device))
         at = how.journal.resume() if how.journal is not None else None
         at = at or Position(0, 0, latents, torch.empty_like(latents))
         del latents
@@ -175,9 +175,9 @@ class _Sweeps:
         self,
         trunk: Trunk,
         groups: Groups,
-        source: Source,
+        source: TokenSource,
         how: Streaming,
-        wanted: Wanted,
+        wanted: PassOutputs,
         latents: Tensor,
         stack: ExitStack,
     ) -> None:
@@ -253,11 +253,15 @@ class _Sweeps:
         return pinned(self._source.load(part), self._device)
 
     def _to_device(self, values: Tensor) -> Tensor:
-        return sent(values, self._device) if self._copies is None or values.is_cuda else self._copies.to_device(values)
+        return (
+            to_device(values, self._device)
+            if self._copies is None or values.is_cuda
+            else self._copies.to_device(values)
+        )
 
     def _mask(self, part: slice) -> Tensor | None:
         mask = self._groups.mask
-        return None if mask is None else key_mask(sent(mask[part], self._device))
+        return None if mask is None else key_mask(to_device(mask[part], self._device))
 
 
 def prefetch(

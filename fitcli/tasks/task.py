@@ -38,7 +38,7 @@ class Validation:
     said: tuple[str, str]
 
 
-class Unread(NamedTuple):
+class DeferredScores(NamedTuple):
     """Values that are still on the device, and what they are good for once they are read.
 
     Attributes:
@@ -63,7 +63,7 @@ class Objective(Protocol):
     def weight(self, batch: Batch) -> float:
         """How much a batch counts in a mean over several: what the sum in its loss was divided by."""
 
-    def scores(self, batch: Batch, outcome: Outcome) -> Unread | None:
+    def scores(self, batch: Batch, outcome: Outcome) -> DeferredScores | None:
         """What a step tells beside its loss; None for nothing. Does not wait for the device."""
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:

@@ -24,12 +24,12 @@ from fitcli.images.chunk_cache import LARGEST_BYTES
 from fitcli.images.open import open_image
 from fitcli.memory.budget import OVERHEAD
 from fitcli.memory.estimate import parameters
-from fitcli.runs.targets import ClassTask, slices
+from fitcli.runs.targets import Target, slices
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.classify_image import classify_image
 from fitcli.tasks.classify.losses import multi_hot
 from fitcli.tasks.context import TrainingRun
-from fitcli.tasks.encoding.encode import Settings
+from fitcli.tasks.encoding.encode import EncodingSettings
 from models.encoder import FITClassifier
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ def validate(
     runtime: Runtime,
     bad_images: BadImages,
     world: World,
-    settings: Settings,
+    settings: EncodingSettings,
 ) -> Scores:
     """Classify images and compare with their labels. Processes take turns, and all get the same scores.
 
@@ -107,7 +107,7 @@ def validate(
     return Scores(loss, accuracy, balanced, named)
 
 
-def named_accuracies(tasks: Sequence[ClassTask], accuracies: Sequence[float]) -> dict[str, float]:
+def named_accuracies(tasks: Sequence[Target], accuracies: Sequence[float]) -> dict[str, float]:
     """Of each task by its name, and their mean."""
     return {"accuracy": sum(accuracies) / len(accuracies)} | {
         f"accuracy_{task.name}": accuracy for task, accuracy in zip(tasks, accuracies, strict=True)
@@ -153,7 +153,7 @@ def shared_sums(run: TrainingRun, look: Callable[[], dict[str, float]]) -> dict[
 
 def _shared(world: World, bad_images: BadImages, look: Callable[[], T]) -> list[T]:
     """What every process has found, and which images it could not use."""
-    found = world.jointly(lambda: {"found": look(), "bad": bad_images.fresh()})
+    found = world.gather_results(lambda: {"found": look(), "bad": bad_images.fresh()})
     for each in found:
         bad_images.learn(each["bad"])
     return [each["found"] for each in found]
@@ -167,7 +167,9 @@ def _score_all(chances: Probabilities, held: NDArray[np.bool_]) -> Scores:
     return Scores(float(loss), float((said == held).all(axis=1).mean()), float(np.mean(recalls)))
 
 
-def _chances(checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: Settings, path: Path) -> Chances:
+def _chances(
+    checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: EncodingSettings, path: Path
+) -> Chances:
     with open_image(path) as image:
         return classify_image(checkpoint, image, runtime, settings).chances
 

@@ -142,7 +142,7 @@ def planned(run: TrainingRun, sizes: Iterable[tuple[int, int]], memory_bytes: in
         FitError: None fits.
     """
     work = step_of(run, sizes)
-    plans = run.world.jointly(lambda: dataclasses.asdict(choose_plan(run, work, memory_bytes).plan))
+    plans = run.world.gather_results(lambda: dataclasses.asdict(choose_plan(run, work, memory_bytes).plan))
     # The same for all processes: a run that is resumed goes on as it was, to the bit.
     return replace(run, plan=ExecutionPlan(**plans[0]), work=work, memory_bytes=memory_bytes)
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from fitcli.data.batch import Arrivals, Batch
-from fitcli.distributed.world import Stranded
+from fitcli.distributed.world import UnrecoverableRankError
 from fitcli.errors import FitError
 from fitcli.execution.job import Outcome, largest_handful
 from fitcli.execution.plan import ExecutionPlan
@@ -27,7 +27,7 @@ from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.registry import TASKS
 from fitcli.training.execution_choice import fall_back, has_room_ahead, save_plan
 from fitcli.training.fsdp import ShardedStep, local, whole
-from fitcli.training.step_results import Found, Pass
+from fitcli.training.step_results import Pass, StepResults
 
 
 class OutOfMemory(FitError):
@@ -58,7 +58,7 @@ class Gradients:
         self._model, self._changed, self._sharded, self._fell_back = model, changed, sharded, False
         self._arrivals = Arrivals(run.runtime.device, ahead=has_room_ahead(run))
 
-    def accumulate(self, batches: Iterator[Batch]) -> Found:
+    def accumulate(self, batches: Iterator[Batch]) -> StepResults:
         """Give the parameters, which have none, the gradients of the next `settings.accumulate` batches, clipped.
 
         Each process computes those of its part of each batch, weighted with its part of the mean; then they are added
@@ -80,12 +80,12 @@ class Gradients:
         self._shrink(reason)
         return self._all(chain(taken, batches), [])
 
-    def _all(self, batches: Iterator[Batch], taken: list[Batch]) -> Found:
+    def _all(self, batches: Iterator[Batch], taken: list[Batch]) -> StepResults:
         """`taken` receives the batches, as they came."""
-        found, passes = Found(), list[Pass]()
+        found, passes = StepResults(), list[Pass]()
         for _ in range(self.run.settings.accumulate):
             share, plan = self._read(batches, taken, found)
-            everyone = self.run.world.jointly(partial(self._compute, taken[-1], share, plan, found, passes))
+            everyone = self.run.world.gather_results(partial(self._compute, taken[-1], share, plan, found, passes))
             self._arrivals.begin(taken[-1].following())
             found.patches += sum(part["patches"] for part in everyone)
         self._add_up([part["has"] for part in everyone])
@@ -93,7 +93,7 @@ class Gradients:
         found.read(passes, whole(norm), self.run.world)
         return found
 
-    def _read(self, batches: Iterator[Batch], taken: list[Batch], found: Found) -> tuple[float, ExecutionPlan]:
+    def _read(self, batches: Iterator[Batch], taken: list[Batch], found: StepResults) -> tuple[float, ExecutionPlan]:
         """Take the next batch.
 
         Returns:
@@ -107,7 +107,7 @@ class Gradients:
             groups, weight = len(taken[-1].groups.number), self.objective.weight(taken[-1])
             return {"groups": groups, "weight": weight, "paths": paths, "bad": run.bad_images.fresh()}
 
-        everyone, ranks = run.world.jointly(read), run.world.groups.size
+        everyone, ranks = run.world.gather_results(read), run.world.groups.size
         for part in everyone:
             run.bad_images.learn(part["bad"])
         _check_alike(everyone, ranks)
@@ -127,7 +127,7 @@ class Gradients:
         return replace(plan, calls=-(-most // handful))
 
     def _compute(
-        self, read: Batch, share: float, plan: ExecutionPlan, found: Found, passes: list[Pass]
+        self, read: Batch, share: float, plan: ExecutionPlan, found: StepResults, passes: list[Pass]
     ) -> dict[str, Any]:
         """Add the gradients of a batch, and what it gave to `passes`; what the other processes are to know.
 
@@ -150,7 +150,7 @@ class Gradients:
                 raise
             reason = str(error).splitlines()[0] if str(error) else "the system has no more"
         if self._sharded is not None or run.world.groups.size > 1:
-            raise Stranded(
+            raise UnrecoverableRankError(
                 f"out of memory on {run.runtime.device} ({reason}); give --memory, or use more processes, a smaller "
                 "--batch-size, --size or --preset"
             )

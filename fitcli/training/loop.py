@@ -67,7 +67,7 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
         TooManyBadImages: More images cannot be used than the settings allow; the run was saved and can be resumed.
     """
     with ExitStack() as resources:
-        run.world.together(partial(_claim, run, resume, resources))
+        run.world.run_on_all(partial(_claim, run, resume, resources))
         training = _Training(run, observe, resume)
         training.resume() if resume else training.begin()
         observe(BeginReport(run.introduction()))
@@ -100,7 +100,7 @@ class _Training:
         device = "cpu" if run.shard else run.runtime.device
         self.model: TaskModel = build(run.config.model, device, seed=settings.seed).train()
         if settings.start_from is not None and not resumes:
-            run.world.together(partial(start_from, Path(settings.start_from), self.model, run.config))
+            run.world.run_on_all(partial(start_from, Path(settings.start_from), self.model, run.config))
         self.ema = Ema(self.model, settings.ema_decay) if settings.ema_decay else None
         self.average = None if self.ema is None else self.ema.model
         sharded = share_out(self.model, self.average, run.world) if run.shard else None
@@ -170,11 +170,11 @@ class _Training:
                     if self.ema is not None:
                         self.ema.update(self.model, progress.step)
                     self._end_step()
-                run.world.jointly(self.saver.wait)
+                run.world.gather_results(self.saver.wait)
             except TooManyBadImages:
                 self._tell_bad_images(progress.step + 1)
                 self._save()
-                run.world.jointly(self.saver.wait)
+                run.world.gather_results(self.saver.wait)
                 raise
         return progress
 
@@ -188,7 +188,7 @@ class _Training:
 
     def _save(self) -> None:
         # All processes take part in a snapshot, and the one that writes may fail before it.
-        self.run.world.jointly(self.saver.wait)
+        self.run.world.gather_results(self.saver.wait)
         self.saver.save(self.progress)
 
     def _end_step(self, least: Stop = Stop.TIME) -> None:
@@ -215,9 +215,9 @@ class _Training:
 
     def _stop(self, reason: Stop) -> None:
         run, progress = self.run, self.progress
-        run.world.jointly(self.saver.check)
+        run.world.gather_results(self.saver.check)
         if reason != Stop.NEVER:
-            run.world.jointly(self.saver.wait)
+            run.world.gather_results(self.saver.wait)
         if reason == Stop.REQUEST:
             raise KeyboardInterrupt(f"{run.folder} was saved, continue with --resume")
         if reason == Stop.TIME:

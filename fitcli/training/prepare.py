@@ -15,7 +15,7 @@ from fitcli.errors import CheckpointError, FitError
 from fitcli.files.atomic import PARTIAL
 from fitcli.files.output_checks import check_folder
 from fitcli.runs.config import RunConfig, is_run
-from fitcli.runs.targets import ClassTask
+from fitcli.runs.targets import Target
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import expect_task
 from fitcli.tasks.context import TrainingRun
@@ -95,7 +95,7 @@ def _resumed(settings: TrainSettings, launch: Launch) -> tuple[TrainingRun, list
     return replace(_run(config, settings, dataset, runtime, launch), changed=changed), image_sizes(dataset)
 
 
-def _asked(classes: Sequence[str], tasks: Sequence[ClassTask]) -> str:
+def _asked(classes: Sequence[str], tasks: Sequence[Target]) -> str:
     """In words, what is asked of images."""
     if tasks:
         return "; ".join(f"{task.column}: {', '.join(task.classes)}" for task in tasks)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fitcli.device.transfer import read_together
 from fitcli.distributed.world import World
-from fitcli.tasks.task import Unread
+from fitcli.tasks.task import DeferredScores
 
 
 class Pass(NamedTuple):
@@ -29,11 +29,11 @@ class Pass(NamedTuple):
 
     loss: Tensor
     share: float
-    scores: Unread | None
+    scores: DeferredScores | None
 
 
 @dataclass(slots=True)
-class Found:
+class StepResults:
     """What the batches of a step gave, on all processes.
 
     Attributes:

@@ -14,7 +14,7 @@ from support.valueless import DEVICE, Waits, valueless
 from torch import Tensor
 
 from fitcli.device.runtime import Runtime
-from fitcli.device.transfer import sent
+from fitcli.device.transfer import to_device
 from fitcli.images.array_image import ArrayReader
 from fitcli.memory.budget import HANDFUL_TOKENS
 from fitcli.noise import group_noise
@@ -23,13 +23,13 @@ from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.pass_helpers import stream_encoder
-from fitcli.streaming.sweeps import Streaming, Wanted
+from fitcli.streaming.sweeps import PassOutputs, Streaming
 from fitcli.tasks.autoregressive.decoding.sample import FREE
 from fitcli.tasks.autoregressive.decoding.sample import sample as decode
 from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
 from fitcli.tasks.autoregressive.scores import image_bits
 from fitcli.tasks.diffusion import scores
-from fitcli.tasks.diffusion.canvas import Layout, open_canvas
+from fitcli.tasks.diffusion.canvas import CanvasLayout, open_canvas
 from fitcli.tasks.diffusion.config import DiffusionConfig
 from fitcli.tasks.diffusion.samplers import find_step
 from fitcli.tasks.diffusion.sampling import Hooks, Kept, Sampling, sample
@@ -57,7 +57,7 @@ def test_a_pass_over_an_image_never_waits(waits: Waits, name: str) -> None:
     assert groups.mask is not None
     patches = torch.zeros(len(groups.number), encoder.config.tokens, encoder.config.values)
     waits.forget()
-    wanted = Wanted(tokens=lambda part, tokens: taken.append(tokens))
+    wanted = PassOutputs(tokens=lambda part, tokens: taken.append(tokens))
     how = Streaming(handful=3, store="device")
     taken.append(stream_encoder(encoder, groups, lambda part: patches[part], how, wanted))
     assert {tensor.device for tensor in taken} == {DEVICE}
@@ -66,14 +66,14 @@ def test_a_pass_over_an_image_never_waits(waits: Waits, name: str) -> None:
 
 @pytest.mark.parametrize(("sampler", "shift"), [("ddim", 0), ("ddpm", 1), ("dpm", 0)])
 def test_a_step_of_sampling_never_waits(waits: Waits, sampler: str, shift: int) -> None:
-    config, layout = denoiser_config(), Layout(6, 4, 2, shift)
+    config, layout = denoiser_config(), CanvasLayout(6, 4, 2, shift)
     model, like = build(config, DEVICE).eval(), torch.empty(1, device=DEVICE)
     names: tuple[Kept, ...] = ("x", "data", "unconditional")
     canvases = {name: open_canvas("device", 6, 4, VALUES, DEVICE) for name in names}
     view = StreamedView(model, layout, Streaming(handful=2, store="device"), canvases, canvases)
 
     def noise(k: int, part: slice) -> Tensor:
-        return sent(group_noise(0, "step", range(part.start, part.stop), (4, VALUES), step=k), DEVICE)
+        return to_device(group_noise(0, "step", range(part.start, part.stop), (4, VALUES), step=k), DEVICE)
 
     sampling = Sampling(
         steps=5, schedule=shifted(parse_schedule("cosine"), 1.0), sampler=find_step(sampler), guidance=1.5

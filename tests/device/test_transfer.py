@@ -12,7 +12,7 @@ from support.fake_cuda import DEVICE, FakeCuda, fake_cuda
 from torch import Tensor
 
 from fitcli.data.batch import Arrivals, Batch
-from fitcli.device.transfer import sent
+from fitcli.device.transfer import to_device
 from fitcli.streaming.token_store import open_store
 from models.groups import Groups
 
@@ -77,7 +77,7 @@ def test_pinned_memory_is_not_rounded_up_to_twice_its_size(monkeypatch: pytest.M
 
 def test_what_is_sent_may_be_let_go_and_nobody_waits(cuda: FakeCuda) -> None:
     for number in range(20):
-        there = sent(torch.full((4, 3), float(number)).T, DEVICE)
+        there = to_device(torch.full((4, 3), float(number)).T, DEVICE)
         result = cuda.launch(torch.clone, there)
         del there
     assert cuda.waits == 0

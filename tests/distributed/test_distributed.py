@@ -230,7 +230,7 @@ def _raised(world: World, rank: int, error: FitError) -> tuple[str, str, bool]:
             raise error
 
     with pytest.raises(FitError) as raised:
-        world.jointly(act)
+        world.gather_results(act)
     return type(raised.value).__name__, str(raised.value), raised.value.shared
 
 

@@ -14,7 +14,7 @@ import pytest
 from support.pictures import colored, save
 from typer.testing import Result
 
-from fitcli.distributed.image_queue import Ledger, Sharing
+from fitcli.distributed.image_queue import ResultJournal, Sharing
 from fitcli.distributed.world import Axis, World
 
 Fit = Callable[..., Result]
@@ -69,8 +69,8 @@ def without_time(document: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 class TestLedger:
-    def ledger(self, folder: Path, keys: list[str | None], outputs: list[Path | None] | None = None) -> Ledger:
-        return Ledger(folder / "done", keys, outputs or [None] * len(keys))
+    def ledger(self, folder: Path, keys: list[str | None], outputs: list[Path | None] | None = None) -> ResultJournal:
+        return ResultJournal(folder / "done", keys, outputs or [None] * len(keys))
 
     def test_what_is_kept_is_recalled_by_what_it_depends_on(self, tmp_path: Path) -> None:
         self.ledger(tmp_path, ["a", "b"]).keep(0, 1, {"score": 0.1})
@@ -101,7 +101,7 @@ def test_an_image_that_failed_is_tried_again(tmp_path: Path) -> None:
     shared = Sharing(World(data=Axis()))
     results: list[list[Any]] = [["zero", None, "two"], ["never asked", "one", "never asked"]]
     for given, expected in zip(results, (["zero", None, "two"], ["zero", "one", "two"]), strict=True):
-        ledger = Ledger(tmp_path / "done", ["a", "b", "c"], [None] * 3)
+        ledger = ResultJournal(tmp_path / "done", ["a", "b", "c"], [None] * 3)
         assert list(shared.each(3, given.__getitem__, ledger)) == expected
     assert len(shared.complete) == 1
     shared.close()

@@ -12,7 +12,7 @@ from support.batches import CONFIGS as MODELS
 from support.batches import inputs_for, live, run, whole_and_ragged
 from support.pictures import save
 from support.processes import run_ranks
-from support.ranks import together
+from support.ranks import run_on_all
 from support.steps import CONFIGS, PLANS, Step, assert_same_gradients
 from torch import Tensor
 
@@ -50,7 +50,7 @@ def run_together(step: Step, ranks: int, plan: ExecutionPlan) -> tuple[Tensor, G
         own = step.share(rank, ranks, gather)
         return run_job(own.job(), plan), own.gradients()
 
-    found, values = together(ranks, work)
+    found, values = run_on_all(ranks, work)
     return torch.stack([outcome.loss for outcome, _ in found]).sum(), summed([each for _, each in found]), values
 
 
@@ -90,19 +90,19 @@ def test_latents_alone_are_exchanged(name: str, ranks: int) -> None:
 
 
 def test_in_bfloat16_half_as_much_is_sent() -> None:
-    sent = []
+    to_device = []
 
     def work(rank: int, gather: Gather) -> None:
         def noted(values: Tensor) -> Tensor:
-            sent.append(values.dtype)
+            to_device.append(values.dtype)
             return gather(values)
 
         with torch.autocast("cpu", torch.bfloat16):
             step.model(step.patches(slice(None)), step.groups.share_of(rank, 1, noted))
 
     step = Step(CONFIGS["classifier"], "whole", torch.float32)
-    together(1, work)
-    assert set(sent) == {torch.bfloat16}
+    run_on_all(1, work)
+    assert set(to_device) == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("ranks", [pytest.param(2, marks=pytest.mark.slow), 3])
@@ -119,7 +119,7 @@ def test_outputs_are_those_of_one_process(name: str, groups: Groups, ranks: int)
         per_group = [value[own] if len(value) == len(groups.number) else value for value in inputs]
         return own, run(model, groups.share_of(rank, ranks, gather), per_group)
 
-    found, _ = together(ranks, work)
+    found, _ = run_on_all(ranks, work)
     assert torch.equal(torch.cat([own for own, _ in found]).sort()[0], numbered.number)
     for own, outputs in found:
         for output, whole in zip(outputs, expected, strict=True):
@@ -199,14 +199,14 @@ def test_training_by_processes_that_share_images(
     data: Path, tmp_path: Path, count: int, ranks: int, shard: bool, tasks: list[str]
 ) -> None:
     """Four processes: two sets of two, which have different images."""
-    together = [
+    run_on_all = [
         {"folder": tmp_path / f"{task} {name}", "shard": shard, "augment": True, "plan": plan, **CASES[task]}
         for task in tasks
         for name, plan in HOW.items()
         if not (shard and name == "stream")
     ]
-    run_ranks(count, train_sharing_images, data, ranks, together)
+    run_ranks(count, train_sharing_images, data, ranks, run_on_all)
     for task in tasks:
         train_here(data, tmp_path / task, **CASES[task], augment=True)
-    for settings in together:
+    for settings in run_on_all:
         assert_same_run(settings["folder"], tmp_path / settings["folder"].name.split()[0])

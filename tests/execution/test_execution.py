@@ -14,7 +14,7 @@ from support.steps import CONFIGS, DECODER, PLANS, Step, assert_same_gradients
 from torch import Tensor, nn
 
 from fitcli.data.batch import Batch
-from fitcli.execution.job import Conclusion, Job, largest_handful
+from fitcli.execution.job import Job, LatentLoss, largest_handful
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from fitcli.execution.step_helpers import classification_job, denoising_job, mean_square
@@ -234,8 +234,8 @@ def test_plans_that_cannot_be(values: dict[str, Any], words: str) -> None:
 
 def test_jobs_that_learn_nothing_are_refused() -> None:
     step = Step(CONFIGS["denoiser"])
-    conclude: Callable[[Tensor], Conclusion] = lambda latents: Conclusion(latents.sum())  # noqa: E731
-    for changes in ({"conclude": None}, {"conclude": conclude}):
+    loss_from_latents: Callable[[Tensor], LatentLoss] = lambda latents: LatentLoss(latents.sum())  # noqa: E731
+    for changes in ({"loss_from_latents": None}, {"loss_from_latents": loss_from_latents}):
         with pytest.raises(ValueError, match="nothing depends on the last segment"):
             Job(trunk=step.model.trunk, groups=step.groups, embed=step.patches, start=torch.zeros, **changes)
 
@@ -250,8 +250,8 @@ def test_a_loss_may_come_from_tokens_and_latents() -> None:
             groups=groups,
             embed=lambda part: encoder.embed(step.patches(part), groups.mask[part]),
             start=lambda: encoder.start(groups, encoder.start.table),
-            finish=lambda part, tokens: encoder.token_norm(tokens).sin().sum(dim=(1, 2)),
-            conclude=lambda latents: Conclusion(encoder.latent_norm(latents).cos().sum()),
+            loss_from_tokens=lambda part, tokens: encoder.token_norm(tokens).sin().sum(dim=(1, 2)),
+            loss_from_latents=lambda latents: LatentLoss(encoder.latent_norm(latents).cos().sum()),
         )
 
     features = encoder(step.patches(slice(None)), groups)

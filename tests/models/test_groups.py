@@ -35,9 +35,9 @@ batches = st.lists(images(), min_size=1, max_size=3)
 @given(parts=batches, seed=st.integers(0, 99))
 @quick
 def test_an_image_gives_the_same_alone_and_in_any_batch(name: str, parts: list[Groups], seed: int) -> None:
-    model, together = MODELS[name], join(*parts)
-    inputs = inputs_for(model.config, together, seed)
-    outputs = run(model, together, inputs)
+    model, run_on_all = MODELS[name], join(*parts)
+    inputs = inputs_for(model.config, run_on_all, seed)
+    outputs = run(model, run_on_all, inputs)
     start = 0
     for image, part in enumerate(parts):
         stop = start + len(part.number)
@@ -51,15 +51,15 @@ def test_an_image_gives_the_same_alone_and_in_any_batch(name: str, parts: list[G
 @given(parts=batches, content=st.sampled_from([float("nan"), float("inf"), 1e30, -3.0]))
 @quick
 def test_the_content_of_padding_does_not_matter(name: str, parts: list[Groups], content: float) -> None:
-    model, together = MODELS[name], join(*parts)
-    inputs = inputs_for(model.config, together)
-    expected = run(model, together, inputs)
-    if together.mask is not None:
-        hidden = ~together.mask if inputs[0].ndim == 2 else ~together.mask[..., None]
+    model, run_on_all = MODELS[name], join(*parts)
+    inputs = inputs_for(model.config, run_on_all)
+    expected = run(model, run_on_all, inputs)
+    if run_on_all.mask is not None:
+        hidden = ~run_on_all.mask if inputs[0].ndim == 2 else ~run_on_all.mask[..., None]
         inputs[0] = inputs[0].masked_fill(hidden, content if inputs[0].is_floating_point() else 0)
-    for value, reference in zip(run(model, together, inputs), expected, strict=True):
+    for value, reference in zip(run(model, run_on_all, inputs), expected, strict=True):
         assert torch.isfinite(value).all()
-        assert _distance(value, reference, together) == 0
+        assert _distance(value, reference, run_on_all) == 0
 
 
 def test_gradients_do_not_know_the_content_of_padding() -> None:

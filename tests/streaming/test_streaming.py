@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from support.batches import CONFIGS, inputs_for, join, live
-from support.streamed import LAYOUTS, NETWORKS, encoder, golden, inputs, made, streamed, together
+from support.streamed import LAYOUTS, NETWORKS, encoder, golden, inputs, made, streamed, run_on_all
 
 from fitcli.patches.cutting import groups_of
 from fitcli.streaming.pass_helpers import stream_latents
@@ -64,7 +64,7 @@ def test_every_model_gives_what_its_forward_pass_gives(name: str, layout: str, h
     (model, config), groups = made(name, torch.float64), LAYOUTS[layout]
     inputs = inputs_for(config, groups)
     how = Streaming(handful=handful)
-    for one, other in zip(streamed(model, groups, inputs, how), together(model, groups, inputs), strict=True):
+    for one, other in zip(streamed(model, groups, inputs, how), run_on_all(model, groups, inputs), strict=True):
         assert one.shape == other.shape
         assert (one - other).abs().max() < 1e-9
 
@@ -74,7 +74,7 @@ def test_every_model_gives_what_its_forward_pass_gives(name: str, layout: str, h
 def test_every_model_in_float32(name: str) -> None:
     (model, config), groups = made(name, torch.float32), LAYOUTS["padded"]
     inputs = inputs_for(config, groups, dtype=torch.float32)
-    parts, wholes = streamed(model, groups, inputs, Streaming(handful=2)), together(model, groups, inputs)
+    parts, wholes = streamed(model, groups, inputs, Streaming(handful=2)), run_on_all(model, groups, inputs)
     for one, other in zip(parts, wholes, strict=True):
         assert (one - other).abs().max() < 1e-5 * other.abs().max()
 
@@ -84,7 +84,7 @@ def test_every_model_in_float32(name: str) -> None:
 def test_one_handful_gives_the_bits_of_the_forward_pass(name: str) -> None:
     (model, config), groups = made(name, torch.float32), LAYOUTS["padded"]
     inputs = inputs_for(config, groups, dtype=torch.float32)
-    parts, wholes = streamed(model, groups, inputs, Streaming(handful=100)), together(model, groups, inputs)
+    parts, wholes = streamed(model, groups, inputs, Streaming(handful=100)), run_on_all(model, groups, inputs)
     assert all(torch.equal(one, other) for one, other in zip(parts, wholes, strict=True))
 
 
@@ -93,7 +93,7 @@ def test_one_handful_gives_the_bits_of_the_forward_pass(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_of_the_reference(name: str, handful: int) -> None:
     model, groups, inputs = golden(name)
-    parts, wholes = streamed(model, groups, inputs, Streaming(handful=handful)), together(model, groups, inputs)
+    parts, wholes = streamed(model, groups, inputs, Streaming(handful=handful)), run_on_all(model, groups, inputs)
     for one, other in zip(parts, wholes, strict=True):
         assert (one - other).abs().max() < 1e-9
 
@@ -104,7 +104,7 @@ def test_many_latents_are_mixed_in_pieces(name: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(chunked_latents, "PIECE", 5)
     (model, config), groups = made(name, torch.float64), LAYOUTS["padded"]
     inputs = inputs_for(config, groups)
-    parts, wholes = streamed(model, groups, inputs, Streaming(handful=2)), together(model, groups, inputs)
+    parts, wholes = streamed(model, groups, inputs, Streaming(handful=2)), run_on_all(model, groups, inputs)
     for one, other in zip(parts, wholes, strict=True):
         assert (one - other).abs().max() < 1e-9
 

@@ -18,7 +18,7 @@ from fitcli.patches.cutting import groups_of
 from fitcli.streaming import sweeps, token_store
 from fitcli.streaming.journal import SweepState
 from fitcli.streaming.pass_helpers import stream_encoder, stream_latents
-from fitcli.streaming.sweeps import Position, Streaming, Wanted, prefetch
+from fitcli.streaming.sweeps import PassOutputs, Position, Streaming, prefetch
 from fitcli.streaming.token_store import MemoryStore, StoreKind, TokenStore
 
 
@@ -99,7 +99,7 @@ def test_the_last_sweep_stores_nothing(plan: str, sweeps_stored: int, monkeypatc
     monkeypatch.setattr(sweeps, "open_store", open_store)
     monkeypatch.setattr(Counting, "puts", 0)
     model, (over, patches) = encoder(plan), inputs((48, 36))
-    stream_encoder(model, groups_of(over), lambda part: patches[part], Streaming(handful=5), Wanted())
+    stream_encoder(model, groups_of(over), lambda part: patches[part], Streaming(handful=5), PassOutputs())
     assert Counting.puts == sweeps_stored * over.count
     assert len(opened) == bool(sweeps_stored), "no store that nobody writes to"
 
@@ -131,7 +131,9 @@ def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path: Path, monkeypatch
     monkeypatch.setattr("tempfile.tempdir", None)
     model, (over, patches) = encoder("(1)1(1)1"), inputs((48, 36))
     with pytest.raises(FitError, match=r"0\.00 GB are needed here for tokens at rest: No space left on device; free"):
-        stream_encoder(model, groups_of(over), lambda part: patches[part], Streaming(handful=5, store="disk"), Wanted())
+        stream_encoder(
+            model, groups_of(over), lambda part: patches[part], Streaming(handful=5, store="disk"), PassOutputs()
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -150,7 +152,7 @@ def test_no_thread_outlives_an_error(store: StoreKind) -> None:
             groups_of(over),
             lambda part: patches[part],
             Streaming(handful=1, store=store),
-            Wanted(tokens=stop),
+            PassOutputs(tokens=stop),
         )
     assert threading.active_count() == before
 

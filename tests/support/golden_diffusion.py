@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fitcli.tasks.diffusion.in_memory import Trace, generate
 from fitcli.tasks.diffusion.loss import DiffusionBatch, DiffusionObjective
-from fitcli.tasks.diffusion.parameterization import Prediction, add_noise, interpret, to_data, to_values
+from fitcli.tasks.diffusion.parameterization import PredictionKind, add_noise, interpret, to_data, to_values
 from fitcli.tasks.diffusion.samplers import STEPS, find_step
 from fitcli.tasks.diffusion.sampling import Sampling
 from fitcli.tasks.diffusion.schedules import parse_schedule
@@ -131,9 +131,9 @@ def run_train_loss(case: Case) -> dict[str, Any]:
     }
 
 
-def _prediction(name: str) -> Prediction:
+def _prediction(name: str) -> PredictionKind:
     """The reference knows `x` and `v` by their first letter."""
-    return cast(Prediction, name if name == "eps" else name[0])
+    return cast(PredictionKind, name if name == "eps" else name[0])
 
 
 def _clip(limits: str) -> tuple[float, float] | None:

@@ -55,7 +55,7 @@ class _Meet(torch.autograd.Function):
         return torch.stack([each[ctx.rank] for each in ctx.meeting.swap(ctx.rank, gradient)]).sum(0), None, None
 
 
-def together(ranks: int, work: Callable[[int, Gather], T]) -> tuple[list[T], int]:
+def run_on_all(ranks: int, work: Callable[[int, Gather], T]) -> tuple[list[T], int]:
     """What the work of each rank gives, in their order; and how many values rank 0 received."""
     meeting = Meeting(ranks)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from fitcli.patches.cutting import groups_of
 from fitcli.patches.grid import PatchGrid
 from fitcli.streaming.pass_helpers import stream_decoder, stream_denoiser, stream_encoder
-from fitcli.streaming.sweeps import Streaming, Wanted
+from fitcli.streaming.sweeps import PassOutputs, Streaming
 from models.build import build
 from models.config import EncoderConfig
 from models.decoder import FITDecoder
@@ -51,7 +51,7 @@ class Kept:
 def streamed(
     model: object, groups: Groups, inputs: list[Tensor], how: Streaming, tokens: Kept | None = None
 ) -> list[Tensor]:
-    """Tokens, then latents where the model gives them: what `together` gives, by streaming."""
+    """Tokens, then latents where the model gives them: what `run_on_all` gives, by streaming."""
     tokens = tokens or Kept()
     if isinstance(model, FITDecoder):
         stream_decoder(model, groups, lambda part: inputs[0][part], tokens, how, *inputs[1:])
@@ -62,12 +62,12 @@ def streamed(
         return [tokens.whole, latents]
     assert isinstance(model, FITEncoder)
     side = inputs[1] if len(inputs) > 1 else None
-    wanted = Wanted(tokens=tokens)
+    wanted = PassOutputs(tokens=tokens)
     latents = stream_encoder(model, groups, lambda part: inputs[0][part], how, wanted, side=side)
     return [tokens.whole, latents]
 
 
-def together(model: object, groups: Groups, inputs: list[Tensor]) -> list[Tensor]:
+def run_on_all(model: object, groups: Groups, inputs: list[Tensor]) -> list[Tensor]:
     """The same by the forward pass of the model."""
     if isinstance(model, FITDecoder):
         return [model(inputs[0], groups, *inputs[1:])]

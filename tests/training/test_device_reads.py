@@ -24,7 +24,7 @@ from fitcli.tasks.classify.objective import ClassificationObjective
 from fitcli.tasks.context import TrainingRun
 from fitcli.training.gradients import Gradients
 from fitcli.training.loop import train
-from fitcli.training.step_results import Found
+from fitcli.training.step_results import StepResults
 
 TASKS: dict[str, dict[str, Any]] = {
     "classify": {"patch": 4, "balance": True, "drop_path": 0.2, "token_dropout": 0.1, "ema": 0.9},
@@ -66,7 +66,7 @@ def one_step(run: TrainingRun, patch: pytest.MonkeyPatch, begins: Callable[[], N
     """Train from the beginning of the first step, which is told, to that of the second."""
     plainly, calls = Gradients.accumulate, 0
 
-    def accumulate(self: Gradients, batches: Any) -> Found:
+    def accumulate(self: Gradients, batches: Any) -> StepResults:
         nonlocal calls
         if (calls := calls + 1) > 1:
             raise EnoughSeen

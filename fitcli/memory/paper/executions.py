@@ -8,7 +8,7 @@ from fitcli.execution.plan import GlobalLayers
 from fitcli.memory.paper.layers import PRODUCTS, Layer
 from fitcli.memory.paper.ledger import Buffer, Node, Value, backward
 from fitcli.memory.paper.operations import FLOAT
-from fitcli.memory.paper.step import Bundle, Step, Visit, bundles, visit_segment
+from fitcli.memory.paper.step import Bundle, PaperStep, PaperVisit, bundles, visit_segment
 
 GLOBAL: dict[GlobalLayers, Layer] = {
     "keep": "direct",
@@ -20,12 +20,12 @@ GLOBAL: dict[GlobalLayers, Layer] = {
 """How a plan runs the layers of `mix`."""
 
 
-def whole(step: Step) -> None:
+def whole(step: PaperStep) -> None:
     """Plain, or with every layer recomputed."""
     step.backward(forward(step, "checkpoint" if step.plan.kind == "layers" else "direct"))
 
 
-def forward(step: Step, layer: Layer = "direct") -> list[Value | None]:
+def forward(step: PaperStep, layer: Layer = "direct") -> list[Value | None]:
     """All groups in one call: `Trunk.forward` and what stands around it, up to the losses."""
     parts, groups = step.parts, step.groups
     tokens, latents = step.ends.embed(groups), step.start()
@@ -37,10 +37,10 @@ def forward(step: Step, layer: Layer = "direct") -> list[Value | None]:
         latents = parts.mix(latents, groups, index, layer)
         if index < step.segments - 1:
             tokens = parts.call(layer, partial(parts.write, groups=groups, segment=index), tokens, latents)
-    return [step.ends.finish(tokens, groups), step.ends.conclude(latents, groups)]
+    return [step.ends.loss_from_tokens(tokens, groups), step.ends.loss_from_latents(latents, groups)]
 
 
-def recomputed(step: Step) -> None:
+def recomputed(step: PaperStep) -> None:
     """A handful at a time, each but the kept ones replayed."""
     run, every = step.run, bundles(step.groups, step.plan)
     latents = step.start()
@@ -58,25 +58,25 @@ def recomputed(step: Step) -> None:
             with run.labelled("latents"):
                 latents = run.joined([visit.read for visit in visits if visit.read is not None], step.latent_bytes)
             latents = step.parts.mix(latents, step.groups, index, GLOBAL[step.plan.global_layers])
-    losses.append(step.ends.conclude(latents, step.groups))
+    losses.append(step.ends.loss_from_latents(latents, step.groups))
     del tokens, latents, visits, before, readable
     step.backward(losses)
 
 
 def _kept_or_replayed(
-    step: Step, index: int, bundle: Bundle, tokens: Value | None, latents: Value, readable: Value | None
-) -> Visit:
+    step: PaperStep, index: int, bundle: Bundle, tokens: Value | None, latents: Value, readable: Value | None
+) -> PaperVisit:
     run, plan = step.run, step.plan
     with run.ledger.repeated(bundle.times):
         if bundle.kept and not plan.selective:
             return visit_segment(step, index, bundle.groups, tokens, latents, readable)
         products = PRODUCTS["selective"] if bundle.kept else ()
-        return Visit(
+        return PaperVisit(
             *run.checkpoint(partial(visit_segment, step, index, bundle.groups), [tokens, latents, readable], products)
         )
 
 
-def streamed(step: Step) -> None:
+def streamed(step: PaperStep) -> None:
     """No tape over more than a handful; tokens rest in stores."""
     with step.run.recorded(False):
         latents = [step.start()]
@@ -100,7 +100,7 @@ def streamed(step: Step) -> None:
     backward([(step.start(), gradient)])
 
 
-def _sweep(step: Step, index: int, latents: Value) -> Value:
+def _sweep(step: PaperStep, index: int, latents: Value) -> Value:
     """A segment over all handfuls, forward."""
     run = step.run
     with run.labelled("latents"):
@@ -114,19 +114,19 @@ def _sweep(step: Step, index: int, latents: Value) -> Value:
     return read
 
 
-def _mixed(step: Step, index: int, read: Value) -> tuple[Value, Value]:
+def _mixed(step: PaperStep, index: int, read: Value) -> tuple[Value, Value]:
     """What goes into `mix`, and what comes out."""
     with step.run.recorded(step.plan.global_layers != "rerun"):
         return read, step.parts.mix(read, step.groups, index, GLOBAL[step.plan.global_layers])
 
 
-def _through_loss(step: Step, latents: Value) -> Buffer | None:
+def _through_loss(step: PaperStep, latents: Value) -> Buffer | None:
     leaf = Value(latents.buffer, Node(step.run.ledger))
-    loss = step.ends.conclude(leaf, step.groups)
+    loss = step.ends.loss_from_latents(leaf, step.groups)
     return None if loss is None else backward([(loss, step.run.make(FLOAT))])[leaf.node]
 
 
-def _segment_backward(step: Step, index: int, latents: Value, read: Buffer | None) -> Buffer:
+def _segment_backward(step: PaperStep, index: int, latents: Value, read: Buffer | None) -> Buffer:
     """Each handful again, with a tape; the gradient of the latents before the segment."""
     run = step.run
     with run.labelled("latents"):
@@ -140,7 +140,7 @@ def _segment_backward(step: Step, index: int, latents: Value, read: Buffer | Non
     return gradient
 
 
-def _replay(step: Step, index: int, bundle: Bundle, latents: Value, read: Buffer | None) -> None:
+def _replay(step: PaperStep, index: int, bundle: Bundle, latents: Value, read: Buffer | None) -> None:
     entering = step.entering(index, bundle, latents, wanted=True)
     visit = visit_segment(step, index, bundle.groups, *entering)
     tokens = None if visit.tokens is None else step.tokens(bundle)

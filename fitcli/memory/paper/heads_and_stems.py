@@ -28,10 +28,10 @@ class Ends(Protocol):
     def begin(self, latents: Value, parts: Parts) -> Value:
         """From the first latents to those that enter the first segment."""
 
-    def finish(self, tokens: Value, groups: int) -> Value | None:
+    def loss_from_tokens(self, tokens: Value, groups: int) -> Value | None:
         """From tokens to losses; None where no loss follows from them."""
 
-    def conclude(self, latents: Value, groups: int) -> Value | None:
+    def loss_from_latents(self, latents: Value, groups: int) -> Value | None:
         """From all latents to a loss; None where no loss follows from them."""
 
 
@@ -63,10 +63,10 @@ class ClassifierEnds:
     def begin(self, latents: Value, parts: Parts) -> Value:
         return latents
 
-    def finish(self, tokens: Value, groups: int) -> None:
+    def loss_from_tokens(self, tokens: Value, groups: int) -> None:
         return None
 
-    def conclude(self, latents: Value, groups: int) -> Value:
+    def loss_from_latents(self, latents: Value, groups: int) -> Value:
         run, width, rows = self.run, self.config.latent_width, groups * self.config.latents
         asked = len(self.config.task_classes)
         run.place = "head"
@@ -115,7 +115,7 @@ class DenoiserEnds:
         made = run.norm(parts.feed_forward(previous, rows, width, "self_condition"), rows, width, "self_condition.norm")
         return run.add(latents, made)
 
-    def finish(self, tokens: Value, groups: int) -> Value:
+    def loss_from_tokens(self, tokens: Value, groups: int) -> Value:
         run, config, rows = self.run, self.config, groups * self.config.tokens
         run.place = "head"
         normed = run.norm(tokens, rows, config.token_width, "token_norm")
@@ -125,7 +125,7 @@ class DenoiserEnds:
         del prediction
         return run.total(run.pointwise(error))
 
-    def conclude(self, latents: Value, groups: int) -> None:
+    def loss_from_latents(self, latents: Value, groups: int) -> None:
         return None
 
 
@@ -156,7 +156,7 @@ class DecoderEnds:
     def begin(self, latents: Value, parts: Parts) -> Value:
         return latents
 
-    def finish(self, tokens: Value, groups: int) -> Value:
+    def loss_from_tokens(self, tokens: Value, groups: int) -> Value:
         run, config, rows = self.run, self.config, groups * self.config.tokens
         run.place = "head"
         normed = run.norm(tokens, rows, config.token_width, "token_norm")
@@ -169,7 +169,7 @@ class DecoderEnds:
             logits = run.shifted(logits, FLOAT * rows * config.vocabulary)
         return run.total(run.pointwise(logits, keeps_result=True))
 
-    def conclude(self, latents: Value, groups: int) -> None:
+    def loss_from_latents(self, latents: Value, groups: int) -> None:
         return None
 
 

@@ -84,10 +84,10 @@ class Value:
         self.size = buffer.size if size is None else size
 
 
-Gradients = dict[int, Buffer]
+GradientBytes = dict[int, Buffer]
 """Of the values that an operation gave, by their slot."""
 
-Rule = Callable[[Gradients], Sequence[Buffer | None]]
+Rule = Callable[[GradientBytes], Sequence[Buffer | None]]
 """From the gradients of what an operation gave to those of its inputs."""
 
 
@@ -121,7 +121,7 @@ def backward(roots: list[tuple[Value | None, Buffer | None]]) -> dict[Node | Non
     Returns:
         The gradients of the leaves.
     """
-    waiting: dict[Node, Gradients] = {}
+    waiting: dict[Node, GradientBytes] = {}
     leaves: dict[Node | None, Buffer] = {}
     while roots:
         value, gradient = roots.pop()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from fitcli.memory.paper.ledger import Buffer, Gradients, Node, Value
+from fitcli.memory.paper.ledger import Buffer, GradientBytes, Node, Value
 from fitcli.memory.paper.tape import Tape
 
 FLOAT = 4
@@ -44,7 +44,7 @@ class Operations(Tape):
         out = self.product_of("product", low * rows * fan_out, cost)
         wanted = x.node is not None
 
-        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+        def rule(gradients: GradientBytes) -> Sequence[Buffer | None]:
             nonlocal kept, matrix
             count(cost * (2 if wanted else 1))
             dx = self.ledger.take(label, low * values) if wanted else None
@@ -67,7 +67,7 @@ class Operations(Tape):
         kept.append(self.make(2 * FLOAT * rows))
         self.save()
 
-        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+        def rule(gradients: GradientBytes) -> Sequence[Buffer | None]:
             dx = self.ledger.take(label, FLOAT * rows * width)
             self._keep_gradient(weight, 2 * width, [])
             kept.clear()
@@ -86,7 +86,7 @@ class Operations(Tape):
         if keeps_result:
             self.save()
 
-        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+        def rule(gradients: GradientBytes) -> Sequence[Buffer | None]:
             dx = self.ledger.take(label, size)
             kept.clear()
             return [dx]
@@ -96,7 +96,7 @@ class Operations(Tape):
     def table(self, size: int, count: int, weight: str) -> Value:
         """Rows of a table of `count` values."""
 
-        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+        def rule(gradients: GradientBytes) -> Sequence[Buffer | None]:
             self._keep_gradient(weight, count, [])
             return []
 
@@ -110,11 +110,11 @@ class Operations(Tape):
     def gathered(self, x: Value, count: int, ranks: int) -> Value:
         """The `count` values of x, and those of all other ranks, in the precision of matrix products."""
         label, size, same = self.label, self.low * count, x.size == self.low * count
-        sent = None if same else self.make(size)
+        to_device = None if same else self.make(size)
         whole = self.make(ranks * size)
-        del sent
+        del to_device
 
-        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+        def rule(gradients: GradientBytes) -> Sequence[Buffer | None]:
             parts = self.ledger.take(label, ranks * size)
             wide = self.ledger.take(label, FLOAT * count)
             del parts
@@ -134,7 +134,7 @@ class Operations(Tape):
         label, before = self.label, x.size
         same = before == size
 
-        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+        def rule(gradients: GradientBytes) -> Sequence[Buffer | None]:
             return [gradients[0] if same else self.ledger.take(label, before)]
 
         return self.give(self.make(size), [x], rule)
@@ -149,7 +149,7 @@ class Operations(Tape):
         out = self.make(x.size)
         narrow = y.size if y.size < x.size else 0
 
-        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+        def rule(gradients: GradientBytes) -> Sequence[Buffer | None]:
             return [gradients[0], self.ledger.take(label, narrow) if narrow else gradients[0]]
 
         return self.give(out, [x, y], rule)
@@ -160,7 +160,7 @@ class Operations(Tape):
         kept: list[Buffer] = [x.buffer, y.buffer]
         self.save()
 
-        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+        def rule(gradients: GradientBytes) -> Sequence[Buffer | None]:
             made = [self.ledger.take(label, each) for each in sizes]
             kept.clear()
             return made
@@ -194,7 +194,7 @@ class Operations(Tape):
         sizes = [part.size for part in parts]
         self.save()
 
-        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+        def rule(gradients: GradientBytes) -> Sequence[Buffer | None]:
             count(5 * cost)
             separate: list[Buffer | None] = [self.ledger.take(label, size) for size in sizes]
             if self.flash_workspace:

@@ -46,7 +46,7 @@ def _first_middle_last(count: int) -> list[int]:
 
 
 @dataclass
-class Step:
+class PaperStep:
     """A training step on paper.
 
     Attributes:
@@ -126,8 +126,8 @@ class Step:
         return self.parts.config.segments[index][1] > 0
 
 
-class Visit(NamedTuple):
-    """As `execution.job.Visit`."""
+class PaperVisit(NamedTuple):
+    """As `execution.job.PaperVisit`."""
 
     tokens: Value | None
     read: Value | None
@@ -135,8 +135,8 @@ class Visit(NamedTuple):
 
 
 def visit_segment(
-    step: Step, index: int, groups: int, tokens: Value | None, latents: Value, readable: Value | None
-) -> Visit:
+    step: PaperStep, index: int, groups: int, tokens: Value | None, latents: Value, readable: Value | None
+) -> PaperVisit:
     """As `Job.visit`."""
     parts, ends = step.parts, step.ends
     if tokens is None or readable is None:
@@ -146,5 +146,5 @@ def visit_segment(
     tokens = parts.local(tokens, groups, index, "direct")
     read = parts.read(latents, tokens, groups, index) if step.mixes(index) else None
     if index < step.segments - 1:
-        return Visit(tokens, read, None)
-    return Visit(None, read, ends.finish(tokens, groups))
+        return PaperVisit(tokens, read, None)
+    return PaperVisit(None, read, ends.loss_from_tokens(tokens, groups))

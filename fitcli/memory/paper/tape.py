@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fitcli.memory.paper.ledger import Buffer, Gradients, Ledger, Node, Value, backward
+from fitcli.memory.paper.ledger import Buffer, GradientBytes, Ledger, Node, Value, backward
 
 Product = Literal["product", "attention"]
 """What a checkpoint may keep."""
@@ -78,7 +78,7 @@ class Tape:
             self._replay.left -= 1
 
     def give(
-        self, buffer: Buffer, inputs: Sequence[Value], rule: Callable[[Gradients], Sequence[Buffer | None]]
+        self, buffer: Buffer, inputs: Sequence[Value], rule: Callable[[GradientBytes], Sequence[Buffer | None]]
     ) -> Value:
         """The result of an operation, on the tape where one is wanted."""
         return Value(buffer, Node(self.ledger, inputs, rule)) if self.recording else Value(buffer)
@@ -101,7 +101,7 @@ class Tape:
         present = [argument for argument in arguments if argument is not None]
         kept = [None if each is None else (each.buffer, each.node is not None, each.size) for each in arguments]
 
-        def rule(gradients: Gradients) -> Sequence[Buffer | None]:
+        def rule(gradients: GradientBytes) -> Sequence[Buffer | None]:
             leaves = [None if each is None else self._leaf(*each) for each in kept]
             kept.clear()
             nodes = [each.node for each in leaves if each is not None]

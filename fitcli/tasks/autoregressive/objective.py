@@ -14,7 +14,7 @@ from fitcli.data.csv_listing import Labels
 from fitcli.data.dataset import Dataset
 from fitcli.data.read_item import Layout, too_small
 from fitcli.data.survey import Survey
-from fitcli.device.transfer import sent
+from fitcli.device.transfer import to_device
 from fitcli.errors import DataError
 from fitcli.execution.forward import group_losses
 from fitcli.execution.job import Job, Outcome
@@ -26,7 +26,7 @@ from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.autoregressive.sequences import SequenceConfig
 from fitcli.tasks.context import TrainingRun
-from fitcli.tasks.task import Objective, Unread, Validation
+from fitcli.tasks.task import DeferredScores, Objective, Validation
 from fitcli.tasks.validation import shared_sums, validation_loader
 from models.decoder import FITDecoder
 from models.presets import decoder_preset
@@ -111,12 +111,12 @@ class NextTokenObjective:
         """See `Objective.weight`."""
         return float(batch.groups.real(batch.patches.shape[1]))
 
-    def scores(self, batch: Batch, outcome: Outcome) -> Unread | None:
+    def scores(self, batch: Batch, outcome: Outcome) -> DeferredScores | None:
         """Bits per dimension; unknown where the loss is one of smoothed targets."""
         if self.run.settings.label_smoothing:
             return None
         images = len(batch.labels)
-        return Unread(outcome.loss, lambda values: {"bits_per_dimension": values[0] * images})
+        return DeferredScores(outcome.loss, lambda values: {"bits_per_dimension": values[0] * images})
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
         """Bits per dimension of all validation images, or of one window of each."""
@@ -149,7 +149,9 @@ class NextTokenObjective:
         def targets(part: slice) -> Tensor:
             return levels(batch.part(part))
 
-        before = self._tokens_before(batch, levels(sent(batch.patches[:, -1:, -1:], batch.labels.device))[:, 0])  # [g]
+        before = self._tokens_before(
+            batch, levels(to_device(batch.patches[:, -1:, -1:], batch.labels.device))[:, 0]
+        )  # [g]
 
         def ids(part: slice) -> Tensor:
             return torch.cat([before[part, None], targets(part)[:, :-1]], dim=1)
@@ -162,5 +164,5 @@ class NextTokenObjective:
         groups, conditional = batch.groups, bool(self.run.config.classes)
         labels = batch.on_host.labels.tolist()
         starts = torch.tensor([self.config.first(label if conditional else None) for label in labels])
-        start = sent(starts, last.device)[:, None].expand(-1, groups.longest)
+        start = to_device(starts, last.device)[:, None].expand(-1, groups.longest)
         return torch.where(groups.number == 0, groups.scatter(start), groups.before(last))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fitcli.device.runtime import Runtime
-from fitcli.device.transfer import read_together, sent
+from fitcli.device.transfer import read_together, to_device
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageReader
 from fitcli.images.window import Window
@@ -90,10 +90,10 @@ def _sequence_bits(
     """Of the levels [g n] of one window."""
     found: list[Tensor] = []
     ids = shift_right(targets, sequence.first(label))
-    known = None if not model.config.classes else sent(torch.tensor([label]), runtime.device)
+    known = None if not model.config.classes else to_device(torch.tensor([label]), runtime.device)
 
     def add(part: slice, logits: Tensor) -> None:
-        wanted = sent(targets[part].flatten(), logits.device)
+        wanted = to_device(targets[part].flatten(), logits.device)
         nats = F.cross_entropy(logits.float().flatten(0, 1), wanted, reduction="none")
         found.append(nats.double().sum())
 

@@ -19,12 +19,12 @@ from fitcli.files.output_checks import check_file, check_folder, check_spares
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.runs.config import RunConfig
-from fitcli.runs.targets import SEPARATOR, ClassTask, chance_columns
+from fitcli.runs.targets import SEPARATOR, Target, chance_columns
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.classify_image import Classification, classify_image
 from fitcli.tasks.classify.heatmap import heatmap_bytes, write_heatmap
 from fitcli.tasks.classify.labels import answer, ranked, said
-from fitcli.tasks.encoding.encode import Settings
+from fitcli.tasks.encoding.encode import EncodingSettings
 from models.encoder import FITClassifier
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".zarr")
@@ -56,14 +56,14 @@ class Prediction:
         """The likeliest classes with their probabilities; of the first task, where there are several."""
         return ranked(classes, self.result.probabilities, top_k)
 
-    def report(self, config: RunConfig, top_k: int) -> Report:
+    def report(self, config: RunConfig, top_k: int) -> ClassifyReport:
         """What is said of it by a run."""
         classes, tasks = config.classes, config.tasks
-        return Report(
+        return ClassifyReport(
             self.as_dict(classes, top_k, tasks), self.as_row(classes, top_k, tasks), self.as_line(config), self.drawn
         )
 
-    def as_dict(self, classes: Sequence[str], top_k: int, tasks: Sequence[ClassTask] = ()) -> dict[str, Any]:
+    def as_dict(self, classes: Sequence[str], top_k: int, tasks: Sequence[Target] = ()) -> dict[str, Any]:
         """For JSON; what is said in each of several tasks comes last."""
         answers = zip(tasks, self.result.chances if tasks else (), strict=True)
         asked = {"tasks": {task.name: answer(task, chances, top_k) for task, chances in answers}} if tasks else {}
@@ -80,7 +80,7 @@ class Prediction:
             **asked,
         }
 
-    def as_row(self, classes: Sequence[str], top_k: int, tasks: Sequence[ClassTask] = ()) -> list[str]:
+    def as_row(self, classes: Sequence[str], top_k: int, tasks: Sequence[Target] = ()) -> list[str]:
         """For a table: the likeliest classes, or what is said in each task."""
         if tasks:
             answers = zip(tasks, self.result.chances, strict=True)
@@ -100,7 +100,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ClassifyReport:
     """What is said of a classified file: JSON data, which can come from another process.
 
     Attributes:
@@ -167,11 +167,11 @@ def classify_files(
     paths: Sequence[Path],
     heatmaps: Sequence[Path | None],
     runtime: Runtime,
-    settings: Settings,
+    settings: EncodingSettings,
     top_k: int,
     csv: Path | None,
     heatmap_task: int = 0,
-) -> Iterator[Report | None]:
+) -> Iterator[ClassifyReport | None]:
     """Classify images and write their heat maps.
 
     Args:
@@ -207,7 +207,7 @@ def classify_files(
         details={"top_k": top_k, "heatmap_task": heatmap_task},
     )
     for letter in shared.each(len(paths), classify, ledger):
-        yield None if letter is None else Report(**letter)
+        yield None if letter is None else ClassifyReport(**letter)
 
 
 def _classify_file(
@@ -215,7 +215,7 @@ def _classify_file(
     path: Path,
     heatmap: Path | None,
     runtime: Runtime,
-    settings: Settings,
+    settings: EncodingSettings,
     heatmap_task: int,
 ) -> Prediction:
     began = time.perf_counter()

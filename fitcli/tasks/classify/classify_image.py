@@ -14,14 +14,14 @@ from fitcli.device.runtime import Runtime
 from fitcli.images.base import ImageReader
 from fitcli.memory.budget import MemoryPlan
 from fitcli.patches.grid import PatchGrid
-from fitcli.runs.targets import ClassTask, slices
+from fitcli.runs.targets import Target, slices
 from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.token_store import TokenStore
-from fitcli.tasks.encoding.encode import Settings, encoding
+from fitcli.tasks.encoding.encode import EncodingSettings, encoding
 from models.chunked_latents import pool_in_pieces
 from models.encoder import FITClassifier
 
-DEFAULTS = Settings()
+DEFAULTS = EncodingSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def classify_image(
     checkpoint: Checkpoint[FITClassifier],
     image: ImageReader,
     runtime: Runtime,
-    settings: Settings = DEFAULTS,
+    settings: EncodingSettings = DEFAULTS,
     keep_evidence: bool = False,
     advance: Callable[[float], None] = lambda share: None,
     finish_bytes: int = 0,
@@ -97,7 +97,7 @@ def classify_image(
         return Classification(first, evidence, job.grid, job.places, job.plan, tuple(others))
 
 
-def _probabilities(logits: Tensor, tasks: Sequence[ClassTask]) -> list[NDArray[np.float64]]:
+def _probabilities(logits: Tensor, tasks: Sequence[Target]) -> list[NDArray[np.float64]]:
     """Of the classes of each task: they sum to 1 where one class holds, and stand alone where any number does."""
     return [
         (logits[part].softmax(dim=-1) if task.is_single else logits[part].sigmoid()).cpu().numpy()

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.errors import FitError
-from fitcli.runs.targets import ClassTask
+from fitcli.runs.targets import Target
 
 
-def find_task(tasks: Sequence[ClassTask], name: str | None) -> int:
+def find_task(tasks: Sequence[Target], name: str | None) -> int:
     """Number of the task that heat maps are of: the one of this name, or the first.
 
     Raises:
@@ -32,14 +32,14 @@ def ranked(classes: Sequence[str], probabilities: NDArray[np.float64], top_k: in
     return [(classes[number], float(probabilities[number])) for number in order]
 
 
-def said(task: ClassTask, probabilities: NDArray[np.float64]) -> list[str]:
+def said(task: Target, probabilities: NDArray[np.float64]) -> list[str]:
     """The likeliest class; where any number holds, those that are likelier than not, in the order of the classes."""
     if task.is_single:
         return [ranked(task.classes, probabilities, 1)[0][0]]
     return [label for label, probability in zip(task.classes, probabilities, strict=True) if probability > 0.5]
 
 
-def answer(task: ClassTask, probabilities: NDArray[np.float64], top_k: int) -> dict[str, Any]:
+def answer(task: Target, probabilities: NDArray[np.float64], top_k: int) -> dict[str, Any]:
     """Of one task, for JSON."""
     predictions = [{"label": label, "probability": p} for label, p in ranked(task.classes, probabilities, top_k)]
     held = {} if task.is_single else {"labels": said(task, probabilities)}

@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.data.dataset import Sample
-from fitcli.runs.targets import SEPARATOR, ClassTask, chance_columns, slices
+from fitcli.runs.targets import SEPARATOR, Target, chance_columns, slices
 from fitcli.tasks.classify.labels import said
 from fitcli.tasks.classify.scores import classification_scores, multi_label_scores
 from fitcli.tasks.evaluation_result import Evaluation, Split
 
-Found = Sequence[tuple[Sample, tuple[NDArray[np.float64], ...]]]
+TargetProbabilities = Sequence[tuple[Sample, tuple[NDArray[np.float64], ...]]]
 """Images with the probabilities of the classes of each task."""
 
 
-def evaluate_tasks(tasks: Sequence[ClassTask], split: Split, found: Found, asked: int) -> Evaluation:
+def evaluate_tasks(tasks: Sequence[Target], split: Split, found: TargetProbabilities, asked: int) -> Evaluation:
     """Score every task by itself; the accuracy of all is the mean over them.
 
     Args:
@@ -47,12 +47,12 @@ def evaluate_tasks(tasks: Sequence[ClassTask], split: Split, found: Found, asked
     )
 
 
-def _held(found: Found, part: slice) -> NDArray[np.bool_]:
+def _held(found: TargetProbabilities, part: slice) -> NDArray[np.bool_]:
     """[i k], whether each class of a task holds."""
     return np.array([[number in sample.targets for number in range(part.start, part.stop)] for sample, _ in found])
 
 
-def _row(tasks: Sequence[ClassTask], sample: Sample, chances: tuple[NDArray[np.float64], ...]) -> tuple[object, ...]:
+def _row(tasks: Sequence[Target], sample: Sample, chances: tuple[NDArray[np.float64], ...]) -> tuple[object, ...]:
     cells: list[str] = []
     for task, part, each in zip(tasks, slices(tasks), chances, strict=True):
         labels = [label for number, label in enumerate(task.classes) if part.start + number in sample.targets]

@@ -15,7 +15,7 @@ from fitcli.data.csv_listing import Labels
 from fitcli.data.dataset import Dataset
 from fitcli.data.read_item import Layout
 from fitcli.data.survey import Survey
-from fitcli.device.transfer import sent
+from fitcli.device.transfer import to_device
 from fitcli.errors import FitError
 from fitcli.execution.drop_path import draw_drop_path
 from fitcli.execution.job import Job, Outcome
@@ -23,13 +23,13 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.step_helpers import classification_job
 from fitcli.patches.cutting import normalize
 from fitcli.runs.config import RunConfig
-from fitcli.runs.targets import ClassTask
+from fitcli.runs.targets import Target
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.classify.losses import balanced_task_weights, loss_of_tasks, right
 from fitcli.tasks.context import TrainingRun
-from fitcli.tasks.encoding.encode import Settings
-from fitcli.tasks.task import Objective, Unread, Validation
+from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.task import DeferredScores, Objective, Validation
 from fitcli.tasks.validation import named_accuracies, validate, validation_bytes
 from models.config import ClassifierConfig
 from models.encoder import FITClassifier
@@ -95,7 +95,7 @@ class ClassificationObjective:
     weights: Tensor | None
     smoothing: float
     run: TrainingRun
-    tasks: tuple[ClassTask, ...] = ()
+    tasks: tuple[Target, ...] = ()
     drop_path: float = 0.0
     seed: int = 0
 
@@ -116,7 +116,7 @@ class ClassificationObjective:
 
         def loss(logits: Tensor) -> Tensor:
             exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            weights = None if self.weights is None else sent(self.weights.to(exact.dtype), exact.device)
+            weights = None if self.weights is None else to_device(self.weights.to(exact.dtype), exact.device)
             if self.tasks:
                 return loss_of_tasks(exact, batch.targets, self.tasks, weights, self.smoothing)
             return F.cross_entropy(exact, batch.labels, weights, label_smoothing=self.smoothing)
@@ -133,7 +133,7 @@ class ClassificationObjective:
             return len(batch.labels)
         return float(self.weights[batch.on_host.labels].sum(dtype=torch.float64))
 
-    def scores(self, batch: Batch, outcome: Outcome) -> Unread | None:
+    def scores(self, batch: Batch, outcome: Outcome) -> DeferredScores | None:
         """Images classified rightly; with several tasks in each, and on average.
 
         One of the processes that share images counts them.
@@ -143,9 +143,9 @@ class ClassificationObjective:
             return None
         if self.tasks:
             counts = right(outcome.output, batch.targets, self.tasks).sum(dim=0)
-            return Unread(counts, partial(named_accuracies, self.tasks))
+            return DeferredScores(counts, partial(named_accuracies, self.tasks))
         count = (outcome.output.argmax(dim=-1) == batch.labels).sum()
-        return Unread(count, lambda values: {"accuracy": values[0]})
+        return DeferredScores(count, lambda values: {"accuracy": values[0]})
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
         """Whole images, by the code that `fit classify` runs; accuracy decides, and the loss where that is equal."""
@@ -156,7 +156,7 @@ class ClassificationObjective:
             run.runtime,
             run.bad_images,
             run.world,
-            Settings(memory_bytes=validation_bytes(run)),
+            EncodingSettings(memory_bytes=validation_bytes(run)),
         )
         return Validation(
             loss=found.loss,

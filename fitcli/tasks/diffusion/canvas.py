@@ -77,7 +77,7 @@ def open_canvas(
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class CanvasLayout:
     """Square groups over a canvas of patches.
 
     Attributes:

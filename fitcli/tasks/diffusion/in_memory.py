@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from fitcli.streaming.sweeps import Take
+from fitcli.streaming.sweeps import Sink
 from fitcli.tasks.diffusion.parameterization import normalize_images
 from fitcli.tasks.diffusion.sampling import Done, Hooks, Kept, Sampling, View, sample
 from models.denoiser import FITDenoiser
@@ -93,7 +93,7 @@ class Whole(View):
         self._model, self._groups, self._normalize = model, groups, normalize
         self._kept: dict[Kept, Tensor] = {"x": initial}
 
-    def predict(self, level: Tensor, condition: Tensor | None, previous: Tensor | None, take: Take) -> Tensor | None:
+    def predict(self, level: Tensor, condition: Tensor | None, previous: Tensor | None, take: Sink) -> Tensor | None:
         x = self._kept["x"]
         seen = normalize_images(x, self._groups) if self._normalize else x
         features: Features = self._model(seen, self._groups, level, condition, previous)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from fitcli.tasks.diffusion.parameterization import (
-    Estimate,
-    Prediction,
+    DenoisingEstimate,
+    PredictionKind,
     add_noise,
     interpret,
     normalize_images,
@@ -66,7 +66,7 @@ class DiffusionObjective:
     """
 
     schedule: Schedule = cosine
-    prediction: Prediction = "eps"
+    prediction: PredictionKind = "eps"
     loss: Literal["eps", "x", "v"] = "eps"
     clip: tuple[float, float] | None = (-1.0, 1.0)
     scale: float = 1.0
@@ -99,7 +99,7 @@ class DiffusionObjective:
 
     def error(
         self, output: Tensor, noisy: Tensor, data: Tensor, noise: Tensor, gamma: Tensor
-    ) -> tuple[Tensor, Estimate]:
+    ) -> tuple[Tensor, DenoisingEstimate]:
         """What is squared, of any groups, and what the network says about data and noise; all [part n p].
 
         Args:

@@ -16,7 +16,7 @@ from fitcli.data.csv_listing import Labels
 from fitcli.data.dataset import Dataset, spread
 from fitcli.data.read_item import Layout
 from fitcli.data.survey import Survey
-from fitcli.device.transfer import sent
+from fitcli.device.transfer import to_device
 from fitcli.errors import FitError
 from fitcli.execution.forward import group_losses
 from fitcli.execution.job import Job, Outcome
@@ -32,7 +32,7 @@ from fitcli.tasks.diffusion.loss import DiffusionObjective
 from fitcli.tasks.diffusion.parameterization import to_data
 from fitcli.tasks.diffusion.schedules import parse_schedule, shifted
 from fitcli.tasks.diffusion.step import DiffusionStep, diffusion_job
-from fitcli.tasks.task import Objective, Unread, Validation
+from fitcli.tasks.task import DeferredScores, Objective, Validation
 from fitcli.tasks.validation import shared_sums, validation_loader
 from models.checks import ConfigError
 from models.config import DenoiserConfig
@@ -153,7 +153,7 @@ class DenoisingObjective:
         """See `Objective.weight`."""
         return float(batch.groups.real(batch.patches.shape[1]))
 
-    def scores(self, batch: Batch, outcome: Outcome) -> Unread | None:
+    def scores(self, batch: Batch, outcome: Outcome) -> DeferredScores | None:
         """The loss says it all."""
         return None
 
@@ -216,17 +216,17 @@ class DenoisingObjective:
             return to_data(to_unit(batch.part(part), *preprocessing.range), self.config.scale)
 
         def noise(part: slice) -> Tensor:
-            return sent(addresses.noise(self.run.settings.seed, stream, part, (values[0], values[1])), device)
+            return to_device(addresses.noise(self.run.settings.seed, stream, part, (values[0], values[1])), device)
 
         condition = None
         if classes:
             known = F.one_hot(batch.on_host.labels, classes).float() * labelled.float()[:, None]
-            condition = sent(known[:, None], device)
+            condition = to_device(known[:, None], device)
         step = DiffusionStep(
             groups=batch.groups,
             data=data,
             noise=noise,
-            time=sent(time.float(), device),
+            time=to_device(time.float(), device),
             condition=condition,
             conditioned=coin < self.config.self_condition_rate,
         )

@@ -11,11 +11,11 @@ from fitcli.tasks.diffusion.schedules import SMALLEST
 from models.checks import ConfigError
 from models.groups import Groups
 
-Prediction = Literal["eps", "x", "v"]
+PredictionKind = Literal["eps", "x", "v"]
 """What the network predicts: the noise, the data, or the velocity."""
 
 
-class Estimate(NamedTuple):
+class DenoisingEstimate(NamedTuple):
     """What a prediction says about the data and about the noise; both have the shape of the noisy patches."""
 
     data: Tensor
@@ -46,10 +46,10 @@ def interpret(
     output: Tensor,
     noisy: Tensor,
     gamma: Tensor,
-    prediction: Prediction,
+    prediction: PredictionKind,
     clip: tuple[float, float] | None = None,
     truncate_noise: bool = False,
-) -> Estimate:
+) -> DenoisingEstimate:
     """Turn the output of a network into data and noise.
 
     eps as in DDPM (arXiv:2006.11239, equation 15); v as in Salimans & Ho 2022 (arXiv:2202.00512, appendix D).
@@ -81,7 +81,7 @@ def interpret(
         data = data.clamp(*clip)
     if truncate_noise or noise is None:
         noise = (noisy - signal * data) / (1 - gamma).clamp(min=SMALLEST).sqrt()
-    return Estimate(data, noise)
+    return DenoisingEstimate(data, noise)
 
 
 def per_group(values: Tensor, groups: Groups) -> Tensor:

@@ -18,14 +18,14 @@ from fitcli.tasks.diffusion.schedules import SMALLEST
 from models.checks import ConfigError
 
 
-class Earlier(NamedTuple):
+class PreviousStep(NamedTuple):
     """The step before: what it said about the data [...], and its gamma_now, a scalar."""
 
     data: Tensor
     gamma: Tensor
 
 
-class Step(Protocol):
+class SamplerStep(Protocol):
     """The signature of a sampler, see above."""
 
     def __call__(
@@ -36,7 +36,7 @@ class Step(Protocol):
         gamma_now: Tensor,
         gamma_next: Tensor,
         z: Tensor | None,
-        earlier: Earlier | None = None,
+        earlier: PreviousStep | None = None,
         /,
     ) -> Tensor: ...
 
@@ -48,7 +48,7 @@ def ddim(
     gamma_now: Tensor,
     gamma_next: Tensor,
     z: Tensor | None,
-    earlier: Earlier | None = None,
+    earlier: PreviousStep | None = None,
 ) -> Tensor:
     """Deterministic (DDIM, arXiv:2010.02502, equation 12 with sigma = 0)."""
     return gamma_next.sqrt() * data + (1 - gamma_next).sqrt() * noise
@@ -61,7 +61,7 @@ def ddpm_large(
     gamma_now: Tensor,
     gamma_next: Tensor,
     z: Tensor | None,
-    earlier: Earlier | None = None,
+    earlier: PreviousStep | None = None,
 ) -> Tensor:
     """Ancestral, with variance beta (DDPM, arXiv:2006.11239, algorithm 2; section 3.2, first choice)."""
     alpha = _alpha(gamma_now, gamma_next)
@@ -75,7 +75,7 @@ def ddpm_small(
     gamma_now: Tensor,
     gamma_next: Tensor,
     z: Tensor | None,
-    earlier: Earlier | None = None,
+    earlier: PreviousStep | None = None,
 ) -> Tensor:
     """Ancestral, with the variance of the posterior (DDPM, arXiv:2006.11239, algorithm 2; equation 7)."""
     alpha = _alpha(gamma_now, gamma_next)
@@ -90,7 +90,7 @@ def dpm(
     gamma_now: Tensor,
     gamma_next: Tensor,
     z: Tensor | None,
-    earlier: Earlier | None = None,
+    earlier: PreviousStep | None = None,
 ) -> Tensor:
     """Deterministic, of second order: DPM-Solver++(2M) (arXiv:2211.01095, algorithm 2).
 
@@ -107,7 +107,7 @@ def dpm(
     return shrink * x + gain * ((1 + weight) * data - weight * earlier.data)
 
 
-STEPS: dict[str, Step] = {
+STEPS: dict[str, SamplerStep] = {
     "ddim": ddim,
     "dpm": dpm,
     "ddpm": ddpm_large,
@@ -116,14 +116,14 @@ STEPS: dict[str, Step] = {
 }
 """The samplers by name."""
 
-DETERMINISTIC: frozenset[Step] = frozenset({ddim, dpm})
+DETERMINISTIC: frozenset[SamplerStep] = frozenset({ddim, dpm})
 """The samplers that need no noise."""
 
-MULTISTEP: frozenset[Step] = frozenset({dpm})
+MULTISTEP: frozenset[SamplerStep] = frozenset({dpm})
 """The samplers that remember the step before."""
 
 
-def find_step(name: str) -> Step:
+def find_step(name: str) -> SamplerStep:
     """The sampler of this name.
 
     Raises:

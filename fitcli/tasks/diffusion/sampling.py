@@ -10,10 +10,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from fitcli.device.transfer import sent
-from fitcli.streaming.sweeps import Take
-from fitcli.tasks.diffusion.parameterization import Prediction, interpret
-from fitcli.tasks.diffusion.samplers import DETERMINISTIC, MULTISTEP, Earlier, Step, ddim
+from fitcli.device.transfer import to_device
+from fitcli.streaming.sweeps import Sink
+from fitcli.tasks.diffusion.parameterization import PredictionKind, interpret
+from fitcli.tasks.diffusion.samplers import DETERMINISTIC, MULTISTEP, PreviousStep, SamplerStep, ddim
 from fitcli.tasks.diffusion.schedules import Schedule, cosine
 from models.checks import ConfigError
 
@@ -39,8 +39,8 @@ class Sampling:
 
     steps: int
     schedule: Schedule = cosine
-    sampler: Step = ddim
-    prediction: Prediction = "eps"
+    sampler: SamplerStep = ddim
+    prediction: PredictionKind = "eps"
     clip: tuple[float, float] | None = (-1.0, 1.0)
     guidance: float = 0.0
     decay: float = 0.0
@@ -62,7 +62,7 @@ class Sampling:
         """Gamma before and after step `k`, as scalars of the dtype and on the device of `like`."""
         now = self.start * (1 - k / self.steps)
         after = self.start * max(1 - (k + 1 + self.time_difference) / self.steps, 0.0)
-        times = sent(torch.tensor([now, after], dtype=torch.float32), like.device)
+        times = to_device(torch.tensor([now, after], dtype=torch.float32), like.device)
         gammas = self.schedule(times).to(like.dtype)
         return gammas[0], gammas[1]
 
@@ -84,7 +84,7 @@ class View(ABC):
     layout: int = 0
 
     @abstractmethod
-    def predict(self, level: Tensor, condition: Tensor | None, previous: Tensor | None, take: Take) -> Tensor | None:
+    def predict(self, level: Tensor, condition: Tensor | None, previous: Tensor | None, take: Sink) -> Tensor | None:
         """Run the network over all groups.
 
         Args:
@@ -210,7 +210,7 @@ def _step(
         guided = _guide(output, unconditional, sampling.guidance)
         data, noise = interpret(guided, x, now, sampling.prediction, sampling.clip, truncate_noise=True)
         z = None if hooks.noise is None or sampling.sampler in DETERMINISTIC else hooks.noise(k, part)
-        earlier = None if before is None else Earlier(view.read("data", part), before)
+        earlier = None if before is None else PreviousStep(view.read("data", part), before)
         samples = sampling.sampler(x, data, noise, now, after, z, earlier)
         hooks.done(k, Done(part, output, unconditional, data, noise, samples))
         if remembers and not last:

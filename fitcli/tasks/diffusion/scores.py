@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fitcli.device.runtime import Runtime
-from fitcli.device.transfer import sent
+from fitcli.device.transfer import to_device
 from fitcli.errors import CheckpointError, ImageError
 from fitcli.execution.forward import group_losses
 from fitcli.execution.plan import ExecutionPlan
@@ -89,16 +89,18 @@ def _loss_at(
     config, model, device = checkpoint.config, checkpoint.model, runtime.device
     assert config.diffusion is not None
     scale, limits, values = config.diffusion.scale, config.preprocessing.range, (raw.shape[1], raw.shape[2])
-    groups = groups_of(grid).moved(partial(sent, device=device))
+    groups = groups_of(grid).map_tensors(partial(to_device, device=device))
     condition = None
     if label is not None:
         known = F.one_hot(torch.tensor([label]), len(config.classes))
-        condition = sent(known.to(torch.float32)[:, None], device)
+        condition = to_device(known.to(torch.float32)[:, None], device)
     step = DiffusionStep(
         groups=groups,
-        data=lambda part: to_data(to_unit(sent(raw[part], device), *limits), scale),
-        noise=lambda part: sent(group_noise(0, stream, range(part.start, part.stop), values, image=number), device),
-        time=sent(torch.tensor([time]), device),
+        data=lambda part: to_data(to_unit(to_device(raw[part], device), *limits), scale),
+        noise=lambda part: to_device(
+            group_noise(0, stream, range(part.start, part.stop), values, image=number), device
+        ),
+        time=to_device(torch.tensor([time]), device),
         condition=condition,
         conditioned=torch.ones(1, dtype=torch.bool),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fitcli.device.transfer import sent
+from fitcli.device.transfer import to_device
 from fitcli.execution.forward import last_latents
 from fitcli.execution.job import Job
 from fitcli.execution.plan import ExecutionPlan
@@ -74,5 +74,5 @@ def diffusion_job(objective: DiffusionObjective, model: FITDenoiser, step: Diffu
     if not plan.calls and not step.conditioned.any():
         return job
     latents = last_latents(job, plan)
-    previous = latents * per_group(sent(step.conditioned.to(latents.dtype), latents.device), groups)
+    previous = latents * per_group(to_device(step.conditioned.to(latents.dtype), latents.device), groups)
     return denoising_job(model, groups, noisy, gamma, loss, step.condition, previous)

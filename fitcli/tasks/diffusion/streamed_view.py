@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from fitcli.device.transfer import sent
+from fitcli.device.transfer import to_device
 from fitcli.streaming.pass_helpers import stream_denoiser
-from fitcli.streaming.sweeps import Streaming, Take
-from fitcli.tasks.diffusion.canvas import Canvas, Layout
+from fitcli.streaming.sweeps import Sink, Streaming
+from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout
 from fitcli.tasks.diffusion.sampling import Kept, View
 from models.denoiser import FITDenoiser
 from models.groups import Groups
@@ -29,7 +29,7 @@ class StreamedView(View):
     """
 
     model: FITDenoiser
-    arrangement: Layout
+    arrangement: CanvasLayout
     how: Streaming
     before: Mapping[Kept, Canvas]
     after: Mapping[Kept, Canvas]
@@ -40,7 +40,7 @@ class StreamedView(View):
         self.groups = self.arrangement.groups()
         self._device = next(self.model.parameters()).device
 
-    def predict(self, level: Tensor, condition: Tensor | None, previous: Tensor | None, take: Take) -> Tensor | None:
+    def predict(self, level: Tensor, condition: Tensor | None, previous: Tensor | None, take: Sink) -> Tensor | None:
         keep = self.model.config.self_condition
         latents = stream_denoiser(
             self.model,
@@ -57,7 +57,7 @@ class StreamedView(View):
 
     def read(self, kept: Kept, part: slice) -> Tensor:
         canvases = self.after if kept == "unconditional" else self.before
-        return sent(self.arrangement.read(canvases[kept], part), self._device)
+        return to_device(self.arrangement.read(canvases[kept], part), self._device)
 
     def write(self, kept: Kept, part: slice, values: Tensor) -> None:
         self.arrangement.write(self.after[kept], part, values)

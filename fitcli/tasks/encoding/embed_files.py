@@ -22,7 +22,7 @@ from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.memory.budget import MemoryPlan
 from fitcli.runs.weights import Checkpoint, model_hash
-from fitcli.tasks.encoding.encode import Job, Settings, encoding
+from fitcli.tasks.encoding.encode import EncodingPass, EncodingSettings, encoding
 from fitcli.tasks.encoding.features_file import (
     SUFFIXES,
     ArraySpec,
@@ -126,7 +126,7 @@ def embed_files(
     paths: Sequence[Path],
     out: Path,
     runtime: Runtime,
-    settings: Settings,
+    settings: EncodingSettings,
     keep_patches: bool = False,
 ) -> Iterator[dict[str, Any] | None]:
     """Embed images.
@@ -170,7 +170,7 @@ def embed_image(
     image: ImageReader,
     out: Path,
     runtime: Runtime,
-    settings: Settings,
+    settings: EncodingSettings,
     keep_patches: bool = False,
     advance: Callable[[float], None] = lambda share: None,
 ) -> Embedded:
@@ -214,7 +214,7 @@ def embed_image(
         return Embedded(image.path, out, len(job.places), model.latents, model.latent_width, job.plan)
 
 
-def _continues(job: Job, temporary: Path) -> bool:
+def _continues(job: EncodingPass, temporary: Path) -> bool:
     """Whether a job goes on with what it has written; one that has lost it begins again."""
     if job.state is None or not job.state.begun:
         return False
@@ -224,7 +224,7 @@ def _continues(job: Job, temporary: Path) -> bool:
     return True
 
 
-def _specs(job: Job, keep_patches: bool) -> dict[str, ArraySpec]:
+def _specs(job: EncodingPass, keep_patches: bool) -> dict[str, ArraySpec]:
     count, model = len(job.places), job.checkpoint.model.config
     specs = {
         "latents": ArraySpec((count, model.latents, model.latent_width), "float32"),
@@ -236,7 +236,7 @@ def _specs(job: Job, keep_patches: bool) -> dict[str, ArraySpec]:
     return specs
 
 
-def _attributes(job: Job, digest: str) -> dict[str, Any]:
+def _attributes(job: EncodingPass, digest: str) -> dict[str, Any]:
     info, model = job.image.info, job.checkpoint.model.config
     return {
         "image": job.image.path.name,
@@ -250,7 +250,7 @@ def _attributes(job: Job, digest: str) -> dict[str, Any]:
     }
 
 
-def _write_groups(file: EmbeddingsWriter, job: Job, latents: Tensor) -> None:
+def _write_groups(file: EmbeddingsWriter, job: EncodingPass, latents: Tensor) -> None:
     """What there is one of per group."""
     for start in range(0, len(job.places), PIECE_GROUPS):
         part = slice(start, min(start + PIECE_GROUPS, len(job.places)))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fitcli import __version__
 from fitcli.device.runtime import Runtime
-from fitcli.device.transfer import sent
+from fitcli.device.transfer import to_device
 from fitcli.errors import FitError, ImageError
 from fitcli.images.base import ImageReader
 from fitcli.images.chunk_cache import DEFAULT_BYTES, LARGEST_BYTES
@@ -33,7 +33,7 @@ from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint, model_hash
 from fitcli.streaming.journal import SweepState
 from fitcli.streaming.pass_helpers import stream_encoder
-from fitcli.streaming.sweeps import Streaming, Take, Wanted
+from fitcli.streaming.sweeps import PassOutputs, Sink, Streaming
 from fitcli.streaming.token_store import TokenStore, open_store
 from models.encoder import FITClassifier
 from models.groups import Groups
@@ -43,7 +43,7 @@ Background = float | None | Literal["as trained"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
+class EncodingSettings:
     """How images are read and within what bounds.
 
     Attributes:
@@ -63,7 +63,7 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
+class EncodingPass:
     """One image to be encoded: what is known before a pixel is decoded at full resolution.
 
     Attributes:
@@ -85,7 +85,7 @@ class Job:
     state: SweepState | None
     reads: TokenStore | None
 
-    def run(self, advance: Callable[[float], None], take_tokens: Take | None = None) -> Tensor:
+    def run(self, advance: Callable[[float], None], take_tokens: Sink | None = None) -> Tensor:
         """Encode the image.
 
         Args:
@@ -107,9 +107,9 @@ class Job:
             advance=lambda count: advance(count / work),
             journal=self.state,
         )
-        wanted = Wanted(tokens=take_tokens, reads=None if self.reads is None else self.reads.put)
+        wanted = PassOutputs(tokens=take_tokens, reads=None if self.reads is None else self.reads.put)
         mean, std = (
-            sent(torch.tensor(values), self.runtime.device) for values in (preprocessing.mean, preprocessing.std)
+            to_device(torch.tensor(values), self.runtime.device) for values in (preprocessing.mean, preprocessing.std)
         )
         with self.runtime.autocast():
             return stream_encoder(
@@ -132,12 +132,12 @@ def encoding(
     checkpoint: Checkpoint[FITClassifier],
     image: ImageReader,
     runtime: Runtime,
-    settings: Settings,
+    settings: EncodingSettings,
     *,
     purpose: str,
     keep_reads: bool = False,
     finish_bytes: int = 0,
-) -> Iterator[Job]:
+) -> Iterator[EncodingPass]:
     """Prepare a job; what it needs is released at the end, and its state removed if all went well.
 
     Args:
@@ -174,7 +174,7 @@ def encoding(
             shape, host = (len(places), model.latents, model.tokens), torch.device("cpu")
             place = partial(open_store, plan.reads_store) if state is None else partial(state.open_store, "reads")
             reads = stack.enter_context(place(shape, torch.float32, host))
-        yield Job(
+        yield EncodingPass(
             checkpoint=checkpoint,
             image=image,
             runtime=runtime,
@@ -235,7 +235,7 @@ def reader_bytes(image: ImageReader, side: int) -> int:
     return max(min(whole, max(DEFAULT_BYTES, min(touched * one, LARGEST_BYTES))), one) + one
 
 
-def _plan(path: Path, work: Work, runtime: Runtime, settings: Settings, state: SweepState | None) -> MemoryPlan:
+def _plan(path: Path, work: Work, runtime: Runtime, settings: EncodingSettings, state: SweepState | None) -> MemoryPlan:
     """The plan of a job that is continued, or a new one."""
     if state is not None and state.plan is not None:
         return MemoryPlan(**state.plan)
@@ -274,7 +274,7 @@ def _remove_empty(folder: Path) -> None:
 
 
 def _description(
-    checkpoint: Checkpoint[FITClassifier], image: ImageReader, runtime: Runtime, settings: Settings
+    checkpoint: Checkpoint[FITClassifier], image: ImageReader, runtime: Runtime, settings: EncodingSettings
 ) -> dict[str, Any]:
     """Everything that features depend on."""
     info = image.info

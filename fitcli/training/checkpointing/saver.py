@@ -42,7 +42,7 @@ def saving(run: Path) -> Iterator[None]:
         ) from error
 
 
-class Gather(Protocol):
+class StateGatherer(Protocol):
     """Takes a snapshot, see `state.snapshot`."""
 
     def __call__(self, *, copy: bool) -> State:
@@ -68,7 +68,7 @@ class Saver:
     def __init__(
         self,
         run: TrainingRun,
-        gather: Gather,
+        gather: StateGatherer,
         sync: Callable[[], None],
         saved: Progress,
         *,

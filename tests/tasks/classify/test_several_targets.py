@@ -20,7 +20,7 @@ from fitcli.data.loader import Loader
 from fitcli.data.read_item import Layout
 from fitcli.errors import CheckpointError, DataError, FitError
 from fitcli.patches.preprocessing import Preprocessing
-from fitcli.runs.targets import ClassTask, slices
+from fitcli.runs.targets import Target, slices
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.classify.losses import balanced_task_weights, loss_of_tasks, multi_hot, right
 from fitcli.tasks.classify.scores import multi_label_scores
@@ -29,7 +29,7 @@ from models.groups import Groups
 from models.pooling import AttentionPool
 from tests.training.test_training import assert_same_run, at, interrupt, quietly, run_of
 
-TASKS = (ClassTask("kind", "single-label", ("cat", "dog", "owl")), ClassTask("marks", "multi-label", ("a", "b")))
+TASKS = (Target("kind", "single-label", ("cat", "dog", "owl")), Target("marks", "multi-label", ("a", "b")))
 TARGETS = torch.tensor([[0, 3, 4], [2, -1, -1], [1, 4, -1]])
 
 
@@ -46,7 +46,7 @@ def test_columns_become_tasks(tmp_path: Path) -> None:
               "d,cat,z,val", "e,cow,w,test")
     )  # fmt: skip
     assert data.tasks == (
-        ClassTask("Kind", "single-label", ("cat", "dog")), ClassTask("marks", "multi-label", ("x", "y", "z"))
+        Target("Kind", "single-label", ("cat", "dog")), Target("marks", "multi-label", ("x", "y", "z"))
     )  # fmt: skip
     assert data.classes == ("cat", "dog")
     assert [sample.targets for sample in data.train] == [(0, 2, 3), (1,), (1, 3, 4)]

@@ -11,7 +11,7 @@ from torch import Tensor
 from fitcli.patches.cutting import groups_of, to_patches
 from fitcli.patches.grid import PatchGrid
 from fitcli.streaming.token_store import StoreKind
-from fitcli.tasks.diffusion.canvas import Canvas, Layout, open_canvas
+from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout, open_canvas
 
 CPU = torch.device("cpu")
 
@@ -38,7 +38,7 @@ def test_rectangles_come_back(kind: StoreKind) -> None:
 @pytest.mark.parametrize("offset", [0, 1, 2])
 def test_what_is_written_in_groups_is_read_in_groups(offset: int, handful: int) -> None:
     canvas, patches = filled("host", 6, 9)
-    layout = Layout(6, 9, 3, offset)
+    layout = CanvasLayout(6, 9, 3, offset)
     parts = [slice(i, min(i + handful, layout.count)) for i in range(0, layout.count, handful)]
     read = torch.cat([layout.read(canvas, part) for part in parts])
     assert torch.equal(read, layout.read(canvas, slice(0, layout.count)))
@@ -53,7 +53,7 @@ def test_what_is_written_in_groups_is_read_in_groups(offset: int, handful: int) 
 def test_without_an_offset_groups_are_those_of_the_grid() -> None:
     grid = PatchGrid((12, 24), patch=2, group=3)
     pixels = torch.rand(12, 24, 1).numpy()
-    canvas, layout = open_canvas("host", 6, 12, 4, CPU), Layout(6, 12, 3)
+    canvas, layout = open_canvas("host", 6, 12, 4, CPU), CanvasLayout(6, 12, 3)
     layout.write(canvas, slice(0, layout.count), to_patches(pixels, grid))
     for row in range(6):
         for column in range(12):
@@ -65,7 +65,7 @@ def test_without_an_offset_groups_are_those_of_the_grid() -> None:
 
 
 def test_an_offset_moves_the_coordinates_and_hides_what_lies_beyond_the_rim() -> None:
-    groups = Layout(4, 4, 2, 1).groups()
+    groups = CanvasLayout(4, 4, 2, 1).groups()
     assert groups.coordinates.tolist() == [[r - 0.5, c - 0.5] for r in range(3) for c in range(3)]
     assert groups.mask is not None
     assert groups.mask.sum() == 16
@@ -77,4 +77,4 @@ def test_an_offset_moves_the_coordinates_and_hides_what_lies_beyond_the_rim() ->
 @pytest.mark.parametrize("wrong", [(5, 6, 3, 0), (6, 5, 3, 0), (6, 6, 3, 3), (6, 6, 3, -1)])
 def test_layouts_that_cannot_be_are_refused(wrong: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match="no groups"):
-        Layout(*wrong)
+        CanvasLayout(*wrong)

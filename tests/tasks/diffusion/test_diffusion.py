@@ -227,12 +227,12 @@ def test_images_are_sampled_the_same_alone_and_together(model: FITDenoiser) -> N
     groups, count = Groups.join(parts), sum(len(part.number) for part in parts)
     initial, condition, z = normal(count, 4, 3), normal(3, 1, 5, seed=1), normal(5, count, 4, 3, seed=2)
     sampling = Sampling(steps=5, sampler=ddpm_large, prediction="v", guidance=0.7, decay=0.3, normalize=True)
-    together, start = generate(model, sampling, groups, initial, condition, lambda k: z[k]), 0
+    run_on_all, start = generate(model, sampling, groups, initial, condition, lambda k: z[k]), 0
     for image, part in enumerate(parts):
         own = slice(start, start + len(part.number))
         alone = generate(model, sampling, part, initial[own], condition[[image]], lambda k, own=own: z[k, own])
         real = slice(None) if part.mask is None else part.mask
-        assert (together[own][real] - alone[real]).abs().max() < 1e-9
+        assert (run_on_all[own][real] - alone[real]).abs().max() < 1e-9
         start = own.stop
 
 

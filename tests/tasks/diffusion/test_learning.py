@@ -7,7 +7,7 @@ import torch
 
 from fitcli.tasks.diffusion.in_memory import generate
 from fitcli.tasks.diffusion.loss import DiffusionBatch, DiffusionObjective
-from fitcli.tasks.diffusion.parameterization import Prediction
+from fitcli.tasks.diffusion.parameterization import PredictionKind
 from fitcli.tasks.diffusion.samplers import find_step
 from fitcli.tasks.diffusion.sampling import Sampling
 from models.build import build
@@ -18,7 +18,7 @@ STEPS, BATCH = 300, 16
 
 
 @pytest.mark.parametrize(("prediction", "sampler"), [("eps", "ddpm"), ("x", "ddim"), ("v", "dpm")])
-def test_a_model_of_one_image_generates_it(prediction: Prediction, sampler: str) -> None:
+def test_a_model_of_one_image_generates_it(prediction: PredictionKind, sampler: str) -> None:
     generator = torch.Generator().manual_seed(0)
     config = DenoiserConfig(
         plan="(1)1(1)", tokens=16, latents=2, token_width=32, latent_width=32, token_heads=2, latent_heads=2,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fitcli.tasks.diffusion.in_memory import Trace, generate
-from fitcli.tasks.diffusion.samplers import Earlier, Step, ddim, dpm
+from fitcli.tasks.diffusion.samplers import PreviousStep, SamplerStep, ddim, dpm
 from fitcli.tasks.diffusion.sampling import Sampling
 from fitcli.tasks.diffusion.schedules import parse_schedule, shifted
 from models.build import build
@@ -31,7 +31,7 @@ def exact(z: Tensor, gamma: Tensor) -> Tensor:
     return gamma.sqrt() * MEAN + (gamma * DEVIATION**2 + 1 - gamma).sqrt() * z
 
 
-def error(step: Step, count: int) -> float:
+def error(step: SamplerStep, count: int) -> float:
     """At the end of so many steps, even in the log of the signal-to-noise ratio."""
     gammas = torch.sigmoid(torch.linspace(-6, 4, count + 1, dtype=torch.float64))
     z = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
@@ -39,12 +39,12 @@ def error(step: Step, count: int) -> float:
     for now, after in pairwise(gammas):
         data = denoise(x, now)
         noise = (x - now.sqrt() * data) / (1 - now).sqrt()
-        x, earlier = step(x, data, noise, now, after, None, earlier), Earlier(data, now)
+        x, earlier = step(x, data, noise, now, after, None, earlier), PreviousStep(data, now)
     return float((x - exact(z, gammas[-1])).abs().max())
 
 
 @pytest.mark.parametrize(("step", "order"), [(ddim, 1), (dpm, 2)])
-def test_halving_the_steps_shows_the_order(step: Step, order: int) -> None:
+def test_halving_the_steps_shows_the_order(step: SamplerStep, order: int) -> None:
     errors = [error(step, count) for count in (40, 80, 160, 320)]
     orders = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
     assert orders[-1] == pytest.approx(order, abs=0.15)
@@ -65,7 +65,7 @@ def test_uneven_steps_keep_the_order() -> None:
             data = denoise(x, now)
             x, earlier = (
                 dpm(x, data, x, now, after, None, earlier) if earlier else _first(x, data, now, after),
-                Earlier(data, now),
+                PreviousStep(data, now),
             )
         return float((x - exact(z, gammas[-1])).abs().max())
 
@@ -84,7 +84,7 @@ def test_in_the_loop_it_remembers_the_step_before() -> None:
     x, earlier = initial, None
     for trace in traces:
         x = dpm(x, trace.data, trace.noise, trace.gamma_now, trace.gamma_next, None, earlier)
-        earlier = Earlier(trace.data, trace.gamma_now)
+        earlier = PreviousStep(trace.data, trace.gamma_now)
         assert torch.equal(x, trace.samples)
     assert torch.equal(result, traces[-1].data)
     assert torch.isfinite(x).all()
@@ -92,7 +92,7 @@ def test_in_the_loop_it_remembers_the_step_before() -> None:
 
 def test_no_noise_left_is_no_trouble() -> None:
     one, now = torch.ones(2).double(), torch.tensor(0.9).double()
-    after = dpm(one, one * 2, one, now, torch.tensor(1.0).double(), None, Earlier(one, torch.tensor(0.5).double()))
+    after = dpm(one, one * 2, one, now, torch.tensor(1.0).double(), None, PreviousStep(one, torch.tensor(0.5).double()))
     assert torch.allclose(after, one * 2)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from fitcli.noise import group_noise
 from fitcli.streaming.sweeps import Streaming
 from fitcli.streaming.token_store import StoreKind
-from fitcli.tasks.diffusion.canvas import Canvas, Layout, open_canvas
+from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout, open_canvas
 from fitcli.tasks.diffusion.in_memory import generate
 from fitcli.tasks.diffusion.samplers import find_step
 from fitcli.tasks.diffusion.sampling import Carried, Hooks, Kept, Sampling, sample
@@ -19,7 +19,7 @@ from fitcli.tasks.diffusion.streamed_view import StreamedView
 
 CPU = torch.device("cpu")
 ROWS, COLUMNS, GROUP = 6, 4, 2
-LAYOUT = Layout(ROWS, COLUMNS, GROUP)
+LAYOUT = CanvasLayout(ROWS, COLUMNS, GROUP)
 CONDITIONS = torch.eye(CONDITION)[2].reshape(1, 1, CONDITION)
 
 

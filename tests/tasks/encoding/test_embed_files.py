@@ -22,7 +22,7 @@ from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.encoding import features_file
 from fitcli.tasks.encoding.embed_files import embed_image, plan_outputs
-from fitcli.tasks.encoding.encode import Settings
+from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.encoding.features_file import ArraySpec, create_embeddings
 from models.build import build
 from models.config import ClassifierConfig
@@ -64,7 +64,7 @@ def test_features_are_those_of_the_encoder(
 ) -> None:
     monkeypatch.setitem(HANDFUL_TOKENS, "cpu", 30)
     out, image = tmp_path / f"out{suffix}", ArrayReader(picture(size), mpp=0.5)
-    done = embed_image(checkpoint, image, out, CPU, Settings(), keep_patches=True)
+    done = embed_image(checkpoint, image, out, CPU, EncodingSettings(), keep_patches=True)
     grid = PatchGrid(size, 4, 3)
     patches = normalize(to_patches(picture(size), grid), torch.tensor(PIXELS.mean), torch.tensor(PIXELS.std))
     groups = groups_of(grid)
@@ -95,10 +95,10 @@ def test_an_image_that_breaks_half_way_leaves_what_was_there(
             raise ImageError(self.path, "chunk 7 is damaged")
 
     out = tmp_path / f"out{suffix}"
-    embed_image(checkpoint, ArrayReader(picture((20, 20))), out, CPU, Settings())
+    embed_image(checkpoint, ArrayReader(picture((20, 20))), out, CPU, EncodingSettings())
     before, _ = load(out)
     with pytest.raises(ImageError, match="chunk 7"):
-        embed_image(checkpoint, Broken(picture((90, 90))), out, CPU, Settings(), keep_patches=True)
+        embed_image(checkpoint, Broken(picture((90, 90))), out, CPU, EncodingSettings(), keep_patches=True)
     assert list(tmp_path.iterdir()) == [out]
     np.testing.assert_array_equal(load(out)[0]["latents"], before["latents"])
 

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from fitcli.device.transfer import sent
+from fitcli.device.transfer import to_device
 from fitcli.tasks.autoregressive.decoding.cuda_graphs import Captured, Recorder
 from fitcli.tasks.autoregressive.decoding.kv_cache import CachedDecoder
 from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
@@ -64,15 +64,15 @@ def sample(
     known = torch.full((count, tokens), FREE) if known is None else known.cpu()
     _check(known, (count, tokens), model.config.vocabulary)
     images = range(len(first)) if images is None else images
-    classes = None if labels is None else sent(torch.tensor(labels), device)
-    decoder = CachedDecoder(model, groups.moved(partial(sent, device=device)), len(first), classes)
+    classes = None if labels is None else to_device(torch.tensor(labels), device)
+    decoder = CachedDecoder(model, groups.map_tensors(partial(to_device, device=device)), len(first), classes)
     drawn = torch.empty(len(first), count, tokens, dtype=torch.int64, device=device)
-    before = sent(torch.tensor(first), device)  # [b]
+    before = to_device(torch.tensor(first), device)  # [b]
     recorder = Recorder(device) if graphs else None
     drawing = _drawing(decoder, draws, tokens, recorder)
     for group in range(count):
         given = known[group].tolist()
-        drawn[:, group] = sent(known[group], device)
+        drawn[:, group] = to_device(known[group], device)
         if FREE in given:
             numbers = _numbers(draws, images, group, tokens, device)
             _draw_group(decoder, drawing, given, before, numbers, drawn[:, group])
@@ -88,7 +88,7 @@ def sample(
 def _numbers(draws: Draws, images: Sequence[int], group: int, tokens: int, device: torch.device) -> Tensor:
     """What decides the draws of a group, [b n]."""
     numbers = torch.tensor([draws.numbers(image, group, tokens) for image in images], dtype=torch.float64)
-    return sent(numbers.float() if device.type == "mps" else numbers, device)
+    return to_device(numbers.float() if device.type == "mps" else numbers, device)
 
 
 def _drawing(decoder: CachedDecoder, draws: Draws, tokens: int, recorder: Recorder | None) -> list[Draw]:

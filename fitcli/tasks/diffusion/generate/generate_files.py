@@ -23,12 +23,12 @@ from fitcli.images.open import stored_bytes
 from fitcli.memory.budget import size_text
 from fitcli.runs.weights import Checkpoint, model_hash
 from fitcli.streaming.journal import SweepState
-from fitcli.tasks.diffusion.canvas import Layout
+from fitcli.tasks.diffusion.canvas import CanvasLayout
 from fitcli.tasks.diffusion.generate.generate_image import Listener, Run
 from fitcli.tasks.diffusion.generate.memory_plan import GenerationPlan, plan_generation
-from fitcli.tasks.diffusion.generate.prepare import Beginning, Prepared, diffusion_of, prepare
+from fitcli.tasks.diffusion.generate.prepare import InitialImage, Prepared, diffusion_of, prepare
 from fitcli.tasks.diffusion.generate.preview import Preview
-from fitcli.tasks.diffusion.generate.settings import Means, Settings
+from fitcli.tasks.diffusion.generate.settings import GenerationSettings, ResourceLimits
 from fitcli.tasks.diffusion.generate.stages import Stage
 from fitcli.tasks.diffusion.samplers import MULTISTEP, find_step
 from fitcli.tasks.diffusion.sampling import Done
@@ -46,7 +46,7 @@ from models.denoiser import FITDenoiser
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class GenerationJob:
     """Images to be generated.
 
     Attributes:
@@ -62,12 +62,12 @@ class Job:
 
     checkpoint: Checkpoint[FITDenoiser]
     out: Path
-    settings: Settings
-    means: Means
+    settings: GenerationSettings
+    means: ResourceLimits
     runtime: Runtime
     count: int = 1
     overwrite: bool = False
-    beginning: Beginning | None = None
+    beginning: InitialImage | None = None
 
     def run(self) -> Iterator[Generated]:
         """Generate the images one after the other.
@@ -192,7 +192,7 @@ class Job:
             peak = size_text(self.runtime.peak_bytes())
             show(0, f"{width}x{height} step {number + 1}/{stages[index].steps}, peak {peak}")
 
-        def done(stage: Stage, layout: Layout, number: int, what: Done) -> None:
+        def done(stage: Stage, layout: CanvasLayout, number: int, what: Done) -> None:
             if preview and preview.is_due(stage, layout, number):
                 try:
                     preview.update(stage, layout, what)

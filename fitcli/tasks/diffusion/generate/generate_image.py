@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from fitcli.device.runtime import Runtime
-from fitcli.device.transfer import sent
+from fitcli.device.transfer import to_device
 from fitcli.noise import group_noise
 from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.journal import SweepState
 from fitcli.streaming.sweeps import Streaming
-from fitcli.tasks.diffusion.canvas import Canvas, Layout
+from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout
 from fitcli.tasks.diffusion.config import DiffusionConfig
 from fitcli.tasks.diffusion.generate.memory_plan import GenerationPlan
-from fitcli.tasks.diffusion.generate.settings import Settings
-from fitcli.tasks.diffusion.generate.sources import Known, Source, enlarged, of_canvas
+from fitcli.tasks.diffusion.generate.settings import GenerationSettings
+from fitcli.tasks.diffusion.generate.sources import Inpainting, PixelSource, enlarged, of_canvas
 from fitcli.tasks.diffusion.generate.stage_canvases import Places
 from fitcli.tasks.diffusion.generate.stages import Stage
 from fitcli.tasks.diffusion.parameterization import add_noise
@@ -44,7 +44,7 @@ class Listener:
 
     advance: Callable[[int], None] = lambda count: None
     step: Callable[[int, int], None] = lambda stage, step: None
-    done: Callable[[Stage, Layout, int, Done], None] = lambda stage, layout, step, done: None
+    done: Callable[[Stage, CanvasLayout, int, Done], None] = lambda stage, layout, step, done: None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,13 +62,13 @@ class Run:
 
     checkpoint: Checkpoint[FITDenoiser]
     runtime: Runtime
-    settings: Settings
+    settings: GenerationSettings
     plan: GenerationPlan
     stages: Sequence[Stage]
     number: int = 0
     condition: Tensor | None = None
-    given: Source | None = None
-    known: Known | None = None
+    given: PixelSource | None = None
+    known: Inpainting | None = None
     state: SweepState | None = None
     listener: Listener = field(default_factory=Listener)
 
@@ -160,7 +160,7 @@ class Run:
             return places.views[k % len(places.views)]
 
         hooks = Hooks(
-            noise=lambda k, part: sent(
+            noise=lambda k, part: to_device(
                 self._noise(f"step {index}", layouts[k % len(layouts)], k, part), self.runtime.device
             ),
             constrain=None if self.known is None else constrain,
@@ -194,7 +194,7 @@ class Run:
             start=stage.start,
         )
 
-    def _noise(self, stream: str, layout: Layout, step: int, part: slice) -> Tensor:
+    def _noise(self, stream: str, layout: CanvasLayout, step: int, part: slice) -> Tensor:
         config = self.checkpoint.model.config
         groups, shape = range(part.start, part.stop), (config.tokens, config.values)
         return group_noise(self.settings.seed, stream, groups, shape, self.number, step)

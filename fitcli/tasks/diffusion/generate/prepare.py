@@ -14,8 +14,8 @@ from fitcli.images.crop import Crop
 from fitcli.images.window import Window
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.diffusion.config import DiffusionConfig
-from fitcli.tasks.diffusion.generate.settings import Settings
-from fitcli.tasks.diffusion.generate.sources import Known, Source, of_image
+from fitcli.tasks.diffusion.generate.settings import GenerationSettings
+from fitcli.tasks.diffusion.generate.sources import Inpainting, PixelSource, of_image
 from fitcli.tasks.diffusion.generate.stages import Stage, coarse_to_fine
 from fitcli.tasks.diffusion.samplers import STEPS
 from fitcli.tasks.image_output import output_info
@@ -23,7 +23,7 @@ from models.denoiser import FITDenoiser
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Beginning:
+class InitialImage:
     """An image to begin with.
 
     Attributes:
@@ -51,13 +51,16 @@ class Prepared:
     stages: tuple[Stage, ...]
     info: ImageInfo
     condition: Tensor | None
-    given: Source | None = None
-    known: Known | None = None
+    given: PixelSource | None = None
+    known: Inpainting | None = None
     context: Window | None = None
 
 
 def prepare(
-    checkpoint: Checkpoint[FITDenoiser], settings: Settings, runtime: Runtime, beginning: Beginning | None = None
+    checkpoint: Checkpoint[FITDenoiser],
+    settings: GenerationSettings,
+    runtime: Runtime,
+    beginning: InitialImage | None = None,
 ) -> Prepared:
     """Check settings against a model and an image.
 
@@ -108,7 +111,7 @@ def diffusion_of(checkpoint: Checkpoint[FITDenoiser]) -> DiffusionConfig:
 
 def _repainting(
     checkpoint: Checkpoint[FITDenoiser],
-    settings: Settings,
+    settings: GenerationSettings,
     image: ImageReader,
     window: Window,
     condition: Tensor | None,
@@ -130,7 +133,7 @@ def _repainting(
         stages=_stages(checkpoint, settings, [(height, width)], 1.0),
         info=output_info(image.info.size, preprocessing, image.info.mpp, image.info.geo),
         condition=condition,
-        known=Known(source, window.shift(-top, -left), diffusion.patch),
+        known=Inpainting(source, window.shift(-top, -left), diffusion.patch),
         context=context,
     )
 
@@ -142,7 +145,7 @@ def _around(start: int, length: int, trained: int, margin: int, whole: int) -> t
 
 
 def _stages(
-    checkpoint: Checkpoint[FITDenoiser], settings: Settings, sizes: list[tuple[int, int]], first_start: float
+    checkpoint: Checkpoint[FITDenoiser], settings: GenerationSettings, sizes: list[tuple[int, int]], first_start: float
 ) -> tuple[Stage, ...]:
     starts = [first_start, *[settings.strength] * (len(sizes) - 1)]
     patch, group = diffusion_of(checkpoint).patch, checkpoint.model.config.group
@@ -152,7 +155,7 @@ def _stages(
     )
 
 
-def _condition(checkpoint: Checkpoint[FITDenoiser], settings: Settings, runtime: Runtime) -> Tensor | None:
+def _condition(checkpoint: Checkpoint[FITDenoiser], settings: GenerationSettings, runtime: Runtime) -> Tensor | None:
     """One-hot, or zeros for no label: [1 1 k]."""
     classes, dropout = checkpoint.config.classes, diffusion_of(checkpoint).class_dropout
     if not classes:
@@ -175,7 +178,9 @@ def _condition(checkpoint: Checkpoint[FITDenoiser], settings: Settings, runtime:
     return condition
 
 
-def _check_positions(checkpoint: Checkpoint[FITDenoiser], stages: tuple[Stage, ...], settings: Settings) -> None:
+def _check_positions(
+    checkpoint: Checkpoint[FITDenoiser], stages: tuple[Stage, ...], settings: GenerationSettings
+) -> None:
     config = checkpoint.model.config
     if config.latent_positions == "coordinates":
         return

@@ -13,7 +13,7 @@ from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
 from fitcli.images.window import Window
 from fitcli.patches.cutting import join
-from fitcli.tasks.diffusion.canvas import Layout
+from fitcli.tasks.diffusion.canvas import CanvasLayout
 from fitcli.tasks.diffusion.generate.stages import Stage
 from fitcli.tasks.diffusion.sampling import Done
 
@@ -44,11 +44,11 @@ class Preview:
         self._path, self._scale = path, scale
         self._picture: NDArray[np.uint8] | None = None
 
-    def is_due(self, stage: Stage, layout: Layout, step: int) -> bool:
+    def is_due(self, stage: Stage, layout: CanvasLayout, step: int) -> bool:
         """Whether a step is to be shown. Groups of a shifted grid do not meet the pixels of the picture."""
         return layout.offset == 0 and (step % EVERY == 0 or step >= stage.steps - 2)
 
-    def update(self, stage: Stage, layout: Layout, done: Done) -> None:
+    def update(self, stage: Stage, layout: CanvasLayout, done: Done) -> None:
         """Draw what a step says about some groups; with the last group the file is written."""
         side = layout.group * stage.patch
         shrink = _shrink(max(stage.size), side)

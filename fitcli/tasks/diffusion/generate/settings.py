@@ -15,7 +15,7 @@ LONGEST_SIDE = 2**20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
+class GenerationSettings:
     """What the pixels depend on, beside the model and an image to begin with.
 
     Attributes:
@@ -58,7 +58,7 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Means:
+class ResourceLimits:
     """Within what bounds, and who is told. The pixels do not depend on it, but for rounding.
 
     Attributes:

@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fitcli.device.transfer import sent
+from fitcli.device.transfer import to_device
 from fitcli.images.base import ImageReader
 from fitcli.images.window import Window
 from fitcli.patches.cutting import cut, join, pad
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.patches.resampling import enlarge
 from fitcli.patches.value_range import PixelRange
-from fitcli.tasks.diffusion.canvas import Canvas, Layout
+from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout
 from fitcli.tasks.diffusion.parameterization import add_noise
 
 Values = NDArray[np.float32]
@@ -25,7 +25,7 @@ Values = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PixelSource:
     """Data of an image by windows.
 
     Attributes:
@@ -46,12 +46,12 @@ def canvas_values(canvas: Canvas, patch: int, window: Window) -> Values:
     return pixels[window.shift(-top * patch, -left * patch).slices()]
 
 
-def of_canvas(canvas: Canvas, patch: int, size: tuple[int, int]) -> Source:
+def of_canvas(canvas: Canvas, patch: int, size: tuple[int, int]) -> PixelSource:
     """What was generated at a coarser size, without its padding."""
-    return Source(size, lambda window: canvas_values(canvas, patch, window))
+    return PixelSource(size, lambda window: canvas_values(canvas, patch, window))
 
 
-def of_image(image: ImageReader, preprocessing: Preprocessing, scale: float) -> Source:
+def of_image(image: ImageReader, preprocessing: Preprocessing, scale: float) -> PixelSource:
     """An image that is there already."""
     values = PixelRange.of(preprocessing)
 
@@ -59,10 +59,10 @@ def of_image(image: ImageReader, preprocessing: Preprocessing, scale: float) -> 
         pixels = preprocessing.convert(image.read(window), image.info)
         return (values.to_values(pixels) * 2 - 1) * np.float32(scale)
 
-    return Source(image.info.size, read)
+    return PixelSource(image.info.size, read)
 
 
-def enlarged(source: Source, size: tuple[int, int], layout: Layout, patch: int, part: slice) -> Tensor:
+def enlarged(source: PixelSource, size: tuple[int, int], layout: CanvasLayout, patch: int, part: slice) -> Tensor:
     """Data [part n p] of a slice of the groups, from a source enlarged to `size` pixels."""
     side = layout.group * patch
     windows = (Window(top * patch, left * patch, side, side) for top, left in layout.places(part))
@@ -71,7 +71,7 @@ def enlarged(source: Source, size: tuple[int, int], layout: Layout, patch: int, 
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Inpainting:
     """An image that is kept but for a window: after every step, what is known is put in place of what was made up.
 
     Replacement, without the returns in time, of RePaint (arXiv:2201.09865, equation 8).
@@ -82,11 +82,13 @@ class Known:
         patch: Pixels per side of a patch.
     """
 
-    source: Source
+    source: PixelSource
     window: Window
     patch: int
 
-    def keep(self, layout: Layout, part: slice, values: Tensor, gamma: Tensor, noise: Callable[[], Tensor]) -> Tensor:
+    def keep(
+        self, layout: CanvasLayout, part: slice, values: Tensor, gamma: Tensor, noise: Callable[[], Tensor]
+    ) -> Tensor:
         """Patches [part n p] of a slice of the groups with what is known, noised to `gamma`, where it is.
 
         Args:
@@ -100,7 +102,7 @@ class Known:
         pieces = [self._group(window, channels) for window in windows]
         shape = (self.patch, self.patch), (layout.group, layout.group)
         there = (torch.cat([cut(piece[i], *shape) for piece in pieces]) for i in (0, 1))
-        data, known, fresh = (sent(each, values.device).to(values.dtype) for each in (*there, noise()))
+        data, known, fresh = (to_device(each, values.device).to(values.dtype) for each in (*there, noise()))
         noised = add_noise(data, fresh, gamma)
         return torch.where(known > 0, noised, values)
 

@@ -9,8 +9,8 @@ from typing import cast
 
 from fitcli.streaming.sweeps import Streaming
 from fitcli.streaming.token_store import StoreKind
-from fitcli.tasks.diffusion.canvas import Canvas, Layout, open_canvas
-from fitcli.tasks.diffusion.generate.settings import Settings
+from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout, open_canvas
+from fitcli.tasks.diffusion.generate.settings import GenerationSettings
 from fitcli.tasks.diffusion.generate.stages import Stage
 from fitcli.tasks.diffusion.samplers import MULTISTEP, find_step
 from fitcli.tasks.diffusion.sampling import Kept
@@ -39,12 +39,12 @@ class Places:
 
     model: FITDenoiser
     stage: Stage
-    settings: Settings
+    settings: GenerationSettings
     how: Streaming
     canvas: StoreKind
     file: Path | None
     stack: ExitStack
-    layouts: list[Layout] = field(init=False)
+    layouts: list[CanvasLayout] = field(init=False)
     views: list[StreamedView] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fitcli.patches.grid import PatchGrid
-from fitcli.tasks.diffusion.canvas import Layout
+from fitcli.tasks.diffusion.canvas import CanvasLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,11 @@ class Stage:
     start: float
     steps: int
 
-    def layout(self, shifted: bool = False) -> Layout:
+    def layout(self, shifted: bool = False) -> CanvasLayout:
         """Groups over a canvas of whole groups, from its corner or by half a group above and left of it."""
         grid = PatchGrid(self.size, self.patch, self.group)
         rows, columns = grid.rows * self.group, grid.columns * self.group
-        return Layout(rows, columns, self.group, self.group // 2 if shifted else 0)
+        return CanvasLayout(rows, columns, self.group, self.group // 2 if shifted else 0)
 
 
 def coarse_to_fine(

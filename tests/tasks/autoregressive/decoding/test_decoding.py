@@ -118,12 +118,12 @@ def test_the_likeliest_tokens_are_those_of_the_whole_model() -> None:
 def test_a_sample_does_not_depend_on_the_others() -> None:
     model, groups = conditional(classes=3), sequence_groups(2, 2)
     first, labels, draws = [VOCABULARY + label for label in (0, 2, 1)], [0, 2, 1], Draws(seed=5)
-    together = sample(model, groups, first, draws, labels)
-    assert len({tuple(image.flatten().tolist()) for image in together}) == 3
+    run_on_all = sample(model, groups, first, draws, labels)
+    assert len({tuple(image.flatten().tolist()) for image in run_on_all}) == 3
     for image in (2, 0, 1):
         alone = sample(model, groups, first[image : image + 1], draws, labels[image : image + 1], images=[image])
-        assert torch.equal(alone[0], together[image])
-    assert not torch.equal(sample(model, groups, first, Draws(seed=6), labels), together)
+        assert torch.equal(alone[0], run_on_all[image])
+    assert not torch.equal(sample(model, groups, first, Draws(seed=6), labels), run_on_all)
 
 
 def test_known_tokens_are_kept_and_change_what_follows_them_alone() -> None:

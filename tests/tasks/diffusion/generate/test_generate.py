@@ -31,11 +31,11 @@ from fitcli.runs.weights import Checkpoint, load_denoiser
 from fitcli.streaming.journal import SweepState
 from fitcli.streaming.token_store import StoreKind
 from fitcli.tasks.diffusion.generate import generate_files
-from fitcli.tasks.diffusion.generate.generate_files import Job
+from fitcli.tasks.diffusion.generate.generate_files import GenerationJob
 from fitcli.tasks.diffusion.generate.generate_image import Listener, Run
 from fitcli.tasks.diffusion.generate.memory_plan import GenerationPlan, plan_generation
-from fitcli.tasks.diffusion.generate.prepare import Beginning, prepare
-from fitcli.tasks.diffusion.generate.settings import Means, Settings
+from fitcli.tasks.diffusion.generate.prepare import InitialImage, prepare
+from fitcli.tasks.diffusion.generate.settings import GenerationSettings, ResourceLimits
 from fitcli.tasks.diffusion.generate.sources import canvas_values
 from fitcli.tasks.diffusion.generate.stages import coarse_to_fine
 from fitcli.tasks.diffusion.in_memory import generate
@@ -62,9 +62,9 @@ def plan(handful: int = 3, store: StoreKind = "host", canvas: StoreKind = "host"
 
 def generated(
     checkpoint: Checkpoint[FITDenoiser],
-    settings: Settings,
+    settings: GenerationSettings,
     plan: GenerationPlan,
-    beginning: Beginning | None = None,
+    beginning: InitialImage | None = None,
     **more: Any,
 ) -> NDArray[np.float32]:
     """The data [height width channels] of the last stage."""
@@ -77,7 +77,9 @@ def generated(
         return canvas_values(canvas, PATCH, Window(0, 0, *prepared.stages[-1].size))
 
 
-def obvious(checkpoint: Checkpoint[FITDenoiser], settings: Settings, sizes: list[tuple[int, int]]) -> NDArray[Any]:
+def obvious(
+    checkpoint: Checkpoint[FITDenoiser], settings: GenerationSettings, sizes: list[tuple[int, int]]
+) -> NDArray[Any]:
     """The same with everything in memory, an image of whole groups after the other."""
     condition = torch.zeros(1, 1, 2)
     condition[..., checkpoint.config.classes.index(settings.label or "cat")] = settings.label is not None
@@ -125,7 +127,7 @@ def obvious(checkpoint: Checkpoint[FITDenoiser], settings: Settings, sizes: list
 def test_equal_to_the_obvious_version(
     checkpoint: Checkpoint[FITDenoiser], changes: dict[str, Any], sizes: list[tuple[int, int]]
 ) -> None:
-    settings = Settings(**{"steps": 4, "seed": 5} | changes)
+    settings = GenerationSettings(**{"steps": 4, "seed": 5} | changes)
     expected = obvious(checkpoint, settings, sizes)
     np.testing.assert_allclose(generated(checkpoint, settings, plan()), expected, atol=1e-5)
 
@@ -133,7 +135,9 @@ def test_equal_to_the_obvious_version(
 @pytest.mark.parametrize("shift_grid", [False, True])
 @pytest.mark.parametrize("sampler", ["ddpm", "dpm"])
 def test_the_plan_changes_no_pixel(checkpoint: Checkpoint[FITDenoiser], sampler: str, shift_grid: bool) -> None:
-    settings = Settings(size=(50, 70), steps=4, sampler=sampler, label="cat", guidance=0.5, shift_grid=shift_grid)
+    settings = GenerationSettings(
+        size=(50, 70), steps=4, sampler=sampler, label="cat", guidance=0.5, shift_grid=shift_grid
+    )
     first = generated(checkpoint, settings, plan(100))
     for other in (plan(2), plan(4, "disk", "disk"), plan(5, "device", "device")):
         np.testing.assert_allclose(generated(checkpoint, settings, other), first, atol=1e-5)
@@ -141,7 +145,7 @@ def test_the_plan_changes_no_pixel(checkpoint: Checkpoint[FITDenoiser], sampler:
 
 def test_a_shifted_grid_is_that_of_an_image_with_a_hidden_rim(checkpoint: Checkpoint[FITDenoiser]) -> None:
     size, half = (32, 48), GROUP // 2 * PATCH
-    settings = Settings(size=size, steps=2, one_pass=True, shift_grid=True, label="cat")
+    settings = GenerationSettings(size=size, steps=2, one_pass=True, shift_grid=True, label="cat")
     sampling = Sampling(steps=2, schedule=shifted(parse_schedule("cosine"), SHIFT), prediction="v")
     condition = torch.eye(2)[checkpoint.config.classes.index("cat")].reshape(1, 1, 2)
     grid = PatchGrid(size, PATCH, GROUP)
@@ -162,7 +166,7 @@ def test_a_shifted_grid_is_that_of_an_image_with_a_hidden_rim(checkpoint: Checkp
 
 
 def test_seeds_numbers_labels_and_shifts_make_other_images(checkpoint: Checkpoint[FITDenoiser]) -> None:
-    settings = Settings(size=(32, 32), steps=3, label="cat")
+    settings = GenerationSettings(size=(32, 32), steps=3, label="cat")
     images = [
         generated(checkpoint, settings, plan()),
         generated(checkpoint, replace(settings, seed=1), plan()),
@@ -185,7 +189,7 @@ class Killed(BaseException):
 def test_going_on_after_a_kill_gives_the_same_bits(
     checkpoint: Checkpoint[FITDenoiser], tmp_path: Path, sampler: str, when: int
 ) -> None:
-    settings = Settings(size=(40, 60), steps=4, sampler=sampler, label="cat", guidance=0.5, shift_grid=True)
+    settings = GenerationSettings(size=(40, 60), steps=4, sampler=sampler, label="cat", guidance=0.5, shift_grid=True)
     expected = generated(checkpoint, settings, plan(4, "host", "disk"))
     calls = 0
 
@@ -213,10 +217,10 @@ def test_going_on_after_a_kill_gives_the_same_bits(
 def test_a_job_of_several_images_goes_on_with_the_one_it_was_at(
     checkpoint: Checkpoint[FITDenoiser], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def job(name: str, state: str | None) -> Job:
-        return Job(
-            checkpoint=checkpoint, out=tmp_path / f"{name}.tif", settings=Settings(size=(40, 40), steps=2),
-            means=Means(state=None if state is None else tmp_path / state), runtime=RUNTIME, count=3,
+    def job(name: str, state: str | None) -> GenerationJob:
+        return GenerationJob(
+            checkpoint=checkpoint, out=tmp_path / f"{name}.tif", settings=GenerationSettings(size=(40, 40), steps=2),
+            means=ResourceLimits(state=None if state is None else tmp_path / state), runtime=RUNTIME, count=3,
         )  # fmt: skip
 
     whole = list(job("whole", None).run())
@@ -257,9 +261,9 @@ def test_repainting_keeps_the_rest(
 ) -> None:
     image, out = photograph(100, 121), tmp_path / "out.zarr"
     image.path = tmp_path
-    job = Job(
-        checkpoint=checkpoint, out=out, settings=Settings(size=(1, 1), steps=3, shift_grid=shift_grid), means=Means(),
-        runtime=RUNTIME, beginning=Beginning(image=image, window=window),
+    job = GenerationJob(
+        checkpoint=checkpoint, out=out, settings=GenerationSettings(size=(1, 1), steps=3, shift_grid=shift_grid), means=ResourceLimits(),
+        runtime=RUNTIME, beginning=InitialImage(image=image, window=window),
     )  # fmt: skip
     list(job.run())
     everything = Window(0, 0, 100, 121)
@@ -286,9 +290,9 @@ def test_maps_lie_where_they_lay(
     image, out, corner = photograph(30, 40), tmp_path / "out.tif", (0.0, 0.0, 0.0, 4e5, 5.7e6, 0.0)
     image.path = tmp_path
     image.info = replace(image.info, geo=GeoReference(scale=(10.0, 20.0, 0.0), tiepoints=corner))
-    job = Job(
-        checkpoint=checkpoint, out=out, settings=Settings(size=size, steps=1), means=Means(), runtime=RUNTIME,
-        beginning=Beginning(image=image, window=window),
+    job = GenerationJob(
+        checkpoint=checkpoint, out=out, settings=GenerationSettings(size=size, steps=1), means=ResourceLimits(), runtime=RUNTIME,
+        beginning=InitialImage(image=image, window=window),
     )  # fmt: skip
     list(job.run())
     with tifffile.TiffFile(out) as file:
@@ -297,10 +301,10 @@ def test_maps_lie_where_they_lay(
 
 
 def test_repainting_looks_at_the_rest(checkpoint: Checkpoint[FITDenoiser]) -> None:
-    settings, window = Settings(size=(1, 1), steps=3), Window(30, 30, 12, 12)
+    settings, window = GenerationSettings(size=(1, 1), steps=3), Window(30, 30, 12, 12)
     dark = ArrayReader(np.zeros((80, 80, 3), np.uint8))
     images = [
-        generated(checkpoint, settings, plan(), Beginning(image=image, window=window))
+        generated(checkpoint, settings, plan(), InitialImage(image=image, window=window))
         for image in (photograph(80, 80), dark)
     ]
     assert images[0].shape == images[1].shape == (32, 32, 3)
@@ -315,8 +319,8 @@ def test_enlarging_keeps_what_there_is_to_the_extent_it_is_not_noised(checkpoint
     whole = enlarge(lambda w: data[w.slices()], (30, 40), size, Window(0, 0, *size))
     errors = []
     for strength in (0.02, 0.3, 0.9):
-        settings = Settings(size=size, steps=10, strength=strength)
-        made = generated(checkpoint, settings, plan(), Beginning(image=image))
+        settings = GenerationSettings(size=size, steps=10, strength=strength)
+        made = generated(checkpoint, settings, plan(), InitialImage(image=image))
         errors.append(float(np.abs(made - whole).mean()))
     assert errors == sorted(errors)
     assert errors[0] < 0.1 < errors[-1]
