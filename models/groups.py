@@ -12,7 +12,12 @@ from typing import NamedTuple, Self, cast
 import torch
 from torch import Tensor
 
-from models.share import Gather, Share, span
+Gather = Callable[[Tensor], Tensor]
+"""Values [...] of this rank to those of all ranks [ranks ...], in their order.
+
+All ranks call it equally often, in the same order, with values of one shape. Differentiable: the gradient of what a
+rank gave is the sum of those that all ranks have for it.
+"""
 
 
 class Groups(NamedTuple):
@@ -76,7 +81,7 @@ class Groups(NamedTuple):
         )
 
     def share_of(self, rank: int, ranks: int, gather: Gather) -> Self:
-        """The groups that one of several ranks computes, of these, which are all: see `share.span`.
+        """The groups that one of several ranks computes, of these, which are all: see `span`.
 
         Raises:
             ValueError: There is no such rank, or these are a share already.
@@ -210,6 +215,37 @@ class Groups(NamedTuple):
             # Not left unused on the first rank: the backward pass of the others waits for its own.
             first = given.masked_fill(torch.tensor(self.share.rank == 0, device=values.device), 0)
         return self.scatter(torch.cat([first, arranged[:, :-1]], dim=1))
+
+
+class Share(NamedTuple):
+    """What a rank knows of the groups that others compute.
+
+    Attributes:
+        rank: Of this share, from 0.
+        ranks: That share the images.
+        gather: How values of all ranks come together.
+        whole: The groups of all ranks, in the order of one process.
+        present: [images (ranks places)] bool, True where the arrangement of all ranks holds a group; None where it
+            does everywhere.
+    """
+
+    rank: int
+    ranks: int
+    gather: Gather
+    whole: Groups
+    present: Tensor | None
+
+    def map_tensors(self, move: Callable[[Tensor], Tensor]) -> Share:
+        """The same with what `move` makes of every tensor."""
+        present = None if self.present is None else move(self.present)
+        return self._replace(whole=self.whole.map_tensors(move), present=present)
+
+
+def span(count: int, rank: int, ranks: int) -> slice:
+    """The run of `count` groups of an image that a rank computes: lengths differ by one at most, longer ones first."""
+    length, longer = divmod(count, ranks)
+    start = rank * length + min(rank, longer)
+    return slice(start, start + length + (rank < longer))
 
 
 def _join_masks(masks: list[Tensor | None], counts: list[int]) -> Tensor | None:

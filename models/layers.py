@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from models.attention import dot_product_attention
 from models.cache import KeyValues
 from models.compilable import Region
+from models.groups import Gather
 from models.masks import causal_mask
-from models.share import Gather
 
 EPSILON = 1e-6
 """Of every layer normalisation, as in the reference."""

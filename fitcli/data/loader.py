@@ -26,8 +26,7 @@ from fitcli.distributed.world import Axis
 from fitcli.errors import DataError
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.train_settings import TrainSettings
-from models.groups import Groups
-from models.share import Gather
+from models.groups import Gather, Groups
 
 AHEAD = 3
 """Batches that are read while one is computed; for a CUDA device, beside one that is joined."""
@@ -61,7 +60,7 @@ class Loader:
         threads: That read at the same time.
         bad_images: Where images that cannot be used are counted.
         share: The processes that read a part of each batch each: images that follow each other, as many for each.
-        group_share: The processes that read a part of the groups of each image each, see `models.share.span`.
+        group_share: The processes that read a part of the groups of each image each, see `models.groups.span`.
         gather: How the latents of their groups come together; needed where they are several.
         device: That training batches are for. For a CUDA device they are joined and pinned early, in a thread.
     """

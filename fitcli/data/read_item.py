@@ -25,8 +25,7 @@ from fitcli.patches.grid import PatchGrid
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.autoregressive.sequences import Order, permutation
-from models.groups import Groups
-from models.share import span
+from models.groups import Groups, span
 
 ORIGINS = 64
 """The grid of a training image starts at a random group coordinate below this, so that the coordinates of images of up
@@ -62,7 +61,7 @@ class ItemReader:
         settings: Window size, augmentation, seed.
         preprocessing: What the model expects of pixels.
         layout: Of the patches.
-        group_share: The processes that read a part of the groups each, see `models.share.span`.
+        group_share: The processes that read a part of the groups each, see `models.groups.span`.
     """
 
     settings: TrainSettings

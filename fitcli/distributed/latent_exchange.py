@@ -17,7 +17,7 @@ from models.config import ClassifierConfig, TrunkConfig
 
 
 class Exchange:
-    """Gathers what all ranks of a process group have: a `models.share.Gather`.
+    """Gathers what all ranks of a process group have: a `models.groups.Gather`.
 
     Args:
         group: Of the ranks that share images; None for all ranks.

@@ -21,8 +21,7 @@ from fitcli.distributed.process_group import processes
 from fitcli.execution.job import Outcome
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from models.groups import Groups
-from models.share import Gather, span
+from models.groups import Gather, Groups, span
 from tests.distributed.test_distributed import CASES, RECOMPUTE, assert_same_run, train_here
 
 Gradients = dict[str, Tensor | None]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from models.share import Gather
+from models.groups import Gather
 
 T = TypeVar("T")
 

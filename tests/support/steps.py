@@ -7,18 +7,17 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from fitcli.execution.step_helpers import classification_job, decoding_job, denoising_job, mean_square
 from torch import Tensor
 
 from fitcli.execution.job import Job
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.execution.step_helpers import classification_job, decoding_job, denoising_job, mean_square
 from fitcli.patches.cutting import groups_of, normalize
 from fitcli.patches.grid import PatchGrid
 from fitcli.tasks.autoregressive.next_token import next_token_loss
 from models.build import build
 from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig
-from models.groups import Groups
-from models.share import Gather
+from models.groups import Gather, Groups
 
 TRUNK: dict[str, Any] = {
     "tokens": 4, "latents": 4, "token_width": 16, "latent_width": 24, "token_heads": 2, "latent_heads": 3,
