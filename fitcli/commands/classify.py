@@ -52,7 +52,7 @@ def classify(
 ) -> None:
     """Classify whole images of any size, reading each window by window."""
     from fitcli.device.runtime import choose_runtime
-    from fitcli.distributed.image_queue import sharing
+    from fitcli.distributed.image_queue import open_queue
     from fitcli.images.open import matching_paths
     from fitcli.runs.weights import load_classifier
     from fitcli.tasks.classify.classify_files import check_csv, classify_files, plan_heatmaps, write_csv
@@ -63,18 +63,18 @@ def classify(
         raise FitError("--heatmap-task is for --heatmap; give both, or leave it out")
     background = background_choice(skip_background, background_threshold)
     paths = matching_paths(images)
-    with sharing(device) as shared:
+    with open_queue(device) as queue:
         check_csv(csv, paths)
         heatmaps = plan_heatmaps(paths, heatmap)
         runtime = choose_runtime(device, precision, inference=True, compiled=compile)
         model = load_classifier(checkpoint, runtime)
         config, drawn_task = model.config, find_task(model.config.class_tasks, heatmap_task)
         settings = EncodingSettings(background=background, memory_bytes=memory, state=state)
-        done = list(classify_files(shared, model, paths, heatmaps, runtime, settings, top_k, csv, drawn_task))
+        done = list(classify_files(queue, model, paths, heatmaps, runtime, settings, top_k, csv, drawn_task))
         good = [report for report in done if report is not None]
-        if csv is not None and shared.world.is_first:
+        if csv is not None and queue.world.is_first:
             write_csv(csv, [report.line for report in good], config)
-    if not shared.world.is_first:
+    if not queue.world.is_first:
         return
     if json:
         console.json([report.document for report in good])

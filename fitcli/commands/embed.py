@@ -43,7 +43,7 @@ def embed(
 ) -> None:
     """Write the features of whole images of any size: the latents of every group, with their coordinates."""
     from fitcli.device.runtime import choose_runtime
-    from fitcli.distributed.image_queue import sharing
+    from fitcli.distributed.image_queue import open_queue
     from fitcli.images.open import matching_paths
     from fitcli.runs.weights import load_classifier
     from fitcli.tasks.encoding.embed_files import embed_files
@@ -51,12 +51,12 @@ def embed(
 
     background = background_choice(skip_background, background_threshold)
     paths = matching_paths(images)
-    with sharing(device) as shared:
+    with open_queue(device) as queue:
         runtime = choose_runtime(device, precision, inference=True, compiled=compile)
         model = load_classifier(checkpoint, runtime)
         settings = EncodingSettings(background=background, memory_bytes=memory, state=state)
-        done = list(embed_files(shared, model, paths, out, runtime, settings, patches))
-    if not shared.world.is_first:
+        done = list(embed_files(queue, model, paths, out, runtime, settings, patches))
+    if not queue.world.is_first:
         return
     good = [embedded for embedded in done if embedded is not None]
     if json:

@@ -46,19 +46,19 @@ def evaluate(
     per dimension. A diffusion model: the error of its predictions at ten levels of noise.
     """
     from fitcli.device.runtime import choose_runtime
-    from fitcli.distributed.image_queue import sharing
+    from fitcli.distributed.image_queue import open_queue
     from fitcli.evaluation.evaluate import evaluate as run_evaluation
     from fitcli.tasks.classify.classify_files import check_csv
     from fitcli.tasks.encoding.encode import EncodingSettings
     from fitcli.tasks.evaluation_result import write_csv
 
-    with sharing(device) as shared:
+    with open_queue(device) as queue:
         check_csv(csv, [data])
         runtime = choose_runtime(device, precision, compiled=compile)
         settings = EncodingSettings(
             background=background_choice(skip_background, background_threshold), memory_bytes=memory
         )
-        found = run_evaluation(shared, data, checkpoint, split, runtime, settings, csv)
+        found = run_evaluation(queue, data, checkpoint, split, runtime, settings, csv)
         if csv is not None and found is not None:
             write_csv(csv, found)
     if found is None:

@@ -14,7 +14,7 @@ from fitcli import console
 from fitcli.data.csv_listing import Labels
 from fitcli.data.dataset import Dataset, Sample, load_dataset
 from fitcli.device.runtime import Runtime
-from fitcli.distributed.image_queue import Sharing
+from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import DataError, FitError, ImageError
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
@@ -28,12 +28,13 @@ from fitcli.tasks.classify.multi_target_scores import evaluate_tasks
 from fitcli.tasks.classify.scores import classification_scores
 from fitcli.tasks.diffusion.scores import TIMES, image_losses
 from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.encoding.result_journal import open_result_journal
 from fitcli.tasks.evaluation_result import Evaluation, Split
 from fitcli.training.checkpointing.run_record import load_fingerprint, load_settings
 
 
 def evaluate(
-    shared: Sharing,
+    queue: ImageQueue,
     data: Path,
     folder: Path,
     split: Split,
@@ -44,7 +45,7 @@ def evaluate(
     """Score a run on the images of a data set.
 
     Args:
-        shared: The processes that do so.
+        queue: The processes that share the images.
         data: The data set; without a split of its own, the same images are held out as in training.
         folder: Of the run.
         split: Which of its images.
@@ -67,7 +68,7 @@ def evaluate(
     if clash := next((sample.path for sample in samples if os.path.realpath(sample.path) == written), None):
         raise FitError(f"{clash}: would be replaced by what is written; choose another place")
     whole = _compare_with_training(folder, dataset, split)
-    job = _Job(shared, samples, split, runtime, settings, output)
+    job = _Job(queue, samples, split, runtime, settings, output)
     match config.task:
         case "classify":
             return _classification(folder, job)
@@ -80,7 +81,7 @@ def evaluate(
 class _Job:
     """The images to score, and how; see `evaluate`."""
 
-    shared: Sharing
+    queue: ImageQueue
     samples: Sequence[Sample]
     split: Split
     runtime: Runtime
@@ -110,16 +111,16 @@ class _Job:
                 return None
 
         paths, count = [sample.path for sample in samples], len(samples)
-        ledger = self.shared.ledger(
-            "evaluate", checkpoint, self.runtime, self.settings, paths, [None] * count, output=self.output,
+        journal = open_result_journal(
+            self.queue, "evaluate", checkpoint, self.runtime, self.settings, paths, [None] * count, output=self.output,
             details={"more": details}, per_image=[(number, sample.label) for number, sample in enumerate(samples)],
         )  # fmt: skip
         with console.progress("evaluate") as advance:
             found = []
-            for scores in self.shared.each(count, one, ledger):
+            for scores in self.queue.results(count, one, journal):
                 found.append(scores)
                 advance(1 / count)
-        if not self.shared.world.is_first:
+        if not self.queue.world.is_first:
             return None
         if not any(found):
             raise FitError(f"none of {count} images could be read")

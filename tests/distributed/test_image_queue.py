@@ -14,7 +14,7 @@ import pytest
 from support.pictures import colored, save
 from typer.testing import Result
 
-from fitcli.distributed.image_queue import ResultJournal, Sharing
+from fitcli.distributed.image_queue import ImageQueue, ResultJournal
 from fitcli.distributed.world import Axis, World
 
 Fit = Callable[..., Result]
@@ -25,21 +25,20 @@ PLAIN = "from fitcli.__main__ import main; main()"
 RECORDED = """
 import os, sys
 from pathlib import Path
-from fitcli.tasks.encoding import encode
 from fitcli.distributed import image_queue
 from fitcli.__main__ import main
 log, dies = Path({log!r}), {dies}
-one = image_queue.Sharing._one
-def recorded(self, number, do, ledger):
-    def noted(number):
+one = image_queue.ImageQueue._one
+def recorded(self, index, do, journal):
+    def noted(index):
         if self.world.rank == dies and any(f"{{dies}}:" in line for line in log.read_text().splitlines()):
             os.kill(os.getpid(), 9)
-        result = do(number)
+        result = do(index)
         with log.open("a") as file:
-            file.write(f"{{self.world.rank}}:{{number}}\\n")
+            file.write(f"{{self.world.rank}}:{{index}}\\n")
         return result
-    return one(self, number, noted, ledger)
-image_queue.Sharing._one = recorded
+    return one(self, index, noted, journal)
+image_queue.ImageQueue._one = recorded
 main()
 """
 """Notes who did which image; the process that `dies` is killed in its second."""
@@ -68,43 +67,43 @@ def without_time(document: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in entry.items() if key not in own} for entry in document]
 
 
-class TestLedger:
-    def ledger(self, folder: Path, keys: list[str | None], outputs: list[Path | None] | None = None) -> ResultJournal:
+class TestResultJournal:
+    def journal(self, folder: Path, keys: list[str | None], outputs: list[Path | None] | None = None) -> ResultJournal:
         return ResultJournal(folder / "done", keys, outputs or [None] * len(keys))
 
     def test_what_is_kept_is_recalled_by_what_it_depends_on(self, tmp_path: Path) -> None:
-        self.ledger(tmp_path, ["a", "b"]).keep(0, 1, {"score": 0.1})
-        self.ledger(tmp_path, ["c"]).keep(1, 0, [1, 2])
-        again = self.ledger(tmp_path, ["c", "b", "other", None])
+        self.journal(tmp_path, ["a", "b"]).keep(0, 1, {"score": 0.1})
+        self.journal(tmp_path, ["c"]).keep(1, 0, [1, 2])
+        again = self.journal(tmp_path, ["c", "b", "other", None])
         assert [again.recall(number) for number in range(4)] == [[1, 2], {"score": 0.1}, None, None]
         again.remove()
         assert not (tmp_path / "done").exists()
 
     def test_a_process_that_was_killed_while_it_wrote(self, tmp_path: Path) -> None:
-        self.ledger(tmp_path, ["a"]).keep(0, 0, 1)
+        self.journal(tmp_path, ["a"]).keep(0, 0, 1)
         with (tmp_path / "done" / "0.jsonl").open("a") as file:
             file.write('\n{"b": 2')
-        second = self.ledger(tmp_path, ["a", "b", "c"])
+        second = self.journal(tmp_path, ["a", "b", "c"])
         assert [second.recall(number) for number in range(3)] == [1, None, None]
         second.keep(0, 2, 3)
-        assert self.ledger(tmp_path, ["c"]).recall(0) == 3
+        assert self.journal(tmp_path, ["c"]).recall(0) == 3
 
     def test_without_its_file_an_image_is_not_done(self, tmp_path: Path) -> None:
-        self.ledger(tmp_path, ["a"]).keep(0, 0, 1)
-        ledger = self.ledger(tmp_path, ["a"], [tmp_path / "a.png"])
-        assert ledger.recall(0) is None
+        self.journal(tmp_path, ["a"]).keep(0, 0, 1)
+        journal = self.journal(tmp_path, ["a"], [tmp_path / "a.png"])
+        assert journal.recall(0) is None
         (tmp_path / "a.png").touch()
-        assert ledger.recall(0) == 1
+        assert journal.recall(0) == 1
 
 
 def test_an_image_that_failed_is_tried_again(tmp_path: Path) -> None:
-    shared = Sharing(World(data=Axis()))
+    queue = ImageQueue(World(data=Axis()))
     results: list[list[Any]] = [["zero", None, "two"], ["never asked", "one", "never asked"]]
     for given, expected in zip(results, (["zero", None, "two"], ["zero", "one", "two"]), strict=True):
-        ledger = ResultJournal(tmp_path / "done", ["a", "b", "c"], [None] * 3)
-        assert list(shared.each(3, given.__getitem__, ledger)) == expected
-    assert len(shared.complete) == 1
-    shared.close()
+        journal = ResultJournal(tmp_path / "done", ["a", "b", "c"], [None] * 3)
+        assert list(queue.results(3, given.__getitem__, journal)) == expected
+    assert len(queue.complete) == 1
+    queue.close()
     assert not (tmp_path / "done").exists()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from fitcli import console
 from fitcli.device.runtime import Runtime
-from fitcli.distributed.image_queue import Sharing
+from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import FitError, ImageError
 from fitcli.files.atomic import open_text, replacing
 from fitcli.files.output_checks import check_file, check_folder, check_spares
@@ -25,6 +25,7 @@ from fitcli.tasks.classify.classify_image import Classification, classify_image
 from fitcli.tasks.classify.heatmap import heatmap_bytes, write_heatmap
 from fitcli.tasks.classify.labels import answer, ranked, said
 from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.encoding.result_journal import open_result_journal
 from models.encoder import FITClassifier
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".zarr")
@@ -162,7 +163,7 @@ def check_csv(path: Path | None, paths: Sequence[Path]) -> None:
 
 
 def classify_files(
-    shared: Sharing,
+    queue: ImageQueue,
     checkpoint: Checkpoint[FITClassifier],
     paths: Sequence[Path],
     heatmaps: Sequence[Path | None],
@@ -175,7 +176,7 @@ def classify_files(
     """Classify images and write their heat maps.
 
     Args:
-        shared: The processes that do so.
+        queue: The processes that share the images.
         checkpoint: The model and what it expects.
         paths, heatmaps: Of the images.
         runtime: Device and precision.
@@ -196,7 +197,8 @@ def classify_files(
             return None
         return asdict(done.report(checkpoint.config, top_k))
 
-    ledger = shared.ledger(
+    journal = open_result_journal(
+        queue,
         "classify",
         checkpoint,
         runtime,
@@ -206,8 +208,8 @@ def classify_files(
         output=csv,
         details={"top_k": top_k, "heatmap_task": heatmap_task},
     )
-    for letter in shared.each(len(paths), classify, ledger):
-        yield None if letter is None else ClassifyReport(**letter)
+    for result in queue.results(len(paths), classify, journal):
+        yield None if result is None else ClassifyReport(**result)
 
 
 def _classify_file(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fitcli import console
 from fitcli.device.runtime import Runtime
-from fitcli.distributed.image_queue import Sharing
+from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import FitError, ImageError
 from fitcli.files.output_checks import check_file, check_folder, check_spares
 from fitcli.images.base import ImageReader
@@ -31,6 +31,7 @@ from fitcli.tasks.encoding.features_file import (
     discard_partial,
     temporary_name,
 )
+from fitcli.tasks.encoding.result_journal import open_result_journal
 from models.encoder import FITClassifier
 
 PIECE_GROUPS = 256
@@ -121,7 +122,7 @@ def _twice(names: Sequence[Path]) -> tuple[int, int] | None:
 
 
 def embed_files(
-    shared: Sharing,
+    queue: ImageQueue,
     checkpoint: Checkpoint[FITClassifier],
     paths: Sequence[Path],
     out: Path,
@@ -132,7 +133,7 @@ def embed_files(
     """Embed images.
 
     Args:
-        shared: The processes that do so.
+        queue: The processes that share the images.
         checkpoint: The model and what it expects.
         paths: Of the images.
         out: A file, or a folder for one file per image, see `plan_outputs`.
@@ -144,12 +145,12 @@ def embed_files(
         `Embedded.as_dict` of each image, on the first process; None for one that cannot be read, after saying so.
     """
     outputs = plan_outputs(paths, out)
-    ledger = shared.ledger(
-        "embed", checkpoint, runtime, settings, paths, outputs, output=out, details={"patches": keep_patches}
+    journal = open_result_journal(
+        queue, "embed", checkpoint, runtime, settings, paths, outputs, output=out, details={"patches": keep_patches}
     )
 
     def embed(number: int) -> dict[str, Any] | None:
-        if ledger is not None and settings.state is None:
+        if journal is not None and settings.state is None:
             discard_partial(outputs[number])
         try:
             with open_image(paths[number]) as image, console.progress(paths[number].name) as advance:
@@ -161,7 +162,7 @@ def embed_files(
             console.log(f"{paths[number].name}: {done.plan.summary()}")
         return done.as_dict()
 
-    yield from shared.each(len(paths), embed, ledger)
+    yield from queue.results(len(paths), embed, journal)
 
 
 @torch.inference_mode()
