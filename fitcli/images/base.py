@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.images.tiff.georeference import GeoReference
+from fitcli.images.georeference import GeoReference
 from fitcli.images.window import Window
 
 Pixels = NDArray[Any]

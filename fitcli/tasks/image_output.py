@@ -11,8 +11,8 @@ from fitcli.errors import FitError
 from fitcli.files.output_checks import check_file
 from fitcli.images.base import ImageInfo, ImageReader, Pixels
 from fitcli.images.chunk_encoding import Compression
+from fitcli.images.georeference import GeoReference
 from fitcli.images.open import create_image
-from fitcli.images.tiff.georeference import GeoReference
 from fitcli.images.window import Window
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.patches.value_range import PixelRange

@@ -12,8 +12,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from fitcli.errors import ImageError
+from fitcli.images.georeference import DOUBLES_TAG, TEXT_TAG, GeoReference
 from fitcli.images.lengths import microns
-from fitcli.images.tiff.georeference import DOUBLES_TAG, TEXT_TAG, GeoReference
 
 FORMATS = {
     "ome": "OME-TIFF",

@@ -21,9 +21,9 @@ from fitcli.files.scratch import write_all
 from fitcli.files.staging import StagedFile, cannot_write
 from fitcli.images.base import ImageInfo, Level, Pixels
 from fitcli.images.chunk_encoding import Compression, tiff_encoder, tiff_predictor
+from fitcli.images.georeference import GeoReference
 from fitcli.images.pyramid import edge_padded
 from fitcli.images.pyramid_writer import ChunkSink, PyramidWriter
-from fitcli.images.tiff.georeference import GeoReference
 from fitcli.images.tiff.metadata import GEO_TAGS
 from fitcli.images.write_options import Plan
 

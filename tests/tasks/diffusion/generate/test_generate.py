@@ -19,8 +19,8 @@ from torch import Tensor
 
 from fitcli.device.runtime import choose_runtime
 from fitcli.images.array_image import ArrayReader
+from fitcli.images.georeference import GeoReference
 from fitcli.images.open import open_image
-from fitcli.images.tiff.georeference import GeoReference
 from fitcli.images.window import Window
 from fitcli.memory.budget import MemoryPlan
 from fitcli.noise import group_noise
