@@ -95,7 +95,7 @@ COMMANDS = {
         ("info", "fitcli.commands.info:describe", 2, "SIGHUP"),
         ("classify", "fitcli.images.pyramid_writer:check_pixels", 1, "SIGINT"),
         ("embed", "fitcli.tasks.encoding.encode:read_patches", 2, "SIGTERM"),
-        ("generate", "fitcli.streaming.pass_helpers:stream_trunk", 2, "SIGINT"),
+        ("generate", "fitcli.tasks.diffusion.stream:stream_trunk", 2, "SIGINT"),
         slow("classify", "fitcli.tasks.encoding.encode:read_patches", 1, "SIGINT"),
         slow("classify", "fitcli.streaming.sweeps:key_mask", 3, "SIGINT"),
         slow("classify", "fitcli.tasks.classify.classify_files:write_heatmap", 1, "SIGINT"),

@@ -37,8 +37,8 @@ from fitcli.device.runtime import Precision, Runtime
 from fitcli.memory.budget import HANDFUL_TOKENS
 from fitcli.patches.cutting import groups_of, normalize
 from fitcli.patches.grid import PatchGrid
-from fitcli.streaming.pass_helpers import stream_encoder
 from fitcli.streaming.sweeps import PassOutputs, Streaming
+from fitcli.tasks.encoding.stream import stream_encoder
 from models.build import build
 from models.presets import classifier_preset
 

@@ -37,8 +37,8 @@ from fitcli.patches.grid import PatchGrid
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig, save_config
 from fitcli.runs.weights import save_weights
-from fitcli.streaming.pass_helpers import stream_encoder
 from fitcli.streaming.sweeps import PassOutputs, Streaming, prefetch
+from fitcli.tasks.encoding.stream import stream_encoder
 from models.build import build
 from models.presets import classifier_preset
 

@@ -22,9 +22,9 @@ from fitcli.memory.size_checks import check_pixels
 from fitcli.patches.background import foreground
 from fitcli.patches.cutting import groups_of, read_patches
 from fitcli.patches.grid import PatchGrid
+from fitcli.patches.group_order import Order, permutation
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.train_settings import TrainSettings
-from fitcli.tasks.autoregressive.sequences import Order, permutation
 from models.groups import Groups, span
 
 ORIGINS = 64

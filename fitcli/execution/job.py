@@ -21,6 +21,10 @@ from models.trunk import Segment, Trunk, key_mask
 EVERY = slice(None)
 """All groups."""
 
+Part = Callable[[slice], Tensor]
+"""Returns values [part ...] of a slice of the groups, on the device of the model. A step calls it again for a slice
+that it replays: let it hold bytes rather than what is computed from them."""
+
 
 class LatentLoss(NamedTuple):
     """What follows from all latents: a part of the loss, a scalar, and an output for whoever asked for the step."""

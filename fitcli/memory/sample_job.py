@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fitcli.execution.job import Job
-from fitcli.execution.step_helpers import classification_job, decoding_job, denoising_job, mean_square
 from fitcli.patches.cutting import normalize
+from fitcli.tasks.autoregressive.step import decoding_job
+from fitcli.tasks.classify.step import classification_job
+from fitcli.tasks.diffusion.step import denoising_job, mean_square
 from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig
 from models.decoder import FITDecoder
 from models.denoiser import FITDenoiser

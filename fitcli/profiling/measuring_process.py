@@ -21,8 +21,10 @@ from fitcli.memory.plan import HANDFUL_TOKENS
 from fitcli.memory.sample_job import as_pixels, sample_job, waiting_shape
 from fitcli.profiling.peer_models import build_peer
 from fitcli.runs.train_settings import TrainSettings
-from fitcli.streaming.pass_helpers import stream_decoder, stream_denoiser, stream_encoder
 from fitcli.streaming.sweeps import PassOutputs, Streaming
+from fitcli.tasks.autoregressive.stream import stream_decoder
+from fitcli.tasks.diffusion.stream import stream_denoiser
+from fitcli.tasks.encoding.stream import stream_encoder
 from fitcli.training.optimizer import build_optimizer
 from models.build import build
 from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig

@@ -11,14 +11,14 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from fitcli.device.transfer import DeviceCopies, pinned, to_device
+from fitcli.streaming.device_inputs import groups_on_device, mask_on_device
 from fitcli.streaming.token_store import StoreKind, TokenStore, open_store
 from models.chunked_latents import in_pieces
 from models.groups import Groups
@@ -119,6 +119,11 @@ class PassOutputs:
     tokens: Sink | None = None
     reads: Sink | None = None
 
+    def map_tokens(self, function: Callable[[Tensor], Tensor]) -> PassOutputs:
+        """Return the same outputs, where `tokens` takes `function` of the tokens."""
+        take = self.tokens
+        return self if take is None else replace(self, tokens=lambda part, tokens: take(part, function(tokens)))
+
 
 def stream_trunk(
     trunk: Trunk,
@@ -151,7 +156,7 @@ def stream_trunk(
         raise ValueError(f"streaming takes the groups of one image, not of {groups.images}")
     with ExitStack() as stack:
         sweeps = _Sweeps(trunk, groups, source, how, wanted, latents, stack)
-        whole = groups._replace(mask=None).map_tensors(partial(to_device, device=latents.device))
+        whole = groups_on_device(groups, latents.device)
         at = how.journal.resume() if how.journal is not None else None
         at = at or Position(0, 0, latents, torch.empty_like(latents))
         del latents
@@ -260,8 +265,7 @@ class _Sweeps:
         )
 
     def _mask(self, part: slice) -> Tensor | None:
-        mask = self._groups.mask
-        return None if mask is None else key_mask(to_device(mask[part], self._device))
+        return key_mask(mask_on_device(self._groups, part, self._device))
 
 
 def prefetch(

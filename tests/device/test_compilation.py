@@ -23,7 +23,7 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from fitcli.memory.estimate import Training, estimate_step
 from fitcli.memory.plan import choose
-from fitcli.streaming.pass_helpers import stream_latents
+from fitcli.tasks.encoding.stream import stream_latents
 from models.build import build
 from models.compilable import GRAPHS, Region, compile_regions
 from models.groups import Groups

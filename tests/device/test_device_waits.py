@@ -22,7 +22,6 @@ from fitcli.patches.cutting import groups_of
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint
-from fitcli.streaming.pass_helpers import stream_encoder
 from fitcli.streaming.sweeps import PassOutputs, Streaming
 from fitcli.tasks.autoregressive.decoding.sample import FREE
 from fitcli.tasks.autoregressive.decoding.sample import sample as decode
@@ -35,6 +34,7 @@ from fitcli.tasks.diffusion.samplers import find_step
 from fitcli.tasks.diffusion.sampling import Hooks, Kept, Sampling, sample
 from fitcli.tasks.diffusion.schedules import parse_schedule, shifted
 from fitcli.tasks.diffusion.streamed_view import StreamedView
+from fitcli.tasks.encoding.stream import stream_encoder
 from models.build import build
 from models.config import EncoderConfig
 

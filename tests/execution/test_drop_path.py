@@ -11,7 +11,7 @@ from support.steps import CONFIGS, PLANS, Step, assert_same_gradients
 from fitcli.execution.drop_path import DropPath, draw_drop_path
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from fitcli.execution.step_helpers import classification_job
+from fitcli.tasks.classify.step import classification_job
 
 SHOWINGS = ((0, 5), (0, 9), (3, 5))
 

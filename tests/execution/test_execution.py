@@ -17,9 +17,10 @@ from fitcli.data.batch import Batch
 from fitcli.execution.job import Job, LatentLoss, largest_handful
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from fitcli.execution.step_helpers import classification_job, denoising_job, mean_square
 from fitcli.streaming.token_store import MemoryStore
 from fitcli.tasks.classify.objective import ClassificationObjective
+from fitcli.tasks.classify.step import classification_job
+from fitcli.tasks.diffusion.step import denoising_job, mean_square
 from models.build import build
 from models.config import DecoderConfig
 from models.groups import Groups

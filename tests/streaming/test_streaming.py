@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from support.batches import CONFIGS, inputs_for, join, live
-from support.streamed import LAYOUTS, NETWORKS, encoder, golden, inputs, made, streamed, run_on_all
+from support.streamed import LAYOUTS, NETWORKS, encoder, golden, inputs, made, run_on_all, streamed
 
 from fitcli.patches.cutting import groups_of
-from fitcli.streaming.pass_helpers import stream_latents
 from fitcli.streaming.sweeps import Streaming
+from fitcli.tasks.encoding.stream import stream_latents
 from models import chunked_latents
 
 

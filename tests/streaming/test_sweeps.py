@@ -17,9 +17,9 @@ from fitcli.errors import FitError
 from fitcli.patches.cutting import groups_of
 from fitcli.streaming import sweeps, token_store
 from fitcli.streaming.journal import SweepState
-from fitcli.streaming.pass_helpers import stream_encoder, stream_latents
 from fitcli.streaming.sweeps import PassOutputs, Position, Streaming, prefetch
 from fitcli.streaming.token_store import MemoryStore, StoreKind, TokenStore
+from fitcli.tasks.encoding.stream import stream_encoder, stream_latents
 
 
 @torch.inference_mode()

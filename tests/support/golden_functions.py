@@ -12,8 +12,9 @@ from support.golden_case import Case
 from torch import Tensor
 
 from fitcli.patches.cutting import cut, join
+from fitcli.patches.group_order import Order, permutation, whole_patches
 from fitcli.patches.levels import quantize
-from fitcli.tasks.autoregressive.sequences import Order, permutation, shift_right, to_sequence, whole_patches
+from fitcli.tasks.autoregressive.sequences import shift_right, to_sequence
 from models.checks import ConfigError
 from models.layer_plan import parse_plan
 from models.masks import causal_mask, group_causal_mask, local_causal_mask

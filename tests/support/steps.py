@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from fitcli.execution.step_helpers import classification_job, decoding_job, denoising_job, mean_square
 from torch import Tensor
 
 from fitcli.execution.job import Job
@@ -15,6 +14,9 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.patches.cutting import groups_of, normalize
 from fitcli.patches.grid import PatchGrid
 from fitcli.tasks.autoregressive.next_token import next_token_loss
+from fitcli.tasks.autoregressive.step import decoding_job
+from fitcli.tasks.classify.step import classification_job
+from fitcli.tasks.diffusion.step import denoising_job, mean_square
 from models.build import build
 from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig
 from models.groups import Gather, Groups

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from fitcli.patches.cutting import groups_of
 from fitcli.patches.grid import PatchGrid
-from fitcli.streaming.pass_helpers import stream_decoder, stream_denoiser, stream_encoder
 from fitcli.streaming.sweeps import PassOutputs, Streaming
+from fitcli.tasks.autoregressive.stream import stream_decoder
+from fitcli.tasks.diffusion.stream import stream_denoiser
+from fitcli.tasks.encoding.stream import stream_encoder
 from models.build import build
 from models.config import EncoderConfig
 from models.decoder import FITDecoder

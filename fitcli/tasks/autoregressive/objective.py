@@ -19,12 +19,12 @@ from fitcli.errors import DataError
 from fitcli.execution.forward import group_losses
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.execution.step_helpers import decoding_job
 from fitcli.patches.cutting import to_levels
 from fitcli.runs.config import RunConfig
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.autoregressive.sequences import SequenceConfig
+from fitcli.tasks.autoregressive.step import decoding_job
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.task import DeferredScores, Objective, Validation
 from fitcli.tasks.validation import shared_sums, validation_loader

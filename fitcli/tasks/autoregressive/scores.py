@@ -15,12 +15,13 @@ from fitcli.errors import ImageError
 from fitcli.images.base import ImageReader
 from fitcli.images.window import Window
 from fitcli.memory.budget import HANDFUL_TOKENS
+from fitcli.patches.group_order import whole_patches
 from fitcli.patches.levels import to_levels
 from fitcli.runs.weights import Checkpoint
-from fitcli.streaming.pass_helpers import stream_decoder
 from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.autoregressive.next_token import sequence_of
-from fitcli.tasks.autoregressive.sequences import SequenceConfig, shift_right, to_sequence, whole_patches
+from fitcli.tasks.autoregressive.sequences import SequenceConfig, shift_right, to_sequence
+from fitcli.tasks.autoregressive.stream import stream_decoder
 from fitcli.tasks.scored_windows import scored_parts
 from models.decoder import FITDecoder
 

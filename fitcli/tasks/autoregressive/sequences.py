@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fitcli.patches.cutting import cut, join
+from fitcli.patches.group_order import Order, permutation
 from fitcli.patches.levels import MOST_LEVELS
 from models.checks import ConfigError
 from models.groups import Groups
-
-Order = Literal["raster", "snake"]
-"""Of the patches of an image; never of the values in a patch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,23 +122,3 @@ def sequence_groups(rows: int, columns: int, order: Order = "raster") -> Groups:
     """The groups of one image of `rows` x `columns` patches, numbered along the sequence."""
     raster = Groups.of_grid(images=1, rows=rows, columns=columns)
     return raster._replace(coordinates=raster.coordinates[permutation(rows, columns, order)])
-
-
-def permutation(rows: int, columns: int, order: Order) -> Tensor:
-    """[g] int64: the raster numbers of the patches in their order.
-
-    Raises:
-        ConfigError: Another order.
-    """
-    numbers = torch.arange(rows * columns).reshape(rows, columns)
-    if order == "snake":
-        numbers[1::2] = numbers[1::2].flip(1)
-    elif order != "raster":
-        raise ConfigError(f"patches follow each other in raster or snake order, not {order!r}")
-    return numbers.flatten()
-
-
-def whole_patches(pixels: NDArray[Any], patch: tuple[int, int]) -> NDArray[Any]:
-    """Drop the pixels at the right and at the bottom that do not fill a patch, as the reference does."""
-    height, width = pixels.shape[0] // patch[0] * patch[0], pixels.shape[1] // patch[1] * patch[1]
-    return pixels[:height, :width]

@@ -20,13 +20,13 @@ from fitcli.errors import FitError
 from fitcli.execution.drop_path import draw_drop_path
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.execution.step_helpers import classification_job
 from fitcli.patches.cutting import normalize
 from fitcli.runs.config import RunConfig
 from fitcli.runs.targets import Target
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.classify.losses import balanced_task_weights, loss_of_tasks, right
+from fitcli.tasks.classify.step import classification_job
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.task import DeferredScores, Objective, Validation

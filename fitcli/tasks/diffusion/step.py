@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from fitcli.device.transfer import to_device
 from fitcli.execution.forward import last_latents
-from fitcli.execution.job import Job
+from fitcli.execution.job import Job, Part, largest_handful
+from fitcli.execution.padding import part_mask, zero_padding
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.execution.step_helpers import Part, denoising_job
 from fitcli.tasks.diffusion.loss import DiffusionObjective
 from fitcli.tasks.diffusion.parameterization import add_noise, per_group
 from models.checks import ConfigError
@@ -61,10 +62,7 @@ def diffusion_job(objective: DiffusionObjective, model: FITDenoiser, step: Diffu
         data, noise = step.data(part), step.noise(part)
         seen = add_noise(data, noise, spread[part])
         error, _ = objective.error(output, seen, data, noise, spread[part])
-        mask = None if groups.mask is None else groups.mask[part]
-        if mask is not None:
-            # Before the square: the gradient of a padded NaN would be NaN even where its square is masked.
-            error = error.masked_fill(~mask[..., None], 0)
+        error = zero_padding(error, part_mask(groups, part))
         return error.square().sum(dim=(1, 2)) / (groups.real(error.shape[1]) * error.shape[2])
 
     job = denoising_job(model, groups, noisy, gamma, loss, step.condition)
@@ -76,3 +74,43 @@ def diffusion_job(objective: DiffusionObjective, model: FITDenoiser, step: Diffu
     latents = last_latents(job, plan)
     previous = latents * per_group(to_device(step.conditioned.to(latents.dtype), latents.device), groups)
     return denoising_job(model, groups, noisy, gamma, loss, step.condition, previous)
+
+
+def denoising_job(
+    model: FITDenoiser,
+    groups: Groups,
+    patches: Part,
+    level: Tensor,
+    loss: Callable[[slice, Tensor], Tensor],
+    condition: Tensor | None = None,
+    previous: Tensor | None = None,
+) -> Job:
+    """A loss of the prediction for each patch.
+
+    Args:
+        model: Of the step.
+        groups: All groups of the batch, on the device of the model.
+        patches: Gives noisy patches [part n p].
+        level, condition, previous: As in `FITDenoiser.forward`.
+        loss: From the prediction [part n out_values] for a slice of the groups to the contribution of each, [part];
+            `mean_square` makes one.
+    """
+    return Job(
+        trunk=model.trunk,
+        groups=groups,
+        embed=lambda part: model.embed(patches(part), part_mask(groups, part)),
+        start=lambda: model.begin(groups, next(model.parameters()), previous),
+        context=lambda: model.context(level, condition),
+        loss_from_tokens=lambda part, tokens: loss(part, model.predict(tokens)),
+        largest=largest_handful(model.config),
+    )
+
+
+def mean_square(groups: Groups, target: Part) -> Callable[[slice, Tensor], Tensor]:
+    """A loss for `denoising_job`: the mean squared difference to the target [part n p], over all real patches."""
+
+    def loss(part: slice, prediction: Tensor) -> Tensor:
+        error = zero_padding(target(part) - prediction, part_mask(groups, part))
+        return error.square().sum(dim=(1, 2)) / (groups.real(error.shape[1]) * error.shape[2])
+
+    return loss

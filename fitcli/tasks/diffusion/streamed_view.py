@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from fitcli.device.transfer import to_device
-from fitcli.streaming.pass_helpers import stream_denoiser
 from fitcli.streaming.sweeps import Sink, Streaming
 from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout
 from fitcli.tasks.diffusion.sampling import Kept, View
+from fitcli.tasks.diffusion.stream import stream_denoiser
 from models.denoiser import FITDenoiser
 from models.groups import Groups
 

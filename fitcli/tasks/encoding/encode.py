@@ -32,9 +32,9 @@ from fitcli.patches.grid import PatchGrid
 from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint, model_hash
 from fitcli.streaming.journal import SweepState
-from fitcli.streaming.pass_helpers import stream_encoder
 from fitcli.streaming.sweeps import PassOutputs, Sink, Streaming
 from fitcli.streaming.token_store import TokenStore, open_store
+from fitcli.tasks.encoding.stream import stream_encoder
 from models.encoder import FITClassifier
 from models.groups import Groups
 

@@ -13,17 +13,15 @@ from hypothesis import strategies as st
 
 from fitcli.patches.cutting import cut, join
 from fitcli.patches.cutting import to_levels as patch_levels
+from fitcli.patches.group_order import Order, permutation, whole_patches
 from fitcli.patches.levels import from_levels, quantize, to_levels
 from fitcli.tasks.autoregressive.next_token import next_token_loss
 from fitcli.tasks.autoregressive.sequences import (
-    Order,
     SequenceConfig,
     from_sequence,
-    permutation,
     sequence_groups,
     shift_right,
     to_sequence,
-    whole_patches,
 )
 from models.checks import ConfigError
 

@@ -13,10 +13,9 @@ from torch import Tensor
 from fitcli.execution.forward import group_losses, last_latents
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from fitcli.execution.step_helpers import denoising_job, mean_square
 from fitcli.tasks.diffusion.loss import DiffusionBatch, DiffusionObjective
 from fitcli.tasks.diffusion.schedules import cosine, shifted
-from fitcli.tasks.diffusion.step import DiffusionStep, diffusion_job
+from fitcli.tasks.diffusion.step import DiffusionStep, denoising_job, diffusion_job, mean_square
 from models.build import build
 from models.checks import ConfigError
 from models.config import DenoiserConfig

@@ -1,0 +1,26 @@
+"""Brings what a streamed pass needs of a model and of the groups of an image to the device that computes."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from fitcli.device.transfer import to_device
+from models.groups import Groups
+
+
+def no_values(model: nn.Module) -> Tensor:
+    """Return a tensor [0] on the device and in the dtype of the weights: latents are made like it."""
+    return next(model.parameters()).detach().flatten()[:0]
+
+
+def groups_on_device(groups: Groups, device: torch.device) -> Groups:
+    """Copy groups without their mask, which grows with the tokens, to a device."""
+    return groups._replace(mask=None).map_tensors(partial(to_device, device=device))
+
+
+def mask_on_device(groups: Groups, part: slice, device: torch.device) -> Tensor | None:
+    """Copy the mask [part n] of a slice of the groups to a device; None if the groups have no mask."""
+    return None if groups.mask is None else to_device(groups.mask[part], device)

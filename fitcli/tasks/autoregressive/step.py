@@ -1,0 +1,55 @@
+"""The training step of an autoregressive decoder as a job."""
+
+from __future__ import annotations
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from fitcli.execution.job import Job, Part, largest_handful
+from fitcli.execution.padding import part_mask, zero_padding
+from models.decoder import FITDecoder
+from models.groups import Groups
+
+
+def decoding_job(
+    model: FITDecoder,
+    groups: Groups,
+    ids: Part,
+    targets: Part,
+    labels: Tensor | None = None,
+    smoothing: float = 0.0,
+) -> Job:
+    """Mean cross entropy of the next token, in bits, over all tokens that are no padding.
+
+    Args:
+        model: Of the step.
+        groups: All groups of the batch, on the device of the model.
+        ids: Gives what the decoder sees [part n] int64, at each place the token before it.
+        targets: Gives the token at each place [part n] int64.
+        labels: Classes of the images [b], where the model has classes.
+        smoothing: Share of the target probability that is spread evenly over the vocabulary.
+    """
+
+    def loss_from_tokens(part: slice, tokens: Tensor) -> Tensor:
+        logits = model.predict(tokens)
+        nats = F.cross_entropy(logits.mT, targets(part), reduction="none", label_smoothing=smoothing)  # [part n]
+        bits = nats / math.log(2)
+        return zero_padding(bits, part_mask(groups, part)).sum(dim=1) / groups.real(bits.shape[1])
+
+    return Job(
+        trunk=model.trunk,
+        groups=groups,
+        embed=lambda part: model.embed(ids(part)),
+        start=lambda: model.start(groups, next(model.parameters())),
+        context=None if labels is None else lambda: _context(model, labels),
+        loss_from_tokens=loss_from_tokens,
+        largest=largest_handful(model.config),
+    )
+
+
+def _context(model: FITDecoder, labels: Tensor) -> Tensor:
+    context = model.context(labels)
+    assert context is not None
+    return context

@@ -1,0 +1,37 @@
+"""Computes the logits of one image of any size, a handful of groups at a time, with the submodules of `FITDecoder`."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fitcli.streaming.device_inputs import groups_on_device, no_values
+from fitcli.streaming.sweeps import Load, PassOutputs, Sink, Streaming, TokenSource, stream_trunk
+from models.decoder import FITDecoder
+from models.groups import Groups
+
+
+def stream_decoder(
+    model: FITDecoder, groups: Groups, ids: Load, predicted: Sink, how: Streaming, labels: Tensor | None = None
+) -> None:
+    """The logits of one sequence, all of whose ids are known; equal to `FITDecoder.forward`.
+
+    Args:
+        model: In eval mode.
+        groups: All groups of one image, on the host.
+        ids: Gives [part n] int64, each id the one before its place.
+        predicted: Takes logits [part n vocabulary].
+        how: Handfuls and store.
+        labels: Class of the image [1], on the device, where the model has classes.
+    """
+    config, like = model.config, no_values(model)
+    stream_trunk(
+        model.trunk,
+        groups,
+        TokenSource(
+            load=ids, embed=lambda values, part: model.embed(values), shape=(config.tokens, config.token_width)
+        ),
+        model.start(groups_on_device(groups, like.device), like),
+        how,
+        PassOutputs(latents=False, tokens=predicted).map_tokens(model.predict),
+        model.context(labels),
+    )
