@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from fitcli.plain_text import plain
+from fitcli.errors import plain
 
 
 class Console(RichConsole):

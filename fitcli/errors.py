@@ -1,17 +1,36 @@
-"""Errors that a user can cause and act on. Anything else that is raised is a bug of ours and keeps its traceback."""
+"""Defines the errors that a user can cause and fix, and makes text safe to print on a terminal.
+
+Every other exception is a bug in this project and keeps its traceback.
+"""
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
-from fitcli.plain_text import plain
+CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode categories of control characters (escape sequences start with one), surrogates and line separators."""
+
+DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that change the direction of the text after them: they can make a name appear to end differently."""
+
+
+def plain(text: str) -> str:
+    """Return the text on one line, with control and direction characters as escapes: `\\x1b`, `\\n`, `\\u202e`."""
+    if text.isprintable():
+        return text
+    return "".join(_escape(c) if unicodedata.category(c) in CONTROL or c in DIRECTIONS else c for c in text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 class FitError(Exception):
-    """Base of all errors that are shown as one line: what is wrong, with which file, and what to do about it.
+    """Base of all errors that are printed as one line: what is wrong, with which file or option, and what to do.
 
     Attributes:
-        shared: Every process of the job raises it: the first one shows it.
+        shared: Whether every process of the job raises this error, so that the first one prints it.
     """
 
     shared = False
@@ -21,8 +40,8 @@ class ImageError(FitError, OSError):
     """An image cannot be opened, read or written.
 
     Attributes:
-        path: The file or folder in question.
-        reason: What is wrong with it, without the path.
+        path: The file or folder.
+        reason: The problem, without the path.
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:
@@ -31,16 +50,16 @@ class ImageError(FitError, OSError):
         super().__init__(plain(f"{path}: {reason}"))
 
     def __reduce__(self) -> tuple[type[ImageError], tuple[Path, str]]:
-        # OSError would rebuild it from the message alone, on the way between processes.
+        # OSError would rebuild it from the message alone when it is unpickled in another process.
         return type(self), (self.path, self.reason)
 
 
 class DataError(FitError, ValueError):
-    """A data set cannot be used: empty, contradictory, or naming files that are not there."""
+    """A data set cannot be used: it is empty or contradictory, or names files that do not exist."""
 
 
 class CheckpointError(FitError, ValueError):
-    """A run folder cannot be used: missing, damaged, or not matching what is asked of it."""
+    """A run folder cannot be used: it is missing or damaged, or does not fit the command."""
 
 
 class DeviceError(FitError, RuntimeError):

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from fitcli import console
-from fitcli.errors import ImageError
-from fitcli.plain_text import plain
+from fitcli.errors import ImageError, plain
 
 NASTY = "a\x1b]0;title\x07\x1b[31mb\x9bc\rd\u2028e\u202egnp.tif"
 SHOWN = r"a\x1b]0;title\x07\x1b[31mb\x9bc\rd\u2028e\u202egnp.tif"
