@@ -60,11 +60,11 @@ def pool_in_pieces(head: AttentionPool, latents: Tensor, groups: Groups) -> Pool
     if latents.shape[0] * latents.shape[1] <= PIECE:
         return cast(Pooled, head(latents, groups))
     flat, pieces = latents.flatten(0, 1), _pieces(latents.shape[0] * latents.shape[1])
-    tasks = len(head.tasks)
+    targets = len(head.targets)
     scores = torch.cat([head.scores(flat[piece]) for piece in pieces])  # [n (t h)]
     shares = (scores * sharpness(scores.new_tensor(len(scores)))).softmax(dim=0)
-    weights = rearrange(shares, "n (t h) -> n t h", t=tasks)
-    pooled = latents.new_zeros(tasks, head.heads, latents.shape[-1] // head.heads)
+    weights = rearrange(shares, "n (t h) -> n t h", t=targets)
+    pooled = latents.new_zeros(targets, head.heads, latents.shape[-1] // head.heads)
     for piece in pieces:
         values = rearrange(head.value(flat[piece]), "n (h e) -> n h e", h=head.heads)
         pooled += einsum(weights[piece].to(values.dtype), values, "n t h, n h e -> t h e")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
 from models.checks import ConfigError, check_type, even, one_of, positive
@@ -12,6 +12,9 @@ from models.layer_plan import parse_plan
 TokenPositionKind = Literal["learned", "sincos", "sincos2d"]
 LatentPositions = Literal["learned", "sincos", "coordinates"]
 Causality = Literal["none", "groups", "tokens"]
+
+JSON_KEYS = {"targets": "tasks"}
+"""Keys of the JSON form that differ from the names of their fields: runs of earlier versions have these."""
 
 OVERLAP_KERNEL = 4
 """Pixels per side of the kernels of an overlapping stem: as even as the stride, so that they are centred on a patch."""
@@ -111,21 +114,25 @@ class TrunkConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Rebuild from `dataclasses.asdict` or JSON.
+        """Rebuild a config from what `to_dict` returns, before or after a trip through JSON.
 
         Raises:
             ConfigError: An unknown or missing name, a value of the wrong type, or a model that cannot exist.
         """
-        known = {f.name: f.type for f in fields(cls)}
+        known = {JSON_KEYS.get(field.name, field.name): field for field in fields(cls)}
         if unknown := sorted(set(values) - set(known)):
             raise ConfigError(f"unknown settings of {cls.__name__}: {', '.join(unknown)}")
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        for name, value in values.items():
-            check_type(name, value, str(known[name]))
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        for key, value in values.items():
+            check_type(key, value, str(known[key].type))
         try:
-            return cls(**values)
+            return cls(**{known[key].name: value for key, value in values.items()})
         except TypeError as error:
             raise ConfigError(f"{cls.__name__}: {error}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain data under the keys of `config.json`."""
+        return {JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,32 +189,32 @@ class ClassifierConfig(EncoderConfig):
     """An encoder and a head that pools its latents.
 
     Attributes:
-        classes: Number of classes, k: of all tasks together.
+        classes: Number of classes of all targets together, k.
         pool_heads: Independent sets of pooling weights, each for its own part of the latents.
-        tasks: Classes of each task, where there are several; empty for one task of all classes.
+        targets: Number of classes of each target, if there are several; empty for one target with all classes.
     """
 
     classes: int
     pool_heads: int = 1
-    tasks: tuple[int, ...] = ()
+    targets: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         EncoderConfig.__post_init__(self)
         positive("classes", self.classes)
         positive("pool_heads", self.pool_heads)
-        for count in self.tasks:
-            positive("classes of a task", count)
-        if self.tasks and sum(self.tasks) != self.classes:
-            raise ConfigError(f"tasks of {' + '.join(map(str, self.tasks))} classes are not {self.classes} in all")
+        for count in self.targets:
+            positive("classes of a target", count)
+        if self.targets and sum(self.targets) != self.classes:
+            raise ConfigError(f"targets of {' + '.join(map(str, self.targets))} classes are not {self.classes} in all")
         if self.latent_width % self.pool_heads:
             raise ConfigError(f"pool_heads {self.pool_heads} does not divide latent_width {self.latent_width}")
         if self.segments[-1][1] == 0:
             raise ConfigError(f"a classifier pools latents: plan {self.plan!r} must end with global layers")
 
     @property
-    def task_classes(self) -> tuple[int, ...]:
-        """Classes of each task, of which there is at least one."""
-        return self.tasks or (self.classes,)
+    def target_classes(self) -> tuple[int, ...]:
+        """Number of classes of each target; there is at least one target."""
+        return self.targets or (self.classes,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -87,7 +87,7 @@ class FITClassifier(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = FITEncoder(config)
-        self.head = AttentionPool(config.latent_width, config.pool_heads, config.task_classes)
+        self.head = AttentionPool(config.latent_width, config.pool_heads, config.target_classes)
 
     def forward(self, patches: Tensor, groups: Groups) -> Pooled:
         """[g n p] -> logits [b k] and evidence [g m t]."""

@@ -45,22 +45,22 @@ class AttentionPool(nn.Module):
     Args:
         width: Of the latents.
         heads: Independent sets of weights; each pools its own slice of the latents.
-        tasks: Classes of each task; k in all.
+        targets: Number of classes of each target; their sum is k.
     """
 
-    def __init__(self, width: int, heads: int, tasks: Sequence[int]) -> None:
+    def __init__(self, width: int, heads: int, targets: Sequence[int]) -> None:
         super().__init__()
-        self.heads, self.tasks = heads, tuple(tasks)
+        self.heads, self.targets = heads, tuple(targets)
         self.signal = nn.Linear(width, width)
         self.gate = nn.Linear(width, width)
-        self.score = nn.Linear(width, len(self.tasks) * heads)
+        self.score = nn.Linear(width, len(self.targets) * heads)
         self.value = nn.Linear(width, width)
         self.norm = layer_norm(width)
-        self.classify = nn.Linear(width, sum(self.tasks))
+        self.classify = nn.Linear(width, sum(self.targets))
 
     def forward(self, latents: Tensor, groups: Groups) -> Pooled:
         """[g m d], normalised -> logits [b k] and evidence [g m t]."""
-        m, tasks = latents.shape[1], len(self.tasks)
+        m, targets = latents.shape[1], len(self.targets)
         scores = rearrange(groups.gather(groups.arrange(self.scores(latents))), "b g m q -> b q (g m)")
         present = groups.present()
         if present is None:
@@ -71,7 +71,7 @@ class AttentionPool(nn.Module):
             lowest = torch.finfo(scores.dtype).min
             scores = scores.masked_fill(~repeat(present, "b g -> b 1 (g m)", m=m), lowest)
         weights = groups.own(scores.softmax(dim=-1), dim=-1)
-        weights = rearrange(weights, "b (t h) n -> b t h n", t=tasks)
+        weights = rearrange(weights, "b (t h) n -> b t h n", t=targets)
         values = rearrange(groups.arrange(self.value(latents)), "b g m (h e) -> b h (g m) e", h=self.heads)
         pooled = rearrange(einsum(weights, values, "b t h n, b h n e -> b t h e"), "b t h e -> b t (h e)")
         evidence = groups.scatter(rearrange(weights.mean(dim=2), "b t (g m) -> b g m t", m=m))
@@ -85,6 +85,6 @@ class AttentionPool(nn.Module):
     def logits(self, pooled: Tensor) -> Tensor:
         """What each task pooled [b t d] -> logits [b k]: each task's classes from what it pooled itself."""
         normed = self.norm(pooled)
-        weights, biases = (torch.split(part, list(self.tasks)) for part in (self.classify.weight, self.classify.bias))
+        weights, biases = (torch.split(part, list(self.targets)) for part in (self.classify.weight, self.classify.bias))
         parts = zip(normed.unbind(dim=1), weights, biases, strict=True)
         return torch.cat([linear(vector, weight, bias) for vector, weight, bias in parts], dim=-1)

@@ -73,7 +73,7 @@ def measure_peer(peer: Peer, work: Training, side: int, checkpointed: bool, runt
 
 
 def _model(work: Training | Inference) -> dict[str, Any]:
-    return {"class": type(work.config).__name__, "config": dataclasses.asdict(work.config)}
+    return {"class": type(work.config).__name__, "config": work.config.to_dict()}
 
 
 def _run(request: dict[str, Any], runtime: Runtime) -> Measurement | None:

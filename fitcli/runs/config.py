@@ -96,10 +96,10 @@ class RunConfig:
             case ClassifierConfig() as model, _, _:
                 asked = self.class_tasks
                 return [
-                    ("tasks", len(asked), "tasks", len(model.task_classes)),
+                    ("tasks", len(asked), "tasks", len(model.target_classes)),
                     *(
                         ("class names", len(task.classes), "classes", count)
-                        for task, count in zip(asked, model.task_classes, strict=False)
+                        for task, count in zip(asked, model.target_classes, strict=False)
                     ),
                     ("channels of pixels", channels, "channels", model.channels),
                 ]
@@ -135,6 +135,7 @@ def is_run(folder: Path) -> bool:
 def save_config(folder: Path, config: RunConfig) -> None:
     """Write `config.json`."""
     settings = {name: value for name, value in dataclasses.asdict(config).items() if value is not None}
+    settings["model"] = config.model.to_dict()
     # As it was before there were these: older readers understand it.
     if not config.tasks:
         del settings["tasks"]

@@ -29,7 +29,7 @@ CONFIGS: dict[str, StepConfig] = {
     "classifier": replace(classifier_preset("tiny", 3, 10), stem="linear", token_width=128, token_heads=2),
     "convolutional classifier": classifier_preset("tiny", 3, 10),
     "classifier of overlapping convolutions": replace(
-        classifier_preset("tiny", 3, 14), stem="overlap", token_width=128, token_heads=2, tasks=(10, 4)
+        classifier_preset("tiny", 3, 14), stem="overlap", token_width=128, token_heads=2, targets=(10, 4)
     ),
     "denoiser": DenoiserConfig(
         plan="(2)2(1)2(1)", values=192, out_values=192, condition_width=10, self_condition=True, **TRUNK

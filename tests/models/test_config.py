@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import FrozenInstanceError, asdict, fields
+from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.batches import CONFIGS, classifier_config, decoder_config, denoiser_config, encoder_config
 
 from models.checks import ConfigError
-from models.config import DecoderConfig, EncoderConfig, TrunkConfig
+from models.config import ClassifierConfig, DecoderConfig, EncoderConfig, TrunkConfig
 from models.layer_plan import parse_plan
 
 MALFORMED = ["", "1", "2(1)", "(1)1 (1)", "(-1)1", "(1.5)1", "((1)1", "(1)(1)", "[1]1", "(a)1", ")", "()", "(\uff11)1"]
@@ -81,14 +81,14 @@ def test_what_cannot_exist_is_refused_with_its_numbers(make: Any, changes: dict[
 @pytest.mark.parametrize("name", CONFIGS)
 def test_configs_survive_json(name: str) -> None:
     config = CONFIGS[name]
-    assert type(config).from_dict(json.loads(json.dumps(asdict(config)))) == config
+    assert type(config).from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_wrong_type_is_refused_by_name(name: str) -> None:
     config = CONFIGS[name]
-    good = asdict(config)
-    for field in fields(config):
+    good = config.to_dict()
+    for key, field in zip(good, fields(config), strict=True):
         for wrong in ([1], 1.5, {"a": 1}, True, "7", None):
             annotation = str(field.type)
             fits = (
@@ -97,17 +97,27 @@ def test_every_wrong_type_is_refused_by_name(name: str) -> None:
                 or (wrong == "7" and not annotation.startswith(("int", "bool")))
             )
             if not fits:
-                with pytest.raises(ConfigError, match=field.name):
-                    type(config).from_dict(good | {field.name: wrong})
+                with pytest.raises(ConfigError, match=f"{key}|{field.name}"):
+                    type(config).from_dict(good | {key: wrong})
 
 
 def test_unknown_and_missing_settings_are_named() -> None:
-    good = asdict(encoder_config())
+    good = encoder_config().to_dict()
     with pytest.raises(ConfigError, match="dropout, window"):
         EncoderConfig.from_dict(good | {"window": 1, "dropout": 0})
     del good["latents"]
     with pytest.raises(ConfigError, match="latents"):
         EncoderConfig.from_dict(good)
+
+
+def test_json_keeps_the_keys_of_earlier_versions() -> None:
+    config = CONFIGS["classifier of two targets"]
+    document = json.loads(json.dumps(config.to_dict()))
+    assert list(document)[-3:] == ["classes", "pool_heads", "tasks"]
+    assert document["tasks"] == [3, 2]
+    assert ClassifierConfig.from_dict(document).targets == (3, 2)
+    with pytest.raises(ConfigError, match="unknown settings of ClassifierConfig: targets"):
+        ClassifierConfig.from_dict(document | {"targets": [3, 2]})
 
 
 def test_configs_are_values() -> None:

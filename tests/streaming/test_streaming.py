@@ -110,7 +110,7 @@ def test_many_latents_are_mixed_in_pieces(name: str, monkeypatch: pytest.MonkeyP
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("name", ["classifier", "classifier of two tasks"])
+@pytest.mark.parametrize("name", ["classifier", "classifier of two targets"])
 def test_many_latents_are_pooled_in_pieces(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunked_latents, "PIECE", 5)
     head, groups = live(CONFIGS[name]).head, LAYOUTS["padded"]

@@ -55,7 +55,7 @@ CONFIGS = {
     "convolutional encoder": encoder_config(patch=4, stem="conv"),
     "encoder of overlapping convolutions": encoder_config(patch=4, stem="overlap"),
     "classifier": classifier_config(),
-    "classifier of two tasks": classifier_config(classes=5, tasks=(3, 2), pool_heads=2),
+    "classifier of two targets": classifier_config(classes=5, targets=(3, 2), pool_heads=2),
     "denoiser": denoiser_config(cross_mlp=True),
     "decoder": decoder_config(),
     "decoder of classes": decoder_config(starts=3, classes=3),

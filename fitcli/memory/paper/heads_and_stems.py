@@ -68,7 +68,7 @@ class ClassifierEnds:
 
     def loss_from_latents(self, latents: Value, groups: int) -> Value:
         run, width, rows = self.run, self.config.latent_width, groups * self.config.latents
-        asked = len(self.config.task_classes)
+        asked = len(self.config.target_classes)
         run.place = "head"
         with run.labelled("latents"):
             normed = run.norm(latents, rows, width, "latent_norm")

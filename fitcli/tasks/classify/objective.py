@@ -54,7 +54,7 @@ class Classify:
         model = classifier_preset(settings.preset, channels, len(classes), settings.patch)
         if tasks := dataset.tasks:
             counts = tuple(len(task.classes) for task in tasks)
-            model = replace(model, classes=sum(counts), tasks=counts)
+            model = replace(model, classes=sum(counts), targets=counts)
         preprocessing = replace(survey.preprocessing, background=settings.background)
         return RunConfig(task="classify", model=model, preprocessing=preprocessing, classes=classes, tasks=tasks)
 

@@ -268,10 +268,10 @@ def test_evaluation_of_several_tasks(fit: Fit, pictures: Path, tmp_path: Path) -
 def test_every_task_is_answered_as_if_it_were_alone() -> None:
     """A head of several tasks against one head for each, with its rows of the weights."""
     latents, groups = torch.randn(6, 3, 8), Groups.of_grid(images=2, rows=1, columns=3)
-    head = AttentionPool(width=8, heads=2, tasks=(3, 2))
+    head = AttentionPool(width=8, heads=2, targets=(3, 2))
     pooled = head(latents, groups)
     for number, part in enumerate(slices(TASKS)):
-        alone = AttentionPool(width=8, heads=2, tasks=(part.stop - part.start,))
+        alone = AttentionPool(width=8, heads=2, targets=(part.stop - part.start,))
         weights = head.state_dict()
         rows = slice(2 * number, 2 * number + 2)
         for name in ("score.weight", "score.bias"):
