@@ -33,8 +33,6 @@ import torch
 
 from benchmarks.support.machine import save_results
 
-HERE = Path(__file__).parent
-
 SHARES = {
     "sync": 25, "kernels": 30, "tests": 115, "device": 40, "training": 65, "roofline": 55, "training compiled": 70,
     "roofline compiled": 50, "peers": 90,
@@ -47,7 +45,7 @@ SIDE = 6400
 
 def script(name: str, words: list[str], seconds: float, result: Path) -> dict[str, Any]:
     """A benchmark in a process of its own, and what it wrote, even if it was stopped."""
-    command = [sys.executable, str(HERE / name), *words, "--out", str(result)]
+    command = [sys.executable, "-m", name, *words, "--out", str(result)]
     found = run(command, seconds)
     if result.exists():
         found["result"] = json.loads(result.read_text(encoding="utf-8"))
@@ -58,7 +56,7 @@ def run(command: list[str], seconds: float) -> dict[str, Any]:
     """How a process ended, and the last lines it said."""
     began = time.perf_counter()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, cwd=HERE.parent)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
         code, said = done.returncode, done.stdout + done.stderr
     except subprocess.TimeoutExpired as stopped:
         code, said = None, "".join(_text(part) for part in (stopped.stdout, stopped.stderr))
@@ -75,7 +73,7 @@ def tests(seconds: float, folder: Path) -> dict[str, Any]:
 
 def roofline(seconds: float, folder: Path, more: tuple[str, ...] = ("--profile",)) -> dict[str, Any]:
     words = ["--device", "cuda", "--wall", "--precisions", "bf16", "--presets", "base", "small", "--size", str(SIDE)]
-    return script("roofline.py", [*words, *more], seconds, folder / "roofline.json")
+    return script("benchmarks.speed.roofline", [*words, *more], seconds, folder / "roofline.json")
 
 
 def roofline_compiled(seconds: float, folder: Path) -> dict[str, Any]:
@@ -85,27 +83,27 @@ def roofline_compiled(seconds: float, folder: Path) -> dict[str, Any]:
 def peers(seconds: float, folder: Path) -> dict[str, Any]:
     words = ["--device", "cuda", "--precision", "bf16", "--repeats", "1", "--seconds", "1", "--limit", "30"]
     words += ["--sizes", "1024", "2048", "4096", str(SIDE), "--models", "fit-base", "fit-small", "vit-s", "swin-t"]
-    return script("peers.py", [*words, "vit-b"], seconds, folder / "peers.json")
+    return script("benchmarks.speed.peers", [*words, "vit-b"], seconds, folder / "peers.json")
 
 
 def sync(seconds: float, folder: Path) -> dict[str, Any]:
-    return run([sys.executable, __file__, "--child", "sync"], seconds)
+    return run([sys.executable, "-m", "benchmarks.gpu", "--child", "sync"], seconds)
 
 
 def kernels(seconds: float, folder: Path) -> dict[str, Any]:
-    return script("kernels.py", ["--device", "cuda", "--compiled"], seconds, folder / "kernels.json")
+    return script("benchmarks.speed.kernels", ["--device", "cuda", "--compiled"], seconds, folder / "kernels.json")
 
 
 def device(seconds: float, folder: Path) -> dict[str, Any]:
-    return script("device.py", [], seconds, folder / "device.json")
+    return script("benchmarks.speed.device", [], seconds, folder / "device.json")
 
 
 def training(seconds: float, folder: Path) -> dict[str, Any]:
-    return run([sys.executable, __file__, "--child", "training"], seconds)
+    return run([sys.executable, "-m", "benchmarks.gpu", "--child", "training"], seconds)
 
 
 def training_compiled(seconds: float, folder: Path) -> dict[str, Any]:
-    return run([sys.executable, __file__, "--child", "training-compiled"], seconds)
+    return run([sys.executable, "-m", "benchmarks.gpu", "--child", "training-compiled"], seconds)
 
 
 PARTS: dict[str, Callable[[float, Path], dict[str, Any]]] = {

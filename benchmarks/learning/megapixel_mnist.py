@@ -82,7 +82,7 @@ PUBLISHED: dict[int, dict[str, Any]] = {
 }
 """To compare with, by the side of the canvas."""
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "megapixel-mnist.toml"
+RECIPE = Path(__file__).parents[2] / "recipes" / "megapixel-mnist.toml"
 
 
 def write_dataset(work: Path, data: Path, options: argparse.Namespace) -> Path:

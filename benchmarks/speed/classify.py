@@ -36,6 +36,7 @@ from fitcli.streaming.sweeps import Streaming, prefetch
 from fitcli.tasks.classify.classify_image import classify_image
 from fitcli.tasks.encoding.encode import EncodingSettings, encoding
 
+MODULE = "benchmarks.speed.classify"
 PARTS = ("command", "decode", "compute")
 
 
@@ -74,7 +75,7 @@ def one_round(image: Path, run: Path, options: argparse.Namespace) -> dict[str, 
     found = {"command": command(image, run, options.precision, options.device)}
     for part in PARTS[1:]:
         words = ["--child", part, str(image), str(run), options.precision, options.device]
-        done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True, check=True)
+        done = subprocess.run([sys.executable, "-m", MODULE, *words], capture_output=True, text=True, check=True)
         found[part] = json.loads(done.stdout)
     seconds = {part: found[part]["seconds"] for part in PARTS}
     larger = max(seconds["decode"], seconds["compute"])

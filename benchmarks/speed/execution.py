@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
-import sys
 import time
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -26,6 +24,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.support.machine import save_results
+from benchmarks.support.processes import resident_bytes, run_python
 from fitcli.device.runtime import return_freed_memory
 from fitcli.execution.job import Job
 from fitcli.execution.plan import ExecutionPlan
@@ -37,6 +36,8 @@ from models.build import build
 from models.config import ClassifierConfig
 from models.groups import Groups
 from models.presets import classifier_preset
+
+MODULE = "benchmarks.speed.execution"
 
 GIB = 2**30
 
@@ -159,26 +160,20 @@ def count_flops(model: Any, groups: Groups, plan: ExecutionPlan) -> int:
     return meter.flops
 
 
-def status(name: str) -> int:
-    """VmRSS or VmHWM of this process in bytes."""
-    return int(Path("/proc/self/status").read_text().split(f"{name}:")[1].split()[0]) * 1024
-
-
 def child(preset: str, size: int, name: str) -> None:
     torch.set_num_threads(1)
     return_freed_memory()
-    before = status("VmRSS")
+    before = resident_bytes("VmRSS")
     config = classifier_preset(preset, 3, 10)
     run_job(step_job(build(config), groups_for(config, size), RESIDENT[name].kind == "stream"), RESIDENT[name])
-    print(status("VmHWM") - before)
+    print(resident_bytes("VmHWM") - before)
 
 
 def measure_resident(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for size in options.resident_sizes:
         for name in options.resident:
-            command = [sys.executable, __file__, "--child", options.preset, str(size), name]
-            grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+            grown = int(run_python("-m", MODULE, "--child", options.preset, str(size), name))
             rows.append({"size": size, "name": name, "megabytes": grown / 1e6})
             print(f"{size:6} {name:20} {grown / 1e6:9.0f} MB", flush=True)
     return rows

@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -25,9 +24,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from images import peak_mb, timed
 
 from benchmarks.support.machine import save_results
+from benchmarks.support.processes import peak_with_torch, resident_bytes, run_python, timed
 from fitcli.images.open import open_image
 from fitcli.images.window import Window
 from fitcli.memory.budget import HANDFUL_TOKENS
@@ -37,7 +36,7 @@ from fitcli.runs.config import RunConfig, load_config, save_config
 from fitcli.runs.weights import save_weights
 from fitcli.streaming.sweeps import Streaming
 from fitcli.streaming.token_store import StoreKind
-from fitcli.tasks.diffusion.canvas import Layout, open_canvas
+from fitcli.tasks.diffusion.canvas import CanvasLayout, open_canvas
 from fitcli.tasks.diffusion.config import DiffusionConfig
 from fitcli.tasks.diffusion.samplers import find_step
 from fitcli.tasks.diffusion.sampling import Hooks, Kept, Sampling, sample
@@ -45,6 +44,7 @@ from fitcli.tasks.diffusion.streamed_view import StreamedView
 from models.build import build
 from models.presets import denoiser_preset
 
+MODULE = "benchmarks.speed.generate"
 PIXELS = Preprocessing(channels=3, dtype="uint8", mean=(127.0,) * 3, std=(60.0,) * 3)
 Job = Callable[[], object]
 
@@ -54,7 +54,7 @@ def step_jobs(name: str, size: int, sampler: str, guidance: float, kind: StoreKi
     config, patch = denoiser_preset(name, PIXELS.channels, classes=2)
     model = build(config).eval().requires_grad_(False)
     side = -(-size // (patch * config.group)) * config.group
-    layout, cpu = Layout(side, side, config.group), torch.device("cpu")
+    layout, cpu = CanvasLayout(side, side, config.group), torch.device("cpu")
     names: list[Kept] = ["x", "data", "unconditional"]
     canvases = {kept: open_canvas(kind, side, side, config.values, cpu) for kept in names}
     how = Streaming(handful=max(1, HANDFUL_TOKENS["cpu"] // config.tokens))
@@ -118,12 +118,10 @@ def make_run(folder: Path, preset: str) -> Path:
 
 def measure_memory(folder: Path, run: Path, size: int, memory: str, steps: int, more: list[str]) -> dict[str, Any]:
     """What a fresh `fit generate` says, and its highest resident size over that of Python with torch."""
-    here = str(Path(__file__).parent)
-    floor = float(_output("-c", "import sys, torch; sys.path.insert(0, sys.argv[1]); from images import peak_mb; "
-                          "print(peak_mb())", here))  # fmt: skip
+    floor = peak_with_torch() / 1e6
     arguments = ["--checkpoint", str(run), "--out", str(folder / "out.tif"), "--overwrite", "--res", str(size)]
     arguments += ["--memory", memory, "--steps", str(steps), "--json", "--device", "cpu", *more]
-    (document,) = json.loads(_output(__file__, "--child", *arguments))
+    (document,) = json.loads(run_python("-m", MODULE, "--child", *arguments))
     return {**document, "options": more, "megabytes_over_torch": document["peak_megabytes"] - floor}
 
 
@@ -147,11 +145,8 @@ def child(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, ["generate", *arguments])
     if result.exit_code != 0:
         raise SystemExit(result.stderr)
-    print(json.dumps([{**document, "peak_megabytes": peak_mb()} for document in json.loads(result.stdout)]))
-
-
-def _output(*arguments: str) -> str:
-    return subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, check=True).stdout
+    peak = resident_bytes("VmHWM") / 1e6
+    print(json.dumps([{**document, "peak_megabytes": peak} for document in json.loads(result.stdout)]))
 
 
 def measure_seams(folder: Path, run: Path, size: int, shift: bool) -> dict[str, Any]:
@@ -162,7 +157,7 @@ def measure_seams(folder: Path, run: Path, size: int, shift: bool) -> dict[str, 
     assert config.diffusion is not None
     if config.classes:
         arguments += ["--label", config.classes[0]]
-    _output(__file__, "--child", *arguments, *(["--shift-grid"] if shift else []))
+    run_python("-m", MODULE, "--child", *arguments, *(["--shift-grid"] if shift else []))
     with open_image(out) as image:
         pixels = image.read(Window(0, 0, size, size)).astype(np.float32)
     patch = config.diffusion.patch

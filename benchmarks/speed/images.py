@@ -16,10 +16,7 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +25,9 @@ import numpy as np
 
 from benchmarks.support.image_sources import CHUNK, SOURCES, make_source, slide_window, windows, write_image
 from benchmarks.support.machine import save_results
+from benchmarks.support.processes import resident_bytes, run_python, timed
+
+MODULE = "benchmarks.speed.images"
 
 PASSED = ("size", "write_size", "windows", "repeats")
 """Options, from process to process."""
@@ -41,13 +41,6 @@ WRITTEN = {
     "OME-Zarr zstd": ("zstd.zarr", "zstd"),
 }
 """File and compression."""
-
-
-def timed(job: Callable[[], object]) -> tuple[float, float]:
-    """(CPU seconds of the process, seconds by the clock)."""
-    cpu, clock = time.process_time(), time.perf_counter()
-    job()
-    return time.process_time() - cpu, time.perf_counter() - clock
 
 
 def compare(ours: Callable[[], object], bare: Callable[[], object], repeats: int, megabytes: float) -> dict[str, Any]:
@@ -94,7 +87,7 @@ def measure_writing(name: str, folder: Path, options: argparse.Namespace) -> dic
     """Writing one of WRITTEN."""
     from fitcli.images.chunk_encoding import tiff_encoder, zarr_encoder
     from fitcli.images.open import open_image
-    from fitcli.images.pyramid import edge_padded
+    from fitcli.images.pyramid import pad_edges
 
     variants = [slide_window(seed) for seed in range(4)]
     file, compression = WRITTEN[name]
@@ -105,7 +98,7 @@ def measure_writing(name: str, folder: Path, options: argparse.Namespace) -> dic
     with open_image(path) as image:
         for number, level in enumerate(image.info.levels):
             for window in windows_of_chunks(level.height, level.width):
-                pixels = edge_padded(image.read(window, number), CHUNK, CHUNK)
+                pixels = pad_edges(image.read(window, number), CHUNK, CHUNK)
                 planar = pixels.transpose(2, 0, 1) if file.endswith(".zarr") else pixels
                 chunks.append(np.ascontiguousarray(planar))
     result = compare(
@@ -125,12 +118,6 @@ def windows_of_chunks(height: int, width: int) -> Iterator[Any]:
         yield Window(row * CHUNK, column * CHUNK, CHUNK, CHUNK).clip(height, width)
 
 
-def peak_mb() -> float:
-    """Peak resident size of this process so far. Unlike ru_maxrss, VmHWM knows nothing of the parent process."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
-
-
 def peak(work: str, path: Path, size: int, compression: str) -> None:
     """In a fresh process: read all windows of an image, or write one from two stored windows; prints the peak."""
     if work == "read":
@@ -141,18 +128,14 @@ def peak(work: str, path: Path, size: int, compression: str) -> None:
                 image.read(window)
     else:
         write_image(path, size, compression, list(np.load(path.with_name("windows.npy"))))
-    print(peak_mb())
+    print(resident_bytes("VmHWM") / 1e6)
 
 
 def measure_memory(work: str, path: Path, size: int, compression: str = "") -> float:
     """Megabytes over a bare interpreter."""
     bare = "from pathlib import Path; print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
-    floor = int(_output("-c", bare)) * 1024 / 1e6
-    return float(_output(__file__, "--peak", work, str(path), str(size), compression)) - floor
-
-
-def _output(*arguments: str) -> str:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True).stdout
+    floor = int(run_python("-c", bare)) * 1024 / 1e6
+    return float(run_python("-m", MODULE, "--peak", work, str(path), str(size), compression)) - floor
 
 
 WORKS: dict[str, tuple[Iterable[str], Callable[[str, Path, argparse.Namespace], dict[str, Any]]]] = {
@@ -166,7 +149,7 @@ def measure_apart(work: str, name: str, options: argparse.Namespace) -> dict[str
     """One comparison in a process of its own: what earlier ones left in memory would change it."""
     asked = [f"--{option.replace('_', '-')}={getattr(options, option)}" for option in PASSED]
     with tempfile.TemporaryDirectory(dir=options.data) as folder:
-        row: dict[str, Any] = json.loads(_output(__file__, *asked, "--compare", work, name, folder))
+        row: dict[str, Any] = json.loads(run_python("-m", MODULE, *asked, "--compare", work, name, folder))
         return row
 
 

@@ -28,7 +28,7 @@ from fitcli.memory.budget import HANDFUL_TOKENS
 from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.autoregressive.decoding.kv_cache import CachedDecoder
 from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
-from fitcli.tasks.diffusion.canvas import Layout, open_canvas
+from fitcli.tasks.diffusion.canvas import CanvasLayout, open_canvas
 from fitcli.tasks.diffusion.sampling import Kept, Sampling, sample
 from fitcli.tasks.diffusion.streamed_view import StreamedView
 from models.build import build
@@ -71,7 +71,7 @@ def counted(job: Callable[[], object]) -> dict[str, float]:
 def denoising(preset: str, size: int) -> dict[str, Any]:
     config, patch = denoiser_preset(preset, 3, classes=2)
     model, side = build(config, DEVICE).eval(), -(-size // (patch * config.group)) * config.group
-    layout, names = Layout(side, side, config.group), ("x", "data", "unconditional")
+    layout, names = CanvasLayout(side, side, config.group), ("x", "data", "unconditional")
     canvases: dict[Kept, Any] = {name: open_canvas("device", side, side, config.values, DEVICE) for name in names}
     how = Streaming(handful=max(1, HANDFUL_TOKENS["cuda"] // config.tokens), store="device")
     view = StreamedView(model, layout, how, canvases, canvases)

@@ -32,6 +32,9 @@ from typing import Any
 
 from benchmarks.support.machine import save_results
 from benchmarks.support.peer_steps import MODELS
+from benchmarks.support.processes import resident_bytes
+
+MODULE = "benchmarks.speed.peers"
 
 KEY = ("model", "size", "work", "checkpointed", "device", "precision")
 WORK = ("forward", "step")
@@ -50,7 +53,7 @@ def measure_here(asked: dict[str, Any]) -> dict[str, Any]:
         limit = asked["gib"] << 30
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     step, parameters, tokens = build_step(asked)
-    before, seconds = _resident("VmRSS") - 4 * parameters, list[float]()
+    before, seconds = resident_bytes("VmRSS") - 4 * parameters, list[float]()
 
     def now() -> float:
         if on_cpu and not asked["wall"]:
@@ -63,18 +66,13 @@ def measure_here(asked: dict[str, Any]) -> dict[str, Any]:
         began = now()
         step()
         seconds.append(now() - began)
-    peak = _resident("VmHWM") - before if on_cpu else torch.cuda.max_memory_allocated()
+    peak = resident_bytes("VmHWM") - before if on_cpu else torch.cuda.max_memory_allocated()
     return {"seconds": seconds[1:] or seconds, "peak_bytes": peak, "parameters": parameters, "tokens": tokens}
-
-
-def _resident(name: str) -> int:
-    """VmRSS or VmHWM of this process in bytes."""
-    return int(Path("/proc/self/status").read_text().split(f"{name}:")[1].split()[0]) * 1024
 
 
 def measure(asked: dict[str, Any]) -> dict[str, Any]:
     """One row; `failed` says why there are no figures."""
-    command = [sys.executable, __file__, "--child", json.dumps(asked)]
+    command = [sys.executable, "-m", MODULE, "--child", json.dumps(asked)]
     try:
         # The steps themselves, the first of them twice over, and the start of the process.
         done = subprocess.run(command, capture_output=True, text=True, timeout=2 * asked["limit"] + 30)

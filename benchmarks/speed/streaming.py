@@ -17,8 +17,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -26,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from images import peak_mb, timed
 
 from benchmarks.support.image_sources import slide_window, write_image
 from benchmarks.support.machine import save_results
+from benchmarks.support.processes import peak_with_torch, resident_bytes, run_python, timed
 from fitcli.images.open import open_image
 from fitcli.memory.budget import HANDFUL_TOKENS
 from fitcli.patches.cutting import groups_of, normalize, read_patches
@@ -42,6 +40,7 @@ from fitcli.tasks.encoding.stream import stream_encoder
 from models.build import build
 from models.presets import classifier_preset
 
+MODULE = "benchmarks.speed.streaming"
 PIXELS = Preprocessing(channels=3, dtype="uint8", mean=(150.0,) * 3, std=(60.0,) * 3)
 MEAN, STD = torch.tensor(PIXELS.mean), torch.tensor(PIXELS.std)
 Job = Callable[[], object]
@@ -116,9 +115,8 @@ def make_run(folder: Path, preset: str) -> Path:
 
 def measure_memory(image_path: Path, run: Path, memory: str) -> dict[str, Any]:
     """What a fresh `fit classify` says, and its highest resident size over that of Python with torch."""
-    floor = float(_output("-c", "import sys, torch; sys.path.insert(0, sys.argv[1]); from images import peak_mb; "
-                          "print(peak_mb())", str(Path(__file__).parent)))  # fmt: skip
-    document = json.loads(_output(__file__, "--child", str(image_path), str(run), memory))
+    floor = peak_with_torch() / 1e6
+    document = json.loads(run_python("-m", MODULE, "--child", str(image_path), str(run), memory))
     return {**document, "megabytes_over_torch": document["peak_megabytes"] - floor}
 
 
@@ -133,11 +131,7 @@ def child(image_path: str, run: str, memory: str) -> None:
     if result.exit_code != 0:
         raise SystemExit(result.stderr)
     (document,) = json.loads(result.stdout)
-    print(json.dumps({**document, "peak_megabytes": peak_mb()}))
-
-
-def _output(*arguments: str) -> str:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True).stdout
+    print(json.dumps({**document, "peak_megabytes": resident_bytes("VmHWM") / 1e6}))
 
 
 def run_all(folder: Path, options: argparse.Namespace) -> dict[str, Any]:

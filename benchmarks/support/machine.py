@@ -46,8 +46,9 @@ def machine(packages: Iterable[str]) -> dict[str, Any]:
 
 
 def called() -> str:
-    """How the benchmark was called; of paths that only this machine knows, the last two parts."""
-    return " ".join(shlex.quote(re.sub(r"(?:/[^/\s]+)+", _shortened, word)) for word in sys.argv)
+    """Return the command line, `python -m benchmarks...`; of absolute paths only the last two parts."""
+    words = ("python", *sys.orig_argv[1:])
+    return " ".join(shlex.quote(re.sub(r"(?<![^\s=:])(?:/[^/\s]+)+", _shortened, word)) for word in words)
 
 
 def _shortened(path: re.Match[str]) -> str:

@@ -1,0 +1,1 @@
+"""Time and memory, against a lower bound or a peer within one run."""
