@@ -1,3 +1,3 @@
-"""The `fit` command line and what it stands on: images, geometry, training, streaming."""
+"""Trains and runs FIT models on images of any size; `fit` is its command line."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Entry point of the console script and of `python -m fitcli`."""
+"""Starts the command line: for the console script `fit` and for `python -m fitcli`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fitcli.interrupts import INTERRUPTED, catch_interrupts
 
 
 def main() -> None:
-    """Run the command line. Ctrl-C needs no traceback, whenever it comes."""
+    """Run the command line. Ctrl-C never shows a traceback, whenever it comes."""
     catch_interrupts()
     try:
         from fitcli.app import main as run

@@ -1,6 +1,6 @@
-"""The command line: registers the commands, and turns errors into one line and an exit code.
+"""Registers the commands and turns errors into one line and an exit code.
 
-Exit codes: 0 success, 1 a `FitError`, 2 a wrong call, 130 interrupted. Importing this file never imports torch.
+Exit codes: 0 success, 1 a `FitError`, 2 a wrong call, 130 interrupted. Importing this file does not import torch.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ app = typer.Typer(
 
 
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Show what a user can act on as one line; leave our own mistakes their traceback."""
+    """Wrap a command so that errors of the user are printed as one line; bugs keep their traceback."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        before = console.errors_said()
+        before = console.error_count()
         try:
             _check_models_package()
             return command(*args, **kwargs)
@@ -53,10 +53,10 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             console.log(": ".join(["interrupted", *map(str, stop.args)]))
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            # The reader of our output went away (`fit info ... | head`); what Python would flush at exit goes nowhere.
+            # The reader of stdout has ended (`fit info ... | head`). Python flushes stdout at exit: discard that.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            # Whoever reads no more is content with what came, but not with what could not come.
-            raise typer.Exit(int(console.errors_said() > before)) from None
+            # The reader got the lines that it wanted, but errors that were printed before still count.
+            raise typer.Exit(int(console.error_count() > before)) from None
         except Exception as error:
             if (message := _message(error)) is None:
                 raise
@@ -67,30 +67,30 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def _message(error: Exception) -> str | None:
-    """What a user can act on; None for a mistake of ours."""
+    """Return the line to print for an error that the user can fix; None for a bug."""
     if isinstance(error, FitError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
-        # A full disk, a folder that may not be written to.
+        # For example a full disk, or a folder without write permission.
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if type(error).__module__.startswith("torch."):
         from fitcli.device.compilation import failure, is_failure
 
         return failure(error) if is_failure(error) else None
-    # Not imported above: with another package called `models` in the way, this file has to say so.
+    # Imported late: if another package called `models` comes first, `_check_models_package` reports that.
     from models.checks import ConfigError
 
     return str(error) if isinstance(error, ConfigError) else None
 
 
 def _check_models_package() -> None:
-    """`models` is a common name: say so clearly where another package of that name comes first."""
+    """Raise FitError if Python finds another package called `models`, which is a common name."""
     spec = importlib.util.find_spec("models")
     ours = Path(__file__).parent.parent / "models" / "__init__.py"
     if spec is None or spec.origin is None or not os.path.samefile(spec.origin, ours):
-        found = "none" if spec is None else spec.origin
+        place = "none" if spec is None else spec.origin
         raise FitError(
-            f"needs its own package 'models' beside {Path(__file__).parent}, but Python finds {found}; run the console "
+            f"needs its own package 'models' beside {Path(__file__).parent}, but Python finds {place}; run the console "
             "script `fit` from a folder without a 'models' of its own, or uninstall the other package"
         )
 
@@ -108,13 +108,13 @@ def options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
 ) -> None:
-    """Options that come before the command."""
+    """Handle the options that come before the command."""
     if debug:
         os.environ["FIT_DEBUG"] = "1"
 
 
 def _help(command: Callable[..., None]) -> str:
-    """What a docstring says, each paragraph in one line: where lines end is a matter of the terminal."""
+    """Return the docstring of a command with each paragraph on one line, so that the terminal breaks the lines."""
     paragraphs = (command.__doc__ or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
@@ -126,12 +126,12 @@ for command in (info, demo, train, classify, embed, evaluate, generate, profile_
 def main() -> None:
     """Run the command that the arguments of the process name."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # As stderr does: names of files need not be text, and not every terminal knows every letter.
+        # As on stderr: file names need not be valid text, and the encoding may lack characters.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except OSError as error:
-        # Of what no command prints: --help and --version.
+        # From --help or --version, which no command handles.
         if console.debugging() or (message := _message(error)) is None:
             raise
         console.error(message)

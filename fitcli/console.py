@@ -1,4 +1,4 @@
-"""The only place that prints. stdout is data; everything said to a person goes to stderr."""
+"""Prints everything that `fit` prints: results to stdout, messages for a person to stderr."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from fitcli.errors import plain
 
 
 class Console(RichConsole):
-    """Shows `:smile:` in a path as it is, and leaves it to the caller what a closed pipe means."""
+    """Prints text such as `:smile:` unchanged, and leaves a closed pipe to the caller."""
 
     silent = False
-    """Whether nothing is shown, see `muted`."""
+    """Whether nothing is printed, see `muted`."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(highlight=False, emoji=False, quiet=self.silent, **settings)
 
     @property
     def is_terminal(self) -> bool:
-        """Nobody watches what says nothing."""
+        """Whether a person may be watching; False for a silent console, so that it draws no progress bar."""
         return not self.silent and super().is_terminal
 
     def on_broken_pipe(self) -> None:
-        """Called while a BrokenPipeError is handled. Rich would exit with 1: whoever called us decides."""
+        """Raise the BrokenPipeError that is being handled. rich would exit with code 1 here."""
         raise
 
 
@@ -41,7 +41,11 @@ _captured: list[tuple[str, str]] | None = None
 
 @contextmanager
 def captured() -> Iterator[list[tuple[str, str]]]:
-    """Collect what would be said to a person, for `repeat`, here or in another process."""
+    """Collect messages instead of printing them, for `repeat` in this process or another.
+
+    Yields:
+        A list that receives (kind, message) pairs.
+    """
     global _captured
     before, _captured = _captured, []
     try:
@@ -50,14 +54,14 @@ def captured() -> Iterator[list[tuple[str, str]]]:
         _captured = before
 
 
-def repeat(said: Iterable[Sequence[str]]) -> None:
-    """Say what was captured."""
-    for kind, message in said:
+def repeat(messages: Iterable[Sequence[str]]) -> None:
+    """Print the messages that `captured` collected."""
+    for kind, message in messages:
         {"error": error, "warning": warning, "log": log}[kind](message)
 
 
-def _kept(kind: str, message: str) -> bool:
-    """Whether a message is captured rather than said."""
+def _capture(kind: str, message: str) -> bool:
+    """Add a message to the captured ones. Return False if messages are printed."""
     if _captured is None:
         return False
     _captured.append((kind, message))
@@ -65,8 +69,8 @@ def _kept(kind: str, message: str) -> bool:
 
 
 def _stdout() -> Console:
-    # Made per call: a test or a pipe may have put another stream in place since the import. Without a terminal a table
-    # may be as wide as it needs: nobody wants a path cut short in a pipe.
+    # Created per call, because a test or a pipe may have replaced the stream since the import. Without a terminal,
+    # tables get their full width, so that no path is cut short in a pipe.
     console = Console(markup=False)
     return console if console.is_terminal else Console(markup=False, width=10_000)
 
@@ -77,7 +81,7 @@ def _stderr() -> Console:
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """Say nothing while the context lasts: another process of the same job does."""
+    """Print nothing within the context, because another process of the job prints."""
     Console.silent = True
     try:
         yield
@@ -86,7 +90,7 @@ def muted() -> Iterator[None]:
 
 
 def debugging() -> bool:
-    """Whether errors are shown with their traceback: `fit --debug`."""
+    """Return whether errors are printed with their traceback (`fit --debug`)."""
     return os.environ.get("FIT_DEBUG", "") not in ("", "0")
 
 
@@ -101,9 +105,9 @@ def json(document: Any) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | Sequence[str]]], title: str | None = None) -> None:
-    """Print a table of results: each cell a line, or several."""
+    """Print a table of results. A cell is one line (a string) or several (a sequence of strings)."""
     if title is not None:
-        # Not as a part of the table, which would fold it to its own width.
+        # A title within the table would be folded to the width of the table.
         data(title)
     shown = Table(box=None, pad_edge=False)
     for column in columns:
@@ -116,15 +120,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Sequence[str]]],
 _errors = 0
 
 
-def errors_said() -> int:
-    """How many errors this process has said so far."""
+def error_count() -> int:
+    """Return the number of errors that this process has printed so far."""
     return _errors
 
 
 def error(message: str) -> None:
-    """Say what went wrong: one line, and after it the traceback of what is being handled where that is asked for."""
+    """Print an error as one line. With `--debug`, the traceback of the exception that is being handled follows."""
     global _errors
-    if _kept("error", message):
+    if _capture("error", message):
         return
     _errors += 1
     _stderr().print("[bold red]error:[/] ", end="")
@@ -134,15 +138,15 @@ def error(message: str) -> None:
 
 
 def warning(message: str) -> None:
-    """Say what may not be what the user wants."""
-    if _kept("warning", message):
+    """Print a warning as one line."""
+    if _capture("warning", message):
         return
     _stderr().print("[yellow]warning:[/] ", end="")
     _stderr().print(_line(message), markup=False)
 
 
 def _line(message: str) -> str:
-    """In words with single spaces between them."""
+    """Join the words of a message with single spaces: one line, safe to print."""
     return plain(" ".join(message.split()))
 
 
@@ -151,38 +155,38 @@ def _lines(message: str) -> str:
 
 
 def log(message: str) -> None:
-    """Say what has happened: a line that also stays in the log of a job without a terminal."""
-    if _kept("log", message):
+    """Print a message that also belongs in the log of a job without a terminal."""
+    if _capture("log", message):
         return
     _stderr().print(_lines(message), markup=False, style="dim")
 
 
 def hint(message: str) -> None:
-    """Say what is going on, or what to do next, to a person who watches: nothing where stderr is no terminal."""
+    """Print a message for a person who is watching. Without a terminal on stderr, print nothing."""
     if _stderr().is_terminal:
         log(message)
 
 
 @contextmanager
 def progress(description: str) -> Iterator[Callable[[float], None]]:
-    """A progress bar on stderr, gone when done, nothing at all where stderr is no terminal.
+    """Show a progress bar on stderr until the context ends. Without a terminal, show nothing.
 
     Yields:
-        What advances it, by a share of the whole.
+        A function that advances the bar by a fraction of the whole.
     """
     console = _stderr()
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(plain(description), total=1.0)
-        yield lambda share: bar.advance(task, share)
+        yield lambda fraction: bar.advance(task, fraction)
 
 
 @contextmanager
 def status(description: str) -> Iterator[Callable[[float, str | None], None]]:
-    """The same with words that change: what is going on right now.
+    """Show a progress bar with a text that changes: the current activity.
 
     Yields:
-        What advances it, by a share of the whole, and says what is going on, where that is not None.
+        A function that advances the bar by a fraction of the whole and replaces the text; None keeps the text.
     """
     console = _stderr()
     columns = (
@@ -195,8 +199,8 @@ def status(description: str) -> Iterator[Callable[[float, str | None], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(plain(description), total=1.0, words="")
 
-        def show(share: float, words: str | None) -> None:
-            bar.update(task, advance=share)
+        def show(fraction: float, words: str | None) -> None:
+            bar.update(task, advance=fraction)
             if words is not None:
                 bar.update(task, words=words)
 
@@ -205,7 +209,7 @@ def status(description: str) -> Iterator[Callable[[float, str | None], None]]:
 
 @contextmanager
 def live() -> Iterator[Live | None]:
-    """A region on stderr that is redrawn, and stays as it was last; None where stderr is no terminal."""
+    """Open a region on stderr that can be redrawn and that stays at the end; yield None without a terminal."""
     console = _stderr()
     if not console.is_terminal:
         yield None

@@ -1,4 +1,7 @@
-"""Ctrl-C, SIGTERM and SIGHUP: a `KeyboardInterrupt`, after which nothing half-written stays. Standard library only."""
+"""Turns Ctrl-C, SIGTERM and SIGHUP into a `KeyboardInterrupt`, so that no half-written file stays.
+
+Imports the standard library only.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,17 @@ import signal
 from types import FrameType
 
 INTERRUPTED = 130
-"""Exit code of what was interrupted: 128 + SIGINT, as shells have it."""
+"""Exit code of an interrupted command: 128 + SIGINT, as in shells."""
 
-BEGINNERS = ("fitcli.__main__", "__main__", "fitcli.app", "fitcli.commands.")
-"""Beginnings of the names of modules that import what a command needs before it begins anything."""
+STARTERS = ("fitcli.__main__", "__main__", "fitcli.app", "fitcli.commands.")
+"""Prefixes of the modules that import the dependencies of a command before it starts."""
 
 
 def catch_interrupts() -> None:
-    """End in good order, whoever asks: also what ends a job of a queue, or that of a terminal that is closed.
+    """Install `interrupt` as the handler of SIGINT, SIGTERM (from a job queue) and SIGHUP (a closed terminal).
 
-    torchrun ends its processes itself, and one that waits for the others in an exchange would not hear of it in time.
-    What is ignored stays ignored.
+    Under torchrun, SIGTERM and SIGHUP keep their default: torchrun sends them to end its processes, and a process that
+    waits in a collective could not handle them in time. Signals that are ignored stay ignored.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
@@ -27,21 +30,21 @@ def catch_interrupts() -> None:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """Interrupt what the main thread does; end the process at once where a command still imports what it needs.
+    """Interrupt the main thread; end the process at once while a command still imports its dependencies.
 
-    Nothing has been begun then, and an exception does not get out of everything that imports: extensions in C++ abort,
-    or make another error of it.
+    The command has not started then, and an exception may not pass through an import: extensions in C++ abort, or turn
+    it into another error.
 
     Raises:
-        KeyboardInterrupt: The command has begun.
+        KeyboardInterrupt: The command has started.
     """
-    if _importer(frame).startswith(BEGINNERS):
+    if _importer(frame).startswith(STARTERS):
         os._exit(INTERRUPTED)
     raise KeyboardInterrupt
 
 
 def _importer(frame: FrameType | None) -> str:
-    """Name of the module with the outermost import statement that is under way; empty where there is none."""
+    """Return the name of the module whose import statement is the outermost running one; empty if none is running."""
     importer = ""
     while frame is not None:
         below = frame.f_back
