@@ -7,19 +7,19 @@ class ConfigError(ValueError):
     """A model that cannot exist: the message names the offending values."""
 
 
-def positive(name: str, value: int) -> None:
+def check_positive(name: str, value: int) -> None:
     """Raise ConfigError for anything below 1."""
     if value < 1:
         raise ConfigError(f"{name} must be at least 1, not {value}")
 
 
-def even(name: str, value: int, what: str) -> None:
+def check_even(name: str, value: int, what: str) -> None:
     """Raise ConfigError for an odd value, which `what` cannot do with."""
     if value % 2:
         raise ConfigError(f"{name} must be even for {what}, not {value}")
 
 
-def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def check_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raise ConfigError for a word that is not allowed."""
     if value not in allowed:
         raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")

@@ -28,11 +28,11 @@ class Region(nn.Module):
     """A module that can be compiled as one. Subclasses write `compute` where others write `forward`.
 
     Attributes:
-        free_axes: How many of the first axes of the arguments differ in size from call to call: 1 where that is the
+        dynamic_axes: How many of the first axes of the arguments differ in size from call to call: 1 where that is the
             groups, 2 where images and their latents.
     """
 
-    free_axes = 1
+    dynamic_axes = 1
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def _compiled(compute: Computation, backend: Backend) -> Computation:
         plain = [_plain(value) if isinstance(value, Tensor) else value for value in arguments]
         for value in plain:
             if isinstance(value, Tensor):
-                for axis in _free(value, region.free_axes):
+                for axis in _dynamic_axes(value, region.dynamic_axes):
                     mark(value, axis)
         return graph(region, *plain)
 
@@ -95,7 +95,7 @@ def _plain(value: Tensor) -> Tensor:
     return value if value._base is None and not value.storage_offset() else value.clone()
 
 
-def _free(value: Tensor, axes: int) -> list[int]:
+def _dynamic_axes(value: Tensor, axes: int) -> list[int]:
     """The axes whose sizes are free, so that which graph runs follows from a call alone, and not from those before it.
 
     Were the first size compiled for itself and all others by a second graph, as by default, a layer that is run again

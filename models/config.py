@@ -6,11 +6,11 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
-from models.checks import ConfigError, check_type, even, one_of, positive
+from models.checks import ConfigError, check_even, check_one_of, check_positive, check_type
 from models.layer_plan import parse_plan
 
 TokenPositionKind = Literal["learned", "sincos", "sincos2d"]
-LatentPositions = Literal["learned", "sincos", "coordinates"]
+LatentPositionKind = Literal["learned", "sincos", "coordinates"]
 Causality = Literal["none", "groups", "tokens"]
 
 JSON_KEYS = {"targets": "tasks"}
@@ -53,7 +53,7 @@ class TrunkConfig:
     latent_heads: int
     mlp_ratio: int = 4
     token_positions: TokenPositionKind = "sincos2d"
-    latent_positions: LatentPositions = "coordinates"
+    latent_positions: LatentPositionKind = "coordinates"
     groups: int | None = None
     causal: Causality = "none"
     local_attention: bool = True
@@ -64,30 +64,30 @@ class TrunkConfig:
     def __post_init__(self) -> None:
         parse_plan(self.plan)
         for name in ("tokens", "latents", "token_width", "latent_width", "token_heads", "latent_heads", "mlp_ratio"):
-            positive(name, getattr(self, name))
+            check_positive(name, getattr(self, name))
         for side in ("token", "latent"):
             width, heads = getattr(self, f"{side}_width"), getattr(self, f"{side}_heads")
             if heads > width:
                 raise ConfigError(f"{side}_heads {heads} exceeds {side}_width {width}")
-        one_of("causal", self.causal, ("none", "groups", "tokens"))
-        one_of("attention_start", self.attention_start, ("reference", "unit"))
+        check_one_of("causal", self.causal, ("none", "groups", "tokens"))
+        check_one_of("attention_start", self.attention_start, ("reference", "unit"))
         self._check_positions()
 
     def _check_positions(self) -> None:
-        one_of("token_positions", self.token_positions, ("learned", "sincos", "sincos2d"))
-        one_of("latent_positions", self.latent_positions, ("learned", "sincos", "coordinates"))
+        check_one_of("token_positions", self.token_positions, ("learned", "sincos", "sincos2d"))
+        check_one_of("latent_positions", self.latent_positions, ("learned", "sincos", "coordinates"))
         if self.token_positions == "sincos2d":
             if math.isqrt(self.tokens) ** 2 != self.tokens:
                 raise ConfigError(f"token_positions 'sincos2d' needs a square group, not {self.tokens} tokens")
-            even("token_width", self.token_width, "two-dimensional position codes")
+            check_even("token_width", self.token_width, "two-dimensional position codes")
         if self.latent_positions == "coordinates":
-            even("latent_width", self.latent_width, "two-dimensional position codes")
+            check_even("latent_width", self.latent_width, "two-dimensional position codes")
         else:
             if self.groups is None:
                 raise ConfigError(f"latent_positions {self.latent_positions!r} needs a fixed number of groups")
-            positive("groups", self.groups)
+            check_positive("groups", self.groups)
             if self.latent_positions == "sincos" and self.groups > 1 and self.latents > 1:
-                even("latent_width", self.latent_width, "two-dimensional position codes")
+                check_even("latent_width", self.latent_width, "two-dimensional position codes")
 
     @property
     def segments(self) -> tuple[tuple[int, int], ...]:
@@ -155,15 +155,15 @@ class EncoderConfig(TrunkConfig):
     def __post_init__(self) -> None:
         # Zero-argument super() does not find the class that slots=True recreates.
         TrunkConfig.__post_init__(self)
-        positive("patch", self.patch)
-        positive("channels", self.channels)
-        one_of("stem", self.stem, ("linear", "conv", "overlap"))
+        check_positive("patch", self.patch)
+        check_positive("channels", self.channels)
+        check_one_of("stem", self.stem, ("linear", "conv", "overlap"))
         if self.stem == "overlap" and (self.patch < 2 or self.patch & (self.patch - 1)):
             raise ConfigError(f"an overlapping stem halves a patch down to one place; {self.patch} is no power of 2")
         if self.stem == "conv" and self.patch % 4:
             raise ConfigError(f"a convolutional stem halves a patch twice; {self.patch} is no multiple of 4")
         if self.side_values is not None:
-            positive("side_values", self.side_values)
+            check_positive("side_values", self.side_values)
         if self.causal == "tokens":
             raise ConfigError("an encoder has no order of tokens; causal is 'none' or 'groups'")
 
@@ -200,10 +200,10 @@ class ClassifierConfig(EncoderConfig):
 
     def __post_init__(self) -> None:
         EncoderConfig.__post_init__(self)
-        positive("classes", self.classes)
-        positive("pool_heads", self.pool_heads)
+        check_positive("classes", self.classes)
+        check_positive("pool_heads", self.pool_heads)
         for count in self.targets:
-            positive("classes of a target", count)
+            check_positive("classes of a target", count)
         if self.targets and sum(self.targets) != self.classes:
             raise ConfigError(f"targets of {' + '.join(map(str, self.targets))} classes are not {self.classes} in all")
         if self.latent_width % self.pool_heads:
@@ -238,8 +238,8 @@ class DenoiserConfig(TrunkConfig):
 
     def __post_init__(self) -> None:
         TrunkConfig.__post_init__(self)
-        positive("values", self.values)
-        positive("out_values", self.out_values)
+        check_positive("values", self.values)
+        check_positive("out_values", self.out_values)
         if self.time_features < 0:
             raise ConfigError(f"time_features must not be negative, not {self.time_features}")
         if self.causal == "tokens":
@@ -249,7 +249,7 @@ class DenoiserConfig(TrunkConfig):
                 f"latent_width {self.latent_width}: the noise level needs a code of two values, 8 or more"
             )
         if self.condition_width is not None:
-            positive("condition_width", self.condition_width)
+            check_positive("condition_width", self.condition_width)
             if self.latent_width % 4:
                 raise ConfigError(
                     f"latent_width {self.latent_width} must be a multiple of 4 to join time and condition"
@@ -282,7 +282,7 @@ class DecoderConfig(TrunkConfig):
 
     def __post_init__(self) -> None:
         TrunkConfig.__post_init__(self)
-        positive("vocabulary", self.vocabulary)
+        check_positive("vocabulary", self.vocabulary)
         if self.causal != "tokens":
             raise ConfigError(f"a decoder is causal in its tokens, not {self.causal!r}")
         if self.classes < 0:

@@ -37,7 +37,7 @@ class Flops:
         return self.stem + self.local + self.local_attention + self.cross + self.mix + self.mix_attention
 
     @property
-    def quadratic_share(self) -> float:
+    def quadratic_fraction(self) -> float:
         """Share of `mix_attention` in the total."""
         return self.mix_attention / self.total
 

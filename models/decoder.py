@@ -46,7 +46,7 @@ class FITDecoder(nn.Module):
         Returns:
             [g n vocabulary].
         """
-        groups.expect(ids, self.tokens)
+        groups.check_values(ids, self.tokens)
         tokens = self.embed(ids)  # [g n c]
         latents = self.start(groups, tokens)  # [g m d]
         tokens, _ = self.trunk(tokens, latents, groups, self.context(labels))

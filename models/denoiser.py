@@ -90,7 +90,7 @@ class FITDenoiser(nn.Module):
         Returns:
             The prediction [g n out_values] and the latents [g m d], the latter not normalised.
         """
-        groups.expect(patches, self.tokens)
+        groups.check_values(patches, self.tokens)
         tokens = self.embed(patches, groups.mask)  # [g n c]
         latents = self.begin(groups, tokens, previous)  # [g m d]
         tokens, latents = self.trunk(tokens, latents, groups, self.context(level, condition))

@@ -73,7 +73,7 @@ class FITEncoder(nn.Module):
             Tokens [g (s n) c] and latents [g m d]. After a plan that ends with global layers the latents have seen
             everything; after one that ends with local layers the tokens have. Tokens of padded patches mean nothing.
         """
-        groups.expect(patches, self.tokens)
+        groups.check_values(patches, self.tokens)
         tokens = self.embed(patches, groups.mask, side)  # [g n c]
         latents = self.start(groups, tokens)  # [g m d]
         tokens, latents = self.trunk(tokens, latents, with_side(groups, side))

@@ -43,7 +43,7 @@ class Groups(NamedTuple):
     slot: Tensor | None
     images: int
     longest: int
-    share: Share | None = None
+    share: RankShare | None = None
 
     @classmethod
     def of_grid(cls, images: int, rows: int, columns: int, device: torch.device | None = None) -> Self:
@@ -106,7 +106,7 @@ class Groups(NamedTuple):
             mask=None if self.mask is None else self.mask[index],
             slot=None if even else taken[:, rank].flatten().nonzero()[:, 0].to(device),
             longest=places,
-            share=Share(rank, ranks, gather, self, None if filled else taken.flatten(1).to(device)),
+            share=RankShare(rank, ranks, gather, self, None if filled else taken.flatten(1).to(device)),
         )
 
     @property
@@ -142,7 +142,7 @@ class Groups(NamedTuple):
         if self.mask is not None and self.mask.shape != (count, tokens or self.mask.shape[-1]):
             raise ValueError(f"{count} groups of {tokens} tokens cannot have a mask {list(self.mask.shape)}")
 
-    def expect(self, values: Tensor, tokens: int) -> None:
+    def check_values(self, values: Tensor, tokens: int) -> None:
         """Raise ValueError, with the numbers, unless `values` [g n ...] hold `tokens` for each group of this list."""
         self.check(tokens)
         count = len(self.number)
@@ -163,7 +163,7 @@ class Groups(NamedTuple):
             share=None if self.share is None else self.share.map_tensors(move),
         )
 
-    def real(self, tokens: int) -> Tensor | int:
+    def count_real_tokens(self, tokens: int) -> Tensor | int:
         """How many of the `tokens` of each group are no padding, over all groups of all ranks."""
         whole = self.whole
         return len(whole.number) * tokens if whole.mask is None else whole.mask.sum()
@@ -195,15 +195,15 @@ class Groups(NamedTuple):
             return arranged
         return self.share.gather(arranged).transpose(0, 1).flatten(1, 2)
 
-    def own(self, gathered: Tensor, dim: int = 1) -> Tensor:
+    def own_part(self, gathered: Tensor, dim: int = 1) -> Tensor:
         """What of `gather` is of this rank: [... (ranks t) ...] -> [... t ...]."""
         return gathered if self.share is None else gathered.chunk(self.share.ranks, dim)[self.share.rank]
 
-    def total(self, values: Tensor) -> Tensor:
+    def sum_over_ranks(self, values: Tensor) -> Tensor:
         """The sum over all ranks of values of any shape."""
         return values if self.share is None else self.share.gather(values).sum(dim=0)
 
-    def before(self, values: Tensor) -> Tensor:
+    def shift(self, values: Tensor) -> Tensor:
         """What the group before each group has, in its image: [g ...] -> [g ...], zeros for the first of an image."""
         arranged = self.arrange(values)
         first = torch.zeros_like(arranged[:, :1])
@@ -217,7 +217,7 @@ class Groups(NamedTuple):
         return self.scatter(torch.cat([first, arranged[:, :-1]], dim=1))
 
 
-class Share(NamedTuple):
+class RankShare(NamedTuple):
     """What a rank knows of the groups that others compute.
 
     Attributes:
@@ -235,7 +235,7 @@ class Share(NamedTuple):
     whole: Groups
     present: Tensor | None
 
-    def map_tensors(self, move: Callable[[Tensor], Tensor]) -> Share:
+    def map_tensors(self, move: Callable[[Tensor], Tensor]) -> RankShare:
         """The same with what `move` makes of every tensor."""
         present = None if self.present is None else move(self.present)
         return self._replace(whole=self.whole.map_tensors(move), present=present)

@@ -30,7 +30,7 @@ def direct(layer: Callable[..., T], *arguments: Any) -> T:
     return layer(*arguments)
 
 
-def as_computed(values: Tensor) -> Tensor:
+def to_autocast_dtype(values: Tensor) -> Tensor:
     """Values in the precision in which a matrix product would take them: half as much to send, where that is bf16."""
     kind = values.device.type
     return values.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else values
@@ -163,7 +163,7 @@ class SelfAttentionLayer(Region):
     def _across(self, x: Tensor, mask: Tensor | None, gather: Gather) -> Tensor:
         if self.attention is not None and self.norm is not None:
             normal = self.norm(x)
-            x = x + self.attention.across(normal, gather(as_computed(normal)), mask)
+            x = x + self.attention.across(normal, gather(to_autocast_dtype(normal)), mask)
         return cast(Tensor, self.feed_forward(x))
 
     def extend(self, x: Tensor, seen: KeyValues) -> Tensor:

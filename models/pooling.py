@@ -70,12 +70,12 @@ class AttentionPool(nn.Module):
             # Not minus infinity: an image of which no group is left would get NaN.
             lowest = torch.finfo(scores.dtype).min
             scores = scores.masked_fill(~repeat(present, "b g -> b 1 (g m)", m=m), lowest)
-        weights = groups.own(scores.softmax(dim=-1), dim=-1)
+        weights = groups.own_part(scores.softmax(dim=-1), dim=-1)
         weights = rearrange(weights, "b (t h) n -> b t h n", t=targets)
         values = rearrange(groups.arrange(self.value(latents)), "b g m (h e) -> b h (g m) e", h=self.heads)
         pooled = rearrange(einsum(weights, values, "b t h n, b h n e -> b t h e"), "b t h e -> b t (h e)")
         evidence = groups.scatter(rearrange(weights.mean(dim=2), "b t (g m) -> b g m t", m=m))
-        return Pooled(self.logits(groups.total(pooled)), evidence)
+        return Pooled(self.logits(groups.sum_over_ranks(pooled)), evidence)
 
     def scores(self, latents: Tensor) -> Tensor:
         """[... d] -> [... (t h)]: what the shares are a softmax of."""

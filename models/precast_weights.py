@@ -8,7 +8,7 @@ from torch import nn
 from models.layers import CrossAttention, FeedForward, SelfAttention
 
 
-def cast_products(model: nn.Module, dtype: torch.dtype) -> None:
+def precast_weights(model: nn.Module, dtype: torch.dtype) -> None:
     """Cast what autocast would cast at every use: the weights and biases of the linear maps of all layers, in place.
 
     Under autocast to the same dtype the model gives the same values to the bit; without autocast it no longer runs.

@@ -36,7 +36,7 @@ class Mix(nn.Module):
         for layer in self.modules():
             if isinstance(layer, Region):
                 # Images, and the latents of all their groups.
-                layer.free_axes = 2
+                layer.dynamic_axes = 2
 
     def forward(self, latents: Tensor, groups: Groups, context: Tensor | None = None, call: Call = direct) -> Tensor:
         """[g m d], conditioning tokens [b s d] -> [g m d]. `call` runs each layer.
@@ -132,7 +132,7 @@ class Trunk(nn.Module):
 
         Their own group's; with causal tokens those of the group before, and zeros for the first (FIT, section 3.2).
         """
-        return groups.before(latents) if self.causal_tokens else latents
+        return groups.shift(latents) if self.causal_tokens else latents
 
 
 def key_mask(mask: Tensor | None) -> Tensor | None:

@@ -16,7 +16,7 @@ from fitcli.device.compilation import check_compiler
 from fitcli.device.processor import fast_float32, has_bf16_units
 from fitcli.errors import DeviceError
 from models.compilable import compile_regions
-from models.precast_weights import cast_products
+from models.precast_weights import precast_weights
 
 Precision = Literal["fp32", "bf16"]
 
@@ -58,7 +58,7 @@ class Runtime:
     def prepare(self, model: nn.Module) -> None:
         """Make the most of a model that is for inference alone, and is only called within `autocast`."""
         if self.precision == "bf16":
-            cast_products(model, torch.bfloat16)
+            precast_weights(model, torch.bfloat16)
         if self.device.type == "cpu":
             keep_freed_memory()
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from fitcli.errors import FitError
 from fitcli.streaming.token_store import StoreKind
-from models.chunked_latents import PIECE
 from models.config import EncoderConfig, TrunkConfig
+from models.piecewise_latents import PIECE
 
 HANDFUL_TOKENS = {"cpu": 2048, "cuda": 65536, "mps": 16384}
 """Tokens computed together at most, by kind of device: enough to keep it busy; on a CPU few enough for its caches."""

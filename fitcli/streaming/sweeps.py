@@ -20,9 +20,9 @@ from torch import Tensor
 from fitcli.device.transfer import DeviceCopies, pinned, to_device
 from fitcli.streaming.device_inputs import groups_on_device, mask_on_device
 from fitcli.streaming.token_store import StoreKind, TokenStore, open_store
-from models.chunked_latents import in_pieces
 from models.groups import Groups
 from models.layers import CrossAttentionLayer
+from models.piecewise_latents import apply_piecewise
 from models.trunk import Segment, Trunk, key_mask
 
 T = TypeVar("T")
@@ -167,7 +167,7 @@ def stream_trunk(
             # The latents of before must not take up memory while these are mixed.
             del at
             if mix is not None and (number < sweeps.count or wanted.latents):
-                values = mix(values, whole, context, in_pieces).to(values.dtype)
+                values = mix(values, whole, context, apply_piecewise).to(values.dtype)
             at = Position(number, 0, values, torch.empty_like(values) if number < sweeps.count else values)
             sweeps.remember(at)
         return at.latents

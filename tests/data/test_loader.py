@@ -87,7 +87,7 @@ def test_a_batch_holds_whole_images_of_different_sizes(samples: list[Sample]) ->
             np.testing.assert_array_equal(image, pixels(label))
         assert batch.groups.images == 2
         assert (batch.gain.unique().tolist(), batch.shift.unique().tolist()) == ([1.0], [0.0])
-        batch.groups.expect(batch.patches, GROUP**2)
+        batch.groups.check_values(batch.patches, GROUP**2)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7])

@@ -17,7 +17,7 @@ from models.build import build
 from models.config import EncoderConfig
 from models.cost import encoder_flops
 from models.groups import Groups
-from models.precast_weights import cast_products
+from models.precast_weights import precast_weights
 
 CONFIG = EncoderConfig.from_dict(
     {
@@ -112,7 +112,7 @@ def test_weights_cast_ahead_give_the_same_to_the_bit() -> None:
     torch.manual_seed(0)
     model = build(CONFIG).eval().requires_grad_(False)
     expected = encode(model)
-    cast_products(model, torch.bfloat16)
+    precast_weights(model, torch.bfloat16)
     found = encode(model)
     assert found.dtype is torch.float32
     assert torch.equal(found, expected)
@@ -123,7 +123,7 @@ def test_a_pass_costs_what_is_stated_and_casts_no_weight_of_a_layer() -> None:
     with Operations(p for p in model.trunk.parameters() if p.ndim == 2) as counted:
         encode(model)
     assert counted.casts > 0
-    cast_products(model, torch.bfloat16)
+    precast_weights(model, torch.bfloat16)
     with Operations(model.trunk.parameters()) as counted:
         encode(model)
     assert counted.casts == 0

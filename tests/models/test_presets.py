@@ -34,7 +34,7 @@ def row(name: str) -> list[str]:
     widths = f"{preset.token_width} / {preset.latent_width}"
     millions, tera = f"{parameters(name) / 1e6:.1f} M", f"{flops.total / 1e12:.2f} T"
     return [f"`{name}`", f"`{preset.plan}`", str(preset.latents), widths, preset.stem, millions, tera,
-            f"{flops.quadratic_share:.0%}"]  # fmt: skip
+            f"{flops.quadratic_fraction:.0%}"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -50,7 +50,7 @@ def test_presets_are_of_the_size_that_they_promise(name: str) -> None:
     assert parameters(name) / 1e6 == pytest.approx(ROUNDED_MILLIONS[name], rel=0.15)
     # The small groups of "nano" are many: it is for images of 1,500 pixels per side.
     side = 94 if name == "nano" else PATCHES_6400
-    assert encoder_flops(classifier_preset(name, 3, 2), (side // PRESETS[name].group) ** 2).quadratic_share < 1 / 3
+    assert encoder_flops(classifier_preset(name, 3, 2), (side // PRESETS[name].group) ** 2).quadratic_fraction < 1 / 3
     config = classifier_preset(name, 3, 2)
     assert config.token_width // config.token_heads == config.latent_width // config.latent_heads == PRESETS[name].head
     assert PRESETS[name].head == (32 if name == "nano" else 64)

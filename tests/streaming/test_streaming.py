@@ -10,7 +10,7 @@ from support.streamed import LAYOUTS, NETWORKS, encoder, golden, inputs, made, r
 from fitcli.patches.cutting import groups_of
 from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.encoding.stream import stream_latents
-from models import chunked_latents
+from models import piecewise_latents
 
 
 @torch.inference_mode()
@@ -101,7 +101,7 @@ def test_networks_of_the_reference(name: str, handful: int) -> None:
 @torch.inference_mode()
 @pytest.mark.parametrize("name", CONFIGS)
 def test_many_latents_are_mixed_in_pieces(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunked_latents, "PIECE", 5)
+    monkeypatch.setattr(piecewise_latents, "PIECE", 5)
     (model, config), groups = made(name, torch.float64), LAYOUTS["padded"]
     inputs = inputs_for(config, groups)
     parts, wholes = streamed(model, groups, inputs, Streaming(handful=2)), run_on_all(model, groups, inputs)
@@ -112,10 +112,10 @@ def test_many_latents_are_mixed_in_pieces(name: str, monkeypatch: pytest.MonkeyP
 @torch.inference_mode()
 @pytest.mark.parametrize("name", ["classifier", "classifier of two targets"])
 def test_many_latents_are_pooled_in_pieces(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunked_latents, "PIECE", 5)
+    monkeypatch.setattr(piecewise_latents, "PIECE", 5)
     head, groups = live(CONFIGS[name]).head, LAYOUTS["padded"]
     latents = torch.randn(len(groups.number), 2, 24, dtype=torch.float64)
-    for one, other in zip(chunked_latents.pool_in_pieces(head, latents, groups), head(latents, groups), strict=True):
+    for one, other in zip(piecewise_latents.pool_piecewise(head, latents, groups), head(latents, groups), strict=True):
         assert (one - other).abs().max() < 1e-12
 
 

@@ -109,7 +109,7 @@ class NextTokenObjective:
 
     def weight(self, batch: Batch) -> float:
         """See `Objective.weight`."""
-        return float(batch.groups.real(batch.patches.shape[1]))
+        return float(batch.groups.count_real_tokens(batch.patches.shape[1]))
 
     def scores(self, batch: Batch, outcome: Outcome) -> DeferredScores | None:
         """Bits per dimension; unknown where the loss is one of smoothed targets."""
@@ -165,4 +165,4 @@ class NextTokenObjective:
         labels = batch.on_host.labels.tolist()
         starts = torch.tensor([self.config.first(label if conditional else None) for label in labels])
         start = to_device(starts, last.device)[:, None].expand(-1, groups.longest)
-        return torch.where(groups.number == 0, groups.scatter(start), groups.before(last))
+        return torch.where(groups.number == 0, groups.scatter(start), groups.shift(last))

@@ -36,7 +36,7 @@ def decoding_job(
         logits = model.predict(tokens)
         nats = F.cross_entropy(logits.mT, targets(part), reduction="none", label_smoothing=smoothing)  # [part n]
         bits = nats / math.log(2)
-        return zero_padding(bits, part_mask(groups, part)).sum(dim=1) / groups.real(bits.shape[1])
+        return zero_padding(bits, part_mask(groups, part)).sum(dim=1) / groups.count_real_tokens(bits.shape[1])
 
     return Job(
         trunk=model.trunk,

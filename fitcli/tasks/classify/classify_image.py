@@ -18,8 +18,8 @@ from fitcli.runs.targets import Target, slices
 from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.token_store import TokenStore
 from fitcli.tasks.encoding.encode import EncodingSettings, encoding
-from models.chunked_latents import pool_in_pieces
 from models.encoder import FITClassifier
+from models.piecewise_latents import pool_piecewise
 
 DEFAULTS = EncodingSettings()
 
@@ -90,7 +90,7 @@ def classify_image(
     ) as job:
         latents = job.run(advance)
         with runtime.autocast():
-            pooled = pool_in_pieces(checkpoint.model.head, latents, job.groups.to(runtime.device)._replace(mask=None))
+            pooled = pool_piecewise(checkpoint.model.head, latents, job.groups.to(runtime.device)._replace(mask=None))
         first, *others = _probabilities(pooled.logits[0].double(), checkpoint.config.class_tasks)
         shares = pooled.evidence[..., evidence_task].float().cpu()
         evidence = None if job.reads is None else _spread(shares, job.reads, job.plan.handful)

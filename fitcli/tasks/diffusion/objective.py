@@ -151,7 +151,7 @@ class DenoisingObjective:
 
     def weight(self, batch: Batch) -> float:
         """See `Objective.weight`."""
-        return float(batch.groups.real(batch.patches.shape[1]))
+        return float(batch.groups.count_real_tokens(batch.patches.shape[1]))
 
     def scores(self, batch: Batch, outcome: Outcome) -> DeferredScores | None:
         """The loss says it all."""

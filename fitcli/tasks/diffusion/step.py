@@ -63,7 +63,7 @@ def diffusion_job(objective: DiffusionObjective, model: FITDenoiser, step: Diffu
         seen = add_noise(data, noise, spread[part])
         error, _ = objective.error(output, seen, data, noise, spread[part])
         error = zero_padding(error, part_mask(groups, part))
-        return error.square().sum(dim=(1, 2)) / (groups.real(error.shape[1]) * error.shape[2])
+        return error.square().sum(dim=(1, 2)) / (groups.count_real_tokens(error.shape[1]) * error.shape[2])
 
     job = denoising_job(model, groups, noisy, gamma, loss, step.condition)
     if step.conditioned is None or not model.config.self_condition:
@@ -111,6 +111,6 @@ def mean_square(groups: Groups, target: Part) -> Callable[[slice, Tensor], Tenso
 
     def loss(part: slice, prediction: Tensor) -> Tensor:
         error = zero_padding(target(part) - prediction, part_mask(groups, part))
-        return error.square().sum(dim=(1, 2)) / (groups.real(error.shape[1]) * error.shape[2])
+        return error.square().sum(dim=(1, 2)) / (groups.count_real_tokens(error.shape[1]) * error.shape[2])
 
     return loss

@@ -11,9 +11,9 @@ from torch import Tensor
 from fitcli.device.transfer import to_device
 from fitcli.streaming.device_inputs import groups_on_device, mask_on_device, no_values
 from fitcli.streaming.sweeps import Load, PassOutputs, Streaming, TokenSource, stream_trunk
-from models.chunked_latents import norm_in_pieces
 from models.encoder import FITEncoder, with_side
 from models.groups import Groups
+from models.piecewise_latents import normalize_piecewise
 
 
 class Streamed(NamedTuple):
@@ -103,4 +103,4 @@ def stream_encoder(
         how,
         wanted.map_tokens(encoder.token_norm),
     )
-    return norm_in_pieces(encoder.latent_norm, latents)
+    return normalize_piecewise(encoder.latent_norm, latents)

@@ -22,7 +22,7 @@ PIECE = 8192
 """Latents whose workspace exists at the same time."""
 
 
-def in_pieces(layer: Callable[..., Tensor], x: Tensor, *arguments: Any) -> Tensor:
+def apply_piecewise(layer: Callable[..., Tensor], x: Tensor, *arguments: Any) -> Tensor:
     """Run a layer over x [b t width] as `layers.direct` does; in place, and in pieces, where t exceeds `PIECE`.
 
     Besides x there are then its keys and values (twice its size) and the workspace of `PIECE` positions.
@@ -45,7 +45,7 @@ def in_pieces(layer: Callable[..., Tensor], x: Tensor, *arguments: Any) -> Tenso
     return x
 
 
-def norm_in_pieces(norm: Callable[[Tensor], Tensor], latents: Tensor) -> Tensor:
+def normalize_piecewise(norm: Callable[[Tensor], Tensor], latents: Tensor) -> Tensor:
     """Normalise latents [g m d]; in place where there are more than `PIECE`."""
     if latents.shape[0] * latents.shape[1] <= PIECE:
         return norm(latents)
@@ -55,7 +55,7 @@ def norm_in_pieces(norm: Callable[[Tensor], Tensor], latents: Tensor) -> Tensor:
     return latents
 
 
-def pool_in_pieces(head: AttentionPool, latents: Tensor, groups: Groups) -> Pooled:
+def pool_piecewise(head: AttentionPool, latents: Tensor, groups: Groups) -> Pooled:
     """What `head(latents, groups)` gives of the latents [g m d] of one image."""
     if latents.shape[0] * latents.shape[1] <= PIECE:
         return cast(Pooled, head(latents, groups))
