@@ -1,1 +1,1 @@
-"""One training step in bounded memory, several ways: plain, recomputing, streamed."""
+"""Runs one training step in bounded memory, in one of several ways: plain, recomputing, streamed."""

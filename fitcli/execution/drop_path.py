@@ -1,7 +1,7 @@
-"""Stochastic depth: layers that are left out for some images of a step (Huang et al. 2016, arXiv:1603.09382).
+"""Stochastic depth: skips random layers for some images of a step (Huang et al. 2016, arXiv:1603.09382).
 
-What is left out is decided before the step, so that a layer that is computed again in the backward pass, or a handful
-of groups at a time, is left out again.
+The skipped layers are drawn before the step. So a layer that is recomputed in the backward pass, or that runs over one
+handful of groups after another, makes the same choice each time.
 """
 
 from __future__ import annotations
@@ -20,36 +20,37 @@ from models.layers import Call
 from models.trunk import Segment, Trunk
 
 STREAM = "drop path"
-"""Of the random numbers."""
+"""Name of the stream of random numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class DropPath:
-    """How much of each layer counts in each image: nothing, or so much more that it is the same on average.
+    """The factor of each layer for each image: 0 where it is skipped, else 1 / (1 - rate), so that the mean is 1.
 
-    The layers of `local` and `mix`; never `read` and `write`, the only ways between tokens and latents.
+    A factor scales what a layer adds to its input. Layers of `local` and `mix` have one. `read` and `write` are never
+    skipped: they are the only paths between tokens and latents.
 
     Attributes:
-        local: [b] of each layer that sees tokens.
-        mix: [b] of each layer that sees latents.
-        images: [g] int64, the image of each group.
+        local: Factors [b] of each layer that runs over tokens.
+        mix: Factors [b] of each layer that runs over latents.
+        images: Number of the image of each group, [g] int64.
     """
 
     local: dict[nn.Module, Tensor]
     mix: dict[nn.Module, Tensor]
     images: Tensor
 
-    def over(self, part: slice, call: Call) -> Call:
-        """How a layer is run over a slice of the groups, or over all images, given how it would be run without."""
+    def scale(self, call: Call, part: slice) -> Call:
+        """Return `call` with its results scaled, for a slice of the groups (`local`) or for all images (`mix`)."""
 
         def run(layer: nn.Module, x: Tensor, *arguments: Any) -> Tensor:
             after = call(layer, x, *arguments)
-            if (counts := self.mix.get(layer)) is None:
-                if (each := self.local.get(layer)) is None:
+            if (factors := self.mix.get(layer)) is None:
+                if (by_image := self.local.get(layer)) is None:
                     return after
-                counts = each[self.images[part]]
-            # Every layer adds to what it is given.
-            return x + counts[:, None, None].to(x.dtype) * (after - x)
+                factors = by_image[self.images[part]]
+            # Every layer is residual: the difference is what it adds.
+            return x + factors[:, None, None].to(x.dtype) * (after - x)
 
         return cast(Call, run)
 
@@ -57,27 +58,27 @@ class DropPath:
 def draw_drop_path(
     trunk: Trunk, groups: Groups, showings: Sequence[tuple[int, int]], rate: float, seed: int
 ) -> DropPath:
-    """Decide what is left out.
+    """Draw the layers that each image of a batch skips.
 
     Args:
-        trunk: Of the model.
-        groups: Of the batch, on the device of the model.
-        showings: (epoch, number of the sample) of each image: the decision follows from them and the seed alone.
-        rate: Of the last layer, in [0, 1); it falls linearly to 0 for the first.
-        seed: Of the run.
+        trunk: The trunk of the model.
+        groups: All groups of the batch, on the device of the model.
+        showings: (epoch, sample number) of each image. Together with the seed they determine the draw.
+        rate: Probability that the last layer is skipped, in [0, 1). It falls linearly to 0 at the first layer.
+        seed: Seed of the run.
     """
     segments = list(cast("list[Segment]", trunk.segments))
     layers = [layer for s in segments for layer in (*s.local, *(() if s.mix is None else s.mix.stack))]
     device = groups.number.device
     rates = torch.linspace(0, rate, len(layers), dtype=torch.float64)
-    drawn = [
+    uniform = [
         generator(seed, STREAM, image=sample, step=epoch).random(len(layers)).tolist() for epoch, sample in showings
     ]
-    kept = (torch.tensor(drawn, dtype=torch.float64) >= rates) / (1 - rates)  # [b layers]
-    counts = dict(zip(layers, to_device(kept.float().T, device), strict=True))
+    kept = (torch.tensor(uniform, dtype=torch.float64) >= rates) / (1 - rates)  # [b layers]
+    factors = dict(zip(layers, to_device(kept.float().T, device), strict=True))
     local = {layer for segment in segments for layer in segment.local}
     return DropPath(
-        local={layer: count for layer, count in counts.items() if layer in local},
-        mix={layer: count for layer, count in counts.items() if layer not in local},
+        local={layer: factor for layer, factor in factors.items() if layer in local},
+        mix={layer: factor for layer, factor in factors.items() if layer not in local},
         images=groups.image_of_group(),
     )

@@ -1,4 +1,4 @@
-"""A training step without its backward pass: for validation, and for what a step starts from."""
+"""Runs a training step without its backward pass: for validation, and for the latents that a step starts from."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from fitcli.streaming.token_store import TokenStore, open_store
 
 
 class Forward(NamedTuple):
-    """What a forward pass gives.
+    """The results of a forward pass.
 
     Attributes:
-        latents: [g m d] after the last `mix`.
-        losses: [g], what each group contributes to the loss; None where they were not wanted.
+        latents: Latents [g m d] after the last `mix`.
+        losses: Contribution of each group to the loss, [g]; None if the pass was run without losses.
     """
 
     latents: Tensor
@@ -30,39 +30,39 @@ class Forward(NamedTuple):
 
 
 def last_latents(job: Job, plan: ExecutionPlan, new_store: OpenStore | None = None) -> Tensor:
-    """The latents [g m d] after the last segment, without a graph. What comes after the last `mix` is left out."""
+    """Return the latents [g m d] after the last segment, without a graph. Nothing after the last `mix` runs."""
     loss_from_tokens = None if job.segments[-1].mix is not None else job.loss_from_tokens
     return _forward(
-        replace(job, loss_from_latents=_nothing, loss_from_tokens=loss_from_tokens), plan, new_store, with_losses=False
+        replace(job, loss_from_latents=_no_loss, loss_from_tokens=loss_from_tokens), plan, new_store, with_losses=False
     ).latents
 
 
 def group_losses(job: Job, plan: ExecutionPlan, new_store: OpenStore | None = None) -> Tensor:
-    """What each group contributes to the loss of a job that has a `loss_from_tokens`, [g], without a graph."""
+    """Return the contribution [g] of each group to the loss, without a graph. The job needs a `loss_from_tokens`."""
     losses = _forward(job, plan, new_store, with_losses=True).losses
     assert losses is not None
     return losses
 
 
-def _nothing(latents: Tensor) -> LatentLoss:
+def _no_loss(latents: Tensor) -> LatentLoss:
     return LatentLoss(latents.new_zeros(()))
 
 
 @torch.no_grad()
 def _forward(job: Job, plan: ExecutionPlan, new_store: OpenStore | None, with_losses: bool) -> Forward:
-    """One sweep over the handfuls per segment; the tokens rest in one store in between, where the plan says.
+    """Sweep once over the handfuls per segment. Between sweeps the tokens rest in the store that the plan names.
 
-    Holds the tokens once, where the step itself holds them at every segment boundary.
+    This holds the tokens once. The step itself holds them at every segment boundary.
     """
     streamed = plan.kind == "stream"
     count = len(job.groups.number)
     parts = job.parts(plan.handful if plan.kind in ("recompute", "stream") else count, plan.calls)
-    opened = new_store or partial(open_store, plan.store if streamed else "device")
+    open_one = new_store or partial(open_store, plan.store if streamed else "device")
     losses: list[Tensor] = []
     store: TokenStore | None = None
     mixing = [index for index in range(len(job.segments)) if job.mixes(index)]
     stop = len(job.segments) if with_losses else max(mixing, default=-1) + 1
-    # A weight that is cast without a graph must not be found in the cache by the step itself.
+    # A weight that is cast here has no graph: the step itself must not find it in the cache of autocast.
     with ExitStack() as resources, uncached_autocast(job.device):
         latents, context = job.start(), None if job.context is None else job.context()
         for index, segment in enumerate(job.segments[:stop]):
@@ -74,7 +74,7 @@ def _forward(job: Job, plan: ExecutionPlan, new_store: OpenStore | None, with_lo
                 if visit.tokens is not None and index + 1 < stop:
                     if store is None:
                         shape = (count, visit.tokens.shape[1], visit.tokens.shape[2])
-                        store = resources.enter_context(opened(shape, visit.tokens.dtype, job.device))
+                        store = resources.enter_context(open_one(shape, visit.tokens.dtype, job.device))
                     store.put(part, visit.tokens)
                 if visit.latents is not None:
                     read.append(visit.latents)

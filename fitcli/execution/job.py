@@ -1,6 +1,7 @@
-"""What a training step computes, in the pieces that can be run a handful of groups at a time.
+"""Describes a training step in pieces that run a handful of groups at a time.
 
-Knows the trunk and its segments; not what makes the tokens, nor what is learned from them.
+The tasks supply the tokens and the loss as callables. If several ranks share the images, the loss of the step is the
+sum of the losses of their jobs, and the same holds for the gradients.
 """
 
 from __future__ import annotations
@@ -23,30 +24,40 @@ EVERY = slice(None)
 
 Part = Callable[[slice], Tensor]
 """Returns values [part ...] of a slice of the groups, on the device of the model. A step calls it again for a slice
-that it replays: let it hold bytes rather than what is computed from them."""
+that it replays. Only what the callable holds stays in memory, so let it hold the bytes of the pixels."""
 
 
 class LatentLoss(NamedTuple):
-    """What follows from all latents: a part of the loss, a scalar, and an output for whoever asked for the step."""
+    """The part of the loss that depends on all latents.
+
+    Attributes:
+        loss: Scalar.
+        output: What the caller of the step gets beside the loss, such as logits.
+    """
 
     loss: Tensor
     output: Tensor | None = None
 
 
 class Outcome(NamedTuple):
-    """Of a step: its loss, a scalar, and what its conclusion put out."""
+    """The result of a step.
+
+    Attributes:
+        loss: Scalar.
+        output: `LatentLoss.output`; None if the job has no `loss_from_latents`.
+    """
 
     loss: Tensor
     output: Tensor | None
 
 
 class SegmentOutput(NamedTuple):
-    """What a segment makes of a handful, up to `mix`. None: nobody needs it.
+    """The results of a segment for a handful, up to `mix`. A result that nothing depends on is None.
 
     Attributes:
-        tokens: [part n c], which enter the next segment.
-        latents: [part m d], which go into `mix`.
-        losses: [part], the contribution of each group to the loss.
+        tokens: Tokens [part n c] that enter the next segment.
+        latents: Latents [part m d] that enter `mix`.
+        losses: Contribution of each group to the loss, [part].
     """
 
     tokens: Tensor | None
@@ -55,10 +66,10 @@ class SegmentOutput(NamedTuple):
 
 
 def largest_handful(config: TrunkConfig) -> int:
-    """Groups that can be computed together on a CUDA device, whatever its memory.
+    """Return how many groups a CUDA device can compute in one call, however much memory it has.
 
-    Attention takes fewer than 65,536 heads of all groups together (PyTorch issues 142228 and 146704), and kernels count
-    the elements of a tensor in 32 bits.
+    Attention kernels take fewer than 65,536 heads, counted over all groups (PyTorch issues 142228 and 146704), and
+    kernels index the elements of a tensor with 32 bits.
     """
     heads = max(config.token_heads, config.cross_heads)
     widest = max(config.token_width * max(3, config.mlp_ratio), 2 * config.cross_heads * config.cross_head_width)
@@ -69,20 +80,23 @@ def largest_handful(config: TrunkConfig) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """A training step. Its callables are called several times and must give the same each time.
+    """A training step. Its callables run several times and must return the same values each time.
 
     Attributes:
         trunk: The segments.
-        groups: All groups of the batch, as the trunk sees them.
-        embed: The tokens [part n c] of a slice of the groups, from whatever they are made of.
-        start: The latents [g m d] before the first segment.
-        context: Conditioning tokens [b s d]; None without.
-        finish: From the tokens [part n c] of a slice of the groups after the last segment to the contribution of each
-            of them to the loss, [part]; None where the loss does not depend on them.
-        conclude: From the latents [g m d] after the last segment to a contribution to the loss; None where the loss
-            does not depend on them.
-        largest: Groups that one call can take at most, see `largest_handful`; None without a limit.
-        drop_path: Which layers are left out for which images; None for none.
+        groups: All groups of the batch, on the device of the model.
+        embed: Returns the tokens [part n c] of a slice of the groups.
+        start: Returns the latents [g m d] before the first segment, in the dtype of the weights.
+        context: Returns the conditioning tokens [b s d]; None for a model without them.
+        loss_from_tokens: Maps the tokens [part n c] of a slice of the groups after the last segment to the contribution
+            of each group to the loss, [part]; None if the loss does not depend on the tokens.
+        loss_from_latents: Maps the latents [g m d] after the last segment to a part of the loss; None if the loss does
+            not depend on the latents.
+        largest: Most groups in one call, see `largest_handful`; None for no limit.
+        drop_path: Layers that each image skips; None if no layer is skipped.
+
+    Raises:
+        ValueError: The loss does not depend on the last segment, or the groups are inconsistent.
     """
 
     trunk: Trunk
@@ -98,36 +112,39 @@ class Job:
     def __post_init__(self) -> None:
         self.groups.check()
         if self.loss_from_tokens is None and (self.loss_from_latents is None or self.segments[-1].mix is None):
-            raise ValueError("nothing depends on the last segment: what is there to learn?")
+            raise ValueError(
+                "nothing depends on the last segment; give loss_from_tokens, or loss_from_latents and a plan that ends "
+                "with global layers"
+            )
 
     @property
     def segments(self) -> list[Segment]:
-        """Of the trunk."""
+        """The segments of the trunk."""
         return list(cast("list[Segment]", self.trunk.segments))
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.trunk.parameters()).device
 
     def parts(self, handful: int, calls: int = 1) -> list[slice]:
-        """All groups, a handful at a time, or fewer where a handful is more than one call can take.
+        """Cut all groups into slices of a handful, or of `largest` groups if that is less.
 
         Args:
-            handful: Of groups.
-            calls: Parts that there are at least; the last ones are empty. One, where other ranks that share the images
-                have all groups: they wait for this one in `mix`.
+            handful: Number of groups.
+            calls: Least number of slices; empty ones are appended. There is always one slice: a rank without groups
+                still has to join the other ranks in `mix`.
         """
         count, handful = len(self.groups.number), max(1, min(handful, self.largest or handful))
         parts = [slice(start, min(start + handful, count)) for start in range(0, count, handful)]
         return parts + [slice(count, count)] * (max(1, calls) - len(parts))
 
     def call(self, part: slice = EVERY, how: Call = direct) -> Call:
-        """How layers are run over a slice of the groups, or over all images, given how they would be run in any job."""
-        return how if self.drop_path is None else self.drop_path.over(part, how)
+        """Return a `Call` for the layers over a slice of the groups, or over all images: `how`, with `drop_path`."""
+        return how if self.drop_path is None else self.drop_path.scale(how, part)
 
     def mixes(self, index: int) -> bool:
-        """Whether anything depends on the `read` and `mix` of a segment."""
+        """Whether the step has to run `read` and `mix` of segment `index`."""
         last = index == len(self.segments) - 1
         return self.segments[index].mix is not None and not (last and self.loss_from_latents is None)
 
@@ -137,11 +154,12 @@ class Job:
         """Run segment `index` over a slice of the groups, up to `mix`.
 
         Args:
-            index: Of the segment.
-            part: The slice.
-            tokens: [part n c] after `local` of the segment before; None for the first segment, which embeds.
-            latents: [part m d] before this segment.
-            readable: [part m d], what `write` of the segment before gives to the tokens, see `Trunk.readable`.
+            index: Number of the segment.
+            part: Slice of the groups.
+            tokens: Tokens [part n c] after `local` of the segment before; None for the first segment, which embeds.
+            latents: Latents [part m d] before this segment.
+            readable: Latents [part m d] that the tokens read in `write` of the segment before, see `Trunk.readable`;
+                None for the first segment.
         """
         segment = self.segments[index]
         mask = key_mask(None if self.groups.mask is None else self.groups.mask[part])
@@ -157,10 +175,10 @@ class Job:
             return SegmentOutput(tokens, read, None)
         return SegmentOutput(None, read, None if self.loss_from_tokens is None else self.loss_from_tokens(part, tokens))
 
-    def outcome(self, losses: list[Tensor], conclusion: LatentLoss | None) -> Outcome:
-        """Add the contributions of all groups up, at once, so that the sum does not depend on the handfuls."""
+    def outcome(self, losses: list[Tensor], latent_loss: LatentLoss | None) -> Outcome:
+        """Sum the contributions of all groups in one operation, so that the sum does not depend on the handfuls."""
         loss = torch.cat(losses).sum() if losses else None
-        if conclusion is None:
+        if latent_loss is None:
             assert loss is not None
             return Outcome(loss, None)
-        return Outcome(conclusion.loss if loss is None else loss + conclusion.loss, conclusion.output)
+        return Outcome(latent_loss.loss if loss is None else loss + latent_loss.loss, latent_loss.output)

@@ -1,4 +1,4 @@
-"""How a training step is to be executed: plain data."""
+"""Describes how a training step is executed, as plain data."""
 
 from __future__ import annotations
 
@@ -12,22 +12,26 @@ Store = Literal["device", "host", "disk"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutionPlan:
-    """Which execution, and its dial between memory and time.
+    """An execution of a training step, and its trade-off between memory and time.
 
     Attributes:
-        kind: "plain": one forward pass that keeps everything. "layers": keeps the inputs of every layer. "recompute":
-            keeps the tokens at segment boundaries, and replays a handful of groups at a time in the backward pass.
-            "stream": the same, but nothing that grows with the tokens stays on the device: they rest in a store.
-        handful: Groups that are computed together, where not all are.
-        keep: Share of the handfuls that are not replayed, where the kind is "recompute": their activations are kept.
-        selective: Keep only matrix products and attention of those, and recompute norms, activations and casts.
-        global_layers: What is kept of `mix` until its backward pass, each less and slower than the one before:
-            everything ("keep"); matrix products and attention ("selective"); the inputs of its layers and what
-            attention gives ("attention"); the inputs of its layers ("checkpoint"); or, where the kind is "stream",
-            nothing: it runs again ("rerun").
-        store: Where tokens rest, where the kind is "stream".
-        calls: Handfuls that there are at least, the last ones of no groups: processes that share out the weights of a
-            model have to call its layers equally often. 0 where nobody does.
+        kind: "plain" runs one forward pass and keeps all activations. "layers" keeps the inputs of every layer.
+            "recompute" keeps the tokens at segment boundaries and replays a handful of groups at a time in the backward
+            pass. "stream" does the same, but moves the tokens to a store: no memory of the device grows with them.
+        handful: Groups that are computed together by "recompute" and "stream".
+        keep: Fraction of the handfuls whose activations "recompute" keeps, so that it need not replay them.
+        selective: Keep only the matrix products and the attention of those handfuls; norms, activation functions and
+            casts run again.
+        global_layers: What `mix` keeps until its backward pass, from most memory to least, from fastest to slowest:
+            "keep" everything; "selective" matrix products and attention; "attention" the inputs of its layers and the
+            results of attention; "checkpoint" the inputs of its layers; "rerun" nothing ("stream" alone): `mix` runs
+            again.
+        store: Where "stream" keeps tokens at rest.
+        calls: Least number of handfuls; empty ones are appended. Processes that shard the weights of a model have to
+            call its layers equally often. 0 without sharding.
+
+    Raises:
+        ValueError: A value is unknown, out of range, or does not go with the kind.
     """
 
     kind: Kind = "plain"
@@ -43,28 +47,28 @@ class ExecutionPlan:
         _one_of("global_layers", self.global_layers, get_args(GlobalLayers))
         _one_of("store", self.store, get_args(Store))
         if self.handful < 1:
-            raise ValueError(f"a handful is at least one group, not {self.handful}")
+            raise ValueError(f"handful must be at least one group, not {self.handful}")
         if not 0 <= self.keep <= 1:
-            raise ValueError(f"the share of handfuls to keep lies in [0, 1], not {self.keep}")
+            raise ValueError(f"keep must lie in [0, 1], not {self.keep}")
         if self.global_layers == "rerun" and self.kind != "stream":
-            raise ValueError("only a streamed execution can rerun its global layers")
+            raise ValueError('global_layers "rerun" needs the kind "stream"')
 
     @property
     def shardable(self) -> bool:
-        """Whether it can run layers whose weights are gathered when they are called.
+        """Whether the plan can run layers of sharded weights, which are gathered in every call.
 
-        Not where selected operations are kept: gathering would be among those that are run again. Nor streamed: a step
-        of many backward passes would gather and reduce in each of them.
+        A plan that keeps selected operations cannot: the gathering would be among the operations that run again. A
+        streamed plan cannot either: it runs many backward passes, and would gather and reduce in each of them.
         """
         return self.kind != "stream" and self.compilable
 
     @property
     def compilable(self) -> bool:
-        """Whether compiled layers can be run: what keeps selected operations has to see each of them."""
+        """Whether the plan can run compiled layers. One that keeps selected operations has to see each operation."""
         return not self.selective and self.global_layers not in ("selective", "attention")
 
     def kept(self, handfuls: int) -> int:
-        """Of this many handfuls, how many are kept."""
+        """Return how many of `handfuls` are kept."""
         return round(self.keep * handfuls)
 
 

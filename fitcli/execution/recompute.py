@@ -1,4 +1,4 @@
-"""What the backward pass keeps and what it computes again; and precision in both directions."""
+"""Calls layers so that the backward pass recomputes them, wholly or in part, and sets the precision of both passes."""
 
 from __future__ import annotations
 
@@ -21,24 +21,26 @@ ATTENTION = [
     torch.ops.aten._scaled_dot_product_efficient_attention.default,
     torch.ops.aten._scaled_dot_product_cudnn_attention.default,
 ]
-"""Of the global layers the only part that is quadratic in the size of the image, and its results are small."""
+"""Attention operations. In the global layers they alone are quadratic in the size of the image, and their results are
+small."""
 
 PRODUCTS = [torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default]
-"""With attention nearly all of the time, and little more than half of what autograd saves."""
+"""Matrix products. With attention they take nearly all of the time, and their results are little more than half of what
+autograd saves."""
 
 
-def recomputing(function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function and keep its arguments alone; the backward pass calls it again."""
-    # Nothing here draws random numbers, so that their state need not be kept.
+def recompute(function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function and keep only its arguments; the backward pass calls it again."""
+    # No layer draws random numbers, so the state of the generators need not be saved.
     result: T = checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
     return result
 
 
-def keeping(operations: list[Any], function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function and keep its arguments and what some operations give; the backward pass does the rest again.
+def recompute_except(operations: list[Any], function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function and keep its arguments and the results of `operations`; the backward pass recomputes the rest.
 
-    Not inside `recomputing`: what is kept there would stay for as long as without it. Layers that are compiled are not
-    run so here: of a graph no operation can be selected.
+    Do not call it inside `recompute`: the kept results would live as long as they do without it. Compiled layers run
+    eagerly in here, since operations inside a graph cannot be selected.
     """
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
@@ -55,34 +57,34 @@ def _eager(context: AbstractContextManager[object]) -> Iterator[None]:
         yield
 
 
-def selective(function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function and keep matrix products and attention; norms, activations and casts are done again."""
-    return keeping(PRODUCTS + ATTENTION, function, *arguments)
+def recompute_cheap(function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function and keep matrix products and attention; norms, activation functions and casts run again."""
+    return recompute_except(PRODUCTS + ATTENTION, function, *arguments)
 
 
 def global_call(plan: ExecutionPlan) -> Call:
-    """How the layers of `mix` are called."""
+    """Return the `Call` for the layers of `mix`."""
     match plan.global_layers:
         case "keep":
             return direct
         case "selective":
-            return selective
+            return recompute_cheap
         case "attention":
-            return partial(keeping, ATTENTION)
+            return partial(recompute_except, ATTENTION)
         case "checkpoint" | "rerun":
-            return recomputing
+            return recompute
 
 
 def uncached_autocast(device: torch.device) -> torch.autocast:
-    """The autocast that is on, if one is, without its cache of cast weights.
+    """Return the current autocast, enabled or not, without its cache of cast weights.
 
-    A handful that found a weight in the cache would do other operations when it is replayed; and the gradients of a
-    cached weight would add up over the handfuls in low precision.
+    A handful that found a weight in the cache would run other operations than its replay does. And the gradients of a
+    cached weight would be summed over the handfuls in low precision.
     """
     kind = device.type
     return torch.autocast(kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind), cache_enabled=False)
 
 
 def without_autocast(device: torch.device) -> torch.autocast:
-    """For backward passes: they take the precision of each operation from the forward pass."""
+    """Disable autocast for a backward pass, which takes the precision of each operation from the forward pass."""
     return torch.autocast(device.type, enabled=False)

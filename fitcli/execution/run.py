@@ -1,4 +1,4 @@
-"""Runs a training step as a plan says: the same loss and gradients, whatever the plan."""
+"""Runs a training step as an execution plan says. Loss and gradients are the same for every plan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fitcli.execution.job import Job, Outcome, SegmentOutput
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.execution.recompute import global_call, recomputing, selective, uncached_autocast, without_autocast
+from fitcli.execution.recompute import global_call, recompute, recompute_cheap, uncached_autocast, without_autocast
 from fitcli.execution.stream import OpenStore, Stream
 from fitcli.streaming.token_store import open_store
 from models.layers import direct
@@ -20,55 +20,58 @@ from models.layers import direct
 def run_job(job: Job, plan: ExecutionPlan, weight: float = 1.0, new_store: OpenStore | None = None) -> Outcome:
     """Compute the loss of a step and add its gradients to those of the parameters.
 
-    Runs in the autocast that is on when it is called. After an error some gradients may have been added.
+    The step runs in the autocast of the caller. After an error some gradients may have been added already.
 
     Args:
-        job: What to compute.
-        plan: How.
-        weight: Of the loss in the gradients.
-        new_store: Opens the stores of a streamed execution, in place of what the plan says.
+        job: The step.
+        plan: Its execution.
+        weight: Factor of the loss in the gradients.
+        new_store: Opens the stores of a streamed execution, in place of those that the plan names.
 
     Returns:
-        The loss, without the weight, and what the conclusion of the job put out; both without a graph.
+        The loss, without `weight`, and the output of the job; both without a graph.
     """
     if plan.kind == "stream":
         with torch.enable_grad(), uncached_autocast(job.device), ExitStack() as resources:
             return Stream(job, plan, weight, new_store or partial(open_store, plan.store), resources).run()
-    return descend(partial(forward, job, plan), plan, weight, job.device)
+    return backward(partial(forward, job, plan), plan, weight, job.device)
 
 
-def descend(ascend: Callable[[], Outcome], plan: ExecutionPlan, weight: float, device: torch.device) -> Outcome:
-    """One forward pass and its backward pass.
+def backward(forward_pass: Callable[[], Outcome], plan: ExecutionPlan, weight: float, device: torch.device) -> Outcome:
+    """Run a forward pass and its backward pass.
 
     Args:
-        ascend: Gives the outcome with its graph, as `forward` does.
+        forward_pass: Returns the outcome with its graph, as `forward` does.
         plan, weight: As in `run_job`.
-        device: That computes.
+        device: Device of the model.
+
+    Returns:
+        The outcome without a graph.
     """
     with torch.enable_grad(), nullcontext() if plan.kind == "plain" else uncached_autocast(device):
-        outcome = ascend()
+        outcome = forward_pass()
         with without_autocast(device):
             outcome.loss.backward(torch.full_like(outcome.loss, weight))  # type: ignore[no-untyped-call]
     return Outcome(outcome.loss.detach(), None if outcome.output is None else outcome.output.detach())
 
 
 def forward(job: Job, plan: ExecutionPlan) -> Outcome:
-    """The outcome of a step with its graph, where one backward pass follows: the plan is not to stream."""
-    return recomputed(job, plan) if plan.kind == "recompute" else whole(job, plan)
+    """Return the outcome of a step with its graph. The plan must not stream: a streamed step has many graphs."""
+    return _run_handfuls(job, plan) if plan.kind == "recompute" else _run_whole(job, plan)
 
 
-def whole(job: Job, plan: ExecutionPlan) -> Outcome:
-    """All groups at once: `Trunk.forward`, with every layer recomputed where the kind is "layers"."""
+def _run_whole(job: Job, plan: ExecutionPlan) -> Outcome:
+    """Run all groups at once by `Trunk.forward`; the kind "layers" recomputes every layer."""
     every = slice(0, len(job.groups.number))
     context = None if job.context is None else job.context()
-    call = job.call(every, recomputing if plan.kind == "layers" else direct)
+    call = job.call(every, recompute if plan.kind == "layers" else direct)
     tokens, latents = job.trunk(job.embed(every), job.start(), job.groups, context, call)
     losses = [] if job.loss_from_tokens is None else [job.loss_from_tokens(every, tokens)]
     return job.outcome(losses, None if job.loss_from_latents is None else job.loss_from_latents(latents))
 
 
-def recomputed(job: Job, plan: ExecutionPlan) -> Outcome:
-    """A handful at a time, each an autograd node of its own that keeps its inputs and replays what leads to them."""
+def _run_handfuls(job: Job, plan: ExecutionPlan) -> Outcome:
+    """Run each handful as an autograd node of its own, which keeps its inputs and is replayed in the backward pass."""
     parts = job.parts(plan.handful, plan.calls)
     sizes = [part.stop - part.start for part in parts]
     calls = _calls(plan, len(parts))
@@ -77,7 +80,7 @@ def recomputed(job: Job, plan: ExecutionPlan) -> Outcome:
     tokens: list[Tensor | None] = [None] * len(parts)
     losses: list[Tensor] = []
     for index, segment in enumerate(job.segments):
-        # Split, not sliced: the gradient of a slice is as large as all latents.
+        # Split rather than sliced: the gradient of a slice is as large as all latents.
         before = torch.split(latents, sizes)
         readable = torch.split(job.trunk.readable(latents, job.groups), sizes) if index else [None] * len(parts)
         visits = [
@@ -92,7 +95,7 @@ def recomputed(job: Job, plan: ExecutionPlan) -> Outcome:
 
 
 def _calls(plan: ExecutionPlan, handfuls: int) -> list[Callable[..., SegmentOutput]]:
-    """How each handful is run. The last ones are kept: theirs is the first backward pass, which frees them."""
+    """Return the call of each handful. The last handfuls are kept: their backward pass comes first and frees them."""
     kept = plan.kept(handfuls)
-    replayed: list[Callable[..., SegmentOutput]] = [recomputing] * (handfuls - kept)
-    return replayed + [selective if plan.selective else direct] * kept
+    replayed: list[Callable[..., SegmentOutput]] = [recompute] * (handfuls - kept)
+    return replayed + [recompute_cheap if plan.selective else direct] * kept

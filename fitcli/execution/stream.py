@@ -1,8 +1,9 @@
-"""A training step without an autograd graph over more than a handful of groups.
+"""Runs a training step without an autograd graph over more than a handful of groups.
 
-Forward, one sweep over the handfuls per segment: the tokens that enter the next segment go to a store. Backward, from
-the last segment to the first: each handful is computed again, with gradients, and the gradient of the tokens that
-entered it takes their place in the store. The device holds the weights, a few times the latents and one handful.
+The forward pass sweeps once over the handfuls per segment. The tokens that enter the next segment go to a store. The
+backward pass goes from the last segment to the first. It recomputes each handful with gradients, and the gradient of
+the tokens that entered it takes their place in the store. The device holds the weights, a few times the latents and one
+handful.
 """
 
 from __future__ import annotations
@@ -22,11 +23,16 @@ from fitcli.streaming.token_store import TokenStore
 from models.layers import direct
 
 OpenStore = Callable[[tuple[int, int, int], torch.dtype, torch.device], TokenStore]
-"""From a shape (g, n, c), the dtype of the tokens and the device that computes to a place for them."""
+"""Opens a store for tokens, from their shape (g, n, c), their dtype and the device that computes."""
 
 
 class _Mixed(NamedTuple):
-    """One `mix`: what went in, a leaf of the graph; and what came out, with its graph where that is kept."""
+    """The latents around one `mix`.
+
+    Attributes:
+        before: Its input, a leaf of the graph.
+        after: Its result with its graph; None if it runs again in the backward pass.
+    """
 
     before: Tensor
     after: Tensor | None
@@ -34,13 +40,14 @@ class _Mixed(NamedTuple):
 
 @dataclass
 class Stream:
-    """One step. The stores close with `resources`.
+    """One streamed step. The caller closes `resources` after it, and with them the stores.
 
     Attributes:
-        job, plan: What to compute, and how.
-        weight: Of the loss in the gradients.
+        job: The step.
+        plan: Its execution.
+        weight: Factor of the loss in the gradients.
         new_store: Opens a store.
-        resources: What to release at the end.
+        resources: Holds the open stores.
     """
 
     job: Job
@@ -55,12 +62,12 @@ class Stream:
     _context: Tensor | None = None
 
     def run(self) -> Outcome:
-        """The loss; gradients are added to those of the parameters."""
+        """Return the outcome and add the gradients to those of the parameters."""
         job = self.job
         context = None if job.context is None else job.context()
         self._context = None if context is None else context.detach().requires_grad_()
         latents = self._forward()
-        conclusion, gradient = self._conclude(latents)
+        latent_loss, gradient = self._latent_loss(latents)
         del latents
         for index in reversed(range(len(job.segments))):
             mixing = self._mix_backward(index, gradient) if job.mixes(index) else None
@@ -69,22 +76,22 @@ class Stream:
             self._backward([(job.start(), gradient)])
         if context is not None and self._context is not None and self._context.grad is not None:
             self._backward([(context, self._context.grad)])
-        return job.outcome(self._losses, conclusion)
+        return job.outcome(self._losses, latent_loss)
 
     @torch.no_grad()
     def _forward(self) -> Tensor:
-        """All segments, as far as anything but the backward sweeps needs them. The latents after the last."""
+        """Run the segments and return the latents after the last one."""
         latents = self.job.start()
         for index in range(len(self.job.segments)):
             self._latents.append(latents)
             if index == len(self.job.segments) - 1 and not self.job.mixes(index):
-                # Its losses come from the backward sweep, which runs it anyway.
+                # Only the losses depend on this segment, and the backward sweep computes them anyway.
                 break
             latents = self._mix(index, self._sweep(index, latents))
         return latents
 
     def _sweep(self, index: int, latents: Tensor) -> Tensor:
-        """One segment over all groups: the latents that go into its `mix`; its tokens go to a store."""
+        """Run a segment over all groups, store its tokens, and return the latents that enter its `mix`."""
         read = torch.empty_like(latents)
         readable = self._readable(index, latents)
         for part in self.job.parts(self.plan.handful):
@@ -100,7 +107,7 @@ class Stream:
         return self.job.trunk.readable(latents, self.job.groups) if index else None
 
     def _store(self, index: int, like: Tensor) -> TokenStore:
-        """Where the tokens that enter a segment rest; opened when the first ones say what they are."""
+        """Return the store of the tokens that enter a segment; open it when the first handful shows their shape."""
         if index not in self._stores:
             shape = (len(self.job.groups.number), like.shape[1], like.shape[2])
             self._stores[index] = self.resources.enter_context(self.new_store(shape, like.dtype, self.job.device))
@@ -117,19 +124,19 @@ class Stream:
         self._mixed[index] = _Mixed(leaf, None if rerun else mixed)
         return mixed.detach().to(latents.dtype)
 
-    def _conclude(self, latents: Tensor) -> tuple[LatentLoss | None, Tensor | None]:
-        """What follows from the latents, and its gradient with respect to them."""
+    def _latent_loss(self, latents: Tensor) -> tuple[LatentLoss | None, Tensor | None]:
+        """Return the loss that depends on the latents, and its gradient with respect to them."""
         if self.job.loss_from_latents is None:
             return None, None
         leaf = latents.detach().requires_grad_()
         with torch.enable_grad():
-            conclusion = self.job.loss_from_latents(leaf)
-        self._backward([(conclusion.loss, torch.full_like(conclusion.loss, self.weight))])
-        output = None if conclusion.output is None else conclusion.output.detach()
-        return LatentLoss(conclusion.loss.detach(), output), leaf.grad
+            result = self.job.loss_from_latents(leaf)
+        self._backward([(result.loss, torch.full_like(result.loss, self.weight))])
+        output = None if result.output is None else result.output.detach()
+        return LatentLoss(result.loss.detach(), output), leaf.grad
 
     def _mix_backward(self, index: int, gradient: Tensor | None) -> Tensor:
-        """From the gradient of the latents after `mix` to that of those before."""
+        """Turn the gradient of the latents after `mix` into that of the latents before it."""
         mix, (before, after) = self.job.segments[index].mix, self._mixed.pop(index)
         assert mix is not None
         assert gradient is not None
@@ -144,11 +151,11 @@ class Stream:
         """Replay a segment with gradients.
 
         Args:
-            index: Of the segment.
-            read: Gradient [g m d] of the latents that went into its `mix`.
+            index: Number of the segment.
+            read: Gradient [g m d] of the latents that entered its `mix`; None if `mix` did not run.
 
         Returns:
-            Gradient [g m d] of the latents before the segment; None where nothing depends on them.
+            Gradient [g m d] of the latents before the segment; None if the loss does not depend on them.
         """
         latents = self._latents.pop()
         readable = self._readable(index, latents)
@@ -175,7 +182,7 @@ class Stream:
         return gradient
 
     def _replay(self, index: int, part: slice, visit: SegmentOutput, read: Tensor | None) -> None:
-        """The backward pass of one handful."""
+        """Run the backward pass of one handful."""
         pairs = []
         if visit.tokens is not None:
             pairs.append((visit.tokens, self._stores[index + 1].get(part)))
@@ -187,7 +194,7 @@ class Stream:
         self._backward(pairs)
 
     def _through_readable(self, latents: Tensor, gradient: Tensor) -> Tensor:
-        """From the gradient of what the tokens read to that of the latents."""
+        """Turn the gradient of the latents that the tokens read into that of the latents themselves."""
         leaf = latents.detach().requires_grad_()
         with torch.enable_grad():
             readable = self.job.trunk.readable(leaf, self.job.groups)

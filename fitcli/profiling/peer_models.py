@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from fitcli.execution.recompute import recomputing
+from fitcli.execution.recompute import recompute
 from fitcli.profiling.peers import HEAD_WIDTH, SWIN_WINDOW, Peer
 from models.layers import Stack, direct, layer_norm
 
@@ -35,7 +35,7 @@ class ViT(nn.Module):
         self.project = nn.Linear(values, width)
         self.stack = Stack(depth, width, width // HEAD_WIDTH, MLP_RATIO)
         self.norm = layer_norm(width)
-        self.call = recomputing if checkpointed else direct
+        self.call = recompute if checkpointed else direct
 
     def forward(self, patches: Tensor) -> Tensor:
         """[b t values] -> [b width]. Without positions, which cost nothing."""

@@ -20,7 +20,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from fitcli.distributed.world import World
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.execution.run import descend, forward
+from fitcli.execution.run import backward, forward
 from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import TaskModel
 from models.build import build
@@ -56,7 +56,7 @@ class ShardedStep(nn.Module):
             weight: Of the loss in the gradients.
             device: Of the model.
         """
-        return descend(lambda: cast(Outcome, self(make, plan)), plan, weight, device)
+        return backward(lambda: cast(Outcome, self(make, plan)), plan, weight, device)
 
 
 def share_out(model: TaskModel, average: nn.Module | None, world: World) -> ShardedStep:

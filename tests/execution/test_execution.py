@@ -224,8 +224,8 @@ def test_gradients_are_those_of_finite_differences() -> None:
         ({"store": "tape"}, "store must be one of"),
         ({"global_layers": "some"}, "global_layers must be one of"),
         ({"handful": 0}, "at least one group, not 0"),
-        ({"keep": 1.5}, r"lies in \[0, 1\], not 1.5"),
-        ({"kind": "recompute", "global_layers": "rerun"}, "only a streamed execution"),
+        ({"keep": 1.5}, r"keep must lie in \[0, 1\], not 1.5"),
+        ({"kind": "recompute", "global_layers": "rerun"}, '"rerun" needs the kind "stream"'),
     ],
 )
 def test_plans_that_cannot_be(values: dict[str, Any], words: str) -> None:
