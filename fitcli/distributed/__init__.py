@@ -1,1 +1,1 @@
-"""Several processes: who they are, how they start and fail, what they exchange, and a queue of images."""
+"""Runs one job on several processes: they connect, exchange messages and tensors, fail together, or share a queue."""

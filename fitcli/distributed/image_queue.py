@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from fitcli import console
 from fitcli.device.runtime import claim_device
-from fitcli.distributed.process_group import meeting, world
+from fitcli.distributed.process_group import connect_store, read_world
 from fitcli.distributed.world import ALONE, World
 from fitcli.errors import FitError
 
@@ -197,12 +197,12 @@ def open_queue(device: str) -> Iterator[ImageQueue]:
     Raises:
         DeviceError: There are more processes than devices.
     """
-    own = world()
+    own = read_world()
     if own.size == 1:
         yield (queue := ImageQueue(own))
         queue.close()
         return
-    store = meeting(own.rank, own.size)
+    store = connect_store(own.rank, own.size)
     try:
         with nullcontext() if own.is_first else console.muted():
             claim_device(device, own.local_rank, own.local_size)

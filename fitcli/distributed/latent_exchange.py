@@ -1,7 +1,7 @@
-"""One image over several ranks: each computes a share of the groups, and their latents meet in `mix`.
+"""Exchanges latents between ranks that share an image: each rank computes its groups, and `mix` sees all latents.
 
-What is exchanged depends neither on the pixels nor on the tokens, see `exchanged_values`. Latents are sent rather than
-keys and values, which are twice as large; that each rank makes the keys and values of all latents by itself takes
+The traffic depends neither on the pixels nor on the tokens, see `exchanged_values`. Ranks send latents rather than keys
+and values, which are twice as large. In return every rank computes the keys and values of all latents, which takes
 4 d^2 operations per latent and global layer.
 """
 
@@ -17,13 +17,13 @@ from models.config import ClassifierConfig, TrunkConfig
 
 
 class Exchange:
-    """Gathers what all ranks of a process group have: a `models.groups.Gather`.
+    """Gathers the values of all ranks of a process group, with gradients: a `models.groups.Gather`.
 
     Args:
-        group: Of the ranks that share images; None for all ranks.
+        group: The process group of the ranks that share images; None for all ranks.
 
     Attributes:
-        received_bytes: From other ranks, in both directions, so far.
+        received_bytes: Bytes received from other ranks so far, in forward and backward passes.
     """
 
     def __init__(self, group: dist.ProcessGroup | None = None) -> None:
@@ -32,21 +32,21 @@ class Exchange:
         self.received_bytes = 0
 
     def __call__(self, values: Tensor) -> Tensor:
-        """[...] -> [ranks ...]."""
+        """Gather values, with a graph: [...] -> [ranks ...]."""
         return _Gather.apply(values, self)  # type: ignore[no-any-return,no-untyped-call]
 
     def gather(self, values: Tensor) -> Tensor:
-        """[...] -> [ranks ...] without a graph."""
+        """Gather values, without a graph: [...] -> [ranks ...]."""
         gathered = values.new_empty(self.ranks, *values.shape)
         dist.all_gather(list(gathered.unbind()), values.contiguous(), self.group)
         self._count(gathered)
         return gathered
 
     def scatter_sum(self, values: Tensor) -> Tensor:
-        """[ranks ...], a part for each rank -> [...], the sum of the parts that all ranks have for this one.
+        """Send a part to each rank and return the sum of the parts for this one: [ranks ...] -> [...].
 
-        Every rank adds up what it is sent, in the same order and at least in float32, rather than leaving that to a
-        backend: the sum is the same each time, and gradients of bfloat16 lose nothing in it.
+        Every rank adds up the parts that it receives in the order of the ranks and at least in float32, instead of in
+        the backend: the sum is the same each time, and gradients in bfloat16 lose no precision.
         """
         parts = torch.empty_like(values, memory_format=torch.contiguous_format)
         dist.all_to_all_single(parts, values.contiguous(), group=self.group)
@@ -72,19 +72,19 @@ class _Gather(torch.autograd.Function):
 
 
 def exchanged_values(config: TrunkConfig, images: int, groups: int, ranks: int, replays: int = 0) -> int:
-    """How many values each rank receives in a training step; half of it without a backward pass.
+    """Return the number of values that each rank receives in a training step; half of it without a backward pass.
 
-    Where r ranks share b images, of which the largest has g groups of m latents of width d, each rank has
-    p = ceil(g / r) places for groups of each image. It receives from the r - 1 others, forward and again backward:
-    b p m d in each global layer; in the pooling of a classifier with h heads b p m h + b d; and where tokens are causal
-    b m d in each segment but the last. Values of global layers are of the precision of matrix products.
+    If r ranks share b images, of which the largest has g groups of m latents of width d, each rank has p = ceil(g / r)
+    places for groups of each image. It receives from each of the r - 1 others, forward and again backward: b p m d in
+    every global layer; b p m h + b d in the pooling of a classifier with h heads; and b m d in every segment but the
+    last if tokens are causal. Values of global layers have the precision of matrix products.
 
     Args:
-        config: Of the model.
-        images: In the batch.
-        groups: Of the largest image.
-        ranks: That share them.
-        replays: How often the backward pass runs the global layers again.
+        config: The model.
+        images: Number of images in the batch.
+        groups: Number of groups of the largest image.
+        ranks: Number of ranks that share the images.
+        replays: Number of times that the backward pass runs the global layers again.
     """
     latents = images * -(-groups // ranks) * config.latents
     mixing = latents * config.latent_width * sum(layers for _, layers in config.segments)

@@ -1,6 +1,6 @@
-"""Starts the processes of one job and ends them: how they find each other, and how they fail together.
+"""Connects the processes that torchrun started to one job, and ends them together, also when one fails.
 
-`torchrun` starts the processes and says in their environment which is which.
+torchrun describes each process in environment variables.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ from fitcli.distributed.world import ALONE, Axis, PeerLost, UnrecoverableRankErr
 from fitcli.errors import FitError
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""What torchrun says to each process."""
+"""Environment variables that torchrun sets for each process."""
 
 TIMEOUT = timedelta(hours=2)
-"""That a process waits for the others: one may validate much larger images. torchrun notices at once when one dies."""
+"""Longest wait for the other processes: one of them may validate much larger images. torchrun notices a dead process
+at once.
+"""
 
 
-def world() -> World:
-    """This process as the environment describes it, with all axes but `data` of one process. Talks to nobody."""
+def read_world() -> World:
+    """Read from the environment which process this is. All processes lie on the axis `data`; none is contacted."""
     if not all(name in os.environ for name in VARIABLES):
         return ALONE
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -48,44 +50,49 @@ def world() -> World:
 
 @contextmanager
 def processes(device: str = "auto", group_parallel: int = 1) -> Iterator[World]:
-    """The processes of the job, able to talk to each other while the context lasts. One process without torchrun.
+    """Connect the processes of the job while the context lasts. Without torchrun there is one process.
 
-    Of several CUDA devices each process of a machine has one of its own, the one that `choose_runtime` gives it then.
-    All processes but the first are silent meanwhile, and end without a word where the first says why.
+    Each process of a machine gets a CUDA device of its own, which `choose_runtime` then returns. Only the first process
+    prints; the others exit silently when the first one reports an error.
 
     Args:
-        device: As the user names it, see `choose_runtime`.
-        group_parallel: Processes that share an image.
+        device: The device as the user names it, see `choose_runtime`.
+        group_parallel: Number of processes that share an image.
 
     Raises:
-        FitError: That does not divide the number of processes, or they do not find each other.
+        FitError: `group_parallel` does not divide the number of processes, or the processes cannot connect.
         DeviceError: There are more processes than devices.
     """
-    found = world()
-    if group_parallel < 1 or found.size % group_parallel:
+    own = read_world()
+    if group_parallel < 1 or own.size % group_parallel:
         raise FitError(
-            f"--group-parallel {group_parallel}: does not divide the {found.size} "
-            f"process{'es' if found.size > 1 else ''} of this job; start a multiple of it with torchrun"
+            f"--group-parallel {group_parallel}: does not divide the {own.size} "
+            f"process{'es' if own.size > 1 else ''} of this job; start a multiple of it with torchrun"
         )
-    if found is ALONE:
-        yield found
+    if own is ALONE:
+        yield own
         return
-    kind = claim_device(device, found.local_rank, found.local_size)
+    kind = claim_device(device, own.local_rank, own.local_size)
     backends = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
     try:
-        store = meeting(found.rank, found.size)
-        dist.init_process_group(backends, store=store, rank=found.rank, world_size=found.size, timeout=TIMEOUT)
+        store = connect_store(own.rank, own.size)
+        dist.init_process_group(backends, store=store, rank=own.rank, world_size=own.size, timeout=TIMEOUT)
+        messages = dist.new_group(timeout=TIMEOUT, backend="gloo") if kind == "cuda" else None
     except RuntimeError as error:
-        raise FitError(f"the processes of this job do not find each other ({str(error).splitlines()[0]})") from error
-    shape = (found.size // group_parallel, group_parallel)
+        reason = str(error).splitlines()[0]
+        raise FitError(
+            f"the processes of this job cannot connect ({reason}); "
+            "check that all machines can reach the address in MASTER_ADDR and MASTER_PORT"
+        ) from error
+    shape = (own.size // group_parallel, group_parallel)
     mesh = init_device_mesh(kind, shape, mesh_dim_names=("data", "groups"))
-    everyone = replace(found, data=_axis(mesh, "data"), groups=_axis(mesh, "groups"), mesh=mesh)
+    world = replace(own, data=_axis(mesh, "data"), groups=_axis(mesh, "groups"), mesh=mesh, messages=messages)
     try:
-        with _failing_together(everyone):
-            yield everyone
+        with _propagate_errors(world):
+            yield world
     except Exception as error:
-        # Of a mistake of ours the others know nothing: they may be in an exchange that never ends, and to leave it in
-        # good order could take as long. This process is about to end, and torchrun ends the others.
+        # On an unexpected exception other ranks may be blocked in a collective: don't destroy the process group, which
+        # could wait for them; exit and let torchrun kill them.
         if isinstance(error, FitError) and not isinstance(error, UnrecoverableRankError):
             dist.destroy_process_group()
         raise
@@ -96,26 +103,26 @@ def processes(device: str = "auto", group_parallel: int = 1) -> Iterator[World]:
 
 
 @contextmanager
-def _failing_together(everyone: World) -> Iterator[None]:
-    """Let the first process alone speak, for all."""
+def _propagate_errors(world: World) -> Iterator[None]:
+    """Raise a `FitError` of any process on all. Only the first process prints errors and interrupts."""
     try:
-        with nullcontext() if everyone.is_first else console.muted():
+        with nullcontext() if world.is_first else console.muted():
             try:
                 yield
             except UnrecoverableRankError:
                 raise
             except FitError as error:
-                # The others get it in the place of what they wait for; or have met the same error at the same place.
+                # The others receive the error in their next exchange, or raise the same one at the same place.
                 try:
-                    everyone.gather_results(partial(_fail, error))
+                    world.gather_results(partial(_fail, error))
                 except PeerLost:
                     raise error from None
     except FitError as error:
-        if everyone.is_first or isinstance(error, UnrecoverableRankError):
+        if world.is_first or isinstance(error, UnrecoverableRankError):
             raise
         raise SystemExit(1) from error
     except KeyboardInterrupt as stop:
-        if everyone.is_first:
+        if world.is_first:
             raise
         raise SystemExit(130) from stop
 
@@ -124,30 +131,30 @@ def _fail(error: FitError) -> None:
     raise error
 
 
-def meeting(rank: int, size: int) -> Store:
-    """Where the processes of this start of the job find each other, under a name that no earlier start has used.
+def connect_store(rank: int, size: int) -> Store:
+    """Connect to the key-value store of the job, under a prefix that no earlier start of the job has used.
 
-    The agent of torchrun keeps its store when it starts the processes again, with the addresses of those that are dead;
-    a process that read one of those would wait for it (pytorch issue 135712). How often a job was started does not make
-    a name: the agents of several machines count differently. So each process says hello with a word of its own, and the
-    first one answers to that word.
+    The agent of torchrun keeps its store when it restarts the processes, with the addresses of the dead ones: a process
+    that reads such an address waits for it (pytorch issue 135712). The number of restarts is no safe prefix, because
+    the agents of several machines count differently. So the first process draws the prefix: every other process stores
+    a random token, and the first one answers under each token.
     """
     store, _, _ = next(rendezvous("env://", rank, size, timeout=TIMEOUT))
     if rank:
-        word = token_hex(8)
-        store.set(f"fit/hello/{rank}", word)
-        name = store.get(f"fit/name/{word}").decode()
-        store.add(f"fit/met/{name}", 1)
-        return PrefixStore(name, store)
-    name, answered = token_hex(8), set()
-    while store.add(f"fit/met/{name}", 0) < size - 1:
+        token = token_hex(8)
+        store.set(f"fit/hello/{rank}", token)
+        prefix = store.get(f"fit/name/{token}").decode()
+        store.add(f"fit/met/{prefix}", 1)
+        return PrefixStore(prefix, store)
+    prefix, answered = token_hex(8), set()
+    while store.add(f"fit/met/{prefix}", 0) < size - 1:
         for other in range(1, size):
             hello = f"fit/hello/{other}"
-            if store.check([hello]) and (word := store.get(hello).decode()) not in answered:
-                store.set(f"fit/name/{word}", name)
-                answered.add(word)
+            if store.check([hello]) and (token := store.get(hello).decode()) not in answered:
+                store.set(f"fit/name/{token}", prefix)
+                answered.add(token)
         time.sleep(0.01)
-    return PrefixStore(name, store)
+    return PrefixStore(prefix, store)
 
 
 def _axis(mesh: DeviceMesh, name: str) -> Axis:

@@ -1,21 +1,24 @@
-"""What the processes of one job are to each other, and what they tell each other; `processes.py` starts and ends them.
+"""Describes the processes of one job and exchanges messages and tensors between them.
 
-Without torchrun there is one process, and nothing here talks to anybody. Processes lie on a mesh of two axes: along
-`groups` they share the groups of the same images, along `data` they have different images. Consecutive processes share
-images, so that the exchange of latents in every global layer stays on one machine where it can.
+`process_group.py` starts and ends the processes. Without torchrun there is one process, and nothing is exchanged.
+Processes lie on a mesh of two axes: along `groups` they share the groups of the same images, along `data` they have
+different images. Consecutive processes share images, so that the latents that every global layer exchanges stay on one
+machine if possible.
 
-What is small goes as JSON over gloo, whatever the device: it waits for no kernel and is never unpickled. Tensors go
-over NCCL on CUDA devices.
+Messages go over gloo, whatever the device, so they wait for no kernel. Tensors go over NCCL on CUDA devices.
+
+`all_gather_object` unpickles the messages that it receives. Only ranks of the same job send them: processes that the
+same torchrun started, with the same code and the same rights. Nothing here reads a file, and messages hold plain data,
+so no pickle is ever loaded from a path that a user gives.
 """
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -26,23 +29,20 @@ from fitcli.errors import FitError
 
 T = TypeVar("T")
 
-ENVELOPE = 1024
-"""Bytes in which a short message travels with its length."""
-
 BUCKET_BYTES = 64 << 20
-"""Of tensors that are summed in one message."""
+"""Size up to which tensors are packed into one reduction, in bytes."""
 
 
 class PeerLost(FitError):
-    """Another process of the job is gone; what happened is for it to say."""
+    """Another process of the job has ended; that process reports why."""
 
     shared = True
 
 
 class UnrecoverableRankError(FitError):
-    """What happened to one process while the others wait for something else of it: they cannot be told.
+    """An error of one process while the others wait for it in a different collective, so it cannot send them a message.
 
-    The process ends with the message, and torchrun ends the others.
+    The process ends with this error, and torchrun ends the others.
     """
 
 
@@ -51,9 +51,9 @@ class Axis:
     """The processes along one axis of the mesh.
 
     Attributes:
-        rank: Place of this process, from 0.
-        size: How many there are.
-        group: To talk to them; None for all processes of the job.
+        rank: Position of this process, from 0.
+        size: Number of processes.
+        group: Their process group; None for the default group of all processes.
     """
 
     rank: int = 0
@@ -61,19 +61,27 @@ class Axis:
     group: dist.ProcessGroup | None = None
 
 
+class _Message(NamedTuple):
+    """The message of one process: a result, or the class and the text of an error."""
+
+    result: Any
+    error: tuple[type[FitError], str] | None
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """All processes of a job, seen from one of them. The rank in the job is `data.rank * groups.size + groups.rank`.
 
     Attributes:
-        rank: Of this process, 0 ... size - 1; the first is the one that prints, logs and saves.
-        size: How many there are.
-        local_rank: Of this process among those of its machine.
-        local_size: How many there are on this machine.
-        restarts: How often torchrun has started the job again.
-        data: The processes that have other images: one of each set that shares an image.
+        rank: Rank of this process, 0 ... size - 1; rank 0 prints, logs and saves.
+        size: Number of processes.
+        local_rank: Rank of this process among those of its machine.
+        local_size: Number of processes on this machine.
+        restarts: Number of times that torchrun has restarted the job.
+        data: The processes with different images: one of each set that shares an image.
         groups: The processes that share the images of this one.
-        mesh: Of the axes "data" and "groups"; None without torchrun.
+        mesh: The mesh with the axes "data" and "groups"; None without torchrun.
+        messages: The gloo group of all processes, for messages; None if the default group uses gloo only.
     """
 
     rank: int = 0
@@ -84,6 +92,7 @@ class World:
     data: Axis = field(default_factory=Axis)
     groups: Axis = field(default_factory=Axis)
     mesh: DeviceMesh | None = None
+    messages: dist.ProcessGroup | None = None
 
     @property
     def is_first(self) -> bool:
@@ -96,111 +105,100 @@ class World:
         return Axis(self.rank, self.size)
 
     def gather_results(self, act: Callable[[], Any]) -> list[Any]:
-        """Do something on every process. What fails on one, as `FitError`, fails on all of them, with its message.
+        """Call a function on every process and return all results. A `FitError` on one process is raised on all.
 
         All processes have to call this in the same order.
 
         Args:
-            act: Gives plain JSON data: what the others are to know.
+            act: Returns plain data (numbers, text, lists, dicts, tuples).
 
         Returns:
-            What it gave on every process, in their order.
+            The results of all processes, in the order of the ranks.
 
         Raises:
-            FitError: It failed somewhere; of several errors that of the lowest rank, in its class.
-            PeerLost: A process is gone.
+            FitError: `act` failed on a process. All processes raise the error of the lowest rank that failed, with its
+                class and message.
+            PeerLost: Another process has ended.
         """
         if self.size == 1:
             return [act()]
-        result, error = None, None
+        result, own = None, None
         try:
             result = act()
-        except FitError as own:
-            if own.shared or isinstance(own, UnrecoverableRankError):
+        except FitError as error:
+            if error.shared or isinstance(error, UnrecoverableRankError):
                 raise
-            error = own
-        letters = self._exchange({"error": _described(error), "result": result})
-        for rank, letter in enumerate(letters):
-            if letter["error"] is not None:
-                found = error if rank == self.rank and error is not None else _rebuilt(*letter["error"])
-                found.shared = True
-                raise found
-        return [letter["result"] for letter in letters]
+            own = error
+        messages = self._exchange(_Message(result, None if own is None else (type(own), str(own))))
+        for rank, message in enumerate(messages):
+            if message.error is not None:
+                first = own if rank == self.rank and own is not None else _rebuild(*message.error)
+                first.shared = True
+                raise first
+        return [message.result for message in messages]
 
     def run_on_all(self, act: Callable[[], T]) -> T:
-        """Do something that may fail on every process, and keep its result to oneself, see `gather_results`."""
+        """Call a function that may fail on every process and return the own result, see `gather_results`."""
         results: list[T] = []
         self.gather_results(lambda: results.append(act()))
         return results[0]
 
     def gather(self, value: Any) -> list[Any]:
-        """Plain JSON data of every process, in their order."""
+        """Return the plain data of every process, in the order of the ranks."""
         return self.gather_results(lambda: value)
 
     def broadcast(self, value: Any) -> Any:
-        """Plain JSON data of the first process; what the others give does not count."""
+        """Return the plain data of the first process; the values of the others are ignored."""
         return self.gather(value if self.is_first else None)[0]
 
     def sums(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Add numbers up by their names, in the order of the processes: the same everywhere, to the bit."""
+        """Add up numbers by name, in the order of the ranks: the sums are the same on all processes, to the bit."""
         return totals(self.gather(dict(values)))
 
-    def any(self, said: bool) -> bool:
-        """Whether one process says so."""
-        return any(self.gather(said))
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag is set on any process."""
+        return any(self.gather(flag))
 
     def barrier(self) -> None:
-        """Wait for all."""
+        """Wait until all processes have called this."""
         self.gather(None)
 
     def add_up(self, tensors: Iterable[Tensor], axis: Axis | None = None) -> None:
-        """Replace tensors by their sums over all processes, or over those of an axis: the same everywhere, to the bit.
+        """Replace tensors by their sums over all processes or over an axis: the same on all of them, to the bit.
 
-        Small tensors share a message: a message of a few bytes takes as long as one of many.
+        Small tensors share a reduction, because one of a few bytes takes as long as one of many.
 
         Raises:
-            PeerLost: A process is gone.
+            PeerLost: Another process has ended.
         """
         if (self.size if axis is None else axis.size) == 1:
             return
         group = None if axis is None else axis.group
-        under_way: deque[tuple[list[Tensor], Tensor, dist.Work]] = deque()
+        pending: deque[tuple[list[Tensor], Tensor, dist.Work]] = deque()
         with torch.no_grad():
             for bucket in _buckets(tensors):
                 flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
                 with _peers():
                     work = dist.all_reduce(flat, group=group, async_op=True)
                 assert work is not None
-                under_way.append((bucket, flat, work))
-                # The next bucket is packed while one travels; more of them would hold all tensors twice.
-                if len(under_way) > 1:
-                    _unpack(*under_way.popleft())
-            while under_way:
-                _unpack(*under_way.popleft())
+                pending.append((bucket, flat, work))
+                # The next bucket is packed during a reduction; more pending buckets would hold all tensors twice.
+                if len(pending) > 1:
+                    _unpack(*pending.popleft())
+            while pending:
+                _unpack(*pending.popleft())
 
-    def _exchange(self, letter: Any) -> list[Any]:
-        """What every process sends, in their order."""
-        data = json.dumps(letter).encode()
-        fits = ENVELOPE - 8
-        parcels = self._bytes(len(data).to_bytes(8, "little") + data[:fits], ENVELOPE)
-        lengths = [int.from_bytes(parcel[:8], "little") for parcel in parcels]
-        if max(lengths) > fits:
-            longer = self._bytes(data[fits:], max(lengths) - fits)
-            parcels = [first + rest for first, rest in zip(parcels, longer, strict=True)]
-        return [json.loads(parcel[8 : 8 + length]) for parcel, length in zip(parcels, lengths, strict=True)]
-
-    def _bytes(self, data: bytes, length: int) -> list[bytes]:
-        own = torch.frombuffer(bytearray(data.ljust(length, b"\0")), dtype=torch.uint8)
-        received = [torch.empty_like(own) for _ in range(self.size)]
+    def _exchange(self, message: _Message) -> list[_Message]:
+        received: list[Any] = [None] * self.size
         with _peers():
-            dist.all_gather(received, own)
-        return [bytes(parcel.tolist()) for parcel in received]
+            dist.all_gather_object(received, message, self.messages)
+        return received
 
 
-def totals(everyone: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The sums of numbers by their names, added up in order; a name that is missing counts as 0."""
-    names = dict.fromkeys(name for each in everyone for name in each)
-    return {name: sum(each.get(name, 0) for each in everyone) for name in names}
+def totals(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Add up numbers by name, in order. A missing name counts as 0."""
+    names = dict.fromkeys(name for each in values for name in each)
+    return {name: sum(each.get(name, 0) for each in values) for name in names}
 
 
 ALONE = World()
@@ -209,31 +207,23 @@ ALONE = World()
 
 @contextmanager
 def _peers() -> Iterator[None]:
-    """torch says with a RuntimeError that a connection broke."""
+    """Turn the RuntimeError that torch raises for a broken connection into PeerLost."""
     try:
         yield
     except RuntimeError as error:
-        raise PeerLost("another process of this job has ended; see what it said, or torchrun says of it") from error
+        raise PeerLost("another process of this job has ended; see its own message or that of torchrun") from error
 
 
-def _described(error: FitError | None) -> tuple[str, str] | None:
-    return None if error is None else (type(error).__name__, str(error))
-
-
-def _rebuilt(kind: str, message: str) -> FitError:
-    """An error of another process: of its class, where that is made from a message alone."""
-    known: deque[type[FitError]] = deque([FitError])
-    while known:
-        each = known.popleft()
-        if each.__name__ == kind:
-            with suppress(TypeError):
-                return each(message)
-        known.extend(each.__subclasses__())
-    return FitError(message)
+def _rebuild(kind: type[FitError], text: str) -> FitError:
+    """Rebuild an error of another process; as a FitError if its class needs more than a message."""
+    try:
+        return kind(text)
+    except TypeError:
+        return FitError(text)
 
 
 def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """Tensors of one dtype and device that follow each other, up to `BUCKET_BYTES`, or one that is larger."""
+    """Group successive tensors of one dtype and device up to `BUCKET_BYTES`; a larger tensor has its own bucket."""
     bucket: list[Tensor] = []
     held = 0
     for tensor in tensors:
@@ -249,6 +239,7 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def _unpack(bucket: Sequence[Tensor], flat: Tensor, work: dist.Work) -> None:
+    """Wait for a reduction and copy its sums into the tensors of the bucket."""
     with _peers():
         work.wait()
     parts = torch.split(flat, [tensor.numel() for tensor in bucket])
