@@ -22,7 +22,7 @@ from fitcli.execution.job import Outcome
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from models.groups import Gather, Groups, span
-from tests.distributed.test_distributed import CASES, RECOMPUTE, assert_same_run, train_here
+from tests.distributed.test_data_parallel import CASES, RECOMPUTE, assert_same_run, train_here
 
 Gradients = dict[str, Tensor | None]
 
