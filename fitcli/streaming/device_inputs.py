@@ -1,4 +1,4 @@
-"""Brings what a streamed pass needs of a model and of the groups of an image to the device that computes."""
+"""Copies the groups of an image to the device that computes, in the form that a streamed pass needs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from models.groups import Groups
 
 
 def no_values(model: nn.Module) -> Tensor:
-    """Return a tensor [0] on the device and in the dtype of the weights: latents are made like it."""
+    """Return a tensor [0] on the device and in the dtype of the weights. Models create their latents like it."""
     return next(model.parameters()).detach().flatten()[:0]
 
 
 def groups_on_device(groups: Groups, device: torch.device) -> Groups:
-    """Copy groups without their mask, which grows with the tokens, to a device."""
+    """Copy groups to a device, without their mask: it grows with the tokens, and goes there a slice at a time."""
     return groups._replace(mask=None).map_tensors(partial(to_device, device=device))
 
 

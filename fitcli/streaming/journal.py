@@ -1,9 +1,9 @@
-"""The state of a streamed pass in a folder, so that a killed job goes on where it was, with the same result to the bit.
+"""Records a streamed pass in a folder, so that a killed job resumes where it was, with the same result to the bit.
 
-STATE/job.json        what is computed: image, checkpoint, settings, and the plan that must not change half way
-STATE/position.pt     segment, groups done, latents; replaced whole at intervals
-STATE/even, odd       tokens at rest. Sweeps write to them in turn, so that what a sweep reads is never overwritten
-STATE/reads           what is kept for the heat map
+STATE/job.json        the job (image, checkpoint, settings) and its plan, which must not change half way
+STATE/position.pt     segment, number of finished groups, latents; replaced as a whole at intervals
+STATE/even, odd       tokens at rest; the sweeps write to them in turn, so that no sweep overwrites its own input
+STATE/reads           attention weights for the heat map
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from fitcli.streaming.sweeps import Position
 from fitcli.streaming.token_store import DiskStore, TokenStore
 
 SAVE_SECONDS = 30.0
-"""Between two saves of the position: what is lost at most when the process is killed."""
+"""Seconds between two saves of the position: the most work that is lost if the process is killed."""
 
 JOB, POSITION = "job.json", "position.pt"
 
 
-class SweepState:
-    """A `sweeps.Journal` in a folder. Used by one process at a time.
+class FolderJournal:
+    """A `sweeps.Journal` in a folder. Only one process can use the folder at a time.
 
     Args:
-        folder: Made if need be.
-        job: Everything that the result depends on; JSON.
+        folder: The folder; created if it does not exist.
+        job: Everything that the result depends on, as JSON data.
 
     Attributes:
-        plan: Kept with the job by `keep_plan`; None until then.
+        plan: The plan of the job, as JSON data; None until `save_plan`.
 
     Raises:
-        FitError: The folder holds the state of another job, is in use, or cannot be written.
+        FitError: The folder holds another job, is in use, or cannot be written.
     """
 
     def __init__(self, folder: Path, job: dict[str, Any]) -> None:
@@ -52,7 +52,7 @@ class SweepState:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(folder, os.O_RDONLY)
         except OSError as error:
-            raise FitError(f"--state {folder}: cannot be made ({error.strerror}); give another folder") from None
+            raise FitError(f"--state {folder}: cannot be created ({error.strerror}); give another folder") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -65,18 +65,18 @@ class SweepState:
             raise
         self._saved = time.monotonic()
 
-    def keep_plan(self, plan: dict[str, Any]) -> None:
-        """Remember how the pass is run: another number of groups at a time could change the last bit."""
+    def save_plan(self, plan: dict[str, Any]) -> None:
+        """Save the plan: a resumed pass with another handful could differ in the last bit."""
         self.plan = plan
         write_text(self.folder / JOB, json.dumps({"job": self._job, "plan": plan}, indent=2) + "\n")
 
     @property
-    def begun(self) -> bool:
-        """Whether there is a position to go on from."""
+    def has_position(self) -> bool:
+        """Whether the folder holds a position to resume from."""
         return (self.folder / POSITION).is_file()
 
-    def forget(self) -> None:
-        """Begin again."""
+    def restart(self) -> None:
+        """Remove the position, so that the pass starts at the beginning."""
         (self.folder / POSITION).unlink(missing_ok=True)
 
     def resume(self) -> Position | None:
@@ -87,33 +87,33 @@ class SweepState:
             raise self._damaged(error) from error
 
     def load(self) -> dict[str, Any] | None:
-        """What was saved last: numbers and tensors by name; None at the beginning.
+        """Return the numbers and tensors that `save` saved last, by name; None if there are none.
 
         Raises:
-            FitError: It is damaged.
+            FitError: The file is damaged.
         """
         path = self.folder / POSITION
-        if not self.begun:
+        if not self.has_position:
             return None
         try:
             return dict(torch.load(path, weights_only=True))
         except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError, OSError) as error:
             raise self._damaged(error) from error
 
-    def reached(self, position: Position, stores: Sequence[TokenStore]) -> None:
-        """Save, if the last time is long enough ago."""
+    def record(self, position: Position, stores: Sequence[TokenStore]) -> None:
+        """Save a position, unless the last save is less than `SAVE_SECONDS` ago."""
         if time.monotonic() - self._saved < SAVE_SECONDS:
             return
-        # Tokens first: the position says that they are there.
+        # Tokens first: a position on disk promises that its tokens are there.
         for store in stores:
             store.flush()
         self.save(position._asdict())
 
     def save(self, values: dict[str, Any]) -> None:
-        """Keep numbers and tensors by name, in place of what was saved before.
+        """Save numbers and tensors by name, in place of those saved before.
 
         Raises:
-            FitError: It cannot be written.
+            FitError: The file cannot be written.
         """
         try:
             with replacing(self.folder / POSITION) as temporary:
@@ -128,12 +128,12 @@ class SweepState:
         return DiskStore(shape, dtype, device, path=self.folder / name)
 
     def remove(self) -> None:
-        """The job is done: nothing is left to remember."""
+        """Remove the folder, after the job is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.close()
 
     def close(self) -> None:
-        """Let others use the folder. Idempotent."""
+        """Release the folder for other processes. Idempotent."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -151,13 +151,13 @@ class SweepState:
             return None
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-            found, plan = dict(document["job"]), dict(document["plan"])
+            saved, plan = dict(document["job"]), dict(document["plan"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FitError(f"{path}: damaged ({error}); remove the folder {self.folder} to start again") from None
-        for name in sorted(self._job.keys() | found.keys()):
-            if found.get(name) != self._job.get(name):
+        for name in sorted(self._job.keys() | saved.keys()):
+            if saved.get(name) != self._job.get(name):
                 raise FitError(
-                    f"--state {self.folder}: was begun with {name} {found.get(name)}, not {self._job.get(name)}; "
+                    f"--state {self.folder}: was begun with {name} {saved.get(name)}, not {self._job.get(name)}; "
                     "finish that job with its own settings, or remove the folder to start again"
                 )
         return plan

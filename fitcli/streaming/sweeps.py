@@ -1,8 +1,8 @@
-"""Drives a trunk a few groups at a time: the same submodules as `Trunk.forward`, one sweep over the groups per segment.
+"""Drives a trunk a few groups at a time, with the submodules of `Trunk.forward`: one sweep over the groups per segment.
 
-Device memory is the weights, the latents of the whole image and a handful of groups. The tokens of all groups rest in a
-store between sweeps; a plan of one segment stores none. Knows no files: what a handful of groups looks like comes from
-a callable, which is called early, in another thread.
+The device holds the weights, the latents of the whole image and a handful of groups. The tokens of all groups rest in a
+store between sweeps; a plan of one segment needs no store. A callable reads each handful, ahead of time and in another
+thread.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from models.trunk import Segment, Trunk, key_mask
 T = TypeVar("T")
 
 AHEAD = 2
-"""Handfuls that are read while one is computed."""
+"""Number of handfuls that are read while one is computed."""
 
 Load = Callable[[slice], Tensor]
-"""Gives what the tokens of a slice of the groups are made of: [part n ...], on the host, or on the device where they
-rest there. Called in another thread, in order, once per slice. What it raises ends the pass."""
+"""Returns the inputs [part n ...] of a slice of the groups, such as patches or ids, on the host or on the device. It
+runs in another thread, in order, once per slice. An exception that it raises ends the pass."""
 
 Sink = Callable[[slice, Tensor], None]
-"""Is given values [part ...] of a slice of the groups, in order, on the device."""
+"""Takes values [part ...] of a slice of the groups, in order, on the device."""
 
 
 class Position(NamedTuple):
-    """How far a pass is.
+    """The progress of a pass.
 
     Attributes:
-        segment: Being swept.
-        groups: Finished in this sweep.
-        latents: [g m d] at the start of the sweep.
-        fresh: [g m d], those of the finished groups after `read`.
+        segment: Number of the segment that is being swept.
+        groups: Number of groups finished in this sweep.
+        latents: Latents [g m d] at the start of the sweep.
+        fresh: Latents [g m d] after `read`; valid for the finished groups.
     """
 
     segment: int
@@ -55,29 +55,29 @@ class Position(NamedTuple):
 
 
 class Journal(Protocol):
-    """Remembers how far a pass is, beyond the life of this process."""
+    """Records the progress of a pass, so that another process can resume it."""
 
     def resume(self) -> Position | None:
-        """Where to go on; None at the beginning."""
+        """Return the position to resume from; None to start at the beginning."""
 
-    def reached(self, position: Position, stores: Sequence[TokenStore]) -> None:
-        """Told after every handful."""
+    def record(self, position: Position, stores: Sequence[TokenStore]) -> None:
+        """Record a position. A pass calls this after every handful."""
 
     def open_store(
         self, name: str, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device
     ) -> TokenStore:
-        """A store that is there again after `resume`."""
+        """Open a store that keeps its tokens for the process that resumes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Streaming:
-    """How a pass is run. Nothing of it changes what comes out, but for rounding.
+    """Settings of a pass. None of them changes the results, except for rounding.
 
     Attributes:
-        handful: Groups that are computed together.
-        store: Where tokens rest between sweeps.
-        advance: Told the number of groups finished, for every segment.
-        journal: To go on after the end of this process.
+        handful: Number of groups that are computed together.
+        store: Kind of store for the tokens between sweeps.
+        advance: Called with a number of groups when these are finished, in every segment.
+        journal: Records the progress; None if the pass need not be resumable.
     """
 
     handful: int
@@ -86,18 +86,18 @@ class Streaming:
     journal: Journal | None = None
 
     def slices(self, count: int, first: int = 0) -> list[slice]:
-        """The handfuls of `count` groups from number `first` on."""
+        """Cut the groups from number `first` to `count` into handfuls."""
         return [slice(start, min(start + self.handful, count)) for start in range(first, count, self.handful)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenSource:
-    """Where the tokens of a pass come from.
+    """The source of the tokens of a pass.
 
     Attributes:
-        load: See `Load`.
-        embed: Makes tokens [part n c] of what was loaded for a slice of the groups, on the device.
-        shape: (n, c).
+        load: Reads the inputs of a slice of the groups.
+        embed: Turns these inputs, on the device, and their slice into tokens [part n c].
+        shape: (n, c) of the tokens.
     """
 
     load: Load
@@ -107,12 +107,13 @@ class TokenSource:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PassOutputs:
-    """What a pass is for.
+    """The outputs that a pass computes.
 
     Attributes:
-        latents: The latents after the last segment.
-        tokens: Takes the tokens [part n c] after the last local layers.
-        reads: Takes [part m n] float32: how much each latent read of each token of its group in the last `read`.
+        latents: Whether the caller needs the latents after the last segment.
+        tokens: Takes the tokens [part n c] after the last local layers; None if they are not needed.
+        reads: Takes the attention weights [part m n], float32, with which each latent reads the tokens of its group in
+            the last `read`; None if they are not needed.
     """
 
     latents: bool = True
@@ -120,7 +121,7 @@ class PassOutputs:
     reads: Sink | None = None
 
     def map_tokens(self, function: Callable[[Tensor], Tensor]) -> PassOutputs:
-        """Return the same outputs, where `tokens` takes `function` of the tokens."""
+        """Return the same outputs, with `function` applied to the tokens before `tokens` takes them."""
         take = self.tokens
         return self if take is None else replace(self, tokens=lambda part, tokens: take(part, function(tokens)))
 
@@ -130,46 +131,46 @@ def stream_trunk(
     groups: Groups,
     source: TokenSource,
     latents: Tensor,
-    how: Streaming,
-    wanted: PassOutputs,
+    streaming: Streaming,
+    outputs: PassOutputs,
     context: Tensor | None = None,
 ) -> Tensor:
-    """Run a trunk over the groups of one image, a handful at a time; equal to `Trunk.forward`.
+    """Run a trunk over the groups of one image, a handful at a time. The results equal those of `Trunk.forward`.
 
     Args:
-        trunk: In eval mode.
+        trunk: The trunk, in eval mode.
         groups: All groups of one image, on the host.
-        source: Of the tokens.
-        latents: At the start, [g m d] on the device of the trunk.
-        how: Handfuls and store.
-        wanted: What comes out.
-        context: Conditioning tokens [1 s d], where the trunk has a condition.
+        source: Source of the tokens.
+        latents: Latents [g m d] before the first segment, on the device of the trunk.
+        streaming: Settings of the pass.
+        outputs: The outputs to compute.
+        context: Conditioning tokens [1 s d], for a trunk with a condition.
 
     Returns:
-        The latents after the last segment, not normalised; without meaning where they are not wanted.
+        The latents [g m d] after the last segment, not normalised; meaningless unless `outputs.latents`.
 
     Raises:
         ValueError: The groups belong to more than one image.
-        FitError: There is no room for tokens at rest.
+        FitError: There is no room for the tokens between sweeps.
     """
     if groups.images != 1:
-        raise ValueError(f"streaming takes the groups of one image, not of {groups.images}")
+        raise ValueError(f"a streamed pass takes the groups of one image, not of {groups.images}")
     with ExitStack() as stack:
-        sweeps = _Sweeps(trunk, groups, source, how, wanted, latents, stack)
+        sweeps = _Sweeps(trunk, groups, source, streaming, outputs, latents, stack)
         whole = groups_on_device(groups, latents.device)
-        at = how.journal.resume() if how.journal is not None else None
+        at = streaming.journal.resume() if streaming.journal is not None else None
         at = at or Position(0, 0, latents, torch.empty_like(latents))
         del latents
-        how.advance(at.segment * len(groups.number) + at.groups)
+        streaming.advance(at.segment * len(groups.number) + at.groups)
         while at.segment < sweeps.count:
             mix, number = sweeps.segments[at.segment].mix, at.segment + 1
             values = sweeps.run(at, trunk.readable(at.latents, whole))
-            # The latents of before must not take up memory while these are mixed.
+            # Free the latents from before the sweep, so that they take no memory during `mix`.
             del at
-            if mix is not None and (number < sweeps.count or wanted.latents):
+            if mix is not None and (number < sweeps.count or outputs.latents):
                 values = mix(values, whole, context, apply_piecewise).to(values.dtype)
             at = Position(number, 0, values, torch.empty_like(values) if number < sweeps.count else values)
-            sweeps.remember(at)
+            sweeps.record(at)
         return at.latents
 
 
@@ -181,40 +182,40 @@ class _Sweeps:
         trunk: Trunk,
         groups: Groups,
         source: TokenSource,
-        how: Streaming,
-        wanted: PassOutputs,
+        streaming: Streaming,
+        outputs: PassOutputs,
         latents: Tensor,
         stack: ExitStack,
     ) -> None:
         self.segments = cast("list[Segment]", list(trunk.segments))
         self._causal, self._groups, self._source = trunk.causal_tokens, groups, source
-        self._how, self._wanted, self._device = how, wanted, latents.device
-        # What comes after the last `mix` is for the tokens alone.
-        self.count = len(self.segments) - (self.segments[-1].mix is None and wanted.tokens is None)
+        self._streaming, self._outputs, self._device = streaming, outputs, latents.device
+        # Only the tokens need the local layers after the last `mix`.
+        self.count = len(self.segments) - (self.segments[-1].mix is None and outputs.tokens is None)
         self._stores = self._open_stores(latents.dtype, stack)
         self._copies = DeviceCopies(self._device) if self._device.type == "cuda" else None
 
     def run(self, at: Position, readable: Tensor) -> Tensor:
-        """The rest of a sweep: from what enters a segment to its latents [g m d] after `read`."""
+        """Finish the sweep of a segment from position `at` on; return the latents [g m d] after its `read`."""
         segment, last = self.segments[at.segment], at.segment == self.count - 1
-        reads = segment.read is not None and (not last or self._wanted.latents)
+        reads = segment.read is not None and (not last or self._outputs.latents)
         for part, tokens in self._tokens(at, readable):
             mask = self._mask(part)
             tokens = segment.local(tokens, mask, self._causal)
-            if last and self._wanted.tokens is not None:
-                self._wanted.tokens(part, tokens)
+            if last and self._outputs.tokens is not None:
+                self._outputs.tokens(part, tokens)
             if reads:
                 self._read(segment.read, part, tokens, mask, at, last)
             if not last:
                 self._stores[at.segment % len(self._stores)].put(part, tokens)
-            self._how.advance(part.stop - part.start)
-            self.remember(at._replace(groups=part.stop))
+            self._streaming.advance(part.stop - part.start)
+            self.record(at._replace(groups=part.stop))
         return at.fresh if reads else at.latents
 
-    def remember(self, at: Position) -> None:
-        """Tell the journal, where there is one."""
-        if self._how.journal is not None and at.segment < self.count:
-            self._how.journal.reached(at, self._stores)
+    def record(self, at: Position) -> None:
+        """Record a position in the journal, if there is one."""
+        if self._streaming.journal is not None and at.segment < self.count:
+            self._streaming.journal.record(at, self._stores)
 
     def _read(
         self,
@@ -226,13 +227,13 @@ class _Sweeps:
         last: bool,
     ) -> None:
         assert read is not None
-        if last and self._wanted.reads is not None:
-            self._wanted.reads(part, read.weights(at.latents[part], tokens, mask).float())
+        if last and self._outputs.reads is not None:
+            self._outputs.reads(part, read.weights(at.latents[part], tokens, mask).float())
         at.fresh[part] = read(at.latents[part], tokens, mask).to(at.fresh.dtype)
 
     def _tokens(self, at: Position, readable: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """The tokens [part n c] that enter a segment, handful by handful, on the device."""
-        parts = self._how.slices(len(self._groups.number), at.groups)
+        """Yield the tokens [part n c] that enter a segment, handful by handful, on the device."""
+        parts = self._streaming.slices(len(self._groups.number), at.groups)
         if at.segment == 0:
             with closing(prefetch(self._load, parts)) as loaded:
                 for part, values in zip(parts, loaded, strict=True):
@@ -245,10 +246,15 @@ class _Sweeps:
                 yield part, write(store.get(part, fetched), readable[part])
 
     def _open_stores(self, dtype: torch.dtype, stack: ExitStack) -> list[TokenStore]:
-        """What the sweeps write to in turn. With a journal, none overwrites what it may have to read again."""
-        shape, journal = (len(self._groups.number), *self._source.shape), self._how.journal
+        """Open the stores that the sweeps write to in turn.
+
+        With a journal there are two: a resumed sweep has to read its inputs again, so it must not overwrite them.
+        """
+        shape, journal = (len(self._groups.number), *self._source.shape), self._streaming.journal
         if journal is None:
-            stores = [open_store(self._how.store, shape, dtype, self._device) for _ in range(min(1, self.count - 1))]
+            stores = [
+                open_store(self._streaming.store, shape, dtype, self._device) for _ in range(min(1, self.count - 1))
+            ]
         else:
             names = ("even", "odd")[: self.count - 1]
             stores = [journal.open_store(name, shape, dtype, self._device) for name in names]
@@ -271,10 +277,10 @@ class _Sweeps:
 def prefetch(
     function: Callable[[slice], T], arguments: Sequence[slice], ahead: int = AHEAD
 ) -> Generator[T, None, None]:
-    """Results of `function` for all arguments, in order, computed up to `ahead` calls early in another thread.
+    """Yield the results of `function` for all arguments, in order. Another thread runs up to `ahead` calls early.
 
-    What the function raises is raised here, at its place in the order; calls that have not begun are dropped. With
-    `ahead` 0 the function is called in this thread.
+    An exception of the function is raised here, in place of its result. Close the generator if you stop early: that
+    drops the calls that have not begun, and ends the thread. With `ahead` 0 the function runs in this thread.
     """
     if ahead == 0:
         yield from map(function, arguments)

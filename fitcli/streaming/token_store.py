@@ -1,6 +1,6 @@
-"""Where the tokens of all groups rest while only a handful of groups is on the device.
+"""Stores the tokens of all groups while only a handful of groups is on the device.
 
-Knows neither models nor images: slices of a tensor [g n c] go in and come out.
+A store holds a tensor [g n c]. Callers put and get slices of its groups.
 """
 
 from __future__ import annotations
@@ -24,40 +24,39 @@ from fitcli.errors import FitError
 from fitcli.files.scratch import write_all
 
 StoreKind = Literal["device", "host", "disk"]
-"""On the device that computes, in the memory of the host, or in a file."""
-
+"""Where tokens rest: on the device that computes, in the memory of the host, or in a file."""
 
 PIECE_BYTES = 1 << 26
-"""Of pinned memory that is asked for at once. PyTorch rounds each request up to a power of two: all tokens at once
+"""Bytes of each piece of pinned memory. PyTorch rounds each allocation up to a power of two: in one piece the tokens
 could take twice their size."""
 
 
 class TokenStore(ABC):
-    """Tokens [g n c] at rest. What was never put is undefined.
+    """A store of tokens [g n c]. The tokens of a group are undefined until they are put.
 
     Leaving the context, or `close`, releases everything, also after an error.
 
     Attributes:
-        ahead: How many calls of `fetch` may be made early, in another thread; 0 where there is nothing to be done.
+        ahead: Number of calls of `fetch` that may run early, in another thread; 0 if `fetch` does nothing.
     """
 
     ahead = 0
 
     @abstractmethod
     def put(self, part: slice, tokens: Tensor) -> None:
-        """Keep the tokens [part n c] of a slice of the groups, in place of what was there. They are copied."""
+        """Copy the tokens [part n c] of a slice of the groups into the store."""
 
     def fetch(self, part: slice) -> Tensor | None:
-        """The part of `get` that the device does not take part in; None where there is none."""
+        """Run the part of `get` that does not need the device; return None if there is no such part."""
         return None
 
     @abstractmethod
     def get(self, part: slice, fetched: Tensor | None = None) -> Tensor:
-        """The tokens [part n c] of a slice of the groups, on the device that computes. The caller may change them.
+        """Return a copy of the tokens [part n c] of a slice of the groups, on the device that computes.
 
         Args:
-            part: The slice.
-            fetched: What `fetch` gave for it, where that was called.
+            part: Slice of the groups.
+            fetched: Result of `fetch` for the same slice; None if it was not called.
         """
 
     @abstractmethod
@@ -65,7 +64,7 @@ class TokenStore(ABC):
         """Release memory and files. Idempotent."""
 
     def flush(self) -> None:  # noqa: B027
-        """Return when everything that was put would outlast this process, where the store is meant to."""
+        """Wait until the tokens are on disk, if the store is one that outlives this process."""
 
     def __enter__(self) -> Self:
         return self
@@ -77,36 +76,36 @@ class TokenStore(ABC):
 
 
 class MemoryStore(TokenStore):
-    """Rests in memory: of the device that computes, or of the host (pinned, where that is another).
+    """A store in memory: of the device that computes, or of the host (pinned for a CUDA device).
 
     Args:
-        shape: (g, n, c).
-        dtype: Of the tokens at rest.
-        device: That computes.
-        on_device: Rest there rather than in host memory.
+        shape: (g, n, c) of all tokens.
+        dtype: Type of the stored tokens.
+        device: Device that computes.
+        on_device: Whether the tokens rest on that device rather than on the host.
 
     Raises:
-        FitError: There is not so much memory.
+        FitError: There is not enough memory.
     """
 
     def __init__(
         self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device, on_device: bool = False
     ) -> None:
-        self._device, self._none = device, torch.empty((0, *shape[1:]), dtype=dtype)
-        away, where = not on_device and device.type == "cuda", device if on_device else torch.device("cpu")
+        self._device, self._empty = device, torch.empty((0, *shape[1:]), dtype=dtype)
+        pinned, where = not on_device and device.type == "cuda", device if on_device else torch.device("cpu")
         group_bytes = math.prod(shape[1:]) * dtype.itemsize
-        self._length = max(1, PIECE_BYTES // max(1, group_bytes) if away else shape[0])
+        self._length = max(1, PIECE_BYTES // max(1, group_bytes) if pinned else shape[0])
         lengths = [min(self._length, shape[0] - start) for start in range(0, shape[0], self._length)]
         try:
             self._pieces: list[Tensor] | None = [
-                torch.empty((length, *shape[1:]), dtype=dtype, device=where, pin_memory=away) for length in lengths
+                torch.empty((length, *shape[1:]), dtype=dtype, device=where, pin_memory=pinned) for length in lengths
             ]
         except RuntimeError as error:
             raise FitError(
-                f"no {_size(shape, dtype)} of {'device' if on_device else 'host'} memory for tokens at rest "
-                f"({str(error).splitlines()[0]}); give a smaller --memory, so that they rest on disk"
+                f"cannot allocate {_size(shape, dtype)} of {'device' if on_device else 'host'} memory for tokens at "
+                f"rest ({str(error).splitlines()[0]}); give a smaller --memory, so that they rest on disk"
             ) from error
-        self._copies = DeviceCopies(device) if away else None
+        self._copies = DeviceCopies(device) if pinned else None
 
     def put(self, part: slice, tokens: Tensor) -> None:
         for some, slot in self._slots(part):
@@ -117,13 +116,13 @@ class MemoryStore(TokenStore):
                 self._copies.to_host(some, values, slot)
 
     def get(self, part: slice, fetched: Tensor | None = None) -> Tensor:
-        found = [
+        pieces = [
             slot.to(self._device, copy=True) if self._copies is None else self._copies.to_device(slot, some, number > 0)
             for number, (some, slot) in enumerate(self._slots(part))
         ]
-        if len(found) == 1:
-            return found[0]
-        return torch.cat(found) if found else self._none.to(self._device)
+        if len(pieces) == 1:
+            return pieces[0]
+        return torch.cat(pieces) if pieces else self._empty.to(self._device)
 
     def close(self) -> None:
         if self._copies is not None:
@@ -131,7 +130,7 @@ class MemoryStore(TokenStore):
         self._pieces = None
 
     def _slots(self, part: slice) -> Iterator[tuple[slice, Tensor]]:
-        """Where a slice rests: which groups of it in each piece, and their place there."""
+        """Yield, for each piece that holds groups of a slice, the slice of these groups and their memory."""
         assert self._pieces is not None, "the store is closed"
         start = part.start
         while start < part.stop:
@@ -142,17 +141,18 @@ class MemoryStore(TokenStore):
 
 
 class DiskStore(TokenStore):
-    """Rests in a file. Read and written at offsets, so that nothing of it counts as memory of this process.
+    """A store in a file. It is read and written at offsets, not mapped, so it does not count as memory of this process.
 
     Args:
-        shape: (g, n, c).
-        dtype: Of the tokens at rest.
-        device: That computes.
-        folder: Of the file, which has no name there and vanishes with this process, however it ends.
-        path: A file to keep instead, opened as it is if it is there: `close` does not remove it.
+        shape: (g, n, c) of all tokens.
+        dtype: Type of the stored tokens.
+        device: Device that computes.
+        folder: Folder of a temporary file, which has no name and vanishes with this process, however that ends.
+        path: File to keep instead of a temporary one. An existing file is opened with its contents, and `close` does
+            not remove it.
 
     Raises:
-        FitError: The file cannot be made, or there is no room for all tokens.
+        FitError: The file cannot be created, or the disk has no room for all tokens.
     """
 
     ahead = 1
@@ -170,21 +170,21 @@ class DiskStore(TokenStore):
         self._folder = path.parent if path is not None else folder or default_folder()
         self._advice = "set TMPDIR to" if path is None else "keep the state in"
         self._group_bytes = math.prod(shape[1:]) * dtype.itemsize
-        self._check_room(0 if path is None or not path.exists() else path.stat().st_blocks * 512)
+        self._check_space(0 if path is None or not path.exists() else path.stat().st_blocks * 512)
         try:
             if path is None:
                 self._file = tempfile.TemporaryFile(dir=self._folder, prefix="fit-", buffering=0)  # noqa: SIM115
             else:
                 self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
         except OSError as error:
-            raise self._cannot(error) from error
+            raise self._error(error) from error
 
     def put(self, part: slice, tokens: Tensor) -> None:
         data = tokens.to("cpu", self._dtype).contiguous()
         try:
             write_all(self._file.fileno(), bytes_of(data), part.start * self._group_bytes)
         except OSError as error:
-            raise self._cannot(error) from error
+            raise self._error(error) from error
 
     def fetch(self, part: slice) -> Tensor:
         tokens = torch.empty(
@@ -194,7 +194,7 @@ class DiskStore(TokenStore):
         while rest:
             count = os.preadv(self._file.fileno(), [rest], offset)
             if count == 0:
-                raise FitError(f"{self._folder}: the file of tokens at rest ends early; start again")
+                raise FitError(f"{self._folder}: the file of tokens at rest is truncated; start again")
             rest, offset = rest[count:], offset + count
         return tokens
 
@@ -206,21 +206,25 @@ class DiskStore(TokenStore):
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise self._cannot(error) from error
+            raise self._error(error) from error
 
     def close(self) -> None:
         self._file.close()
 
-    def _check_room(self, present_bytes: int) -> None:
-        """Before hours of work, not after."""
+    def _check_space(self, present_bytes: int) -> None:
+        """Raise FitError if the disk is too small, before hours of work rather than after.
+
+        Args:
+            present_bytes: Bytes of the disk that the file takes already.
+        """
         try:
             free = shutil.disk_usage(self._folder).free
         except OSError as error:
-            raise self._cannot(error) from error
+            raise self._error(error) from error
         if free < math.prod(self._shape) * self._dtype.itemsize - present_bytes:
-            raise self._cannot(OSError(errno.ENOSPC, f"only {free / 1e9:,.1f} GB are free"))
+            raise self._error(OSError(errno.ENOSPC, f"only {free / 1e9:,.1f} GB are free"))
 
-    def _cannot(self, error: OSError) -> FitError:
+    def _error(self, error: OSError) -> FitError:
         needed = f"{self._folder}: {_size(self._shape, self._dtype)} are needed here for tokens at rest"
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             why = "the disk is full" if error.strerror is None else error.strerror
@@ -236,13 +240,13 @@ def open_store(
     folder: Path | None = None,
     path: Path | None = None,
 ) -> TokenStore:
-    """A place for tokens [g n c] of `dtype` that are computed on `device`.
+    """Open a store of a kind for tokens [g n c] of `dtype` that are computed on `device`.
 
     Args:
-        folder, path: Of the file of a "disk" store, see `DiskStore`.
+        folder, path: Place of the file of a "disk" store, see `DiskStore`.
 
     Raises:
-        FitError: There is no room.
+        FitError: There is not enough room.
     """
     if kind == "disk":
         return DiskStore(shape, dtype, device, folder, path)
@@ -250,14 +254,14 @@ def open_store(
 
 
 def default_folder() -> Path:
-    """Where large temporary files go: `TMPDIR`, else `/var/tmp`, which unlike `/tmp` is never in memory."""
+    """Return the folder for large temporary files: `TMPDIR`, or `/var/tmp`, which unlike `/tmp` is never in memory."""
     if "TMPDIR" not in os.environ and os.access("/var/tmp", os.W_OK):
         return Path("/var/tmp")
     return Path(tempfile.gettempdir())
 
 
 def bytes_of(tensor: Tensor) -> memoryview:
-    """The memory of a contiguous tensor on the host, of any dtype."""
+    """Return the memory of a contiguous tensor on the host, of any dtype."""
     return memoryview(tensor.flatten().view(torch.uint8).numpy())  # type: ignore[arg-type]
 
 

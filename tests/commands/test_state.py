@@ -19,7 +19,7 @@ from typer.testing import Result
 
 from fitcli.memory.budget import HANDFUL_TOKENS
 from fitcli.streaming import journal
-from fitcli.streaming.journal import SweepState
+from fitcli.streaming.journal import FolderJournal
 
 KILLED = """
 import os, signal, sys, torch
@@ -28,17 +28,17 @@ from fitcli.streaming import journal
 from fitcli.app import app
 from fitcli.streaming import journal
 from fitcli.memory.budget import HANDFUL_TOKENS
-from fitcli.streaming.journal import SweepState
+from fitcli.streaming.journal import FolderJournal
 HANDFUL_TOKENS["cpu"] = 512
 journal.SAVE_SECONDS = 0
-reached, calls = journal.SweepState.reached, []
+reached, calls = journal.FolderJournal.record, []
 def killed(self, *arguments):
     calls.append(1)
     if len(calls) == {moment}:
         os.kill(os.getpid(), signal.SIGKILL)
     if len(calls) % 2:
         reached(self, *arguments)
-journal.SweepState.reached = killed
+journal.FolderJournal.record = killed
 app(sys.argv[1:])
 """
 """Is killed when so many handfuls are done, of which every other was remembered."""
@@ -65,9 +65,9 @@ def kill(moment: int, *arguments: object) -> None:
 
 def interrupt(moment: int, fit: Fit, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
     """Run `fit` in this process, which is faster, until it fails."""
-    reached, calls = SweepState.reached, []
+    reached, calls = FolderJournal.record, []
 
-    def fail(self: SweepState, *position: Any) -> None:
+    def fail(self: FolderJournal, *position: Any) -> None:
         calls.append(1)
         if len(calls) == moment:
             raise InterruptedError
@@ -75,7 +75,7 @@ def interrupt(moment: int, fit: Fit, monkeypatch: pytest.MonkeyPatch, *arguments
 
     with monkeypatch.context() as patch:
         patch.setattr(journal, "SAVE_SECONDS", 0)
-        patch.setattr(SweepState, "reached", fail)
+        patch.setattr(FolderJournal, "record", fail)
         assert fit(*arguments).exit_code != 0
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from fitcli.errors import FitError
 from fitcli.patches.cutting import groups_of
 from fitcli.streaming import sweeps, token_store
-from fitcli.streaming.journal import SweepState
+from fitcli.streaming.journal import FolderJournal
 from fitcli.streaming.sweeps import PassOutputs, Position, Streaming, prefetch
 from fitcli.streaming.token_store import MemoryStore, StoreKind, TokenStore
 from fitcli.tasks.encoding.stream import stream_encoder, stream_latents
@@ -171,7 +171,7 @@ class Memory:
     def resume(self) -> Position | None:
         return self.position
 
-    def reached(self, position: Position, stores: object) -> None:
+    def record(self, position: Position, stores: object) -> None:
         self.position = position._replace(latents=position.latents.clone(), fresh=position.fresh.clone())
         self.moments -= 1
         if self.moments == 0:
@@ -202,8 +202,8 @@ def test_a_pass_that_is_interrupted_anywhere_goes_on_to_the_same_bits(name: str)
 
 
 def test_a_state_is_for_one_process(tmp_path: Path) -> None:
-    first = SweepState(tmp_path / "state", {})
+    first = FolderJournal(tmp_path / "state", {})
     with pytest.raises(FitError, match="state: in use by another process; wait for it"):
-        SweepState(tmp_path / "state", {})
+        FolderJournal(tmp_path / "state", {})
     first.close()
-    SweepState(tmp_path / "state", {}).close()
+    FolderJournal(tmp_path / "state", {}).close()

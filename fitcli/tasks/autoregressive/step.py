@@ -1,4 +1,4 @@
-"""The training step of an autoregressive decoder as a job."""
+"""Builds the training step of an autoregressive decoder."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def decoding_job(
     labels: Tensor | None = None,
     smoothing: float = 0.0,
 ) -> Job:
-    """Mean cross entropy of the next token, in bits, over all tokens that are no padding.
+    """Return the step of the mean cross entropy of the next token, in bits, over all tokens but padding.
 
     Args:
-        model: Of the step.
+        model: The decoder.
         groups: All groups of the batch, on the device of the model.
-        ids: Gives what the decoder sees [part n] int64, at each place the token before it.
-        targets: Gives the token at each place [part n] int64.
-        labels: Classes of the images [b], where the model has classes.
-        smoothing: Share of the target probability that is spread evenly over the vocabulary.
+        ids: Returns the inputs [part n] int64: at each place the token before it.
+        targets: Returns the token at each place [part n] int64.
+        labels: Classes of the images [b]; None for a model without classes.
+        smoothing: Fraction of the target probability that is spread evenly over the vocabulary.
     """
 
     def loss_from_tokens(part: slice, tokens: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Computes the logits of one image of any size, a handful of groups at a time, with the submodules of `FITDecoder`."""
+"""Computes the logits of one image of any size, a handful of groups at a time. They equal those of `FITDecoder`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from models.groups import Groups
 
 
 def stream_decoder(
-    model: FITDecoder, groups: Groups, ids: Load, predicted: Sink, how: Streaming, labels: Tensor | None = None
+    model: FITDecoder, groups: Groups, ids: Load, predicted: Sink, streaming: Streaming, labels: Tensor | None = None
 ) -> None:
-    """The logits of one sequence, all of whose ids are known; equal to `FITDecoder.forward`.
+    """Compute the logits of one sequence, all of whose ids are known.
 
     Args:
-        model: In eval mode.
+        model: The decoder, in eval mode.
         groups: All groups of one image, on the host.
-        ids: Gives [part n] int64, each id the one before its place.
+        ids: Returns ids [part n] int64, shifted by one: at each place the id before it.
         predicted: Takes logits [part n vocabulary].
-        how: Handfuls and store.
-        labels: Class of the image [1], on the device, where the model has classes.
+        streaming: Settings of the pass.
+        labels: Class of the image, [1], on the device; None for a model without classes.
     """
     config, like = model.config, no_values(model)
     stream_trunk(
@@ -31,7 +31,7 @@ def stream_decoder(
             load=ids, embed=lambda values, part: model.embed(values), shape=(config.tokens, config.token_width)
         ),
         model.start(groups_on_device(groups, like.device), like),
-        how,
+        streaming,
         PassOutputs(latents=False, tokens=predicted).map_tokens(model.predict),
         model.context(labels),
     )

@@ -1,4 +1,4 @@
-"""The training step of a classifier as a job."""
+"""Builds the training step of a classifier."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def classification_job(
     loss: Callable[[Tensor], Tensor],
     drop_path: DropPath | None = None,
 ) -> Job:
-    """A loss of the classes of whole images. The output of its conclusion are the logits [b k].
+    """Return the step of a loss over whole images. Its output is the logits [b k].
 
     Args:
-        model: Of the step.
+        model: The classifier.
         groups: All groups of the batch, on the device of the model.
-        patches: Gives normalised patches [part n p].
-        loss: From the logits [b k] to a scalar.
-        drop_path: Which layers are left out for which images; None for none.
+        patches: Returns normalised patches [part n p].
+        loss: Maps the logits [b k] to a scalar.
+        drop_path: Layers that each image skips; None if no layer is skipped.
     """
     encoder = model.encoder
 
-    # All ranks that share the images come to the same logits: each has an equal part of the loss.
+    # All ranks that share the images compute the same logits, so each takes an equal part of the loss.
     ranks = 1 if groups.share is None else groups.share.ranks
 
     def loss_from_latents(latents: Tensor) -> LatentLoss:

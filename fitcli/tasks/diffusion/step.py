@@ -1,4 +1,4 @@
-"""A training step of a denoiser as a job: `DiffusionObjective` a handful of groups at a time, in bounded memory."""
+"""Builds the training step of a denoiser: `DiffusionObjective`, a handful of groups at a time, in bounded memory."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from models.groups import Groups
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiffusionStep:
-    """Images and the randomness of one step, a slice of the groups at a time.
+    """The images and the random numbers of one step, a slice of the groups at a time.
 
     Attributes:
-        groups: Of all images.
-        data: Gives patches [part n p] in [-scale, scale]; the same each time.
-        noise: Gives standard normal noise [part n p]; the same each time.
-        time: [b], in [0, 1].
-        condition: Conditioning tokens [b s width]; None without.
-        conditioned: [b] bool, in host memory, where it is looked at: which images start from the latents of a first,
-            gradient-free run; None: none does.
+        groups: All groups of the batch.
+        data: Returns patches [part n p] in [-scale, scale], the same in every call.
+        noise: Returns standard normal noise [part n p], the same in every call.
+        time: Time of each image, [b], in [0, 1].
+        condition: Conditioning tokens [b s width]; None for a model without them.
+        conditioned: Whether each image starts from the latents of a first run without gradients, [b] bool, on the host,
+            which reads it; None if no image does.
     """
 
     groups: Groups
@@ -42,12 +42,12 @@ class DiffusionStep:
 
 
 def diffusion_job(objective: DiffusionObjective, model: FITDenoiser, step: DiffusionStep, plan: ExecutionPlan) -> Job:
-    """The loss of `objective` where self-conditioning is by masking.
+    """Return the step of `objective`, with self-conditioning by masking.
 
-    The first run of self-conditioning happens here, as `plan` says: it holds no more than the step itself.
+    The first run of self-conditioning happens here, executed as `plan` says: it holds no more than the step itself.
 
     Raises:
-        ConfigError: An objective that normalises what the network sees, which takes all of an image at once.
+        ConfigError: The objective normalises the input of the network, for which it needs a whole image at once.
     """
     if objective.normalize:
         raise ConfigError("an objective that normalises noisy images cannot be run a handful of groups at a time")
@@ -68,7 +68,7 @@ def diffusion_job(objective: DiffusionObjective, model: FITDenoiser, step: Diffu
     job = denoising_job(model, groups, noisy, gamma, loss, step.condition)
     if step.conditioned is None or not model.config.self_condition:
         return job
-    # Where processes have to call layers equally often, all run even if one has no use for it.
+    # Processes that have to call layers equally often all run, even if no image of this one needs it.
     if not plan.calls and not step.conditioned.any():
         return job
     latents = last_latents(job, plan)
@@ -85,15 +85,15 @@ def denoising_job(
     condition: Tensor | None = None,
     previous: Tensor | None = None,
 ) -> Job:
-    """A loss of the prediction for each patch.
+    """Return the step of a loss over the predictions for all patches.
 
     Args:
-        model: Of the step.
+        model: The denoiser.
         groups: All groups of the batch, on the device of the model.
-        patches: Gives noisy patches [part n p].
+        patches: Returns noisy patches [part n p].
         level, condition, previous: As in `FITDenoiser.forward`.
-        loss: From the prediction [part n out_values] for a slice of the groups to the contribution of each, [part];
-            `mean_square` makes one.
+        loss: Maps the predictions [part n out_values] for a slice of the groups to the contribution of each group,
+            [part]; `mean_square` returns such a function.
     """
     return Job(
         trunk=model.trunk,
@@ -107,7 +107,7 @@ def denoising_job(
 
 
 def mean_square(groups: Groups, target: Part) -> Callable[[slice, Tensor], Tensor]:
-    """A loss for `denoising_job`: the mean squared difference to the target [part n p], over all real patches."""
+    """Return a loss for `denoising_job`: the mean squared error against `target` [part n p], without padding."""
 
     def loss(part: slice, prediction: Tensor) -> Tensor:
         error = zero_padding(target(part) - prediction, part_mask(groups, part))

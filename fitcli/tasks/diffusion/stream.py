@@ -1,4 +1,4 @@
-"""Predicts from the noisy patches of one image of any size, a handful of groups at a time, as `FITDenoiser` does."""
+"""Denoises one image of any size, a handful of groups at a time. The results equal those of `FITDenoiser.forward`."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ def stream_denoiser(
     patches: Load,
     level: Tensor,
     predicted: Sink,
-    how: Streaming,
+    streaming: Streaming,
     condition: Tensor | None = None,
     previous: Tensor | None = None,
     keep_latents: bool = True,
 ) -> Tensor:
-    """Predict from the noisy patches of one image; equal to `FITDenoiser.forward`.
+    """Run one prediction from the noisy patches of one image.
 
     Args:
-        model: In eval mode.
+        model: The denoiser, in eval mode.
         groups: All groups of one image, on the host.
-        patches: Gives noisy patches [part n p].
+        patches: Returns noisy patches [part n p].
         level: Noise level [1] or, with `time_features`, [1 1+f], on the device.
         predicted: Takes the prediction [part n out_values].
-        how: Handfuls and store.
+        streaming: Settings of the pass.
         condition: Conditioning tokens [1 s width], on the device; None for an unconditional prediction.
-        previous: Latents [g m d] of an earlier prediction, on the device; zeros where None.
-        keep_latents: The latents are needed, for the next prediction.
+        previous: Latents [g m d] of an earlier prediction, on the device; None for zeros.
+        keep_latents: Whether the next prediction needs the latents.
 
     Returns:
-        The latents [g m d], not normalised; without meaning unless `keep_latents`.
+        The latents [g m d], not normalised; meaningless unless `keep_latents`.
     """
     config, like = model.config, no_values(model)
     return stream_trunk(
@@ -47,7 +47,7 @@ def stream_denoiser(
             shape=(config.tokens, config.token_width),
         ),
         model.begin(groups_on_device(groups, like.device), like, previous),
-        how,
+        streaming,
         PassOutputs(latents=keep_latents, tokens=predicted).map_tokens(model.predict),
         model.context(level, condition),
     )

@@ -217,10 +217,10 @@ def embed_image(
 
 def _continues(job: EncodingPass, temporary: Path) -> bool:
     """Whether a job goes on with what it has written; one that has lost it begins again."""
-    if job.state is None or not job.state.begun:
+    if job.state is None or not job.state.has_position:
         return False
     if not temporary.exists():
-        job.state.forget()
+        job.state.restart()
         return False
     return True
 

@@ -31,7 +31,7 @@ from fitcli.patches.cutting import groups_of, normalize, read_patches
 from fitcli.patches.grid import PatchGrid
 from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint, model_hash
-from fitcli.streaming.journal import SweepState
+from fitcli.streaming.journal import FolderJournal
 from fitcli.streaming.sweeps import PassOutputs, Sink, Streaming
 from fitcli.streaming.token_store import TokenStore, open_store
 from fitcli.tasks.encoding.stream import stream_encoder
@@ -82,7 +82,7 @@ class EncodingPass:
     places: list[tuple[int, int]]
     groups: Groups
     plan: MemoryPlan
-    state: SweepState | None
+    state: FolderJournal | None
     reads: TokenStore | None
 
     def run(self, advance: Callable[[float], None], take_tokens: Sink | None = None) -> Tensor:
@@ -163,7 +163,7 @@ def encoding(
         state = None
         if settings.state is not None:
             job = _description(checkpoint, image, runtime, settings) | {"purpose": purpose, "heat map": keep_reads}
-            state = SweepState(_state_folder(settings.state, image), job)
+            state = FolderJournal(_state_folder(settings.state, image), job)
             stack.callback(state.close)
         plan = _plan(image.path, work, runtime, settings, state)
         # Not before it is known that there is room for so many.
@@ -235,7 +235,9 @@ def reader_bytes(image: ImageReader, side: int) -> int:
     return max(min(whole, max(DEFAULT_BYTES, min(touched * one, LARGEST_BYTES))), one) + one
 
 
-def _plan(path: Path, work: Work, runtime: Runtime, settings: EncodingSettings, state: SweepState | None) -> MemoryPlan:
+def _plan(
+    path: Path, work: Work, runtime: Runtime, settings: EncodingSettings, state: FolderJournal | None
+) -> MemoryPlan:
     """The plan of a job that is continued, or a new one."""
     if state is not None and state.plan is not None:
         return MemoryPlan(**state.plan)
@@ -248,7 +250,7 @@ def _plan(path: Path, work: Work, runtime: Runtime, settings: EncodingSettings, 
         # Other images may be smaller.
         raise ImageError(path, str(error)) from None
     if state is not None:
-        state.keep_plan(dataclasses.asdict(plan))
+        state.save_plan(dataclasses.asdict(plan))
     return plan
 
 

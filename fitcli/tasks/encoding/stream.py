@@ -1,4 +1,4 @@
-"""Encodes the groups of one image of any size, a handful at a time, with the submodules of `FITEncoder`."""
+"""Encodes the groups of one image of any size, a handful at a time. The results equal those of `FITEncoder.forward`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from models.piecewise_latents import normalize_piecewise
 
 
 class Streamed(NamedTuple):
-    """What a streamed pass gives.
+    """The results of `stream_latents`.
 
     Attributes:
-        latents: [g m d], normalised, on the device of the model.
-        reads: [g m n] float32 on the host: how much each latent read of each token of its group in the last `read`.
-            None unless asked for.
+        latents: Normalised latents [g m d], on the device of the model.
+        reads: Attention weights [g m n], float32, on the host, with which each latent reads the tokens of its group in
+            the last `read`; None without `keep_reads`.
     """
 
     latents: Tensor
@@ -37,30 +37,30 @@ def stream_latents(
     keep_reads: bool = False,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Streamed:
-    """Encode the groups of one image; equal to `encoder(patches, groups).latents`.
+    """Encode the groups of one image. The latents equal `encoder(patches, groups).latents`.
 
     Args:
-        encoder: In eval mode. Its plan ends with global layers.
+        encoder: The encoder, in eval mode. Its plan must end with global layers.
         groups: All groups of one image, on the host.
-        patches: Gives normalised patches [part n p].
-        handful: Groups that are computed together.
-        keep_reads: Return `reads`.
-        advance: Told the number of groups finished, for every segment; called `count * segments` groups in all.
+        patches: Returns normalised patches [part n p].
+        handful: Number of groups that are computed together.
+        keep_reads: Whether to return `reads`.
+        advance: Called with a number of groups when these are finished, in every segment.
 
     Raises:
         ValueError: The groups belong to more than one image, or the plan ends with local layers.
     """
     config = encoder.config
     if config.segments[-1][1] == 0:
-        raise ValueError(f"plan {config.plan!r} ends with local layers: its latents have not seen everything")
+        raise ValueError(f"plan {config.plan!r} ends with local layers, whose results its latents never read")
     reads = torch.empty(len(groups.number), config.latents, config.tokens) if keep_reads else None
 
     def keep(part: slice, values: Tensor) -> None:
         assert reads is not None
         reads[part] = values.cpu()
 
-    wanted = PassOutputs(reads=keep if keep_reads else None)
-    latents = stream_encoder(encoder, groups, patches, Streaming(handful=handful, advance=advance), wanted)
+    outputs = PassOutputs(reads=keep if keep_reads else None)
+    latents = stream_encoder(encoder, groups, patches, Streaming(handful=handful, advance=advance), outputs)
     return Streamed(latents, reads)
 
 
@@ -68,24 +68,24 @@ def stream_encoder(
     encoder: FITEncoder,
     groups: Groups,
     patches: Load,
-    how: Streaming,
-    wanted: PassOutputs,
+    streaming: Streaming,
+    outputs: PassOutputs,
     prepare: Callable[[Tensor], Tensor] = lambda patches: patches,
     side: Tensor | None = None,
 ) -> Tensor:
-    """Encode the groups of one image; equal to `FITEncoder.forward`.
+    """Encode the groups of one image.
 
     Args:
-        encoder: In eval mode.
+        encoder: The encoder, in eval mode.
         groups: All groups of one image, on the host.
-        patches: Gives patches [part n p].
-        how: Handfuls and store.
-        wanted: What comes out. `wanted.tokens` is given normalised tokens.
-        prepare: Makes normalised patches of what `patches` gave, on the device.
-        side: Extra tokens of each group [g s values], where the config has `side_values`.
+        patches: Returns patches [part n p].
+        streaming: Settings of the pass.
+        outputs: The outputs to compute. `outputs.tokens` takes normalised tokens.
+        prepare: Normalises the patches on the device.
+        side: Extra tokens of each group [g s values], for a config with `side_values`.
 
     Returns:
-        The latents [g m d], normalised.
+        The normalised latents [g m d].
     """
     config, like = encoder.config, no_values(encoder)
 
@@ -100,7 +100,7 @@ def stream_encoder(
         with_side(groups, side),
         TokenSource(load=patches, embed=embed, shape=shape),
         encoder.start(groups_on_device(groups, like.device), like),
-        how,
-        wanted.map_tokens(encoder.token_norm),
+        streaming,
+        outputs.map_tokens(encoder.token_norm),
     )
     return normalize_piecewise(encoder.latent_norm, latents)

@@ -22,7 +22,7 @@ from fitcli.files.output_checks import check_spares
 from fitcli.images.open import stored_bytes
 from fitcli.memory.budget import size_text
 from fitcli.runs.weights import Checkpoint, model_hash
-from fitcli.streaming.journal import SweepState
+from fitcli.streaming.journal import FolderJournal
 from fitcli.tasks.diffusion.canvas import CanvasLayout
 from fitcli.tasks.diffusion.generate.generate_image import Listener, Run
 from fitcli.tasks.diffusion.generate.memory_plan import GenerationPlan, plan_generation
@@ -83,9 +83,9 @@ class GenerationJob:
         with ExitStack() as stack:
             state = None
             if self.means.state is not None:
-                state = SweepState(self.means.state, self._description(paths))
+                state = FolderJournal(self.means.state, self._description(paths))
                 stack.callback(state.close)
-                begun = state.begun
+                begun = state.has_position
             # What a job that goes on has written already is its own.
             check_outputs(paths, self.overwrite or begun, prepared.info)
             if self.means.preview is not None:
@@ -101,7 +101,7 @@ class GenerationJob:
                 state.remove()
 
     def _one(
-        self, prepared: Prepared, plan: GenerationPlan, state: SweepState | None, number: int, path: Path
+        self, prepared: Prepared, plan: GenerationPlan, state: FolderJournal | None, number: int, path: Path
     ) -> Generated:
         began = time.perf_counter()
         with console.status(path.name) as show:
@@ -158,7 +158,7 @@ class GenerationJob:
     def _model(self) -> str:
         return model_hash(self.checkpoint)
 
-    def _plan(self, prepared: Prepared, path: Path, state: SweepState | None) -> GenerationPlan:
+    def _plan(self, prepared: Prepared, path: Path, state: FolderJournal | None) -> GenerationPlan:
         """The plan of a job that goes on, or a new one."""
         if state is not None and state.plan is not None:
             return GenerationPlan.from_state(state.plan)
@@ -178,7 +178,7 @@ class GenerationJob:
             on_disk=state is not None,
         )
         if state is not None:
-            state.keep_plan(plan.for_state())
+            state.save_plan(plan.for_state())
         return plan
 
     def _listener(self, prepared: Prepared, show: Callable[[float, str | None], None]) -> Listener:

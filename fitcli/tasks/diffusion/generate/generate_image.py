@@ -15,7 +15,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.device.transfer import to_device
 from fitcli.noise import group_noise
 from fitcli.runs.weights import Checkpoint
-from fitcli.streaming.journal import SweepState
+from fitcli.streaming.journal import FolderJournal
 from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout
 from fitcli.tasks.diffusion.config import DiffusionConfig
@@ -69,7 +69,7 @@ class Run:
     condition: Tensor | None = None
     given: PixelSource | None = None
     known: Inpainting | None = None
-    state: SweepState | None = None
+    state: FolderJournal | None = None
     listener: Listener = field(default_factory=Listener)
 
     @property

@@ -28,7 +28,7 @@ from fitcli.patches.cutting import groups_of, to_patches, to_pixels
 from fitcli.patches.grid import PatchGrid
 from fitcli.patches.resampling import enlarge
 from fitcli.runs.weights import Checkpoint, load_denoiser
-from fitcli.streaming.journal import SweepState
+from fitcli.streaming.journal import FolderJournal
 from fitcli.streaming.token_store import StoreKind
 from fitcli.tasks.diffusion.generate import generate_files
 from fitcli.tasks.diffusion.generate.generate_files import GenerationJob
@@ -200,9 +200,9 @@ def test_going_on_after_a_kill_gives_the_same_bits(
             raise Killed
 
     def run(listener: Listener) -> NDArray[np.float32]:
-        state = SweepState(tmp_path / "state", {"settings": repr(settings)})
+        state = FolderJournal(tmp_path / "state", {"settings": repr(settings)})
         try:
-            state.keep_plan({})
+            state.save_plan({})
             return generated(checkpoint, settings, plan(4, "host", "disk"), state=state, listener=listener)
         finally:
             state.close()
