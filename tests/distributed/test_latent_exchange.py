@@ -1,4 +1,4 @@
-"""One image over several ranks: outputs, losses and gradients of one process."""
+"""Ranks that share an image give the outputs, losses and gradients of one process."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 from support.batches import CONFIGS as MODELS
 from support.batches import inputs_for, live, run, whole_and_ragged
+from support.float64_runs import CASES, RECOMPUTE, assert_close_runs, train_here
 from support.pictures import save
 from support.processes import run_ranks
 from support.ranks import run_on_all
@@ -22,7 +23,6 @@ from fitcli.execution.job import Outcome
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from models.groups import Gather, Groups, span
-from tests.distributed.test_data_parallel import CASES, RECOMPUTE, assert_same_run, train_here
 
 Gradients = dict[str, Tensor | None]
 
@@ -33,24 +33,24 @@ HOW: dict[str, dict[str, Any] | None] = {
 }
 
 
-def summed(gradients: list[Gradients]) -> Gradients:
-    """Over the ranks."""
-    found: Gradients = {}
+def sum_over_ranks(gradients: list[Gradients]) -> Gradients:
+    sums: Gradients = {}
     for name in gradients[0]:
         parts = [part for each in gradients if (part := each[name]) is not None]
-        found[name] = torch.stack(parts).sum(dim=0) if parts else None
-    return found
+        sums[name] = torch.stack(parts).sum(dim=0) if parts else None
+    return sums
 
 
-def run_together(step: Step, ranks: int, plan: ExecutionPlan) -> tuple[Tensor, Gradients, int]:
-    """The loss and the gradients of all ranks together, and how many values the first received."""
+def run_on_ranks(step: Step, ranks: int, plan: ExecutionPlan) -> tuple[Tensor, Gradients, int]:
+    """Return the summed loss and gradients of all ranks, and the number of values that the first one received."""
 
     def work(rank: int, gather: Gather) -> tuple[Outcome, Gradients]:
         own = step.share(rank, ranks, gather)
         return run_job(own.job(), plan), own.gradients()
 
-    found, values = run_on_all(ranks, work)
-    return torch.stack([outcome.loss for outcome, _ in found]).sum(), summed([each for _, each in found]), values
+    results, values = run_on_all(ranks, work)
+    loss = torch.stack([outcome.loss for outcome, _ in results]).sum()
+    return loss, sum_over_ranks([gradients for _, gradients in results]), values
 
 
 def assert_same_step(name: str, kind: str, ranks: int, plans: dict[str, ExecutionPlan]) -> None:
@@ -59,14 +59,14 @@ def assert_same_step(name: str, kind: str, ranks: int, plans: dict[str, Executio
     loss.backward()
     expected = step.gradients()
     for plan_name, plan in plans.items():
-        found, gradients, _ = run_together(step, ranks, plan)
-        assert abs(found / loss.detach() - 1) < 1e-12, plan_name
+        shared, gradients, _ = run_on_ranks(step, ranks, plan)
+        assert abs(shared / loss.detach() - 1) < 1e-12, plan_name
         assert_same_gradients(gradients, expected, 1e-9)
 
 
 @pytest.mark.parametrize("name", ["classifier", "denoiser", "decoder of classes", "causal classifier"])
 def test_a_step_of_three_ranks_is_that_of_one(name: str) -> None:
-    """Images of two, two and three groups: shares are uneven, and some are empty."""
+    """The images have two, two and three groups: ranks have uneven numbers of groups, some none."""
     plans = {"plain": ExecutionPlan(), **{name: PLANS[name] for name in ("all replayed", "streamed, reruns")}}
     assert_same_step(name, "ragged", 3, plans)
 
@@ -85,15 +85,15 @@ def test_latents_alone_are_exchanged(name: str, ranks: int) -> None:
     step = Step(CONFIGS[name], "ragged")
     images, groups = step.groups.images, step.groups.longest
     for replays, plan in enumerate((ExecutionPlan(), PLANS["all replayed"])):
-        assert run_together(step, ranks, plan)[2] == exchanged_values(CONFIGS[name], images, groups, ranks, replays)
+        assert run_on_ranks(step, ranks, plan)[2] == exchanged_values(CONFIGS[name], images, groups, ranks, replays)
 
 
 def test_in_bfloat16_half_as_much_is_sent() -> None:
-    to_device = []
+    dtypes = []
 
     def work(rank: int, gather: Gather) -> None:
         def noted(values: Tensor) -> Tensor:
-            to_device.append(values.dtype)
+            dtypes.append(values.dtype)
             return gather(values)
 
         with torch.autocast("cpu", torch.bfloat16):
@@ -101,7 +101,7 @@ def test_in_bfloat16_half_as_much_is_sent() -> None:
 
     step = Step(CONFIGS["classifier"], "whole", torch.float32)
     run_on_all(1, work)
-    assert set(to_device) == {torch.bfloat16}
+    assert set(dtypes) == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("ranks", [pytest.param(2, marks=pytest.mark.slow), 3])
@@ -115,15 +115,15 @@ def test_outputs_are_those_of_one_process(name: str, groups: Groups, ranks: int)
 
     def work(rank: int, gather: Gather) -> tuple[Tensor, list[Tensor]]:
         own = numbered.share_of(rank, ranks, gather).number
-        per_group = [value[own] if len(value) == len(groups.number) else value for value in inputs]
-        return own, run(model, groups.share_of(rank, ranks, gather), per_group)
+        own_inputs = [value[own] if len(value) == len(groups.number) else value for value in inputs]
+        return own, run(model, groups.share_of(rank, ranks, gather), own_inputs)
 
-    found, _ = run_on_all(ranks, work)
-    assert torch.equal(torch.cat([own for own, _ in found]).sort()[0], numbered.number)
-    for own, outputs in found:
+    results, _ = run_on_all(ranks, work)
+    assert torch.equal(torch.cat([own for own, _ in results]).sort()[0], numbered.number)
+    for own, outputs in results:
         for output, whole in zip(outputs, expected, strict=True):
-            of_groups = len(whole) == len(groups.number)
-            assert (output - (whole[own] if of_groups else whole)).abs().max() < 1e-9
+            per_group = len(whole) == len(groups.number)
+            assert (output - (whole[own] if per_group else whole)).abs().max() < 1e-9
 
 
 @pytest.mark.parametrize("count", range(8))
@@ -146,7 +146,7 @@ def test_there_are_no_shares_of_shares() -> None:
 
 
 def exchange() -> tuple[list[float], list[float], int]:
-    """What a process receives of its values, what of their gradients, and how many bytes came from others."""
+    """Return the gathered values, the gradients and the number of received bytes of a process."""
     with processes("cpu") as world:
         gather = Exchange(world.data.group)
         values = torch.full((3,), float(world.rank), dtype=torch.float64, requires_grad=True)
@@ -165,7 +165,7 @@ def test_processes_gather_values_and_sum_gradients() -> None:
 
 
 def train_sharing_images(data: Path, ranks: int, runs: list[dict[str, Any]]) -> None:
-    """Several runs of a job, one after the other."""
+    """Train several runs one after the other, each by processes that share images."""
     with processes("cpu", ranks) as world:
         for settings in runs:
             train_here(data, world=world, **settings)
@@ -173,7 +173,7 @@ def train_sharing_images(data: Path, ranks: int, runs: list[dict[str, Any]]) -> 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images of 1 to 6 groups: of the smallest most processes have nothing."""
+    """Images of 1 to 6 groups, so that most processes have no group of the smallest ones."""
     folder = tmp_path_factory.mktemp("data")
     sizes = ((20, 30), (90, 40), (100, 140), (64, 64))
     for label in ("one", "other"):
@@ -197,15 +197,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_training_by_processes_that_share_images(
     data: Path, tmp_path: Path, count: int, ranks: int, shard: bool, tasks: list[str]
 ) -> None:
-    """Four processes: two sets of two, which have different images."""
-    run_on_all = [
+    """Four processes are two sets of two, which have different images."""
+    runs = [
         {"folder": tmp_path / f"{task} {name}", "shard": shard, "augment": True, "plan": plan, **CASES[task]}
         for task in tasks
         for name, plan in HOW.items()
         if not (shard and name == "stream")
     ]
-    run_ranks(count, train_sharing_images, data, ranks, run_on_all)
+    run_ranks(count, train_sharing_images, data, ranks, runs)
     for task in tasks:
         train_here(data, tmp_path / task, **CASES[task], augment=True)
-    for settings in run_on_all:
-        assert_same_run(settings["folder"], tmp_path / settings["folder"].name.split()[0])
+    for settings in runs:
+        assert_close_runs(settings["folder"], tmp_path / settings["folder"].name.split()[0])
