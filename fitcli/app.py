@@ -74,9 +74,9 @@ def _message(error: Exception) -> str | None:
         # For example a full disk, or a folder without write permission.
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if type(error).__module__.startswith("torch."):
-        from fitcli.device.compilation import failure, is_failure
+        from fitcli.device.compilation import compile_error, is_compile_error
 
-        return failure(error) if is_failure(error) else None
+        return compile_error(error) if is_compile_error(error) else None
     # Imported late: if another package called `models` comes first, `_check_models_package` reports that.
     from models.checks import ConfigError
 

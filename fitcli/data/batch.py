@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fitcli.device.transfer import DeviceCopies, Sending, pinned, to_device
+from fitcli.device.transfer import DeviceCopies, PendingCopy, pin, to_device
 from models.groups import Groups
 
 
@@ -49,7 +49,7 @@ class Batch:
 
     def pinned(self, device: torch.device) -> Batch:
         """The same where a device can fetch it by itself."""
-        return self._moved(partial(pinned, device=device), pinned(self.patches, device))
+        return self._moved(partial(pin, device=device), pin(self.patches, device))
 
     def to(self, device: torch.device, pixels: bool = True, arrived: Tensor | None = None) -> Batch:
         """The same on another device; without `pixels`, the patches stay where they are, pinned for their way.
@@ -61,7 +61,7 @@ class Batch:
         """
         patches = arrived
         if patches is None:
-            patches = to_device(self.patches, device) if pixels else pinned(self.patches, device)
+            patches = to_device(self.patches, device) if pixels else pin(self.patches, device)
         return replace(self._moved(partial(to_device, device=device), patches), read=self.on_host)
 
     def part(self, part: slice) -> Tensor:
@@ -97,14 +97,14 @@ class Arrivals:
     def __init__(self, device: torch.device, ahead: bool) -> None:
         self._device = device
         self._copies = DeviceCopies(device, in_flight=1) if ahead and device.type == "cuda" else None
-        self._begun: Sending | None = None
+        self._begun: PendingCopy | None = None
 
     def bring(self, batch: Batch, pixels: bool) -> Batch:
         """A batch on the device; without `pixels`, the patches stay pinned on the host, see `Batch.part`."""
         begun, self._begun = self._begun, None
         if begun is None or begun.source is not batch.patches or not pixels:
             return batch.to(self._device, pixels)
-        return batch.to(self._device, arrived=begun.arrive())
+        return batch.to(self._device, arrived=begun.receive())
 
     def begin(self, batch: Batch | None) -> None:
         """Have the pixels of the batch set out that is brought next, where it is known by now.

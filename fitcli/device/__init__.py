@@ -1,1 +1,1 @@
-"""What computes: device and precision, CPU features, the compiler, copies to and from the device."""
+"""The device that computes: its choice, precision, CPU features, the compiler, and copies to and from it."""

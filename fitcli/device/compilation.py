@@ -1,4 +1,4 @@
-"""`--compile`: whether PyTorch can compile for a device here, and what to say where it cannot."""
+"""Checks for `--compile` that PyTorch can compile on this machine, and turns compiler errors into one line."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ NEEDED = (
 
 
 def check_compiler(device: torch.device) -> None:
-    """Compile something small, so that what is missing is found before any work.
+    """Compile a small function, so that a missing compiler is reported before any work is done.
 
     Raises:
-        DeviceError: It cannot be compiled.
+        DeviceError: PyTorch cannot compile for the device.
     """
     if device.type == "mps":
         raise DeviceError("--compile is not supported on mps; leave it out")
     try:
-        torch.compile(_something_small, fullgraph=True)(torch.ones(8, device=device))
+        torch.compile(_small_function, fullgraph=True)(torch.ones(8, device=device))
     except Exception as error:
-        # Of many kinds: of the compiler, of Triton, of the operating system.
-        raise DeviceError(failure(error)) from error
+        # The compiler, Triton and the operating system raise errors of many classes.
+        raise DeviceError(compile_error(error)) from error
 
 
-def _something_small(x: torch.Tensor) -> torch.Tensor:
+def _small_function(x: torch.Tensor) -> torch.Tensor:
     return x.sin() + x
 
 
-def failure(error: BaseException) -> str:
-    """One line on what kept PyTorch from compiling."""
+def compile_error(error: BaseException) -> str:
+    """Return one line that says why PyTorch cannot compile, and what to do."""
     reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return f"--compile: PyTorch cannot compile here ({reason.strip()}); {NEEDED}"
 
 
-def is_failure(error: BaseException) -> bool:
-    """Whether an error is one of compiling, rather than of what was compiled."""
+def is_compile_error(error: BaseException) -> bool:
+    """Return whether the compiler raised an error, rather than the compiled code."""
     return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))

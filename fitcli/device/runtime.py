@@ -1,4 +1,4 @@
-"""The only place that picks a device and a precision."""
+"""Chooses the device and the precision. No other module does."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ from models.precast_weights import precast_weights
 Precision = Literal["fp32", "bf16"]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Of mallopt(3): how much may lie free at the end of the heap; blocks from this size on have pages of their own."""
+"""Parameters of mallopt(3): the most free memory at the end of the heap, and the least size of an allocation that gets
+pages of its own."""
 
-LARGE_BLOCK = 1 << 20
-"""Bytes."""
+LARGE_ALLOCATION = 1 << 20
+"""Bytes from which on `return_freed_memory` gives an allocation pages of its own."""
 
 LARGEST_ON_HEAP, LARGEST_FREE = 32 << 20, 64 << 20
-"""Bytes; glibc takes no higher threshold for blocks."""
+"""Bytes of the two thresholds in `keep_freed_memory`; glibc accepts no higher M_MMAP_THRESHOLD."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Where tensors live and how they are computed.
+    """The device that computes, and its arithmetic.
 
     Attributes:
-        device: Where.
-        precision: Of matrix products. Weights are always float32.
-        compiled: What lies between the products is compiled (`--compile`).
+        device: Device of the tensors.
+        precision: Precision of matrix products. Weights are always float32.
+        compiled: Whether the operations between the products are compiled (`--compile`).
     """
 
     device: torch.device
@@ -46,68 +47,70 @@ class Runtime:
 
     @property
     def arithmetic(self) -> str:
-        """In words, what the last bits of a result depend on beside the device."""
+        """Text for the settings that, beside the device, determine the last bits of a result."""
         return f"{self.precision}, compiled" if self.compiled else self.precision
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
-        """Context in which a forward pass runs, and the backward pass of a training step."""
+        """Return the context for a forward pass, and for the backward pass of a training step."""
         if self.precision == "bf16":
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return fast_float32() if self.device.type == "cpu" else contextlib.nullcontext()
 
     def prepare(self, model: nn.Module) -> None:
-        """Make the most of a model that is for inference alone, and is only called within `autocast`."""
+        """Prepare a model for fast inference. Do not train it afterwards, and call it only within `autocast`."""
         if self.precision == "bf16":
             precast_weights(model, torch.bfloat16)
         if self.device.type == "cpu":
             keep_freed_memory()
 
     def compile(self, model: nn.Module) -> None:
-        """Compile the layers of a model, where that is asked for; after everything that moves or casts its weights."""
+        """Compile the layers of a model, if `compiled`. Call it after everything that moves or casts the weights."""
         if self.compiled:
             compile_regions(model)
 
     def peak_bytes(self) -> int:
-        """Highest memory so far: allocated on a CUDA device, else resident bytes of this process."""
+        """Return the peak memory so far, in bytes: allocated on a CUDA device, otherwise resident in this process."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
         # ru_maxrss is in KiB on Linux and in bytes on macOS.
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
     def synchronize(self) -> None:
-        """Wait for the device, so that a clock read afterwards means something."""
+        """Wait for the device. Call it before you read a clock."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
 
 def return_freed_memory() -> None:
-    """Have the C library give large blocks back to the system as soon as they are freed, where it is glibc.
+    """Make glibc return large allocations to the system as soon as they are freed.
 
-    By default it keeps them for later: a training step on a CPU then holds up to half as much again as it uses. What
-    is given back has to be cleared again by the system: steps take a fifth to a half longer.
+    By default it keeps them for reuse, and a training step on a CPU holds up to half as much again as it uses. The
+    price: the system has to clear returned memory again, so steps take a fifth to a half longer. Other C libraries are
+    left alone.
     """
-    _mallopt({M_MMAP_THRESHOLD: LARGE_BLOCK})
+    _mallopt({M_MMAP_THRESHOLD: LARGE_ALLOCATION})
 
 
 def keep_freed_memory() -> None:
-    """Have it keep what one handful of groups was computed in for the next: new pages would have to be cleared."""
+    """Make glibc keep the memory of one handful of groups for the next: the system would have to clear new pages."""
     _mallopt({M_MMAP_THRESHOLD: LARGEST_ON_HEAP, M_TRIM_THRESHOLD: LARGEST_FREE})
 
 
 def choose_runtime(
     device: str = "auto", precision: str = "auto", inference: bool = False, compiled: bool = False
 ) -> Runtime:
-    """Turn the words of the command line into a runtime.
+    """Return the runtime for options of the command line.
 
     Args:
         device: "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:N" or "mps".
-        precision: "auto", "fp32" or "bf16". "auto" is bf16 on CUDA devices that have it, and for inference on CPUs that
-            multiply faster in it; else fp32.
-        inference: No gradients will be wanted.
-        compiled: What lies between the products is to be compiled.
+        precision: "auto", "fp32" or "bf16". "auto" is bf16 on CUDA devices that support it, and for inference on CPUs
+            that multiply faster in it; otherwise fp32.
+        inference: Whether no gradients will be computed.
+        compiled: Whether the operations between the matrix products are compiled.
 
     Raises:
-        DeviceError: The device is unknown or not here, does not have the precision, or PyTorch cannot compile for it.
+        DeviceError: The device is unknown, is not on this machine or lacks the precision, or PyTorch cannot compile for
+            it.
     """
     chosen = _device(device)
     if compiled:
@@ -124,17 +127,18 @@ def choose_runtime(
 
 
 def claim_device(name: str, local_rank: int, local_size: int) -> str:
-    """Give each of several processes of a machine a CUDA device of its own: its current one, from here on.
+    """Give each of several processes of a machine a CUDA device of its own, as its current device.
 
     Args:
-        name: As in `choose_runtime`.
-        local_rank, local_size: Of this process among those of the machine.
+        name: Name of the device, as in `choose_runtime`.
+        local_rank: Rank of this process among those of the machine.
+        local_size: Number of processes on the machine.
 
     Returns:
-        What they compute on: "cuda" or "cpu".
+        The type of device that the processes compute on: "cuda" or "cpu".
 
     Raises:
-        DeviceError: There are not as many devices, or all are to use the same.
+        DeviceError: There are fewer devices than processes, or `name` is one device for all of them.
     """
     chosen = _device(name)
     if chosen.type == "mps" and local_size > 1:
@@ -156,7 +160,7 @@ def claim_device(name: str, local_rank: int, local_size: int) -> str:
 
 
 def has_accelerator() -> bool:
-    """Whether "auto" is anything but the CPU."""
+    """Return whether "auto" is a device other than the CPU."""
     return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
@@ -179,9 +183,11 @@ def _device(name: str) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if not torch.cuda.is_available() or (device.index or 0) >= count:
-            raise DeviceError(f"--device {name}: not here ({count} CUDA devices found); use --device auto or cpu")
+            raise DeviceError(
+                f"--device {name}: not on this machine ({count} CUDA devices found); use --device auto or cpu"
+            )
     elif device.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("--device mps: not here; use --device auto or cpu")
+        raise DeviceError("--device mps: not on this machine; use --device auto or cpu")
     elif device.type not in ("cpu", "cuda", "mps"):
         raise DeviceError(f"--device {name}: unknown; use auto, cpu, cuda, cuda:N or mps")
     return device

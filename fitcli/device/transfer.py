@@ -1,8 +1,8 @@
-"""Values between the host and the device that computes: neither waits for the other more often than it must.
+"""Copies values between the host and the device that computes, with as little waiting as possible.
 
-A CUDA device fetches values from pinned memory by itself; from other memory the host has to hand them over, and may
-wait for what the device is busy with first. PyTorch keeps pinned memory that is freed for the next values of about that
-size, once the device is done with it: pinning costs a copy within the host, and a call of the driver at first.
+A CUDA device fetches values from pinned memory by itself. From other memory the host has to send them, and may first
+wait until the device is idle. PyTorch reuses freed pinned memory for later values of about the same size, once the
+device is done with it. So pinning costs a copy within the host, and calls the driver only at first.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 IN_FLIGHT = 2
-"""Slices that may be on their way to a CUDA device before the host waits for the computing of an earlier one."""
+"""Number of slices in flight to a CUDA device before the host waits until an earlier one has been used."""
 
 
-def pinned(values: Tensor, device: torch.device) -> Tensor:
-    """The same values where a CUDA device can fetch them by itself; as they are where another device computes."""
+def pin(values: Tensor, device: torch.device) -> Tensor:
+    """Copy values into pinned memory, from which a CUDA device can fetch them. For other devices return `values`."""
     if device.type != "cuda" or values.device.type != "cpu":
         return values
     # Contiguous first: the device fetches one piece, and another copy would not be pinned.
@@ -27,49 +27,49 @@ def pinned(values: Tensor, device: torch.device) -> Tensor:
     try:
         return values.pin_memory()
     except RuntimeError:
-        # The system has no more of such memory to give: what is sent from other memory is slower, and as right.
+        # The system has no more memory to pin. Copies from other memory are slower but correct.
         return values
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
-    """Values on the device, without waiting for what that is busy with.
+    """Copy values to a device without waiting until it is idle.
 
-    On MPS the host does wait: the copy would read its source later, when that may be gone (pytorch issue 189690). On
-    CUDA it may go at once: pinned memory that is freed is not used again before the copy is done.
+    On CUDA you may free the values at once: freed pinned memory is not reused before the copy is done. On MPS the host
+    waits: otherwise the copy could read its source after that was freed (pytorch issue 189690).
     """
-    return pinned(values, device).to(device, non_blocking=device.type != "mps")
+    return pin(values, device).to(device, non_blocking=device.type != "mps")
 
 
-class Sending(NamedTuple):
-    """Values on their way to a CUDA device, beside what that computes.
+class PendingCopy(NamedTuple):
+    """A copy to a CUDA device, in flight while the device computes.
 
     Attributes:
-        source: In pinned memory.
-        values: The copy of it.
-        done: When all of it is there.
+        source: The values in pinned memory.
+        values: Their copy on the device, undefined until `done`.
+        done: Event at the end of the copy.
     """
 
     source: Tensor
     values: Tensor
     done: torch.cuda.Event
 
-    def arrive(self) -> Tensor:
-        """The values, for the current stream to use: it waits for them, and the host does not."""
+    def receive(self) -> Tensor:
+        """Return the values for use on the current stream, which waits for them. The host does not wait."""
         current = torch.cuda.current_stream(self.values.device)
         current.wait_event(self.done)
-        # Their memory is that of another stream, which must not have it back before this one is done with them.
+        # The memory belongs to another stream, which must not reuse it before this stream is done with it.
         self.values.record_stream(current)
         return self.values
 
 
 class DeviceCopies:
-    """Copies between pinned host memory and a CUDA device, beside what the current stream computes.
+    """Copies between pinned host memory and a CUDA device while the current stream computes.
 
-    One stream per direction: a read must not queue behind a write that waits for the computing before it.
+    Each direction has its own stream: a read must not queue behind a write that waits for a computation.
 
     Args:
-        device: That computes.
-        in_flight: Copies to the device that may be begun before the host waits for the computing of an earlier one.
+        device: The CUDA device.
+        in_flight: Number of copies in flight to the device before the host waits until an earlier one has been used.
     """
 
     def __init__(self, device: torch.device, in_flight: int = IN_FLIGHT) -> None:
@@ -79,59 +79,62 @@ class DeviceCopies:
         self._computed: list[torch.cuda.Event] = []
 
     def to_host(self, part: slice, tokens: Tensor, slot: Tensor) -> None:
-        """Copy `tokens` into `slot` once the current stream has computed them, and read what was in the slot."""
+        """Copy `tokens` into `slot`, after the current stream has computed them and read the old values of the slot."""
         self._writes.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._writes):
             slot.copy_(tokens, non_blocking=True)
             self._written[part.start, part.stop] = self._writes.record_event()
-        # Their memory is not given away before the copy is done.
+        # Otherwise the memory of the tokens could be reused before the copy is done.
         tokens.record_stream(self._writes)
 
     def to_device(self, slot: Tensor, part: slice | None = None, more: bool = False) -> Tensor:
-        """A copy of `slot`, into which `part` was copied before, that the current stream may use.
+        """Return a copy of `slot` for use on the current stream.
 
         Args:
-            more: Of the same slice as the copy before: it does not count as another one that is on its way.
+            slot: Values in pinned memory.
+            part: Slice that `to_host` copied into the slot before; None if it did not.
+            more: Whether the copy continues the slice of the one before. It then does not count as another copy in
+                flight.
         """
-        return self.begin(slot, part, more).arrive()
+        return self.begin(slot, part, more).receive()
 
-    def begin(self, slot: Tensor, part: slice | None = None, more: bool = False) -> Sending:
-        """Have a copy of `slot` set out, which is to arrive later; the rest as in `to_device`."""
+    def begin(self, slot: Tensor, part: slice | None = None, more: bool = False) -> PendingCopy:
+        """Start a copy of `slot`, to be received later. The arguments are those of `to_device`."""
         if not more:
             self._throttle(torch.cuda.current_stream(self._device))
         written = None if part is None else self._written.get((part.start, part.stop))
         if written is not None:
             self._reads.wait_event(written)
         elif part is not None:
-            # Other slices than were written: wait for all of them.
+            # The slices differ from those that were written: wait for all writes.
             self._reads.wait_stream(self._writes)
         with torch.cuda.stream(self._reads):
             values = slot.to(self._device, non_blocking=True)
-            return Sending(slot, values, self._reads.record_event())
+            return PendingCopy(slot, values, self._reads.record_event())
 
     def wait(self) -> None:
-        """Return when all copies are done: the pinned memory may go."""
+        """Wait until all copies are done, so that the pinned memory can be freed."""
         self._writes.synchronize()
         self._reads.synchronize()
 
     def _throttle(self, current: torch.cuda.Stream) -> None:
-        # The host runs ahead of the device: without a limit all slices would be copied there before one is computed.
+        # The host runs ahead of the device: without a limit all slices would be there before the first is used.
         self._computed.append(current.record_event())
         if len(self._computed) > self._in_flight:
             self._computed.pop(0).synchronize()
 
 
 def read_together(tensors: Sequence[Tensor]) -> list[list[float]]:
-    """The values of tensors of any shape, flattened, in one copy: the host waits once for the device.
+    """Return the values of each tensor, flattened. One copy reads them all, so the host waits only once.
 
     Args:
-        tensors: One or more, on the same device. Whole numbers are exact up to 2**24.
+        tensors: One or more tensors of any shape on one device. Integers are exact up to 2**24.
     """
-    # At least float32, which holds halves exactly; MPS has nothing longer.
+    # At least float32, which holds float16 and bfloat16 exactly; MPS has no wider type.
     dtype = reduce(torch.promote_types, (tensor.dtype for tensor in tensors), torch.float32)
     values = torch.cat([tensor.detach().flatten().to(dtype) for tensor in tensors]).tolist()
-    found, start = [], 0
+    result, start = [], 0
     for tensor in tensors:
-        found.append(values[start : start + tensor.numel()])
+        result.append(values[start : start + tensor.numel()])
         start += tensor.numel()
-    return found
+    return result

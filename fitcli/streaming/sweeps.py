@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol, TypeVar, cast
 import torch
 from torch import Tensor
 
-from fitcli.device.transfer import DeviceCopies, pinned, to_device
+from fitcli.device.transfer import DeviceCopies, pin, to_device
 from fitcli.streaming.device_inputs import groups_on_device, mask_on_device
 from fitcli.streaming.token_store import StoreKind, TokenStore, open_store
 from models.groups import Groups
@@ -261,7 +261,7 @@ class _Sweeps:
         return [stack.enter_context(store) for store in stores]
 
     def _load(self, part: slice) -> Tensor:
-        return pinned(self._source.load(part), self._device)
+        return pin(self._source.load(part), self._device)
 
     def _to_device(self, values: Tensor) -> Tensor:
         return (

@@ -244,7 +244,7 @@ def test_the_last_model_can_be_used_too(fit: Fit, trained: Path, images: Path) -
 
 
 @pytest.mark.parametrize(
-    ("device", "words"), [("gpu", "--device gpu: unknown"), ("cuda:99", "--device cuda:99: not here")]
+    ("device", "words"), [("gpu", "--device gpu: unknown"), ("cuda:99", "--device cuda:99: not on this machine")]
 )
 def test_devices_that_are_not_there(fit: Fit, trained: Path, images: Path, device: str, words: str) -> None:
     result = fit("classify", images / "sky.tif", "--checkpoint", trained, "--device", device)

@@ -156,7 +156,12 @@ def test_wrong_words(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     refused(
         fit(*quick(dataset, run, "--device", "tpu")), 1, "--device tpu: unknown", "use auto, cpu, cuda, cuda:N or mps"
     )
-    refused(fit(*quick(dataset, run, "--device", "cuda:99")), 1, "--device cuda:99: not here", "--device auto or cpu")
+    refused(
+        fit(*quick(dataset, run, "--device", "cuda:99")),
+        1,
+        "--device cuda:99: not on this machine",
+        "--device auto or cpu",
+    )
     refused(fit(*quick(dataset, run, "--learning-rate", "nan")), 1, "--learning-rate")
     refused(fit(*quick(dataset, run, "--label-smoothing", "2")), 1, "--label-smoothing")
     refused(fit(*quick(dataset, run, "--max-minutes", "-1")), 2, "--max-minutes")

@@ -16,7 +16,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch._dynamo.utils import counters
 
 from fitcli.device import compilation, runtime
-from fitcli.device.compilation import failure, is_failure
+from fitcli.device.compilation import compile_error, is_compile_error
 from fitcli.device.runtime import Runtime, choose_runtime
 from fitcli.errors import DeviceError
 from fitcli.execution.plan import ExecutionPlan
@@ -149,7 +149,7 @@ def test_beyond_the_limit_is_an_error(counter: CompileCounterWithBackend) -> Non
     layers[0](torch.randn(2, 3, 8))
     with torch._dynamo.config.patch(recompile_limit=1), pytest.raises(FailOnRecompileLimitHit) as caught:
         layers[1](torch.randn(2, 3, 12))
-    assert is_failure(caught.value)
+    assert is_compile_error(caught.value)
     assert torch._dynamo.config.recompile_limit >= GRAPHS
 
 
@@ -212,9 +212,9 @@ def test_a_machine_that_cannot_compile_says_so(monkeypatch: pytest.MonkeyPatch, 
 
 def test_errors_of_the_compiler_are_one_line() -> None:
     error = torch._dynamo.exc.TorchDynamoException("\nbroken\nin many lines")
-    assert is_failure(error)
-    assert not is_failure(RuntimeError("of ours"))
-    assert failure(error).startswith("--compile: PyTorch cannot compile here (broken); ")
+    assert is_compile_error(error)
+    assert not is_compile_error(RuntimeError("of ours"))
+    assert compile_error(error).startswith("--compile: PyTorch cannot compile here (broken); ")
 
 
 def test_a_recipe_may_ask_for_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fit: Fit) -> None:
