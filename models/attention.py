@@ -1,4 +1,4 @@
-"""Scaled dot-product attention by the fastest exact way: PyTorch's own, or batched matrix products on a CPU in bf16."""
+"""Compute scaled dot-product attention with PyTorch's kernel or, in bf16 on a CPU, with faster matrix products."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SCORES = 1 << 21
-"""Scores that exist at the same time: in two bytes, about what the caches of a core hold."""
+"""Largest number of attention scores in memory at once: in bf16 they about fill the caches of a core."""
 
 
 def dot_product_attention(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False
 ) -> Tensor:
-    """Softmax of query times key over the root of the head width, times value.
+    """Return softmax(query @ key.T / sqrt(e)) @ value.
 
     Args:
         query: [b h t e].
         key, value: [b h u e].
-        mask: Broadcasts to [b h t u], True where a query (row) may attend.
-        causal: Only to keys up to its own number; not together with `mask`.
+        mask: Bool, broadcasts to [b h t u], True where the query (row) may attend to the key (column).
+        causal: Whether query i attends to keys 0 to i only; cannot be combined with `mask`.
 
     Returns:
         [b h t e].
@@ -30,9 +30,10 @@ def dot_product_attention(
 
 
 def _products_are_faster(query: Tensor, mask: Tensor | None) -> bool:
-    """PyTorch's kernel for CPUs multiplies bf16 in float32 units; matrix products use those for bf16.
+    """Return whether `_by_products` is the faster way to compute this attention.
 
-    Inference alone: the gradients would need all scores to be kept.
+    PyTorch's fused CPU kernel multiplies bf16 values in float32 units; matrix products use the bf16 units. This holds
+    for inference only, because a backward pass would need all scores.
     """
     return (
         not torch.compiler.is_compiling()
@@ -44,21 +45,26 @@ def _products_are_faster(query: Tensor, mask: Tensor | None) -> bool:
 
 
 def _by_products(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """The same with scores of one piece of the queries at a time; `mask` is the same for all queries."""
+    """Compute `dot_product_attention` for a few queries at a time, so that at most about `SCORES` scores exist.
+
+    Args:
+        query, key, value: See `dot_product_attention`.
+        mask: Broadcasts to [b h 1 u]: all queries attend to the same keys.
+    """
     (b, h, t, e), u = query.shape, key.shape[2]
     queries, keys, values = query.reshape(b * h, t, e), key.mT.reshape(b * h, e, u), value.reshape(b * h, u, e)
-    # What the product of queries and keys is added to; without a mask it is not read.
-    start, weight = query.new_empty(()), 0
+    # With beta=0, baddbmm does not read its first argument.
+    bias, beta = query.new_empty(()), 0
     if mask is not None:
         hidden = query.new_zeros(()).masked_fill(~mask, torch.finfo(query.dtype).min)
-        start, weight = hidden.expand(b, h, 1, u).reshape(b * h, 1, u), 1
+        bias, beta = hidden.expand(b, h, 1, u).reshape(b * h, 1, u), 1
     out = query.new_empty(b * h, t, e)
     rows = max(1, min(t, SCORES // u))
-    for some in _slices(b * h, max(1, SCORES // (rows * u))):
+    for batch in _slices(b * h, max(1, SCORES // (rows * u))):
         for part in _slices(t, rows):
-            added = start[some] if mask is not None else start
-            scores = torch.baddbmm(added, queries[some, part], keys[some], beta=weight, alpha=e**-0.5)
-            out[some, part] = torch.bmm(scores.softmax(dim=-1), values[some])
+            added = bias[batch] if mask is not None else bias
+            scores = torch.baddbmm(added, queries[batch, part], keys[batch], beta=beta, alpha=e**-0.5)
+            out[batch, part] = torch.bmm(scores.softmax(dim=-1), values[batch])
     return out.view(b, h, t, e)
 
 

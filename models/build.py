@@ -1,4 +1,4 @@
-"""From a config to a model, on any device, the meta device included."""
+"""Build the model that a config describes, on any device, including the meta device."""
 
 from __future__ import annotations
 
@@ -29,10 +29,13 @@ def build(config: TrunkConfig, device: torch.device | str = "cpu", seed: int | N
     """Build the model that a config describes; its class follows from the class of the config.
 
     Args:
-        config: What to build.
-        device: Where the weights live. On "meta" they have shapes and no memory.
-        seed: Of the initial weights, drawn on the CPU so that every device starts the same; None leaves the weights
-            empty, to be loaded.
+        config: Config of the model.
+        device: Device of the weights. On "meta" the weights have shapes but no memory.
+        seed: Seed of the initial weights. They are drawn on the CPU, so that every device starts with the same ones.
+            None leaves the weights uninitialized, for loading a checkpoint.
+
+    Raises:
+        TypeError: The config is a bare `TrunkConfig`, which describes no model.
     """
     with torch.device("meta"):
         model = _construct(config)
@@ -56,4 +59,4 @@ def _construct(config: TrunkConfig) -> Model:
             return FITDenoiser(config)
         case DecoderConfig():
             return FITDecoder(config)
-    raise TypeError(f"no model is described by {type(config).__name__}")
+    raise TypeError(f"{type(config).__name__} describes no model; pass the config of an encoder, denoiser or decoder")

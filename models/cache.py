@@ -1,4 +1,4 @@
-"""Keys and values of a sequence that grows, so that nothing in it is computed twice."""
+"""Store the keys and values of a growing sequence, so that none of them is computed twice."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from torch import Tensor
 
 
 class KeyValues:
-    """What has been attended to so far, with room for all that will come.
+    """A KV cache that is allocated once for the longest sequence.
 
     Args:
-        batch, heads, room, width: Sequences, heads, the longest that a sequence gets, and the width of a head.
-        like: Gives dtype and device.
+        batch: Number of sequences.
+        heads: Attention heads.
+        room: Positions in the longest sequence.
+        width: Width of a head.
+        like: Tensor with the dtype and device of the cache.
 
     Attributes:
-        length: How much of the room is taken.
+        keys, values: Storage [b h room e]; only the first `length` positions hold values.
+        length: Number of positions stored so far.
     """
 
     def __init__(self, batch: int, heads: int, room: int, width: int, like: Tensor) -> None:
@@ -22,19 +26,19 @@ class KeyValues:
         self.length = 0
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add keys and values [b h t e] at the end -> all of them [b h length e].
+        """Append keys and values [b h t e]; return all keys and all values so far [b h length e].
 
         Raises:
-            ValueError: There is no room left.
+            ValueError: The sequence becomes longer than the cache.
         """
         start, end = self.length, self.length + keys.shape[2]
         if end > self.keys.shape[2]:
-            raise ValueError(f"{end} keys in a cache for {self.keys.shape[2]}")
+            raise ValueError(f"{end} keys do not fit in a cache for {self.keys.shape[2]}; make the cache larger")
         self.keys[:, :, start:end] = keys
         self.values[:, :, start:end] = values
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def clear(self) -> None:
-        """Forget everything, and keep the room."""
+        """Empty the cache and keep its memory."""
         self.length = 0

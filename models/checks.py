@@ -1,34 +1,34 @@
-"""What settings of a model are checked for, and the error that names what is wrong. Standard library only."""
+"""Check the settings of a model and name the wrong one. Standard library only."""
 
 from __future__ import annotations
 
 
 class ConfigError(ValueError):
-    """A model that cannot exist: the message names the offending values."""
+    """The settings describe no possible model; the message names the offending values."""
 
 
 def check_positive(name: str, value: int) -> None:
-    """Raise ConfigError for anything below 1."""
+    """Raise ConfigError unless `value` is at least 1."""
     if value < 1:
         raise ConfigError(f"{name} must be at least 1, not {value}")
 
 
 def check_even(name: str, value: int, what: str) -> None:
-    """Raise ConfigError for an odd value, which `what` cannot do with."""
+    """Raise ConfigError if `value` is odd; `what` names the feature that needs an even one."""
     if value % 2:
         raise ConfigError(f"{name} must be even for {what}, not {value}")
 
 
 def check_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Raise ConfigError for a word that is not allowed."""
+    """Raise ConfigError unless `value` is one of the allowed words."""
     if value not in allowed:
         raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
 
 
 def check_type(name: str, value: object, annotation: str) -> None:
-    """Raise ConfigError for a value that the annotation of its field does not allow.
+    """Raise ConfigError unless `value` has the type that the annotation of its field gives.
 
-    Configs come from JSON files: a string where a number belongs must not reach arithmetic.
+    Configs come from JSON files, so a string may stand where arithmetic expects a number.
     """
     if annotation.startswith("int"):
         optional = annotation.endswith("None")

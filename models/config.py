@@ -1,4 +1,4 @@
-"""What a model is, as validated data: the sizes, the switches. Standard library only."""
+"""Describe a model as validated data: its sizes and switches. Standard library only."""
 
 from __future__ import annotations
 
@@ -14,34 +14,37 @@ LatentPositionKind = Literal["learned", "sincos", "coordinates"]
 Causality = Literal["none", "groups", "tokens"]
 
 JSON_KEYS = {"targets": "tasks"}
-"""Keys of the JSON form that differ from the names of their fields: runs of earlier versions have these."""
+"""Keys of the JSON form that differ from the names of their fields: the runs of earlier versions have these keys."""
 
 OVERLAP_KERNEL = 4
-"""Pixels per side of the kernels of an overlapping stem: as even as the stride, so that they are centred on a patch."""
+"""Pixels per side of the kernels of an overlapping stem: even like the stride, so that they are centred on a patch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrunkConfig:
-    """The interleaving and what all three models share.
+    """The settings that all models share: the interleaving of local and global layers.
 
     Attributes:
         plan: Layer plan, see `parse_plan`.
         tokens: Tokens per group, n.
         latents: Latents per group, m.
-        token_width, latent_width: c and d.
-        token_heads, latent_heads: Attention heads; the width of a head is floored where they don't divide.
-        mlp_ratio: Hidden width of a feed-forward layer over its width.
-        token_positions: "learned" table, or sinusoidal over the order ("sincos") or square ("sincos2d") of a group.
-        latent_positions: "coordinates" (row and column of the group, any image size) or the tables of the reference
-            for a fixed number of groups: "learned", "sincos".
-        groups: Groups of every image; only for the fixed tables of `latent_positions`.
-        causal: "none"; "groups": the latents of a group don't see later groups; "tokens": in addition tokens don't
-            see later tokens of their group, and read only the latents of earlier groups.
-        local_attention: False leaves only the feed-forward part of the local layers.
-        cross_mlp: A feed-forward layer after each `read` and `write`.
-        cross_norm: Normalise what `read`, `condition` and `write` attend to.
-        attention_start: How large the projections of attention begin: as in the reference ("reference"), or so that
-            what comes out varies as much as what goes in ("unit"), see `initialization.py`.
+        token_width: Width of a token, c.
+        latent_width: Width of a latent, d.
+        token_heads: Attention heads of the local layers. A head is token_width // token_heads wide.
+        latent_heads: Attention heads of the global layers. A head is latent_width // latent_heads wide.
+        mlp_ratio: Hidden width of a feed-forward layer divided by its width.
+        token_positions: Position codes of the tokens in a group: a "learned" table, or sinusoidal over the order
+            ("sincos") or over the row and column ("sincos2d") of a token.
+        latent_positions: Position codes of the latents: "coordinates" (row and column of the group, any image size),
+            or a table of the reference for a fixed number of groups ("learned", "sincos").
+        groups: Number of groups of every image, for the tables of `latent_positions`; None for "coordinates".
+        causal: "none": everything sees everything. "groups": the latents of a group don't see later groups. "tokens":
+            like "groups", and tokens don't see later tokens of their group and read only latents of earlier groups.
+        local_attention: Whether the local layers have attention; without it they are feed-forward layers.
+        cross_mlp: Whether a feed-forward layer follows each `read` and `write`.
+        cross_norm: Whether `read`, `condition` and `write` normalise the sequence that they attend to.
+        attention_start: Size of the initial weights of attention: as in the reference ("reference"), or such that the
+            output has the variance of the input ("unit"), see `initialization.py`.
     """
 
     plan: str
@@ -91,12 +94,12 @@ class TrunkConfig:
 
     @property
     def segments(self) -> tuple[tuple[int, int], ...]:
-        """(local layers, global layers) of each segment."""
+        """Numbers of (local layers, global layers) of each segment."""
         return parse_plan(self.plan)
 
     @property
     def cross_heads(self) -> int:
-        """Heads of `read` and `write`: the smaller of both sides."""
+        """Attention heads of `read` and `write`: the smaller number of both sides."""
         return min(self.token_heads, self.latent_heads)
 
     @property
@@ -109,7 +112,7 @@ class TrunkConfig:
         """Patches per side of a square group."""
         side = math.isqrt(self.tokens)
         if side * side != self.tokens:
-            raise ConfigError(f"{self.tokens} tokens per group are no square of patches")
+            raise ConfigError(f"{self.tokens} tokens per group are not a square of patches; use a square number")
         return side
 
     @classmethod
@@ -142,9 +145,9 @@ class EncoderConfig(TrunkConfig):
     Attributes:
         patch: Pixels per side of a patch.
         channels: Values per pixel.
-        stem: "linear" (the reference); "conv": two stride-2 convolutions within the patch; "overlap": stride-2
-            convolutions over the whole group, down to one place per patch.
-        side_values: Width of the optional extra tokens per group of the reference (its input y); None without.
+        stem: Patches to tokens: "linear" (as in the reference), "conv" (two stride-2 convolutions within a patch) or
+            "overlap" (stride-2 convolutions over the whole group, down to one position per patch).
+        side_values: Width of the extra tokens per group that the reference calls its input y; None for no such tokens.
     """
 
     patch: int
@@ -153,15 +156,15 @@ class EncoderConfig(TrunkConfig):
     side_values: int | None = None
 
     def __post_init__(self) -> None:
-        # Zero-argument super() does not find the class that slots=True recreates.
+        # slots=True recreates the class, so that zero-argument super() fails.
         TrunkConfig.__post_init__(self)
         check_positive("patch", self.patch)
         check_positive("channels", self.channels)
         check_one_of("stem", self.stem, ("linear", "conv", "overlap"))
         if self.stem == "overlap" and (self.patch < 2 or self.patch & (self.patch - 1)):
-            raise ConfigError(f"an overlapping stem halves a patch down to one place; {self.patch} is no power of 2")
+            raise ConfigError(f"an overlapping stem halves a patch to one position; {self.patch} is not a power of 2")
         if self.stem == "conv" and self.patch % 4:
-            raise ConfigError(f"a convolutional stem halves a patch twice; {self.patch} is no multiple of 4")
+            raise ConfigError(f"a convolutional stem halves a patch twice; {self.patch} is not a multiple of 4")
         if self.side_values is not None:
             check_positive("side_values", self.side_values)
         if self.causal == "tokens":
@@ -179,7 +182,7 @@ class EncoderConfig(TrunkConfig):
 
     @property
     def overlap_widths(self) -> tuple[int, ...]:
-        """Channels after each convolution of an overlapping stem: twice as many each time, up to the token width."""
+        """Channels after each convolution of an overlapping stem: they double each time, up to the token width."""
         count = self.patch.bit_length() - 1
         return tuple(max(self.token_width >> (count - 1 - number), 8) for number in range(count))
 
@@ -190,7 +193,7 @@ class ClassifierConfig(EncoderConfig):
 
     Attributes:
         classes: Number of classes of all targets together, k.
-        pool_heads: Independent sets of pooling weights, each for its own part of the latents.
+        pool_heads: Pooling heads: each has its own weights and pools its own slice of the latents.
         targets: Number of classes of each target, if there are several; empty for one target with all classes.
     """
 
@@ -224,10 +227,10 @@ class DenoiserConfig(TrunkConfig):
     Attributes:
         values: Values per patch of the noisy input, p.
         out_values: Values per patch of the prediction.
-        condition_width: Width of the conditioning tokens that are projected to `latent_width`; None where they come
-            with the width of the time token, 4 * (latent_width // 4), and are used as they are.
-        time_features: Extra values per image that accompany the noise level.
-        self_condition: Start from the latents of an earlier prediction (RIN, section 3.3).
+        condition_width: Width of the conditioning tokens, which are projected to `latent_width`; None if they already
+            have the width of the time token, 4 * (latent_width // 4), and are used unchanged.
+        time_features: Number of extra values per image beside the noise level.
+        self_condition: Whether to start from the latents of an earlier prediction (RIN, section 3.3).
     """
 
     values: int
@@ -246,7 +249,7 @@ class DenoiserConfig(TrunkConfig):
             raise ConfigError("a denoiser has no order of tokens; causal is 'none' or 'groups'")
         if self.latent_width < 8:
             raise ConfigError(
-                f"latent_width {self.latent_width}: the noise level needs a code of two values, 8 or more"
+                f"latent_width {self.latent_width} is too small for the code of the noise level; use 8 or more"
             )
         if self.condition_width is not None:
             check_positive("condition_width", self.condition_width)
@@ -257,7 +260,7 @@ class DenoiserConfig(TrunkConfig):
 
     @property
     def time_width(self) -> int:
-        """Width of the time token and so of the context."""
+        """Width of the time token and of all other conditioning tokens."""
         return 4 * (self.latent_width // 4)
 
 
@@ -267,10 +270,10 @@ class DecoderConfig(TrunkConfig):
 
     Attributes:
         vocabulary: Number of different token values.
-        shared_embedding: Predict with the transposed input embedding.
-        output_bias: Add a learned bias to the logits.
-        starts: Ids beyond the vocabulary that are seen and never predicted, to begin a sequence with: none as in the
-            reference, one, or one per class.
+        shared_embedding: Whether the logits use the transposed input embedding.
+        output_bias: Whether a learned bias is added to the logits.
+        starts: Number of start ids. They follow the vocabulary, begin a sequence and are never predicted: 0 as in the
+            reference, 1, or one per class.
         classes: Number of classes that a sequence can be conditioned on, k; 0 for none.
     """
 
@@ -284,8 +287,8 @@ class DecoderConfig(TrunkConfig):
         TrunkConfig.__post_init__(self)
         check_positive("vocabulary", self.vocabulary)
         if self.causal != "tokens":
-            raise ConfigError(f"a decoder is causal in its tokens, not {self.causal!r}")
+            raise ConfigError(f"causal must be 'tokens' for a decoder, not {self.causal!r}")
         if self.classes < 0:
             raise ConfigError(f"classes must not be negative, not {self.classes}")
         if self.starts not in (0, 1, self.classes):
-            raise ConfigError(f"starts must be 0, 1 or one for each of {self.classes} classes, not {self.starts}")
+            raise ConfigError(f"starts must be 0, 1 or one per class ({self.classes}), not {self.starts}")

@@ -1,6 +1,6 @@
-"""What a forward pass costs, by arithmetic on the sizes. Counts multiplications and additions of matrix products.
+"""Compute the FLOPs of a forward pass from the sizes of a model.
 
-Normalisations, activations and position codes are left out: they are a few percent of the operations.
+Only matrix products count. Normalisations, activations and position codes are a few percent of the operations.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from models.config import OVERLAP_KERNEL, EncoderConfig, TrunkConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Flops:
-    """Floating-point operations of the parts of a forward pass; a multiplication with its addition counts as two.
+    """FLOPs of the parts of a forward pass; a multiplication and its addition count as two.
 
     Attributes:
         stem: Patches to tokens.
         local: Projections and feed-forward layers of the local layers.
-        local_attention: Their attention, linear in the tokens.
-        cross: `read` and `write`.
+        local_attention: Attention of the local layers, linear in the number of tokens.
+        cross: All of `read` and `write`.
         mix: Projections and feed-forward layers of the global layers.
-        mix_attention: Their attention: the only part that is quadratic in the size of the image.
+        mix_attention: Attention of the global layers: the only part that is quadratic in the number of groups.
     """
 
     stem: int
@@ -33,22 +33,22 @@ class Flops:
 
     @property
     def total(self) -> int:
-        """Of all parts."""
+        """FLOPs of all parts together."""
         return self.stem + self.local + self.local_attention + self.cross + self.mix + self.mix_attention
 
     @property
     def quadratic_fraction(self) -> float:
-        """Share of `mix_attention` in the total."""
+        """Fraction of the total that `mix_attention` takes."""
         return self.mix_attention / self.total
 
 
 def trunk_flops(config: TrunkConfig, groups: int, stem: int = 0) -> Flops:
-    """Of a trunk without conditioning over the groups of one image.
+    """Return the FLOPs of a trunk without conditioning tokens for one image.
 
     Args:
-        config: Of any model.
-        groups: Number of groups.
-        stem: Operations of what makes the tokens.
+        config: Config of any model.
+        groups: Number of groups of the image.
+        stem: FLOPs of the stem.
     """
     tokens, latents = groups * config.tokens, groups * config.latents
     token_inner = config.token_heads * (config.token_width // config.token_heads)
@@ -67,29 +67,29 @@ def trunk_flops(config: TrunkConfig, groups: int, stem: int = 0) -> Flops:
 
 
 def encoder_flops(config: EncoderConfig, groups: int) -> Flops:
-    """Of an encoder over the groups of one image, without side tokens."""
+    """Return the FLOPs of an encoder without side tokens for one image of `groups` groups."""
     return trunk_flops(config, groups, groups * config.tokens * _stem(config))
 
 
 def _layer(width: int, inner: int, config: TrunkConfig) -> int:
-    """Projections and feed-forward part of one layer, per position."""
+    """Return the FLOPs per position of the projections and the feed-forward part of one layer."""
     return 8 * width * inner + 4 * config.mlp_ratio * width * width
 
 
 def _cross(config: TrunkConfig, tokens: int, latents: int) -> int:
-    """All `read` and `write`: both project both sides, and attend within a group."""
+    """Return the FLOPs of all `read` and `write`: both project both sides and attend within a group."""
     inner, c, d = config.cross_heads * config.cross_head_width, config.token_width, config.latent_width
     reads = sum(mixing > 0 for _, mixing in config.segments)
     writes = sum(mixing > 0 for _, mixing in config.segments[:-1])
     attended = 4 * tokens * config.latents * inner
     mlp = 4 * config.mlp_ratio if config.cross_mlp else 0
-    # Each side is projected twice: queries in and results out, or keys and values.
+    # Each side is projected twice: to queries and from their results, or to keys and values.
     each = 4 * inner * (tokens * c + latents * d) + attended
     return (reads + writes) * each + mlp * (reads * latents * d * d + writes * tokens * c * c)
 
 
 def _stem(config: EncoderConfig) -> int:
-    """Per patch."""
+    """Return the FLOPs of the stem per patch."""
     if config.stem == "linear":
         return 2 * config.values * config.token_width
     if config.stem == "overlap":

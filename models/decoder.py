@@ -1,6 +1,6 @@
-"""FIT as an autoregressive decoder: next-token logits, causal over tokens and groups (FIT, section 3.2).
+"""Predict next-token logits with FIT, causal over tokens and groups (FIT, section 3.2).
 
-Knows token ids in an order; how an image becomes such a sequence is the caller's business.
+The input is a sequence of token ids; the caller turns images into sequences.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from models.trunk import Trunk
 
 
 class FITDecoder(nn.Module):
-    """Token ids, shifted by one, to the logits of what comes at each place."""
+    """An autoregressive decoder: it maps token ids, shifted by one, to the logits of the token at each position."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -33,18 +33,22 @@ class FITDecoder(nn.Module):
         self.bias = nn.Parameter(torch.empty(config.vocabulary)) if config.output_bias else None
 
     def forward(self, ids: Tensor, groups: Groups, labels: Tensor | None = None) -> Tensor:
-        """The logits of every place, all ids before it being known.
+        """Return the logits of all positions at once (teacher forcing).
 
-        The logits at a place depend on the ids at that place and before it, in its group and in earlier groups, and
-        from the second group on on the class of the image; the first group knows of it by its start id alone.
+        The logits at a position depend on the ids at that position and before it, in its group and in earlier groups.
+        From the second group on they also depend on the label; the first group gets the class only by its start id.
 
         Args:
-            ids: [g n] int64, each id the one before its place; in front of an image the id of a start, or 0.
-            groups: Those of each image in the order of its sequence.
-            labels: [b] int64, in [0, classes), where the config has classes.
+            ids: [g n] int64. Each position holds the id of the token before it; the first position of an image holds a
+                start id, or 0.
+            groups: Groups of all images, those of each image in the order of its sequence.
+            labels: [b] int64, in [0, classes), for a config with classes; None otherwise.
 
         Returns:
-            [g n vocabulary].
+            Logits [g n vocabulary].
+
+        Raises:
+            ValueError: The shape of `ids` does not fit the groups, or labels are missing or unexpected.
         """
         groups.check_values(ids, self.tokens)
         tokens = self.embed(ids)  # [g n c]
@@ -53,22 +57,22 @@ class FITDecoder(nn.Module):
         return self.predict(tokens)
 
     def context(self, labels: Tensor | None) -> Tensor | None:
-        """What all latents of an image attend to: its class. [b] int64 -> [b 1 d]; None without classes.
+        """Embed the labels [b] int64 as conditioning tokens [b 1 d]; None without classes.
 
         Raises:
-            ValueError: Labels without classes, or the other way round.
+            ValueError: The model has classes and there are no labels, or the other way round.
         """
         if (labels is None) != (self.classes is None):
-            raise ValueError(f"a decoder of {self.config.classes} classes cannot use labels {labels}")
+            raise ValueError(f"a decoder with {self.config.classes} classes cannot use labels {labels}")
         return None if labels is None or self.classes is None else self.classes(labels)[:, None]
 
     def embed(self, ids: Tensor) -> Tensor:
-        """[g n] int64 -> tokens [g n c]."""
+        """Embed ids [g n] int64 as tokens [g n c]."""
         tokens = self.embedding(ids)
         return cast(Tensor, tokens + self.positions(tokens))
 
     def predict(self, tokens: Tensor) -> Tensor:
-        """The tokens after the last segment [g n c] -> logits [g n vocabulary]."""
+        """Map the tokens after the last segment [g n c] to logits [g n vocabulary]."""
         table = self.embedding if self.out_embedding is None else self.out_embedding
         logits: Tensor = self.token_norm(tokens) @ table.weight[: self.vocabulary].T
         return logits if self.bias is None else logits + self.bias

@@ -1,6 +1,6 @@
-"""FIT as a diffusion decoder: time and class conditioning, latent self-conditioning (FIT, section 3.1; RIN).
+"""Predict from noisy patches with FIT, conditioned on noise level, class and latents (FIT, section 3.1; RIN).
 
-Knows noise levels, not schedules; what is predicted (noise, data, velocity) is the caller's business.
+The input is a noise level; the caller has the schedule and decides what the prediction is: noise, data or velocity.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from models.trunk import Trunk
 
 
 class NoiseLevelEmbedding(nn.Module):
-    """One token from the noise level of an image and, optionally, extra features: [b 1+f] -> [b width]."""
+    """Embeds the noise level of an image, and f optional features, as one token: [b 1+f] -> [b width]."""
 
     def __init__(self, width: int, features: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class NoiseLevelEmbedding(nn.Module):
         self.out = nn.Linear(width + features, width)
 
     def forward(self, level: Tensor) -> Tensor:
-        """The first column is the noise level gamma in [0, 1]; the rest are features used as they are."""
+        """Embed `level`: column 0 is the noise level gamma in [0, 1], the others are features, used unchanged."""
         code = sincos(level[:, 0].float() * REFERENCE_RANGE, self.code_width)
         code = (code - code.mean(-1, keepdim=True)) / code.std(-1, correction=0, keepdim=True)
         hidden = F.silu(self.up(code.to(level.dtype)))
@@ -40,7 +40,7 @@ class NoiseLevelEmbedding(nn.Module):
 
 
 class SelfCondition(Region):
-    """What the latents of an earlier prediction add to the start of this one (RIN, section 3.3)."""
+    """Maps the latents of an earlier prediction to an addend of the first latents (RIN, section 3.3)."""
 
     def __init__(self, width: int, ratio: int) -> None:
         super().__init__()
@@ -48,13 +48,13 @@ class SelfCondition(Region):
         self.norm = layer_norm(width)
 
     def compute(self, previous: Tensor) -> Tensor:
-        """[g m d] -> [g m d]."""
+        """Map latents [g m d] to an addend [g m d]."""
         added: Tensor = self.norm(self.project(previous))
         return added
 
 
 class FITDenoiser(nn.Module):
-    """Noisy patches and their noise level to a prediction per patch."""
+    """A denoiser: it maps noisy patches and their noise level to a prediction per patch."""
 
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
@@ -82,13 +82,16 @@ class FITDenoiser(nn.Module):
 
         Args:
             patches: [g n p] float.
-            groups: Where they lie.
-            level: Noise level gamma in [0, 1], [b] or, with `time_features`, [b 1+f].
+            groups: Groups of the patches.
+            level: Noise levels gamma in [0, 1]: [b], or [b 1+f] with `time_features`.
             condition: Conditioning tokens [b s width]; None for an unconditional prediction.
-            previous: Latents [g m d] of an earlier prediction; zeros where None.
+            previous: Latents [g m d] of an earlier prediction; None stands for zeros.
 
         Returns:
-            The prediction [g n out_values] and the latents [g m d], the latter not normalised.
+            The prediction [g n out_values] and the latents [g m d], which are not normalised.
+
+        Raises:
+            ValueError: The shape of `patches` does not fit the groups.
         """
         groups.check_values(patches, self.tokens)
         tokens = self.embed(patches, groups.mask)  # [g n c]
@@ -97,21 +100,21 @@ class FITDenoiser(nn.Module):
         return Features(self.predict(tokens), latents)
 
     def embed(self, patches: Tensor, mask: Tensor | None) -> Tensor:
-        """[g n p], mask [g n] -> tokens [g n c]. Padded patches get the same token whatever they hold."""
+        """Embed patches [g n p] as tokens [g n c]. Padding (False in mask [g n]) counts as zeros, whatever it holds."""
         if mask is not None:
             patches = patches.masked_fill(~mask[..., None], 0)
         tokens = self.stem(patches)
         return cast(Tensor, tokens + self.positions(tokens))
 
     def begin(self, groups: Groups, like: Tensor, previous: Tensor | None) -> Tensor:
-        """The latents before the first segment [g m d], in the dtype and on the device of `like`."""
+        """Return the latents before the first segment [g m d], in the dtype and on the device of `like`."""
         latents: Tensor = self.start(groups, like)
         if self.self_condition is not None:
             latents = latents + self.self_condition(torch.zeros_like(latents) if previous is None else previous)
         return latents
 
     def context(self, level: Tensor, condition: Tensor | None) -> Tensor:
-        """The tokens that all latents of an image attend to: time first, then the condition. [b 1+s d]."""
+        """Return the conditioning tokens [b 1+s d]: the time token, then those of `condition`."""
         context: Tensor = self.time(level[:, None] if level.ndim == 1 else level)[:, None]
         if condition is None:
             return context
@@ -119,6 +122,6 @@ class FITDenoiser(nn.Module):
         return torch.cat([context, projected], dim=1)
 
     def predict(self, tokens: Tensor) -> Tensor:
-        """The tokens after the last segment [g n c] -> [g n out_values]."""
+        """Map the tokens after the last segment [g n c] to predictions [g n out_values]."""
         prediction: Tensor = self.out(self.token_norm(tokens))
         return prediction

@@ -1,6 +1,6 @@
-"""FIT as an encoder of image patches, and as a classifier (FIT, section 3.1).
+"""Encode and classify images with FIT (FIT, section 3.1).
 
-Knows patches, not images: the caller cuts them and says where their groups lie.
+The input is patches and their groups; the caller cuts images into patches.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from models.trunk import Trunk
 
 
 class Features(NamedTuple):
-    """What an encoder makes of a batch: tokens [g n c] and latents [g m d], both normalised."""
+    """Output of an encoder: tokens [g n c] and latents [g m d], both normalised."""
 
     tokens: Tensor
     latents: Tensor
 
 
 class PatchEmbedding(nn.Module):
-    """Patches to tokens: stem, then position in the group; side tokens, where there are any, come first.
+    """Embeds patches as tokens: the stem, plus the position code. Side tokens, if there are any, come first.
 
-    Padded patches get the same token whatever they hold, so that nothing depends on the content of padding.
+    Padding counts as zeros, so that its content has no influence.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -39,7 +39,7 @@ class PatchEmbedding(nn.Module):
         self.positions = TokenPositions(config)
 
     def forward(self, patches: Tensor, mask: Tensor | None = None, side: Tensor | None = None) -> Tensor:
-        """[g n p], mask [g n], side tokens [g s values] -> [g (s n) c]."""
+        """Embed patches [g n p] with mask [g n] and side tokens [g s values] as tokens [g (s n) c]."""
         if mask is not None:
             patches = patches.masked_fill(~mask[..., None], 0)
         tokens: Tensor = self.stem(patches)
@@ -50,7 +50,7 @@ class PatchEmbedding(nn.Module):
 
 
 class FITEncoder(nn.Module):
-    """Patches to features."""
+    """An encoder: it maps patches to features."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -66,12 +66,15 @@ class FITEncoder(nn.Module):
 
         Args:
             patches: [g n p] float, normalised.
-            groups: Where they lie; `groups.mask` marks padded patches.
-            side: Extra tokens of each group [g s values], where the config has `side_values`.
+            groups: Groups of the patches; `groups.mask` is False for padding.
+            side: Extra tokens of each group [g s values], for a config with `side_values`.
 
         Returns:
-            Tokens [g (s n) c] and latents [g m d]. After a plan that ends with global layers the latents have seen
-            everything; after one that ends with local layers the tokens have. Tokens of padded patches mean nothing.
+            Tokens [g (s n) c] and latents [g m d]. If the plan ends with global layers, the latents have seen the
+            whole image; if it ends with local layers, the tokens have. Ignore the tokens of padding.
+
+        Raises:
+            ValueError: The shape of `patches` does not fit the groups.
         """
         groups.check_values(patches, self.tokens)
         tokens = self.embed(patches, groups.mask, side)  # [g n c]
@@ -81,7 +84,7 @@ class FITEncoder(nn.Module):
 
 
 class FITClassifier(nn.Module):
-    """An encoder and a head that pools its latents: features, then head."""
+    """An encoder and a head that pools its latents into class logits."""
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
@@ -90,13 +93,13 @@ class FITClassifier(nn.Module):
         self.head = AttentionPool(config.latent_width, config.pool_heads, config.target_classes)
 
     def forward(self, patches: Tensor, groups: Groups) -> Pooled:
-        """[g n p] -> logits [b k] and evidence [g m t]."""
+        """Map patches [g n p] to logits [b k] and evidence [g m t], for t targets."""
         pooled: Pooled = self.head(self.encoder(patches, groups).latents, groups)
         return pooled
 
 
 def with_side(groups: Groups, side: Tensor | None) -> Groups:
-    """Side tokens are never padding."""
+    """Extend the mask of the groups by side tokens [g s ...], which are never padding."""
     if side is None or groups.mask is None:
         return groups
     present = groups.mask.new_ones(side.shape[:2])

@@ -1,7 +1,7 @@
-"""The groups of a batch of images as one list, and the way between that list and the images.
+"""Keep the groups of a batch of images in one list, and convert values between that list and the images.
 
-Images of one batch may have different numbers of groups: nothing but `mix` and the pooling head ever needs to know
-which groups belong together.
+The images of a batch may have different numbers of groups. Only `mix` and the pooling head need to know which groups
+belong to one image.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ import torch
 from torch import Tensor
 
 Gather = Callable[[Tensor], Tensor]
-"""Values [...] of this rank to those of all ranks [ranks ...], in their order.
+"""All-gather: values [...] of this rank -> values [ranks ...] of all ranks, in the order of the ranks.
 
-All ranks call it equally often, in the same order, with values of one shape. Differentiable: the gradient of what a
-rank gave is the sum of those that all ranks have for it.
+It is a collective: all ranks call it equally often, in the same order, with values of one shape. It is differentiable:
+the gradient of the input of a rank is the sum of the gradients that all ranks compute for it.
 """
 
 
 class Groups(NamedTuple):
-    """Which groups there are. All groups of an image follow each other, in the order of the images.
+    """The groups of a batch in one list: those of the first image, then those of the second, and so on.
 
-    Where several ranks share the images these are the groups of one of them: a run of the groups of each image.
+    If several ranks share the images, the list holds the groups of this rank: a run of the groups of each image.
 
     Attributes:
         coordinates: [g 2] int64, row and column of each group in the grid of its image.
-        number: [g] int64, number of each group in its image, counted along the rows of the full grid, or in the
-            order of a sequence: the row of the fixed tables.
-        mask: [g n] bool, True where a patch holds pixels; None where all do.
-        slot: [g] int64, place of each group in the arrangement [images longest]; None where all images have
-            `longest` groups, so that the list is that arrangement.
+        number: [g] int64, number of each group in its image, counted along the rows of the full grid or in the order
+            of a sequence. It is the index into the fixed position tables.
+        mask: [g n] bool, True for patches with pixels, False for padding; None if there is no padding.
+        slot: [g] int64, index of each group in the padded arrangement [images longest], flattened; None if all images
+            have `longest` groups, so that the list already is that arrangement.
         images: Number of images, b.
-        longest: Groups of the image that has most; on each of several ranks, of the rank that has most of it.
-        share: What is known of the groups of other ranks; None where these are all.
+        longest: Largest number of groups of an image. If ranks share the images: of the part of an image on any rank.
+        share: Position of this rank among several; None if the list holds all groups.
     """
 
     coordinates: Tensor
@@ -47,7 +47,7 @@ class Groups(NamedTuple):
 
     @classmethod
     def of_grid(cls, images: int, rows: int, columns: int, device: torch.device | None = None) -> Self:
-        """All groups of `images` equal grids of `rows` x `columns` groups."""
+        """Return all groups of `images` images, each a grid of `rows` x `columns` groups."""
         row, column = torch.meshgrid(
             torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij"
         )
@@ -57,13 +57,13 @@ class Groups(NamedTuple):
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
-        """Put the groups of several batches behind each other.
+        """Concatenate the groups of several batches.
 
         Raises:
-            ValueError: There are none, or some part is itself inconsistent.
+            ValueError: `parts` is empty, or a part contradicts itself.
         """
         if not parts:
-            raise ValueError("cannot join no groups at all")
+            raise ValueError("there are no groups to join; pass at least one batch")
         for part in parts:
             part.check()
         counts = [count for part in parts for count in part.counts()]
@@ -81,10 +81,10 @@ class Groups(NamedTuple):
         )
 
     def share_of(self, rank: int, ranks: int, gather: Gather) -> Self:
-        """The groups that one of several ranks computes, of these, which are all: see `span`.
+        """Return the groups that one of several ranks computes: a run of the groups of each image, see `span`.
 
         Raises:
-            ValueError: There is no such rank, or these are a share already.
+            ValueError: There is no such rank, or the list is already the share of a rank.
         """
         if not 0 <= rank < ranks or self.share is not None:
             raise ValueError(f"rank {rank} of {ranks} has no share of these groups")
@@ -111,26 +111,26 @@ class Groups(NamedTuple):
 
     @property
     def whole(self) -> Self:
-        """The groups of all ranks."""
+        """Groups of all ranks, in the order of a single process."""
         return self if self.share is None else cast(Self, self.share.whole)
 
     def counts(self) -> list[int]:
-        """Number of groups of each image."""
+        """Return the number of groups of each image."""
         if self.slot is None:
             return [self.longest] * self.images
         return torch.bincount(self.slot // self.longest, minlength=self.images).tolist()
 
     def image_of_group(self) -> Tensor:
-        """[g] int64, number of the image that each group belongs to."""
+        """Return the index of the image of each group, [g] int64."""
         if self.slot is not None:
             return self.slot // self.longest
         return torch.arange(self.images, device=self.number.device).repeat_interleave(self.longest)
 
     def check(self, tokens: int | None = None) -> None:
-        """Raise ValueError, with the numbers, where the parts of this list disagree with each other.
+        """Raise ValueError, with the numbers, if the tensors of this list contradict each other.
 
         Args:
-            tokens: Tokens per group, to check the mask against.
+            tokens: Tokens per group that the mask must have; None allows any number.
         """
         count = len(self.number)
         if self.coordinates.shape != (count, 2):
@@ -143,45 +143,45 @@ class Groups(NamedTuple):
             raise ValueError(f"{count} groups of {tokens} tokens cannot have a mask {list(self.mask.shape)}")
 
     def check_values(self, values: Tensor, tokens: int) -> None:
-        """Raise ValueError, with the numbers, unless `values` [g n ...] hold `tokens` for each group of this list."""
+        """Raise ValueError, with the numbers, unless `values` [g n ...] hold `tokens` tokens for each group."""
         self.check(tokens)
         count = len(self.number)
         if values.shape[:2] != (count, tokens):
             raise ValueError(f"{count} groups of {tokens} tokens cannot have values {list(values.shape)}")
 
     def to(self, device: torch.device) -> Self:
-        """The same on another device."""
+        """Return the groups with all tensors on a device."""
         return self.map_tensors(lambda values: values.to(device))
 
-    def map_tensors(self, move: Callable[[Tensor], Tensor]) -> Self:
-        """The same with what `move` makes of every tensor: a copy of it elsewhere."""
+    def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """Return the groups with `function` applied to every tensor."""
         return self._replace(
-            coordinates=move(self.coordinates),
-            number=move(self.number),
-            mask=None if self.mask is None else move(self.mask),
-            slot=None if self.slot is None else move(self.slot),
-            share=None if self.share is None else self.share.map_tensors(move),
+            coordinates=function(self.coordinates),
+            number=function(self.number),
+            mask=None if self.mask is None else function(self.mask),
+            slot=None if self.slot is None else function(self.slot),
+            share=None if self.share is None else self.share.map_tensors(function),
         )
 
     def count_real_tokens(self, tokens: int) -> Tensor | int:
-        """How many of the `tokens` of each group are no padding, over all groups of all ranks."""
+        """Count the tokens that are not padding, over the groups of all ranks with `tokens` tokens each."""
         whole = self.whole
         return len(whole.number) * tokens if whole.mask is None else whole.mask.sum()
 
     def arrange(self, values: Tensor) -> Tensor:
-        """Gather the groups of each image: [g ...] -> [images longest ...], zeros where an image has fewer."""
+        """Pad the groups of each image: [g ...] -> [images longest ...], with zeros for missing groups."""
         if self.slot is None:
             return values.reshape(self.images, self.longest, *values.shape[1:])
         arranged = values.new_zeros(self.images * self.longest, *values.shape[1:])
         return arranged.index_copy(0, self.slot, values).reshape(self.images, self.longest, *values.shape[1:])
 
     def scatter(self, arranged: Tensor) -> Tensor:
-        """Back into the list: [images longest ...] -> [g ...]."""
+        """Return to the list; the inverse of `arrange`: [images longest ...] -> [g ...]."""
         values = arranged.flatten(0, 1)
         return values if self.slot is None else values[self.slot]
 
     def present(self) -> Tensor | None:
-        """[images places] bool, True where `gather` gives a group; None where it does everywhere."""
+        """Return [images (ranks longest)] bool, True where `gather` returns a group; None if it does everywhere."""
         if self.share is not None:
             return self.share.present
         if self.slot is None:
@@ -190,43 +190,43 @@ class Groups(NamedTuple):
         return taken.index_fill(0, self.slot, True).reshape(self.images, self.longest)
 
     def gather(self, arranged: Tensor) -> Tensor:
-        """What all ranks arranged: [images t ...] -> [images (ranks t) ...]; as it is where these are all groups."""
+        """All-gather arranged values: [images t ...] -> [images (ranks t) ...]; unchanged without other ranks."""
         if self.share is None:
             return arranged
         return self.share.gather(arranged).transpose(0, 1).flatten(1, 2)
 
     def own_part(self, gathered: Tensor, dim: int = 1) -> Tensor:
-        """What of `gather` is of this rank: [... (ranks t) ...] -> [... t ...]."""
+        """Select the part of this rank from the result of `gather`: [... (ranks t) ...] -> [... t ...]."""
         return gathered if self.share is None else gathered.chunk(self.share.ranks, dim)[self.share.rank]
 
     def sum_over_ranks(self, values: Tensor) -> Tensor:
-        """The sum over all ranks of values of any shape."""
+        """Sum values of any shape over all ranks."""
         return values if self.share is None else self.share.gather(values).sum(dim=0)
 
     def shift(self, values: Tensor) -> Tensor:
-        """What the group before each group has, in its image: [g ...] -> [g ...], zeros for the first of an image."""
+        """Give each group the values of the group before it: [g ...] -> [g ...], zeros for the first of an image."""
         arranged = self.arrange(values)
         first = torch.zeros_like(arranged[:, :1])
         if self.share is not None:
-            # A rank that has groups of an image comes after one that has some, too, but for the first rank.
+            # `span` fills the ranks in order: if this rank has groups of an image, so has the rank before it.
             images = torch.arange(self.images, device=values.device)
             last = torch.tensor([max(count, 1) - 1 for count in self.counts()], device=values.device)
-            given = self.share.gather(arranged[images, last])[self.share.rank - 1, :, None]
-            # Not left unused on the first rank: the backward pass of the others waits for its own.
-            first = given.masked_fill(torch.tensor(self.share.rank == 0, device=values.device), 0)
+            received = self.share.gather(arranged[images, last])[self.share.rank - 1, :, None]
+            # The first rank needs no values, but must use them: the backward pass of `gather` is a collective, too.
+            first = received.masked_fill(torch.tensor(self.share.rank == 0, device=values.device), 0)
         return self.scatter(torch.cat([first, arranged[:, :-1]], dim=1))
 
 
 class RankShare(NamedTuple):
-    """What a rank knows of the groups that others compute.
+    """The position of a rank among those that share the groups of a batch.
 
     Attributes:
-        rank: Of this share, from 0.
-        ranks: That share the images.
-        gather: How values of all ranks come together.
-        whole: The groups of all ranks, in the order of one process.
-        present: [images (ranks places)] bool, True where the arrangement of all ranks holds a group; None where it
-            does everywhere.
+        rank: Number of this rank, from 0.
+        ranks: Number of ranks.
+        gather: All-gather over these ranks.
+        whole: Groups of all ranks, in the order of a single process.
+        present: [images (ranks longest)] bool, True where the arrangements of all ranks, side by side, hold a group;
+            None if they do everywhere.
     """
 
     rank: int
@@ -235,25 +235,29 @@ class RankShare(NamedTuple):
     whole: Groups
     present: Tensor | None
 
-    def map_tensors(self, move: Callable[[Tensor], Tensor]) -> RankShare:
-        """The same with what `move` makes of every tensor."""
-        present = None if self.present is None else move(self.present)
-        return self._replace(whole=self.whole.map_tensors(move), present=present)
+    def map_tensors(self, function: Callable[[Tensor], Tensor]) -> RankShare:
+        """Return the share with `function` applied to every tensor."""
+        present = None if self.present is None else function(self.present)
+        return self._replace(whole=self.whole.map_tensors(function), present=present)
 
 
 def span(count: int, rank: int, ranks: int) -> slice:
-    """The run of `count` groups of an image that a rank computes: lengths differ by one at most, longer ones first."""
+    """Return the run of the `count` groups of an image that a rank computes.
+
+    The lengths of the runs differ by at most one; the first ranks have the longer ones.
+    """
     length, longer = divmod(count, ranks)
     start = rank * length + min(rank, longer)
     return slice(start, start + length + (rank < longer))
 
 
 def _join_masks(masks: list[Tensor | None], counts: list[int]) -> Tensor | None:
-    given = [mask for mask in masks if mask is not None]
-    if not given:
+    like = next((mask for mask in masks if mask is not None), None)
+    if like is None:
         return None
-    whole = [
-        given[0].new_ones(count, given[0].shape[-1]) if mask is None else mask
-        for mask, count in zip(masks, counts, strict=True)
-    ]
-    return torch.cat(whole)
+    return torch.cat(
+        [
+            like.new_ones(count, like.shape[-1]) if mask is None else mask
+            for mask, count in zip(masks, counts, strict=True)
+        ]
+    )

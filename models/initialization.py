@@ -1,12 +1,12 @@
-"""The initial weights of every model, in one place.
+"""Draw the initial weights of every model.
 
-As in the reference where it matters: Glorot uniform projections with the fans of kernels [in, heads, width] in
-attention, zero biases, truncated normal tables, and latent self-conditioning that starts without effect.
+They follow the reference where it matters: Glorot uniform projections, zero biases, truncated normal tables, and latent
+self-conditioning that starts without effect. In attention, the fans are those of kernels [in, heads, width].
 
-The fans of attention count the input once per head, so that what it puts out has about a tenth of the variance of what
-it sees, and its weights are all but even: a small model that looks for strokes learns about twice as fast where every
-projection starts with the variance 1 / fan_in instead (`attention_start="unit"`; LeCun et al. 1998, "Efficient
-BackProp", section 4.6).
+These fans count the input once per head. The output of attention then has about a tenth of the variance of its input,
+and the attention weights are nearly uniform. With `attention_start="unit"` every projection of attention starts with
+the variance 1 / fan_in instead (LeCun et al. 1998, "Efficient BackProp", section 4.6): a small model that looks for
+strokes learns about twice as fast.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from models.positions import LatentStart, TokenPositions
 from models.stem import ConvStem
 
 TABLE_STD = 0.02
-"""Standard deviation of position tables, embeddings and output biases, truncated at two of it."""
+"""Standard deviation of position tables, embeddings and output biases, whose values are cut off at twice this."""
 
 STEM_GAIN = 1.5
-"""Of the convolutions of a stem: no normalisation follows that would make up for what the activations take away."""
+"""Gain of the convolutions of a stem: no normalisation follows that restores the variance that activations remove."""
 
 
 @torch.no_grad()
@@ -36,8 +36,8 @@ def initialize(model: nn.Module, generator: torch.Generator | None = None) -> No
     """Fill every parameter of a model in place.
 
     Args:
-        model: Any model of this package; its tensors must not be on the meta device.
-        generator: Source of randomness, on the device of the model; the global one where None.
+        model: Any model of this package, not on the meta device.
+        generator: Random generator on the device of the model; None for the global one.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear):
@@ -53,7 +53,7 @@ def initialize(model: nn.Module, generator: torch.Generator | None = None) -> No
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             _table(module.weight, generator)
-    # Modules that know better than their parts come second.
+    # These modules overwrite some weights of their submodules, so they come second.
     attention = _unit_attention if _wants_unit_attention(model) else _attention
     for module in model.modules():
         if isinstance(module, SelfAttention):
@@ -62,11 +62,11 @@ def initialize(model: nn.Module, generator: torch.Generator | None = None) -> No
             attention(module.heads, module.query, module.out, generator)
             attention(module.heads, module.key_value, module.out, generator)
         elif isinstance(module, LatentStart) and module.kind == "coordinates":
-            _slots(module.table, generator)
+            _latent_vectors(module.table, generator)
         elif isinstance(module, TokenPositions | LatentStart) and module.table is not None:
             _table(module.table, generator)
         elif isinstance(module, ConvStem):
-            _contrast(module, generator)
+            _contrast_filters(module, generator)
         elif isinstance(module, SelfCondition):
             nn.init.zeros_(module.norm.weight)
         elif isinstance(module, FITDecoder) and module.bias is not None:
@@ -74,7 +74,7 @@ def initialize(model: nn.Module, generator: torch.Generator | None = None) -> No
 
 
 def _attention(heads: int, projection: nn.Linear, out: nn.Linear, generator: torch.Generator | None) -> None:
-    """Glorot uniform with the fans of a kernel [a, b, c] being a*b and a*c, as the reference counts them."""
+    """Draw Glorot uniform weights; as in the reference, the fans of a kernel [a, b, c] are a*b and a*c."""
     head_width = out.in_features // heads
     _uniform(projection.weight, math.sqrt(6 / (projection.in_features * (heads + head_width))), generator)
     _uniform(out.weight, math.sqrt(6 / (heads * (head_width + out.out_features))), generator)
@@ -86,7 +86,7 @@ def _wants_unit_attention(model: nn.Module) -> bool:
 
 
 def _unit_attention(heads: int, projection: nn.Linear, out: nn.Linear, generator: torch.Generator | None) -> None:
-    """Normal, of the variance 1 / fan_in."""
+    """Draw normal weights with the variance 1 / fan_in."""
     for linear in (projection, out):
         nn.init.normal_(linear.weight, std=linear.in_features**-0.5, generator=generator)
 
@@ -95,16 +95,16 @@ def _uniform(weight: Tensor, limit: float, generator: torch.Generator | None) ->
     nn.init.uniform_(weight, -limit, limit, generator=generator)
 
 
-def _contrast(stem: ConvStem, generator: torch.Generator | None) -> None:
-    """Filters that begin blind to brightness: what distinguishes a small mark is rarely its mean."""
+def _contrast_filters(stem: ConvStem, generator: torch.Generator | None) -> None:
+    """Draw first filters that sum to zero: a small mark stands out by its contrast, rarely by its mean."""
     for convolution in (stem.first, stem.second):
         nn.init.xavier_uniform_(convolution.weight, gain=STEM_GAIN, generator=generator)
     filters = rearrange(stem.first.weight, "f (t a) -> f t a", a=stem.channels)
     filters -= filters.mean(dim=1, keepdim=True)
 
 
-def _slots(table: Tensor | None, generator: torch.Generator | None) -> None:
-    """As large as the sinusoidal code of the group that they are added to: else all latents of a group start alike."""
+def _latent_vectors(table: Tensor | None, generator: torch.Generator | None) -> None:
+    """Draw vectors as large as the sinusoidal code that they are added to; else the latents of a group start alike."""
     if table is not None:
         nn.init.normal_(table, std=math.sqrt(0.5), generator=generator)
 

@@ -1,4 +1,4 @@
-"""The parts: feed-forward layers, self-attention and cross-attention layers. Pre-norm, residual (FIT, section 3)."""
+"""Define the pre-norm residual layers of all models: feed-forward, self- and cross-attention (FIT, section 3)."""
 
 from __future__ import annotations
 
@@ -16,47 +16,46 @@ from models.groups import Gather
 from models.masks import causal_mask
 
 EPSILON = 1e-6
-"""Of every layer normalisation, as in the reference."""
-
+"""Epsilon of every layer normalisation, as in the reference."""
 
 T = TypeVar("T")
 
 Call = Callable[..., Tensor]
-"""How a layer is run: given the layer and what to call it with. A driver that recomputes layers passes its own."""
+"""Runs a layer: called with the layer and its arguments. A driver that recomputes layers passes its own."""
 
 
 def direct(layer: Callable[..., T], *arguments: Any) -> T:
-    """Just call it."""
+    """Call the layer: the plain `Call`."""
     return layer(*arguments)
 
 
 def to_autocast_dtype(values: Tensor) -> Tensor:
-    """Values in the precision in which a matrix product would take them: half as much to send, where that is bf16."""
+    """Cast values as autocast would for a matrix product: in bf16 there is half as much to exchange."""
     kind = values.device.type
     return values.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else values
 
 
 def layer_norm(width: int) -> nn.LayerNorm:
-    """The layer normalisation used everywhere."""
+    """Return the layer normalisation that all layers use."""
     return nn.LayerNorm(width, eps=EPSILON)
 
 
 def _split(projected: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
-    """[b t (i h e)] -> i times [b h t e].
+    """Split [b t (i h e)] into i tensors [b h t e].
 
-    Plain views: einops would parse its patterns for every token of a decoder, and for every graph that is compiled.
+    These are plain views, because einops would parse its pattern for every token of a decoder and in every graph.
     """
     b, t, width = projected.shape
     return projected.reshape(b, t, parts, heads, width // (parts * heads)).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 def _join(attended: Tensor) -> Tensor:
-    """[b h t e] -> [b t (h e)]."""
+    """Join heads: [b h t e] -> [b t (h e)]."""
     return attended.transpose(1, 2).flatten(2)
 
 
 class FeedForward(nn.Module):
-    """x + down(gelu(up(norm(x)))), exact GELU."""
+    """Computes x + down(gelu(up(norm(x)))) with the exact GELU."""
 
     def __init__(self, width: int, ratio: int) -> None:
         super().__init__()
@@ -69,7 +68,7 @@ class FeedForward(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention of a sequence to itself, with one fused projection to queries, keys and values."""
+    """Multi-head self-attention with one fused projection to queries, keys and values."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -79,29 +78,35 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(inner, width)
 
     def forward(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-        """[b t width] -> [b t width]. `mask` broadcasts to [b h t t], True where a query (row) may attend."""
+        """Attend within x: [b t width] -> [b t width].
+
+        Args:
+            x: Sequences [b t width].
+            mask: Bool, broadcasts to [b h t t], True where the query (row) may attend to the key (column).
+            causal: Whether each position attends to itself and earlier positions only.
+        """
         if causal and mask is not None:
-            # Not every kernel takes both.
+            # Some attention kernels reject a mask together with the causal flag.
             mask, causal = mask & causal_mask(x.shape[1], x.device), False
         query, key, value = _split(self.query_key_value(x), 3, self.heads)
         return cast(Tensor, self.out(_join(dot_product_attention(query, key, value, mask, causal))))
 
-    def across(self, x: Tensor, everyone: Tensor, mask: Tensor | None = None) -> Tensor:
-        """[b t width], [b u width] -> [b t width]: part of a sequence attends to all of it, `everyone`."""
+    def across(self, x: Tensor, whole: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Attend from x [b t width], a part of a sequence, to the whole sequence [b u width] -> [b t width]."""
         inner = self.query_key_value.out_features // 3
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         (query,) = _split(F.linear(x, weight[:inner], bias[:inner]), 1, self.heads)
-        key, value = _split(F.linear(everyone, weight[inner:], bias[inner:]), 2, self.heads)
+        key, value = _split(F.linear(whole, weight[inner:], bias[inner:]), 2, self.heads)
         return cast(Tensor, self.out(_join(F.scaled_dot_product_attention(query, key, value, attn_mask=mask))))
 
-    def extend(self, x: Tensor, seen: KeyValues) -> Tensor:
-        """[b t width] -> [b t width]: what comes next in a sequence attends to itself and to all that `seen` holds."""
+    def extend(self, x: Tensor, cache: KeyValues) -> Tensor:
+        """Append x [b t width] to the sequence in `cache` and attend from x to all of it -> [b t width]."""
         query, key, value = _split(self.query_key_value(x), 3, self.heads)
-        return cast(Tensor, self.out(_join(F.scaled_dot_product_attention(query, *seen.append(key, value)))))
+        return cast(Tensor, self.out(_join(F.scaled_dot_product_attention(query, *cache.append(key, value)))))
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of queries to another sequence, with one fused projection to keys and values."""
+    """Multi-head attention to another sequence, with one fused projection to keys and values."""
 
     def __init__(self, width: int, source_width: int, heads: int, head_width: int) -> None:
         super().__init__()
@@ -112,21 +117,24 @@ class CrossAttention(nn.Module):
         self.out = nn.Linear(inner, width)
 
     def forward(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
-        """[b t width], [b u source_width] -> [b t width]. `mask` broadcasts to [b h t u], True where allowed."""
+        """Attend from x [b t width] to source [b u source_width] -> [b t width].
+
+        `mask` broadcasts to [b h t u], True where the query (row) may attend to the key (column).
+        """
         return self.attend(x, *self.keys_values(source), mask)
 
     def keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """[b u source_width] -> keys and values [b h u e], to be attended to once or often."""
+        """Project source [b u source_width] to keys and values [b h u e] for `attend`."""
         key, value = _split(self.key_value(source), 2, self.heads)
         return key, value
 
     def attend(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        """[b t width] -> [b t width], where `keys_values` gave the keys and values."""
+        """Attend from x [b t width] to the result of `keys_values` -> [b t width]."""
         (query,) = _split(self.query(x), 1, self.heads)
         return cast(Tensor, self.out(_join(dot_product_attention(query, key, value, mask))))
 
     def weights(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What each query attends to: [b t u], the mean over the heads of the softmax that `forward` applies."""
+        """Return the attention weights [b t u] of `forward`, averaged over the heads."""
         (query,) = _split(self.query(x), 1, self.heads)
         key, _ = _split(self.key_value(source), 2, self.heads)
         scores = query @ key.mT * query.shape[-1] ** -0.5
@@ -137,7 +145,7 @@ class CrossAttention(nn.Module):
 
 
 class SelfAttentionLayer(Region):
-    """Self-attention and a feed-forward layer; the latter alone where `attention` is False."""
+    """Self-attention and a feed-forward layer; only the feed-forward layer if `attention` is False."""
 
     def __init__(self, width: int, heads: int, ratio: int, attention: bool = True) -> None:
         super().__init__()
@@ -148,14 +156,18 @@ class SelfAttentionLayer(Region):
     def forward(
         self, x: Tensor, mask: Tensor | None = None, causal: bool = False, gather: Gather | None = None
     ) -> Tensor:
-        """[b t width] -> [b t width].
+        """Run the layer: [b t width] -> [b t width].
 
-        `gather` makes [b u width] of it, where x is part of a sequence: the part attends to all of that.
+        Args:
+            x: Sequences [b t width], or the part of them that this rank has.
+            mask: Bool, broadcasts to [b h t u], True where the query (row) may attend to the key (column).
+            causal: Whether each position attends to itself and earlier positions only; ignored with `gather`.
+            gather: Gathers the parts of all ranks, [b t width] -> [b u width]: x then attends to the whole sequence.
         """
         return super().forward(x, mask, causal) if gather is None else self._across(x, mask, gather)
 
     def compute(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-        """`forward`, where x is all of a sequence."""
+        """Run `forward` without `gather`."""
         if self.attention is not None and self.norm is not None:
             x = x + self.attention(self.norm(x), mask, causal)
         return cast(Tensor, self.feed_forward(x))
@@ -166,21 +178,23 @@ class SelfAttentionLayer(Region):
             x = x + self.attention.across(normal, gather(to_autocast_dtype(normal)), mask)
         return cast(Tensor, self.feed_forward(x))
 
-    def extend(self, x: Tensor, seen: KeyValues) -> Tensor:
-        """[b t width] -> [b t width], what comes next in a sequence, see `SelfAttention.extend`."""
+    def extend(self, x: Tensor, cache: KeyValues) -> Tensor:
+        """Run the layer for x [b t width], the next positions of a sequence; see `SelfAttention.extend`."""
         if self.attention is not None and self.norm is not None:
-            x = x + self.attention.extend(self.norm(x), seen)
+            x = x + self.attention.extend(self.norm(x), cache)
         return cast(Tensor, self.feed_forward(x))
 
 
 class CrossAttentionLayer(Region):
-    """Queries attend to a source; a feed-forward layer follows where `ratio` is given.
+    """Cross-attention from x to a source, and optionally a feed-forward layer.
 
     Args:
-        width, source_width: Of the queries and of what they attend to.
-        heads, head_width: Of the attention.
-        norm_source: Normalise the source.
-        ratio: Of the feed-forward layer; None without one.
+        width: Width of x.
+        source_width: Width of the source.
+        heads: Attention heads.
+        head_width: Width of a head.
+        norm_source: Whether to normalise the source.
+        ratio: Hidden width of the feed-forward layer divided by `width`; None for no feed-forward layer.
     """
 
     def __init__(
@@ -193,24 +207,27 @@ class CrossAttentionLayer(Region):
         self.feed_forward = FeedForward(width, ratio) if ratio is not None else nn.Identity()
 
     def compute(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
-        """[b t width], [b u source_width] -> [b t width]. `mask` broadcasts to [b h t u], True where allowed."""
+        """Run the layer from x [b t width] to source [b u source_width] -> [b t width].
+
+        `mask` broadcasts to [b h t u], True where the query (row) may attend to the key (column).
+        """
         return cast(Tensor, self.feed_forward(x + self.attention(self.norm(x), self.source_norm(source), mask)))
 
     def keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """[b u source_width] -> keys and values [b h u e] for `attend`."""
+        """Normalise and project source [b u source_width] to keys and values [b h u e] for `attend`."""
         return self.attention.keys_values(self.source_norm(source))
 
     def attend(self, x: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """What `forward` gives for the source of these keys and values."""
+        """Return what `forward` returns for the source of these keys and values."""
         return cast(Tensor, self.feed_forward(x + self.attention.attend(self.norm(x), key, value)))
 
     def weights(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What each query attends to: [b t u], summing to 1 over u."""
+        """Return the attention weights [b t u], averaged over the heads; they sum to 1 over u."""
         return self.attention.weights(self.norm(x), self.source_norm(source), mask)
 
 
 class Stack(nn.Module):
-    """Self-attention layers one after the other; the identity where there are none."""
+    """A sequence of self-attention layers; the identity if `depth` is 0."""
 
     def __init__(self, depth: int, width: int, heads: int, ratio: int, attention: bool = True) -> None:
         super().__init__()
@@ -227,6 +244,7 @@ class Stack(nn.Module):
         call: Call = direct,
         gather: Gather | None = None,
     ) -> Tensor:
+        """Run all layers with `call`; see `SelfAttentionLayer.forward` for the other arguments."""
         for layer in self.layers:
             x = call(layer, x, mask, causal) if gather is None else call(layer, x, mask, causal, gather)
         return x

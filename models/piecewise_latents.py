@@ -1,6 +1,6 @@
-"""Global layers and pooling over very many latents, a piece at a time: their workspace stays small. Inference only.
+"""Run the global layers and the pooling head over very many latents, piece by piece, in little workspace.
 
-All latents still attend to all others: only the queries come in pieces, and what is done to each latent by itself.
+For inference only. All latents still attend to all others: only the queries and the work on single latents are split.
 """
 
 from __future__ import annotations
@@ -19,16 +19,20 @@ from models.layers import CrossAttentionLayer, SelfAttention, SelfAttentionLayer
 from models.pooling import AttentionPool, Pooled, sharpness
 
 PIECE = 8192
-"""Latents whose workspace exists at the same time."""
+"""Number of latents that are processed at once; more are split."""
 
 
 def apply_piecewise(layer: Callable[..., Tensor], x: Tensor, *arguments: Any) -> Tensor:
-    """Run a layer over x [b t width] as `layers.direct` does; in place, and in pieces, where t exceeds `PIECE`.
+    """Run a layer of `Mix` over x [b t width]; a `models.layers.Call`.
 
-    Besides x there are then its keys and values (twice its size) and the workspace of `PIECE` positions.
+    If t exceeds `PIECE`, x is overwritten with the result. The memory besides x is then its keys and values, twice the
+    size of x, and the workspace for `PIECE` positions.
+
+    Returns:
+        [b t width].
 
     Raises:
-        TypeError: The layer is none of a `Mix`.
+        TypeError: t exceeds `PIECE`, and the layer is of a kind that `Mix` does not have.
     """
     if x.shape[1] <= PIECE:
         return layer(x, *arguments)
@@ -41,12 +45,12 @@ def apply_piecewise(layer: Callable[..., Tensor], x: Tensor, *arguments: Any) ->
         for piece in pieces:
             x[:, piece] = layer.feed_forward(x[:, piece])
     else:
-        raise TypeError(f"{type(layer).__name__} cannot be run in pieces")
+        raise TypeError(f"{type(layer).__name__} cannot run piecewise; pass a self-attention or cross-attention layer")
     return x
 
 
 def normalize_piecewise(norm: Callable[[Tensor], Tensor], latents: Tensor) -> Tensor:
-    """Normalise latents [g m d]; in place where there are more than `PIECE`."""
+    """Normalise latents [g m d]; more than `PIECE` of them are overwritten with the result."""
     if latents.shape[0] * latents.shape[1] <= PIECE:
         return norm(latents)
     flat = latents.flatten(0, 1)
@@ -56,14 +60,14 @@ def normalize_piecewise(norm: Callable[[Tensor], Tensor], latents: Tensor) -> Te
 
 
 def pool_piecewise(head: AttentionPool, latents: Tensor, groups: Groups) -> Pooled:
-    """What `head(latents, groups)` gives of the latents [g m d] of one image."""
+    """Return `head(latents, groups)` for the latents [g m d] of one image."""
     if latents.shape[0] * latents.shape[1] <= PIECE:
         return cast(Pooled, head(latents, groups))
     flat, pieces = latents.flatten(0, 1), _pieces(latents.shape[0] * latents.shape[1])
     targets = len(head.targets)
     scores = torch.cat([head.scores(flat[piece]) for piece in pieces])  # [n (t h)]
-    shares = (scores * sharpness(scores.new_tensor(len(scores)))).softmax(dim=0)
-    weights = rearrange(shares, "n (t h) -> n t h", t=targets)
+    weights = (scores * sharpness(scores.new_tensor(len(scores)))).softmax(dim=0)
+    weights = rearrange(weights, "n (t h) -> n t h", t=targets)
     pooled = latents.new_zeros(targets, head.heads, latents.shape[-1] // head.heads)
     for piece in pieces:
         values = rearrange(head.value(flat[piece]), "n (h e) -> n h e", h=head.heads)
@@ -79,9 +83,10 @@ def _pieces(count: int) -> list[slice]:
 def _self_attention(
     layer: SelfAttentionLayer, x: Tensor, pieces: list[slice], mask: Tensor | None = None, causal: bool = False
 ) -> None:
+    """Add the self-attention of a layer to x [b t width], in place."""
     if layer.attention is None or layer.norm is None:
         return
-    assert not causal, "no order of tokens among latents"
+    assert not causal, "latents have no causal order within a group"
     attention = layer.attention
     key, value = _keys_and_values(attention, layer.norm, x, pieces)
     inner = key.shape[1] * key.shape[-1]
@@ -96,14 +101,14 @@ def _self_attention(
 def _keys_and_values(
     attention: SelfAttention, norm: Callable[[Tensor], Tensor], x: Tensor, pieces: list[slice]
 ) -> tuple[Tensor, Tensor]:
-    """[b h t e] each, of all positions, before any of them changes."""
+    """Return the keys and values [b h t e] of all positions of x, which must not have changed yet."""
     projection = attention.query_key_value
     inner = projection.out_features // 3
-    kept: Tensor | None = None
+    result: Tensor | None = None
     for piece in pieces:
-        made = F.linear(norm(x[:, piece]), projection.weight[inner:], projection.bias[inner:])
-        kept = made.new_empty(*x.shape[:2], 2 * inner) if kept is None else kept
-        kept[:, piece] = made
-    assert kept is not None
-    key, value = rearrange(kept, "b t (i h e) -> i b h t e", i=2, h=attention.heads)
+        projected = F.linear(norm(x[:, piece]), projection.weight[inner:], projection.bias[inner:])
+        result = projected.new_empty(*x.shape[:2], 2 * inner) if result is None else result
+        result[:, piece] = projected
+    assert result is not None
+    key, value = rearrange(result, "b t (i h e) -> i b h t e", i=2, h=attention.heads)
     return key, value

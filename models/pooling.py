@@ -1,4 +1,7 @@
-"""From the latents of an image to its classes, task by task, and how much each latent had to say in each."""
+"""Pool the latents of an image into class logits for each target, and return the pooling weights as evidence.
+
+Shape comments: t is the number of targets.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +18,26 @@ from models.layers import layer_norm
 
 
 class Pooled(NamedTuple):
-    """Logits [b k] of all tasks side by side, and evidence [g m t]: the share of each latent in the pooled vector of
-    each task, summing to 1 per image."""
+    """Output of the pooling head.
+
+    Attributes:
+        logits: [b k], the logits of all targets side by side.
+        evidence: [g m t], pooling weight of each latent for each target, averaged over the heads; sums to 1 per image.
+    """
 
     logits: Tensor
     evidence: Tensor
 
 
 SHARPNESS = 0.5
-"""What scores are multiplied with, times the logarithm of how many latents share."""
+"""Scale of the pooling scores per natural logarithm of the number of latents."""
 
 
 def sharpness(count: Tensor) -> Tensor:
-    """How much sharper the softmax over `count` latents is made: in proportion to the logarithm of the count.
+    """Return the factor of the scores before the softmax over `count` latents: SHARPNESS * ln(count).
 
-    A plain softmax dilutes: in an image of a hundred times more groups than those trained on, what marks a small thing
-    would have a hundredth of the share (scalable softmax, Nakanishi 2025, arXiv:2501.19399).
+    A plain softmax dilutes: in an image with a hundred times more groups than in training, the latent of a small object
+    would get about a hundredth of the weight (scalable softmax, Nakanishi 2025, arXiv:2501.19399).
     """
     return SHARPNESS * count.clamp(min=1).log()
 
@@ -38,13 +45,12 @@ def sharpness(count: Tensor) -> Tensor:
 class AttentionPool(nn.Module):
     """Gated attention pooling over the latents of an image (Ilse et al. 2018, equation 9), with several heads.
 
-    Every task asks with a query of its own, the rows of `score` that are its: it pools what it needs for its classes,
-    the rows of `classify` that are its. What the latents have to offer is the same for all. One task is the special
-    case.
+    Each target has its own query (its rows of `score`) and its own classifier (its rows of `classify`). All targets
+    share the gates and the values.
 
     Args:
-        width: Of the latents.
-        heads: Independent sets of weights; each pools its own slice of the latents.
+        width: Width of a latent.
+        heads: Pooling heads: each has its own weights and pools its own slice of the values.
         targets: Number of classes of each target; their sum is k.
     """
 
@@ -59,7 +65,7 @@ class AttentionPool(nn.Module):
         self.classify = nn.Linear(width, sum(self.targets))
 
     def forward(self, latents: Tensor, groups: Groups) -> Pooled:
-        """[g m d], normalised -> logits [b k] and evidence [g m t]."""
+        """Pool normalised latents [g m d] into logits [b k] and evidence [g m t]."""
         m, targets = latents.shape[1], len(self.targets)
         scores = rearrange(groups.gather(groups.arrange(self.scores(latents))), "b g m q -> b q (g m)")
         present = groups.present()
@@ -67,7 +73,7 @@ class AttentionPool(nn.Module):
             scores = scores * sharpness(scores.new_full((), scores.shape[-1]))
         else:
             scores = scores * sharpness(m * present.sum(dim=1, dtype=scores.dtype))[:, None, None]
-            # Not minus infinity: an image of which no group is left would get NaN.
+            # The softmax of minus infinities only is NaN: this would hit images without any group.
             lowest = torch.finfo(scores.dtype).min
             scores = scores.masked_fill(~repeat(present, "b g -> b 1 (g m)", m=m), lowest)
         weights = groups.own_part(scores.softmax(dim=-1), dim=-1)
@@ -78,12 +84,12 @@ class AttentionPool(nn.Module):
         return Pooled(self.logits(groups.sum_over_ranks(pooled)), evidence)
 
     def scores(self, latents: Tensor) -> Tensor:
-        """[... d] -> [... (t h)]: what the shares are a softmax of."""
+        """Return the pooling scores of latents: [... d] -> [... (t h)]."""
         scores: Tensor = self.score(torch.tanh(self.signal(latents)) * torch.sigmoid(self.gate(latents)))
         return scores
 
     def logits(self, pooled: Tensor) -> Tensor:
-        """What each task pooled [b t d] -> logits [b k]: each task's classes from what it pooled itself."""
+        """Map the pooled vector of each target [b t d] to the logits of its classes -> [b k], side by side."""
         normed = self.norm(pooled)
         weights, biases = (torch.split(part, list(self.targets)) for part in (self.classify.weight, self.classify.bias))
         parts = zip(normed.unbind(dim=1), weights, biases, strict=True)

@@ -1,6 +1,6 @@
-"""Position codes: sinusoidal, from coordinates; and learned tables.
+"""Compute position codes: sinusoidal codes of coordinates, and learned tables.
 
-Computed in float32 in a fixed order whatever the dtype of the model, so that a code never depends on precision.
+Sinusoidal codes are computed in float32 whatever the dtype of the model, so that they never depend on precision.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from models.config import TrunkConfig
 from models.groups import Groups
 
 REFERENCE_RANGE = 1000.0
-"""The fixed tables of the reference spread their positions over 0 .. 1000."""
+"""Largest coordinate in the fixed tables of the reference, which spread their positions over 0 to 1000."""
 
 
 def spread(count: int, maximum: float | None, device: torch.device | None = None) -> Tensor:
-    """Coordinates [count] of equally spaced positions from 0 to `maximum`; 0, 1, 2, ... where that is None.
+    """Return the coordinates [count] of equally spaced positions from 0 to `maximum`; 0, 1, 2, ... if it is None.
 
-    A single position has coordinate 0 (the reference gives NaN).
+    A single position has coordinate 0 (NaN in the reference).
     """
     positions = torch.arange(count, dtype=torch.float32, device=device)
     return positions if maximum is None else positions / max(count - 1, 1) * maximum
 
 
 def sincos(coordinates: Tensor, width: int) -> Tensor:
-    """Sinusoidal code of real coordinates: all sines, then all cosines (Vaswani et al. 2017, section 3.5).
+    """Return the sinusoidal code of coordinates: all sines, then all cosines (Vaswani et al. 2017, section 3.5).
 
     Args:
         coordinates: [...], any real values.
-        width: Of the code; an odd one has one more sine than cosine.
+        width: Width of the code; an odd width has one more sine than cosine.
 
     Returns:
-        [... width] float32.
+        Codes [... width] float32.
     """
     sines = (width + 1) // 2
     exponents = 2 * torch.arange(sines, dtype=torch.float32, device=coordinates.device) / width
@@ -42,26 +42,26 @@ def sincos(coordinates: Tensor, width: int) -> Tensor:
 
 
 def sincos2d(rows: Tensor, columns: Tensor, width: int) -> Tensor:
-    """Code of a place in the plane: the code of its row, then that of its column, each `width` / 2 wide.
+    """Return the code of positions in the plane: the code of the row, then of the column, each `width` / 2 wide.
 
     Args:
         rows, columns: [...], any real values.
-        width: Of the code, even.
+        width: Width of the code, even.
 
     Returns:
-        [... width] float32.
+        Codes [... width] float32.
     """
     return torch.cat([sincos(rows, width // 2), sincos(columns, width // 2)], dim=-1)
 
 
 def sincos_grid(rows: int, columns: int, width: int, maximum: float | None, device: torch.device) -> Tensor:
-    """Codes [rows columns width] of a whole grid whose sides both run from 0 to `maximum`."""
+    """Return the codes [rows columns width] of a grid; the coordinates of each axis are `spread(..., maximum)`."""
     row, column = torch.meshgrid(spread(rows, maximum, device), spread(columns, maximum, device), indexing="ij")
     return sincos2d(row, column, width)
 
 
 class TokenPositions(nn.Module):
-    """Codes of the places in a group, the same for every group: [n c]."""
+    """Position codes [n c] of the tokens in a group, the same for every group."""
 
     def __init__(self, config: TrunkConfig) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class TokenPositions(nn.Module):
         self.table = nn.Parameter(torch.empty(self.tokens, self.width)) if self.kind == "learned" else None
 
     def forward(self, like: Tensor) -> Tensor:
-        """[n c] in the dtype and on the device of `like`."""
+        """Return the codes [n c] in the dtype and on the device of `like`."""
         if self.table is not None:
             return self.table.to(like.dtype)
         if self.kind == "sincos":
@@ -81,10 +81,11 @@ class TokenPositions(nn.Module):
 
 
 class LatentStart(nn.Module):
-    """The latents before the first segment: [g m d]. They say where their group lies, and nothing of its content.
+    """The latents before the first segment [g m d]. They depend on the position of the group, not on its content.
 
-    By coordinates (any image size): a sinusoidal code of the group's row and column plus a learned vector per latent.
-    By table (the reference): a learned or sinusoidal row per (group, latent) of a fixed number of groups.
+    Kind "coordinates", for images of any size: the sinusoidal code of the group's row and column, plus a learned vector
+    per latent. Kinds "learned" and "sincos", as in the reference: a table with a row per group and latent, for a fixed
+    number of groups.
     """
 
     def __init__(self, config: TrunkConfig) -> None:
@@ -95,7 +96,11 @@ class LatentStart(nn.Module):
         self.table = None if rows is None else nn.Parameter(torch.empty(rows, self.width))
 
     def forward(self, groups: Groups, like: Tensor) -> Tensor:
-        """[g m d] in the dtype and on the device of `like`."""
+        """Return the latents [g m d] in the dtype and on the device of `like`.
+
+        Raises:
+            ValueError: An image has more groups than the table.
+        """
         if self.kind == "coordinates":
             assert self.table is not None
             places = sincos2d(groups.coordinates[:, 0], groups.coordinates[:, 1], self.width)

@@ -1,4 +1,4 @@
-"""Weights in the precision in which they are multiplied, cast once instead of at every use. Inference only."""
+"""Cast weights to the precision of matrix products once, instead of at every use. For inference only."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from models.layers import CrossAttention, FeedForward, SelfAttention
 
 
 def precast_weights(model: nn.Module, dtype: torch.dtype) -> None:
-    """Cast what autocast would cast at every use: the weights and biases of the linear maps of all layers, in place.
+    """Cast the weights and biases of the linear maps in all layers, in place, as autocast does at every use.
 
-    Under autocast to the same dtype the model gives the same values to the bit; without autocast it no longer runs.
-    Stems, positions, norms and heads, where sums begin and end, stay as they are.
+    Under autocast to the same dtype, the output stays the same to the bit; without autocast the model no longer runs.
+    Stems, positions, norms and heads keep their precision: the sums over many layers begin and end there.
     """
     for layer in model.modules():
         if isinstance(layer, FeedForward | SelfAttention | CrossAttention):

@@ -1,8 +1,7 @@
-"""Named sizes of the three models: plain data.
+"""Define named sizes of the classifier, the denoiser and the decoder.
 
-Encoders: for groups of 16 x 16 patches of 16 pixels; "nano", of 4 x 4 patches, learns small marks such as strokes of a
-pen on one core. Denoisers and decoders have to predict pixels, so that their
-patches are small; they end with local layers, which bring what the latents know to the pixels.
+Denoisers and decoders predict pixels. Their patches are small, and they end with local layers, which bring the content
+of the latents to the pixels.
 """
 
 from __future__ import annotations
@@ -16,7 +15,20 @@ from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preset:
-    """Sizes of a trunk. `patch` in pixels, `group` in patches per side, `head` is the width of an attention head."""
+    """Sizes of a model.
+
+    Attributes:
+        plan: Layer plan.
+        latents: Latents per group.
+        token_width: Width of a token.
+        latent_width: Width of a latent.
+        patch: Pixels per side of a patch.
+        group: Patches per side of a group.
+        stem: Stem of a classifier.
+        head: Width of an attention head.
+        pool_heads: Pooling heads of a classifier.
+        attention_start: Size of the initial attention weights of a classifier.
+    """
 
     plan: str
     latents: int
@@ -48,7 +60,9 @@ PRESETS: dict[str, Preset] = {
     "base": Preset(plan="(2)4(2)4(2)4", latents=16, token_width=512, latent_width=768),
     "large": Preset(plan="(3)6(3)6(3)6", latents=16, token_width=768, latent_width=1024),
 }
-
+"""Classifiers. A patch has 16 x 16 pixels. A group has 16 x 16 patches, but 8 x 8 in "debug" and 4 x 4 in "nano", which
+learns small marks such as pen strokes on one core.
+"""
 
 DENOISERS: dict[str, Preset] = {
     "debug": Preset(plan="(1)1(1)", latents=4, token_width=64, latent_width=64, patch=4, group=8),
@@ -57,8 +71,8 @@ DENOISERS: dict[str, Preset] = {
     "small": Preset(plan="(2)3(2)3(2)", latents=16, token_width=320, latent_width=512, patch=8, group=8),
     "base": Preset(plan="(2)4(2)4(2)4(2)", latents=16, token_width=512, latent_width=768, patch=8, group=8),
 }
-"""64 patches per group: "tiny" at 4096 x 4096 has 262,144 tokens and 32,768 latents. "nano" is for minutes on one core,
-with patches of 8 pixels: four times the image of "debug" in as many tokens.
+"""Denoisers. Groups have 64 patches: an image of 4096 x 4096 pixels has 262,144 tokens and 32,768 latents in "tiny".
+"nano" trains in minutes on one core; its patches of 8 pixels cover four times the area of those of "debug".
 """
 
 DECODERS: dict[str, Preset] = {
@@ -67,16 +81,22 @@ DECODERS: dict[str, Preset] = {
     "tiny": Preset(plan="(2)2(2)2(2)", latents=8, token_width=192, latent_width=256, patch=8, group=1),
     "small": Preset(plan="(2)3(2)3(2)", latents=16, token_width=320, latent_width=512, patch=8, group=1),
 }
-"""One patch is one group and its values are the tokens: 192 in 8 x 8 pixels of red, green and blue. "nano" learns
-small grey images on one core: a token of 64 values with a single head of 64 would have no second thing to look at.
+"""Decoders. A patch is a group and its values are the tokens: 192 for 8 x 8 pixels of red, green and blue. "nano"
+learns small grey images on one core; its heads are 32 wide, so that a token of width 64 has two of them.
 """
 
 
 def classifier_preset(name: str, channels: int, classes: int, patch: int | None = None) -> ClassifierConfig:
-    """The classifier of a preset.
+    """Return the config of a classifier.
+
+    Args:
+        name: Name in `PRESETS`.
+        channels: Values per pixel.
+        classes: Number of classes.
+        patch: Pixels per side of a patch; None for those of the preset.
 
     Raises:
-        ConfigError: There is no such preset, or it cannot have patches of so many pixels per side.
+        ConfigError: There is no such preset, or its stem cannot process patches of this size.
     """
     preset = _find(PRESETS, name, patch)
     return ClassifierConfig.from_dict(
@@ -95,7 +115,14 @@ def classifier_preset(name: str, channels: int, classes: int, patch: int | None 
 def denoiser_preset(
     name: str, channels: int, classes: int, patch: int | None = None, self_condition: bool = True
 ) -> tuple[DenoiserConfig, int]:
-    """The denoiser of a preset, conditioned on classes where there are any; and the side of its patches in pixels.
+    """Return the config of a denoiser, and the pixels per side of its patches.
+
+    Args:
+        name: Name in `DENOISERS`.
+        channels: Values per pixel.
+        classes: Number of classes to condition on; 0 for none.
+        patch: Pixels per side of a patch; None for those of the preset.
+        self_condition: Whether the model starts from the latents of an earlier prediction.
 
     Raises:
         ConfigError: There is no such preset.
@@ -117,9 +144,17 @@ def denoiser_preset(
 def decoder_preset(
     name: str, channels: int, classes: int, levels: int, starts: int, patch: int | None = None
 ) -> tuple[DecoderConfig, int]:
-    """The decoder of a preset, conditioned on classes where there are any; and the side of its patches in pixels.
+    """Return the config of a decoder, and the pixels per side of its patches.
 
-    The places in a group are no square but pixels and their channels: each has a learned code.
+    The tokens of a group are the channels of its pixels, which form no square, so their position codes are learned.
+
+    Args:
+        name: Name in `DECODERS`.
+        channels: Values per pixel.
+        classes: Number of classes to condition on; 0 for none.
+        levels: Number of levels of a pixel value: the vocabulary.
+        starts: Number of start ids, see `DecoderConfig`.
+        patch: Pixels per side of a patch; None for those of the preset.
 
     Raises:
         ConfigError: There is no such preset.

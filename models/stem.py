@@ -1,6 +1,6 @@
-"""From the values of a patch to a token.
+"""Embed the values of patches as tokens.
 
-Tokens are of the dtype of the weights, whatever the precision of matrix products: sums over many layers begin here.
+Tokens have the dtype of the weights, also under autocast, because the residual sums over all layers begin here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from models.layers import layer_norm
 
 
 class LinearStem(Region):
-    """A linear map and a layer normalisation: the stem of the reference."""
+    """A linear map and a layer normalisation, as in the reference."""
 
     def __init__(self, values: int, width: int) -> None:
         super().__init__()
@@ -26,17 +26,18 @@ class LinearStem(Region):
         self.norm = layer_norm(width)
 
     def compute(self, patches: Tensor) -> Tensor:
-        """[g n p] -> [g n c]."""
+        """Embed patches [g n p] as tokens [g n c]."""
         return cast(Tensor, self.norm(self.project(patches)).to(self.project.weight.dtype))
 
 
 class ConvStem(Region):
     """Two convolutions of stride 2 inside each patch, then a linear map.
 
-    Early convolutions help small marks (Xiao et al. 2021, arXiv:2106.14881). The kernels are 2 x 2 pixels, so that each
-    convolution is one matrix product, and nothing crosses the border of a patch: groups can still be computed apart.
-    No normalisation follows: it would make a patch with a mark no stronger than one of plain ground, and the little
-    that distinguishes patches of plain ground as strong as a mark.
+    Early convolutions help to see small marks (Xiao et al. 2021, arXiv:2106.14881). With kernels of 2 x 2 pixels each
+    convolution is one matrix product and nothing crosses the border of a patch, so that groups stay independent.
+
+    No normalisation follows. It would scale all patches to the same strength: a patch with a mark would not stand out,
+    and the noise of a plain patch would become as strong as a mark.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -48,7 +49,7 @@ class ConvStem(Region):
         self.project = nn.Linear(second * (config.patch // 4) ** 2, config.token_width)
 
     def compute(self, patches: Tensor) -> Tensor:
-        """[g n p] -> [g n c]."""
+        """Embed patches [g n p] as tokens [g n c]."""
         pattern = "g n (u i y v j x a) -> g n (u v) (i j) (y x a)"
         side = self.patch // 4
         x = rearrange(patches, pattern, u=side, i=2, y=2, v=side, j=2, x=2, a=self.channels)
@@ -58,11 +59,11 @@ class ConvStem(Region):
 
 
 class OverlapStem(Region):
-    """Convolutions of 4 x 4 pixels and stride 2 over the whole group, one for each time that a patch can be halved.
+    """log2(patch) convolutions of 4 x 4 pixels and stride 2 over the whole group, then a linear map.
 
-    Each token sees its patch and nearly as much again on every side. Strokes look the same wherever the border of a
-    patch cuts them, so that fewer examples teach what they mean (Xiao et al. 2021, arXiv:2106.14881). Beyond the edge
-    of a group there is nothing, as zeros: groups can still be computed apart.
+    Each token sees its own patch and patch - 1 pixels more on every side. A stroke looks the same wherever the border
+    of a patch cuts it, so that the model needs fewer examples (Xiao et al. 2021, arXiv:2106.14881). Outside the group
+    the pixels count as zeros, so that groups stay independent.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -76,7 +77,7 @@ class OverlapStem(Region):
         self.project = nn.Linear(widths[-1], config.token_width)
 
     def compute(self, patches: Tensor) -> Tensor:
-        """[g n p] -> [g n c]."""
+        """Embed patches [g n p] as tokens [g n c]."""
         pattern = "g (i j) (y x a) -> g a (i y) (j x)"
         z = rearrange(patches, pattern, i=self.group, j=self.group, y=self.patch, x=self.patch, a=self.channels)
         for layer in self.layers:
@@ -85,7 +86,7 @@ class OverlapStem(Region):
 
 
 def build_stem(config: EncoderConfig) -> LinearStem | ConvStem | OverlapStem:
-    """The stem that the config asks for."""
+    """Return the stem of a config."""
     if config.stem == "overlap":
         return OverlapStem(config)
     if config.stem == "conv":

@@ -1,8 +1,8 @@
-"""The interleaving of local and global layers, written once (FIT, section 3; algorithm 1).
+"""Interleave local and global layers (FIT, section 3; algorithm 1).
 
-Knows groups, tokens and latents; not where tokens come from, nor what is predicted from them. `Trunk.forward` is the
-obvious execution with everything in memory. Other drivers call the same submodules a few groups at a time: only `mix`
-sees more than one group.
+The trunk maps tokens and latents to tokens and latents; stems and heads are elsewhere. `Trunk.forward` is the reference
+execution with everything in memory. Other drivers call the same submodules for a few groups at a time, because only
+`mix` sees more than one group.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from models.masks import group_causal_mask
 
 
 class Mix(nn.Module):
-    """All latents of an image attend to its conditioning tokens, where there are any, and to each other."""
+    """Global layers: all latents of an image attend to its conditioning tokens, if there are any, and to each other."""
 
     def __init__(self, config: TrunkConfig, depth: int, context_width: int | None) -> None:
         super().__init__()
@@ -35,14 +35,19 @@ class Mix(nn.Module):
         self.stack = Stack(depth, width, heads, config.mlp_ratio)
         for layer in self.modules():
             if isinstance(layer, Region):
-                # Images, and the latents of all their groups.
+                # Both the number of images and the number of latents per image vary.
                 layer.dynamic_axes = 2
 
     def forward(self, latents: Tensor, groups: Groups, context: Tensor | None = None, call: Call = direct) -> Tensor:
-        """[g m d], conditioning tokens [b s d] -> [g m d]. `call` runs each layer.
+        """Mix the latents of each image: [g m d] -> [g m d].
 
-        Where several ranks share the images, each has its own latents here: they attend to those of all, which every
-        layer gathers.
+        If several ranks share the images, each passes its own latents, and every layer gathers those of all ranks.
+
+        Args:
+            latents: [g m d].
+            groups: Groups of the latents.
+            context: Conditioning tokens [b s d], for a `Mix` with a condition.
+            call: Runs each layer.
         """
         z = rearrange(groups.arrange(latents), "b g m d -> b (g m) d")
         if self.condition is not None:
@@ -52,7 +57,7 @@ class Mix(nn.Module):
         return groups.scatter(rearrange(z, "b (g m) d -> b g m d", m=self.latents))
 
     def _mask(self, groups: Groups, z: Tensor) -> Tensor | None:
-        """[b 1 t u], of own latents to those of all ranks, or what broadcasts to it; None where all see all."""
+        """Return a mask that broadcasts to [b 1 t u], from t latents of this rank to u of all; None if all see all."""
         present = groups.present()
         mask = None if present is None else repeat(present, "b g -> b 1 1 (g m)", m=self.latents)
         if self.causal:
@@ -67,11 +72,11 @@ class Segment(nn.Module):
     """One local -> read -> mix -> write round.
 
     Args:
-        config: Of the trunk.
+        config: Config of the trunk.
         local: Number of local layers.
-        mixing: Number of global layers; with none the segment is `local` alone.
-        last: Nothing follows that would read what `write` writes.
-        context_width: Of the conditioning tokens; None without.
+        mixing: Number of global layers; with 0 the segment consists of `local` alone.
+        last: Whether this is the last segment, which needs no `write`.
+        context_width: Width of the conditioning tokens; None for no conditioning.
     """
 
     def __init__(self, config: TrunkConfig, local: int, mixing: int, last: bool, context_width: int | None) -> None:
@@ -85,11 +90,11 @@ class Segment(nn.Module):
 
 
 class Trunk(nn.Module):
-    """The segments in a row.
+    """All segments of a model.
 
     Args:
         config: Sizes and switches.
-        context_width: Width of the conditioning tokens that latents attend to before they mix; None without.
+        context_width: Width of the conditioning tokens that latents attend to before they mix; None for none.
     """
 
     def __init__(self, config: TrunkConfig, context_width: int | None = None) -> None:
@@ -109,8 +114,8 @@ class Trunk(nn.Module):
         Args:
             tokens: [g n c].
             latents: [g m d].
-            groups: What the groups are; `groups.mask` hides padded patches.
-            context: Conditioning tokens [b s d], where the trunk has a condition.
+            groups: Groups of the tokens and latents; `groups.mask` hides padding.
+            context: Conditioning tokens [b s d], for a trunk with a condition.
             call: Runs each layer.
 
         Returns:
@@ -128,13 +133,14 @@ class Trunk(nn.Module):
         return tokens, latents
 
     def readable(self, latents: Tensor, groups: Groups) -> Tensor:
-        """The latents [g m d] that the tokens of each group read in `write`.
+        """Return the latents [g m d] that the tokens of each group attend to in `write`.
 
-        Their own group's; with causal tokens those of the group before, and zeros for the first (FIT, section 3.2).
+        These are the latents of the same group. With causal tokens they are those of the group before it, and zeros for
+        the first group (FIT, section 3.2).
         """
         return groups.shift(latents) if self.causal_tokens else latents
 
 
 def key_mask(mask: Tensor | None) -> Tensor | None:
-    """[g n], True for real patches -> [g 1 1 n]: what every query of a group may attend to."""
+    """Turn a mask [g n], False for padding, into an attention mask [g 1 1 n] for all queries of a group."""
     return None if mask is None else mask[:, None, None, :]
