@@ -1,1 +1,1 @@
-"""The synthetic data set of `fit demo`."""
+"""Makes the synthetic data set of `fit demo`."""

@@ -1,8 +1,8 @@
-"""A small data set of real files, made on the spot and always the same: what `fit demo` writes.
+"""Writes the data set of `fit demo`: a small one of real files, always the same.
 
 FOLDER/checks/000.tif ...    three classes of images of different sizes: TIFF, OME-Zarr and PNG files
-FOLDER/large.tif             one held-out pyramidal TIFF, many times larger than what is trained on
-FOLDER/truth.json            the class of every file, and where its marks lie
+FOLDER/large.tif             one held-out pyramidal TIFF, many times larger than the training images
+FOLDER/truth.json            the class of every file, and the places of its marks
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from fitcli.images.window import Window
 IMAGES_PER_CLASS = 80
 
 SIDES = (512, 2048)
-"""Smallest and largest side in pixels; most images are small, see `_size`."""
+"""Smallest and largest side of the images, in pixels; most are small, see `_size`."""
 
 SUFFIXES = (".tif", ".zarr", ".tif", ".png")
-"""Formats, in turn."""
+"""Formats that the images of a class take in turn."""
 
 LARGE_SIDE = 6400
 LARGE_CLASS = "rings"
@@ -40,22 +40,27 @@ LARGE_CLASS = "rings"
 LARGE_MARKS = 40
 
 MPP = 0.5
-"""Microns per pixel that the files claim."""
+"""Microns per pixel in the metadata of the files."""
 
 RENDERED = 512
-"""Side of the windows in which scenes are rendered; other windows would have another grain."""
+"""Side of the windows in which scenes are rendered, in pixels. Other windows would have another grain."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoFile:
-    """A file to be written: its path below the data set, and what it shows."""
+    """A file of the data set.
+
+    Attributes:
+        name: Path below the folder of the data set.
+        scene: The scene in the image.
+    """
 
     name: str
     scene: Scene
 
 
 def demo_files(seed: int = 0) -> list[DemoFile]:
-    """The files of the data set, the large one first. Nothing is rendered."""
+    """Return the files of the data set, the large one first, without rendering them."""
     large = Scene(_scene_seed(seed, 0), LARGE_SIDE, LARGE_SIDE, LARGE_CLASS, LARGE_MARKS)
     files = [DemoFile("large.tif", large)]
     for number in range(IMAGES_PER_CLASS * len(CLASSES)):
@@ -68,7 +73,7 @@ def demo_files(seed: int = 0) -> list[DemoFile]:
 
 
 def _size(rng: np.random.Generator) -> tuple[int, int]:
-    """Height and width in pixels. Half of the images have less than 600 pixels per side, one in ten over 1000."""
+    """Draw height and width in pixels. Half of the images have sides under 600 pixels, one in ten over 1000."""
     least, most = SIDES
     side = least * (most / least) ** (rng.random() ** 4)
     aspect = np.sqrt(rng.uniform(0.8, 1.25))
@@ -76,25 +81,25 @@ def _size(rng: np.random.Generator) -> tuple[int, int]:
 
 
 def _marks(rng: np.random.Generator, height: int, width: int) -> int:
-    """About five on the smallest images; on larger ones more in all, but fewer per area."""
-    share = math.sqrt(math.sqrt(height * width) / SIDES[0])
-    return max(3, round(5 * share * rng.uniform(0.75, 1.25)))
+    """Draw the number of marks: about five on the smallest images; more on larger ones, but fewer per area."""
+    factor = math.sqrt(math.sqrt(height * width) / SIDES[0])
+    return max(3, round(5 * factor * rng.uniform(0.75, 1.25)))
 
 
 def _scene_seed(seed: int, number: int) -> int:
     return seed * 1_000_003 + number
 
 
-def make_demo(folder: Path, seed: int = 0, advance: Callable[[float], None] = lambda share: None) -> int:
-    """Write the data set: all of it, or nothing where it fails or is interrupted.
+def make_demo(folder: Path, seed: int = 0, advance: Callable[[float], None] = lambda fraction: None) -> int:
+    """Write the data set: all of it, or nothing if it fails or is interrupted.
 
     Args:
-        folder: Absent or empty.
-        seed: The same seed always gives the same pixels.
-        advance: Told the share of the work that was just done.
+        folder: The folder of the data set; absent or empty.
+        seed: The seed of the pixels: the same seed always gives the same ones.
+        advance: Receives the fraction of the work that was just done.
 
     Returns:
-        Number of images.
+        The number of images.
 
     Raises:
         FitError: The folder is not empty or cannot be made.
@@ -111,7 +116,7 @@ def make_demo(folder: Path, seed: int = 0, advance: Callable[[float], None] = la
                 for _ in pool.map(lambda file: _write(folder / file.name, file.scene, stop), files):
                     advance(1 / len(files))
             except BaseException:
-                # The large image takes seconds: nobody waits for it any more.
+                # The large image takes seconds: don't wait for it.
                 stop.set()
                 raise
         truth = {file.name: _truth(file.scene) for file in files}

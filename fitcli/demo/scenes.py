@@ -1,9 +1,8 @@
-"""Synthetic landscapes of any size with small marks on them, rendered window by window. numpy only, no files.
+"""Renders synthetic landscapes of any size with small marks on them, window by window, with numpy alone.
 
-What a scene is of (its class) is decided by the pattern inside a few small round marks: fine checks, medium rings or
-coarse stripes. Inside a mark pixels are as much lighter as darker than the ground, by the same amount for every class,
-so that neither a thumbnail nor the colours of the image give the class away: one has to look at the pixels, and find
-the marks first.
+The class of a scene is the pattern inside a few small round marks: fine checks, medium rings or coarse stripes. Inside
+a mark the pixels are as much lighter as darker than the ground, by the same amount for every class. So neither a
+thumbnail nor the colours of the image reveal the class: a model has to find the marks and look at their pixels.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from fitcli.images.window import Window
 
 PERIODS = {"checks": 4.2, "rings": 7.0, "stripes": 11.5}
-"""Pixels from one light part to the next inside the marks of each class."""
+"""Period of the pattern inside the marks of each class, in pixels."""
 
 CLASSES = tuple(PERIODS)
 """The patterns inside the marks."""
@@ -37,14 +36,21 @@ PALETTE = ((80, 100, 84), (128, 138, 104), (174, 164, 140))
 """Red, green and blue of low, middle and high ground."""
 
 WARMTH = (9, 2, -9)
-"""What one unit of the second noise field adds to red, green and blue."""
+"""Change of red, green and blue per unit of the second noise field."""
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A round mark: centre and radius in pixels, period of its pattern in pixels, orientation in radians."""
+    """A round mark.
+
+    Attributes:
+        y, x: The centre, in pixels.
+        radius: The radius, in pixels.
+        period: The period of its pattern, in pixels.
+        angle: The orientation of its pattern, in radians.
+    """
 
     y: float
     x: float
@@ -58,10 +64,10 @@ class Scene:
     """One landscape. The same arguments always give the same pixels.
 
     Attributes:
-        seed: Of everything random in it.
-        height, width: In pixels.
-        label: One of `CLASSES`.
-        marks: How many marks lie on it.
+        seed: The seed of all random numbers in it.
+        height, width: The size, in pixels.
+        label: The class, one of `CLASSES`.
+        marks: The number of marks on it.
     """
 
     seed: int
@@ -76,7 +82,7 @@ class Scene:
     def __post_init__(self) -> None:
         if self.label not in CLASSES:
             raise ValueError(f"a scene shows one of {', '.join(CLASSES)}, not {self.label!r}")
-        # The ground is drawn before the marks and without the label: it cannot know the class.
+        # The ground is drawn before the marks and without the label, so it cannot depend on the class.
         rng = np.random.default_rng([self.seed, 0])
         lattices = [
             rng.standard_normal((2, self.height // spacing + 3, self.width // spacing + 3), dtype=np.float32)
@@ -89,11 +95,11 @@ class Scene:
 
     @property
     def placed(self) -> list[Mark]:
-        """Where the marks lie."""
+        """The marks, with their places."""
         return list(self._placed)
 
     def _place(self, rng: np.random.Generator) -> list[Mark]:
-        """Marks that don't touch each other or the edge."""
+        """Draw marks that touch neither each other nor the edge."""
         placed: list[Mark] = []
         while len(placed) < self.marks:
             radius = rng.uniform(*RADII)
@@ -104,21 +110,21 @@ class Scene:
         return placed
 
     def render(self, window: Window) -> NDArray[np.uint8]:
-        """Pixels [height width 3] of a window of the scene.
+        """Render the pixels [height width 3] of a window of the scene.
 
-        The fine grain is drawn per window: to get the same pixels again, ask for the same windows.
+        The fine grain is drawn per window: only the same windows give the same pixels again.
         """
         color = self._ground(window)
         for mark in self._placed:
             self._draw(color, window, mark)
         rng = np.random.default_rng([self.seed, 2, window.top, window.left])
         grain = rng.standard_normal((window.height, window.width, 1), dtype=np.float32)
-        # Half a level more rounds where the conversion cuts off.
+        # The conversion truncates: half a grey level more rounds instead.
         color += grain * np.float32(GRAIN) + np.float32(0.5)
         return np.clip(color, 0, 255, out=color).astype(np.uint8)
 
     def _ground(self, window: Window) -> Floats:
-        """Colours [height width 3] of the landscape below the marks."""
+        """Compute the colours [height width 3] of the landscape below the marks."""
         height, warmth = self._noise(window)
         low, middle, high = self._palette
         np.clip(height, -1, 1, out=height)
@@ -129,7 +135,7 @@ class Scene:
         return ground
 
     def _noise(self, window: Window) -> Floats:
-        """Two fields [2 height width] of fractal value noise."""
+        """Compute two fields [2 height width] of fractal value noise."""
         rows: list[Floats] = []
         columns: list[Floats] = []
         for spacing, lattice in zip(OCTAVES, self._lattices, strict=True):
@@ -138,7 +144,7 @@ class Scene:
             near = lattice[:, top : top + down.shape[1], first : first + across.shape[1]]
             rows.append(down * np.float32(0.8 * (spacing / OCTAVES[0]) ** 0.8))
             columns.append(near @ across.T)
-        # One product over the lattice points of all octaves.
+        # The concatenation makes one matrix product sum over all octaves.
         noise: Floats = np.concatenate(rows, axis=1) @ np.concatenate(columns, axis=1)
         return noise
 
@@ -159,7 +165,7 @@ class Scene:
         color[seen.shift(-window.top, -window.left).slices()] += inside[..., None]
 
     def _pattern(self, y: Floats, x: Floats, mark: Mark) -> Floats:
-        """Light (1) and dark (-1) parts."""
+        """Compute the pattern of a mark: light (1) and dark (-1) parts."""
         u, v = y * np.cos(mark.angle) + x * np.sin(mark.angle), x * np.cos(mark.angle) - y * np.sin(mark.angle)
         if self.label == "stripes":
             return _wave(u, mark.period)
@@ -168,21 +174,21 @@ class Scene:
         return _wave(u, mark.period) * _wave(v, mark.period)
 
 
-def _wave(places: Floats, period: float) -> Floats:
-    """A square wave with edges one pixel wide, so that its fine parts are not drawn jagged."""
-    wave: Floats = np.clip(np.sin(places * (2 * np.pi / period)) * (period / np.pi), -1, 1).astype(np.float32)
+def _wave(positions: Floats, period: float) -> Floats:
+    """Compute a square wave with edges one pixel wide, so that fine patterns are not jagged."""
+    wave: Floats = np.clip(np.sin(positions * (2 * np.pi / period)) * (period / np.pi), -1, 1).astype(np.float32)
     return wave
 
 
 def _interpolation(start: int, count: int, spacing: int) -> tuple[int, Floats]:
-    """Smooth weights [count points] of the lattice points around pixels `start` ... `start + count - 1`.
+    """Compute smooth weights [count points] of the lattice points around pixels `start` ... `start + count - 1`.
 
     Returns:
         The number of the first of these points, and the weights.
     """
-    places = np.arange(start, start + count) / spacing
-    lower = places.astype(np.int64)
-    step = places - lower
+    positions = np.arange(start, start + count) / spacing
+    lower = positions.astype(np.int64)
+    step = positions - lower
     step = step * step * (3 - 2 * step)
     first = start // spacing
     weights = np.zeros((count, (start + count - 1) // spacing + 2 - first), np.float32)
