@@ -93,7 +93,7 @@ COMMANDS = {
     [
         ("info", "fitcli.commands.info:describe", 2, "SIGINT"),
         ("info", "fitcli.commands.info:describe", 2, "SIGHUP"),
-        ("classify", "fitcli.images.pyramid_writer:check_pixels", 1, "SIGINT"),
+        ("classify", "fitcli.images.pyramid_writer:check_write_arguments", 1, "SIGINT"),
         ("embed", "fitcli.tasks.encoding.encode:read_patches", 2, "SIGTERM"),
         ("generate", "fitcli.tasks.diffusion.stream:stream_trunk", 2, "SIGINT"),
         slow("classify", "fitcli.tasks.encoding.encode:read_patches", 1, "SIGINT"),
@@ -105,7 +105,7 @@ COMMANDS = {
         slow("evaluate", "fitcli.tasks.evaluation_result:replacing", 1, "SIGINT"),
         slow("generate", "fitcli.runs.weights:load_weights", 1, "SIGINT"),
         slow("generate", "fitcli.tasks.image_output:canvas_values", 2, "SIGINT"),
-        slow("demo", "fitcli.images.pyramid_writer:check_pixels", 2, "SIGINT"),
+        slow("demo", "fitcli.images.pyramid_writer:check_write_arguments", 2, "SIGINT"),
     ],
 )
 def test_in_the_middle(

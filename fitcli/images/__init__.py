@@ -1,1 +1,1 @@
-"""Paths and pixels, numpy alone: readers and writers of image files."""
+"""Readers and writers of image files: paths and numpy arrays, no torch."""

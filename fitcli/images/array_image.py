@@ -1,4 +1,4 @@
-"""Images that are numpy arrays already. Knows no files."""
+"""Presents numpy arrays in memory as an image."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from fitcli.images.window import Window
 
 
 class ArrayReader(ImageReader):
-    """Reads windows of an array [height, width, channels], or of a list of such arrays: levels, largest first.
+    """Reads windows of arrays in memory.
 
-    The arrays are shared with the caller, not copied; they are pickled whole.
+    The arrays are shared with the caller, not copied. Pickling copies them whole.
 
     Args:
-        mpp, nodata, color, format: As in `ImageInfo`.
-        path: What errors name.
+        pixels: Array [height, width, channels], or a list of such arrays: pyramid levels, largest first.
+        path: Name of the image in error messages.
+        mpp, color, nodata, format: Fields of `ImageInfo`. By default, 3 channels of uint8 are colours.
 
     Raises:
         ValueError: An array does not have three axes, or levels differ in dtype or channels.

@@ -1,6 +1,6 @@
-"""What an image is to the rest of the project: something with an `info` that reads windows, or takes them.
+"""Defines what an image is to the rest of the project: its description, and the interfaces of readers and writers.
 
-Knows nothing of formats and paths; `open.py` is where those begin.
+Independent of file formats: `open.py` chooses those.
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ from fitcli.images.georeference import GeoReference
 from fitcli.images.window import Window
 
 Pixels = NDArray[Any]
-"""[height, width, channels], channels last, in the dtype of the file."""
+"""Array [height, width, channels], channels last, in the dtype of the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One resolution of a pyramid. `downsample` is level-0 pixels per pixel of this level, 1.0 for level 0."""
+    """One resolution of a pyramid.
+
+    Attributes:
+        height, width: Size in pixels.
+        downsample: Level-0 pixels per pixel of this level; 1.0 for level 0.
+    """
 
     height: int
     width: int
@@ -32,20 +37,21 @@ class Level:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageInfo:
-    """What is known of an image without decoding a pixel.
+    """The description of an image, available without decoding a pixel.
 
     Attributes:
-        height, width: Of level 0, in pixels.
-        channels: Of what `read` returns: 3 for every colour file without alpha, 1 for grey ones.
-        dtype: Of what `read` returns, in native byte order.
-        levels: Largest first; level 0 is full resolution. Left out when describing an image to be written.
-        chunk: (height, width) of the storage unit of level 0; None where the format has none.
-        mpp: Microns per pixel at level 0, if the file says.
+        height, width: Size of level 0 in pixels.
+        channels: Channels that `read` returns: 3 for colour files without alpha, 1 for grey files.
+        dtype: Dtype that `read` returns, in native byte order.
+        levels: The pyramid, largest level first; level 0 is full resolution. Leave it out to describe an image that
+            you write.
+        chunk: (height, width) of the storage unit of level 0; None if the format has none.
+        mpp: Microns per pixel at level 0; None if unknown.
         format: Short name: "TIFF", "OME-TIFF", "SVS", "OME-Zarr 0.5", "Zarr", "PNG", ...
-        axes: As stored, in the letters of the format ("YXS", "CYX", "TCZYX"); what `read` returns is always YXC.
-        color: True where the first three channels are red, green and blue.
-        nodata: Value that marks missing pixels, if the file says.
-        geo: Where on the Earth level 0 lies, if the file says.
+        axes: Axes as stored, in the letters of the format ("YXS", "CYX", "TCZYX"); `read` always returns YXC.
+        color: Whether the first three channels are red, green and blue.
+        nodata: Value that marks missing pixels; None if the file names none.
+        geo: Position of level 0 on the Earth; None if unknown.
     """
 
     height: int
@@ -75,12 +81,12 @@ class ImageInfo:
 
 
 class ImageReader(ABC):
-    """An open image. Thread-safe; survives fork and pickling, because file handles are opened per process on first use.
+    """An open image. Thread-safe; survives fork and pickling, because each process opens its own file handles.
 
     Attributes:
-        path: Where it was opened.
-        info: What is known without decoding a pixel.
-        decoding_bytes: Memory that decoding a picture in one piece takes, its pixels included; 0 for all others.
+        path: Path of the open image.
+        info: Its description.
+        decoding_bytes: Bytes that decoding takes, pixels included, if the image can only be decoded whole; otherwise 0.
     """
 
     path: Path
@@ -92,11 +98,11 @@ class ImageReader(ABC):
         """Decode the pixels of a window.
 
         Args:
-            window: In pixels of `level`. Clipped to the level: what lies outside is not returned.
+            window: Window in pixels of `level`. It is clipped to the level: pixels outside are not returned.
             level: Index into `info.levels`.
 
         Returns:
-            [height, width, channels] of the clipped window, dtype `info.dtype`. The caller owns it.
+            Array [height, width, channels] of the clipped window, dtype `info.dtype`. It belongs to the caller.
 
         Raises:
             ImageError: The level does not exist, or the pixels cannot be read.
@@ -104,7 +110,7 @@ class ImageReader(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Release file handles and cached chunks. Reading after closing raises `ImageError`. Idempotent."""
+        """Release file handles and cached chunks. `read` then raises `ImageError`. Idempotent."""
 
     def __enter__(self) -> Self:
         return self
@@ -116,14 +122,14 @@ class ImageReader(ABC):
 
 
 class ImageWriter(ABC):
-    """An image being written (a canvas), under a temporary name until it is closed.
+    """An image being written (a canvas). It has a temporary name until it is closed.
 
-    Used as a context manager: leaving it normally finalises the file (pyramid included) and moves it into place;
-    leaving it with an exception removes everything that was written.
+    Use it as a context manager. Leaving the context normally finishes the file (pyramid included) and renames it to
+    `path`; leaving it with an exception removes everything that was written.
 
     Attributes:
-        path: Where the finished image will be.
-        info: What is being written.
+        path: Path of the finished image.
+        info: Description of the image.
     """
 
     path: Path
@@ -131,24 +137,24 @@ class ImageWriter(ABC):
 
     @abstractmethod
     def write(self, window: Window, pixels: Pixels) -> None:
-        """Put pixels on the canvas. Windows come in any order and must not overlap; what is never written is 0.
+        """Put pixels on the canvas. Pass windows in any order, without overlap; pixels never written are 0.
 
         Args:
-            window: In level-0 pixels; must lie on the image.
-            pixels: [height, width, channels] of the window, dtype `info.dtype`.
+            window: Window in level-0 pixels; it must lie on the image.
+            pixels: Array [height, width, channels] of the window, dtype `info.dtype`.
 
         Raises:
             ValueError: Window, shape or dtype don't fit the image.
-            ImageError: It cannot be written (disk full, ...).
+            ImageError: The image cannot be written (disk full, ...).
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Finalise: remaining chunks, pyramid, metadata; then rename into place. Idempotent."""
+        """Write the remaining chunks, the pyramid and the metadata, then rename the file to `path`. Idempotent."""
 
     @abstractmethod
     def discard(self) -> None:
-        """Give up: remove everything that was written. Idempotent."""
+        """Remove everything that was written. Idempotent."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,7 +1,4 @@
-"""Bytes of a file by position, from any thread and any process.
-
-Knows no formats.
-"""
+"""Reads bytes of a file by position, from any thread and any process."""
 
 from __future__ import annotations
 
@@ -12,11 +9,11 @@ from fitcli.errors import ImageError
 
 
 class SourceFile:
-    """A file opened on first use and read with `pread`, which has no position that threads or forks could share.
+    """A file that is opened on first use. It is read with `pread`, so that threads and forks share no file position.
 
     Attributes:
-        path: The file.
-        size: Its bytes when it was opened.
+        path: Path of the file.
+        size: Size in bytes when this object was made.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,17 +23,17 @@ class SourceFile:
         self._closed = False
 
     def read(self, offset: int, count: int) -> bytes:
-        """`count` bytes from `offset`.
+        """Return `count` bytes from `offset`.
 
         Raises:
-            ImageError: The file ends before, cannot be read, or has been closed.
+            ImageError: The file ends early, cannot be read, or has been closed.
         """
-        descriptor = self._open()  # this reference keeps it open should another thread close the file now
+        descriptor = self._open()  # this reference keeps it open if another thread calls `close` now
         try:
             data = os.pread(descriptor.number, count, offset)
             if len(data) == count:
                 return data
-            # one call returns at most 2 GiB
+            # One call of `pread` returns at most 2 GiB.
             parts = [data]
             while data and sum(map(len, parts)) < count:
                 got = sum(map(len, parts))
@@ -50,7 +47,7 @@ class SourceFile:
         return data
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
-        """Fill a buffer of bytes from `offset`. Raises `ImageError` as `read` does."""
+        """Fill a buffer with bytes from `offset`. Raises `ImageError` as `read` does."""
         descriptor = self._open()
         done = 0
         while done < len(buffer):
@@ -63,7 +60,7 @@ class SourceFile:
             done += got
 
     def close(self) -> None:
-        """Close the file once the reads under way have finished. Reading again raises `ImageError`."""
+        """Close the file after the reads in progress. `read` then raises `ImageError`."""
         self._closed = True
         self._descriptor = None
 
@@ -72,7 +69,7 @@ class SourceFile:
             raise ImageError(self.path, "has been closed; open it again to read from it")
         descriptor = self._descriptor
         if descriptor is None:
-            # two threads may both get here: one of the descriptors is dropped, and closed, after use
+            # Two threads may both open the file: the descriptor that is not kept closes itself after use.
             try:
                 descriptor = self._descriptor = _Descriptor(self.path)
             except OSError as error:
@@ -81,7 +78,7 @@ class SourceFile:
 
 
 class _Descriptor:
-    """A file descriptor that is closed when nobody refers to it any more."""
+    """A file descriptor that closes itself when the last reference is gone."""
 
     def __init__(self, path: Path) -> None:
         self.number = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))

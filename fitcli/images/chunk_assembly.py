@@ -1,7 +1,6 @@
-"""Chunks that wait for the rest of their pixels, in a bounded amount of memory.
+"""Assembles chunks from windows that arrive in any order, in bounded memory.
 
-Knows levels and chunks, but not how they are encoded or where they go; what does not fit in memory waits in a scratch
-file.
+Incomplete chunks that do not fit in memory wait in a scratch file.
 """
 
 from __future__ import annotations
@@ -26,7 +25,12 @@ Key = tuple[int, int, int]
 
 @dataclass(slots=True)
 class Chunk:
-    """A complete chunk: where it belongs, and [height, width, channels] of what lies on the image."""
+    """A complete chunk.
+
+    Attributes:
+        level, row, column: Position in the pyramid, in chunks.
+        pixels: Array [height, width, channels], clipped to the image.
+    """
 
     level: int
     row: int
@@ -36,25 +40,31 @@ class Chunk:
 
 @dataclass(slots=True)
 class _OpenChunk:
+    """An incomplete chunk.
+
+    Attributes:
+        stored: Pixels in memory layout; None while they are in the scratch file.
+        missing: Number of pixels not yet written.
+        slot: Index in the scratch file; -1 while the pixels are in memory.
+    """
+
     stored: NDArray[Any] | None
-    """In memory layout; None while it rests in the scratch file."""
     missing: int
-    """Pixels still to be written."""
     slot: int = -1
-    """Its place in the scratch file, -1 if it has none."""
 
 
 class Assembly:
-    """Puts chunks together from disjoint windows that come in any order. Thread-safe.
+    """Assembles chunks from disjoint windows that arrive in any order. Thread-safe.
 
-    Memory: at most `budget_bytes` of pixels (or one chunk, if that is more), and 1 byte per chunk of the image; what
-    is over the budget waits in a scratch file in `folder`, the least recently touched chunk first.
+    It takes at most `budget_bytes` for pixels (or one chunk, if that is more), and 1 byte per chunk of the image. Above
+    the budget, the least recently touched chunks move to a scratch file.
 
     Args:
-        info: Of the image; `info.levels` are those to be assembled.
+        info: Description of the image; chunks of all `info.levels` are assembled.
         chunk: Side of a chunk in pixels.
-        planar: Whether one channel after the other lies in memory, or one pixel after the other.
-        folder: Where the scratch file goes.
+        planar: Memory layout of chunks: one channel after the other (True) or one pixel after the other.
+        budget_bytes: Memory for incomplete chunks.
+        folder: Folder of the scratch file.
     """
 
     def __init__(self, info: ImageInfo, chunk: int, planar: bool, budget_bytes: int, folder: Path) -> None:
@@ -73,28 +83,28 @@ class Assembly:
         self._lock = threading.Lock()
 
     def add(self, level: int, window: Window, pixels: Pixels) -> Iterator[Chunk]:
-        """Place the pixels of a window of a level; yields each chunk that they complete. To be exhausted.
+        """Place the pixels of a window, and yield each chunk that they complete. Exhaust the iterator.
 
         Raises:
-            ValueError: A part of the window is found to have been written before (not always found).
+            ValueError: The window overlaps an earlier one. Not every overlap is noticed.
             OSError: The scratch file cannot be written or read.
         """
         for row, column in window.chunks(self._chunk, self._chunk):
-            cell = self._cell(level, row, column)
-            part = cell.intersection(window)
+            extent = self._extent(level, row, column)
+            part = extent.intersection(window)
             source = pixels[part.shift(-window.top, -window.left).slices()]
             with self._lock:
-                complete = self._place((level, row, column), cell, part, source)
+                complete = self._place((level, row, column), extent, part, source)
             if complete is not None:
                 yield Chunk(level, row, column, complete)
 
     def remaining(self, level: int) -> list[Key]:
-        """Chunks of a level of which some pixels have been written and some not, row by row."""
+        """List the incomplete chunks of a level, row by row."""
         with self._lock:
             return sorted(key for key in (*self._open, *self._resting) if key[0] == level)
 
     def take(self, key: Key) -> Chunk:
-        """Take a remaining chunk as it is, 0 where nothing was written."""
+        """Remove and return an incomplete chunk, with 0 for pixels that were not written."""
         with self._lock:
             opened = self._recall(key)
             assert opened is not None
@@ -103,24 +113,24 @@ class Assembly:
             return Chunk(*key, self._channels_last(opened.stored))
 
     def close(self) -> None:
-        """Forget everything and give the disk space back. Idempotent."""
+        """Drop all chunks and delete the scratch file. Idempotent."""
         with self._lock:
             self._open.clear()
             self._resting.clear()
             if self._scratch is not None:
                 self._scratch.close()
 
-    def _cell(self, level: int, row: int, column: int) -> Window:
+    def _extent(self, level: int, row: int, column: int) -> Window:
         size = self._info.levels[level]
         return Window(row * self._chunk, column * self._chunk, self._chunk, self._chunk).clip(size.height, size.width)
 
-    def _place(self, key: Key, cell: Window, part: Window, source: Pixels) -> Pixels | None:
-        known = self._open.get(key) or self._resting.get(key)
-        if self._finished[key[0]][key[1:]] or (known is not None and known.missing < part.area):
-            raise ValueError(f"{part} of level {key[0]} overlaps what has been written already")
-        opened = self._recall(key) or _OpenChunk(self._allocate(cell, whole=part == cell), cell.area)
+    def _place(self, key: Key, extent: Window, part: Window, source: Pixels) -> Pixels | None:
+        incomplete = self._open.get(key) or self._resting.get(key)
+        if self._finished[key[0]][key[1:]] or (incomplete is not None and incomplete.missing < part.area):
+            raise ValueError(f"{part} of level {key[0]} overlaps pixels that were written earlier")
+        opened = self._recall(key) or _OpenChunk(self._allocate(extent, whole=part == extent), extent.area)
         assert opened.stored is not None
-        self._channels_last(opened.stored)[part.shift(-cell.top, -cell.left).slices()] = source
+        self._channels_last(opened.stored)[part.shift(-extent.top, -extent.left).slices()] = source
         opened.missing -= part.area
         if opened.missing == 0:
             self._finished[key[0]][key[1:]] = True
@@ -131,8 +141,8 @@ class Assembly:
             self._rest(*self._open.popitem(last=False))
         return None
 
-    def _allocate(self, cell: Window, whole: bool) -> NDArray[Any]:
-        shape = (cell.height, cell.width, self._info.channels)
+    def _allocate(self, extent: Window, whole: bool) -> NDArray[Any]:
+        shape = (extent.height, extent.width, self._info.channels)
         if self._planar:
             shape = (shape[2], *shape[:2])
         return (np.empty if whole else np.zeros)(shape, self._info.dtype)
@@ -156,7 +166,7 @@ class Assembly:
         self._resting[key] = opened
 
     def _recall(self, key: Key) -> _OpenChunk | None:
-        """Take a chunk out of the books, back in memory; None if nothing of it has been written yet."""
+        """Remove an incomplete chunk and return it with its pixels in memory; None if none of it has been written."""
         opened = self._open.pop(key, None)
         if opened is not None:
             assert opened.stored is not None
@@ -165,7 +175,7 @@ class Assembly:
         opened = self._resting.pop(key, None)
         if opened is not None:
             assert self._scratch is not None
-            opened.stored = self._allocate(self._cell(*key), whole=True)
+            opened.stored = self._allocate(self._extent(*key), whole=True)
             self._scratch.read_into(opened.stored.data, opened.slot * self._slot_bytes)
             self._free_slots.append(opened.slot)
             opened.slot = -1

@@ -1,7 +1,4 @@
-"""Decoded chunks that will be needed again, within a number of bytes.
-
-Knows no files: chunks come from a function that loads them.
-"""
+"""Keeps decoded chunks that will be needed again, up to a number of bytes."""
 
 from __future__ import annotations
 
@@ -14,14 +11,20 @@ from collections.abc import Callable, Hashable
 from fitcli.images.base import Pixels
 
 DEFAULT_BYTES = 64 << 20
+"""Usual limit of a cache in bytes."""
+
 LARGEST_BYTES = 192 << 20
-"""What a cache may grow to when a single window touches more than `DEFAULT_BYTES` of chunks (strips of wide images)."""
+"""Limit of a cache in bytes when one window touches more than `DEFAULT_BYTES` of chunks (strips of wide images)."""
 
 
 class ChunkCache:
-    """Least recently used chunks go first. A chunk that several threads ask for at once is loaded once.
+    """A cache of chunks that drops the least recently used one first.
 
-    Cached arrays are shared: readers must not write into them.
+    If several threads need a chunk at once, one of them loads it and the others wait. Don't write into cached arrays:
+    they are shared.
+
+    Attributes:
+        limit_bytes: Bytes of chunks that are kept. A single chunk may be larger.
     """
 
     def __init__(self, limit_bytes: int = DEFAULT_BYTES) -> None:
@@ -31,12 +34,12 @@ class ChunkCache:
         _caches.add(self)
 
     def reserve(self, needed_bytes: int) -> None:
-        """Grow, up to `LARGEST_BYTES`, so that `needed_bytes` of chunks fit."""
+        """Raise the limit so that `needed_bytes` of chunks fit, at most to `LARGEST_BYTES`."""
         self.limit_bytes = max(self.limit_bytes, min(needed_bytes, LARGEST_BYTES))
 
     def get(self, key: Hashable) -> Pixels | None:
-        """A cached chunk, or None."""
-        if not self._chunks:  # the common case of aligned windows costs no lock
+        """Return a cached chunk, or None."""
+        if not self._chunks:  # avoids the lock in the common case of windows that are aligned with chunks
             return None
         with self._lock:
             pixels = self._chunks.get(key)
@@ -45,7 +48,13 @@ class ChunkCache:
             return pixels
 
     def get_or_load(self, key: Hashable, load: Callable[[], Pixels], size: int = 0) -> Pixels:
-        """A cached chunk, or the result of `load`, which is kept. Room for its `size` in bytes is made before."""
+        """Return a cached chunk, or load and keep it.
+
+        Args:
+            key: Name of the chunk.
+            load: Loads the chunk; its errors are passed on.
+            size: Bytes of the loaded chunk. Older chunks are dropped first, to make room for it.
+        """
         while True:
             with self._lock:
                 pixels = self._chunks.get(key)
@@ -60,7 +69,7 @@ class ChunkCache:
             with loading.done:
                 if loading.pixels is not None:
                     return loading.pixels
-            # the other thread failed: try ourselves, for an error of our own
+            # The other thread failed. Try again here, so that this caller gets its own error.
         try:
             mine.pixels = load()
             with self._lock:
@@ -78,26 +87,26 @@ class ChunkCache:
             self._bytes = 0
 
     def _keep(self, key: Hashable, pixels: Pixels) -> None:
-        """Keep this one in any case: a file of one huge chunk would otherwise be decoded for every window."""
+        """Keep a chunk of any size: otherwise a file of one huge chunk would be decoded for every window."""
         self._drop(self.limit_bytes - pixels.nbytes)
         self._chunks[key] = pixels
         self._bytes += pixels.nbytes
 
     def _drop(self, left_bytes: int) -> None:
-        """Drop the oldest chunks until no more than this is left."""
+        """Drop the least recently used chunks until at most `left_bytes` remain."""
         while self._chunks and self._bytes > left_bytes:
             _, dropped = self._chunks.popitem(last=False)
             self._bytes -= dropped.nbytes
 
     def _start_over(self) -> None:
-        """Keep the chunks, but nothing that another thread may have held or counted half way."""
+        """Reset locks and counts, which another thread may have left in the middle of a change; keep the chunks."""
         self._lock = threading.Lock()
         self._loading: dict[Hashable, _Loading] = {}
         self._bytes = sum(pixels.nbytes for pixels in self._chunks.values())
 
 
 class _Loading:
-    """A chunk that a thread is loading; `done` is held until it has."""
+    """A chunk that a thread is loading. The thread holds the lock `done` until it has finished."""
 
     __slots__ = ("done", "pixels")
 
@@ -111,7 +120,7 @@ _caches: weakref.WeakSet[ChunkCache] = weakref.WeakSet()
 
 
 def _start_all_over() -> None:
-    """In a forked child, where the threads that held locks do not exist."""
+    """Reset the caches in a forked child, where the threads that held locks do not exist."""
     for cache in list(_caches):
         cache._start_over()
 

@@ -1,6 +1,6 @@
-"""How the pixels of one chunk become bytes, by the name of a compression.
+"""Encodes the pixels of one chunk, by the name of a compression.
 
-Knows nothing of files. The functions are called from many threads; the codecs release the interpreter lock.
+The encoders may be called from many threads; the codecs release the interpreter lock.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import numpy as np
 from fitcli.images.base import Pixels
 
 Compression = Literal["jpeg", "deflate", "zstd", "lzw", "none"]
+"""Name of a compression."""
 
 Encoder = Callable[[Pixels], bytes]
-"""Takes C-contiguous pixels in native byte order."""
+"""Maps C-contiguous pixels in native byte order to encoded bytes."""
 
 
 def jpeg_encoder(quality: int) -> Encoder:
-    """Baseline JPEG of [height, width, 1 or 3] uint8; colour as YCbCr 4:2:0."""
+    """Return an encoder of [height, width, 1 or 3] uint8 as baseline JPEG; colour is stored as YCbCr 4:2:0."""
 
     def encode(pixels: Pixels) -> bytes:
         if pixels.shape[2] == 1:
@@ -34,7 +35,7 @@ def jpeg_encoder(quality: int) -> Encoder:
 
 
 def tiff_encoder(compression: Compression, quality: int) -> Encoder:
-    """For TIFF chunks [height, width, samples]; the lossless ones with a predictor (see `tiff_predictor`)."""
+    """Return an encoder of TIFF chunks [height, width, samples]; lossless ones use a predictor (`tiff_predictor`)."""
     if compression == "jpeg":
         return jpeg_encoder(quality)
     if compression == "none":
@@ -56,8 +57,9 @@ def _compressor(compression: Compression) -> Callable[[Any], bytes | bytearray]:
 
 
 def zstd_encoder() -> Encoder:
-    """At level 1, with the checksum that imagecodecs leaves out: without, damage passes unnoticed. Every reader of
-    zstd verifies it (RFC 8878, section 3.1.1).
+    """Return an encoder with zstd at level 1 and a checksum, which zstd readers verify (RFC 8878, section 3.1.1).
+
+    imagecodecs writes no checksum; without it, damage goes unnoticed.
     """
     from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
 
@@ -66,14 +68,14 @@ def zstd_encoder() -> Encoder:
 
 
 def tiff_predictor(compression: Compression, dtype: np.dtype[np.generic]) -> int:
-    """Value of the TIFF tag Predictor: 1 none, 2 horizontal differences, 3 floating point."""
+    """Return the value of the TIFF tag Predictor: 1 none, 2 horizontal differences, 3 floating point."""
     if compression in ("jpeg", "none"):
         return 1
     return 3 if dtype.kind == "f" else 2
 
 
 def zarr_encoder(compression: Compression) -> Encoder:
-    """For zarr chunks of any shape, little-endian: "zstd" at level 1 with a checksum, or "none"."""
+    """Return an encoder of zarr chunks of any shape, little-endian: "zstd" at level 1 with a checksum, or "none"."""
     if compression == "none":
         return lambda pixels: _little_endian(pixels).tobytes()
     compress = zstd_encoder()

@@ -1,7 +1,7 @@
-"""Windows out of chunks: what all formats that store an image in pieces have in common.
+"""Reads windows of images that are stored in chunks, in any format.
 
-A format describes each level as a `ChunkGrid`; `ChunkedReader` does the rest: which chunks a window needs, decoding
-them in parallel, keeping those that the next window will need too. Knows no formats.
+A format describes each level as a `ChunkGrid`. `ChunkedReader` finds the chunks that a window needs, decodes them in
+parallel, and keeps those that the next window will need too.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ ChunkKey: TypeAlias = tuple[int, int, int]
 """(plane, row, column) of a chunk in its grid."""
 
 MAX_CHUNK_BYTES = 256 << 20
-"""Decoded size from which a chunk is refused: whatever a file claims, a window costs no more memory than this."""
+"""Chunks of more decoded bytes are refused: whatever a file claims, a window costs no more memory than this."""
 
 AT_ONCE_BYTES = 64 << 20
-"""Chunks that are decoded at the same time; with those that are kept this makes `MAX_CHUNK_BYTES` again."""
+"""Bytes of chunks that are decoded at the same time. With the cached chunks this makes `MAX_CHUNK_BYTES` again."""
 
 PARALLEL_BYTES, PARALLEL_RAW_BYTES = 1 << 20, 16 << 20
-"""Pixels of a window, in bytes, from which waking other threads pays: where chunks are decoded, where only copied."""
+"""Bytes of a window above which several threads are faster: if chunks are decoded, and if they are only copied."""
 
-MOST_CHANNELS = 1 << 16
-"""A window of one pixel has as many values."""
+MAX_CHANNELS = 1 << 16
+"""Largest number of channels: even a window of one pixel holds that many values."""
 
-SMALL_CHUNK, MOST_SMALL_CHUNKS = 256, 1 << 16
-"""Pixels of a chunk that costs more to find than to read, and how many such a level may have: nobody stores a large
-image so, but metadata can claim it for nothing."""
+SMALL_CHUNK, MAX_SMALL_CHUNKS = 256, 1 << 16
+"""A level may have at most `MAX_SMALL_CHUNKS` chunks of fewer than `SMALL_CHUNK` pixels: these cost more to find than
+to read. No program stores large images like that, but forged metadata can claim it at no cost."""
 
 _owed: list[None] = []
-"""A reference to None for each chunk that could not be decoded: `imagecodecs.png_decode` (2026.3.6) takes one that it
-does not own when it fails, and Python 3.11 aborts when none are left."""
+"""Holds one reference to None per chunk that could not be decoded. A failing `imagecodecs.png_decode` (2026.3.6)
+releases one that it does not own, and Python 3.11 aborts when none are left."""
 
 
 class ChunkGrid(ABC):
     """One level as it is stored: planes of `plane_channels` channels each, cut into chunks.
 
     Attributes:
-        height, width, channels: Of the level, as stored (before any conversion of colours).
-        dtype: Native byte order.
-        chunk: (height, width) of a chunk; those at the bottom and right edge may be stored smaller.
-        plane_channels: Channels that a chunk holds: all of them where they are interleaved.
-        interleaved: The channels of a pixel lie side by side, in a chunk and in what is read.
-        raw: Parts of a chunk can be read without decoding all of it, so that caching it has no use.
-        sequential: Chunks are decoded one after the other, whoever asks.
+        height, width, channels: Size of the level as stored, before any conversion of colours.
+        dtype: Dtype of the pixels, in native byte order.
+        chunk: (height, width) of a chunk in pixels; those at the bottom and right edge may be stored smaller.
+        plane_channels: Channels per chunk.
+        interleaved: Whether the channels of a pixel are adjacent in memory, in chunks and in windows.
+        raw: Whether parts of a chunk can be read without decoding all of it. Such chunks are not cached.
+        sequential: Whether chunks can only be decoded one after the other.
     """
 
     height: int
@@ -69,36 +69,49 @@ class ChunkGrid(ABC):
 
     @abstractmethod
     def decode(self, key: ChunkKey) -> Pixels:
-        """A chunk as [rows, columns, plane_channels], at least as large as its part of the level. Not written to."""
+        """Return a chunk [rows, columns, plane_channels] that covers its part of the level. Don't write into it."""
 
-    def decode_briefly(self, key: ChunkKey) -> Pixels:
-        """As `decode`, but only good until this thread decodes the next chunk: memory that is used again stays in the
-        processor's cache."""
+    def decode_transient(self, key: ChunkKey) -> Pixels:
+        """Like `decode`, but the result is valid only until this thread decodes its next chunk.
+
+        A grid can thus reuse a buffer that stays in the cache of the processor.
+        """
         return self.decode(key)
 
     def copy_part(self, key: ChunkKey, part: Window, target: Pixels) -> None:
-        """Copy a part of a chunk, in pixels of the chunk, into an array of its shape. Used where the grid is `raw`."""
+        """Copy a part of a chunk into an array of its shape. Used if the grid is `raw`.
+
+        Args:
+            key: The chunk.
+            part: Window in pixels of the chunk.
+            target: Array [part.height, part.width, plane_channels].
+        """
         target[...] = self.decode(key)[part.slices()]
 
     @property
     def single_chunk(self) -> bool:
-        """Whether the level is one chunk."""
+        """Whether the level is a single chunk."""
         return self.height <= self.chunk[0] and self.width <= self.chunk[1]
 
     @property
     def chunk_bytes(self) -> int:
-        """Bytes of a decoded chunk."""
+        """Size of a decoded chunk in bytes."""
         return self.chunk[0] * self.chunk[1] * self.plane_channels * self.dtype.itemsize
 
 
 class ChunkedReader(ImageReader):
     """Reads windows of levels that are stored in chunks.
 
-    `finish` turns stored channels into those of `info` (a palette into colours). Where the file stores one plane per
-    channel, `read` returns a view whose memory is [channels, height, width] too.
+    If the file stores one plane per channel, `read` returns a transposed view of [channels, height, width].
+
+    Args:
+        path: Path of the image.
+        info: Its description.
+        grids: Its levels, largest first.
+        finish: Converts stored channels to those of `info` (a palette to colours); None if they are the same.
 
     Raises:
-        ImageError: A level claims more channels, or smaller chunks, than can be handled.
+        ImageError: A level claims too many channels, or too many small chunks.
     """
 
     def __init__(
@@ -109,7 +122,7 @@ class ChunkedReader(ImageReader):
         finish: Callable[[Pixels], Pixels] | None = None,
     ) -> None:
         for grid in grids:
-            _check_believable(path, grid)
+            _check_plausible(path, grid)
         self.path = path
         self.info = info
         self._grids = tuple(grids)
@@ -148,9 +161,11 @@ class ChunkedReader(ImageReader):
                 self._fill(pixels, window, level, key)
             except ImageError:
                 raise
-            except Exception as error:  # codecs raise all kinds
+            except Exception as error:  # codecs raise errors of many types
                 _owed.append(None)
-                raise ImageError(self.path, _why(None if grid.single_chunk else (level, key), error)) from error
+                raise ImageError(
+                    self.path, _decoding_error(None if grid.single_chunk else (level, key), error)
+                ) from error
 
         parallel = pixels.nbytes >= (PARALLEL_RAW_BYTES if grid.raw else PARALLEL_BYTES)
         at_once = MAX_WORKERS if grid.raw else AT_ONCE_BYTES // grid.chunk_bytes
@@ -158,7 +173,7 @@ class ChunkedReader(ImageReader):
         return pixels
 
     def _fill(self, pixels: Pixels, window: Window, level: int, key: ChunkKey) -> None:
-        """Copy what `pixels` (of `window`) needs of one chunk."""
+        """Copy the part of one chunk that lies in `window` to `pixels`."""
         grid = self._grids[level]
         plane, row, column = key
         rows, columns = grid.chunk
@@ -183,32 +198,35 @@ class ChunkedReader(ImageReader):
         target[...] = part
 
     def _decode(self, grid: ChunkGrid, level: int, key: ChunkKey, *, whole: bool) -> Pixels:
-        """Decode a chunk through the cache. One of many that a window covers whole is rarely needed again: not kept."""
+        """Decode a chunk through the cache.
+
+        A chunk that the window covers whole is rarely needed again, so it is not kept unless it is the only one.
+        """
         if not whole or grid.single_chunk:
             return self._cache.get_or_load((level, key), lambda: grid.decode(key), grid.chunk_bytes)
         cached = self._cache.get((level, key))
-        return grid.decode_briefly(key) if cached is None else cached
+        return grid.decode_transient(key) if cached is None else cached
 
 
-def _check_believable(path: Path, grid: ChunkGrid) -> None:
-    if grid.channels > MOST_CHANNELS:
-        raise ImageError(path, f"claims {grid.channels:,} channels; fit reads at most {MOST_CHANNELS:,}")
+def _check_plausible(path: Path, grid: ChunkGrid) -> None:
+    if grid.channels > MAX_CHANNELS:
+        raise ImageError(path, f"claims {grid.channels:,} channels; fit reads at most {MAX_CHANNELS:,}")
     rows, columns = grid.chunk
     count = -(-grid.height // rows) * -(-grid.width // columns) * -(-grid.channels // grid.plane_channels)
-    if rows * columns < SMALL_CHUNK and count > MOST_SMALL_CHUNKS:
+    if rows * columns < SMALL_CHUNK and count > MAX_SMALL_CHUNKS:
         raise ImageError(
             path,
             f"is stored in {count:,} chunks of {rows} x {columns} pixels; convert it to chunks of 512 x 512 pixels",
         )
 
 
-def pyramid(grids: Sequence[ChunkGrid]) -> tuple[Level, ...]:
-    """The levels of an image, given their chunks, largest first."""
+def levels_of(grids: Sequence[ChunkGrid]) -> tuple[Level, ...]:
+    """Return the levels of a pyramid, given the grids of its levels, largest first."""
     return tuple(Level(grid.height, grid.width, _downsample(grids[0], grid)) for grid in grids)
 
 
 def _downsample(base: ChunkGrid, grid: ChunkGrid) -> float:
-    """The power of two it is meant to be where rounding to whole pixels explains the rest, else the mean ratio."""
+    """Return the ratio of two levels: a power of two if rounding to whole pixels explains the rest, else the mean."""
     ratio = (base.height / grid.height + base.width / grid.width) / 2
     power = 2.0 ** round(math.log2(ratio))
     alike = abs(grid.height - base.height / power) < 1 and abs(grid.width - base.width / power) < 1
@@ -216,14 +234,14 @@ def _downsample(base: ChunkGrid, grid: ChunkGrid) -> float:
 
 
 def _empty(grid: ChunkGrid, window: Window) -> Pixels:
-    """An array for the window in the memory order of the file, so that copying a chunk is copying rows."""
+    """Allocate an array for the window in the memory order of the file, so that chunks are copied row by row."""
     if grid.interleaved:
         return np.empty((window.height, window.width, grid.channels), grid.dtype)
     return np.empty((grid.channels, window.height, window.width), grid.dtype).transpose(1, 2, 0)
 
 
 def _whole_chunks(grid: ChunkGrid, window: Window) -> int:
-    """How many places of the grid the window covers completely."""
+    """Count the (row, column) positions of the grid that the window covers completely."""
     rows, columns = grid.chunk
     bottom = -(-window.bottom // rows) if window.bottom == grid.height else window.bottom // rows
     right = -(-window.right // columns) if window.right == grid.width else window.right // columns
@@ -240,8 +258,8 @@ def _place(key: ChunkKey) -> str:
     return f"chunk in row {row}, column {column}" + (f" of plane {plane}" if plane else "")
 
 
-def _why(place: tuple[int, ChunkKey] | None, error: Exception) -> str:
-    """What to tell of a chunk that cannot be decoded; `place` is (level, key), None where there is only one chunk."""
+def _decoding_error(place: tuple[int, ChunkKey] | None, error: Exception) -> str:
+    """Return the message for a chunk that cannot be decoded; `place` is (level, key), or None for the only chunk."""
     what = "its pixels" if place is None else f"level {place[0]}, {_place(place[1])}"
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     return f"{what} cannot be decoded ({reason}); the file is damaged, copy or export it again"

@@ -1,4 +1,4 @@
-"""Stored channels into red, green and blue. Arrays in, arrays out; knows no files."""
+"""Converts stored channels to red, green and blue, or to grey: arrays in, arrays out."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from fitcli.images.base import Pixels
 
 Conversion = Callable[[Pixels], Pixels]
-"""[height, width, stored channels] -> [height, width, channels]."""
+"""Maps [height, width, stored channels] to [height, width, channels]."""
 
 
 def palette_to_rgb(colors: NDArray[np.uint8]) -> Conversion:
-    """A conversion that looks up indices in `colors` [entries, 3]. Indices beyond its end get the last entry."""
+    """Return a conversion that looks up indices in `colors` [entries, 3]. Indices beyond its end get the last entry."""
 
     def convert(pixels: Pixels) -> Pixels:
         last = min(len(colors) - 1, int(np.iinfo(pixels.dtype).max))
@@ -24,8 +24,8 @@ def palette_to_rgb(colors: NDArray[np.uint8]) -> Conversion:
     return convert
 
 
-def inverted(maximum: int) -> Conversion:
-    """A conversion for files of unsigned integers where 0 is white."""
+def white_is_zero_to_grey(maximum: int) -> Conversion:
+    """Return a conversion for unsigned integers of which 0 is white and `maximum` is black. It works in place."""
 
     def convert(pixels: Pixels) -> Pixels:
         inverse: Pixels = np.subtract(np.array(maximum, pixels.dtype), pixels, out=pixels)
@@ -35,7 +35,7 @@ def inverted(maximum: int) -> Conversion:
 
 
 def cmyk_to_rgb(pixels: Pixels) -> Pixels:
-    """Ink amounts (unsigned integers, full scale is full ink) to light, without a colour profile."""
+    """Convert CMYK ink (unsigned integers, full scale is full ink) to RGB, without a colour profile."""
     full = int(np.iinfo(pixels.dtype).max)
     light = full - pixels[:, :, :4].astype(np.uint64)
     rgb = (light[:, :, :3] * light[:, :, 3:] + np.uint64(full // 2)) // np.uint64(full)
@@ -44,7 +44,7 @@ def cmyk_to_rgb(pixels: Pixels) -> Pixels:
 
 
 def ycbcr_to_rgb(pixels: Pixels) -> Pixels:
-    """Full-range 8-bit YCbCr (ITU-R BT.601, as in JPEG) to RGB."""
+    """Convert full-range 8-bit YCbCr (ITU-R BT.601, as in JPEG) to RGB."""
     luma, blue, red = (pixels[:, :, channel].astype(np.float32) for channel in range(3))
     blue -= 128
     red -= 128
@@ -53,7 +53,7 @@ def ycbcr_to_rgb(pixels: Pixels) -> Pixels:
     return rounded
 
 
-def tiff_colors(colormap: NDArray[Any]) -> NDArray[np.uint8]:
-    """[entries, 3] of 8 bits from a TIFF colour map [3, entries] of 16 bits (or of 8, which some writers store)."""
+def colormap_to_palette(colormap: NDArray[Any]) -> NDArray[np.uint8]:
+    """Convert a TIFF colour map [3, entries] of 16 bits (some writers store 8) to a palette [entries, 3] of 8 bits."""
     bits = 8 if int(colormap.max(initial=0)) > 255 else 0
     return np.ascontiguousarray((colormap.T >> bits).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""A window of an image as an image of its own. Knows no files."""
+"""Presents a window of an image as an image of its own."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from fitcli.images.window import Window
 
 
 class Crop(ImageReader):
-    """Reads a window of another image, on all its levels. Where a level has no pixel border at the window's edge, its
-    nearest one is taken.
+    """Reads a window of another image, on all its levels.
+
+    On smaller levels, the edges of the window are rounded to whole pixels.
 
     Args:
-        image: Stays open and belongs to the caller; closing the crop does not close it.
-        window: In level-0 pixels; clipped to the image.
+        image: The image to read. It belongs to the caller: closing the crop does not close it.
+        window: Window in level-0 pixels; it is clipped to the image.
 
     Raises:
         ValueError: The window does not touch the image.
@@ -31,12 +32,12 @@ class Crop(ImageReader):
             Level(part.height, part.width, level.downsample)
             for part, level in zip(self._windows, image.info.levels, strict=True)
         )
-        geo = image.info.geo and image.info.geo.cropped(window.top, window.left)
+        geo = image.info.geo and image.info.geo.crop(window.top, window.left)
         self.info = dataclasses.replace(image.info, height=window.height, width=window.width, levels=levels, geo=geo)
 
     def read(self, window: Window, level: int = 0) -> Pixels:
         if not 0 <= level < len(self._windows):
-            return self._image.read(window, level)  # which says what is wrong
+            return self._image.read(window, level)  # raises the error of the image
         part = self._windows[level]
         clipped = window.clip(part.height, part.width)
         return self._image.read(clipped.shift(part.top, part.left), level)
@@ -46,7 +47,7 @@ class Crop(ImageReader):
 
 
 def _on_level(window: Window, level: Level) -> Window:
-    """The window in pixels of a level; at least one."""
+    """Return the window in pixels of a level, at least one pixel large."""
     top = min(round(window.top / level.downsample), level.height - 1)
     left = min(round(window.left / level.downsample), level.width - 1)
     bottom = max(round(window.bottom / level.downsample), top + 1)

@@ -1,7 +1,4 @@
-"""Threads that decode chunks: one pool per process, shared by all open images. Decoding releases the GIL.
-
-Knows nothing of chunks; it runs a job for each item of a list.
-"""
+"""Runs decoding jobs in threads: one pool per process, shared by all open images. Codecs release the GIL."""
 
 from __future__ import annotations
 
@@ -14,29 +11,35 @@ from typing import TypeVar
 T = TypeVar("T")
 
 MAX_WORKERS = 16
+"""Largest number of decoding threads."""
 
 
 def usable_cores() -> int:
-    """Cores this process may run on, at most `MAX_WORKERS`."""
+    """Return the number of cores that this process may run on, at most `MAX_WORKERS`."""
     affinity = getattr(os, "sched_getaffinity", None)
     count = len(affinity(0)) if affinity else (os.cpu_count() or 1)
     return min(count, MAX_WORKERS)
 
 
 def run_all(job: Callable[[T], object], items: Sequence[T], at_once: int = MAX_WORKERS) -> None:
-    """Run `job(item)` for each item on all cores, at most `at_once` (or one) at a time; return when all are done.
+    """Run `job(item)` for each item on all cores, and return when all are done.
 
-    The calling thread works too, so that a busy pool slows a call down but never blocks it.
+    The calling thread works too: a busy pool slows a call down but never blocks it.
+
+    Args:
+        job: Called once per item, from several threads.
+        items: Arguments of the jobs.
+        at_once: Largest number of jobs that run at the same time; 0 counts as 1.
 
     Raises:
-        Whatever a job raises first; items not yet begun are dropped.
+        Exception: The first error of a job. Items that have not started are dropped.
     """
     helpers = min(len(items), usable_cores(), at_once) - 1
     if helpers < 1:
         for item in items:
             job(item)
         return
-    remaining = iter(items)  # all threads draw from it; next() of a list iterator is atomic
+    remaining = iter(items)  # shared by all threads: `next` of a list iterator is atomic
 
     def work() -> None:
         try:
@@ -71,7 +74,7 @@ def _shared_pool() -> ThreadPoolExecutor:
 
 
 def _forget_pool() -> None:
-    """In a forked child: the threads did not come along, and the lock may be held by one of them."""
+    """Drop the pool in a forked child: its threads do not exist there, and one of them may hold the lock."""
     global _pool, _pool_lock
     _pool = None
     _pool_lock = threading.Lock()

@@ -1,6 +1,6 @@
-"""What a compressed picture says about itself, looked up in its header before anything is decoded.
+"""Parses the headers of compressed pictures, so that their size is checked before they are decoded.
 
-A chunk of a few bytes can ask its decoder for gigabytes; decoders of whole images take no limit.
+A chunk of a few bytes can make its decoder allocate gigabytes, and decoders of whole images accept no limit.
 """
 
 from __future__ import annotations
@@ -12,30 +12,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Second bytes of the markers that start a frame (SOF); the three left out are tables."""
+"""Second bytes of the markers that start a frame (SOF). The three excluded ones start tables."""
 
 PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-"""Those whose coefficients come in several scans, so that a decoder keeps them all."""
+"""Second bytes of frame markers with several scans: a decoder keeps all coefficients of such a picture."""
 
 START_OF_SCAN = 0xDA
+"""Second byte of the marker in front of the pixels."""
 
-LOOKED_AT = (1 << 16, 1 << 22, 1 << 26)
-"""Bytes at the beginning of a JPEG file among which its frame is looked for: less first, because it mostly does."""
+PREFIX_BYTES = (1 << 16, 1 << 22, 1 << 26)
+"""Bytes that are read from the beginning of a JPEG file to find its frame; the smallest number mostly suffices."""
 
 MARGIN = 16
-"""Pixels by which a chunk may be larger than the file declares: some encoders round up to whole coding units."""
+"""Pixels by which a chunk may exceed its declared size: some encoders round up to whole coding units."""
 
 
 @dataclass(frozen=True, slots=True)
 class JpegFrame:
-    """What a JPEG says about its pixels.
+    """The frame header of a JPEG.
 
     Attributes:
-        height, width: In pixels.
-        bits: Per sample.
+        height, width: Size in pixels.
+        bits: Bits per sample.
         components: Samples per pixel.
-        coefficients: Per pixel, less than `components` where colours are stored at a lower resolution.
-        progressive: They come in several scans.
+        coefficients: Coefficients per pixel; fewer than `components` if colours are stored at a lower resolution.
+        progressive: Whether the coefficients are stored in several scans.
     """
 
     height: int
@@ -47,27 +48,30 @@ class JpegFrame:
 
 
 def read_jpeg_frame(path: Path) -> JpegFrame:
-    """Look up the frame of a JPEG file, behind whatever else stands in front of it.
+    """Find the frame header of a JPEG file, behind any other segments.
 
     Raises:
-        ValueError: It holds none, or one that makes no sense.
-        OSError: It cannot be read.
+        ValueError: The file has no frame header, or an invalid one.
+        OSError: The file cannot be read.
     """
-    for count in LOOKED_AT:
+    for count in PREFIX_BYTES:
         with path.open("rb") as file:
             data = file.read(count)
         if frame := jpeg_frame(data):
             return frame
         if len(data) < count:
             break
-    raise ValueError("it says nowhere how large it is")
+    raise ValueError("it has no frame header")
 
 
 def jpeg_frame(data: bytes) -> JpegFrame | None:
-    """The frame of a JPEG (ITU-T T.81, section B.2.2) whose beginning is given; None where that does not reach so far.
+    """Parse the frame header of a JPEG (ITU-T T.81, section B.2.2), given its first bytes.
+
+    Returns:
+        None if the header lies beyond the given bytes.
 
     Raises:
-        ValueError: It makes no sense.
+        ValueError: The header is invalid.
     """
     try:
         at = next((at for marker, at in _jpeg_segments(data) if marker in JPEG_FRAMES), None)
@@ -79,13 +83,13 @@ def jpeg_frame(data: bytes) -> JpegFrame | None:
         return None
     areas = [(factor >> 4) * (factor & 15) for factor in factors]
     if not height or not width or not areas or not min(areas):
-        raise ValueError(f"its header makes no sense: {width} x {height} pixels of {components} samples")
+        raise ValueError(f"its header is invalid: {width} x {height} pixels of {components} samples")
     coefficients = sum(areas) / max(areas)
     return JpegFrame(height, width, bits, components, coefficients, data[at + 1] in PROGRESSIVE)
 
 
 def encoded_size(data: bytes) -> tuple[int, int] | None:
-    """(height, width) of a JPEG, JPEG 2000, PNG or WebP; None where the header holds none or is of another format."""
+    """Return (height, width) of a JPEG, JPEG 2000, PNG or WebP; None for other formats and headers without a size."""
     try:
         if data[:2] == b"\xff\xd8":
             return _jpeg_size(data)
@@ -105,18 +109,18 @@ def encoded_size(data: bytes) -> tuple[int, int] | None:
 
 
 def check_encoded_size(data: bytes, height: int, width: int) -> None:
-    """Compare a chunk with the size that its file declares.
+    """Check the header of a chunk against the size that its file declares.
 
     Raises:
-        ValueError: The chunk says that it is larger.
+        ValueError: The chunk is larger.
     """
     size = encoded_size(data)
     if size is not None and (size[0] > height + MARGIN or size[1] > width + MARGIN):
-        raise ValueError(f"it says it is {size[0]} x {size[1]} pixels where {height} x {width} are declared")
+        raise ValueError(f"its header claims {size[0]} x {size[1]} pixels, not the declared {height} x {width}")
 
 
 def is_complete_jpeg(data: bytes) -> bool:
-    """Whether an end-of-image marker follows the pixels of a JPEG. (One inside a thumbnail does not count.)"""
+    """Return whether an end-of-image marker follows the pixels of a JPEG. One inside a thumbnail does not count."""
     try:
         return any(data.find(b"\xff\xd9", at) >= 0 for marker, at in _jpeg_segments(data) if marker == START_OF_SCAN)
     except (struct.error, IndexError):
@@ -124,10 +128,10 @@ def is_complete_jpeg(data: bytes) -> bool:
 
 
 def essential_png(data: bytes) -> bytes:
-    """A PNG without the parts that its pixels do not depend on: texts and profiles may unpack to gigabytes.
+    """Remove the ancillary parts (chunks) of a PNG: its texts and profiles may unpack to gigabytes.
 
     Raises:
-        ValueError: A part that the pixels depend on is cut off, or its checksum is not the one that it should have.
+        ValueError: A critical part is cut off, or its checksum does not match.
     """
     at, kept = 8, [data[:8]]
     try:
@@ -135,7 +139,7 @@ def essential_png(data: bytes) -> bytes:
             length, kind = struct.unpack_from(">I4s", data, at)
             end = at + 8 + length
             (checksum,) = struct.unpack_from(">I", data, end)
-            if not kind[0] & 0x20:  # lower-case letters begin the names of parts that decoders may skip
+            if not kind[0] & 0x20:  # names of ancillary parts begin with a lower-case letter
                 if zlib.crc32(memoryview(data)[at + 4 : end]) != checksum:
                     raise ValueError(f"the checksum of its part {kind.decode('ascii', 'replace')} does not match")
                 kept.append(data[at : end + 4])
@@ -155,7 +159,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """(marker, position) of the segments in front of the pixels of a JPEG, up to and with the start of the scan."""
+    """Yield (marker, position) of the segments in front of the pixels of a JPEG; the last one starts a scan."""
     at = 2
     while data[at] == 0xFF:
         marker = data[at + 1]

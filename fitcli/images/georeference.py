@@ -1,4 +1,4 @@
-"""Where the pixels of an image lie on the Earth, as GeoTIFF says it (OGC 19-008r4). Standard library only."""
+"""Places the pixels of an image on the Earth, with the tags of GeoTIFF (OGC 19-008r4)."""
 
 from __future__ import annotations
 
@@ -6,32 +6,33 @@ import math
 from dataclasses import dataclass, replace
 
 RASTER_TYPE_KEY, PIXEL_IS_POINT = 1025, 2
-"""GTRasterTypeGeoKey: raster coordinates are those of corners of pixels (1; also without it) or of their middles."""
+"""GTRasterTypeGeoKey, and its value for raster coordinates at pixel centres. With 1, or without the key, they are at
+pixel corners."""
 
 DOUBLES_TAG, TEXT_TAG = 34736, 34737
-"""Tags that values of keys lie in: GeoDoubleParams and GeoAsciiParams."""
+"""GeoDoubleParams and GeoAsciiParams: the tags that hold the values of keys."""
 
-MOST_TIEPOINTS, MOST_KEYS = 10_000, 1000
-"""More than surveyors give, and than there are."""
+MAX_TIEPOINTS, MAX_KEYS = 10_000, 1000
+"""Limits far above what real files hold."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GeoReference:
     """The tags of a GeoTIFF that place its raster and name the coordinate system.
 
-    A raster point (column I, row J) lies at `tiepoint + (point - its raster point) * scale`, rows downwards, or where
-    the transformation says; or between several tiepoints.
+    A raster point (column I, row J, rows downwards) is placed in one of three ways: at X + (I - its I) * scale and
+    Y - (J - its J) * scale of the tiepoint; by the transformation; or by interpolation between several tiepoints.
 
     Attributes:
-        scale: ModelPixelScale: (x, y, z) units of the coordinate system per pixel; empty for none.
-        tiepoints: ModelTiepoint: (I, J, K, X, Y, Z) of each; empty for none.
+        scale: ModelPixelScale: (x, y, z) units of the coordinate system per pixel; or empty.
+        tiepoints: ModelTiepoint: (I, J, K, X, Y, Z) per tiepoint; or empty.
         transformation: ModelTransformation: a 4 x 4 matrix from (I, J, K, 1) to (X, Y, Z, 1), row by row; or empty.
-        keys: GeoKeyDirectory: (version, revision, minor, count), then (key, tag, count, value or place) of each; or
+        keys: GeoKeyDirectory: (version, revision, minor, count), then (key, tag, count, value or index) per key; or
             empty for an unknown coordinate system.
         doubles, text: GeoDoubleParams and GeoAsciiParams: values of keys that do not fit into the directory.
 
     Raises:
-        ValueError: It places no pixel, or contradicts itself.
+        ValueError: The tags place no pixel, or contradict each other.
     """
 
     scale: tuple[float, ...] = ()
@@ -43,49 +44,63 @@ class GeoReference:
 
     def __post_init__(self) -> None:
         if not all(map(math.isfinite, (*self.scale, *self.tiepoints, *self.transformation, *self.doubles))):
-            raise ValueError("a georeference must be of finite numbers")
+            raise ValueError("the numbers of a georeference must be finite")
         if len(self.scale) not in (0, 3) or len(self.transformation) not in (0, 16) or len(self.tiepoints) % 6:
-            raise ValueError("scale, transformation or tiepoints of a georeference are incomplete")
+            raise ValueError("the scale, transformation or tiepoints of a georeference are incomplete")
         if not (self.tiepoints or self.transformation) or 0 in self.scale[:2]:
             raise ValueError("a georeference must place pixels")
-        if len(self.tiepoints) > 6 * MOST_TIEPOINTS or not self.text.isascii() or "\0" in self.text:
-            raise ValueError("tiepoints or texts of a georeference are none")
+        if len(self.tiepoints) > 6 * MAX_TIEPOINTS or not self.text.isascii() or "\0" in self.text:
+            raise ValueError("a georeference has too many tiepoints, or text that is not plain ASCII")
         self._check_keys()
 
     def _check_keys(self) -> None:
         count, rest = divmod(len(self.keys), 4)
         if not self.keys:
             return
-        if rest or self.keys[3] != count - 1 or count > MOST_KEYS or not 0 <= min(self.keys) <= max(self.keys) < 2**16:
-            raise ValueError("the keys of a georeference are no directory")
-        # The count of a text may include the NUL at its end.
+        if rest or self.keys[3] != count - 1 or count > MAX_KEYS or not 0 <= min(self.keys) <= max(self.keys) < 2**16:
+            raise ValueError("the key directory of a georeference is invalid")
+        # The stored length of a text may include the NUL at its end.
         lengths = {DOUBLES_TAG: len(self.doubles), TEXT_TAG: len(self.text) + 1}
         for first in range(4, len(self.keys), 4):
             _, tag, values, place = self.keys[first : first + 4]
             if tag in lengths and place + values > lengths[tag]:
                 raise ValueError("a key of a georeference has no value")
 
-    def cropped(self, top: int, left: int) -> GeoReference | None:
-        """Of a part of the image that begins so many pixels further down and to the right; None beyond all numbers."""
-        return self._mapped(1.0, 1.0, left, top)
+    def crop(self, top: int, left: int) -> GeoReference | None:
+        """Return the georeference of a part of the image.
 
-    def resized(self, before: tuple[int, int], after: tuple[int, int]) -> GeoReference | None:
-        """Of the same part of the Earth in other pixels: (height, width) `after` instead of `before`; None as above."""
+        Args:
+            top, left: Distance in pixels from the image's upper left corner to that of the part; may be negative.
+
+        Returns:
+            None if a number is no longer finite.
+        """
+        return self._map(1.0, 1.0, left, top)
+
+    def resize(self, before: tuple[int, int], after: tuple[int, int]) -> GeoReference | None:
+        """Return the georeference of the same area in pixels of another size.
+
+        Args:
+            before, after: (height, width) in pixels of the image, and of the resized image.
+
+        Returns:
+            None if a number is no longer finite.
+        """
         across, down = after[1] / before[1], after[0] / before[0]
-        # The middle of the first pixel is not the corner where they begin.
-        middle = 0.5 if self._of_middles else 0.0
-        return self._mapped(across, down, middle / across - middle, middle / down - middle)
+        # Resizing keeps the corners of the image, not the centre of its first pixel.
+        centre = 0.5 if self._at_centres else 0.0
+        return self._map(across, down, centre / across - centre, centre / down - centre)
 
     @property
-    def _of_middles(self) -> bool:
-        """Whether raster coordinates are those of the middles of pixels."""
+    def _at_centres(self) -> bool:
+        """Whether raster coordinates are at pixel centres."""
         return any(
             self.keys[first] == RASTER_TYPE_KEY and self.keys[first + 3] == PIXEL_IS_POINT
             for first in range(4, len(self.keys), 4)
         )
 
-    def _mapped(self, across: float, down: float, left: float, top: float) -> GeoReference | None:
-        """Of raster points I' = (I - left) across, J' = (J - top) down instead of I and J."""
+    def _map(self, across: float, down: float, left: float, top: float) -> GeoReference | None:
+        """Replace the raster coordinates I and J by I' = (I - left) * across and J' = (J - top) * down."""
         tiepoints = list(self.tiepoints)
         tiepoints[0::6] = [(column - left) * across for column in tiepoints[0::6]]
         tiepoints[1::6] = [(row - top) * down for row in tiepoints[1::6]]

@@ -1,4 +1,4 @@
-"""Lengths in microns, from the units that image formats use."""
+"""Converts lengths to microns, from the units that image formats use."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ MICRONS = {
     "angstrom": 1e-4, "picometer": 1e-6, "nanometer": 1e-3, "micrometer": 1.0, "micron": 1.0, "microns": 1.0,
     "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6, "kilometer": 1e9, "inch": 25400.0, "foot": 304800.0,
 }  # fmt: skip
-"""Unit of length -> microns. The letter mu is spelled "u" here."""
+"""Microns per unit of length. The letter mu is spelled "u" here."""
 
 
 def microns(length: float, unit: str) -> float | None:
-    """A length in microns; None where the unit is unknown ("pixel", "reference frame") or the length no length."""
+    """Return a length in microns; None if the unit is unknown ("pixel", ...) or the length not positive and finite."""
     factor = MICRONS.get(unit.strip().replace("µ", "u").replace("μ", "u").replace("\\u00B5", "u"))
     if factor is None:
         factor = MICRONS.get(unit.strip().lower())

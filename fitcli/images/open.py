@@ -1,6 +1,6 @@
-"""The one place that looks at a path and decides what stands there.
+"""Opens and creates images: the only module that looks at a path and chooses a reader or writer.
 
-Decides by content, never by extension. Knows no pixels: the readers and writers behind it do.
+Files are recognised by their content, never by their suffix.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First four bytes of TIFF and BigTIFF, little and big endian."""
 
 ZARR_MARKERS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
-"""Files that make a folder a zarr array or group."""
+"""A folder with one of these files is a zarr array or group."""
 
 WRITABLE = ".tif, .tiff, .ome.tif, .ome.tiff, .zarr, .ome.zarr, .png, .jpg or .jpeg"
-"""Suffixes of what `create_image` writes."""
+"""Suffixes that `create_image` writes, for messages."""
 
 
 def open_image(path: str | Path) -> ImageReader:
-    """Open an image for reading, whatever its format. Decodes no pixel.
+    """Open an image of any format for reading, without decoding a pixel.
 
     Args:
         path: A TIFF, OME-TIFF, SVS, NDPI, PNG, JPEG, ... file, or the folder of a zarr array or OME-Zarr image.
 
     Raises:
-        ImageError: There is nothing at `path`, it is no image, or it is a damaged or unsupported one.
+        ImageError: `path` does not exist, is not an image, or is a damaged or unsupported image.
     """
     path = Path(path)
     mode = _file_mode(path)
@@ -74,45 +74,46 @@ def create_image(
     threads: int | None = None,
     description: str | None = None,
 ) -> ImageWriter:
-    """Begin an image. It replaces what stands at `path` when it is closed, and not before.
+    """Create an image. It replaces an existing image at `path` when the writer is closed, not before.
 
     Args:
-        path: Its suffix is the format: `.tif` (BigTIFF pyramid), `.ome.tif` (OME-TIFF), `.zarr` (OME-Zarr 0.5), or
-            `.png` and `.jpg` for images that fit in memory.
-        info: `height`, `width`, `channels`, `dtype`, `color`, `mpp`, `nodata` and, in TIFFs, `geo` are what is
-            written; the rest of it is ignored. The writer's own `info` is complete.
+        path: Path of the image. Its suffix chooses the format: `.tif` (BigTIFF pyramid), `.ome.tif` (OME-TIFF),
+            `.zarr` (OME-Zarr 0.5), or `.png` and `.jpg` for images that fit in memory.
+        info: Description of the image. Only `height`, `width`, `channels`, `dtype`, `color`, `mpp`, `nodata` and, in
+            TIFFs, `geo` are written; the writer completes the rest in its own `info`.
         chunk: Side of the chunks in pixels, a multiple of 16.
         compression: "jpeg", "deflate", "zstd", "lzw" or "none" for TIFF, "zstd" or "none" for zarr. By default JPEG for
             8-bit colour TIFFs, deflate for other TIFFs, zstd for zarr.
-        quality: Of JPEG, 1 to 100.
-        levels: Of the pyramid, each half the size of the one before; "auto" ends with the first that fits in a chunk.
-        resampling: "mean" for images; "nearest" for label maps, which are then compressed without loss by default.
-        memory_bytes: For chunks that are not complete yet; the writer takes about twice this in all.
-        threads: That encode; None for as many as there are cores, at most 8.
-        description: Text to be kept with the image: ImageDescription of a TIFF, Description in OME-XML, the attribute
-            `description` of an OME-Zarr group, iTXt of a PNG, the comment of a JPEG.
+        quality: JPEG quality, 1 to 100.
+        levels: Number of pyramid levels, each half the size of the one before; "auto" ends with the first level that
+            fits in a chunk.
+        resampling: "mean" for images; "nearest" for label images, which are then compressed without loss by default.
+        memory_bytes: Memory for incomplete chunks; the writer takes about twice this in all.
+        threads: Number of encoding threads; None: one per core, at most 8.
+        description: Text that is stored with the image: ImageDescription of a TIFF, Description in OME-XML, the
+            attribute `description` of an OME-Zarr group, iTXt of a PNG, the comment of a JPEG.
 
     Raises:
-        ImageError: No format of that suffix, an image that the format cannot hold, or a place that cannot be written.
-        ValueError: A setting that makes no sense in any format.
+        ImageError: The suffix names no format, the format cannot hold the image, or `path` cannot be written.
+        ValueError: An option is invalid in every format.
     """
-    from fitcli.images.write_options import Plan
+    from fitcli.images.write_options import WriteOptions
 
     path = Path(path)
-    plan = Plan(info, chunk, compression, quality, levels, resampling, memory_bytes, threads, description)
+    options = WriteOptions(info, chunk, compression, quality, levels, resampling, memory_bytes, threads, description)
     name = path.name.lower()
     if name.endswith((".tif", ".tiff")):
         from fitcli.images.tiff.writer import create_tiff
 
-        return create_tiff(path, plan, ome=name.endswith((".ome.tif", ".ome.tiff")))
+        return create_tiff(path, options, ome=name.endswith((".ome.tif", ".ome.tiff")))
     if name.endswith(".zarr"):
         from fitcli.images.zarr.writer import create_ome_zarr
 
-        return create_ome_zarr(path, plan)
+        return create_ome_zarr(path, options)
     if name.endswith((".png", ".jpg", ".jpeg")):
         from fitcli.images.raster.writer import create_raster
 
-        return create_raster(path, plan, "PNG" if name.endswith(".png") else "JPEG")
+        return create_raster(path, options, "PNG" if name.endswith(".png") else "JPEG")
     raise ImageError(path, f"no image format is written under this suffix; name it {WRITABLE}")
 
 
@@ -135,28 +136,28 @@ IMAGE_SUFFIXES = frozenset(
     }
     | {".ppm", ".pgm"}
 )
-"""What `find_images` takes for an image. `open_image` itself looks at the content only."""
+"""Suffixes that `find_images` takes for images. `open_image` itself looks only at the content."""
 
 
 def find_images(folder: str | Path) -> list[Path]:
-    """Images in a folder and its subfolders, sorted: files with the suffix of an image, and zarr folders.
+    """List the images in a folder and its subfolders, sorted: files with an image suffix, and zarr folders.
 
-    Hidden files and folders are left out; nothing is opened.
+    Hidden files and folders are left out; no file is opened.
     """
-    found: list[Path] = []
+    images: list[Path] = []
     for child in sorted(Path(folder).iterdir()):
         if child.name.startswith("."):
             continue
         if child.is_dir():
             is_zarr = any((child / marker).is_file() for marker in ZARR_MARKERS)
-            found += [child] if is_zarr else find_images(child)
+            images += [child] if is_zarr else find_images(child)
         elif child.suffix.lower() in IMAGE_SUFFIXES:
-            found.append(child)
-    return found
+            images.append(child)
+    return images
 
 
 def matching_paths(patterns: Iterable[str]) -> list[Path]:
-    """Paths as given; one that does not exist but holds `*`, `?`, `[...]` or `**` stands for all it matches, sorted."""
+    """Expand patterns: a path that does not exist but matches files as a glob is replaced by its sorted matches."""
     paths: list[Path] = []
     for pattern in patterns:
         matches = [] if os.path.lexists(pattern) else sorted(glob.glob(pattern, recursive=True))
@@ -165,7 +166,7 @@ def matching_paths(patterns: Iterable[str]) -> list[Path]:
 
 
 def stored_bytes(path: str | Path) -> int:
-    """Size on disk of an image file, or of all files of a zarr folder, in bytes. Links are not followed."""
+    """Return the size in bytes of an image file, or of all files of a zarr folder. Links are not followed."""
     path = Path(path)
     if not path.is_dir():
         return path.stat().st_size
@@ -195,7 +196,7 @@ def _file_mode(path: Path) -> int:
 
 def _why_missing(path: Path) -> str:
     if re.match(r"[a-z][a-z0-9]+:/", str(path)):
-        return "is no file on this machine: addresses are not opened; download it, or mount it, and give the path"
+        return "is an address, not a file; download or mount it, and give its path"
     if glob.has_magic(str(path)):
         return "no file matches this pattern; check it and its folder"
     return "no such file or folder; check the path"

@@ -1,7 +1,4 @@
-"""The arithmetic of a pyramid: the sizes of its levels, and how four pixels become one.
-
-Knows nothing of files, chunks in flight or threads.
-"""
+"""Computes pyramids: the sizes of the levels, and the halving of pixels."""
 
 from __future__ import annotations
 
@@ -13,6 +10,8 @@ from numpy.typing import NDArray
 from fitcli.images.base import Level, Pixels
 
 Resampling = Literal["mean", "nearest"]
+"""How four pixels become one: their mean, or the upper left one."""
+
 RESAMPLINGS: tuple[str, ...] = get_args(Resampling)
 
 SUMS = {
@@ -29,16 +28,16 @@ SUMS = {
         ("f8", "f8"),
     )
 }
-"""Pixel types that can be averaged, and a type that holds the sum of four of them."""
+"""Pixel dtypes that can be averaged, each with a dtype that holds the sum of four values."""
 
 
 def pyramid_levels(height: int, width: int, chunk: int, count: int | None = None) -> tuple[Level, ...]:
-    """Levels of a pyramid in which each has half the side of the one before, rounded up.
+    """Return the levels of a pyramid, each half the side of the one before, rounded up.
 
     Args:
-        height, width: Of level 0, in pixels.
-        chunk: The pyramid ends with the first level whose longer side is at most this.
-        count: Number of levels instead; ends early at a level of one pixel.
+        height, width: Size of level 0 in pixels.
+        chunk: Side in pixels. Without `count`, the pyramid ends with the first level that fits in such a square.
+        count: Number of levels. The pyramid ends early at a level of one pixel.
     """
     levels = [Level(height, width, 1.0)]
     while max(levels[-1].height, levels[-1].width) > (chunk if count is None else 1):
@@ -50,23 +49,23 @@ def pyramid_levels(height: int, width: int, chunk: int, count: int | None = None
 
 
 def halve(pixels: Pixels, resampling: Resampling, nodata: float | None = None) -> Pixels:
-    """Half the height and width of [height, width, channels], rounded up, in the same dtype and memory layout.
+    """Halve the height and width of [height, width, channels], rounded up. Keeps dtype and memory layout.
 
-    An odd last row or column counts twice. "mean" is the mean of each 2 x 2 square: for integers rounded to the nearest
-    (halves up), for floats without the NaNs of the square, and without pixels of value `nodata`; a square in which
-    every pixel is missing stays missing. "nearest" is the upper left pixel of each square (for label maps).
+    "mean" takes the mean of each 2 x 2 square. Integers are rounded to the nearest, halves up. NaN and pixels of value
+    `nodata` are left out; a square without any other pixel stays missing. An odd last row or column counts twice.
+    "nearest" takes the upper left pixel of each square (for label images).
     """
     if resampling == "nearest":
         return pixels[::2, ::2].copy(order="K")
-    pixels = edge_padded(pixels, pixels.shape[0] + pixels.shape[0] % 2, pixels.shape[1] + pixels.shape[1] % 2)
+    pixels = pad_edges(pixels, pixels.shape[0] + pixels.shape[0] % 2, pixels.shape[1] + pixels.shape[1] % 2)
     missing = _missing(pixels, nodata)
     if missing is None or not missing.any():
         return _mean(pixels)
     return _mean_of_present(pixels, missing, np.nan if nodata is None else nodata)
 
 
-def edge_padded(pixels: Pixels, height: int, width: int) -> Pixels:
-    """[height, width, channels] with the last row and column repeated; `pixels` itself if it has that size already."""
+def pad_edges(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Repeat the last row and column up to [height, width, channels]; returns `pixels` itself if it has that size."""
     if pixels.shape[:2] == (height, width):
         return pixels
     padded = np.empty_like(pixels, shape=(height, width, pixels.shape[2]))

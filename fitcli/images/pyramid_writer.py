@@ -1,6 +1,6 @@
-"""The canvas of all formats that are stored in chunks: pixels in, encoded chunks of every level out, in one pass.
+"""Writes pyramids in one pass: takes windows of pixels, and gives the chunks of every level to a `ChunkSink`.
 
-Knows no format; a `ChunkSink` encodes chunks and keeps them.
+The sink of a format encodes the chunks and stores them.
 """
 
 from __future__ import annotations
@@ -20,39 +20,45 @@ from fitcli.images.pyramid import Resampling, halve
 from fitcli.images.window import Window
 
 MAX_THREADS = 8
-"""More encoders than this wait for the lock of the assembly."""
+"""Largest number of encoding threads: more of them wait for the lock of the assembly."""
 
 
 class ChunkSink(ABC):
-    """Encodes chunks and keeps them until the image is finished; what is under a temporary name is its own.
+    """Encodes chunks and stores them until the image is finished. It owns the files under temporary names.
 
     Attributes:
-        planar: Memory layout in which it wants pixels: one channel after the other, or one pixel after the other.
+        planar: Memory layout that `encode` is fastest with: one channel after the other (True), or one pixel after
+            the other.
     """
 
     planar: bool
 
     @abstractmethod
     def encode(self, pixels: Pixels) -> list[bytes]:
-        """Bytes of a chunk: one piece, or one per channel. [height, width, channels] is smaller than a chunk at the
-        right and lower edges of the image. Called from several threads."""
+        """Encode a chunk as one piece, or as one per channel. Called from several threads.
+
+        Args:
+            pixels: Array [height, width, channels]; smaller than a chunk at the right and lower edges of the image.
+        """
 
     @abstractmethod
     def put(self, level: int, row: int, column: int, pieces: list[bytes]) -> None:
-        """Keep an encoded chunk. Called once per chunk, in any order, from several threads. May raise `OSError`."""
+        """Store an encoded chunk. Called once per chunk, in any order, from several threads. May raise `OSError`."""
 
     @abstractmethod
     def finish(self) -> None:
-        """Write what is left to write, zeros for chunks that never came, and move the image into place."""
+        """Complete the files, with zeros for chunks that were never put, and rename the image to its path."""
 
     @abstractmethod
     def discard(self) -> None:
-        """Remove everything, scratch files included. Idempotent, and harmless after `finish`."""
+        """Remove everything, scratch files included. Idempotent; does nothing after `finish`."""
 
 
-def check_pixels(info: ImageInfo, window: Window, pixels: Pixels) -> None:
-    """Raises:
-    ValueError: Window, shape or dtype don't fit the image.
+def check_write_arguments(info: ImageInfo, window: Window, pixels: Pixels) -> None:
+    """Check the arguments of `ImageWriter.write`.
+
+    Raises:
+        ValueError: Window, shape or dtype don't fit the image.
     """
     if window != window.clip(info.height, info.width) and window.area:
         raise ValueError(f"{window} does not lie on the image of {info.height} x {info.width} pixels")
@@ -64,19 +70,19 @@ def check_pixels(info: ImageInfo, window: Window, pixels: Pixels) -> None:
 
 
 class PyramidWriter(ImageWriter):
-    """Cuts windows into chunks, halves complete chunks into the next level, and hands all of them to a sink.
+    """Assembles chunks from windows, halves complete chunks into the next level, and gives all of them to a sink.
 
-    Whatever the size of the image, memory is bounded: `memory_bytes` for chunks that are not complete, at most as much
-    again for those that wait to be encoded (at least one chunk), a few chunks per thread for encoding, and about 20
-    bytes for each chunk of the image.
+    Memory is bounded whatever the size of the image: `memory_bytes` for incomplete chunks, at most as much again for
+    chunks that wait to be encoded (at least one), a few chunks per thread for encoding, and about 20 bytes per chunk of
+    the image.
 
     Args:
-        path: Where the image will be, for messages and scratch files.
-        info: Complete: `levels` and `chunk` say what is written.
-        sink: Takes the encoded chunks; owned by the writer from here on.
-        resampling: How a level becomes the next.
-        memory_bytes: For incomplete chunks; more of them wait in a scratch file beside the image.
-        threads: That encode; None for as many as there are cores, at most 8. Fewer if so many chunks exceed
+        path: Path of the finished image. The scratch file is in the same folder.
+        info: Complete description, with the `levels` and the `chunk` to write.
+        sink: Encodes and stores the chunks. The writer finishes or discards it.
+        resampling: How each level is computed from the one before.
+        memory_bytes: Memory for incomplete chunks. Further ones wait in the scratch file.
+        threads: Number of encoding threads; None: one per core, at most 8. Fewer if their chunks exceed
             `memory_bytes`.
     """
 
@@ -105,14 +111,13 @@ class PyramidWriter(ImageWriter):
         self._over = False
 
     def write(self, window: Window, pixels: Pixels) -> None:
-        """As `ImageWriter.write`; thread-safe. `pixels` may be reused as soon as it returns.
+        """Put pixels on the canvas, see `ImageWriter.write`. Thread-safe; you may reuse `pixels` afterwards.
 
-        Windows must not overlap: that is for the caller to see to. An overlap raises `ValueError` where it is noticed,
-        and spoils the image where it is not.
+        Make sure that windows don't overlap: some overlaps raise `ValueError`, others corrupt the image silently.
         """
         if self._over:
-            raise ImageError(self.path, "is closed; open it anew to write to it")
-        check_pixels(self.info, window, pixels)
+            raise ImageError(self.path, "is closed; create it again to write to it")
+        check_write_arguments(self.info, window, pixels)
         try:
             for chunk in self._assembly.add(0, window, pixels):
                 self._submit(chunk)
@@ -142,7 +147,7 @@ class PyramidWriter(ImageWriter):
 
     def discard(self) -> None:
         self._over = True
-        self._fail(ImageError(self.path, "was given up"))
+        self._fail(ImageError(self.path, "was discarded"))
         self._pool.shutdown(cancel_futures=True)
         self._assembly.close()
         self._sink.discard()
@@ -156,7 +161,7 @@ class PyramidWriter(ImageWriter):
         self._pool.submit(self._finish, chunk)
 
     def _finish(self, chunk: Chunk) -> None:
-        """Encode a chunk, and the chunks of the levels above that it completes."""
+        """Encode a chunk, and the chunks of smaller levels that it completes."""
         try:
             last = len(self.info.levels) - 1
             following: Chunk | None = chunk
@@ -167,7 +172,7 @@ class PyramidWriter(ImageWriter):
                     half = halve(chunk.pixels, self._resampling, self.info.nodata)
                     side = self._chunk // 2
                     window = Window(chunk.row * side, chunk.column * side, *half.shape[:2])
-                    # A half lies in one chunk of the next level, so it completes at most one.
+                    # A halved chunk lies within one chunk of the next level, so it completes at most that one.
                     following = next(iter(list(self._assembly.add(chunk.level + 1, window, half))), None)
         except BaseException as error:
             self._fail(error)

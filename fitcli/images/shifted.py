@@ -1,4 +1,4 @@
-"""An image moved down and to the right on a larger canvas, as an image of its own. Knows no files."""
+"""Presents an image shifted down and to the right, with its edge repeated, as an image of its own."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from fitcli.images.window import Window
 class Shifted(ImageReader):
     """Reads another image as if it lay `top` pixels lower and `left` pixels further to the right.
 
-    What lies above it and on its left repeats its outermost pixels. On a smaller level the image is moved by the
-    nearest number of whole pixels.
+    The new pixels above it and on its left repeat its first row and column. On a smaller level the shift is rounded to
+    whole pixels.
 
     Args:
-        image: Stays open and belongs to the caller; closing this does not close it.
-        top, left: In level-0 pixels, 0 or more.
+        image: The image to read. It belongs to the caller: closing the shifted image does not close it.
+        top, left: Shift in level-0 pixels, 0 or more.
 
     Raises:
-        ValueError: A shift below 0.
+        ValueError: A shift is negative.
     """
 
     def __init__(self, image: ImageReader, top: int, left: int) -> None:
         if min(top, left) < 0:
-            raise ValueError(f"{image.path} cannot be moved by {top}, {left} pixels: only down and to the right")
+            raise ValueError(f"{image.path} cannot be shifted by {top}, {left} pixels: only down and to the right")
         self.path = image.path
         self._image = image
-        self._by = [(round(top / level.downsample), round(left / level.downsample)) for level in image.info.levels]
+        self._shifts = [(round(top / level.downsample), round(left / level.downsample)) for level in image.info.levels]
         levels = tuple(
             Level(level.height + below, level.width + right, level.downsample)
-            for (below, right), level in zip(self._by, image.info.levels, strict=True)
+            for (below, right), level in zip(self._shifts, image.info.levels, strict=True)
         )
         height, width = image.info.height + top, image.info.width + left
-        geo = image.info.geo and image.info.geo.cropped(-top, -left)
+        geo = image.info.geo and image.info.geo.crop(-top, -left)
         self.info = dataclasses.replace(image.info, height=height, width=width, levels=levels, geo=geo)
 
     def read(self, window: Window, level: int = 0) -> Pixels:
-        if not 0 <= level < len(self._by):
-            return self._image.read(window, level)  # which says what is wrong
-        shown, (top, left) = self.info.levels[level], self._by[level]
+        if not 0 <= level < len(self._shifts):
+            return self._image.read(window, level)  # raises the error of the image
+        shown, (top, left) = self.info.levels[level], self._shifts[level]
         window = window.clip(shown.height, shown.width)
         if window.area == 0:
             return np.empty((window.height, window.width, self.info.channels), self.info.dtype)
-        rows = _places(window.top - top, window.height)
-        columns = _places(window.left - left, window.width)
+        rows = _sources(window.top - top, window.height)
+        columns = _sources(window.left - left, window.width)
         inner = Window(int(rows[0]), int(columns[0]), int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1)
         pixels: Pixels = self._image.read(inner, level)[rows - rows[0]][:, columns - columns[0]]
         return pixels
@@ -56,6 +56,6 @@ class Shifted(ImageReader):
         pass
 
 
-def _places(first: int, length: int) -> NDArray[np.int64]:
-    """Where the pixels of a row or column are taken from."""
+def _sources(first: int, length: int) -> NDArray[np.int64]:
+    """Return, for each of `length` pixels from `first`, the index of the pixel that is read in its place."""
     return np.maximum(np.arange(first, first + length), 0)

@@ -1,4 +1,4 @@
-"""Rectangles of pixels. Integer geometry that knows no files and no arrays."""
+"""Rectangles of pixels: integer geometry, without files or arrays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Window:
     """A rectangle of pixels: rows `top .. top + height - 1`, columns `left .. left + width - 1`.
 
-    `top` and `left` may be negative (a window may stick out of its image).
+    `top` and `left` may be negative: a window may extend beyond its image.
 
     Raises:
         ValueError: `height` or `width` is negative.
@@ -39,25 +39,25 @@ class Window:
         return self.height * self.width
 
     def intersection(self, other: Window) -> Window:
-        """What both windows cover; an empty window (area 0) where they don't meet."""
+        """Return the part that both windows cover; an empty window (area 0) if they don't overlap."""
         top, left = max(self.top, other.top), max(self.left, other.left)
         bottom, right = min(self.bottom, other.bottom), min(self.right, other.right)
         return Window(top, left, max(bottom - top, 0), max(right - left, 0))
 
     def clip(self, height: int, width: int) -> Window:
-        """The part of the window that lies on an image of `height` x `width` pixels."""
+        """Return the part of the window that lies on an image of `height` x `width` pixels."""
         return self.intersection(Window(0, 0, height, width))
 
     def shift(self, rows: int, columns: int) -> Window:
-        """The same rectangle moved down by `rows` and right by `columns`."""
+        """Return the same rectangle, moved down by `rows` and right by `columns`."""
         return Window(self.top + rows, self.left + columns, self.height, self.width)
 
     def slices(self) -> tuple[slice, slice]:
-        """Row and column slices that cut this window out of an array. Needs `top, left >= 0`."""
+        """Return the row and column slices that cut this window out of an array. Requires `top, left >= 0`."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def chunks(self, height: int, width: int) -> list[tuple[int, int]]:
-        """(row, column) indices of the chunks of `height` x `width` pixels that the window touches, row by row."""
+        """Return (row, column) of all chunks of `height` x `width` pixels that the window touches, row by row."""
         if self.area == 0:
             return []
         rows = range(self.top // height, (self.bottom - 1) // height + 1)

@@ -1,4 +1,4 @@
-"""What a caller of `create_image` asked for, checked and completed. Knows no format."""
+"""Checks the options of `create_image`, and completes them for a format."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from fitcli.images.pyramid_writer import ChunkSink, PyramidWriter
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The settings of `create_image`.
+class WriteOptions:
+    """The options of `create_image`, which explains them.
 
     Raises:
-        ValueError: One of them makes no sense in any format.
+        ValueError: An option is invalid in every format.
     """
 
     info: ImageInfo
@@ -39,33 +39,33 @@ class Plan:
         if not 1 <= self.quality <= 100:
             raise ValueError(f"quality must be 1 to 100, not {self.quality}")
         if self.levels != "auto" and self.levels < 1:
-            raise ValueError(f"an image has at least one level, not {self.levels}")
+            raise ValueError(f"levels must be 1 or more, not {self.levels}")
         if self.resampling not in RESAMPLINGS:
             raise ValueError(f"resampling must be one of {', '.join(RESAMPLINGS)}, not {self.resampling}")
         if self.threads is not None and self.threads < 1:
-            raise ValueError(f"at least one thread must encode, not {self.threads}")
+            raise ValueError(f"threads must be 1 or more, not {self.threads}")
         if self.info.dtype not in SUMS:
             raise ValueError(f"pixels must be integers of at most 32 bits or floats, not {self.info.dtype}")
 
     def complete(self, image_format: str, axes: str) -> ImageInfo:
-        """`info` with the levels, chunks and format of the file to be written. Small images have smaller chunks."""
+        """Return `info` with the levels, chunks and format of the file. Small images get smaller chunks."""
         count = None if self.levels == "auto" else self.levels
         levels = pyramid_levels(self.info.height, self.info.width, self.chunk, count)
         chunk = min(self.chunk, -(-max(self.info.size) // 16) * 16)
         return replace(self.info, levels=levels, chunk=(chunk, chunk), format=image_format, axes=axes)
 
     def choose_compression(self, path: Path, allowed: tuple[Compression, ...], default: Compression) -> Compression:
-        """The compression asked for, or the default.
+        """Return the chosen compression, or the default of the format.
 
         Raises:
-            ImageError: The format knows no such compression.
+            ImageError: The format does not allow the chosen compression.
         """
         if self.compression is not None and self.compression not in allowed:
             raise ImageError(path, f"cannot be compressed with {self.compression}; use {' or '.join(allowed)}")
         return self.compression or default
 
-    def writer(self, path: Path, info: ImageInfo, sink: ChunkSink) -> PyramidWriter:
-        """A canvas that hands its chunks to the sink."""
+    def create_writer(self, path: Path, info: ImageInfo, sink: ChunkSink) -> PyramidWriter:
+        """Return a canvas that gives its chunks to the sink."""
         return PyramidWriter(
             path,
             info,

@@ -12,7 +12,7 @@ import pytest
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, Pixels
 from fitcli.images.chunk_cache import LARGEST_BYTES, ChunkCache
-from fitcli.images.chunks import ChunkedReader, ChunkGrid, ChunkKey, pyramid
+from fitcli.images.chunks import ChunkedReader, ChunkGrid, ChunkKey, levels_of
 from fitcli.images.decode_pool import run_all
 from fitcli.images.window import Window
 
@@ -40,7 +40,7 @@ def grid() -> CountingGrid:
 
 @pytest.fixture
 def reader(grid: CountingGrid) -> ChunkedReader:
-    info = ImageInfo(height=100, width=100, channels=1, dtype=np.dtype("u1"), levels=pyramid([grid]))
+    info = ImageInfo(height=100, width=100, channels=1, dtype=np.dtype("u1"), levels=levels_of([grid]))
     return ChunkedReader(Path("image"), info, [grid])
 
 
@@ -80,7 +80,7 @@ def test_level_of_odd_size_is_half_size():
     half.height, half.width = 50, 49
     base.width = 99
     other.height, other.width = 30, 30
-    assert [level.downsample for level in pyramid([base, half, other])] == [1, 2, (100 / 30 + 99 / 30) / 2]
+    assert [level.downsample for level in levels_of([base, half, other])] == [1, 2, (100 / 30 + 99 / 30) / 2]
 
 
 def ones(count: int) -> Pixels:

@@ -113,7 +113,7 @@ def test_parts_and_other_sizes_lie_where_they_lay(tmp_path: Path, kind: str) -> 
         check(Crop(image, Window(17, 31, 20, 30)).info, left=31, top=17)
         check(Shifted(image, 8, 3).info, left=-3, top=-8)
         assert info.geo is not None
-        larger = info.geo.resized(SIZE, (700, 270))
+        larger = info.geo.resize(SIZE, (700, 270))
         check(ImageInfo(height=700, width=270, channels=3, dtype=np.dtype(np.uint8), geo=larger), across=3, down=10)
 
 
@@ -175,6 +175,6 @@ def test_numbers_that_burst_are_none(tmp_path: Path) -> None:
     path = save(tmp_path / "map.tif", {SCALE: (1e308, 1e308, 0.0), TIEPOINTS: (1e308, 0.0, 0.0, 1e308, 0.0, 0.0)})
     with open_image(path) as image:
         assert image.info.geo is not None
-        assert image.info.geo.resized(SIZE, (7, 9_000_000)) is None
-        assert image.info.geo.resized((9_000_000, 9_000_000), (9, 9)) is None
+        assert image.info.geo.resize(SIZE, (7, 9_000_000)) is None
+        assert image.info.geo.resize((9_000_000, 9_000_000), (9, 9)) is None
         assert Crop(image, Window(8, 8, 8, 8)).info.geo is not None

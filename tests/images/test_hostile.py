@@ -65,7 +65,7 @@ def test_a_chain_of_directories_without_end(tmp_path: Path):
     start, size = 72, len(directory(0))
     chain = b"".join(directory(start + (number + 1) * size) for number in range(100_000))
     (tmp_path / "image").write_bytes(b"II*\0" + struct.pack("<I", start) + bytes(64) + chain)
-    refused(tmp_path / "image", "describes more than an image has")
+    refused(tmp_path / "image", "describes far more than an image needs")
 
 
 @pytest.mark.timeout(60)
@@ -75,7 +75,7 @@ def test_a_page_with_as_many_levels_as_fit_into_the_file(tmp_path: Path):
     first = directory(0, (330, 4, count, start + 2 * size))
     data = b"II*\0" + struct.pack("<I", start) + bytes(64) + first + directory(0).ljust(size, b"\0")
     (tmp_path / "image").write_bytes(data + struct.pack("<I", start + size) * count)
-    refused(tmp_path / "image", "describes more than an image has")
+    refused(tmp_path / "image", "describes far more than an image needs")
 
 
 def test_more_text_than_can_be_parsed(tmp_path: Path):
@@ -180,7 +180,7 @@ def test_a_jpeg_with_segments_without_end_in_front_of_its_pixels(tmp_path: Path)
     Image.fromarray(GREY).save(tmp_path / "image", "JPEG")
     data = (tmp_path / "image").read_bytes()
     (tmp_path / "image").write_bytes(data[:2] + (b"\xff\xe1\xff\xff" + bytes(65533)) * 1100 + data[2:])
-    refused(tmp_path / "image", "says nowhere how large it is")
+    refused(tmp_path / "image", "has no frame header")
 
 
 @pytest.mark.parametrize("frame", ["no height", "no samples", "sampled 0 times", "200 samples"])
@@ -196,7 +196,7 @@ def test_jpeg_headers_that_make_no_sense(tmp_path: Path, frame: str):
     }
     data[place[frame]] = {"no height": b"\0\0", "200 samples": 200}.get(frame, 0)
     (tmp_path / "image").write_bytes(data)
-    refused(tmp_path / "image", "makes no sense|no image that fit reads|nowhere")
+    refused(tmp_path / "image", "header is invalid|not an image that fit can read|no frame header")
 
 
 def test_forged_pngs_by_the_hundred_do_not_end_the_process(tmp_path: Path):
@@ -279,7 +279,7 @@ def test_filters_that_are_not_bounded_are_refused(tmp_path: Path, filters: list[
 
 def test_codecs_within_codecs_are_refused(tmp_path: Path):
     write_array(tmp_path / "twice", compressors=[codecs.ZstdCodec(), codecs.GzipCodec()])
-    refused(tmp_path / "twice", "encoded in a way that fit does not read; write it anew with zstd")
+    refused(tmp_path / "twice", "encoded in a way that fit does not read; write it again with zstd")
     inner = codecs.ShardingCodec(chunk_shape=(8, 8))
     write_array(tmp_path / "nested", serializer=inner, shards=(48, 64))
     refused(tmp_path / "nested", "encoded in a way that fit does not read")
@@ -326,7 +326,7 @@ def test_metadata_that_are_no_metadata(tmp_path: Path, name: str, what: str):
             file.truncate(1 << 40)  # takes no space
     if what == "pipe" and name == ".zarray":
         (path / ".zattrs").write_text("{}")  # something has to make it a zarr folder
-    refused(path, "no regular file|leads out of the zarr store|MiB of metadata")
+    refused(path, "not a regular file|leads out of the zarr store|MiB of metadata")
 
 
 def test_a_level_that_is_a_link_out_of_the_store(tmp_path: Path):

@@ -40,13 +40,13 @@ def test_path_may_be_a_string(tmp_path: Path):
 
 CONTENTS = {
     "empty": (b"", "empty"),
-    "text": (b"path,label\nimage.tif,3\n", "no image that fit reads"),
+    "text": (b"path,label\nimage.tif,3\n", "not an image that fit can read"),
     "zip": (b"PK\3\4" + bytes(50), "unpack"),
     "four bytes of TIFF": (b"II*\0", "cannot be read as TIFF"),
     "TIFF without pages": (b"II*\0\0\0\0\0" + bytes(50), "holds no image|cannot be read as TIFF"),
     "TIFF that points beyond its end": (b"II*\0\xff\xff\xff\x7f", "holds no image|cannot be read as TIFF"),
-    "start of a PNG": (b"\x89PNG\r\n\x1a\n", "no image that fit reads|cannot be read"),
-    "zeros": (bytes(1000), "no image that fit reads"),
+    "start of a PNG": (b"\x89PNG\r\n\x1a\n", "not an image that fit can read|cannot be read"),
+    "zeros": (bytes(1000), "not an image that fit can read"),
 }
 
 
@@ -65,8 +65,8 @@ def test_files_that_are_no_images(tmp_path: Path, name: str):
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("https://example.org/a.tif", "addresses are not opened"),
-        ("s3://bucket/a.zarr", "addresses are not opened"),
+        ("https://example.org/a.tif", "is an address, not a file"),
+        ("s3://bucket/a.zarr", "is an address, not a file"),
         ("*.svs", "no file matches this pattern"),
         ("a.tif", "no such file or folder"),
     ],

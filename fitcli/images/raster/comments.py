@@ -1,4 +1,4 @@
-"""Text inside encoded PNG and JPEG files."""
+"""Inserts text into encoded PNG and JPEG files."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import struct
 import zlib
 
 PNG_HEADER_BYTES = 33
-"""Signature and IHDR, which comes first."""
+"""Bytes of the signature and of the part IHDR, which comes first."""
 
 JPEG_COMMENT_BYTES = 65_533
-"""A segment has two bytes for its length, which counts them too."""
+"""Largest comment in bytes: the length of a segment takes two bytes, and counts itself."""
 
 
 def png_with_text(data: bytes, text: str) -> bytes:
-    """An encoded PNG with a text under the keyword Description, in UTF-8 (iTXt; PNG specification, 11.3.4.5)."""
+    """Insert a text with the keyword Description, in UTF-8, into an encoded PNG (iTXt; PNG specification, 11.3.4.5)."""
     chunk = b"iTXt" + b"Description\0\0\0\0\0" + text.encode()
     length, check = struct.pack(">I", len(chunk) - 4), struct.pack(">I", zlib.crc32(chunk))
     return data[:PNG_HEADER_BYTES] + length + chunk + check + data[PNG_HEADER_BYTES:]
 
 
 def jpeg_with_comment(data: bytes, text: str) -> bytes:
-    """An encoded JPEG with a comment (COM; ITU-T T.81, B.2.4.5) after its first segment; a longer one is cut."""
+    """Insert a comment into an encoded JPEG (COM; ITU-T T.81, B.2.4.5). It is cut to `JPEG_COMMENT_BYTES`."""
     comment = text.encode()[:JPEG_COMMENT_BYTES]
-    # JFIF wants its own segment right after the first marker.
+    # JFIF requires its own segment right after the first marker.
     place = 2 + (2 + int.from_bytes(data[4:6], "big") if data[2:4] == b"\xff\xe0" else 0)
     return data[:place] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + data[place:]

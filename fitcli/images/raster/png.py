@@ -1,4 +1,4 @@
-"""PNG files too large to be decoded at once, as chunks: strips of whole rows."""
+"""Presents PNG files that are too large to decode whole as chunks: strips of whole rows."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from fitcli.images.raster.png_header import PALETTE, SAMPLES, PngHeader
 from fitcli.images.raster.png_rows import PngRows, Rows
 
 STRIP_BYTES = 4 << 20
-"""Of the pixels of a strip, at least one row."""
+"""Bytes of the pixels of a strip, which holds at least one row."""
 
-MOST_BYTES = 4 << 30
-"""Of the pixels of a file that are read: those below have to wait for all that lies above them."""
+MAX_BYTES = 4 << 30
+"""Largest number of bytes of pixels of a file: to read the last row, all rows above it are decoded."""
 
-LONGEST_ROW = 16 << 20
-"""Bytes of a row that are believed."""
+MAX_ROW_BYTES = 16 << 20
+"""Largest plausible row in bytes."""
 
 
 class PngGrid(ChunkGrid):
-    """Strips of rows of a PNG that is not interlaced; decoded one after the other."""
+    """Strips of rows of a PNG that is not interlaced. They are decoded one after the other."""
 
     sequential = True
 
@@ -37,28 +37,28 @@ class PngGrid(ChunkGrid):
 
     @property
     def is_affordable(self) -> bool:
-        """Whether it can be read in a time that anybody would wait."""
-        return self._row_bytes <= LONGEST_ROW and self._row_bytes * self.height <= MOST_BYTES
+        """Whether the file can be read in a reasonable time."""
+        return self._row_bytes <= MAX_ROW_BYTES and self._row_bytes * self.height <= MAX_BYTES
 
     def decode(self, key: ChunkKey) -> Pixels:
         samples = _samples(self._header, self._rows.read(key[1]))
         if self._header.kind == PALETTE:
             return _colors(self._header)[samples[:, :, 0]]
         if self._header.bits < 8:
-            # As bright as it is meant to be.
+            # Scale to the full range of 8 bits, as Pillow and browsers do.
             samples = samples * np.uint8(255 // (2**self._header.bits - 1)) if self._header.bits > 1 else samples
         return samples.astype(self.dtype, copy=False)
 
 
 def channels_of(header: PngHeader) -> int:
-    """Of what is read: a palette becomes colours, with alpha where it has that."""
+    """Return the number of channels of the pixels: a palette becomes colours, with alpha if the file has it."""
     if header.kind == PALETTE:
         return 3 if header.alpha is None else 4
     return SAMPLES[header.kind]
 
 
 def _samples(header: PngHeader, rows: Rows) -> Pixels:
-    """[rows, columns, samples], 8 or 16 bits each; of packed samples their numbers."""
+    """Unpack rows to [rows, columns, samples] of 8 or 16 bits. Samples of fewer bits are not scaled."""
     if header.bits == 16:
         return rows.view(">u2").reshape(len(rows), header.width, -1)
     if header.bits < 8:
@@ -69,10 +69,10 @@ def _samples(header: PngHeader, rows: Rows) -> Pixels:
 
 
 def _colors(header: PngHeader) -> NDArray[np.uint8]:
-    """[256 channels] of the palette; colours that it lacks are black."""
+    """Return the palette [256, channels]. Missing entries are black."""
     colors = np.zeros((256, channels_of(header)), np.uint8)
-    known = np.frombuffer(header.palette, np.uint8).reshape(-1, 3)
-    colors[: len(known), :3] = known
+    stored = np.frombuffer(header.palette, np.uint8).reshape(-1, 3)
+    colors[: len(stored), :3] = stored
     if header.alpha is not None:
         colors[:, 3] = 255
         colors[: len(header.alpha), 3] = np.frombuffer(header.alpha, np.uint8)

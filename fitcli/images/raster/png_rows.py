@@ -1,4 +1,4 @@
-"""The rows of a PNG file a strip at a time: inflated in order, with waypoints to go back to, in bounded memory."""
+"""Reads rows of a PNG file, strip by strip in order, in bounded memory. Waypoints allow it to go back."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.images.byte_source import SourceFile
-from fitcli.images.raster.png_header import SIGNATURE, PngHeader, check_sum, unpack
+from fitcli.images.raster.png_header import SIGNATURE, PngHeader, unpack, verify_checksum
 
 Rows: TypeAlias = NDArray[np.uint8]
-"""[rows, row_bytes]: as they are stored, but not filtered any more."""
+"""Array [rows, row_bytes] as stored, with the filters undone."""
 
 PIECE_BYTES = 256 << 10
-"""Compressed data that is read at once."""
+"""Compressed bytes per read."""
 
 WAYPOINT_BYTES = 64 << 20
-"""Of rows from one waypoint to the next. Each keeps the 32 KiB window of the decompressor, a piece, and a row."""
+"""Bytes of rows between waypoints. A waypoint keeps the 32 KiB window of the decompressor, a piece, and a row."""
 
 CARRIERS = {1: (8, 0), 2: (8, 4), 3: (8, 2), 4: (8, 6), 6: (16, 2), 8: (16, 6)}
-"""Bytes per pixel -> (bits, colour type) of a PNG whose filters do the same to the bytes of a row."""
+"""(bits, colour type) per number of bytes per pixel, of a PNG whose filters act alike on the bytes of a row."""
 
 
 @dataclass(slots=True)
-class _Place:
-    """Where in the file, and in front of which row, a pass is.
+class _Position:
+    """The state of decompression in front of a strip.
 
     Attributes:
-        inflater: A decompressor (`zlib.decompressobj`).
-        pending: Compressed data that it has not taken yet.
-        part: Position in the file of the part that is being read, or comes next.
-        done: Bytes of it that have been read.
-        checksum: Of what has been read of it.
-        strip: The next one.
-        above: The row before it.
+        inflater: Decompressor (`zlib.decompressobj`).
+        pending: Compressed bytes that the decompressor has not consumed yet.
+        part: Position in the file of the current or next part, in bytes.
+        done: Bytes of this part that have been read.
+        checksum: CRC of these bytes and the name of the part.
+        strip: Index of the next strip.
+        above: The row above that strip.
     """
 
     inflater: Any
@@ -53,40 +53,40 @@ class _Place:
     strip: int
     above: bytes
 
-    def copy(self) -> _Place:
+    def copy(self) -> _Position:
         return replace(self, inflater=self.inflater.copy())
 
 
 class PngRows:
-    """Strips of rows of a PNG file that is not interlaced.
+    """Reads strips of rows of a PNG file that is not interlaced.
 
-    Its rows are one compressed stream, and each is predicted from the one above: they can only be had in order. Asked
-    for an earlier strip, it goes on from the nearest waypoint. Thread-safe; survives a fork.
+    The rows are one compressed stream, and each is predicted from the row above, so they can only be read in order. An
+    earlier strip is read from the nearest waypoint on. Thread-safe; survives a fork.
 
     Args:
-        path: The file.
-        header: What it says.
-        strip: Rows of a strip; the last one may have fewer.
+        path: Path of the file.
+        header: Its header.
+        strip: Rows per strip; the last strip may have fewer.
     """
 
     def __init__(self, path: Path, header: PngHeader, strip: int) -> None:
         self._header, self._strip = header, strip
         self._source = SourceFile(path)
-        first = _Place(zlib.decompressobj(), b"", header.start, 0, 0, 0, bytes(header.row_bytes))
+        first = _Position(zlib.decompressobj(), b"", header.start, 0, 0, 0, bytes(header.row_bytes))
         self._waypoints = [first]
-        self._at: _Place | None = None
+        self._at: _Position | None = None
         self._lock = threading.Lock()
         _all.add(self)
 
     def read(self, number: int) -> Rows:
-        """A strip.
+        """Return a strip, given its index.
 
         Raises:
-            ValueError: The file is damaged there, or before.
-            ImageError: It cannot be read.
+            ValueError: The file is damaged in this strip or above it.
+            ImageError: The file cannot be read.
         """
         with self._lock:
-            # Changed half way by an error, the place is none.
+            # An error leaves the position invalid, so it is kept only after success.
             at, self._at = self._at, None
             if at is None or at.strip > number:
                 at = next(place for place in reversed(self._waypoints) if place.strip <= number).copy()
@@ -95,7 +95,8 @@ class PngRows:
             self._at = at
         return rows
 
-    def _next(self, at: _Place) -> Rows:
+    def _next(self, at: _Position) -> Rows:
+        """Return the strip at a position, and advance the position."""
         header = self._header
         count = min(self._strip, header.height - at.strip * self._strip)
         try:
@@ -110,35 +111,35 @@ class PngRows:
             self._waypoints.append(at.copy())
         return rows
 
-    def _inflate(self, at: _Place, count: int) -> bytes:
-        """The next bytes of the stream."""
-        found = []
+    def _inflate(self, at: _Position, count: int) -> bytes:
+        """Decompress the next `count` bytes of the stream."""
+        parts = []
         while count:
-            some = self._some(at, count)
-            if not some:
+            part = self._inflate_some(at, count)
+            if not part:
                 raise ValueError("it ends early")
-            found.append(some)
-            count -= len(some)
-        return b"".join(found)
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
 
-    def _some(self, at: _Place, most: int) -> bytes:
-        """Some of what comes next, at most so many bytes; none at the end."""
+    def _inflate_some(self, at: _Position, limit: int) -> bytes:
+        """Decompress between 1 and `limit` bytes; return none at the end of the stream."""
         while not at.inflater.eof:
-            data = at.pending or self._piece(at)
-            found: bytes = at.inflater.decompress(data, most)
+            data = at.pending or self._next_piece(at)
+            inflated: bytes = at.inflater.decompress(data, limit)
             at.pending = at.inflater.unconsumed_tail
-            if found or not data:
-                return found
+            if inflated or not data:
+                return inflated
         return b""
 
-    def _finish(self, at: _Place) -> None:
-        """Compare the checksum of the rows, where the stream has one, and those of the parts that are left."""
-        self._some(at, 1)
-        while self._piece(at):
+    def _finish(self, at: _Position) -> None:
+        """Read to the end of the stream, which verifies its checksum and those of the remaining parts."""
+        self._inflate_some(at, 1)
+        while self._next_piece(at):
             pass
 
-    def _piece(self, at: _Place) -> bytes:
-        """The next compressed data; none at the end."""
+    def _next_piece(self, at: _Position) -> bytes:
+        """Read the next compressed bytes; return none at the end."""
         while True:
             length, name = unpack(">I4s", self._source.read(at.part, 8))
             if name != b"IDAT":
@@ -149,13 +150,13 @@ class PngRows:
             at.checksum = zlib.crc32(piece, at.checksum)
             at.done += len(piece)
             if at.done == length:
-                check_sum(name, at.checksum, self._source.read(at.part + 8 + length, 4))
+                verify_checksum(name, at.checksum, self._source.read(at.part + 8 + length, 4))
                 at.part, at.done = at.part + 12 + length, 0
             if piece:
                 return piece
 
     def _start_over(self) -> None:
-        """Keep the waypoints, but nothing that another thread may have held or changed half way."""
+        """Reset the lock and the position, which another thread may have left in the middle of a change."""
         self._lock = threading.Lock()
         self._at = None
 
@@ -163,7 +164,7 @@ class PngRows:
 def _without_filters(header: PngHeader, above: bytes, filtered: bytes) -> Rows:
     """Undo the filters of rows (W3C PNG, third edition, section 9), given the row above them.
 
-    A PNG of their own is made of them, with the row above as a first one that is not filtered, and decoded.
+    The rows are decoded as a PNG of their own, whose first row is the row above, without a filter.
     """
     size = header.row_bytes // header.pixel_bytes, len(filtered) // (header.row_bytes + 1) + 1
     head = struct.pack(">IIBBBBB", *size, *CARRIERS[header.pixel_bytes], 0, 0, 0)
@@ -175,6 +176,7 @@ def _without_filters(header: PngHeader, above: bytes, filtered: bytes) -> Rows:
 
 
 def _part(name: bytes, content: bytes) -> bytes:
+    """Encode a part of a PNG."""
     checksum = zlib.crc32(content, zlib.crc32(name))
     return b"".join((struct.pack(">I", len(content)), name, content, struct.pack(">I", checksum)))
 
@@ -183,7 +185,7 @@ _all: weakref.WeakSet[PngRows] = weakref.WeakSet()
 
 
 def _start_all_over() -> None:
-    """In a forked child, where the threads that held locks do not exist."""
+    """Reset all readers in a forked child, where the threads that held locks do not exist."""
     for rows in list(_all):
         rows._start_over()
 

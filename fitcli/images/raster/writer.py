@@ -1,6 +1,6 @@
-"""PNG and JPEG: the whole canvas in memory, encoded when it is closed. No pyramid, no resolution.
+"""Writes PNG and JPEG: the whole canvas is in memory, and encoded when it is closed.
 
-Knows nothing of chunks.
+These files have no pyramid, and their resolution is not written.
 """
 
 from __future__ import annotations
@@ -18,35 +18,44 @@ from fitcli.files.scratch import write_all
 from fitcli.files.staging import StagedFile, cannot_write
 from fitcli.images.base import ImageInfo, ImageWriter, Pixels
 from fitcli.images.chunk_encoding import Compression, jpeg_encoder
-from fitcli.images.pyramid_writer import check_pixels
+from fitcli.images.pyramid_writer import check_write_arguments
 from fitcli.images.raster.comments import jpeg_with_comment, png_with_text
 from fitcli.images.window import Window
-from fitcli.images.write_options import Plan
+from fitcli.images.write_options import WriteOptions
 
 MAX_PIXELS = 178_956_970
-"""Pillow opens no larger image without being told to."""
+"""Largest number of pixels: by default, Pillow opens no larger image."""
 
 MAX_JPEG_SIDE = 65_500
-"""Of libjpeg."""
+"""Largest height and width in pixels that libjpeg encodes."""
 
 PNG_LEVEL = 3
+"""Effort of compression, 0 to 9."""
 
 
-def create_raster(path: Path, plan: Plan, file_format: Literal["PNG", "JPEG"]) -> RasterWriter:
-    """A canvas for a PNG or JPEG file. Of the plan, only the quality matters.
+def create_raster(path: Path, options: WriteOptions, file_format: Literal["PNG", "JPEG"]) -> RasterWriter:
+    """Create a PNG or JPEG file. Only the quality and the description among the options have an effect.
 
     Raises:
         ImageError: The format cannot hold such an image, or the file cannot be written.
     """
     compression: tuple[Compression, ...] = ("jpeg",) if file_format == "JPEG" else ("deflate",)
-    plan.choose_compression(path, compression, compression[0])
-    axes = "YX" if plan.info.channels == 1 else "YXS"
-    info = replace(plan.info, levels=(), chunk=None, format=file_format, axes=axes, color=plan.info.channels >= 3)
-    return RasterWriter(path, info, file_format, plan.quality, plan.description)
+    options.choose_compression(path, compression, compression[0])
+    axes = "YX" if options.info.channels == 1 else "YXS"
+    color = options.info.channels >= 3
+    info = replace(options.info, levels=(), chunk=None, format=file_format, axes=axes, color=color)
+    return RasterWriter(path, info, file_format, options.quality, options.description)
 
 
 class RasterWriter(ImageWriter):
-    """A PNG or JPEG file. Memory: the canvas, and the encoded file while closing.
+    """Writes a PNG or JPEG file. It takes memory for the canvas and, while closing, for the encoded file.
+
+    Args:
+        path: Path of the finished file.
+        info: Complete description.
+        file_format: "PNG" or "JPEG".
+        quality: JPEG quality, 1 to 100.
+        description: Text that is stored with the image.
 
     Raises:
         ImageError: The format cannot hold such an image, or the file cannot be written.
@@ -68,11 +77,11 @@ class RasterWriter(ImageWriter):
         self._lock = threading.Lock()
 
     def write(self, window: Window, pixels: Pixels) -> None:
-        """As `ImageWriter.write`; thread-safe. Where windows overlap, the last one stays."""
+        """Put pixels on the canvas, see `ImageWriter.write`. Thread-safe; where windows overlap, the last one stays."""
         with self._lock:
             if self._canvas is None:
-                raise ImageError(self.path, "is closed; open it anew to write to it")
-            check_pixels(self.info, window, pixels)
+                raise ImageError(self.path, "is closed; create it again to write to it")
+            check_write_arguments(self.info, window, pixels)
             if window.area:
                 self._canvas[window.slices()] = pixels
 

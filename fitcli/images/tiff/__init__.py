@@ -1,1 +1,1 @@
-"""TIFF files: classic and BigTIFF, pyramids, OME-TIFF, SVS and GeoTIFF."""
+"""Reads and writes TIFF: classic and BigTIFF, pyramids, OME-TIFF, SVS and GeoTIFF."""

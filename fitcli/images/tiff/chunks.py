@@ -1,7 +1,6 @@
-"""The chunks (strips, or rectangles that TIFF calls tiles) of one level of a TIFF: where they are, how they decode.
+"""Locates and decodes the chunks of one level of a TIFF: strips, or the rectangles that TIFF calls tiles.
 
-Reads bytes itself and leaves the codecs to tifffile, but for the commonest kind of JPEG. Chooses no pages: `tiff.py`
-does.
+It reads bytes itself and decodes with tifffile, except for the commonest kind of JPEG. `reader.py` chooses the pages.
 """
 
 from __future__ import annotations
@@ -24,31 +23,32 @@ from fitcli.images.encoded_size import check_encoded_size, encoded_size
 from fitcli.images.window import Window
 
 JPEG = frozenset({6, 7, 33007, 34892})
-"""Values of the Compression tag whose chunks share tables that are stored once per page."""
+"""Values of the Compression tag whose chunks share JPEG tables that are stored once per page."""
 
 PLAIN_JPEG, YCBCR = 7, 6
 """Values of the Compression and PhotometricInterpretation tags of nearly all JPEG in TIFF."""
 
 MAX_EXPANSION = 2
-"""Encoded bytes per decoded byte beyond which a chunk is nonsense: no codec makes noise that much larger."""
+"""Largest plausible number of encoded bytes per decoded byte: no codec makes even noise that much larger."""
 
 COSTLY = {33003: 5, 33004: 5, 33005: 5, 34712: 5, 50001: 2, 50002: 2, 52546: 2}
-"""Value of the Compression tag -> memory that decoding takes, in multiples of the pixels, or in time to match, where it
-is more than once (JPEG 2000, WebP, JPEG XL)."""
+"""Cost of decoding per value of the Compression tag (JPEG 2000, WebP, JPEG XL), as a multiple of the bytes of pixels:
+the memory that decoding takes, or more where it takes long. Other codecs cost 1."""
 
 BAND_BYTES = 1 << 20
-"""Rows of raw chunks are read this many bytes at a time, which stay in the cache of the processor until copied."""
+"""Rows of raw chunks are read this many bytes at a time: they stay in the cache of the processor until copied."""
 
 NARROW = 4
-"""Rows of a raw chunk are read one by one where a window needs less than 1/4 of each."""
+"""Rows of a raw chunk are read one by one if a window needs less than 1/4 of each."""
 
 NATIVE = "<" if sys.byteorder == "little" else ">"
+"""Byte order of this machine."""
 
 Integers: TypeAlias = Sequence[int] | NDArray[np.int64]
 
 
 class Page:
-    """Where one page keeps its chunks, and the JPEG tables that they share."""
+    """The positions and sizes in bytes of the chunks of one page, and the JPEG tables that they share."""
 
     __slots__ = ("counts", "offsets", "tables")
 
@@ -64,12 +64,14 @@ class Page:
 
 
 class TiffGrid(ChunkGrid):
-    """Chunks of one level. Planes are pages, and within each page the separately stored samples.
+    """The chunks of one level. Planes are pages and, within each page, separately stored samples.
 
-    `declared_chunk` is what the file says; chunks that lie side by side may be read as one.
+    Attributes:
+        declared_chunk: (height, width) of a chunk according to the file. `chunk` may be larger: adjacent strips can be
+            read as one chunk.
 
     Raises:
-        ImageError: The file declares chunks that cannot be there.
+        ImageError: The file declares impossible or too large chunks.
     """
 
     def __init__(self, source: SourceFile, keyframe: Any, pages: Sequence[Page]) -> None:
@@ -97,7 +99,7 @@ class TiffGrid(ChunkGrid):
         self._check()
 
     def _check(self) -> None:
-        """Bounds of all chunks at once, so that a truncated or forged file is found out when it is opened."""
+        """Check the bounds of all chunks, so that a truncated or forged file is an error when it is opened."""
         path = self.source.path
         if not self.raw and self.chunk_bytes * self._cost > MAX_CHUNK_BYTES:
             mib = self.chunk_bytes >> 20
@@ -106,11 +108,11 @@ class TiffGrid(ChunkGrid):
             expected = self.planes_per_page * self.rows * self.columns
             if len(page.offsets) != expected or len(page.counts) != expected:
                 raise ImageError(
-                    path, f"lists {len(page.offsets)} chunks where its size needs {expected}; it is damaged or forged"
+                    path, f"lists {len(page.offsets)} chunks, but its size needs {expected}; it is damaged or forged"
                 )
             if min(page.offsets.min(), page.counts.min()) < 0:
                 raise ImageError(path, "has a chunk at a negative position; it is damaged or forged")
-            beyond = page.offsets > self.source.size - page.counts  # their sum might overflow
+            beyond = page.offsets > self.source.size - page.counts  # offset + count could overflow
             if beyond.any():
                 end = max(map(sum, zip(page.offsets[beyond].tolist(), page.counts[beyond].tolist(), strict=True)))
                 missing = end - self.source.size
@@ -119,27 +121,27 @@ class TiffGrid(ChunkGrid):
                 raise ImageError(path, "has a chunk far larger than its pixels; it is damaged or forged")
 
     def locate(self, key: ChunkKey) -> tuple[Page | None, int]:
-        """The page of a chunk (None: nothing is stored there) and the chunk's index in it."""
+        """Return the page of a chunk (None if the chunk is not stored) and the index of the chunk in that page."""
         plane, row, column = key
         number, sample = divmod(plane, self.planes_per_page)
         index = (sample * self.rows + row) * self.columns + column
         page = self.pages[number]
         return (page if page.counts[index] and page.offsets[index] else None), index
 
-    def filled(self, height: int, width: int) -> Pixels:
-        """What stands where no chunk is stored."""
+    def fill_chunk(self, height: int, width: int) -> Pixels:
+        """Return the pixels of a chunk that is not stored."""
         return np.broadcast_to(self.fill, (height, width, self.plane_channels))
 
 
 class CompressedTiffGrid(TiffGrid):
-    """Chunks that have to be decoded whole."""
+    """Compressed chunks, which can only be decoded whole."""
 
     def __init__(self, source: SourceFile, keyframe: Any, pages: Sequence[Page]) -> None:
         super().__init__(source, keyframe, pages)
         self._decode = keyframe.decode
         self._jpeg = int(keyframe.compression) in JPEG
         self._header: bytes | None = keyframe.jpegheader if self._jpeg else None
-        # The common kind, whose decoder needs nothing but the bytes; tifffile knows what the others need.
+        # Only this common kind is decoded here: its decoder needs no more than the bytes and the tables.
         self._plain_jpeg = (
             int(keyframe.compression) == PLAIN_JPEG
             and int(keyframe.photometric) == YCBCR
@@ -153,7 +155,7 @@ class CompressedTiffGrid(TiffGrid):
     def decode(self, key: ChunkKey) -> Pixels:
         page, index = self.locate(key)
         if page is None:
-            return self.filled(*self.chunk)
+            return self.fill_chunk(*self.chunk)
         data = self.source.read(int(page.offsets[index]), int(page.counts[index]))
         check_encoded_size(self._header or data, *self.chunk)
         if self._jpeg:
@@ -163,7 +165,7 @@ class CompressedTiffGrid(TiffGrid):
         pixels: Pixels = decoded[0]  # [depth, rows, columns, samples] of depth 1
         return pixels
 
-    def decode_briefly(self, key: ChunkKey) -> Pixels:
+    def decode_transient(self, key: ChunkKey) -> Pixels:
         page, index = self.locate(key)
         if page is None or not self._plain_jpeg:
             return self.decode(key)
@@ -178,7 +180,7 @@ class CompressedTiffGrid(TiffGrid):
 
 
 class RawTiffGrid(TiffGrid):
-    """Chunks without compression, predictor or packed bits: only the rows (or the pixels) that are needed are read."""
+    """Chunks without compression, predictor or packed bits, of which only the needed rows or pixels are read."""
 
     raw = True
 
@@ -190,7 +192,7 @@ class RawTiffGrid(TiffGrid):
         self._stored = np.dtype(keyframe.dtype).newbyteorder(keyframe.parent.byteorder)
 
     def _join_strips(self) -> None:
-        """Treat strips that follow each other without a gap as one: a window then costs one read, not one per strip."""
+        """Treat strips without gaps between them as one chunk: a window then costs one read, not one per strip."""
         row_bytes = self.width * self.plane_channels * self.dtype.itemsize
         starts = np.arange(self.rows) * (self.chunk[0] * row_bytes)
         joined: list[Page] = []
@@ -215,7 +217,7 @@ class RawTiffGrid(TiffGrid):
             return
         row_bytes = self.chunk[1] * self.plane_channels * self.dtype.itemsize
         if part.bottom * row_bytes > page.counts[index]:
-            raise ValueError(f"{page.counts[index]} bytes are stored where {part.bottom * row_bytes} are needed")
+            raise ValueError(f"it holds {page.counts[index]} bytes, but {part.bottom * row_bytes} are needed")
         start = int(page.offsets[index])
         if part.width * NARROW < self.chunk[1]:
             for row in range(part.height):
@@ -229,10 +231,10 @@ class RawTiffGrid(TiffGrid):
             self._copy_rows(at, target[row : row + step], columns, self.chunk[1])
 
     def _copy_rows(self, at: int, target: Pixels, columns: slice, width: int) -> None:
-        """Read as many rows of `width` pixels as `target` has, and copy some of their columns."""
+        """Read len(target) rows of `width` pixels, and copy `columns` of them to `target`."""
         shape = len(target), width, self.plane_channels
         size = math.prod(shape) * self.dtype.itemsize
-        # a buffer kept per thread: fresh memory costs more than reading into it
+        # One buffer per thread is reused: allocating fresh memory costs more than reading into it.
         buffer: NDArray[np.uint8] | None = getattr(self._buffers, "bytes", None)
         if buffer is None or len(buffer) < size:
             buffer = self._buffers.bytes = np.empty(max(size, BAND_BYTES), np.uint8)
@@ -241,7 +243,7 @@ class RawTiffGrid(TiffGrid):
 
 
 def is_raw(keyframe: Any) -> bool:
-    """Whether stored bytes are the pixels: no compression, no predictor, whole bytes in the usual bit order."""
+    """Return whether the stored bytes are the pixels: no compression or predictor, whole bytes, usual bit order."""
     itemsize = np.dtype(keyframe.dtype).itemsize
     return bool(
         int(keyframe.compression) == 1

@@ -1,6 +1,6 @@
-"""What a TIFF file says about itself beside pixels: its kind, microns per pixel, missing values, other files.
+"""Interprets the metadata of TIFF files: format, microns per pixel, missing values, georeference, references to files.
 
-Reads tags that tifffile has parsed. Decodes nothing.
+It works on tags that tifffile has parsed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FORMATS = {
     "bif": "BIF",
     "philips": "Philips TIFF",
 }
-"""tifffile's word for a kind of file -> ours; any other kind is a "TIFF"."""
+"""Name of a format per name that tifffile uses. Any other format is "TIFF"."""
 
 GEO_TAGS = {
     "scale": 33550,
@@ -35,36 +35,36 @@ GEO_TAGS = {
     "doubles": DOUBLES_TAG,
     "text": TEXT_TAG,
 }
-"""Where the fields of a `GeoReference` are in a file."""
+"""Tag of each field of a `GeoReference`."""
 
 MAP_TAGS = tuple(GEO_TAGS[field] for field in ("scale", "tiepoints", "transformation", "keys"))
-"""A file with one of these is a map: its resolution tags are left over from the software that made it."""
+"""A file with one of these tags is a map. Its resolution tags are leftovers of the software that wrote it."""
 
-MOST_GEO_VALUES = 100_000
-"""Numbers or letters of one of its tags that are read."""
+MAX_GEO_VALUES = 100_000
+"""Largest number of values or characters of a georeference tag. Files with more have no georeference."""
 
-MOST_ELEMENTS = 200_000
-"""Of XML or JSON in the text of a file: each takes half a kilobyte when parsed."""
+MAX_ELEMENTS = 200_000
+"""Largest number of XML or JSON elements in the description of a file. Each takes half a kilobyte when parsed."""
 
 SCREEN_AND_PRINT_DPI = (72, 96, 150, 300)
-"""Resolutions that software writes when it knows none."""
+"""Resolutions that software writes if the true one is unknown."""
 
 
 def check_description(file: Any, path: Path) -> None:
-    """Look at the text of the first page before anything parses it.
+    """Check the description of the first page before it is parsed.
 
     Raises:
-        ImageError: Parsing it would take more memory than there may be.
+        ImageError: Parsing it would take too much memory.
     """
     text = file.pages.first.description if len(file.pages) else ""
-    if sum(map(text.count, "<[{")) > MOST_ELEMENTS:
+    if sum(map(text.count, "<[{")) > MAX_ELEMENTS:
         raise ImageError(
             path, f"has a description too long to be read ({len(text):,} characters); export the image without it"
         )
 
 
 def ome_mpp(xml: str, width: int, height: int) -> float | None:
-    """Microns per pixel of the image of this size in an OME-XML document."""
+    """Return the microns per pixel of the first image of this size in an OME-XML document; None if it has none."""
     for pixels in _elements(xml, "Pixels"):
         if (pixels.get("SizeX"), pixels.get("SizeY")) != (str(width), str(height)):
             continue
@@ -74,9 +74,9 @@ def ome_mpp(xml: str, width: int, height: int) -> float | None:
 
 
 def ome_other_file(xml: str, own_name: str) -> str | None:
-    """Name of another file that an OME-XML document takes pixels or metadata from; None where it is self-contained.
+    """Return the name of another file that an OME-XML document refers to; None if the document is self-contained.
 
-    Decided from the text alone: nothing that it names is looked at.
+    Only the text is read, never the file that it names.
     """
     for element in _elements(xml, "BinaryOnly"):
         return element.get("MetadataFile", "another file")
@@ -91,13 +91,13 @@ def ome_other_file(xml: str, own_name: str) -> str | None:
 
 
 def aperio_mpp(description: str) -> float | None:
-    """Microns per pixel from "MPP = 0.25" in an image description as Aperio scanners write it."""
-    found = re.search(r"\bMPP\s*=\s*([0-9.eE+-]+)", description)
-    return microns(_number(found.group(1)), "um") if found else None
+    """Return the microns per pixel from "MPP = 0.25" in the description that Aperio scanners write; None without it."""
+    match = re.search(r"\bMPP\s*=\s*([0-9.eE+-]+)", description)
+    return microns(_number(match.group(1)), "um") if match else None
 
 
 def tag_mpp(page: Any, imagej: dict[str, Any] | None) -> float | None:
-    """Microns per pixel from the resolution tags; None where they say nothing believable."""
+    """Return the microns per pixel from the resolution tags; None if they are missing or implausible."""
     if any(tag in page.tags for tag in MAP_TAGS) or 282 not in page.tags:
         return None
     numerator, denominator = (float(part) for part in page.tags[282].value)
@@ -115,7 +115,7 @@ def tag_mpp(page: Any, imagej: dict[str, Any] | None) -> float | None:
 
 
 def gdal_nodata(page: Any) -> float | None:
-    """The value that stands for a missing pixel (tag GDAL_NODATA), as far as it is a number."""
+    """Return the value of missing pixels (tag GDAL_NODATA); None if the tag is missing or not a number."""
     if 42113 not in page.tags:
         return None
     try:
@@ -125,21 +125,21 @@ def gdal_nodata(page: Any) -> float | None:
 
 
 def georeference(page: Any) -> GeoReference | None:
-    """Where on the Earth a page lies; None where its tags do not say, or nothing that makes sense."""
-    found: dict[str, Any] = {}
+    """Return the georeference of a page; None if its tags are missing or invalid."""
+    fields: dict[str, Any] = {}
     try:
         for field, code in GEO_TAGS.items():
             if (tag := page.tags.get(code)) is None:
                 continue
-            if tag.count > MOST_GEO_VALUES:
+            if tag.count > MAX_GEO_VALUES:
                 return None
             value, kind = tag.value, {"text": str, "keys": int}.get(field, float)
             values = value if isinstance(value, tuple) else (value,)
             if not all(isinstance(each, kind) for each in values):
                 return None
-            found[field] = value.rstrip("\0") if field == "text" else values
-        return GeoReference(**found)
-    except Exception:  # tifffile raises all kinds on damaged tags
+            fields[field] = value.rstrip("\0") if field == "text" else values
+        return GeoReference(**fields)
+    except Exception:  # tifffile raises errors of many types on damaged tags
         return None
 
 

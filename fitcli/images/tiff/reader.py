@@ -1,7 +1,7 @@
 """Reads TIFF and BigTIFF: plain, pyramidal (SubIFDs or reduced pages), OME-TIFF, SVS, NDPI, ImageJ, GeoTIFF.
 
-tifffile parses the structure; from then on windows are read without it (`tiff_chunks.py`). The largest image of a file
-is the image. Its Orientation tag is ignored (pixels come as stored); alpha stays as a fourth channel.
+tifffile parses the structure; windows are then read by `chunks.py`. Of several images in a file, the largest is read.
+The Orientation tag is ignored: pixels are returned as stored. Alpha is returned as a fourth channel.
 """
 
 from __future__ import annotations
@@ -18,8 +18,15 @@ import tifffile
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo
 from fitcli.images.byte_source import SourceFile
-from fitcli.images.chunks import ChunkedReader, pyramid
-from fitcli.images.colors import Conversion, cmyk_to_rgb, inverted, palette_to_rgb, tiff_colors, ycbcr_to_rgb
+from fitcli.images.chunks import ChunkedReader, levels_of
+from fitcli.images.colors import (
+    Conversion,
+    cmyk_to_rgb,
+    colormap_to_palette,
+    palette_to_rgb,
+    white_is_zero_to_grey,
+    ycbcr_to_rgb,
+)
 from fitcli.images.tiff.chunks import JPEG, CompressedTiffGrid, Page, RawTiffGrid, TiffGrid, is_raw
 from fitcli.images.tiff.metadata import (
     FORMATS,
@@ -31,25 +38,26 @@ from fitcli.images.tiff.metadata import (
     ome_other_file,
     tag_mpp,
 )
-from fitcli.images.tiff.stream import OutOfPatience, StructureStream
+from fitcli.images.tiff.stream import StructureStream, TooMuchStructure
 
 WHITE_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 2, 3, 5, 6
 """Values of the PhotometricInterpretation tag."""
 
 WEBP, APERIO_JP2K_YCBCR, APERIO_JP2K_RGB, JPEG_XL = 50001, 33003, 33005, (50002, 52546)
 DECODES_TO_RGB = JPEG | {WEBP, APERIO_JP2K_YCBCR, APERIO_JP2K_RGB, *JPEG_XL}
-"""Values of the Compression tag whose decoders turn YCbCr into RGB themselves."""
+"""Values of the Compression tag whose decoders convert YCbCr to RGB themselves."""
 
 OTHER_AXES = {"T": "time points", "Z": "focal planes"}
+"""Names of axes in messages."""
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it has to say, we say as an ImageError
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # errors are reported as ImageError instead
 
 
 class TiffReader(ChunkedReader):
-    """A TIFF file of any of the kinds above.
+    """Reads a TIFF file.
 
     Raises:
-        ImageError: It is damaged, truncated, not self-contained, or of a kind that fit does not read.
+        ImageError: The file is damaged, truncated, not self-contained, or not supported.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,11 +66,11 @@ class TiffReader(ChunkedReader):
             stream: Any = StructureStream(self._source)
             with tifffile.TiffFile(stream, name=path.name) as file:
                 parsed = _parse(file, self._source)
-        except OutOfPatience:
-            raise ImageError(path, "describes more than an image has; it is damaged or forged") from None
+        except TooMuchStructure:
+            raise ImageError(path, "describes far more than an image needs; it is damaged or forged") from None
         except ImageError:
             raise
-        except Exception as error:  # tifffile raises all kinds on damaged files
+        except Exception as error:  # tifffile raises errors of many types on damaged files
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ImageError(
                 path, f"cannot be read as TIFF ({reason}); it is damaged or cut off, copy or export it again"
@@ -85,13 +93,13 @@ def _parse(file: Any, source: SourceFile) -> _Parsed:
     check_description(file, source.path)
     xml: str | None = file.ome_metadata
     other = ome_other_file(xml, source.path.name) if xml else None
-    if other is not None:  # asked before tifffile looks at series, because that opens the files named
+    if other is not None:  # checked before tifffile parses the series, which would open the files named
         raise ImageError(
             source.path, f"takes pixels from another file ({other}); export the image to one self-contained file"
         )
     series = max(list(file.series), key=_area, default=None)
     if series is None or not _area(series):
-        raise ImageError(source.path, "holds no image")
+        raise ImageError(source.path, "holds no image; copy or export it again")
     grids = [_grid(file, series, source)]
     base, keyframe = grids[0], series.keyframe
     for smaller in _smaller_series(file, series):
@@ -104,7 +112,7 @@ def _parse(file: Any, source: SourceFile) -> _Parsed:
         width=base.width,
         channels=channels,
         dtype=dtype,
-        levels=pyramid(grids),
+        levels=levels_of(grids),
         chunk=base.declared_chunk,
         mpp=_mpp(file, keyframe, base),
         format=FORMATS.get(series.kind, "TIFF"),
@@ -126,14 +134,14 @@ def _sizes(series: Any) -> dict[str, int]:
 
 
 def _smaller_series(file: Any, series: Any) -> list[Any]:
-    """Lower levels, largest first: those tifffile recognises, else pages marked as reduced with the same aspect."""
+    """Return smaller levels, largest first: those tifffile recognises, else reduced pages of the same aspect ratio."""
     levels = list(series.levels[1:])
     if not levels and FORMATS.get(series.kind) is None:
         height, width = series.keyframe.imagelength, series.keyframe.imagewidth
         for other in file.series:
             page = other.keyframe
             ratio_y, ratio_x = height / page.imagelength, width / page.imagewidth
-            # a page rounded to whole pixels is off by less than one of them
+            # Rounding to whole pixels changes a side by less than one pixel.
             alike = abs(page.imagelength - height / ratio_x) <= 1 or abs(page.imagewidth - width / ratio_y) <= 1
             if other is not series and page.is_reduced and page.imagewidth < width and alike:
                 levels += other.levels
@@ -141,10 +149,10 @@ def _smaller_series(file: Any, series: Any) -> list[Any]:
 
 
 def _grid(file: Any, series: Any, source: SourceFile) -> TiffGrid:
-    """The chunks of one level.
+    """Return the chunks of one level.
 
     Raises:
-        ImageError: It has more than one image in it, or its channels are stored in an unknown order.
+        ImageError: The level holds several images, or its axes or values are not supported.
     """
     keyframe, sizes = series.keyframe, _sizes(series)
     for axis, count in sizes.items():
@@ -174,7 +182,7 @@ def _pages(file: Any, series: Any, count: int, source: SourceFile) -> list[Page]
         page = series[number]
         if page is None:
             raise ImageError(source.path, f"lacks page {number + 1} of {count}; copy or export it again")
-        if page.parent is not file:  # cannot be, as tifffile knows no path
+        if page.parent is not file:  # never true, because tifffile gets no path
             raise ImageError(source.path, "takes pixels from another file; export the image to one self-contained file")
         tables = page.jpegtables if int(keyframe.compression) in JPEG else None
         pages.append(Page(page.dataoffsets, page.databytecounts, tables))
@@ -182,7 +190,7 @@ def _pages(file: Any, series: Any, count: int, source: SourceFile) -> list[Page]
 
 
 def _virtual_pages(keyframe: Any, count: int, source: SourceFile) -> list[Page]:
-    """Pages of stacks whose file describes only the first (ImageJ): the others follow it without a gap."""
+    """Return the pages of an ImageJ stack that describes only its first page: the others follow it without a gap."""
     if not is_raw(keyframe):
         raise ImageError(source.path, f"describes only one of its {count} pages; export the image again")
     page_bytes = int(keyframe.nbytes)
@@ -196,11 +204,11 @@ def _colors(keyframe: Any, grid: TiffGrid) -> tuple[Conversion | None, int, np.d
     if photometric == PALETTE and grid.channels == 1 and keyframe.colormap is not None and dtype.kind == "u":
         if keyframe.colormap.ndim != 2 or len(keyframe.colormap) != 3 or not keyframe.colormap.size:
             raise ImageError(grid.source.path, "has a palette without colours; it is damaged")
-        return palette_to_rgb(tiff_colors(keyframe.colormap)), 3, np.dtype(np.uint8), True
+        return palette_to_rgb(colormap_to_palette(keyframe.colormap)), 3, np.dtype(np.uint8), True
     if photometric == SEPARATED and grid.channels == 4 and dtype.kind == "u" and keyframe.tags.valueof(332, 1) == 1:
         return cmyk_to_rgb, 3, dtype, True
     if photometric == WHITE_IS_ZERO and dtype.kind == "u":  # not masks: writers store those as they are
-        return inverted(2 ** int(keyframe.bitspersample) - 1), grid.channels, dtype, False
+        return white_is_zero_to_grey(2 ** int(keyframe.bitspersample) - 1), grid.channels, dtype, False
     if photometric == YCBCR and grid.channels == 3 and int(keyframe.compression) not in DECODES_TO_RGB:
         if dtype != np.uint8:
             raise ImageError(grid.source.path, f"holds YCbCr colours of {dtype}; convert it to RGB")

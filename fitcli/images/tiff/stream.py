@@ -1,7 +1,7 @@
-"""What tifffile parses the structure of a file from: bytes that have no path, and patience that ends.
+"""Gives tifffile the structure of a file as a stream without a path and with a limit.
 
-tifffile opens files beside the one it is given (OME-XML, Micro-Manager and NDTiff name them), but only where it knows a
-path; and it follows as many directories as a file has, each of which costs it a tenth of a millisecond.
+With a path, tifffile opens other files that OME-XML, Micro-Manager and NDTiff metadata name. It also parses any number
+of directories, each of which costs it a tenth of a millisecond.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import os
 
 from fitcli.images.byte_source import SourceFile
 
-MOST_READS, MOST_BYTES = 50_000, 24 << 20
-"""What the structure of a file may take: slides need some hundred reads, one per page and tag, and 16 bytes per chunk.
-Numbers take ten times their bytes once parsed."""
+MAX_READS, MAX_BYTES = 50_000, 24 << 20
+"""Largest number of reads, and of bytes read, for the structure of a file. Slides need some hundred reads, one per page
+and tag, and 16 bytes per chunk. Parsed numbers take ten times their bytes in memory."""
 
 
-class OutOfPatience(BaseException):
-    """A file has more structure than any image. No `Exception`, after which tifffile would go on."""
+class TooMuchStructure(BaseException):
+    """The structure of a file exceeds the limits. Not an `Exception`: tifffile would catch that and go on."""
 
 
 class StructureStream(io.RawIOBase):
-    """A file as a stream for reading, without a name or a descriptor.
+    """A readable stream of a file, without a name or a descriptor.
 
     Raises:
-        OutOfPatience: Once more than `MOST_READS` reads or `MOST_BYTES` bytes have been asked for.
+        TooMuchStructure: A read exceeds `MAX_READS` reads or `MAX_BYTES` bytes in all.
     """
 
     def __init__(self, source: SourceFile) -> None:
@@ -38,8 +38,8 @@ class StructureStream(io.RawIOBase):
         count = left if size is None or size < 0 else min(size, left)
         self._reads += 1
         self._bytes += count
-        if self._reads > MOST_READS or self._bytes > MOST_BYTES:
-            raise OutOfPatience
+        if self._reads > MAX_READS or self._bytes > MAX_BYTES:
+            raise TooMuchStructure
         data = self._source.read(self._at, count) if count else b""
         self._at += count
         return data
@@ -53,7 +53,7 @@ class StructureStream(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._source.size}[whence]
         if start + offset < 0:
-            raise ValueError(f"a position of {start + offset} lies before the file")
+            raise ValueError(f"position {start + offset} lies before the start of the file")
         self._at = start + offset
         return self._at
 

@@ -1,7 +1,7 @@
-"""Pyramidal BigTIFF and OME-TIFF whose chunks are encoded already and come in any order.
+"""Writes pyramidal BigTIFF and OME-TIFF from encoded chunks that arrive in any order.
 
-tifffile writes the headers of all levels first, as if no chunk were there. Encoded chunks are appended as they come (a
-TIFF may store them in any order), and at the end their places are entered in the headers. Knows nothing of windows.
+tifffile first writes the headers of all levels, with empty chunks. Encoded chunks are then appended as they arrive (a
+TIFF may store them in any order). At the end, their positions and sizes are written into the headers.
 """
 
 from __future__ import annotations
@@ -22,45 +22,51 @@ from fitcli.files.staging import StagedFile, cannot_write
 from fitcli.images.base import ImageInfo, Level, Pixels
 from fitcli.images.chunk_encoding import Compression, tiff_encoder, tiff_predictor
 from fitcli.images.georeference import GeoReference
-from fitcli.images.pyramid import edge_padded
+from fitcli.images.pyramid import pad_edges
 from fitcli.images.pyramid_writer import ChunkSink, PyramidWriter
 from fitcli.images.tiff.metadata import GEO_TAGS
-from fitcli.images.write_options import Plan
+from fitcli.images.write_options import WriteOptions
 
 COMPRESSIONS: tuple[Compression, ...] = ("jpeg", "deflate", "zstd", "lzw", "none")
 
 TIFFFILE_NAMES = {"deflate": "adobe_deflate", "none": None}
-"""Names that tifffile spells differently."""
+"""tifffile's names of compressions, where they differ."""
 
 NODATA_TAG = 42113
-"""GDAL_NODATA, ASCII."""
+"""GDAL_NODATA, an ASCII tag."""
 
 
-def create_tiff(path: Path, plan: Plan, ome: bool) -> PyramidWriter:
-    """A canvas for a TIFF or OME-TIFF. JPEG by default for 8-bit colour that may change a little, else deflate.
+def create_tiff(path: Path, options: WriteOptions, ome: bool) -> PyramidWriter:
+    """Create a TIFF or OME-TIFF. The default compression is JPEG for 8-bit colour resampled by "mean", else deflate.
 
     Raises:
         ImageError: The format or the compression cannot hold such pixels, or the file cannot be written.
     """
-    if ome and plan.info.dtype == np.float16:
+    if ome and options.info.dtype == np.float16:
         raise ImageError(path, "OME-TIFF cannot hold float16; write .tif or .zarr instead, or float32")
-    info = plan.complete("OME-TIFF" if ome else "TIFF", stored_axes(plan.info, ome))
-    photograph = info.dtype == np.uint8 and info.color and info.channels == 3 and plan.resampling == "mean"
-    compression = plan.choose_compression(path, COMPRESSIONS, "jpeg" if photograph else "deflate")
-    return plan.writer(path, info, TiffSink(path, info, compression, plan.quality, ome, plan.description))
+    info = options.complete("OME-TIFF" if ome else "TIFF", stored_axes(options.info, ome))
+    photograph = info.dtype == np.uint8 and info.color and info.channels == 3 and options.resampling == "mean"
+    compression = options.choose_compression(path, COMPRESSIONS, "jpeg" if photograph else "deflate")
+    return options.create_writer(
+        path, info, TiffSink(path, info, compression, options.quality, ome, options.description)
+    )
 
 
 class TiffSink(ChunkSink):
-    """Keeps encoded chunks for a TIFF.
+    """Stores encoded chunks in a TIFF.
 
-    A plain TIFF has its levels in the main chain of pages, marked as reduced (OpenSlide and GDAL look there); an
-    OME-TIFF has them as SubIFDs (Bio-Formats and QuPath look there). Colour images keep their samples together; others
-    with several channels are planar: separate planes of one page, or one page per channel in OME-TIFF.
+    In a plain TIFF, smaller levels are pages of the main chain, marked as reduced, where OpenSlide and GDAL expect
+    them. In an OME-TIFF they are SubIFDs, where Bio-Formats and QuPath expect them. Colour images store the samples of
+    a pixel together. Other images with several channels are planar: separate planes of one page, or one page per
+    channel in OME-TIFF.
 
     Args:
-        info: Complete. `info.chunk` must be square and a multiple of 16.
+        path: Path of the finished file.
+        info: Complete description; `info.chunk` must be square and a multiple of 16.
+        compression: Name of the compression.
+        quality: JPEG quality, 1 to 100.
         ome: Whether to write OME-XML and SubIFDs.
-        description: Text to be kept with the image.
+        description: Text that is stored with the image.
 
     Raises:
         ImageError: The compression cannot hold such pixels, or the file cannot be written.
@@ -97,7 +103,7 @@ class TiffSink(ChunkSink):
             raise cannot_write(path, error) if isinstance(error, OSError) else error from error
 
     def encode(self, pixels: Pixels) -> list[bytes]:
-        pixels = edge_padded(pixels, self._chunk, self._chunk)
+        pixels = pad_edges(pixels, self._chunk, self._chunk)
         if not self.planar:
             return [self._encode(pixels)]
         return [self._encode(pixels[:, :, channel, None]) for channel in range(self._info.channels)]
@@ -110,7 +116,7 @@ class TiffSink(ChunkSink):
         for index in self._where:
             absent = index[..., 1] == 0
             if absent.any():
-                # libvips refuses TIFFs with absent chunks: all of them are the same one.
+                # libvips refuses TIFFs with absent chunks, so all of these refer to one chunk of zeros.
                 zeros = self._encode(np.zeros((self._chunk, self._chunk, self._samples), self._info.dtype))
                 index[absent] = self._append(zeros), len(zeros)
         self._close()
@@ -134,7 +140,7 @@ class TiffSink(ChunkSink):
             self._descriptor = -1
 
     def _empty_index(self, level: Level) -> NDArray[np.uint64]:
-        """Offset and size of the chunk at [plane, row, column] in the file; size 0 for those that have not come."""
+        """Return an index [plane, row, column, (offset, size)] of chunks in the file, in bytes; size 0 means absent."""
         rows, columns = -(-level.height // self._chunk), -(-level.width // self._chunk)
         return np.zeros((self._info.channels if self.planar else 1, rows, columns, 2), dtype=np.uint64)
 
@@ -157,7 +163,7 @@ class TiffSink(ChunkSink):
                 )
 
     def _absent(self, index: NDArray[np.uint64]) -> bytes:
-        """What stands for a chunk that is still to come: nothing, but where tifffile counts the bytes of a level."""
+        """Return the bytes that stand for an absent chunk: none, unless tifffile checks the bytes of a level."""
         if self._compression != "none" or index.shape[1:3] != (1, 1):
             return b""
         return bytes(self._chunk**2 * self._samples * self._info.dtype.itemsize)
@@ -171,7 +177,7 @@ class TiffSink(ChunkSink):
                     page.tags["TileByteCounts"].overwrite(places[:, 1].tolist())
 
     def _pages(self, tiff: tifffile.TiffFile, level: int) -> list[Any]:
-        """The pages of a level: one, or one per channel."""
+        """Return the pages of a level: one, or one per channel."""
         pages: Any = tiff.pages
         if not self._ome:
             return [pages[level]]
@@ -191,7 +197,7 @@ class TiffSink(ChunkSink):
             "software": "fit",
         }
         if self._compression == "jpeg" and self._samples == 3:
-            # tifffile does not look into encoded chunks: this must say what `jpeg_encoder` does.
+            # tifffile does not parse encoded chunks, so these tags must match what `jpeg_encoder` writes.
             tags |= {"photometric": "ycbcr", "subsampling": (2, 2)}
         if self._samples == 4:
             tags["extrasamples"] = ("unassalpha",)
@@ -221,10 +227,10 @@ class TiffSink(ChunkSink):
 
 
 ExtraTag = tuple[int, int, int, Any, bool]
-"""As tifffile takes them: code, type, number of values, values, for the first page of a level alone."""
+"""A tag as tifffile accepts it: (code, type, number of values, values, only on the first page of a level)."""
 
 ASCII, SHORT, DOUBLE = 2, 3, 12
-"""Types of tags."""
+"""Codes of tag types."""
 
 
 def _text_tag(code: int, text: str) -> ExtraTag:
@@ -232,7 +238,7 @@ def _text_tag(code: int, text: str) -> ExtraTag:
 
 
 def geo_tags(geo: GeoReference) -> list[ExtraTag]:
-    """The tags of a GeoTIFF."""
+    """Return the tags of a GeoTIFF."""
     tags = []
     for field, code in GEO_TAGS.items():
         values = getattr(geo, field)
@@ -244,12 +250,12 @@ def geo_tags(geo: GeoReference) -> list[ExtraTag]:
 
 
 def is_interleaved(info: ImageInfo) -> bool:
-    """Whether the samples of a pixel are stored together: grey and colour images."""
+    """Return whether the samples of a pixel are stored together, as in grey and colour images."""
     return info.channels == 1 or (info.color and info.channels in (3, 4))
 
 
 def stored_axes(info: ImageInfo, ome: bool) -> str:
-    """Axes of level 0 as tifffile spells them."""
+    """Return the axes of level 0 in the letters of tifffile."""
     if info.channels == 1:
         return "YX"
     if is_interleaved(info):

@@ -1,1 +1,1 @@
-"""zarr folders: plain arrays and OME-Zarr, sharded or not."""
+"""Reads plain zarr arrays and OME-Zarr, sharded or not, and writes OME-Zarr."""

@@ -1,6 +1,6 @@
-"""The chunks of one zarr array on disk, in the order of its axes: which file, which bytes, decoded by what.
+"""Finds, reads and decodes the chunks of one zarr array on disk.
 
-Files are read directly; nothing outside the store is, whatever links it contains. Knows no pyramids.
+Files are read directly. Files outside the store are never read, whatever links it contains.
 """
 
 from __future__ import annotations
@@ -20,25 +20,30 @@ from fitcli.images.chunks import ChunkGrid, ChunkKey
 from fitcli.images.zarr.codecs import WIDEST, ChunkDecoder, ShardIndex
 
 Coordinates = tuple[int, ...]
-"""Of a chunk in the grid of its array, one per axis."""
+"""Index of a chunk in the grid of its array, one number per axis."""
 
 METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
-"""Files that describe an array or a group."""
+"""Names of the files that describe an array or a group."""
 
 MAX_METADATA_BYTES = 4 << 20
-"""Of a file in JSON, which takes twenty times as much when parsed."""
+"""Largest size of a JSON file in bytes. Parsed, it takes twenty times as much memory."""
 
 MAX_INDEX_BYTES, KEPT_INDEX_BYTES = 16 << 20, 32 << 20
-"""Of the index of one shard (a million chunks), and of those that are kept."""
+"""Largest size in bytes of the index of one shard (a million chunks), and of all indices that are kept."""
 
 EMPTY = 2**64 - 1
-"""Offset and count of a chunk that a shard does not hold."""
+"""Offset and size of a chunk that is missing from a shard."""
 
 
 class ZarrGrid(ChunkGrid):
-    """One level. `fetch` gives a chunk with all axes of the array, or None where it is missing.
+    """The chunks of one level.
 
-    `axes` are the array's, in lower case; those other than y, x and c have length 1.
+    Args:
+        axes: Axes of the array in lower case; those other than y, x and c have length 1.
+        shape, chunk: Shape of the array and of a chunk, in this order of axes.
+        dtype: Dtype of the array.
+        fill: Value of missing chunks; None for 0.
+        fetch: Returns a chunk with all axes of the array, or None if it is missing.
     """
 
     def __init__(
@@ -74,12 +79,12 @@ class ZarrGrid(ChunkGrid):
 
 
 class StoreFiles:
-    """Files of one array inside a store.
+    """The files of one array inside a store.
 
-    Links that lead out of the store are refused: a store from elsewhere could otherwise show any file of this machine.
+    Links out of the store are refused: otherwise a store from elsewhere could show any file of this machine.
 
     Attributes:
-        array: Its folder.
+        array: Folder of the array.
     """
 
     def __init__(self, root: Path, array: Path) -> None:
@@ -88,10 +93,10 @@ class StoreFiles:
         self._safe_folders: set[str] = set()
 
     def open(self, name: str) -> OpenChunk | None:
-        """Open a chunk or shard by its key; None where it does not exist.
+        """Open a chunk or shard by its key; return None if it does not exist.
 
         Raises:
-            ImageError: It is not a file of this store, or cannot be read.
+            ImageError: The file is outside this store, or cannot be read.
         """
         path = f"{self.array}/{name}"
         try:
@@ -105,10 +110,10 @@ class StoreFiles:
             raise ImageError(path, f"cannot be read ({error.strerror})") from error
 
     def check_metadata(self) -> None:
-        """Look at the files that describe the array or group before anything reads them.
+        """Check the metadata files of the array or group before they are parsed.
 
         Raises:
-            ImageError: One of them is no file of this store, or too large to be read.
+            ImageError: One of them is outside this store, not a regular file, or too large.
         """
         for name in METADATA:
             path = f"{self.array}/{name}"
@@ -117,14 +122,14 @@ class StoreFiles:
             self.check(path)
             status = os.stat(path)
             if not stat.S_ISREG(status.st_mode):
-                raise ImageError(path, "is no regular file; the zarr store is damaged or forged")
+                raise ImageError(path, "is not a regular file; the zarr store is damaged or forged")
             if status.st_size > MAX_METADATA_BYTES:
                 raise ImageError(
-                    path, f"is {status.st_size >> 20} MiB of metadata; the zarr store is damaged or forged"
+                    path, f"holds {status.st_size >> 20} MiB of metadata; the zarr store is damaged or forged"
                 )
 
     def check(self, path: str) -> None:
-        """Raise `ImageError` if a path in the array leads out of the store. Folders are looked at once."""
+        """Raise `ImageError` if a path in the array leads out of the store. Each folder is checked once."""
         folder = os.path.dirname(path)
         if folder not in self._safe_folders:
             self._check_real(folder)
@@ -139,15 +144,20 @@ class StoreFiles:
 
 
 class OpenChunk:
-    """An open chunk or shard file."""
+    """An open chunk or shard file.
+
+    Attributes:
+        path: Path of the file.
+        size: Size of the file in bytes.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe must not make us wait
+        self._number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe must not block
         try:
             status = os.fstat(self._number)
             if not stat.S_ISREG(status.st_mode):
-                raise ImageError(path, "is no regular file; the zarr store is damaged or forged")
+                raise ImageError(path, "is not a regular file; the zarr store is damaged or forged")
         except BaseException:
             os.close(self._number)
             raise
@@ -160,9 +170,9 @@ class OpenChunk:
         os.close(self._number)
 
     def read(self, offset: int, count: int) -> bytes:
-        """Raises `ValueError` where the file ends before."""
+        """Return `count` bytes from `offset`. Raises `ValueError` if the file is too short."""
         if offset < 0 or offset + count > self.size:
-            raise ValueError(f"bytes {offset} to {offset + count} are needed of a file of {self.size}")
+            raise ValueError(f"bytes {offset} to {offset + count} lie beyond a file of {self.size} bytes")
         data = os.pread(self._number, count, offset)
         if len(data) != count:
             raise ValueError(f"only {len(data)} of {count} bytes could be read")
@@ -170,7 +180,7 @@ class OpenChunk:
 
 
 class ChunkFiles:
-    """Fetches chunks that are files of their own."""
+    """Fetches chunks that are stored in one file each."""
 
     def __init__(self, files: StoreFiles, name: Callable[[Coordinates], str], decode: ChunkDecoder) -> None:
         self._files, self._name, self._decode = files, name, decode
@@ -182,12 +192,12 @@ class ChunkFiles:
             return None
         with file:
             if file.size > self._limit:
-                raise ValueError(f"{file.size} bytes are stored for {self._decode.size} bytes of pixels")
+                raise ValueError(f"it takes {file.size} bytes for {self._decode.size} bytes of pixels")
             return self._decode(file.read(0, file.size))
 
 
 class ShardFiles:
-    """Fetches chunks that share files (shards); keeps the index of the shards seen last."""
+    """Fetches chunks that share files (shards), and caches the indices of recent shards."""
 
     def __init__(
         self, files: StoreFiles, name: Callable[[Coordinates], str], decode: ChunkDecoder, index: ShardIndex
@@ -208,11 +218,11 @@ class ShardFiles:
             if offset == EMPTY and count == EMPTY:
                 return None
             if count > self._limit:
-                raise ValueError(f"{count} bytes are stored for {self._decode.size} bytes of pixels")
+                raise ValueError(f"it takes {count} bytes for {self._decode.size} bytes of pixels")
             return self._decode(file.read(offset, count))
 
     def _read_index(self, shard: Coordinates, file: OpenChunk) -> Pixels:
-        # single dict operations only, so that no lock is needed: at worst two threads read the same index
+        # Only single dict operations, so no lock is needed: at worst, two threads read the same index.
         index = self._indices.get(shard)
         if index is None:
             at = file.size - self._index.size if self._index.at_end else 0
@@ -224,6 +234,6 @@ class ShardFiles:
 
 
 def encoded_limit(decode: ChunkDecoder) -> int:
-    """Encoded bytes from which a chunk is nonsense."""
+    """Return the largest plausible number of encoded bytes of a chunk."""
     widened = WIDEST if decode.filters else 1
     return max(2 * decode.size * widened, 1 << 20)

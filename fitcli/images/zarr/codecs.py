@@ -1,7 +1,7 @@
-"""Bytes of a zarr chunk -> array, for the codec chains that images use; others are not read.
+"""Decodes zarr chunks, for the codec chains that images use; other chains are not supported.
 
-Every decoder is told how large its output may be, so that a chunk that expands to gigabytes is an error at once: zarr's
-own take no limit. Knows arrays and their JSON documents, no files.
+Every decoder has a limit on its output, so that a chunk that expands to gigabytes is an error at once. zarr's own
+decoders accept no limit.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ import numpy as np
 from fitcli.images.base import Pixels
 
 Decompress = Callable[[bytes, int], bytes | bytearray]
-"""(encoded bytes, size of the output in bytes) -> output, no more than one byte larger than that size."""
+"""Maps (encoded bytes, expected output in bytes) to the output, which is at most one byte larger than expected."""
 
 BLOSC_HEADER = struct.Struct("<4B3I")
-"""Two versions, flags, size of an item; bytes decoded, of a block, and encoded with this header."""
+"""Two versions, flags, item size; then the decoded size, block size and encoded size (with this header) in bytes."""
 
 
 def _blosc_decode(data: bytes, size: int) -> bytes | bytearray:
-    """The decoder believes what the header says of the lengths, and would read on behind the end of the data."""
+    """Check the sizes in the header first: the decoder trusts them, and would read beyond the end of the data."""
     if len(data) < BLOSC_HEADER.size:
         raise ValueError("it ends early")
     *_, decoded, _, encoded = BLOSC_HEADER.unpack_from(data)
     if encoded > len(data):
         raise ValueError("it ends early")
     if decoded > size:
-        raise ValueError(f"it says it holds {decoded} bytes where {size} are declared")
+        raise ValueError(f"its header claims {decoded} bytes, not the declared {size}")
     return imagecodecs.blosc_decode(data, out=size)
 
 
@@ -44,30 +44,30 @@ DECOMPRESSORS: dict[str, Decompress] = {
     "gzip": lambda data, size: imagecodecs.gzip_decode(data, out=size),
     "zlib": lambda data, size: imagecodecs.deflate_decode(data, out=size),
     "lz4": lambda data, size: imagecodecs.lz4_decode(data, header=True, out=size),
-    # These two stop without an error when they have filled what they were given: one byte more shows it.
+    # These two stop without an error when the output is full, so one more byte reveals a chunk that is too large.
     "bz2": lambda data, size: imagecodecs.bz2_decode(data, out=size + 1),
     "lzma": lambda data, size: imagecodecs.lzma_decode(data, out=size + 1),
 }
-"""Codec name (without "numcodecs.") -> decoder, in zarr 2 and 3 alike."""
+"""Decoder per codec name (without "numcodecs."), for zarr 2 and 3."""
 
 FILTERS = frozenset({"delta", "fixedscaleoffset", "quantize", "bitround", "shuffle", "astype", "packbits"})
-"""Filters of zarr 2 that turn each value into another, so that what they make of bounded input is bounded."""
+"""Filters of zarr 2 that map each value to one value, so that bounded input gives bounded output."""
 
 WIDEST = 8
-"""Bytes of the largest number; filters may store any value as one."""
+"""Bytes of the widest number type, as which a filter may store a value."""
 
 
 @dataclass(frozen=True)
 class ChunkDecoder:
-    """Decodes chunks of one array.
+    """Decodes the chunks of one array.
 
     Attributes:
-        shape: Of a chunk, all axes.
-        dtype: As stored, byte order included.
+        shape: Shape of a chunk, all axes.
+        dtype: Dtype as stored, byte order included.
         order: Axes from slowest to fastest in memory.
-        decompress: None where nothing is compressed.
-        checksums: Number of trailing checksums, taken off one by one before (outside) decompression.
-        filters: From `numcodecs`, undone last to first after decompression.
+        decompress: Decompressor; None if chunks are not compressed.
+        checksums: Number of trailing checksums, removed one by one before decompression.
+        filters: Filters of `numcodecs`, undone last to first after decompression.
     """
 
     shape: tuple[int, ...]
@@ -79,14 +79,14 @@ class ChunkDecoder:
 
     @property
     def size(self) -> int:
-        """Bytes of a decoded chunk."""
+        """Size of a decoded chunk in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def __call__(self, data: bytes) -> Pixels:
-        """The chunk as an array of `shape`; read-only, may be a view of `data`.
+        """Decode a chunk to a read-only array of `shape`, possibly a view of `data`.
 
         Raises:
-            ValueError: Too few or too many bytes, or a wrong checksum. Codecs raise errors of their own.
+            ValueError: The chunk has too few or too many bytes, or a wrong checksum. Codecs raise errors of their own.
         """
         for _ in range(self.checksums):
             data = without_checksum(data)
@@ -95,7 +95,7 @@ class ChunkDecoder:
         for codec in reversed(self.filters):
             decoded = np.asarray(codec.decode(decoded)).tobytes()
         if len(decoded) != self.size:
-            raise ValueError(f"{len(decoded)} bytes are stored where {self.size} are needed")
+            raise ValueError(f"it holds {len(decoded)} bytes, but {self.size} are needed")
         pixels: Pixels = np.frombuffer(decoded, self.dtype)
         if self.order == tuple(range(len(self.shape))):
             return pixels.reshape(self.shape)
@@ -105,7 +105,13 @@ class ChunkDecoder:
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """Where a shard keeps the positions of the chunks in it: `size` bytes, little-endian pairs (offset, count)."""
+    """The layout of the index of a shard: a little-endian pair (offset, size) of 64 bits per chunk.
+
+    Attributes:
+        chunks: Number of chunks along each axis.
+        at_end: Whether the index is at the end of the shard, or at its beginning.
+        checksum: Whether a CRC-32C follows the index.
+    """
 
     chunks: tuple[int, ...]
     at_end: bool
@@ -113,20 +119,21 @@ class ShardIndex:
 
     @property
     def size(self) -> int:
+        """Size of the index in bytes, checksum included."""
         return 16 * math.prod(self.chunks) + 4 * self.checksum
 
     def decode(self, data: bytes) -> Pixels:
-        """[*chunks, 2] of uint64."""
+        """Return the index as an array [*chunks, 2] of uint64. Raises `ValueError` if the checksum does not match."""
         if self.checksum:
             data = without_checksum(data)
         return np.frombuffer(data, "<u8").reshape(*self.chunks, 2)
 
 
 def without_checksum(data: bytes) -> bytes:
-    """Check and remove the CRC-32C at the end.
+    """Verify and remove the CRC-32C at the end.
 
     Raises:
-        ValueError: It does not match.
+        ValueError: The checksum does not match.
     """
     body = data[:-4]
     if len(data) < 4 or google_crc32c.value(body) != int.from_bytes(data[-4:], "little"):
@@ -135,7 +142,7 @@ def without_checksum(data: bytes) -> bytes:
 
 
 def decoder_v2(document: dict[str, Any], dtype: np.dtype[Any]) -> ChunkDecoder | None:
-    """The decoder for a `.zarray` document; None where it needs codecs that are not read."""
+    """Return the decoder for a `.zarray` document; None if it needs codecs that are not supported."""
     filters = document.get("filters") or []
     if any(described["id"] not in FILTERS for described in filters):
         return None
@@ -150,7 +157,7 @@ def decoder_v2(document: dict[str, Any], dtype: np.dtype[Any]) -> ChunkDecoder |
 
 
 def decoder_v3(codecs: list[dict[str, Any]], shape: tuple[int, ...], dtype: np.dtype[Any]) -> ChunkDecoder | None:
-    """The decoder for the codecs of a `zarr.json` document; None where some of them are not read."""
+    """Return the decoder for the codecs of a `zarr.json` document; None if one of them is not supported."""
     order = tuple(range(len(shape)))
     stored: np.dtype[Any] | None = None
     decompress, checksums = None, 0
@@ -172,7 +179,7 @@ def decoder_v3(codecs: list[dict[str, Any]], shape: tuple[int, ...], dtype: np.d
 def shard_codecs(
     codecs: list[dict[str, Any]], shard: tuple[int, ...]
 ) -> tuple[ShardIndex, tuple[int, ...], list[dict[str, Any]]] | None:
-    """(index, shape of a chunk, codecs of a chunk) where the chunks of an array are shards fit can read itself."""
+    """Return (index layout, chunk shape, chunk codecs) of an array in shards; None if it is not, or not supported."""
     if len(codecs) != 1 or codecs[0]["name"] != "sharding_indexed":
         return None
     options = codecs[0]["configuration"]

@@ -1,6 +1,6 @@
-"""OME-Zarr (NGFF) metadata: which arrays are the levels of an image, what their axes mean, how large a pixel is.
+"""Interprets OME-Zarr (NGFF) metadata: the arrays of an image, their axes, colours, and the size of a pixel.
 
-Looks at attributes only, never at files.
+It works on attributes that are parsed already.
 """
 
 from __future__ import annotations
@@ -18,16 +18,26 @@ AXIS_NAMES = {
     "channel": "c", "channels": "c", "band": "c", "bands": "c", "s": "c", "row": "y", "rows": "y", "lat": "y",
     "latitude": "y", "column": "x", "columns": "x", "lon": "x", "longitude": "x", "time": "t", "depth": "z",
 }  # fmt: skip
-"""Spelled-out names of axes -> their letter."""
+"""Letter of an axis per spelled-out name."""
 
 OTHER_AXES = {"t": "time points", "z": "focal planes"}
+"""Names of axes in messages."""
 
 PRIMARIES = ("FF0000", "00FF00", "0000FF")
+"""Red, green and blue."""
 
 
 @dataclass(frozen=True)
 class Multiscale:
-    """One image: `paths` of its arrays below the group, `axes` as lower-case letters. None means "not said"."""
+    """The description of one image.
+
+    Attributes:
+        version: NGFF version; None for a plain array.
+        axes: Axes in lower case.
+        mpp: Microns per pixel at level 0; None if unknown.
+        color: Whether the first three channels are red, green and blue; None if unknown.
+        paths: Paths of the arrays in the group, one per level.
+    """
 
     version: str | None
     axes: str
@@ -37,10 +47,10 @@ class Multiscale:
 
 
 def multiscale(attributes: dict[str, Any], path: Path) -> Multiscale | None:
-    """The first image that the attributes of a group describe; None where they describe none.
+    """Return the first image that the attributes of a group describe; None if they describe none.
 
     Raises:
-        ImageError: The description is broken, or leads out of the group.
+        ImageError: The description is invalid, or leads out of the group.
     """
     ome = attributes.get("ome")
     home = ome if isinstance(ome, dict) else attributes
@@ -51,38 +61,42 @@ def multiscale(attributes: dict[str, Any], path: Path) -> Multiscale | None:
     paths = tuple(str(dataset["path"]) for dataset in image["datasets"])
     for name in paths:
         if not name or any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name:
-            raise ImageError(path, f"lists an array at {name!r}, which is no place inside it; the metadata is forged")
+            raise ImageError(path, f"lists an array at {name!r}, which is not inside it; the metadata is forged")
     if not paths:
         raise ImageError(path, "lists no arrays in its OME-Zarr metadata; export it again")
-    described = image.get("axes") or list("tczyx")  # fixed before version 0.3
+    described = image.get("axes") or list("tczyx")  # before version 0.3, axes are fixed and not described
     axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in described]
     letters = _letters([axis.get("name") for axis in axes])
     if letters is None:
-        raise ImageError(path, f"has axes that fit does not read: {[axis.get('name') for axis in axes]}")
+        raise ImageError(
+            path, f"has axes that fit does not read: {[axis.get('name') for axis in axes]}; name them t, c, z, y, x"
+        )
     version = home.get("version") or image.get("version") or "0.1"
     return Multiscale(str(version), letters, _mpp(image, axes, letters), _color(home), paths)
 
 
 def array_axes(shape: tuple[int, ...], names: Sequence[Any] | None) -> str:
-    """Axes of a plain array, by its own names or else by its shape: channels are the shorter end, last if at most 4.
+    """Return the axes of a plain array, from the names of its axes or else from its shape.
+
+    By shape, the last axis is channels if it has at most 4 or is shorter than the first; otherwise the first axis is.
 
     Raises:
-        ValueError: They cannot be told.
+        ValueError: The array cannot be an image.
     """
     letters = _letters(names) if names and len(names) == len(shape) else None
     if letters is not None:
         return letters
     extra, image = (shape[:-3], shape[-3:]) if len(shape) > 3 else ((), shape)
     if len(image) < 2 or any(length != 1 for length in extra) or len(extra) > 2:
-        raise ValueError(f"an array of shape {shape} without named axes is no image; name its axes, or save one plane")
+        raise ValueError(f"the axes of an array of shape {shape} are unknown; name its axes, or save one plane")
     prefix = {0: "", 1: "z", 2: "tz"}[len(extra)]
     if len(image) == 2:
         return "yx"
     return prefix + ("yxc" if image[2] <= 4 or image[2] < image[0] else "cyx")
 
 
-def single_image_axes(axes: str, shape: tuple[int, ...], path: Path) -> None:
-    """Raise `ImageError` unless an array is one image: axes as many as named, and one time point and focal plane."""
+def check_single_image(axes: str, shape: tuple[int, ...], path: Path) -> None:
+    """Raise `ImageError` unless an array is one image: one name per axis, one time point and one focal plane."""
     if len(axes) != len(shape):
         raise ImageError(path, f"names {len(axes)} axes ({axes}) for an array of {len(shape)}; export it again")
     for axis, length in zip(axes, shape, strict=True):
@@ -92,17 +106,17 @@ def single_image_axes(axes: str, shape: tuple[int, ...], path: Path) -> None:
 
 
 def _letters(names: Sequence[Any]) -> str | None:
-    """One lower-case letter per axis; None unless y and x are among them and none occurs twice."""
+    """Return one lower-case letter per axis; None unless y and x are among them and no letter occurs twice."""
     letters = []
     for name in names:
         letter = str(name).lower()
         letters.append(AXIS_NAMES.get(letter, letter))
-    known = all(len(letter) == 1 for letter in letters) and len(set(letters)) == len(letters)
-    return "".join(letters) if known and {"y", "x"} <= set(letters) else None
+    valid = all(len(letter) == 1 for letter in letters) and len(set(letters)) == len(letters)
+    return "".join(letters) if valid and {"y", "x"} <= set(letters) else None
 
 
 def _mpp(image: dict[str, Any], axes: list[dict[str, Any]], letters: str) -> float | None:
-    """Microns per pixel along x at level 0: its scale, times that of the whole image, in the unit of the axis."""
+    """Return the microns per pixel along x at level 0: its scale times the scale of the whole image, in axis units."""
     at = letters.index("x")
     unit = axes[at].get("unit")
     scales = [_scale(image["datasets"][0], at), _scale(image, at)]
@@ -119,7 +133,7 @@ def _scale(described: dict[str, Any], at: int) -> float | None:
 
 
 def _color(home: dict[str, Any]) -> bool | None:
-    """Whether the first three channels are shown as pure red, green and blue; None where nothing is said."""
+    """Return whether the first three channels are shown in pure red, green and blue; None if colours are not given."""
     omero = home.get("omero")
     channels = omero.get("channels") if isinstance(omero, dict) else None
     if not isinstance(channels, list) or not all(isinstance(channel, dict) for channel in channels):

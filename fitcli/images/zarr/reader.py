@@ -1,7 +1,7 @@
 """Reads OME-Zarr 0.4 and 0.5 images and plain zarr arrays (formats 2 and 3, sharded or not).
 
-zarr-python opens and validates; chunks are then read directly (`zarr_codecs.py`), within bounds that zarr does not
-have. How to read the metadata is in `ngff.py`.
+zarr-python opens and validates the arrays. `chunks.py` then reads chunks directly, with limits that zarr does not have.
+`ngff.py` interprets the metadata.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from zarr.storage import LocalStore
 
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo
-from fitcli.images.chunks import MAX_CHUNK_BYTES, ChunkedReader, pyramid
+from fitcli.images.chunks import MAX_CHUNK_BYTES, ChunkedReader, levels_of
 from fitcli.images.zarr.chunks import MAX_INDEX_BYTES, ChunkFiles, Coordinates, ShardFiles, StoreFiles, ZarrGrid
 from fitcli.images.zarr.codecs import decoder_v2, decoder_v3, shard_codecs
-from fitcli.images.zarr.ngff import Multiscale, array_axes, multiscale, single_image_axes
+from fitcli.images.zarr.ngff import Multiscale, array_axes, check_single_image, multiscale
 
 READABLE = "zstd, blosc, gzip, lz4 or no compression, and at most one level of shards"
+"""Supported encodings, for messages."""
 
 
 class ZarrReader(ChunkedReader):
-    """A zarr array, or a group with OME-Zarr `multiscales` metadata, of which the first image is read.
+    """Reads a zarr array, or the first image of a group with OME-Zarr `multiscales` metadata.
 
     Raises:
-        ImageError: The folder is damaged, has no image metadata, or is of a kind that fit does not read.
+        ImageError: The folder is damaged, has no image metadata, or is not supported.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,7 +38,7 @@ class ZarrReader(ChunkedReader):
             info, grids = _parse(path)
         except ImageError:
             raise
-        except Exception as error:  # zarr raises all kinds on damaged metadata
+        except Exception as error:  # zarr raises errors of many types on damaged metadata
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ImageError(path, f"cannot be read as zarr ({reason}); copy or export it again") from error
         super().__init__(path, info, grids)
@@ -45,7 +46,7 @@ class ZarrReader(ChunkedReader):
 
 def _parse(path: Path) -> tuple[ImageInfo, list[ZarrGrid]]:
     StoreFiles(path, path).check_metadata()
-    node: Any = zarr.open(LocalStore(path, read_only=True), mode="r")  # without the mode, zarr creates what is missing
+    node: Any = zarr.open(LocalStore(path, read_only=True), mode="r")  # by default, zarr creates a missing array
     attributes = dict(node.attrs)
     if isinstance(node, zarr.Array):
         names = _document(path).get("dimension_names") or attributes.get("_ARRAY_DIMENSIONS")
@@ -53,10 +54,10 @@ def _parse(path: Path) -> tuple[ImageInfo, list[ZarrGrid]]:
         image = Multiscale(version=None, axes=axes, mpp=None, color=None, paths=())
         grids = [_grid(StoreFiles(path, path), path, node, axes)]
     else:
-        found = multiscale(attributes, path)
-        if found is None:
+        described = multiscale(attributes, path)
+        if described is None:
             raise ImageError(path, _no_image(path))
-        image = found
+        image = described
         grids = [_level(path, name, image.axes) for name in image.paths]
     base = grids[0]
     smaller = [grid for grid in grids[1:] if (grid.channels, grid.dtype) == (base.channels, base.dtype)]
@@ -67,7 +68,7 @@ def _parse(path: Path) -> tuple[ImageInfo, list[ZarrGrid]]:
         width=base.width,
         channels=base.channels,
         dtype=base.dtype,
-        levels=pyramid([base, *smaller]),
+        levels=levels_of([base, *smaller]),
         chunk=base.chunk,
         mpp=image.mpp,
         format=f"OME-Zarr {image.version}" if image.version else "Zarr",
@@ -95,22 +96,22 @@ def _no_image(path: Path) -> str:
 
 
 def _grid(files: StoreFiles, folder: Path, array: Any, axes: str) -> ZarrGrid:
-    """The chunks of one array.
+    """Return the chunks of one array.
 
     Raises:
-        ImageError: It is empty, has several time points or planes, holds something else than numbers, or is encoded in
-            a way that could take any amount of memory.
+        ImageError: The array is empty, holds several time points or planes, or values other than numbers, or needs
+            codecs whose output has no limit.
     """
     shape, stored = tuple(array.shape), tuple(array.shards or array.chunks)
-    single_image_axes(axes, shape, folder)
+    check_single_image(axes, shape, folder)
     if min(shape) < 1:
-        raise ImageError(folder, "holds no pixels")
+        raise ImageError(folder, "holds no pixels; copy or export it again")
     if array.dtype.kind not in "buif":
         raise ImageError(folder, f"holds {array.dtype} values; convert them to integers or floats")
-    found = _fetcher(files, _document(folder), array, stored)
-    if found is None:
-        raise ImageError(folder, f"is encoded in a way that fit does not read; write it anew with {READABLE}")
-    chunk, fetch = found
+    fetcher = _fetcher(files, _document(folder), array, stored)
+    if fetcher is None:
+        raise ImageError(folder, f"is encoded in a way that fit does not read; write it again with {READABLE}")
+    chunk, fetch = fetcher
     if min(chunk) < 1:
         raise ImageError(folder, f"declares chunks of {chunk}; it is damaged")
     size = math.prod(chunk) * array.dtype.itemsize
@@ -122,7 +123,7 @@ def _grid(files: StoreFiles, folder: Path, array: Any, axes: str) -> ZarrGrid:
 def _fetcher(
     files: StoreFiles, document: dict[str, Any], array: Any, stored: Coordinates
 ) -> tuple[Coordinates, Callable[[Coordinates], Any]] | None:
-    """(shape of a chunk, what fetches it); None for codecs that fit does not know."""
+    """Return (chunk shape, function that fetches a chunk); None for codecs that are not supported."""
     name = _chunk_names(document)
     if document.get("zarr_format") == 2:
         decoder = decoder_v2(document, array.dtype.newbyteorder(document["dtype"][0]))
@@ -138,13 +139,13 @@ def _fetcher(
         return None
     index, inner, inner_codecs = shard
     if index.size > MAX_INDEX_BYTES:
-        raise ImageError(files.array, f"has shards of {math.prod(index.chunks):,} chunks; write it anew with fewer")
+        raise ImageError(files.array, f"has shards of {math.prod(index.chunks):,} chunks; write it again with fewer")
     decoder = decoder_v3(inner_codecs, inner, array.dtype)
     return None if decoder is None else (inner, ShardFiles(files, name, decoder, index))
 
 
 def _chunk_names(document: dict[str, Any]) -> Callable[[Coordinates], str]:
-    """How chunk files are called. Only numbers and a separator go into a name, whatever the metadata says."""
+    """Return a function that names chunk files, with numbers and separators only, whatever the metadata contains."""
     if document.get("zarr_format") == 2:
         prefix, separator = "", document.get("dimension_separator", ".")
     else:
@@ -160,7 +161,7 @@ def _chunk_names(document: dict[str, Any]) -> Callable[[Coordinates], str]:
 
 
 def _document(folder: Path) -> dict[str, Any]:
-    """The JSON document that describes an array; {} where only consolidated metadata do."""
+    """Return the JSON document of an array; {} if only consolidated metadata describe it."""
     for name in ("zarr.json", ".zarray"):
         if (folder / name).is_file():
             document: dict[str, Any] = json.loads((folder / name).read_bytes())

@@ -1,7 +1,6 @@
-"""Arrays of a zarr 3 store with the `sharding_indexed` codec, written as their chunks are finished, in any order.
+"""Writes arrays of a zarr 3 store with the `sharding_indexed` codec, from encoded chunks in any order.
 
-Each chunk is appended to the file of its shard; the index follows when the shard is complete. Knows nothing of
-compression and images.
+Each chunk is appended to the file of its shard. The index is appended when the shard is complete.
 """
 
 from __future__ import annotations
@@ -18,27 +17,34 @@ from numpy.typing import NDArray
 from fitcli.files.scratch import write_all
 
 ABSENT = np.iinfo(np.uint64).max
-"""Offset and size of a chunk that was never written (zarr 3 sharding specification)."""
+"""Offset and size of a chunk that is missing (zarr 3 sharding specification)."""
 
 
 @dataclass(slots=True)
 class _Shard:
+    """An incomplete shard.
+
+    Attributes:
+        path: Path of its file.
+        index: Array [plane, row, column, (offset, size)], in bytes.
+        missing: Number of (row, column) positions whose chunks are not yet written.
+        size: Bytes written so far.
+    """
+
     path: Path
     index: NDArray[np.uint64]
-    """[plane, row, column, (offset, size)]"""
     missing: int
-    """Chunks still to come."""
     size: int = 0
 
 
 class ShardedArray:
-    """A [channel, y, x] array of chunks in square shards. Thread-safe.
+    """Writes a [channel, y, x] array as square shards. Thread-safe.
 
     Args:
-        folder: Of the array; the files of shards go into `c/0/ROW/COLUMN` below it.
+        folder: Folder of the array. Shards are files `c/0/ROW/COLUMN` in it.
         grid: (rows, columns) of chunks in the array.
-        planes: Chunks along the channel axis, all in the same shard.
-        side: Chunks along each side of a shard.
+        planes: Number of chunks along the channel axis, all in the same shard.
+        side: Number of chunks along each side of a shard.
     """
 
     def __init__(self, folder: Path, grid: tuple[int, int], planes: int, side: int) -> None:
@@ -47,7 +53,7 @@ class ShardedArray:
         self._lock = threading.Lock()
 
     def put(self, row: int, column: int, pieces: list[bytes]) -> None:
-        """Store the encoded chunks of all planes at a place of the grid; once for each place. May raise `OSError`."""
+        """Store the encoded chunks of all planes at one position. Call once per position. May raise `OSError`."""
         data = b"".join(pieces)
         sizes = np.array([len(piece) for piece in pieces], dtype=np.uint64)
         place = row // self._side, column // self._side
@@ -66,7 +72,7 @@ class ShardedArray:
             self._append(shard, _index_bytes(shard.index), shard.size)
 
     def finish(self) -> None:
-        """Write the indices of shards of which some chunks never came. May raise `OSError`."""
+        """Write the indices of shards that are still incomplete. May raise `OSError`."""
         for shard in self._shards.values():
             self._append(shard, _index_bytes(shard.index), shard.size)
         self._shards.clear()
@@ -82,7 +88,7 @@ class ShardedArray:
         return self._shards[place]
 
     def _append(self, shard: _Shard, data: bytes, offset: int) -> None:
-        # Opened anew each time: a large image has more shards in progress than a process may have open files.
+        # Opened each time: a large image has more incomplete shards than a process may have open files.
         descriptor = os.open(shard.path, os.O_WRONLY | os.O_CREAT, 0o666)
         try:
             write_all(descriptor, data, offset)

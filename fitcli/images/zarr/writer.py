@@ -1,7 +1,6 @@
-"""OME-Zarr 0.5: a zarr 3 group with one sharded [c, y, x] array per level, and the metadata viewers look for.
+"""Writes OME-Zarr 0.5: a zarr 3 group with one sharded [c, y, x] array per level, and metadata for viewers.
 
-Knows nothing of windows and how chunks came about. Writes with no zarr library; the layout is that of the zarr 3 core,
-sharding and NGFF 0.5 specifications.
+It uses no zarr library; the layout follows the zarr 3 core, sharding and NGFF 0.5 specifications.
 """
 
 from __future__ import annotations
@@ -15,43 +14,50 @@ import numpy as np
 from fitcli.files.staging import StagedFolder, cannot_write
 from fitcli.images.base import ImageInfo, Level, Pixels
 from fitcli.images.chunk_encoding import Compression, zarr_encoder
-from fitcli.images.pyramid import Resampling, edge_padded
+from fitcli.images.pyramid import Resampling, pad_edges
 from fitcli.images.pyramid_writer import ChunkSink, PyramidWriter
-from fitcli.images.write_options import Plan
+from fitcli.images.write_options import WriteOptions
 from fitcli.images.zarr.shards import ShardedArray
 
 COMPRESSIONS: tuple[Compression, ...] = ("zstd", "none")
 
 MARKERS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
-"""A folder with one of these files may be replaced."""
+"""A folder with one of these files is zarr, and may be replaced."""
 
 SHARD_SIDE = 8
-"""Chunks along the side of a shard: creating files would take longer than encoding chunks."""
+"""Chunks along the side of a shard. With smaller shards, creating files takes longer than encoding chunks."""
 
 MAX_CHANNELS_TOGETHER = 4
-"""Images with more channels have one chunk per channel, so that one channel can be viewed without reading them all."""
+"""Images with more channels have one chunk per channel: viewers then read only the channels that they show."""
 
 COLORS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
+"""Colours of the channels of images that are not in colour, in turn."""
+
 RED_GREEN_BLUE = ("FF0000", "00FF00", "0000FF")
+"""Colours of the channels of colour images."""
 
 
-def create_ome_zarr(path: Path, plan: Plan) -> PyramidWriter:
-    """A canvas for an OME-Zarr image.
+def create_ome_zarr(path: Path, options: WriteOptions) -> PyramidWriter:
+    """Create an OME-Zarr image.
 
     Raises:
-        ImageError: No such compression, or the folder cannot be written.
+        ImageError: The compression is not supported, or the folder cannot be written.
     """
-    info = plan.complete("OME-Zarr 0.5", "CYX")
-    compression = plan.choose_compression(path, COMPRESSIONS, "zstd")
-    return plan.writer(path, info, OmeZarrSink(path, info, compression, plan.resampling, plan.description))
+    info = options.complete("OME-Zarr 0.5", "CYX")
+    compression = options.choose_compression(path, COMPRESSIONS, "zstd")
+    sink = OmeZarrSink(path, info, compression, options.resampling, options.description)
+    return options.create_writer(path, info, sink)
 
 
 class OmeZarrSink(ChunkSink):
-    """Keeps encoded chunks in the shards of an OME-Zarr image. Chunks that never come stay absent (0).
+    """Stores encoded chunks in the shards of an OME-Zarr image. Chunks that are never put stay absent (0).
 
     Args:
-        info: Complete. `info.chunk` must be square.
-        description: Text to be kept with the image.
+        path: Path of the finished folder.
+        info: Complete description; `info.chunk` must be square.
+        compression: "zstd" or "none".
+        resampling: How levels were computed; recorded in the metadata.
+        description: Text that is stored with the image.
 
     Raises:
         ImageError: The folder cannot be written.
@@ -76,7 +82,7 @@ class OmeZarrSink(ChunkSink):
         self._arrays = [self._array(number, level) for number, level in enumerate(info.levels)]
 
     def encode(self, pixels: Pixels) -> list[bytes]:
-        planar = np.ascontiguousarray(edge_padded(pixels, self._chunk, self._chunk).transpose(2, 0, 1))
+        planar = np.ascontiguousarray(pad_edges(pixels, self._chunk, self._chunk).transpose(2, 0, 1))
         return [self._encode(part) for part in np.split(planar, self._planes)]
 
     def put(self, level: int, row: int, column: int, pieces: list[bytes]) -> None:
@@ -111,7 +117,7 @@ class OmeZarrSink(ChunkSink):
         return metadata
 
     def _array_metadata(self, level: Level) -> dict[str, Any]:
-        """`zarr.json` of an array (zarr 3 core specification)."""
+        """Return `zarr.json` of an array (zarr 3 core specification)."""
         channels, side = self._info.channels, self._chunk
         little = {"name": "bytes", "configuration": {"endian": "little"}}
         codecs: list[dict[str, Any]] = [little]
@@ -141,7 +147,7 @@ class OmeZarrSink(ChunkSink):
 
 
 def group_metadata(info: ImageInfo, name: str, resampling: Resampling) -> dict[str, Any]:
-    """`zarr.json` of the group (NGFF 0.5). Scales are microns per pixel, or pixels of level 0 if those are unknown."""
+    """Return `zarr.json` of the group (NGFF 0.5). Scales are in microns, or in level-0 pixels if unknown."""
     unit = {} if info.mpp is None else {"unit": "micrometer"}
     multiscale = {
         "name": name,
@@ -161,14 +167,14 @@ def group_metadata(info: ImageInfo, name: str, resampling: Resampling) -> dict[s
 
 
 def _transformations(downsample: float, pixel: float) -> list[dict[str, Any]]:
-    # The centre of the first pixel of a level lies in the middle of the level-0 pixels that it stands for.
+    # The centre of a level's first pixel is the centre of the level-0 pixels that it covers.
     shift = pixel * (downsample - 1) / 2
     scale = {"type": "scale", "scale": [1.0, pixel * downsample, pixel * downsample]}
     return [scale, {"type": "translation", "translation": [0.0, shift, shift]}]
 
 
 def _channels(info: ImageInfo) -> list[dict[str, Any]]:
-    """Names, colours and contrast of the channels, without which viewers show colour images in false colours."""
+    """Return names, colours and contrast of the channels. Without them, viewers show colour images in false colours."""
     if info.color and info.channels >= 3:
         names = ["red", "green", "blue", *(f"channel {n}" for n in range(4, info.channels + 1))]
         colors = [*RED_GREEN_BLUE, *("FFFFFF" for _ in names[3:])]

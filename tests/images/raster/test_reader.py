@@ -175,5 +175,5 @@ def test_jpegs_of_12_and_16_bits(tmp_path: Path):
 
 def test_other_programs_are_not_started(tmp_path: Path):
     (tmp_path / "image").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
-    with pytest.raises(ImageError, match="no image that fit reads"):
+    with pytest.raises(ImageError, match="not an image that fit can read"):
         open_image(tmp_path / "image")

@@ -122,11 +122,11 @@ def test_unknown_resolution_has_no_unit(tmp_path: Path) -> None:
     assert ome["omero"]["channels"][0]["window"]["end"] == 1
 
 
-@pytest.mark.parametrize(("channels", "together"), [(1, 1), (3, 3), (4, 4), (5, 1)])
-def test_array_metadata(tmp_path: Path, channels: int, run_on_all: int) -> None:
+@pytest.mark.parametrize(("channels", "per_chunk"), [(1, 1), (3, 3), (4, 4), (5, 1)])
+def test_array_metadata(tmp_path: Path, channels: int, per_chunk: int) -> None:
     write(tmp_path / "x.zarr", noise(channels, "u2"))
     array = zarr.open_array(tmp_path / "x.zarr" / "0", mode="r")
-    assert array.chunks == (run_on_all, 32, 32)
+    assert array.chunks == (per_chunk, 32, 32)
     assert array.shards == (channels, 256, 256)
     document = metadata(tmp_path / "x.zarr" / "0")
     assert document["dimension_names"] == ["c", "y", "x"]

@@ -89,7 +89,7 @@ def prepare(
                 f"{settings.size[0]} x {settings.size[1]} to be made of it; give a larger --res",
             )
         sizes = [settings.size] if settings.one_pass else coarse_to_fine(settings.size, diffusion.size, given.size)
-        geo = beginning.image.info.geo and beginning.image.info.geo.resized(given.size, settings.size)
+        geo = beginning.image.info.geo and beginning.image.info.geo.resize(given.size, settings.size)
         prepared = Prepared(
             stages=_stages(checkpoint, settings, sizes, settings.strength),
             info=output_info(settings.size, preprocessing, geo=geo),
