@@ -1,134 +1,229 @@
-"""Files and folders under a temporary name beside their target, moved into place when they are finished.
+"""Staging folders: where a file or folder is written, beside its target, until it is complete.
 
-Knows nothing of what is in them.
+    FOLDER/NAME                  the target
+    FOLDER/.fit-HASH-removed/    NAME, while it is removed
+    FOLDER/.fit-HASH-SLOT/       its staging folder; HASH is of NAME, so these names are short however long NAME is
+        lock                     locked while the process that writes lives
+        new                      the file or folder being written
+        old/NAME                 what stood at the target, between the two renames of `publish.Publication`
+
+A process that is killed leaves its staging folder, and the lock is free then. Whoever writes the same target next
+puts `old/NAME` back if nothing stands at the target, and removes the rest.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import secrets
+import re
 import shutil
-from abc import ABC, abstractmethod
+import stat
+from contextlib import suppress
+from errno import EBUSY
+from hashlib import sha256
 from pathlib import Path
 
-from fitcli.errors import ImageError
+from fitcli.errors import FitError
+from fitcli.files.disk import sync
+from fitcli.files.file_lock import FileLock, LockedError
+
+LOCK, NEW, OLD = "lock", "new", "old"
+
+STAGING = re.compile(r"\.fit-[0-9a-f]{16}-(?:[0-9]{2}|[0-9a-f]{8})")
+"""Names of staging folders."""
+
+REMOVED = re.compile(r"\.fit-[0-9a-f]{16}-removed")
+"""Names of folders that are being removed."""
+
+CONTENTS = re.compile(r"lock|new|old|\.tmp[0-9A-Za-z]{6}")
+"""Names in a staging folder. The safetensors library writes to `.tmp??????` and renames that."""
+
+SLOTS = 16
+"""Processes that can write one target at the same time."""
 
 
-def cannot_write(path: Path, error: OSError, needed_bytes: int | None = None) -> ImageError:
-    """What to tell the user about an `OSError` while writing to `path`."""
-    if isinstance(error, ImageError):
-        return error
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        needed = "" if needed_bytes is None else f" (about {needed_bytes / 1e6:,.1f} MB more are needed there)"
-        return ImageError(path, f"cannot be written: the disk is full{needed}; free some space or write elsewhere")
-    return ImageError(path, f"cannot be written: {error.strerror or error}; check the folder and its permissions")
+class StagingFolder:
+    """The staging folder of a target, for this process.
 
-
-class Staged(ABC):
-    """Something under a temporary name `.NAME.partial-...` beside its target. Links are followed to find the target.
+    Args:
+        target: The file or folder to be written.
+        token: Eight hexadecimal digits that name a folder which survives `close`, for a process that continues the
+            work; None for one of the slots.
 
     Attributes:
-        target: Where it will be.
-        path: Where it is.
+        target: As above.
+        path: The staging folder.
 
     Raises:
-        ImageError: The folder of the target is not there or not writable, or the target must not be replaced.
+        OSError: The folder cannot be made.
+        FitError: Another process continues the work with this token.
     """
 
-    def __init__(self, target: Path) -> None:
-        self._asked = target
-        self.target = Path(os.path.realpath(target))
-        self.path = self._beside("partial")
-        parent = self.target.parent
-        if not parent.is_dir():
-            missing = "is not a folder" if parent.exists() else "does not exist; create it first"
-            raise ImageError(target, f"cannot be written: the folder {parent} {missing}")
-        self._check_target()
+    _lock: FileLock | None
+
+    def __init__(self, target: Path, token: str | None = None) -> None:
+        self.target = target
+        if token is None:
+            recover(target)
+            self.path, self._lock = _claim_slot(target)
+        else:
+            self.path, self._lock = _claim(_place(target, token), continues=True)
+            put_back(self.path)
+
+    @property
+    def new(self) -> Path:
+        """Where to write."""
+        return self.path / NEW
+
+    @property
+    def old(self) -> Path:
+        """Where to move what stands at the target. Its folder has to be made."""
+        return self.path / OLD / self.target.name
+
+    def clear(self) -> None:
+        """Remove everything that was written so far."""
+        _clear(self.path)
+
+    def remove(self) -> None:
+        """Put back what was moved away, if nothing stands at the target; remove the folder. Idempotent."""
+        if self._lock is None:
+            return
         try:
-            self._create()
-        except OSError as error:
-            raise cannot_write(target, error) from error
+            put_back(self.path)
+            _remove(self.path)
+        finally:
+            self.close()
 
-    @abstractmethod
-    def publish(self) -> None:
-        """Make it durable and move it to its target, replacing what is there. Raises `OSError`."""
-
-    @abstractmethod
-    def discard(self) -> None:
-        """Remove it. Idempotent, and harmless after `publish`."""
-
-    @abstractmethod
-    def _check_target(self) -> None: ...
-
-    @abstractmethod
-    def _create(self) -> None: ...
-
-    def _beside(self, what: str) -> Path:
-        return self.target.with_name(f".{self.target.name}.{what}-{secrets.token_hex(4)}")
+    def close(self) -> None:
+        """Leave the folder to another process. Idempotent."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
 
 
-class StagedFile(Staged):
-    """A file under a temporary name."""
-
-    def publish(self) -> None:
-        _sync(self.path)
-        os.replace(self.path, self.target)
-        _sync(self.target.parent)
-
-    def discard(self) -> None:
-        self.path.unlink(missing_ok=True)
-
-    def _check_target(self) -> None:
-        if self.target.is_dir():
-            raise ImageError(self._asked, "cannot be written: there is a folder of that name; choose another name")
-
-    def _create(self) -> None:
-        os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+def token_path(target: Path, token: str) -> Path:
+    """Return where a staging folder with a token has what was written."""
+    return _place(target, token) / NEW
 
 
-class StagedFolder(Staged):
-    """A folder under a temporary name. Replaces only a folder that contains one of `markers`."""
-
-    def __init__(self, target: Path, markers: tuple[str, ...]) -> None:
-        self._markers = markers
-        super().__init__(target)
-
-    def publish(self) -> None:
-        for folder, _, names in os.walk(self.path):
-            for name in names:
-                _sync(Path(folder, name))
-            _sync(Path(folder))
-        self._check_target()
-        old = self._beside("replaced")
-        replaces = self.target.exists()
-        if replaces:
-            os.rename(self.target, old)
-        try:
-            os.rename(self.path, self.target)
-        except OSError:
-            if replaces:
-                os.rename(old, self.target)
-            raise
-        _sync(self.target.parent)
-        if replaces:
-            shutil.rmtree(old)
-
-    def discard(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-
-    def _check_target(self) -> None:
-        if self.target.exists() and not any((self.target / marker).is_file() for marker in self._markers):
-            reason = "cannot be written: what is there is not a zarr folder, so it is not replaced; choose another name"
-            raise ImageError(self._asked, reason)
-
-    def _create(self) -> None:
-        self.path.mkdir()
+def removed_path(target: Path) -> Path:
+    """Return where a folder is while it is removed."""
+    return _place(target, "removed")
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def recover(target: Path) -> None:
+    """Complete or undo what processes that died left of writing a target, see above."""
+    for slot in range(SLOTS):
+        recover_folder(_place(target, _slot(slot)))
+
+
+def recover_folder(path: Path, alone: bool = False) -> None:
+    """Complete or undo what a process that died left in a staging folder. Other folders are left as they are.
+
+    Args:
+        path: The staging folder, which need not exist.
+        alone: No other process can be writing there: do it also on a file system without locks.
+    """
+    if not is_staging(path):
+        return
     try:
-        os.fsync(descriptor)
+        lock = FileLock(path / LOCK)
+    except (LockedError, FitError):
+        return
+    except OSError:
+        # Without a lock file nothing was written yet; on a full disk there can be none.
+        with suppress(OSError):
+            path.rmdir()
+        return
+    try:
+        put_back(path)
+        if lock.enforced or alone:
+            _remove(path)
     finally:
-        os.close(descriptor)
+        lock.close()
+
+
+def is_staging(path: Path) -> bool:
+    """Return whether a path is a staging folder, and not something else of such a name."""
+    if STAGING.fullmatch(path.name) is None:
+        return False
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode) and all(map(CONTENTS.fullmatch, os.listdir(path)))
+    except OSError:
+        return False
+
+
+def put_back(staging: Path) -> None:
+    """Move what stood at the target of a staging folder back there, if nothing stands there now."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for name in os.listdir(staging / OLD):
+            if not os.path.lexists(staging.parent / name):
+                os.rename(staging / OLD / name, staging.parent / name)
+                sync(staging.parent)
+
+
+def _place(target: Path, token: str) -> Path:
+    return target.parent / f".fit-{sha256(os.fsencode(target.name)).hexdigest()[:16]}-{token}"
+
+
+def _slot(number: int) -> str:
+    return f"{number:02}"
+
+
+def _claim_slot(target: Path) -> tuple[Path, FileLock]:
+    for number in range(SLOTS):
+        with suppress(FileExistsError):
+            return _claim(_place(target, _slot(number)))
+    first = _place(target, _slot(0)).name
+    raise OSError(EBUSY, f"{SLOTS} unfinished copies are beside it already, remove {first} and the like", str(target))
+
+
+def _claim(path: Path, continues: bool = False) -> tuple[Path, FileLock]:
+    """Make and lock a staging folder.
+
+    Raises:
+        FileExistsError: Another process has it.
+        FitError: The same, with `continues`.
+    """
+    try:
+        _make(path, continues)
+        return path, FileLock(path / LOCK)
+    except FileExistsError:
+        raise
+    except (LockedError, FileNotFoundError) as error:
+        # A process that looks for leftovers may come in between.
+        if not path.parent.is_dir():
+            raise
+        if continues:
+            raise FitError(f"{path}: another process is writing there; wait for it") from error
+        raise FileExistsError(str(path)) from None
+    except BaseException:
+        if not continues:
+            recover_folder(path)
+        raise
+
+
+def _make(path: Path, continues: bool) -> None:
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        if not (continues and is_staging(path)):
+            raise
+
+
+def _remove(staging: Path) -> None:
+    # The lock last: what is left after an interruption is still seen as a staging folder.
+    with suppress(OSError):
+        _clear(staging)
+        os.unlink(staging / LOCK)
+        os.rmdir(staging)
+
+
+def _clear(staging: Path) -> None:
+    for name in os.listdir(staging):
+        path = staging / name
+        if name == LOCK:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fitcli.errors import ImageError
-from fitcli.files.staging import cannot_write
 from fitcli.images.base import ImageInfo, ImageWriter, Pixels
 from fitcli.images.chunk_assembly import Assembly, Chunk
 from fitcli.images.decode_pool import usable_cores
+from fitcli.images.publishing import cannot_write
 from fitcli.images.pyramid import Resampling, halve
 from fitcli.images.window import Window
 
@@ -99,12 +99,16 @@ class PyramidWriter(ImageWriter):
         assert info.chunk is not None
         self.path, self.info = path, info
         self._sink, self._resampling, self._chunk = sink, resampling, info.chunk[0]
-        folder = Path(os.path.realpath(path)).parent
-        self._assembly = Assembly(info, self._chunk, sink.planar, memory_bytes, folder)
         threads = threads or min(usable_cores(), MAX_THREADS)
         chunk_bytes = self._chunk**2 * info.channels * info.dtype.itemsize
         self._most_in_flight = max(1, min(4 * threads, memory_bytes // chunk_bytes))
-        self._pool = ThreadPoolExecutor(min(threads, self._most_in_flight), thread_name_prefix="fit-encode")
+        try:
+            folder = Path(os.path.realpath(path)).parent
+            self._assembly = Assembly(info, self._chunk, sink.planar, memory_bytes, folder)
+            self._pool = ThreadPoolExecutor(min(threads, self._most_in_flight), thread_name_prefix="fit-encode")
+        except BaseException:
+            sink.discard()
+            raise
         self._in_flight = 0
         self._progress = threading.Condition()
         self._failure: BaseException | None = None

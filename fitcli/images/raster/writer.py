@@ -15,9 +15,9 @@ import numpy as np
 
 from fitcli.errors import ImageError
 from fitcli.files.scratch import write_all
-from fitcli.files.staging import StagedFile, cannot_write
 from fitcli.images.base import ImageInfo, ImageWriter, Pixels
 from fitcli.images.chunk_encoding import Compression, jpeg_encoder
+from fitcli.images.publishing import ImagePublication, cannot_write
 from fitcli.images.pyramid_writer import check_write_arguments
 from fitcli.images.raster.comments import jpeg_with_comment, png_with_text
 from fitcli.images.window import Window
@@ -73,7 +73,7 @@ class RasterWriter(ImageWriter):
         self.path, self.info = path, info
         self._format, self._quality, self._description = file_format, quality, description
         self._canvas: Pixels | None = np.zeros((*info.size, info.channels), info.dtype)
-        self._file = StagedFile(path)
+        self._file = ImagePublication(path)
         self._lock = threading.Lock()
 
     def write(self, window: Window, pixels: Pixels) -> None:
@@ -94,7 +94,7 @@ class RasterWriter(ImageWriter):
         try:
             data = self._encode(canvas)
             size = len(data)
-            with self._file.path.open("r+b", buffering=0) as file:
+            with self._file.path.open("xb", buffering=0) as file:
                 write_all(file.fileno(), data, 0)
             self._file.publish()
         except OSError as error:

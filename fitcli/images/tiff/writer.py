@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from fitcli.errors import ImageError
 from fitcli.files.scratch import write_all
-from fitcli.files.staging import StagedFile, cannot_write
 from fitcli.images.base import ImageInfo, Level, Pixels
 from fitcli.images.chunk_encoding import Compression, tiff_encoder, tiff_predictor
 from fitcli.images.georeference import GeoReference
+from fitcli.images.publishing import ImagePublication, cannot_write
 from fitcli.images.pyramid import pad_edges
 from fitcli.images.pyramid_writer import ChunkSink, PyramidWriter
 from fitcli.images.tiff.metadata import GEO_TAGS
@@ -93,7 +93,7 @@ class TiffSink(ChunkSink):
         self._encode = tiff_encoder(compression, quality)
         self._where = [self._empty_index(level) for level in info.levels]
         self._lock = threading.Lock()
-        self._file = StagedFile(path)
+        self._file = ImagePublication(path)
         try:
             self._write_headers()
             self._size = self._file.path.stat().st_size

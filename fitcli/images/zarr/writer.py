@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from fitcli.files.staging import StagedFolder, cannot_write
 from fitcli.images.base import ImageInfo, Level, Pixels
 from fitcli.images.chunk_encoding import Compression, zarr_encoder
+from fitcli.images.publishing import ImagePublication, cannot_write
 from fitcli.images.pyramid import Resampling, pad_edges
 from fitcli.images.pyramid_writer import ChunkSink, PyramidWriter
 from fitcli.images.write_options import WriteOptions
@@ -78,7 +78,7 @@ class OmeZarrSink(ChunkSink):
         self._compression, self._resampling, self._description = compression, resampling, description
         self._planes = 1 if info.channels <= MAX_CHANNELS_TOGETHER else info.channels
         self._encode = zarr_encoder(compression)
-        self._folder = StagedFolder(path, MARKERS)
+        self._folder = ImagePublication(path, MARKERS)
         self._arrays = [self._array(number, level) for number, level in enumerate(info.levels)]
 
     def encode(self, pixels: Pixels) -> list[bytes]:

@@ -1,0 +1,213 @@
+"""Publishes a file or a folder whole or not at all: at its name stands the old one or the new one, at any moment.
+
+Everything is written to a staging folder beside the target (see `staging.py`), synced, and put into place by one call
+to the system: a rename, or an exchange if a folder is replaced. Where folders cannot be exchanged, two renames do it,
+and what stood at the target is put back if anything comes in between: at once, or the next time after a kill.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+
+from fitcli.errors import FitError
+from fitcli.files.disk import exchange, sync, sync_all
+from fitcli.files.staging import STAGING, StagingFolder, put_back, removed_path
+
+
+class Publication:
+    """A file or folder that is being written. Leaving the context publishes it, or discards it after an error.
+
+    Args:
+        target: What it becomes. A link there is replaced, not followed.
+        folder: Write a folder, which is there already, instead of a file.
+        token: See `StagingFolder`: after an error, what was written stays.
+        continues: Start from what was written with the same token before.
+
+    Raises:
+        OSError: It cannot be written; the error names `target`.
+        FitError: Another process continues the work with this token.
+    """
+
+    def __init__(self, target: Path, folder: bool = False, token: str | None = None, continues: bool = False) -> None:
+        self.target, self._folder, self._keep = target, folder, token is not None
+        with naming(self.target):
+            self._staging = StagingFolder(target, token)
+            try:
+                if not continues:
+                    self._staging.clear()
+                if folder:
+                    self.path.mkdir(exist_ok=continues)
+            except BaseException:
+                self.close()
+                raise
+
+    @property
+    def path(self) -> Path:
+        """Where to write."""
+        return self._staging.new
+
+    def publish(self) -> None:
+        """Make it durable and put it in place of what stands at the target.
+
+        Raises:
+            OSError: That is not possible; the error names `target`, where nothing has changed.
+        """
+        with naming(self.target):
+            sync_all(self.path)
+            if self._keep:
+                self._leave_token()
+            if self._folder and os.path.lexists(self.target):
+                self._replace_folder()
+            else:
+                os.replace(self.path, self.target)
+            sync(self.target.parent)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove what was not published. Idempotent."""
+        self._staging.remove()
+
+    def close(self) -> None:
+        """Leave what was written to another process with the same token; discard it without one. Idempotent."""
+        if self._keep:
+            self._staging.close()
+        else:
+            self.discard()
+
+    def _leave_token(self) -> None:
+        """Go on in a slot: what is exchanged with the target must not be taken for work to be continued."""
+        slot = StagingFolder(self.target)
+        try:
+            os.rename(self.path, slot.new)
+        except BaseException:
+            with suppress(OSError):
+                os.rename(slot.new, self.path)
+            slot.remove()
+            raise
+        self._staging, kept, self._keep = slot, self._staging, False
+        kept.remove()
+
+    def _replace_folder(self) -> None:
+        if exchange(self.path, self.target):
+            return
+        old = self._staging.old
+        old.parent.mkdir(exist_ok=True)
+        sync(self._staging.path)
+        try:
+            os.rename(self.target, old)
+            os.rename(self.path, self.target)
+        finally:
+            put_back(self._staging.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.close()
+            return
+        try:
+            self.publish()
+        except BaseException:
+            self.close()
+            raise
+
+
+@contextmanager
+def naming(target: Path) -> Iterator[None]:
+    """Make an `OSError` in this context name the target if it names no file, or one in a staging folder."""
+    try:
+        yield
+    except FitError:
+        raise
+    except OSError as error:
+        name = error.filename
+        is_other = isinstance(name, str | os.PathLike) and not any(map(STAGING.fullmatch, Path(name).parts))
+        if error.errno is None or is_other:
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from error
+
+
+@contextmanager
+def publish_file(path: Path) -> Iterator[Path]:
+    """Give a name to write a file to, which becomes `path` if the context ends without an error.
+
+    Raises:
+        OSError: The file cannot be written; the error names it.
+    """
+    with Publication(path) as publication, naming(path):
+        yield publication.path
+
+
+@contextmanager
+def publish_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder to write to, which becomes `path` if the context ends without an error.
+
+    Raises:
+        OSError: The folder cannot be written; the error names it.
+    """
+    with Publication(path, folder=True) as publication, naming(path):
+        yield publication.path
+
+
+@contextmanager
+def publish_csv(path: Path) -> Iterator[TextIO]:
+    """Give a text file to write a table to, which becomes `path` if the context ends without an error.
+
+    The file is UTF-8. Names of files need not be valid text: their bytes are written as they are.
+
+    Raises:
+        OSError: The file cannot be written; the error names it.
+    """
+    with publish_file(path) as new, new.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        yield file
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Raises:
+        OSError: The file cannot be written; the error names it.
+    """
+    with publish_file(path) as new:
+        new.write_text(text, encoding="utf-8")
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder that no other process writes to, if it exists: it is there whole or not at all, at any moment.
+
+    This takes no space, so it works on a full disk.
+
+    Raises:
+        OSError: It cannot be removed; it is still there then.
+    """
+    if not os.path.lexists(path):
+        return
+    with naming(path):
+        removed = removed_path(path)
+        shutil.rmtree(removed, ignore_errors=True)
+        os.rename(path, removed)
+    shutil.rmtree(removed, ignore_errors=True)
+
+
+@contextmanager
+def undo_on_failure(folder: Path) -> Iterator[None]:
+    """Make and fill a folder that is absent or empty: if the context fails, it is absent or empty again."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    except BaseException:
+        for left in missing[-1:] or folder.iterdir():
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,63 @@
+"""Where an image file or folder is written until it is complete, and the errors of that as `ImageError`."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from fitcli.errors import ImageError
+from fitcli.files.publish import Publication
+
+
+def cannot_write(path: Path, error: OSError, needed_bytes: int | None = None) -> ImageError:
+    """Return what to tell the user about an `OSError` while an image is written to `path`."""
+    if isinstance(error, ImageError):
+        return error
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        needed = "" if needed_bytes is None else f" (about {needed_bytes / 1e6:,.1f} MB more are needed there)"
+        return ImageError(path, f"cannot be written: the disk is full{needed}; free some space or write elsewhere")
+    return ImageError(path, f"cannot be written: {error.strerror or error}; check the folder and its permissions")
+
+
+class ImagePublication(Publication):
+    """An image that is being written. A link at its path is followed: what it points to is replaced.
+
+    Args:
+        path: Path of the image.
+        markers: For an image that is a folder: it replaces only a folder with one of these files. None for a file.
+
+    Raises:
+        ImageError: The folder of the image does not exist or is not writable, or something else stands at the path.
+    """
+
+    def __init__(self, path: Path, markers: tuple[str, ...] | None = None) -> None:
+        self._path, self._markers = path, markers
+        target = Path(os.path.realpath(path))
+        folder = target.parent
+        if not folder.is_dir():
+            missing = "is not a folder" if folder.exists() else "does not exist; create it first"
+            raise ImageError(path, f"cannot be written: the folder {folder} {missing}")
+        self._check(target)
+        try:
+            super().__init__(target, folder=markers is not None)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    def publish(self) -> None:
+        """As `Publication.publish`.
+
+        Raises:
+            ImageError: By now something else stands at the path.
+            OSError: The image cannot be moved there.
+        """
+        self._check(self.target)
+        super().publish()
+
+    def _check(self, target: Path) -> None:
+        if self._markers is None:
+            if target.is_dir():
+                raise ImageError(self._path, "cannot be written: there is a folder of that name; choose another name")
+        elif target.exists() and not any((target / marker).is_file() for marker in self._markers):
+            reason = "cannot be written: what is there is not a zarr folder, so it is not replaced; choose another name"
+            raise ImageError(self._path, reason)
