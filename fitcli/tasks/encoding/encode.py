@@ -21,8 +21,8 @@ from fitcli.device.runtime import Runtime
 from fitcli.device.transfer import to_device
 from fitcli.errors import FitError, ImageError
 from fitcli.images.base import ImageReader
-from fitcli.images.chunk_cache import DEFAULT_BYTES, LARGEST_BYTES
 from fitcli.images.open import stored_bytes
+from fitcli.images.reader_memory import reader_bytes
 from fitcli.memory.budget import MemoryPlan, Work, plan_memory
 from fitcli.memory.machine import default_budget, free_bytes, host_budget
 from fitcli.memory.size_checks import check_groups
@@ -221,18 +221,6 @@ def _work(
         keep_reads=keep_reads,
         keep_state=keep_state,
     )
-
-
-def reader_bytes(image: ImageReader, side: int) -> int:
-    """Chunks that a reader keeps while windows of `side` pixels per side are read, and those being decoded."""
-    info = image.info
-    pixel = info.channels * info.dtype.itemsize
-    whole, chunk = info.height * info.width * pixel, info.chunk or info.size
-    if image.decoding_bytes:
-        return max(image.decoding_bytes, whole)
-    touched = (-(-side // chunk[0]) + 1) * (-(-side // chunk[1]) + 1)
-    one = min(chunk[0] * chunk[1] * pixel, whole)
-    return max(min(whole, max(DEFAULT_BYTES, min(touched * one, LARGEST_BYTES))), one) + one
 
 
 def _plan(

@@ -20,6 +20,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.errors import ImageError
 from fitcli.files.output_checks import check_spares
 from fitcli.images.open import stored_bytes
+from fitcli.images.reader_memory import reader_bytes
 from fitcli.memory.budget import size_text
 from fitcli.runs.weights import Checkpoint, model_hash
 from fitcli.streaming.journal import FolderJournal
@@ -32,7 +33,6 @@ from fitcli.tasks.diffusion.generate.settings import GenerationSettings, Resourc
 from fitcli.tasks.diffusion.generate.stages import Stage
 from fitcli.tasks.diffusion.samplers import MULTISTEP, find_step
 from fitcli.tasks.diffusion.sampling import Done
-from fitcli.tasks.encoding.encode import reader_bytes
 from fitcli.tasks.generated_image import Generated, text
 from fitcli.tasks.image_output import (
     check_outputs,
