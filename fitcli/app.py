@@ -90,8 +90,8 @@ def _check_models_package() -> None:
     if spec is None or spec.origin is None or not os.path.samefile(spec.origin, ours):
         place = "none" if spec is None else spec.origin
         raise FitError(
-            f"needs its own package 'models' beside {Path(__file__).parent}, but Python finds {place}; run the console "
-            "script `fit` from a folder without a 'models' of its own, or uninstall the other package"
+            f"fit needs its own package 'models' beside {Path(__file__).parent}, but Python finds {place}; run the "
+            "console script `fit` from a folder without a 'models' of its own, or uninstall the other package"
         )
 
 

@@ -1,4 +1,4 @@
-"""The command line as a whole: exit codes, stdout and stderr, and what it costs to start."""
+"""The command line as a whole: exit codes, stdout and stderr, and the time to start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from support.pictures import save
 from typer.testing import CliRunner, Result
 
 import fitcli
-from fitcli import console
 from fitcli.app import reports_errors
 from fitcli.errors import FitError
 
@@ -27,7 +26,7 @@ RUN = "from fitcli.app import main; main()"
 
 
 def python(code: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a fresh interpreter, far from the project's folder."""
+    """Run code in a fresh interpreter, outside the folder of the project."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(
         command, capture_output=True, text=True, cwd="/", env={**os.environ, **environment}, check=False
@@ -83,7 +82,7 @@ finally:
 
 
 def tool(error: BaseException) -> typer.Typer:
-    """An app with one command that raises."""
+    """Return an app with one command that raises an error."""
     app = typer.Typer(pretty_exceptions_enable=False)
 
     @app.command()
@@ -128,7 +127,7 @@ def test_interrupted_is_130() -> None:
 
 def test_debug_shows_the_traceback(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIT_DEBUG", "0")
-    # What ends a command, and one bad image among others.
+    # An error that ends a command, and one bad image among others.
     for command in (("train", tmp_path / "none", "--out", tmp_path / "run"), ("info", tmp_path / "none.tif")):
         for arguments, shown in (((), False), (("--debug",), True)):
             result = fit(*arguments, *command)
@@ -142,7 +141,7 @@ def test_another_package_called_models_is_named(tmp_path: Path) -> None:
     other = tmp_path / "models"
     other.mkdir()
     (other / "__init__.py").write_text("")
-    # As in a plain installation: an editable one finds our own submodules in spite of the other package.
+    # As in a plain installation: an editable one finds the submodules of this project despite the other package.
     code = f"""
 import sys
 sys.meta_path = [finder for finder in sys.meta_path if "editable" not in str(finder)]
@@ -151,7 +150,7 @@ sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]
 """
     result = python(code, "info", "x.tif")
     assert result.returncode == 1
-    assert result.stderr.startswith("error: needs its own package 'models'")
+    assert result.stderr.startswith("error: fit needs its own package 'models'")
     assert str(other) in result.stderr
     assert "Traceback" not in result.stderr
 
@@ -214,11 +213,3 @@ def test_without_a_home(tmp_path: Path) -> None:
     command = [sys.executable, "-c", RUN, "info", str(image)]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd="/", check=False)
     assert (result.returncode, result.stderr) == (0, "")
-
-
-def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with console.progress("[/x] :smile:") as advance:
-        advance(0.5)
-    with console.live() as region:
-        assert region is None
-    assert capsys.readouterr() == ("", "")

@@ -1,13 +1,13 @@
-"""Names of files cannot speak to a terminal."""
+"""Errors are one line, and no text in them can control a terminal."""
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
 
-from fitcli import console
-from fitcli.errors import ImageError, plain
+from fitcli.errors import CheckpointError, DataError, DeviceError, FitError, ImageError, plain
 
 NASTY = "a\x1b]0;title\x07\x1b[31mb\x9bc\rd\u2028e\u202egnp.tif"
 SHOWN = r"a\x1b]0;title\x07\x1b[31mb\x9bc\rd\u2028e\u202egnp.tif"
@@ -22,25 +22,19 @@ def test_what_moves_the_cursor_ends_a_line_or_turns_it_around_is_shown():
     assert plain(NASTY + "\n\udcff") == SHOWN + r"\n\udcff"
 
 
-@pytest.mark.parametrize("say", [console.error, console.warning, console.log, console.data])
-def test_nothing_that_is_said_speaks_to_the_terminal(say, capsys: pytest.CaptureFixture[str]):
-    say(f"{NASTY}: is no image")
-    captured = capsys.readouterr()
-    said = captured.out + captured.err
-    assert r"a\x1b]0;title\x07\x1b[31mb\x9bc" in said
-    assert r"\u202egnp.tif: is no image" in said
-    assert all(c == "\n" or c.isprintable() for c in said)
-
-
-def test_neither_do_tables(capsys: pytest.CaptureFixture[str]):
-    console.table(("image", "size"), [(NASTY, ["two", "lines"]), ("name", "of\ntwo")])
-    shown = capsys.readouterr().out
-    assert SHOWN in shown
-    assert "\x1b" not in shown
-    assert [line.split()[-1] for line in shown.splitlines()[1:]] == ["two", "lines", r"of\ntwo"]
-
-
 def test_an_error_about_an_image_is_one_line():
     error = ImageError(Path("new\nline\x1b[2J.tif"), "is no image")
     assert str(error) == r"new\nline\x1b[2J.tif: is no image"
     assert error.path == Path("new\nline\x1b[2J.tif")
+    assert error.reason == "is no image"
+
+
+def test_an_error_about_an_image_survives_pickling():
+    copy = pickle.loads(pickle.dumps(ImageError("a.tif", "is no image")))
+    assert (str(copy), copy.path, copy.reason) == ("a.tif: is no image", Path("a.tif"), "is no image")
+
+
+@pytest.mark.parametrize("kind", [ImageError, DataError, CheckpointError, DeviceError])
+def test_every_error_of_the_user_is_a_fit_error(kind: type[FitError]):
+    assert issubclass(kind, FitError)
+    assert not kind.shared
