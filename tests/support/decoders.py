@@ -1,4 +1,4 @@
-"""Small autoregressive checkpoints of grey images, with random weights in float64."""
+"""Makes small autoregressive checkpoints of grey images, with random weights in float64."""
 
 from __future__ import annotations
 

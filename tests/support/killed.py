@@ -1,6 +1,6 @@
-"""Runs `fit train` in processes of its own, and kills them.
+"""Runs `fit train` in separate processes and kills them.
 
-The processes are forked from one that has imported everything, which takes longer than training does.
+The processes are forked from one that has imported everything, because importing takes longer than training.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 120
-"""After which a process that should have done something has not."""
+"""Longest wait for a process, in seconds."""
 
 SAVER_CALLS = ("replace", "rename", "fsync", "mkdir", "unlink", "rmdir")
-"""Of the system, that change what is on the disk."""
+"""System calls that change files."""
 
 FORKSERVER = multiprocessing.get_context("forkserver")
 IMPORTED = (
@@ -41,26 +41,26 @@ IMPORTED = (
 FORKSERVER.set_forkserver_preload(list(IMPORTED))
 
 
-def start(arguments: Sequence[object], said: Path, killed_at: int | None = None) -> ForkServerProcess:
+def start(arguments: Sequence[object], output: Path, killed_at: int | None = None) -> ForkServerProcess:
     """Start `fit`, with one thread as in this process.
 
     Args:
-        arguments: Of the command line.
-        said: File for what it says.
-        killed_at: It kills itself in place of the call of this number, of those that saving makes to the system.
+        arguments: The arguments of the command line.
+        output: The file for stdout and stderr.
+        killed_at: The number of the system call while saving at which the process kills itself; None for none.
     """
-    process = FORKSERVER.Process(target=_fit, args=([str(argument) for argument in arguments], said, killed_at))
+    process = FORKSERVER.Process(target=_fit, args=([str(argument) for argument in arguments], output, killed_at))
     process.start()
     return process
 
 
-def _fit(arguments: list[str], said: Path, killed_at: int | None) -> None:
+def _fit(arguments: list[str], output: Path, killed_at: int | None) -> None:
     import torch
 
     from fitcli.__main__ import main
 
     torch.set_num_threads(1)
-    with said.open("w") as file:
+    with output.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.argv = ["fit", *arguments]
@@ -88,21 +88,21 @@ def _die_within_saving(killed_at: int) -> None:
 
 
 def wait(process: ForkServerProcess) -> int | None:
-    """Wait for the end; the exit code, negative for a signal."""
+    """Wait for the end and return the exit code, negative for a signal."""
     process.join(SECONDS)
     assert process.exitcode is not None, "it hangs"
     return process.exitcode
 
 
-def finish(arguments: Sequence[object], said: Path) -> str:
-    """Run `fit` to a good end; what it said."""
-    process = start(arguments, said)
-    assert wait(process) == 0, said.read_text()
-    return said.read_text()
+def finish(arguments: Sequence[object], output: Path) -> str:
+    """Run `fit` to its end without an error and return what it printed."""
+    process = start(arguments, output)
+    assert wait(process) == 0, output.read_text()
+    return output.read_text()
 
 
 def logged_step(run: Path) -> int:
-    """The last step that a run has logged whole; 0 before the first."""
+    """Return the last step of which a run has logged the whole line; 0 before the first."""
     try:
         lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     except FileNotFoundError:
@@ -112,10 +112,10 @@ def logged_step(run: Path) -> int:
 
 
 def kill_at(process: ForkServerProcess, run: Path, step: int, delay: float) -> bool:
-    """SIGKILL some seconds after a step was logged, or after the start where that is step 0.
+    """Kill a process `delay` seconds after a step was logged, or after the start if `step` is 0.
 
     Returns:
-        Whether it was in time: the process had not ended.
+        Whether the process was still running then.
     """
     deadline = time.monotonic() + SECONDS
     while step and logged_step(run) < step and process.is_alive():
@@ -127,32 +127,32 @@ def kill_at(process: ForkServerProcess, run: Path, step: int, delay: float) -> b
 
 
 def train_with_kills(
-    arguments: Sequence[object], run: Path, said: Path, steps: int, kills: int, moments: random.Random
+    arguments: Sequence[object], run: Path, output: Path, steps: int, kills: int, moments: random.Random
 ) -> list[int]:
-    """Start training, have it killed so many times at random moments, each time resume; then let it end.
+    """Train, kill the process at random moments and resume each time; then let the run end.
 
     Args:
-        arguments: Of `fit`, without `--resume`.
-        run: The run folder that they name.
-        said: File for what is said.
-        steps: Of the whole run.
-        kills: How often.
-        moments: Draws them.
+        arguments: The arguments of `fit`, without `--resume`.
+        run: The run folder among them.
+        output: The file for stdout and stderr.
+        steps: The number of steps of the whole run.
+        kills: The number of kills.
+        moments: The source of the random moments.
 
     Returns:
-        Of each kill, how far the run had come.
+        The last logged step at each kill.
     """
     done: list[int] = []
     while len(done) < kills:
         first = logged_step(run)
-        # Each kill leaves their share of the steps to those that follow.
+        # Each kill leaves an equal part of the steps to every later one.
         step = moments.randint(first, max(first, steps * (len(done) + 1) // (kills + 1)))
-        if kill_at(start([*arguments, *resuming(run)], said), run, step, moments.uniform(0, 0.1)):
+        if kill_at(start([*arguments, *resuming(run)], output), run, step, moments.uniform(0, 0.1)):
             done.append(logged_step(run))
-    finish([*arguments, *resuming(run)], said)
+    finish([*arguments, *resuming(run)], output)
     return done
 
 
 def resuming(run: Path) -> list[str]:
-    """A process that is killed before there was a run leaves none to resume."""
+    """Return `--resume` if there is a run: a process that is killed early leaves none."""
     return ["--resume"] if (run / "config.json").is_file() else []

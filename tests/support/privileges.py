@@ -1,4 +1,4 @@
-"""What a user without rights may do, tested also where the tests are run by root."""
+"""Drops the rights of root, so that tests of missing rights work when root runs them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOBODY = 65534
 
 @contextmanager
 def no_privileges() -> Iterator[None]:
-    """Root is nobody for a while; others stay who they are. What is imported has to be imported before."""
+    """Run as nobody within the context if root runs the tests. Import all modules before."""
     if os.geteuid() != 0:
         yield
         return
@@ -27,7 +27,7 @@ def no_privileges() -> Iterator[None]:
 
 @contextmanager
 def public_folder() -> Iterator[Path]:
-    """A temporary folder that belongs to nobody, where root is; those of pytest are closed to others."""
+    """Make a temporary folder that nobody owns if root runs the tests; those of pytest are closed to others."""
     with tempfile.TemporaryDirectory() as name:
         if os.geteuid() == 0:
             os.chown(name, NOBODY, NOBODY)

@@ -1,4 +1,4 @@
-"""Functions that run in several processes which talk to each other, as torchrun would start them."""
+"""Runs functions in several processes that exchange data, as torchrun would start them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import torch
 
 
 def run_ranks(count: int, function: Callable[..., Any], *arguments: object) -> list[Any]:
-    """Call a function of a module in `count` processes; what each returns, in their order.
+    """Call a function of a module in `count` processes and return the results in the order of the ranks.
 
     Raises:
-        AssertionError: One of them failed, with its traceback.
+        AssertionError: A process failed; the message holds its traceback.
     """
     context, port = get_context("spawn"), _free_port()
     pipes = [context.Pipe(duplex=False) for _ in range(count)]
@@ -27,7 +27,7 @@ def run_ranks(count: int, function: Callable[..., Any], *arguments: object) -> l
     ]
     for process, (_, ours) in zip(started, pipes, strict=True):
         process.start()
-        # Only the process is to hold this end: that it has died shows in the other one.
+        # Only the process may hold this end, so that the other end reports its death.
         ours.close()
     answers = [_answer(pipe[0]) for pipe in pipes]
     for process in started:

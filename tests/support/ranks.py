@@ -1,4 +1,4 @@
-"""Ranks that share images, as threads of one process: they start at once and stop at the first error."""
+"""Runs ranks that share images as threads of one process: they start at once and stop at the first error."""
 
 from __future__ import annotations
 
@@ -15,61 +15,65 @@ from models.groups import Gather
 T = TypeVar("T")
 
 PATIENCE = 60
-"""Seconds that a rank waits for the others."""
+"""Longest wait for the other ranks, in seconds."""
 
 
-class Meeting:
-    """Where the values of all ranks meet. Each rank is one thread."""
+class ThreadExchange:
+    """Exchanges values between ranks, each of which is a thread.
+
+    Attributes:
+        values: Number of values that rank 0 has received.
+    """
 
     def __init__(self, ranks: int) -> None:
         self.ranks = ranks
-        self.places: list[Any] = [None] * ranks
+        self.slots: list[Any] = [None] * ranks
         self.barrier = threading.Barrier(ranks, timeout=PATIENCE)
         self.values = 0
 
     def swap(self, rank: int, values: Tensor) -> list[Tensor]:
-        """What all ranks have, which must be of one shape."""
-        self.places[rank] = values
+        """Return the values of all ranks, which must have one shape."""
+        self.slots[rank] = values
         self.barrier.wait()
-        found = list(self.places)
+        received = list(self.slots)
         self.barrier.wait()
-        assert all(each.shape == values.shape for each in found), [each.shape for each in found]
-        return found
+        assert all(each.shape == values.shape for each in received), [each.shape for each in received]
+        return received
 
     def gather(self, rank: int) -> Gather:
-        return lambda values: _Meet.apply(values, self, rank)  # type: ignore[no-any-return,no-untyped-call]
+        return lambda values: _Gather.apply(values, self, rank)  # type: ignore[no-any-return,no-untyped-call]
 
 
-class _Meet(torch.autograd.Function):
+class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: Tensor, meeting: Meeting, rank: int) -> Tensor:
-        ctx.meeting, ctx.rank = meeting, rank
+    def forward(ctx: Any, values: Tensor, exchange: ThreadExchange, rank: int) -> Tensor:
+        ctx.exchange, ctx.rank = exchange, rank
         if rank == 0:
-            meeting.values += (meeting.ranks - 1) * values.numel()
-        return torch.stack(meeting.swap(rank, values))
+            exchange.values += (exchange.ranks - 1) * values.numel()
+        return torch.stack(exchange.swap(rank, values))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
         if ctx.rank == 0:
-            ctx.meeting.values += gradient.numel() - gradient[0].numel()
-        return torch.stack([each[ctx.rank] for each in ctx.meeting.swap(ctx.rank, gradient)]).sum(0), None, None
+            ctx.exchange.values += gradient.numel() - gradient[0].numel()
+        return torch.stack([each[ctx.rank] for each in ctx.exchange.swap(ctx.rank, gradient)]).sum(0), None, None
 
 
 def run_on_all(ranks: int, work: Callable[[int, Gather], T]) -> tuple[list[T], int]:
-    """What the work of each rank gives, in their order; and how many values rank 0 received."""
-    meeting = Meeting(ranks)
+    """Call a function on each rank; return the results in order, and the number of values that rank 0 received."""
+    exchange = ThreadExchange(ranks)
 
     def one(rank: int) -> T:
         try:
-            return work(rank, meeting.gather(rank))
+            return work(rank, exchange.gather(rank))
         except BaseException:
-            meeting.barrier.abort()
+            exchange.barrier.abort()
             raise
 
     with ThreadPoolExecutor(ranks) as pool:
         futures = [pool.submit(one, rank) for rank in range(ranks)]
-    broken = [future.exception() for future in futures]
-    told = [error for error in broken if error is not None and not isinstance(error, threading.BrokenBarrierError)]
-    if told:
-        raise told[0]
-    return [future.result() for future in futures], meeting.values
+    raised = [future.exception() for future in futures]
+    errors = [error for error in raised if error is not None and not isinstance(error, threading.BrokenBarrierError)]
+    if errors:
+        raise errors[0]
+    return [future.result() for future in futures], exchange.values

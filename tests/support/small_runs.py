@@ -1,4 +1,4 @@
-"""Small data sets, runs that train on them in a moment, and those who watch."""
+"""Makes small data sets, runs that train on them within a second, and observers of such runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CPU = choose_runtime("cpu", "fp32")
 
 
 def two_classes(folder: Path, shape: tuple[int, int] = (24, 24), images: int = 5) -> Path:
-    """A folder of two classes of so many images each. Of ten, eight are to train on and two to validate."""
+    """Make a folder of two classes with `images` images each. Of ten images, two are held out to validate."""
     for label, color in (("dark", (60, 80, 70)), ("light", (90, 70, 100))):
         for number in range(images):
             save(folder / label / f"{number}.png", colored(shape, color, number))
@@ -30,7 +30,7 @@ def two_classes(folder: Path, shape: tuple[int, int] = (24, 24), images: int = 5
 def run_of(
     data: Path, folder: Path, resume: bool = False, memory: int | None = None, accept: bool = False, **settings: Any
 ) -> TrainingRun:
-    """A run, of two epochs in batches of two images where the settings say nothing else."""
+    """Prepare a run of two epochs in batches of two images, unless the settings change that."""
     asked = TrainSettings(**{"preset": "debug", "batch_size": 2, "epochs": 2, **settings})
     launch = Launch(
         data=data, folder=folder, runtime=choose_runtime("cpu", asked.precision), resume=resume, given=settings,
@@ -40,11 +40,11 @@ def run_of(
 
 
 def quietly(report: Report) -> None:
-    """An observer that does nothing."""
+    """Observe a run without doing anything."""
 
 
 def at(step: int, act: Callable[[], object]) -> Observer:
-    """An observer that does something when a step has been made."""
+    """Return an observer that calls a function after a step."""
 
     def observe(report: Report) -> None:
         if isinstance(report, StepReport) and report.step == step:
