@@ -1,5 +1,6 @@
-"""Ctrl-C, SIGTERM and SIGHUP, real signals to a real process, in the middle of each kind of work: one word, code 130,
-nothing left.
+"""Ctrl-C, SIGTERM and SIGHUP end a process in the middle of any work with one word and code 130, and no file stays.
+
+The tests send real signals to real processes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from fitcli.interrupts import interrupt
 Fit = Callable[..., Result]
 ROOT = Path(__file__).parent.parent
 
-# The signal is sent by the process itself, so that it comes at the same moment every time.
+# The process sends the signal to itself, so that it comes at the same moment every time.
 INTERRUPTED = """
 import functools, importlib, os, signal
 from fitcli.__main__ import main
@@ -56,14 +57,14 @@ def denoiser(dataset: Path, fit: Fit, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def start(folder: Path, code: str, *arguments: object) -> subprocess.Popen[str]:
-    """Start Python in a folder, with a folder for temporary files in it."""
+    """Start Python in a folder that also holds its temporary files."""
     temporary = folder / "temporary"
     temporary.mkdir()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         cwd=folder, env=environment,
-        # A shell that runs tests in the background has it ignored, which children inherit.
+        # A shell that runs the tests in the background ignores SIGINT, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
@@ -73,7 +74,7 @@ def left(folder: Path) -> list[str]:
 
 
 def slow(*values: object) -> Any:
-    """A case that is left to the slow tests: half a dozen seconds each."""
+    """Mark a case as slow: each takes about six seconds."""
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
@@ -123,12 +124,12 @@ def test_in_the_middle(
     code = INTERRUPTED.format(where=where, call=call, number=number)
     process = start(tmp_path, code, *(word.format(**places) for word in COMMANDS[command]))
     try:
-        output, said = process.communicate(timeout=60)
+        output, messages = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130, said
+    assert process.returncode == 130, messages
     assert output == ""
-    assert said == "interrupted\n"
+    assert messages == "interrupted\n"
     assert left(tmp_path) == []
 
 
@@ -141,12 +142,12 @@ def test_while_it_starts(tmp_path: Path, image: Path, trained: Path, delay: floa
         assert process.stderr.readline() == "on\n"
         time.sleep(delay)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, messages = process.communicate(timeout=60)
     finally:
         process.kill()
-    # Python ends itself by the signal, which shells call 130 too, where it came while a class was being made.
-    assert process.returncode in (130, -signal.SIGINT), said
-    assert said in ("", "interrupted\n")
+    # If the signal comes while a class is created, Python ends by the signal itself; shells report that as 130 too.
+    assert process.returncode in (130, -signal.SIGINT), messages
+    assert messages in ("", "interrupted\n")
     assert left(tmp_path) == []
 
 

@@ -1,4 +1,4 @@
-"""Noise depends on its address alone, and is standard normal."""
+"""Noise depends only on its address, and is standard normal."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_neighbours_are_not_correlated(other: dict[str, object]) -> None:
 
 
 def test_values_are_those_of_philox_itself() -> None:
-    # Philox with ten rounds, by hand, from the paper: the stream of bits of an address is no accident of a library.
+    # A second implementation from the paper: the bits of an address must not depend on a version of numpy.
     address = generator(5, "", 0, 9, 2)
     expected = _philox([1, 9, 2, 0], [5, int(address.bit_generator.state["state"]["key"][1])])
     assert address.bit_generator.random_raw(4).tolist() == expected

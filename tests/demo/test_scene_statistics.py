@@ -1,4 +1,4 @@
-"""The demo's classes cannot be told from a thumbnail, nor from the colours of the whole image."""
+"""Neither a thumbnail nor the colours of the whole image reveal the class of a demo image."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def pictures() -> list[NDArray[np.uint8]]:
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Means of 16 x 16 pixels, less the mean of the image: 32 x 32 in brightness."""
+    """Compute 32 x 32 brightness values: means of 16 x 16 pixels, less the mean of the image."""
     grey = pixels.astype(np.float64).mean(-1)
     small = grey.reshape(SIDE // 16, 16, SIDE // 16, 16).mean((1, 3))
     return (small - small.mean()).ravel()
 
 
 def colors(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Mean, standard deviation and nine quantiles of each channel."""
+    """Compute the mean, the standard deviation and nine quantiles of each channel."""
     values = pixels.reshape(-1, 3).astype(np.float64)
     return np.concatenate(
         [values.mean(0), values.std(0), np.quantile(values, np.linspace(0.1, 0.9, 9), axis=0).ravel()]
@@ -34,11 +34,11 @@ def colors(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def held_out_accuracy(features: NDArray[np.float64]) -> float:
-    """Of ridge regression on the classes, fitted to the first images and tried on the rest."""
+    """Fit ridge regression on the first images and return its accuracy on the rest."""
     labels = np.arange(len(features)) % 3
     features = (features - features[:TRAINED].mean(0)) / (features[:TRAINED].std(0) + 1e-9)
     train, targets = features[:TRAINED], np.eye(3)[labels[:TRAINED]] - 1 / 3
-    # In the space of the images, because there are fewer of them than features.
+    # The dual form is smaller, because there are fewer images than features.
     weights = np.linalg.solve(train @ train.T + len(train.T) * np.eye(TRAINED), targets)
     predicted = (features[TRAINED:] @ train.T @ weights).argmax(1)
     return float((predicted == labels[TRAINED:]).mean())
@@ -47,12 +47,12 @@ def held_out_accuracy(features: NDArray[np.float64]) -> float:
 @pytest.mark.parametrize("look", [thumbnail, colors])
 def test_a_glance_does_not_help(look: object, pictures: list[NDArray[np.uint8]]) -> None:
     accuracy = held_out_accuracy(np.stack([look(picture) for picture in pictures]))  # type: ignore[operator]
-    # Chance is 1/3; 60 images that are guessed at reach 1/2 once in 200 times.
+    # Chance is 1/3; guesses at 60 images reach 1/2 once in 200 times.
     assert accuracy < 0.5
 
 
 def test_the_same_probe_sees_the_marks_themselves(pictures: list[NDArray[np.uint8]]) -> None:
-    """The probe is not blind: shown how much the pixels of the marks vary at three distances, it tells the classes."""
+    """The same regression recognises the classes from the variation of the pixels in the marks at three distances."""
 
     def texture(n: int, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         grey = pixels.astype(np.float64).mean(-1)

@@ -1,4 +1,4 @@
-"""The demo's images: always the same, and nothing but the marks tells the class."""
+"""The images of the demo are always the same, and only the marks reveal the class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def scene(label: str = CLASSES[0], seed: int = 3, marks: int = 6) -> Scene:
 
 
 def covered(shown: Scene) -> np.ndarray:
-    """The pixels under the marks."""
+    """Return a mask of the pixels under the marks."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     return np.any([np.hypot(y - mark.y, x - mark.x) <= mark.radius + 1 for mark in shown.placed], axis=0)
 
@@ -43,7 +43,7 @@ def test_windows_continue_each_other() -> None:
     whole = shown.render(WHOLE).astype(float)
     for window in (Window(100, 200, 300, 250), Window(0, 0, 64, 900), Window(650, 850, 50, 50)):
         difference = shown.render(window) - whole[window.slices()]
-        # The grain is drawn anew for every window; all else is the same.
+        # Only the grain differs: it is drawn per window.
         assert difference.std() < 8
         assert abs(difference.mean()) < 0.5
 
@@ -71,7 +71,7 @@ def test_classes_differ_under_the_marks_and_nowhere_else(label: str) -> None:
     one, other = scene(CLASSES[0]), scene(label)
     difference = other.render(WHOLE).astype(int) - one.render(WHOLE)
     inside = covered(one)
-    assert not difference[~inside].any(), "the ground and the grain do not know the class"
+    assert not difference[~inside].any(), "the ground and the grain do not depend on the class"
     assert difference[inside].std() > 15, "the marks do"
 
 
@@ -81,7 +81,7 @@ def test_marks_are_no_brighter_than_the_ground(label: str) -> None:
     inside = covered(scene(label))
     difference = marked - bare
     assert difference[inside].std() > 20
-    # Neither the marks as a whole nor their colours tell: what is added is grey and of mean zero.
+    # The pattern is grey and has a mean of zero, so neither brightness nor colour reveals the marks.
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     for mark in scene(label).placed:
         of_mark = np.hypot(y - mark.y, x - mark.x) <= mark.radius + 1
@@ -95,7 +95,7 @@ def test_a_thumbnail_does_not_tell_the_class() -> None:
 
     first = thumbnail(CLASSES[0])
     for label in CLASSES[1:]:
-        # Within what the ground itself differs from one cell to the next.
+        # The difference is small compared to the variation of the ground between the pixels of the thumbnail.
         assert np.abs(thumbnail(label) - first).max() < 0.5 * first.std()
 
 

@@ -1,4 +1,4 @@
-"""Images of one command shared among processes: none is lost, none is done twice, and the result is that of one."""
+"""Processes share the images of a command: each is processed once, and the results are those of one process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def recorded(self, index, do, journal):
 image_queue.ImageQueue._one = recorded
 main()
 """
-"""Notes who did which image; the process that `dies` is killed in its second."""
+"""Logs which rank processes which image; the rank `dies` is killed at its second image."""
 
 
 def torchrun(processes: int, code: str, *arguments: object, restarts: int = 0) -> subprocess.CompletedProcess[str]:
@@ -54,7 +54,7 @@ def torchrun(processes: int, code: str, *arguments: object, restarts: int = 0) -
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seven images and a file that is none."""
+    """Seven images and a file that is no image."""
     folder = tmp_path_factory.mktemp("images")
     for number in range(7):
         save(folder / f"{number}.tif", colored((300 + 40 * number, 500), (40, 60, 40 * number), number))
@@ -71,7 +71,7 @@ class TestResultJournal:
     def journal(self, folder: Path, keys: list[str | None], outputs: list[Path | None] | None = None) -> ResultJournal:
         return ResultJournal(folder / "done", keys, outputs or [None] * len(keys))
 
-    def test_what_is_kept_is_recalled_by_what_it_depends_on(self, tmp_path: Path) -> None:
+    def test_results_are_recalled_by_their_keys(self, tmp_path: Path) -> None:
         self.journal(tmp_path, ["a", "b"]).keep(0, 1, {"score": 0.1})
         self.journal(tmp_path, ["c"]).keep(1, 0, [1, 2])
         again = self.journal(tmp_path, ["c", "b", "other", None])
@@ -98,10 +98,10 @@ class TestResultJournal:
 
 def test_an_image_that_failed_is_tried_again(tmp_path: Path) -> None:
     queue = ImageQueue(World(data=Axis()))
-    results: list[list[Any]] = [["zero", None, "two"], ["never asked", "one", "never asked"]]
-    for given, expected in zip(results, (["zero", None, "two"], ["zero", "one", "two"]), strict=True):
+    runs: list[list[Any]] = [["zero", None, "two"], ["not called", "one", "not called"]]
+    for computed, expected in zip(runs, (["zero", None, "two"], ["zero", "one", "two"]), strict=True):
         journal = ResultJournal(tmp_path / "done", ["a", "b", "c"], [None] * 3)
-        assert list(queue.results(3, given.__getitem__, journal)) == expected
+        assert list(queue.results(3, computed.__getitem__, journal)) == expected
     assert len(queue.complete) == 1
     queue.close()
     assert not (tmp_path / "done").exists()
@@ -130,7 +130,7 @@ def test_two_processes_classify_as_one(fit: Fit, trained: Path, images: Path, tm
 def test_a_process_is_killed(
     fit: Fit, trained: Path, images: Path, tmp_path: Path, dataset: Path, restarts: int
 ) -> None:
-    """Once with torchrun starting the job again by itself, once by hand, with three processes instead of two."""
+    """The job is restarted by torchrun, or by hand with three processes instead of two."""
     log, out = tmp_path / "log", tmp_path / "features"
     log.touch()
     paths = [images / f"{number}.tif" for number in range(7)]
@@ -147,7 +147,7 @@ def test_a_process_is_killed(
         last = torchrun(3, RECORDED.format(log=str(log), dies=None), *arguments)
     assert last.returncode == 0, last.stderr
     done = [line.split(":")[1] for line in log.read_text().splitlines()]
-    assert sorted(done) == list("0123456"), "none is lost, and none is done twice"
+    assert sorted(done) == list("0123456"), "every image is processed exactly once"
     assert [entry["path"] for entry in json.loads(last.stdout)] == [str(path) for path in paths]
     alone = tmp_path / "alone"
     assert fit("embed", *paths, "--checkpoint", trained, "--out", alone).exit_code == 0
@@ -168,7 +168,7 @@ def test_two_processes_evaluate_as_one(fit: Fit, trained: Path, dataset: Path, t
 
 
 @pytest.mark.distributed
-def test_an_error_of_one_process_is_said_once(trained: Path, images: Path, tmp_path: Path) -> None:
+def test_an_error_of_one_process_is_printed_once(trained: Path, images: Path, tmp_path: Path) -> None:
     missing = torchrun(
         2, "from fitcli.__main__ import main; main()", "classify", images / "0.tif", "--checkpoint", tmp_path
     )
