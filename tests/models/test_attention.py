@@ -2,51 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from typing import Any
-
 import pytest
 import torch
+from support.operations import Operations
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from models import attention
 from models.attention import dot_product_attention
-from models.build import build
-from models.config import EncoderConfig
-from models.cost import encoder_flops
-from models.groups import Groups
-from models.precast_weights import precast_weights
-
-CONFIG = EncoderConfig.from_dict(
-    {
-        "plan": "(2)3(1)2", "tokens": 16, "latents": 4, "token_width": 48, "latent_width": 64, "token_heads": 3,
-        "latent_heads": 4, "patch": 8, "channels": 3,
-    }
-)  # fmt: skip
-
-
-class Operations(TorchDispatchMode):
-    """Counts the calls of operations, the FLOPs of products, and the casts of given tensors."""
-
-    def __init__(self, weights: Iterable[Tensor] = ()) -> None:
-        super().__init__()
-        self.calls: Counter[str] = Counter()
-        self.flops = self.casts = 0
-        self.weights = {weight.data_ptr() for weight in weights}
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = function.name().split("::")[1].split(".")[0]
-        result = function(*args, **(kwargs or {}))
-        self.calls[name] += 1
-        if name == "linear":
-            self.flops += 2 * args[0].numel() * args[1].shape[0]
-        elif name in ("mm", "bmm", "addmm", "baddbmm"):
-            self.flops += 2 * result.numel() * args[-2 if name in ("mm", "bmm") else 1].shape[-1]
-        elif name in ("_to_copy", "to") and isinstance(args[0], Tensor):
-            self.casts += args[0].data_ptr() in self.weights
-        return result
 
 
 def tensors(t: int, u: int, heads: int = 3, batch: int = 2) -> tuple[Tensor, Tensor, Tensor]:
@@ -98,34 +60,3 @@ def test_everything_else_is_left_to_pytorch() -> None:
             dot_product_attention(query, key, value, causal=True)
             dot_product_attention(query.float(), key.float(), value.float())
     assert counted.calls["baddbmm"] == 0
-
-
-def encode(model: torch.nn.Module) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    patches = torch.randn(6, 16, CONFIG.values, generator=generator)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        latents: Tensor = model(patches, Groups.of_grid(1, 2, 3)).latents
-    return latents
-
-
-def test_weights_cast_ahead_give_the_same_to_the_bit() -> None:
-    torch.manual_seed(0)
-    model = build(CONFIG).eval().requires_grad_(False)
-    expected = encode(model)
-    precast_weights(model, torch.bfloat16)
-    found = encode(model)
-    assert found.dtype is torch.float32
-    assert torch.equal(found, expected)
-
-
-def test_a_pass_costs_what_is_stated_and_casts_no_weight_of_a_layer() -> None:
-    model = build(CONFIG).eval().requires_grad_(False)
-    with Operations(p for p in model.trunk.parameters() if p.ndim == 2) as counted:
-        encode(model)
-    assert counted.casts > 0
-    precast_weights(model, torch.bfloat16)
-    with Operations(model.trunk.parameters()) as counted:
-        encode(model)
-    assert counted.casts == 0
-    assert counted.calls["baddbmm"] > 0
-    assert counted.flops == encoder_flops(CONFIG, groups=6).total

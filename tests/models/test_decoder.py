@@ -91,7 +91,11 @@ def test_labels_are_for_decoders_of_classes() -> None:
         live(decoder_config())(ids, groups, torch.tensor([0]))
     with pytest.raises(ValueError, match="3 classes"):
         live(decoder_config(classes=3))(ids, groups)
-    impossible = [({"starts": 2}, "not 2"), ({"classes": 3, "starts": 2}, r"one per class \(3\)"), ({"classes": -1}, "-1")]
+    impossible = [
+        ({"starts": 2}, "not 2"),
+        ({"classes": 3, "starts": 2}, r"one per class \(3\)"),
+        ({"classes": -1}, "-1"),
+    ]
     for changes, message in impossible:
         with pytest.raises(ConfigError, match=message):
             decoder_config(**changes)
