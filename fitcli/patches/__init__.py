@@ -1,1 +1,1 @@
-"""Between pixels and tensors: grid, cutting, value ranges, background and the order of groups."""
+"""Turns pixels into patches and back: grid, cutting, value ranges, background and the order of groups."""

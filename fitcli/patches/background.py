@@ -1,4 +1,4 @@
-"""Which groups of an image hold nothing: their pixels are all but constant. Looks at a small level of the pyramid."""
+"""Finds the background groups of an image, whose pixels hardly vary. It reads a small level of the pyramid."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from fitcli.images.window import Window
 from fitcli.patches.grid import PatchGrid
 
 CELLS = 16
-"""Cells per side into which a group is averaged before its values are compared: noise averages out, and a mark of one
-sixteenth of the group's side does not."""
+"""Cells per side of a group. Pixels are averaged over each cell before cells are compared. That removes noise, but it
+keeps a mark of one sixteenth of the group's side."""
 
 
 def foreground(image: ImageReader, grid: PatchGrid, threshold: float) -> list[tuple[int, int]]:
-    """(row, column) of the groups whose pixels vary, row by row. At least one, so that there is something to look at.
+    """Return (row, column) of the groups whose pixels vary, row by row. At least one group is returned.
 
-    What is left out is never decoded at full resolution, where the image has smaller levels. What is finer than a
-    sixteenth of a group, and has the mean of its surroundings, is not seen.
+    If the image has smaller levels, background is never decoded at full resolution. Detail finer than a sixteenth of a
+    group, with the mean of its surroundings, is missed.
 
     Args:
-        image: Open.
-        grid: The arrangement over it.
-        threshold: Largest difference between the cells of a background group, in any channel, as a share of the range
-            of the pixels: 255 for uint8, 65535 for uint16, for floats the largest difference in any group.
+        image: The open image.
+        grid: Grid over the image.
+        threshold: Largest difference between the cells of a background group, in any channel, as a fraction of the
+            range of the pixels: 255 for uint8, 65535 for uint16, the largest difference in any group for floats.
 
     Raises:
         ImageError: The image cannot be read.
@@ -38,34 +38,34 @@ def foreground(image: ImageReader, grid: PatchGrid, threshold: float) -> list[tu
 
 
 def _spreads(image: ImageReader, grid: PatchGrid) -> NDArray[np.float64]:
-    """[rows columns] of groups: how much their cells differ."""
+    """Return the spread of the cells of every group, [rows columns]."""
     level = _level(image.info, grid)
-    shown, scale = image.info.levels[level], image.info.levels[level].downsample
-    side = grid.group_pixels / scale
+    stored = image.info.levels[level]
+    side = grid.group_pixels / stored.downsample
     spreads = np.zeros((grid.rows, grid.columns))
     for row in range(grid.rows):
-        top, bottom = _span(row, side, shown.height)
-        strip = image.read(Window(top, 0, bottom - top, shown.width), level)
+        top, bottom = _span(row, side, stored.height)
+        strip = image.read(Window(top, 0, bottom - top, stored.width), level)
         for column in range(grid.columns):
-            left, right = _span(column, side, shown.width)
+            left, right = _span(column, side, stored.width)
             spreads[row, column] = _spread(strip[:, left:right])
     return spreads
 
 
 def _level(info: ImageInfo, grid: PatchGrid) -> int:
-    """The smallest level on which a group still has a pixel per cell."""
+    """Return the smallest level at which a group still has a pixel per cell."""
     fine = (n for n, level in enumerate(info.levels) if grid.group_pixels / level.downsample >= CELLS)
     return max(fine, default=0)
 
 
-def _span(number: int, side: float, shown: int) -> tuple[int, int]:
-    """First and last pixel + 1 of a group along one axis of a level; at least one pixel."""
-    first = min(int(number * side), shown - 1)
-    return first, max(min(round((number + 1) * side), shown), first + 1)
+def _span(number: int, side: float, length: int) -> tuple[int, int]:
+    """Return (start, stop) in pixels of group `number` along an axis of `length` pixels; at least one pixel."""
+    first = min(int(number * side), length - 1)
+    return first, max(min(round((number + 1) * side), length), first + 1)
 
 
 def _spread(pixels: Pixels) -> float:
-    """Largest less smallest mean of the cells, in the channel where that is most. Not finite values are left out."""
+    """Return the largest minus the smallest cell mean, in the channel that differs most. Ignore NaN and infinity."""
     values = pixels.astype(np.float64)
     finite = np.isfinite(values)
     counts, sums = _cells(finite.astype(np.float64)), _cells(np.where(finite, values, 0))
@@ -76,7 +76,7 @@ def _spread(pixels: Pixels) -> float:
 
 
 def _cells(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums over at most CELLS x CELLS parts of [height width channels]."""
+    """Sum [height width channels] over each of at most CELLS x CELLS cells."""
     for axis in (0, 1):
         edges = np.unique(np.arange(CELLS) * values.shape[axis] // CELLS)
         values = np.add.reduceat(values, edges, axis)

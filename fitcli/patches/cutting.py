@@ -1,7 +1,7 @@
-"""The border between pixels (numpy) and patches (torch). Nothing else crosses it.
+"""Cuts pixels (numpy) into patches (torch) and joins them again. No other module converts between the two.
 
-A patch is its pixels row by row, the channel fastest: value ((y * patch) + x) * channels + c. Groups follow each other
-row by row over the image, patches row by row over their group.
+The values of a patch are its pixels row by row, channels last: value ((y * patch) + x) * channels + c. Groups are
+ordered row by row over the image, and patches row by row over their group.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ def to_patches(pixels: NDArray[Any], grid: PatchGrid) -> Tensor:
     """Cut a whole image into the patches of its groups.
 
     Args:
-        pixels: [height width channels] of the image that `grid` covers.
-        grid: The arrangement.
+        pixels: Pixels [height width channels] of the image.
+        grid: Grid over the image.
 
     Returns:
-        [g n p] of the dtype of the pixels. Beyond the edges the outermost pixels are repeated.
+        Patches [g n p] in the dtype of the pixels. The outermost pixels are repeated beyond the edges.
 
     Raises:
-        ValueError: The pixels are not of the size that the grid is for.
+        ValueError: The size of the pixels is not that of the grid.
     """
     if pixels.ndim != 3 or pixels.shape[:2] != grid.size:
         raise ValueError(f"a grid over {grid.size} cannot cut pixels {pixels.shape}")
@@ -40,10 +40,10 @@ def to_patches(pixels: NDArray[Any], grid: PatchGrid) -> Tensor:
 
 
 def to_pixels(patches: Tensor, grid: PatchGrid) -> NDArray[Any]:
-    """Put the patches [g n p] of all groups of an image together again: [height width channels], padding removed.
+    """Join the patches [g n p] of all groups of an image into pixels [height width channels], without padding.
 
     Raises:
-        ValueError: Not the number of groups, patches or values that the grid has.
+        ValueError: The number of groups, patches or values is not that of the grid.
     """
     groups, tokens, values = patches.shape
     if (groups, tokens, values % grid.patch**2) != (grid.count, grid.group**2, 0):
@@ -53,10 +53,10 @@ def to_pixels(patches: Tensor, grid: PatchGrid) -> NDArray[Any]:
 
 
 def cut(pixels: NDArray[Any], patch: tuple[int, int], group: tuple[int, int]) -> Tensor:
-    """Cut pixels [height width channels] that are whole groups into patches [g n p].
+    """Cut pixels [height width channels] into patches [g n p].
 
     Args:
-        pixels: Of any dtype.
+        pixels: Whole groups of pixels of any dtype.
         patch: (height, width) of a patch in pixels.
         group: (rows, columns) of patches in a group.
 
@@ -75,7 +75,7 @@ def cut(pixels: NDArray[Any], patch: tuple[int, int], group: tuple[int, int]) ->
 
 
 def join(patches: Tensor, patch: tuple[int, int], group: tuple[int, int], columns: int) -> NDArray[Any]:
-    """The inverse of `cut`: patches [g n p] of `columns` groups per row to pixels [height width channels]."""
+    """Invert `cut`: join patches [g n p] with `columns` groups per row into pixels [height width channels]."""
     return rearrange(
         patches.cpu().numpy(),
         "(row column) (i j) (y x a) -> (row i y) (column j x) a",
@@ -90,11 +90,11 @@ def pad(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
 
 
 def groups_of(grid: PatchGrid, coordinates: Iterable[tuple[int, int]] | None = None) -> Groups:
-    """Describe groups of one image to a model.
+    """Return groups of one image in the form that a model takes.
 
     Args:
-        grid: The arrangement over the image.
-        coordinates: (row, column) of the groups that take part, in order; all where None.
+        grid: Grid over the image.
+        coordinates: (row, column) of the groups, in order; None for all groups.
     """
     chosen = list(grid.coordinates() if coordinates is None else coordinates)
     places = torch.tensor(chosen, dtype=torch.int64).reshape(-1, 2)
@@ -109,7 +109,7 @@ def groups_of(grid: PatchGrid, coordinates: Iterable[tuple[int, int]] | None = N
 
 
 def _masks(grid: PatchGrid, coordinates: list[tuple[int, int]]) -> Tensor | None:
-    """[g n], True where a patch holds pixels; None where all do."""
+    """Return the mask [g n], True for patches that hold pixels; None if all do."""
     if all(grid.is_whole(row, column) for row, column in coordinates):
         return None
     filled = torch.tensor([grid.filled(row, column) for row, column in coordinates])
@@ -119,33 +119,33 @@ def _masks(grid: PatchGrid, coordinates: list[tuple[int, int]]) -> Tensor | None
 
 
 def normalize(patches: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Patches [... p] of any dtype to float32 values of about zero mean and unit variance.
+    """Scale patches [... p] of any dtype to float32 values with about zero mean and unit variance.
 
-    NaN and infinity (missing pixels of float images) become 0, the mean.
+    NaN and infinity, the missing pixels of float images, become 0, which is the mean.
 
     Args:
-        patches: As cut.
-        mean, std: [channels] float32, in units of the pixels.
+        patches: Patches as `cut` returns them.
+        mean, std: Statistics per channel [channels], float32, in units of the pixels.
     """
-    # Repeated: sums over an axis of three channels take ten times as long as those over a whole patch.
+    # Repeated to a whole patch: over an axis of three channels the arithmetic takes ten times as long.
     pixels = patches.shape[-1] // len(mean)
     values = (patches.to(torch.float32) - mean.repeat(pixels)).div_(std.repeat(pixels))
     return values.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0) if patches.is_floating_point() else values
 
 
 def to_unit(patches: Tensor, low: float, high: float) -> Tensor:
-    """Patches of any dtype to float32 values in [0, 1], from black (`low`) to white (`high`).
+    """Scale patches of any dtype to float32 values in [0, 1], from black (`low`) to white (`high`).
 
-    NaN (missing pixels of float images) becomes the middle; what lies beyond black and white becomes these.
+    NaN, a missing pixel of a float image, becomes 0.5. Values beyond black and white are clipped.
     """
     return ((patches.to(torch.float32) - low) / (high - low)).nan_to_num(nan=0.5).clamp(0, 1)
 
 
-def to_levels(patches: Tensor, limits: tuple[float, float], levels: int) -> Tensor:
-    """Patches of any dtype to levels 0 ... `levels` - 1, int64, each for an equal share of the range.
+def patches_to_levels(patches: Tensor, limits: tuple[float, float], levels: int) -> Tensor:
+    """Quantise patches of any dtype to levels 0 ... `levels` - 1, int64. Each level covers an equal part of the range.
 
-    For uint8 and uint16 pixels the same as `levels.to_levels`; other pixels are divided between the limits (black,
-    white).
+    The range of uint8 and uint16 pixels is that of their dtype, as in `levels.to_levels`; the range of other pixels is
+    `limits` (black, white).
     """
     if patches.dtype in (torch.uint8, torch.uint16):
         bits = torch.iinfo(patches.dtype).bits
@@ -161,16 +161,16 @@ def read_patches(
 ) -> Tensor:
     """Read groups of an open image and cut them into patches.
 
-    Groups that follow each other in a row of the grid are read as one window.
+    Consecutive groups of a row of the grid are read as one window.
 
     Args:
-        image: Of the size that `grid` covers.
-        grid: The arrangement.
+        image: The open image.
+        grid: Grid over the image.
         coordinates: (row, column) of the groups.
-        convert: Applied to the pixels of each window.
+        convert: Function that is applied to the pixels of each window.
 
     Returns:
-        [g n p] of the dtype that `convert` gives. Beyond the edges the outermost pixels are repeated.
+        Patches [g n p] in the dtype that `convert` returns. The outermost pixels are repeated beyond the edges.
     """
     patch, group, side = (grid.patch, grid.patch), (grid.group, grid.group), grid.group_pixels
     parts = []
@@ -182,7 +182,7 @@ def read_patches(
 
 
 def _runs(coordinates: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
-    """(row, first column, number of groups) of each run of neighbours in a row."""
+    """Yield (row, first column, number of groups) of each run of neighbours in a row."""
     start = 0
     for end in range(1, len(coordinates) + 1):
         row, column = coordinates[end - 1]

@@ -1,7 +1,7 @@
-"""The arrangement of groups and patches over an image. Integer geometry, standard library only.
+"""Arranges groups and patches over an image. Integer geometry, standard library only.
 
-An image of any size is padded at its lower and right edge to whole groups. Patches that hold no pixel of the image
-are padding; every pixel of the image belongs to exactly one patch.
+An image of any size is padded to whole groups at its lower and right edge. Every pixel of the image belongs to exactly
+one patch. Patches without a pixel of the image are padding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class PatchGrid:
         group: Patches per side of a group.
 
     Raises:
-        ValueError: A size, patch or group below 1.
+        ValueError: A size, patch or group is below 1.
     """
 
     size: tuple[int, int]
@@ -55,15 +55,15 @@ class PatchGrid:
 
     @property
     def padded(self) -> tuple[int, int]:
-        """(height, width) in pixels of whole groups."""
+        """(height, width) in pixels of the image padded to whole groups."""
         return self.rows * self.group_pixels, self.columns * self.group_pixels
 
     def coordinates(self) -> Iterator[tuple[int, int]]:
-        """(row, column) of every group, row by row."""
+        """Return (row, column) of every group, row by row."""
         return ((row, column) for row in range(self.rows) for column in range(self.columns))
 
     def window(self, row: int, column: int) -> Window:
-        """Pixels of a group, on the padded image.
+        """Return the window of a group on the padded image.
 
         Raises:
             IndexError: The grid has no such group.
@@ -74,16 +74,16 @@ class PatchGrid:
         return Window(row * side, column * side, side, side)
 
     def filled(self, row: int, column: int) -> tuple[int, int]:
-        """(rows, columns) of patches of a group that hold at least one pixel of the image; the others are padding."""
+        """Return (rows, columns) of the patches of a group that hold a pixel of the image; the others are padding."""
         inside = self.window(row, column).clip(*self.size)
         return -(-inside.height // self.patch), -(-inside.width // self.patch)
 
     def is_whole(self, row: int, column: int) -> bool:
-        """True where no patch of the group is padding."""
+        """Return whether no patch of the group is padding."""
         return self.filled(row, column) == (self.group, self.group)
 
     def patch_at(self, y: int, x: int) -> tuple[int, int]:
-        """(number of the group, number of the patch in it) of the patch that holds pixel (y, x).
+        """Return (number of the group, number of the patch in it) for the patch that holds pixel (y, x).
 
         Raises:
             IndexError: The pixel lies outside the image.
@@ -94,7 +94,7 @@ class PatchGrid:
         return row * self.columns + column, inner_y // self.patch * self.group + inner_x // self.patch
 
     def patch_window(self, group: int, patch: int) -> Window:
-        """Pixels of patch number `patch` of group number `group`, on the padded image."""
+        """Return the window of patch number `patch` of group number `group` on the padded image."""
         window = self.window(*divmod(group, self.columns))
         row, column = divmod(patch, self.group)
         return Window(window.top + row * self.patch, window.left + column * self.patch, self.patch, self.patch)

@@ -16,20 +16,20 @@ Order = Literal["raster", "snake"]
 
 
 def permutation(rows: int, columns: int, order: Order) -> Tensor:
-    """[g] int64: the raster numbers of the patches in their order.
+    """Return the raster numbers of the patches in an order, [g] int64.
 
     Raises:
-        ConfigError: Another order.
+        ConfigError: The order is unknown.
     """
     numbers = torch.arange(rows * columns).reshape(rows, columns)
     if order == "snake":
         numbers[1::2] = numbers[1::2].flip(1)
     elif order != "raster":
-        raise ConfigError(f"patches follow each other in raster or snake order, not {order!r}")
+        raise ConfigError(f"order must be raster or snake, not {order!r}")
     return numbers.flatten()
 
 
 def whole_patches(pixels: NDArray[Any], patch: tuple[int, int]) -> NDArray[Any]:
-    """Drop the pixels at the right and at the bottom that do not fill a patch, as the reference does."""
+    """Drop the pixels at the right and lower edge that do not fill a patch, as the reference does."""
     height, width = pixels.shape[0] // patch[0] * patch[0], pixels.shape[1] // patch[1] * patch[1]
     return pixels[:height, :width]

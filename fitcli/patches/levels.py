@@ -1,4 +1,4 @@
-"""Pixels as integer levels, and back: numpy alone. Batches of tensors have `patches.to_levels`."""
+"""Quantises pixels to integer levels, and back, with numpy. For tensors see `cutting.patches_to_levels`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 WHOLE_RANGE = ("uint8", "uint16")
-"""Types of pixels whose range is divided into levels; that of others has to be given."""
+"""Dtypes whose whole range is divided into levels. For other dtypes callers give the range."""
 
 MOST_LEVELS = 256
-"""A pixel of 8 bits has no more, and a token is one of them."""
+"""Largest number of levels: the values of an 8-bit pixel. Each level is one token of the vocabulary."""
 
 
 def to_levels(pixels: NDArray[Any], levels: int, limits: tuple[float, float] = (0.0, 1.0)) -> NDArray[np.uint8]:
-    """Pixels to levels 0 ... `levels` - 1, each for an equal share of the range: as `patches.to_levels`.
+    """Quantise pixels to levels 0 ... `levels` - 1. Each level covers an equal part of the range.
 
     Args:
-        pixels: Of any dtype.
-        levels: 2 ... 256.
-        limits: (black, white) of pixels that are neither uint8 nor uint16: those have the range of their dtype. What
-            lies beyond becomes black or white, and NaN the middle.
+        pixels: Pixels of any dtype.
+        levels: Number of levels, 2 ... 256.
+        limits: (black, white) for pixels that are neither uint8 nor uint16; these two have the range of their dtype.
+            Pixels beyond the limits become black or white, and NaN becomes the middle.
     """
     if pixels.dtype.name in WHOLE_RANGE:
         return (pixels.astype(np.uint32) * levels // _values(pixels.dtype)).astype(np.uint8)
@@ -34,12 +34,13 @@ def to_levels(pixels: NDArray[Any], levels: int, limits: tuple[float, float] = (
 def from_levels(
     values: NDArray[Any], levels: int, dtype: np.dtype[Any], limits: tuple[float, float] = (0.0, 1.0)
 ) -> NDArray[Any]:
-    """Levels back to pixels of `dtype`, over the whole range.
+    """Turn levels back into pixels of `dtype`.
 
-    `to_levels` gives the same levels again (of integers within limits: where a level is two values wide or more).
+    `to_levels` turns these pixels into the same levels again. For integers within `limits` this holds if each level
+    covers at least two values.
 
-    A level stands for a run of values. It becomes the lowest of its run where it is the darkest, the highest where it
-    is the brightest, and what lies between them in proportion otherwise.
+    A level covers a run of values. The darkest level becomes the lowest value of its run, the brightest the highest
+    value of its run, and the levels between them values in proportion.
     """
     numbers = np.arange(levels, dtype=np.int64)
     if dtype.name in WHOLE_RANGE:
@@ -49,22 +50,22 @@ def from_levels(
     else:
         table = limits[0] + numbers / (levels - 1) * (limits[1] - limits[0])
         if dtype.kind != "f":
-            # Towards the middle of the run of values that the level stands for.
+            # Round towards the middle of the run of values that the level covers.
             table = np.where(numbers < levels / 2, np.ceil(table), np.floor(table))
-    chosen: NDArray[Any] = table.astype(dtype)[values]
-    return chosen
+    pixels: NDArray[Any] = table.astype(dtype)[values]
+    return pixels
 
 
 def _values(dtype: np.dtype[Any]) -> int:
-    """How many an integer of this type can have."""
+    """Return the number of values of an unsigned integer dtype."""
     return int(np.iinfo(dtype).max) + 1
 
 
 def quantize(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Values in [0, 1] -> levels 0 .. 255, rounded towards zero as in the reference.
+    """Quantise values in [0, 1] to levels 0 ... 255, rounded towards zero as in the reference.
 
     Raises:
-        ValueError: A value lies outside, or is NaN.
+        ValueError: A value lies outside [0, 1], or is NaN.
     """
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError(f"values from {values.min()} to {values.max()} do not lie in [0, 1]")

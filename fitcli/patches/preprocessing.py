@@ -1,4 +1,4 @@
-"""What a model expects of pixels, and how the pixels of a file are brought to that. numpy only."""
+"""Describes the pixels that a model was trained on, and converts the pixels of a file to them. numpy only."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from fitcli.images.base import ImageInfo, Pixels
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in brightness (ITU-R BT.601)."""
 
-
 WHITE = {"uint8": 255.0, "uint16": 65535.0, "bool": 1.0}
-"""The brightest pixel of the dtypes that say what it is; others are used for anything."""
+"""White of the dtypes with a fixed range. Pixels of other dtypes have no common white."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preprocessing:
-    """Pixels as a model was trained on them.
+    """The pixels that a model was trained on.
 
     Attributes:
         channels: Values per pixel.
         dtype: Name of the numpy dtype, "uint8", "uint16", "float32", ...
-        mean, std: Of the training pixels, per channel, in units of `dtype`.
-        mpp: Microns per pixel of the training images, if those that say agree; None if unknown.
-        limits: (least, greatest) of the training pixels, where the dtype does not say what black and white are; None
-            where it does.
-        background: Groups that vary less were left out, see `background.foreground`; None where all were seen.
+        mean, std: Mean and standard deviation of the training pixels per channel, in units of the pixels.
+        mpp: Microns per pixel of the training images, if all images with a known value agree; None if unknown.
+        limits: (least, greatest) training pixel, for a dtype that is not in `WHITE`; None for others.
+        background: Threshold below which groups were left out, see `background.foreground`; None if none were.
+
+    Raises:
+        CheckpointError: A value is impossible.
     """
 
     channels: int
@@ -42,31 +43,33 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if not (len(self.mean) == len(self.std) == self.channels):
-            raise CheckpointError(f"{self.channels} channels need as many means and standard deviations")
+            raise CheckpointError(
+                f"{self.channels} channels do not match {len(self.mean)} values of mean and {len(self.std)} of std"
+            )
         if not isinstance(self.dtype, str) or np.dtype(self.dtype).kind not in "buif":
-            raise CheckpointError(f"dtype {self.dtype!r} is none of pixels")
+            raise CheckpointError(f"dtype {self.dtype!r} is not a numeric type")
         if self.mpp is not None and not 0 < self.mpp < np.inf:
-            raise CheckpointError(f"{self.mpp} is no number of microns per pixel")
+            raise CheckpointError(f"mpp must be a positive number, not {self.mpp}")
         if not all(np.isfinite([*self.mean, *self.std])) or min(self.std) <= 0:
-            raise CheckpointError(f"mean {self.mean} and std {self.std} are no statistics of pixels")
+            raise CheckpointError(f"mean must be finite and std positive, not {self.mean} and {self.std}")
         if self.limits is not None and not (
             len(self.limits) == 2 and -np.inf < self.limits[0] < self.limits[1] < np.inf
         ):
-            raise CheckpointError(f"{self.limits} are no limits of pixels")
+            raise CheckpointError(f"limits must be two rising numbers, not {self.limits}")
         if self.background is not None and not 0 <= self.background <= 1:
-            raise CheckpointError(f"{self.background} is no share of the range of the pixels")
+            raise CheckpointError(f"background must lie in [0, 1], not {self.background}")
 
     @property
     def range(self) -> tuple[float, float]:
-        """(black, white): the range of uint8, uint16 and bool, otherwise that of the training pixels."""
+        """(black, white): the range of the dtype for uint8, uint16 and bool, otherwise `limits`."""
         if self.dtype in WHITE:
             return 0.0, WHITE[self.dtype]
         if self.limits is None:
-            raise CheckpointError(f"nothing says what black and white are in {self.dtype} pixels; train on them again")
+            raise CheckpointError(f"black and white of {self.dtype} pixels are not recorded; train the model again")
         return self.limits
 
     def mismatch(self, info: ImageInfo) -> str | None:
-        """Why an image cannot be brought to what the model expects, and what to do; None where it can."""
+        """Return why an image cannot be converted for the model, and what to do; None if it can."""
         if not _channels_convert(info, self.channels):
             return (
                 f"has {info.channels} channels, the model was trained on {self.channels}; "
@@ -80,10 +83,10 @@ class Preprocessing:
         return None
 
     def convert(self, pixels: Pixels, info: ImageInfo) -> Pixels:
-        """Bring pixels [height width channels] of a file to the channels and dtype of the model.
+        """Convert pixels [height width channels] of a file to the channels and the dtype of the model.
 
-        Alpha is dropped, grey is repeated into red, green and blue, colour becomes brightness for a model of grey
-        images; uint8 and uint16 are scaled into each other over their full ranges.
+        Alpha is dropped. Grey is repeated into red, green and blue; for a model of grey images, colour becomes
+        brightness. uint8 and uint16 are scaled into each other over their full ranges.
         """
         if info.channels != self.channels:
             pixels = _convert_channels(pixels, self.channels)

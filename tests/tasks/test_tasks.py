@@ -20,8 +20,8 @@ from fitcli.data.loader import Loader
 from fitcli.errors import DataError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from fitcli.patches.cutting import to_levels, to_unit
-from fitcli.patches.levels import to_levels as levels_of_pixels
+from fitcli.patches.cutting import patches_to_levels, to_unit
+from fitcli.patches.levels import to_levels
 from fitcli.tasks.autoregressive.next_token import next_token_loss
 from fitcli.tasks.autoregressive.sequences import from_sequence, shift_right, to_sequence
 from fitcli.tasks.context import TrainingRun
@@ -149,7 +149,7 @@ def test_what_a_decoder_sees(data: Path, tmp_path: Path) -> None:
     for sample in images:
         number = int(sample.path.stem)
         pixels = colored((24, 16), (60, 80, 70) if sample.label == 0 else (90, 70, 100), number)
-        targets.append(to_sequence(levels_of_pixels(pixels, 16), (4, 4), "snake"))
+        targets.append(to_sequence(to_levels(pixels, 16), (4, 4), "snake"))
         ids.append(shift_right(targets[-1], 16 + sample.label))
         assert from_sequence(targets[-1], (4, 4), 4, "snake").shape == (24, 16, 3)
     logits = model(torch.cat(ids), batch.groups, batch.labels)
@@ -265,14 +265,14 @@ def test_levels_share_the_range_evenly() -> None:
         pixels = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
         patches = torch.tensor(pixels)
         for levels in (2, 7, 255, 256):
-            assert (to_levels(patches, (0.0, 1.0), levels).numpy() == levels_of_pixels(pixels, levels)).all()
+            assert (patches_to_levels(patches, (0.0, 1.0), levels).numpy() == to_levels(pixels, levels)).all()
     values = torch.tensor([-9.0, -1.0, -0.01, 0.01, 1.0, 9.0, float("nan")])
-    assert to_levels(values, (-1.0, 1.0), 2).tolist() == [0, 0, 0, 1, 1, 1, 1]
+    assert patches_to_levels(values, (-1.0, 1.0), 2).tolist() == [0, 0, 0, 1, 1, 1, 1]
     many = np.random.default_rng(0).normal(0, 2, 10_000).astype(np.float32)
     many[:3] = np.nan, np.inf, -np.inf
     for levels in (2, 100, 256):
-        expected = levels_of_pixels(many, levels, (-3.0, 3.5))
-        assert (to_levels(torch.tensor(many), (-3.0, 3.5), levels).numpy() == expected).all()
+        expected = to_levels(many, levels, (-3.0, 3.5))
+        assert (patches_to_levels(torch.tensor(many), (-3.0, 3.5), levels).numpy() == expected).all()
     assert to_unit(values, -1.0, 1.0).tolist() == pytest.approx([0, 0, 0.495, 0.505, 1, 1, 0.5])
 
 

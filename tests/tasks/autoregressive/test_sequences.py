@@ -11,8 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fitcli.patches.cutting import cut, join
-from fitcli.patches.cutting import to_levels as patch_levels
+from fitcli.patches.cutting import cut, join, patches_to_levels
 from fitcli.patches.group_order import Order, permutation, whole_patches
 from fitcli.patches.levels import from_levels, quantize, to_levels
 from fitcli.tasks.autoregressive.next_token import next_token_loss
@@ -93,7 +92,7 @@ def test_levels_of_pixels_are_those_of_their_patches(levels: int, name: str, see
     dtype, limits = np.dtype(name), (-300.0, 500.0)
     pixels = np.random.default_rng(seed).integers(0, 256, (4, 4, 1)).astype(dtype)
     found = from_sequence(to_sequence(to_levels(pixels, levels, limits), (2, 2)), (2, 2), 2)
-    expected = join(patch_levels(cut(pixels, (2, 2), (1, 1)), limits, levels), (2, 2), (1, 1), 2)
+    expected = join(patches_to_levels(cut(pixels, (2, 2), (1, 1)), limits, levels), (2, 2), (1, 1), 2)
     np.testing.assert_array_equal(found, expected)
     numbers = np.arange(levels)
     back = from_levels(numbers, levels, dtype, limits)
