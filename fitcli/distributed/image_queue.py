@@ -1,5 +1,4 @@
-"""Distributes the images of one command over its processes: each image is processed once, and the first process
-receives all results.
+"""Distributes the images of one command over its processes: each is processed once, and the first has all results.
 
 A process that is free takes the next image, so no process waits for one that has large images. Only results travel, as
 plain JSON, through the key-value store by which the processes find each other: there is no collective, so no process
@@ -52,9 +51,9 @@ class ResultJournal:
 
     Args:
         folder: The folder; created with the first result.
-        keys: A hash of everything that the result of an image depends on, per image; None if there is none: the result
-            is not kept then.
-        outputs: The file that belongs to the result, per image: without it the image is not finished. None for none.
+        keys: Per image, a hash of everything that its result depends on; None for a result that is not kept.
+        outputs: Per image, the file that belongs to its result; None if there is none. An image without its file counts
+            as unfinished.
     """
 
     def __init__(self, folder: Path, keys: Sequence[str | None], outputs: Sequence[Path | None]) -> None:
@@ -186,10 +185,10 @@ class ImageQueue:
 
 @contextmanager
 def open_queue(device: str) -> Iterator[ImageQueue]:
-    """Connect the processes that torchrun started, each with a CUDA device of its own; without torchrun there is one.
+    """Connect the processes that torchrun started and give each its own CUDA device.
 
-    Only the first process prints, including the errors of the others. Leave the context after all results are written:
-    it then deletes the journals that are complete.
+    Without torchrun there is one process. The first process prints the messages of all. Leave the context after all
+    results are written: it then deletes the journals that are complete.
 
     Args:
         device: The device as the user names it, see `choose_runtime`.

@@ -138,7 +138,7 @@ class World:
         return [message.result for message in messages]
 
     def run_on_all(self, act: Callable[[], T]) -> T:
-        """Call a function that may fail on every process and return the own result, see `gather_results`."""
+        """Call a function that may fail on every process and return its own result, see `gather_results`."""
         results: list[T] = []
         self.gather_results(lambda: results.append(act()))
         return results[0]
