@@ -1,9 +1,7 @@
-"""What is kept of decoded chunks, and how often they are decoded."""
+"""Windows of an image in chunks: which chunks are decoded, how often, and what an error says."""
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +9,7 @@ import pytest
 
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, Pixels
-from fitcli.images.chunk_cache import LARGEST_BYTES, ChunkCache
 from fitcli.images.chunks import ChunkedReader, ChunkGrid, ChunkKey, levels_of
-from fitcli.images.decode_pool import run_all
 from fitcli.images.window import Window
 
 
@@ -81,64 +77,3 @@ def test_level_of_odd_size_is_half_size():
     base.width = 99
     other.height, other.width = 30, 30
     assert [level.downsample for level in levels_of([base, half, other])] == [1, 2, (100 / 30 + 99 / 30) / 2]
-
-
-def ones(count: int) -> Pixels:
-    return np.ones((count, 1, 1), np.uint8)
-
-
-def test_cache_drops_what_was_used_longest_ago():
-    cache = ChunkCache(limit_bytes=10)
-    for key in "abc":
-        cache.get_or_load(key, lambda: ones(4))
-    assert cache.get("a") is None
-    cache.get_or_load("b", lambda: ones(99))
-    cache.get_or_load("d", lambda: ones(4))
-    assert (cache.get("c"), cache.get("b") is None) == (None, False)
-
-
-def test_cache_keeps_one_chunk_whatever_its_size():
-    cache = ChunkCache(limit_bytes=10)
-    cache.get_or_load("small", lambda: ones(4))
-    cache.get_or_load("large", lambda: ones(40))
-    assert cache.get("small") is None
-    assert cache.get("large") is not None
-
-
-def test_cache_grows_with_what_a_window_needs_up_to_a_limit():
-    cache = ChunkCache(limit_bytes=10)
-    cache.reserve(20)
-    assert cache.limit_bytes == 20
-    cache.reserve(1 << 40)
-    assert cache.limit_bytes == LARGEST_BYTES
-
-
-def test_threads_load_a_chunk_once():
-    cache, loads, started = ChunkCache(), [], threading.Barrier(8)
-
-    def load() -> Pixels:
-        loads.append(1)
-        return ones(3)
-
-    def get(_: int) -> Pixels:
-        started.wait()
-        return cache.get_or_load("key", load)
-
-    with ThreadPoolExecutor(8) as pool:
-        assert len({id(pixels) for pixels in pool.map(get, range(8))}) == 1
-    assert len(loads) == 1
-
-
-def test_failing_load_is_tried_again():
-    cache = ChunkCache()
-    with pytest.raises(ZeroDivisionError):
-        cache.get_or_load("key", lambda: ones(1 // 0))
-    assert cache.get_or_load("key", lambda: ones(2)).shape == (2, 1, 1)
-
-
-def test_all_items_are_run_and_errors_come_through():
-    done: list[int] = []
-    run_all(done.append, range(100))
-    assert sorted(done) == list(range(100))
-    with pytest.raises(ZeroDivisionError):
-        run_all(lambda item: 1 // (item - 50), range(100))

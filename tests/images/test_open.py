@@ -1,12 +1,13 @@
-"""What `open_image` says to things that are no image, and images in memory."""
+"""Opening and creating images: which format is chosen, and which paths are refused."""
 
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from support.privileges import no_privileges, public_folder
 from support.reader_contract import assert_equal, read_all
 
 from fitcli.errors import ImageError
-from fitcli.images.array_image import ArrayReader
-from fitcli.images.open import open_image, stored_bytes
+from fitcli.images.base import ImageInfo
+from fitcli.images.open import create_image, find_images, matching_paths, open_image, stored_bytes
 from fitcli.images.window import Window
 
 
@@ -128,26 +129,86 @@ def test_stored_bytes(tmp_path: Path):
     assert stored_bytes(tmp_path) == 15
 
 
-def test_array_reader():
-    levels = [np.random.default_rng(0).integers(0, 9, (20 >> level, 30 >> level, 3), np.uint8) for level in range(3)]
-    reader = ArrayReader(levels, mpp=0.5)
-    assert [level.downsample for level in reader.info.levels] == [1, 2, 4]
-    assert reader.info.color
-    window = Window(-2, 5, 9, 100)
-    for number, level in enumerate(levels):
-        pixels = reader.read(window, number)
-        assert_equal(pixels, level[:7, 5:])
-        pixels[...] = 0
-    with pickle.loads(pickle.dumps(reader)) as other:
-        assert other.info == reader.info
-        assert_equal(read_all(other), levels[0])
-    with pytest.raises(ImageError, match="no level 3"):
-        reader.read(window, 3)
-    reader.close()
-    with pytest.raises(ImageError, match="closed"):
-        reader.read(window)
+def test_images_of_a_folder(tmp_path: Path):
+    for name in ("b.TIF", "a.png", "notes.txt", ".hidden.png", "deep/er/c.jpg", ".cache/d.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    zarr.create_array(str(tmp_path / "array"), shape=(4, 4), dtype="u1")
+    found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
+    assert found == ["a.png", "array", "b.TIF", "deep/er/c.jpg"]
 
 
-def test_array_reader_refuses_levels_that_differ():
-    with pytest.raises(ValueError, match="cannot be"):
-        ArrayReader([np.zeros((8, 8, 3)), np.zeros((4, 4, 1))])
+def test_patterns(tmp_path: Path):
+    for name in ("a1.png", "a2.png", "a[1].png", "deep/a3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    def expanded(*patterns: str) -> list[str]:
+        paths = matching_paths(str(tmp_path / pattern) for pattern in patterns)
+        return [path.relative_to(tmp_path).as_posix() for path in paths]
+
+    assert expanded("a?.png") == ["a1.png", "a2.png"]
+    assert expanded("**/a3.png", "a1.png") == ["deep/a3.png", "a1.png"]
+    assert expanded("a[1].png") == ["a[1].png"], "a file of this name exists"
+    assert expanded("*.gif", "missing") == ["*.gif", "missing"], "opening them says what is wrong"
+
+
+# Images that are created and opened again.
+
+
+@pytest.mark.parametrize("name", ["x.tif", "x.ome.tif", "x.zarr", "x.ome.zarr"])
+@pytest.mark.parametrize(
+    ("channels", "dtype", "extra"),
+    [
+        (1, "u2", {"mpp": 0.25}),
+        (3, "u1", {"mpp": 0.5, "color": True}),
+        (4, "u1", {"color": True}),
+        (5, "i2", {"mpp": 2.0}),
+        (1, "f4", {}),
+        (2, "f8", {}),
+    ],
+)
+def test_same_info_and_pixels(tmp_path: Path, name: str, channels: int, dtype: str, extra: dict[str, Any]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 200, (75, 110, channels)).astype(dtype)
+    info = ImageInfo(height=75, width=110, channels=channels, dtype=pixels.dtype, **extra)
+    options: dict[str, Any] = {} if name.endswith("zarr") else {"compression": "deflate"}
+    with create_image(tmp_path / name, info, chunk=32, **options) as written:
+        written.write(Window(0, 0, 75, 110), pixels)
+    with open_image(tmp_path / name) as image:
+        assert replace(image.info, mpp=None) == replace(written.info, mpp=None)
+        assert image.info.mpp == pytest.approx(written.info.mpp)
+        np.testing.assert_array_equal(image.read(Window(0, 0, 75, 110)), pixels)
+
+
+def test_nodata(tmp_path: Path) -> None:
+    info = ImageInfo(height=20, width=20, channels=1, dtype=np.dtype("f4"), nodata=-9999)
+    with create_image(tmp_path / "x.tif", info):
+        pass
+    with open_image(tmp_path / "x.tif") as image:
+        assert image.info.nodata == -9999
+
+
+@pytest.mark.parametrize("name", ["x.tif", "x.ome.tif", "x.zarr"])
+def test_small_images_have_small_chunks(tmp_path: Path, name: str) -> None:
+    info = ImageInfo(height=20, width=50, channels=3, dtype=np.dtype("u1"), color=True)
+    with create_image(tmp_path / name, info, compression="none"):
+        pass
+    with open_image(tmp_path / name) as image:
+        assert image.info.chunk == (64, 64)
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.jpg"])
+def test_raster(tmp_path: Path, name: str) -> None:
+    pixels = np.full((20, 30, 3), (200, 100, 50), np.uint8)
+    with create_image(tmp_path / name, ImageInfo(height=20, width=30, channels=3, dtype=pixels.dtype)) as written:
+        written.write(Window(0, 0, 20, 30), pixels)
+    with open_image(tmp_path / name) as image:
+        assert (image.info.format, image.info.size, image.info.color) == (written.info.format, (20, 30), True)
+        assert np.abs(image.read(Window(0, 0, 20, 30)).astype(int) - pixels).max() <= 3
+
+
+@pytest.mark.parametrize("name", ["x.bmp", "x", "x.tif.gz", "tif"])
+def test_unknown_suffix(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ImageError, match=r"\.ome\.tif.*\.zarr.*\.png"):
+        create_image(tmp_path / name, ImageInfo(height=10, width=10, channels=3, dtype=np.dtype("u1")))
+    assert not list(tmp_path.iterdir())

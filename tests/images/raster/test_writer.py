@@ -88,30 +88,3 @@ def test_jpeg_quality(tmp_path: Path) -> None:
             image.write(Window(0, 0, 100, 100), pixels)
         sizes.append((tmp_path / "x.jpg").stat().st_size)
     assert sizes[0] < sizes[1] / 2
-
-
-@pytest.mark.parametrize("name", ["x.bmp", "x", "x.tif.gz", "tif"])
-def test_unknown_suffix(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ImageError, match=r"\.ome\.tif.*\.zarr.*\.png"):
-        create_image(tmp_path / name, description())
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"chunk": 100},
-        {"chunk": 0},
-        {"quality": 0},
-        {"quality": 101},
-        {"levels": 0},
-        {"resampling": "cubic"},
-        {"compression": "zip"},
-        {"threads": 0},
-    ],
-)
-def test_settings_that_make_no_sense(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    for name in ("x.tif", "x.zarr", "x.png"):
-        with pytest.raises(ValueError, match="not"):
-            create_image(tmp_path / name, description(), **wrong)
-    assert not list(tmp_path.iterdir())
