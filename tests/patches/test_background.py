@@ -10,7 +10,6 @@ from support.pictures import save
 
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import ImageReader, Pixels
-from fitcli.images.crop import Crop
 from fitcli.images.open import open_image
 from fitcli.images.window import Window
 from fitcli.patches.background import foreground
@@ -68,15 +67,3 @@ def test_images_smaller_than_a_group_or_of_odd_size() -> None:
         pixels = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
         grid = PatchGrid(size, 16, 8)
         assert set(foreground(ArrayReader(pixels), grid, 0.02)) <= set(grid.coordinates())
-
-
-def test_a_crop_reads_its_part_on_every_level() -> None:
-    base = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
-    image = ArrayReader([base, base[::2, ::2], base[::4, ::4]])
-    crop = Crop(image, Window(16, 32, 40, 100))
-    assert crop.info.size == (40, 64)
-    assert [(level.height, level.width) for level in crop.info.levels] == [(40, 64), (20, 32), (10, 16)]
-    np.testing.assert_array_equal(crop.read(Window(0, 0, 99, 99)), base[16:56, 32:])
-    np.testing.assert_array_equal(crop.read(Window(2, 3, 5, 6), 2), base[::4, ::4][6:11, 11:17])
-    with pytest.raises(ValueError, match="no pixels"):
-        Crop(image, Window(64, 0, 5, 5))

@@ -20,7 +20,6 @@ from fitcli.data.loader import Loader
 from fitcli.errors import DataError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from fitcli.patches.cutting import patches_to_levels, to_unit
 from fitcli.patches.levels import to_levels
 from fitcli.tasks.autoregressive.next_token import next_token_loss
 from fitcli.tasks.autoregressive.sequences import from_sequence, shift_right, to_sequence
@@ -258,22 +257,6 @@ def test_images_that_are_no_sequences(tmp_path: Path) -> None:
         run_of(tmp_path / "small", tmp_path / "run", task="autoregressive")
     assert run_of(tmp_path / "small", tmp_path / "run", task="autoregressive", patch=3).config.sequence is not None
     run_of(tmp_path / "small", tmp_path / "run", task="diffusion")
-
-
-def test_levels_share_the_range_evenly() -> None:
-    for dtype in (np.uint8, np.uint16):
-        pixels = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
-        patches = torch.tensor(pixels)
-        for levels in (2, 7, 255, 256):
-            assert (patches_to_levels(patches, (0.0, 1.0), levels).numpy() == to_levels(pixels, levels)).all()
-    values = torch.tensor([-9.0, -1.0, -0.01, 0.01, 1.0, 9.0, float("nan")])
-    assert patches_to_levels(values, (-1.0, 1.0), 2).tolist() == [0, 0, 0, 1, 1, 1, 1]
-    many = np.random.default_rng(0).normal(0, 2, 10_000).astype(np.float32)
-    many[:3] = np.nan, np.inf, -np.inf
-    for levels in (2, 100, 256):
-        expected = to_levels(many, levels, (-3.0, 3.5))
-        assert (patches_to_levels(torch.tensor(many), (-3.0, 3.5), levels).numpy() == expected).all()
-    assert to_unit(values, -1.0, 1.0).tolist() == pytest.approx([0, 0, 0.495, 0.505, 1, 1, 0.5])
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fitcli.patches.cutting import cut, join, patches_to_levels
 from fitcli.patches.group_order import Order, permutation, whole_patches
-from fitcli.patches.levels import from_levels, quantize, to_levels
+from fitcli.patches.levels import from_levels, to_levels
 from fitcli.tasks.autoregressive.next_token import next_token_loss
 from fitcli.tasks.autoregressive.sequences import (
     SequenceConfig,
@@ -67,26 +67,6 @@ def test_a_start_of_its_own_stands_in_front() -> None:
     assert zero.starts(3) == 0
 
 
-@given(st.integers(2, 256), st.sampled_from([np.dtype(np.uint8), np.dtype(np.uint16)]))
-def test_levels_divide_the_range_evenly_and_come_back(levels: int, dtype: np.dtype[Any]) -> None:
-    every = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
-    found = to_levels(every, levels)
-    assert (found == np.floor(every / (int(every[-1]) + 1) * levels)).all()
-    counts = np.bincount(found)
-    assert len(counts) == levels
-    assert counts.max() - counts.min() <= 1
-    back = from_levels(np.arange(levels), levels, dtype)
-    assert (back[0], back[-1]) == (0, every[-1])
-    assert (np.diff(back.astype(int)) > 0).all()
-    np.testing.assert_array_equal(to_levels(back, levels), np.arange(levels))
-
-
-def test_all_levels_of_8_bits_are_the_pixels() -> None:
-    every = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(to_levels(every, 256), every)
-    np.testing.assert_array_equal(from_levels(every, 256, every.dtype), every)
-
-
 @given(st.integers(2, 256), st.sampled_from(["uint8", "uint16", "float32", "float64", "int16"]), st.integers(0, 1000))
 def test_levels_of_pixels_are_those_of_their_patches(levels: int, name: str, seed: int) -> None:
     dtype, limits = np.dtype(name), (-300.0, 500.0)
@@ -99,11 +79,6 @@ def test_levels_of_pixels_are_those_of_their_patches(levels: int, name: str, see
     np.testing.assert_array_equal(to_levels(back, levels, limits), numbers)
     if name in ("float32", "float64", "int16"):
         assert (back[0], back[-1]) == limits
-
-
-def test_missing_pixels_are_grey_and_those_beyond_the_limits_black_or_white() -> None:
-    pixels = np.array([np.nan, -np.inf, -5, 1, 1.5, 3, np.inf], np.float32)
-    assert to_levels(pixels, 4, (0.0, 2.0)).tolist() == [2, 0, 0, 2, 3, 3, 3]
 
 
 @pytest.mark.parametrize(
@@ -120,18 +95,6 @@ def test_missing_pixels_are_grey_and_those_beyond_the_limits_black_or_white() ->
 def test_sequences_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         SequenceConfig(**{"patch": (4, 4), "size": (8, 8)} | settings)
-
-
-def test_levels_are_rounded_towards_zero() -> None:
-    assert quantize(np.array([0.0, 0.999, 1.0, 0.5])).tolist() == [0, 254, 255, 127]
-    every = np.arange(256)
-    np.testing.assert_array_equal(quantize((every / 255).astype(np.float32)), every)
-
-
-@pytest.mark.parametrize("value", [-0.1, 1.001, float("nan")])
-def test_values_beyond_the_levels_are_refused(value: float) -> None:
-    with pytest.raises(ValueError, match=r"\[0, 1\]"):
-        quantize(np.array([0.5, value]))
 
 
 def test_malformed_sequences_are_refused_with_their_numbers() -> None:

@@ -1,0 +1,83 @@
+"""A streamed step releases its stores, and gives the same bits from each kind of store."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from support.steps import CONFIGS, Step, assert_same_gradients
+from torch import Tensor
+
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.execution.run import run_job
+from fitcli.streaming.token_store import MemoryStore
+from fitcli.tasks.classify.step import classification_job
+
+
+@pytest.mark.parametrize("name", ["classifier", "decoder"])
+def test_stores_give_the_same_bits(name: str) -> None:
+    step = Step(CONFIGS[name], "ragged", torch.float32)
+    found = []
+    for store in ("device", "host", "disk"):
+        run_job(step.job(), ExecutionPlan(kind="stream", handful=2, store=store))
+        found.append(step.gradients())
+    for other in found[1:]:
+        assert_same_gradients(other, found[0], 0)
+
+
+class RecordedStore(MemoryStore):
+    """Knows whether it was closed, and how many groups it was asked for at a time."""
+
+    opened: list[RecordedStore]
+    largest = 0
+
+    def __init__(self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__(shape, dtype, device)
+        self.closed = False
+        self.opened.append(self)
+
+    def get(self, part: slice, fetched: Tensor | None = None) -> Tensor:
+        self.largest = max(self.largest, part.stop - part.start)
+        return super().get(part)
+
+    def close(self) -> None:
+        super().close()
+        self.closed = True
+
+
+@pytest.fixture
+def stores(monkeypatch: pytest.MonkeyPatch) -> list[RecordedStore]:
+    monkeypatch.setattr(RecordedStore, "opened", [], raising=False)
+    return RecordedStore.opened
+
+
+def test_stores_are_released(stores: list[RecordedStore]) -> None:
+    step = Step(CONFIGS["classifier of many segments"])
+    run_job(step.job(), ExecutionPlan(kind="stream", handful=2), new_store=RecordedStore)
+    assert len(stores) == 2
+    assert all(store.closed and store.largest == 2 for store in stores)
+
+
+@pytest.mark.parametrize("calls", [0, 3, 8, 13])
+def test_an_error_at_any_time_releases_the_stores(calls: int, stores: list[RecordedStore]) -> None:
+    """Embedding happens 8 times forward, and 8 times when the first segment is replayed."""
+    step = Step(CONFIGS["classifier of many segments"], "whole")
+    left = itertools.count(calls, -1)
+
+    def broken(part: slice) -> Tensor:
+        if next(left) == 0:
+            raise OSError("the reader fails")
+        return step.patches(part)
+
+    job = classification_job(step.model, step.groups, broken, step.cross_entropy)
+    with pytest.raises(OSError, match="the reader fails"):
+        run_job(job, ExecutionPlan(kind="stream", handful=1), new_store=RecordedStore)
+    assert all(store.closed for store in stores)
+    assert len(stores) == (2 if calls >= 8 else int(calls > 0))
+    # A replay that failed leaves nothing behind that would disturb the next step.
+    step.gradients()
+    step.plain().backward()
+    expected = step.gradients()
+    run_job(step.job(), ExecutionPlan(kind="stream", handful=1))
+    assert_same_gradients(step.gradients(), expected, 1e-9)
