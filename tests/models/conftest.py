@@ -1,4 +1,4 @@
-"""Models here are so small that a second thread only costs time."""
+"""Run the tests of models on one thread: the models are so small that more threads only cost time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention by matrix products, for inference in bf16 on a CPU: the same as PyTorch's, and at no more operations."""
+"""Test attention by matrix products, which inference in bf16 on a CPU uses, against the definition in float64."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from models.attention import dot_product_attention
 
 
 def tensors(t: int, u: int, heads: int = 3, batch: int = 2) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values as a fused projection gives them: views with the heads inside."""
+    """Return queries, keys and values with the strides that a fused projection gives them: heads inside positions."""
     generator = torch.Generator().manual_seed(t + u)
     query, key, value = (torch.randn(batch, n, heads, 32, generator=generator).bfloat16() for n in (t, u, u))
     return query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
 
 
 def exact(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """By the definition, in float64."""
+    """Compute attention by its definition in float64."""
     scores = query.double() @ key.double().mT * query.shape[-1] ** -0.5
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
@@ -34,13 +34,13 @@ def test_products_are_attention(t: int, u: int, masked: bool, scores: int, monke
     query, key, value = tensors(t, u)
     mask = torch.arange(u).remainder(3).ne(1).expand(2, 1, 1, u) if masked else None
     with torch.inference_mode(), Operations() as counted:
-        found = dot_product_attention(query, key, value, mask)
+        result = dot_product_attention(query, key, value, mask)
     assert counted.calls["baddbmm"] > 0
-    wanted = exact(query, key, value, mask)
-    assert (found.double() - wanted).norm() < 0.01 * wanted.norm()
+    expected = exact(query, key, value, mask)
+    assert (result.double() - expected).norm() < 0.01 * expected.norm()
 
 
-def test_what_is_hidden_has_no_influence() -> None:
+def test_masked_keys_have_no_influence() -> None:
     query, key, value = tensors(16, 24)
     mask = torch.ones(2, 1, 1, 24, dtype=torch.bool)
     mask[:, :, :, 20:] = False
@@ -50,7 +50,7 @@ def test_what_is_hidden_has_no_influence() -> None:
         assert torch.equal(dot_product_attention(query, key, value, mask), before)
 
 
-def test_everything_else_is_left_to_pytorch() -> None:
+def test_all_other_cases_use_the_kernel_of_pytorch() -> None:
     query, key, value = tensors(16, 16)
     rows = torch.ones(16, 16, dtype=torch.bool).tril()[None, None]
     with Operations() as counted:

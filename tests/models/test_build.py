@@ -1,4 +1,4 @@
-"""Building a model: reproducible weights from a seed, and no memory on the meta device."""
+"""Test that a seed determines the weights of a model, and that a model on the meta device has no memory."""
 
 from __future__ import annotations
 

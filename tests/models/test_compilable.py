@@ -1,4 +1,7 @@
-"""Every model compiles as one graph and exports at a fixed size, padding and images of different sizes included."""
+"""Test that every model compiles as one graph and exports at a fixed size, with padding and images of several sizes.
+
+The compilation of single regions is tested in `tests/device/test_compilation.py`, with the drivers that call them.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ def test_model_compiles_as_one_graph(name: str) -> None:
 def test_model_exports_at_a_fixed_size(name: str, groups: Groups) -> None:
     model = live(CONFIGS[name])
     exported = torch.export.export(model, _arguments(CONFIGS[name], groups)).module()
-    # Other values of the same shapes: nothing of the example may have been baked in.
+    # Other values of the same shapes show that the graph holds no value of the example.
     arguments = _arguments(CONFIGS[name], groups, seed=1)
     _assert_same(exported(*arguments), model(*arguments))
 

@@ -1,4 +1,4 @@
-"""Configs: models that cannot exist are refused with their numbers; the others survive JSON."""
+"""Test that configs refuse impossible models with their numbers, and that the others survive JSON."""
 
 from __future__ import annotations
 

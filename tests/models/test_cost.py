@@ -1,4 +1,4 @@
-"""The arithmetic of FLOPs against a count of what the model does."""
+"""Test the computed FLOPs of a forward pass against a count of its operations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_arithmetic_counts_what_the_model_does(changes: dict[str, object]) -
     }  # fmt: skip
     config = EncoderConfig.from_dict(settings | changes)
     model, groups = build(config), Groups.of_grid(1, 2, 3)
-    # The counter knows the matrix products of the plain kernel, not the fused one of the CPU.
+    # The counter misses the matrix products inside the fused kernel of the CPU.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.randn(6, 16, config.values), groups)
     assert encoder_flops(config, groups=6).total == counter.get_total_flops()

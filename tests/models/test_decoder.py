@@ -1,4 +1,4 @@
-"""Nothing is predicted from what comes later: over tokens, groups and segments."""
+"""Test that a decoder predicts nothing from later tokens, across groups and segments."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_token_never_changes_logits_before_it(
         assert not torch.equal(before[place], after[place])
 
 
-def test_later_groups_do_learn_of_earlier_ones() -> None:
+def test_later_groups_depend_on_earlier_ones() -> None:
     groups = Groups.of_grid(images=1, rows=1, columns=3)
     model = live(decoder_config(plan="(1)1(1)1(1)"))
     ids = inputs_for(model.config, groups)[0]

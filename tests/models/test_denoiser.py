@@ -1,4 +1,4 @@
-"""The inputs of a denoiser: each matters, to its own image only, and has a default."""
+"""Test that every input of a denoiser matters, to its own image only, and what the defaults stand for."""
 
 from __future__ import annotations
 

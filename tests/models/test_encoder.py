@@ -1,4 +1,4 @@
-"""Side tokens of an encoder."""
+"""Test the side tokens of an encoder."""
 
 from __future__ import annotations
 

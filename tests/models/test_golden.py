@@ -1,4 +1,4 @@
-"""This project computes what the published implementation computes; and, where that is wrong, what is right."""
+"""Test that this project computes what the published implementation computes, except for one known bug of that."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_unknown_weights_are_refused() -> None:
         import_weights({"stranger/kernel": torch.zeros(1)}, DENOISER_NAMES)
 
 
-def test_run_case_is_found_from_the_root_and_beside_the_tests() -> None:
+def test_run_case_can_be_imported_from_the_root_and_beside_the_tests() -> None:
     from tests.golden import run_case as from_root
 
     path = COMMITTED / "masks.npz"

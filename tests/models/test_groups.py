@@ -1,4 +1,4 @@
-"""The list of groups: what an image gives does not depend on its company, on padding, or on what is not there."""
+"""Test that the output for an image does not depend on the rest of the batch, on padding or on groups left out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ quick = settings(max_examples=15, deadline=None)
 
 @st.composite
 def images(draw: st.DrawFn) -> Groups:
-    """The groups of an image of 1 to 12 pixels per side; some may be left out."""
+    """Draw the groups of an image of 1 to 12 pixels per side; some may be left out."""
     arrangement = grid(draw(st.integers(1, 12)), draw(st.integers(1, 12)))
     chosen = draw(st.sets(st.sampled_from(list(arrangement.coordinates())), min_size=1))
     return groups_of(arrangement, sorted(chosen))
@@ -35,9 +35,9 @@ batches = st.lists(images(), min_size=1, max_size=3)
 @given(parts=batches, seed=st.integers(0, 99))
 @quick
 def test_an_image_gives_the_same_alone_and_in_any_batch(name: str, parts: list[Groups], seed: int) -> None:
-    model, run_on_all = MODELS[name], join(*parts)
-    inputs = inputs_for(model.config, run_on_all, seed)
-    outputs = run(model, run_on_all, inputs)
+    model, batch = MODELS[name], join(*parts)
+    inputs = inputs_for(model.config, batch, seed)
+    outputs = run(model, batch, inputs)
     start = 0
     for image, part in enumerate(parts):
         stop = start + len(part.number)
@@ -51,18 +51,18 @@ def test_an_image_gives_the_same_alone_and_in_any_batch(name: str, parts: list[G
 @given(parts=batches, content=st.sampled_from([float("nan"), float("inf"), 1e30, -3.0]))
 @quick
 def test_the_content_of_padding_does_not_matter(name: str, parts: list[Groups], content: float) -> None:
-    model, run_on_all = MODELS[name], join(*parts)
-    inputs = inputs_for(model.config, run_on_all)
-    expected = run(model, run_on_all, inputs)
-    if run_on_all.mask is not None:
-        hidden = ~run_on_all.mask if inputs[0].ndim == 2 else ~run_on_all.mask[..., None]
+    model, batch = MODELS[name], join(*parts)
+    inputs = inputs_for(model.config, batch)
+    expected = run(model, batch, inputs)
+    if batch.mask is not None:
+        hidden = ~batch.mask if inputs[0].ndim == 2 else ~batch.mask[..., None]
         inputs[0] = inputs[0].masked_fill(hidden, content if inputs[0].is_floating_point() else 0)
-    for value, reference in zip(run(model, run_on_all, inputs), expected, strict=True):
+    for value, reference in zip(run(model, batch, inputs), expected, strict=True):
         assert torch.isfinite(value).all()
-        assert _distance(value, reference, run_on_all) == 0
+        assert _distance(value, reference, batch) == 0
 
 
-def test_gradients_do_not_know_the_content_of_padding() -> None:
+def test_gradients_do_not_depend_on_the_content_of_padding() -> None:
     model = live(CONFIGS["encoder"]).requires_grad_(True)
     groups = groups_of(grid(7, 5))
     assert groups.mask is not None
@@ -75,7 +75,7 @@ def test_gradients_do_not_know_the_content_of_padding() -> None:
 @given(height=st.integers(9, 16), width=st.integers(9, 16), data=st.data())
 @quick
 def test_groups_left_out_are_simply_absent(height: int, width: int, data: st.DataObject) -> None:
-    """As if `mix` could not see them: an arrangement that has them, but hides them, gives the others the same."""
+    """An arrangement with empty, hidden slots for these groups gives the others the same output."""
     model, arrangement = MODELS["encoder"], grid(height, width)
     everything = groups_of(arrangement)
     kept = data.draw(st.lists(st.booleans(), min_size=arrangement.count, max_size=arrangement.count).filter(any))
@@ -88,7 +88,7 @@ def test_groups_left_out_are_simply_absent(height: int, width: int, data: st.Dat
         assert _distance(value, expected, left) < 1e-9
 
 
-def test_an_image_of_which_no_group_is_left_has_scores_and_gradients() -> None:
+def test_an_image_without_any_group_has_scores_and_gradients() -> None:
     model = live(CONFIGS["classifier"]).requires_grad_(True)
     full, empty = groups_of(grid(8, 8)), groups_of(grid(8, 8), [])
     inputs = inputs_for(model.config, full)
@@ -132,6 +132,25 @@ def test_joining_keeps_every_part_and_its_order(parts: list[Groups]) -> None:
     nested = join(join(*parts[:1]), *parts[1:]) if len(parts) > 1 else groups
     for value, expected in zip(nested, groups, strict=True):
         assert torch.equal(value, expected) if isinstance(value, Tensor) else value == expected
+
+
+@given(parts=batches)
+@settings(deadline=None)
+def test_shifting_gives_each_group_the_values_of_the_one_before(parts: list[Groups]) -> None:
+    groups = join(*parts)
+    values = torch.arange(1.0, len(groups.number) + 1)
+    expected, image_of_group = [], groups.image_of_group().tolist()
+    for index, image in enumerate(image_of_group):
+        follows = index > 0 and image_of_group[index - 1] == image
+        expected.append(float(values[index - 1]) if follows else 0.0)
+    assert groups.shift(values).tolist() == expected
+
+
+@given(parts=batches)
+@settings(deadline=None)
+def test_only_real_tokens_are_counted(parts: list[Groups]) -> None:
+    expected = sum(len(part.number) * 4 if part.mask is None else int(part.mask.sum()) for part in parts)
+    assert int(join(*parts).count_real_tokens(4)) == expected
 
 
 def test_joining_joined_batches_of_equal_images_needs_no_slots() -> None:
@@ -183,7 +202,7 @@ def _cut_outputs(config: Any, outputs: list[Tensor], start: int, stop: int, imag
 
 
 def _distance(value: Tensor, expected: Tensor, groups: Groups) -> float:
-    """Largest difference, but for tokens of padding, which mean nothing."""
+    """Return the largest difference outside of padding, whose tokens are arbitrary."""
     difference = (value - expected).abs()
     if groups.mask is not None and value.shape[:2] == groups.mask.shape:
         difference = difference[groups.mask]

@@ -1,6 +1,6 @@
-"""Initial weights: as the reference draws them, the same for the same seed, and none at all on the meta device.
+"""Test that initial weights have the distributions of the reference.
 
-The limits are those of the published implementation for token width 96 (4 heads) and latent width 128 (8 heads).
+The limits were measured in the published implementation for token width 96 (4 heads) and latent width 128 (8 heads).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WIDE: dict[str, Any] = {
     "groups": 16,
 }
 TABLE_STD = 0.0176
-"""Of a normal distribution with standard deviation 0.02, truncated at 0.04."""
+"""Standard deviation of a normal distribution with standard deviation 0.02 that is truncated at 0.04."""
 
 LIMITS = {
     "stem.project.weight": 0.2041,
@@ -57,7 +57,7 @@ LIMITS = {
     "self_condition.project.up.weight": 0.09682,
     "out.weight": 0.2041,
 }
-"""Largest magnitude of uniform weights, as measured in the reference."""
+"""Largest magnitude of the uniform weights in the reference."""
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_tables_are_truncated_normal() -> None:
 
 
 def test_attention_can_begin_with_unit_variance() -> None:
-    """Normal weights of the variance 1 / fan_in, in attention alone."""
+    """Only the weights of attention are normal with the variance 1 / fan_in."""
     config = denoiser_config(**WIDE)
     model, other = build(replace(config, attention_start="unit")), build(config)
     for module in model.modules():

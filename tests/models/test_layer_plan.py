@@ -1,4 +1,4 @@
-"""Layer plans are parsed as they are written; malformed ones are refused by name."""
+"""Test that layer plans are parsed as they are written, and that errors name malformed ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_every_plan_is_read_as_it_is_written(plan: list[tuple[int, int]], local_
 
 
 @pytest.mark.parametrize("plan", MALFORMED)
-def test_malformed_plans_are_named(plan: str) -> None:
+def test_errors_name_malformed_plans(plan: str) -> None:
     with pytest.raises(ConfigError) as error:
         encoder_config(plan=plan)
     assert repr(plan) in str(error.value)

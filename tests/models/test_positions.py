@@ -1,4 +1,4 @@
-"""Position codes: against a float64 evaluation, at sizes no training has seen, and where there is only one place."""
+"""Test position codes against a float64 evaluation, at any image size, and for a single position."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from models.positions import REFERENCE_RANGE, sincos, sincos2d, sincos_grid, spr
 
 
 def code(coordinates: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """The definition, in float64."""
+    """Compute the code by its definition in float64."""
     angles = coordinates[..., None] / 10000.0 ** (2 * np.arange((width + 1) // 2) / width)
     return np.concatenate([np.sin(angles), np.cos(angles)[..., : width // 2]], axis=-1)
 
@@ -26,7 +26,7 @@ def code(coordinates: NDArray[np.float64], width: int) -> NDArray[np.float64]:
 )
 @settings(deadline=None)
 def test_code_is_its_definition_up_to_the_rounding_of_angles(coordinates: list[float], width: int) -> None:
-    # An angle of 1000 is known to 6e-5 in float32.
+    # The spacing of float32 numbers near 1000 is 6e-5.
     expected = code(np.array(coordinates), width)
     np.testing.assert_allclose(sincos(torch.tensor(coordinates), width).numpy(), expected, rtol=0, atol=3e-4)
 
@@ -45,12 +45,12 @@ def test_code_of_the_plane_is_row_then_column() -> None:
     assert torch.equal(table[2, 1], torch.cat([sincos(torch.tensor(1000.0), 6), sincos(spread(4, 1000.0)[1], 6)]))
 
 
-def test_spread_is_even_and_ends_where_told() -> None:
+def test_spread_is_even_and_ends_at_the_maximum() -> None:
     assert spread(5, 1000.0).tolist() == [0, 250, 500, 750, 1000]
     assert spread(3, None).tolist() == [0, 1, 2]
 
 
-def test_a_single_place_has_a_code() -> None:
+def test_a_single_position_has_a_code() -> None:
     assert spread(1, 1000.0).tolist() == [0]
     assert torch.isfinite(sincos_grid(1, 1, 8, 1000.0, torch.device("cpu"))).all()
     groups = Groups.of_grid(images=1, rows=1, columns=1)
@@ -68,7 +68,7 @@ def test_a_model_runs_at_sizes_it_has_never_seen(rows_columns: tuple[int, int]) 
             assert torch.isfinite(value).all()
 
 
-def test_places_are_told_apart_and_moving_the_grid_keeps_the_rest() -> None:
+def test_codes_differ_and_depend_on_coordinates_alone() -> None:
     start = live(encoder_config()).start
     wide, tall = Groups.of_grid(1, 2, 6), Groups.of_grid(1, 6, 2)
     like = torch.zeros(1, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Weights that are cast ahead: the same output to the bit, at the same operations, without casts."""
+"""Test that weights cast in advance give the same output to the bit, without any cast during the pass."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def encode(model: torch.nn.Module) -> Tensor:
     return latents
 
 
-def test_weights_cast_ahead_give_the_same_to_the_bit() -> None:
+def test_precast_weights_give_the_same_to_the_bit() -> None:
     torch.manual_seed(0)
     model = build(CONFIG).eval().requires_grad_(False)
     expected = encode(model)
     precast_weights(model, torch.bfloat16)
-    found = encode(model)
-    assert found.dtype is torch.float32
-    assert torch.equal(found, expected)
+    result = encode(model)
+    assert result.dtype is torch.float32
+    assert torch.equal(result, expected)
 
 
-def test_a_pass_costs_what_is_stated_and_casts_no_weight_of_a_layer() -> None:
+def test_a_pass_casts_no_weight_of_a_layer_and_has_the_computed_flops() -> None:
     model = build(CONFIG).eval().requires_grad_(False)
     with Operations(p for p in model.trunk.parameters() if p.ndim == 2) as counted:
         encode(model)

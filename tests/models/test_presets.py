@@ -1,4 +1,4 @@
-"""The table of presets in the README says what the presets are, and the arithmetic says what the models do."""
+"""Test the sizes of the presets, and that the table in the README has them."""
 
 from __future__ import annotations
 
@@ -13,23 +13,28 @@ from models.cost import encoder_flops
 from models.layer_plan import parse_plan
 from models.presets import DECODERS, DENOISERS, PRESETS, classifier_preset, decoder_preset, denoiser_preset
 
-PATCHES_6400 = 400  # per side
+PATCHES_6400 = 400
+"""Patches per side of an image of 6400 x 6400 pixels."""
+
 README = Path(__file__).parents[2] / "README.md"
 ROUNDED_MILLIONS = {"debug": 0.3, "nano": 0.3, "tiny": 6, "small": 25, "base": 100, "large": 300}
+MILLIONS = {
+    "denoiser": {"debug": 0.25, "nano": 1.0, "tiny": 7.7, "small": 33.1, "base": 131},
+    "decoder": {"debug": 0.22, "nano": 0.55, "tiny": 7.1, "small": 30.7},
+}
+"""Millions of parameters for red, green and blue and ten classes, as in the README."""
 
 
-def parameters(name: str) -> int:
-    return sum(p.numel() for p in build(classifier_preset(name, channels=3, classes=2), "meta").parameters())
+def million_parameters(config: object) -> float:
+    return sum(p.numel() for p in build(config, "meta").parameters()) / 1e6  # type: ignore[call-overload]
 
 
 def row(name: str) -> list[str]:
-    """What the README must say; the last two are the FLOPs of a 6400x6400 image and the share of the quadratic part."""
-    preset, flops = (
-        PRESETS[name],
-        encoder_flops(classifier_preset(name, 3, 2), (PATCHES_6400 // PRESETS[name].group) ** 2),
-    )
+    """Return the row of the README; it ends with the FLOPs of a 6400x6400 image and their quadratic part."""
+    preset, config = PRESETS[name], classifier_preset(name, channels=3, classes=2)
+    flops = encoder_flops(config, (PATCHES_6400 // preset.group) ** 2)
     widths = f"{preset.token_width} / {preset.latent_width}"
-    millions, tera = f"{parameters(name) / 1e6:.1f} M", f"{flops.total / 1e12:.2f} T"
+    millions, tera = f"{million_parameters(config):.1f} M", f"{flops.total / 1e12:.2f} T"
     return [f"`{name}`", f"`{preset.plan}`", str(preset.latents), widths, preset.stem, millions, tera,
             f"{flops.quadratic_fraction:.0%}"]  # fmt: skip
 
@@ -43,31 +48,20 @@ def test_the_table_in_the_readme_is_true(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_presets_are_of_the_size_that_they_promise(name: str) -> None:
-    assert parameters(name) / 1e6 == pytest.approx(ROUNDED_MILLIONS[name], rel=0.15)
-    # The small groups of "nano" are many: it is for images of 1,500 pixels per side.
+def test_presets_have_the_documented_sizes(name: str) -> None:
+    config = classifier_preset(name, channels=3, classes=2)
+    assert million_parameters(config) == pytest.approx(ROUNDED_MILLIONS[name], rel=0.15)
+    # "nano" is for images of 1,500 pixels per side: its small groups are too many in larger ones.
     side = 94 if name == "nano" else PATCHES_6400
-    assert encoder_flops(classifier_preset(name, 3, 2), (side // PRESETS[name].group) ** 2).quadratic_fraction < 1 / 3
-    config = classifier_preset(name, 3, 2)
+    assert encoder_flops(config, (side // PRESETS[name].group) ** 2).quadratic_fraction < 1 / 3
     assert config.token_width // config.token_heads == config.latent_width // config.latent_heads == PRESETS[name].head
     assert PRESETS[name].head == (32 if name == "nano" else 64)
-
-
-def millions(config: object) -> float:
-    return sum(p.numel() for p in build(config, "meta").parameters()) / 1e6  # type: ignore[call-overload]
-
-
-MILLIONS = {
-    "denoiser": {"debug": 0.25, "nano": 1.0, "tiny": 7.7, "small": 33.1, "base": 131},
-    "decoder": {"debug": 0.22, "nano": 0.55, "tiny": 7.1, "small": 30.7},
-}
-"""Parameters for red, green and blue, with ten classes; the README says the same."""
 
 
 @pytest.mark.parametrize("name", DENOISERS)
 def test_denoisers(name: str) -> None:
     config, patch = denoiser_preset(name, channels=3, classes=10)
-    assert millions(config) == pytest.approx(MILLIONS["denoiser"][name], rel=0.05)
+    assert million_parameters(config) == pytest.approx(MILLIONS["denoiser"][name], rel=0.05)
     assert (config.values, config.out_values, config.tokens) == (3 * patch**2, 3 * patch**2, 64)
     assert config.token_width // config.token_heads == config.latent_width // config.latent_heads == 64
     assert denoiser_preset(name, 3, 0)[0].condition_width is None
@@ -77,18 +71,18 @@ def test_denoisers(name: str) -> None:
 @pytest.mark.parametrize("name", DECODERS)
 def test_decoders(name: str) -> None:
     config, patch = decoder_preset(name, channels=3, classes=10, levels=256, starts=10)
-    assert millions(config) == pytest.approx(MILLIONS["decoder"][name], rel=0.05)
+    assert million_parameters(config) == pytest.approx(MILLIONS["decoder"][name], rel=0.05)
     assert (config.tokens, config.vocabulary) == (3 * patch**2, 256)
     assert decoder_preset(name, 1, 0, 16, 1, patch=3)[0].tokens == 9
 
 
 @pytest.mark.parametrize("preset", [*DENOISERS.values(), *DECODERS.values()], ids=lambda preset: preset.plan)
-def test_what_the_latents_know_reaches_the_pixels(preset: object) -> None:
-    """After the last global layers there are local ones: without, those would be for nothing."""
+def test_plans_end_with_local_layers(preset: object) -> None:
+    """Pixels are predicted from tokens: without local layers at the end, the last global layers have no effect."""
     assert parse_plan(preset.plan)[-1][1] == 0  # type: ignore[attr-defined]
 
 
-def test_unknown_presets_name_those_there_are() -> None:
+def test_errors_about_unknown_presets_list_the_presets() -> None:
     with pytest.raises(ConfigError, match="no preset 'large'; there are debug, nano, tiny, small, base"):
         denoiser_preset("large", 3, 0)
     with pytest.raises(ConfigError, match="no preset 'base'; there are debug, nano, tiny, small"):

@@ -1,4 +1,4 @@
-"""What a token sees of an image."""
+"""Test which pixels of an image a token sees."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIDDLE = SIDE // 2
 
 
 def seen(stem: str) -> Tensor:
-    """How strongly each pixel of a group moves the token in its middle, where all weights are alike: [height width]."""
+    """Return the influence [height width] of each pixel of a group on the token in its middle, with equal weights."""
     config: EncoderConfig = encoder_config(
         stem=stem, patch=PATCH, tokens=SIDE**2, channels=1, token_positions="learned", token_width=32, token_heads=2
     )
@@ -31,7 +31,7 @@ def seen(stem: str) -> Tensor:
 
 
 @pytest.mark.parametrize(("stem", "margin"), [("conv", 0), ("overlap", PATCH - 1)])
-def test_a_token_sees_its_patch_and_as_much_on_every_side(stem: str, margin: int):
+def test_a_token_sees_its_patch_and_a_margin(stem: str, margin: int) -> None:
     strength = seen(stem)
     places = strength.nonzero()
     first, last = MIDDLE * PATCH - margin, (MIDDLE + 1) * PATCH + margin - 1

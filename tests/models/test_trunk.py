@@ -1,4 +1,4 @@
-"""The interleaving against a slow version of it: one image, one group, and only what is there, at a time."""
+"""Test the trunk against plain loops over images and groups, without padding."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_trunk_equals_plain_loops(name: str, groups: Groups) -> None:
     context = None
     if name.startswith("conditioned"):
         context = torch.randn(groups.images, 3, config.latent_width, generator=generator).double()
-    found_tokens, found_latents = model.trunk(tokens, latents, groups, context)
+    result_tokens, result_latents = model.trunk(tokens, latents, groups, context)
     mask = torch.ones(tokens.shape[:2]).bool() if groups.mask is None else groups.mask
     start = 0
     for image, count in enumerate(groups.counts()):
@@ -53,15 +53,18 @@ def test_trunk_equals_plain_loops(name: str, groups: Groups) -> None:
         expected = loop_over_groups(model.trunk, config, lists, list(latents[start:stop]), own)
         for group in range(count):
             index = start + group
-            assert (found_tokens[index][mask[index]] - expected[0][group]).abs().max() < 1e-9
-            assert (found_latents[index] - expected[1][group]).abs().max() < 1e-9
+            assert (result_tokens[index][mask[index]] - expected[0][group]).abs().max() < 1e-9
+            assert (result_latents[index] - expected[1][group]).abs().max() < 1e-9
         start = stop
 
 
 def loop_over_groups(
     trunk: Trunk, config: Any, tokens: list[Tensor], latents: list[Tensor], context: Tensor | None
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """One image: lists with one [n c] and one [m d] per group, padding already taken out."""
+    """Run the trunk for one image, from lists with the tokens [n c] and the latents [m d] of each group.
+
+    The tokens contain no padding.
+    """
     for segment in trunk.segments:
         tokens = [_local(segment, x, config.causal == "tokens") for x in tokens]
         if segment.read is None:
@@ -87,7 +90,7 @@ def _local(segment: Any, tokens: Tensor, causal: bool) -> Tensor:
 
 
 def test_one_segment_cannot_write_to_its_tokens() -> None:
-    """Without a segment after it a mix is lost on the tokens: groups stay apart."""
+    """Tokens see other groups only in the next segment, so that the groups stay apart here."""
     groups = Groups.of_grid(images=1, rows=1, columns=2)
     model = live(encoder_config(plan="(1)2"))
     patches = inputs_for(model.config, groups)[0]
