@@ -1,7 +1,7 @@
-"""Reference data of the published FIT: compute a case with this project's public code, and the table of errors.
+"""Compute golden cases of the published FIT with the public code of this project, and compare the results.
 
-`run_case(path)` reads only `config`, `w/...` and `in/...` of a case. As a script it prints the largest absolute error
-of every case in a folder:  python tests/golden.py FOLDER
+`run_case(path)` reads only `config`, `w/...` and `in/...` of a case. The script prints the largest absolute error of
+every case in a folder:  python tests/golden.py FOLDER
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-# Importable from the root of the repository too, as `tests.golden`.
+# This makes `tests.golden` importable from the root of the repository, too.
 sys.path.append(str(Path(__file__).parent))
 
 from support import golden_diffusion, golden_functions, golden_models
 from support.golden_case import Case
 
 Arrays = dict[str, NDArray[Any]]
-"""Outputs of a case, under their names without `out/`."""
+"""Outputs of a case by name, without `out/`."""
 
 Runner = Callable[[Case], Mapping[str, Any]]
 
@@ -47,7 +47,7 @@ RUNNERS: dict[str, Runner] = {
 
 
 def kind_of(config: Mapping[str, Any]) -> str:
-    """What a case computes: a name in `RUNNERS`."""
+    """Return the kind of a case, a key of `RUNNERS`."""
     if "function" in config:
         return str(config["function"])
     if "ar" in config:
@@ -58,10 +58,10 @@ def kind_of(config: Mapping[str, Any]) -> str:
 
 
 def run_case(path: str | Path) -> Arrays | list[dict[str, Any]]:
-    """Compute what a golden file describes.
+    """Compute the outputs of a golden file.
 
     Returns:
-        Every array of the file under `out/`, by its name without `out/`; for `layer_strings.json` a list of
+        All arrays of the file under `out/`, by name without `out/`; for `layer_strings.json` a list of
         `{string, accepted, parsed | error}`.
     """
     path = Path(path)
@@ -74,23 +74,23 @@ def run_case(path: str | Path) -> Arrays | list[dict[str, Any]]:
 
 
 def read_expected(path: Path) -> tuple[dict[str, Any], Arrays]:
-    """The configuration of a case, and what the reference computed."""
+    """Return the configuration of a case and the outputs of the reference."""
     with np.load(path, allow_pickle=False) as file:
         return json.loads(str(file["config"])), {k[4:]: file[k] for k in file.files if k.startswith("out/")}
 
 
 def errors(computed: Arrays, expected: Arrays) -> dict[str, float]:
-    """Largest absolute difference of each output of a case to the reference.
+    """Return the largest absolute difference of each output to the reference.
 
     Raises:
-        AssertionError: The outputs differ in names or shapes.
+        AssertionError: The outputs have other names or shapes than those of the reference.
     """
     assert set(expected) == set(computed), f"computed {sorted(computed)}, expected {sorted(expected)}"
     return {name: _distance(name, computed[name], value) for name, value in expected.items()}
 
 
 def tolerance(config: Mapping[str, Any], name: str, expected: Arrays) -> float:
-    """How far an output may be from the reference: rounding in float32, and nothing more."""
+    """Return the allowed difference of an output to the reference: rounding in float32."""
     kind = kind_of(config)
     if kind in ("extract_patches", "images2subimages2tokens + tokens2subimages2images", "image2seqs"):
         return 0.0
@@ -104,12 +104,12 @@ def tolerance(config: Mapping[str, Any], name: str, expected: Arrays) -> float:
 
 
 def is_imitated(config: Mapping[str, Any]) -> bool:
-    """False for the one known bug of the reference: grids of sub-images that are not square."""
+    """Return False for the known bug of the reference with grids of sub-images that are not square."""
     return bool(config.get("roundtrip_exact", True))
 
 
 def same_plans(path: Path) -> bool:
-    """Whether the strings of a `layer_strings.json` are accepted, and parsed, as in the reference."""
+    """Return whether the strings of a `layer_strings.json` are accepted and parsed as in the reference."""
     expected, computed = json.loads(path.read_text()), run_case(path)
     assert isinstance(computed, list)
     return [(entry["accepted"], entry.get("parsed")) for entry in expected] == [
@@ -123,7 +123,7 @@ def _distance(name: str, computed: NDArray[Any], expected: NDArray[Any]) -> floa
 
 
 def main(folder: str) -> int:
-    """Print the table; the result is the number of cases that are too far from the reference."""
+    """Print the table of errors; return the number of cases with an error above its tolerance."""
     torch.set_num_threads(1)
     print(f"{'case':32} {'error':>9} {'allowed':>9}  output nearest to its limit")
     failed = 0

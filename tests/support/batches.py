@@ -1,4 +1,4 @@
-"""Small models of every kind, and batches of images of different sizes for them."""
+"""Build small models of every kind, and batches of images of different sizes for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig, Encod
 from models.groups import Groups
 
 PATCH, SIDE = 2, 2
-"""Pixels per side of a patch, patches per side of a group: 4 tokens per group, groups of 4 x 4 pixels."""
+"""Pixels per side of a patch, and patches per side of a group: a group has 4 tokens and 4 x 4 pixels."""
 
 VALUES = 3 * PATCH**2
 VOCABULARY = 11
@@ -60,11 +60,11 @@ CONFIGS = {
     "decoder": decoder_config(),
     "decoder of classes": decoder_config(starts=3, classes=3),
 }
-"""One of every kind, for images of any size."""
+"""One config of every kind, for images of any size."""
 
 
 def live(config: Any, dtype: torch.dtype = torch.float64) -> Any:
-    """A model whose parameters are all random: with fresh ones, zero biases and scales would hide mistakes."""
+    """Build a model with random parameters, because initial biases of 0 and scales of 1 would hide mistakes."""
     model: nn.Module = build(config).to(dtype)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -74,17 +74,17 @@ def live(config: Any, dtype: torch.dtype = torch.float64) -> Any:
 
 
 def grid(height: int, width: int) -> PatchGrid:
-    """Over an image of this many pixels."""
+    """Return the grid of an image of `height` x `width` pixels."""
     return PatchGrid((height, width), PATCH, SIDE)
 
 
 def join(*parts: Groups) -> Groups:
-    """The groups of one batch."""
+    """Join the groups of several images into one batch."""
     return Groups.join(parts)
 
 
 def whole_and_ragged() -> list[Groups]:
-    """A batch of equal whole images, and one of three images: padded, whole, and with a group left out."""
+    """Return a batch of two equal images, and one of three: with padding, whole, and with a group left out."""
     return [
         Groups.of_grid(images=2, rows=2, columns=2),
         join(groups_of(grid(7, 5)), groups_of(grid(4, 8)), groups_of(grid(8, 8), [(0, 1), (1, 0), (1, 1)])),
@@ -92,7 +92,7 @@ def whole_and_ragged() -> list[Groups]:
 
 
 def inputs_for(config: Any, groups: Groups, seed: int = 0, dtype: torch.dtype = torch.float64) -> list[Tensor]:
-    """All inputs of a model beside the groups: those per group first, then, for a denoiser, those per image."""
+    """Return random inputs of a model besides the groups: first those per group, then those per image."""
     generator = torch.Generator().manual_seed(seed)
     count = len(groups.number)
     if isinstance(config, DecoderConfig):
@@ -115,7 +115,7 @@ def inputs_for(config: Any, groups: Groups, seed: int = 0, dtype: torch.dtype = 
 
 
 def run(model: Any, groups: Groups, inputs: list[Tensor]) -> list[Tensor]:
-    """All outputs: those per group first, then those per image."""
+    """Run a model and return its outputs: first those per group, then those per image."""
     if isinstance(model.config, DenoiserConfig):
         patches, previous, level, condition = inputs
         return list(model(patches, groups, level, condition, previous))

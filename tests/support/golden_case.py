@@ -1,4 +1,4 @@
-"""One golden file as inputs, weights and configuration; the way between its axes [b g ...] and the list of groups."""
+"""Read a golden file, and convert between its axes [b g ...] and the list of groups."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from models.groups import Groups
 
 
 class Case:
-    """What a case is computed from; its outputs are never looked at."""
+    """The configuration, weights and inputs of a golden file; its outputs are never read.
+
+    Attributes:
+        config: Configuration of the reference.
+        weights: Weights of the reference by name, without `w/`.
+        inputs: Inputs by name, without `in/`.
+    """
 
     def __init__(self, path: Path) -> None:
         with np.load(path, allow_pickle=False) as file:
@@ -24,15 +30,15 @@ class Case:
 
 
 def fold(x: Tensor) -> Tensor:
-    """[b g ...] -> [(b g) ...]."""
+    """Join the axes of images and groups: [b g ...] -> [(b g) ...]."""
     return x.flatten(0, 1)
 
 
 def unfold(x: Tensor, images: int) -> Tensor:
-    """[(b g) ...] -> [b g ...]."""
+    """Split the axis of groups by image: [(b g) ...] -> [b g ...]."""
     return x.reshape(images, -1, *x.shape[1:])
 
 
 def groups_of(x: Tensor) -> Groups:
-    """The groups of [b g ...]: every image is one row of groups, which the tables of the reference only count."""
+    """Return the groups of x [b g ...]. Every image is one row: the tables of the reference only number the groups."""
     return Groups.of_grid(images=x.shape[0], rows=1, columns=x.shape[1])

@@ -1,4 +1,4 @@
-"""Diffusion of the published FIT: schedules, parameterization, single steps, whole trajectories, the training loss."""
+"""Compute the golden cases of diffusion: schedules, parameterization, steps, trajectories, the training loss."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TRACES = {
     "noise_pred": "noise",
     "samples": "samples",
 }
-"""Names of the traces in the files, and in `Trace`."""
+"""Attributes of `Trace` by the name of the trace in a golden file."""
 
 
 def run_schedules(case: Case) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def run_step(case: Case) -> dict[str, Any]:
 
 
 def _step(name: str, inputs: Mapping[str, Tensor]) -> Tensor:
-    # The reference silently does nothing for a sampler that does not exist; this project raises ConfigError.
+    # For an unknown sampler the reference silently returns its input; this project raises ConfigError.
     if name not in STEPS:
         return inputs["samples"]
     names = ("samples", "data_pred", "noise_pred", "gamma_now", "gamma_prev", "noise")
@@ -132,7 +132,7 @@ def run_train_loss(case: Case) -> dict[str, Any]:
 
 
 def _prediction(name: str) -> PredictionKind:
-    """The reference knows `x` and `v` by their first letter."""
+    """Return the name in this project: the reference looks only at the first letter of names other than `eps`."""
     return cast(PredictionKind, name if name == "eps" else name[0])
 
 

@@ -1,4 +1,4 @@
-"""Functions of the published FIT around its networks: positions, masks, layer strings and image tokens."""
+"""Compute the golden cases of position codes, masks, layer strings and image tokens."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run_masks(case: Case) -> dict[str, Any]:
 
 
 def layer_string(string: str) -> dict[str, Any]:
-    """The layer plan that a string describes, or how it is refused."""
+    """Return the layer plan that a string describes, or the error."""
     try:
         parsed = parse_plan(string)
     except ConfigError as error:
@@ -60,7 +60,7 @@ def run_patches(case: Case) -> dict[str, Any]:
     rows, columns = images[0].shape[0] // height, images[0].shape[1] // width
     tokens = [cut(image, (height, width), (1, 1))[permutation(rows, columns, ORDERS[ordering]), 0] for image in images]
     outputs: dict[str, Any] = {"tokens": torch.stack(tokens)}
-    # The reference can put together square patches of whole images only.
+    # The reference can only join square patches, and only if no part of the image was cut off.
     if ordering == "default" and height == width > 1 and images[0].shape == case.inputs["images"].shape[1:]:
         outputs["tokens2images"] = np.stack([join(t[:, None], (height, width), (1, 1), columns) for t in tokens])
     return outputs
@@ -74,13 +74,13 @@ def run_subimages(case: Case) -> dict[str, Any]:
 
 
 def subimage_tokens(images: NDArray[Any], size: list[int], patch: list[int]) -> Tensor:
-    """Images [b height width channels] -> [b g n p]: sub-images of `size` pixels are groups."""
+    """Cut images [b height width channels] into tokens [b g n p]; the sub-images of `size` pixels are the groups."""
     group = (size[0] // patch[0], size[1] // patch[1])
     return torch.stack([cut(image, (patch[0], patch[1]), group) for image in images])
 
 
 def subimage_pixels(tokens: Tensor, size: list[int], patch: list[int], width: int) -> NDArray[Any]:
-    """The inverse of `subimage_tokens`, for images `width` pixels wide."""
+    """Join tokens into images `width` pixels wide; the inverse of `subimage_tokens`."""
     group = (size[0] // patch[0], size[1] // patch[1])
     return np.stack([join(groups, (patch[0], patch[1]), group, width // size[1]) for groups in tokens])
 
@@ -95,6 +95,6 @@ def run_sequences(case: Case) -> dict[str, Any]:
 
 
 def image_targets(images: NDArray[Any], patch: int, ordering: str) -> Tensor:
-    """Levels [b height width channels] -> sequences [b g n]."""
+    """Turn images of levels [b height width channels] into target sequences [b g n]."""
     size, order = (patch, patch), ORDERS[ordering]
     return torch.stack([to_sequence(whole_patches(image, size), size, order) for image in images])

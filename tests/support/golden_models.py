@@ -1,4 +1,4 @@
-"""Networks of the published FIT: their configurations and weights in the terms of this project, and their outputs."""
+"""Compute the golden cases of whole models from the configurations and weights of the reference."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def run_image_model(case: Case) -> dict[str, Any]:
 def build_denoiser(
     settings: Mapping[str, Any], weights: Mapping[str, Tensor], values: int, condition_width: int, features: int = 0
 ) -> FITDenoiser:
-    """The denoiser of a case, with its weights."""
+    """Build the denoiser of a case with its weights."""
     config = DenoiserConfig(
         **trunk_settings(settings),
         values=values,
@@ -75,7 +75,7 @@ def build_denoiser(
 
 
 def build_decoder(settings: Mapping[str, Any], weights: Mapping[str, Tensor]) -> FITDecoder:
-    """The autoregressive decoder of a case, with its weights."""
+    """Build the decoder of a case with its weights."""
     config = DecoderConfig(
         **trunk_settings(settings) | {"causal": "tokens"},
         vocabulary=settings["vocab_size"],
@@ -88,7 +88,7 @@ def build_decoder(settings: Mapping[str, Any], weights: Mapping[str, Tensor]) ->
 
 
 def trunk_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the trunk from the constructor arguments of the reference."""
+    """Translate the constructor arguments of the reference into settings of the trunk."""
     kinds = {"learned": "learned", "sin_cos": "sincos", "sin_cos2d": "sincos2d"}
     return {
         "plan": config["layers"],
@@ -163,7 +163,11 @@ PART_NAMES = {
 
 
 def import_weights(weights: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
-    """Rename and reshape the weights of the reference; separate projections become fused ones."""
+    """Rename, reshape and fuse the weights of the reference into a state dict of this project.
+
+    Raises:
+        KeyError: A weight has an unknown name.
+    """
     renamed = {_rename(path, names): _to_linear(path, tensor) for path, tensor in weights.items()}
     for name in [name for name in renamed if ".attention.query." in name]:
         if ".local." in name or ".stack." in name:
@@ -187,7 +191,7 @@ def _rename(path: str, names: Mapping[str, str]) -> str:
 
 
 def _to_linear(path: str, tensor: Tensor) -> Tensor:
-    """Kernels [in, out], [in, h, e] and [h, e, out] become [out, in]; attention biases [h, e] become [out]."""
+    """Reshape kernels [in, out], [in, h, e] and [h, e, out] to [out, in], and biases [h, e] to [out]."""
     if path.endswith("output/kernel"):
         return rearrange(tensor, "h e out -> out (h e)")
     if path.endswith("/kernel"):
