@@ -46,7 +46,7 @@ class Region(nn.Module):
 
     def forward(self, *arguments: Any) -> Tensor:
         """Run `compute`, compiled if `compile_regions` was called."""
-        # Without groups there is nothing to compute, and a graph for that size would take a place in the limit.
+        # Without groups there is nothing to compute, and a graph for that size would count towards the limit.
         if self._compiled is None or not arguments[0].numel():
             return self.compute(*arguments)
         return self._compiled(self, *arguments)

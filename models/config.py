@@ -37,7 +37,7 @@ class TrunkConfig:
             ("sincos") or over the row and column ("sincos2d") of a token.
         latent_positions: Position codes of the latents: "coordinates" (row and column of the group, any image size),
             or a table of the reference for a fixed number of groups ("learned", "sincos").
-        groups: Number of groups of every image, for the tables of `latent_positions`; None for "coordinates".
+        groups: Number of groups of every image, for the tables of `latent_positions`; not used by "coordinates".
         causal: "none": everything sees everything. "groups": the latents of a group don't see later groups. "tokens":
             like "groups", and tokens don't see later tokens of their group and read only latents of earlier groups.
         local_attention: Whether the local layers have attention; without it they are feed-forward layers.
@@ -222,14 +222,14 @@ class ClassifierConfig(EncoderConfig):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DenoiserConfig(TrunkConfig):
-    """A FIT diffusion decoder.
+    """A FIT denoiser of image patches, for diffusion.
 
     Attributes:
         values: Values per patch of the noisy input, p.
         out_values: Values per patch of the prediction.
         condition_width: Width of the conditioning tokens, which are projected to `latent_width`; None if they already
             have the width of the time token, 4 * (latent_width // 4), and are used unchanged.
-        time_features: Number of extra values per image beside the noise level.
+        time_features: Number of extra values per image besides the noise level.
         self_condition: Whether to start from the latents of an earlier prediction (RIN, section 3.3).
     """
 
@@ -266,7 +266,7 @@ class DenoiserConfig(TrunkConfig):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DecoderConfig(TrunkConfig):
-    """A FIT autoregressive decoder.
+    """A FIT autoregressive decoder of token sequences.
 
     Attributes:
         vocabulary: Number of different token values.

@@ -33,7 +33,7 @@ class Groups(NamedTuple):
         slot: [g] int64, index of each group in the padded arrangement [images longest], flattened; None if all images
             have `longest` groups, so that the list already is that arrangement.
         images: Number of images, b.
-        longest: Largest number of groups of an image. If ranks share the images: of the part of an image on any rank.
+        longest: Largest number of groups of an image; if ranks share the images, the largest number on any one rank.
         share: Position of this rank among several; None if the list holds all groups.
     """
 
@@ -88,24 +88,24 @@ class Groups(NamedTuple):
         """
         if not 0 <= rank < ranks or self.share is not None:
             raise ValueError(f"rank {rank} of {ranks} has no share of these groups")
-        counts, places = self.counts(), -(-self.longest // ranks)
+        counts, longest = self.counts(), -(-self.longest // ranks)
         spans = [[span(count, each, ranks) for each in range(ranks)] for count in counts]
         lengths = [[part.stop - part.start for part in parts] for parts in spans]  # [images ranks]
-        taken = torch.arange(places) < torch.tensor(lengths)[..., None]  # [images ranks places]
+        taken = torch.arange(longest) < torch.tensor(lengths)[..., None]  # [images ranks longest]
         device = self.number.device
         starts = [sum(counts[:image]) for image in range(self.images)]
         runs = [parts[rank] for parts in spans]
         index = torch.cat(
             [torch.arange(start + run.start, start + run.stop) for start, run in zip(starts, runs, strict=True)]
         ).to(device)
-        even = all(each[rank] == places for each in lengths)
-        filled = all(length == places for each in lengths for length in each)
+        even = all(each[rank] == longest for each in lengths)
+        filled = all(length == longest for each in lengths for length in each)
         return self._replace(
             coordinates=self.coordinates[index],
             number=self.number[index],
             mask=None if self.mask is None else self.mask[index],
             slot=None if even else taken[:, rank].flatten().nonzero()[:, 0].to(device),
-            longest=places,
+            longest=longest,
             share=RankShare(rank, ranks, gather, self, None if filled else taken.flatten(1).to(device)),
         )
 

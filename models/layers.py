@@ -25,7 +25,7 @@ Call = Callable[..., Tensor]
 
 
 def direct(layer: Callable[..., T], *arguments: Any) -> T:
-    """Call the layer: the plain `Call`."""
+    """Call the layer without recomputation: the default `Call`."""
     return layer(*arguments)
 
 

@@ -73,7 +73,7 @@ class AttentionPool(nn.Module):
             scores = scores * sharpness(scores.new_full((), scores.shape[-1]))
         else:
             scores = scores * sharpness(m * present.sum(dim=1, dtype=scores.dtype))[:, None, None]
-            # The softmax of minus infinities only is NaN: this would hit images without any group.
+            # With minus infinity instead, the softmax would be NaN for an image without any group.
             lowest = torch.finfo(scores.dtype).min
             scores = scores.masked_fill(~repeat(present, "b g -> b 1 (g m)", m=m), lowest)
         weights = groups.own_part(scores.softmax(dim=-1), dim=-1)

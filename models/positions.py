@@ -1,6 +1,7 @@
 """Compute position codes: sinusoidal codes of coordinates, and learned tables.
 
-Sinusoidal codes are computed in float32 whatever the dtype of the model, so that they never depend on precision.
+Sinusoidal codes are computed in float32, in a fixed order of operations, so that they never depend on the dtype of the
+model.
 """
 
 from __future__ import annotations
@@ -103,8 +104,8 @@ class LatentStart(nn.Module):
         """
         if self.kind == "coordinates":
             assert self.table is not None
-            places = sincos2d(groups.coordinates[:, 0], groups.coordinates[:, 1], self.width)
-            return places[:, None].to(like.dtype) + self.table.to(like.dtype)  # [g 1 d] + [m d]
+            codes = sincos2d(groups.coordinates[:, 0], groups.coordinates[:, 1], self.width)
+            return codes[:, None].to(like.dtype) + self.table.to(like.dtype)  # [g 1 d] + [m d]
         if groups.whole.longest > self.groups:
             raise ValueError(f"positions for {self.groups} groups are too few for an image of {groups.whole.longest}")
         table = self._fixed(like.device) if self.table is None else self.table
