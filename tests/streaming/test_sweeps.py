@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.batches import CONFIGS, inputs_for, live
+from support.batches import CONFIGS, inputs_for, join, live
 from support.streamed import LAYOUTS, Kept, encoder, inputs, made, streamed
 from torch import Tensor
 
 from fitcli.errors import FitError
 from fitcli.patches.cutting import groups_of
 from fitcli.streaming import sweeps, token_store
-from fitcli.streaming.journal import FolderJournal
 from fitcli.streaming.sweeps import PassOutputs, Position, Streaming, prefetch
 from fitcli.streaming.token_store import MemoryStore, StoreKind, TokenStore
 from fitcli.tasks.encoding.stream import stream_encoder, stream_latents
@@ -48,6 +47,13 @@ def test_an_error_while_reading_ends_the_pass() -> None:
 
     with pytest.raises(OSError, match="the scanner is gone"):
         stream_latents(model, groups_of(grid), read, 2)
+
+
+def test_several_images_are_refused() -> None:
+    model, _ = made("encoder", torch.float64)
+    groups = join(LAYOUTS["whole"], LAYOUTS["padded"])
+    with pytest.raises(ValueError, match="of one image, not of 2"):
+        streamed(model, groups, inputs_for(CONFIGS["encoder"], groups), Streaming(handful=2))
 
 
 def test_prefetching_keeps_the_order_and_runs_no_further_than_asked() -> None:
@@ -199,11 +205,3 @@ def test_a_pass_that_is_interrupted_anywhere_goes_on_to_the_same_bits(name: str)
         with pytest.raises(InterruptedError):
             streamed(model, groups, given, how, kept)
         assert all(map(torch.equal, streamed(model, groups, given, how, kept), expected))
-
-
-def test_a_state_is_for_one_process(tmp_path: Path) -> None:
-    first = FolderJournal(tmp_path / "state", {})
-    with pytest.raises(FitError, match="state: in use by another process; wait for it"):
-        FolderJournal(tmp_path / "state", {})
-    first.close()
-    FolderJournal(tmp_path / "state", {}).close()

@@ -1,0 +1,98 @@
+"""A folder keeps the position and the tokens of one job, for one process at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from fitcli.errors import FitError
+from fitcli.streaming import journal
+from fitcli.streaming.journal import FolderJournal
+from fitcli.streaming.sweeps import Position
+
+CPU = torch.device("cpu")
+POSITION = Position(1, 3, torch.arange(6.0).reshape(3, 2, 1), torch.ones(3, 2, 1, dtype=torch.bfloat16))
+
+
+@pytest.fixture(autouse=True)
+def _save_every_position(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "SAVE_SECONDS", 0.0)
+
+
+def begin(folder: Path, job: dict[str, object] | None = None) -> FolderJournal:
+    """A journal with a position, closed."""
+    first = FolderJournal(folder, job or {})
+    first.save_plan({"handful": 2})
+    with first.open_store("even", (3, 2, 1), torch.float32, CPU) as store:
+        store.put(slice(0, 3), POSITION.latents)
+        first.record(POSITION, [store])
+    first.close()
+    return first
+
+
+def test_another_process_resumes_where_the_first_was(tmp_path: Path) -> None:
+    begin(tmp_path / "state", {"image": "a.tif", "size": (3, 4)})
+    second = FolderJournal(tmp_path / "state", {"image": "a.tif", "size": (3, 4)})
+    assert second.plan == {"handful": 2}
+    assert second.has_position
+    position = second.resume()
+    assert position is not None
+    assert position[:2] == POSITION[:2]
+    assert torch.equal(position.latents, POSITION.latents)
+    assert torch.equal(position.fresh, POSITION.fresh)
+    assert position.fresh.dtype == torch.bfloat16
+    with second.open_store("even", (3, 2, 1), torch.float32, CPU) as store:
+        assert torch.equal(store.get(slice(0, 3)), POSITION.latents)
+    second.restart()
+    assert not second.has_position
+    assert second.resume() is None
+    second.remove()
+    assert not (tmp_path / "state").exists()
+
+
+def test_positions_are_saved_at_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = FolderJournal(tmp_path / "state", {})
+    monkeypatch.setattr(journal, "SAVE_SECONDS", 3600.0)
+    first.record(POSITION, [])
+    assert not first.has_position
+    monkeypatch.setattr(journal, "SAVE_SECONDS", 0.0)
+    first.record(POSITION, [])
+    assert first.has_position
+    first.close()
+
+
+def test_a_state_is_for_one_process(tmp_path: Path) -> None:
+    first = FolderJournal(tmp_path / "state", {})
+    with pytest.raises(FitError, match="state: in use by another process; wait for it"):
+        FolderJournal(tmp_path / "state", {})
+    first.close()
+    FolderJournal(tmp_path / "state", {}).close()
+
+
+def test_another_job_is_refused_with_what_differs(tmp_path: Path) -> None:
+    begin(tmp_path / "state", {"image": "a.tif", "seed": 1})
+    with pytest.raises(FitError, match="state: was begun with seed 1, not 2; finish that job with its own settings"):
+        FolderJournal(tmp_path / "state", {"image": "a.tif", "seed": 2})
+    FolderJournal(tmp_path / "state", {"image": "a.tif", "seed": 1}).close()
+
+
+def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(FitError, match="holds other files; give an empty folder"):
+        FolderJournal(tmp_path, {})
+    assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip file", b"PK\x03\x04"])
+def test_a_damaged_position_is_one_line(tmp_path: Path, content: bytes) -> None:
+    begin(tmp_path / "state")
+    (tmp_path / "state" / "position.pt").write_bytes(content)
+    again = FolderJournal(tmp_path / "state", {})
+    with pytest.raises(
+        FitError, match=r"position\.pt: damaged \(.*\); remove the folder .*state to start again"
+    ) as caught:
+        again.resume()
+    assert "\n" not in str(caught.value)
+    again.close()
