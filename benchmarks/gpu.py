@@ -1,19 +1,20 @@
-"""The GPU half of the benchmarks and the tests marked `gpu`, in one call of at most nine minutes: for whoever has one.
+"""Runs the GPU half of the benchmarks and the tests marked `gpu` in one call of at most nine minutes.
 
     python -m benchmarks.gpu --out benchmarks/results/gpu.json [--minutes 9] [--parts kernels training]
 
-Parts run one after the other, the most wanted first; each has a share of the time and is stopped at its end, with what
-it had found by then. A part that fails is noted with the end of what it said, and the next one begins.
+Parts run one after the other, the most important first. Each has a share of the time. A part that exceeds its share is
+stopped, and its results so far are kept. If a part fails, the end of its output is recorded and the next part runs.
 
-sync: operations of a training step over pixels on the device that make the host wait for it (there should be none; that
-a whole step of `fit train`, with its transfers, waits once is one of the tests).
-tests: `pytest -m gpu`. device: what pixels that travel ahead and CUDA graphs are worth, with and without (`device.py`).
-roofline: forward passes of the presets in bf16 against products of the same shapes.
-kernels: which kernel attention runs in, in bf16: of local layers, `read`, `write` and `mix`, with and without a mask,
-forward and backward, eager and compiled, and whether it is a fused one.
-training: steps over 6400 x 6400 pixels, plain and recomputing, in FLOP/s of the model (what is recomputed does not
-count) over the measured rate of a large product; then the same with compiled layers. roofline compiled: the forward
-passes once more, with compiled layers beside the others. peers: FIT, ViT and Swin at the sizes of `peers.py`.
+sync: counts the operations of a training step over pixels on the device that make the host wait for it. There should be
+none; a test checks that a whole step of `fit train`, with its transfers, waits once.
+kernels: the kernels that attention runs in, in bf16, eager and compiled, and whether they are fused (speed/kernels.py).
+tests: `pytest -m gpu`.
+device: with and without pixels copied ahead, and with and without CUDA graphs (speed/device.py).
+training: steps over 6400 x 6400 pixels, plain and recomputing. Its fraction is the FLOP/s of the model, without
+recomputed operations, over the measured rate of a large product.
+roofline: forward passes of the presets in bf16 against products of the same shapes (speed/roofline.py).
+training compiled, roofline compiled: the same with compiled layers.
+peers: FIT, ViT and Swin at the sizes of speed/peers.py.
 """
 
 from __future__ import annotations
@@ -37,30 +38,29 @@ SHARES = {
     "sync": 25, "kernels": 30, "tests": 115, "device": 40, "training": 65, "roofline": 55, "training compiled": 70,
     "roofline compiled": 50, "peers": 90,
 }  # fmt: skip
-"""Seconds of nine minutes."""
+"""Seconds of each part, of nine minutes in all."""
 
 SIDE = 6400
-"""Of the image of a training step, in pixels."""
+"""Pixels per side of the image of a training step."""
 
 
-def script(name: str, words: list[str], seconds: float, result: Path) -> dict[str, Any]:
-    """A benchmark in a process of its own, and what it wrote, even if it was stopped."""
-    command = [sys.executable, "-m", name, *words, "--out", str(result)]
-    found = run(command, seconds)
-    if result.exists():
-        found["result"] = json.loads(result.read_text(encoding="utf-8"))
-    return found
+def benchmark(module: str, arguments: list[str], seconds: float, out: Path) -> dict[str, Any]:
+    """Run a benchmark in a fresh process; its results are kept even if it is stopped."""
+    report = run([sys.executable, "-m", module, *arguments, "--out", str(out)], seconds)
+    if out.exists():
+        report["result"] = json.loads(out.read_text(encoding="utf-8"))
+    return report
 
 
 def run(command: list[str], seconds: float) -> dict[str, Any]:
-    """How a process ended, and the last lines it said."""
+    """Run a process; return its exit code, None if it was stopped, its seconds and its last lines."""
     began = time.perf_counter()
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
-        code, said = done.returncode, done.stdout + done.stderr
+        code, output = done.returncode, done.stdout + done.stderr
     except subprocess.TimeoutExpired as stopped:
-        code, said = None, "".join(_text(part) for part in (stopped.stdout, stopped.stderr))
-    return {"code": code, "seconds": time.perf_counter() - began, "said": said.splitlines()[-60:]}
+        code, output = None, "".join(_text(part) for part in (stopped.stdout, stopped.stderr))
+    return {"code": code, "seconds": time.perf_counter() - began, "said": output.splitlines()[-60:]}
 
 
 def _text(part: str | bytes | None) -> str:
@@ -72,8 +72,19 @@ def tests(seconds: float, folder: Path) -> dict[str, Any]:
 
 
 def roofline(seconds: float, folder: Path, more: tuple[str, ...] = ("--profile",)) -> dict[str, Any]:
-    words = ["--device", "cuda", "--wall", "--precisions", "bf16", "--presets", "base", "small", "--size", str(SIDE)]
-    return script("benchmarks.speed.roofline", [*words, *more], seconds, folder / "roofline.json")
+    arguments = [
+        "--device",
+        "cuda",
+        "--wall",
+        "--precisions",
+        "bf16",
+        "--presets",
+        "base",
+        "small",
+        "--size",
+        str(SIDE),
+    ]
+    return benchmark("benchmarks.speed.roofline", [*arguments, *more], seconds, folder / "roofline.json")
 
 
 def roofline_compiled(seconds: float, folder: Path) -> dict[str, Any]:
@@ -81,9 +92,9 @@ def roofline_compiled(seconds: float, folder: Path) -> dict[str, Any]:
 
 
 def peers(seconds: float, folder: Path) -> dict[str, Any]:
-    words = ["--device", "cuda", "--precision", "bf16", "--repeats", "1", "--seconds", "1", "--limit", "30"]
-    words += ["--sizes", "1024", "2048", "4096", str(SIDE), "--models", "fit-base", "fit-small", "vit-s", "swin-t"]
-    return script("benchmarks.speed.peers", [*words, "vit-b"], seconds, folder / "peers.json")
+    arguments = ["--device", "cuda", "--precision", "bf16", "--repeats", "1", "--seconds", "1", "--limit", "30"]
+    arguments += ["--sizes", "1024", "2048", "4096", str(SIDE), "--models", "fit-base", "fit-small", "vit-s", "swin-t"]
+    return benchmark("benchmarks.speed.peers", [*arguments, "vit-b"], seconds, folder / "peers.json")
 
 
 def sync(seconds: float, folder: Path) -> dict[str, Any]:
@@ -91,11 +102,11 @@ def sync(seconds: float, folder: Path) -> dict[str, Any]:
 
 
 def kernels(seconds: float, folder: Path) -> dict[str, Any]:
-    return script("benchmarks.speed.kernels", ["--device", "cuda", "--compiled"], seconds, folder / "kernels.json")
+    return benchmark("benchmarks.speed.kernels", ["--device", "cuda", "--compiled"], seconds, folder / "kernels.json")
 
 
 def device(seconds: float, folder: Path) -> dict[str, Any]:
-    return script("benchmarks.speed.device", [], seconds, folder / "device.json")
+    return benchmark("benchmarks.speed.device", [], seconds, folder / "device.json")
 
 
 def training(seconds: float, folder: Path) -> dict[str, Any]:
@@ -115,7 +126,7 @@ PARTS: dict[str, Callable[[float, Path], dict[str, Any]]] = {
 def build_training_step(
     preset: str, side: int, kind: str, compiled: bool = False
 ) -> tuple[Callable[[], object], Any, int]:
-    """(a step in bf16 without the optimizer, the model's config, its groups)."""
+    """Return (a function that runs one step in bf16 without the optimizer, the config, the number of groups)."""
     from benchmarks.support.classifier_job import classifier_job
     from fitcli.device.runtime import Runtime
     from fitcli.execution.plan import ExecutionPlan
@@ -127,7 +138,7 @@ def build_training_step(
 
 
 def child_sync() -> None:
-    """Warnings of PyTorch where a step waits for the device."""
+    """Print where a step waits for the device, by the warnings of PyTorch."""
     for kind in ("plain", "recompute"):
         step, _, _ = build_training_step("small", 1024, kind)
         step()
@@ -142,6 +153,7 @@ def child_sync() -> None:
 
 
 def child_training(compiled: bool = False) -> None:
+    """Print the speed of training steps, one JSON line for each preset and execution."""
     from models.cost import encoder_flops
 
     rate = product_rate()
@@ -159,7 +171,7 @@ def child_training(compiled: bool = False) -> None:
             except torch.OutOfMemoryError as error:
                 print(json.dumps({"preset": preset, "kind": kind, "failed": str(error).splitlines()[0]}), flush=True)
                 continue
-            # Forward and twice as much backward.
+            # A backward pass has twice the operations of a forward pass.
             achieved = 3 * encoder_flops(config, groups).total / seconds
             row = {"preset": preset, "kind": kind, "compiled": compiled, "first_step_seconds": first}
             row |= {"seconds": seconds, "tflops": achieved / 1e12}
@@ -173,20 +185,21 @@ CHILDREN: dict[str, Callable[[], None]] = {
 
 
 def product_rate() -> float:
-    """FLOP/s of a large product in bf16."""
+    """Return the FLOP/s of a large product in bf16."""
     x = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
     return 2 * 8192**3 / median_seconds(lambda: x @ x, 20)
 
 
 def median_seconds(job: Callable[[], object], calls: int = 5) -> float:
-    found = []
+    """Return the median of the wall seconds of some calls, after two unmeasured ones."""
+    seconds = []
     for _ in range(calls + 2):
         torch.cuda.synchronize()
         began = time.perf_counter()
         job()
         torch.cuda.synchronize()
-        found.append(time.perf_counter() - began)
-    return statistics.median(found[2:])
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[2:])
 
 
 def main() -> None:
@@ -199,18 +212,18 @@ def main() -> None:
     if options.child:
         return CHILDREN[options.child]()
     if options.out is None:
-        parser.error("give a file for the results with --out")
-    began, found = time.perf_counter(), dict[str, Any]()
+        parser.error("--out is missing: give a file for the results")
+    began, results = time.perf_counter(), dict[str, Any]()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     for number, name in enumerate(options.parts):
         left = 60 * options.minutes - (time.perf_counter() - began)
         waiting = sum(SHARES[part] for part in options.parts[number:])
-        # What earlier parts left over is shared out.
         folder = options.out.parent / f".{options.out.stem}-{name}"
         folder.mkdir(parents=True, exist_ok=True)
-        found[name] = PARTS[name](max(5.0, left * SHARES[name] / waiting), folder)
-        print(f"{name}: exit code {found[name]['code']} after {found[name]['seconds']:.0f} s", flush=True)
-        save_results(options.out, ["torch"], {"parts": found}, gpu=gpu)
+        # Parts share the time that earlier ones did not use.
+        results[name] = PARTS[name](max(5.0, left * SHARES[name] / waiting), folder)
+        print(f"{name}: exit code {results[name]['code']} after {results[name]['seconds']:.0f} s", flush=True)
+        save_results(options.out, ["torch"], {"parts": results}, gpu=gpu)
         for file in folder.iterdir():
             file.unlink()
         folder.rmdir()

@@ -1,15 +1,14 @@
-"""A diffusion model of handwritten digits: are its samples recognised as what they were asked to be?
+"""Trains a diffusion model of handwritten digits, and tests whether its samples are recognised as their labels.
 
     python -m benchmarks.learning.digits_diffusion --data FOLDER --work FOLDER [--train OPTIONS] [--out FILE.json]
 
-FOLDER holds the test set of MNIST as published; `digits.py` says how it is split and padded to 32 x 32 pixels. The
-model is trained by `fit train --task diffusion` on 7,500 digits with their labels, unless WORK/run is there already. It
-then draws 500 digits, 50 of each label, from the moving average of its weights, with everything in memory.
+The data folder holds the test set of MNIST as published; `digits.py` describes its splits and the padding to 32 x 32
+pixels. `fit train --task diffusion` trains the model on 7,500 digits with their labels, unless the run in the work
+folder exists. The moving average of its weights then draws 500 digits in memory, 50 of each label.
 
-They are read by a support vector machine of scikit-learn (`pip install fitcli[bench]`) with a Gaussian kernel on the
-pixels, fitted to the first 8,000 real digits: it has seen no sample, and the 2,000 digits that nothing was fitted to
-say how far it can be believed.
-Goal: it is right on 97 % of those, and reads 90 % of the samples as their label.
+A support vector machine of scikit-learn (`pip install fitcli[bench]`) with a Gaussian kernel on the pixels reads the
+samples. It is fitted to the first 8,000 real digits alone. Its accuracy on the other 2,000 shows how reliable it is.
+Goal: it is right on 97 % of those 2,000, and reads 90 % of the samples as their label.
 """
 
 from __future__ import annotations
@@ -49,11 +48,11 @@ TRAIN = (
 """64 patches of 4 x 4 pixels, one group: small enough for minutes on a CPU."""
 
 BATCH = 100
-"""Digits that are drawn together."""
+"""Digits drawn together."""
 
 
 def read_training(run: Path) -> dict[str, Any]:
-    """How long it trained, on how many images, and how good it was in the end."""
+    """Return the steps, epochs, seconds and last validation loss of a run."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     steps, batch = [line for line in lines if line["kind"] == "train"], images_per_step(run)
     return {
@@ -66,12 +65,13 @@ def read_training(run: Path) -> dict[str, Any]:
 
 
 def images_per_step(run: Path) -> int:
+    """Return the images of one optimizer step of a run."""
     settings = json.loads((run / "training" / "settings.json").read_text(encoding="utf-8"))
     return int(settings["batch_size"] * settings["accumulate"])
 
 
 def draw(checkpoint: Checkpoint[FITDenoiser], labels: NDArray[np.int64], options: argparse.Namespace) -> Digits:
-    """A digit of each label [i 32 32]; the same ones every time."""
+    """Draw one digit [32 32] for each label; the noise is the same in every call."""
     diffusion, config = diffusion_of(checkpoint), checkpoint.model.config
     grid = PatchGrid((SIDE, SIDE), diffusion.patch, config.group)
     sampling = Sampling(
@@ -100,15 +100,17 @@ def draw(checkpoint: Checkpoint[FITDenoiser], labels: NDArray[np.int64], options
 
 
 def flat(digits: Digits) -> NDArray[np.float32]:
-    return digits.reshape(len(digits), -1).astype(np.float32) / 255
+    """Return the pixels of each digit [i 1024] in 0 ... 1."""
+    return digits.reshape(len(digits), -1).astype(np.float32) / np.float32(255)
 
 
 def fit_reader(digits: Digits, labels: NDArray[np.uint8]) -> SVC:
+    """Fit the support vector machine that reads digits."""
     return SVC(C=10, kernel="rbf", gamma="scale").fit(flat(digits), labels)
 
 
 def draw_grid(path: Path, drawn: Digits, rows: int = 10) -> None:
-    """`rows` digits of each label, a label per column."""
+    """Write a grid of `rows` digits of each label, one label per column."""
     shown = drawn[: rows * 10].reshape(rows, 10, SIDE, SIDE).transpose(0, 2, 1, 3)
     save(path, np.ascontiguousarray(shown.reshape(rows * SIDE, 10 * SIDE)))
 
@@ -118,10 +120,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with the published files")
     parser.add_argument("--work", type=Path, required=True, help="folder for the data set, the run and the samples")
     parser.add_argument("--train", default=TRAIN, help="options of `fit train`")
-    parser.add_argument("--limit", type=int, default=10**9, help="digits of each split, to try it out")
-    parser.add_argument("--samples", type=int, default=500, help="digits to draw, in tens")
+    parser.add_argument("--limit", type=int, default=10**9, help="most digits of each split, for a trial")
+    parser.add_argument("--samples", type=int, default=500, help="digits to draw, a multiple of ten")
     parser.add_argument("--sampler", default="ddim")
-    parser.add_argument("--steps", type=int, default=50, help="of the sampler")
+    parser.add_argument("--steps", type=int, default=50, help="steps of the sampler")
     parser.add_argument("--guidance", type=float, default=1.0)
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
@@ -132,16 +134,16 @@ def main() -> None:
         fit("train", listing, "--out", run, "--task", "diffusion", *shlex.split(options.train))
 
     checkpoint = load_denoiser(run, choose_runtime("cpu", "fp32"))
-    wanted = np.arange(options.samples) % 10
+    targets = np.arange(options.samples) % 10
     began = time.perf_counter()
-    drawn = draw(checkpoint, wanted, options)
+    drawn = draw(checkpoint, targets, options)
     seconds = time.perf_counter() - began
     draw_grid(options.work / "samples.png", drawn)
 
     fitted = slice(0, min(FITTED, options.limit))
     reader = fit_reader(digits[fitted], labels[fitted])
     held_out = float(np.mean(reader.predict(flat(digits[FITTED:])) == labels[FITTED:]))
-    right = reader.predict(flat(drawn)) == wanted
+    right = reader.predict(flat(drawn)) == targets
     results = {
         "train": options.train,
         "training": read_training(run),
@@ -149,7 +151,7 @@ def main() -> None:
         "sampling_seconds": seconds,
         "reader_right_on_held_out_digits": held_out,
         "samples_read_as_their_label": float(right.mean()),
-        "by_label": {str(label): float(right[wanted == label].mean()) for label in range(10)},
+        "by_label": {str(label): float(right[targets == label].mean()) for label in range(10)},
     }
     print(json.dumps(results, indent=2))
     save_results(options.out, ["torch", "numpy", "scikit-learn"], results)

@@ -1,8 +1,9 @@
-"""Canvases of Megapixel MNIST: five digits and many strokes of noise on a large dark ground, and four questions.
+"""Makes the canvases of Megapixel MNIST: five digits and many strokes of noise on a large dark ground.
 
 The recipe is that of Iterative Patch Selection (Bergner et al. 2023, arXiv:2210.13007), after Attention Sampling
-(Katharopoulos & Fleuret 2019, arXiv:1905.03711), in its order of random numbers: three digits of one label and two of
-others; five places without overlap; noise patterns of two crossing lines, stamped first, and the digits over them.
+(Katharopoulos & Fleuret 2019, arXiv:1905.03711), and random numbers are drawn in the same order: three digits of one
+label and two of other labels; five places without overlap; noise patterns of two crossing lines, stamped before the
+digits.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ SIDE = 28
 """Pixels of a digit and of a noise pattern."""
 
 DIGITS = 5
-"""On each canvas: three of one label, two of others."""
+"""Digits on each canvas: three of one label, two of other labels."""
 
 Bytes = NDArray[np.uint8]
 Numbers = NDArray[np.int64]
@@ -25,13 +26,13 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """One canvas and what there is to know of it.
+    """One canvas and its answers.
 
     Attributes:
-        pixels: [height width] of ink.
-        labels: [5] of its digits.
-        places: [5 2], (top, left) of each of them.
-        strokes: [noise 2], (top, left) of each noise stamp.
+        pixels: Ink [height width].
+        labels: Labels [5] of its digits.
+        places: (top, left) of each digit [5 2].
+        strokes: (top, left) of each noise stamp [noise 2].
     """
 
     pixels: Bytes
@@ -41,7 +42,7 @@ class Canvas:
 
     @property
     def majority(self) -> int:
-        """The label that is there three times."""
+        """The label that occurs three times."""
         return int(np.bincount(self.labels).argmax())
 
     @property
@@ -56,7 +57,7 @@ class Canvas:
 
     @property
     def present(self) -> list[int]:
-        """All labels that are there, in order."""
+        """All labels on the canvas, in order."""
         return sorted(set(self.labels.tolist()))
 
 
@@ -66,19 +67,19 @@ def canvases(
     """Make canvases.
 
     Args:
-        digits: [i 28 28] to choose from.
-        labels: [i] of them.
-        count: How many canvases.
-        size: (height, width) of each.
-        noise: Stamps on each.
-        patterns: That the stamps of all canvases are chosen from.
-        seed: Of everything: 1 for training and 0 for testing in the recipe.
+        digits: Digits [i 28 28] to choose from.
+        labels: Labels [i] of the digits.
+        count: Number of canvases.
+        size: (height, width) of each canvas.
+        noise: Noise stamps on each canvas.
+        patterns: Number of patterns that the stamps of all canvases are chosen from.
+        seed: Seed of all random numbers; the recipe has 1 for training and 0 for testing.
 
     Raises:
-        ValueError: The canvas is so small that five digits may find no place.
+        ValueError: The canvas is too small for five digits without overlap.
     """
     if min(size) < 4 * SIDE:
-        raise ValueError(f"five digits need a canvas of {4 * SIDE} pixels per side or more, not {size}")
+        raise ValueError(f"canvas of {size} pixels: five digits need at least {4 * SIDE} per side")
     rng = np.random.RandomState(seed)
     chosen = np.stack([_numbers(rng, labels) for _ in range(count)])
     places = np.stack([_places(rng, size) for _ in range(count)])
@@ -96,14 +97,14 @@ def canvases(
 
 
 def _numbers(rng: np.random.RandomState, labels: NDArray[np.uint8]) -> Numbers:
-    """Which five digits."""
+    """Return the numbers of five digits."""
     target = int(rng.rand() * 10)
     same, others = np.flatnonzero(labels == target), np.flatnonzero(labels != target)
     return np.concatenate([rng.choice(same, 3), rng.choice(others, 2)])
 
 
 def _places(rng: np.random.RandomState, size: tuple[int, int]) -> Numbers:
-    """(top, left) of five digits that do not overlap."""
+    """Return (top, left) of five digits that do not overlap."""
     room = np.array(size) - SIDE
     taken: list[Numbers] = []
     while len(taken) < DIGITS:
@@ -114,7 +115,7 @@ def _places(rng: np.random.RandomState, size: tuple[int, int]) -> Numbers:
 
 
 def _patterns(rng: np.random.RandomState, count: int) -> Bytes:
-    """[count 28 28]: a line through a corner and another one, mirrored at random."""
+    """Return noise patterns [count 28 28]: a line through a corner and another line, mirrored at random."""
     slopes = np.tan(rng.rand(count) * np.pi / 2.5)
     lines = np.zeros((count, SIDE, SIDE))
     for line, slope in zip(lines, slopes, strict=True):

@@ -1,28 +1,29 @@
-"""Megapixel MNIST: five digits among noise on a large dark canvas, and four questions about each canvas, from scratch.
+"""Trains and scores a classifier on Megapixel MNIST: four questions about five digits among noise on a large canvas.
 
     python -m benchmarks.learning.megapixel_mnist --data FOLDER --work FOLDER [--minutes 9] [--out FILE.json]
-    python -m benchmarks.learning.megapixel_mnist --data FOLDER --work FOLDER --side 1500 --noise 50 --device cuda --minutes 9
+    python -m benchmarks.learning.megapixel_mnist --data FOLDER --work FOLDER --side 1500 --noise 50 --device cuda
+        --minutes 9
 
-FOLDER of --data holds the test set of MNIST as published, the only one at hand: its first 8,000 digits make the
-training and validation canvases, its last 2,000 the test canvases, so that no digit is in both. `megapixel_canvases.py`
-says how canvases are made; here they become TIFF files with a table of four label columns: which digit is there three
-times (majority), which is the largest (max), which lies highest (top), and which are there at all (multi).
+The data folder holds the test set of MNIST as published. Its first 8,000 digits make the training and validation
+canvases and its last 2,000 the test canvases, so that no digit is in both. `megapixel_canvases.py` makes the canvases.
+This module writes them as TIFF files, with a CSV of four label columns: the digit that occurs three times (majority),
+the largest digit (max), the highest on the canvas (top), and all that occur (multi).
 
-The first form is the twin for every day, 448 x 448 pixels with 12 strokes of noise, for two cores; the second is the
+The first command has the default size, 448 x 448 pixels with 12 strokes of noise, for two cores. The second has the
 size of the published figures. `fit train` trains with the options of a recipe (recipes/). With --minutes it stops after
-that time, and the same command goes on, as if there had been no interruption; when it has come to its end, the test
-canvases are scored. Right in `multi` means all ten yeses and noes.
+that time, and the same command resumes it. After the last step the test canvases are scored. An answer to `multi` is
+right if it is right about all ten labels.
 
-Small canvases are easier to learn from, and a model goes on from them with large ones; neither shows it a digit of the
-test:
+Small canvases are easier to learn from, and a model can start from their weights on large ones. It never sees a digit
+of the test canvases:
 
     python -m benchmarks.learning.megapixel_mnist --data FOLDER --work SMALL --side 168 --noise 2
     python -m benchmarks.learning.megapixel_mnist --data FOLDER --work FOLDER --more "--start-from SMALL/run"
 
-The heat maps of three test canvases are drawn for `majority`. The pointing score is the share of the five patches with
-most evidence whose centre lies in the 28 x 28 pixels of a digit; a patch that is picked blindly among those that are
-not empty has the chance that is stated beside it.
-Goal of the twin: 90 % of majority, and far more than chance of the others.
+Heat maps of three test canvases are drawn for `majority`. The pointing score is the share, among the five patches with
+most evidence, of those whose centre lies in the 28 x 28 pixels of a digit. Beside it stands the same share among all
+patches that are not empty.
+Goal at the default size: 90 % for majority, and far more than chance for the others.
 """
 
 from __future__ import annotations
@@ -56,15 +57,15 @@ from fitcli.tasks.encoding.encode import EncodingSettings
 from models.encoder import FITClassifier
 
 TRAINED = 8_000
-"""Digits for training and validation canvases; the others are for the test."""
+"""Digits for training and validation canvases; the others are for test canvases."""
 
 SEEDS = {"train": 1, "val": 2, "test": 0}
-"""Of the canvases of each split; for training and test those of the recipe."""
+"""Seeds of the canvases of each split; those of training and test are from the recipe."""
 
 QUESTIONS = ("label:majority", "label:max", "label:top", "labels:multi")
 
 POINTED = 5
-"""Patches with most evidence that are looked at."""
+"""Patches with most evidence that count for the pointing score."""
 
 PUBLISHED: dict[int, dict[str, Any]] = {
     1500: {
@@ -80,13 +81,13 @@ PUBLISHED: dict[int, dict[str, Any]] = {
         "source": "MRiffiAslett/ips_MaxRiffiAslett, logs",
     },
 }
-"""To compare with, by the side of the canvas."""
+"""Published figures to compare with, by the side of the canvas."""
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "megapixel-mnist.toml"
 
 
 def write_dataset(work: Path, data: Path, options: argparse.Namespace) -> Path:
-    """The canvases as TIFF files, and a table of them."""
+    """Write the canvases as TIFF files, and return a CSV that lists them."""
     padded, labels = read_digits(data)
     digits = padded[:, 2:-2, 2:-2]
     (work / "canvases").mkdir(parents=True, exist_ok=True)
@@ -115,46 +116,48 @@ def _save(path: Path, canvas: Canvas) -> None:
 
 
 def train(listing: Path, run: Path, options: argparse.Namespace) -> bool:
-    """Begin or go on, for `options.minutes` at most. Whether the run has come to its end."""
+    """Start or resume training, for `options.minutes` at most; return whether the run is complete."""
     how = ["--resume"] if (run / "config.json").exists() else ["--recipe", options.recipe, *shlex.split(options.more)]
     how += [] if options.minutes is None else ["--max-minutes", options.minutes]
     command = [sys.executable, "-m", "fitcli", "train", listing, "--out", run, "--device", options.device, *how]
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
-    said, _ = process.communicate()
+    output, _ = process.communicate()
     if process.returncode:
         raise SystemExit(process.returncode)
-    print(said, end="")
-    return "--resume" not in said
+    print(output, end="")
+    return "--resume" not in output
 
 
 def score(listing: Path, run: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Every test canvas by the code of `fit classify`, with the settings that the run was trained with."""
+    """Score all test canvases with the code of `fit classify` and the background threshold of the run."""
     runtime = choose_runtime(options.device, "fp32")
     checkpoint = load_classifier(run, runtime)
     background = json.loads((run / "training" / "settings.json").read_text(encoding="utf-8"))["background"]
     with listing.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
-    right, pointed, blindly = [], [], []
+    right, pointed, by_chance = [], [], []
     for number, row in enumerate(rows):
         places = np.array([place.split(",") for place in row["places"].split(";")], int)
         with open_image(listing.parent / row["path"]) as image:
-            found = _classify(checkpoint, image, runtime, background)
-            inked = _inked(image, found.grid)
+            result = _classify(checkpoint, image, runtime, background)
+            inked = _inked(image, result.grid)
             if number < options.heatmaps:
-                write_heatmap(run.parent / f"heatmap-{number}.png", image, found)
-        answers = zip(checkpoint.config.class_tasks, found.chances, QUESTIONS, strict=True)
-        right.append([SEPARATOR.join(said(task, chances)) == row[column] for task, chances, column in answers])
-        on_digits = _on_digits(found, places)
-        evidence = relative_evidence(found)
+                write_heatmap(run.parent / f"heatmap-{number}.png", image, result)
+        answers = zip(checkpoint.config.class_tasks, result.chances, QUESTIONS, strict=True)
+        right.append(
+            [SEPARATOR.join(said(target, probabilities)) == row[column] for target, probabilities, column in answers]
+        )
+        on_digits = _on_digits(result, places)
+        evidence = relative_evidence(result)
         hottest = np.argsort(-evidence, axis=None, kind="stable")[:POINTED]
         pointed.append(on_digits.ravel()[hottest].mean())
-        blindly.append(on_digits[inked].mean())
+        by_chance.append(on_digits[inked].mean())
     names = [column.partition(":")[2] for column in QUESTIONS]
     return {
         "accuracy": dict(zip(names, np.mean(right, axis=0).tolist(), strict=True)),
         "chance": _chance(listing),
         "pointing_score": float(np.mean(pointed)),
-        "pointing_by_chance": float(np.mean(blindly)),
+        "pointing_by_chance": float(np.mean(by_chance)),
         "test_canvases": len(rows),
     }
 
@@ -165,9 +168,9 @@ def _classify(
     return classify_image(checkpoint, image, runtime, EncodingSettings(background=background), keep_evidence=True)
 
 
-def _on_digits(found: Classification, places: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """[rows columns] of patches: whether the centre lies on a digit."""
-    patch, size = found.grid.patch, found.grid.size
+def _on_digits(result: Classification, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return for each patch [rows columns] whether its centre lies on a digit."""
+    patch, size = result.grid.patch, result.grid.size
     rows, columns = (np.arange(-(-side // patch)) * patch + patch / 2 for side in size)
     centres = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)[None]
     inside = (centres >= places[:, None, None]) & (centres < places[:, None, None] + SIDE)
@@ -176,7 +179,7 @@ def _on_digits(found: Classification, places: NDArray[np.int64]) -> NDArray[np.b
 
 
 def _inked(image: ImageReader, grid: PatchGrid) -> NDArray[np.bool_]:
-    """[rows columns] of patches: whether there is any ink in it."""
+    """Return for each patch [rows columns] whether it has any ink."""
     pixels = image.read(Window(0, 0, *grid.size)).any(axis=-1)
     for axis, side in enumerate(grid.size):
         pixels = np.logical_or.reduceat(pixels, list(range(0, side, grid.patch)), axis)
@@ -184,20 +187,20 @@ def _inked(image: ImageReader, grid: PatchGrid) -> NDArray[np.bool_]:
 
 
 def _chance(listing: Path) -> dict[str, float]:
-    """What the commonest answer of the training canvases is worth on the test canvases."""
+    """Return the accuracy on the test canvases of the most common answer of the training canvases."""
     with listing.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    found = {}
+    accuracy = {}
     for column in QUESTIONS:
         answers, counts = np.unique([row[column] for row in rows if row["split"] == "train"], return_counts=True)
         commonest = answers[counts.argmax()]
         tested = [row[column] == commonest for row in rows if row["split"] == "test"]
-        found[column.partition(":")[2]] = float(np.mean(tested))
-    return found
+        accuracy[column.partition(":")[2]] = float(np.mean(tested))
+    return accuracy
 
 
 def training(run: Path) -> dict[str, Any]:
-    """How long it trained, and what it took."""
+    """Return the settings, steps, time and memory of the training."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     steps = [line for line in lines if line["kind"] == "train"]
     settings = json.loads((run / "training" / "settings.json").read_text(encoding="utf-8"))
@@ -215,7 +218,7 @@ def training(run: Path) -> dict[str, Any]:
 
 
 def draw_curves(run: Path, path: Path) -> None:
-    """Accuracy of training and validation canvases in every question, epoch by epoch."""
+    """Plot the accuracy of training and validation canvases for every question, epoch by epoch."""
     from matplotlib.figure import Figure
 
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -245,14 +248,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the canvases, the run and the pictures")
     parser.add_argument("--side", type=int, default=448, help="pixels per side of a canvas")
     parser.add_argument("--noise", type=int, default=12, help="strokes on a canvas")
-    parser.add_argument("--patterns", type=int, default=50, help="that the strokes are chosen from")
+    parser.add_argument("--patterns", type=int, default=50, help="patterns that the strokes are chosen from")
     parser.add_argument("--train", type=int, default=1000, help="canvases to train on")
     parser.add_argument("--validation", type=int, default=100, help="canvases to choose the best weights by")
     parser.add_argument("--test", type=int, default=500, help="canvases to score")
-    parser.add_argument("--recipe", type=Path, default=RECIPE, help="of `fit train`")
-    parser.add_argument("--more", default="", help="options of `fit train` that win over the recipe")
+    parser.add_argument("--recipe", type=Path, default=RECIPE, help="recipe of `fit train`")
+    parser.add_argument("--more", default="", help="options of `fit train` that override the recipe")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--minutes", type=float, help="to train for at most; the same command goes on")
+    parser.add_argument("--minutes", type=float, help="stop training after so long; the same command resumes")
     parser.add_argument("--heatmaps", type=int, default=3, help="test canvases to draw")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
@@ -262,7 +265,7 @@ def main() -> None:
     ended = train(listing, run, options)
     draw_curves(run, options.work / "curves.png")
     if not ended:
-        print("the time is over: give the same command again to go on")
+        print("the time is over: repeat the command to resume")
         return
     results = {
         "data": f"MNIST test digits: {TRAINED:,} for training and validation canvases, the other 2,000 for the test",

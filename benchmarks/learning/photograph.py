@@ -1,13 +1,14 @@
-"""A large image from a diffusion model that has seen one photograph: to be looked at, nothing is scored.
+"""Draws a large image from a diffusion model trained on crops of one photograph; nothing is scored.
 
     python -m benchmarks.learning.photograph --photograph FILE --work FOLDER [--train OPTIONS] [--generate OPTIONS]
 
-Cuts square crops of several sizes out of the photograph, many at full size and others shrunk, trains on them, unless
-WORK/run is there already, and draws WORK/image.tif. `generate.py --seam-runs WORK/run` measures the seams of such
-images. Crops of several sizes, so that what latents attend to is not always as many as in the smallest.
+Cuts square crops of several sizes out of the photograph, many at full size and others shrunk. Trains on them, unless
+the run in the work folder exists, and draws `image.tif` there. The crops have several sizes so that the number of
+latents that attend to each other varies in training. `python -m benchmarks.speed.generate --seam-runs RUN` measures the
+seams of such images.
 
-It suits what is alike everywhere and has no large shapes, such as a field of stars: docs/generation.md shows what came
-of the Hubble Ultra Deep Field (NASA, ESA; public domain), as scikit-image has it, 1000 x 872 pixels.
+It suits photographs that look alike everywhere and have no large shapes, such as a field of stars: docs/generation.md
+shows the Hubble Ultra Deep Field (NASA, ESA; public domain), of which scikit-image has 1000 x 872 pixels.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from fitcli.images.open import open_image
 from fitcli.images.window import Window
 
 CROPS, VALIDATED = 6048, 48
-"""Number of crops, and of those to choose the best weights by."""
+"""Number of crops, and how many of them choose the best weights."""
 
 SIDES = {64: 0.55, 128: 0.33, 256: 0.12}
-"""Pixels per side of the crops, and how many are so large."""
+"""Pixels per side of the crops, and the share of the crops of that size."""
 
 FULL_SIZE, MOST_SHRUNK = 0.6, 3.0
-"""Share of the crops that are not shrunk; and how much the others are at most, evenly on a logarithmic scale."""
+"""Share of the crops that are not shrunk, and the greatest factor of the others, uniform on a logarithmic scale."""
 
 TRAIN = (
     "--unconditional --preset debug --patch 4 --prediction x --self-condition-rate 0 --augment --batch-size 8 "
@@ -42,13 +43,13 @@ GENERATE = "--res 4096 --one-pass --steps 30 --sampler dpm --shift-grid --seed 1
 
 
 def write_crops(photograph: Path, folder: Path) -> Path:
-    """As `fit train` takes them."""
+    """Write the crops as a data set for `fit train`; return its CSV."""
     with open_image(photograph) as image:
         whole = Image.fromarray(image.read(Window(0, 0, *image.info.size)))
     smallest = int(max(SIDES) * MOST_SHRUNK)
     if min(whole.size) < smallest:
         raise SystemExit(
-            f"{photograph}: {whole.width} x {whole.height} pixels, at least {smallest} are needed per side"
+            f"{photograph}: {whole.width} x {whole.height} pixels; use one of at least {smallest} pixels per side"
         )
     (folder / "crops").mkdir(parents=True)
     rng, rows = np.random.default_rng(0), []
@@ -67,12 +68,15 @@ def write_crops(photograph: Path, folder: Path) -> Path:
 
 
 def fit(*arguments: object) -> None:
+    """Run `fit`, its output shown."""
     subprocess.run([sys.executable, "-m", "fitcli", *map(str, arguments)], check=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photograph", type=Path, required=True, help="of at least 768 pixels per side, 8 bits, color")
+    parser.add_argument(
+        "--photograph", type=Path, required=True, help="color image of 8 bits, at least 768 pixels per side"
+    )
     parser.add_argument("--work", type=Path, required=True, help="folder for the crops, the run and the image")
     parser.add_argument("--train", default=TRAIN, help="options of `fit train`")
     parser.add_argument("--generate", default=GENERATE, help="options of `fit generate`")

@@ -1,12 +1,13 @@
-"""Sampling from an autoregressive decoder: cached against full recomputation, and against the position.
+"""Measures sampling from an autoregressive decoder: cached over recomputed, and late over early positions.
 
-    python -m benchmarks.speed.autoregressive [--size 64] [--channels 3] [--patch 8] [--batch 1] [--device cpu] [--out FILE]
+    python -m benchmarks.speed.autoregressive [--size 64] [--channels 3] [--patch 8] [--batch 1] [--device cpu]
+        [--out FILE.json]
 
-recomputed: what a token costs by the forward pass over all groups so far, over what it costs with caches; both on
-average over the places of an image, the former from a sample of its groups. Goal: at least 50 at 64 x 64 x 3.
-position: time of a group in the last eighth of an image over that in the first, medians of both and over the
-repetitions. Goal: at most 1.3.
-The weights are those that the model begins with: time does not depend on them.
+recomputed: time of a token by the forward pass over all groups so far, over its time with caches. Both are averages
+over the tokens of an image; the former is from a sample of its groups. Goal: at least 50 at 64 x 64 x 3.
+position: time of a group in the last eighth of an image over that of one in the first eighth; medians over the groups
+and over the repetitions. Goal: at most 1.3.
+The weights are untrained: time does not depend on them.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from models.build import build
 from models.config import DecoderConfig
 from models.decoder import FITDecoder
 
-LOOKED_AT = 6
-"""Groups, evenly spaced, whose recomputation is timed."""
+RECOMPUTED_GROUPS = 6
+"""Number of evenly spaced groups whose recomputation is timed."""
 
 
 def decoder(options: argparse.Namespace) -> DecoderConfig:
-    """A model of the size of the preset "tiny", for the patches asked for."""
+    """Return a config of the size of the preset "tiny", for patches of `--patch` pixels per side."""
     return DecoderConfig(
         plan=options.plan, tokens=options.patch**2 * options.channels, latents=8, token_width=192, latent_width=256,
         token_heads=3, latent_heads=4, causal="tokens", token_positions="sincos", vocabulary=256, starts=1,
@@ -43,7 +44,7 @@ def decoder(options: argparse.Namespace) -> DecoderConfig:
 
 
 def cached(model: FITDecoder, sequence: SequenceConfig, batch: int, runtime: Runtime) -> list[float]:
-    """Seconds that each group took."""
+    """Return the seconds of each group."""
     times = [time.perf_counter()]
 
     def note(count: int) -> None:
@@ -56,11 +57,11 @@ def cached(model: FITDecoder, sequence: SequenceConfig, batch: int, runtime: Run
 
 @torch.inference_mode()
 def recomputed(model: FITDecoder, sequence: SequenceConfig, batch: int, runtime: Runtime) -> list[float]:
-    """Seconds for one token in some groups: the forward pass over all groups up to its own."""
+    """Return the seconds of one token in some groups: those of the forward pass over all groups up to its own."""
     seconds = []
     whole = sequence.groups(sequence.size)
-    for number in range(LOOKED_AT):
-        count = 1 + number * (whole.longest - 1) // (LOOKED_AT - 1)
+    for number in range(RECOMPUTED_GROUPS):
+        count = 1 + number * (whole.longest - 1) // (RECOMPUTED_GROUPS - 1)
         coordinates = whole.coordinates[:count].repeat(batch, 1)
         groups = whole._replace(
             coordinates=coordinates, number=whole.number[:count].repeat(batch), images=batch, longest=count
@@ -105,11 +106,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=64, help="side of the image")
+    parser.add_argument("--size", type=int, default=64, help="side of the image in pixels")
     parser.add_argument("--channels", type=int, default=3)
-    parser.add_argument("--patch", type=int, default=8, help="side of a patch, which is a group")
+    parser.add_argument("--patch", type=int, default=8, help="side of a patch, which is one group")
     parser.add_argument("--plan", default="(2)2(2)2(1)")
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=1, help="images drawn together")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))

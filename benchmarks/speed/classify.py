@@ -1,12 +1,12 @@
-"""The whole of `fit classify` on a large JPEG TIFF against decoding alone and computing alone.
+"""Compares `fit classify` on a large JPEG TIFF with decoding alone and computing alone.
 
     python -m benchmarks.speed.classify [--size 16384] [--preset tiny] [--precision auto] [--out FILE.json]
 
-command: a fresh `fit classify`, with what it says it took for the image, and the clock from its start to its end.
-decode: the same windows, read and cut into patches by the same thread, and thrown away.
-compute: the same call on an image that is an array in memory.
-Each in a process of its own, in turn; the ratio is that of the image alone, over the larger of the two others. Goal: at
-most 1.15.
+command: a fresh `fit classify`: the seconds that it reports for the image, and the wall time of the process.
+decode: the same windows, read and cut into patches in the same thread, then discarded.
+compute: the same call on an image in memory.
+Each runs in its own process, in turn. The ratio is the reported seconds over the larger of the other two. Goal: at most
+1.15.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import torch
 from benchmarks.speed.streaming import make_run
 from benchmarks.support.image_sources import slide_window, write_image
 from benchmarks.support.machine import save_results
+from benchmarks.support.processes import run_python
 from fitcli.device.runtime import choose_runtime
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import ImageReader
@@ -41,16 +42,16 @@ PARTS = ("command", "decode", "compute")
 
 
 def command(image: Path, run: Path, precision: str, device: str) -> dict[str, Any]:
-    """What a fresh `fit classify` says, and how long it was there."""
-    words = ["-m", "fitcli", "classify", str(image), "--checkpoint", str(run), "--json", "--precision", precision]
+    """Return what a fresh `fit classify` reports, and the wall time of its process."""
+    arguments = ["-m", "fitcli", "classify", str(image), "--checkpoint", str(run), "--json", "--precision", precision]
     began = time.perf_counter()
-    done = subprocess.run([sys.executable, *words, "--device", device], capture_output=True, text=True, check=True)
-    (found,) = json.loads(done.stdout)
-    return {"seconds": found["seconds"], "whole_seconds": time.perf_counter() - began, "memory": found["memory"]}
+    done = subprocess.run([sys.executable, *arguments, "--device", device], capture_output=True, text=True, check=True)
+    (report,) = json.loads(done.stdout)
+    return {"seconds": report["seconds"], "whole_seconds": time.perf_counter() - began, "memory": report["memory"]}
 
 
 def child(part: str, image: str, run: str, precision: str, device: str) -> None:
-    """In a fresh process: prints the seconds of one part."""
+    """In a fresh process: run one part and print its seconds."""
     runtime = choose_runtime(device, precision, inference=True)
     checkpoint = load_classifier(Path(run), runtime)
     with open_image(Path(image)) as reader:
@@ -72,24 +73,24 @@ def child(part: str, image: str, run: str, precision: str, device: str) -> None:
 
 
 def one_round(image: Path, run: Path, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    found = {"command": command(image, run, options.precision, options.device)}
+    """Measure every part once."""
+    results = {"command": command(image, run, options.precision, options.device)}
     for part in PARTS[1:]:
-        words = ["--child", part, str(image), str(run), options.precision, options.device]
-        done = subprocess.run([sys.executable, "-m", MODULE, *words], capture_output=True, text=True, check=True)
-        found[part] = json.loads(done.stdout)
-    seconds = {part: found[part]["seconds"] for part in PARTS}
+        arguments = ["--child", part, str(image), str(run), options.precision, options.device]
+        results[part] = json.loads(run_python("-m", MODULE, *arguments))
+    seconds = {part: results[part]["seconds"] for part in PARTS}
     larger = max(seconds["decode"], seconds["compute"])
     print(
-        f"command {seconds['command']:.2f} s (whole process {found['command']['whole_seconds']:.2f} s), decode "
+        f"command {seconds['command']:.2f} s (whole process {results['command']['whole_seconds']:.2f} s), decode "
         f"{seconds['decode']:.2f} s, compute {seconds['compute']:.2f} s: {seconds['command'] / larger:.2f}",
         flush=True,
     )
-    return found
+    return results
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=16_384, help="side of the image")
+    parser.add_argument("--size", type=int, default=16_384, help="side of the image in pixels")
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--device", default="cpu")
@@ -110,8 +111,8 @@ def main() -> None:
         rounds = [one_round(image, run, options) for _ in range(options.repeats)]
     ratios = [one["command"]["seconds"] / max(one["decode"]["seconds"], one["compute"]["seconds"]) for one in rounds]
     print(f"median ratio {statistics.median(ratios):.2f}")
-    found = {"preset": options.preset, "size": options.size, "ratios": ratios, "rounds": rounds}
-    save_results(options.out, ["torch", "numpy", "imagecodecs"], found, threads=torch.get_num_threads())
+    results = {"preset": options.preset, "size": options.size, "ratios": ratios, "rounds": rounds}
+    save_results(options.out, ["torch", "numpy", "imagecodecs"], results, threads=torch.get_num_threads())
 
 
 if __name__ == "__main__":

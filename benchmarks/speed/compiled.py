@@ -1,10 +1,10 @@
-"""What `--compile` gains and costs: passes and training steps with compiled layers against the same with eager ones.
+"""Compares passes and training steps with compiled layers (`--compile`) with eager ones.
 
     python -m benchmarks.speed.compiled [--device cpu] [--preset tiny] [--size 1024] [--out FILE.json]
 
 forward: the classifier over pixels in memory, as `fit classify` prepares it. plain, recompute: a training step without
-the optimizer. Both ways take turns, and the median of `--repeats` rounds counts: on a CPU of the time of the process
-over its threads, on a GPU by the clock. `first`, by the clock, is the first compiled call with empty caches.
+the optimizer. Both ways take turns, and the median of `--repeats` rounds counts: on a CPU the CPU time of the process
+divided by its threads, on a GPU wall time. `first` is the wall time of the first compiled call, with empty caches.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ PLANS = {
 
 
 def seconds(job: Callable[[], object], runtime: Runtime) -> float:
+    """Return CPU seconds per thread of one call, or on a GPU wall seconds."""
     runtime.synchronize()
     on_cpu = runtime.device.type == "cpu"
     clock = time.process_time if on_cpu else time.perf_counter
@@ -43,7 +44,7 @@ def seconds(job: Callable[[], object], runtime: Runtime) -> float:
 
 
 def _first(job: Callable[[], object], runtime: Runtime) -> float:
-    """Compilers are processes of their own: their time is not that of this one."""
+    """Return the wall seconds of the first call: CPU time would leave out the compilers, which are other processes."""
     began = time.perf_counter()
     job()
     runtime.synchronize()
@@ -68,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--preset", default="tiny")
-    parser.add_argument("--size", type=int, default=1024, help="side of the image")
+    parser.add_argument("--size", type=int, default=1024, help="side of the image in pixels")
     parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
     parser.add_argument("--works", nargs="+", choices=PLANS, default=list(PLANS))
     parser.add_argument("--repeats", type=int, default=3)

@@ -1,13 +1,13 @@
-"""What two things are worth on a CUDA device, with and without in one run: pixels that travel ahead, and CUDA graphs.
+"""Compares a CUDA device with and without pixels copied ahead, and with and without CUDA graphs.
 
     python -m benchmarks.speed.device --out benchmarks/results/device-gpu.json
 
-pixels: the forward and backward passes of a classifier over images that come from the host, milliseconds per pass: from
-memory that is not pinned, from pinned memory, and from pinned memory beside the pass before. The results are read once
-per pass, as in training.
-graphs: a batch of sequences, value by value, milliseconds per value: without and with graphs, recording them included.
+pixels: milliseconds per forward and backward pass of a classifier over images on the host: from unpinned memory, from
+pinned memory, and from pinned memory copied during the pass before. The loss is read once per pass, as in training.
+graphs: milliseconds per value of a batch of sequences drawn value by value: without graphs, and with graphs, recording
+included.
 
-With `--device cpu` it runs as well, and says nothing but that it runs: nothing travels there, and there are no graphs.
+`--device cpu` only shows that the benchmark runs: nothing is copied there, and there are no graphs.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from models.groups import Groups
 from models.presets import classifier_preset, decoder_preset
 
 LEVELS, SEQUENCES, SIDE = 256, 16, 4
-"""Of the sequences: levels of a value, how many are drawn together, groups per side."""
+"""Sequences: levels of a value, sequences drawn together, groups per side."""
 
 
 def batches(preset: str, size: int, count: int) -> list[Batch]:
-    """One image each, in host memory as a loader reads it."""
+    """Return batches of one image each, in host memory as a loader reads them."""
     config = classifier_preset(preset, 3, 100)
     side = size // (config.patch * config.group)
     shape, dtype = waiting_shape(config)
@@ -56,17 +56,17 @@ def batches(preset: str, size: int, count: int) -> list[Batch]:
 
 
 def pixels(preset: str, size: int, passes: int, runtime: Runtime) -> dict[str, Any]:
-    """Medians; the ways take turns."""
+    """Return the median milliseconds per pass of each way; the ways take turns."""
     model = build(classifier_preset(preset, 3, 100), seed=0).to(runtime.device)
     plain = batches(preset, size, 3)
     pinned = [batch.pinned(runtime.device) for batch in plain]
     alone, ahead = Arrivals(runtime.device, ahead=False), Arrivals(runtime.device, ahead=True)
 
     def as_it_comes(batch: Batch, following: Batch) -> float:
-        # What the driver makes of it: neither pinned here nor before.
-        moved = batch.patches.to(runtime.device, non_blocking=True)
+        # `Batch.to` pins the pixels; without pinning the copy is left to the driver.
+        sent = batch.patches.to(runtime.device, non_blocking=True)
         rest = replace(batch, patches=batch.patches[:0]).to(runtime.device)
-        return step(replace(rest, patches=moved), lambda: None)
+        return step(replace(rest, patches=sent), lambda: None)
 
     def arriving(arrivals: Arrivals) -> Callable[[Batch, Batch], float]:
         return lambda batch, following: step(arrivals.bring(batch, pixels=True), lambda: arrivals.begin(following))
@@ -87,37 +87,43 @@ def pixels(preset: str, size: int, passes: int, runtime: Runtime) -> dict[str, A
                 way(given[number % 3], given[(number + 1) % 3])
                 if number:
                     seconds[name].append(time.perf_counter() - began)
-    found = {name: 1000 * statistics.median(values) for name, values in seconds.items()}
-    speed = {name: found["not pinned"] / found[name] for name in ("pinned", "ahead")}
-    return {"preset": preset, "size": size, "milliseconds": found, "times as fast": speed}
+    milliseconds = {name: 1000 * statistics.median(values) for name, values in seconds.items()}
+    speed = {name: milliseconds["not pinned"] / milliseconds[name] for name in ("pinned", "ahead")}
+    return {"preset": preset, "size": size, "milliseconds": milliseconds, "times as fast": speed}
 
 
 def graphs(preset: str, groups: int, runtime: Runtime) -> dict[str, Any]:
-    """Sequences of so many groups per side, the same with and without."""
+    """Draw sequences of `groups` x `groups` groups without and with graphs, and compare their values."""
     config, _ = decoder_preset(preset, 3, 0, LEVELS, 1)
     model = build(config, seed=0).eval().requires_grad_(False).to(runtime.device)
-    there, found, drawn = Groups.of_grid(1, groups, groups), dict[str, float](), []
+    grid, milliseconds, drawn = Groups.of_grid(1, groups, groups), dict[str, float](), []
     values = groups**2 * config.tokens
     for name in ("eager", "graphs"):
         on = name == "graphs" and runtime.device.type == "cuda"
-        # Once before, for what is only done once.
+        # The first call initialises kernels and caches.
         sample(model, Groups.of_grid(1, 1, 2), [LEVELS] * SEQUENCES, Draws())
         runtime.synchronize()
         began = time.perf_counter()
-        drawn.append(sample(model, there, [LEVELS] * SEQUENCES, Draws(), graphs=on).cpu())
-        found[name] = 1000 * (time.perf_counter() - began) / values
+        drawn.append(sample(model, grid, [LEVELS] * SEQUENCES, Draws(), graphs=on).cpu())
+        milliseconds[name] = 1000 * (time.perf_counter() - began) / values
     same = torch.equal(*drawn)
-    speed = found["eager"] / found["graphs"]
-    return {"preset": preset, "values": values, "milliseconds": found, "times as fast": speed, "same": same}
+    speed = milliseconds["eager"] / milliseconds["graphs"]
+    return {"preset": preset, "values": values, "milliseconds": milliseconds, "times as fast": speed, "same": same}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--pixels", nargs="*", default=["tiny:2048", "small:2048", "base:2048"], metavar="PRESET:SIZE")
-    parser.add_argument("--graphs", nargs="*", default=["tiny", "small"], metavar="PRESET")
-    parser.add_argument("--passes", type=int, default=8)
-    parser.add_argument("--groups", type=int, default=SIDE, help="per side of a sequence")
+    parser.add_argument(
+        "--pixels",
+        nargs="*",
+        default=["tiny:2048", "small:2048", "base:2048"],
+        metavar="PRESET:SIZE",
+        help="cases",
+    )
+    parser.add_argument("--graphs", nargs="*", default=["tiny", "small"], metavar="PRESET", help="models to draw with")
+    parser.add_argument("--passes", type=int, default=8, help="passes per turn")
+    parser.add_argument("--groups", type=int, default=SIDE, help="groups per side of a sequence")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     runtime, rows = choose_runtime(options.device), list[dict[str, Any]]()
@@ -126,7 +132,7 @@ def main() -> None:
         *(lambda preset=name: graphs(preset, options.groups, exact) for name in options.graphs),
         *(
             lambda preset=preset, size=size: pixels(preset, int(size), options.passes, runtime)
-            for preset, size in (words.split(":") for words in options.pixels)
+            for preset, size in (case.split(":") for case in options.pixels)
         ),
     ]
     for job in jobs:

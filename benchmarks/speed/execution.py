@@ -1,13 +1,12 @@
-"""Memory and time of the executions of a training step, against the plain step in the same run.
+"""Compares the executions of a training step in memory and time with the plain step.
 
     python -m benchmarks.speed.execution [time] [resident] [estimate] [--out FILE.json]
 
-time: CPU seconds and floating-point operations of a real step on the CPU, as ratios to plain autograd.
-resident: growth of the resident size of a fresh process over its size with torch imported. The pixels of a streamed
-step are made a handful at a time.
-estimate: bytes on a device, by running the step on tensors without memory, see `fitcli/memory/fake_step.py`. Two moments
-per parameter are added for AdamW. What is said to be on the host is not on the device: tokens at rest, and the pixels
-of a streamed step.
+time: CPU seconds and FLOPs of a real step on the CPU, as ratios to plain autograd.
+resident: peak resident size of a fresh process over its size with torch imported. The pixels of a streamed step are
+made a handful at a time.
+estimate: bytes on the device, from the step run on tensors without memory (`fitcli/memory/fake_step.py`) plus the
+weights and the two moments of AdamW. Tokens at rest and the pixels of a streamed step count as bytes on the host.
 """
 
 from __future__ import annotations
@@ -69,15 +68,15 @@ def stream(handful: int, layers: Any = "checkpoint") -> ExecutionPlan:
 
 
 def sized(token_width: int, latent_width: int, group: int = 16, latents: int = 16) -> ClassifierConfig:
-    """Heads 64 wide, layer plan "(2)4(2)4(2)4", patches of 16 x 16 pixels."""
+    """Return a config with heads of width 64, layer plan "(2)4(2)4(2)4" and patches of 16 x 16 pixels."""
     return ClassifierConfig(
         plan="(2)4(2)4(2)4", tokens=group**2, latents=latents, token_width=token_width, latent_width=latent_width,
         token_heads=token_width // 64, latent_heads=latent_width // 64, patch=16, channels=3, classes=100,
     )  # fmt: skip
 
 
-def estimated() -> list[tuple[str, ClassifierConfig, int, ExecutionPlan]]:
-    """(model, its config, side of the image, plan)."""
+def estimated_cases() -> list[tuple[str, ClassifierConfig, int, ExecutionPlan]]:
+    """Return (name of the model, its config, side of the image, plan) of every estimate."""
     base, small, large = classifier_preset("base", 3, 100), sized(384, 512), sized(768, 1024)
     rows = [
         ("base", base, 6400, ExecutionPlan()),
@@ -104,7 +103,7 @@ def groups_for(config: ClassifierConfig, size: int) -> Groups:
 
 
 def step_job(model: Any, groups: Groups, host: bool = False) -> Job:
-    """A step on black pixels; with `host` they are made a handful at a time."""
+    """Return a step on black pixels; with `host` the pixels are made a handful at a time."""
     shape, dtype = waiting_shape(model.config)
     pixels = None if host else torch.zeros(len(groups.number), *shape, dtype=dtype)
 
@@ -115,21 +114,21 @@ def step_job(model: Any, groups: Groups, host: bool = False) -> Job:
 
 
 def estimate(config: ClassifierConfig, size: int, plan: ExecutionPlan) -> dict[str, Any]:
-    """Of a step in bf16 autocast, by running it on tensors without memory."""
+    """Return the bytes and FLOPs of a step in bf16 autocast, run on tensors without memory."""
     side = size // (config.patch * config.group)
-    found = simulate_step(config, 1, (side, side), plan, "bf16")
+    simulation = simulate_step(config, 1, (side, side), plan, "bf16")
     count = parameters(config)
     return {
         "parameters": count,
-        "total_gib": (found.peak_bytes + 12 * count) / GIB,
-        "activations_gib": (found.peak_bytes - 4 * count) / GIB,
-        "host_gib": (found.away_bytes + (size**2 * 3 if plan.kind == "stream" else 0)) / GIB,
-        "flops": found.flops,
+        "total_gib": (simulation.peak_bytes + 12 * count) / GIB,
+        "activations_gib": (simulation.peak_bytes - 4 * count) / GIB,
+        "host_gib": (simulation.away_bytes + (size**2 * 3 if plan.kind == "stream" else 0)) / GIB,
+        "flops": simulation.flops,
     }
 
 
 def measure_time(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Interleaved, so that all suffer alike from other jobs."""
+    """Time all executions in turn, so that other jobs on the machine disturb all alike."""
     config = classifier_preset(options.preset, 3, 10)
     model, groups = build(config), groups_for(config, options.size)
     job, rows = step_job(model, groups), []
@@ -142,12 +141,13 @@ def measure_time(options: argparse.Namespace) -> list[dict[str, Any]]:
                 run_job(job, plan)
             seconds[name].append(time.process_time() - began)
     plain = seconds["plain"][1:]
-    operations = {name: count_flops(model, groups, plan) for name, plan in TIMED.items()}
+    flops = {name: count_flops(model, groups, plan) for name, plan in TIMED.items()}
     for name, plan in TIMED.items():
         ratios = [own / other for own, other in zip(seconds[name][1:], plain, strict=True)]
-        row = {"name": name, "plan": asdict(plan), "seconds": min(seconds[name][1:])}
-        row |= {"time_ratio": statistics.median(ratios), "time_ratio_best": row["seconds"] / min(plain)}
-        row["flops_ratio"] = operations[name] / operations["plain"]
+        best = min(seconds[name][1:])
+        row: dict[str, Any] = {"name": name, "plan": asdict(plan), "seconds": best}
+        row |= {"time_ratio": statistics.median(ratios), "time_ratio_best": best / min(plain)}
+        row["flops_ratio"] = flops[name] / flops["plain"]
         rows.append(row)
         print(f"{name:32} {row['seconds']:9.2f} {row['time_ratio']:9.3f} {row['time_ratio_best']:9.3f} "
               f"{row['flops_ratio']:9.3f}", flush=True)  # fmt: skip
@@ -161,6 +161,7 @@ def count_flops(model: Any, groups: Groups, plan: ExecutionPlan) -> int:
 
 
 def child(preset: str, size: int, name: str) -> None:
+    """In a fresh process: run one step and print the growth of the resident size in bytes."""
     torch.set_num_threads(1)
     return_freed_memory()
     before = resident_bytes("VmRSS")
@@ -182,7 +183,7 @@ def measure_resident(options: argparse.Namespace) -> list[dict[str, Any]]:
 def measure_estimates() -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     plain = {}
-    for name, config, size, plan in estimated():
+    for name, config, size, plan in estimated_cases():
         began = time.perf_counter()
         row = {"model": name, "size": size, "plan": asdict(plan)} | estimate(config, size, plan)
         if plan.kind == "plain":
@@ -191,8 +192,8 @@ def measure_estimates() -> list[dict[str, Any]]:
         row["seconds_to_estimate"] = time.perf_counter() - began
         rows.append(row)
         ratio = "" if row["flops_ratio"] is None else f"{row['flops_ratio']:.3f}"
-        said = f"{plan.kind}, keep {plan.keep:g}, global {plan.global_layers}"
-        print(f"{name:18} {size:6} {said:36} {row['total_gib']:8.2f} {row['activations_gib']:8.2f} "
+        text = f"{plan.kind}, keep {plan.keep:g}, global {plan.global_layers}"
+        print(f"{name:18} {size:6} {text:36} {row['total_gib']:8.2f} {row['activations_gib']:8.2f} "
               f"{row['host_gib']:8.2f} {ratio:>7}  ({row['seconds_to_estimate']:.0f} s)", flush=True)  # fmt: skip
     return rows
 
@@ -200,11 +201,11 @@ def measure_estimates() -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=["time", "resident", "estimate"])
-    parser.add_argument("--preset", default="tiny", help="of the real steps")
-    parser.add_argument("--size", type=int, default=2048, help="side of the image whose steps are timed")
+    parser.add_argument("--preset", default="tiny", help="preset of the real steps")
+    parser.add_argument("--size", type=int, default=2048, help="side of the image of the timed steps, in pixels")
     parser.add_argument("--bf16", action="store_true", help="time in bf16 autocast")
-    parser.add_argument("--resident", nargs="+", default=list(RESIDENT), choices=RESIDENT, help="executions")
-    parser.add_argument("--resident-sizes", type=int, nargs="+", default=[2048, 4096])
+    parser.add_argument("--resident", nargs="+", default=list(RESIDENT), choices=RESIDENT, help="executions to measure")
+    parser.add_argument("--resident-sizes", type=int, nargs="+", default=[2048, 4096], help="sides of images")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)

@@ -1,13 +1,14 @@
-"""Generation with patches at rest: time per step, memory, and seams between groups.
+"""Measures streamed generation: time per step, memory, and seams between groups.
 
-    python -m benchmarks.speed.generate [--size 2048] [--preset tiny] [--memory-sizes 4096] [--seam-runs RUN ...] [--out FILE]
+    python -m benchmarks.speed.generate [--size 2048] [--preset tiny] [--memory-sizes 4096] [--seam-runs RUN ...]
+        [--out FILE.json]
 
-step: one step of streamed generation over the bare denoiser on the same tokens in memory; with guidance over two of
-them. Goal: at most 1.15. Medians of ratios within interleaved repetitions.
-memory: highest resident size of a fresh `fit generate --memory 1GiB` less that of Python with torch imported.
-seams: the mean step between neighbouring pixels across borders of groups over that inside groups, of images that
-trained runs generate, with and without `--shift-grid`; 1 where groups leave no trace. Borders of patches that are none
-of groups are shown beside it, because a network may leave traces of those as well.
+step: time of one streamed denoising step, with the canvas at rest, over that of the bare denoiser on the same patches
+in memory (called twice with guidance). Goal: at most 1.15. Medians of ratios within interleaved repetitions.
+memory: peak resident size of a fresh `fit generate --memory 1GiB` over that of Python with torch imported.
+seams: mean absolute difference of neighbouring pixels across the borders of groups over that inside groups, in images
+that trained runs generate, with and without `--shift-grid`. 1 means that groups leave no trace. Borders of patches
+inside groups are shown beside it, because a network may leave traces of those too.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ Job = Callable[[], object]
 
 
 def step_jobs(name: str, size: int, sampler: str, guidance: float, kind: StoreKind) -> dict[str, Job]:
-    """What is compared."""
+    """Return the bare and the streamed step, by name."""
     config, patch = denoiser_preset(name, PIXELS.channels, classes=2)
     model = build(config).eval().requires_grad_(False)
     side = -(-size // (patch * config.group)) * config.group
@@ -79,7 +80,7 @@ def step_jobs(name: str, size: int, sampler: str, guidance: float, kind: StoreKi
 
 
 def compare(options: argparse.Namespace, sampler: str, guidance: float, kind: StoreKind) -> dict[str, Any]:
-    """Ratios of CPU time and time by the clock; the first round is not measured."""
+    """Return the ratios of wall and CPU time; the first round is not measured."""
     named = step_jobs(options.preset, options.size, sampler, guidance, kind)
     rounds = [{name: timed(job) for name, job in named.items()} for _ in range(options.repeats + 1)][1:]
     return {
@@ -96,7 +97,7 @@ def show_step(row: dict[str, Any]) -> dict[str, Any]:
     wall, cpu = statistics.median(row["wall"]), statistics.median(row["cpu"])
     print(
         f"{row['sampler']:5} guidance {row['guidance']}, canvas on {row['canvas']:4}: {wall:.2f} "
-        f"[{min(row['wall']):.2f}-{max(row['wall']):.2f}] by the clock, {cpu:.2f} of CPU time; "
+        f"[{min(row['wall']):.2f}-{max(row['wall']):.2f}] of wall time, {cpu:.2f} of CPU time; "
         f"{row['seconds']['streamed']:.2f} s per step",
         flush=True,
     )
@@ -104,7 +105,7 @@ def show_step(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_run(folder: Path, preset: str) -> Path:
-    """A run folder of an untrained model: time and memory do not depend on the weights."""
+    """Create the run folder of an untrained model: time and memory do not depend on the weights."""
     run, (model, patch) = folder / "run", denoiser_preset(preset, PIXELS.channels, classes=2)
     run.mkdir()
     diffusion = DiffusionConfig(patch=patch, size=(256, 256))
@@ -117,7 +118,7 @@ def make_run(folder: Path, preset: str) -> Path:
 
 
 def measure_memory(folder: Path, run: Path, size: int, memory: str, steps: int, more: list[str]) -> dict[str, Any]:
-    """What a fresh `fit generate` says, and its highest resident size over that of Python with torch."""
+    """Return the JSON of a fresh `fit generate`, and its peak resident size over that of Python with torch."""
     floor = peak_with_torch() / 1e6
     arguments = ["--checkpoint", str(run), "--out", str(folder / "out.tif"), "--overwrite", "--res", str(size)]
     arguments += ["--memory", memory, "--steps", str(steps), "--json", "--device", "cpu", *more]
@@ -137,7 +138,7 @@ def show_memory(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def child(arguments: list[str]) -> None:
-    """In a fresh process: prints one JSON document."""
+    """In a fresh process: generate and print the JSON documents, with the peak resident size."""
     from typer.testing import CliRunner
 
     from fitcli.app import app
@@ -150,7 +151,7 @@ def child(arguments: list[str]) -> None:
 
 
 def measure_seams(folder: Path, run: Path, size: int, shift: bool) -> dict[str, Any]:
-    """Steps of an image that a run generates."""
+    """Generate an image with a trained run, and return its seams."""
     out = folder / "seams.zarr"
     arguments = ["--checkpoint", str(run), "--out", str(out), "--overwrite", "--res", str(size), "--json"]
     config = load_config(run)
@@ -165,14 +166,20 @@ def measure_seams(folder: Path, run: Path, size: int, shift: bool) -> dict[str, 
 
 
 def seams(pixels: Any, patch: int, side: int) -> dict[str, float]:
-    """Mean steps across borders of groups, and across other borders of patches, over those inside patches."""
-    sums: dict[str, list[float]] = {"groups": [], "patches": [], "inside": []}
+    """Return the mean differences of neighbouring pixels across borders.
+
+    Returns:
+        `groups_over_within`: across borders of groups, over all others. `patches_over_inside`: across the other borders
+        of patches, over those inside patches.
+    """
+    differences: dict[str, list[float]] = {"groups": [], "patches": [], "inside": []}
     for axis in (0, 1):
-        steps = np.abs(np.diff(pixels, axis=axis)).mean(axis=tuple({0, 1, 2} - {axis}))
-        for place, step in enumerate(steps, start=1):
-            sums["groups" if place % side == 0 else "patches" if place % patch == 0 else "inside"].append(float(step))
-    means = {name: statistics.fmean(values) for name, values in sums.items() if values}
-    within = statistics.fmean(sums["patches"] + sums["inside"])
+        lines = np.abs(np.diff(pixels, axis=axis)).mean(axis=tuple({0, 1, 2} - {axis}))
+        for border, difference in enumerate(lines, start=1):
+            kind = "groups" if border % side == 0 else "patches" if border % patch == 0 else "inside"
+            differences[kind].append(float(difference))
+    means = {name: statistics.fmean(values) for name, values in differences.items() if values}
+    within = statistics.fmean(differences["patches"] + differences["inside"])
     return {"groups_over_within": means["groups"] / within, "patches_over_inside": means["patches"] / means["inside"]}
 
 
@@ -213,11 +220,11 @@ def main() -> None:
     if sys.argv[1:2] == ["--child"]:
         return child(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=2048, help="side of the image for time")
+    parser.add_argument("--size", type=int, default=2048, help="side of the image for time, in pixels")
     parser.add_argument("--preset", default="tiny")
-    parser.add_argument("--repeats", type=int, default=5, help="0 to leave out time")
-    parser.add_argument("--memory", default="1GiB", help="budget")
-    parser.add_argument("--memory-sizes", type=int, nargs="*", default=[4096], help="sides for memory")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds for time; 0 skips it")
+    parser.add_argument("--memory", default="1GiB", help="memory budget of `fit generate`")
+    parser.add_argument("--memory-sizes", type=int, nargs="*", default=[4096], help="sides of the images for memory")
     parser.add_argument("--memory-steps", type=int, default=4)
     parser.add_argument("--seam-runs", type=Path, nargs="*", default=[], help="folders of trained runs")
     parser.add_argument("--seam-size", type=int, default=1024)

@@ -1,13 +1,15 @@
-"""Speed of reading and writing images against the bare codecs in the same run, and peak memory of fresh processes.
+"""Compares the speed of reading and writing images with bare codecs, and measures peak memory in fresh processes.
 
     python -m benchmarks.speed.images [--size 20000] [--write-size 8192] [--out FILE.json] [--data FOLDER]
 
 Reading: aligned 1024 x 1024 windows through `open_image`, against a loop over the same chunks that only reads the bytes
-and calls the codec. Writing: a whole pyramid through `create_image`, against encoding the chunks of all its levels with
-the same codec and nothing else. Ratios are medians over interleaved repetitions; CPU time is that of the whole process,
-which other jobs on the machine disturb less than the clock. Each comparison has a process of its own, on one core: two
-threads that share one are charged more CPU time for the same work, and the bare loops have only one.
-Memory: growth over a bare interpreter (VmHWM) of a process that reads all windows of, or writes, a `--size` image.
+and calls the codec. Writing: a whole pyramid through `create_image`, against a loop that only encodes the chunks of all
+its levels with the same codec.
+Ratios are medians over interleaved repetitions. CPU time is that of the whole process: other jobs on the machine
+disturb it less than wall time. Each comparison runs in its own process on one core: two threads that share a core use
+more CPU time for the same work, and the bare loops have one thread.
+Memory: peak resident size (VmHWM) over that of a bare interpreter, of a process that reads all windows of an image of
+`--size`, or writes one.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from benchmarks.support.processes import resident_bytes, run_python, timed
 MODULE = "benchmarks.speed.images"
 
 PASSED = ("size", "write_size", "windows", "repeats")
-"""Options, from process to process."""
+"""Options that the child processes get too."""
 
 PACKAGES = ("numpy", "imagecodecs", "tifffile", "zarr", "numcodecs", "pillow")
 WRITTEN = {
@@ -40,11 +42,11 @@ WRITTEN = {
     "OME-TIFF JPEG": ("jpeg.ome.tif", "jpeg"),
     "OME-Zarr zstd": ("zstd.zarr", "zstd"),
 }
-"""File and compression."""
+"""File name and compression of each written image."""
 
 
 def compare(ours: Callable[[], object], bare: Callable[[], object], repeats: int, megabytes: float) -> dict[str, Any]:
-    """Both in turn, the first round unmeasured."""
+    """Time both in turn, after an unmeasured round; ratios are bare / ours."""
     ours(), bare()
     rounds = [(timed(ours), timed(bare)) for _ in range(repeats)]
     cpu, clock = ([b[k] / o[k] for o, b in rounds] for k in (0, 1))
@@ -59,7 +61,7 @@ def compare(ours: Callable[[], object], bare: Callable[[], object], repeats: int
 
 
 def measure_reading(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Reading one of SOURCES."""
+    """Compare the reading of one of SOURCES."""
     from fitcli.images.open import open_image
 
     size, source = options.size, make_source(name, folder, options.size)
@@ -84,7 +86,7 @@ def measure_reading(name: str, folder: Path, options: argparse.Namespace) -> dic
 
 
 def measure_writing(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Writing one of WRITTEN."""
+    """Compare the writing of one of WRITTEN."""
     from fitcli.images.chunk_encoding import tiff_encoder, zarr_encoder
     from fitcli.images.open import open_image
     from fitcli.images.pyramid import pad_edges
@@ -119,7 +121,7 @@ def windows_of_chunks(height: int, width: int) -> Iterator[Any]:
 
 
 def peak(work: str, path: Path, size: int, compression: str) -> None:
-    """In a fresh process: read all windows of an image, or write one from two stored windows; prints the peak."""
+    """In a fresh process: read all windows of an image, or write one from two stored windows; print the peak in MB."""
     if work == "read":
         from fitcli.images.open import open_image
 
@@ -132,7 +134,7 @@ def peak(work: str, path: Path, size: int, compression: str) -> None:
 
 
 def measure_memory(work: str, path: Path, size: int, compression: str = "") -> float:
-    """Megabytes over a bare interpreter."""
+    """Return the peak of a fresh process in megabytes over a bare interpreter."""
     bare = "from pathlib import Path; print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
     floor = int(run_python("-c", bare)) * 1024 / 1e6
     return float(run_python("-m", MODULE, "--peak", work, str(path), str(size), compression)) - floor
@@ -142,18 +144,19 @@ WORKS: dict[str, tuple[Iterable[str], Callable[[str, Path, argparse.Namespace], 
     "reading": (SOURCES, measure_reading),
     "writing": (WRITTEN, measure_writing),
 }
-"""What is compared, and how."""
+"""Names to compare and the function that compares one, by kind of work."""
 
 
 def measure_apart(work: str, name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """One comparison in a process of its own: what earlier ones left in memory would change it."""
-    asked = [f"--{option.replace('_', '-')}={getattr(options, option)}" for option in PASSED]
+    """Run one comparison in its own process: memory left over from earlier ones would change it."""
+    passed = [f"--{option.replace('_', '-')}={getattr(options, option)}" for option in PASSED]
     with tempfile.TemporaryDirectory(dir=options.data) as folder:
-        row: dict[str, Any] = json.loads(run_python("-m", MODULE, *asked, "--compare", work, name, folder))
+        row: dict[str, Any] = json.loads(run_python("-m", MODULE, *passed, "--compare", work, name, folder))
         return row
 
 
 def measure_here(work: str, name: str, folder: str, options: argparse.Namespace) -> None:
+    """In a fresh process: run one comparison on one core and print its row."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print(json.dumps(WORKS[work][1](name, Path(folder), options)))
 
@@ -172,10 +175,10 @@ def show(row: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--size", type=int, default=20_000, help="side of the image that is read, and of all for memory"
+        "--size", type=int, default=20_000, help="side of the image that is read, and of all images for memory"
     )
     parser.add_argument("--write-size", type=int, default=8192, help="side of the image that is written for speed")
-    parser.add_argument("--windows", type=int, default=100, help="windows read per repetition")
+    parser.add_argument("--windows", type=int, default=100, help="windows to read per repetition")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--data", type=Path, help="folder for the images; a temporary one by default")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
@@ -186,7 +189,8 @@ def main() -> None:
         work, path, size, compression = options.peak
         return peak(work, Path(path), int(size), compression)
     if options.compare:
-        return measure_here(*options.compare, options)
+        work, name, folder = options.compare
+        return measure_here(work, name, folder, options)
     print(f"{'':20} {'CPU ratio':>21} {'wall':>9} {'MB/CPU s':>9} {'MB/s':>9} {'bare':>9} {'peak MB':>9}")
     results: dict[str, Any] = {"size": options.size, "write_size": options.write_size}
     for work, (names, _) in WORKS.items():

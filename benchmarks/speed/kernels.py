@@ -1,12 +1,12 @@
-"""Which kernels the attention of a model runs in, and how many others a layer needs beside it.
+"""Shows which kernels the attention of a model runs in, and how many other kernels a layer launches.
 
     python -m benchmarks.speed.kernels --device cuda [--preset base] [--groups 64] [--compiled] [--out FILE.json]
 
-Every kind of attention, in bf16: local layers (tokens of a group), read (latents to tokens), write (tokens to latents)
-and mix (all latents), plain and with a mask, without gradients and with them. `operations` are those of PyTorch that
-stand for a kernel, `kernels` what ran on the device, with their number of launches. Where no fused one is among them,
-attention is written out in plain arithmetic, which is slow and takes memory that is quadratic in the tokens. On a CPU
-there are operations alone.
+Covers every kind of attention in bf16: local layers (tokens of a group), read (latents to tokens), write (tokens to
+latents) and mix (all latents), with and without a mask, with and without gradients. `operations` are the attention
+operations that PyTorch chose; `kernels` are the kernels of the device with their number of launches. Without a fused
+operation, attention is plain arithmetic: it is slow, and its memory is quadratic in the tokens. On a CPU there are only
+operations.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from models.trunk import Segment, key_mask
 Call = Callable[[], Tensor]
 
 FUSED = ("flash", "efficient", "cudnn")
-"""In the names of operations."""
+"""Parts of the names of fused operations."""
 
 
 def cases(model: Any, config: ClassifierConfig, groups: int, device: torch.device) -> Iterator[tuple[str, bool, Call]]:
-    """(which attention, whether it has a mask, one call)."""
+    """Yield (kind of attention, whether it has a mask, a function that calls it once)."""
     segment: Segment = model.encoder.trunk.segments[0]
     assert segment.read is not None
     assert segment.write is not None
@@ -57,7 +57,7 @@ def cases(model: Any, config: ClassifierConfig, groups: int, device: torch.devic
 
 
 def profiled(runtime: Runtime, call: Call, backward: bool) -> tuple[list[str], Counter[str]]:
-    """Operations that pick a kernel for attention, and the kernels of the device by launches."""
+    """Return the attention operations of a call, and the launches of each kernel on the device."""
 
     def run() -> None:
         with torch.enable_grad() if backward else torch.no_grad():
@@ -69,9 +69,9 @@ def profiled(runtime: Runtime, call: Call, backward: bool) -> tuple[list[str], C
 
     run()
     run()
-    with torch.profiler.profile() as found:
+    with torch.profiler.profile() as profiler:
         run()
-    events = found.events()
+    events = profiler.events()
     assert events is not None
     operations = sorted({event.name for event in events if "scaled_dot_product" in event.name})
     on_device = [e.name for e in events if e.device_type == torch.autograd.DeviceType.CUDA]
@@ -82,8 +82,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--preset", default="base")
-    parser.add_argument("--groups", type=int, default=64)
-    parser.add_argument("--compiled", action="store_true", help="with compiled layers as well")
+    parser.add_argument("--groups", type=int, default=64, help="groups of the image")
+    parser.add_argument("--compiled", action="store_true", help="measure compiled layers too")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []

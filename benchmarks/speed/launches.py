@@ -1,13 +1,13 @@
-"""How many kernels a step of generating launches, and how much arithmetic is in them: where CUDA graphs would help.
+"""Counts the kernels and the arithmetic of a generation step, to show where CUDA graphs would help.
 
     python -m benchmarks.speed.launches [--presets tiny small base] [--sizes 64 256 512 1024 2048] [--out FILE]
 
-Counted on tensors without values, so that no device is needed. A kernel is an operation that is no mere view; on a
-real device some are two kernels, and some are none. "launching" takes 5 us each, which is what PyTorch's own part of a
-launch costs at least; "computing" is the matrix products at 400 TFLOP/s. Both are assumed, neither was measured.
+Counts on meta tensors, so no device is needed. Every operation that is not a view counts as one kernel; on a real
+device some are two kernels and some are none. Both times are assumptions, not measurements: "launching" is 5 us per
+kernel, the least that PyTorch's own part of a launch takes; "computing" is the matrix products at 400 TFLOP/s.
 
-denoising: one step of `fit generate` with a diffusion model, patches and tokens on the device. drawing: one value of a
-batch of 16 sequences of an autoregressive model, the draw included.
+denoising: one step of `fit generate` with a diffusion model, with patches and tokens on the device. drawing: one value
+of each of 16 sequences of an autoregressive model, its draw included.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ SEQUENCES = 16
 
 
 class Kernels(TorchDispatchMode):
-    """Counts what is neither a view nor memory without values, and the operations of matrix products and attention."""
+    """Counts kernels, leaving out views and uninitialised memory, and the FLOPs of matrix products and attention."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Kernels(TorchDispatchMode):
 
 
 def counted(job: Callable[[], object]) -> dict[str, float]:
-    """Of the second call."""
+    """Count the kernels of the second call of a job."""
     with torch.no_grad():
         job()
         with Kernels() as kernels:
@@ -69,9 +69,10 @@ def counted(job: Callable[[], object]) -> dict[str, float]:
 
 
 def denoising(preset: str, size: int) -> dict[str, Any]:
+    """Count one denoising step of an image of `size` x `size` pixels."""
     config, patch = denoiser_preset(preset, 3, classes=2)
     model, side = build(config, DEVICE).eval(), -(-size // (patch * config.group)) * config.group
-    layout, names = CanvasLayout(side, side, config.group), ("x", "data", "unconditional")
+    layout, names = CanvasLayout(side, side, config.group), get_args(Kept)
     canvases: dict[Kept, Any] = {name: open_canvas("device", side, side, config.values, DEVICE) for name in names}
     how = Streaming(handful=max(1, HANDFUL_TOKENS["cuda"] // config.tokens), store="device")
     view = StreamedView(model, layout, how, canvases, canvases)
@@ -82,6 +83,7 @@ def denoising(preset: str, size: int) -> dict[str, Any]:
 
 
 def drawing(preset: str) -> dict[str, Any]:
+    """Count one value of every sequence, its draw included."""
     config, _ = decoder_preset(preset, 3, 0, 256, 1)
     model = build(config, DEVICE).eval()
     decoder = CachedDecoder(model, Groups.of_grid(1, 4, 4).to(DEVICE), SEQUENCES)

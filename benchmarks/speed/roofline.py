@@ -1,17 +1,17 @@
-"""How much of what this machine can multiply a forward pass uses, and where the rest goes.
+"""Compares a forward pass with the rate at which this machine multiplies matrices, and shows where the rest goes.
 
     python -m benchmarks.speed.roofline [--presets tiny small base] [--size 2048] [--threads 1] [--out FILE.json]
 
-A pass over decoded pixels, a handful of groups at a time, as `fit classify` runs it. Its matrix products are noted, and
-each of their shapes is then multiplied by itself, with contiguous operands in the caches, in every way that PyTorch
-has; the fastest counts. Fraction: what all products of the pass would take at that rate, over what the pass took; it
-counts attention as two batches of products, its softmax among the rest. Local layers: the same for those of the first
-segment and one handful.
+The pass runs over decoded pixels, a handful of groups at a time, as in `fit classify`. The benchmark records the shapes
+of its matrix products. It then times a product of each shape alone, with contiguous operands in the caches, in every
+way that PyTorch has; the fastest counts. Fraction: the time of all products of the pass at that rate, over the time of
+the pass. Attention counts as two batches of products, without its softmax. Local layers: the same fraction for the
+local layers of the first segment on one handful.
 
-Ways: "defaults" is PyTorch as it comes (weights cast at every use, its own attention), "ours" what `fit classify` does,
-and with `--compiled` "compiled" what it does with `--compile`, without the seconds of compiling, which are noted.
-On a CPU time is that of the process, over its threads, which other jobs disturb less (`--wall` for the clock on the
-wall). Ways take turns, and the median of `--repeats` rounds counts.
+Ways: "defaults" is PyTorch as it comes (weights cast at every use, its own attention). "ours" is `fit classify`. With
+`--compiled`, "compiled" is `fit classify --compile`; the seconds of compiling are recorded apart.
+On a CPU, time is CPU time of the process divided by its threads, which other jobs disturb less (wall time with
+`--wall`). Ways take turns, and the median of `--repeats` rounds counts.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ from models.build import build
 from models.presets import classifier_preset
 
 Shape = tuple[int, int, int, int]
-"""Batch, rows, inner, columns of a product."""
+"""A batch of matrix products: batch, rows, inner, columns."""
 
 Way = Literal["defaults", "ours", "compiled"]
 
 WAYS: tuple[Way, ...] = ("defaults", "ours", "compiled")
 
 SHORT = 0.02
-"""Seconds of a measurement of one product."""
+"""Seconds that one measurement of a product takes about."""
 
 
 class Products(TorchDispatchMode):
-    """Notes the shapes of all matrix products."""
+    """Records the shapes of all matrix products."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,24 +64,27 @@ class Products(TorchDispatchMode):
         name = function.name().split("::")[1].split(".")[0]
         tensors = [value for value in args if isinstance(value, Tensor)]
         if name == "linear":
-            self._note(1, tensors[0].numel() // tensors[0].shape[-1], *tensors[1].shape[::-1])
+            columns, inner = tensors[1].shape
+            self._add(1, tensors[0].numel() // inner, inner, columns)
         elif name in ("mm", "addmm"):
-            self._note(1, *tensors[-2].shape, tensors[-1].shape[-1])
+            rows, inner = tensors[-2].shape
+            self._add(1, rows, inner, tensors[-1].shape[-1])
         elif name in ("bmm", "baddbmm"):
-            self._note(*tensors[-2].shape, tensors[-1].shape[-1])
+            count, rows, inner = tensors[-2].shape
+            self._add(count, rows, inner, tensors[-1].shape[-1])
         elif "scaled_dot_product" in name:
             (*batch, rows, width), keys = tensors[0].shape, tensors[1].shape[-2]
-            many = batch[0] * batch[1]
-            self._note(many, rows, width, keys)
-            self._note(many, rows, keys, width)
+            count = batch[0] * batch[1]
+            self._add(count, rows, width, keys)
+            self._add(count, rows, keys, width)
         return function(*args, **(kwargs or {}))
 
-    def _note(self, batch: int, rows: int, inner: int, columns: int) -> None:
+    def _add(self, batch: int, rows: int, inner: int, columns: int) -> None:
         self.shapes[batch, rows, inner, columns] += 1
 
 
 class Clock:
-    """Seconds of a job."""
+    """Measures the seconds of a job: CPU time divided by the threads, or wall time."""
 
     def __init__(self, device: torch.device, wall: bool) -> None:
         self.device, self.wall = device, wall or device.type != "cpu"
@@ -103,7 +106,7 @@ def flops(shapes: Counter[Shape]) -> int:
 
 
 def best_seconds(shape: Shape, precision: Precision, clock: Clock) -> float:
-    """Of one product, in the fastest way."""
+    """Return the seconds of one product in its fastest way."""
     batch, rows, inner, columns = shape
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     x = torch.randn(batch, rows, inner, device=clock.device, dtype=dtype)
@@ -115,18 +118,18 @@ def best_seconds(shape: Shape, precision: Precision, clock: Clock) -> float:
         jobs = [lambda: F.linear(x[0], weight[0], bias), lambda: x[0] @ across[0]]
     ways: list[AbstractContextManager[Any]] = [nullcontext()]
     ways += [onednn()] if precision == "fp32" and clock.device.type == "cpu" else []
-    found = []
+    measured = []
     for way in ways:
         with torch.inference_mode(), way:
             for job in jobs:
                 clock(job, 2)
                 calls = max(1, int(SHORT / max(clock(job), 1e-6)))
-                found += [clock(job, calls) for _ in range(3)]
-    return min(found)
+                measured += [clock(job, calls) for _ in range(3)]
+    return min(measured)
 
 
 class Case:
-    """A model in one precision, in one way."""
+    """A model in one precision, run in one way."""
 
     def __init__(self, preset: str, size: int, precision: Precision, way: Way, device: torch.device) -> None:
         config = classifier_preset(preset, 3, 2)
@@ -151,7 +154,7 @@ class Case:
             return torch.inference_mode(), self.runtime.autocast()
         plain = self.runtime.precision == "fp32"
         autocast = nullcontext() if plain else torch.autocast(self.runtime.device.type, torch.bfloat16)
-        # Without inference mode attention is PyTorch's.
+        # Our own attention runs in inference mode alone: no_grad leaves PyTorch's.
         return torch.no_grad(), autocast
 
     def forward(self) -> Tensor:
@@ -173,7 +176,7 @@ class Case:
 
 
 def measure(preset: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Rows of one preset: precision, way, seconds, fractions."""
+    """Return the rows of one preset, one for each precision, way and part."""
     device = torch.device(options.device)
     clock, rows = Clock(device, options.wall), []
     cases = {
@@ -183,17 +186,17 @@ def measure(preset: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     }
     best: dict[tuple[Shape, str], float] = {}
     seconds: dict[tuple[str, Way, str], list[float]] = {}
-    noted, compiling = {}, {}
+    shapes_of, compiling = {}, {}
     for (precision, way), case in cases.items():
         if way == "compiled":
-            # Its products are those of "ours", and out of sight.
+            # Compiled code hides its products from `Products`; they are those of "ours".
             compiling[precision] = clock(case.forward)
             case.local()
             continue
         for part, job in (("forward", case.forward), ("local", case.local)):
             with Products() as products:
                 job()
-            noted[precision, way, part] = products.shapes
+            shapes_of[precision, way, part] = products.shapes
             for shape in products.shapes:
                 if (shape, precision) not in best:
                     best[shape, precision] = best_seconds(shape, precision, clock)
@@ -202,13 +205,13 @@ def measure(preset: str, options: argparse.Namespace) -> list[dict[str, Any]]:
             for part, job in (("forward", case.forward), ("local", case.local)):
                 calls = 1 if part == "forward" else 4
                 seconds.setdefault((precision, way, part), []).append(clock(job, calls))
-    for (precision, way, part), found in seconds.items():
-        shapes, took = noted[precision, "ours" if way == "compiled" else way, part], statistics.median(found)
-        row = {"preset": preset, "precision": precision, "way": way, "part": part}
+    for (precision, way, part), measured in seconds.items():
+        shapes, took = shapes_of[precision, "ours" if way == "compiled" else way, part], statistics.median(measured)
+        row: dict[str, Any] = {"preset": preset, "precision": precision, "way": way, "part": part}
         row |= {"seconds": took, "gflops": flops(shapes) / took / 1e9}
         ideal = sum(best[shape, precision] * count for shape, count in shapes.items())
         row |= {"best_gflops": flops(shapes) / ideal / 1e9, "fraction": ideal / took}
-        row["gain_over_fp32_defaults"] = statistics.median(seconds.get(("fp32", "defaults", part), found)) / took
+        row["gain_over_fp32_defaults"] = statistics.median(seconds.get(("fp32", "defaults", part), measured)) / took
         if way == "compiled":
             ours = statistics.median(seconds[precision, "ours", part])
             row |= {"gain_over_ours": ours / took, "first_pass_seconds": compiling[precision]}
@@ -220,15 +223,15 @@ def measure(preset: str, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def profile(preset: str, case: Case) -> dict[str, Any]:
-    """Shares of the operations in the time of a pass."""
-    with torch.profiler.profile() as found:
+    """Return the fractions of the time of a pass that its slowest operations take."""
+    with torch.profiler.profile() as profiler:
         case.forward()
     on_gpu = case.runtime.device.type == "cuda"
-    times = {e.key: e.self_device_time_total if on_gpu else e.self_cpu_time_total for e in found.key_averages()}
+    times = {e.key: e.self_device_time_total if on_gpu else e.self_cpu_time_total for e in profiler.key_averages()}
     total, largest = sum(times.values()), sorted(times, key=lambda name: -times[name])[:12]
     shares = {name: times[name] / total for name in largest}
-    said = ", ".join(f"{name.removeprefix('aten::')} {share:.0%}" for name, share in shares.items())
-    print(f"{preset:6} {case.runtime.precision} {said}", flush=True)
+    text = ", ".join(f"{name.removeprefix('aten::')} {share:.0%}" for name, share in shares.items())
+    print(f"{preset:6} {case.runtime.precision} {text}", flush=True)
     return {"preset": preset, "precision": case.runtime.precision, "part": "profile", "shares": shares}
 
 
@@ -245,13 +248,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", nargs="+", default=["tiny", "small", "base"])
     parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
-    parser.add_argument("--size", type=int, default=2048, help="side of the image")
+    parser.add_argument("--size", type=int, default=2048, help="side of the image in pixels")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--wall", action="store_true", help="measure by the clock on the wall")
-    parser.add_argument("--compiled", action="store_true", help="also with compiled layers")
-    parser.add_argument("--profile", action="store_true", help="where the time of a pass goes")
+    parser.add_argument("--wall", action="store_true", help="measure wall time on a CPU too")
+    parser.add_argument("--compiled", action="store_true", help="measure compiled layers too")
+    parser.add_argument("--profile", action="store_true", help="show the slowest operations of a pass")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -262,7 +265,7 @@ def main() -> None:
 
 
 def save_rows(out: Path, rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
-    """In place of earlier rows of the same preset, beside those of others."""
+    """Replace the rows of the same presets in the file, and keep the others."""
     presets = {row["preset"] for row in rows}
     old = json.loads(out.read_text(encoding="utf-8"))["rows"] if out.exists() else []
     rows = [row for row in old if row["preset"] not in presets] + rows

@@ -1,14 +1,14 @@
-"""Streamed inference against a plain forward pass in the same run, and the memory that `fit classify` takes.
+"""Compares streamed inference with a plain forward pass, and measures the memory of `fit classify`.
 
     python -m benchmarks.speed.streaming [--size 4096] [--preset tiny] [--memory-sizes 8192 16384] [--out FILE.json]
 
-computing: an encoder over the pixels of an image that are decoded already, a handful of groups at a time, over its
-plain forward pass on the same pixels. Goal: at most 0.95.
-reading: the same from a JPEG TIFF on disk, over the larger of decoding alone and streaming decoded pixels. Goal: at
-most 1.15.
-Both are medians of ratios within interleaved repetitions; the clock counts, since the overlap of threads is the point,
-and CPU time is shown beside it because other jobs on the machine disturb it less.
-memory: highest resident size of a fresh `fit classify --memory 1GiB` less that of Python with torch imported.
+computing: time of an encoder over decoded pixels, a handful of groups at a time, over that of its plain forward pass on
+the same pixels. Goal: at most 0.95.
+reading: time of the streamed pass from a JPEG TIFF on disk, over the larger of decoding alone and streaming decoded
+pixels. Goal: at most 1.15.
+Both are medians of ratios within interleaved repetitions. Wall time counts, because the pass overlaps reading and
+computing in threads. CPU time is shown beside it, because other jobs on the machine disturb it less.
+memory: peak resident size of a fresh `fit classify --memory 1GiB` over that of Python with torch imported.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Job = Callable[[], object]
 
 
 def jobs(image_path: Path, preset: str, precision: str) -> dict[str, Job]:
-    """What is compared."""
+    """Return the passes to compare, by name."""
     config = classifier_preset(preset, 3, 2)
     encoder = build(config).eval().requires_grad_(False).encoder
     image = open_image(image_path)
@@ -85,7 +85,7 @@ def jobs(image_path: Path, preset: str, precision: str) -> dict[str, Job]:
 
 
 def compare(image_path: Path, preset: str, precision: str, repeats: int) -> dict[str, Any]:
-    """Ratios of CPU time and time by the clock; the first round is not measured."""
+    """Return the ratios of wall and CPU time; the first round is not measured."""
     named = jobs(image_path, preset, precision)
     rounds = [{name: timed(job) for name, job in named.items()} for _ in range(repeats + 1)][1:]
 
@@ -105,7 +105,7 @@ def compare(image_path: Path, preset: str, precision: str, repeats: int) -> dict
 
 
 def make_run(folder: Path, preset: str) -> Path:
-    """A run folder of an untrained model: time and memory do not depend on the weights."""
+    """Create the run folder of an untrained model: time and memory do not depend on the weights."""
     run, model = folder / "run", classifier_preset(preset, 3, 2)
     run.mkdir()
     save_config(run, RunConfig(task="classify", model=model, preprocessing=PIXELS, classes=("a", "b")))
@@ -114,14 +114,14 @@ def make_run(folder: Path, preset: str) -> Path:
 
 
 def measure_memory(image_path: Path, run: Path, memory: str) -> dict[str, Any]:
-    """What a fresh `fit classify` says, and its highest resident size over that of Python with torch."""
+    """Return the JSON of a fresh `fit classify`, and its peak resident size over that of Python with torch."""
     floor = peak_with_torch() / 1e6
     document = json.loads(run_python("-m", MODULE, "--child", str(image_path), str(run), memory))
     return {**document, "megabytes_over_torch": document["peak_megabytes"] - floor}
 
 
 def child(image_path: str, run: str, memory: str) -> None:
-    """In a fresh process: prints one JSON document."""
+    """In a fresh process: classify the image and print the JSON document, with the peak resident size."""
     from typer.testing import CliRunner
 
     from fitcli.app import app
@@ -155,8 +155,8 @@ def show_speed(row: dict[str, Any]) -> dict[str, Any]:
     for name in ("computing", "reading"):
         wall, cpu = row["wall"][name], row["cpu"][name]
         print(
-            f"{name:10} {row['precision']:5} {statistics.median(wall):6.2f} [{min(wall):.2f}-{max(wall):.2f}] by the "
-            f"clock, {statistics.median(cpu):.2f} [{min(cpu):.2f}-{max(cpu):.2f}] of CPU time",
+            f"{name:10} {row['precision']:5} {statistics.median(wall):6.2f} [{min(wall):.2f}-{max(wall):.2f}] of wall "
+            f"time, {statistics.median(cpu):.2f} [{min(cpu):.2f}-{max(cpu):.2f}] of CPU time",
             flush=True,
         )
     print("seconds:", ", ".join(f"{name} {seconds:.2f}" for name, seconds in row["seconds"].items()), flush=True)
@@ -175,11 +175,13 @@ def show_memory(size: int, row: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=4096, help="side of the image for speed")
+    parser.add_argument("--size", type=int, default=4096, help="side of the image for speed, in pixels")
     parser.add_argument("--preset", default="tiny")
-    parser.add_argument("--repeats", type=int, default=5, help="0 to leave out speed")
-    parser.add_argument("--memory", default="1GiB", help="budget")
-    parser.add_argument("--memory-sizes", type=int, nargs="*", default=[8192, 16384], help="sides for memory")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds for speed; 0 skips it")
+    parser.add_argument("--memory", default="1GiB", help="memory budget of `fit classify`")
+    parser.add_argument(
+        "--memory-sizes", type=int, nargs="*", default=[8192, 16384], help="sides of the images for memory"
+    )
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""A forward pass or a training step of a classifier over pixels in memory: what several benchmarks measure."""
+"""Builds what several benchmarks measure: a forward pass or a training step of a classifier over pixels in memory."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from models.presets import classifier_preset
 def classifier_job(
     preset: str, size: int, runtime: Runtime, plan: ExecutionPlan | None
 ) -> tuple[Callable[[], object], FITClassifier, Groups]:
-    """Something to call, the model, and the groups of its one image.
+    """Return a function that runs one pass or step, the model, and the groups of its one image.
 
     Args:
-        preset: Of the model, which is as initialised.
-        size: Pixels per side of the image, in bytes on the device.
-        runtime: Where and how.
-        plan: Of a training step without the optimizer; None for a pass as `fit classify` prepares it.
+        preset: Preset of the model, whose weights are untrained.
+        size: Pixels per side of the image, which lies on the device as bytes.
+        runtime: Device and precision.
+        plan: Execution of a training step without the optimizer. None for a forward pass as `fit classify` prepares it.
     """
     config = classifier_preset(preset, 3, 100)
     model = build(config).to(runtime.device)

@@ -1,4 +1,4 @@
-"""Images for `images.py`: slide-like content in bounded memory, written to disk, and where their chunks are."""
+"""Writes slide-like test images in bounded memory, and lists the byte ranges of their chunks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHARD_SIDE = 8
 
 
 def slide_window(seed: int, side: int = WINDOW) -> np.ndarray:
-    """Something like a stained slide: smooth noise of seven scales in two dyes, and sensor noise; [side, side, 3]."""
+    """Return pixels [side side 3] like a stained slide: smooth noise of seven scales in two dyes, and sensor noise."""
     random = np.random.default_rng(seed)
     dyes = np.zeros((2, side, side))
     for octave in range(7):
@@ -27,11 +27,12 @@ def slide_window(seed: int, side: int = WINDOW) -> np.ndarray:
     dyes = np.maximum(dyes * 0.3 + 0.3, 0)
     absorption = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
     light = 245 * np.exp(-np.einsum("dyx,dc->yxc", dyes, absorption))
-    return (light + random.normal(size=light.shape) * 3).clip(0, 255).astype(np.uint8)
+    pixels: np.ndarray = (light + random.normal(size=light.shape) * 3).clip(0, 255).astype(np.uint8)
+    return pixels
 
 
 def windows(size: int, most: int | None = None) -> Iterator[Any]:
-    """Aligned windows of an image, row by row."""
+    """Return aligned windows of a square image, row by row: all, or the first `most`."""
     from fitcli.images.window import Window
 
     starts = range(0, size, WINDOW)
@@ -40,7 +41,7 @@ def windows(size: int, most: int | None = None) -> Iterator[Any]:
 
 
 def write_image(path: Path, size: int, compression: str, variants: list[np.ndarray], levels: Any = "auto") -> None:
-    """A colour image of `size` x `size` pixels that repeats a few windows."""
+    """Write a colour image of `size` x `size` pixels that repeats a few windows."""
     from fitcli.images.base import ImageInfo
     from fitcli.images.open import create_image
 
@@ -51,7 +52,7 @@ def write_image(path: Path, size: int, compression: str, variants: list[np.ndarr
 
 
 def write_unsharded_zarr(path: Path, size: int, variants: list[np.ndarray]) -> None:
-    """The same as one file per chunk, by zarr-python."""
+    """Write the same image with zarr-python, one file per chunk."""
     import zarr
 
     array = zarr.create_array(
@@ -71,7 +72,14 @@ def write_unsharded_zarr(path: Path, size: int, variants: list[np.ndarray]) -> N
 
 @dataclass
 class Source:
-    """An image to be read, and where its level-0 chunks are: (row, column) -> (file, offset, bytes)."""
+    """An image on disk, and what a bare loop over its chunks needs.
+
+    Attributes:
+        name: One of SOURCES.
+        path: File or folder of the image.
+        places: (file, offset, bytes) of each level-0 chunk, by its (row, column).
+        decode: The bare codec: decodes the bytes of one chunk.
+    """
 
     name: str
     path: Path
@@ -83,7 +91,7 @@ def tiff_source(name: str, path: Path, compression: str) -> Source:
     import tifffile
 
     with tifffile.TiffFile(path) as tiff:
-        page = tiff.pages[0]
+        page = tiff.pages.first
         columns = -(-page.imagewidth // CHUNK)
         places = {
             divmod(number, columns): (path, offset, count)
@@ -132,7 +140,7 @@ SOURCES = ("TIFF jpeg", "TIFF deflate", "TIFF zstd", "TIFF none", "Zarr zstd", "
 
 
 def make_source(name: str, folder: Path, size: int) -> Source:
-    """One of SOURCES, `size` x `size` pixels, in a folder."""
+    """Write one of SOURCES with `size` x `size` pixels to a folder."""
     variants = [slide_window(seed) for seed in range(8)]
     if name == "Zarr zstd":
         write_unsharded_zarr(folder / "read.zarr", size, variants)

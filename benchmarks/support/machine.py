@@ -1,4 +1,4 @@
-"""What a benchmark ran on and how it was called, written down beside its figures."""
+"""Writes the figures of a benchmark to a file, with its command line and the machine."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from pathlib import Path
 from typing import Any
 
 LOAD = os.getloadavg()[0]
-"""Before the benchmark began: what else the machine had to do."""
+"""Load average of the machine just before the benchmark."""
 
 
-def save_results(out: Path | None, packages: Iterable[str], found: Mapping[str, Any], **here: Any) -> None:
-    """Write figures to a JSON file, where one is wanted.
+def save_results(out: Path | None, packages: Iterable[str], results: Mapping[str, Any], **here: Any) -> None:
+    """Write figures to a JSON file.
 
     Args:
-        out: The file; None for none.
-        packages: Whose versions matter.
-        found: The figures, by name.
+        out: The file. None writes nothing.
+        packages: Packages whose versions are recorded, if they are installed.
+        results: The figures by name.
         **here: More about the machine, such as `threads`.
     """
     if out is not None:
-        document = {"command": called(), "machine": machine(packages) | here, **found}
+        document = {"command": command_line(), "machine": machine(packages) | here, **results}
         out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def machine(packages: Iterable[str]) -> dict[str, Any]:
-    """CPU, cores, load before the benchmark, and the versions of some packages."""
+    """Return CPU, cores, load before the benchmark, and the versions of the packages that are installed."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return {
@@ -41,11 +41,18 @@ def machine(packages: Iterable[str]) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.platform(),
         "load": LOAD,
-        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "versions": {name: version for name in packages if (version := _version(name)) is not None},
     }
 
 
-def called() -> str:
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def command_line() -> str:
     """Return the command line, `python -m benchmarks...`; of absolute paths only the last two parts."""
     words = ("python", *sys.orig_argv[1:])
     return " ".join(shlex.quote(re.sub(r"(?<![^\s=:])(?:/[^/\s]+)+", _shortened, word)) for word in words)

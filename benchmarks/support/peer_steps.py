@@ -1,4 +1,4 @@
-"""The steps that `peers.py` measures: FIT, and a ViT, Swin, RIN and Perceiver of other packages."""
+"""Builds the steps that `speed/peers.py` compares: FIT, and a ViT, Swin, RIN and Perceiver of other packages."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 LATENTS = 256
-"""Of RIN and Perceiver, for the whole image; as many as their papers use."""
+"""Latents of RIN and Perceiver for the whole image, as in their papers."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """What can be measured of a model."""
+    """A model of the comparison, and whether it has gradient checkpointing."""
 
     can_checkpoint: bool
 
@@ -29,20 +29,20 @@ MODELS = {
 }
 
 
-def build_step(asked: dict[str, Any]) -> tuple[Callable[[], object], int, int]:
-    """(one step, parameters, patches of 16 x 16 pixels)."""
+def build_step(case: dict[str, Any]) -> tuple[Callable[[], object], int, int]:
+    """Return (a function that runs one step, parameters, patches of 16 x 16 pixels)."""
     from fitcli.device.runtime import choose_runtime
 
-    runtime = choose_runtime(asked["device"], asked["precision"])
-    backward, checkpointed, size = asked["work"] == "step", asked["checkpointed"], asked["size"]
-    name, rest = asked["model"].split("-") if "-" in asked["model"] else (asked["model"], "")
+    runtime = choose_runtime(case["device"], case["precision"])
+    backward, checkpointed, size = case["work"] == "step", case["checkpointed"], case["size"]
+    name, rest = case["model"].split("-") if "-" in case["model"] else (case["model"], "")
     make = _fit_step if name == "fit" else _peer_step
-    step, model = make(asked["model"] if name != "fit" else rest, size, backward, checkpointed, runtime)
+    step, model = make(case["model"] if name != "fit" else rest, size, backward, checkpointed, runtime)
     return step, sum(p.numel() for p in model.parameters()), (size // 16) ** 2
 
 
 def _fit_step(preset: str, size: int, backward: bool, checkpointed: bool, runtime: Any) -> tuple[Any, Any]:
-    """The plain execution; `checkpointed` the one that recomputes."""
+    """Use the plain execution, or with `checkpointed` the recomputing one."""
     from benchmarks.support.classifier_job import classifier_job
     from fitcli.execution.plan import ExecutionPlan
 
@@ -76,8 +76,11 @@ def _peer_step(name: str, size: int, backward: bool, checkpointed: bool, runtime
 
 
 def _import_torchvision() -> None:
-    """timm and RIN import it without using it; the one of PyPI is made for CUDA and finds no operators beside a PyTorch
-    for CPUs. It needs them to exist."""
+    """Define the operators that torchvision looks up at import.
+
+    timm and RIN import torchvision without using it. The build on PyPI is for CUDA: beside a PyTorch for CPUs its
+    operators are missing, and its import fails.
+    """
     import torch
 
     if not torch.cuda.is_available():
@@ -87,7 +90,7 @@ def _import_torchvision() -> None:
 
 
 _LIBRARY: list[Any] = []
-"""Operators live as long as it does."""
+"""Keeps the operators alive: they are removed with their library."""
 
 
 def _timm(name: str, **settings: Any) -> Callable[[int, bool], Any]:
@@ -102,7 +105,7 @@ def _timm(name: str, **settings: Any) -> Callable[[int, bool], Any]:
 
 
 def _rin(size: int, checkpointed: bool) -> Any:
-    """Two blocks: latents read 16 x 16 patches, four layers of latents, patches read the latents."""
+    """Two blocks. In each, latents read 16 x 16 patches and pass four layers, then patches read the latents."""
     import torch
     from rin_pytorch.rin_pytorch import RINBlock
     from torch import nn
@@ -133,7 +136,7 @@ def _rin(size: int, checkpointed: bool) -> Any:
 
 
 def _perceiver(size: int, checkpointed: bool) -> Any:
-    """Reads 16 x 16 patches three times, with two layers of latents after each."""
+    """Latents that read 16 x 16 patches three times, with two layers after each."""
     from perceiver_pytorch import Perceiver
     from torch import nn
 
@@ -155,7 +158,7 @@ def _perceiver(size: int, checkpointed: bool) -> Any:
 _BUILDERS: dict[str, Callable[[int, bool], Any]] = {
     "vit-s": _timm("vit_small_patch16_224"),
     "vit-b": _timm("vit_base_patch16_224"),
-    # Windows of 8 x 8 divide images whose sides are multiples of 256.
+    # The sides of images are multiples of 256, which windows of 8 x 8 divide and the usual 7 x 7 do not.
     "swin-t": _timm("swin_tiny_patch4_window7_224", window_size=8),
     "rin": _rin,
     "perceiver": _perceiver,
