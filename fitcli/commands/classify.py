@@ -9,7 +9,6 @@ import typer
 
 from fitcli import console
 from fitcli.commands.options import (
-    BACKGROUND_THRESHOLD,
     BackgroundThreshold,
     CheckpointFolder,
     Compile,
@@ -18,11 +17,12 @@ from fitcli.commands.options import (
     Json,
     Memory,
     PrecisionName,
-    SkipBackgroundOrNot,
+    SkipBackground,
     StateFolder,
     background_choice,
 )
 from fitcli.errors import FitError
+from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD
 
 
 def classify(
@@ -42,7 +42,7 @@ def classify(
         str | None,
         typer.Option("--heatmap-task", help="Of several tasks, the one to draw; else the first.", metavar="NAME"),
     ] = None,
-    skip_background: SkipBackgroundOrNot = None,
+    skip_background: SkipBackground = None,
     background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     memory: Memory = None,
     state: StateFolder = None,
@@ -54,10 +54,11 @@ def classify(
     from fitcli.device.runtime import choose_runtime
     from fitcli.distributed.image_queue import open_queue
     from fitcli.images.open import matching_paths
-    from fitcli.runs.weights import load_classifier
     from fitcli.tasks.classify.classify_files import check_csv, classify_files, plan_heatmaps, write_csv
-    from fitcli.tasks.classify.labels import find_task
+    from fitcli.tasks.classify.labels import find_target
+    from fitcli.tasks.classify.task import TASK as CLASSIFY
     from fitcli.tasks.encoding.encode import EncodingSettings
+    from fitcli.tasks.load import load_run
 
     if heatmap_task is not None and heatmap is None:
         raise FitError("--heatmap-task is for --heatmap; give both, or leave it out")
@@ -67,8 +68,8 @@ def classify(
         check_csv(csv, paths)
         heatmaps = plan_heatmaps(paths, heatmap)
         runtime = choose_runtime(device, precision, inference=True, compiled=compile)
-        model = load_classifier(checkpoint, runtime)
-        config, drawn_task = model.config, find_task(model.config.class_tasks, heatmap_task)
+        model = load_run(checkpoint, runtime, CLASSIFY)
+        config, drawn_task = model.config, find_target(model.config.class_targets, heatmap_task)
         settings = EncodingSettings(background=background, memory_bytes=memory, state=state)
         done = list(classify_files(queue, model, paths, heatmaps, runtime, settings, top_k, csv, drawn_task))
         good = [report for report in done if report is not None]
@@ -80,7 +81,7 @@ def classify(
         console.json([report.document for report in good])
     elif good:
         count = min(top_k, len(config.classes))
-        answers = [task.name for task in config.tasks] or [f"{n + 1}." for n in range(count)]
+        answers = [target.name for target in config.targets] or [f"{n + 1}." for n in range(count)]
         console.table(("image", "size", "groups", *answers, "seconds"), [report.row for report in good])
     if len(good) < len(done) or not all(report.drawn for report in good):
         raise typer.Exit(1)

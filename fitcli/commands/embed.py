@@ -9,7 +9,6 @@ import typer
 
 from fitcli import console
 from fitcli.commands.options import (
-    BACKGROUND_THRESHOLD,
     BackgroundThreshold,
     CheckpointFolder,
     Compile,
@@ -18,10 +17,11 @@ from fitcli.commands.options import (
     Json,
     Memory,
     PrecisionName,
-    SkipBackgroundOrNot,
+    SkipBackground,
     StateFolder,
     background_choice,
 )
+from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD
 
 
 def embed(
@@ -33,7 +33,7 @@ def embed(
     ],
     patches: Annotated[bool, typer.Option("--patches", help="Also write the features of every patch.")] = False,
     json: Json = False,
-    skip_background: SkipBackgroundOrNot = None,
+    skip_background: SkipBackground = None,
     background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     memory: Memory = None,
     state: StateFolder = None,
@@ -45,15 +45,16 @@ def embed(
     from fitcli.device.runtime import choose_runtime
     from fitcli.distributed.image_queue import open_queue
     from fitcli.images.open import matching_paths
-    from fitcli.runs.weights import load_classifier
+    from fitcli.tasks.classify.task import TASK as CLASSIFY
     from fitcli.tasks.encoding.embed_files import embed_files
     from fitcli.tasks.encoding.encode import EncodingSettings
+    from fitcli.tasks.load import load_run
 
     background = background_choice(skip_background, background_threshold)
     paths = matching_paths(images)
     with open_queue(device) as queue:
         runtime = choose_runtime(device, precision, inference=True, compiled=compile)
-        model = load_classifier(checkpoint, runtime)
+        model = load_run(checkpoint, runtime, CLASSIFY)
         settings = EncodingSettings(background=background, memory_bytes=memory, state=state)
         done = list(embed_files(queue, model, paths, out, runtime, settings, patches))
     if not queue.world.is_first:

@@ -9,7 +9,6 @@ import typer
 
 from fitcli import console
 from fitcli.commands.options import (
-    BACKGROUND_THRESHOLD,
     BackgroundThreshold,
     CheckpointFolder,
     Compile,
@@ -17,9 +16,10 @@ from fitcli.commands.options import (
     Json,
     Memory,
     PrecisionName,
-    SkipBackgroundOrNot,
+    SkipBackground,
     background_choice,
 )
+from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD
 
 
 def evaluate(
@@ -32,7 +32,7 @@ def evaluate(
     ] = "val",
     json: Json = False,
     csv: Annotated[Path | None, typer.Option(help="Write a CSV file with one line per image.")] = None,
-    skip_background: SkipBackgroundOrNot = None,
+    skip_background: SkipBackground = None,
     background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     memory: Memory = None,
     device: DeviceName = "auto",

@@ -92,9 +92,9 @@ def generate(
     """Generate images: of any size, coherent over the whole canvas, in bounded memory; or value by value."""
     from fitcli.device.runtime import choose_runtime
     from fitcli.images.open import open_image
-    from fitcli.runs.weights import expect_task
     from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
     from fitcli.tasks.diffusion.generate.settings import GenerationSettings, ResourceLimits
+    from fitcli.tasks.load import expect_task
 
     runtime = choose_runtime(device, precision, compiled=compile)
     with ExitStack() as stack:
@@ -145,17 +145,18 @@ class ImageRequest:
 
 def _draw(target: ImageRequest, label: str | None, draws: Draws, graphs: bool) -> Iterator[Generated]:
     """Value by value."""
-    from fitcli.runs.weights import load_decoder
     from fitcli.tasks.autoregressive.generate_files import draw_images
     from fitcli.tasks.autoregressive.generate_images import Request
+    from fitcli.tasks.autoregressive.task import TASK as AUTOREGRESSIVE
     from fitcli.tasks.diffusion.generate.settings import check_options, choose_sides
+    from fitcli.tasks.load import load_run
 
     check_options("autoregressive", target.options)
     height, width = choose_sides(*target.sides)
     request = Request(
         count=target.count, height=height, width=width, label=label, draws=draws, given=target.image, graphs=graphs
     )
-    model = load_decoder(target.checkpoint, target.runtime)
+    model = load_run(target.checkpoint, target.runtime, AUTOREGRESSIVE)
     return draw_images(model, request, target.out, target.overwrite, target.runtime)
 
 
@@ -163,15 +164,17 @@ def _denoise(
     target: ImageRequest, window: Window | None, settings: Callable[..., GenerationSettings], means: ResourceLimits
 ) -> Iterator[Generated]:
     """Out of noise."""
-    from fitcli.runs.weights import load_denoiser
+    from fitcli.tasks.diffusion.config import diffusion_of
     from fitcli.tasks.diffusion.generate.generate_files import GenerationJob
-    from fitcli.tasks.diffusion.generate.prepare import InitialImage, diffusion_of
+    from fitcli.tasks.diffusion.generate.prepare import InitialImage
     from fitcli.tasks.diffusion.generate.settings import check_options, choose_size
+    from fitcli.tasks.diffusion.task import TASK as DIFFUSION
+    from fitcli.tasks.load import load_run
 
-    model = load_denoiser(target.checkpoint, target.runtime)
+    model = load_run(target.checkpoint, target.runtime, DIFFUSION)
     check_options("diffusion", target.options)
     begin = None if target.image is None else InitialImage(image=target.image, window=window)
-    size = choose_size(*target.sides, diffusion_of(model).size, target.image is not None, window is not None)
+    size = choose_size(*target.sides, diffusion_of(model.config).size, target.image is not None, window is not None)
     job = GenerationJob(
         checkpoint=model, out=target.out, settings=settings(size=size), runtime=target.runtime, count=target.count,
         overwrite=target.overwrite, means=means, beginning=begin,

@@ -1,4 +1,4 @@
-"""Option types that several commands share: one wording, one type. Never imports torch."""
+"""Options that several commands share: one wording, one type. Never imports torch."""
 
 from __future__ import annotations
 
@@ -8,76 +8,49 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fitcli.errors import FitError
 from fitcli.images.window import Window
+from fitcli.tasks.registry import TASKS
+from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD, background_share
 
 if TYPE_CHECKING:
     from fitcli.tasks.encoding.encode import Background
 
-DeviceName = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE", show_default=True)
-]
-PrecisionName = Annotated[
-    Literal["auto", "fp32", "bf16"],
-    typer.Option(
-        "--precision",
-        help="Of matrix products; auto is bf16 on a GPU that has it, and for classify and embed on a CPU; else fp32.",
-    ),
-]
-Compile = Annotated[
-    bool,
-    typer.Option(
-        "--compile/--no-compile",
-        help="Have torch.compile fuse what lies between matrix products: takes a minute or more first. For GPUs; not "
-        "measured on one yet.",
-    ),
-]
-Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files, zarr folders or glob patterns.")]
-CheckpointFolder = Annotated[Path, typer.Option("--checkpoint", help="Run folder of `fit train`.", metavar="RUN")]
-
+COMPUTING = "Computing"
+"""Panel of the options that say where and how a model runs."""
 
 LEAST_MEMORY = 10**6
-"""In bytes."""
-
-
-def background_share(skip: bool, threshold: float) -> float | None:
-    """From `--skip-background` and `--background-threshold` to a share of the range of the pixels; None for neither.
-
-    Raises:
-        FitError: A threshold, and nothing that it is for.
-    """
-    if not skip and threshold != BACKGROUND_THRESHOLD:
-        raise FitError("--background-threshold is for --skip-background; give both, or leave it out")
-    return threshold if skip else None
+"""Least value of `--memory`, in bytes. A smaller one has lost its unit."""
 
 
 def background_choice(skip: bool | None, threshold: float) -> Background:
-    """The same where a model may have been trained with it: "as trained" where neither option is given.
+    """Return the share of the pixel range below which groups are left out; "as trained" without an option.
 
     Raises:
-        FitError: As above.
+        FitError: A threshold without `--skip-background`.
     """
     asked = skip is not None or threshold != BACKGROUND_THRESHOLD
     return background_share(bool(skip), threshold) if asked else "as trained"
 
 
 def given(context: typer.Context) -> frozenset[str]:
-    """Names of the parameters that the user gave, on the command line or in a recipe, be it their default values."""
+    """Return the names of the parameters that the user gave, on the command line or in a recipe."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return frozenset(name for name, source in sources.items() if source is not None and source.name != "DEFAULT")
 
 
 def defaulted(context: typer.Context) -> frozenset[str]:
-    """Names of the parameters that have their values from the defaults of the call: from a recipe."""
+    """Return the names of the parameters whose values come from a recipe."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return frozenset(name for name, source in sources.items() if source is not None and source.name == "DEFAULT_MAP")
 
 
 def parse_size(text: str) -> int:
-    """Bytes of "4GiB", "500MB", "2G", "1.5 GiB" or "1000000": K, M, G, T and KiB, ... count in 1024, KB, ... in 1000.
+    """Return the bytes of "4GiB", "500MB", "2G", "1.5 GiB" or "1000000".
+
+    K, M, G, T and KiB, MiB, ... count in 1024; KB, MB, ... in 1000.
 
     Raises:
-        typer.BadParameter: It is no such size, or of less than a megabyte: its unit was forgotten.
+        typer.BadParameter: The text is no size, or a size below a megabyte, which has lost its unit.
     """
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *(?:([KMGT])(i?B)?|B)?", text.strip(), flags=re.IGNORECASE)
     if match is None:
@@ -91,10 +64,10 @@ def parse_size(text: str) -> int:
 
 
 def parse_window(text: str) -> Window:
-    """The window of "top,left,height,width" in pixels.
+    """Return the window of "top,left,height,width", in pixels.
 
     Raises:
-        typer.BadParameter: It is no such window.
+        typer.BadParameter: The text is no such window.
     """
     match = re.fullmatch(r" *(\d+) *, *(\d+) *, *(\d+) *, *(\d+) *", text, flags=re.ASCII)
     if match is None or "0" in match.groups()[2:]:
@@ -102,40 +75,66 @@ def parse_window(text: str) -> Window:
     return Window(*map(int, match.groups()))
 
 
+if TYPE_CHECKING:
+    TaskName = str
+    OptionalTaskName = str | None
+else:
+    _TASK = typer.Option("--task", help=f"{', '.join(TASKS[:-1])} or {TASKS[-1]}.", metavar="TASK")
+    TaskName = Annotated[Literal[TASKS], _TASK]
+    OptionalTaskName = Annotated[Literal[TASKS] | None, _TASK]
+
+DeviceName = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="auto, cpu, cuda, cuda:N or mps.",
+        metavar="DEVICE",
+        show_default=False,
+        rich_help_panel=COMPUTING,
+    ),
+]
+PrecisionName = Annotated[
+    Literal["auto", "fp32", "bf16"],
+    typer.Option(
+        "--precision",
+        help="Precision of matrix products.",
+        rich_help_panel=COMPUTING,
+    ),
+]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile/--no-compile",
+        help="Compile layers; for GPUs.",
+        show_default=False,
+        rich_help_panel=COMPUTING,
+    ),
+]
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files, zarr folders or glob patterns.")]
+CheckpointFolder = Annotated[Path, typer.Option("--checkpoint", help="Run folder of `fit train`.", metavar="RUN")]
 Memory = Annotated[
     int | None,
     typer.Option(
         "--memory",
         parser=parse_size,
         metavar="SIZE",
-        help="Most memory that may be used, like 4GiB: of the device that computes; on a CPU in all, beyond that of "
-        "Python with torch. By default most of what a device has free, half of what a CPU has.",
+        help="Memory limit, like 4GiB.",
     ),
 ]
 StateFolder = Annotated[
     Path | None,
-    typer.Option(
-        "--state", metavar="FOLDER", help="Keep the state of the work here, to go on where it was after a crash."
-    ),
+    typer.Option("--state", metavar="FOLDER", help="Folder for unfinished work, which a rerun continues."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 SkipBackground = Annotated[
-    bool, typer.Option("--skip-background", help="Leave out groups of patches that are all but constant.")
-]
-SkipBackgroundOrNot = Annotated[
     bool | None,
     typer.Option(
         "--skip-background/--no-skip-background",
-        help="Leave out groups of patches that are all but constant, or not; as in training where neither is given.",
+        help="Leave out groups of nearly constant pixels, or not; else as in training.",
         show_default=False,
     ),
 ]
-BACKGROUND_THRESHOLD = 0.02
-"""Of `BackgroundThreshold`, where none is given. Here, so that `fit --help` need not wait for numpy."""
-
 BackgroundThreshold = Annotated[
     float,
-    typer.Option(
-        min=0, max=1, metavar="SHARE", help="Share of the range of the pixels below which a group is background."
-    ),
+    typer.Option(min=0, max=1, metavar="SHARE", help="Share of the pixel range below which a group is background."),
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fitcli import console
-from fitcli.commands.options import DeviceName, Json, PrecisionName, parse_size
+from fitcli.commands.options import DeviceName, Json, OptionalTaskName, PrecisionName, parse_size
 
 if TYPE_CHECKING:
     from fitcli.profiling.peers import Peer
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 def profile_memory(
     checkpoint: Annotated[Path | None, typer.Option(help="Run folder to ask about.", metavar="RUN")] = None,
     preset: Annotated[str | None, typer.Option(help="Or a preset: debug, nano, tiny, small, base or large.")] = None,
-    task: Annotated[
-        Literal["classify", "diffusion", "autoregressive"] | None, typer.Option(help="Of the preset, else classify.")
-    ] = None,
+    task: OptionalTaskName = None,
     mode: Annotated[Literal["train", "infer"] | None, typer.Option(help="Only training, or only inference.")] = None,
     res: Annotated[list[int] | None, typer.Option(min=1, help="Pixels per side; may be given again.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per training step.")] = 1,
@@ -54,7 +52,7 @@ def profile_memory(
 
     subject = subject_for(checkpoint, preset, task)
     conditions = conditions_for(device, precision, batch_size, budget, method, group_parallel)
-    peers = parse_peers(compare, subject.task)
+    peers = parse_peers(compare, subject.task, subject.config)
     modes: list[Mode] = ["train", "infer"] if mode is None else [mode]
     if group_parallel > 1:
         modes = ["train"]

@@ -1,17 +1,43 @@
-"""Images that are computed together, and what is known of each of them."""
+"""Images that are computed together: items, and batches with their way to the device."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
+from fitcli.data.place import Place
 from fitcli.device.transfer import DeviceCopies, PendingCopy, pin, to_device
 from models.groups import Groups
+
+
+class BatchTarget(Protocol):
+    """The targets of the images of a batch: tensors that only the task understands."""
+
+    def map_tensors(self, move: Callable[[Tensor], Tensor]) -> Self:
+        """Return the same with `move` applied to every tensor."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """One image of a batch.
+
+    Attributes:
+        patches: [g n p] of the groups that this process computes.
+        place: The part of the image that the patches show.
+        target: The target at this place, as `TargetReader.read` gives it.
+        path: File of the image.
+    """
+
+    patches: Tensor
+    place: Place
+    target: Any
+    path: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,78 +46,84 @@ class Batch:
 
     Attributes:
         patches: [g n p] in the dtype of the pixels.
-        groups: Where the patches lie.
-        labels: [b] int64.
-        gain, shift: [g 1 1] float32: what normalised values are multiplied with, and what is added.
-        showings: (epoch, number of the sample) of each image: what is random about a step follows from them.
-        paths: Of the images.
-        targets: [b l] int64, numbers of the classes that hold among those of all tasks, then -1; l is 0 where there is
-            one task of one class per image.
-        read: What this was moved from, whose values the host knows without asking the device; None where this is it.
-        following: Gives the batch after this one if it has been read by now, without waiting for it.
+        groups: Positions of the patches.
+        target: Targets of the images, see `TargetReader.join`.
+        gain, shift: [g 1 1] float32: factor and summand of the normalised values.
+        showings: (epoch, number of the sample) of each image, which seed the random choices of a step.
+        paths: Files of the images.
+        source: The batch in host memory that this one was copied from; None for a batch in host memory.
+        following: Returns the batch after this one if it is ready, else None; does not wait.
     """
 
     patches: Tensor
     groups: Groups
-    labels: Tensor
+    target: BatchTarget
     gain: Tensor
     shift: Tensor
     showings: tuple[tuple[int, int], ...] = ()
     paths: tuple[Path, ...] = ()
-    targets: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.int64))
-    read: Batch | None = None
+    source: Batch | None = None
     following: Callable[[], Batch | None] = lambda: None
 
     @property
+    def images(self) -> int:
+        """Number of images."""
+        return self.groups.images
+
+    @property
+    def device(self) -> torch.device:
+        """Device of all but perhaps the patches."""
+        return self.gain.device
+
+    @property
     def on_host(self) -> Batch:
-        """The same as it was read."""
-        return self.read or self
+        """The batch in host memory, whose values are read without waiting for the device."""
+        return self.source or self
 
     def pinned(self, device: torch.device) -> Batch:
-        """The same where a device can fetch it by itself."""
-        return self._moved(partial(pin, device=device), pin(self.patches, device))
+        """Return the batch in pinned memory, from which a CUDA device copies by itself."""
+        return self._map(partial(pin, device=device), pin(self.patches, device))
 
     def to(self, device: torch.device, pixels: bool = True, arrived: Tensor | None = None) -> Batch:
-        """The same on another device; without `pixels`, the patches stay where they are, pinned for their way.
+        """Return the batch on another device.
 
         Args:
-            device: That computes.
-            pixels: Move the patches, too.
-            arrived: These, where they are there already.
+            device: The device that computes.
+            pixels: Whether to copy the patches, too. Otherwise they stay in host memory, pinned.
+            arrived: The patches, if they are on the device already.
         """
         patches = arrived
         if patches is None:
             patches = to_device(self.patches, device) if pixels else pin(self.patches, device)
-        return replace(self._moved(partial(to_device, device=device), patches), read=self.on_host)
+        return replace(self._map(partial(to_device, device=device), patches), source=self.on_host)
 
     def part(self, part: slice) -> Tensor:
-        """The patches of a slice of the groups [part n p], on the device of the rest."""
-        return to_device(self.patches[part], self.labels.device)
+        """Return the patches [part n p] of a slice of the groups, on the device of the batch."""
+        return to_device(self.patches[part], self.device)
 
     def real_patches(self) -> int:
-        """Patches that are no padding."""
+        """Return the number of patches that are no padding."""
         mask = self.on_host.groups.mask
         return int(mask.sum()) if mask is not None else self.patches[..., 0].numel()
 
-    def _moved(self, move: Callable[[Tensor], Tensor], patches: Tensor) -> Batch:
-        """With other patches, and what `move` makes of everything else."""
+    def _map(self, move: Callable[[Tensor], Tensor], patches: Tensor) -> Batch:
+        """The same with other patches, and `move` applied to every other tensor."""
         return replace(
             self,
             patches=patches,
             groups=self.groups.map_tensors(move),
-            labels=move(self.labels),
+            target=self.target.map_tensors(move),
             gain=move(self.gain),
             shift=move(self.shift),
-            targets=move(self.targets),
         )
 
 
 class Arrivals:
-    """Batches where they are computed: to a CUDA device, the pixels of the next one travel beside what it computes.
+    """Copies batches to the device; on a CUDA device, the pixels of the next batch are copied during a step.
 
     Args:
-        device: That computes.
-        ahead: There is room on it for the pixels of one more batch.
+        device: The device that computes.
+        ahead: Whether the device has room for the pixels of one more batch.
     """
 
     def __init__(self, device: torch.device, ahead: bool) -> None:
@@ -100,17 +132,17 @@ class Arrivals:
         self._begun: PendingCopy | None = None
 
     def bring(self, batch: Batch, pixels: bool) -> Batch:
-        """A batch on the device; without `pixels`, the patches stay pinned on the host, see `Batch.part`."""
+        """Return a batch on the device; without `pixels`, the patches stay in pinned host memory, see `Batch.part`."""
         begun, self._begun = self._begun, None
         if begun is None or begun.source is not batch.patches or not pixels:
             return batch.to(self._device, pixels)
         return batch.to(self._device, arrived=begun.receive())
 
     def begin(self, batch: Batch | None) -> None:
-        """Have the pixels of the batch set out that is brought next, where it is known by now.
+        """Start to copy the pixels of the next batch, if there is one by now.
 
-        To be called when the computing of a batch is under way and the host is done with it: of an earlier one nothing
-        is left on the device then, so that there are the pixels of two batches at most.
+        Call after the kernels of a batch are queued: the one before is freed by then, so at most two batches are on the
+        device.
         """
         if self._copies is None or batch is None:
             return
@@ -120,50 +152,33 @@ class Arrivals:
             self.stop()
 
     def forget(self) -> None:
-        """Give back what has set out: the next batch is brought when it is its turn."""
+        """Drop a copy that was started: the next batch is copied when it is its turn."""
         self._begun = None
 
     def stop(self) -> None:
-        """From now on, one batch at a time."""
+        """Copy one batch at a time from now on."""
         self._copies = self._begun = None
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One image of a batch, with what is said of it there.
+def collate(items: list[Item], groups: Groups, target: BatchTarget) -> Batch:
+    """Join items in their order.
 
-    Attributes:
-        patches: Of the groups that this process computes.
-        groups: All of the image.
+    Args:
+        items: The images.
+        groups: The groups of their patches.
+        target: Their joined targets.
     """
-
-    patches: Tensor
-    groups: Groups
-    label: int
-    gain: float
-    shift: float
-    showing: tuple[int, int]
-    path: Path
-    targets: tuple[int, ...] = ()
-
-
-def collate(items: list[Item], groups: Groups) -> Batch:
-    """Join images in their order, where `groups` are those of their patches."""
     counts = torch.tensor([len(item.patches) for item in items])
+    gain, shift = (
+        torch.tensor(values).repeat_interleave(counts)[:, None, None]
+        for values in ([item.place.gain for item in items], [item.place.shift for item in items])
+    )
     return Batch(
         patches=torch.cat([item.patches for item in items]),
         groups=groups,
-        labels=torch.tensor([item.label for item in items]),
-        gain=torch.tensor([item.gain for item in items]).repeat_interleave(counts)[:, None, None],
-        shift=torch.tensor([item.shift for item in items]).repeat_interleave(counts)[:, None, None],
-        showings=tuple(item.showing for item in items),
+        target=target,
+        gain=gain,
+        shift=shift,
+        showings=tuple(item.place.showing for item in items),
         paths=tuple(item.path for item in items),
-        targets=padded([item.targets for item in items]),
     )
-
-
-def padded(targets: Sequence[tuple[int, ...]]) -> Tensor:
-    """Numbers of the classes of each image -> [b l] int64, -1 where an image has fewer than another."""
-    longest = max(map(len, targets))
-    rows = [numbers + (-1,) * (longest - len(numbers)) for numbers in targets]
-    return torch.tensor(rows, dtype=torch.int64).reshape(len(targets), longest)

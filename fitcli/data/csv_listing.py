@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from fitcli.errors import DataError
-from fitcli.runs.targets import SEPARATOR, TaskKind
+from fitcli.runs.targets import SEPARATOR, TargetKind
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 """Words that name a split, in folders and in the CSV."""
@@ -23,7 +23,7 @@ SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "
 SEPARATORS = (",", ";", "\t")
 """Of the columns of a CSV."""
 
-KINDS: dict[str, TaskKind] = {"label": "single-label", "labels": "multi-label"}
+KINDS: dict[str, TargetKind] = {"label": "single-label", "labels": "multi-label"}
 """What a column holds, by how its name begins."""
 
 Labels = Literal["needed", "welcome", "ignored"]
@@ -35,7 +35,7 @@ class LabelColumn:
     """A column of classes: its name without what says of which kind it is."""
 
     name: str
-    kind: TaskKind
+    kind: TargetKind
     heading: str
 
     def labels(self, cell: str) -> list[str]:

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from fitcli.data.csv_listing import PLAIN, SPLITS, LabelColumn, Labels, ListedImage, Listing, read_csv
 from fitcli.errors import DataError
@@ -26,19 +27,17 @@ VALIDATION_SHARE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An image and what it shows.
+    """An image and what is known of it.
 
     Attributes:
-        path: Of the image.
-        label: Number of its class; with several tasks in the first of those that know one class per image. 0 where
-            there are no classes.
-        targets: Numbers of the classes that hold, counted over those of all tasks in their order; empty where there is
-            one task of one class per image.
+        path: File of the image.
+        target: Value that only a task understands. For classes: the number of the class, 0 without classes, -1 for a
+            class that no other image has; with several targets, the numbers of the classes that hold, counted over
+            those of all targets in their order.
     """
 
     path: Path
-    label: int
-    targets: tuple[int, ...] = ()
+    target: Any
 
 
 Listed = tuple[str, str, str]
@@ -55,7 +54,7 @@ class Dataset:
             in `test` is never looked at in training; a label there is -1 where no other image has it.
         fingerprint: Of the classes, and of the names, labels and split of the images, wherever the data set lies.
         listed: What the fingerprint is of, without `test`.
-        tasks: What is asked of every image, where that is more than one class of one kind.
+        targets: Questions asked of every image, where that is more than one class of one kind; else empty.
     """
 
     classes: tuple[str, ...]
@@ -64,7 +63,7 @@ class Dataset:
     fingerprint: str
     test: tuple[Sample, ...] = ()
     listed: tuple[Listed, ...] = ()
-    tasks: tuple[Target, ...] = ()
+    targets: tuple[Target, ...] = ()
 
     @property
     def validation_fingerprint(self) -> str:
@@ -102,7 +101,7 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
     _check_labels(path, listing)
     if not any(row.split in ("train", "val") for row in rows):
         listing = replace(listing, rows=_hold_out(path, listing, training))
-    return (_dataset if listing.is_plain else _dataset_of_tasks)(path, listing, training)
+    return (_dataset if listing.is_plain else _dataset_of_targets)(path, listing, training)
 
 
 def _folder_rows(root: Path) -> list[ListedImage]:
@@ -210,7 +209,7 @@ def _dataset(path: Path, listing: Listing, training: bool) -> Dataset:
         for split in ("train", "val", "test")
     }
     if training:
-        _check_trainable(path, classes, {sample.label for sample in samples["train"]})
+        _check_trainable(path, classes, {sample.target for sample in samples["train"]})
     listed = [(row.key, label, row.split or "train") for row, label in rows if row.split != "test"]
     return Dataset(
         classes=() if classes == ("",) else classes,
@@ -222,26 +221,26 @@ def _dataset(path: Path, listing: Listing, training: bool) -> Dataset:
     )
 
 
-def _dataset_of_tasks(path: Path, listing: Listing, training: bool) -> Dataset:
+def _dataset_of_targets(path: Path, listing: Listing, training: bool) -> Dataset:
     """Several questions, or one with any number of answers."""
     learned = [row for row in listing.rows if row.split != "test"]
-    tasks = tuple(
-        _task(path, column, number, learned if training else listing.rows)
+    targets = tuple(
+        _target(path, column, number, learned if training else listing.rows)
         for number, column in enumerate(listing.columns)
     )
-    first, offsets = _spread_column(listing.columns), [part.start for part in slices(tasks)]
+    offsets = [part.start for part in slices(targets)]
     samples: dict[str, list[Sample]] = {"train": [], "val": [], "test": []}
     for row in listing.rows:
         read = [column.labels(cell) for column, cell in zip(listing.columns, row.labels, strict=True)]
-        found = [task.numbers(labels) for task, labels in zip(tasks, read, strict=True)]
-        targets = tuple(offset + n for offset, numbers in zip(offsets, found, strict=True) for n in numbers)
-        label = 0 if first is None else (found[first] or (-1,))[0]
-        samples[row.split or "train"].append(Sample(row.path, label, targets))
+        found = [target.numbers(labels) for target, labels in zip(targets, read, strict=True)]
+        numbers = tuple(offset + n for offset, own in zip(offsets, found, strict=True) for n in own)
+        samples[row.split or "train"].append(Sample(row.path, numbers))
     if training:
-        present = {target for sample in samples["train"] for target in sample.targets}
-        for column, task, part in zip(listing.columns, tasks, slices(tasks), strict=True):
-            seen = {target - part.start for target in present if part.start <= target < part.stop}
-            _check_trainable(f"{path}, column {column.heading}", task.classes, seen, least=2 if task.is_single else 1)
+        present = {number for sample in samples["train"] for number in sample.target}
+        for column, target, part in zip(listing.columns, targets, slices(targets), strict=True):
+            seen = {number - part.start for number in present if part.start <= number < part.stop}
+            least = 2 if target.is_single else 1
+            _check_trainable(f"{path}, column {column.heading}", target.classes, seen, least)
     # As in training, where what is scored alone does not count.
     known = [
         [column.heading, *sorted({label for row in learned for label in column.labels(row.labels[number])})]
@@ -249,17 +248,17 @@ def _dataset_of_tasks(path: Path, listing: Listing, training: bool) -> Dataset:
     ]
     listed = [(row.key, "; ".join(row.labels), row.split or "train") for row in learned]
     return Dataset(
-        classes=tasks[0].classes,
+        classes=targets[0].classes,
         train=tuple(samples["train"]),
         validation=tuple(samples["val"]),
         test=tuple(samples["test"]),
         fingerprint=_digest([known, listed]),
         listed=tuple(listed),
-        tasks=tasks,
+        targets=targets,
     )
 
 
-def _task(path: Path, column: LabelColumn, number: int, rows: Iterable[ListedImage]) -> Target:
+def _target(path: Path, column: LabelColumn, number: int, rows: Iterable[ListedImage]) -> Target:
     found = {label for row in rows for label in column.labels(row.labels[number])}
     if not found:
         raise DataError(f"{path}: the column {column.heading} is empty; fill it, or leave it out")

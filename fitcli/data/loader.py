@@ -17,15 +17,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fitcli.data.bad_images import Attempt, BadImage, BadImages, first_good
 from fitcli.data.batch import Batch, Item, collate
 from fitcli.data.dataset import Sample
-from fitcli.data.read_item import ItemReader, Layout
+from fitcli.data.read_item import Reading, read_item
 from fitcli.distributed.world import Axis
 from fitcli.errors import DataError
-from fitcli.patches.preprocessing import Preprocessing
-from fitcli.runs.train_settings import TrainSettings
 from models.groups import Gather, Groups
 
 AHEAD = 3
@@ -54,9 +53,8 @@ class Loader:
 
     Attributes:
         samples: The training images.
-        settings: Batch size, window size, augmentation, seed.
-        preprocessing: What the model expects of pixels.
-        layout: Of the patches.
+        reading: How images are read.
+        batch_size: Images per batch, over all processes.
         threads: That read at the same time.
         bad_images: Where images that cannot be used are counted.
         share: The processes that read a part of each batch each: images that follow each other, as many for each.
@@ -66,15 +64,19 @@ class Loader:
     """
 
     samples: Sequence[Sample]
-    settings: TrainSettings
-    preprocessing: Preprocessing
-    layout: Layout
+    reading: Reading
+    batch_size: int
     threads: int = 2
     bad_images: BadImages = field(default_factory=BadImages)
     share: Axis = field(default_factory=Axis)
     group_share: Axis = field(default_factory=Axis)
     gather: Gather | None = None
     device: torch.device = CPU
+    _strata: NDArray[np.int64] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        strata = np.array([self.reading.targets.stratum(sample) for sample in self.samples], dtype=np.int64)
+        object.__setattr__(self, "_strata", strata)
 
     def batches(self, start: int, stop: int) -> Generator[Batch]:
         """Batches number `start` ... `stop - 1`, in order, counted over all epochs; of each the part of this process.
@@ -126,7 +128,7 @@ class Loader:
             DataError: None can be used, by the only process.
         """
         own = range(self.share.rank, len(self.samples), self.share.size)
-        size, found = max(1, self.settings.batch_size // self.share.size), self.share.size > 1
+        size, found = max(1, self.batch_size // self.share.size), self.share.size > 1
         with ThreadPoolExecutor(self.threads, "loader") as pool:
             for start in range(0, len(own), size):
                 chosen = own[start : start + size]
@@ -143,8 +145,8 @@ class Loader:
 
         The images are one endless row of permutations, one per epoch.
         """
-        images, size = len(self.samples), self.settings.batch_size // self.share.size
-        start = number * self.settings.batch_size + self.share.rank * size
+        images, size = len(self.samples), self.batch_size // self.share.size
+        start = number * self.batch_size + self.share.rank * size
         places = [divmod(place, images) for place in range(start, start + size)]
         orders = {epoch: self._order(epoch) for epoch, _ in places}
         return [(epoch, int(orders[epoch][place])) for epoch, place in places]
@@ -154,11 +156,11 @@ class Loader:
 
         What a batch has in excess of one class would swamp what little a needle in a haystack has to say at first.
         """
-        rng = np.random.default_rng([self.settings.seed, 1, epoch])
-        labels = np.array([sample.label for sample in self.samples])
-        places = np.empty(len(labels))
-        for label in np.unique(labels):
-            members = rng.permutation(np.flatnonzero(labels == label))
+        rng = np.random.default_rng([self.reading.rules.seed, 1, epoch])
+        strata = self._strata
+        places = np.empty(len(strata))
+        for stratum in np.unique(strata):
+            members = rng.permutation(np.flatnonzero(strata == stratum))
             places[members] = (np.arange(len(members)) + rng.random()) / len(members)
         return np.argsort(places, kind="stable")
 
@@ -171,9 +173,9 @@ class Loader:
 
     def _replacements(self, epoch: int, index: int) -> Iterator[Path]:
         """The other images of the class, in a random order."""
-        label = self.samples[index].label
-        others = [number for number, other in enumerate(self.samples) if other.label == label and number != index]
-        for number in np.random.default_rng([self.settings.seed, 4, epoch, index]).permutation(others):
+        members = np.flatnonzero(self._strata == self._strata[index])
+        others = members[members != index]
+        for number in np.random.default_rng([self.reading.rules.seed, 4, epoch, index]).permutation(others):
             yield self.samples[number].path
 
     def _joined(self, reading: _Reading) -> _Joined:
@@ -196,18 +198,17 @@ class Loader:
         return joined.batch
 
     def _collate(self, items: list[Item]) -> Batch:
-        groups = Groups.join([item.groups for item in items])
+        groups = Groups.join([item.place.groups for item in items])
         if self.gather is not None:
             groups = groups.share_of(self.group_share.rank, self.group_share.size, self.gather)
-        return collate(items, groups)
+        return collate(items, groups, self.reading.targets.join([item.target for item in items]))
 
     def _count(self, attempts: list[Attempt[Item]]) -> None:
         self.bad_images.add(bad for attempt in attempts for bad in attempt.failed)
 
     def _read(self, epoch: int, index: int, path: Path) -> Item:
         """The image in a file in the place of a sample."""
-        reader = ItemReader(self.settings, self.preprocessing, self.layout, self.group_share)
-        return reader.read(self._sample(index, path), epoch, index)
+        return read_item(self.reading, self._sample(index, path), epoch, index, self.group_share)
 
     def _sample(self, index: int, path: Path) -> Sample:
         """What is said of an image, which may stand in the place of another."""

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,17 +23,42 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakIdKeyDictionary
 
 from fitcli.device.runtime import Precision
+from fitcli.execution.job import Job
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from fitcli.memory.sample_job import StepConfig, sample_job, waiting_shape
 from fitcli.streaming.token_store import TokenStore
 from models.build import build
+from models.config import TrunkConfig
 from models.groups import Groups
 
 ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
 
 ROUNDING = 512
 """Bytes that CUDA's allocator rounds to."""
+
+
+class Waiting(NamedTuple):
+    """What one group of a batch is before a step.
+
+    Attributes:
+        shape: Shape without the axis of groups: patches [n p], or levels [n] of a decoder.
+        dtype: Type of the values.
+        values: Number of different values, from 0.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    values: int
+
+
+class SampleTask(Protocol):
+    """The part of a task that a simulation needs."""
+
+    def waiting(self, config: Any) -> Waiting:
+        """Return what one group of a batch is before a step."""
+
+    def sample_step(self, model: Any, groups: Groups, read: Callable[[slice], Tensor]) -> Job:
+        """Return a training step on no images in particular."""
 
 
 class Simulation(NamedTuple):
@@ -51,13 +76,20 @@ class Simulation(NamedTuple):
 
 
 def simulate_step(
-    config: StepConfig, images: int, side: tuple[int, int], plan: ExecutionPlan, precision: Precision, ranks: int = 1
+    task: SampleTask,
+    config: TrunkConfig,
+    images: int,
+    side: tuple[int, int],
+    plan: ExecutionPlan,
+    precision: Precision,
+    ranks: int = 1,
 ) -> Simulation:
     """Run a step without memory.
 
     Args:
-        config: Of a classifier, denoiser or decoder.
-        images: In the batch.
+        task: The task that the model belongs to.
+        config: Config of a model of the task.
+        images: Images in the batch.
         side: Rows and columns of groups in each.
         plan: How to execute it. Tokens at rest and the pixels of a streamed step are not on the device.
         precision: Of matrix products.
@@ -71,7 +103,7 @@ def simulate_step(
         return store
 
     with FakeTensorMode():
-        model = cast(nn.Module, build(config, "meta"))
+        model = cast(nn.Module, build(config, "meta"))  # type: ignore[call-overload]
         for module in model.modules():
             for name, parameter in module.named_parameters(recurse=False):
                 setattr(module, name, nn.Parameter(torch.empty(parameter.shape)))
@@ -82,8 +114,8 @@ def simulate_step(
             groups = groups.share_of(0, ranks, partial(_gathered, ranks))
         autocast = torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
         with Meter(model.parameters()) as meter, autocast:
-            read = _waiting(config, len(groups.number), on_device=plan.kind != "stream")
-            run_job(sample_job(model, groups, read), plan, new_store=open_store)
+            read = _reader(task.waiting(config), len(groups.number), on_device=plan.kind != "stream")
+            run_job(task.sample_step(model, groups, read), plan, new_store=open_store)
     return Simulation(meter.peak, away, meter.flops)
 
 
@@ -104,11 +136,12 @@ def _gathered(ranks: int, values: Tensor) -> Tensor:
     return _Gathered.apply(values, ranks)  # type: ignore[no-any-return,no-untyped-call]
 
 
-def _waiting(config: StepConfig, groups: int, on_device: bool) -> Callable[[slice], Tensor]:
-    """Gives what waits of a slice of the groups: there already, or made."""
-    shape, dtype = waiting_shape(config)
-    waiting = torch.zeros(groups, *shape, dtype=dtype) if on_device else None
-    return lambda part: torch.zeros(part.stop - part.start, *shape, dtype=dtype) if waiting is None else waiting[part]
+def _reader(one: Waiting, groups: int, on_device: bool) -> Callable[[slice], Tensor]:
+    """Return what reads a slice of the groups: of a tensor on the device, or newly made."""
+    waiting = torch.zeros(groups, *one.shape, dtype=one.dtype) if on_device else None
+    return lambda part: (
+        torch.zeros(part.stop - part.start, *one.shape, dtype=one.dtype) if waiting is None else waiting[part]
+    )
 
 
 class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]

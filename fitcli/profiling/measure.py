@@ -37,10 +37,13 @@ class Measurement:
     seconds: float
 
 
-def measure_step(work: Training, plan: ExecutionPlan, side: tuple[int, int], runtime: Runtime) -> Measurement | None:
+def measure_step(
+    task: str, work: Training, plan: ExecutionPlan, side: tuple[int, int], runtime: Runtime
+) -> Measurement | None:
     """Run training steps on pixels at random.
 
     Args:
+        task: Name of the task of the model.
         work: The step; `side` has its groups.
         plan: How it is executed.
         side: Rows and columns of groups of each image.
@@ -53,14 +56,14 @@ def measure_step(work: Training, plan: ExecutionPlan, side: tuple[int, int], run
         FitError: The process failed otherwise.
     """
     return _run({"kind": "train", "plan": dataclasses.asdict(plan), "batches": work.batches, "images": work.images,
-                 "side": side, **_model(work)}, runtime)  # fmt: skip
+                 "side": side, **_model(task, work)}, runtime)  # fmt: skip
 
 
 def measure_pass(
-    inference: Inference, store: StoreKind | None, side: tuple[int, int], runtime: Runtime
+    task: str, inference: Inference, store: StoreKind | None, side: tuple[int, int], runtime: Runtime
 ) -> Measurement | None:
     """Run forward passes over one image of random pixels, as `measure_step` runs steps."""
-    return _run({"kind": "infer", "store": store, "side": side, **_model(inference)}, runtime)
+    return _run({"kind": "infer", "store": store, "side": side, **_model(task, inference)}, runtime)
 
 
 def measure_peer(peer: Peer, work: Training, side: int, checkpointed: bool, runtime: Runtime) -> Measurement | None:
@@ -72,8 +75,8 @@ def measure_peer(peer: Peer, work: Training, side: int, checkpointed: bool, runt
     return _run(request, runtime)
 
 
-def _model(work: Training | Inference) -> dict[str, Any]:
-    return {"class": type(work.config).__name__, "config": work.config.to_dict()}
+def _model(task: str, work: Training | Inference) -> dict[str, Any]:
+    return {"task": task, "config": work.config.to_dict()}
 
 
 def _run(request: dict[str, Any], runtime: Runtime) -> Measurement | None:

@@ -18,19 +18,13 @@ from fitcli.device.runtime import Runtime, choose_runtime, return_freed_memory
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from fitcli.memory.plan import HANDFUL_TOKENS
-from fitcli.memory.sample_job import as_pixels, sample_job, waiting_shape
 from fitcli.profiling.peer_models import build_peer
-from fitcli.runs.train_settings import TrainSettings
-from fitcli.streaming.sweeps import PassOutputs, Streaming
-from fitcli.tasks.autoregressive.stream import stream_decoder
-from fitcli.tasks.diffusion.stream import stream_denoiser
-from fitcli.tasks.encoding.stream import stream_encoder
+from fitcli.streaming.sweeps import Streaming
+from fitcli.tasks.registry import find_task, train_settings
+from fitcli.tasks.task import Task
 from fitcli.training.optimizer import build_optimizer
 from models.build import build
-from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig
 from models.groups import Groups
-
-CONFIGS = {config.__name__: config for config in (ClassifierConfig, DenoiserConfig, DecoderConfig)}
 
 
 def main() -> None:
@@ -69,11 +63,11 @@ def training(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]:
     model = _model(request, runtime)
     groups = Groups.of_grid(request["images"], *request["side"]).to(runtime.device)
     plan = ExecutionPlan(**request["plan"])
-    waiting = [_waiting(model, len(groups.number)) for _ in range(request["batches"])]
+    waiting = [_waiting(request, model, len(groups.number)) for _ in range(request["batches"])]
     if plan.kind != "stream":
         waiting[0] = waiting[0].to(runtime.device)
-    job = sample_job(model, groups, lambda part: waiting[0][part].to(runtime.device, non_blocking=True))
-    optimizer = build_optimizer(model, TrainSettings())
+    job = _task(request).sample_step(model, groups, lambda part: waiting[0][part].to(runtime.device, non_blocking=True))
+    optimizer = build_optimizer(model, train_settings())
 
     def step() -> None:
         with runtime.autocast():
@@ -88,7 +82,7 @@ def inference(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]
     """A forward pass over one image."""
     model = _model(request, runtime).eval().requires_grad_(False)
     groups = Groups.of_grid(1, *request["side"])
-    waiting = _waiting(model, len(groups.number))
+    waiting = _waiting(request, model, len(groups.number))
     how = Streaming(
         handful=max(1, HANDFUL_TOKENS[runtime.device.type] // cast(int, model.config.tokens)),  # type: ignore[union-attr]
         store=request["store"] or "host",
@@ -96,10 +90,8 @@ def inference(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]
 
     def step() -> None:
         with torch.inference_mode(), runtime.autocast():
-            if request["store"] is None:
-                _whole(model, groups.to(runtime.device), waiting.to(runtime.device))
-            else:
-                _streamed(model, groups, waiting, how, runtime)
+            streaming = None if request["store"] is None else how
+            _task(request).sample_pass(model, groups, waiting, runtime.device, streaming)
 
     return step
 
@@ -110,7 +102,7 @@ def peer(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]:
         request["peer"], request["pixels"], request["patch"], request["width"], request["depth"],
         request["checkpointed"], request["images"], runtime.device,
     )  # fmt: skip
-    optimizer = build_optimizer(model, TrainSettings())
+    optimizer = build_optimizer(model, train_settings())
 
     def step() -> None:
         with runtime.autocast():
@@ -122,34 +114,19 @@ def peer(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]:
     return step
 
 
+def _task(request: dict[str, Any]) -> Task[Any]:
+    return find_task(request["task"])
+
+
 def _model(request: dict[str, Any], runtime: Runtime) -> nn.Module:
-    return cast(nn.Module, build(CONFIGS[request["class"]].from_dict(request["config"]), runtime.device))
+    config = _task(request).details.model_type.from_dict(request["config"])
+    return cast(nn.Module, build(config, runtime.device))
 
 
-def _waiting(model: nn.Module, groups: int) -> Tensor:
-    """What a model is given, on the host, every page of it touched."""
-    shape, dtype = waiting_shape(model.config)  # type: ignore[arg-type]
-    most = model.config.vocabulary if isinstance(model.config, DecoderConfig) else 256
-    return torch.randint(most, (groups, *shape), dtype=dtype)
-
-
-def _whole(model: Any, groups: Groups, waiting: Tensor) -> None:
-    config = model.config
-    if isinstance(config, DenoiserConfig):
-        model(as_pixels(waiting), groups, waiting.new_full((1,), 0.5, dtype=torch.float32))
-    else:
-        model(waiting if isinstance(config, DecoderConfig) else as_pixels(waiting), groups)
-
-
-def _streamed(model: Any, groups: Groups, waiting: Tensor, how: Streaming, runtime: Runtime) -> None:
-    config = model.config
-    if isinstance(config, ClassifierConfig):
-        stream_encoder(model.encoder, groups, lambda part: waiting[part], how, PassOutputs(), as_pixels)
-    elif isinstance(config, DenoiserConfig):
-        level = torch.full((1,), 0.5, device=runtime.device)
-        stream_denoiser(model, groups, lambda part: as_pixels(waiting[part]), level, lambda part, values: None, how)
-    else:
-        stream_decoder(model, groups, lambda part: waiting[part], lambda part, values: None, how)
+def _waiting(request: dict[str, Any], model: nn.Module, groups: int) -> Tensor:
+    """Return the input of a model in host memory, with every page of it touched."""
+    one = _task(request).waiting(model.config)
+    return torch.randint(one.values, (groups, *one.shape), dtype=one.dtype)
 
 
 def _status(name: str) -> int:

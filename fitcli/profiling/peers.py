@@ -14,7 +14,7 @@ from fitcli.memory.estimate import Estimate, Training, parameters, reserve_bytes
 from fitcli.memory.paper.layers import Layer, Parts
 from fitcli.memory.paper.ledger import Ledger, Value, backward
 from fitcli.memory.paper.operations import FLOAT, Operations
-from models.config import EncoderConfig
+from models.config import EncoderConfig, TrunkConfig
 
 Peer = Literal["vit", "swin"]
 
@@ -25,7 +25,7 @@ SWIN_WIDTH, SWIN_DEPTHS, SWIN_PATCH, SWIN_WINDOW, SWIN_HEAD = 96, (2, 2, 6, 2), 
 """Swin-T (Liu et al. 2021, arXiv:2103.14030, section 3.3), but with windows of 8 x 8 patches instead of 7 x 7."""
 
 
-def parse_peers(text: str | None, task: str) -> list[Peer]:
+def parse_peers(text: str | None, task: str, config: TrunkConfig) -> list[Peer]:
     """Names, separated by commas.
 
     Raises:
@@ -34,8 +34,8 @@ def parse_peers(text: str | None, task: str) -> list[Peer]:
     names = [name.strip() for name in (text or "").split(",") if name.strip()]
     if unknown := [name for name in names if name not in get_args(Peer)]:
         raise FitError(f"--compare knows {' and '.join(get_args(Peer))}, not {unknown[0]!r}")
-    if names and task != "classify":
-        raise FitError(f"--compare is for classifiers, not for {task}; leave it out")
+    if names and not isinstance(config, EncoderConfig):
+        raise FitError(f"--compare is for encoders, not for {task}; leave it out")
     return cast(list[Peer], names)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fitcli.errors import FitError
-from fitcli.files.output_checks import check_file
+from fitcli.files.output_checks import check_output_file
+from fitcli.files.publish import publish_file
 from fitcli.memory.estimate import Estimate, estimate_step
 from fitcli.memory.plan import named_plans
 from fitcli.profiling.peers import Peer, estimate_peer
@@ -33,7 +34,7 @@ def check_plot(path: Path) -> None:
         raise FitError("--plot needs matplotlib; install it with: pip install 'fitcli[plot]'")
     if path.suffix.lower() not in KINDS:
         raise FitError(f"--plot {path}: name it {', '.join(KINDS)}")
-    check_file("--plot", path)
+    check_output_file("--plot", path)
 
 
 def draw(path: Path, subject: Subject, conditions: Conditions, peers: list[Peer]) -> None:
@@ -59,7 +60,8 @@ def draw(path: Path, subject: Subject, conditions: Conditions, peers: list[Peer]
     _label(computing, "TFLOP of a training step")
     memory.legend(fontsize=8)
     figure.suptitle(f"{subject.name}, {conditions.precision}, batch of {conditions.images}: estimated", fontsize=10)
-    figure.savefig(path, dpi=130)
+    with publish_file(path) as new:
+        figure.savefig(new, dpi=130, format=path.suffix[1:].lower())
 
 
 def curves(subject: Subject, conditions: Conditions, peers: list[Peer]) -> dict[str, Curve]:

@@ -50,7 +50,7 @@ def training(subject: Subject, conditions: Conditions, side: int) -> Training:
         images=conditions.images,
         precision=conditions.precision,
         device=conditions.device,
-        ema=subject.task != "classify",
+        ema=subject.ema,
         ranks=conditions.ranks,
     )
 
@@ -96,7 +96,7 @@ def _train(subject: Subject, conditions: Conditions, res: int) -> Iterator[Row]:
         runtime = where_to_measure(conditions, choice.estimate)
         # What is measured has no moving average and reads nothing ahead.
         bare = replace(work, ema=False, batches=1)
-        measured = None if runtime is None else measure_step(bare, plan, (side, side), runtime)
+        measured = None if runtime is None else measure_step(subject.task, bare, plan, (side, side), runtime)
         yield _row(conditions, res, side, "train", name, choice.estimate, choice.extra, measured, runtime)
 
 
@@ -106,7 +106,7 @@ def _infer(subject: Subject, conditions: Conditions, res: int) -> Iterator[Row]:
     for name, store in ways(conditions.device):
         estimate = estimate_pass(inference, store)
         runtime = where_to_measure(conditions, estimate)
-        measured = None if runtime is None else measure_pass(inference, store, (side, side), runtime)
+        measured = None if runtime is None else measure_pass(subject.task, inference, store, (side, side), runtime)
         yield _row(conditions, res, side, "infer", name, estimate, 0.0, measured, runtime)
 
 

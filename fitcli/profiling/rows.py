@@ -20,24 +20,21 @@ class Subject:
     """The model in question.
 
     Attributes:
-        name: Of the preset or run folder.
-        task: "classify", "diffusion" or "autoregressive".
-        config: Its architecture.
-        patch: Pixels per side of a patch of an encoder or denoiser; of a group of a decoder.
+        name: Name of the preset or run folder.
+        task: Name of the task.
+        config: Architecture.
+        group_pixels: Side of a group, in pixels.
+        ema: Whether training keeps a moving average of the weights.
     """
 
     name: str
     task: str
     config: TrunkConfig
-    patch: int
-
-    @property
-    def group_pixels(self) -> int:
-        """Per side of a group."""
-        return self.patch if self.task == "autoregressive" else self.patch * self.config.group
+    group_pixels: int
+    ema: bool
 
     def side(self, res: int) -> int:
-        """Groups per side of a square image; what does not fill a group is padded."""
+        """Return the groups per side of a square image, which is padded to whole groups."""
         return max(1, -(-res // self.group_pixels))
 
 

@@ -11,19 +11,15 @@ from fitcli.device.runtime import Precision, Runtime, choose_runtime, has_accele
 from fitcli.errors import FitError
 from fitcli.memory.machine import free_bytes
 from fitcli.profiling.rows import Conditions, Method, Subject
-from fitcli.runs.config import load_config
-from models.config import ClassifierConfig
-from models.presets import classifier_preset, decoder_preset, denoiser_preset
+from fitcli.tasks.load import load_config
+from fitcli.tasks.registry import DEFAULT_TASK, find_task, task_options
 
 CARD_BYTES = 16 << 30
 """Of the GPU that is asked about where there is none: the one of the paper (FIT, section 4.1)."""
 
-CHANNELS, CLASSES, LEVELS = 3, 1000, 256
-"""Of a preset: colour images, as many classes as ImageNet, 8 bits."""
-
 
 def subject_for(checkpoint: Path | None, preset: str | None, task: str | None) -> Subject:
-    """The model of a run folder, or of a preset; base without either.
+    """Return the model of a run folder, or of a preset; the usual preset of the task without either.
 
     Raises:
         FitError: Both were given, or a task for a run, which has one.
@@ -33,31 +29,27 @@ def subject_for(checkpoint: Path | None, preset: str | None, task: str | None) -
     if checkpoint is not None and preset is not None:
         raise FitError("--checkpoint and --preset exclude each other; give one")
     if checkpoint is not None and task is not None:
-        raise FitError("--task is of a --preset; a run has its own")
+        raise FitError("--task is for --preset; a run has its own task: leave it out")
     if checkpoint is not None:
-        return _of_run(checkpoint)
-    task = task or "classify"
-    name = preset or ("base" if task != "autoregressive" else "small")
-    if task == "classify":
-        config = classifier_preset(name, CHANNELS, CLASSES)
-        return Subject(name=name, task=task, config=config, patch=config.patch)
-    if task == "diffusion":
-        denoiser, patch = denoiser_preset(name, CHANNELS, 0)
-        return Subject(name=name, task=task, config=denoiser, patch=patch)
-    decoder, side = decoder_preset(name, CHANNELS, 0, LEVELS, 1)
-    return Subject(name=name, task=task, config=decoder, patch=side)
+        run = load_config(checkpoint)
+        pixels = find_task(run.task).group_pixels(run)
+        return Subject(
+            name=str(checkpoint), task=run.task, config=run.model, group_pixels=pixels, ema=_keeps_average(run.task)
+        )
+    chosen = find_task(task or DEFAULT_TASK)
+    name = preset or chosen.profiled_preset
+    model = chosen.preset(name)
+    return Subject(
+        name=name,
+        task=chosen.name,
+        config=model.config,
+        group_pixels=model.group_pixels,
+        ema=_keeps_average(chosen.name),
+    )
 
 
-def _of_run(folder: Path) -> Subject:
-    run = load_config(folder)
-    if isinstance(run.model, ClassifierConfig):
-        patch = run.model.patch
-    elif run.diffusion is not None:
-        patch = run.diffusion.patch
-    else:
-        assert run.sequence is not None
-        patch = run.sequence.patch[0]
-    return Subject(name=str(folder), task=run.task, config=run.model, patch=patch)
+def _keeps_average(task: str) -> bool:
+    return bool(task_options()[task].averages)
 
 
 def conditions_for(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, get_args
 
-TaskKind = Literal["single-label", "multi-label"]
+TargetKind = Literal["single-label", "multi-label"]
 
 SEPARATOR = "|"
 """Between the labels of an image, where it may have several."""
@@ -27,12 +27,12 @@ class Target:
     """
 
     name: str
-    kind: TaskKind
+    kind: TargetKind
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(TaskKind):
-            raise ValueError(f"task {self.name!r}: {self.kind!r} is none of {', '.join(get_args(TaskKind))}")
+        if self.kind not in get_args(TargetKind):
+            raise ValueError(f"task {self.name!r}: {self.kind!r} is none of {', '.join(get_args(TargetKind))}")
         if not self.classes or len(set(self.classes)) != len(self.classes):
             raise ValueError(f"task {self.name!r} needs different classes, not {list(self.classes)}")
 
@@ -51,7 +51,7 @@ class Target:
         return tuple(sorted({self.classes.index(label) for label in labels if label in self.classes}))
 
 
-def chance_columns(tasks: Sequence[Target]) -> list[str]:
+def probability_columns(tasks: Sequence[Target]) -> list[str]:
     """Of a CSV file with the probability of every class of several tasks, in the order of the logits."""
     return [f"{task.name}:{label}" for task in tasks for label in task.classes]
 

@@ -1,216 +1,169 @@
-"""What a training run was asked to do. Standard library only."""
+"""What a training run was asked to do: the settings that all tasks share, with the options of one task.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection
-from dataclasses import dataclass, fields, replace
-from typing import Literal, get_args
+import dataclasses
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, Self
 
 from fitcli.errors import FitError
+from fitcli.runs.option import check_options, declared_options, flag, option
 
-TaskName = Literal["classify", "diffusion", "autoregressive"]
-TASKS = get_args(TaskName)
+IMAGES, LEARNING, SAVING = "Images", "Learning", "Saving"
+"""Panels of `fit train --help`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskOptions:
+    """The options of `fit train` that belong to one task: a task derives a dataclass of options from it.
+
+    Attributes:
+        augments: Whether training images are turned and mirrored unless `--augment` says otherwise.
+        averages: Greatest decay per step of the moving average of the weights unless `--ema` says otherwise; 0 for no
+            average.
+        next_command: What to do with a finished run, with `{run}` for its folder.
+    """
+
+    augments: ClassVar[bool] = False
+    averages: ClassVar[float] = 0.0
+    next_command: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def ignores_classes(self) -> bool:
+        """Whether the classes of the data set are left out although the task could learn them."""
+        return False
+
+    @classmethod
+    def upgraded(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Return stored settings under the names of today; a task overrides it when it renames an option."""
+        return dict(stored)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainSettings:
     """Settings of a run, as given on the command line. A resumed run keeps them, see `resumed`.
 
-    Attributes:
-        task: What is learned.
-        preset: Name of the architecture in `models.presets`.
-        start_from: Folder of a run whose weights this one begins with; None to begin with random ones.
-        patch: Pixels per side of a patch; None for that of the preset.
-        unconditional: Leave the classes of the images out.
-        size: Side in pixels of the random square windows to train on; None for whole images.
-        epochs: Passes over the training images.
-        steps: Optimizer steps instead of epochs; None to follow `epochs`.
-        batch_size: Images per forward and backward pass.
-        accumulate: Passes per optimizer step.
-        learning_rate: Highest, reached after the warm-up.
-        warmup: Share of all steps over which the learning rate rises from 0.
-        weight_decay: Of matrices; biases, norms and tables have none.
-        clip: Highest norm of the gradient; 0 for none.
-        label_smoothing: Share of each target that is spread over all classes, or levels.
-        balance: Weight classes in the loss by the inverse of their frequency.
-        augment: Flips, quarter turns and, where images are classified, light changes of brightness and contrast; None
-            for classifiers alone: what generates images would learn to generate turned ones.
-        drop_path: Probability in [0, 1) that the last layer is left out for an image; it falls linearly to 0 for the
-            first (stochastic depth, see `execution/drop_path.py`).
-        token_dropout: Probability in [0, 1) that a patch is hidden, as padding is.
-        shift_canvas: Pixels by which an image is moved down and to the right at most, so that the borders of patches
-            and groups fall elsewhere every time; 0 for none.
-        background: Leave out groups that vary less than this, see `background.foreground`; None to keep all.
-        seed: Of the initial weights, the order of the data, the augmentation and the noise.
-        ema: Greatest decay per step of the moving average of the weights, 0 for no average; None for that of the task.
-        prediction, schedule, shift, scale, self_condition_rate, class_dropout: See `DiffusionConfig`; None for a shift
-            that follows from the size of the images.
-        levels: Grey levels per value of a sequence; None for 256 of 8 bit images.
-        order, start: See `SequenceConfig`.
-        save_every: Optimizer steps between two saves; None to save at the end of each epoch. Whatever it is, a run is
-            also saved every ten minutes, when it is the best so far, and in the end.
-        keep: Saved states that are kept, to go on from one before where the last is damaged.
-        max_bad_images: Images that cannot be used and are left out before the run stops.
+    Fields without an option: `task` is the name of the task, `precision` the resolved `--precision`, `warmup` the share
+    of all steps over which the learning rate rises from 0, and `options` the options of the task.
     """
 
-    task: TaskName = "classify"
-    preset: str = "tiny"
-    start_from: str | None = None
-    patch: int | None = None
-    unconditional: bool = False
-    size: int | None = None
-    epochs: int = 30
-    steps: int | None = None
-    batch_size: int = 4
-    accumulate: int = 1
-    learning_rate: float = 1e-3
-    warmup: float = 0.1
-    weight_decay: float = 0.05
-    clip: float = 1.0
-    label_smoothing: float = 0.0
-    balance: bool = False
-    augment: bool | None = None
-    drop_path: float = 0.0
-    token_dropout: float = 0.0
-    shift_canvas: int = 0
-    background: float | None = None
-    seed: int = 0
+    task: str
+    preset: str = option("tiny", "debug, nano, tiny, small, base or large.")
+    size: int | None = option(None, "Train on random windows; else whole images.", minimum=1, metavar="PIXELS")
+    epochs: int = option(30, "Passes over the training images.", minimum=1, changeable=True)
+    batch_size: int = option(4, "Images per pass.", minimum=1)
+    start_from: str | None = option(None, "Begin with the weights of another run.", panel=LEARNING, metavar="RUN")
+    steps: int | None = option(None, "Optimizer steps instead of --epochs.", panel=LEARNING, minimum=1, changeable=True)
+    accumulate: int = option(1, "Passes per optimizer step.", panel=LEARNING, minimum=1)
+    learning_rate: float = option(1e-3, "Highest learning rate.", panel=LEARNING, above=0)
+    weight_decay: float = option(0.05, "Weight decay of matrices.", panel=LEARNING, minimum=0)
+    clip: float = option(1.0, "Largest gradient norm; 0: no clipping.", panel=LEARNING, minimum=0)
+    ema: float | None = option(
+        None,
+        "Decay of the average of the weights; 0: none.",
+        panel=LEARNING,
+        minimum=0,
+        below=1,
+        by_task="averages",
+    )
+    seed: int = option(0, "Seed of all random choices.", panel=LEARNING, minimum=0)
+    patch: int | None = option(
+        None, "Side of a patch; else from the preset.", panel=IMAGES, minimum=1, metavar="PIXELS"
+    )
+    augment: bool | None = option(
+        None,
+        "Flips and quarter turns.",
+        panel=IMAGES,
+        negatable=True,
+        by_task="augments",
+    )
+    max_bad_images: int = option(0, "Unreadable images to leave out.", panel=IMAGES, minimum=0, changeable=True)
+    save_every: int | None = option(
+        None, "Steps between saves; else every epoch.", panel=SAVING, minimum=1, changeable=True
+    )
+    keep: int = option(2, "Saved states to keep.", panel=SAVING, minimum=1, changeable=True)
     precision: Literal["fp32", "bf16"] = "fp32"
-    ema: float | None = None
-    prediction: Literal["eps", "x", "v"] = "v"
-    schedule: str = "cosine"
-    shift: float | None = None
-    scale: float = 1.0
-    self_condition_rate: float = 0.9
-    class_dropout: float = 0.1
-    levels: int | None = None
-    order: Literal["raster", "snake"] = "raster"
-    start: Literal["zero", "learned"] = "learned"
-    max_bad_images: int = 0
-    save_every: int | None = None
-    keep: int = 2
+    warmup: float = 0.1
+    options: TaskOptions = field(default_factory=TaskOptions)
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise FitError(f"--task must be {', '.join(TASKS)}, not {self.task!r}")
-        limits = {
-            "epochs": 1,
-            "batch_size": 1,
-            "accumulate": 1,
-            "seed": 0,
-            "steps": 1,
-            "size": 1,
-            "patch": 1,
-            "max_bad_images": 0,
-            "save_every": 1,
-            "keep": 1,
-            "shift_canvas": 0,
-        }
-        for name, lowest in limits.items():
-            if getattr(self, name) is not None and getattr(self, name) < lowest:
-                raise FitError(f"{option(name)} must be at least {lowest}, not {getattr(self, name)}")
-        if self.levels is not None and not 2 <= self.levels <= 256:
-            raise FitError(f"--levels must be in 2 ... 256, not {self.levels}")
-        if not 0 < self.learning_rate < math.inf:
-            raise FitError(f"--learning-rate must be above 0 and finite, not {self.learning_rate}")
-        for name in ("weight_decay", "clip"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise FitError(f"{option(name)} must be 0 or more and finite, not {getattr(self, name)}")
-        for name in ("warmup", "label_smoothing", "ema", "drop_path", "token_dropout"):
-            if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
-                raise FitError(f"{option(name)} must be in 0 ... 1, not {getattr(self, name)}")
-        for name in ("self_condition_rate", "class_dropout"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise FitError(f"{option(name)} must be in 0 ... 1, not {getattr(self, name)}")
+        check_options(self)
+        if not 0 <= self.warmup < 1:
+            raise FitError(f"warmup must be at least 0 and below 1, not {self.warmup}")
 
     @property
     def augments(self) -> bool:
         """Whether images are turned and mirrored."""
-        return self.task == "classify" if self.augment is None else self.augment
+        return self.options.augments if self.augment is None else self.augment
 
     @property
     def ema_decay(self) -> float:
-        """Greatest decay of the moving average of the weights; 0 where there is none."""
-        return (0.0 if self.task == "classify" else 0.9999) if self.ema is None else self.ema
-
-    def check_options(self, given: Collection[str]) -> None:
-        """Refuse options that the task has no use for: whoever gives one expects it to matter.
-
-        Args:
-            given: Which options the user gave, by the names of their settings.
-
-        Raises:
-            FitError: One of them belongs to another task.
-        """
-        for name, tasks in TASKS_OF_SETTING.items():
-            if name in given and self.task not in tasks:
-                raise FitError(f"{option(name)} is for --task {' or '.join(tasks)}, not for {self.task}; leave it out")
-
-    def resumed(self, asked: TrainSettings, given: Collection[str]) -> TrainSettings:
-        """These settings, for as many epochs or steps as were asked for: the learning rate follows the new total.
-
-        How many bad images are put up with, and when it is saved, may also be asked for anew.
-
-        Args:
-            asked: What the run is to be continued with.
-            given: Which options the user gave; what the others say does not count.
-
-        Raises:
-            FitError: An option was given that differs: half a run of each is no run of either.
-        """
-        for name, setting in SETTING_OF_OPTION.items():
-            before, now = getattr(self, setting), getattr(asked, setting)
-            if name in given and before != now:
-                raise FitError(
-                    f"{option(name)}: the run was begun with {setting} = {before}, not {now}; "
-                    "resume without this option, or start a new run"
-                )
-        anew = {name: getattr(asked, name) for name in ("max_bad_images", "save_every", "keep") if name in given}
-        kept = replace(self, **anew)
-        if not {"epochs", "steps"} & set(given):
-            return kept
-        epochs = asked.epochs if "epochs" in given else self.epochs
-        return replace(kept, epochs=epochs, steps=asked.steps)
+        """Greatest decay of the moving average of the weights; 0 for no average."""
+        return self.options.averages if self.ema is None else self.ema
 
     @property
     def images_per_step(self) -> int:
-        """Images that one optimizer step sees."""
+        """Images per optimizer step."""
         return self.batch_size * self.accumulate
 
     def total_steps(self, images: int) -> int:
-        """Optimizer steps of the whole run: `steps`, or what it takes to see all images `epochs` times."""
+        """Return the optimizer steps of the whole run: `steps`, or enough to see all images `epochs` times."""
         return self.steps if self.steps is not None else -(-self.epochs * images // self.images_per_step)
 
     def ends_epoch(self, step: int, images: int) -> bool:
-        """Whether the last image of an epoch is seen in step 0, 1, ... of the run."""
+        """Return whether the last image of an epoch is seen in step 0, 1, ... of the run."""
         return (step + 1) * self.images_per_step // images > step * self.images_per_step // images
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return all settings by name, those of the task beside the others, as plain data."""
+        own = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "options"}
+        return own | dataclasses.asdict(self.options)
 
-def option(name: str) -> str:
-    """How a setting is given on the command line."""
-    return f"--{name.replace('_', '-')}"
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], options: type[TaskOptions]) -> Self:
+        """Rebuild settings from what `as_dict` returns.
 
+        Args:
+            values: Settings by name; those of the task may be missing.
+            options: The options of the task.
 
-TASKS_OF_SETTING = {
-    **dict.fromkeys(("balance", "drop_path", "token_dropout", "shift_canvas"), ("classify",)),
-    "label_smoothing": ("classify", "autoregressive"),
-    "skip_background": ("classify", "diffusion"),
-    "background_threshold": ("classify", "diffusion"),
-    "unconditional": ("diffusion", "autoregressive"),
-    **dict.fromkeys(
-        ("prediction", "schedule", "shift", "scale", "self_condition_rate", "class_dropout"), ("diffusion",)
-    ),
-    **dict.fromkeys(("levels", "order", "start"), ("autoregressive",)),
-}
-"""The tasks that an option is for, where it is not for all."""
+        Raises:
+            TypeError: A name is unknown.
+            FitError: A value is impossible.
+        """
+        names = {each.name for each in dataclasses.fields(options)}
+        own = {name: value for name, value in values.items() if name not in names}
+        given = {name: value for name, value in values.items() if name in names}
+        return cls(**own, options=options(**given))
 
-MAY_CHANGE = ("epochs", "steps", "max_bad_images", "save_every", "keep")
-"""What may be given anew to a run that is resumed."""
+    def resumed(self, asked: TrainSettings, given: Collection[str]) -> TrainSettings:
+        """Return these settings with those changes that a resumed run may be given: `Option.changeable`.
 
-SETTING_OF_OPTION = {
-    **{setting.name: setting.name for setting in fields(TrainSettings) if setting.name not in MAY_CHANGE},
-    "skip_background": "background",
-    "background_threshold": "background",
-}
-"""What a run keeps when it is resumed, by the options that say it."""
+        Epochs or steps change the length of the run; the learning rate then falls towards the new end.
+
+        Args:
+            asked: Settings as given now.
+            given: Names of the options that the user gave; the others do not count.
+
+        Raises:
+            FitError: An option that must not change was given another value.
+        """
+        before, now = self.as_dict(), asked.as_dict()
+        changeable = {name for name, each in declared_options(type(self)).items() if each.option.changeable}
+        for name in before:
+            if name in given and name not in changeable and before[name] != now.get(name):
+                raise FitError(
+                    f"{flag(name)}: the run was begun with {name} = {before[name]}, not {now.get(name)}; "
+                    "resume without this option, or start a new run"
+                )
+        changes = {name: now[name] for name in changeable & set(given)}
+        if "epochs" in changes and "steps" not in changes:
+            changes["steps"] = asked.steps
+        return replace(self, **changes)

@@ -1,9 +1,9 @@
-"""Run folders and their weights: the only place that touches those. `run_config.py` knows the rest.
+"""The weights of a run folder: the only module that reads and writes them. `config.py` has the rest of the folder.
 
-    RUN/config.json           task, model, preprocessing, classes, and what else the task has to know
-    RUN/model.safetensors     weights: the best by validation, or the last where there is no validation
-    RUN/ema.safetensors       their moving average, where the run keeps one: what to generate with
-    RUN/last/                 the last weights, a run folder of its own
+    RUN/config.json           task, model, preprocessing, classes, and the part of the task
+    RUN/model.safetensors     weights: the best by validation, or the last without validation
+    RUN/ema.safetensors       moving average of the weights, if the run keeps one
+    RUN/last/                 last weights, a run folder of its own
     RUN/training/             what resuming needs
     RUN/metrics.jsonl         one line per report
 
@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -28,8 +28,8 @@ from torch import Tensor, nn
 
 from fitcli.device.runtime import Runtime
 from fitcli.errors import CheckpointError
-from fitcli.files.atomic import replacing
-from fitcli.runs.config import RunConfig, load_config
+from fitcli.files.publish import publish_file
+from fitcli.runs.config import RunConfig
 from fitcli.streaming.token_store import bytes_of
 from models.build import build
 from models.decoder import FITDecoder
@@ -40,50 +40,43 @@ WEIGHTS, EMA_WEIGHTS = "model.safetensors", "ema.safetensors"
 
 TaskModel = FITClassifier | FITDenoiser | FITDecoder
 
-USED_BY = {
-    "classify": "`fit classify` and `fit embed`",
-    "diffusion": "`fit generate`",
-    "autoregressive": "`fit generate`",
-}
-"""What to do with a run of a task."""
-
 M_co = TypeVar("M_co", bound=TaskModel, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint(Generic[M_co]):
-    """A trained model with what it was trained as."""
+    """A trained model with the config of its run."""
 
     model: M_co
     config: RunConfig
 
 
 def save_weights(folder: Path, model: nn.Module, name: str = WEIGHTS) -> None:
-    """Write `model.safetensors`, or another file of weights: the old one or the new one is there at any moment."""
+    """Write the weights of a model as a file of a run folder, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_tensors(folder / name, tensors)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors: the old file or the new one is there at any moment.
+    """Write a safetensors file, whole or not at all.
 
     Args:
-        path: The file.
-        tensors: By name, contiguous, in host memory.
+        path: File to write.
+        tensors: Contiguous tensors in host memory, by name.
 
     Raises:
-        OSError: They cannot be written: the disk is full, perhaps.
+        OSError: The file cannot be written, for example on a full disk.
     """
-    with replacing(path) as temporary:
-        write_tensors(temporary, tensors)
+    with publish_file(path) as new:
+        write_tensors(new, tensors)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """The same, for a file that nobody reads until all of it is there."""
+    """Write a safetensors file in place, for a path that nobody reads before this function returns."""
     try:
         save_file(dict(tensors), path)
     except SafetensorError as error:
-        # The library tells the system's error in words alone.
+        # The library gives the error number of the system only within its message.
         code = re.search(r"os error (\d+)", str(error))
         if code is None:
             raise OSError(errno.EIO, str(error), str(path)) from None
@@ -91,11 +84,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors in a safetensors file by name, in host memory.
+    """Return the tensors of a safetensors file by name, in host memory.
 
     Raises:
-        OSError: It cannot be read.
-        ValueError: It is damaged.
+        OSError: The file cannot be read.
+        ValueError: The file is damaged.
     """
     try:
         return load_file(path)
@@ -104,7 +97,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def model_hash(checkpoint: Checkpoint[TaskModel]) -> str:
-    """SHA-256 of weights and settings, in hexadecimal."""
+    """Return the SHA-256 of the weights and the config, in hexadecimal."""
     digest = sha256(repr(checkpoint.config).encode())
     for name, tensor in sorted(checkpoint.model.state_dict().items()):
         digest.update(name.encode())
@@ -112,100 +105,53 @@ def model_hash(checkpoint: Checkpoint[TaskModel]) -> str:
     return digest.hexdigest()
 
 
-def load_checkpoint(folder: Path, runtime: Runtime, ema: bool = False) -> Checkpoint[TaskModel]:
-    """Load a trained model of any task, ready for inference.
+def load_model(folder: Path, config: RunConfig, runtime: Runtime, ema: bool, cast_ahead: bool) -> Checkpoint[Any]:
+    """Load a trained model, ready for inference. `tasks.load_run` also reads and checks the config.
 
     Args:
-        folder: Of the run.
-        runtime: Where to.
-        ema: The moving average of the weights, where the run has kept one.
+        folder: Run folder.
+        config: Contents of its `config.json`.
+        runtime: Device and precision.
+        ema: Load the moving average of the weights, if the run has one.
+        cast_ahead: Hold the weights in the precision in which they are multiplied.
 
     Raises:
-        CheckpointError: The folder holds no run, or its weights are damaged or of another model.
+        CheckpointError: The weights are missing, damaged or of another model.
     """
-    return _load(folder, load_config(folder), runtime, ema)
-
-
-def load_classifier(folder: Path, runtime: Runtime, ema: bool = True) -> Checkpoint[FITClassifier]:
-    """The same for a classifier alone; by default what was validated, which is the average where there is one.
-
-    Raises:
-        CheckpointError: As above, or the run is of another task.
-    """
-    return cast(Checkpoint[FITClassifier], _load(folder, expect_task(folder, "classify"), runtime, ema))
-
-
-def load_denoiser(folder: Path, runtime: Runtime, ema: bool = True) -> Checkpoint[FITDenoiser]:
-    """The same for a diffusion model alone; by default the moving average of its weights.
-
-    Raises:
-        CheckpointError: As above, or the run is of another task.
-    """
-    return cast(Checkpoint[FITDenoiser], _load(folder, expect_task(folder, "diffusion"), runtime, ema))
-
-
-def load_decoder(folder: Path, runtime: Runtime, ema: bool = True) -> Checkpoint[FITDecoder]:
-    """The same for an autoregressive model alone; by default the moving average of its weights.
-
-    Raises:
-        CheckpointError: As above, or the run is of another task.
-    """
-    return cast(Checkpoint[FITDecoder], _load(folder, expect_task(folder, "autoregressive"), runtime, ema))
-
-
-def expect_task(folder: Path, *tasks: str) -> RunConfig:
-    """Read `config.json` of a run that has to be of one of some tasks.
-
-    Raises:
-        CheckpointError: It cannot be read, or the run is of another task.
-    """
-    config = load_config(folder)
-    if config.task not in tasks:
-        raise CheckpointError(
-            f"{folder}: was trained with --task {config.task}, which is for {USED_BY[config.task]}; "
-            f"give a run of --task {' or '.join(tasks)}"
-        )
-    return config
-
-
-def _load(folder: Path, config: RunConfig, runtime: Runtime, ema: bool) -> Checkpoint[TaskModel]:
     model = build(config.model, "meta")
     name = EMA_WEIGHTS if ema and (folder / EMA_WEIGHTS).exists() else WEIGHTS
     load_weights(folder, model, runtime.device, name)
     model.eval().requires_grad_(False)
-    if isinstance(model, FITClassifier):
-        # Not what generates: decoders draw in float32 whatever the precision, and images name the hash of their model.
+    if cast_ahead:
         runtime.prepare(model)
     runtime.compile(model)
     return Checkpoint(model, config)
 
 
-ANSWERS = ("head.score.", "head.classify.")
-"""Names of weights that belong to the classes of a run."""
-
-
-def start_from(folder: Path, model: nn.Module, config: RunConfig) -> None:
-    """Give a model, which is on no meta device, the weights of another run; where that knows other classes, all but
-    those of the answers, which stay as they are.
+def start_from(
+    folder: Path, before: RunConfig, model: nn.Module, config: RunConfig, class_weights: tuple[str, ...]
+) -> None:
+    """Give a model the weights of another run. Where its classes differ, those that depend on classes stay as they are.
 
     Args:
-        folder: Of the other run; its moving average is taken where it has kept one.
-        model: To begin with.
-        config: Of the run that it is for.
+        folder: Folder of the other run; its moving average is taken if it has one.
+        before: Config of the other run, of the same task.
+        model: A model with initial weights, not on the meta device.
+        config: Its config.
+        class_weights: Prefixes of the names of the weights that depend on the classes.
 
     Raises:
-        CheckpointError: The folder holds no such run, or one of another task or architecture.
+        CheckpointError: The weights are damaged, or of another architecture.
     """
-    before = expect_task(folder, config.task)
     other = build(before.model, "meta")
     name = EMA_WEIGHTS if (folder / EMA_WEIGHTS).exists() else WEIGHTS
     load_weights(folder, other, torch.device("cpu"), name)
-    own, found = model.state_dict(), other.state_dict()
-    taken = {name: tensor for name, tensor in found.items() if name in own and own[name].shape == tensor.shape}
-    if (before.classes, before.tasks) != (config.classes, config.tasks):
-        taken = {name: tensor for name, tensor in taken.items() if not name.startswith(ANSWERS)}
-    left = sorted(name for name in own.keys() | found.keys() if name not in taken)
-    if strange := next((name for name in left if not name.startswith(ANSWERS)), None):
+    own, weights = model.state_dict(), other.state_dict()
+    taken = {name: tensor for name, tensor in weights.items() if name in own and own[name].shape == tensor.shape}
+    if (before.classes, before.targets) != (config.classes, config.targets):
+        taken = {name: tensor for name, tensor in taken.items() if not name.startswith(class_weights)}
+    left = sorted(name for name in own.keys() | weights.keys() if name not in taken)
+    if strange := next((name for name in left if not name.startswith(class_weights)), None):
         raise CheckpointError(
             f"--start-from {folder}: is of another architecture ({strange}); give the same --preset and --patch"
         )
@@ -213,7 +159,7 @@ def start_from(folder: Path, model: nn.Module, config: RunConfig) -> None:
 
 
 def load_weights(folder: Path, model: nn.Module, device: torch.device, name: str = WEIGHTS) -> None:
-    """Replace the weights of a model, which may be on the meta device, by those of a run folder.
+    """Load the weights of a run folder into a model, which may be on the meta device.
 
     Raises:
         CheckpointError: The file is missing or damaged, or its tensors are not exactly those of the model.

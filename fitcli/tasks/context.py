@@ -1,4 +1,4 @@
-"""Everything that a training run is given."""
+"""What a training run is given: the context of a task."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import math
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fitcli.data.bad_images import BadImages
 from fitcli.data.batch import Batch
 from fitcli.data.dataset import Dataset
 from fitcli.data.loader import Loader
-from fitcli.data.read_item import Layout
+from fitcli.data.place import PlaceRules
+from fitcli.data.read_item import Reading
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.latent_exchange import Exchange
 from fitcli.distributed.world import ALONE, World
@@ -28,19 +30,19 @@ class TrainingRun:
     """Everything that a training run is given.
 
     Attributes:
-        folder: Where it is saved.
+        folder: Run folder.
         config: Task, model, preprocessing and classes.
-        settings: How to train.
-        dataset: On what.
-        runtime: Where.
-        plan: How each step is executed.
-        work: The largest step; None where nobody asked what it takes.
-        memory_bytes: That may be used where it computes; None for a share of what is free.
-        bad_images: Those that were met.
-        changed: What is different about the data set since the run was trained on it, in words.
+        settings: Settings of the training.
+        dataset: The data set.
+        runtime: Device and precision.
+        plan: Execution of each step.
+        work: The largest step; None if its memory was not estimated.
+        memory_bytes: Memory limit where the steps are computed; None for a share of what is free.
+        bad_images: Counter of unusable images.
+        changed: Differences between the data set and that of the run so far, as text; empty for none.
         world: The processes that share the work.
-        shard: They share the weights out, too.
-        deadline: When this process has to stop, as `time.monotonic` counts.
+        shard: Whether the processes also share the weights.
+        deadline: Time at which this process has to stop, on the clock of `time.monotonic`.
     """
 
     folder: Path
@@ -59,18 +61,18 @@ class TrainingRun:
 
     @property
     def total_steps(self) -> int:
-        """Optimizer steps from the beginning to the end."""
+        """Optimizer steps of the whole run."""
         return self.settings.total_steps(len(self.dataset.train))
 
     def introduction(self) -> tuple[str, ...]:
-        """Lines on what will be trained on what, and on how steps are executed where not everything is kept."""
+        """Return lines that describe the run, and its memory where that is limited."""
         bounded = self.work is not None and (self.memory_bytes is not None or self.plan.kind != "plain")
         return (self.summary(), self.memory()) if bounded else (self.summary(),)
 
     def summary(self) -> str:
-        """One line on what will be trained on what."""
+        """Return one line that describes model, data and device."""
         parameters = sum(p.numel() for p in build(self.config.model, "meta").parameters())
-        classes = " + ".join(str(len(task.classes)) for task in self.config.tasks) or len(self.config.classes)
+        classes = " + ".join(str(len(target.classes)) for target in self.config.targets) or len(self.config.classes)
         shared = f", shared by {self.world.size} processes" if self.world.size > 1 else ""
         return (
             f"{self.settings.preset}: {parameters / 1e6:.1f} M parameters, {classes or 'no'} classes, "
@@ -78,13 +80,12 @@ class TrainingRun:
             f"{self.total_steps} steps on {self.runtime.device} in {self.runtime.arithmetic}{shared}"
         )
 
-    def batches(self, layout: Layout, step: int) -> Generator[Batch]:
-        """Of each training batch from an optimizer step on, to the end of the run, the part that this process reads."""
+    def batches(self, reading: Reading, step: int) -> Generator[Batch]:
+        """Return the training batches from an optimizer step on; of each the part that this process reads."""
         loader = Loader(
             self.dataset.train,
-            self.settings,
-            self.config.preprocessing,
-            layout,
+            reading,
+            self.settings.batch_size,
             bad_images=self.bad_images,
             share=self.world.data,
             group_share=self.world.groups,
@@ -95,15 +96,20 @@ class TrainingRun:
         return loader.batches(step * passes, self.total_steps * passes)
 
     def bring(self, batch: Batch) -> Batch:
-        """A batch to where it is computed; the pixels of a streamed step follow a handful at a time."""
+        """Copy a batch to the device; the pixels of a streamed step follow a handful at a time."""
         return batch.to(self.runtime.device, pixels=self.brings_pixels)
 
     @property
     def brings_pixels(self) -> bool:
-        """All pixels of a batch are where it is computed."""
+        """Whether all pixels of a batch are on the device during a step."""
         return self.plan.kind != "stream"
 
     def memory(self) -> str:
-        """One line on how steps are executed, and what the largest takes."""
+        """Return one line on the execution of steps and the memory of the largest."""
         assert self.work is not None
         return f"memory: {evaluate(self.work, self.plan).summary()}"
+
+
+def place_rules(settings: TrainSettings, **rules: Any) -> PlaceRules:
+    """Return the rules by which places are drawn: those that all tasks share, and those of the task."""
+    return PlaceRules(seed=settings.seed, size=settings.size, augment=settings.augments, **rules)

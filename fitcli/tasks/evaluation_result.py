@@ -1,32 +1,33 @@
-"""What an evaluation found, for people and for programs."""
+"""The result of an evaluation, for people and for programs."""
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from fitcli.errors import FitError
-from fitcli.files.atomic import open_text, replacing
+from fitcli.files.publish import publish_csv
 
 Split = Literal["val", "train", "test", "all"]
-"""Which images of a data set."""
+"""Part of a data set."""
 
 MOST_SHOWN = 12
-"""Classes of a confusion matrix that is shown as a table."""
+"""Largest number of classes whose confusion matrix is shown as a table."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """What was found.
+    """The scores of a run on the images of a data set.
 
     Attributes:
-        task: Of the run.
-        split: That was looked at.
-        images, failed: How many were scored, and how many could not be read.
-        scores: By name, for JSON.
-        columns, rows: One line per image, for a CSV file.
+        task: Task of the run.
+        split: Split of the images.
+        images, failed: Number of images that were scored, and that could not be read.
+        scores: Scores by name, as JSON data.
+        columns, rows: One row per image, for a CSV file.
+        table_scores: Further scores by name, for the table alone.
     """
 
     task: str
@@ -36,27 +37,24 @@ class Evaluation:
     scores: dict[str, Any]
     columns: tuple[str, ...]
     rows: list[tuple[object, ...]]
+    table_scores: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the result as JSON data."""
         return {
             "task": self.task, "split": self.split, "images": self.images, "failed": self.failed, **self.scores
         }  # fmt: skip
 
     def as_rows(self) -> list[tuple[str, str]]:
-        """The scores that are one number, for a table."""
+        """Return the scores that are one number, as rows of a table."""
         numbers = {name: value for name, value in self.as_dict().items() if isinstance(value, str | int | float)}
-        if self.task == "diffusion":
-            numbers |= {f"loss at time {level['time']:.2f}": level["loss"] for level in self.scores["levels"]}
-        for task, scores in self.scores.get("tasks", {}).items():
-            numbers |= {f"{task}: {name}": value for name, value in scores.items() if isinstance(value, float)}
         return [
             (name.replace("_", " "), f"{value:.4f}" if isinstance(value, float) else str(value))
-            for name, value in numbers.items()
+            for name, value in (numbers | self.table_scores).items()
         ]
 
     def confusion(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]] | None:
-        """Columns and rows of a table of images by label (row) and prediction (column); None where it has no place."""
+        """Return columns and rows of a table of images by label (row) and prediction (column); None if too large."""
         classes: list[str] = self.scores.get("classes", [])
         if not 0 < len(classes) <= MOST_SHOWN:
             return None
@@ -68,10 +66,10 @@ def write_csv(path: Path, evaluation: Evaluation) -> None:
     """Write one line per image.
 
     Raises:
-        FitError: It cannot be written.
+        FitError: The file cannot be written.
     """
     try:
-        with replacing(path) as temporary, open_text(temporary) as file:
+        with publish_csv(path) as file:
             csv.writer(file).writerows([evaluation.columns, *evaluation.rows])
     except OSError as error:
         raise FitError(f"--csv {path}: cannot be written ({error.strerror})") from None

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fitcli.errors import FitError
-from fitcli.files.output_checks import check_file
+from fitcli.files.output_checks import check_output_file
 from fitcli.images.base import ImageInfo, ImageReader, Pixels
 from fitcli.images.chunk_encoding import Compression
 from fitcli.images.georeference import GeoReference
@@ -48,9 +48,9 @@ def check_outputs(paths: list[Path], overwrite: bool, info: ImageInfo) -> None:
         FitError: Something stands there already, there is no such format, or nothing can be written there.
     """
     for path in paths:
+        check_output_file("--out", path)
         if path.exists() and not overwrite:
             raise FitError(f"--out {path}: is there already; give another name, or --overwrite")
-        check_file("--out", path)
     create_image(paths[0], info).discard()
 
 

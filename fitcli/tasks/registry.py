@@ -1,11 +1,77 @@
-"""The tasks by name."""
+"""The only list of tasks. A task is one folder of `fitcli.tasks` and one line here.
+
+The folder of a task has `options.py` with `OPTIONS`, its dataclass of options of `fit train`, and `task.py` with
+`TASK`, everything else; `tasks/task.py` is the protocol. Both are imported on demand: `fit --help` needs the options,
+which import no torch.
+"""
 
 from __future__ import annotations
 
-from fitcli.tasks.autoregressive.objective import Autoregressive
-from fitcli.tasks.classify.objective import Classify
-from fitcli.tasks.diffusion.objective import Diffusion
-from fitcli.tasks.task import Task
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
 
-TASKS: dict[str, Task] = {"classify": Classify(), "diffusion": Diffusion(), "autoregressive": Autoregressive()}
-"""The names are those of `run_config.MODELS`."""
+from fitcli.errors import FitError
+from fitcli.runs.option import refuse_foreign_options
+from fitcli.runs.train_settings import TaskOptions, TrainSettings
+
+if TYPE_CHECKING:
+    from fitcli.tasks.task import Task
+
+TASKS = ("classify", "diffusion", "autoregressive")
+"""Names of the tasks and of their folders, in the order in which help texts list them."""
+
+DEFAULT_TASK = TASKS[0]
+"""Task of `fit train` and `fit profile-memory` without `--task`."""
+
+
+@cache
+def task_options() -> dict[str, type[TaskOptions]]:
+    """Return the options of `fit train` of every task, by task."""
+    return {name: cast("type[TaskOptions]", _member(name, "options", "OPTIONS")) for name in TASKS}
+
+
+def find_task(name: str) -> Task[Any]:
+    """Return the task of this name.
+
+    Raises:
+        FitError: There is none.
+    """
+    check_task(name)
+    return cast("Task[Any]", _member(name, "task", "TASK"))
+
+
+def check_task(name: str) -> None:
+    """Raise FitError where there is no task of this name."""
+    if name not in TASKS:
+        raise FitError(f"--task must be {', '.join(TASKS)}, not {name!r}")
+
+
+def train_settings(task: str = DEFAULT_TASK, **values: Any) -> TrainSettings:
+    """Return the settings of a run from values by name: those that all tasks share, and those of the task.
+
+    Values of options that belong to other tasks only are left out: `refuse_options` refuses those that a user gave.
+
+    Raises:
+        FitError: There is no such task, or a value is impossible.
+        TypeError: A name is unknown.
+    """
+    check_task(task)
+    options = task_options()
+    own = {each.name for each in _fields(options[task])}
+    foreign = {each.name for settings in options.values() for each in _fields(settings)} - own
+    known = {name: value for name, value in values.items() if name not in foreign}
+    return TrainSettings.from_dict({"task": task, **known}, options[task])
+
+
+def refuse_options(task: str, given: frozenset[str] | set[str]) -> None:
+    """Raise FitError where a user gave an option of `fit train` that belongs to other tasks only."""
+    refuse_foreign_options(task, task_options(), given, "")
+
+
+def _member(task: str, module: str, name: str) -> Any:
+    return getattr(import_module(f"{__package__}.{task}.{module}"), name)
+
+
+def _fields(settings: type) -> tuple[Any, ...]:
+    return tuple(settings.__dataclass_fields__.values())  # type: ignore[attr-defined]

@@ -1,49 +1,65 @@
-"""What differs between trainings: what a task has to say, to a loop that knows none."""
+"""The protocol of a task: everything that training, evaluation and profiling need from it.
+
+A task is one folder and one line in `registry.py`; no other module names it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
 from fitcli.data.batch import Batch
 from fitcli.data.csv_listing import Labels
-from fitcli.data.dataset import Dataset
-from fitcli.data.read_item import Layout
+from fitcli.data.dataset import Dataset, Sample
+from fitcli.data.read_item import Reading
 from fitcli.data.survey import Survey
+from fitcli.device.runtime import Runtime
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.runs.config import RunConfig
+from fitcli.images.base import ImageReader
+from fitcli.memory.fake_step import Waiting
+from fitcli.runs.config import ModelConfig, RunConfig, TaskDetails
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint, TaskModel
+from fitcli.streaming.sweeps import Streaming
+from fitcli.tasks.class_targets import match_classes
 from fitcli.tasks.context import TrainingRun
+from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.evaluation_result import Evaluation, Split
+from models.groups import Groups
+
+M = TypeVar("M", bound=TaskModel)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Validation:
-    """How good a model is on images that it was not trained on.
+    """Scores of a model on the validation images.
 
     Attributes:
         loss: Mean over the images.
-        scores: What else is known, by name.
-        rank: Greater is better; the model with the greatest is kept.
-        said: The score that matters, for a person to read: its name and its value.
+        scores: Other scores, by name.
+        rank: Quality, compared as a tuple: the model with the greatest rank is kept.
+        headline: Name and value of the most important score, as text.
     """
 
     loss: float
     scores: dict[str, float]
     rank: tuple[float, ...]
-    said: tuple[str, str]
+    headline: tuple[str, str]
 
 
 class DeferredScores(NamedTuple):
-    """Values that are still on the device, and what they are good for once they are read.
+    """Scores of a batch whose values are still on the device.
 
     Attributes:
-        values: Of any shape.
-        scores: From these as a list to scores by name, summed over the images of a batch.
+        values: Values of any shape.
+        scores: Maps the values, as a list, to scores by name, summed over the images of the batch.
     """
 
     values: Tensor
@@ -51,49 +67,174 @@ class DeferredScores(NamedTuple):
 
 
 class Objective(Protocol):
-    """What is minimised in one run."""
+    """What one run minimises."""
 
     @property
-    def layout(self) -> Layout:
-        """Of the images."""
+    def reading(self) -> Reading:
+        """How the images of the run are read."""
 
     def job(self, model: TaskModel, batch: Batch, plan: ExecutionPlan | None = None) -> Job:
-        """The mean loss over the images of a batch, on the device of the model; run as `plan`, or as the run, says."""
+        """Return the step of the mean loss over the images of a batch.
+
+        Args:
+            model: The model of the run.
+            batch: Images on the device of the model.
+            plan: Execution of the step; None for that of the run.
+        """
 
     def weight(self, batch: Batch) -> float:
-        """How much a batch counts in a mean over several: what the sum in its loss was divided by."""
+        """Return the divisor of the loss of a batch, which is its weight in a mean over several batches."""
 
     def scores(self, batch: Batch, outcome: Outcome) -> DeferredScores | None:
-        """What a step tells beside its loss; None for nothing. Does not wait for the device."""
+        """Return what a step tells besides its loss, without waiting for the device; None for nothing."""
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
-        """Look at the validation images of the run, of which there are some; all processes get the same result.
+        """Score a model on the validation images of the run, of which there are some. All processes get the same.
 
         Raises:
-            DataError: Too many of them cannot be read.
+            DataError: Too many of the images cannot be read.
         """
 
 
-class Task(Protocol):
-    """A kind of training."""
+class Scorer(Protocol):
+    """Scores a model on the images of a data set, one by one."""
 
     @property
-    def labels(self) -> Labels:
-        """What it makes of the classes of a data set."""
+    def depends_on(self) -> tuple[object, ...]:
+        """Values, as JSON data, that the scores depend on besides the model, the image and its target."""
 
+    def score(self, image: ImageReader, sample: Sample, number: int) -> list[float]:
+        """Return what is known of one image.
+
+        Args:
+            image: The open image.
+            sample: The image in the data set, its target in the numbers of the run.
+            number: Number of the image, which seeds random choices.
+
+        Raises:
+            ImageError: The image cannot be read, or is not of a kind that the model was trained on.
+        """
+
+    def summarize(self, scored: Sequence[tuple[Sample, list[float]]], split: Split, failed: int) -> Evaluation:
+        """Return the scores of all images that could be read, of which there is at least one.
+
+        Args:
+            scored: The images, with what `score` gave.
+            split: The split they are from.
+            failed: Number of images that could not be read.
+        """
+
+
+class PresetModel(NamedTuple):
+    """A named model size.
+
+    Attributes:
+        config: The architecture.
+        group_pixels: Side of a group, in pixels.
+    """
+
+    config: ModelConfig
+    group_pixels: int
+
+
+class Task(ABC, Generic[M]):
+    """A kind of training, with all that belongs to it.
+
+    Attributes:
+        name: Name on the command line and in config.json.
+        details: Class of its part of config.json.
+        labels: Whether training needs the classes of a data set.
+        several_targets: Whether a data set may ask several questions of every image.
+        used_by: Commands that use its runs, for error messages.
+        casts_weights_ahead: Whether inference holds weights in the precision in which they are multiplied.
+        class_weights: Prefixes of the names of weights that depend on the classes of a run.
+        profiled_preset: Preset that `fit profile-memory` describes without `--preset`.
+    """
+
+    name: ClassVar[str]
+    details: ClassVar[type[TaskDetails]]
+    labels: ClassVar[Labels]
+    several_targets: ClassVar[bool] = False
+    used_by: ClassVar[str]
+    casts_weights_ahead: ClassVar[bool] = False
+    class_weights: ClassVar[tuple[str, ...]] = ()
+    profiled_preset: ClassVar[str] = "base"
+
+    @abstractmethod
     def check(self, settings: TrainSettings) -> None:
-        """Find what is wrong with settings before any data is looked at.
+        """Check settings before any data is read.
 
         Raises:
-            FitError, ConfigError: There is no such preset, or its settings describe nothing.
+            FitError, ConfigError: There is no such preset, or a setting is impossible.
         """
 
+    @abstractmethod
     def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
-        """The model that follows from settings and data, and all it takes to use it.
+        """Return the config that follows from settings and data.
 
         Raises:
-            DataError, ConfigError: The images are not of a kind that can be learned.
+            DataError, ConfigError: The task cannot learn from such images.
         """
 
+    @abstractmethod
     def objective(self, run: TrainingRun) -> Objective:
-        """What is minimised."""
+        """Return what a run minimises."""
+
+    @abstractmethod
+    def scorer(self, checkpoint: Checkpoint[M], runtime: Runtime, settings: EncodingSettings, whole: bool) -> Scorer:
+        """Return the scorer of `fit evaluate`.
+
+        Args:
+            checkpoint: The model.
+            runtime: Device and precision.
+            settings: How encoders read images.
+            whole: Whether the model was trained on whole images.
+        """
+
+    def match(self, data: Path, dataset: Dataset, chosen: Sequence[Sample], config: RunConfig) -> list[Sample]:
+        """Return samples of a data set with their targets in the numbers of a run.
+
+        Raises:
+            DataError: The data set does not have what the run was trained on.
+        """
+        return match_classes(data, dataset, chosen, config)
+
+    @abstractmethod
+    def preset(self, name: str) -> PresetModel:
+        """Return a model size for colour images.
+
+        Raises:
+            ConfigError: There is no such preset.
+        """
+
+    @abstractmethod
+    def group_pixels(self, config: RunConfig) -> int:
+        """Return the side of a group of a run, in pixels."""
+
+    @abstractmethod
+    def waiting(self, config: Any) -> Waiting:
+        """Return what one group of a batch is before a step, for a config of this task."""
+
+    @abstractmethod
+    def sample_step(self, model: Any, groups: Groups, read: Callable[[slice], Tensor]) -> Job:
+        """Return a training step on no images in particular, to be estimated or measured.
+
+        Args:
+            model: A model of this task.
+            groups: All groups of the batch, on its device.
+            read: Returns the `waiting` of a slice of the groups, on the device of the model.
+        """
+
+    @abstractmethod
+    def sample_pass(
+        self, model: Any, groups: Groups, waiting: Tensor, device: torch.device, how: Streaming | None
+    ) -> None:
+        """Run a forward pass over one image of no particular content, to be measured.
+
+        Args:
+            model: A model of this task, in eval mode.
+            groups: All groups of the image.
+            waiting: The `waiting` of all groups, in host memory.
+            device: Device of the model.
+            how: Handfuls and store of a streamed pass; None for one call over everything.
+        """

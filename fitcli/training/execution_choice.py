@@ -9,16 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from fitcli.data.loader import AHEAD
-from fitcli.data.read_item import Layout
+from fitcli.data.place import Layout
 from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.files.atomic import write_text
+from fitcli.files.publish import write_text
 from fitcli.memory.estimate import Training, estimate_step, parameters
 from fitcli.memory.machine import SHARE, available_bytes, default_budget, free_bytes, host_budget
 from fitcli.memory.paper.operations import FLOAT
 from fitcli.memory.plan import Choice, cheaper, choose, evaluate
 from fitcli.tasks.context import TrainingRun
-from fitcli.tasks.registry import TASKS
+from fitcli.tasks.registry import find_task
 
 PLAN = "training/plan.json"
 
@@ -30,12 +30,12 @@ def step_of(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training:
         run: Its settings and model count.
         sizes: (height, width) of its images.
     """
-    settings, layout = run.settings, TASKS[run.config.task].objective(run).layout
-    window, margin = settings.size, settings.shift_canvas
+    settings, reading = run.settings, find_task(run.config.task).objective(run).reading
+    window, margin = reading.rules.size, reading.rules.shift_canvas
     shown = ((min(height, window or height) + margin, min(width, window or width) + margin) for height, width in sizes)
     return Training(
         config=run.config.model,
-        groups=max((_groups(layout, size) for size in shown), default=1),
+        groups=max((_groups(reading.layout, size) for size in shown), default=1),
         images=settings.batch_size // run.world.data.size,
         precision=run.runtime.precision,
         device=run.runtime.device.type,

@@ -24,7 +24,7 @@ from fitcli.execution.run import run_job
 from fitcli.memory.plan import Choice
 from fitcli.runs.weights import TaskModel
 from fitcli.tasks.context import TrainingRun
-from fitcli.tasks.registry import TASKS
+from fitcli.tasks.registry import find_task
 from fitcli.training.execution_choice import fall_back, has_room_ahead, save_plan
 from fitcli.training.fsdp import ShardedStep, local, whole
 from fitcli.training.step_results import Pass, StepResults
@@ -54,7 +54,7 @@ class Gradients:
         changed: Callable[[Choice], None],
         sharded: ShardedStep | None = None,
     ) -> None:
-        self.run, self.objective = run, TASKS[run.config.task].objective(run)
+        self.run, self.objective = run, find_task(run.config.task).objective(run)
         self._model, self._changed, self._sharded, self._fell_back = model, changed, sharded, False
         self._arrivals = Arrivals(run.runtime.device, ahead=has_room_ahead(run))
 
@@ -202,7 +202,7 @@ class Gradients:
             )
         self._fell_back = True
         self.run = replace(self.run, plan=choice.plan)
-        self.objective = TASKS[self.run.config.task].objective(self.run)
+        self.objective = find_task(self.run.config.task).objective(self.run)
         if self.run.world.is_first:
             save_plan(self.run.folder, choice.plan)
         self._changed(choice)

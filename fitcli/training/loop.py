@@ -14,10 +14,12 @@ from pathlib import Path
 from fitcli.data.bad_images import BadImage, TooManyBadImages
 from fitcli.data.batch import Batch
 from fitcli.errors import DataError, FitError
-from fitcli.files.atomic import remove_leftovers
-from fitcli.runs.config import is_run, save_config
+from fitcli.files.leftovers import remove_leftovers
+from fitcli.runs.config import RunConfig, is_run, save_config
 from fitcli.runs.weights import Checkpoint, TaskModel, start_from
 from fitcli.tasks.context import TrainingRun
+from fitcli.tasks.load import expect_task
+from fitcli.tasks.registry import find_task
 from fitcli.training.checkpointing.run_lock import locked
 from fitcli.training.checkpointing.run_record import TRAINING, save_begun
 from fitcli.training.checkpointing.saved_states import STATES, load_state, save_state
@@ -100,7 +102,7 @@ class _Training:
         device = "cpu" if run.shard else run.runtime.device
         self.model: TaskModel = build(run.config.model, device, seed=settings.seed).train()
         if settings.start_from is not None and not resumes:
-            run.world.run_on_all(partial(start_from, Path(settings.start_from), self.model, run.config))
+            run.world.run_on_all(partial(_start_from, Path(settings.start_from), self.model, run.config))
         self.ema = Ema(self.model, settings.ema_decay) if settings.ema_decay else None
         self.average = None if self.ema is None else self.ema.model
         sharded = share_out(self.model, self.average, run.world) if run.shard else None
@@ -152,7 +154,7 @@ class _Training:
                 in_background=partial(has_room_for_copy, run),
             ) as self.saver,
             interruptions(stopping, run.deadline) as self.interruption,
-            closing(run.batches(self.gradients.objective.layout, progress.step)) as batches,
+            closing(run.batches(self.gradients.objective.reading, progress.step)) as batches,
         ):
             known = {sample.path for sample in run.dataset.train + run.dataset.validation}
             told = run.world.broadcast([(str(bad.path), str(bad.error)) for bad in self.log.bad_images])
@@ -278,8 +280,14 @@ class _Training:
         best = not progress.best or judged_on != progress.judged_on or found.rank > progress.best
         if best:
             progress.best, progress.best_step, progress.judged_on = found.rank, progress.step, judged_on
-            progress.said = found.said
-        return ValidationReport(step=progress.step, loss=found.loss, scores=found.scores, best=best, said=found.said)
+            progress.headline = found.headline
+        return ValidationReport(
+            step=progress.step, loss=found.loss, scores=found.scores, best=best, headline=found.headline
+        )
+
+
+def _start_from(folder: Path, model: TaskModel, config: RunConfig) -> None:
+    start_from(folder, expect_task(folder, config.task), model, config, find_task(config.task).class_weights)
 
 
 def _ends_epoch(run: TrainingRun, step: int) -> bool:

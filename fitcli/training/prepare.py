@@ -12,14 +12,14 @@ from fitcli.data.dataset_changes import changes
 from fitcli.data.survey import image_sizes, inspect
 from fitcli.device.runtime import Runtime, choose_runtime
 from fitcli.errors import CheckpointError, FitError
-from fitcli.files.atomic import PARTIAL
-from fitcli.files.output_checks import check_folder
+from fitcli.files.leftovers import is_leftover
+from fitcli.files.output_checks import check_output_folder
 from fitcli.runs.config import RunConfig, is_run
 from fitcli.runs.targets import Target
 from fitcli.runs.train_settings import TrainSettings
-from fitcli.runs.weights import expect_task
 from fitcli.tasks.context import TrainingRun
-from fitcli.tasks.registry import TASKS
+from fitcli.tasks.load import expect_task
+from fitcli.tasks.registry import find_task, refuse_options
 from fitcli.training.checkpointing.run_lock import LOCK
 from fitcli.training.checkpointing.run_record import TRAINING, check_config, load_images, load_settings
 from fitcli.training.checkpointing.saved_states import saved_step
@@ -53,8 +53,8 @@ def prepare(settings: TrainSettings, launch: Launch) -> tuple[TrainingRun, int]:
         return continued(run, sizes) if memory is None else planned(run, sizes, memory), saved_step(launch.folder)
     if launch.accept_changed_data:
         raise FitError("--accept-changed-data is for --resume; leave it out")
-    task = TASKS[settings.task]
-    settings.check_options(launch.given)
+    task = find_task(settings.task)
+    refuse_options(settings.task, set(launch.given))
     _check_share(settings, launch)
     # The settings first: a wrong name should not wait for thousands of headers.
     try:
@@ -80,10 +80,10 @@ def _resumed(settings: TrainSettings, launch: Launch) -> tuple[TrainingRun, list
     dataset = _dataset(data, settings)
     if config.task != settings.task:
         raise FitError(f"{folder}: config.json is of another run ({config.task}); start a new run")
-    if (dataset.classes, dataset.tasks) != (config.classes, config.tasks):
+    if (dataset.classes, dataset.targets) != (config.classes, config.targets):
         raise FitError(
-            f"{folder}: was trained on {_asked(config.classes, config.tasks)}; "
-            f"{data} has {_asked(dataset.classes, dataset.tasks)}; start a new run for these"
+            f"{folder}: was trained on {_questions(config.classes, config.targets)}; "
+            f"{data} has {_questions(dataset.classes, dataset.targets)}; start a new run for these"
         )
     fingerprint, images = load_images(folder)
     changed = changes(images, dataset.listed) if dataset.fingerprint != fingerprint else ""
@@ -95,15 +95,17 @@ def _resumed(settings: TrainSettings, launch: Launch) -> tuple[TrainingRun, list
     return replace(_run(config, settings, dataset, runtime, launch), changed=changed), image_sizes(dataset)
 
 
-def _asked(classes: Sequence[str], tasks: Sequence[Target]) -> str:
-    """In words, what is asked of images."""
-    if tasks:
-        return "; ".join(f"{task.column}: {', '.join(task.classes)}" for task in tasks)
+def _questions(classes: Sequence[str], targets: Sequence[Target]) -> str:
+    """The classes of a data set or a run, as text."""
+    if targets:
+        return "; ".join(f"{target.column}: {', '.join(target.classes)}" for target in targets)
     return ", ".join(classes) or "no classes"
 
 
 def _dataset(data: Path, settings: TrainSettings) -> Dataset:
-    return load_dataset(data, "ignored" if settings.unconditional else TASKS[settings.task].labels)
+    task = find_task(settings.task)
+    labels = "ignored" if settings.options.ignores_classes else task.labels
+    return load_dataset(data, labels, several=task.several_targets)
 
 
 def _run(config: RunConfig, settings: TrainSettings, dataset: Dataset, runtime: Runtime, launch: Launch) -> TrainingRun:
@@ -141,7 +143,7 @@ def _check_start(folder: Path, settings: TrainSettings) -> None:
 
 def _check_folder(folder: Path, resume: bool) -> None:
     _check_state(folder, resume)
-    check_folder("--out", folder)
+    check_output_folder("--out", folder)
 
 
 def _check_state(folder: Path, resume: bool) -> None:
@@ -164,5 +166,5 @@ def _is_free(folder: Path) -> bool:
     """Whether a folder is empty, or holds no more than a run whose process died before it was one."""
     if not folder.is_dir():
         return False
-    names = {path.name for path in folder.iterdir() if PARTIAL not in path.name}
+    names = {path.name for path in folder.iterdir() if not is_leftover(path)}
     return not names or (names == {TRAINING} and (folder / LOCK).is_file())

@@ -60,7 +60,7 @@ class TrainingView:
             if self._region is None and time.monotonic() - self._said >= QUIET_SECONDS:
                 self._say(report.step)
         elif isinstance(report, BeginReport):
-            for line in report.said:
+            for line in report.lines:
                 console.log(line)
         elif isinstance(report, StopReport):
             self._stopping = True
@@ -71,7 +71,7 @@ class TrainingView:
             self._start = report.step
             console.warning(report.reason)
         elif isinstance(report, MemoryReport):
-            console.warning(f"out of memory; going on with {report.said}")
+            console.warning(f"out of memory; going on with {report.text}")
         elif isinstance(report, EventsReport):
             console.warning(f"{report.reason}; going on without events for TensorBoard, metrics.jsonl has all of them")
         elif isinstance(report, ValidationReport):
@@ -79,7 +79,7 @@ class TrainingView:
             self._best = report if report.best else self._best
             if self._region is None:
                 self._say(
-                    report.step, f"validation {' '.join(report.said)}{', the best so far' if report.best else ''}, "
+                    report.step, f"validation {' '.join(report.headline)}{', the best so far' if report.best else ''}, "
                 )
         self._show()
 
@@ -111,8 +111,8 @@ class TrainingView:
     def _rows(self, step: StepReport) -> dict[str, str]:
         name, score = "score", "after the first epoch"
         if self._validation is not None:
-            best = f"  (best {self._best.said[1]}, step {self._best.step})" if self._best else ""
-            name, score = self._validation.said[0], f"{self._validation.said[1]}{best}"
+            best = f"  (best {self._best.headline[1]}, step {self._best.step})" if self._best else ""
+            name, score = self._validation.headline[0], f"{self._validation.headline[1]}{best}"
         return {
             "step": f"{step.step} of {self._total}  (epoch {step.epoch:.1f})",
             "loss": f"{self._smooth['loss']:.4f}",

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from fitcli.data.bad_images import BadImage
 from fitcli.errors import DataError, FitError
-from fitcli.files.atomic import write_text
+from fitcli.files.publish import write_text
 from fitcli.training.checkpointing.saver import saving
 from fitcli.training.tensorboard_events import EventFile
 
@@ -49,7 +49,7 @@ class StepReport:
 class BeginReport:
     """All that a run needs was found: it begins, or goes on. What it is, in lines."""
 
-    said: tuple[str, ...]
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,14 @@ class ValidationReport:
         loss: Mean over the images.
         scores: What else the task tells about them, by name.
         best: No earlier validation was better.
-        said: The score that matters, for a person to read: its name and its value.
+        headline: Name and value of the most important score, as text.
     """
 
     step: int
     loss: float
     scores: Mapping[str, float]
     best: bool
-    said: tuple[str, str]
+    headline: tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,7 +102,7 @@ class StopReport:
 class MemoryReport:
     """Memory ran out; how the run goes on, in words."""
 
-    said: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ class MetricsLog:
             return
         kind = "train" if isinstance(report, StepReport) else "validation"
         values = {**dataclasses.asdict(report), **report.scores}
-        for name in ("scores", "said"):
+        for name in ("scores", "headline"):
             values.pop(name, None)
         self._write({"kind": kind, **values})
         self._events.add(report.step, {f"{kind}/{name}": value for name, value in values.items() if name != "step"})

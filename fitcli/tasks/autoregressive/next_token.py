@@ -32,11 +32,11 @@ def next_token_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> 
 
 
 def sequence_of(config: RunConfig) -> SequenceConfig:
-    """How the images of a run are sequences.
+    """Return how the images of a run become sequences.
 
     Raises:
         CheckpointError: The run is of another task.
     """
-    if config.sequence is None:
-        raise CheckpointError(f"a run of task {config.task!r} knows no tokens; give one of --task autoregressive")
-    return config.sequence
+    if not isinstance(config.details, SequenceConfig):
+        raise CheckpointError(f"a run of task {config.task!r} has no tokens; give one of --task autoregressive")
+    return config.details

@@ -6,8 +6,10 @@ second row from right to left ("snake", so that neighbours in the sequence are n
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -17,22 +19,27 @@ from torch import Tensor
 from fitcli.patches.cutting import cut, join
 from fitcli.patches.group_order import Order, permutation
 from fitcli.patches.levels import MOST_LEVELS
+from fitcli.runs.config import Agreement, ModelConfig, RunConfig, TaskDetails, with_tuples
 from models.checks import ConfigError
+from models.config import DecoderConfig
 from models.groups import Groups
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SequenceConfig:
-    """How images become sequences of a decoder whose vocabulary are their levels.
+class SequenceConfig(TaskDetails):
+    """The part of config.json that belongs to autoregressive models: how images become sequences of levels.
 
     Attributes:
         patch: (height, width) in pixels: one patch is one group, its height * width * channels values are the tokens.
-        size: (height, width) in pixels that the decoder was trained at.
-        order: Of the patches.
-        levels: Of each value, 2 ... 256.
-        start: What stands in front of a sequence: "zero", the token 0 as in the reference; "learned", an id of its own,
-            one per class where the decoder is conditioned on them.
+        size: (height, width) of the training images, in pixels.
+        order: Order of the patches.
+        levels: Levels of each value, 2 ... 256.
+        start: First token of a sequence: "zero", the token 0 as in the reference; "learned", an id of its own, one per
+            class where the decoder is conditioned on classes.
     """
+
+    task: ClassVar[str] = "autoregressive"
+    model_type: ClassVar[type[ModelConfig]] = DecoderConfig
 
     patch: tuple[int, int]
     size: tuple[int, int]
@@ -50,6 +57,32 @@ class SequenceConfig:
             raise ConfigError(f"a start is 'zero' or 'learned', not {self.start!r}")
         permutation(1, 1, self.order)
         self.arrangement(self.size)
+
+    @property
+    def trained_size(self) -> tuple[int, int]:
+        """(height, width) of the training images, in pixels."""
+        return self.size
+
+    def agreements(self, config: RunConfig) -> list[Agreement]:
+        """Return the numbers of a config that have to be equal."""
+        model, classes = config.model, len(config.classes)
+        assert isinstance(model, DecoderConfig)
+        values = self.patch[0] * self.patch[1] * config.preprocessing.channels
+        return [
+            Agreement("class names", classes, "classes", model.classes),
+            Agreement("values of a patch", values, "tokens", model.tokens),
+            Agreement("levels", self.levels, "words", model.vocabulary),
+            Agreement("starts", self.starts(classes), "starts", model.starts),
+        ]
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the entries that this part adds to `config.json`."""
+        return {"sequence": dataclasses.asdict(self)}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Rebuild this part from the entries of `config.json`."""
+        return cls(**with_tuples(document["sequence"]))
 
     def arrangement(self, size: tuple[int, int]) -> tuple[int, int]:
         """(rows, columns) of whole patches in an image of (height, width) pixels.

@@ -14,16 +14,16 @@ from fitcli import console
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import FitError, ImageError
-from fitcli.files.atomic import open_text, replacing
-from fitcli.files.output_checks import check_file, check_folder, check_spares
+from fitcli.files.output_checks import check_not_replaced, check_output_file, check_output_folder
+from fitcli.files.publish import publish_csv
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.runs.config import RunConfig
-from fitcli.runs.targets import SEPARATOR, Target, chance_columns
+from fitcli.runs.targets import SEPARATOR, Target, probability_columns
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.classify_image import Classification, classify_image
 from fitcli.tasks.classify.heatmap import heatmap_bytes, write_heatmap
-from fitcli.tasks.classify.labels import answer, ranked, said
+from fitcli.tasks.classify.labels import answer, predicted_labels, ranked
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.encoding.result_journal import open_result_journal
 from models.encoder import FITClassifier
@@ -59,15 +59,19 @@ class Prediction:
 
     def report(self, config: RunConfig, top_k: int) -> ClassifyReport:
         """What is said of it by a run."""
-        classes, tasks = config.classes, config.tasks
+        classes, tasks = config.classes, config.targets
         return ClassifyReport(
             self.as_dict(classes, top_k, tasks), self.as_row(classes, top_k, tasks), self.as_line(config), self.drawn
         )
 
     def as_dict(self, classes: Sequence[str], top_k: int, tasks: Sequence[Target] = ()) -> dict[str, Any]:
         """For JSON; what is said in each of several tasks comes last."""
-        answers = zip(tasks, self.result.chances if tasks else (), strict=True)
-        asked = {"tasks": {task.name: answer(task, chances, top_k) for task, chances in answers}} if tasks else {}
+        answers = zip(tasks, self.result.target_probabilities if tasks else (), strict=True)
+        asked = (
+            {"tasks": {task.name: answer(task, target_probabilities, top_k) for task, target_probabilities in answers}}
+            if tasks
+            else {}
+        )
         return {
             "path": str(self.path),
             "width": self.width,
@@ -84,8 +88,10 @@ class Prediction:
     def as_row(self, classes: Sequence[str], top_k: int, tasks: Sequence[Target] = ()) -> list[str]:
         """For a table: the likeliest classes, or what is said in each task."""
         if tasks:
-            answers = zip(tasks, self.result.chances, strict=True)
-            likeliest = [SEPARATOR.join(said(task, chances)) for task, chances in answers]
+            answers = zip(tasks, self.result.target_probabilities, strict=True)
+            likeliest = [
+                SEPARATOR.join(predicted_labels(task, target_probabilities)) for task, target_probabilities in answers
+            ]
         else:
             likeliest = [f"{label} {probability:.1%}" for label, probability in self.ranked(classes, top_k)]
         skipped = self.result.grid.count - len(self.result.places)
@@ -95,9 +101,14 @@ class Prediction:
     def as_line(self, config: RunConfig) -> list[str]:
         """For a CSV file: path, what is said in each task, probability of each class."""
         labels = [
-            SEPARATOR.join(said(task, c)) for task, c in zip(config.class_tasks, self.result.chances, strict=True)
+            SEPARATOR.join(predicted_labels(task, c))
+            for task, c in zip(config.class_targets, self.result.target_probabilities, strict=True)
         ]
-        return [str(self.path), *labels, *(f"{p:.6f}" for chances in self.result.chances for p in chances)]
+        return [
+            str(self.path),
+            *labels,
+            *(f"{p:.6f}" for target_probabilities in self.result.target_probabilities for p in target_probabilities),
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +146,8 @@ def plan_heatmaps(paths: Sequence[Path], target: Path | None) -> list[Path | Non
     if target.suffix.lower() in PICTURES and not (target.is_dir() and target.suffix.lower() != ".zarr"):
         if len(paths) != 1:
             raise FitError(f"--heatmap {target} is one file for {len(paths)} images; give a folder")
-        check_file("--heatmap", target)
-        check_spares("--heatmap", [target], paths)
+        check_output_file("--heatmap", target)
+        check_not_replaced("--heatmap", [target], paths)
         return [target]
     if target.exists() and not target.is_dir():
         raise FitError(f"--heatmap {target}: is not a folder; give a folder, or a file named {', '.join(PICTURES)}")
@@ -147,8 +158,8 @@ def plan_heatmaps(paths: Sequence[Path], target: Path | None) -> list[Path | Non
         name = next(name for name in chain([path.stem], numbered) if name.lower() not in taken)
         taken.add(name.lower())
         planned.append(target / f"{name}.png")
-    check_folder("--heatmap", target)
-    check_spares("--heatmap", planned, paths)
+    check_output_folder("--heatmap", target)
+    check_not_replaced("--heatmap", planned, paths)
     return [*planned]
 
 
@@ -158,8 +169,8 @@ def check_csv(path: Path | None, paths: Sequence[Path]) -> None:
         return
     if path.is_dir():
         raise FitError(f"--csv {path}: is a folder; give the name of a file")
-    check_file("--csv", path)
-    check_spares("--csv", [path], paths)
+    check_output_file("--csv", path)
+    check_not_replaced("--csv", [path], paths)
 
 
 def classify_files(
@@ -171,7 +182,7 @@ def classify_files(
     settings: EncodingSettings,
     top_k: int,
     csv: Path | None,
-    heatmap_task: int = 0,
+    heatmap_target: int = 0,
 ) -> Iterator[ClassifyReport | None]:
     """Classify images and write their heat maps.
 
@@ -191,7 +202,7 @@ def classify_files(
 
     def classify(number: int) -> dict[str, Any] | None:
         try:
-            done = _classify_file(checkpoint, paths[number], heatmaps[number], runtime, settings, heatmap_task)
+            done = _classify_file(checkpoint, paths[number], heatmaps[number], runtime, settings, heatmap_target)
         except ImageError as error:
             console.error(str(error))
             return None
@@ -206,7 +217,7 @@ def classify_files(
         paths,
         heatmaps,
         output=csv,
-        details={"top_k": top_k, "heatmap_task": heatmap_task},
+        details={"top_k": top_k, "heatmap_task": heatmap_target},
     )
     for result in queue.results(len(paths), classify, journal):
         yield None if result is None else ClassifyReport(**result)
@@ -218,14 +229,14 @@ def _classify_file(
     heatmap: Path | None,
     runtime: Runtime,
     settings: EncodingSettings,
-    heatmap_task: int,
+    heatmap_target: int,
 ) -> Prediction:
     began = time.perf_counter()
     with open_image(path) as image:
         with console.progress(path.name) as advance:
             drawing = 0 if heatmap is None else heatmap_bytes(heatmap, image.info, checkpoint.model.config.patch)
             result = classify_image(
-                checkpoint, image, runtime, settings, heatmap is not None, advance, drawing, heatmap_task
+                checkpoint, image, runtime, settings, heatmap is not None, advance, drawing, heatmap_target
             )
         if settings.memory_bytes is not None and result.plan is not None:
             console.log(f"{path.name}: {result.plan.summary()}")
@@ -254,9 +265,9 @@ def write_csv(path: Path, rows: Iterable[Sequence[str]], config: RunConfig) -> N
         FitError: It cannot be written.
     """
     try:
-        with replacing(path) as temporary, open_text(temporary) as file:
-            tasks = config.tasks
-            named = chance_columns(tasks) or list(config.classes)
+        with publish_csv(path) as file:
+            tasks = config.targets
+            named = probability_columns(tasks) or list(config.classes)
             columns = [task.column for task in tasks] or ["label"]
             csv.writer(file).writerows([["path", *columns, *named], *rows])
     except OSError as error:

@@ -47,7 +47,7 @@ class Classification:
     others: tuple[NDArray[np.float64], ...] = ()
 
     @property
-    def chances(self) -> tuple[NDArray[np.float64], ...]:
+    def target_probabilities(self) -> tuple[NDArray[np.float64], ...]:
         """Probabilities of the classes of each task."""
         return (self.probabilities, *self.others)
 
@@ -61,7 +61,7 @@ def classify_image(
     keep_evidence: bool = False,
     advance: Callable[[float], None] = lambda share: None,
     finish_bytes: int = 0,
-    evidence_task: int = 0,
+    evidence_target: int = 0,
 ) -> Classification:
     """Classify a whole image, reading it a few groups at a time.
 
@@ -91,8 +91,8 @@ def classify_image(
         latents = job.run(advance)
         with runtime.autocast():
             pooled = pool_piecewise(checkpoint.model.head, latents, job.groups.to(runtime.device)._replace(mask=None))
-        first, *others = _probabilities(pooled.logits[0].double(), checkpoint.config.class_tasks)
-        shares = pooled.evidence[..., evidence_task].float().cpu()
+        first, *others = _probabilities(pooled.logits[0].double(), checkpoint.config.class_targets)
+        shares = pooled.evidence[..., evidence_target].float().cpu()
         evidence = None if job.reads is None else _spread(shares, job.reads, job.plan.handful)
         return Classification(first, evidence, job.grid, job.places, job.plan, tuple(others))
 

@@ -12,7 +12,7 @@ from fitcli.errors import FitError
 from fitcli.runs.targets import Target
 
 
-def find_task(tasks: Sequence[Target], name: str | None) -> int:
+def find_target(tasks: Sequence[Target], name: str | None) -> int:
     """Number of the task that heat maps are of: the one of this name, or the first.
 
     Raises:
@@ -32,7 +32,7 @@ def ranked(classes: Sequence[str], probabilities: NDArray[np.float64], top_k: in
     return [(classes[number], float(probabilities[number])) for number in order]
 
 
-def said(task: Target, probabilities: NDArray[np.float64]) -> list[str]:
+def predicted_labels(task: Target, probabilities: NDArray[np.float64]) -> list[str]:
     """The likeliest class; where any number holds, those that are likelier than not, in the order of the classes."""
     if task.is_single:
         return [ranked(task.classes, probabilities, 1)[0][0]]
@@ -42,5 +42,5 @@ def said(task: Target, probabilities: NDArray[np.float64]) -> list[str]:
 def answer(task: Target, probabilities: NDArray[np.float64], top_k: int) -> dict[str, Any]:
     """Of one task, for JSON."""
     predictions = [{"label": label, "probability": p} for label, p in ranked(task.classes, probabilities, top_k)]
-    held = {} if task.is_single else {"labels": said(task, probabilities)}
+    held = {} if task.is_single else {"labels": predicted_labels(task, probabilities)}
     return {"predictions": predictions, **held}

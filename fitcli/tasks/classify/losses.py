@@ -18,7 +18,7 @@ def multi_hot(targets: Tensor, classes: int) -> Tensor:
     return held.scatter_(1, targets.remainder(classes + 1), 1.0)[:, :classes]
 
 
-def loss_of_tasks(
+def loss_of_targets(
     logits: Tensor, targets: Tensor, tasks: Sequence[Target], weights: Tensor | None = None, smoothing: float = 0.0
 ) -> Tensor:
     """The mean over the tasks of the mean over the images of what the right answer costs, in nats: cross-entropy where
@@ -48,7 +48,7 @@ def loss_of_tasks(
     return torch.stack(losses).mean()
 
 
-def right(logits: Tensor, targets: Tensor, tasks: Sequence[Target]) -> Tensor:
+def correct(logits: Tensor, targets: Tensor, tasks: Sequence[Target]) -> Tensor:
     """[b t] bool: the likeliest class is the one that holds; where any number does, exactly those that hold have a
     probability above one half.
     """
@@ -63,7 +63,7 @@ def right(logits: Tensor, targets: Tensor, tasks: Sequence[Target]) -> Tensor:
     return torch.stack(found, dim=1)
 
 
-def balanced_task_weights(targets: Tensor, tasks: Sequence[Target]) -> Tensor:
+def balanced_target_weights(targets: Tensor, tasks: Sequence[Target]) -> Tensor:
     """[k] that give all classes of a task the same say: inverse frequencies, 1 on average over the images; where any
     number of classes holds, how many images are without a class for each that has it.
 

@@ -1,4 +1,4 @@
-"""Scores of a classifier that is asked several things of every image."""
+"""Scores of a classifier with several targets."""
 
 from __future__ import annotations
 
@@ -9,52 +9,61 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.data.dataset import Sample
-from fitcli.runs.targets import SEPARATOR, Target, chance_columns, slices
-from fitcli.tasks.classify.labels import said
+from fitcli.runs.targets import SEPARATOR, Target, probability_columns, slices
+from fitcli.tasks.classify.config import ClassifyDetails
+from fitcli.tasks.classify.labels import predicted_labels
 from fitcli.tasks.classify.scores import classification_scores, multi_label_scores
 from fitcli.tasks.evaluation_result import Evaluation, Split
 
 TargetProbabilities = Sequence[tuple[Sample, tuple[NDArray[np.float64], ...]]]
-"""Images with the probabilities of the classes of each task."""
+"""Images, each with the probabilities of the classes of every target."""
 
 
-def evaluate_tasks(tasks: Sequence[Target], split: Split, found: TargetProbabilities, asked: int) -> Evaluation:
-    """Score every task by itself; the accuracy of all is the mean over them.
+def evaluate_targets(targets: Sequence[Target], split: Split, scored: TargetProbabilities, failed: int) -> Evaluation:
+    """Score every target by itself. The accuracy of the whole is the mean over the targets.
 
     Args:
-        tasks: In the order of the logits.
-        split: That was looked at.
-        found: The images that could be read.
-        asked: How many there were.
+        targets: The targets, in the order of the logits.
+        split: Split of the images.
+        scored: The images that could be read.
+        failed: Number of images that could not be read.
     """
     scores: dict[str, dict[str, Any]] = {}
-    for number, (task, part) in enumerate(zip(tasks, slices(tasks), strict=True)):
-        chances = np.stack([each[number] for _, each in found])
-        held = _held(found, part)
-        each = (
-            classification_scores(chances, held.argmax(axis=1)) if task.is_single else multi_label_scores(chances, held)
-        )
-        scores[task.name] = {"kind": task.kind, **each, "classes": list(task.classes)}
-    answers = [heading for task in tasks for heading in (task.column, f"predicted:{task.name}")]
+    for number, (target, part) in enumerate(zip(targets, slices(targets), strict=True)):
+        probabilities, held = np.stack([each[number] for _, each in scored]), _held(scored, part)
+        if target.is_single:
+            own = classification_scores(probabilities, held.argmax(axis=1))
+        else:
+            own = multi_label_scores(probabilities, held)
+        scores[target.name] = {"kind": target.kind, **own, "classes": list(target.classes)}
+    answers = [heading for target in targets for heading in (target.column, f"predicted:{target.name}")]
     return Evaluation(
-        task="classify",
+        task=ClassifyDetails.task,
         split=split,
-        images=len(found),
-        failed=asked - len(found),
+        images=len(scored),
+        failed=failed,
         scores={"accuracy": float(np.mean([each["accuracy"] for each in scores.values()])), "tasks": scores},
-        columns=("path", *answers, *chance_columns(tasks)),
-        rows=[_row(tasks, sample, chances) for sample, chances in found],
+        columns=("path", *answers, *probability_columns(targets)),
+        rows=[_row(targets, sample, probabilities) for sample, probabilities in scored],
+        table_scores={
+            f"{target}: {name}": value
+            for target, own in scores.items()
+            for name, value in own.items()
+            if isinstance(value, float)
+        },
     )
 
 
-def _held(found: TargetProbabilities, part: slice) -> NDArray[np.bool_]:
-    """[i k], whether each class of a task holds."""
-    return np.array([[number in sample.targets for number in range(part.start, part.stop)] for sample, _ in found])
+def _held(scored: TargetProbabilities, part: slice) -> NDArray[np.bool_]:
+    """[i k], whether each class of a target holds."""
+    return np.array([[number in sample.target for number in range(part.start, part.stop)] for sample, _ in scored])
 
 
-def _row(tasks: Sequence[Target], sample: Sample, chances: tuple[NDArray[np.float64], ...]) -> tuple[object, ...]:
+def _row(
+    targets: Sequence[Target], sample: Sample, probabilities: tuple[NDArray[np.float64], ...]
+) -> tuple[object, ...]:
     cells: list[str] = []
-    for task, part, each in zip(tasks, slices(tasks), chances, strict=True):
-        labels = [label for number, label in enumerate(task.classes) if part.start + number in sample.targets]
-        cells += [SEPARATOR.join(labels), SEPARATOR.join(said(task, each))]
-    return (sample.path, *cells, *(f"{chance:.6f}" for each in chances for chance in each))
+    for target, part, each in zip(targets, slices(targets), probabilities, strict=True):
+        labels = [label for number, label in enumerate(target.classes) if part.start + number in sample.target]
+        cells += [SEPARATOR.join(labels), SEPARATOR.join(predicted_labels(target, each))]
+    return (sample.path, *cells, *(f"{p:.6f}" for each in probabilities for p in each))

@@ -1,8 +1,8 @@
-"""Classes of whole images."""
+"""What the training of a classifier minimises: cross-entropy over whole images."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
@@ -10,105 +10,74 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fitcli.data.batch import Batch, padded
-from fitcli.data.csv_listing import Labels
-from fitcli.data.dataset import Dataset
-from fitcli.data.read_item import Layout
-from fitcli.data.survey import Survey
+from fitcli.data.batch import Batch
+from fitcli.data.place import Layout
+from fitcli.data.read_item import Reading
 from fitcli.device.transfer import to_device
 from fitcli.errors import FitError
 from fitcli.execution.drop_path import draw_drop_path
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.patches.cutting import normalize
-from fitcli.runs.config import RunConfig
 from fitcli.runs.targets import Target
-from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint, TaskModel
-from fitcli.tasks.classify.losses import balanced_task_weights, loss_of_tasks, right
+from fitcli.tasks.class_targets import ClassLabels, ClassSets, class_reader, padded
+from fitcli.tasks.classify.losses import balanced_target_weights, correct, loss_of_targets
+from fitcli.tasks.classify.options import ClassifyOptions
 from fitcli.tasks.classify.step import classification_job
-from fitcli.tasks.context import TrainingRun
+from fitcli.tasks.classify.validation import named_accuracies, validate, validation_bytes
+from fitcli.tasks.context import TrainingRun, place_rules
 from fitcli.tasks.encoding.encode import EncodingSettings
-from fitcli.tasks.task import DeferredScores, Objective, Validation
-from fitcli.tasks.validation import named_accuracies, validate, validation_bytes
+from fitcli.tasks.task import DeferredScores, Validation
 from models.config import ClassifierConfig
 from models.encoder import FITClassifier
-from models.presets import classifier_preset
 
 
-class Classify:
-    """`--task classify`."""
-
-    @property
-    def labels(self) -> Labels:
-        """There is nothing else to learn."""
-        return "needed"
-
-    def check(self, settings: TrainSettings) -> None:
-        """See `Task.check`."""
-        classifier_preset(settings.preset, channels=1, classes=2, patch=settings.patch)
-
-    def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
-        """See `Task.describe`."""
-        channels, classes = survey.preprocessing.channels, dataset.classes
-        model = classifier_preset(settings.preset, channels, len(classes), settings.patch)
-        if tasks := dataset.tasks:
-            counts = tuple(len(task.classes) for task in tasks)
-            model = replace(model, classes=sum(counts), targets=counts)
-        preprocessing = replace(survey.preprocessing, background=settings.background)
-        return RunConfig(task="classify", model=model, preprocessing=preprocessing, classes=classes, tasks=tasks)
-
-    def objective(self, run: TrainingRun) -> Objective:
-        """See `Task.objective`."""
-        settings, device, preprocessing = run.settings, run.runtime.device, run.config.preprocessing
-        if settings.balance and run.config.tasks and run.world.data.size > 1:
-            raise FitError("--balance: the classes of several tasks are weighed by one process alone; leave it out")
-        weights = _weights(run) if settings.balance else None
-        return ClassificationObjective(
-            torch.tensor(preprocessing.mean, device=device),
-            torch.tensor(preprocessing.std, device=device),
-            weights,
-            settings.label_smoothing,
-            run,
-            run.config.tasks,
-            settings.drop_path,
-            settings.seed,
-        )
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ClassificationObjective:
-    """Cross-entropy of whole images.
+    """Cross-entropy of whole images; see `Objective` for its members.
 
     Attributes:
         mean, std: [channels] of the training pixels, on the device of the model.
-        weights: [k] of the classes in the loss, in host memory; None for equal ones.
-        smoothing: Share of each target that is spread over all classes.
-        run: What it is for.
-        tasks: What is asked, where that is more than one class of one kind.
-        drop_path: Rate of the last layer, see `draw_drop_path`.
-        seed: Of what is left out.
+        weights: Class weights of the loss [k], in host memory; None for equal weights.
+        run: The run that is trained.
     """
 
     mean: Tensor
     std: Tensor
     weights: Tensor | None
-    smoothing: float
     run: TrainingRun
-    tasks: tuple[Target, ...] = ()
-    drop_path: float = 0.0
-    seed: int = 0
 
     @property
-    def layout(self) -> Layout:
-        """Padded to whole groups."""
-        model = cast(ClassifierConfig, self.run.config.model)
-        return Layout(patch=model.patch, group=model.group)
+    def options(self) -> ClassifyOptions:
+        """Options of the task."""
+        return cast(ClassifyOptions, self.run.settings.options)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Questions, where that is more than one class of one kind; else empty."""
+        return self.run.config.targets
+
+    @property
+    def reading(self) -> Reading:
+        """How the images of the run are read."""
+        model, options = cast(ClassifierConfig, self.run.config.model), self.options
+        return Reading(
+            layout=Layout(patch=model.patch, group=model.group),
+            rules=place_rules(
+                self.run.settings,
+                shift_canvas=options.shift_canvas,
+                token_dropout=options.token_dropout,
+                background=options.background,
+            ),
+            preprocessing=self.run.config.preprocessing,
+            targets=class_reader(self.targets),
+        )
 
     def job(self, model: TaskModel, batch: Batch, plan: ExecutionPlan | None = None) -> Job:
-        """The mean loss over the images of a batch; puts out their logits [b k].
+        """Return the step of the mean loss over the images of a batch. Its output is the logits [b k].
 
-        Of the pixels only their bytes are kept: they are normalised where they are embedded.
+        The step keeps the bytes of the pixels alone: it normalises them again wherever it embeds them.
         """
 
         def patches(part: slice) -> Tensor:
@@ -117,40 +86,40 @@ class ClassificationObjective:
         def loss(logits: Tensor) -> Tensor:
             exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
             weights = None if self.weights is None else to_device(self.weights.to(exact.dtype), exact.device)
-            if self.tasks:
-                return loss_of_tasks(exact, batch.targets, self.tasks, weights, self.smoothing)
-            return F.cross_entropy(exact, batch.labels, weights, label_smoothing=self.smoothing)
+            smoothing = self.options.label_smoothing
+            if self.targets:
+                return loss_of_targets(exact, _sets(batch), self.targets, weights, smoothing)
+            return F.cross_entropy(exact, _labels(batch), weights, label_smoothing=smoothing)
 
-        classifier, drop_path = cast(FITClassifier, model), None
-        if self.drop_path:
-            trunk = classifier.encoder.trunk
-            drop_path = draw_drop_path(trunk, batch.groups, batch.showings, self.drop_path, self.seed)
+        classifier, drop_path, seed = cast(FITClassifier, model), None, self.run.settings.seed
+        if rate := self.options.drop_path:
+            drop_path = draw_drop_path(classifier.encoder.trunk, batch.groups, batch.showings, rate, seed)
         return classification_job(classifier, batch.groups, patches, loss, drop_path)
 
     def weight(self, batch: Batch) -> float:
-        """See `Objective.weight`: cross-entropy is divided by the weights of the labels."""
-        if self.weights is None or self.tasks:
-            return len(batch.labels)
-        return float(self.weights[batch.on_host.labels].sum(dtype=torch.float64))
+        """Return the divisor of the loss of a batch: cross-entropy is divided by the weights of the labels."""
+        if self.weights is None or self.targets:
+            return batch.images
+        return float(self.weights[_labels(batch.on_host)].sum(dtype=torch.float64))
 
     def scores(self, batch: Batch, outcome: Outcome) -> DeferredScores | None:
-        """Images classified rightly; with several tasks in each, and on average.
+        """Count the images that are classified correctly; with several targets for each, and on average.
 
-        One of the processes that share images counts them.
+        Of the processes that share images, the first counts them.
         """
         assert outcome.output is not None
         if batch.groups.share is not None and batch.groups.share.rank > 0:
             return None
-        if self.tasks:
-            counts = right(outcome.output, batch.targets, self.tasks).sum(dim=0)
-            return DeferredScores(counts, partial(named_accuracies, self.tasks))
-        count = (outcome.output.argmax(dim=-1) == batch.labels).sum()
+        if self.targets:
+            counts = correct(outcome.output, _sets(batch), self.targets).sum(dim=0)
+            return DeferredScores(counts, partial(named_accuracies, self.targets))
+        count = (outcome.output.argmax(dim=-1) == _labels(batch)).sum()
         return DeferredScores(count, lambda values: {"accuracy": values[0]})
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
-        """Whole images, by the code that `fit classify` runs; accuracy decides, and the loss where that is equal."""
+        """Score whole images with the code of `fit classify`. Accuracy ranks models, then the loss."""
         run = self.run
-        found = validate(
+        scores = validate(
             cast(Checkpoint[FITClassifier], checkpoint),
             run.dataset.validation,
             run.runtime,
@@ -158,23 +127,54 @@ class ClassificationObjective:
             run.world,
             EncodingSettings(memory_bytes=validation_bytes(run)),
         )
+        named = {"accuracy": scores.accuracy, "balanced_accuracy": scores.balanced_accuracy, **(scores.targets or {})}
         return Validation(
-            loss=found.loss,
-            scores={"accuracy": found.accuracy, "balanced_accuracy": found.balanced_accuracy, **(found.tasks or {})},
-            rank=(found.accuracy, -found.loss),
-            said=("accuracy", f"{found.accuracy:.1%}"),
+            loss=scores.loss,
+            scores=named,
+            rank=(scores.accuracy, -scores.loss),
+            headline=("accuracy", f"{scores.accuracy:.1%}"),
         )
 
 
-def _weights(run: TrainingRun) -> Tensor:
-    """Of all classes, balanced over the training images."""
-    samples, tasks = run.dataset.train, run.config.tasks
-    if tasks:
-        return balanced_task_weights(padded([sample.targets for sample in samples]), tasks)
-    return balanced_weights(torch.tensor([sample.label for sample in samples]), len(run.config.classes))
+def classification_objective(run: TrainingRun) -> ClassificationObjective:
+    """Return the objective of a run.
+
+    Raises:
+        FitError: Several processes would have to balance the classes of several targets.
+    """
+    device, preprocessing = run.runtime.device, run.config.preprocessing
+    balance = cast(ClassifyOptions, run.settings.options).balance
+    if balance and run.config.targets and run.world.data.size > 1:
+        raise FitError("--balance: one process alone can balance the classes of several targets; leave it out")
+    return ClassificationObjective(
+        mean=torch.tensor(preprocessing.mean, device=device),
+        std=torch.tensor(preprocessing.std, device=device),
+        weights=_weights(run) if balance else None,
+        run=run,
+    )
 
 
 def balanced_weights(labels: Tensor, classes: int) -> Tensor:
-    """Weights [k] that give all classes the same say: inverse frequencies, 1 on average over the images."""
+    """Return class weights [k]: inverse frequencies, with mean 1 over the images."""
     counts = torch.bincount(labels, minlength=classes).float()
     return len(labels) / (classes * counts.clamp(min=1))
+
+
+def _weights(run: TrainingRun) -> Tensor:
+    """Class weights [k], balanced over the training images."""
+    samples, targets = run.dataset.train, run.config.targets
+    if targets:
+        return balanced_target_weights(padded([sample.target for sample in samples]), targets)
+    return balanced_weights(torch.tensor([sample.target for sample in samples]), len(run.config.classes))
+
+
+def _labels(batch: Batch) -> Tensor:
+    """[b], for one class per image."""
+    assert isinstance(batch.target, ClassLabels)
+    return batch.target.numbers
+
+
+def _sets(batch: Batch) -> Tensor:
+    """[b l], for several targets."""
+    assert isinstance(batch.target, ClassSets)
+    return batch.target.numbers

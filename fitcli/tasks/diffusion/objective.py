@@ -1,8 +1,7 @@
-"""Images out of noise."""
+"""What the training of a diffusion model minimises: the squared error of the predictions of the network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import cast
@@ -12,98 +11,34 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fitcli.data.batch import Batch
-from fitcli.data.csv_listing import Labels
-from fitcli.data.dataset import Dataset, spread
-from fitcli.data.read_item import Layout
-from fitcli.data.survey import Survey
+from fitcli.data.dataset import spread
+from fitcli.data.place import Layout
+from fitcli.data.read_item import Reading
 from fitcli.device.transfer import to_device
-from fitcli.errors import FitError
 from fitcli.execution.forward import group_losses
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.noise import generator, group_noise
 from fitcli.patches.cutting import to_unit
-from fitcli.runs.config import RunConfig
-from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint, TaskModel
-from fitcli.tasks.context import TrainingRun
-from fitcli.tasks.diffusion.config import DiffusionConfig, shift_for
+from fitcli.tasks.class_targets import ClassLabelReader, ClassLabels
+from fitcli.tasks.context import TrainingRun, place_rules
+from fitcli.tasks.diffusion.config import DiffusionConfig
 from fitcli.tasks.diffusion.loss import DiffusionObjective
+from fitcli.tasks.diffusion.options import DiffusionOptions
 from fitcli.tasks.diffusion.parameterization import to_data
 from fitcli.tasks.diffusion.schedules import parse_schedule, shifted
 from fitcli.tasks.diffusion.step import DiffusionStep, diffusion_job
-from fitcli.tasks.task import DeferredScores, Objective, Validation
+from fitcli.tasks.task import DeferredScores, Validation
 from fitcli.tasks.validation import shared_sums, validation_loader
-from models.checks import ConfigError
 from models.config import DenoiserConfig
 from models.denoiser import FITDenoiser
-from models.presets import denoiser_preset
 
 BUCKETS = 4
 """Equal parts of time in which the validation loss is told: some noise is easy and some is hard."""
 
 VALIDATED = 256
 """Validation images that are looked at, evenly spread over all: each is denoised once per bucket."""
-
-
-class Diffusion:
-    """`--task diffusion`."""
-
-    @property
-    def labels(self) -> Labels:
-        """Without classes it learns what all images have in common."""
-        return "welcome"
-
-    def check(self, settings: TrainSettings) -> None:
-        """See `Task.check`."""
-        denoiser_preset(settings.preset, channels=1, classes=0, patch=settings.patch)
-        _check(f"--schedule {settings.schedule}", lambda: parse_schedule(settings.schedule))
-        asked = f"--scale {settings.scale}" + ("" if settings.shift is None else f" --shift {settings.shift}")
-        _check(asked, lambda: _diffusion_config(settings, patch=1, size=(1, 1)))
-
-    def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
-        """See `Task.describe`."""
-        _ = survey.preprocessing.range
-        model, patch = denoiser_preset(
-            settings.preset,
-            survey.preprocessing.channels,
-            len(dataset.classes),
-            settings.patch,
-            self_condition=settings.self_condition_rate > 0,
-        )
-        return RunConfig(
-            task="diffusion",
-            model=model,
-            preprocessing=survey.preprocessing,
-            classes=dataset.classes,
-            diffusion=_diffusion_config(settings, patch, survey.typical_size(settings.size)),
-        )
-
-    def objective(self, run: TrainingRun) -> Objective:
-        """See `Task.objective`."""
-        assert run.config.diffusion is not None
-        return DenoisingObjective(run, run.config.diffusion, diffusion_loss(run.config.diffusion))
-
-
-def _check(asked: str, parse: Callable[[], object]) -> None:
-    """Raise FitError, which begins with the options that were asked for, where these give nothing."""
-    try:
-        parse()
-    except ConfigError as error:
-        raise FitError(f"{asked}: {error}") from None
-
-
-def _diffusion_config(settings: TrainSettings, patch: int, size: tuple[int, int]) -> DiffusionConfig:
-    return DiffusionConfig(
-        patch=patch,
-        size=size,
-        schedule=settings.schedule,
-        prediction=settings.prediction,
-        scale=settings.scale,
-        shift=shift_for(size) if settings.shift is None else settings.shift,
-        self_condition_rate=settings.self_condition_rate,
-        class_dropout=settings.class_dropout,
-    )
 
 
 def diffusion_loss(config: DiffusionConfig) -> DiffusionObjective:
@@ -137,10 +72,15 @@ class DenoisingObjective:
     loss: DiffusionObjective
 
     @property
-    def layout(self) -> Layout:
-        """Padded to whole groups; whole images stay where they are."""
-        model = cast(DenoiserConfig, self.run.config.model)
-        return Layout(patch=self.config.patch, group=model.group, any_origin=False)
+    def reading(self) -> Reading:
+        """How the images of the run are read: padded to whole groups; whole images keep their origin."""
+        model, options = cast(DenoiserConfig, self.run.config.model), cast(DiffusionOptions, self.run.settings.options)
+        return Reading(
+            layout=Layout(patch=self.config.patch, group=model.group, any_origin=False),
+            rules=place_rules(self.run.settings, background=options.background),
+            preprocessing=self.run.config.preprocessing,
+            targets=ClassLabelReader(),
+        )
 
     def job(self, model: TaskModel, batch: Batch, plan: ExecutionPlan | None = None) -> Job:
         """See `Objective.job`."""
@@ -161,7 +101,7 @@ class DenoisingObjective:
         """The loss in equal parts of time, each image with the same noise every time."""
         run = self.run
         images = spread(run.dataset.validation, VALIDATED)
-        loader = validation_loader(run, images, self.layout)
+        loader = validation_loader(run, images, self.reading)
 
         def look() -> dict[str, float]:
             sums = dict.fromkeys([*map(str, range(BUCKETS)), "patches"], 0.0)
@@ -176,7 +116,7 @@ class DenoisingObjective:
         losses = [found[str(bucket)] / found["patches"] for bucket in range(BUCKETS)]
         loss = sum(losses) / BUCKETS
         scores = {f"loss_time_{k / BUCKETS:.2f}_{(k + 1) / BUCKETS:.2f}": losses[k] for k in range(BUCKETS)}
-        return Validation(loss=loss, scores=scores, rank=(-loss,), said=("loss", f"{loss:.4f}"))
+        return Validation(loss=loss, scores=scores, rank=(-loss,), headline=("loss", f"{loss:.4f}"))
 
     def _losses(self, model: TaskModel, batch: Batch) -> list[float]:
         """Of a validation batch in each part of time, the mean over its patches."""
@@ -220,7 +160,9 @@ class DenoisingObjective:
 
         condition = None
         if classes:
-            known = F.one_hot(batch.on_host.labels, classes).float() * labelled.float()[:, None]
+            target = batch.on_host.target
+            assert isinstance(target, ClassLabels)
+            known = F.one_hot(target.numbers, classes).float() * labelled.float()[:, None]
             condition = to_device(known[:, None], device)
         step = DiffusionStep(
             groups=batch.groups,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fitcli.device.runtime import Runtime
 from fitcli.device.transfer import to_device
-from fitcli.errors import CheckpointError, ImageError
+from fitcli.errors import ImageError
 from fitcli.execution.forward import group_losses
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.images.base import ImageReader
@@ -21,6 +21,7 @@ from fitcli.noise import group_noise
 from fitcli.patches.cutting import groups_of, read_patches, to_unit
 from fitcli.patches.grid import PatchGrid
 from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.diffusion.config import diffusion_of
 from fitcli.tasks.diffusion.objective import diffusion_loss
 from fitcli.tasks.diffusion.parameterization import to_data
 from fitcli.tasks.diffusion.step import DiffusionStep, diffusion_job
@@ -57,9 +58,7 @@ def image_losses(
         ImageError: The image cannot be read, or is not of a kind that the model was trained on.
         CheckpointError: The run is of another task.
     """
-    config, diffusion = checkpoint.config, checkpoint.config.diffusion
-    if diffusion is None:
-        raise CheckpointError(f"a run of task {config.task!r} denoises nothing; give one of --task diffusion")
+    config, diffusion = checkpoint.config, diffusion_of(checkpoint.config)
     if (reason := config.preprocessing.mismatch(image.info)) is not None:
         raise ImageError(image.path, reason)
     sums, patches = np.zeros(len(TIMES)), 0
@@ -87,8 +86,8 @@ def _loss_at(
 ) -> float:
     """Of one window at one time. `raw` are its pixels [g n p]."""
     config, model, device = checkpoint.config, checkpoint.model, runtime.device
-    assert config.diffusion is not None
-    scale, limits, values = config.diffusion.scale, config.preprocessing.range, (raw.shape[1], raw.shape[2])
+    diffusion = diffusion_of(config)
+    scale, limits, values = diffusion.scale, config.preprocessing.range, (raw.shape[1], raw.shape[2])
     groups = groups_of(grid).map_tensors(partial(to_device, device=device))
     condition = None
     if label is not None:
@@ -106,4 +105,4 @@ def _loss_at(
     )
     plan = ExecutionPlan(kind="stream", handful=max(1, HANDFUL_TOKENS[device.type] // model.config.tokens))
     with runtime.autocast():
-        return float(group_losses(diffusion_job(diffusion_loss(config.diffusion), model, step, plan), plan).sum())
+        return float(group_losses(diffusion_job(diffusion_loss(diffusion), model, step, plan), plan).sum())

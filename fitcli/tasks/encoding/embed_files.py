@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ from fitcli import console
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import FitError, ImageError
-from fitcli.files.output_checks import check_file, check_folder, check_spares
+from fitcli.files.leftovers import remove_old_partials
+from fitcli.files.output_checks import check_not_replaced, check_output_file, check_output_folder
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.memory.budget import MemoryPlan
@@ -27,9 +27,8 @@ from fitcli.tasks.encoding.features_file import (
     SUFFIXES,
     ArraySpec,
     EmbeddingsWriter,
+    can_continue,
     create_embeddings,
-    discard_partial,
-    temporary_name,
 )
 from fitcli.tasks.encoding.result_journal import open_result_journal
 from models.encoder import FITClassifier
@@ -81,7 +80,7 @@ def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
     if out.suffix.lower() in SUFFIXES:
         if len(paths) != 1:
             raise FitError(f"--out {out} is one file for {len(paths)} images; give a folder")
-        check_file("--out", out)
+        check_output_file("--out", out)
         planned = [out]
     else:
         if out.suffix and not out.is_dir():
@@ -92,8 +91,8 @@ def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FitError(f"--out {out}: not a folder that can be made ({error.strerror})") from None
-        check_folder("--out", planned[0].parent)
-    check_spares("--out", planned, paths)
+        check_output_folder("--out", planned[0].parent)
+    check_not_replaced("--out", planned, paths)
     return planned
 
 
@@ -151,7 +150,7 @@ def embed_files(
 
     def embed(number: int) -> dict[str, Any] | None:
         if journal is not None and settings.state is None:
-            discard_partial(outputs[number])
+            remove_old_partials(outputs[number])
         try:
             with open_image(paths[number]) as image, console.progress(paths[number].name) as advance:
                 done = embed_image(checkpoint, image, outputs[number], runtime, settings, keep_patches, advance)
@@ -198,13 +197,12 @@ def embed_image(
     purpose = f"embed{' --patches' if keep_patches else ''} --out {os.path.realpath(out)}"
     with encoding(checkpoint, image, runtime, settings, purpose=purpose) as job:
         digest = model_hash(checkpoint)
-        # A job that is continued finds what it has written of the patches.
-        keep = job.state is not None and keep_patches
-        token = digest[:8] if keep else secrets.token_hex(4)
-        continues = keep and _continues(job, temporary_name(out, token))
-        with create_embeddings(
-            out, _specs(job, keep_patches), _attributes(job, digest), token, keep, continues
-        ) as file:
+        # By the token, a job that is continued finds the patches that it has written.
+        token = digest[:8] if job.state is not None and keep_patches else None
+        continues = token is not None and _continues(job, can_continue(out, token))
+        with create_embeddings(out, _specs(job, keep_patches), _attributes(job, digest), token, continues) as file:
+            if job.state is not None:
+                job.state.sync_output = file.sync
 
             def take(part: slice, tokens: Tensor) -> None:
                 file.write("patches", part, tokens.float().cpu().numpy())
@@ -215,11 +213,11 @@ def embed_image(
         return Embedded(image.path, out, len(job.places), model.latents, model.latent_width, job.plan)
 
 
-def _continues(job: EncodingPass, temporary: Path) -> bool:
-    """Whether a job goes on with what it has written; one that has lost it begins again."""
+def _continues(job: EncodingPass, has_output: bool) -> bool:
+    """Return whether a job continues its unfinished output; a job that has lost it starts at the beginning."""
     if job.state is None or not job.state.has_position:
         return False
-    if not temporary.exists():
+    if not has_output:
         job.state.restart()
         return False
     return True

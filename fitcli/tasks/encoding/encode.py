@@ -174,6 +174,8 @@ def encoding(
             shape, host = (len(places), model.latents, model.tokens), torch.device("cpu")
             place = partial(open_store, plan.reads_store) if state is None else partial(state.open_store, "reads")
             reads = stack.enter_context(place(shape, torch.float32, host))
+            if state is not None:
+                state.sync_output = reads.flush
         yield EncodingPass(
             checkpoint=checkpoint,
             image=image,

@@ -1,88 +1,103 @@
-"""Features of an image as a file: a zarr 3 group (`.zarr`) or safetensors (`.safetensors`).
+"""Writes the features of an image to a file: a zarr 3 group (`.zarr`) or safetensors (`.safetensors`).
 
-Both hold the same arrays and say the same of where they come from; both are written under a temporary name, in any
-order and more than once where need be, and renamed when they are complete. Knows neither models nor images.
+Both hold the same arrays and the same attributes. Arrays can be written in any order, and parts of them more than
+once. The file is published when it is complete, see `files/publish.py`.
 """
 
 from __future__ import annotations
 
-import glob
 import json
 import math
 import os
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.errors import FitError
+from fitcli.files.disk import sync_all
+from fitcli.files.publish import Publication
 from fitcli.files.scratch import write_all
+from fitcli.files.staging import token_path
 
 SUFFIXES = (".zarr", ".safetensors")
-"""Of what is written."""
+"""Suffixes of the formats that are written."""
 
 CHUNK_BYTES = 4 << 20
-"""Of a chunk of a zarr array, at most, where a group is not larger."""
+"""Largest chunk of a zarr array, unless a single group is larger."""
+
+SAFETENSORS_NAMES = {"float32": "F32", "int64": "I64"}
+"""Names that safetensors gives to dtypes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArraySpec:
-    """Shape and dtype ("float32" or "int64") of an array; the first axis counts groups."""
+    """Shape and dtype of an array.
+
+    Attributes:
+        shape: Lengths of the axes; the first axis counts groups.
+        dtype: "float32" or "int64".
+    """
 
     shape: tuple[int, ...]
     dtype: str
 
     @property
     def group_bytes(self) -> int:
-        """Of what belongs to one group."""
+        """Bytes per group."""
         return math.prod(self.shape[1:]) * np.dtype(self.dtype).itemsize
 
 
 class EmbeddingsWriter(ABC):
-    """Arrays under a temporary name beside their target. Leaving the context publishes them, or discards them after an
-    error.
+    """Arrays of features that are being written. Leaving the context publishes them, or discards them after an error.
 
     Args:
-        target: Where they will be.
-        specs: The arrays by name.
-        attributes: What they are features of; JSON.
-        token: Of the temporary name.
-        keep: After an error what was written stays, for another writer of the same arrays and `token`.
-        continues: What another writer left is completed, not discarded.
+        target: Path of the finished file.
+        specs: Arrays by name.
+        attributes: Description of what the features belong to; JSON.
+        token: Eight hexadecimal digits. With them, what was written stays after an error, for another writer of the
+            same arrays with the same token.
+        continues: Complete what another writer with this token left, instead of discarding it.
 
     Raises:
-        FitError: It cannot be written, or something else is there.
+        FitError: The file cannot be written, or something else stands at its path.
     """
+
+    is_folder: ClassVar[bool]
 
     def __init__(
         self,
         target: Path,
         specs: Mapping[str, ArraySpec],
         attributes: Mapping[str, Any],
-        token: str,
-        keep: bool = False,
+        token: str | None = None,
         continues: bool = False,
     ) -> None:
-        self.target, self._specs, self._attributes, self._keep = target, dict(specs), dict(attributes), keep
-        self.temporary = temporary_name(target, token)
+        self.target, self._specs, self._attributes = target, dict(specs), dict(attributes)
+        self._check_target()
         try:
-            if not continues:
-                self._discard()
-            self._open()
+            self._publication = Publication(target, self.is_folder, token, continues)
+            try:
+                if continues and token is not None and _old_token_path(target, token).exists():
+                    os.rename(_old_token_path(target, token), self._publication.path)
+                self._open()
+            except BaseException:
+                self._close()
+                self._publication.close() if continues else self._publication.discard()
+                raise
         except OSError as error:
             raise self._cannot(error) from error
 
     def write(self, name: str, part: slice, values: NDArray[Any]) -> None:
-        """Put the values [part ...] of a slice of the groups into an array.
+        """Write the values [part ...] of a slice of the groups to an array.
 
         Raises:
-            FitError: The disk is full, ...
+            FitError: The disk is full, or another error of the system.
         """
         spec = self._specs[name]
         expected = (part.stop - part.start, *spec.shape[1:])
@@ -93,17 +108,28 @@ class EmbeddingsWriter(ABC):
         except OSError as error:
             raise self._cannot(error) from error
 
+    def sync(self) -> None:
+        """Wait until what was written so far would survive a power cut.
+
+        Raises:
+            FitError: An error of the system.
+        """
+        try:
+            sync_all(self._publication.path)
+        except OSError as error:
+            raise self._cannot(error) from error
+
+    @abstractmethod
+    def _check_target(self) -> None: ...
+
     @abstractmethod
     def _open(self) -> None: ...
 
     @abstractmethod
     def _write(self, name: str, part: slice, values: NDArray[Any]) -> None: ...
 
-    @abstractmethod
-    def _publish(self) -> None: ...
-
-    @abstractmethod
-    def _discard(self) -> None: ...
+    def _close(self) -> None:  # noqa: B027
+        """Close what `_open` has opened. Idempotent."""
 
     def __enter__(self) -> Self:
         return self
@@ -111,14 +137,15 @@ class EmbeddingsWriter(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            try:
-                self._publish()
-            except OSError as failure:
-                self._discard()
-                raise self._cannot(failure) from failure
-        elif not self._keep:
-            self._discard()
+        try:
+            self._close()
+            if kind is None:
+                self._check_target()
+                self._publication.publish()
+        except OSError as failure:
+            raise self._cannot(failure) from failure
+        finally:
+            self._publication.close()
 
     def _cannot(self, error: OSError) -> FitError:
         size = sum(spec.shape[0] * spec.group_bytes for spec in self._specs.values())
@@ -129,14 +156,18 @@ class EmbeddingsWriter(ABC):
 
 
 class ZarrWriter(EmbeddingsWriter):
-    """A zarr 3 group of arrays without compression: floats hardly shrink."""
+    """Writes a zarr 3 group of arrays without compression, because floats hardly shrink."""
+
+    is_folder = True
+
+    def _check_target(self) -> None:
+        if self.target.exists() and not (self.target / "zarr.json").is_file():
+            raise FitError(f"{self.target}: is no zarr group, so it is not replaced; choose another name")
 
     def _open(self) -> None:
         import zarr
 
-        if self.target.exists() and not (self.target / "zarr.json").is_file():
-            raise FitError(f"{self.target}: is no zarr group, so it is not replaced; choose another name")
-        group = zarr.open_group(self.temporary, mode="a", zarr_format=3)
+        group = zarr.open_group(self._publication.path, mode="a", zarr_format=3)
         group.attrs.update(self._attributes)
         self._arrays: dict[str, Any] = {
             name: group.require_array(
@@ -151,35 +182,31 @@ class ZarrWriter(EmbeddingsWriter):
     def _chunks(self, spec: ArraySpec) -> tuple[int, ...]:
         return max(1, min(spec.shape[0], CHUNK_BYTES // spec.group_bytes)), *spec.shape[1:]
 
-    def _publish(self) -> None:
-        old = self.target.with_name(f"{self.temporary.name}-replaced")
-        if self.target.exists():
-            os.rename(self.target, old)
-        os.rename(self.temporary, self.target)
-        shutil.rmtree(old, ignore_errors=True)
-
-    def _discard(self) -> None:
-        shutil.rmtree(self.temporary, ignore_errors=True)
-
 
 class SafetensorsWriter(EmbeddingsWriter):
-    """A safetensors file: its header says where every array begins, so that they can be written in any order."""
+    """Writes a safetensors file. Its header has the offset of each array, so they can be written in any order."""
 
-    def _open(self) -> None:
+    is_folder = False
+    _file = -1
+
+    def _check_target(self) -> None:
         if self.target.is_dir():
             raise FitError(f"{self.target}: is a folder; choose another name")
+
+    def _open(self) -> None:
         header: dict[str, Any] = {"__metadata__": {name: _text(value) for name, value in self._attributes.items()}}
-        names, offset = {"float32": "F32", "int64": "I64"}, 0
+        offset = 0
         self._offsets = {}
         for name, spec in self._specs.items():
             end = offset + spec.shape[0] * spec.group_bytes
             self._offsets[name] = offset
-            header[name] = {"dtype": names[spec.dtype], "shape": list(spec.shape), "data_offsets": [offset, end]}
+            dtype = SAFETENSORS_NAMES[spec.dtype]
+            header[name] = {"dtype": dtype, "shape": list(spec.shape), "data_offsets": [offset, end]}
             offset = end
         document = json.dumps(header).encode()
         document += b" " * (-len(document) % 8)
         self._begin = 8 + len(document)
-        self._file = os.open(self.temporary, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        self._file = os.open(self._publication.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         write_all(self._file, len(document).to_bytes(8, "little") + document, 0)
         os.ftruncate(self._file, self._begin + offset)
 
@@ -188,49 +215,41 @@ class SafetensorsWriter(EmbeddingsWriter):
             offset = self._begin + self._offsets[name] + part.start * self._specs[name].group_bytes
             write_all(self._file, values.data, offset)
 
-    def _publish(self) -> None:
-        os.fsync(self._file)
-        os.close(self._file)
-        os.replace(self.temporary, self.target)
-
-    def _discard(self) -> None:
-        self.temporary.unlink(missing_ok=True)
+    def _close(self) -> None:
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
 
 
 def create_embeddings(
     target: Path,
     specs: Mapping[str, ArraySpec],
     attributes: Mapping[str, Any],
-    token: str,
-    keep: bool = False,
+    token: str | None = None,
     continues: bool = False,
 ) -> EmbeddingsWriter:
-    """Begin a file of features: of the format that the suffix of `target` names, see `EmbeddingsWriter`.
+    """Begin a file of features in the format that the suffix of `target` names, see `EmbeddingsWriter`.
 
     Raises:
-        FitError: There is no such format, or it cannot be written.
+        FitError: There is no such format, or the file cannot be written.
     """
     kinds = {".zarr": ZarrWriter, ".safetensors": SafetensorsWriter}
     kind = kinds.get(target.suffix.lower())
     if kind is None:
         raise FitError(f"{target}: features are written as {' or '.join(SUFFIXES)}")
-    return kind(target, specs, attributes, token, keep, continues)
+    return kind(target, specs, attributes, token, continues)
 
 
-def temporary_name(target: Path, token: str) -> Path:
-    """Where features are until they are complete."""
+def can_continue(target: Path, token: str) -> bool:
+    """Return whether a writer left something to be continued with a token."""
+    return token_path(target, token).exists() or _old_token_path(target, token).exists()
+
+
+def _old_token_path(target: Path, token: str) -> Path:
+    """Return where older versions wrote features that were to be continued."""
     return target.with_name(f".{target.name}.partial-{token}")
 
 
-def discard_partial(target: Path) -> None:
-    """Remove what processes that were killed left of a target; for whoever is the only one to write it."""
-    for left in target.parent.glob(glob.escape(temporary_name(target, "").name) + "*"):
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
-
-
 def _text(value: Any) -> str:
-    """The metadata of safetensors are texts."""
+    """Return metadata of safetensors, which are text."""
     return value if isinstance(value, str) else json.dumps(value)

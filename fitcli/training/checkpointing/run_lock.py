@@ -1,45 +1,53 @@
-"""One process per run folder. The system lets go of the lock when the process ends, however it ends."""
+"""Lets one process at a time train into a run folder, and refuses links that lead out of the folder."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
-import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from fitcli.errors import FitError
+from fitcli.files.file_lock import FileLock, LockedError
 
 LOCK = "training/lock"
-"""Says which process holds, or held, the run. It stays: removing it would let two processes lock two files."""
+"""Names the process that holds, or held, the run."""
+
+FOLDERS = ("training", "training/states", "last", "tensorboard")
+"""Folders of a run that training writes to."""
+
+APPENDED = ("metrics.jsonl",)
+"""Files of a run that training writes to in place; it replaces all others, links included."""
 
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Keep other processes from training into a run folder, which is made, while the context lasts.
+    """Keep other processes from training into a run folder while the context lasts. The folder is made if need be.
 
-    On a file system without locks there is none.
+    On a file system without locks, nobody is kept out.
 
     Raises:
-        FitError: Another process does.
+        FitError: Another process trains there, or the run folder has a link where training would write.
     """
+    check_links(run)
     path = run / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = " ".join(file.read(200).split())
-            raise FitError(
-                f"{run}: {holder or 'another process'} is training there; wait for it, or choose another --out"
-            ) from None
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                raise
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}\n")
-        file.flush()
+    try:
+        lock = FileLock(path)
+    except LockedError as error:
+        raise FitError(f"{run}: {error.holder} is training there; wait for it, or choose another --out") from None
+    with closing(lock):
+        lock.sign()
         yield
+
+
+def check_links(run: Path) -> None:
+    """Check that training writes nothing outside of a run folder. The folder itself may be a link.
+
+    Raises:
+        FitError: There is a link where training would write.
+    """
+    states = run / "training/states"
+    inside = [path for path in states.iterdir() if path.name.isdigit()] if states.is_dir() else []
+    for path in (*(run / name for name in (*FOLDERS, *APPENDED, LOCK)), *inside):
+        if path.is_symlink():
+            raise FitError(f"{path}: is a link, and training writes nothing outside of {run}; replace it by a copy")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,11 @@ from typing import Any
 from fitcli import __version__
 from fitcli.data.dataset import Dataset, Listed
 from fitcli.errors import CheckpointError, FitError
-from fitcli.files.atomic import write_text
-from fitcli.runs.config import RunConfig, is_run, load_config, save_config
+from fitcli.files.publish import write_text
+from fitcli.runs.config import RunConfig, config_document, is_run, save_config
 from fitcli.runs.train_settings import TrainSettings
+from fitcli.tasks.load import load_config
+from fitcli.tasks.registry import DEFAULT_TASK, task_options, train_settings
 
 TRAINING = "training"
 """What resuming needs, within the folder of a run."""
@@ -37,7 +38,7 @@ def save_begun(run: Path, settings: TrainSettings, config: RunConfig, dataset: D
 def save_settings(run: Path, settings: TrainSettings) -> None:
     """Remember what the run is asked to do."""
     (run / TRAINING).mkdir(exist_ok=True)
-    document = {"fit": __version__, **dataclasses.asdict(settings)}
+    document = {"fit": __version__, **settings.as_dict()}
     write_text(run / SETTINGS, json.dumps(document, indent=2) + "\n")
 
 
@@ -52,7 +53,11 @@ def load_settings(run: Path) -> TrainSettings:
         stored = dict(json.loads(path.read_text(encoding="utf-8")))
         writer = str(stored.pop("fit", __version__))
         stored.pop("dataset", None)
-        return TrainSettings(**stored)
+        task = str(stored.pop("task", DEFAULT_TASK))
+        # Earlier versions stored the options of all tasks.
+        for options in task_options().values():
+            stored = options.upgraded(stored)
+        return train_settings(task, **stored)
     except (OSError, ValueError, TypeError, KeyError, FitError) as error:
         if writer != __version__:
             raise CheckpointError(
@@ -101,7 +106,7 @@ def check_config(run: Path) -> RunConfig:
     # Where that copy is gone, the tensors of the states still have to fit.
     if not is_run(run / TRAINING):
         return config
-    before, now = (_flat(dataclasses.asdict(c)) for c in (load_config(run / TRAINING), config))
+    before, now = (_flat(config_document(each)) for each in (load_config(run / TRAINING), config))
     changed = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
     if changed:
         # Hundreds of classes need not be read on one line.

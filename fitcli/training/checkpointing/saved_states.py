@@ -1,9 +1,9 @@
-"""The states that a run was saved in: the last few, each in a folder that is there whole or not at all.
+"""Saves and loads the states of a run: the last few, each in a folder that is there whole or not at all.
 
-    RUN/training/states/00000400/*.safetensors    model, optimizer and, where the run keeps one, ema: see `state.State`
-    RUN/training/states/00000400/state.json       `state.Progress`, and the checksums of those files and of itself
+    RUN/training/states/00000400/*.safetensors    model, optimizer and, if the run has one, ema: see `snapshot.State`
+    RUN/training/states/00000400/state.json       `snapshot.Progress`, and the checksums of those files and of itself
 
-Nothing of a state is used before all of it has been compared with its checksums.
+A state is used only after all of it was compared with its checksums.
 """
 
 from __future__ import annotations
@@ -19,27 +19,33 @@ import torch
 
 from fitcli import __version__
 from fitcli.errors import CheckpointError, FitError
-from fitcli.files.atomic import remove_folder, replacing_folder, write_text
+from fitcli.files.publish import publish_folder, remove_folder, write_text
 from fitcli.runs.weights import read_tensors, write_tensors
 from fitcli.training.checkpointing.snapshot import EMA, MODEL, OPTIMIZER, Progress, State
 
 STATES, MANIFEST = "training/states", "state.json"
 
+FILES = (MANIFEST, f"{MODEL}.safetensors", f"{OPTIMIZER}.safetensors", f"{EMA}.safetensors")
+"""Names of the files of a state."""
+
 FORMAT = 1
-"""Of a state; raised when old readers could not understand it."""
+"""Version of the format of a state; raised when older versions of fit could not read it."""
 
 LONGEST_REASON = 300
-"""Letters: torch names every tensor that does not fit."""
+"""Largest number of characters: torch names every tensor that does not fit."""
+
+PROGRESS_FIELDS = {"said": "headline"}
+"""Keys of the progress in a manifest whose field has another name: earlier versions wrote these."""
 
 
 def save_state(run: Path, state: State, progress: Progress) -> None:
-    """Write a state beside those that are there already.
+    """Save a state beside those that were saved before.
 
     Raises:
         OSError: It cannot be written; nothing is left of it.
     """
     (run / STATES).mkdir(parents=True, exist_ok=True)
-    with replacing_folder(_folder(run, progress.step)) as folder:
+    with publish_folder(_folder(run, progress.step)) as folder:
         for part, tensors in state.items():
             write_tensors(folder / _file(part), tensors)
         sums = {file.name: _checksum(file) for file in folder.iterdir()}
@@ -47,20 +53,17 @@ def save_state(run: Path, state: State, progress: Progress) -> None:
 
 
 def save_progress(run: Path, progress: Progress) -> None:
-    """Write what is new in a state that was saved already: no step was done since, but perhaps a validation.
+    """Replace the progress in a saved state, if there was a validation since, but no step.
 
     Raises:
-        OSError, ValueError, KeyError: It cannot be written, or is not there; nothing has changed.
+        OSError, ValueError, KeyError: The progress cannot be written, or the state is missing; nothing has changed.
     """
     path = _folder(run, progress.step) / MANIFEST
     write_text(path, _manifest(progress, _parsed(path)["sha256"]))
 
 
 def forget_states(run: Path, keep: int, newest: int) -> None:
-    """Remove all states but the last `keep` of those of step `newest` or before.
-
-    What lies beyond it is of steps that are done again.
-    """
+    """Remove all states except the last `keep` up to step `newest`. The steps of later states are done again."""
     steps = saved_steps(run)
     kept = [step for step in steps if step <= newest][:keep]
     for step in set(steps) - set(kept):
@@ -68,23 +71,25 @@ def forget_states(run: Path, keep: int, newest: int) -> None:
 
 
 def saved_steps(run: Path) -> list[int]:
-    """Steps after which states were saved, the last one first."""
+    """Return the steps after which states were saved, the last one first."""
     folder = run / STATES
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return sorted((int(name) for name in names if name.isascii() and name.isdigit()), reverse=True)
+    paths = [path for path in folder.iterdir() if _is_state(path)] if folder.is_dir() else []
+    return sorted((int(path.name) for path in paths), reverse=True)
 
 
 def load_state(run: Path, use: Callable[[State], None], damaged: Callable[[str, int], None]) -> Progress:
-    """Continue where a run was saved last; where that state is damaged, one state earlier.
+    """Load the last state of a run; if it is damaged, the one before it.
 
     Args:
-        run: The folder.
-        use: Takes the tensors in; raises ValueError, RuntimeError, KeyError or TypeError where they are of something
-            else.
-        damaged: Told in words which states cannot be used, and the step of the one that is used instead.
+        run: The run folder.
+        use: Takes the tensors; raises ValueError, RuntimeError, KeyError or TypeError if they belong to something else.
+        damaged: Called with a message that names the damaged states, and the step of the state that is used instead.
+
+    Returns:
+        The progress in the state.
 
     Raises:
-        CheckpointError: There is no state, or all are damaged, or a newer fit wrote it.
+        CheckpointError: There is no state, all are damaged, or a newer fit wrote it.
         FitError: There is not enough memory.
     """
     steps, reasons = saved_steps(run), []
@@ -111,12 +116,21 @@ def load_state(run: Path, use: Callable[[State], None], damaged: Callable[[str, 
 
 
 def saved_step(run: Path) -> int:
-    """Optimizer steps that a run has done and saved, by the name of its last state; 0 where there is none."""
+    """Return the step of the last state of a run; 0 if there is none."""
     return next(iter(saved_steps(run)), 0)
 
 
 def _folder(run: Path, step: int) -> Path:
     return run / STATES / f"{step:08}"
+
+
+def _is_state(path: Path) -> bool:
+    """Return whether a folder is a state. Links, and folders that a user put there, are not."""
+    name = path.name
+    if not (name.isascii() and name.isdigit() and name == f"{int(name):08}") or path.is_symlink() or not path.is_dir():
+        return False
+    names = [file.name for file in path.iterdir()]
+    return not names or any(name in FILES for name in names)
 
 
 def _checksum(path: Path) -> str:
@@ -125,7 +139,7 @@ def _checksum(path: Path) -> str:
 
 
 def _read(folder: Path) -> tuple[Progress, State]:
-    """What was saved, if it still is.
+    """Read a state and compare it with its checksums.
 
     Raises:
         CheckpointError: A newer fit wrote it.
@@ -145,8 +159,9 @@ def _read(folder: Path) -> tuple[Progress, State]:
 
 
 def _progress(values: dict[str, Any]) -> Progress:
-    """JSON knows lists alone."""
-    tuples: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    """Rebuild the progress from JSON, which knows lists alone."""
+    named = {PROGRESS_FIELDS.get(key, key): value for key, value in values.items()}
+    tuples: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in named.items()}
     return Progress(**tuples)
 
 
@@ -155,13 +170,15 @@ def _file(part: str) -> str:
 
 
 def _manifest(progress: Progress, sums: dict[str, str]) -> str:
-    """As JSON, with a checksum of all that it says."""
-    document = {"format": FORMAT, "fit": __version__, "progress": dataclasses.asdict(progress), "sha256": sums}
+    """Return the manifest as JSON, with a checksum of all its entries."""
+    keys = {name: key for key, name in PROGRESS_FIELDS.items()}
+    values = {keys.get(name, name): value for name, value in dataclasses.asdict(progress).items()}
+    document = {"format": FORMAT, "fit": __version__, "progress": values, "sha256": sums}
     return json.dumps({**document, "checksum": _checksum_of(document)}, indent=2) + "\n"
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    """What a manifest says.
+    """Read a manifest.
 
     Raises:
         CheckpointError: A newer fit wrote it.
@@ -183,5 +200,5 @@ def _checksum_of(document: dict[str, Any]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    said = error.args[0] if isinstance(error, KeyError) and error.args else error
-    return " ".join(str(said).split())[:LONGEST_REASON] or type(error).__name__
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    return " ".join(str(text).split())[:LONGEST_REASON] or type(error).__name__

@@ -32,7 +32,7 @@ class Progress:
         best: Rank of the best validation so far, see `Validation.rank`; empty before the first.
         best_step: Steps that had been done then.
         judged_on: Fingerprint of the images of that validation.
-        said: Of that validation: the name of the score that matters and its value.
+        headline: Name and value of the most important score of the best validation, as text.
     """
 
     step: int = 0
@@ -40,13 +40,13 @@ class Progress:
     best: tuple[float, ...] = ()
     best_step: int = 0
     judged_on: str = ""
-    said: tuple[str, str] = ("", "")
+    headline: tuple[str, str] = ("", "")
 
     def summary(self, run: Path) -> str:
         """One line on the outcome."""
         if not self.best:
             return f"{run}: {self.step} steps"
-        return f"{run}: {self.step} steps, best validation {self.said[0]} {self.said[1]}"
+        return f"{run}: {self.step} steps, best validation {self.headline[0]} {self.headline[1]}"
 
 
 def snapshot(

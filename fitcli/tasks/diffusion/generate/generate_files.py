@@ -18,16 +18,17 @@ import torch
 from fitcli import __version__, console
 from fitcli.device.runtime import Runtime
 from fitcli.errors import ImageError
-from fitcli.files.output_checks import check_spares
+from fitcli.files.output_checks import check_not_replaced
 from fitcli.images.open import stored_bytes
 from fitcli.images.reader_memory import reader_bytes
 from fitcli.memory.budget import size_text
 from fitcli.runs.weights import Checkpoint, model_hash
 from fitcli.streaming.journal import FolderJournal
 from fitcli.tasks.diffusion.canvas import CanvasLayout
+from fitcli.tasks.diffusion.config import diffusion_of
 from fitcli.tasks.diffusion.generate.generate_image import Listener, Run
 from fitcli.tasks.diffusion.generate.memory_plan import GenerationPlan, plan_generation
-from fitcli.tasks.diffusion.generate.prepare import InitialImage, Prepared, diffusion_of, prepare
+from fitcli.tasks.diffusion.generate.prepare import InitialImage, Prepared, prepare
 from fitcli.tasks.diffusion.generate.preview import Preview
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings, ResourceLimits
 from fitcli.tasks.diffusion.generate.stages import Stage
@@ -90,7 +91,7 @@ class GenerationJob:
             check_outputs(paths, self.overwrite or begun, prepared.info)
             if self.means.preview is not None:
                 given = [] if self.beginning is None else [self.beginning.image.path]
-                check_spares("--preview", [self.means.preview], [*given, *paths])
+                check_not_replaced("--preview", [self.means.preview], [*given, *paths])
             plan = self._plan(prepared, paths[0], state)
             if self.means.memory_bytes is not None:
                 console.log(plan.summary())
@@ -119,7 +120,7 @@ class GenerationJob:
                 listener=self._listener(prepared, show),
             )
             with run.result() as canvas:
-                diffusion, preprocessing = diffusion_of(self.checkpoint), self.checkpoint.config.preprocessing
+                diffusion, preprocessing = diffusion_of(self.checkpoint.config), self.checkpoint.config.preprocessing
                 read = generated_pixels(canvas, diffusion.patch, diffusion.scale, preprocessing)
                 if self.beginning is not None and self.beginning.window is not None:
                     assert prepared.context is not None
@@ -164,7 +165,7 @@ class GenerationJob:
             return GenerationPlan.from_state(state.plan)
         model, remembers = self.checkpoint.model, find_step(self.settings.sampler) in MULTISTEP
         changed = (1 + remembers) * (2 if state is not None else 1)
-        side = diffusion_of(self.checkpoint).patch * model.config.group
+        side = diffusion_of(self.checkpoint.config).patch * model.config.group
         plan = plan_generation(
             config=model.config,
             weights_bytes=sum(p.numel() * p.element_size() for p in model.parameters()),
@@ -185,7 +186,7 @@ class GenerationJob:
         stages, passes = prepared.stages, 2 if self.settings.guidance else 1
         sweeps = len(self.checkpoint.model.config.segments) * passes
         whole = sum(stage.layout().count * stage.steps for stage in stages) * sweeps
-        preview = self.means.preview and Preview(self.means.preview, diffusion_of(self.checkpoint).scale)
+        preview = self.means.preview and Preview(self.means.preview, diffusion_of(self.checkpoint.config).scale)
 
         def step(index: int, number: int) -> None:
             height, width = stages[index].size

@@ -18,7 +18,7 @@ from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.journal import FolderJournal
 from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout
-from fitcli.tasks.diffusion.config import DiffusionConfig
+from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of
 from fitcli.tasks.diffusion.generate.memory_plan import GenerationPlan
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings
 from fitcli.tasks.diffusion.generate.sources import Inpainting, PixelSource, enlarged, of_canvas
@@ -74,10 +74,8 @@ class Run:
 
     @property
     def diffusion(self) -> DiffusionConfig:
-        """What the model was trained with."""
-        diffusion = self.checkpoint.config.diffusion
-        assert diffusion is not None
-        return diffusion
+        """The diffusion of the model."""
+        return diffusion_of(self.checkpoint.config)
 
     @contextmanager
     def result(self) -> Iterator[Canvas]:

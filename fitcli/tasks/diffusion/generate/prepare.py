@@ -13,7 +13,7 @@ from fitcli.images.base import ImageInfo, ImageReader
 from fitcli.images.crop import Crop
 from fitcli.images.window import Window
 from fitcli.runs.weights import Checkpoint
-from fitcli.tasks.diffusion.config import DiffusionConfig
+from fitcli.tasks.diffusion.config import diffusion_of
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings
 from fitcli.tasks.diffusion.generate.sources import Inpainting, PixelSource, of_image
 from fitcli.tasks.diffusion.generate.stages import Stage, coarse_to_fine
@@ -70,7 +70,7 @@ def prepare(
     if settings.sampler not in STEPS:
         raise FitError(f"--sampler {settings.sampler}: there are {', '.join(STEPS)}")
     condition = _condition(checkpoint, settings, runtime)
-    preprocessing, diffusion = checkpoint.config.preprocessing, diffusion_of(checkpoint)
+    preprocessing, diffusion = checkpoint.config.preprocessing, diffusion_of(checkpoint.config)
     if beginning is not None and (reason := preprocessing.mismatch(beginning.image.info)):
         raise ImageError(beginning.image.path, reason)
     if beginning is None:
@@ -102,13 +102,6 @@ def prepare(
     return prepared
 
 
-def diffusion_of(checkpoint: Checkpoint[FITDenoiser]) -> DiffusionConfig:
-    """What a diffusion model was trained with."""
-    diffusion = checkpoint.config.diffusion
-    assert diffusion is not None, "a denoiser has diffusion settings"
-    return diffusion
-
-
 def _repainting(
     checkpoint: Checkpoint[FITDenoiser],
     settings: GenerationSettings,
@@ -121,7 +114,7 @@ def _repainting(
         size = f"{image.info.height} x {image.info.width}"
         given = f"{window.top},{window.left},{window.height},{window.width}"
         raise ImageError(image.path, f"--window {given} does not lie on its {size} pixels (height x width)")
-    preprocessing, diffusion = checkpoint.config.preprocessing, diffusion_of(checkpoint)
+    preprocessing, diffusion = checkpoint.config.preprocessing, diffusion_of(checkpoint.config)
     margin = diffusion.patch * checkpoint.model.config.group // 2
     top, height = _around(window.top, window.height, diffusion.size[0], margin, image.info.height)
     left, width = _around(window.left, window.width, diffusion.size[1], margin, image.info.width)
@@ -148,7 +141,7 @@ def _stages(
     checkpoint: Checkpoint[FITDenoiser], settings: GenerationSettings, sizes: list[tuple[int, int]], first_start: float
 ) -> tuple[Stage, ...]:
     starts = [first_start, *[settings.strength] * (len(sizes) - 1)]
-    patch, group = diffusion_of(checkpoint).patch, checkpoint.model.config.group
+    patch, group = diffusion_of(checkpoint.config).patch, checkpoint.model.config.group
     return tuple(
         Stage(size, patch, group, start, max(1, round(settings.steps * start)))
         for size, start in zip(sizes, starts, strict=True)
@@ -157,7 +150,7 @@ def _stages(
 
 def _condition(checkpoint: Checkpoint[FITDenoiser], settings: GenerationSettings, runtime: Runtime) -> Tensor | None:
     """One-hot, or zeros for no label: [1 1 k]."""
-    classes, dropout = checkpoint.config.classes, diffusion_of(checkpoint).class_dropout
+    classes, dropout = checkpoint.config.classes, diffusion_of(checkpoint.config).class_dropout
     if not classes:
         if settings.label is not None:
             raise FitError(f"--label {settings.label}: the model was trained without labels; leave it out")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.errors import FitError
-from fitcli.files.output_checks import check_file
+from fitcli.files.output_checks import check_output_file
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
 from fitcli.images.window import Window
@@ -40,7 +40,7 @@ class Preview:
     def __init__(self, path: Path, scale: float) -> None:
         if path.suffix.lower() not in SUFFIXES:
             raise FitError(f"--preview {path}: is no name of a small picture; give a .png or .jpg")
-        check_file("--preview", path)
+        check_output_file("--preview", path)
         self._path, self._scale = path, scale
         self._picture: NDArray[np.uint8] | None = None
 

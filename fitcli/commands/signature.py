@@ -1,0 +1,85 @@
+"""Gives a command the options that dataclasses declare, as if they stood in its signature. Never imports torch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter, Signature
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+
+import typer
+
+from fitcli.runs.option import DeclaredOption, flag, merged_options
+
+C = TypeVar("C", bound=Callable[..., None])
+
+
+def with_options(
+    common: Mapping[str, DeclaredOption],
+    tasks: Mapping[str, type],
+    panel: str,
+    shared_panel: str,
+    first: Sequence[str] = (),
+) -> Callable[[C], C]:
+    """Decorate a command that takes `**options`: it gets a parameter for each option.
+
+    Args:
+        common: Options of every task, by name; `Option.panel` is their heading in `--help`.
+        tasks: The dataclass of options of every task, by task. Options of one task form a panel.
+        panel: Heading of such a panel, with `{task}` for the task.
+        shared_panel: Heading of the options that several tasks have; their help ends with the tasks.
+        first: Names of parameters, of the function or declared, that come first in `--help`, in this order.
+    """
+
+    def decorate(command: C) -> C:
+        hints = get_type_hints(command, include_extras=True)
+        own = [
+            each for each in inspect.signature(command).parameters.values() if each.kind is not Parameter.VAR_KEYWORD
+        ]
+        parameters = {each.name: _keyword(each.name, hints[each.name], each.default) for each in own}
+        for name, declared in common.items():
+            parameters[name] = _parameter(declared, declared.option.panel, tasks)
+        for name, (declared, names) in merged_options(tasks).items():
+            heading = panel.format(task=names[0]) if len(names) == 1 else shared_panel
+            suffix = "" if len(names) == 1 else f" ({', '.join(names)})"
+            parameters[name] = _parameter(declared, heading, tasks, suffix)
+        ordered = [*first, *(name for name in parameters if name not in first)]
+        signature = Signature([parameters[name] for name in ordered], return_annotation=None)
+        command.__signature__ = signature  # type: ignore[attr-defined]
+        command.__annotations__ = {name: parameters[name].annotation for name in ordered} | {"return": None}
+        return command
+
+    return decorate
+
+
+def _parameter(declared: DeclaredOption, panel: str, tasks: Mapping[str, type], suffix: str = "") -> Parameter:
+    option, name = declared.option, flag(declared.name)
+    shown = declared.default_text(tasks)
+    information = typer.Option(
+        f"{name}/--no-{name[2:]}" if option.negatable else name,
+        # Square brackets are markup for the help texts of Typer.
+        help=(option.help.rstrip(".") + suffix + "." if suffix else option.help).replace("[", r"\["),
+        metavar=option.metavar or _metavar(declared),
+        show_default=f"{shown}" if shown and declared.default is None else bool(shown),
+        rich_help_panel=panel or None,
+        **_limits(declared),
+    )
+    return _keyword(declared.name, Annotated[declared.type, information], declared.default)
+
+
+def _metavar(declared: DeclaredOption) -> str | None:
+    """A short placeholder, so that help texts get the width of the terminal."""
+    kinds = get_args(declared.type) or (declared.type,)
+    return next((letter for kind, letter in ((int, "N"), (float, "X"), (str, "NAME")) if kind in kinds), None)
+
+
+def _limits(declared: DeclaredOption) -> dict[str, Any]:
+    """The limits that the parser of the command line can check; the dataclass checks all of them."""
+    option = declared.option
+    if option.above is not None or option.below is not None:
+        return {}
+    return {"min": option.minimum, "max": option.maximum}
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

@@ -1,0 +1,217 @@
+"""An option of a command, written once: the field of a dataclass says its name, type, default, help and limits.
+
+The command line, the keys of a recipe, the checks and the table in docs/options.md follow from the field. Standard
+library only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from fitcli.errors import FitError
+
+KEY = "option"
+"""Key of an `Option` in the metadata of a field."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Option:
+    """Everything about an option but its name, type and default.
+
+    Attributes:
+        help: One sentence for `--help` and the documentation.
+        panel: Heading under which `--help` shows it; empty for the first panel.
+        minimum, maximum: Least and greatest allowed value; None without a limit.
+        above, below: Limits that are not allowed themselves; None without.
+        metavar: Placeholder of the value in `--help`; None for that of its type.
+        shown_default: Text for the default where it is None but follows from something; None for the default itself.
+        by_task: Attribute of the options of a task that is the default for this task, where it depends on the task.
+        negatable: Whether a switch has a `--no-...` form.
+        changeable: Whether a resumed run may be given another value.
+    """
+
+    help: str
+    panel: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    below: float | None = None
+    metavar: str | None = None
+    shown_default: str | None = None
+    by_task: str | None = None
+    negatable: bool = False
+    changeable: bool = False
+
+    def check(self, name: str, value: object) -> None:
+        """Raise FitError, which names the option, for a number outside of the limits. None is allowed."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return
+        too_low = (self.minimum is not None and value < self.minimum) or (
+            self.above is not None and value <= self.above
+        )
+        too_high = (self.maximum is not None and value > self.maximum) or (
+            self.below is not None and value >= self.below
+        )
+        if too_low or too_high or not math.isfinite(value):
+            limits = [self.limits()] if math.isfinite(value) else [self.limits(), "finite"]
+            raise FitError(f"{flag(name)} must be {' and '.join(filter(None, limits))}, not {value}")
+
+    def limits(self) -> str:
+        """Return the limits in words, such as "at least 1"; empty without limits."""
+        low = _limit("at least", self.minimum) or _limit("above", self.above)
+        high = _limit("at most", self.maximum) or _limit("below", self.below)
+        return " and ".join(limit for limit in (low, high) if limit)
+
+
+def _limit(word: str, value: float | None) -> str:
+    return "" if value is None else f"{word} {value:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredOption:
+    """An option with the field that declares it.
+
+    Attributes:
+        name: Name of the field; `--name` with dashes on the command line.
+        type: Type of the values, as Python sees it.
+        default: Value of a command that is called without the option.
+        option: Help and limits.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    option: Option
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether the option takes no value."""
+        return bool in (self.type, *get_args(self.type))
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The allowed texts of a `Literal`; empty for other types."""
+        return tuple(get_args(self.type)) if get_origin(self.type) is Literal else ()
+
+    def default_text(self, tasks: Mapping[str, type]) -> str:
+        """Return the default as help texts show it; empty for none.
+
+        Args:
+            tasks: The dataclass of options of every task, by task.
+        """
+        if self.option.shown_default is not None:
+            return self.option.shown_default
+        if self.option.by_task is not None:
+            named: dict[str, list[str]] = {}
+            for task, options in tasks.items():
+                named.setdefault(_text(getattr(options, self.option.by_task)), []).append(task)
+            return "; ".join(f"{', '.join(names)}: {text}" for text, names in named.items())
+        return "" if self.default is None or self.default is False else _text(self.default)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def option(default: Any, help: str, **details: Any) -> Any:
+    """Declare a field of a dataclass as an option; `details` are attributes of `Option`."""
+    return field(default=default, metadata={KEY: Option(help=help, **details)})
+
+
+def shared(declared: Any) -> Any:
+    """Return a field like one that `option` made: for an option that several dataclasses have in common."""
+    assert isinstance(declared, Field)
+    assert declared.default is not MISSING
+    return field(default=declared.default, metadata=declared.metadata)
+
+
+def declared_options(settings: type) -> dict[str, DeclaredOption]:
+    """Return the options that a dataclass declares, by name, in the order of its fields."""
+    return _declared(settings)
+
+
+@cache
+def _declared(settings: Any) -> dict[str, DeclaredOption]:
+    types = get_type_hints(settings)
+    return {
+        each.name: DeclaredOption(each.name, types[each.name], each.default, each.metadata[KEY])
+        for each in fields(settings)
+        if KEY in each.metadata
+    }
+
+
+def check_options(settings: object) -> None:
+    """Check the values of a dataclass against the types and limits of its options.
+
+    Raises:
+        FitError: A value is of another type, no choice or out of its limits. Names the option.
+    """
+    for name, declared in declared_options(type(settings)).items():
+        value = getattr(settings, name)
+        if declared.choices and value not in declared.choices:
+            raise FitError(f"{flag(name)} must be {', '.join(declared.choices)}, not {value!r}")
+        if not isinstance(value, tuple(_classes(declared.type))):
+            raise FitError(f"{flag(name)} must be {_type_text(declared.type)}, not {value!r}")
+        declared.option.check(name, value)
+
+
+def _classes(kind: Any) -> Iterator[type]:
+    """The classes whose instances are values of a type. An integer is a number, too; a bool is not."""
+    if get_origin(kind) in (Union, UnionType):
+        for each in get_args(kind):
+            yield from _classes(each)
+    elif get_origin(kind) is Literal:
+        yield str
+    elif kind is float:
+        yield from (float, int)
+    else:
+        yield kind
+
+
+def _type_text(kind: Any) -> str:
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
+    return " or ".join(names.get(each, each.__name__) for each in (get_args(kind) or (kind,)) if each is not NoneType)
+
+
+def flag(name: str) -> str:
+    """Return the form of an option on the command line: `batch_size` becomes `--batch-size`."""
+    return f"--{name.replace('_', '-')}"
+
+
+def refuse_foreign_options(task: str, options: Mapping[str, type], given: Collection[str], whose: str) -> None:
+    """Refuse options that a task does not have: whoever gives one expects an effect.
+
+    Args:
+        task: The chosen task.
+        options: The dataclass of options of every task, by task.
+        given: Names of the options that the user gave.
+        whose: What has a task, for the message: "is for {whose} --task A, not for B".
+
+    Raises:
+        FitError: An option belongs to other tasks only.
+    """
+    tasks_of: dict[str, list[str]] = {}
+    for name, settings in options.items():
+        for each in declared_options(settings):
+            tasks_of.setdefault(each, []).append(name)
+    for name, tasks in tasks_of.items():
+        if name in given and task not in tasks:
+            raise FitError(f"{flag(name)} is for {whose}--task {' or '.join(tasks)}, not for {task}; leave it out")
+
+
+def merged_options(options: Mapping[str, type]) -> dict[str, tuple[DeclaredOption, tuple[str, ...]]]:
+    """Return the options of all tasks by name, each with the tasks that have it."""
+    found: dict[str, tuple[DeclaredOption, tuple[str, ...]]] = {}
+    for task, settings in options.items():
+        for name, declared in declared_options(settings).items():
+            before = found.get(name)
+            assert before is None or before[0] == declared, f"{name} is declared twice, in different ways"
+            found[name] = (declared, (*(before[1] if before else ()), task))
+    return found

@@ -1,0 +1,32 @@
+"""Options of `fit train --task autoregressive`. Never imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from fitcli.runs.option import option, shared
+from fitcli.runs.train_settings import TaskOptions
+from fitcli.tasks.shared_options import LABEL_SMOOTHING, UNCONDITIONAL
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AutoregressiveOptions(TaskOptions):
+    """Options of autoregressive models; `SequenceConfig` has the meaning of each."""
+
+    averages: ClassVar[float] = 0.9999
+    next_command: ClassVar[str] = "fit generate --out FILE --checkpoint {run}"
+
+    unconditional: bool = shared(UNCONDITIONAL)
+    levels: int | None = option(None, "Levels per channel.", minimum=2, maximum=256, shown_default="256")
+    order: Literal["raster", "snake"] = option("raster", "Order of the patches.")
+    start: Literal["learned", "zero"] = option("learned", "Token in front of an image.")
+    label_smoothing: float = shared(LABEL_SMOOTHING)
+
+    @property
+    def ignores_classes(self) -> bool:
+        """Whether the classes of the data set are left out."""
+        return self.unconditional
+
+
+OPTIONS = AutoregressiveOptions

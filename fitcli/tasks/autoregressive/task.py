@@ -1,0 +1,117 @@
+"""Images value by value, each given all values before it: the task `autoregressive`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor
+
+from fitcli.data.csv_listing import Labels
+from fitcli.data.dataset import Dataset
+from fitcli.data.place import too_small
+from fitcli.data.survey import Survey
+from fitcli.device.runtime import Runtime
+from fitcli.errors import DataError
+from fitcli.execution.job import Job
+from fitcli.memory.fake_step import Waiting
+from fitcli.runs.config import RunConfig, TaskDetails
+from fitcli.runs.train_settings import TrainSettings
+from fitcli.runs.weights import Checkpoint
+from fitcli.streaming.sweeps import Streaming
+from fitcli.tasks.autoregressive.next_token import sequence_of
+from fitcli.tasks.autoregressive.objective import NextTokenObjective
+from fitcli.tasks.autoregressive.options import AutoregressiveOptions
+from fitcli.tasks.autoregressive.scorer import LikelihoodScorer
+from fitcli.tasks.autoregressive.sequences import SequenceConfig
+from fitcli.tasks.autoregressive.step import decoding_job
+from fitcli.tasks.autoregressive.stream import stream_decoder
+from fitcli.tasks.context import TrainingRun
+from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.task import PresetModel, Task
+from models.config import DecoderConfig
+from models.decoder import FITDecoder
+from models.groups import Groups
+from models.presets import decoder_preset
+
+ALL_LEVELS = 256
+"""Levels of 8-bit pixels."""
+
+CHANNELS, CLASSES, STARTS = 3, 0, 1
+"""Colour images without classes, with a learned start: what `Task.preset` assumes."""
+
+
+class Autoregressive(Task[FITDecoder]):
+    """`--task autoregressive`; see `Task` for its members."""
+
+    name: ClassVar[str] = "autoregressive"
+    details: ClassVar[type[TaskDetails]] = SequenceConfig
+    # Without classes it learns what all images have in common.
+    labels: ClassVar[Labels] = "welcome"
+    used_by: ClassVar[str] = "`fit generate`"
+    profiled_preset: ClassVar[str] = "small"
+
+    def check(self, settings: TrainSettings) -> None:
+        levels = cast(AutoregressiveOptions, settings.options).levels or ALL_LEVELS
+        decoder_preset(settings.preset, 1, 0, levels, 0, settings.patch)
+
+    def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
+        options = cast(AutoregressiveOptions, settings.options)
+        preprocessing, classes = survey.preprocessing, len(dataset.classes)
+        path, smallest = survey.smallest
+        if preprocessing.dtype != "uint8" and options.levels is None:
+            raise DataError(
+                f"{path}: has {preprocessing.dtype} pixels, too many different values to predict; "
+                f"give --levels {ALL_LEVELS} or fewer to train on that many shades of them"
+            )
+        levels = options.levels or ALL_LEVELS
+        black, white = preprocessing.range
+        assert black < white
+        side = decoder_preset(settings.preset, 1, 0, levels, 0, settings.patch)[1]
+        if min(*smallest, settings.size or min(smallest)) < side:
+            size = min(smallest[0], settings.size or smallest[0]), min(smallest[1], settings.size or smallest[1])
+            raise DataError(f"{path}: {too_small(size, side)}")
+        sequence = SequenceConfig(
+            patch=(side, side),
+            size=survey.typical_size(settings.size),
+            order=options.order,
+            levels=levels,
+            start=options.start,
+        )
+        starts = sequence.starts(classes)
+        model, _ = decoder_preset(settings.preset, preprocessing.channels, classes, levels, starts, settings.patch)
+        return RunConfig(model=model, preprocessing=preprocessing, classes=dataset.classes, details=sequence)
+
+    def objective(self, run: TrainingRun) -> NextTokenObjective:
+        return NextTokenObjective(run, sequence_of(run.config))
+
+    def scorer(
+        self, checkpoint: Checkpoint[FITDecoder], runtime: Runtime, settings: EncodingSettings, whole: bool
+    ) -> LikelihoodScorer:
+        return LikelihoodScorer(checkpoint, runtime, whole)
+
+    def preset(self, name: str) -> PresetModel:
+        return PresetModel(*decoder_preset(name, CHANNELS, CLASSES, ALL_LEVELS, STARTS))
+
+    def group_pixels(self, config: RunConfig) -> int:
+        return sequence_of(config).patch[0]
+
+    def waiting(self, config: DecoderConfig) -> Waiting:
+        return Waiting((config.tokens,), torch.long, config.vocabulary)
+
+    def sample_step(self, model: FITDecoder, groups: Groups, read: Callable[[slice], Tensor]) -> Job:
+        device = groups.number.device
+        labels = torch.zeros(groups.images, dtype=torch.long, device=device) if model.config.classes else None
+        return decoding_job(model, groups, read, read, labels)
+
+    def sample_pass(
+        self, model: Any, groups: Groups, waiting: Tensor, device: torch.device, how: Streaming | None
+    ) -> None:
+        if how is None:
+            model(waiting.to(device), groups.to(device))
+        else:
+            stream_decoder(model, groups, lambda part: waiting[part], lambda part, values: None, how)
+
+
+TASK = Autoregressive()

@@ -1,0 +1,149 @@
+"""Classes as targets of images: read, joined, and matched to the classes of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fitcli.data.dataset import Dataset, Sample
+from fitcli.data.place import Place
+from fitcli.data.read_item import TargetReader
+from fitcli.errors import DataError
+from fitcli.runs.config import RunConfig
+from fitcli.runs.targets import Target, slices
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLabels:
+    """One class per image.
+
+    Attributes:
+        numbers: [b] int64, numbers of the classes.
+    """
+
+    numbers: Tensor
+
+    def map_tensors(self, move: Callable[[Tensor], Tensor]) -> ClassLabels:
+        """Return the same with `move` applied to the tensor."""
+        return ClassLabels(move(self.numbers))
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSets:
+    """Any number of classes per image.
+
+    Attributes:
+        numbers: [b l] int64, numbers of the classes that hold, counted over those of all targets; then -1.
+    """
+
+    numbers: Tensor
+
+    def map_tensors(self, move: Callable[[Tensor], Tensor]) -> ClassSets:
+        """Return the same with `move` applied to the tensor."""
+        return ClassSets(move(self.numbers))
+
+
+class ClassLabelReader:
+    """Targets of samples that are the number of one class."""
+
+    def read(self, sample: Sample, place: Place) -> int:
+        """Return the number of the class."""
+        return int(sample.target)
+
+    def join(self, targets: Sequence[int]) -> ClassLabels:
+        """Join the numbers of a batch."""
+        return ClassLabels(torch.tensor(targets))
+
+    def stratum(self, sample: Sample) -> int:
+        """Return the number of the class."""
+        return int(sample.target)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSetReader:
+    """Targets of samples that are numbers of classes over several questions.
+
+    Attributes:
+        targets: The questions.
+    """
+
+    targets: tuple[Target, ...]
+
+    def read(self, sample: Sample, place: Place) -> tuple[int, ...]:
+        """Return the numbers of the classes that hold."""
+        return tuple(sample.target)
+
+    def join(self, targets: Sequence[tuple[int, ...]]) -> ClassSets:
+        """Join the numbers of a batch."""
+        return ClassSets(padded(targets))
+
+    def stratum(self, sample: Sample) -> int:
+        """Return the number of the class in the first target with one class per image; 0 without such a target."""
+        for target, part in zip(self.targets, slices(self.targets), strict=True):
+            if target.is_single:
+                return next((number - part.start for number in sample.target if part.start <= number < part.stop), -1)
+        return 0
+
+
+def class_reader(targets: tuple[Target, ...]) -> TargetReader:
+    """Return the reader of the targets of a run: of one class per image, or of several questions."""
+    return ClassSetReader(targets) if targets else ClassLabelReader()
+
+
+def padded(targets: Sequence[Sequence[int]]) -> Tensor:
+    """Join numbers of classes of each image into [b l] int64, with -1 where an image has fewer than another."""
+    longest = max(map(len, targets))
+    rows = [[*numbers, *[-1] * (longest - len(numbers))] for numbers in targets]
+    return torch.tensor(rows, dtype=torch.int64).reshape(len(targets), longest)
+
+
+def match_classes(data: Path, dataset: Dataset, chosen: Sequence[Sample], config: RunConfig) -> list[Sample]:
+    """Return samples of a data set with their targets in the numbers of a run; all 0 for a run without classes.
+
+    Columns that the run does not know are ignored.
+
+    Args:
+        data: The data set, for messages.
+        dataset: Its classes or targets.
+        chosen: Samples of it.
+        config: The run.
+
+    Raises:
+        DataError: A column is missing, or the run does not know a class.
+    """
+    if config.targets or dataset.targets:
+        return _match_targets(data, dataset, chosen, config)
+    if not config.classes:
+        return [Sample(sample.path, 0) for sample in chosen]
+    labels = [dataset.classes[sample.target] for sample in chosen]
+    _check_known(data, labels, config.classes)
+    return [Sample(sample.path, config.classes.index(label)) for sample, label in zip(chosen, labels, strict=True)]
+
+
+def _match_targets(data: Path, dataset: Dataset, chosen: Sequence[Sample], config: RunConfig) -> list[Sample]:
+    own = {target.name: number for number, target in enumerate(dataset.targets)}
+    if missing := [target.column for target in config.targets if target.name not in own]:
+        raise DataError(f"{data}: has no column {missing[0]}, which the run was trained on")
+    if not config.targets:
+        columns = ", ".join(target.column for target in dataset.targets)
+        raise DataError(f"{data}: has the columns {columns}, the run was trained on one class per image: column label")
+    parts, offsets = slices(dataset.targets), [part.start for part in slices(config.targets)]
+    samples = []
+    for sample in chosen:
+        numbers: list[int] = []
+        for target, offset in zip(config.targets, offsets, strict=True):
+            part, classes = parts[own[target.name]], dataset.targets[own[target.name]].classes
+            labels = [classes[number - part.start] for number in sample.target if part.start <= number < part.stop]
+            _check_known(data, labels, target.classes)
+            numbers += [offset + number for number in target.numbers(labels)]
+        samples.append(Sample(sample.path, tuple(numbers)))
+    return samples
+
+
+def _check_known(data: Path, labels: Iterable[str], classes: Sequence[str]) -> None:
+    if strange := next((name for name in labels if name not in classes), None):
+        raise DataError(f"{data}: the run has no class {strange!r}; it was trained on {', '.join(classes)}")

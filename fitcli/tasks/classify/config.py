@@ -1,0 +1,57 @@
+"""The part of config.json that belongs to classifiers: what they are asked. Never imports torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from fitcli.runs.config import Agreement, ModelConfig, RunConfig, TaskDetails, with_tuples
+from fitcli.runs.targets import Target
+from models.config import ClassifierConfig
+
+TARGETS = "tasks"
+"""Key in config.json: earlier versions called a target a task."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassifyDetails(TaskDetails):
+    """Details of a classifier.
+
+    Attributes:
+        questions: Targets, where that is more than one class of one kind; else empty.
+    """
+
+    task: ClassVar[str] = "classify"
+    model_type: ClassVar[type[ModelConfig]] = ClassifierConfig
+
+    questions: tuple[Target, ...] = ()
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Questions asked of every image, where that is more than one class of one kind; else empty."""
+        return self.questions
+
+    def agreements(self, config: RunConfig) -> list[Agreement]:
+        """Return the numbers of a config that have to be equal."""
+        model = config.model
+        assert isinstance(model, ClassifierConfig)
+        targets = config.class_targets
+        return [
+            Agreement("targets", len(targets), "targets", len(model.target_classes)),
+            *(
+                Agreement("class names", len(target.classes), "classes", count)
+                for target, count in zip(targets, model.target_classes, strict=False)
+            ),
+            Agreement("channels of pixels", config.preprocessing.channels, "channels", model.channels),
+        ]
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the entries that this part adds to `config.json`."""
+        return {TARGETS: [dataclasses.asdict(target) for target in self.questions]} if self.questions else {}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Rebuild this part from the entries of `config.json`."""
+        return cls(questions=tuple(Target(**with_tuples(target)) for target in document.get(TARGETS, ())))

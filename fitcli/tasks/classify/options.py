@@ -1,0 +1,50 @@
+"""Options of `fit train --task classify`. Never imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fitcli.runs.option import option, shared
+from fitcli.runs.train_settings import TaskOptions
+from fitcli.tasks.shared_options import (
+    LABEL_SMOOTHING,
+    SKIP_BACKGROUND,
+    THRESHOLD,
+    background_share,
+    with_background_switch,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassifyOptions(TaskOptions):
+    """Options of classifiers; `option` has the meaning of each."""
+
+    augments: ClassVar[bool] = True
+    next_command: ClassVar[str] = "fit classify IMAGE --checkpoint {run}"
+
+    balance: bool = option(False, "Weight classes by inverse frequency.")
+    shift_canvas: int = option(0, "Move images by up to so many pixels.", minimum=0, metavar="PIXELS")
+    token_dropout: float = option(0.0, "Share of patches to hide.", minimum=0, below=1)
+    drop_path: float = option(0.0, "Stochastic depth: drop rate of the last layer.", minimum=0, below=1)
+    label_smoothing: float = shared(LABEL_SMOOTHING)
+    skip_background: bool = shared(SKIP_BACKGROUND)
+    background_threshold: float = shared(THRESHOLD)
+
+    def __post_init__(self) -> None:
+        super(ClassifyOptions, self).__post_init__()
+        _ = self.background
+
+    @property
+    def background(self) -> float | None:
+        """Share of the pixel range below which groups are left out; None to keep all."""
+        return background_share(self.skip_background, self.background_threshold)
+
+    @classmethod
+    def upgraded(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Return stored settings under the names of today: `background` was one number or null."""
+        return with_background_switch(stored)
+
+
+OPTIONS = ClassifyOptions

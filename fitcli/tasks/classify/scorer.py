@@ -1,0 +1,68 @@
+"""Scores a classifier on the images of a data set, for `fit evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fitcli.data.dataset import Sample
+from fitcli.device.runtime import Runtime
+from fitcli.images.base import ImageReader
+from fitcli.runs.targets import slices
+from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.classify.classify_image import classify_image
+from fitcli.tasks.classify.multi_target_scores import evaluate_targets
+from fitcli.tasks.classify.scores import classification_scores
+from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.evaluation_result import Evaluation, Split
+from models.encoder import FITClassifier
+
+
+@dataclass(frozen=True, slots=True)
+class ClassificationScorer:
+    """Classifies the images; see `Scorer` for its members.
+
+    Attributes:
+        checkpoint: The model.
+        runtime: Device and precision.
+        settings: How images are read.
+    """
+
+    checkpoint: Checkpoint[FITClassifier]
+    runtime: Runtime
+    settings: EncodingSettings
+
+    @property
+    def depends_on(self) -> tuple[object, ...]:
+        """Nothing further."""
+        return ()
+
+    def score(self, image: ImageReader, sample: Sample, number: int) -> list[float]:
+        """Return the probabilities of the classes of all targets, side by side."""
+        result = classify_image(self.checkpoint, image, self.runtime, self.settings)
+        return [float(p) for each in result.target_probabilities for p in each]
+
+    def summarize(self, scored: Sequence[tuple[Sample, list[float]]], split: Split, failed: int) -> Evaluation:
+        """Return accuracy, AUROC, calibration and confusion; with several targets, the scores of each."""
+        targets, classes = self.checkpoint.config.targets, self.checkpoint.config.classes
+        if targets:
+            parts = slices(targets)
+            by_target = [(sample, tuple(np.array(row[part]) for part in parts)) for sample, row in scored]
+            return evaluate_targets(targets, split, by_target, failed)
+        probabilities = np.array([row for _, row in scored])
+        scores = classification_scores(probabilities, np.array([sample.target for sample, _ in scored]))
+        rows = [
+            (sample.path, classes[sample.target], classes[int(np.argmax(row))], *(f"{p:.6f}" for p in row))
+            for sample, row in scored
+        ]
+        return Evaluation(
+            task=self.checkpoint.config.task,
+            split=split,
+            images=len(scored),
+            failed=failed,
+            scores={**scores, "classes": list(classes)},
+            columns=("path", "label", "predicted", *classes),
+            rows=list(rows),
+        )

@@ -1,0 +1,153 @@
+"""Scores of a classifier on validation images, each read whole by the code of `fit classify`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fitcli.data.bad_images import BadImages, first_good
+from fitcli.data.dataset import Sample
+from fitcli.device.runtime import Runtime
+from fitcli.distributed.world import World
+from fitcli.errors import DataError
+from fitcli.images.chunk_cache import LARGEST_BYTES
+from fitcli.images.open import open_image
+from fitcli.memory.budget import OVERHEAD
+from fitcli.memory.estimate import parameters
+from fitcli.runs.targets import Target, slices
+from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.class_targets import padded
+from fitcli.tasks.classify.classify_image import classify_image
+from fitcli.tasks.classify.losses import multi_hot
+from fitcli.tasks.context import TrainingRun
+from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.validation import gather_scores
+from models.encoder import FITClassifier
+
+Probabilities = NDArray[np.float64]
+
+READING_BYTES = 2 * LARGEST_BYTES
+"""Least memory for the decoded chunks and latents of a validation image."""
+
+
+class Scores(NamedTuple):
+    """Scores of a set of images.
+
+    Attributes:
+        loss: Mean cross-entropy, in nats.
+        accuracy: Share of the images that are classified correctly; where any number of classes holds, of those where
+            all classes are correct. With several targets, the mean over them.
+        balanced_accuracy: Mean accuracy over the classes that occur. With several targets, the mean over them.
+        targets: Accuracy of each target by name, and their mean; None for one class per image.
+    """
+
+    loss: float
+    accuracy: float
+    balanced_accuracy: float
+    targets: dict[str, float] | None = None
+
+
+def validate(
+    checkpoint: Checkpoint[FITClassifier],
+    samples: Sequence[Sample],
+    runtime: Runtime,
+    bad_images: BadImages,
+    world: World,
+    settings: EncodingSettings,
+) -> Scores:
+    """Classify images and compare with their classes. Processes take turns, and all get the same scores.
+
+    Args:
+        checkpoint: The model.
+        samples: The images, one or more.
+        runtime: Device and precision.
+        bad_images: Counter of unusable images.
+        world: The processes that share the images.
+        settings: How images are read.
+
+    Raises:
+        TooManyBadImages: More images than allowed are unusable.
+        DataError: No image is usable.
+    """
+    read = partial(_probabilities, checkpoint, runtime, settings)
+
+    def classify_own() -> list[tuple[int, list[list[float]]]]:
+        results = []
+        for number in range(world.rank, len(samples), world.size):
+            attempt = first_good(read, [samples[number].path], 0)
+            bad_images.add(attempt.failed)
+            if attempt.result is not None:
+                results.append((number, [each.tolist() for each in attempt.result]))
+        return results
+
+    # In the order of the samples: sums do not depend on how many processes there are.
+    results = sorted(chain.from_iterable(gather_scores(world, bad_images, classify_own)))
+    if not results:
+        raise DataError(f"{samples[0].path}: neither this nor any other validation image can be used")
+    return _scores([samples[number] for number, _ in results], [row for _, row in results], checkpoint.config.targets)
+
+
+def _scores(samples: Sequence[Sample], rows: Sequence[list[list[float]]], targets: Sequence[Target]) -> Scores:
+    """Compare the probabilities of each image, by target, with its classes."""
+    probabilities = [np.array([row[number] for row in rows]) for number in range(len(rows[0]))]
+    if not targets:
+        return _single_label_scores(probabilities[0], np.array([sample.target for sample in samples]))
+    held = multi_hot(padded([sample.target for sample in samples]), slices(targets)[-1].stop).numpy()
+    each = [
+        _single_label_scores(own, held[:, part].argmax(axis=1))
+        if target.is_single
+        else _multi_label_scores(own, held[:, part] > 0)
+        for target, part, own in zip(targets, slices(targets), probabilities, strict=True)
+    ]
+    loss, accuracy, balanced = (float(np.mean([scores[number] for scores in each])) for number in range(3))
+    return Scores(loss, accuracy, balanced, named_accuracies(targets, [scores.accuracy for scores in each]))
+
+
+def named_accuracies(targets: Sequence[Target], accuracies: Sequence[float]) -> dict[str, float]:
+    """Return the accuracy of each target by name, and their mean."""
+    return {"accuracy": sum(accuracies) / len(accuracies)} | {
+        f"accuracy_{target.name}": accuracy for target, accuracy in zip(targets, accuracies, strict=True)
+    }
+
+
+def validation_bytes(run: TrainingRun) -> int | None:
+    """Return the memory for validation: that of the run without its optimizer; None without a limit.
+
+    It is never so little that a validation image stops a run whose steps fit: reading takes more than a step where the
+    chunks of an image are large.
+    """
+    if run.memory_bytes is None:
+        return None
+    weights = 4 * parameters(run.config.model)
+    least = OVERHEAD[run.runtime.device.type] + 2 * weights + READING_BYTES
+    # AdamW keeps two moments. Gradients are freed before validation; the plan of a pass counts the weights itself.
+    return max(least, run.memory_bytes - 2 * weights)
+
+
+def _single_label_scores(probabilities: Probabilities, labels: NDArray[np.int64]) -> Scores:
+    """Scores from probabilities [i k] and the class [i] of each image."""
+    correct = probabilities.argmax(axis=1) == labels
+    loss = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean()
+    per_class = [correct[labels == label].mean() for label in np.unique(labels)]
+    return Scores(float(loss), float(correct.mean()), float(np.mean(per_class)))
+
+
+def _multi_label_scores(probabilities: Probabilities, held: NDArray[np.bool_]) -> Scores:
+    """Scores from probabilities [i k] and whether each class holds; the balanced accuracy is that of yes and no."""
+    loss = -np.log(np.maximum(np.where(held, probabilities, 1 - probabilities), 1e-12)).sum(axis=1).mean()
+    predicted = probabilities > 0.5
+    recalls = [(predicted == held)[held == answer].mean() for answer in (False, True) if (held == answer).any()]
+    return Scores(float(loss), float((predicted == held).all(axis=1).mean()), float(np.mean(recalls)))
+
+
+def _probabilities(
+    checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: EncodingSettings, path: Path
+) -> tuple[Probabilities, ...]:
+    with open_image(path) as image:
+        return classify_image(checkpoint, image, runtime, settings).target_probabilities

@@ -1,0 +1,57 @@
+"""Options of `fit train --task diffusion`. Never imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from fitcli.runs.option import option, shared
+from fitcli.runs.train_settings import TaskOptions
+from fitcli.tasks.shared_options import (
+    SKIP_BACKGROUND,
+    THRESHOLD,
+    UNCONDITIONAL,
+    background_share,
+    with_background_switch,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiffusionOptions(TaskOptions):
+    """Options of diffusion models; `DiffusionConfig` has the meaning of each."""
+
+    averages: ClassVar[float] = 0.9999
+    next_command: ClassVar[str] = "fit generate --out FILE --checkpoint {run}"
+
+    unconditional: bool = shared(UNCONDITIONAL)
+    prediction: Literal["eps", "x", "v"] = option("v", "Network output: noise, data, velocity.")
+    schedule: str = option("cosine", "cosine, sigmoid[@start,end,tau], ...")
+    shift: float | None = option(None, "Shift of log SNR.", shown_default="by size")
+    scale: float = option(1.0, "Scale of the data.")
+    self_condition_rate: float = option(0.9, "Share of self-conditioned images.", minimum=0, maximum=1)
+    class_dropout: float = option(0.1, "Share of images without class.", minimum=0, maximum=1)
+    skip_background: bool = shared(SKIP_BACKGROUND)
+    background_threshold: float = shared(THRESHOLD)
+
+    def __post_init__(self) -> None:
+        super(DiffusionOptions, self).__post_init__()
+        _ = self.background
+
+    @property
+    def ignores_classes(self) -> bool:
+        """Whether the classes of the data set are left out."""
+        return self.unconditional
+
+    @property
+    def background(self) -> float | None:
+        """Share of the pixel range below which groups are left out; None to keep all."""
+        return background_share(self.skip_background, self.background_threshold)
+
+    @classmethod
+    def upgraded(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Return stored settings under the names of today: `background` was one number or null."""
+        return with_background_switch(stored)
+
+
+OPTIONS = DiffusionOptions

@@ -1,0 +1,135 @@
+"""Images out of noise: the task `diffusion`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor
+
+from fitcli.data.csv_listing import Labels
+from fitcli.data.dataset import Dataset
+from fitcli.data.survey import Survey
+from fitcli.device.runtime import Runtime
+from fitcli.errors import FitError
+from fitcli.execution.job import Job
+from fitcli.memory.fake_step import Waiting
+from fitcli.runs.config import RunConfig, TaskDetails
+from fitcli.runs.train_settings import TrainSettings
+from fitcli.runs.weights import Checkpoint
+from fitcli.streaming.sweeps import Streaming
+from fitcli.tasks.context import TrainingRun
+from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of, shift_for
+from fitcli.tasks.diffusion.objective import DenoisingObjective, diffusion_loss
+from fitcli.tasks.diffusion.options import DiffusionOptions
+from fitcli.tasks.diffusion.schedules import parse_schedule
+from fitcli.tasks.diffusion.scorer import DenoisingScorer
+from fitcli.tasks.diffusion.step import denoising_job, mean_square
+from fitcli.tasks.diffusion.stream import stream_denoiser
+from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.sample_pixels import as_pixels
+from fitcli.tasks.task import PresetModel, Task
+from models.checks import ConfigError
+from models.config import DenoiserConfig
+from models.denoiser import FITDenoiser
+from models.groups import Groups
+from models.presets import denoiser_preset
+
+CHANNELS, CLASSES = 3, 0
+"""Colour images without classes: what `Task.preset` assumes."""
+
+
+class Diffusion(Task[FITDenoiser]):
+    """`--task diffusion`; see `Task` for its members."""
+
+    name: ClassVar[str] = "diffusion"
+    details: ClassVar[type[TaskDetails]] = DiffusionConfig
+    # Without classes it learns what all images have in common.
+    labels: ClassVar[Labels] = "welcome"
+    used_by: ClassVar[str] = "`fit generate`"
+
+    def check(self, settings: TrainSettings) -> None:
+        options = cast(DiffusionOptions, settings.options)
+        denoiser_preset(settings.preset, channels=1, classes=0, patch=settings.patch)
+        _check(f"--schedule {options.schedule}", lambda: parse_schedule(options.schedule))
+        given = f"--scale {options.scale}" + ("" if options.shift is None else f" --shift {options.shift}")
+        _check(given, lambda: _diffusion_config(options, patch=1, size=(1, 1)))
+
+    def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
+        options = cast(DiffusionOptions, settings.options)
+        _ = survey.preprocessing.range
+        model, patch = denoiser_preset(
+            settings.preset,
+            survey.preprocessing.channels,
+            len(dataset.classes),
+            settings.patch,
+            self_condition=options.self_condition_rate > 0,
+        )
+        return RunConfig(
+            model=model,
+            preprocessing=survey.preprocessing,
+            classes=dataset.classes,
+            details=_diffusion_config(options, patch, survey.typical_size(settings.size)),
+        )
+
+    def objective(self, run: TrainingRun) -> DenoisingObjective:
+        config = diffusion_of(run.config)
+        return DenoisingObjective(run, config, diffusion_loss(config))
+
+    def scorer(
+        self, checkpoint: Checkpoint[FITDenoiser], runtime: Runtime, settings: EncodingSettings, whole: bool
+    ) -> DenoisingScorer:
+        return DenoisingScorer(checkpoint, runtime, whole)
+
+    def preset(self, name: str) -> PresetModel:
+        config, patch = denoiser_preset(name, CHANNELS, CLASSES)
+        return PresetModel(config, patch * config.group)
+
+    def group_pixels(self, config: RunConfig) -> int:
+        return diffusion_of(config).patch * cast(DenoiserConfig, config.model).group
+
+    def waiting(self, config: DenoiserConfig) -> Waiting:
+        return Waiting((config.tokens, config.values), torch.uint8, 256)
+
+    def sample_step(self, model: FITDenoiser, groups: Groups, read: Callable[[slice], Tensor]) -> Job:
+        def pixels(part: slice) -> Tensor:
+            return as_pixels(read(part))
+
+        device, width = groups.number.device, model.config.condition_width
+        level = torch.full((groups.images,), 0.5, device=device)
+        condition = None if width is None else torch.zeros(groups.images, 1, width, device=device)
+        return denoising_job(model, groups, pixels, level, mean_square(groups, pixels), condition)
+
+    def sample_pass(
+        self, model: Any, groups: Groups, waiting: Tensor, device: torch.device, how: Streaming | None
+    ) -> None:
+        level = torch.full((1,), 0.5, device=device)
+        if how is None:
+            model(as_pixels(waiting.to(device)), groups.to(device), level)
+        else:
+            stream_denoiser(model, groups, lambda part: as_pixels(waiting[part]), level, lambda part, values: None, how)
+
+
+def _check(options: str, parse: Callable[[], object]) -> None:
+    """Raise FitError, which begins with the options, where they cannot be parsed."""
+    try:
+        parse()
+    except ConfigError as error:
+        raise FitError(f"{options}: {error}") from None
+
+
+def _diffusion_config(options: DiffusionOptions, patch: int, size: tuple[int, int]) -> DiffusionConfig:
+    return DiffusionConfig(
+        patch=patch,
+        size=size,
+        schedule=options.schedule,
+        prediction=options.prediction,
+        scale=options.scale,
+        shift=shift_for(size) if options.shift is None else options.shift,
+        self_condition_rate=options.self_condition_rate,
+        class_dropout=options.class_dropout,
+    )
+
+
+TASK = Diffusion()
