@@ -21,7 +21,7 @@ import numpy as np
 
 from fitcli.demo.scenes import CLASSES, Scene
 from fitcli.errors import FitError
-from fitcli.files.atomic import filling, write_text
+from fitcli.files.publish import undo_on_failure, write_text
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
 from fitcli.images.window import Window
@@ -108,7 +108,7 @@ def make_demo(folder: Path, seed: int = 0, advance: Callable[[float], None] = la
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FitError(f"{folder}: is not an empty folder; choose another one")
     files = demo_files(seed)
-    with filling(folder):
+    with undo_on_failure(folder):
         _make_folders(folder)
         stop = Event()
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "demo") as pool:

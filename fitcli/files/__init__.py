@@ -1,1 +1,1 @@
-"""Files that are there whole or not at all, and where a command may write."""
+"""Files and folders that are published whole or not at all, locks, and checks of where a command may write."""

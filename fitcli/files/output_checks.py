@@ -1,6 +1,6 @@
-"""Where a command may write, found out before any work. One rule for every option that names a place:
+"""Checks where a command may write, before any work. One rule holds for every option that names an output:
 
-a folder that the user names for what is written is made, with those above it; the folder of a file has to be there.
+a folder that the user names is created if need be, with its parents; the folder of a file has to exist.
 """
 
 from __future__ import annotations
@@ -8,41 +8,48 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from fitcli.errors import FitError
-from fitcli.files.atomic import check_writable
+from fitcli.files.publish import naming
+from fitcli.files.staging import recover
 
 
-def check_file(option: str, path: Path) -> None:
-    """Find out whether a file, or an image that is a folder of chunks, can be written. Makes nothing.
+def check_output_file(option: str, path: Path) -> None:
+    """Check that a file, or an image that is a folder, can be written. Leaves nothing behind.
+
+    If a process died while it replaced what stood there, that is put back first.
 
     Args:
-        option: That names it, for the message.
-        path: Of the file.
+        option: Name of the option, for the message.
+        path: The output.
 
     Raises:
-        FitError: Its folder is not there, or takes no files.
+        FitError: Its folder does not exist, or no files can be made there.
     """
     folder = path.absolute().parent
     if not folder.is_dir():
         raise FitError(f"{option} {path}: no folder {folder}; make it first")
-    _check(option, path, folder)
+    _check_takes_files(option, path, folder)
+    with naming(path):
+        for target in {path, Path(os.path.realpath(path))}:
+            recover(target)
 
 
-def check_folder(option: str, path: Path) -> None:
-    """Find out whether files can be written to a folder, which is there or can be made. Makes nothing.
+def check_output_folder(option: str, path: Path) -> None:
+    """Check that files can be written to a folder, which exists or can be created. Leaves nothing behind.
 
     Raises:
-        FitError: Neither.
+        FitError: The folder can neither be written to nor be created.
     """
-    _check(option, path, path)
+    _check_takes_files(option, path, path)
 
 
-def check_spares(option: str, targets: Iterable[Path], others: Iterable[Path]) -> None:
-    """Find out whether what is written would replace what a command reads, or writes besides.
+def check_not_replaced(option: str, targets: Iterable[Path], others: Iterable[Path]) -> None:
+    """Check that the outputs of a command do not replace its inputs, or its other outputs.
 
     Raises:
-        FitError: It would.
+        FitError: One of `targets` is the same file as one of `others`.
     """
     taken = {os.path.realpath(path) for path in others}
     for target in targets:
@@ -50,8 +57,11 @@ def check_spares(option: str, targets: Iterable[Path], others: Iterable[Path]) -
             raise FitError(f"{option} {target} would replace what this command reads or writes; choose another place")
 
 
-def _check(option: str, path: Path, folder: Path) -> None:
+def _check_takes_files(option: str, path: Path, folder: Path) -> None:
+    """Check that a file can be made in a folder, or in the nearest folder above it that exists."""
+    place = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     try:
-        check_writable(folder)
+        with TemporaryFile(dir=place):
+            pass
     except OSError as error:
         raise FitError(f"{option} {path}: cannot be written to ({error.strerror}); choose another place") from None

@@ -44,7 +44,7 @@ class Publication:
                 if folder:
                     self.path.mkdir(exist_ok=continues)
             except BaseException:
-                self.close()
+                self.close() if continues else self.discard()
                 raise
 
     @property

@@ -1,6 +1,6 @@
-"""Files without a name beside an image being written, for bytes that have to wait.
+"""Scratch files without a name, for bytes that have to wait on the disk; and writing at offsets.
 
-They vanish with the process that made them, however it ends. Knows nothing of pixels.
+The system removes a scratch file when its process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from pathlib import Path
 
 
 def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
-    """`os.pwrite` until everything is written.
+    """Write all bytes at an offset, with as many calls of `os.pwrite` as that takes.
 
     Raises:
-        OSError: As `os.pwrite` (disk full, ...).
+        OSError: The disk is full, or another error of `os.pwrite`.
     """
     rest = memoryview(data).cast("B")
     while rest:
@@ -23,24 +23,24 @@ def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
 
 
 class ScratchFile:
-    """A file without a name that is written and read at offsets. Needs no lock.
+    """A file without a name that is written and read at offsets, from several threads if you like.
 
     Args:
-        folder: Where its bytes take up space.
+        folder: Folder on whose disk the bytes take up space.
 
     Raises:
-        OSError: The folder is not there or not writable.
+        OSError: The folder does not exist or is not writable.
     """
 
     def __init__(self, folder: Path) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
 
     def write(self, data: memoryview, offset: int) -> None:
-        """Put bytes at an offset."""
+        """Write bytes at an offset."""
         write_all(self._file.fileno(), data, offset)
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
-        """Fill a buffer with the bytes from an offset, at which so many must have been written."""
+        """Fill a buffer with the bytes at an offset. All of them must have been written before."""
         rest = buffer.cast("B")
         while rest:
             count = os.preadv(self._file.fileno(), [rest], offset)
@@ -49,5 +49,5 @@ class ScratchFile:
             rest, offset = rest[count:], offset + count
 
     def close(self) -> None:
-        """Give the disk space back. Idempotent."""
+        """Release the disk space. Idempotent."""
         self._file.close()

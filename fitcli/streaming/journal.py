@@ -4,31 +4,35 @@ STATE/job.json        the job (image, checkpoint, settings) and its plan, which 
 STATE/position.pt     segment, number of finished groups, latents; replaced as a whole at intervals
 STATE/even, odd       tokens at rest; the sweeps write to them in turn, so that no sweep overwrites its own input
 STATE/reads           attention weights for the heat map
+STATE/lock            locked by the process that uses the folder
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import pickle
-import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fitcli.errors import FitError
-from fitcli.files.atomic import replacing, write_text
+from fitcli.files.file_lock import FileLock, LockedError
+from fitcli.files.leftovers import is_leftover, remove_leftovers
+from fitcli.files.publish import publish_file, write_text
 from fitcli.streaming.sweeps import Position
 from fitcli.streaming.token_store import DiskStore, TokenStore
 
 SAVE_SECONDS = 30.0
 """Seconds between two saves of the position: the most work that is lost if the process is killed."""
 
-JOB, POSITION = "job.json", "position.pt"
+JOB, POSITION, LOCK = "job.json", "position.pt", "lock"
+
+WRITTEN = (POSITION, "even", "odd", "reads", "canvas-*", JOB)
+"""Patterns of the names of everything that jobs write to the folder, in the order in which it is removed."""
 
 
 class FolderJournal:
@@ -40,25 +44,27 @@ class FolderJournal:
 
     Attributes:
         plan: The plan of the job, as JSON data; None until `save_plan`.
+        sync_output: Called before a position is saved: waits until the output so far would survive a power cut.
 
     Raises:
-        FitError: The folder holds another job, is in use, or cannot be written.
+        FitError: The folder holds another job or a link, is in use, or cannot be written.
     """
 
     def __init__(self, folder: Path, job: dict[str, Any]) -> None:
         self.folder = folder
         self._job = json.loads(json.dumps(job))
+        self.sync_output: Callable[[], None] = lambda: None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(folder, os.O_RDONLY)
+            self._check_names()
+            self._lock = FileLock(folder / LOCK)
+        except LockedError as error:
+            raise FitError(f"--state {folder}: in use by {error.holder}; wait for it or give another folder") from None
         except OSError as error:
             raise FitError(f"--state {folder}: cannot be created ({error.strerror}); give another folder") from None
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise FitError(f"--state {folder}: in use by another process; wait for it or give another folder") from None
-        try:
+            self._lock.sign()
+            remove_leftovers(folder)
             self.plan: dict[str, Any] | None = self._check()
         except BaseException:
             self.close()
@@ -107,6 +113,7 @@ class FolderJournal:
         # Tokens first: a position on disk promises that its tokens are there.
         for store in stores:
             store.flush()
+        self.sync_output()
         self.save(position._asdict())
 
     def save(self, values: dict[str, Any]) -> None:
@@ -116,8 +123,8 @@ class FolderJournal:
             FitError: The file cannot be written.
         """
         try:
-            with replacing(self.folder / POSITION) as temporary:
-                torch.save(values, temporary)
+            with publish_file(self.folder / POSITION) as new:
+                torch.save(values, new)
         except (OSError, RuntimeError) as error:
             raise FitError(f"--state {self.folder}: cannot be written ({error}); free some space there") from error
         self._saved = time.monotonic()
@@ -128,26 +135,35 @@ class FolderJournal:
         return DiskStore(shape, dtype, device, path=self.folder / name)
 
     def remove(self) -> None:
-        """Remove the folder, after the job is done."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove what was written, after the job is done, and the folder, unless it holds something else by now."""
+        with suppress(OSError):
+            for pattern in (*WRITTEN, LOCK):
+                for path in self.folder.glob(pattern):
+                    path.unlink()
+            self.folder.rmdir()
         self.close()
 
     def close(self) -> None:
         """Release the folder for other processes. Idempotent."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._lock.close()
 
     def _damaged(self, error: Exception) -> FitError:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         path = self.folder / POSITION
         return FitError(f"{path}: damaged ({reason}); remove the folder {self.folder} to start again")
 
+    def _check_names(self) -> None:
+        """Check that nothing else can be written to than files of a job."""
+        names = [path for path in self.folder.iterdir() if path.name != LOCK and not is_leftover(path)]
+        if names and not (self.folder / JOB).is_file():
+            raise FitError(f"--state {self.folder}: holds other files; give an empty folder")
+        for path in names:
+            if path.is_symlink() and any(map(path.match, WRITTEN)):
+                raise FitError(f"--state {self.folder}: {path.name} is a link; remove the folder to start again")
+
     def _check(self) -> dict[str, Any] | None:
         path = self.folder / JOB
         if not path.is_file():
-            if any(self.folder.iterdir()):
-                raise FitError(f"--state {self.folder}: holds other files; give an empty folder")
             return None
         try:
             document = json.loads(path.read_text(encoding="utf-8"))

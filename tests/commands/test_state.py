@@ -103,7 +103,7 @@ def test_classify(fit: Fit, trained: Path, image: Path, tmp_path: Path) -> None:
     expected = predictions(fit(*arguments, tmp_path / "expected.png"))
     kill(10, *arguments, tmp_path / "heatmap.png", "--state", state)
     (left,) = state.iterdir()
-    assert {path.name for path in left.iterdir()} == {"job.json", "position.pt", "even", "reads"}
+    assert {path.name for path in left.iterdir()} == {"job.json", "position.pt", "even", "reads", "lock"}
     assert not (tmp_path / "heatmap.png").exists()
     for other, message in (
         (("--skip-background",), "was begun with background threshold None, not 0.02; "),
@@ -129,7 +129,7 @@ def test_embed(
         interrupt(11, fit, monkeypatch, *arguments, "--out", out, "--state", state)
     else:
         kill(11, *arguments, "--out", out, "--state", state)
-    (partial,) = tmp_path.glob(".out.zarr.partial-*")
+    (partial,) = tmp_path.glob(".fit-*-*")
     if lost:
         shutil.rmtree(partial)
     result = fit(*arguments, "--out", out, "--state", state)

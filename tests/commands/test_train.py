@@ -212,7 +212,7 @@ def test_ctrl_c_saves_and_the_run_can_be_resumed(dataset: Path, tmp_path: Path) 
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps[-1] < 400
     assert {path.name for path in run.iterdir()} >= {"config.json", "model.safetensors", "last", "training"}
-    assert not list(run.rglob("*.partial-*"))
+    assert not list(run.rglob(".fit-*"))
     # Asked to stop again at once, it goes on from there.
     with subprocess.Popen(
         [*command, "--resume"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment

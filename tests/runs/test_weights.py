@@ -19,7 +19,6 @@ from safetensors.torch import load_file, save_file
 from fitcli import __version__
 from fitcli.device.runtime import choose_runtime
 from fitcli.errors import CheckpointError
-from fitcli.files import atomic
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs import weights
 from fitcli.runs.config import RunConfig, load_config, save_config
@@ -228,7 +227,7 @@ def test_a_crash_while_saving_leaves_the_old_weights(run: Path, monkeypatch: pyt
     if moment == "writing":
         monkeypatch.setattr(weights, "save_file", half)
     else:
-        monkeypatch.setattr(atomic.os, "replace", fail)
+        monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match=r"No space|Input"):
         save_weights(run, build(MODEL, seed=6))
     with pytest.raises(OSError, match=r"No space|Input") if moment == "renaming" else monkeypatch.context():

@@ -65,7 +65,7 @@ def test_positions_are_saved_at_intervals(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_state_is_for_one_process(tmp_path: Path) -> None:
     first = FolderJournal(tmp_path / "state", {})
-    with pytest.raises(FitError, match="state: in use by another process; wait for it"):
+    with pytest.raises(FitError, match="state: in use by process [0-9]+ on .*; wait for it"):
         FolderJournal(tmp_path / "state", {})
     first.close()
     FolderJournal(tmp_path / "state", {}).close()

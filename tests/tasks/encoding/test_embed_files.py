@@ -108,7 +108,7 @@ def test_arrays_come_in_any_order_and_more_than_once(suffix: str, tmp_path: Path
     out = tmp_path / f"out{suffix}"
     values = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32)
     places = np.arange(10).reshape(5, 2)
-    with create_embeddings(out, SPECS, {"image": "a", "mpp": None}, "1") as file:
+    with create_embeddings(out, SPECS, {"image": "a", "mpp": None}) as file:
         file.write("coordinates", slice(0, 5), places)
         for part in (slice(3, 5), slice(0, 1), slice(1, 3), slice(2, 4)):
             file.write("latents", part, values[part])
@@ -124,10 +124,10 @@ def test_arrays_come_in_any_order_and_more_than_once(suffix: str, tmp_path: Path
 def test_what_a_crash_left_is_continued_or_discarded(suffix: str, tmp_path: Path) -> None:
     out, ones = tmp_path / f"out{suffix}", np.ones((5, 2, 3), np.float32)
     for continues in (True, False):
-        with contextlib.suppress(InterruptedError), create_embeddings(out, SPECS, {}, "1", keep=True) as file:
+        with contextlib.suppress(InterruptedError), create_embeddings(out, SPECS, {}, "0000000a") as file:
             file.write("latents", slice(0, 2), ones[:2])
             raise InterruptedError
-        with create_embeddings(out, SPECS, {}, "1", continues=continues) as file:
+        with create_embeddings(out, SPECS, {}, "0000000a", continues) as file:
             file.write("latents", slice(2, 5), ones[2:])
         assert load(out)[0]["latents"].sum() == (30 if continues else 18)
 
@@ -141,7 +141,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out.safetensors"
     with (
         pytest.raises(FitError, match=r"out.safetensors: cannot be written \(No space left on device\); 0.0 MB"),
-        create_embeddings(out, SPECS, {}, "1") as file,
+        create_embeddings(out, SPECS, {}) as file,
     ):
         file.write("latents", slice(0, 5), np.ones((5, 2, 3), np.float32))
     assert list(tmp_path.iterdir()) == []
@@ -153,9 +153,9 @@ def test_other_things_are_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine.safetensors").mkdir()
     for name, why in (("mine.zarr", "is no zarr group"), ("mine.safetensors", "is a folder"), ("a.npz", "written as")):
         with pytest.raises(FitError, match=why):
-            create_embeddings(tmp_path / name, SPECS, {}, "1")
+            create_embeddings(tmp_path / name, SPECS, {})
     with pytest.raises(FitError, match="cannot be written"):
-        create_embeddings(tmp_path / "missing" / "a.safetensors", SPECS, {}, "1")
+        create_embeddings(tmp_path / "missing" / "a.safetensors", SPECS, {})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.safetensors", "mine.zarr"]
 
 

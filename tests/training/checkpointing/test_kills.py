@@ -71,4 +71,4 @@ def test_killed_while_saving(data: Path, tmp_path: Path, call: int) -> None:
     assert saved_steps(run), "there is a state"
     assert "damaged" not in finish(arguments(data, run, "classify", 12, "--resume"), said)
     assert_same_run(run, whole)
-    assert not list(run.rglob("*.partial-*"))
+    assert not list(run.rglob(".fit-*"))

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from fitcli.errors import CheckpointError
-from fitcli.files import atomic
+from fitcli.files.leftovers import remove_leftovers
 from fitcli.training.checkpointing import saved_states
 from fitcli.training.checkpointing.saved_states import forget_states, load_state, save_progress, save_state, saved_steps
 from fitcli.training.checkpointing.snapshot import Progress, State, restore, snapshot
@@ -230,8 +230,9 @@ def test_a_state_is_there_wherever_saving_the_next_one_stopped(
 ) -> None:
     """As with a kill, nothing is cleaned up."""
     run, weights = saved
-    monkeypatch.setattr(atomic.shutil, "rmtree", lambda *_, **__: None)
-    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    for name in ("unlink", "rmdir"):
+        monkeypatch.setattr(os, name, lambda *_, **__: None)
     calls = 0
 
     def counted(name: str) -> Any:
@@ -263,8 +264,8 @@ def test_a_state_is_there_wherever_saving_the_next_one_stopped(
     monkeypatch.undo()
     training.save(run, 16)
     assert after.load(run).step == 16
-    atomic.remove_leftovers(run, "training", "training/states")
-    assert not list(run.rglob("*.partial-*"))
+    remove_leftovers(run, "training", "training/states")
+    assert not list(run.rglob(".fit-*"))
 
 
 def test_everything_about_progress_is_remembered(tmp_path: Path) -> None:

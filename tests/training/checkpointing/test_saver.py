@@ -100,7 +100,7 @@ def test_a_full_disk_ends_the_run_and_leaves_what_was_good(
 ) -> None:
     def full(run: Path, state: State, progress: Progress) -> None:
         if progress.step == step:
-            with (run / "training/states/.half.partial-1").open("wb") as file:
+            with (run / "training/states/.00000004.partial-0a1b2c3d").open("wb") as file:
                 file.write(b"half of it")
             raise OSError(28, "No space left on device", "half")
         save_state(run, state, progress)
@@ -119,7 +119,7 @@ def test_a_full_disk_ends_the_run_and_leaves_what_was_good(
     assert max(report.step for report in seen if isinstance(report, StepReport)) >= step
     train(run_of(data, folder, resume=True), quietly, resume=True)
     assert_same_run(folder, whole)
-    assert not list(folder.rglob("*.partial-*"))
+    assert not [*folder.rglob("*.partial-*"), *folder.rglob(".fit-*")]
 
 
 def test_within_a_budget_steps_wait_for_a_state_that_cannot_be_copied(
@@ -200,7 +200,7 @@ def test_a_file_system_that_fills_up(data: Path, tmp_path: Path, small_disk: Pat
     assert result.stdout == ""
     (said,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert said.startswith(f"error: {run}: cannot be written to (No space left on device); what was saved before is")
-    assert not list(run.rglob("*.partial-*"))
+    assert not list(run.rglob(".fit-*"))
     before = saved_steps(run)[0]
     assert fit(*arguments, run, "--resume").exit_code == 1, "still no room"
     assert saved_steps(run)[0] >= before
