@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-from support.reader_contract import Case, ReaderContract, assert_equal, read_all
+from support.reader_contract import Case, ReaderContract, read_all
 
 from fitcli.images.base import Pixels
 from fitcli.images.open import open_image
-from fitcli.images.window import Window
 
 HEIGHT, WIDTH = 203, 277
 
@@ -279,61 +277,3 @@ def test_uncompressed_ycbcr_becomes_rgb(tmp_path: Path):
     with open_image(path) as reader:
         assert reader.info.color
         np.testing.assert_allclose(read_all(reader)[0, 0], (254, 0, 0), atol=1)
-
-
-def test_nodata_fills_what_is_not_stored(tmp_path: Path):
-    path = tmp_path / "image.tif"
-    tiles = iter([np.ones((64, 64), np.uint8), None])
-    nodata = (42113, "s", 0, "7", True)
-    tifffile.imwrite(path, tiles, shape=(64, 128), dtype="u1", tile=(64, 64), extratags=[nodata], compression="zstd")
-    with open_image(path) as reader:
-        assert reader.info.nodata == 7
-        assert reader.read(Window(0, 60, 1, 8))[0, :, 0].tolist() == [1] * 4 + [7] * 4
-
-
-def test_declared_strips_are_reported_where_they_are_read_as_one(tmp_path: Path):
-    path = tmp_path / "image.tif"
-    tifffile.imwrite(path, picture(), rowsperstrip=7, **RGB)
-    with open_image(path) as reader:
-        assert reader.info.chunk == (7, WIDTH)
-
-
-def test_strips_with_gaps_are_read_one_by_one(tmp_path: Path):
-    path, pixels = tmp_path / "image.tif", picture(60, 50, 1)
-    tifffile.imwrite(path, pixels[:, :, 0], rowsperstrip=10)
-    with tifffile.TiffFile(path, mode="r+b") as file:
-        page = file.pages[0]
-        offsets = page.dataoffsets
-        file.filehandle.seek(0, 2)
-        end = file.filehandle.tell()
-        file.filehandle.write(pixels[20:30].tobytes())  # the third strip moves to the end
-        page.tags["StripOffsets"].overwrite((*offsets[:2], end, *offsets[3:]))
-        file.filehandle.seek(offsets[2])
-        file.filehandle.write(bytes(500))
-    with open_image(path) as reader:
-        assert_equal(read_all(reader), pixels)
-
-
-PER_CM = {"resolution": (20000, 20000), "resolutionunit": 3}
-MPP: dict[str, tuple[dict[str, Any], float | None]] = {
-    "centimetres": (PER_CM, 0.5),
-    "inches": ({"resolution": (101600, 101600), "resolutionunit": 2}, 0.25),
-    "no unit": ({"resolution": (20000, 20000), "resolutionunit": 1}, None),
-    "for print": ({"resolution": (300, 300), "resolutionunit": 2}, None),
-    "for a screen": ({"resolution": (28.3465, 28.3465), "resolutionunit": 3}, None),
-    "nothing": ({}, None),
-    "a map": ({**PER_CM, "extratags": [(33550, "d", 3, (1, 1, 0), True)]}, None),
-    "ome": ({"ome": True, "metadata": {"PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm"}}, 0.25),
-    "ome nanometres": ({"ome": True, "metadata": {"PhysicalSizeX": 250, "PhysicalSizeXUnit": "nm"}}, 0.25),
-    "ome before tags": ({"ome": True, "metadata": {"PhysicalSizeX": 2.0}, **PER_CM}, 2.0),
-    "imagej": ({"imagej": True, "resolution": (4.0, 4.0), "metadata": {"unit": "um"}}, 0.25),
-    "aperio": ({"metadata": None, "tile": (64, 64), "description": "Aperio Image|AppMag = 40|MPP = 0.2520"}, 0.252),
-}
-
-
-@pytest.mark.parametrize("name", MPP)
-def test_microns_per_pixel(tmp_path: Path, name: str):
-    options, expected = MPP[name]
-    tifffile.imwrite(tmp_path / "image.tif", picture(), photometric="rgb", **options)
-    with open_image(tmp_path / "image.tif") as reader:
-        assert reader.info.mpp == (None if expected is None else pytest.approx(expected, rel=1e-4))

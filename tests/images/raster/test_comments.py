@@ -1,0 +1,52 @@
+"""Text inside PNG and JPEG files, read by Pillow."""
+
+from __future__ import annotations
+
+import io
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image
+
+from fitcli.images.base import Pixels
+from fitcli.images.raster.comments import JPEG_COMMENT_BYTES, jpeg_with_comment, png_with_text
+
+NOISE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+TEXT = "Müller's slide, 第一\nline 2"
+
+
+def opened(data: bytes) -> tuple[dict[str, object], Pixels]:
+    with Image.open(io.BytesIO(data)) as image:
+        pixels = np.asarray(image)
+        return dict(image.info), pixels
+
+
+def test_png() -> None:
+    data = imagecodecs.png_encode(NOISE)
+    info, pixels = opened(png_with_text(data, TEXT))
+    assert info["Description"] == TEXT
+    np.testing.assert_array_equal(pixels, NOISE)
+
+
+@pytest.mark.parametrize("by_pillow", [False, True])
+def test_jpeg(by_pillow: bool) -> None:
+    """With and without the JFIF segment that has to come first."""
+    if by_pillow:
+        file = io.BytesIO()
+        Image.fromarray(NOISE).save(file, "JPEG", exif=b"Exif\0\0" + bytes(50))
+        data = file.getvalue()
+    else:
+        data = imagecodecs.jpeg8_encode(NOISE, colorspace="rgb", outcolorspace="rgb")
+    before, expected = opened(data)
+    info, pixels = opened(jpeg_with_comment(data, TEXT))
+    assert info.pop("comment") == TEXT.encode()
+    assert info == before
+    np.testing.assert_array_equal(pixels, expected)
+
+
+def test_long_comments_are_cut() -> None:
+    data = imagecodecs.jpeg8_encode(NOISE)
+    info, pixels = opened(jpeg_with_comment(data, "x" * 10**6))
+    assert info["comment"] == b"x" * JPEG_COMMENT_BYTES
+    np.testing.assert_array_equal(pixels, opened(data)[1])
