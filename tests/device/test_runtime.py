@@ -1,87 +1,24 @@
-"""What is chosen for which processor, and that fast is as exact as slow."""
+"""The device and the precision are those that were asked for, and each process has a device of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from support.pictures import colored
 
-from fitcli.device import processor
-from fitcli.device.processor import fast_float32
-from fitcli.device.runtime import choose_runtime
+from fitcli.device.runtime import choose_runtime, claim_device
+from fitcli.errors import DeviceError
 from fitcli.images.array_image import ArrayReader
 from fitcli.runs.weights import load_classifier
 from fitcli.tasks.classify.classify_image import classify_image
 
-WITH_UNITS = (
-    "processor : 0\nvendor_id : AuthenticAMD\ncpu family : 26\nflags : fpu avx512f avx512_bf16\n\n"
-    "processor : 1\nflags : none\n"
-)
-WITHOUT = "processor : 0\nvendor_id : GenuineIntel\nflags : fpu avx2\n"
 
-
-@pytest.fixture
-def cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """What the kernel says of the processor."""
-    path = tmp_path / "cpuinfo"
-    monkeypatch.setattr(processor, "CPU_INFO", path)
-    for cached in (processor.cpu_fields, processor._prefers_onednn):
-        cached.cache_clear()
-    yield path
-    for cached in (processor.cpu_fields, processor._prefers_onednn):
-        cached.cache_clear()
-
-
-@pytest.mark.parametrize(
-    ("said", "inference", "precision"),
-    [(WITH_UNITS, True, "bf16"), (WITH_UNITS, False, "fp32"), (WITHOUT, True, "fp32"), (None, True, "fp32")],
-    ids=["inference", "training", "no units", "unknown"],
-)
-def test_automatic_precision(cpu: Path, said: str | None, inference: bool, precision: str) -> None:
-    if said is not None:
-        cpu.write_text(said)
-    assert choose_runtime("cpu", inference=inference).precision == precision
-    assert choose_runtime("cpu", "fp32", inference=inference).precision == "fp32"
-
-
-@pytest.mark.parametrize("said", [WITH_UNITS, WITHOUT], ids=["oneDNN", "MKL"])
-@pytest.mark.parametrize("shape", [(256, 192, 576), (33, 1280, 320), (7, 12, 24)])
-def test_fast_float32_is_float32(cpu: Path, said: str, shape: tuple[int, int, int]) -> None:
-    cpu.write_text(said)
-    rows, inner, columns = shape
-    generator = torch.Generator().manual_seed(0)
-    x, weight = torch.randn(rows, inner, generator=generator), torch.randn(columns, inner, generator=generator)
-    with fast_float32():
-        found = torch.nn.functional.linear(x, weight)
-    exact = x.double() @ weight.double().mT
-    assert (found.double() - exact).norm() < 2e-6 * exact.norm()
-
-
-def test_the_setting_is_put_back(cpu: Path) -> None:
-    cpu.write_text(WITH_UNITS)
-    if not hasattr(torch.backends.mkldnn, "matmul"):
-        pytest.skip("this PyTorch has no such setting")
-    before = torch.backends.mkldnn.matmul.fp32_precision
-    with pytest.raises(KeyError), fast_float32():
-        raise KeyError
-    assert torch.backends.mkldnn.matmul.fp32_precision == before
-
-
-def test_what_rounds_to_bf16_is_not_taken_for_float32(cpu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu.write_text(WITH_UNITS)
-    if not hasattr(torch.backends.mkldnn, "matmul"):
-        pytest.skip("this PyTorch has no such setting")
-    linear = torch.nn.functional.linear
-    monkeypatch.setattr(torch.nn.functional, "linear", lambda x, w: linear(x.bfloat16(), w.bfloat16()).float())
-    assert not processor._prefers_onednn()
-
-
-def test_bf16_says_the_same_as_fp32(trained: Path) -> None:
-    """The tolerance within which `--precision auto` takes bf16: the same class, and probabilities within 0.01."""
-    found = {}
+def test_bf16_gives_the_classes_of_fp32(trained: Path) -> None:
+    """`--precision auto` may take bf16 since the class stays the same, and probabilities stay within 0.01."""
+    results = {}
     for precision in ("fp32", "bf16"):
         runtime = choose_runtime("cpu", precision)
         checkpoint = load_classifier(trained, runtime)
@@ -91,7 +28,78 @@ def test_bf16_says_the_same_as_fp32(trained: Path) -> None:
                 [((300, 600), (40, 60, 200)), ((128, 128), (200, 60, 40)), ((50, 700), (130, 60, 110))]
             )
         ]
-        found[precision] = [classify_image(checkpoint, image, runtime).probabilities for image in images]
-    for exact, fast in zip(found["fp32"], found["bf16"], strict=True):
+        results[precision] = [classify_image(checkpoint, image, runtime).probabilities for image in images]
+    for exact, fast in zip(results["fp32"], results["bf16"], strict=True):
         assert exact.argmax() == fast.argmax()
         assert abs(exact - fast).max() < 0.01
+
+
+@pytest.mark.parametrize("name", ["gpu", "xpu", "cpu:x", ""])
+def test_unknown_devices_are_refused(name: str) -> None:
+    with pytest.raises(DeviceError, match=f"--device {name}: unknown; use auto, cpu, cuda, cuda:N or mps"):
+        choose_runtime(name)
+
+
+def test_mps_has_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(DeviceError, match="--precision bf16: not supported on mps; use --precision fp32"):
+        choose_runtime("mps", "bf16")
+    assert choose_runtime("mps").precision == "fp32"
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_products_have_the_precision(precision: str, dtype: torch.dtype) -> None:
+    x = torch.ones(2, 3)
+    with choose_runtime("cpu", precision).autocast():
+        assert F.linear(x, x).dtype == dtype
+    assert F.linear(x, x).dtype == torch.float32
+
+
+def test_peak_memory_grows_with_what_is_held() -> None:
+    runtime = choose_runtime("cpu")
+    before = runtime.peak_bytes()
+    # More than the process ever held: the peak has to rise by nearly all of it.
+    held = torch.ones(before, dtype=torch.uint8)
+    assert runtime.peak_bytes() - before > 0.5 * held.nbytes
+
+
+@pytest.fixture
+def two_devices(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """A machine with two CUDA devices; the devices that were made the current one."""
+    current: list[object] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    return current
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_each_process_gets_a_device_of_its_own(two_devices: list[object], name: str) -> None:
+    assert [claim_device(name, rank, 2) for rank in range(2)] == ["cuda", "cuda"]
+    assert two_devices == [0, 1]
+
+
+def test_one_process_may_name_its_device(two_devices: list[object]) -> None:
+    assert claim_device("cuda:1", 0, 1) == "cuda"
+    assert two_devices == [torch.device("cuda:1")]
+
+
+@pytest.mark.parametrize(
+    ("name", "processes", "message"),
+    [
+        ("cuda:1", 2, "--device cuda:1: 2 processes cannot share it; use --device cuda"),
+        ("auto", 3, "3 processes on this machine, but 2 CUDA devices; .* --nproc-per-node 2"),
+        ("cuda:2", 1, r"--device cuda:2: not on this machine \(2 CUDA devices found\)"),
+    ],
+)
+def test_processes_without_a_device_are_refused(
+    two_devices: list[object], name: str, processes: int, message: str
+) -> None:
+    with pytest.raises(DeviceError, match=message):
+        claim_device(name, 0, processes)
+    assert two_devices == []
+
+
+def test_any_number_of_processes_share_a_cpu() -> None:
+    assert {claim_device("cpu", rank, 9) for rank in range(9)} == {"cpu"}

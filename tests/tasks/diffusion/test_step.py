@@ -10,12 +10,11 @@ import torch
 from support.steps import DENOISER, PLANS, assert_same_gradients, batches
 from torch import Tensor
 
-from fitcli.execution.forward import group_losses, last_latents
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from fitcli.tasks.diffusion.loss import DiffusionBatch, DiffusionObjective
 from fitcli.tasks.diffusion.schedules import cosine, shifted
-from fitcli.tasks.diffusion.step import DiffusionStep, denoising_job, diffusion_job, mean_square
+from fitcli.tasks.diffusion.step import DiffusionStep, diffusion_job
 from models.build import build
 from models.checks import ConfigError
 from models.config import DenoiserConfig
@@ -130,25 +129,6 @@ def test_the_first_run_takes_a_handful_at_a_time(plan: str, monkeypatch: pytest.
     small = replace(PLANS[plan], handful=2)
     diffusion_job(DiffusionObjective(by_masking=True), model, step_of(batch, 0.5), small)
     assert seen == [(2, False)] * 4, "8 groups, once each"
-
-
-@pytest.mark.parametrize("name", CONFIGS)
-def test_a_forward_pass_gives_what_the_model_gives(name: str) -> None:
-    model, batch = live(CONFIGS[name]), batch_of("ragged")
-    groups, level = batch.groups, batch.time
-    job = denoising_job(
-        model, groups, lambda part: batch.data[part], level, mean_square(groups, lambda part: batch.noise[part]),
-        batch.condition,
-    )  # fmt: skip
-    with torch.no_grad():
-        expected = model(batch.data, groups, level, batch.condition)
-    loss = run_job(job, ExecutionPlan()).loss
-    for plan in EVERY_PLAN.values():
-        torch.testing.assert_close(last_latents(job, plan), expected.latents, rtol=1e-9, atol=1e-12)
-        losses = group_losses(job, plan)
-        assert losses.shape == groups.number.shape
-        assert not losses.requires_grad
-        assert losses.sum().item() == pytest.approx(loss.item(), rel=1e-12)
 
 
 def test_a_first_run_under_autocast_leaves_the_gradients() -> None:
