@@ -1,4 +1,4 @@
-"""Compiled layers give what eager ones give, in few graphs whatever the sizes, and say so where they cannot."""
+"""Compiled layers give the results of eager ones in few graphs for all sizes; a missing compiler is one line."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ EXECUTIONS = {
 }
 
 KINDS = 7
-"""Of regions of a classifier: stem, mix and write; local and read with and without a mask."""
+"""Number of kinds of regions in a classifier: stem, mix, write, and local and read with and without a mask."""
 
 
 @pytest.fixture
 def counter() -> CompileCounterWithBackend:
-    """A backend that compiles nothing and counts graphs; in the beginning there are none."""
+    """A backend that compiles nothing and counts graphs, after all earlier graphs were dropped."""
     torch._dynamo.reset()
     counters.clear()
     return CompileCounterWithBackend("eager")
@@ -63,14 +63,14 @@ def counter() -> CompileCounterWithBackend:
     ],
 )  # fmt: skip
 def test_steps_are_those_of_eager_layers(name: str, backend: str) -> None:
-    """In float64 to 1e-9, over images of several sizes, with padding: loss and gradients, of every execution."""
+    """Loss and gradients of every execution agree to 1e-9 in float64, over images of several sizes with padding."""
     torch._dynamo.reset()
     step = Step(CONFIGS[name])
     loss = step.plain()
     loss.backward()
     expected = step.gradients()
     compile_regions(step.model, backend)
-    # By default the one in which backward passes run layers again.
+    # The fast case runs only the execution whose backward pass runs layers again.
     for execution in EXECUTIONS if name != "classifier of one segment" else ["recompute"]:
         outcome = run_job(step.job(), EXECUTIONS[execution])
         assert abs(outcome.loss / loss.detach() - 1) < 1e-9, execution
@@ -80,7 +80,7 @@ def test_steps_are_those_of_eager_layers(name: str, backend: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 2e-2)])
 def test_inference_is_that_of_eager_layers(precision: runtime.Precision, tolerance: float) -> None:
-    """What the compiler makes of it for this processor, in the precisions in which images are classified."""
+    """Uses the real compiler for this processor, in both precisions of inference."""
     torch._dynamo.reset()
     how = Runtime(torch.device("cpu"), precision, compiled=True)
     eager = build(classifier_preset("debug", 3, 5), seed=0).eval().requires_grad_(False)
@@ -96,12 +96,12 @@ def test_inference_is_that_of_eager_layers(precision: runtime.Precision, toleran
     for each in (groups, groups._replace(mask=mask)):
         with torch.inference_mode(), how.autocast():
             exact = eager(patches, each).logits
-            found = compiled(patches, each).logits
-        assert (found - exact).norm() < tolerance * exact.norm()
+            logits = compiled(patches, each).logits
+        assert (logits - exact).norm() < tolerance * exact.norm()
 
 
 def test_few_graphs_whatever_the_sizes(counter: CompileCounterWithBackend) -> None:
-    """One for a single group and one for several: of a pass that classifies, over handfuls that are uneven."""
+    """A pass over uneven handfuls takes one graph for a single group and one for several, for each kind of region."""
     config = CONFIGS["classifier"]
     model = build(config).eval().requires_grad_(False).encoder
     compile_regions(model, counter)
@@ -117,7 +117,7 @@ def test_few_graphs_whatever_the_sizes(counter: CompileCounterWithBackend) -> No
         encode(2, 3, False)
         encode(2, 3, True)
         after = counter.frame_count
-        assert after == 2 * KINDS - 1, "the latents of an image are never one"
+        assert after == 2 * KINDS - 1, "the latents of an image are always several"
         for rows, columns, masked in [(2, 4, True), (3, 3, False), (5, 1, True), (7, 3, False), (1, 1, False)]:
             encode(rows, columns, masked)
     assert counter.frame_count == after
@@ -127,7 +127,7 @@ def test_few_graphs_whatever_the_sizes(counter: CompileCounterWithBackend) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("execution", EXECUTIONS)
 def test_few_graphs_of_a_step(execution: str, counter: CompileCounterWithBackend) -> None:
-    """Steps of other sizes find what the first ones compiled."""
+    """Steps of other sizes reuse the graphs of the first ones."""
     step = Step(CONFIGS["classifier"], "whole")
     compile_regions(step.model, counter)
     most = {"plain": KINDS + 1, "recompute": 2 * KINDS + 2, "stream": 4 * KINDS + 4}[execution]
@@ -163,12 +163,12 @@ def test_a_copy_uses_its_own_weights(counter: CompileCounterWithBackend) -> None
         for parameter in other.parameters():
             parameter.zero_()
     assert not torch.equal(layer(x), x)
-    assert torch.equal(other(x), x), "of zeros nothing is added"
+    assert torch.equal(other(x), x), "a layer of zeros adds nothing"
     assert counter.frame_count == 1
 
 
 def test_what_cannot_be_compiled_stays_eager(counter: CompileCounterWithBackend) -> None:
-    """Latents of other ranks are gathered by no graph; where operations are selected that are kept, each is seen."""
+    """No graph gathers latents of other ranks, nor runs where a plan keeps selected operations."""
     layer = SelfAttentionLayer(8, 2, 2)
     x = torch.randn(2, 3, 8)
     expected = layer(x)
@@ -192,7 +192,7 @@ def test_what_cannot_be_compiled_stays_eager(counter: CompileCounterWithBackend)
 def test_plans_that_select_operations_are_not_chosen() -> None:
     work = Training(config=classifier_preset("small", 3, 10), groups=625, precision="bf16")
     budget = estimate_step(work, ExecutionPlan()).needed_bytes // 2
-    assert not choose(work, budget).plan.compilable, "else this shows nothing"
+    assert not choose(work, budget).plan.compilable, "without `compiled` the plan keeps selected operations"
     chosen = choose(replace(work, compiled=True), budget)
     assert chosen.plan.compilable
     assert chosen.estimate.needed_bytes <= budget
@@ -217,32 +217,32 @@ def test_errors_of_the_compiler_are_one_line() -> None:
     assert compile_error(error).startswith("--compile: PyTorch cannot compile here (broken); ")
 
 
-def test_a_recipe_may_ask_for_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fit: Fit) -> None:
+def test_a_recipe_may_turn_it_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fit: Fit) -> None:
     def refuse(device: torch.device) -> None:
-        raise DeviceError("asked to compile")
+        raise DeviceError("compiling")
 
     monkeypatch.setattr(runtime, "check_compiler", refuse)
     (tmp_path / "recipe.toml").write_text("compile = true\n", encoding="utf-8")
-    asked = ["train", tmp_path, "--out", tmp_path / "run", "--device", "cpu", "--recipe", tmp_path / "recipe.toml"]
-    assert "asked to compile" in fit(*asked).stderr
-    assert "asked to compile" not in fit(*asked, "--no-compile").stderr
+    arguments = ["train", tmp_path, "--out", tmp_path / "run", "--device", "cpu", "--recipe", tmp_path / "recipe.toml"]
+    assert "compiling" in fit(*arguments).stderr
+    assert "compiling" not in fit(*arguments, "--no-compile").stderr
 
 
 @pytest.mark.slow
 def test_training_and_classifying(dataset: Path, tmp_path: Path, fit: Fit) -> None:
-    """The whole way, with the compiler of this machine; a run may go on without."""
-    asked = ["--out", tmp_path / "run", "--preset", "debug", "--size", "64", "--ema", "0.9"]
-    first = fit("train", dataset, *asked, "--steps", "2", "--compile")
+    """Train and classify with the compiler of this machine; the run resumes without it."""
+    arguments = ["--out", tmp_path / "run", "--preset", "debug", "--size", "64", "--ema", "0.9"]
+    first = fit("train", dataset, *arguments, "--steps", "2", "--compile")
     assert first.exit_code == 0, first.stderr
     assert counters["stats"]["unique_graphs"] > 0
     again = fit("train", dataset, "--out", tmp_path / "run", "--resume", "--steps", "3")
     assert again.exit_code == 0, again.stderr
-    said = []
-    for words in ([], ["--compile"]):
-        result = fit("classify", dataset / "red" / "*", "--checkpoint", tmp_path / "run", "--json", *words)
+    predictions = []
+    for options in ([], ["--compile"]):
+        result = fit("classify", dataset / "red" / "*", "--checkpoint", tmp_path / "run", "--json", *options)
         assert result.exit_code == 0, result.stderr
-        said.append([one["predictions"] for one in json.loads(result.stdout)])
-    for eager, compiled in zip(*said, strict=True):
+        predictions.append([one["predictions"] for one in json.loads(result.stdout)])
+    for eager, compiled in zip(*predictions, strict=True):
         assert [each["label"] for each in eager] == [each["label"] for each in compiled]
         assert all(abs(a["probability"] - b["probability"]) < 1e-2 for a, b in zip(eager, compiled, strict=True))
 

@@ -1,4 +1,4 @@
-"""Copies beside the computing are right in whatever order a device gets to them. The device is `fake_cuda`."""
+"""Copies that run while the device computes are right in any order of its streams. The device is `fake_cuda`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ SEEDS = range(12)
 
 @pytest.fixture(params=SEEDS)
 def cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
-    with fake_cuda(monkeypatch, request.param) as found:
-        yield found
+    with fake_cuda(monkeypatch, request.param) as device:
+        yield device
 
 
 def changed(tokens: Tensor) -> Tensor:
@@ -33,14 +33,14 @@ def changed(tokens: Tensor) -> Tensor:
 def test_tokens_at_rest_are_those_that_were_computed(
     cuda: FakeCuda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, piece: int
 ) -> None:
-    """Also where slices lie across the pieces of pinned memory: of three groups, where slices are of two."""
+    """This holds also for slices of two groups that cross pieces of three groups."""
     monkeypatch.setattr("fitcli.streaming.token_store.PIECE_BYTES", piece)
     tokens = torch.arange(24.0).reshape(8, 3, 1)
     parts = [slice(start, start + 2) for start in range(0, 8, 2)]
     with open_store(kind, (8, 3, 1), torch.float32, DEVICE, tmp_path) as store:  # type: ignore[arg-type]
         for part in parts:
             store.put(part, cuda.launch(torch.clone, tokens[part]))
-        # Written in other slices.
+        # This slice differs from those that were written.
         assert torch.equal(cuda.values(store.get(slice(1, 8))), tokens[1:])
         for _ in range(3):
             for part in parts:
@@ -50,8 +50,8 @@ def test_tokens_at_rest_are_those_that_were_computed(
             assert torch.equal(cuda.values(store.get(part)), tokens[part])
 
 
-def test_a_slice_in_several_pieces_is_one_that_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the host would wait for the computing just begun, and copies would no longer run beside it."""
+def test_a_slice_in_several_pieces_counts_as_one_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the host would wait for the kernels that it has just queued, and no copy would overlap with them."""
     monkeypatch.setattr("fitcli.streaming.token_store.PIECE_BYTES", 12)  # A group each.
     with fake_cuda(monkeypatch) as cuda, open_store("host", (8, 3, 1), torch.float32, DEVICE) as store:
         for part in (slice(0, 4), slice(4, 8)):
@@ -65,7 +65,7 @@ def test_a_slice_in_several_pieces_is_one_that_is_on_its_way(monkeypatch: pytest
 
 
 def test_pinned_memory_is_not_rounded_up_to_twice_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As PyTorch does with each request."""
+    """PyTorch rounds each request up to a power of two, so the store makes several."""
     with fake_cuda(monkeypatch) as cuda:
         size = (700, 256, 192)  # 137.6 MB, of groups of 196,608 bytes
         with open_store("host", size, torch.float32, DEVICE):
@@ -75,7 +75,7 @@ def test_pinned_memory_is_not_rounded_up_to_twice_its_size(monkeypatch: pytest.M
     assert rounded < 1.01 * sum(requests)
 
 
-def test_what_is_sent_may_be_let_go_and_nobody_waits(cuda: FakeCuda) -> None:
+def test_values_may_be_freed_at_once_and_nobody_waits(cuda: FakeCuda) -> None:
     for number in range(20):
         there = to_device(torch.full((4, 3), float(number)).T, DEVICE)
         result = cuda.launch(torch.clone, there)
@@ -85,8 +85,8 @@ def test_what_is_sent_may_be_let_go_and_nobody_waits(cuda: FakeCuda) -> None:
 
 
 def batches(count: int) -> list[Batch]:
-    """One image of two groups each; each knows the one after it."""
-    found = [
+    """Return batches of one image of two groups; each has the next one as `following`."""
+    made = [
         Batch(
             patches=torch.full((2, 64, 48), number, dtype=torch.uint8),
             groups=Groups.of_grid(1, 1, 2),
@@ -96,13 +96,13 @@ def batches(count: int) -> list[Batch]:
         ).pinned(DEVICE)
         for number in range(count)
     ]
-    known = dict(enumerate(found))
+    known = dict(enumerate(made))
     return [replace(batch, following=lambda n=number: known.get(n + 1)) for number, batch in known.items()]
 
 
 @pytest.mark.parametrize("reads", [1, 4])
-def test_each_pass_sees_its_own_pixels_and_there_are_those_of_two_at_most(cuda: FakeCuda, reads: int) -> None:
-    """Also where several passes are under way before the host reads what they gave."""
+def test_each_pass_sees_its_own_pixels_and_at_most_two_batches_are_there(cuda: FakeCuda, reads: int) -> None:
+    """This holds also if the host queues several passes before it reads their results."""
     arrivals, results = Arrivals(DEVICE, ahead=True), list[Tensor]()
     for number, read in enumerate(given := batches(8)):
         batch = arrivals.bring(read, pixels=True)
@@ -125,11 +125,11 @@ def test_the_next_pixels_arrive_while_a_pass_is_computed(monkeypatch: pytest.Mon
         arrivals.begin(given[0].following())
         sending = arrivals._begun
         assert sending is not None
-        # Without a step of the stream that computes.
+        # Only the streams that copy run.
         others = [stream for stream in cuda.streams if stream is not cuda.current]
         cuda.run_until(lambda: not any(stream.ready() for stream in others), others)
         assert torch.equal(sending.values, given[1].patches)
-        assert int(result) == 99, "garbage: it has not been computed"
+        assert int(result) == 99, "the result is still garbage: it has not been computed"
 
 
 def test_pixels_that_stay_on_the_host_are_sent_slice_by_slice(cuda: FakeCuda) -> None:
@@ -144,8 +144,8 @@ def test_pixels_that_stay_on_the_host_are_sent_slice_by_slice(cuda: FakeCuda) ->
         assert cuda.waits == waits, number
 
 
-def test_a_batch_that_did_not_set_out_is_brought_all_the_same(cuda: FakeCuda) -> None:
-    """As after a step that ran out of memory: the batch before comes again, and one at a time from then on."""
+def test_a_batch_without_a_copy_in_flight_is_brought_all_the_same(cuda: FakeCuda) -> None:
+    """After a step ran out of memory the same batch comes again, and from then on one batch at a time."""
     given = batches(3)
     arrivals = Arrivals(DEVICE, ahead=True)
     arrivals.bring(given[0], pixels=True)
@@ -177,7 +177,7 @@ def test_without_room_pixels_come_one_batch_at_a_time(monkeypatch: pytest.Monkey
 @pytest.mark.gpu
 @pytest.mark.parametrize("ahead", [False, True])
 def test_a_real_device_sees_the_same_pixels(ahead: bool) -> None:
-    """While it is busy; and there are the pixels of two batches at most."""
+    """The device is busy meanwhile. The pixels of at most two batches are on it."""
     count, size = 12, (4, 2048, 2048)
     rng = torch.Generator().manual_seed(0)
     given = [

@@ -1,4 +1,4 @@
-"""Stochastic depth leaves the same layers out in every execution, and none on average."""
+"""Stochastic depth skips the same layers in every execution, and changes nothing on average."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from fitcli.tasks.classify.step import classification_job
 SHOWINGS = ((0, 5), (0, 9), (3, 5))
 
 
-def drawn(step: Step, rate: float = 0.9, showings: tuple[tuple[int, int], ...] = SHOWINGS) -> DropPath:
+def draw(step: Step, rate: float = 0.9, showings: tuple[tuple[int, int], ...] = SHOWINGS) -> DropPath:
     return draw_drop_path(step.model.encoder.trunk, step.groups, showings, rate, seed=1)
 
 
-def test_every_execution_leaves_out_the_same() -> None:
+def test_every_execution_skips_the_same_layers() -> None:
     step = Step(CONFIGS["classifier"])
-    drop_path = drawn(step)
+    drop_path = draw(step)
 
     def job() -> Any:
         return classification_job(step.model, step.groups, step.patches, step.cross_entropy, drop_path)
 
     expected_loss = run_job(job(), ExecutionPlan()).loss
     expected = step.gradients()
-    assert abs(expected_loss - step.plain().detach()) > 1e-3, "it makes a difference"
+    assert abs(expected_loss - step.plain().detach()) > 1e-3, "the skipped layers change the loss"
     step.gradients()
     for name, plan in PLANS.items():
         assert abs(run_job(job(), plan).loss / expected_loss - 1) < 1e-12, name
         assert_same_gradients(step.gradients(), expected, 1e-9)
 
 
-def test_what_is_left_out_is_as_if_it_were_not_there() -> None:
-    """With every layer left out, of one image alone, its logits are those of a model without these layers."""
+def test_a_skipped_layer_does_nothing() -> None:
+    """Skip every layer for one image: its logits are those of a model without these layers."""
     step = Step(CONFIGS["classifier"])
     trunk = step.model.encoder.trunk
     counts = torch.tensor([1.0, 0.0, 1.0])
@@ -46,9 +46,9 @@ def test_what_is_left_out_is_as_if_it_were_not_there() -> None:
     drop_path = DropPath(local, mix, step.groups.image_of_group())
     logits = []
 
-    def keep(found: torch.Tensor) -> torch.Tensor:
-        logits.append(found.detach())
-        return F.cross_entropy(found, step.labels)
+    def keep(values: torch.Tensor) -> torch.Tensor:
+        logits.append(values.detach())
+        return F.cross_entropy(values, step.labels)
 
     run_job(classification_job(step.model, step.groups, step.patches, keep, drop_path), ExecutionPlan())
     whole = step.model(step.patches(slice(None)), step.groups).logits
@@ -60,9 +60,9 @@ def test_what_is_left_out_is_as_if_it_were_not_there() -> None:
     assert (logits[0] - bare)[1].abs().max() < 1e-12
 
 
-def test_the_decision_follows_from_image_and_epoch_alone() -> None:
+def test_image_and_epoch_determine_the_draw() -> None:
     step = Step(CONFIGS["classifier"])
-    one, other = drawn(step), drawn(step, showings=(SHOWINGS[2], SHOWINGS[0], SHOWINGS[1]))
+    one, other = draw(step), draw(step, showings=(SHOWINGS[2], SHOWINGS[0], SHOWINGS[1]))
     for layer, counts in {**one.local, **one.mix}.items():
         again = {**other.local, **other.mix}[layer]
         assert torch.equal(counts, again[[1, 2, 0]])
@@ -70,10 +70,10 @@ def test_the_decision_follows_from_image_and_epoch_alone() -> None:
 
 def test_rates_rise_with_depth_and_nothing_changes_on_average() -> None:
     step = Step(CONFIGS["classifier"])
-    many = drawn(step, 0.5, tuple((epoch, 7) for epoch in range(4000)))
-    # In the order of the layers: two local and one global of the first segment, one and two of the second.
+    many = draw(step, 0.5, tuple((epoch, 7) for epoch in range(4000)))
+    # Sorted by depth: the first segment has two local layers and one global one, the second one and two.
     local, mix = list(many.local.values()), list(many.mix.values())
     counts = torch.stack([*local[:2], mix[0], local[2], *mix[1:]])
-    left_out = (counts == 0).double().mean(dim=1)
-    assert torch.allclose(left_out, torch.linspace(0, 0.5, 6, dtype=torch.float64), atol=0.03)
+    skipped = (counts == 0).double().mean(dim=1)
+    assert torch.allclose(skipped, torch.linspace(0, 0.5, 6, dtype=torch.float64), atol=0.03)
     assert torch.allclose(counts.mean(dim=1), torch.ones(6), atol=0.05)

@@ -1,4 +1,4 @@
-"""What is fast on a CUDA device is used there, and gives what a CPU gives."""
+"""A CUDA device runs the fast kernels, and gives the results of a CPU."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ PLANS = [ExecutionPlan(), ExecutionPlan(kind="recompute", global_layers="checkpo
     ("preset", "compiled"), [("debug", False), ("tiny", False), ("base", False), ("base", True)], ids=str
 )
 def test_no_attention_falls_back_to_plain_arithmetic(preset: str, compiled: bool, plan: ExecutionPlan) -> None:
-    """Neither of tokens nor of latents, nor in reading and writing; forward or backward."""
-    with torch.profiler.profile() as found:
+    """This holds for tokens and latents, for `read` and `write`, in both passes."""
+    with torch.profiler.profile() as profile:
         _step(preset, plan, Runtime(torch.device("cuda"), "bf16", compiled))
-    kernels = {event.key for event in found.key_averages() if "scaled_dot_product" in event.key}
+    kernels = {event.key for event in profile.key_averages() if "scaled_dot_product" in event.key}
     assert not {name for name in kernels if "math" in name}
     assert any(name.endswith(("flash_attention", "cudnn_attention", "flash_attention_backward")) for name in kernels)
 

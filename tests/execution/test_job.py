@@ -1,4 +1,4 @@
-"""A job refuses a loss that nothing can be learned from, and never asks a call for more than it can take."""
+"""A job refuses a loss that depends on nothing, and cuts the groups into handfuls that one call can take."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models.groups import Groups
 from models.presets import classifier_preset
 
 
-def test_jobs_that_learn_nothing_are_refused() -> None:
+def test_a_loss_that_depends_on_nothing_is_refused() -> None:
     step = Step(CONFIGS["denoiser"])
     loss_from_latents: Callable[[Tensor], LatentLoss] = lambda latents: LatentLoss(latents.sum())  # noqa: E731
     for changes in ({"loss_from_latents": None}, {"loss_from_latents": loss_from_latents}):

@@ -20,6 +20,6 @@ from fitcli.execution.plan import ExecutionPlan
         ({"kind": "recompute", "global_layers": "rerun"}, '"rerun" needs the kind "stream"'),
     ],
 )
-def test_plans_that_cannot_be(values: dict[str, Any], words: str) -> None:
+def test_impossible_plans_are_refused(values: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         ExecutionPlan(**values)

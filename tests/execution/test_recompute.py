@@ -1,4 +1,4 @@
-"""Every call of a layer gives the same gradients, and its backward pass runs the operations again that it should."""
+"""Every `Call` of a layer gives the same gradients, and its backward pass recomputes what was not kept."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CALLS: dict[str, Call] = {
 
 
 def backward(call: Call) -> tuple[list[Tensor], Counter[str]]:
-    """The gradients of a layer that is called in this way, and the operations of the backward pass."""
+    """Return the gradients of a layer that is run by `call`, and the operations of its backward pass."""
     torch.manual_seed(0)
     layer, x = SelfAttentionLayer(8, 2, 2), torch.randn(3, 5, 8, requires_grad=True)
     loss = call(layer, x).square().sum()
@@ -54,7 +54,7 @@ def test_the_backward_pass_runs_again_what_was_not_kept(name: str, norms: int, a
     assert counts["addmm"] - direct_counts["addmm"] == products
 
 
-def test_autocast_goes_on_without_its_cache() -> None:
+def test_autocast_stays_on_without_its_cache() -> None:
     with torch.autocast("cpu", torch.bfloat16), uncached_autocast(CPU):
         assert torch.is_autocast_enabled("cpu")
         assert torch.get_autocast_dtype("cpu") == torch.bfloat16

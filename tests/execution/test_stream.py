@@ -18,16 +18,16 @@ from fitcli.tasks.classify.step import classification_job
 @pytest.mark.parametrize("name", ["classifier", "decoder"])
 def test_stores_give_the_same_bits(name: str) -> None:
     step = Step(CONFIGS[name], "ragged", torch.float32)
-    found = []
+    gradients = []
     for store in ("device", "host", "disk"):
         run_job(step.job(), ExecutionPlan(kind="stream", handful=2, store=store))
-        found.append(step.gradients())
-    for other in found[1:]:
-        assert_same_gradients(other, found[0], 0)
+        gradients.append(step.gradients())
+    for other in gradients[1:]:
+        assert_same_gradients(other, gradients[0], 0)
 
 
 class RecordedStore(MemoryStore):
-    """Knows whether it was closed, and how many groups it was asked for at a time."""
+    """Records whether it was closed, and the largest slice that was read."""
 
     opened: list[RecordedStore]
     largest = 0
@@ -61,7 +61,7 @@ def test_stores_are_released(stores: list[RecordedStore]) -> None:
 
 @pytest.mark.parametrize("calls", [0, 3, 8, 13])
 def test_an_error_at_any_time_releases_the_stores(calls: int, stores: list[RecordedStore]) -> None:
-    """Embedding happens 8 times forward, and 8 times when the first segment is replayed."""
+    """The step embeds 8 times in the forward pass, and 8 times when it replays the first segment."""
     step = Step(CONFIGS["classifier of many segments"], "whole")
     left = itertools.count(calls, -1)
 
@@ -75,7 +75,7 @@ def test_an_error_at_any_time_releases_the_stores(calls: int, stores: list[Recor
         run_job(job, ExecutionPlan(kind="stream", handful=1), new_store=RecordedStore)
     assert all(store.closed for store in stores)
     assert len(stores) == (2 if calls >= 8 else int(calls > 0))
-    # A replay that failed leaves nothing behind that would disturb the next step.
+    # A failed replay must not disturb the next step.
     step.gradients()
     step.plain().backward()
     expected = step.gradients()

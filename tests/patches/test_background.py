@@ -1,4 +1,4 @@
-"""Background is what does not vary, and is left out without being decoded."""
+"""Groups whose pixels do not vary are background, and are left out without being decoded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GRID = PatchGrid((512, 768), 16, 8)  # 4 x 6 groups of 128 pixels
 
 
 def slide(dtype: str = "uint8", scale: float = 1.0) -> np.ndarray:
-    """White with a little noise, and two things on it: one across a whole group, one of 16 pixels in another."""
+    """Return white pixels with a little noise and two objects: one fills a group, one has 16 pixels in another."""
     pixels = np.random.default_rng(0).normal(240, 2, (512, 768, 3))
     pixels[128:256, 256:384] = np.random.default_rng(1).uniform(0, 200, (128, 128, 3)).repeat(1, 0)
     pixels[128:256, 256:320] *= 0.5
@@ -46,12 +46,12 @@ def test_only_a_small_level_is_read(tmp_path: Path) -> None:
                 return self.inner.read(window, level)
 
         assert foreground(Watched(image), GRID, 0.05) == [(1, 2), (3, 5)]
-        # 128 pixels of a group over 16 cells: 1/8 of the size still has a pixel per cell.
+        # A group has 128 pixels and 16 cells per side: at 1/8 of the size each cell still has a pixel.
         assert {level for level, _ in read} == {3}
         assert sum(area for _, area in read) <= 512 * 768 / 64
 
 
-def test_something_is_left_of_an_empty_image() -> None:
+def test_an_empty_image_keeps_one_group() -> None:
     assert foreground(ArrayReader(np.full((300, 300, 1), 7, np.uint8)), PatchGrid((300, 300), 16, 8), 0.02) == [(0, 0)]
 
 

@@ -1,4 +1,4 @@
-"""Pixels survive being cut into patches, and are scaled as their patches are."""
+"""Cutting pixels into patches loses nothing, and patches are scaled and quantised as pixels are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of groups: every second row of a snake is turned."""
+"""An order holds every patch once, and reverses every second row of a snake."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_neighbours_in_a_snake_are_neighbours_in_the_image(rows: int, columns: i
     assert (steps == 1).all()
 
 
-def test_another_order_is_refused() -> None:
+def test_an_unknown_order_is_refused() -> None:
     with pytest.raises(ConfigError, match="'spiral'"):
         permutation(1, 1, "spiral")  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Levels divide the range of pixels evenly, and come back."""
+"""Levels divide the range of pixels evenly, and survive the way to pixels and back."""
 
 from __future__ import annotations
 

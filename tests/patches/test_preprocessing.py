@@ -1,4 +1,4 @@
-"""What a model trained on one kind of pixels makes of another."""
+"""Pixels of other kinds are converted to those of the training images, or refused."""
 
 from __future__ import annotations
 
@@ -71,6 +71,6 @@ def test_depths_scale_over_their_full_range_and_back() -> None:
 @pytest.mark.parametrize(
     "statistics", [((0.0,), (1.0,)), ((0.0,) * 3, (1.0, 0.0, 1.0)), ((float("nan"),) * 3, (1.0,) * 3)]
 )
-def test_statistics_that_cannot_be(statistics: tuple[tuple[float, ...], tuple[float, ...]]) -> None:
+def test_impossible_statistics_are_refused(statistics: tuple[tuple[float, ...], tuple[float, ...]]) -> None:
     with pytest.raises(CheckpointError):
         Preprocessing(channels=3, dtype="uint8", mean=statistics[0], std=statistics[1])

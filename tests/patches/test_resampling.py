@@ -1,4 +1,4 @@
-"""Enlarging in windows gives what enlarging the whole gives, and what Pillow's bicubic filter gives."""
+"""Enlarging in windows equals enlarging the whole image, and equals Pillow's bicubic filter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pixels as values and back; the same values that training sees."""
+"""Pixels survive the way to values and back, and the values are those of training."""
 
 from __future__ import annotations
 

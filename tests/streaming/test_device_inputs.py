@@ -1,4 +1,4 @@
-"""What goes to the device is all of the groups, and of the mask a slice at a time."""
+"""The groups go to the device as a whole, and their mask a slice at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_groups_go_without_their_mask() -> None:
     assert (there.coordinates.device, there.number.device) == (META, META)
 
 
-def test_of_a_mask_a_slice_goes() -> None:
+def test_the_mask_goes_a_slice_at_a_time() -> None:
     groups, part = LAYOUTS["padded"], slice(1, 3)
     assert groups.mask is not None
     mask, there = mask_on_device(groups, part, torch.device("cpu")), mask_on_device(groups, part, META)

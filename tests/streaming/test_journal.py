@@ -22,7 +22,7 @@ def _save_every_position(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def begin(folder: Path, job: dict[str, object] | None = None) -> FolderJournal:
-    """A journal with a position, closed."""
+    """Return a closed journal that has saved a position and tokens."""
     first = FolderJournal(folder, job or {})
     first.save_plan({"handful": 2})
     with first.open_store("even", (3, 2, 1), torch.float32, CPU) as store:
@@ -65,7 +65,7 @@ def test_positions_are_saved_at_intervals(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_state_is_for_one_process(tmp_path: Path) -> None:
     first = FolderJournal(tmp_path / "state", {})
-    with pytest.raises(FitError, match="state: in use by process [0-9]+ on .*; wait for it"):
+    with pytest.raises(FitError, match=r"state: in use by process [0-9]+ on .*; wait for it"):
         FolderJournal(tmp_path / "state", {})
     first.close()
     FolderJournal(tmp_path / "state", {}).close()

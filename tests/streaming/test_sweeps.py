@@ -1,4 +1,4 @@
-"""How a streamed pass goes about it: reading early, resting, ending, going on."""
+"""A streamed pass reads ahead, stores tokens, ends cleanly after an error, and resumes where it was interrupted."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_several_images_are_refused() -> None:
         streamed(model, groups, inputs_for(CONFIGS["encoder"], groups), Streaming(handful=2))
 
 
-def test_prefetching_keeps_the_order_and_runs_no_further_than_asked() -> None:
+def test_prefetching_keeps_the_order_and_runs_no_further_ahead() -> None:
     begun: list[int] = []
 
     def work(part: slice) -> int:
@@ -84,7 +84,7 @@ def test_all_stores_give_the_same_bits(name: str) -> None:
 
 
 class Counting(MemoryStore):
-    """Counts what is put."""
+    """Counts the groups whose tokens are put."""
 
     puts = 0
 
@@ -107,11 +107,11 @@ def test_the_last_sweep_stores_nothing(plan: str, sweeps_stored: int, monkeypatc
     model, (over, patches) = encoder(plan), inputs((48, 36))
     stream_encoder(model, groups_of(over), lambda part: patches[part], Streaming(handful=5), PassOutputs())
     assert Counting.puts == sweeps_stored * over.count
-    assert len(opened) == bool(sweeps_stored), "no store that nobody writes to"
+    assert len(opened) == bool(sweeps_stored), "a pass opens only stores that it writes to"
 
 
 @torch.inference_mode()
-def test_latents_that_nobody_wants_are_not_mixed() -> None:
+def test_latents_that_are_not_needed_are_not_mixed() -> None:
     model = live(CONFIGS["decoder"])
     mixed: list[int] = []
     model.trunk.segments[1].mix.register_forward_hook(lambda *_: mixed.append(1))
@@ -163,11 +163,11 @@ def test_no_thread_outlives_an_error(store: StoreKind) -> None:
     assert threading.active_count() == before
 
 
-# Going on -------------------------------------------------------------------------------------------------------------
+# Resuming -------------------------------------------------------------------------------------------------------------
 
 
 class Memory:
-    """A journal that remembers everything, and stops the pass at a moment."""
+    """A journal in memory that records every position, and interrupts the pass after `moments` of them."""
 
     def __init__(self) -> None:
         self.position: Position | None = None
@@ -192,7 +192,7 @@ class Memory:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("name", ["encoder", "decoder"])
-def test_a_pass_that_is_interrupted_anywhere_goes_on_to_the_same_bits(name: str) -> None:
+def test_a_pass_that_is_interrupted_anywhere_resumes_to_the_same_bits(name: str) -> None:
     config = dataclasses.replace(CONFIGS[name], plan="(1)1(1)1(1)1(1)")
     model, groups = live(config, torch.float32), LAYOUTS["left out"]
     given = inputs_for(config, groups, dtype=torch.float32)

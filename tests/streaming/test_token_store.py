@@ -1,4 +1,4 @@
-"""Every store gives back what was put into it, and leaves nothing behind."""
+"""Every store returns the tokens that were put into it, and leaves nothing behind."""
 
 from __future__ import annotations
 

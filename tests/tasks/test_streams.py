@@ -1,4 +1,4 @@
-"""The streamed passes of all models give what their forward passes give, whatever is computed together."""
+"""The streamed pass of every model equals its forward pass for every handful."""
 
 from __future__ import annotations
 

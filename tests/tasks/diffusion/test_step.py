@@ -1,4 +1,4 @@
-"""The diffusion objective as a job: the loss and the gradients of the objective on a whole batch, by every plan."""
+"""Every plan gives the loss and the gradients of the diffusion objective on a whole batch."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ CONFIGS = {
     "not self-conditioned": DenoiserConfig(plan="(1)1(1)", **DENOISER | {"self_condition": False}),
 }
 EVERY_PLAN = {"plain": ExecutionPlan(), **PLANS}
-CHANCES = torch.tensor([0.9, 0.1, 0.95])
-"""The second image is self-conditioned where the share is less than 0.9."""
+UNIFORM = torch.tensor([0.9, 0.1, 0.95])
+"""Uniform random numbers of the images. The second image is not self-conditioned at rates up to 0.9."""
 
 
 def live(config: DenoiserConfig) -> FITDenoiser:
@@ -46,7 +46,7 @@ def batch_of(kind: str) -> DiffusionBatch:
     data, noise = (torch.randn(len(groups.number), 4, 12, generator=generator, dtype=torch.float64) for _ in range(2))
     condition = torch.randn(groups.images, 1, 5, generator=generator, dtype=torch.float64)
     time = torch.linspace(0.1, 0.9, groups.images).double()
-    return DiffusionBatch(data.clamp(-1, 1), groups, noise, time, condition, CHANCES[: groups.images].double())
+    return DiffusionBatch(data.clamp(-1, 1), groups, noise, time, condition, UNIFORM[: groups.images].double())
 
 
 def step_of(batch: DiffusionBatch, rate: float) -> DiffusionStep:
@@ -132,7 +132,7 @@ def test_the_first_run_takes_a_handful_at_a_time(plan: str, monkeypatch: pytest.
 
 
 def test_a_first_run_under_autocast_leaves_the_gradients() -> None:
-    """A weight that the first run has cast without a graph must not be used by the second."""
+    """The second run must not use a weight that the first run has cast without a graph."""
     model, batch = live(CONFIGS["ends with local layers"]).float(), batch_of("whole")
     batch = batch._replace(
         data=batch.data.float(),

@@ -1,4 +1,4 @@
-"""A streamed encoder gives what its forward pass gives, whatever is computed together."""
+"""A streamed encoder equals its forward pass for every handful."""
 
 from __future__ import annotations
 
