@@ -1,9 +1,9 @@
-"""Feeds the parsers that fit has of its own with bytes that a fuzzer makes up, guided by the code they reach.
+"""Fuzzes the parsers of fit itself, guided by coverage.
 
     pip install 'fitcli[fuzz]' && python tests/fuzz/atheris_parsers.py -max_total_time=600
     python tests/fuzz/atheris_parsers.py --random 100000        # without atheris: mutations of real headers
 
-These parsers see a file before any library does, so that nothing but the errors they promise may come out.
+These parsers see a file before any library does, so they may raise only the errors that they document.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ from PIL import Image  # noqa: E402
 from fitcli.errors import ImageError  # noqa: E402
 
 METADATA_ERRORS = (ImageError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError)
-"""What looking at a document of the wrong shape may raise: `ZarrReader` makes one `ImageError` of all of them."""
+"""Errors that parsing an invalid document may raise. `ZarrReader` turns all of them into an `ImageError`."""
 
 
 def sizes(data: bytes) -> None:
-    """Headers of compressed pictures: an answer, or `ValueError` from what checks."""
+    """Parse headers of compressed pictures: a result, or `ValueError` from the functions that check."""
     size = encoded_size(data)
     assert size is None or all(isinstance(side, int) for side in size)
     assert is_complete_jpeg(data) in (True, False)
     for check in (
         essential_png,
         jpeg_frame,
-        lambda found: read_header(io.BytesIO(found)),
-        lambda found: check_encoded_size(found, 64, 64),
+        lambda header: read_header(io.BytesIO(header)),
+        lambda header: check_encoded_size(header, 64, 64),
     ):
         with contextlib.suppress(ValueError):
             check(data)
 
 
 def texts(data: bytes) -> None:
-    """Text in TIFF files: an answer, never an error."""
+    """Parse text of TIFF files: a result, never an error."""
     text = data.decode("utf-8", "replace")
     for mpp in (aperio_mpp(text), ome_mpp(text, 64, 48)):
         assert mpp is None or 0 < mpp < float("inf")
@@ -68,7 +68,7 @@ def texts(data: bytes) -> None:
 
 
 def documents(data: bytes) -> None:
-    """JSON of zarr: an answer or one of the errors that the reader expects."""
+    """Parse JSON of zarr: a result, or one of the errors that the reader expects."""
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):
@@ -88,29 +88,29 @@ def documents(data: bytes) -> None:
 
 
 def indices(data: bytes) -> None:
-    """Indices of shards: what they hold or `ValueError`."""
+    """Parse indices of shards: a result, or `ValueError`."""
     for checksum in (True, False):
         with contextlib.suppress(ValueError):
             ShardIndex((2, 2), True, checksum).decode(data)
 
 
 def test_one_input(data: bytes) -> None:
-    """What atheris calls. The first byte chooses the parser."""
+    """Run one parser, as atheris does. The first byte chooses it."""
     if data:
         (sizes, texts, documents, indices)[data[0] % 4](data[1:])
 
 
 def seeds() -> list[bytes]:
-    """Headers and metadata to begin with, each behind the byte that chooses its parser."""
-    found = []
+    """Return valid headers and metadata, each behind the byte that chooses its parser."""
+    result = []
     for kind in ("JPEG", "PNG", "WEBP", "JPEG2000"):
         file = io.BytesIO()
         Image.new("RGB", (16, 12)).save(file, kind)
-        found.append(b"\0" + file.getvalue())
-    found.append(
+        result.append(b"\0" + file.getvalue())
+    result.append(
         b'\1<OME UUID="a"><Pixels SizeX="64" SizeY="48" PhysicalSizeX="0.5"/><UUID FileName="b.tif">c</UUID></OME>'
     )
-    found.append(b"\1Aperio|AppMag = 20|MPP = 0.25")
+    result.append(b"\1Aperio|AppMag = 20|MPP = 0.25")
     axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "yx"]
     scale = {"type": "scale", "scale": [0.5, 0.5]}
     images = [{"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": [scale]}]}]
@@ -131,12 +131,12 @@ def seeds() -> list[bytes]:
         {"shape": [64, 64], "codecs": [{"name": "transpose", "configuration": {"order": [1, 0]}}, little]},
         {"shape": [64, 64], "codecs": [{"name": "sharding_indexed", "configuration": sharding}]},
     ):
-        found.append(b"\2" + json.dumps(document).encode())
-    return [*found, b"\3" + bytes(64), b"\3" + bytes(68)]
+        result.append(b"\2" + json.dumps(document).encode())
+    return [*result, b"\3" + bytes(64), b"\3" + bytes(68)]
 
 
 def run_at_random(count: int, seed: int = 0) -> None:
-    """Try mutations of the seeds."""
+    """Run the parsers on mutations of the seeds."""
     rng, begin = random.Random(seed), seeds()
     for _ in range(count):
         chosen = rng.choice(begin)
@@ -144,7 +144,7 @@ def run_at_random(count: int, seed: int = 0) -> None:
 
 
 def main() -> None:
-    """Run until a parser breaks its promise."""
+    """Run until a parser raises an error that it does not document."""
     if "--random" in sys.argv:
         run_at_random(int(sys.argv[sys.argv.index("--random") + 1]))
     elif atheris is None:

@@ -1,8 +1,8 @@
-"""Damages real images in many ways and reads each in a process of its own.
+"""Damages real images in many ways, and reads them in another process.
 
     python tests/fuzz/campaign.py --cases 20000 --keep failures    # prints the figures as JSON
 
-A case is a number: the same number gives the same file, whatever the others are.
+A case is a number: the same number always gives the same file.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from mutations import mutate
 from samples import write_samples
 
 SECONDS, MEMORY = 10.0, 300e6
-"""What reading one damaged image may take. The windows that the worker reads are at most 16 MiB and counted in."""
+"""Limits of reading one damaged image, in seconds and bytes, including the windows that are read (at most 16 MiB)."""
 
 PATIENCE = 60.0
-"""Seconds until a worker that says nothing is ended. It starts within this time even on a busy machine."""
+"""Seconds without an answer after which a worker is killed. Even on a busy machine, it starts within this time."""
 
 WORKER = Path(__file__).with_name("worker.py")
 
 
 @dataclass
 class Figures:
-    """What came out of a number of cases."""
+    """Counts and maxima over a number of cases."""
 
     cases: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -48,7 +48,7 @@ class Figures:
     failures: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, number: int, name: str, answer: dict[str, Any]) -> bool:
-        """Count a case; False where it broke a promise."""
+        """Count a case; return False if it broke a promise."""
         self.cases += 1
         outcome = answer["outcome"]
         self.outcomes[outcome] += 1
@@ -64,7 +64,7 @@ class Figures:
         return False
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the figures as JSON data."""
         return {
             "cases": self.cases,
             "outcomes": dict(self.outcomes.most_common()),
@@ -79,14 +79,14 @@ class Figures:
 
 
 class Worker:
-    """The reading process; started again after it hung or crashed."""
+    """The reading process. It is started again after it hung or crashed."""
 
     def __init__(self, samples: Path) -> None:
         self._samples = samples
         self._process: subprocess.Popen[str] | None = None
 
     def judge(self, path: Path) -> dict[str, Any]:
-        """What happened when it read a path: its answer, or "hang" or "crash"."""
+        """Read a path in the process; return its answer, or the outcome "hang" or "crash"."""
         process = self._process or self._start()
         assert process.stdin is not None
         process.stdin.write(json.dumps(str(path)) + "\n")
@@ -112,7 +112,7 @@ class Worker:
 
     @staticmethod
     def _answer(process: subprocess.Popen[str], seconds: float) -> str | None:
-        """A line; "" where the process ended, None where it says nothing for too long."""
+        """Return a line, "" if the process ended, or None after a timeout."""
         assert process.stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
@@ -121,7 +121,7 @@ class Worker:
 
 @contextmanager
 def working_folder() -> Iterator[tuple[Path, dict[str, dict[str, bytes]], Worker]]:
-    """A folder for damaged files, what the samples hold, and a worker that has seen them all."""
+    """Provide a folder for damaged files, the contents of the samples, and a worker that has read them all."""
     with tempfile.TemporaryDirectory() as name:
         samples = Path(name, "samples")
         samples.mkdir()
@@ -134,7 +134,7 @@ def working_folder() -> Iterator[tuple[Path, dict[str, dict[str, bytes]], Worker
 
 
 def write_case(number: int, contents: dict[str, dict[str, bytes]], path: Path) -> str:
-    """Write the damaged image of a case to `path`, which is replaced; returns the name of its sample."""
+    """Write the damaged image of a case to `path`, which is replaced; return the name of its sample."""
     rng = random.Random(number)
     names = sorted(contents)
     name = names[number % len(names)]
@@ -154,7 +154,7 @@ def write_case(number: int, contents: dict[str, dict[str, bytes]], path: Path) -
 
 
 def run(numbers: Iterable[int], keep: Path | None = None) -> Figures:
-    """Try cases; copies of the files that broke a promise go into `keep`."""
+    """Run cases. Files that broke a promise are copied to `keep`."""
     figures = Figures()
     with working_folder() as (folder, contents, worker):
         path = folder / "image"

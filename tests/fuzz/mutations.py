@@ -1,4 +1,4 @@
-"""Ways to damage or forge a file. Each is a function of its bytes and a random generator."""
+"""Damages and forges files. Each mutation is a function of the bytes of a file and a random generator."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from collections.abc import Callable
 from typing import Any
 
 Mutation = Callable[[bytes, random.Random, list[bytes]], bytes]
-"""(the file, random numbers, other files to take pieces from) -> the damaged file."""
+"""Maps (file, random generator, other files to take pieces from) to the damaged file."""
 
 INTEGERS = (0, 1, 2, 3, 7, 8, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**63, 2**64 - 1)
+"""Numbers that are written into a file."""
 
 VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 1, 2, 3, 2**31, 2**53, 10**12, 10**40, 0.5, 1e300, "", "..", "../..", "/etc/passwd", "NaN",
     "zstd", "bytes", "lzma", "pickle", "float64", "uint8", "|O", "\0", [], {}, [[]], [0], [1, 1, 1], [10**9] * 3,
 )  # fmt: skip
-"""What is put in place of a value of a JSON document."""
+"""Values that replace a value of a JSON document."""
 
 
 def truncate(data: bytes, rng: random.Random, _: list[bytes]) -> bytes:
-    """Cut off anywhere."""
+    """Cut the file off anywhere."""
     return data[: rng.randrange(len(data) + 1)]
 
 
@@ -34,7 +35,7 @@ def flip(data: bytes, rng: random.Random, _: list[bytes]) -> bytes:
 
 
 def scribble(data: bytes, rng: random.Random, _: list[bytes]) -> bytes:
-    """Overwrite a run of bytes by zeros, ones or noise."""
+    """Overwrite a run of bytes with zeros, ones or noise."""
     start = rng.randrange(len(data))
     count = min(rng.choice((1, 4, 16, 64, 512, 4096)), len(data) - start)
     fill = rng.choice((bytes(count), b"\xff" * count, rng.randbytes(count)))
@@ -42,7 +43,7 @@ def scribble(data: bytes, rng: random.Random, _: list[bytes]) -> bytes:
 
 
 def splice(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
-    """Put a piece of this or another file somewhere, over what is there or between."""
+    """Insert a piece of this or another file anywhere, or overwrite with it."""
     source = rng.choice([data, *others])
     start = rng.randrange(len(source) or 1)
     piece = source[start : start + rng.choice((1, 8, 64, 1024, 65536))]
@@ -51,13 +52,13 @@ def splice(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
 
 
 def cut_out(data: bytes, rng: random.Random, _: list[bytes]) -> bytes:
-    """Leave a piece out."""
+    """Remove a piece."""
     start = rng.randrange(len(data))
     return data[:start] + data[start + rng.choice((1, 2, 8, 100, 1000)) :]
 
 
 def forge_number(data: bytes, rng: random.Random, _: list[bytes]) -> bytes:
-    """Write a telling number of 1 to 8 bytes somewhere, most often near the beginning or the end."""
+    """Write a number of 1 to 8 bytes anywhere, most often near the beginning or the end."""
     size = rng.choice((1, 2, 4, 8))
     value = rng.choice(INTEGERS) % 2 ** (8 * size)
     near = min(len(data), 300)
@@ -66,7 +67,7 @@ def forge_number(data: bytes, rng: random.Random, _: list[bytes]) -> bytes:
 
 
 def forge_tag(data: bytes, rng: random.Random, _: list[bytes]) -> bytes:
-    """Change code, type, count or value of an entry of a TIFF directory."""
+    """Change the code, type, count or value of an entry of a TIFF directory."""
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
     entry, form, counter = (20, "HHQQ", "Q") if big else (12, "HHII", "H")
@@ -112,7 +113,7 @@ def forge_json(data: bytes, rng: random.Random, _: list[bytes]) -> bytes:
 
 
 def mutate(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
-    """One to three mutations that suit the file."""
+    """Apply one to three mutations that suit the file."""
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         fitting: list[Mutation] = [truncate, flip, scribble, splice, cut_out, forge_number]
         if data[:2] in (b"II", b"MM"):

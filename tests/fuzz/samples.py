@@ -1,4 +1,4 @@
-"""Small real images of every format and codec that fit reads, as other libraries and fit itself write them."""
+"""Writes small images of every format and codec that fit reads, with other libraries and with fit itself."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ Pixels = NDArray[Any]
 Write = Callable[[Path], object]
 
 SAMPLES: dict[str, Write] = {}
-"""Name -> what writes it to a path, as a file or (zarr) as a folder."""
+"""Writer per name of a sample; it writes a file or, for zarr, a folder."""
 
 
 def picture(channels: int = 3, dtype: str = "u1") -> Pixels:
-    """[height, width, channels], smooth with some noise."""
+    """Return pixels [height, width, channels], smooth with some noise."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     waves = np.stack([np.sin(x / (7 + c)) * np.cos(y / (9 - c % 5)) for c in range(channels)], -1)
     scaled = (waves + 1) / 2.1 + np.random.default_rng(0).uniform(0, 0.04, waves.shape)
@@ -179,7 +179,7 @@ _ours()
 
 
 def write_samples(folder: Path) -> dict[str, dict[str, bytes]]:
-    """Write each sample once and return what its files hold: name -> path within it ("" for a file) -> bytes."""
+    """Write each sample once; return the bytes of its files by name of the sample and path in it ("" for a file)."""
     contents = {}
     for name, write in SAMPLES.items():
         path = folder / name
@@ -192,7 +192,7 @@ def write_samples(folder: Path) -> dict[str, dict[str, bytes]]:
 
 
 def is_json(data: bytes) -> bool:
-    """Whether a file of a sample is metadata of zarr."""
+    """Return whether a file of a sample is metadata of zarr."""
     try:
         return isinstance(json.loads(data), dict)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Small files that decode to as much as fit accepts: their memory stays within the promise, measured from outside."""
+"""Small files that decode to the largest accepted chunks: memory stays within the promise, measured from outside."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [
 ]
 
 SIDE = 9400
-"""SIDE x SIDE x 3 bytes are just below the largest chunk that is decoded."""
+"""SIDE x SIDE x 3 bytes are just below the largest accepted chunk."""
 
 
 def one_strip(codec: str, **options: object) -> Callable[[Path], None]:
@@ -31,7 +31,7 @@ def one_strip(codec: str, **options: object) -> Callable[[Path], None]:
 
 
 def four_chunks(path: Path) -> None:
-    """A window around the middle touches four chunks of 200 MB each."""
+    """Write an array in which a window around the middle touches four chunks of 200 MB each."""
     side = 14000
     zarr.create_array(str(path), shape=(2 * side, 2 * side), chunks=(side, side), dtype="u1", zarr_format=2)
     encoded = numcodecs.Zstd().encode(np.zeros((side, side), np.uint8))

@@ -1,4 +1,4 @@
-"""Damaged and forged files: pixels or an `ImageError`, in bounded time and memory, and nothing outside is touched."""
+"""Damaged and forged files give pixels or an `ImageError`, in bounded time and memory; no other file is touched."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="measures memory
 def promises_hold(figures: Figures, cases: int) -> None:
     assert figures.cases == cases
     assert not figures.failures, json.dumps(figures.failures[:3], indent=2)
-    assert figures.outcomes["pixels"] > cases / 20, "some damage does no harm"
+    assert figures.outcomes["pixels"] > cases / 20, "some damage is harmless"
     assert figures.outcomes["ImageError"] > cases / 3, "most is noticed"
 
 

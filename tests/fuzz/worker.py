@@ -1,7 +1,7 @@
-"""A process that opens and reads images that may do harm, and reports what happened. Driven by `campaign.py`.
+"""Reads images that may be harmful, and reports what happened. `campaign.py` runs it as a process.
 
-Takes one path per line; answers with one JSON document per line: outcome, seconds, bytes of memory above what it had
-before, and what it did outside the path.
+It takes one path per line, and answers with one JSON document per line: outcome, seconds, additional memory in bytes,
+and actions outside the path.
 """
 
 from __future__ import annotations
@@ -25,21 +25,27 @@ from fitcli.images.raster import png, reader
 from fitcli.images.window import Window
 
 ADDRESS_SPACE = 8 << 30
-"""Bytes that the process may reserve beyond what it has at the start: more is a crash, not a slow machine."""
+"""Bytes of address space that the process may reserve after its start: more makes it crash, not swap."""
 
 LARGEST_WINDOW = 16 << 20
-"""Bytes of pixels from which an image is read in pieces only."""
+"""Images of more bytes of pixels are read in pieces only."""
 
 FORBIDDEN = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "os.remove",
              "os.rename", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.chmod", "os.truncate", "shutil.rmtree",
              "pty.spawn", "urllib.Request", "ctypes.dlopen", "os.putenv")  # fmt: skip
-"""Events of `sys.addaudithook` that no reader has a reason for."""
+"""Events of `sys.addaudithook` that no reader may cause."""
 
 WATCHED = ("open", "os.listdir", "os.scandir", "glob.glob")
+"""Events whose path must lie inside the image."""
 
 
 class Watch:
-    """Records what is opened or done outside of a path while it is set."""
+    """Records files that are opened and actions outside of a path, while `inside` is set to it.
+
+    Attributes:
+        inside: Real path of the image that is being read; None to record nothing.
+        seen: Events outside of it.
+    """
 
     def __init__(self) -> None:
         self.inside: str | None = None
@@ -55,7 +61,7 @@ class Watch:
         if event in FORBIDDEN:
             self.seen.append(event)
         elif event in WATCHED and isinstance(arguments[0], str | bytes | os.PathLike):
-            inside, self.inside = self.inside, None  # `realpath` below must not be watched
+            inside, self.inside = self.inside, None  # `realpath` must not be recorded
             real = os.path.realpath(os.fsdecode(arguments[0]))
             self.inside = inside
             code = real.startswith(self._libraries) and real.endswith((".py", ".pyc", ".so"))
@@ -64,7 +70,7 @@ class Watch:
 
 
 def read_everything(path: Path) -> str:
-    """Open an image and read all its levels, whole and in pieces; the pieces must be those of the whole."""
+    """Open an image and read all its levels, whole and in pieces, which must agree."""
     with open_image(path) as image:
         for level in range(len(image.info.levels)):
             _read_level(image, level)
@@ -75,7 +81,7 @@ def read_everything(path: Path) -> str:
 
 
 def _read_in_strips(path: Path) -> None:
-    """As a PNG is read that is too large for one piece: it gives the same pixels, if any."""
+    """Read a PNG in strips, as if it were large: the pixels must be the same, unless damage is an error."""
     usual = reader.AT_ONCE_BYTES, png.STRIP_BYTES
     with open_image(path) as image:
         height, width = image.info.size
@@ -88,7 +94,7 @@ def _read_in_strips(path: Path) -> None:
         if np.concatenate(parts).tobytes() != pixels.tobytes():
             raise AssertionError("differs when read in strips")
     except ImageError:
-        pass  # damage behind the pixels
+        pass  # the damage is behind the pixels that were read before
     finally:
         reader.AT_ONCE_BYTES, png.STRIP_BYTES = usual
 
@@ -123,7 +129,7 @@ def _read(image: ImageReader, window: Window, number: int) -> Pixels:
 
 
 def judge(path: Path, watch: Watch) -> dict[str, Any]:
-    """Read one path and describe what happened."""
+    """Read one path and return what happened as JSON data."""
     before = _start_measuring()
     began = time.perf_counter()
     watch.seen.clear()
@@ -146,7 +152,7 @@ def judge(path: Path, watch: Watch) -> dict[str, Any]:
 
 
 def _start_measuring() -> int:
-    """Forget the highest memory so far; returns what is in use now, in bytes. (Linux: /proc/self/clear_refs.)"""
+    """Reset the peak of memory (Linux: /proc/self/clear_refs); return the memory in use in bytes."""
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
     return _status("VmRSS")
@@ -161,13 +167,13 @@ def _status(name: str) -> int:
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Answer requests until the input ends."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print must not look like an answer
+    os.dup2(2, 1)  # output of libraries must not mix with answers
     warnings.simplefilter("ignore")
     watch = Watch()
     warm_up = Path(sys.argv[1])
-    for path in sorted(warm_up.iterdir()):  # libraries load parts of themselves late
+    for path in sorted(warm_up.iterdir()):  # libraries import some modules late
         read_everything(path)
     limit = _status("VmSize") + ADDRESS_SPACE
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -1,4 +1,4 @@
-"""The description of an image, and what leaving the context of a writer does."""
+"""The description of an image, and the context manager of a writer."""
 
 from __future__ import annotations
 

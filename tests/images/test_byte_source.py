@@ -1,4 +1,4 @@
-"""Bytes by position: the same from any thread and after a fork, and clear errors."""
+"""Reading bytes by position gives the same from any thread and after a fork; errors are clear."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_forks_share_no_position(source: SourceFile) -> None:
 
 
 def test_short_reads_are_continued(source: SourceFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One call of the system returns at most 2 GiB; here, at most 7 bytes."""
+    """A system call returns at most 2 GiB; here, at most 7 bytes."""
     pread, preadv = os.pread, os.preadv
     monkeypatch.setattr(os, "pread", lambda number, count, offset: pread(number, min(count, 7), offset))
     monkeypatch.setattr(os, "preadv", lambda number, buffers, offset: preadv(number, [buffers[0][:7]], offset))

@@ -1,4 +1,4 @@
-"""Chunks from windows in any order, against cutting the finished canvas."""
+"""Chunks that are assembled from windows in any order equal those cut from the finished canvas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chunks that stay in memory: which are dropped, and that threads and forks share them safely."""
+"""The cache of chunks: which chunks are dropped, and safety with threads and forks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoded chunks, decoded by other libraries."""
+"""Other libraries decode the encoded chunks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_pillow_reads_jpeg(channels: int) -> None:
 
 
 def undone(data: bytes, pixels: Pixels, predictor: int) -> Pixels:
-    """The slow obvious version of the TIFF predictors (TIFF 6.0 section 14, and technical note 3)."""
+    """Undo the TIFF predictors (TIFF 6.0 section 14, and technical note 3) in the slow obvious way."""
     height, width, channels = pixels.shape
     if predictor == 2:
         return np.cumsum(np.frombuffer(data, pixels.dtype).reshape(pixels.shape), axis=1, dtype=pixels.dtype)

@@ -1,4 +1,4 @@
-"""Windows of an image in chunks: which chunks are decoded, how often, and what an error says."""
+"""Reading windows of an image in chunks: which chunks are decoded, how often, and error messages."""
 
 from __future__ import annotations
 

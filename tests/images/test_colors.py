@@ -1,4 +1,4 @@
-"""Conversions of colours, against Pillow and arithmetic in floating point."""
+"""Conversions of colours equal those of Pillow, and arithmetic in floating point."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from fitcli.images.colors import (
 RANDOM = np.random.default_rng(0)
 
 
-def test_ycbcr_is_that_of_pillow() -> None:
+def test_ycbcr_equals_pillow() -> None:
     pixels = RANDOM.integers(0, 256, (50, 40, 3), np.uint8)
     expected = np.asarray(Image.fromarray(pixels, "YCbCr").convert("RGB"))
     assert np.abs(ycbcr_to_rgb(pixels).astype(int) - expected).max() <= 1
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2"])
-def test_cmyk_is_light_that_two_inks_let_through(dtype: str) -> None:
+def test_cmyk_is_the_product_of_two_transmissions(dtype: str) -> None:
     full = np.iinfo(dtype).max
     ink = RANDOM.integers(0, full + 1, (50, 40, 4)).astype(dtype)
     light = 1 - ink / full

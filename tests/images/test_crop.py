@@ -1,4 +1,4 @@
-"""A window of an image as an image: every window of it is that of the array that was cut out."""
+"""A cropped image gives the pixels of the cropped array, in every window."""
 
 from __future__ import annotations
 

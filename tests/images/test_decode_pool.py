@@ -1,4 +1,4 @@
-"""Jobs in the threads of a process: all run, at most so many at once, and errors reach the caller."""
+"""Jobs in the threads of a process: all of them run, within the limit, and errors reach the caller."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_all_items_are_run_and_errors_come_through():
 
 
 @pytest.mark.parametrize("at_once", [0, 1, 3])
-def test_at_most_so_many_run_at_once(monkeypatch: pytest.MonkeyPatch, at_once: int):
+def test_number_of_jobs_at_once_is_limited(monkeypatch: pytest.MonkeyPatch, at_once: int):
     monkeypatch.setattr(decode_pool, "usable_cores", lambda: 8)
     monkeypatch.setattr(decode_pool, "_pool", None)
     lock, running, most = threading.Lock(), 0, 0

@@ -1,4 +1,4 @@
-"""Headers of pictures, against Pillow and imagecodecs, which wrote them."""
+"""Headers of pictures that Pillow and imagecodecs wrote."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_end_of_a_jpeg(name: str) -> None:
 
 
 def parts(data: bytes) -> list[bytes]:
-    """Names of the parts of a PNG."""
+    """Return the names of the parts of a PNG."""
     names, at = [], 8
     while at < len(data):
         (length,) = struct.unpack_from(">I", data, at)
@@ -131,4 +131,4 @@ def test_damage_of_a_png() -> None:
         essential_png(data[:-20])
     text = b"tEXtComment\0hello"
     broken = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text) ^ 1)
-    assert essential_png(data[:33] + broken + data[33:]) == data, "a text that is damaged does no harm"
+    assert essential_png(data[:33] + broken + data[33:]) == data, "a damaged text is harmless"

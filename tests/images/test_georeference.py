@@ -1,4 +1,4 @@
-"""GeoTIFF: where pixels lie on the Earth survives reading and writing, and never keeps an image from being read."""
+"""Georeferences survive reading, cropping, resizing and writing; broken ones never prevent reading an image."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ZONE = "WGS 84 / UTM zone 32N|WGS 84|"
 
 
 def keys(raster_type: int = 1) -> dict[int, Any]:
-    """UTM zone 32 north, with keys of all three kinds."""
+    """Return tags of UTM zone 32 north, with keys of all three types."""
     directory = (1, 1, 0, 5, 1024, 0, 1, 1, 1025, 0, 1, raster_type, 1026, TEXT, 22, 0, 2057, DOUBLES, 1, 1,
                  3072, 0, 1, 32632)  # fmt: skip
     return {KEYS: directory, DOUBLES: (0.0, 6378137.0), TEXT: ZONE}
@@ -48,7 +48,7 @@ KINDS = {
 
 
 def save(path: Path, tags: dict[int, Any]) -> Path:
-    """An image of random pixels with some tags."""
+    """Write an image of random pixels with the given tags."""
     pixels = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
     extra = [(code, TYPES[code], 0 if code == TEXT else len(values), values, True) for code, values in tags.items()]
     tifffile.imwrite(path, pixels, extratags=extra, photometric="rgb", metadata=None)
@@ -57,17 +57,17 @@ def save(path: Path, tags: dict[int, Any]) -> Path:
 
 def tags_of(path: Path, page: int = 0) -> dict[int, Any]:
     with tifffile.TiffFile(path) as file:
-        found = file.pages[page].tags  # type: ignore[union-attr]
-        return {code: found[code].value for code in TYPES if code in found}
+        tags = file.pages[page].tags  # type: ignore[union-attr]
+        return {code: tags[code].value for code in TYPES if code in tags}
 
 
 def coordinates(tags: dict[int, Any], column: float, row: float) -> tuple[float, ...]:
-    """(X, Y, Z) of a corner between pixels; of the tiepoint nearest to it, where these are all there is."""
+    """Return (X, Y, Z) of a corner between pixels; without scale and matrix, those of the tiepoint at this corner."""
     if KEYS in tags and 1025 in tags[KEYS] and tags[KEYS][tags[KEYS].index(1025) + 3] == 2:
         column, row = column - 0.5, row - 0.5
     if MATRIX in tags:
-        found: np.ndarray = np.reshape(tags[MATRIX], (4, 4)) @ (column, row, 0.0, 1.0)
-        return tuple(found[:3])
+        point: np.ndarray = np.reshape(tags[MATRIX], (4, 4)) @ (column, row, 0.0, 1.0)
+        return tuple(point[:3])
     points = np.reshape(tags[TIEPOINTS], (-1, 6))
     nearest = points[np.hypot(points[:, 0] - column, points[:, 1] - row).argmin()]
     across, down, _ = tags.get(SCALE, (math.nan,) * 3)
@@ -95,7 +95,7 @@ def test_what_is_written_is_what_was_read(tmp_path: Path, tags: dict[int, Any], 
 
 
 @pytest.mark.parametrize("kind", ["upright", "upright, centres", "rotated", "rotated, centres", "points"])
-def test_parts_and_other_sizes_lie_where_they_lay(tmp_path: Path, kind: str) -> None:
+def test_parts_and_other_sizes_keep_their_place(tmp_path: Path, kind: str) -> None:
     tags = KINDS[kind]
     corners = [(0, 0), (90, 0), (0, 70), *([] if kind == "points" else [(90, 70), (31, 17)])]
 
@@ -118,7 +118,7 @@ def test_parts_and_other_sizes_lie_where_they_lay(tmp_path: Path, kind: str) -> 
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".ome.tif"])
-def test_a_heat_map_lies_where_its_image_lies(tmp_path: Path, suffix: str) -> None:
+def test_a_heat_map_has_the_place_of_its_image(tmp_path: Path, suffix: str) -> None:
     tags, grid = KINDS["upright, centres"], PatchGrid(SIZE, 8, 4)
     evidence = np.full((grid.count, 16), 1.0, np.float32)
     result = Classification(np.array([1.0, 0.0]), evidence, grid, list(grid.coordinates()))
@@ -149,7 +149,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("tags", BROKEN.values(), ids=BROKEN)
-def test_a_broken_georeference_is_none(tmp_path: Path, tags: dict[int, Any]) -> None:
+def test_a_broken_georeference_is_ignored(tmp_path: Path, tags: dict[int, Any]) -> None:
     path = save(tmp_path / "map.tif", tags)
     with open_image(path) as image:
         assert image.info.geo is None
@@ -158,8 +158,8 @@ def test_a_broken_georeference_is_none(tmp_path: Path, tags: dict[int, Any]) -> 
 
 @pytest.mark.parametrize("code", UPRIGHT | keys())
 @pytest.mark.parametrize("kind", [1, 2, 7, 13, 99])
-def test_tags_of_other_types_keep_nobody_from_reading(tmp_path: Path, code: int, kind: int) -> None:
-    """The type of a tag is overwritten in the file, so that its bytes mean something else, or lie beyond its end."""
+def test_tags_of_other_types_do_not_prevent_reading(tmp_path: Path, code: int, kind: int) -> None:
+    """Overwrite the type of a tag in the file: its bytes then mean something else, or lie beyond the end."""
     path = save(tmp_path / "map.tif", UPRIGHT | keys())
     data = bytearray(path.read_bytes())
     with tifffile.TiffFile(path) as file:
@@ -171,7 +171,7 @@ def test_tags_of_other_types_keep_nobody_from_reading(tmp_path: Path, code: int,
         Crop(image, Window(8, 8, 8, 8)).close()
 
 
-def test_numbers_that_burst_are_none(tmp_path: Path) -> None:
+def test_numbers_that_overflow_are_ignored(tmp_path: Path) -> None:
     path = save(tmp_path / "map.tif", {SCALE: (1e308, 1e308, 0.0), TIEPOINTS: (1e308, 0.0, 0.0, 1e308, 0.0, 0.0)})
     with open_image(path) as image:
         assert image.info.geo is not None

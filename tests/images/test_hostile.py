@@ -1,4 +1,4 @@
-"""Files made to take all time or memory, or to show other files: one `ImageError`, or the file's own pixels."""
+"""Files forged to take all time or memory, or to show other files, give one `ImageError` or their own pixels."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ FIELDS = (
     (278, 4, 8),
     (279, 4, 64),
 )
-"""(tag, type, value) of a grey TIFF of 8 x 8 pixels that follow the header."""  # fmt: skip
+"""(tag, type, value) of a grey TIFF of 8 x 8 pixels, which follow the header."""  # fmt: skip
 
 
 def directory(following: int, *more: tuple[int, int, int, int]) -> bytes:
-    """An image file directory; `more` are (tag, type, count, value)."""
+    """Return an image file directory; `more` are (tag, type, count, value)."""
     entries = sorted([(tag, form, 1, value) for tag, form, value in FIELDS] + list(more))
     packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
     return struct.pack("<H", len(entries)) + packed + struct.pack("<I", following)
@@ -78,7 +78,7 @@ def test_a_page_with_as_many_levels_as_fit_into_the_file(tmp_path: Path):
     refused(tmp_path / "image", "describes far more than an image needs")
 
 
-def test_more_text_than_can_be_parsed(tmp_path: Path):
+def test_too_much_text_to_parse(tmp_path: Path):
     xml = f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{"<a/>" * 300_000}</OME>'
     tifffile.imwrite(tmp_path / "image", GREY, description=xml, metadata=None)
     refused(tmp_path / "image", "description too long")
@@ -97,7 +97,7 @@ def test_entities_that_expand_without_end(tmp_path: Path):
 
 @pytest.mark.timeout(20)
 def test_files_beside_a_micro_manager_file_are_not_opened(tmp_path: Path):
-    """tifffile follows `NDTiff.index` to other files; a pipe of that name would keep it waiting for ever."""
+    """tifffile follows `NDTiff.index` to other files; a pipe of that name would block it for ever."""
     os.mkfifo(tmp_path / "NDTiff.index")
     metadata = (51123, 2, 0, json.dumps({"MajorVersion": 2, "Summary": {}}), True)
     tifffile.imwrite(tmp_path / "image_NDTiffStack.tif", GREY, extratags=[metadata], metadata=None)
@@ -117,7 +117,7 @@ def test_a_palette_without_colours(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("tag", "value"), [(273, 2**63 - 8), (279, 2**63 - 1), (273, 2**62)])
-def test_chunks_that_would_end_beyond_all_numbers(tmp_path: Path, tag: int, value: int):
+def test_chunks_whose_end_overflows(tmp_path: Path, tag: int, value: int):
     entries = [(t, 16 if t == tag else form, 1, value if t == tag else v) for t, form, v in FIELDS]
     packed = struct.pack("<Q", len(entries)) + b"".join(struct.pack("<HHQQ", *entry) for entry in entries)
     (tmp_path / "image").write_bytes(b"II+\0" + struct.pack("<HHQ", 8, 0, 80) + bytes(64) + packed + bytes(8))
@@ -129,7 +129,7 @@ def test_chunks_that_would_end_beyond_all_numbers(tmp_path: Path, tag: int, valu
 
 
 def png(*parts: tuple[bytes, bytes]) -> bytes:
-    """A PNG file of (name, content), with checksums that match."""
+    """Return a PNG file of (name, content), with matching checksums."""
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
         for name, content in parts
@@ -165,14 +165,14 @@ def test_texts_and_profiles_that_unpack_without_end_are_not_unpacked(
     texts = ((b"iCCP", b"name\0\0" + bomb), (b"zTXt", b"word\0\0" + bomb), (b"iTXt", b"word\0\1\0\0\0" + bomb))
     rows = zlib.compress(np.pad(GREY, ((0, 0), (1, 0))).tobytes())
     (tmp_path / "image").write_bytes(png(header, *texts, (b"IDAT", rows), (b"IEND", b"")))
-    found: list[Pixels] = []
+    results: list[Pixels] = []
 
     def read() -> None:
         with open_image(tmp_path / "image") as reader:
-            found.append(read_all(reader))
+            results.append(read_all(reader))
 
     assert peak_memory(read) < 4 << 20
-    assert_equal(found[0], GREY[:, :, None])
+    assert_equal(results[0], GREY[:, :, None])
     assert capfd.readouterr().err == ""
 
 
@@ -184,7 +184,7 @@ def test_a_jpeg_with_segments_without_end_in_front_of_its_pixels(tmp_path: Path)
 
 
 @pytest.mark.parametrize("frame", ["no height", "no samples", "sampled 0 times", "200 samples"])
-def test_jpeg_headers_that_make_no_sense(tmp_path: Path, frame: str):
+def test_invalid_jpeg_headers(tmp_path: Path, frame: str):
     Image.fromarray(GREY).convert("RGB").save(tmp_path / "image", "JPEG")
     data = bytearray((tmp_path / "image").read_bytes())
     at = data.index(b"\xff\xc0")
@@ -200,7 +200,7 @@ def test_jpeg_headers_that_make_no_sense(tmp_path: Path, frame: str):
 
 
 def test_forged_pngs_by_the_hundred_do_not_end_the_process(tmp_path: Path):
-    """imagecodecs 2026.3.6 gives up a reference to None that it does not own with each PNG it cannot decode."""
+    """imagecodecs 2026.3.6 releases a reference to None that it does not own with each PNG that it cannot decode."""
     header = struct.pack(">IIBBBBB", 64, 48, 8, 0, 0, 0, 0)
     (tmp_path / "image").write_bytes(png((b"IHDR", header), (b"IDAT", b"no zlib stream"), (b"IEND", b"")))
     refused(tmp_path / "image", "cannot be decoded")
@@ -247,12 +247,12 @@ def test_chunk_that_expands_without_end(tmp_path: Path, name: str, filtered: boo
 
 @pytest.mark.parametrize("length", [3, 16, 31, 150, 271])
 def test_a_blosc_chunk_that_is_cut_off_does_not_show_what_lies_behind_it_in_memory(tmp_path: Path, length: int):
-    """What does not compress is stored as it is; the decoder copies as much as its header says."""
+    """Incompressible data is stored as it is; the decoder copies as many bytes as its header claims."""
     path = tmp_path / "image"
     write_array(path, compressors=numcodecs.Blosc(cname="lz4"), zarr_format=2)
     noise = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
     encoded = numcodecs.Blosc(cname="lz4").encode(noise)
-    assert len(encoded) == 272, "stored as it is"
+    assert len(encoded) == 272, "stored uncompressed"
     (path / "0.0").write_bytes(encoded)
     with open_image(path) as reader:
         assert_equal(reader.read(Window(0, 0, 16, 16))[:, :, 0], noise)
@@ -312,7 +312,7 @@ def test_claims_that_cost_nothing(tmp_path: Path, shape: tuple[int, ...], chunks
 @pytest.mark.timeout(10)
 @pytest.mark.parametrize("name", [".zarray", ".zattrs", ".zgroup", ".zmetadata"])
 @pytest.mark.parametrize("what", ["pipe", "link", "huge"])
-def test_metadata_that_are_no_metadata(tmp_path: Path, name: str, what: str):
+def test_metadata_that_are_not_regular_files(tmp_path: Path, name: str, what: str):
     path = tmp_path / "image"
     write_array(path, zarr_format=2)
     (path / name).unlink(missing_ok=True)
@@ -340,7 +340,7 @@ def test_a_level_that_is_a_link_out_of_the_store(tmp_path: Path):
     refused(tmp_path / "image", "leads out of the zarr store")
 
 
-# Values that are no numbers
+# NaN and infinity
 
 
 @pytest.mark.parametrize("kind", ["tiff", "tiff-compressed", "zarr"])

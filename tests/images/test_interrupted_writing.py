@@ -1,4 +1,4 @@
-"""Writers that are killed, or whose disk fills up for real: the old image stays, nothing half-written is taken."""
+"""Writers that are killed, or whose disk is full, keep the old image; nothing half-written is read."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def test_killed_at_any_moment(tmp_path: Path, name: str) -> None:
         process.communicate()
         with open_image(path) as image:
             values = np.unique(read_all(image))
-        assert len(values) == 1, "an old image or a new one, whole"
+        assert len(values) == 1, "the whole old image or the whole new one"
         seen.add(int(values[0]))
     assert seen <= {1, 2}
 
 
 @pytest.mark.parametrize("name", ["image.tif", "image.ome.tif", "image.zarr", "image.png"])
 def test_no_room_for_the_file(tmp_path: Path, name: str) -> None:
-    """A limit on the size of files stands in for a full disk: the system refuses to write, at any byte."""
+    """A limit on the size of files imitates a full disk: the system refuses to write, at any byte."""
     path = tmp_path / name
     compression = "none" if name.endswith(("zarr", "tif")) else None
     write(path, 1, compression)  # type: ignore[arg-type]

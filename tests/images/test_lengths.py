@@ -37,5 +37,5 @@ def test_unknown_units(unit: str) -> None:
 
 
 @pytest.mark.parametrize("length", [0.0, -1.0, math.nan, math.inf])
-def test_lengths_that_make_no_sense(length: float) -> None:
+def test_invalid_lengths(length: float) -> None:
     assert microns(length, "um") is None

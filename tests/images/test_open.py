@@ -52,7 +52,7 @@ CONTENTS = {
 
 
 @pytest.mark.parametrize("name", CONTENTS)
-def test_files_that_are_no_images(tmp_path: Path, name: str):
+def test_files_that_are_not_images(tmp_path: Path, name: str):
     data, reason = CONTENTS[name]
     path = tmp_path / "file"
     path.write_bytes(data)
@@ -72,7 +72,7 @@ def test_files_that_are_no_images(tmp_path: Path, name: str):
         ("a.tif", "no such file or folder"),
     ],
 )
-def test_what_is_not_there_is_told_apart(path: str, words: str):
+def test_messages_for_missing_paths(path: str, words: str):
     with pytest.raises(ImageError, match=words):
         open_image(path)
 
@@ -87,7 +87,7 @@ def test_places_without_an_image(tmp_path: Path):
 
 
 @pytest.mark.timeout(10)
-def test_pipes_and_devices_are_not_waited_for(tmp_path: Path):
+def test_pipes_and_devices_do_not_block(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/null"), Path("/dev/zero")):
         with pytest.raises(ImageError, match="neither a file nor a folder"):
@@ -150,7 +150,7 @@ def test_patterns(tmp_path: Path):
     assert expanded("a?.png") == ["a1.png", "a2.png"]
     assert expanded("**/a3.png", "a1.png") == ["deep/a3.png", "a1.png"]
     assert expanded("a[1].png") == ["a[1].png"], "a file of this name exists"
-    assert expanded("*.gif", "missing") == ["*.gif", "missing"], "opening them says what is wrong"
+    assert expanded("*.gif", "missing") == ["*.gif", "missing"], "opening them is an error with a reason"
 
 
 # Images that are created and opened again.

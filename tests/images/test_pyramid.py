@@ -1,4 +1,4 @@
-"""Halving against the slow obvious reference, and the sizes of levels."""
+"""Halving equals the slow obvious reference; sizes of levels."""
 
 from __future__ import annotations
 

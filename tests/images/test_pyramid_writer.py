@@ -1,4 +1,4 @@
-"""What a sink gets from the canvas, and the memory of the canvas: bounded, whatever the order of the windows."""
+"""The canvas gives a sink each chunk once, in bounded memory, whatever the order of the windows."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ print(before, peak_mib())
 
 
 def growth_mib(path: Path, side: int) -> float:
-    """Growth of the peak resident size from the first window to the finished file."""
+    """Return the growth of the peak resident size from the first window to the finished file."""
     arguments = [sys.executable, "-c", PROGRAM, str(path), str(side)]
     output = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
     before, after = map(float, output.split())
@@ -75,7 +75,7 @@ class Memory(ChunkSink):
 
     def encode(self, pixels: Pixels) -> list[bytes]:
         if self.broken:
-            raise ZeroDivisionError("an encoder of ours is wrong")
+            raise ZeroDivisionError("the encoder is broken")
         return [pixels.tobytes()]
 
     def put(self, level: int, row: int, column: int, pieces: list[bytes]) -> None:
@@ -116,7 +116,7 @@ def test_the_sink_gets_each_chunk_of_each_level_once(tmp_path: Path, memory_byte
 
 def test_errors_of_encoding_threads_reach_the_caller(tmp_path: Path) -> None:
     sink = Memory(broken=True)
-    with pytest.raises(ZeroDivisionError, match="an encoder of ours"), writer(tmp_path, sink) as canvas:
+    with pytest.raises(ZeroDivisionError, match="the encoder is broken"), writer(tmp_path, sink) as canvas:
         canvas.write(Window(0, 0, 70, 101), np.zeros((70, 101, 2), np.uint16))
     assert "finish" not in sink.calls
     assert "discard" in sink.calls

@@ -1,4 +1,4 @@
-"""The estimate of a reader's memory, against what reading takes."""
+"""Reading takes no more memory than is estimated."""
 
 from __future__ import annotations
 

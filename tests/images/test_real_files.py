@@ -1,4 +1,4 @@
-"""GeoTIFFs as other software wrote them, if the environment says where: FIT_DATA=FOLDER, which holds `tiff/`."""
+"""GeoTIFFs of other software. Set FIT_DATA to a folder that holds them in `tiff/`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not FILES, reason="FIT_DATA names no folder with
 
 
 def whole(path: Path) -> Pixels:
-    """[height, width, channels] by tifffile."""
+    """Read [height, width, channels] with tifffile."""
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
         pixels = series.asarray()

@@ -1,4 +1,4 @@
-"""An image that is moved on its canvas: every window of it is that of the canvas padded as a whole."""
+"""A shifted image gives the pixels of the padded array, in every window."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_every_window(top: int, left: int) -> None:
         np.testing.assert_array_equal(image.read(window), expected)
 
 
-def test_smaller_levels_move_with_it(tmp_path: Path) -> None:
+def test_smaller_levels_are_shifted_too(tmp_path: Path) -> None:
     from fitcli.images.base import ImageInfo
     from fitcli.images.open import create_image, open_image
 
@@ -35,16 +35,16 @@ def test_smaller_levels_move_with_it(tmp_path: Path) -> None:
     with create_image(tmp_path / "a.tif", ImageInfo(height=1100, width=600, channels=1, dtype=large.dtype)) as canvas:
         canvas.write(Window(0, 0, 1100, 600), large)
     with open_image(tmp_path / "a.tif") as image:
-        moved = Shifted(image, 64, 32)
+        shifted = Shifted(image, 64, 32)
         level = len(image.info.levels) - 1
         shown, scale = image.info.levels[level], image.info.levels[level].downsample
         assert level > 0
         top, left = round(64 / scale), round(32 / scale)
-        found = moved.read(Window(0, 0, 2000, 2000), level)
-        assert found.shape[:2] == (shown.height + top, shown.width + left)
-        np.testing.assert_array_equal(found[top:, left:], image.read(Window(0, 0, 2000, 2000), level))
+        pixels = shifted.read(Window(0, 0, 2000, 2000), level)
+        assert pixels.shape[:2] == (shown.height + top, shown.width + left)
+        np.testing.assert_array_equal(pixels[top:, left:], image.read(Window(0, 0, 2000, 2000), level))
         with pytest.raises(ImageError):
-            moved.read(Window(0, 0, 1, 1), level + 1)
+            shifted.read(Window(0, 0, 1, 1), level + 1)
 
 
 def test_only_down_and_to_the_right() -> None:

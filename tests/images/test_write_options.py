@@ -1,4 +1,4 @@
-"""Options of `create_image`: which are refused, and what a format completes."""
+"""Options of `create_image`: invalid ones are refused, and a format completes the others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def description(**changes: Any) -> ImageInfo:
         {"threads": 0},
     ],
 )
-def test_settings_that_make_no_sense(tmp_path: Path, wrong: dict[str, Any]) -> None:
+def test_invalid_options(tmp_path: Path, wrong: dict[str, Any]) -> None:
     for name in ("x.tif", "x.zarr", "x.png"):
         with pytest.raises(ValueError, match="not"):
             create_image(tmp_path / name, description(), **wrong)

@@ -1,4 +1,4 @@
-"""Small image files for tests."""
+"""Makes small image files for tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fitcli.images.window import Window
 
 
 def save(path: Path, pixels: np.ndarray, mpp: float | None = None, **settings: object) -> Path:
-    """Write pixels [height width channels] as an image."""
+    """Write pixels [height, width, channels] as an image; return its path."""
     height, width, channels = pixels.shape
     info = ImageInfo(height=height, width=width, channels=channels, dtype=pixels.dtype, color=channels >= 3, mpp=mpp)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,12 +23,12 @@ def save(path: Path, pixels: np.ndarray, mpp: float | None = None, **settings: o
 
 
 def colored(shape: tuple[int, int], color: tuple[int, ...], seed: int) -> np.ndarray:
-    """Noise of a standard deviation of 20 around a colour."""
+    """Return noise with a standard deviation of 20 around a colour."""
     noise = np.random.default_rng(seed).normal(0, 20, (*shape, len(color)))
     return np.clip(np.array(color) + noise, 0, 255).astype(np.uint8)
 
 
 def endless_image(path: Path, side: int = 2**40) -> Path:
-    """Write a grey image of `side` x `side` pixels, none of which is stored."""
+    """Write a grey image of `side` x `side` pixels, none of which are stored; return its path."""
     zarr.create_array(str(path), shape=(side, side), dtype="u1", chunks=(512, 512), fill_value=9)
     return path

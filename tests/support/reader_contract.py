@@ -1,4 +1,4 @@
-"""What every image reader promises. A format passes by subclassing and giving a module a fixture `case`."""
+"""Tests of what every image reader promises. A format inherits them, and provides the fixture `case`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from fitcli.images.window import Window
 
 @dataclass(frozen=True)
 class Case:
-    """An image on disk, and what reading it must give: [height, width, channels] per level."""
+    """An image on disk, and its expected pixels [height, width, channels] per level."""
 
     path: Path
     levels: Sequence[Pixels]
 
 
 def windows(height: int, width: int) -> list[Window]:
-    """Windows inside, at and beyond the edges of an image, and empty ones."""
+    """Return windows inside, at and beyond the edges of an image, and empty ones."""
     return [
         Window(0, 0, height, width),
         Window(height // 3, width // 4, max(height // 5, 1), max(width // 3, 1)),
@@ -43,7 +43,7 @@ def windows(height: int, width: int) -> list[Window]:
 
 
 def cut(pixels: Pixels, window: Window) -> Pixels:
-    """What `read` must return for a window of an image that is in memory."""
+    """Return the pixels that `read` must return for a window of an image in memory."""
     return pixels[window.clip(*pixels.shape[:2]).slices()]
 
 
@@ -72,6 +72,8 @@ def random_windows(height: int, width: int, count: int, seed: int = 0) -> list[W
 
 
 class ReaderContract:
+    """Inherit, and every `test_...` below runs for the format."""
+
     @pytest.fixture
     def reader(self, case: Case):
         with open_image(case.path) as reader:

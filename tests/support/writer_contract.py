@@ -1,6 +1,6 @@
-"""What every canvas promises (`ImageWriter`), as tests that each format inherits. Reads back with independent software.
+"""Tests of what every canvas (`ImageWriter`) promises. A format inherits them.
 
-A subclass gives the name of a file, what is written to it, and how it is read back.
+A subclass defines the name of a file, its kind of pixels, and how independent software reads it back.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HEIGHT, WIDTH = 150, 235
 
 
 def cut(height: int, width: int, rows: int, columns: int) -> list[Window]:
-    """Disjoint windows of at most `rows` x `columns` that cover an image, row by row."""
+    """Return disjoint windows of at most `rows` x `columns` that cover an image, row by row."""
     return [
         Window(top, left, min(rows, height - top), min(columns, width - left))
         for top in range(0, height, rows)
@@ -35,7 +35,7 @@ def cut(height: int, width: int, rows: int, columns: int) -> list[Window]:
 
 
 def halved(pixels: Pixels) -> Pixels:
-    """The slow obvious 2 x 2 mean: last row and column repeated if odd, NaN left out, integers rounded half up."""
+    """Return the slow obvious 2 x 2 mean: odd last row and column repeated, NaN left out, integers rounded half up."""
     height, width, channels = pixels.shape
     padded = np.pad(pixels.astype(np.float64), ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     small = np.zeros((padded.shape[0] // 2, padded.shape[1] // 2, channels))
@@ -61,7 +61,7 @@ class WriterContract(ABC):
 
     @abstractmethod
     def read_back(self, path: Path) -> list[Pixels]:
-        """[height, width, channels] of all levels, by other software than ours."""
+        """Read all levels [height, width, channels] with other software than fit."""
 
     @pytest.fixture(autouse=True)
     def _do_not_wait_for_the_disk(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ class WriterContract(ABC):
 
     @property
     def picture(self) -> Pixels:
-        """A slope in each channel."""
+        """Return a slope in each channel."""
         rows, columns, channels = np.ogrid[:HEIGHT, :WIDTH, : self.channels]
         return (40 + rows // 2 + columns // 3 + 10 * channels).astype(self.dtype)
 
@@ -213,7 +213,7 @@ class WriterContract(ABC):
 
     def test_folder_without_permission(self, tmp_path: Path) -> None:
         with self.create(tmp_path / self.name):
-            pass  # imports what nobody might not
+            pass  # imports modules that a user without privileges may not be able to read
         with public_folder() as folder:
             folder.chmod(0o500)
             with no_privileges(), pytest.raises(ImageError, match="permission"):

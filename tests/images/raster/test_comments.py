@@ -1,4 +1,4 @@
-"""Text inside PNG and JPEG files, read by Pillow."""
+"""Pillow reads the text inside PNG and JPEG files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_png() -> None:
 
 @pytest.mark.parametrize("by_pillow", [False, True])
 def test_jpeg(by_pillow: bool) -> None:
-    """With and without the JFIF segment that has to come first."""
+    """With and without the JFIF segment, which must come first."""
     if by_pillow:
         file = io.BytesIO()
         Image.fromarray(NOISE).save(file, "JPEG", exif=b"Exif\0\0" + bytes(50))

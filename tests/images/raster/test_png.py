@@ -1,4 +1,4 @@
-"""PNG read a strip at a time, compared with Pillow and imagecodecs reading the whole image."""
+"""PNG read strip by strip equals the whole image by Pillow and imagecodecs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def part(name: bytes, content: bytes) -> bytes:
 def file_of(
     size: tuple[int, int], bits: int, kind: int, rows: bytes, *more: tuple[bytes, bytes], interlaced: bool = False
 ) -> bytes:
-    """A PNG of filtered rows, in small pieces; `more` are parts in front of them."""
+    """Return a PNG of filtered rows, in small parts; `more` are parts in front of them."""
     stream = zlib.compress(rows)
     pieces = [(b"IDAT", stream[at : at + 100]) for at in range(0, len(stream), 100)]
     header = b"IHDR", struct.pack(">IIBBBBB", size[1], size[0], bits, kind, 0, 0, interlaced)
@@ -46,7 +46,7 @@ def file_of(
 
 
 def packed(bits: int) -> tuple[bytes, Pixels]:
-    """Unfiltered rows of samples of less than a byte, and the samples."""
+    """Return unfiltered rows of samples smaller than a byte, and the samples."""
     samples = np.random.default_rng(bits).integers(0, 2**bits, (HEIGHT, WIDTH), np.uint8)
     single = np.unpackbits(samples[..., None], axis=2)[..., 8 - bits :].reshape(HEIGHT, -1)
     rows = np.packbits(single, axis=1)
@@ -126,7 +126,7 @@ def test_every_kind_of_pixel(tmp_path: Path, name: str):
 
 
 PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
-"""Of Adam7: (first row, first column, rows to the next, columns to the next)."""
+"""The passes of Adam7: (first row, first column, step of rows, step of columns)."""
 
 
 @pytest.mark.parametrize("channels", [1, 4])
@@ -142,7 +142,7 @@ def test_interlaced_files_are_read_in_one_piece(tmp_path: Path, channels: int):
         assert_equal(read_all(reader), pixels)
 
 
-def test_it_is_read_in_strips_from_any_row_on(tmp_path: Path):
+def test_strips_are_read_from_any_row(tmp_path: Path):
     data, pixels = FILES["RGB"]()
     (tmp_path / "image").write_bytes(data)
     with open_image(tmp_path / "image") as reader:
@@ -152,7 +152,7 @@ def test_it_is_read_in_strips_from_any_row_on(tmp_path: Path):
             assert_equal(reader.read(Window(int(row), 3, 1, 50)), pixels[row : row + 1, 3:53])
 
 
-def test_after_damage_the_rows_above_it_are_still_those_of_the_file(tmp_path: Path):
+def test_rows_above_damage_are_correct(tmp_path: Path):
     data, pixels = FILES["RGB"]()
     middle = data.index(b"IDAT") + 4 + len(data) // 2
     (tmp_path / "image").write_bytes(data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :])
@@ -164,7 +164,7 @@ def test_after_damage_the_rows_above_it_are_still_those_of_the_file(tmp_path: Pa
 
 
 @pytest.mark.parametrize("keep", [0.01, 0.3, 0.7, 0.999])
-def test_a_file_that_is_cut_off_is_an_error_at_once(tmp_path: Path, keep: float):
+def test_a_file_that_is_cut_off_is_an_error_at_opening(tmp_path: Path, keep: float):
     data, _ = FILES["16 bits, 3 samples"]()
     (tmp_path / "image").write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(ImageError, match="ends early"):
@@ -182,7 +182,7 @@ def test_fewer_rows_than_claimed_are_an_error(tmp_path: Path):
 @pytest.mark.parametrize(
     ("size", "bits", "kind"), [((0, 5), 8, 2), ((5, 5), 3, 2), ((5, 5), 4, 2), ((5, 5), 8, 5), ((5, 5), 8, 3)]
 )
-def test_headers_that_make_no_sense(tmp_path: Path, size: tuple[int, int], bits: int, kind: int):
+def test_invalid_headers(tmp_path: Path, size: tuple[int, int], bits: int, kind: int):
     (tmp_path / "image").write_bytes(file_of(size, bits, kind, bytes(100)))
     with pytest.raises(ImageError, match="is invalid"):
         open_image(tmp_path / "image")

@@ -1,4 +1,4 @@
-"""Strips of rows, against the slow obvious way to undo the filters of the format."""
+"""Strips of rows equal those of the slow obvious way to undo the filters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.images.raster.test_png import file_of
 HEIGHT, WIDTH, STRIP = 41, 13, 3
 
 KINDS = {(8, 0): 1, (8, 4): 2, (8, 2): 3, (8, 6): 4, (16, 0): 2, (16, 4): 4, (16, 2): 6, (16, 6): 8, (4, 0): 1}
-"""(bits, colour type) -> bytes per pixel."""
+"""Bytes per pixel by (bits, colour type)."""
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def paeth(left: int, up: int, corner: int) -> int:
 
 
 def unfiltered(rows: np.ndarray, filters: np.ndarray, pixel: int) -> np.ndarray:
-    """W3C PNG, third edition, section 9.2, byte by byte."""
+    """Undo the filters byte by byte (W3C PNG, third edition, section 9.2)."""
     result = np.zeros((len(rows) + 1, rows.shape[1] + pixel), int)
     for row, column in np.ndindex(*rows.shape):
         left, up, corner = result[row + 1, column], result[row, column + pixel], result[row, column]
@@ -46,7 +46,7 @@ def unfiltered(rows: np.ndarray, filters: np.ndarray, pixel: int) -> np.ndarray:
 
 
 def make(bits: int, kind: int, path: Path) -> tuple[PngRows, np.ndarray]:
-    """A file of random bytes in all filters, its reader, and its rows."""
+    """Write a file of random bytes in all filters; return its reader, and its rows."""
     pixel = KINDS[bits, kind]
     row_bytes = -(-WIDTH * bits // 8) if bits < 8 else WIDTH * pixel
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""PNG, JPEG and other files without chunks, compared with Pillow reading the whole image."""
+"""PNG, JPEG and other files without chunks are read as Pillow reads them."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_thumbnail_does_not_hide_that_a_jpeg_is_cut_off(tmp_path: Path):
 
 
 def claiming(data: bytes, height: int, width: int) -> bytes:
-    """A JPEG with another size in its header."""
+    """Return a JPEG with another size in its header."""
     at = next(data.index(marker) for marker in (b"\xff\xc0", b"\xff\xc2") if marker in data)
     return data[: at + 5] + struct.pack(">HH", height, width) + data[at + 9 :]
 
@@ -140,7 +140,7 @@ def claiming(data: bytes, height: int, width: int) -> bytes:
      ("jpeg_progressive", 16_000, True), ("jpeg_grey", 38_000, False), ("jpeg_grey", 39_000, True),
      ("jpeg_cmyk", 10_000, False), ("jpeg_cmyk", 14_000, True)],
 )  # fmt: skip
-def test_pictures_that_take_more_memory_than_they_may_are_refused(tmp_path: Path, name: str, side: int, refused: bool):
+def test_pictures_that_take_too_much_memory_are_refused(tmp_path: Path, name: str, side: int, refused: bool):
     (tmp_path / "image").write_bytes(claiming(FILES[name]()[0], side, side))
     if refused:
         with pytest.raises(ImageError, match=r"vips tiffsave image image\.tif --tile"):
@@ -152,7 +152,7 @@ def test_pictures_that_take_more_memory_than_they_may_are_refused(tmp_path: Path
 
 
 @pytest.mark.parametrize("size", [(2**31 - 1, 2**31 - 1), (1, 2**31 - 1), (50_000, 50_000)])
-def test_a_png_larger_than_anyone_would_wait_for_is_refused(tmp_path: Path, size: tuple[int, int]):
+def test_huge_pngs_are_refused(tmp_path: Path, size: tuple[int, int]):
     data = b"\x89PNG\r\n\x1a\n"
     header = struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 0)
     for chunk in (b"IHDR" + header, b"IDAT" + bytes(100), b"IEND"):

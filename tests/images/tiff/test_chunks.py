@@ -1,4 +1,4 @@
-"""Chunks of a level, against tifffile decoding each segment or the whole image."""
+"""Chunks of a level equal the segments that tifffile decodes, or parts of the whole image."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def test_parts_of_raw_chunks(tmp_path: Path, name: str):
         np.testing.assert_array_equal(target, whole[part.slices()])
 
 
-def test_raw_is_what_needs_no_decoding(tmp_path: Path):
+def test_raw_chunks_need_no_decoding(tmp_path: Path):
     for name in (*RAW, "lzw_predictor_tiles", "jpeg_grey", "bool", "packbits", "float_predictor"):
         VARIETIES[name](tmp_path / "image")
         with tifffile.TiffFile(tmp_path / "image") as file:
             assert is_raw(file.pages.first) is (name in RAW), name
 
 
-def test_a_transient_chunk_is_good_until_the_next(tmp_path: Path):
+def test_a_transient_chunk_is_valid_until_the_next(tmp_path: Path):
     VARIETIES["jpeg_ycbcr"](tmp_path / "image")
     with tifffile.TiffFile(tmp_path / "image") as file:
         grid = grid_of(file, tmp_path / "image")

@@ -1,4 +1,4 @@
-"""TIFF files that are damaged, or made to do harm: always an `ImageError`, never pixels from nowhere."""
+"""TIFF files that are damaged or forged give an `ImageError`, never wrong pixels."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_aperio(text: str, expected: float | None):
 
 
 def ome(*images: str, more: str = "", uuid: str = "") -> str:
-    """An OME-XML document; `images` are attributes of Pixels."""
+    """Return an OME-XML document; `images` are attributes of Pixels."""
     pixels = "".join(f"<Image><Pixels {image}>{more}</Pixels></Image>" for image in images)
     return f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"{uuid}>{pixels}</OME>'
 

@@ -1,4 +1,4 @@
-"""Varieties of TIFF that are read, compared with tifffile reading the whole image or with the array written."""
+"""Varieties of TIFF are read as tifffile reads them, or as the array that was written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEIGHT, WIDTH = 203, 277
 
 
 def picture(height: int = HEIGHT, width: int = WIDTH, channels: int = 3, dtype: str = "u1") -> Pixels:
-    """Smooth enough for JPEG, noisy enough for mistakes to show."""
+    """Return pixels that are smooth enough for JPEG, and noisy enough to reveal mistakes."""
     y, x = np.mgrid[0:height, 0:width]
     waves = np.stack([np.sin(x / (7 + c)) * np.cos(y / (9 - c % 5)) for c in range(channels)], -1)
     noise = np.random.default_rng(0).uniform(0, 0.05, waves.shape)
@@ -37,7 +37,7 @@ def halved(pixels: Pixels, times: int = 1) -> Pixels:
 
 
 Writer = Callable[[Path], list[Pixels] | None]
-"""Writes a file; gives the levels that must be read, or None: level 0 as tifffile reads it, channels last."""
+"""Writes a file; returns the expected levels, or None for level 0 as tifffile reads it, channels last."""
 
 VARIETIES: dict[str, Writer] = {}
 
@@ -48,7 +48,7 @@ def variety(writer: Writer) -> Writer:
 
 
 def plain(name: str, pixels: Pixels, **options: object) -> None:
-    """A variety that is one call of `imwrite` and read back as it is."""
+    """Add a variety that is written by one call of `imwrite`, and read back without changes."""
     stored = pixels[:, :, 0] if pixels.shape[-1] == 1 else pixels
 
     def write(path: Path) -> None:

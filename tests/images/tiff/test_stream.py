@@ -1,4 +1,4 @@
-"""The stream that tifffile parses a file from: the bytes of the file, up to a limit."""
+"""The stream that tifffile parses gives the bytes of the file, up to a limit."""
 
 from __future__ import annotations
 

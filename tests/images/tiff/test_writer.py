@@ -296,7 +296,7 @@ def test_libvips_reads_it(tmp_path: Path, compression: str) -> None:
 @pytest.mark.parametrize("channels", [1, 3, 5])
 @pytest.mark.parametrize("compression", ["none", "deflate"])
 def test_levels_of_exactly_one_chunk(tmp_path: Path, compression: str, channels: int, name: str) -> None:
-    """tifffile writes a level of one whole uncompressed chunk in a way of its own."""
+    """tifffile treats a level of one whole uncompressed chunk differently."""
     pixels = np.random.default_rng(0).integers(0, 255, (128, 128, channels), dtype=np.uint8)
     info = ImageInfo(height=128, width=128, channels=channels, dtype=pixels.dtype, color=channels == 3)
     with create_image(tmp_path / name, info, chunk=64, compression=compression) as image:  # type: ignore[arg-type]

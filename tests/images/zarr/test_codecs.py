@@ -1,4 +1,4 @@
-"""Codecs of zarr chunks: what numcodecs and zarr-python encode, and damage."""
+"""Codecs of zarr chunks decode what numcodecs and zarr-python encode; damage is an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metadata of OME-Zarr, as documents and in files that zarr-python wrote."""
+"""Metadata of OME-Zarr, in documents and in files that zarr-python wrote."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_axes_are_guessed_from_the_shape(tmp_path: Path, shape: tuple[int, ...],
         assert reader.info.channels == expected
 
 
-def test_named_axes_are_believed(tmp_path: Path):
+def test_names_of_axes_are_used(tmp_path: Path):
     write_array(
         tmp_path / "image", np.zeros((3, 40, 50), np.uint8), chunks=(3, 40, 50), dimension_names=["y", "x", "c"]
     )
@@ -73,7 +73,7 @@ def test_several_planes_are_refused(tmp_path: Path, axes: str, what: str):
 @pytest.mark.parametrize(
     ("colors", "expected"), [(("FF0000", "00FF00", "0000FF"), True), (("0000FF", "00FF00", "FFFFFF"), False)]
 )
-def test_colors_of_channels_are_believed(tmp_path: Path, colors: tuple[str, ...], expected: bool):
+def test_colors_of_channels_are_used(tmp_path: Path, colors: tuple[str, ...], expected: bool):
     write_multiscale(tmp_path / "image", "0.5")
     group = zarr.open_group(str(tmp_path / "image"), mode="r+")
     ome: Any = dict(group.attrs)["ome"]
@@ -91,7 +91,7 @@ def test_levels_outside_the_group_are_refused(tmp_path: Path, place: str):
 
 
 def document(version: str, **changes: Any) -> dict[str, Any]:
-    """Attributes of a group, as each version of NGFF has them."""
+    """Return the attributes of a group in a version of NGFF."""
     datasets = [{"path": "0"}, {"path": "deep/1"}]
     described = {"datasets": datasets} | changes
     if version == "0.5":
@@ -152,7 +152,7 @@ def test_axes_of_an_array(shape: tuple[int, ...], names: list[Any] | None, axes:
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (2, 3, 40, 50), (1, 1, 1, 3, 40, 50)])
-def test_arrays_that_are_no_image(shape: tuple[int, ...]):
+def test_arrays_that_are_not_images(shape: tuple[int, ...]):
     with pytest.raises(ValueError, match="name its axes"):
         array_axes(shape, None)
 

@@ -1,4 +1,4 @@
-"""Varieties of zarr that are read, compared with the array that zarr-python wrote."""
+"""Varieties of zarr are read as the array that zarr-python wrote."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEIGHT, WIDTH = 203, 277
 
 
 def picture(channels: int = 3, dtype: str = "u1") -> Pixels:
-    """[height, width, channels]"""
+    """Return pixels [height, width, channels]."""
     rng = np.random.default_rng(0)
     kind = np.dtype(dtype)
     if kind.kind == "f":
@@ -40,7 +40,7 @@ VARIETIES: dict[str, Callable[[Path], list[Pixels]]] = {}
 
 
 def plain(name: str, pixels: Pixels, axes: str, **options: Any) -> None:
-    """A variety that is one array, its axes in the order given."""
+    """Add a variety that is one array, with axes in the given order."""
 
     def write(path: Path) -> list[Pixels]:
         stored = pixels.transpose(["yxc".index(axis) for axis in axes]) if "c" in axes else pixels[:, :, 0]
@@ -155,7 +155,7 @@ def test_group_without_image_lists_its_members(tmp_path: Path):
         open_image(tmp_path / "image")
 
 
-# Stores that are damaged, or made to do harm.
+# Damaged and forged stores.
 
 
 def test_huge_chunks_are_refused(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Shards that are written chunk by chunk, read by zarr-python."""
+"""zarr-python reads shards that were written chunk by chunk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLACES = [(row, column) for row in range(ROWS) for column in range(COLUMNS)]
 
 
 def metadata_only(path: Path, planes: int) -> zarr.Array:
-    """An array that zarr describes, without chunks."""
+    """Let zarr create an array without chunks."""
     return zarr.create_array(
         str(path),
         shape=SHAPE,
