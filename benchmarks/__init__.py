@@ -1,5 +1,5 @@
-"""Benchmarks of speed and of learning, and the GPU half of both in one call.
+"""Benchmarks of speed and of learning; `benchmarks.gpu` runs those that need a GPU in one call.
 
-Run each as a module from the root of the repository, such as `python -m benchmarks.speed.images --help`. The figures in
-docs/ are those of `benchmarks/results`, with the command line and the machine beside them. Ratios are within one run.
+Run each as a module from the root of the repository, such as `python -m benchmarks.speed.images --help`. `--out` writes
+the figures to a JSON file, with the command line and the machine; `results/` holds those that docs/ shows.
 """

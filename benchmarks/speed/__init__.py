@@ -1,1 +1,1 @@
-"""Time and memory, against a lower bound or a peer within one run."""
+"""Time and memory of `fit`, against bounds and other models."""

@@ -1,4 +1,4 @@
-"""Measures sampling from an autoregressive decoder: cached over recomputed, and late over early positions.
+"""Measures sampling from an autoregressive decoder: the gain of its caches, and late positions against early ones.
 
     python -m benchmarks.speed.autoregressive [--size 64] [--channels 3] [--patch 8] [--batch 1] [--device cpu]
         [--out FILE.json]

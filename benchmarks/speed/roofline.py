@@ -50,7 +50,7 @@ Way = Literal["defaults", "ours", "compiled"]
 WAYS: tuple[Way, ...] = ("defaults", "ours", "compiled")
 
 SHORT = 0.02
-"""Seconds that one measurement of a product takes about."""
+"""Rough seconds of one measurement of a product."""
 
 
 class Products(TorchDispatchMode):
