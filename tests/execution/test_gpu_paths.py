@@ -8,7 +8,7 @@ import torch
 from fitcli.device.runtime import Runtime
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from fitcli.memory.sample_job import sample_job, waiting_shape
+from fitcli.tasks.classify.task import TASK as CLASSIFY
 from models.build import build
 from models.groups import Groups
 from models.presets import classifier_preset
@@ -36,8 +36,8 @@ def test_a_step_gives_the_gradients_of_a_cpu(plan: ExecutionPlan) -> None:
     exact, expected = _step("debug", plan, Runtime(torch.device("cpu"), "fp32"))
     loss, gradients = _step("debug", plan, Runtime(torch.device("cuda"), "fp32"))
     assert loss == pytest.approx(exact, rel=1e-4)
-    for name, wanted in expected.items():
-        assert (gradients[name] - wanted).norm() <= 2e-3 * wanted.norm() + 1e-6, name
+    for name, gradient in expected.items():
+        assert (gradients[name] - gradient).norm() <= 2e-3 * gradient.norm() + 1e-6, name
 
 
 @pytest.mark.parametrize(
@@ -47,19 +47,19 @@ def test_compiled_layers_give_the_gradients_of_eager_ones(plan: ExecutionPlan) -
     exact, expected = _step("debug", plan, Runtime(torch.device("cuda"), "fp32"))
     loss, gradients = _step("debug", plan, Runtime(torch.device("cuda"), "fp32", compiled=True))
     assert loss == pytest.approx(exact, rel=1e-4)
-    for name, wanted in expected.items():
-        assert (gradients[name] - wanted).norm() <= 2e-3 * wanted.norm() + 1e-6, name
+    for name, gradient in expected.items():
+        assert (gradients[name] - gradient).norm() <= 2e-3 * gradient.norm() + 1e-6, name
 
 
 def _step(preset: str, plan: ExecutionPlan, runtime: Runtime) -> tuple[float, dict[str, torch.Tensor]]:
     config = classifier_preset(preset, 3, 5)
     model = build(config, seed=0).to(runtime.device)
     runtime.compile(model)
-    shape, _ = waiting_shape(config)
-    pixels = torch.randint(0, 256, (6, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (6, config.tokens, config.values), dtype=torch.uint8, generator=generator)
     pixels = pixels.to(runtime.device)
     groups = Groups.of_grid(images=1, rows=2, columns=3).to(runtime.device)
     with runtime.autocast():
-        outcome = run_job(sample_job(model, groups, lambda part: pixels[part]), plan)
+        outcome = run_job(CLASSIFY.sample_step(model, groups, lambda part: pixels[part]), plan)
     gradients = {name: p.grad.cpu() for name, p in model.named_parameters() if p.grad is not None}
     return outcome.loss.item(), gradients
