@@ -45,7 +45,7 @@ class _OpenChunk:
     Attributes:
         stored: Pixels in memory layout; None while they are in the scratch file.
         missing: Number of pixels not yet written.
-        slot: Index in the scratch file; -1 while the pixels are in memory.
+        slot: Index of its slot in the scratch file; -1 while the pixels are in memory.
     """
 
     stored: NDArray[Any] | None

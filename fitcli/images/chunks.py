@@ -27,7 +27,7 @@ MAX_CHUNK_BYTES = 256 << 20
 """Chunks of more decoded bytes are refused: whatever a file claims, a window costs no more memory than this."""
 
 AT_ONCE_BYTES = 64 << 20
-"""Bytes of chunks that are decoded at the same time. With the cached chunks this makes `MAX_CHUNK_BYTES` again."""
+"""Bytes of chunks that are decoded at the same time. With a full cache this makes `MAX_CHUNK_BYTES` again."""
 
 PARALLEL_BYTES, PARALLEL_RAW_BYTES = 1 << 20, 16 << 20
 """Bytes of a window above which several threads are faster: if chunks are decoded, and if they are only copied."""

@@ -20,8 +20,9 @@ MAX_TIEPOINTS, MAX_KEYS = 10_000, 1000
 class GeoReference:
     """The tags of a GeoTIFF that place its raster and name the coordinate system.
 
-    A raster point (column I, row J, rows downwards) is placed in one of three ways: at X + (I - its I) * scale and
-    Y - (J - its J) * scale of the tiepoint; by the transformation; or by interpolation between several tiepoints.
+    One of these places the raster point in column i and row j (rows downwards): a tiepoint with the scale, at
+    x = X + (i - I) * scale[0] and y = Y - (j - J) * scale[1]; the transformation; or several tiepoints, by
+    interpolation between them.
 
     Attributes:
         scale: ModelPixelScale: (x, y, z) units of the coordinate system per pixel; or empty.

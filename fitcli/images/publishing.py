@@ -1,4 +1,4 @@
-"""Where an image file or folder is written until it is complete, and the errors of that as `ImageError`."""
+"""Publishes image files and folders when they are complete, with errors as `ImageError`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from fitcli.files.publish import Publication
 
 
 def cannot_write(path: Path, error: OSError, needed_bytes: int | None = None) -> ImageError:
-    """Return what to tell the user about an `OSError` while an image is written to `path`."""
+    """Turn an `OSError` while an image is written into the error that the user sees.
+
+    Args:
+        path: Path of the image.
+        error: The error; an `ImageError` is returned as it is.
+        needed_bytes: Size of the file, for the message about a full disk; None if unknown.
+    """
     if isinstance(error, ImageError):
         return error
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -21,14 +27,15 @@ def cannot_write(path: Path, error: OSError, needed_bytes: int | None = None) ->
 
 
 class ImagePublication(Publication):
-    """An image that is being written. A link at its path is followed: what it points to is replaced.
+    """An image that is being written. A link at its path is followed: its target is replaced.
 
     Args:
         path: Path of the image.
-        markers: For an image that is a folder: it replaces only a folder with one of these files. None for a file.
+        markers: Names of files, if the image is a folder: only a folder with one of them is replaced. None if the image
+            is a file.
 
     Raises:
-        ImageError: The folder of the image does not exist or is not writable, or something else stands at the path.
+        ImageError: The parent folder does not exist or is not writable, or `path` is something else than an image.
     """
 
     def __init__(self, path: Path, markers: tuple[str, ...] | None = None) -> None:
@@ -45,11 +52,11 @@ class ImagePublication(Publication):
             raise cannot_write(path, error) from error
 
     def publish(self) -> None:
-        """As `Publication.publish`.
+        """Move the image to its path, see `Publication.publish`.
 
         Raises:
-            ImageError: By now something else stands at the path.
-            OSError: The image cannot be moved there.
+            ImageError: Meanwhile, `path` has become something else than an image.
+            OSError: The image cannot be moved to its path.
         """
         self._check(self.target)
         super().publish()

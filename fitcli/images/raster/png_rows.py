@@ -28,7 +28,7 @@ WAYPOINT_BYTES = 64 << 20
 """Bytes of rows between waypoints. A waypoint keeps the 32 KiB window of the decompressor, a piece, and a row."""
 
 CARRIERS = {1: (8, 0), 2: (8, 4), 3: (8, 2), 4: (8, 6), 6: (16, 2), 8: (16, 6)}
-"""(bits, colour type) per number of bytes per pixel, of a PNG whose filters act alike on the bytes of a row."""
+"""Bits and colour type of a PNG by bytes per pixel. Filters work on bytes, so any PNG of that size undoes them."""
 
 
 @dataclass(slots=True)

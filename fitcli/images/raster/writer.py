@@ -34,7 +34,7 @@ PNG_LEVEL = 3
 
 
 def create_raster(path: Path, options: WriteOptions, file_format: Literal["PNG", "JPEG"]) -> RasterWriter:
-    """Create a PNG or JPEG file. Only the quality and the description among the options have an effect.
+    """Create a PNG or JPEG file. Of the options, only `quality` and `description` have an effect.
 
     Raises:
         ImageError: The format cannot hold such an image, or the file cannot be written.

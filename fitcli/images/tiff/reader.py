@@ -199,7 +199,7 @@ def _virtual_pages(keyframe: Any, count: int, source: SourceFile) -> list[Page]:
 
 
 def _colors(keyframe: Any, grid: TiffGrid) -> tuple[Conversion | None, int, np.dtype[Any], bool]:
-    """(conversion of stored channels or None, channels and dtype after it, whether these begin with RGB)."""
+    """Return (conversion of stored channels or None, channels and dtype after it, whether these begin with RGB)."""
     photometric, samples, dtype = int(keyframe.photometric), int(keyframe.samplesperpixel), grid.dtype
     if photometric == PALETTE and grid.channels == 1 and keyframe.colormap is not None and dtype.kind == "u":
         if keyframe.colormap.ndim != 2 or len(keyframe.colormap) != 3 or not keyframe.colormap.size:

@@ -179,7 +179,7 @@ def decoder_v3(codecs: list[dict[str, Any]], shape: tuple[int, ...], dtype: np.d
 def shard_codecs(
     codecs: list[dict[str, Any]], shard: tuple[int, ...]
 ) -> tuple[ShardIndex, tuple[int, ...], list[dict[str, Any]]] | None:
-    """Return (index layout, chunk shape, chunk codecs) of an array in shards; None if it is not, or not supported."""
+    """Return (index layout, chunk shape, chunk codecs) of an array in shards; None unless its shards are supported."""
     if len(codecs) != 1 or codecs[0]["name"] != "sharding_indexed":
         return None
     options = codecs[0]["configuration"]
