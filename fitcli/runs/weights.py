@@ -13,6 +13,7 @@ Weights are safetensors, settings are JSON; no pickle is ever loaded from a path
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 from fitcli.device.runtime import Runtime
 from fitcli.errors import CheckpointError
 from fitcli.files.publish import publish_file
-from fitcli.runs.config import RunConfig
+from fitcli.runs.config import RunConfig, config_document
 from fitcli.streaming.token_store import bytes_of
 from models.build import build
 from models.decoder import FITDecoder
@@ -98,7 +99,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def model_hash(checkpoint: Checkpoint[TaskModel]) -> str:
     """Return the SHA-256 of the weights and the config, in hexadecimal."""
-    digest = sha256(repr(checkpoint.config).encode())
+    digest = sha256(json.dumps(config_document(checkpoint.config), sort_keys=True).encode())
     for name, tensor in sorted(checkpoint.model.state_dict().items()):
         digest.update(name.encode())
         digest.update(bytes_of(tensor.cpu().contiguous()))

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from fitcli.training.fsdp import local
+from fitcli.distributed.sharded_tensors import local_part
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -37,8 +37,8 @@ class Ema(Generic[M]):
     @torch.no_grad()
     def update(self, model: M, step: int) -> None:
         """Take the weights in, after step 1, 2, ... of the run."""
-        averages: list[Tensor] = [local(parameter) for parameter in self.model.parameters()]
-        weights: list[Tensor] = [local(parameter) for parameter in model.parameters()]
+        averages: list[Tensor] = [local_part(parameter) for parameter in self.model.parameters()]
+        weights: list[Tensor] = [local_part(parameter) for parameter in model.parameters()]
         torch._foreach_lerp_(averages, weights, 1 - decay_at(step, self._decay))
         for average, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
             average.copy_(buffer)

@@ -1,9 +1,9 @@
-"""A model whose weights, gradients and moments are shared out over processes: FSDP2 (arXiv:2304.11277), from outside.
+"""Shards weights, gradients and moments of a model over processes: FSDP2 (arXiv:2304.11277), applied from outside.
 
-Every layer is gathered when it runs and let go of afterwards, so that a process holds its part of the model and a layer
-or two. Nothing in `models` knows: `fully_shard` is applied to the layers, and to what calls them.
+A layer is gathered when it runs and freed afterwards, so a process holds its part of the model and a layer or two.
+`models` does not depend on it: `fully_shard` is applied to the layers, and to what calls them.
 
-What is gathered is float32, and autocast casts it as it does in one process: the same numbers come out.
+Gathered weights are float32, and autocast casts them as it does in one process: the numbers are the same.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
+from fitcli.distributed.sharded_tensors import whole_tensor
 from fitcli.distributed.world import World
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
@@ -28,13 +28,13 @@ from models.layers import CrossAttentionLayer, SelfAttentionLayer
 
 
 class ShardedStep(nn.Module):
-    """Training steps of a model that is shared out.
+    """Training steps of a sharded model.
 
-    FSDP2 gathers what lies outside of the layers while the root of all modules is called: here the whole step is.
+    FSDP2 gathers the weights outside of the layers while the root of all modules is called: here the whole step is.
 
     Args:
-        model: Its parameters become `DTensor`s, in place: build the optimizer afterwards.
-        mesh: Of one axis: the processes that share it.
+        model: The model; its parameters become `DTensor`s in place, so build the optimizer afterwards.
+        mesh: The processes that share the weights, on one axis.
     """
 
     def __init__(self, model: TaskModel, mesh: DeviceMesh) -> None:
@@ -44,28 +44,28 @@ class ShardedStep(nn.Module):
         fully_shard(self, mesh=mesh)
 
     def forward(self, make: Callable[[], Job], plan: ExecutionPlan) -> Outcome:
-        """Up to the loss, with its graph."""
+        """Compute the loss of a step, with its graph."""
         return forward(make(), plan)
 
     def run(self, make: Callable[[], Job], plan: ExecutionPlan, weight: float, device: torch.device) -> Outcome:
-        """As `run_job`; gradients are the mean over the processes of the mesh.
+        """Run a step as `run_job` does; the gradients are the mean over the processes of the mesh.
 
         Args:
-            make: Makes the job, which may run the model.
-            plan: How; see `ExecutionPlan.shardable`.
-            weight: Of the loss in the gradients.
-            device: Of the model.
+            make: Returns the job; it may run the model.
+            plan: Execution of the step, see `ExecutionPlan.shardable`.
+            weight: Weight of the loss in the gradients.
+            device: Device of the model.
         """
         return backward(lambda: cast(Outcome, self(make, plan)), plan, weight, device)
 
 
-def share_out(model: TaskModel, average: nn.Module | None, world: World) -> ShardedStep:
-    """Share the weights of a model out over the processes that have different images; steps of it from then on.
+def shard_model(model: TaskModel, average: nn.Module | None, world: World) -> ShardedStep:
+    """Shard the weights of a model over the processes that have different images, and return its steps.
 
     Args:
-        model: Is changed in place: build the optimizer afterwards.
-        average: Of its weights, never run: the same part of each parameter stays here. None without.
-        world: Started by torchrun.
+        model: The model; it is changed in place, so build the optimizer afterwards.
+        average: Moving average of its weights, which never runs; it is sharded alike. None without an average.
+        world: Processes that torchrun started.
     """
     assert world.mesh is not None
     mesh = world.mesh["data"]
@@ -81,27 +81,9 @@ def _shard_layers(model: nn.Module, mesh: DeviceMesh) -> None:
             fully_shard(module, mesh=mesh)
 
 
-def local(tensor: Tensor) -> Tensor:
-    """What this process holds of a tensor; all of it, where it is not shared out. Shares its memory."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """All of a tensor. All processes have to ask for it."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def shared_out(tensor: Tensor, like: Tensor) -> Tensor:
-    """The part of a whole tensor that this process holds of another one of its shape."""
-    if not isinstance(like, DTensor) or tensor.shape != like.shape:
-        return tensor
-    # Every process has read all of it: there is nothing to send.
-    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
-
-
 def whole_model(model: TaskModel, config: RunConfig) -> TaskModel:
-    """A copy that is not shared out, for inference. All processes have to ask for it."""
+    """Return a copy that is not sharded, for inference. Collective: call it on all processes."""
     copy: TaskModel = build(config.model, "meta")
-    weights = {name: whole(tensor.detach()) for name, tensor in model.state_dict().items()}
+    weights = {name: whole_tensor(tensor.detach()) for name, tensor in model.state_dict().items()}
     copy.load_state_dict(weights, assign=True)
     return copy.eval().requires_grad_(False)

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from fitcli.data.batch import Arrivals, Batch
+from fitcli.distributed.sharded_tensors import local_part, whole_tensor
 from fitcli.distributed.world import UnrecoverableRankError
 from fitcli.errors import FitError
 from fitcli.execution.job import Outcome, largest_handful
@@ -26,7 +27,7 @@ from fitcli.runs.weights import TaskModel
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.registry import find_task
 from fitcli.training.execution_choice import fall_back, has_room_ahead, save_plan
-from fitcli.training.fsdp import ShardedStep, local, whole
+from fitcli.training.fsdp import ShardedStep
 from fitcli.training.step_results import Pass, StepResults
 
 
@@ -90,7 +91,7 @@ class Gradients:
             found.patches += sum(part["patches"] for part in everyone)
         self._add_up([part["has"] for part in everyone])
         norm = nn.utils.clip_grad_norm_(self._model.parameters(), self.run.settings.clip or math.inf)
-        found.read(passes, whole(norm), self.run.world)
+        found.read(passes, whole_tensor(norm), self.run.world)
         return found
 
     def _read(self, batches: Iterator[Batch], taken: list[Batch], found: StepResults) -> tuple[float, ExecutionPlan]:
@@ -176,7 +177,7 @@ class Gradients:
         if world.size == 1:
             return
         if self._sharded is not None:
-            gradients = (local(p.grad) for p in self._model.parameters() if p.grad is not None)
+            gradients = (local_part(p.grad) for p in self._model.parameters() if p.grad is not None)
             world.add_up(gradients, world.groups)
             return
         parameters = list(self._model.parameters())

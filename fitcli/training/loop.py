@@ -28,7 +28,7 @@ from fitcli.training.checkpointing.snapshot import Progress, State, restore, sna
 from fitcli.training.ema import Ema
 from fitcli.training.execution_choice import has_room_for_copy, save_plan
 from fitcli.training.finite_check import check_finite
-from fitcli.training.fsdp import share_out, whole_model
+from fitcli.training.fsdp import shard_model, whole_model
 from fitcli.training.gradients import Gradients
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from fitcli.training.reports import (
@@ -105,7 +105,7 @@ class _Training:
             run.world.run_on_all(partial(_start_from, Path(settings.start_from), self.model, run.config))
         self.ema = Ema(self.model, settings.ema_decay) if settings.ema_decay else None
         self.average = None if self.ema is None else self.ema.model
-        sharded = share_out(self.model, self.average, run.world) if run.shard else None
+        sharded = shard_model(self.model, self.average, run.world) if run.shard else None
         for model in (self.model, self.average):
             if model is not None:
                 run.runtime.compile(model)

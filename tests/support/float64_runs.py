@@ -18,7 +18,7 @@ from torch import nn
 from fitcli.device.runtime import choose_runtime
 from fitcli.distributed.world import ALONE, World
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.runs.train_settings import TrainSettings
+from fitcli.tasks.registry import train_settings
 from fitcli.training import fsdp, loop
 from fitcli.training.loop import train
 from fitcli.training.prepare import prepare
@@ -66,7 +66,7 @@ def train_here(
         late: Whether the time of the rank `stopper` is over from the start.
         settings: Fields of `TrainSettings`.
     """
-    fields = TrainSettings(**{"preset": "debug", "batch_size": 4, "accumulate": 2, "steps": 3, **settings})
+    fields = train_settings(**{"preset": "debug", "batch_size": 4, "accumulate": 2, "steps": 3, **settings})
     run, _ = prepare(fields, Launch(data=data, folder=folder, runtime=CPU, resume=resume, world=world, shard=shard))
     if plan is not None:
         run = replace(run, plan=ExecutionPlan(**plan))

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fitcli.training.fsdp import shared_out, whole
+from fitcli.distributed.sharded_tensors import sharded_like, whole_tensor
 
 State = dict[str, dict[str, Tensor]]
 """Tensors in host memory by name, of `MODEL`, `OPTIMIZER` and, where the run keeps one, of the `EMA` of the weights."""
@@ -78,7 +78,7 @@ def snapshot(
 
 
 def _on_host(tensor: Tensor, copy: bool, keep: bool) -> Tensor:
-    gathered = whole(tensor.detach())
+    gathered = whole_tensor(tensor.detach())
     return gathered.to("cpu", copy=copy).contiguous() if keep else torch.empty(0)
 
 
@@ -102,7 +102,7 @@ def restore(state: State, model: nn.Module, optimizer: torch.optim.Optimizer, av
         raise KeyError(f"moments of {strange[0]}, which the model does not have")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     found = {
-        number: {key: shared_out(tensor, like[name]) for key, tensor in moments[name].items()}
+        number: {key: sharded_like(tensor, like[name]) for key, tensor in moments[name].items()}
         for number, parameter in enumerate(parameters)
         if (name := names[id(parameter)]) in moments
     }
@@ -112,4 +112,4 @@ def restore(state: State, model: nn.Module, optimizer: torch.optim.Optimizer, av
 
 def _load(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     own = model.state_dict()
-    model.load_state_dict({name: shared_out(t, own[name]) if name in own else t for name, t in weights.items()})
+    model.load_state_dict({name: sharded_like(t, own[name]) if name in own else t for name, t in weights.items()})

@@ -28,6 +28,7 @@ from fitcli.tasks.diffusion.canvas import CanvasLayout
 from fitcli.tasks.diffusion.config import diffusion_of
 from fitcli.tasks.diffusion.generate.generate_image import Listener, Run
 from fitcli.tasks.diffusion.generate.memory_plan import GenerationPlan, plan_generation
+from fitcli.tasks.diffusion.generate.pixels import generated_pixels, repainted_pixels
 from fitcli.tasks.diffusion.generate.prepare import InitialImage, Prepared, prepare
 from fitcli.tasks.diffusion.generate.preview import Preview
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings, ResourceLimits
@@ -35,14 +36,7 @@ from fitcli.tasks.diffusion.generate.stages import Stage
 from fitcli.tasks.diffusion.samplers import MULTISTEP, find_step
 from fitcli.tasks.diffusion.sampling import Done
 from fitcli.tasks.generated_image import Generated, text
-from fitcli.tasks.image_output import (
-    check_outputs,
-    generated_pixels,
-    numbered,
-    repainted_pixels,
-    write_image,
-    writing_bytes,
-)
+from fitcli.tasks.image_output import check_outputs, numbered, write_image, writing_bytes
 from models.denoiser import FITDenoiser
 
 

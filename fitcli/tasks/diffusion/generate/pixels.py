@@ -1,0 +1,54 @@
+"""Pixels of a generated image, and of an image with a generated part, by windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fitcli.images.base import ImageReader, Pixels
+from fitcli.images.window import Window
+from fitcli.patches.preprocessing import Preprocessing
+from fitcli.patches.value_range import PixelRange
+from fitcli.tasks.diffusion.canvas import Canvas
+from fitcli.tasks.diffusion.generate.sources import canvas_values
+
+
+def generated_pixels(
+    canvas: Canvas, patch: int, scale: float, preprocessing: Preprocessing
+) -> Callable[[Window], Pixels]:
+    """Return a function that gives the pixels of a window of a finished canvas."""
+    values = PixelRange.of(preprocessing)
+
+    def read(window: Window) -> Pixels:
+        return values.to_pixels(canvas_values(canvas, patch, window) / np.float32(2 * scale) + np.float32(0.5))
+
+    return read
+
+
+def repainted_pixels(
+    image: ImageReader,
+    preprocessing: Preprocessing,
+    generated: Callable[[Window], Pixels],
+    context: Window,
+    window: Window,
+) -> Callable[[Window], Pixels]:
+    """Return a function that gives the pixels of a window of an image, part of which is generated.
+
+    Args:
+        image: The image.
+        preprocessing: What the model expects of pixels.
+        generated: Returns generated pixels of a window of the context.
+        context: The part of the image that the model saw, in pixels of the image.
+        window: The generated part, in pixels of the image.
+    """
+
+    def read(part: Window) -> Pixels:
+        pixels = preprocessing.convert(image.read(part), image.info)
+        new = part.intersection(window)
+        if new.area:
+            place = new.shift(-part.top, -part.left).slices()
+            pixels[place] = generated(new.shift(-context.top, -context.left))
+        return pixels
+
+    return read
