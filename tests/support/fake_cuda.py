@@ -1,9 +1,9 @@
-"""A CUDA device on paper: streams that do what they are told late, in any order that their events allow.
+"""A fake CUDA device, whose streams run their work late and in any order that their events allow.
 
-Values "on the device" are ordinary tensors which hold garbage until the stream that fills them has got that far. Memory
-that is freed is overwritten as soon as PyTorch's allocator could give it to somebody else: in the order of the stream
-that it belongs to, and where `record_stream` named others, at the first allocation after these are done with it. So
-what is not waited for gives wrong values, for some order.
+Tensors "on the device" are ordinary tensors that hold garbage until the stream that fills them gets there. Freed memory
+is overwritten as soon as PyTorch's allocator could reuse it: in the order of the stream that owns it, or, if
+`record_stream` named other streams, at the first allocation after these have used it. So a missing wait gives wrong
+values for some order.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EMPTY, CAT = torch.empty, torch.cat
 
 
 class Event:
-    """Has happened when its stream gets there."""
+    """An event of a stream. It has happened when the stream gets there."""
 
     def __init__(self, cuda: FakeCuda) -> None:
         self.happened, self._cuda = False, cuda
@@ -38,7 +38,7 @@ class Event:
 
 
 class Stream:
-    """Does one thing after the other."""
+    """A queue of work that runs in order."""
 
     def __init__(self, cuda: FakeCuda) -> None:
         self.todo: deque[Event | Callable[[], object]] = deque()
@@ -60,7 +60,7 @@ class Stream:
         self.record_event().synchronize()
 
     def ready(self) -> bool:
-        """There is something to do, and nothing to wait for first."""
+        """Return whether the next item of the queue can run now."""
         while self.todo and isinstance(self.todo[0], Event) and self.todo[0].happened:
             self.todo.popleft()
         return bool(self.todo) and not isinstance(self.todo[0], Event)
@@ -74,10 +74,14 @@ class Stream:
 class FakeCuda:
     """The device.
 
+    Args:
+        seed: Seed of the order in which streams run; it also selects one stream that runs as late as possible.
+
     Attributes:
-        streams: The first is the default one.
-        waits: How often the host waited.
-        most: Bytes of the device that were taken at the same time.
+        streams: All streams; the first is the default one.
+        current: The current stream.
+        waits: Number of times that the host waited.
+        most: Peak of allocated bytes.
     """
 
     def __init__(self, seed: int) -> None:
@@ -85,41 +89,41 @@ class FakeCuda:
         self.current = Stream(self)
         self.waits = self.most = self._taken = 0
         self._random, self._lazy = random.Random(seed), seed % 4
-        # By address: all memory is kept, so that no address comes twice.
+        # By address. All memory is kept, so that no address is reused.
         self._pinned, self._there = dict[int, Tensor](), dict[int, Tensor]()
         self._users: dict[int, list[Stream]] = {}
         self._freed: list[tuple[Tensor, Stream, list[Event]]] = []
 
     def run_until(self, done: Callable[[], bool], streams: list[Stream] | None = None) -> None:
-        """Let the device go on with some streams or all, in a random order."""
+        """Run `streams`, or all, in a random order until `done`."""
         while not done():
             ready = [stream for stream in streams or self.streams if stream.ready()]
-            assert ready, "everything waits for something that will not happen"
+            assert ready, "deadlock: every stream waits for an event that will not happen"
             self._random.choice(self._willing(ready) or ready).run_one()
 
     def some(self) -> None:
-        """The device gets somewhere while the host does something else."""
+        """Run a few items, as a device does while the host is busy."""
         for _ in range(self._random.choice([0, 0, 1, 3, 10])):
             ready = self._willing([stream for stream in self.streams if stream.ready()])
             if ready:
                 self._random.choice(ready).run_one()
 
     def _willing(self, streams: list[Stream]) -> list[Stream]:
-        """One stream does nothing before it has to; which one depends on the seed."""
+        """Leave out the stream that runs as late as possible."""
         return [stream for stream in streams if self.streams.index(stream) != self._lazy]
 
     def launch(self, compute: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-        """A kernel on the current stream."""
+        """Queue a kernel on the current stream and return its result."""
         with torch.no_grad():
             out = self._made(torch.empty_like(compute(*tensors)))
-        # The kernel knows memory: it does not keep alive what the host lets go.
+        # A kernel holds addresses only: it does not keep tensors alive that the host frees.
         storages = [tensor.detach() for tensor in (out, *tensors)]
         self.current.todo.append(lambda: PLAIN["copy_"](storages[0], compute(*storages[1:])))
         self.some()
         return out
 
     def values(self, tensor: Tensor) -> Tensor:
-        """What the host reads: it waits for the current stream."""
+        """Wait for the current stream and return the values that the host reads."""
         self.current.synchronize()
         return tensor.clone()
 
@@ -127,13 +131,13 @@ class FakeCuda:
         return address(tensor) in self._pinned
 
     def pinned(self) -> list[Tensor]:
-        """All memory that was."""
+        """Return all memory that was ever pinned."""
         return list(self._pinned.values())
 
     def pin(self, tensor: Tensor) -> Tensor:
         if self.is_pinned(tensor):
             return tensor
-        # As it lies: strides and all.
+        # Pinning keeps the strides.
         made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
         self._pinned[address(made)] = made.detach()
         return made.copy_(tensor)
@@ -184,7 +188,7 @@ class FakeCuda:
         self.current.todo.append(lambda: PLAIN["copy_"](target, source))
 
     def _made(self, tensor: Tensor) -> Tensor:
-        """A tensor on the device, of memory of the current stream."""
+        """Register a tensor as memory of the device that the current stream owns."""
         if not tensor.numel():
             return tensor
         self._give_away()
@@ -203,7 +207,7 @@ class FakeCuda:
             self._give_away()
 
     def _give_away(self) -> None:
-        """What was freed, and nobody uses any more, is written to by whoever gets it."""
+        """Overwrite freed memory that no stream uses any more, as its next owner would."""
         freed, self._freed = self._freed, []
         for memory, owner, used in freed:
             if all(event.happened for event in used):
@@ -223,7 +227,7 @@ def garbage(tensor: Tensor) -> None:
 
 @contextmanager
 def fake_cuda(monkeypatch: pytest.MonkeyPatch, seed: int = 0) -> Iterator[FakeCuda]:
-    """In place of `torch.cuda` while the context lasts."""
+    """Replace `torch.cuda` by a fake device inside the context."""
     cuda = FakeCuda(seed)
     with monkeypatch.context() as patch:
         patch.setattr(torch.cuda, "Stream", lambda device: Stream(cuda))
@@ -232,7 +236,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch, seed: int = 0) -> Iterator[FakeCu
         patch.setattr(torch.cuda, "stream", cuda.on)
         patch.setattr(torch, "empty", cuda.empty)
         patch.setattr(torch, "cat", cuda.cat)
-        # Functions, not methods of the device: as attributes of a class they are methods of tensors.
+        # Lambdas, not methods of the device: as attributes of a class they have to bind to tensors.
         patch.setattr(Tensor, "to", lambda *args, **kwargs: cuda.to(*args, **kwargs))
         patch.setattr(Tensor, "copy_", lambda *args, **kwargs: cuda.copy_(*args, **kwargs))
         patch.setattr(Tensor, "record_stream", lambda tensor, stream: cuda.record_stream(tensor, stream))

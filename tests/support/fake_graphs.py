@@ -1,4 +1,4 @@
-"""CUDA graphs on paper: what is recorded does nothing until it is replayed, and then the same to the same memory."""
+"""Fake CUDA graphs: recorded operations run only in a replay, on the same memory each time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from torch.utils._pytree import tree_leaves
 
 
 class FakeGraph(TorchDispatchMode):
-    """In place of `torch.cuda.CUDAGraph`; tensors are those of the host.
+    """A fake `torch.cuda.CUDAGraph` of operations on the host.
 
     Attributes:
-        made: All of them.
+        made: All graphs of a test.
+        replays: Number of replays.
+        pool: Memory pool that the recording was given.
     """
 
     made: list[FakeGraph]
@@ -46,7 +48,7 @@ class FakeGraph(TorchDispatchMode):
             raise RuntimeError("operation not permitted when stream is capturing\nand more")
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         if func._schema.is_mutable:
-            # It happens when it is replayed.
+            # A captured operation runs in the replay, not now.
             self._todo.append(lambda: func(*args, **kwargs))
             return args[0]
         out = func(*args, **kwargs)
@@ -54,7 +56,7 @@ class FakeGraph(TorchDispatchMode):
         memory = {tensor.untyped_storage().data_ptr() for tensor in given}
         if not all(tensor.untyped_storage().data_ptr() in memory for tensor in made):
             for tensor in made:
-                # Whole numbers may be indices.
+                # Integers may be indices, so 0 keeps them valid.
                 tensor.fill_(float("nan") if tensor.is_floating_point() else 0)
 
             def again() -> None:
@@ -67,7 +69,7 @@ class FakeGraph(TorchDispatchMode):
 
 
 class FakeStream:
-    """Does at once what it is told."""
+    """A stream that runs everything at once."""
 
     def __init__(self, device: torch.device | None = None) -> None:
         self.waits = 0
@@ -85,7 +87,7 @@ def _nothing(stream: FakeStream) -> Any:
 
 @pytest.fixture
 def graphs(monkeypatch: pytest.MonkeyPatch) -> list[FakeGraph]:
-    """The graphs that are made in place of those of a CUDA device."""
+    """Replace the graphs of a CUDA device; the list of all fake graphs."""
     FakeGraph.made = []
     stream = FakeStream()
     monkeypatch.setattr(torch.cuda, "Stream", FakeStream)

@@ -1,4 +1,4 @@
-"""Training steps of small models of every kind: as jobs, and written down plainly."""
+"""Training steps of small models of every kind, as jobs and as plain forward passes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def grid(height: int, width: int, patch: int = 2) -> PatchGrid:
 
 
 def batches(patch: int) -> dict[str, Groups]:
-    """Whole images of one size; images of different sizes with padding and with a group left out; a single group."""
+    """Return whole images of one size; images of different sizes with padding, one without a group; a single group."""
     ragged = [groups_of(grid(7, 5, patch)), groups_of(grid(4, 8)), groups_of(grid(8, 8), [(0, 1), (1, 0), (1, 1)])]
     return {
         "whole": Groups.of_grid(images=2, rows=2, columns=2),
@@ -81,7 +81,7 @@ def batches(patch: int) -> dict[str, Groups]:
 
 
 class Step:
-    """One training step of a model: as a job, and written down plainly."""
+    """One training step of a model, as a job and as a plain forward pass."""
 
     def __init__(self, config: Any, kind: str = "ragged", dtype: torch.dtype = torch.float64) -> None:
         self.groups = batches(getattr(config, "patch", 2))[kind]
@@ -122,12 +122,12 @@ class Step:
 
     @property
     def given_labels(self) -> Tensor | None:
-        """To a decoder."""
+        """Classes of the images for a decoder with classes; None for others."""
         return self.labels if self.model.config.classes else None
 
     @property
     def smoothing(self) -> float:
-        """Of a decoder; without, its loss is the same to the bit however it is computed."""
+        """Label smoothing: 0.1 for a decoder with classes. Without it the loss is the same to the bit in any execution."""
         return 0.1 if self.model.config.classes else 0.0
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
@@ -135,13 +135,13 @@ class Step:
         return F.cross_entropy(logits, self.labels, weight, label_smoothing=0.1)
 
     def plain(self) -> Tensor:
-        """The loss by the forward pass of the model."""
+        """Return the loss from the forward pass of the model."""
         model, groups, every = self.model, self.groups, slice(None)
         if isinstance(model.config, ClassifierConfig):
             return self.cross_entropy(model(self.patches(every), groups).logits)
         if isinstance(model.config, DenoiserConfig):
-            found = model(self.patches(every), groups, self.level, self.condition, self.previous).tokens
-            error = found - self.noise
+            prediction = model(self.patches(every), groups, self.level, self.condition, self.previous).tokens
+            error = prediction - self.noise
             return (error if groups.mask is None else error[groups.mask]).square().mean()
         logits = model(self.ids, groups, self.given_labels)
         if groups.mask is not None:
@@ -149,7 +149,7 @@ class Step:
         return next_token_loss(logits, self.targets, smoothing=self.smoothing)
 
     def share(self, rank: int, ranks: int, gather: Gather) -> Step:
-        """The same step for one of several ranks, with weights of its own."""
+        """Return the step of one of several ranks, with weights of its own."""
         part = copy.copy(self)
         part.model = copy.deepcopy(self.model)
         part.groups = self.groups.share_of(rank, ranks, gather)
@@ -160,20 +160,20 @@ class Step:
         return part
 
     def gradients(self) -> dict[str, Tensor | None]:
-        """Takes the gradients away from the parameters."""
-        found = {name: parameter.grad for name, parameter in self.model.named_parameters()}
+        """Return the gradients of the parameters by name, and clear them."""
+        gradients = {name: parameter.grad for name, parameter in self.model.named_parameters()}
         self.model.zero_grad(set_to_none=True)
-        return found
+        return gradients
 
 
 def assert_same_gradients(
-    found: dict[str, Tensor | None], expected: dict[str, Tensor | None], tolerance: float
+    gradients: dict[str, Tensor | None], expected: dict[str, Tensor | None], tolerance: float
 ) -> None:
-    assert found.keys() == expected.keys()
-    # Some are zero but for rounding: a bias that every score has in common changes no softmax.
+    assert gradients.keys() == expected.keys()
+    # Some gradients are zero except for rounding: a bias that all scores share does not change a softmax.
     floor = 1e-2 * tolerance * max(float(g.norm()) for g in expected.values() if g is not None)
     for name, gradient in expected.items():
-        other = found[name]
+        other = gradients[name]
         assert (gradient is None) == (other is None), name
         if gradient is not None and other is not None:
             assert (other - gradient).norm() <= tolerance * gradient.norm() + floor, name

@@ -1,4 +1,4 @@
-"""Models with what they are given, run by streaming and by their forward passes."""
+"""Runs models with their inputs, as streamed passes and as forward passes."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ LAYOUTS = {
     "padded": groups_of(grid(7, 13)),
     "left out": groups_of(grid(15, 10), [(0, 1), (1, 0), (2, 2), (3, 0), (3, 2)]),
 }
-"""Groups of one image."""
+"""The groups of one image."""
 
 
 class Kept:
-    """A place for what is given a slice at a time, like a file."""
+    """A sink that keeps the values of all slices."""
 
     def __init__(self) -> None:
         self.parts: dict[int, Tensor] = {}
@@ -53,7 +53,7 @@ class Kept:
 def streamed(
     model: object, groups: Groups, inputs: list[Tensor], how: Streaming, tokens: Kept | None = None
 ) -> list[Tensor]:
-    """Tokens, then latents where the model gives them: what `run_on_all` gives, by streaming."""
+    """Run a streamed pass. Return the tokens (predictions), then the latents, unless the model is a decoder."""
     tokens = tokens or Kept()
     if isinstance(model, FITDecoder):
         stream_decoder(model, groups, lambda part: inputs[0][part], tokens, how, *inputs[1:])
@@ -70,7 +70,7 @@ def streamed(
 
 
 def run_on_all(model: object, groups: Groups, inputs: list[Tensor]) -> list[Tensor]:
-    """The same by the forward pass of the model."""
+    """Return what `streamed` returns, from the forward pass of the model."""
     if isinstance(model, FITDecoder):
         return [model(inputs[0], groups, *inputs[1:])]
     if isinstance(model, FITDenoiser):
@@ -81,13 +81,13 @@ def run_on_all(model: object, groups: Groups, inputs: list[Tensor]) -> list[Tens
 
 
 def made(name: str, dtype: torch.dtype) -> tuple[object, object]:
-    """A model of a kind, and its config."""
+    """Return a model of a kind in `CONFIGS`, without its head, and the config."""
     model = live(CONFIGS[name], dtype)
     return (model.encoder if isinstance(model, FITClassifier) else model), CONFIGS[name]
 
 
 def golden(name: str) -> tuple[object, Groups, list[Tensor]]:
-    """A network of the reference, and the first of its images."""
+    """Return a network of the reference, and the groups and inputs of the first of its images."""
     case = Case(GOLDEN / f"{name}.npz")
     if name.startswith("fit_ar"):
         ids = case.inputs["tokens"][:1]
@@ -116,7 +116,7 @@ def encoder(plan: str, **changes: object) -> FITEncoder:
     }  # fmt: skip
     config = EncoderConfig.from_dict(settings | changes)
     model = build(config, seed=3).double().eval()
-    # Latents that have read nothing would hide mistakes in what is read: make every part of the model matter.
+    # Fresh parameters are zero in places, which would hide mistakes.
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
         parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)

@@ -1,7 +1,7 @@
-"""A device whose values nobody has: what waits for one is counted, and so is where that happens.
+"""A device without values: counts how often, and where, the host waits for one.
 
-Tensors on the "meta" device know shapes alone. Here they stand for those of a CUDA device, which has the values, but
-only when all that was asked of it before is done.
+Tensors on the "meta" device have shapes but no values. Here they stand for tensors of a CUDA device, whose values the
+host gets only after it has waited for all work that is queued.
 """
 
 from __future__ import annotations
@@ -21,24 +21,25 @@ from torch.utils._pytree import tree_leaves
 DEVICE = torch.device("meta")
 
 MAKERS = ((torch, "tensor"), (torch, "as_tensor"), (Tensor, "new_tensor"))
-"""What makes tensors of values of Python: on the host, and then they are copied, which waits; unseen by `Waits`."""
+"""Functions that make tensors from Python values. They copy from the host, which waits; dispatch modes do not see it."""
 
 OURS = {"fitcli", "models"}
+"""Folders of the code whose lines are reported."""
 
 
-def is_there(value: object) -> bool:
+def on_device(value: object) -> bool:
     return isinstance(value, Tensor) and value.device == DEVICE
 
 
 class Waits(TorchDispatchMode):
-    """Lets computing on the device go on where a value is asked for: it is one.
+    """Records where the host waits, and answers 1 when it reads a value.
 
-    Operations whose results have a shape that depends on values (`nonzero`, a mask as an index) raise
-    NotImplementedError of themselves.
+    Operations whose result has a shape that depends on values (`nonzero`, indexing with a mask) raise
+    NotImplementedError on the "meta" device.
 
     Attributes:
-        reads: Where the host read values of the device.
-        sends: Where it waited for the device to send it values.
+        reads: Places where the host read values of the device.
+        sends: Places where the host waited to send values to the device.
     """
 
     def __init__(self) -> None:
@@ -52,32 +53,32 @@ class Waits(TorchDispatchMode):
 
     def make(self, maker: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """Call one of `MAKERS`."""
-        if is_there(made := maker(*args, **kwargs)):
+        if on_device(made := maker(*args, **kwargs)):
             self.sends.append(place())
         return made
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        here = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and not is_there(leaf)]
-        if func is torch.ops.aten._local_scalar_dense.default and is_there(args[0]):
+        on_host = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and not on_device(leaf)]
+        if func is torch.ops.aten._local_scalar_dense.default and on_device(args[0]):
             self.reads.append(place())
             return 1.0
-        if func is torch.ops.aten._to_copy.default and is_there(args[0]) and kwargs.get("device", DEVICE) != DEVICE:
+        if func is torch.ops.aten._to_copy.default and on_device(args[0]) and kwargs.get("device", DEVICE) != DEVICE:
             self.reads.append(place())
             return torch.ones(args[0].shape, dtype=kwargs.get("dtype", args[0].dtype))
-        if func is torch.ops.aten.copy_.default and is_there(args[1]) and not is_there(args[0]):
+        if func is torch.ops.aten.copy_.default and on_device(args[1]) and not on_device(args[0]):
             self.reads.append(place())
             return args[0].fill_(1)
         out = func(*args, **kwargs)
         copies = func is torch.ops.aten.copy_.default
         waits = not kwargs.get("non_blocking", copies and len(args) > 2 and args[2])
-        if waits and any(tensor.ndim for tensor in here) and any(map(is_there, tree_leaves(out))):
+        if waits and any(tensor.ndim for tensor in on_host) and any(map(on_device, tree_leaves(out))):
             self.sends.append(place())
         return out
 
 
 def place() -> str:
-    """The line of this project that is being run."""
+    """Return the file and line of this project that is running."""
     frame = sys._getframe(1)
     while frame.f_back is not None and not OURS & set(Path(frame.f_code.co_filename).parts[-4:-1]):
         frame = frame.f_back
@@ -85,14 +86,14 @@ def place() -> str:
 
 
 def _made(waits: Waits, maker: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    # A function, not a partial: as an attribute of a class it is a method.
+    # A lambda, not a partial: as an attribute of a class it has to bind as a method.
     return lambda *args, **kwargs: waits.make(maker, *args, **kwargs)
 
 
 @contextmanager
 def valueless(monkeypatch: pytest.MonkeyPatch) -> Iterator[Waits]:
-    """Count waiting while the context lasts, in this thread."""
-    # Autocast knows no such device.
+    """Record waiting inside the context, in this thread."""
+    # Autocast does not support this device.
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     monkeypatch.setattr(torch, "get_autocast_dtype", lambda _: torch.bfloat16)
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: False)
