@@ -1,10 +1,15 @@
-"""The dependency rule: dependencies point one way, and heavy imports stay where they belong."""
+"""The shape of the house: imports point down, each job has one place, and only the tasks know which tasks there are.
+
+python tests/test_layering.py        # the figures: files per folder, arrows between folders, names of tasks
+"""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,16 +17,35 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*ROOT.glob("fitcli/**/*.py"), *ROOT.glob("models/**/*.py")])
+
+FLOORS = (
+    "models", "fitcli/errors.py", "fitcli/interrupts.py", "fitcli/console.py", "fitcli/files",
+    "fitcli/images", "fitcli/demo", "fitcli/device", "fitcli/noise.py", "fitcli/patches", "fitcli/streaming", "fitcli/distributed",
+    "fitcli/runs", "fitcli/execution", "fitcli/memory/paper", "fitcli/memory", "fitcli/data", "fitcli/tasks/encoding",
+    "fitcli/tasks", "fitcli/tasks/autoregressive/decoding", "fitcli/tasks/*", "fitcli/tasks/diffusion/generate",
+    "fitcli/training/checkpointing", "fitcli/training", "fitcli/evaluation", "fitcli/profiling", "fitcli/commands",
+    "fitcli/app.py", "fitcli/__main__.py",
+)  # fmt: skip
+"""Folders and single files from the bottom to the top; a file imports from its own floor and from those below."""
+
+TASKS = sorted(path.parent.name for path in ROOT.glob("fitcli/tasks/*/task.py"))
+
 NO_TORCH = [
-    "fitcli.app", "fitcli.commands.options", "fitcli.images.window", "fitcli.patches.grid", "fitcli.images.open", "fitcli.tasks.diffusion.config",
-    "fitcli.runs.train_settings", "fitcli.data.dataset", "fitcli.patches.resampling",
+    "fitcli.app", "fitcli.commands.options", "fitcli.images.window", "fitcli.patches.grid", "fitcli.images.open",
+    "fitcli.runs.train_settings", "fitcli.tasks.registry", "fitcli.data.dataset", "fitcli.patches.resampling",
+    *(f"fitcli.tasks.{task}.options" for task in TASKS),
 ]  # fmt: skip
+"""Modules that `fit --help` needs, and those that work on pixels alone."""
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
 def imports(path: Path, module_level: bool = False) -> Iterator[str]:
-    """Names of the modules that a file imports; only those that importing the file imports with `module_level`."""
+    """Names of the modules that a file imports; with `module_level`, only when it is imported itself."""
     tree = ast.parse(path.read_text())
-    skipped = set()
+    skipped: set[ast.AST] = set()
     if module_level:
         for node in ast.walk(tree):
             is_checking = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
@@ -34,37 +58,117 @@ def imports(path: Path, module_level: bool = False) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            yield node.module or ""
+            module = node.module or ""
+            yield from (f"{module}.{alias.name}" if is_module(f"{module}.{alias.name}") else module
+                        for alias in node.names)  # fmt: skip
 
 
-def name(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
+def is_module(dotted: str) -> bool:
+    return (ROOT / (dotted.replace(".", "/") + ".py")).is_file()
 
 
 def packages(path: Path) -> set[str]:
     return {module.split(".")[0] for module in imports(path)}
 
 
+def floor_of(file: str) -> int:
+    """Number of the floor of a file of the project: that of the longest name in `FLOORS` that fits."""
+    fitting = [
+        (len(floor), number)
+        for number, floor in enumerate(FLOORS)
+        if file == floor or re.match(floor.replace("*", "[a-z_]+") + "/", file)
+    ]
+    assert fitting, f"{file} stands on no floor"
+    return max(fitting)[1]
+
+
+def project_imports(path: Path, module_level: bool = False) -> set[str]:
+    """The files of the project that a file imports."""
+    files = (module.replace(".", "/") + ".py" for module in imports(path, module_level))
+    return {file for file in files if file.startswith(("fitcli/", "models/")) and (ROOT / file).is_file()}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_imports_point_down(path: Path) -> None:
+    own = name(path)
+    upwards = [file for file in project_imports(path) if floor_of(file) > floor_of(own)]
+    # Tasks do not know each other.
+    task = own.split("/")[2] if own.startswith("fitcli/tasks/") and own.split("/")[2] in TASKS else None
+    others = [
+        file
+        for file in project_imports(path)
+        if task and file.startswith("fitcli/tasks/") and file.split("/")[2] in set(TASKS) - {task}
+    ]
+    assert not upwards + others
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    graph = {name(path): project_imports(path, module_level=True) for path in SOURCES}
+    done: set[str] = set()
+
+    def visit(file: str, trail: tuple[str, ...]) -> None:
+        assert file not in trail, " -> ".join([*trail[trail.index(file) :], file])
+        if file not in done:
+            for other in graph.get(file, ()):
+                visit(other, (*trail, file))
+            done.add(file)
+
+    for file in graph:
+        visit(file, ())
+
+
+def named_tasks(path: Path) -> list[int]:
+    """Lines of code that name a task: as a name, or as a whole word of a text that is no docstring."""
+    tree = ast.parse(path.read_text())
+    # A text that is a statement of its own is a docstring.
+    documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    word = re.compile(rf"\b({'|'.join(TASKS)})\b")
+    lines = []
+    for node in ast.walk(tree):
+        names = [getattr(node, field, None) for field in ("id", "attr", "name", "arg", "module")]
+        texts = [node.value] if isinstance(node, ast.Constant) and id(node) not in documents else []
+        if any(isinstance(text, str) and word.search(text.replace("_", " ")) for text in [*names, *texts]):
+            lines.append(getattr(node, "lineno", 0))
+    return lines
+
+
+OUTSIDE = [
+    path
+    for path in SOURCES
+    # app.py registers the commands; a layer of models/pooling.py has a name that stands in the files of weights.
+    if not name(path).startswith(("fitcli/tasks/", "fitcli/commands/", "fitcli/app.py", "models/pooling.py"))
+]
+
+
+@pytest.mark.parametrize("path", OUTSIDE, ids=name)
+def test_only_tasks_and_commands_name_a_task(path: Path) -> None:
+    assert not named_tasks(path)
+
+
 @pytest.mark.parametrize("path", [p for p in SOURCES if name(p).startswith("models/")], ids=name)
-def test_models_know_only_torch_and_einops(path: Path) -> None:
+def test_models_import_only_torch_and_einops(path: Path) -> None:
     assert packages(path) <= {"models", "torch", "einops"} | set(sys.stdlib_module_names)
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if "/images/" in name(p)], ids=name)
-def test_images_never_import_torch(path: Path) -> None:
+@pytest.mark.parametrize(
+    "path", [p for p in SOURCES if name(p).startswith(("fitcli/images/", "fitcli/files/"))], ids=name
+)
+def test_images_and_files_never_import_torch(path: Path) -> None:
     assert not packages(path) & {"torch", "models", "einops"}
-    assert all(m.startswith(("fitcli.images", "fitcli.images.window", "fitcli.errors")) or not m.startswith("fitcli")
-               for m in imports(path))  # fmt: skip
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if name(p).startswith("fitcli/images/")], ids=name)
+def test_only_open_imports_the_folder_of_a_format(path: Path) -> None:
+    formats = {f"fitcli/images/{folder}/" for folder in ("tiff", "zarr", "raster")}
+    own = next((folder for folder in formats if name(path).startswith(folder)), None)
+    foreign = [file for file in project_imports(path) if any(file.startswith(f) for f in formats - {own})]
+    assert name(path) == "fitcli/images/open.py" or not foreign
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if "/decoding/" in name(p)], ids=name)
-def test_decoding_knows_ids_and_no_pixels(path: Path) -> None:
-    known = {
-        "fitcli.noise",
-        "fitcli.device.transfer",
-        *(f"fitcli.tasks.autoregressive.decoding.{p.stem}" for p in SOURCES),
-    }
-    assert {m for m in imports(path) if m.startswith("fitcli")} <= known
+def test_decoding_works_on_ids_and_not_on_pixels(path: Path) -> None:
+    allowed = ("fitcli/noise.py", "fitcli/device/", "fitcli/tasks/autoregressive/decoding/", "models/")
+    assert all(file.startswith(allowed) for file in project_imports(path))
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if "/commands/" in name(p)], ids=name)
@@ -77,45 +181,49 @@ def test_commands_are_short_and_import_late(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
-def test_only_one_file_does_each_of_these(path: Path) -> None:
+def test_each_of_these_has_one_place(path: Path) -> None:
     text, module = path.read_text(), name(path)
     if module != "fitcli/console.py":
         calls = [n.func for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call)]
         assert not any(isinstance(f, ast.Name) and f.id == "print" for f in calls), "only console.py prints"
     if module != "fitcli/runs/weights.py":
-        assert "safetensors" not in packages(path), "only checkpoints.py touches weights"
+        assert "safetensors" not in packages(path), "only runs/weights.py reads and writes weights"
     if module != "fitcli/device/runtime.py":
-        assert "is_available()" not in text, "only runtime.py picks a device"
-    if module not in ("fitcli/patches/cutting.py",) and "/images/" not in module:
-        assert "torch.from_numpy" not in text, "only patches.py turns pixels into tensors"
+        assert "is_available()" not in text, "only device/runtime.py picks a device"
+    if not module.startswith(("fitcli/patches/", "fitcli/images/")):
+        assert "torch.from_numpy" not in text, "only patches/ turns pixels into tensors"
     if not module.startswith("fitcli/images/"):
         allowed = {"zarr"} if module == "fitcli/tasks/encoding/features_file.py" else set()
-        assert packages(path) & {"tifffile", "zarr", "PIL", "imagecodecs"} <= allowed, "only images reads images"
+        assert packages(path) & {"tifffile", "zarr", "PIL", "imagecodecs"} <= allowed, "only images/ reads images"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name)
-def test_nothing_calls_back_up(path: Path) -> None:
-    upper = {"fitcli.app", "fitcli.__main__"}
-    if name(path) not in ("fitcli/app.py", "fitcli/__main__.py"):
-        assert not upper & set(imports(path))
-        if "/commands/" not in name(path):
-            assert not any(module.startswith("fitcli.commands") for module in imports(path))
+def test_few_files_stand_at_the_top() -> None:
+    assert len([p for p in ROOT.glob("fitcli/*.py") if p.name != "__init__.py"]) <= 6
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if name(p).startswith("fitcli/training/")], ids=name)
-def test_training_knows_tasks_by_name_alone(path: Path) -> None:
-    """Only `find` knows which tasks there are, and a task knows no other."""
-    known = {module for module in imports(path) if module.startswith("fitcli.tasks")}
-    if name(path) != "fitcli/tasks/registry.py":
-        assert known <= {"fitcli.tasks.registry"}
-    if name(path).startswith("fitcli/training/tasks/"):
-        assert "fitcli.training.loop" not in set(imports(path))
-        assert "fitcli.tasks.registry" not in known
+@pytest.mark.parametrize("path", [p for p in SOURCES if p.name == "__init__.py" and name(p).count("/") > 1], ids=name)
+def test_every_folder_says_in_one_sentence_what_it_holds(path: Path) -> None:
+    document = ast.get_docstring(ast.parse(path.read_text())) or ""
+    assert document.endswith(".")
+    assert "\n" not in document
+
+
+def classes() -> dict[str, list[str]]:
+    found = defaultdict(list)
+    for path in SOURCES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found[node.name].append(name(path))
+    return found
+
+
+def test_no_two_classes_share_a_name() -> None:
+    assert not {word: places for word, places in classes().items() if len(places) > 1}
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if p.name == "__init__.py"], ids=name)
 def test_packages_re_export_nothing(path: Path) -> None:
-    assert not list(imports(path))
+    assert not [module for module in imports(path) if module != "fitcli.compatibility.moved"]
 
 
 def test_no_junk_drawers() -> None:
@@ -126,3 +234,27 @@ def test_no_junk_drawers() -> None:
 def test_importing_does_not_import_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit(any(m in sys.modules for m in ('torch', 'zarr', 'tifffile', 'PIL')))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def figures() -> str:
+    """The shape of the tree in numbers."""
+    folders = Counter(str(Path(name(path)).parent) for path in SOURCES if path.name != "__init__.py")
+    arrows = {
+        (FLOORS[floor_of(name(path))], FLOORS[floor_of(file)]) for path in SOURCES for file in project_imports(path)
+    }
+    between = {(a, b) for a, b in arrows if a != b}
+    upwards = [(a, b) for a, b in between if FLOORS.index(b) > FLOORS.index(a)]
+    tests = {path.stem for path in ROOT.glob("tests/**/test_*.py")}
+    covered = [p for p in SOURCES if f"test_{p.stem}" in tests or p.name == "__init__.py"]
+    lines = [f"{count:4} files in {folder}" for folder, count in sorted(folders.items())]
+    lines += [
+        f"{len(between)} arrows between {len(FLOORS)} places, {len(upwards)} upwards",
+        f"{sum(len(set(named_tasks(path))) for path in OUTSIDE)} lines outside of tasks and commands name a task",
+        f"{sum(len(places) > 1 for places in classes().values())} class names stand in two files",
+        f"{len(SOURCES) - len(covered)} of {len(SOURCES)} modules have no test of their name",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(figures())
