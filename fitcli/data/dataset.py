@@ -54,7 +54,7 @@ class Dataset:
             in `test` is never looked at in training; a label there is -1 where no other image has it.
         fingerprint: Of the classes, and of the names, labels and split of the images, wherever the data set lies.
         listed: What the fingerprint is of, without `test`.
-        targets: Questions asked of every image, where that is more than one class of one kind; else empty.
+        targets: All targets, if there are several or one is multi-label; else empty.
     """
 
     classes: tuple[str, ...]

@@ -33,7 +33,7 @@ LARGEST_SIZE, MOST_LAYERS, LARGEST_GROUP = 2**16, 1000, 2**14
 """Limits of a model: largest size, number of layers, pixels per side of a group. A file beyond them is forged."""
 
 LARGEST_CONFIG_BYTES = 8 << 20
-"""Limit of `config.json`, most of which are names of classes. Parsed JSON takes twenty times as much."""
+"""Size limit of `config.json`, which holds mostly names of classes. Parsed JSON takes twenty times as much memory."""
 
 LARGEST_SIDE = 2**22
 """Limit of the side of training images, in pixels."""
@@ -72,12 +72,12 @@ class TaskDetails(ABC):
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """Questions asked of every image, where that is more than one class of one kind; else empty."""
+        """All targets, if there are several or one is multi-label; else empty."""
         return ()
 
     @property
     def trained_size(self) -> tuple[int, int] | None:
-        """(height, width) in pixels of the training images, where the model depends on it."""
+        """(height, width) of the training images in pixels, if the model depends on it; else None."""
         return None
 
     @abstractmethod
@@ -140,12 +140,12 @@ class RunConfig:
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """Questions asked of every image, where that is more than one class of one kind; else empty."""
+        """All targets, if there are several or one is multi-label; else empty."""
         return self.details.targets
 
     @property
     def class_targets(self) -> tuple[Target, ...]:
-        """All questions that have classes for answers, be it one."""
+        """All targets with classes, even if there is only one."""
         return self.targets or (Target("label", "single-label", self.classes),)
 
 
@@ -214,12 +214,12 @@ def read_config(folder: Path, find_details: FindDetails) -> RunConfig:
 
 
 def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values from JSON, which knows lists alone, with tuples in their place."""
+    """Return values from JSON with tuples in place of lists, the only sequences that JSON has."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def _possible(model: ModelConfig) -> ModelConfig:
-    """Refuse a model that would take for ever to build, or more memory than any machine has."""
+    """Return the config of a model; refuse one that takes for ever to build, or more memory than any machine has."""
     layers = sum(map(sum, model.segments))
     if layers > MOST_LAYERS:
         raise CheckpointError(f"a model of {layers} layers is impossible")

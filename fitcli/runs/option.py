@@ -29,8 +29,8 @@ class Option:
         minimum, maximum: Least and greatest allowed value; None without a limit.
         above, below: Limits that are not allowed themselves; None without.
         metavar: Placeholder of the value in `--help`; None for that of its type.
-        shown_default: Text for the default where it is None but follows from something; None for the default itself.
-        by_task: Attribute of the options of a task that is the default for this task, where it depends on the task.
+        shown_default: Text that `--help` shows in place of the default; None to show the default itself.
+        by_task: Attribute of `TaskOptions` that holds the default, if it depends on the task.
         negatable: Whether a switch has a `--no-...` form.
         changeable: Whether a resumed run may be given another value.
     """
@@ -185,14 +185,13 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def refuse_foreign_options(task: str, options: Mapping[str, type], given: Collection[str], whose: str) -> None:
-    """Refuse options that a task does not have: whoever gives one expects an effect.
+def refuse_foreign_options(task: str, options: Mapping[str, type], given: Collection[str]) -> None:
+    """Refuse options that a task does not have: they would have no effect.
 
     Args:
         task: The chosen task.
         options: The dataclass of options of every task, by task.
         given: Names of the options that the user gave.
-        whose: What has a task, for the message: "is for {whose} --task A, not for B".
 
     Raises:
         FitError: An option belongs to other tasks only.
@@ -203,15 +202,15 @@ def refuse_foreign_options(task: str, options: Mapping[str, type], given: Collec
             tasks_of.setdefault(each, []).append(name)
     for name, tasks in tasks_of.items():
         if name in given and task not in tasks:
-            raise FitError(f"{flag(name)} is for {whose}--task {' or '.join(tasks)}, not for {task}; leave it out")
+            raise FitError(f"{flag(name)} is for --task {' or '.join(tasks)}, not for {task}; leave it out")
 
 
 def merged_options(options: Mapping[str, type]) -> dict[str, tuple[DeclaredOption, tuple[str, ...]]]:
     """Return the options of all tasks by name, each with the tasks that have it."""
-    found: dict[str, tuple[DeclaredOption, tuple[str, ...]]] = {}
+    merged: dict[str, tuple[DeclaredOption, tuple[str, ...]]] = {}
     for task, settings in options.items():
         for name, declared in declared_options(settings).items():
-            before = found.get(name)
+            before = merged.get(name)
             assert before is None or before[0] == declared, f"{name} is declared twice, in different ways"
-            found[name] = (declared, (*(before[1] if before else ()), task))
-    return found
+            merged[name] = (declared, (*(before[1] if before else ()), task))
+    return merged

@@ -1,4 +1,4 @@
-"""What a training run was asked to do: the settings that all tasks share, with the options of one task.
+"""The settings of a training run: those that all tasks share, and the options of one task.
 
 Standard library only.
 """
@@ -25,7 +25,7 @@ class TaskOptions:
         augments: Whether training images are turned and mirrored unless `--augment` says otherwise.
         averages: Greatest decay per step of the moving average of the weights unless `--ema` says otherwise; 0 for no
             average.
-        next_command: What to do with a finished run, with `{run}` for its folder.
+        next_command: Command to suggest after training, with `{run}` for the run folder.
     """
 
     augments: ClassVar[bool] = False
@@ -42,7 +42,7 @@ class TaskOptions:
 
     @classmethod
     def upgraded(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """Return stored settings under the names of today; a task overrides it when it renames an option."""
+        """Return stored settings under their present names; a task overrides this when it renames an option."""
         return dict(stored)
 
 
@@ -143,19 +143,19 @@ class TrainSettings:
         given = {name: value for name, value in values.items() if name in names}
         return cls(**own, options=options(**given))
 
-    def resumed(self, asked: TrainSettings, given: Collection[str]) -> TrainSettings:
-        """Return these settings with those changes that a resumed run may be given: `Option.changeable`.
+    def resumed(self, new: TrainSettings, given: Collection[str]) -> TrainSettings:
+        """Return these settings with the changes that a resumed run may have, see `Option.changeable`.
 
         Epochs or steps change the length of the run; the learning rate then falls towards the new end.
 
         Args:
-            asked: Settings as given now.
-            given: Names of the options that the user gave; the others do not count.
+            new: Settings from the command line that resumes.
+            given: Names of the options that the user gave; other values in `new` are defaults and are ignored.
 
         Raises:
-            FitError: An option that must not change was given another value.
+            FitError: The user gave another value for an option that must not change.
         """
-        before, now = self.as_dict(), asked.as_dict()
+        before, now = self.as_dict(), new.as_dict()
         changeable = {name for name, each in declared_options(type(self)).items() if each.option.changeable}
         for name in before:
             if name in given and name not in changeable and before[name] != now.get(name):
@@ -165,5 +165,5 @@ class TrainSettings:
                 )
         changes = {name: now[name] for name in changeable & set(given)}
         if "epochs" in changes and "steps" not in changes:
-            changes["steps"] = asked.steps
+            changes["steps"] = new.steps
         return replace(self, **changes)

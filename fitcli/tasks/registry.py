@@ -66,7 +66,7 @@ def train_settings(task: str = DEFAULT_TASK, **values: Any) -> TrainSettings:
 
 def refuse_options(task: str, given: frozenset[str] | set[str]) -> None:
     """Raise FitError where a user gave an option of `fit train` that belongs to other tasks only."""
-    refuse_foreign_options(task, task_options(), given, "")
+    refuse_foreign_options(task, task_options(), given)
 
 
 def _member(task: str, module: str, name: str) -> Any:

@@ -20,7 +20,7 @@ class ClassifyDetails(TaskDetails):
     """Details of a classifier.
 
     Attributes:
-        questions: Targets, where that is more than one class of one kind; else empty.
+        questions: All targets, if there are several or one is multi-label; else empty.
     """
 
     task: ClassVar[str] = "classify"
@@ -30,7 +30,7 @@ class ClassifyDetails(TaskDetails):
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """Questions asked of every image, where that is more than one class of one kind; else empty."""
+        """All targets, if there are several or one is multi-label; else empty."""
         return self.questions
 
     def agreements(self, config: RunConfig) -> list[Agreement]:

@@ -55,7 +55,7 @@ class ClassificationObjective:
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """Questions, where that is more than one class of one kind; else empty."""
+        """All targets, if there are several or one is multi-label; else empty."""
         return self.run.config.targets
 
     @property
