@@ -127,7 +127,7 @@ class Step:
 
     @property
     def smoothing(self) -> float:
-        """Label smoothing: 0.1 for a decoder with classes. Without it the loss is the same to the bit in any execution."""
+        """Label smoothing: 0.1 for a decoder with classes, else 0, so that every execution gives the same bits."""
         return 0.1 if self.model.config.classes else 0.0
 
     def cross_entropy(self, logits: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 DEVICE = torch.device("meta")
 
 MAKERS = ((torch, "tensor"), (torch, "as_tensor"), (Tensor, "new_tensor"))
-"""Functions that make tensors from Python values. They copy from the host, which waits; dispatch modes do not see it."""
+"""Functions that make tensors from Python values. They copy from the host, which waits; `Waits` does not see these."""
 
 OURS = {"fitcli", "models"}
 """Folders of the code whose lines are reported."""

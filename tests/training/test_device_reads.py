@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from support import small_runs
@@ -18,7 +17,6 @@ from support.valueless import DEVICE, Waits, valueless
 from torch import Tensor
 
 from fitcli.device.runtime import Runtime, choose_runtime
-from fitcli.device.transfer import read_together
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.tasks.classify.objective import ClassificationObjective
 from fitcli.tasks.context import TrainingRun
@@ -165,13 +163,3 @@ def test_a_step_waits_once_for_a_real_device(
             torch.cuda.set_sync_debug_mode("default")
     found = [str(each.message) for each in said if "called a synchronizing" in str(each.message)]
     assert len(found) == 1, found
-
-
-def test_values_that_are_read_together_are_those_that_are_read_one_by_one() -> None:
-    rng = np.random.default_rng(0)
-    loss, logits = torch.tensor(rng.normal(), dtype=torch.float32), torch.tensor(rng.normal(size=(2, 3))).bfloat16()
-    counts, exact = torch.tensor([2**24, 0, 3]), torch.tensor(rng.normal(), dtype=torch.float64)
-    assert read_together([loss, counts, logits, counts[:0]]) == [
-        [loss.item()], [2**24, 0, 3], [value.item() for value in logits.flatten()], []
-    ]  # fmt: skip
-    assert read_together([exact, loss]) == [[exact.item()], [loss.item()]]
