@@ -1,4 +1,4 @@
-"""How often the host waits for the device outside of training: in passes over images, in sampling, in evaluation."""
+"""Counts how often the host waits for the device in passes over images, in sampling and in evaluation."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ RUNTIME = Runtime(DEVICE, "fp32")
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Waits]:
-    """Sees nothing in inference mode: functions of that are unwrapped."""
+    """The recorder of waits. It sees nothing in inference mode, so tests unwrap functions that enable it."""
     monkeypatch.setitem(HANDFUL_TOKENS, DEVICE.type, 8)
     with valueless(monkeypatch) as found, torch.no_grad():
         yield found
@@ -51,7 +51,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Waits]:
 
 @pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if type(config) is EncoderConfig])
 def test_a_pass_over_an_image_never_waits(waits: Waits, name: str) -> None:
-    """What is done with the features is up to whoever takes them."""
+    """The pass itself does not wait; what the caller does with the outputs does not count."""
     encoder = build(CONFIGS[name], DEVICE).eval()
     groups, taken = groups_of(grid(7, 13)), list[Tensor]()
     assert groups.mask is not None
@@ -86,11 +86,11 @@ def test_a_step_of_sampling_never_waits(waits: Waits, sampler: str, shift: int) 
 
 
 def test_drawing_a_sequence_never_waits(waits: Waits) -> None:
-    """Neither for a value nor for a group, part of which is known."""
+    """This holds for fresh tokens, for whole known groups and for groups that are known in part."""
     config = decoders.checkpoint(classes=decoders.CLASSES).model.config
     known = torch.full((6, config.tokens), FREE)
     known[0], known[1, :3] = 1, 2
-    groups = decoders.checkpoint().config.sequence.groups((8, 6))  # type: ignore[union-attr]
+    groups = sequence_of(decoders.checkpoint().config).groups((8, 6))
     waits.forget()
     drawn = unwrap(decode)(build(config, DEVICE).eval(), groups, [256, 257], Draws(top_k=5, top_p=0.9), [0, 1], known)
     assert drawn.device == DEVICE
@@ -98,18 +98,17 @@ def test_drawing_a_sequence_never_waits(waits: Waits) -> None:
 
 
 def beyond_stores(places: list[str]) -> list[str]:
-    """But for stores in host memory, whose copies do not wait on a CUDA device: see `test_transfer.py`."""
+    """Drop the places in stores in host memory: their copies do not wait on a CUDA device, see `test_transfer.py`."""
     return [place for place in places if "/token_store.py:" not in place]
 
 
-def test_evaluation_waits_once_for_each_value_it_tells(waits: Waits, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluation_waits_once_for_each_value_that_it_reports(waits: Waits, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scores, "TIMES", (0.1, 0.9))
     config = RunConfig(
-        task="diffusion",
         model=denoiser_config(),
         preprocessing=Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3),
         classes=tuple("abcdefgh"[:CONDITION]),
-        diffusion=DiffusionConfig(patch=2, size=(12, 10)),
+        details=DiffusionConfig(patch=2, size=(12, 10)),
     )
     checkpoint = Checkpoint(build(denoiser_config(), DEVICE).eval(), config)
     unwrap(scores.image_losses)(checkpoint, ArrayReader(np.zeros((12, 10, 3), np.uint8)), RUNTIME, 0, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,9 @@ from support.pictures import colored
 from fitcli.device.runtime import choose_runtime, claim_device
 from fitcli.errors import DeviceError
 from fitcli.images.array_image import ArrayReader
-from fitcli.runs.weights import load_classifier
 from fitcli.tasks.classify.classify_image import classify_image
+from fitcli.tasks.classify.task import TASK as CLASSIFY
+from fitcli.tasks.load import load_run
 
 
 def test_bf16_gives_the_classes_of_fp32(trained: Path) -> None:
@@ -21,7 +24,7 @@ def test_bf16_gives_the_classes_of_fp32(trained: Path) -> None:
     results = {}
     for precision in ("fp32", "bf16"):
         runtime = choose_runtime("cpu", precision)
-        checkpoint = load_classifier(trained, runtime)
+        checkpoint = load_run(trained, runtime, CLASSIFY)
         images = [
             ArrayReader(colored(size, color, seed))
             for seed, (size, color) in enumerate(
@@ -55,12 +58,21 @@ def test_products_have_the_precision(precision: str, dtype: torch.dtype) -> None
     assert F.linear(x, x).dtype == torch.float32
 
 
-def test_peak_memory_grows_with_what_is_held() -> None:
-    runtime = choose_runtime("cpu")
-    before = runtime.peak_bytes()
-    # More than the process ever held: the peak has to rise by nearly all of it.
-    held = torch.ones(before, dtype=torch.uint8)
-    assert runtime.peak_bytes() - before > 0.5 * held.nbytes
+def test_peak_memory_grows_with_tensors_and_never_shrinks() -> None:
+    code = """
+import torch
+from fitcli.device.runtime import choose_runtime
+runtime = choose_runtime("cpu")
+before = runtime.peak_bytes()
+tensor = torch.ones(200_000_000, dtype=torch.uint8)
+between = runtime.peak_bytes()
+del tensor
+print(between - before, runtime.peak_bytes() - between)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    grown, shrunk = map(int, done.stdout.split())
+    assert 150_000_000 < grown < 250_000_000
+    assert shrunk == 0
 
 
 @pytest.fixture
