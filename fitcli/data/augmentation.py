@@ -1,4 +1,4 @@
-"""Turns, mirrors, moves and thins out images that are cut into groups: groups, patches and pixels move together."""
+"""Turns and mirrors images that are cut into groups, and hides some of their patches."""
 
 from __future__ import annotations
 
@@ -13,26 +13,18 @@ from fitcli.patches.grid import PatchGrid
 from models.groups import Groups
 
 
-def turned(patches: Tensor, groups: Groups, grid: PatchGrid, quarters: int, mirror: bool) -> tuple[Tensor, Groups]:
-    """One of the eight ways to lay an image on its grid.
-
-    The grid turns with the image: padding that was at the lower and right edges goes where these go.
+def turn_patches(patches: Tensor, grid: PatchGrid, quarters: int, mirror: bool) -> Tensor:
+    """Turn the pixels of groups, as `turn_groups` turns their positions. Padding turns with the image.
 
     Args:
         patches: [g n p] of groups of one image.
-        groups: Where they lie; any part of the grid, in any order.
-        grid: The arrangement over the image.
-        quarters: Turns by 90 degrees, counter-clockwise as `numpy.rot90`.
-        mirror: Swap left and right afterwards.
+        grid: Arrangement of groups over the image.
+        quarters: Number of turns by 90 degrees, counter-clockwise as in `numpy.rot90`.
+        mirror: Whether to swap left and right afterwards.
 
     Returns:
-        Patches and groups, in the same order.
+        Patches [g n p], in the order of the groups that were given.
     """
-    return turned_patches(patches, grid, quarters, mirror), turned_groups(groups, grid, quarters, mirror)
-
-
-def turned_patches(patches: Tensor, grid: PatchGrid, quarters: int, mirror: bool) -> Tensor:
-    """What `turned` makes of patches [g n p]."""
     values = rearrange(patches, "g (i j) (y x a) -> g i y j x a", i=grid.group, y=grid.patch, x=grid.patch)
     for _ in range(quarters % 4):
         values = rearrange(values, "g i y j x a -> g j x i y a").flip(1, 2)
@@ -41,13 +33,16 @@ def turned_patches(patches: Tensor, grid: PatchGrid, quarters: int, mirror: bool
     return rearrange(values, "g i y j x a -> g (i j) (y x a)")
 
 
-def turned_groups(groups: Groups, grid: PatchGrid, quarters: int, mirror: bool) -> Groups:
-    """What `turned` makes of groups."""
+def turn_groups(groups: Groups, grid: PatchGrid, quarters: int, mirror: bool) -> Groups:
+    """Turn the positions and masks of groups of one image. For the arguments see `turn_patches`.
+
+    `groups` may be any part of the grid, in any order; the order stays.
+    """
     mask = None if groups.mask is None else rearrange(groups.mask, "g (i j) -> g i j", i=grid.group)
     row, column = groups.coordinates.unbind(-1)
     rows, columns = grid.rows, grid.columns
     for _ in range(quarters % 4):
-        # The square that was at (row, column) comes to (columns - 1 - column, row).
+        # The group at (row, column) moves to (columns - 1 - column, row).
         mask = None if mask is None else mask.mT.flip(1)
         row, column, rows, columns = columns - 1 - column, row, columns, rows
     if mirror:
@@ -60,19 +55,27 @@ def turned_groups(groups: Groups, grid: PatchGrid, quarters: int, mirror: bool) 
     )
 
 
-def beside_margin(places: Iterable[tuple[int, int]], grid: PatchGrid, margin: tuple[int, int]) -> list[tuple[int, int]]:
-    """The groups that hold pixels of an image that lies `margin` (top, left) pixels from the edges of its canvas."""
-    first = tuple(pixels // grid.group_pixels for pixels in margin)
-    return [(row, column) for row, column in places if row >= first[0] and column >= first[1]]
-
-
-def without_margin(groups: Groups, grid: PatchGrid, margin: tuple[int, int]) -> Groups:
-    """The same, where patches in the margin are padding.
+def beyond_margin(
+    positions: Iterable[tuple[int, int]], grid: PatchGrid, margin: tuple[int, int]
+) -> list[tuple[int, int]]:
+    """Return the positions of groups that hold pixels of the image.
 
     Args:
-        groups: Of a canvas, in the coordinates of its grid.
-        grid: The arrangement over the canvas.
-        margin: (top, left), pixels of the canvas that are not of the image.
+        positions: (row, column) of groups of a canvas.
+        grid: Arrangement of groups over the canvas.
+        margin: (top, left) pixels between the edges of the canvas and the image.
+    """
+    first = tuple(pixels // grid.group_pixels for pixels in margin)
+    return [(row, column) for row, column in positions if row >= first[0] and column >= first[1]]
+
+
+def mask_margin(groups: Groups, grid: PatchGrid, margin: tuple[int, int]) -> Groups:
+    """Return the groups with the patches in the margin masked as padding.
+
+    Args:
+        groups: Groups of a canvas, in the coordinates of its grid.
+        grid: Arrangement of groups over the canvas.
+        margin: (top, left) pixels between the edges of the canvas and the image.
     """
     steps = torch.arange(grid.group)
     places = groups.coordinates[:, :, None] * grid.group + steps  # [g 2 group]
@@ -83,8 +86,15 @@ def without_margin(groups: Groups, grid: PatchGrid, margin: tuple[int, int]) -> 
     return groups._replace(mask=mask if groups.mask is None else mask & groups.mask)
 
 
-def thinned(groups: Groups, tokens: int, rate: float, rng: np.random.Generator) -> Groups:
-    """The same, where each of the `tokens` patches of a group is hidden with a probability; one of each group stays."""
+def hide_patches(groups: Groups, tokens: int, rate: float, rng: np.random.Generator) -> Groups:
+    """Return the groups with random patches masked as padding; at least one patch of each group stays.
+
+    Args:
+        groups: Groups of one image.
+        tokens: Patches per group.
+        rate: Probability in [0, 1) that a patch is hidden.
+        rng: Source of the random choice.
+    """
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     drawn = torch.rand(len(groups.number), tokens, generator=generator)
     if groups.mask is not None:

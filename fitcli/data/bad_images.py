@@ -1,4 +1,4 @@
-"""Images that turn out to be unusable while a run is under way: told, counted, and too many of them end the run."""
+"""Unusable images that a run meets on its way: they are counted and reported, and too many of them end the run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ T = TypeVar("T")
 
 
 class TooManyBadImages(DataError):
-    """More images cannot be used than the run puts up with."""
+    """More images are unusable than the run allows."""
 
 
 @dataclass(frozen=True, slots=True)
 class BadImage:
-    """An image that cannot be used, and why."""
+    """An unusable image.
+
+    Attributes:
+        path: File of the image.
+        error: Why it is unusable.
+    """
 
     path: Path
     error: FitError
@@ -26,76 +31,81 @@ class BadImage:
 
 @dataclass(slots=True)
 class BadImages:
-    """Those of a run, met by any of its processes; an image counts once. Used by one thread.
+    """Counts the unusable images of a run over all its processes; an image counts once. Not thread-safe.
 
     Attributes:
-        most: That are put up with.
+        allowed: Number of unusable images that the run leaves out before it ends.
     """
 
-    most: int = 0
+    allowed: int = 0
     _seen: dict[Path, BadImage] = field(default_factory=dict)
-    _told: int = 0
-    _shared: set[Path] = field(default_factory=set)
+    _reported: int = 0
+    _sent: set[Path] = field(default_factory=set)
 
-    def add(self, found: Iterable[BadImage]) -> None:
+    def add(self, images: Iterable[BadImage]) -> None:
         """Count images.
 
         Raises:
-            TooManyBadImages: One of them is one too many.
+            TooManyBadImages: There are more than allowed.
         """
-        for bad in found:
+        for bad in images:
             self._seen.setdefault(bad.path, bad)
-            if len(self._seen) > self.most:
-                others = f" (after {self.most} others)" if self.most else ""
+            if len(self._seen) > self.allowed:
+                others = f" (after {self.allowed} others)" if self.allowed else ""
                 raise TooManyBadImages(
-                    f"{bad.error}{others}; or train without such images, with --max-bad-images {self.most + 1}"
+                    f"{bad.error}{others}; or train without such images, with --max-bad-images {self.allowed + 1}"
                 )
 
-    def fresh(self) -> list[tuple[str, str]]:
-        """Path and reason of those that were counted since the last call, by this process: for the others to learn."""
-        new = [bad for path, bad in self._seen.items() if path not in self._shared]
-        self._shared.update(bad.path for bad in new)
+    def take_unsent(self) -> list[tuple[str, str]]:
+        """Return path and reason of the images that this process counted since the last call, for `receive`."""
+        new = [bad for path, bad in self._seen.items() if path not in self._sent]
+        self._sent.update(bad.path for bad in new)
         return [(str(bad.path), str(bad.error)) for bad in new]
 
-    def learn(self, found: Iterable[tuple[str, str]]) -> None:
-        """Count what another process has met.
+    def receive(self, images: Iterable[tuple[str, str]]) -> None:
+        """Count the images that `take_unsent` returned in another process.
 
         Raises:
-            TooManyBadImages: One of them is one too many.
+            TooManyBadImages: There are more than allowed.
         """
-        new = [BadImage(Path(path), FitError(reason)) for path, reason in found]
-        self._shared.update(bad.path for bad in new)
+        new = [BadImage(Path(path), FitError(reason)) for path, reason in images]
+        self._sent.update(bad.path for bad in new)
         self.add(new)
 
-    def remember(self, told: Iterable[BadImage]) -> None:
-        """Count images that a process before this one has met and told."""
-        self._seen.update({bad.path: bad for bad in told})
-        self._told = len(self._seen)
-        self._shared = set(self._seen)
+    def restore(self, images: Iterable[BadImage]) -> None:
+        """Count images that the run met and reported before it was resumed. Never too many."""
+        self._seen.update({bad.path: bad for bad in images})
+        self._reported = len(self._seen)
+        self._sent = set(self._seen)
 
-    def untold(self) -> list[BadImage]:
-        """Those that were counted since the last call."""
-        new = list(self._seen.values())[self._told :]
-        self._told = len(self._seen)
+    def take_pending(self) -> list[BadImage]:
+        """Return the images that were counted since the last call, for a report."""
+        new = list(self._seen.values())[self._reported :]
+        self._reported = len(self._seen)
         return new
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt(Generic[T]):
-    """What reading gave: None where all failed, and what failed before."""
+    """The outcome of `first_good`.
+
+    Attributes:
+        result: Result of the first file that could be read; None if none could.
+        failed: Unusable images that were tried before it.
+    """
 
     result: T | None
     failed: tuple[BadImage, ...]
 
 
-def first_good(read: Callable[[Path], T], paths: Iterable[Path], most: int) -> Attempt[T]:
-    """Read the first of some images that can be read, and give up after `most` + 1 that cannot."""
+def first_good(read: Callable[[Path], T], paths: Iterable[Path], allowed: int) -> Attempt[T]:
+    """Read the first file that can be read; give up when more than `allowed` cannot."""
     failed: list[BadImage] = []
     for path in paths:
         try:
             return Attempt(read(path), tuple(failed))
         except (ImageError, DataError) as error:
             failed.append(BadImage(path, error))
-            if len(failed) > most:
+            if len(failed) > allowed:
                 break
     return Attempt(None, tuple(failed))

@@ -1,4 +1,4 @@
-"""Images that are computed together: items, and batches with their way to the device."""
+"""Joins items into batches, and brings batches to the device."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Batch:
         return to_device(self.patches[part], self.device)
 
     def real_patches(self) -> int:
-        """Return the number of patches that are no padding."""
+        """Return the number of patches without padding."""
         mask = self.on_host.groups.mask
         return int(mask.sum()) if mask is not None else self.patches[..., 0].numel()
 

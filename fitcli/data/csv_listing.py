@@ -1,7 +1,7 @@
-"""Images as a data set lists them, and the columns of a CSV file that do so. No pixel is decoded, no torch imported.
+"""Reads the CSV file that lists the images of a data set. It decodes no pixels and does not import torch.
 
-A column `label` holds the class of each image. Several columns `label:NAME` ask as many things of each; a column
-`labels` or `labels:NAME` holds any number of classes, separated by "|", and none where it is empty.
+A column `label` holds the class of each image. Several columns `label:NAME` are several targets with one class each; a
+column `labels` or `labels:NAME` holds any number of classes, separated by "|". An empty cell holds no class.
 """
 
 from __future__ import annotations
@@ -18,46 +18,52 @@ from fitcli.errors import DataError
 from fitcli.runs.targets import SEPARATOR, TargetKind
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""Words that name a split, in folders and in the CSV."""
+"""Split by each word that names it, for folders and for CSV files."""
 
 SEPARATORS = (",", ";", "\t")
-"""Of the columns of a CSV."""
+"""Characters that may separate the columns of a CSV file."""
 
 KINDS: dict[str, TargetKind] = {"label": "single-label", "labels": "multi-label"}
-"""What a column holds, by how its name begins."""
+"""Kind of target by the first part of a column heading."""
 
 Labels = Literal["needed", "welcome", "ignored"]
-"""What a task makes of classes. Where they are welcome, a data set has them or has not."""
+"""Whether a task requires classes, uses them if there are any ("welcome"), or ignores them."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelColumn:
-    """A column of classes: its name without what says of which kind it is."""
+    """A column of a CSV file that holds classes.
+
+    Attributes:
+        name: Name of the target: the heading without `label:` or `labels:`.
+        kind: Kind of the target.
+        heading: Whole heading.
+    """
 
     name: str
     kind: TargetKind
     heading: str
 
     def labels(self, cell: str) -> list[str]:
-        """What a cell says."""
+        """Return the labels in a cell."""
         if self.kind == "single-label":
             return [cell]
         return [label.strip() for label in cell.split(SEPARATOR)] if cell else []
 
 
 PLAIN = LabelColumn("label", "single-label", "label")
-"""What folders say, too."""
+"""The column `label`; folders of classes count as this column."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedImage:
-    """An image as listed.
+    """An image in the list.
 
     Attributes:
-        path: Of the image.
-        key: Names it stably, wherever the data set lies.
-        labels: What each label column says; empty where there is none.
-        split: Empty where none is given.
+        path: File of the image.
+        key: Name within the data set, which stays the same when the data set moves.
+        labels: Cell of each label column; () without label columns.
+        split: "train", "val" or "test"; "" if the data set does not say.
     """
 
     path: Path
@@ -68,33 +74,33 @@ class ListedImage:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Images and what the columns of their labels are."""
+    """The images of a data set, with the label columns that their cells belong to."""
 
     rows: list[ListedImage]
     columns: tuple[LabelColumn, ...]
 
     @property
     def is_plain(self) -> bool:
-        """Whether there is at most one question, with one answer."""
+        """Whether every image has at most one class."""
         return len(self.columns) < 2 and all(column.kind == "single-label" for column in self.columns)
 
 
 def read_csv(path: Path, labels: Labels, several: bool) -> Listing:
-    """The images that a CSV file lists.
+    """Read the images that a CSV file lists.
 
     Args:
-        path: Of the file.
+        path: The CSV file.
         labels: Whether images need a class.
-        several: All label columns count; without, only the one that is called `label`.
+        several: Whether to read all label columns; otherwise only the column `label`.
 
     Raises:
-        DataError: It is no such table, or a row is incomplete or names no file.
+        DataError: The file is not UTF-8, lacks a column, or has a row that is incomplete or names a missing file.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
-    # As the csv module asks for: a line break within quotes belongs to its field.
+    # newline="": the csv module must see the line breaks within quotes as they are.
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_separator(text))
     try:
         return _table(path, reader, labels, several)
@@ -103,7 +109,7 @@ def read_csv(path: Path, labels: Labels, several: bool) -> Listing:
 
 
 def _separator(text: str) -> str:
-    """What sets columns apart in the first line: spreadsheets write semicolons where a comma is the decimal point."""
+    """Return the separator of the columns. Spreadsheets write semicolons in locales with a decimal comma."""
     first = text.partition("\n")[0]
     for separator in SEPARATORS:
         if "path" in {name.strip(' "\r').lower() for name in first.split(separator)}:
@@ -116,7 +122,8 @@ def _table(path: Path, reader: csv.DictReader[str], labels: Labels, several: boo
     columns = () if labels == "ignored" else tuple(_label_columns(path, headings, several))
     if "path" not in headings or (labels == "needed" and not columns):
         form = "path,label[,split]" if labels == "needed" else "path[,label][,split]"
-        more = "; call a column of labels label, or several label:NAME" if several and "path" in headings else ""
+        advice = "; name the column of classes label, or several of them label:NAME"
+        more = advice if several and "path" in headings else ""
         raise DataError(f"{path}: needs the columns {form}, has {','.join(headings) or 'none'}{more}")
     reader.fieldnames = headings
     rows = [_row(path, reader.line_num, row, columns) for row in reader if any(_text(value) for value in row.values())]
@@ -124,21 +131,22 @@ def _table(path: Path, reader: csv.DictReader[str], labels: Labels, several: boo
 
 
 def _heading(name: str) -> str:
-    """Lower case but for the name of a task, which is the user's."""
-    kind, colon, task = name.strip().partition(":")
-    return f"{kind.strip().lower()}:{task.strip()}" if colon and kind.strip().lower() in KINDS else name.strip().lower()
+    """Return a heading in lower case, except for the name of a target, which keeps its case."""
+    first, colon, target = name.strip().partition(":")
+    kind = first.strip().lower()
+    return f"{kind}:{target.strip()}" if colon and kind in KINDS else name.strip().lower()
 
 
 def _label_columns(path: Path, headings: Sequence[str], several: bool) -> Iterator[LabelColumn]:
     names: set[str] = set()
     for heading in headings:
-        kind, colon, task = heading.partition(":")
+        kind, colon, target = heading.partition(":")
         if kind not in KINDS or (heading != "label" and not several):
             continue
-        name = task if colon else heading
+        name = target if colon else heading
         if not name or name in names:
             wrong = "twice" if name else "without a name"
-            raise DataError(f"{path}: has the column {heading!r} {wrong}; give every label column a name of its own")
+            raise DataError(f"{path}: has the column {heading!r} {wrong}; give every label column its own name")
         names.add(name)
         yield LabelColumn(name, KINDS[kind], heading)
 
@@ -153,21 +161,23 @@ def _row(path: Path, line: int, row: dict[str, str | None], columns: Sequence[La
     missing = [c.heading for c, label in zip(columns, labels, strict=True) if c.kind == "single-label" and not label]
     if not name or missing:
         empty = [*([] if name else ["path"]), *missing]
-        raise DataError(f"{path}, line {line}: {' and '.join(empty)} must not be empty; fill in, or remove the line")
+        raise DataError(f"{path}, line {line}: {' and '.join(empty)} must not be empty; fill it in, or remove the line")
     for column, label in zip(columns, labels, strict=True):
         if column.kind == "multi-label" and not all(column.labels(label)):
-            raise DataError(f"{path}, line {line}: {column.heading} {label!r} has an empty label")
+            raise DataError(
+                f"{path}, line {line}: {column.heading} {label!r} has an empty label; remove the extra {SEPARATOR!r}"
+            )
     if split and split not in SPLITS:
-        raise DataError(f"{path}, line {line}: split {split!r} is none of train, val, test")
+        raise DataError(f"{path}, line {line}: split {split!r} is none of train, val, test; correct it")
     return ListedImage(*_file(path, line, name), labels, SPLITS.get(split, ""))
 
 
 def _file(path: Path, line: int, name: str) -> tuple[Path, str]:
-    """The file of a row, and the name that it is known by."""
+    """Return the file of a row, and its name as `ListedImage.key`."""
     image = path.parent / name
-    # `Path.exists` raises where a name is too long to be one.
+    # os.path: `Path.exists` raises for a name that is too long for the file system.
     if "\\" in name and os.sep == "/" and not os.path.exists(image):
-        name = name.replace("\\", "/")  # a table from Windows
+        name = name.replace("\\", "/")  # a CSV file from Windows
         image = path.parent / name
     if not os.path.exists(image):
         raise DataError(f"{path}, line {line}: no file {image}; paths are relative to the CSV file")

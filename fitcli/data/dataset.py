@@ -1,8 +1,11 @@
-"""Which images there are, what they show, and which of them are held out. No pixel is decoded, torch is not imported.
+"""Finds the images of a data set, with their classes and splits. It decodes no pixels and does not import torch.
 
-A data set is a folder with one subfolder per class, or one with `train` and `val` folders of such, or a CSV file with
-the columns `path,label[,split]`, paths relative to it; `listing.py` says how a CSV file asks several things of each
-image. Where classes are not needed, the images may lie in the folder itself, and the column `label` may be missing.
+A data set is one of:
+
+- a folder with one subfolder per class, or with `train` and `val` folders that have such subfolders;
+- a CSV file with the columns `path,label[,split]`, see `csv_listing.py`; paths are relative to the file.
+
+If classes are not needed, the images may lie in the folder itself, and the column `label` may be missing.
 """
 
 from __future__ import annotations
@@ -21,19 +24,19 @@ from fitcli.errors import DataError
 from fitcli.images.open import ZARR_MARKERS, find_images
 from fitcli.runs.targets import Target, slices
 
-VALIDATION_SHARE = 0.2
-"""Of each class, where the data set names no split."""
+VALIDATION_FRACTION = 0.2
+"""Fraction of the images of each class to hold out for validation, if the data set names no splits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An image and what is known of it.
+    """An image with its target.
 
     Attributes:
         path: File of the image.
-        target: Value that only a task understands. For classes: the number of the class, 0 without classes, -1 for a
-            class that no other image has; with several targets, the numbers of the classes that hold, counted over
-            those of all targets in their order.
+        target: Value that only a task understands. For classes: the number of the class; 0 without classes; -1 for an
+            unknown class of a test image. For `Dataset.targets`: the numbers of the classes that hold, where the
+            classes of all targets are numbered consecutively.
     """
 
     path: Path
@@ -41,7 +44,7 @@ class Sample:
 
 
 Listed = tuple[str, str, str]
-"""An image: its name within the data set, its classes ("" where there are none), and "train" or "val"."""
+"""An image: its name within the data set, its classes as text ("" without classes), and "train" or "val"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,13 @@ class Dataset:
     """Images for training and for validation.
 
     Attributes:
-        classes: Names, sorted; a label is an index into them. Empty where there are none. With tasks, of the first.
-        train, validation, test: Disjoint; `validation` may be empty only where the data set says so itself. What is
-            in `test` is never looked at in training; a label there is -1 where no other image has it.
-        fingerprint: Of the classes, and of the names, labels and split of the images, wherever the data set lies.
-        listed: What the fingerprint is of, without `test`.
+        classes: Names of the classes, sorted: a class number is an index into them. Empty without classes. With
+            `targets`, the classes of the first.
+        train, validation, test: Disjoint samples. `validation` is empty only if the data set names splits without it.
+            Training never reads `test`.
+        fingerprint: SHA-256 of the classes, and of the names, labels and splits of the images outside of `test`. It
+            stays the same when the data set moves.
+        listed: The images outside of `test`.
         targets: All targets, if there are several or one is multi-label; else empty.
     """
 
@@ -67,7 +72,7 @@ class Dataset:
 
     @property
     def validation_fingerprint(self) -> str:
-        """Of the names and labels of the images in `validation`."""
+        """SHA-256 of the names and labels of the images in `validation`."""
         return _digest([image for image in self.listed if image[2] == "val"])
 
 
@@ -76,14 +81,14 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
 
     Args:
         path: Folder or CSV file.
-        labels: Whether images need a class. Where not, images that lie in no subfolder count where there are no others,
-            and of the label columns of a CSV file only the one that is called `label`.
-        training: It has to have what training needs: two classes or more, and images of each to train on.
-        several: All label columns count, where images need a class.
+        labels: Whether images need a class. If not, a folder without subfolders of images may hold the images itself,
+            and of the label columns of a CSV file only `label` is read.
+        training: Whether the data set must be enough to train on: two classes or more, with images of each.
+        several: Whether to read all label columns of a CSV file, if images need a class.
 
     Raises:
-        DataError: There is none, it is empty, or names missing files; for training, has one class, or a class with too
-            few images.
+        DataError: The data set is missing or empty, or names missing files. For training: it has one class, or a class
+            with too few images.
     """
     needed = "one subfolder per class" if labels == "needed" else "images"
     if path.is_dir():
@@ -96,16 +101,16 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
     if not rows:
         raise DataError(f"{path}: no images found; give a folder with {needed}, or a CSV file")
     if labels == "ignored" or (labels == "welcome" and len({row.labels for row in rows}) == 1):
-        # One class tells nothing apart.
+        # A single class gives a model nothing to distinguish.
         listing = Listing([replace(row, labels=()) for row in rows], ())
-    _check_labels(path, listing)
+    _check_duplicates(path, listing)
     if not any(row.split in ("train", "val") for row in rows):
         listing = replace(listing, rows=_hold_out(path, listing, training))
     return (_dataset if listing.is_plain else _dataset_of_targets)(path, listing, training)
 
 
 def _folder_rows(root: Path) -> list[ListedImage]:
-    """Images in subfolders, one per class."""
+    """List the images in subfolders, one per class."""
     folders = _subfolders(root)
     if _are_splits(folders):
         return [
@@ -122,12 +127,12 @@ def _folder_rows(root: Path) -> list[ListedImage]:
 
 
 def _loose_rows(root: Path) -> list[ListedImage]:
-    """Images in the folder itself, or in its `train` and `val` folders."""
+    """List the images in the folder itself, or in its `train` and `val` folders."""
     folders = _subfolders(root)
-    places = [(folder, SPLITS[folder.name.lower()]) for folder in folders] if _are_splits(folders) else [(root, "")]
+    sources = [(folder, SPLITS[folder.name.lower()]) for folder in folders] if _are_splits(folders) else [(root, "")]
     return [
         ListedImage(image, image.relative_to(root).as_posix(), ("",), split)
-        for folder, split in places
+        for folder, split in sources
         for image in find_images(folder)
     ]
 
@@ -138,7 +143,7 @@ def _are_splits(folders: Sequence[Path]) -> bool:
 
 
 def _subfolders(root: Path) -> list[Path]:
-    """Folders that may be classes: neither hidden nor images themselves."""
+    """Return the folders that may be classes: not hidden, and no images themselves."""
     return sorted(
         child
         for child in root.iterdir()
@@ -148,8 +153,8 @@ def _subfolders(root: Path) -> list[Path]:
     )
 
 
-def _check_labels(path: Path, listing: Listing) -> None:
-    """One image, one row: an image that is listed twice would otherwise train and validate."""
+def _check_duplicates(path: Path, listing: Listing) -> None:
+    """Refuse an image that is listed twice: it could be used for both training and validation."""
     seen: dict[str, ListedImage] = {}
     folders: dict[str, str] = {}
     for row in listing.rows:
@@ -157,12 +162,12 @@ def _check_labels(path: Path, listing: Listing) -> None:
         if before is not row:
             pairs = zip(before.labels, row.labels, strict=True)
             differing = next(((one, other) for one, other in pairs if one != other), None)
-            said = "twice" if differing is None else f"as {differing[0]!r} and as {differing[1]!r}"
-            raise DataError(f"{path}: {row.path} is listed {said}; keep one")
+            listed = "twice" if differing is None else f"as {differing[0]!r} and as {differing[1]!r}"
+            raise DataError(f"{path}: {row.path} is listed {listed}; keep one")
 
 
 def _real_path(path: Path, folders: dict[str, str]) -> str:
-    """The path without links. `folders` remembers those of folders: there are few of them for many images."""
+    """Return a path without links. `folders` caches the real paths of folders, to save system calls."""
     folder, name = os.path.split(path)
     if name in ("", ".", "..") or os.path.islink(path):
         return os.path.realpath(path)
@@ -172,12 +177,13 @@ def _real_path(path: Path, folders: dict[str, str]) -> str:
 
 
 def _hold_out(path: Path, listing: Listing, training: bool) -> list[ListedImage]:
-    """Hold out a share of each class, of the images that belong to no split yet. Which images it is depends on their
-    names alone, so that adding images does not reshuffle the others more than it must.
+    """Assign images without a split to training or validation, a fraction of each class.
+
+    The choice depends on the names of the images alone, so adding images reshuffles few of the others.
     """
     first = _spread_column(listing.columns)
     by_label: defaultdict[str, list[ListedImage]] = defaultdict(list)
-    split = [row for row in listing.rows if row.split]
+    assigned = [row for row in listing.rows if row.split]
     for row in listing.rows:
         if not row.split:
             by_label["" if first is None else row.labels[first]].append(row)
@@ -188,18 +194,18 @@ def _hold_out(path: Path, listing: Listing, training: bool) -> list[ListedImage]
                 "and one to validate, or a split column in a CSV file"
             )
         members = sorted(members, key=lambda row: hashlib.sha256(row.key.encode("utf-8", "surrogateescape")).digest())
-        held = max(1, round(VALIDATION_SHARE * len(members)))
-        split += [replace(row, split="val" if i < held else "train") for i, row in enumerate(members)]
-    return sorted(split, key=lambda row: row.key)
+        held = max(1, round(VALIDATION_FRACTION * len(members)))
+        assigned += [replace(row, split="val" if i < held else "train") for i, row in enumerate(members)]
+    return sorted(assigned, key=lambda row: row.key)
 
 
 def _spread_column(columns: Sequence[LabelColumn]) -> int | None:
-    """The first column of one class per image: its classes are spread evenly over splits and batches."""
+    """Return the number of the first single-label column, whose classes are spread evenly over the splits."""
     return next((number for number, column in enumerate(columns) if column.kind == "single-label"), None)
 
 
 def _dataset(path: Path, listing: Listing, training: bool) -> Dataset:
-    """One class per image, or none."""
+    """Build a data set with one class per image, or without classes."""
     rows = [(row, row.labels[0] if row.labels else "") for row in listing.rows]
     learned = tuple(sorted({label for row, label in rows if row.split != "test"}))
     classes = learned if training else tuple(sorted({label for _, label in rows}))
@@ -222,7 +228,7 @@ def _dataset(path: Path, listing: Listing, training: bool) -> Dataset:
 
 
 def _dataset_of_targets(path: Path, listing: Listing, training: bool) -> Dataset:
-    """Several questions, or one with any number of answers."""
+    """Build a data set with several targets, or with one multi-label target."""
     learned = [row for row in listing.rows if row.split != "test"]
     targets = tuple(
         _target(path, column, number, learned if training else listing.rows)
@@ -232,8 +238,8 @@ def _dataset_of_targets(path: Path, listing: Listing, training: bool) -> Dataset
     samples: dict[str, list[Sample]] = {"train": [], "val": [], "test": []}
     for row in listing.rows:
         read = [column.labels(cell) for column, cell in zip(listing.columns, row.labels, strict=True)]
-        found = [target.numbers(labels) for target, labels in zip(targets, read, strict=True)]
-        numbers = tuple(offset + n for offset, own in zip(offsets, found, strict=True) for n in own)
+        per_target = [target.numbers(labels) for target, labels in zip(targets, read, strict=True)]
+        numbers = tuple(offset + n for offset, own in zip(offsets, per_target, strict=True) for n in own)
         samples[row.split or "train"].append(Sample(row.path, numbers))
     if training:
         present = {number for sample in samples["train"] for number in sample.target}
@@ -241,8 +247,8 @@ def _dataset_of_targets(path: Path, listing: Listing, training: bool) -> Dataset
             seen = {number - part.start for number in present if part.start <= number < part.stop}
             least = 2 if target.is_single else 1
             _check_trainable(f"{path}, column {column.heading}", target.classes, seen, least)
-    # As in training, where what is scored alone does not count.
-    known = [
+    # Labels of test images do not count, so that the fingerprint is that of training.
+    learned_labels = [
         [column.heading, *sorted({label for row in learned for label in column.labels(row.labels[number])})]
         for number, column in enumerate(listing.columns)
     ]
@@ -252,33 +258,33 @@ def _dataset_of_targets(path: Path, listing: Listing, training: bool) -> Dataset
         train=tuple(samples["train"]),
         validation=tuple(samples["val"]),
         test=tuple(samples["test"]),
-        fingerprint=_digest([known, listed]),
+        fingerprint=_digest([learned_labels, listed]),
         listed=tuple(listed),
         targets=targets,
     )
 
 
 def _target(path: Path, column: LabelColumn, number: int, rows: Iterable[ListedImage]) -> Target:
-    found = {label for row in rows for label in column.labels(row.labels[number])}
-    if not found:
+    labels = {label for row in rows for label in column.labels(row.labels[number])}
+    if not labels:
         raise DataError(f"{path}: the column {column.heading} is empty; fill it, or leave it out")
-    return Target(column.name, column.kind, tuple(sorted(found)))
+    return Target(column.name, column.kind, tuple(sorted(labels)))
 
 
 def _digest(document: object) -> str:
-    # As ASCII: names of files need not be text.
+    # ASCII escapes also encode file names that are not valid UTF-8.
     return hashlib.sha256(json.dumps(document).encode("ascii")).hexdigest()
 
 
 def _check_trainable(where: object, classes: Sequence[str], present: set[int], least: int = 2) -> None:
     if len(classes) < least and classes != ("",):
-        found = f"only {classes[0]!r}" if classes else "no image to train on"
-        raise DataError(f"{where}: a classifier needs two classes or more, found {found}")
+        actual = f"only {classes[0]!r}" if classes else "no image to train on"
+        raise DataError(f"{where}: a classifier needs two classes or more, found {actual}")
     if missing := [label for number, label in enumerate(classes) if number not in present]:
-        raise DataError(f"{where}: no training image{f' of class {missing[0]!r}' if missing[0] else ''}")
+        raise DataError(f"{where}: no training image{f' of class {missing[0]!r}' if missing[0] else ''}; add some")
 
 
 def spread(samples: Sequence[Sample], most: int) -> list[Sample]:
-    """At most `most` of the samples, evenly spaced."""
+    """Return at most `most` of the samples, evenly spaced."""
     count = min(most, len(samples))
     return [samples[number * len(samples) // count] for number in range(count)]

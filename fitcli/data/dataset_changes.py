@@ -1,4 +1,4 @@
-"""What is different about a data set since a run was trained on it, in words."""
+"""Describes how a data set has changed since a run was trained on it."""
 
 from __future__ import annotations
 
@@ -7,35 +7,38 @@ from collections.abc import Sequence
 from fitcli.data.dataset import Listed
 
 NAMED = 3
-"""Images that are named of each kind of change."""
+"""Number of images to name for each kind of change."""
 
 
-def changes(before: Sequence[Listed], now: Sequence[Listed]) -> str:
-    """How images differ from those before: which were added, removed, given another class or moved to another split.
+def describe_changes(before: Sequence[Listed], now: Sequence[Listed]) -> str:
+    """Describe which images were added, removed, given another class or moved to another split.
 
-    An image is known by its name within the data set. Empty where they are the same in the same order.
+    Images are matched by their names within the data set.
+
+    Returns:
+        A phrase for an error message; "" if the images are the same in the same order.
     """
     old, new = ({name: (label, split) for name, label, split in images} for images in (before, now))
     both = [name for name in new if name in old]
-    found = [
-        _said([name for name in new if name not in old], "added"),
-        _said([name for name in old if name not in new], "removed"),
-        _said(
+    kinds = [
+        _describe([name for name in new if name not in old], "added"),
+        _describe([name for name in old if name not in new], "removed"),
+        _describe(
             [f"{name}: {new[name][0]}, was {old[name][0]}" for name in both if new[name][0] != old[name][0]],
             "of another class",
         ),
-        _said(
+        _describe(
             [f"{name}: {new[name][1]}, was {old[name][1]}" for name in both if new[name][1] != old[name][1]],
             "in another split",
         ),
     ]
-    if not any(found) and list(before) != list(now):
+    if not any(kinds) and list(before) != list(now):
         return "the same images are listed in another order"
-    return ", ".join(kind for kind in found if kind)
+    return ", ".join(filter(None, kinds))
 
 
-def _said(names: Sequence[str], what: str) -> str:
-    if not names:
+def _describe(images: Sequence[str], change: str) -> str:
+    if not images:
         return ""
-    more = ["..."] if len(names) > NAMED else []
-    return f"{len(names)} {'image' if len(names) == 1 else 'images'} {what} ({'; '.join([*names[:NAMED], *more])})"
+    more = ["..."] if len(images) > NAMED else []
+    return f"{len(images)} {'image' if len(images) == 1 else 'images'} {change} ({'; '.join([*images[:NAMED], *more])})"

@@ -1,6 +1,6 @@
-"""Batches of patches, read ahead in threads. What a batch holds follows from (seed, epoch, position) alone.
+"""Reads batches ahead in threads. The contents of a batch follow from (seed, epoch, position) alone.
 
-Threads, not processes: decoding and copying release the interpreter, and pixels need not cross a process border.
+Threads, not processes: decoding and copying release the GIL, and pixels need no copy between processes.
 """
 
 from __future__ import annotations
@@ -28,39 +28,44 @@ from fitcli.errors import DataError
 from models.groups import Gather, Groups
 
 AHEAD = 3
-"""Batches that are read while one is computed; for a CUDA device, beside one that is joined."""
+"""Number of batches that are read while one is computed. For a CUDA device, one more is being joined."""
 
 CPU = torch.device("cpu")
 
 
 class _Joined(NamedTuple):
-    """A batch, and the images that failed on the way; None where there is none for one of them, which is the last."""
+    """A joined batch.
+
+    Attributes:
+        batch: The batch; None if an image has no usable replacement.
+        failed: Unusable images that were met. If `batch` is None, the last is the one without a replacement.
+    """
 
     batch: Batch | None
     failed: list[BadImage]
 
 
-_Reading = list[Future[Attempt[Item]]]
-"""The images of a batch."""
+_PendingItems = list[Future[Attempt[Item]]]
+"""The images of a batch that are being read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loader:
     """Reads training batches.
 
-    Who does not go on to the end has to close what `batches` and `fixed` give, for their threads to end: they must not
-    wait for the garbage collector, which may run in a thread that those would wait for.
+    Close the generators of `batches` and `fixed` if you stop early. Left to the garbage collector, their threads can
+    deadlock: it may run in a thread that they wait for.
 
     Attributes:
         samples: The training images.
         reading: How images are read.
         batch_size: Images per batch, over all processes.
-        threads: That read at the same time.
-        bad_images: Where images that cannot be used are counted.
-        share: The processes that read a part of each batch each: images that follow each other, as many for each.
-        group_share: The processes that read a part of the groups of each image each, see `models.groups.span`.
-        gather: How the latents of their groups come together; needed where they are several.
-        device: That training batches are for. For a CUDA device they are joined and pinned early, in a thread.
+        threads: Number of images that are read at the same time.
+        bad_images: Counter of unusable images.
+        share: The processes that divide each batch: each reads as many consecutive images.
+        group_share: The processes that divide the groups of each image, see `models.groups.span`.
+        gather: Gathers the latents of all groups; required if `group_share` has several processes.
+        device: Device that training batches are for. For a CUDA device, a thread joins and pins them ahead.
     """
 
     samples: Sequence[Sample]
@@ -79,33 +84,34 @@ class Loader:
         object.__setattr__(self, "_strata", strata)
 
     def batches(self, start: int, stop: int) -> Generator[Batch]:
-        """Batches number `start` ... `stop - 1`, in order, counted over all epochs; of each the part of this process.
+        """Yield this process's part of batches `start` ... `stop - 1`, counted over all epochs.
 
-        In place of an image that cannot be used stands another of its class, as random as (seed, epoch, position).
+        Another image of its stratum replaces an unusable one; the choice follows from (seed, epoch, position).
 
         Raises:
-            TooManyBadImages: There are more than are put up with.
+            TooManyBadImages: More images are unusable than `bad_images` allows.
+            DataError: A stratum has no usable image left.
         """
-        with ThreadPoolExecutor(1, "joined") as pool, closing(self._reading(start, stop)) as reading:
+        with ThreadPoolExecutor(1, "joined") as pool, closing(self._pending_items(start, stop)) as pending:
             if self.device.type != "cuda":
-                yield from map(self._counted, map(self._joined, reading))
+                yield from map(self._counted, map(self._joined, pending))
                 return
 
-            def join(images: _Reading) -> Future[_Joined]:
+            def join(images: _PendingItems) -> Future[_Joined]:
                 return pool.submit(self._joined, images)
 
-            # Not a loop: its variable would hold images that are joined already.
-            joining = map(join, reading)
+            # `map`, not a `for` loop, whose variable would keep joined images alive.
+            joining = map(join, pending)
             current = next(joining, None)
             while current is not None:
                 following = next(joining, None)
-                yield replace(self._counted(current.result()), following=partial(_if_there, following))
+                yield replace(self._counted(current.result()), following=partial(_batch_if_ready, following))
                 current = following
 
-    def _reading(self, start: int, stop: int) -> Generator[_Reading, None, None]:
-        """The images of batch after batch, read ahead."""
+    def _pending_items(self, start: int, stop: int) -> Generator[_PendingItems, None, None]:
+        """Yield the images of one batch after the other, and read the next ones ahead."""
         with ThreadPoolExecutor(self.threads, "loader") as pool:
-            pending: deque[_Reading] = deque()
+            pending: deque[_PendingItems] = deque()
             try:
                 for number in range(start, stop + AHEAD):
                     if number < stop:
@@ -116,34 +122,36 @@ class Loader:
                 while pending:
                     yield pending.popleft()
             except GeneratorExit:
-                # Nobody wants the rest. At the end, on the contrary, the last batches may still be read.
+                # Cancel only if the consumer stops early: after the last `yield`, the last batches may still be read.
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
     def fixed(self) -> Generator[Batch]:
-        """Every image once that can be used, in order, always the same: for validation. Processes take turns.
+        """Yield every usable image once, in order, always in the same way: for validation.
+
+        Each of several processes gets every n-th image.
 
         Raises:
-            TooManyBadImages: Others are more than are put up with.
-            DataError: None can be used, by the only process.
+            TooManyBadImages: More images are unusable than `bad_images` allows.
+            DataError: A single process finds no usable image.
         """
         own = range(self.share.rank, len(self.samples), self.share.size)
-        size, found = max(1, self.batch_size // self.share.size), self.share.size > 1
+        size, may_end = max(1, self.batch_size // self.share.size), self.share.size > 1
         with ThreadPoolExecutor(self.threads, "loader") as pool:
             for start in range(0, len(own), size):
                 chosen = own[start : start + size]
                 attempts = list(pool.map(self._read_fixed, chosen))
                 self._count(attempts)
                 if items := [attempt.result for attempt in attempts if attempt.result is not None]:
-                    found = True
+                    may_end = True
                     yield self._collate(items)
-        if not found:
+        if not may_end:
             raise DataError(f"{attempts[0].failed[0].error}; no other validation image can be used either")
 
     def _positions(self, number: int) -> list[tuple[int, int]]:
-        """(epoch, sample) of each image of a batch that this process reads.
+        """Return (epoch, sample) of each image of a batch that this process reads.
 
-        The images are one endless row of permutations, one per epoch.
+        Batches are consecutive slices of an endless sequence: one permutation of the samples per epoch.
         """
         images, size = len(self.samples), self.batch_size // self.share.size
         start = number * self.batch_size + self.share.rank * size
@@ -152,9 +160,10 @@ class Loader:
         return [(epoch, int(orders[epoch][place])) for epoch, place in places]
 
     def _order(self, epoch: int) -> np.ndarray[Any, Any]:
-        """A random order in which the classes are spread evenly: small batches hold about equal shares of each.
+        """Return a random order of the samples in which the strata are spread evenly.
 
-        What a batch has in excess of one class would swamp what little a needle in a haystack has to say at first.
+        So every small batch holds each class in about its overall proportion. A batch with more of one class would have
+        a gradient that drowns the weak signal of small objects early in training.
         """
         rng = np.random.default_rng([self.reading.rules.seed, 1, epoch])
         strata = self._strata
@@ -166,29 +175,29 @@ class Loader:
 
     def _read_one(self, epoch: int, index: int) -> Attempt[Item]:
         paths = chain([self.samples[index].path], self._replacements(epoch, index))
-        return first_good(partial(self._read, epoch, index), paths, self.bad_images.most)
+        return first_good(partial(self._read, epoch, index), paths, self.bad_images.allowed)
 
     def _read_fixed(self, index: int) -> Attempt[Item]:
         return first_good(partial(self._read, 0, index), [self.samples[index].path], 0)
 
     def _replacements(self, epoch: int, index: int) -> Iterator[Path]:
-        """The other images of the class, in a random order."""
+        """Yield the other images of the stratum in a random order."""
         members = np.flatnonzero(self._strata == self._strata[index])
         others = members[members != index]
         for number in np.random.default_rng([self.reading.rules.seed, 4, epoch, index]).permutation(others):
             yield self.samples[number].path
 
-    def _joined(self, reading: _Reading) -> _Joined:
-        """Of images in whose place others were tried already. Runs in any thread: nothing is counted."""
-        attempts = [future.result() for future in reading]
+    def _joined(self, pending: _PendingItems) -> _Joined:
+        """Join images, whose replacements were already tried. Counts nothing, because it runs in any thread."""
+        attempts = [future.result() for future in pending]
         items, failed = [], list[BadImage]()
         for attempt in attempts:
             failed += attempt.failed
             if attempt.result is not None:
                 items.append(attempt.result)
         if len(items) < len(attempts):
-            hopeless = next(attempt.failed[0] for attempt in attempts if attempt.result is None)
-            return _Joined(None, [*failed, hopeless])
+            unreplaced = next(attempt.failed[0] for attempt in attempts if attempt.result is None)
+            return _Joined(None, [*failed, unreplaced])
         return _Joined(self._collate(items).pinned(self.device), failed)
 
     def _counted(self, joined: _Joined) -> Batch:
@@ -207,17 +216,17 @@ class Loader:
         self.bad_images.add(bad for attempt in attempts for bad in attempt.failed)
 
     def _read(self, epoch: int, index: int, path: Path) -> Item:
-        """The image in a file in the place of a sample."""
+        """Read a file in the place of sample `index`."""
         return read_item(self.reading, self._sample(index, path), epoch, index, self.group_share)
 
     def _sample(self, index: int, path: Path) -> Sample:
-        """What is said of an image, which may stand in the place of another."""
+        """Return sample `index`, or the one of another file that replaces it."""
         own = self.samples[index]
         return own if own.path == path else next(sample for sample in self.samples if sample.path == path)
 
 
-def _if_there(joining: Future[_Joined] | None) -> Batch | None:
-    """A batch that is joined by now. What went wrong is told in its turn."""
+def _batch_if_ready(joining: Future[_Joined] | None) -> Batch | None:
+    """Return a batch if it is joined by now, else None. An error is raised when it is the batch's turn."""
     if joining is None or not joining.done() or joining.cancelled() or joining.exception() is not None:
         return None
     return joining.result().batch

@@ -1,6 +1,7 @@
-"""The place of a training item: which part of an image a step sees, moved, thinned out and turned, as a value.
+"""Draws the place of a training item: the part of an image that a step sees, and how it is shifted and turned.
 
-A place follows from the seed, the epoch and the number of the sample alone. Pixels and targets are read at it.
+A place is a value that follows from the seed, the epoch and the number of the sample alone. Pixels and targets are read
+at it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fitcli.data.augmentation import beside_margin, thinned, turned_groups, without_margin
+from fitcli.data.augmentation import beyond_margin, hide_patches, mask_margin, turn_groups
 from fitcli.distributed.world import Axis
 from fitcli.errors import DataError
 from fitcli.images.base import ImageReader
@@ -64,7 +65,7 @@ class PlaceRules:
         augment: Whether images are turned and mirrored, and light changes of brightness and contrast apply.
         shift_canvas: Largest shift of an image down and to the right, in pixels.
         token_dropout: Probability in [0, 1) that a patch is hidden.
-        background: Share of the pixel range below which groups are left out; None to keep all.
+        background: Fraction of the pixel range below which a group is background and left out; None to keep all.
     """
 
     seed: int = 0
@@ -85,7 +86,7 @@ class Place:
         grid: Arrangement of groups over the canvas.
         positions: (row, column) of the groups that this process reads, in the order of the model.
         groups: All groups of the item, turned, as the model sees them.
-        quarters, mirror: Turns by 90 degrees, then a swap of left and right, see `augmentation.turned_patches`.
+        quarters, mirror: Turns by 90 degrees, then a swap of left and right, see `augmentation.turn_patches`.
         gain, shift: Factor and summand of the normalised values.
         showing: (epoch, number of the sample).
     """
@@ -129,12 +130,13 @@ def draw_place(
     canvas = _canvas(image, window, margin)
     grid = PatchGrid(canvas.info.size, layout.patch, layout.group)
     positions = _positions(canvas, grid, margin, rules)
-    groups, quarters, mirror = without_margin(groups_of(grid, positions), grid, margin), 0, False
+    groups, quarters, mirror = mask_margin(groups_of(grid, positions), grid, margin), 0, False
     if rate := rules.token_dropout:
-        groups = thinned(groups, grid.group**2, rate, np.random.default_rng([rules.seed, TOKEN_STREAM, epoch, index]))
+        token_rng = np.random.default_rng([rules.seed, TOKEN_STREAM, epoch, index])
+        groups = hide_patches(groups, grid.group**2, rate, token_rng)
     if rules.augment:
         quarters, mirror = int(rng.integers(4)), bool(rng.integers(2))
-        groups = turned_groups(groups, grid, quarters, mirror)
+        groups = turn_groups(groups, grid, quarters, mirror)
     if layout.order is not None:
         positions, groups = _in_order(positions, groups, layout.order)
     is_part = (window.height, window.width) != image.info.size
@@ -166,7 +168,11 @@ def too_small(size: tuple[int, int], side: int) -> str:
 
 
 def _window(image: ImageReader, layout: Layout, rules: PlaceRules, rng: np.random.Generator) -> Window:
-    """The whole image or a random window of it; its upper left part of whole groups for a model that needs those."""
+    """Return a random window or the whole image, cropped to whole groups for a model that needs them.
+
+    Raises:
+        DataError: There is not even one whole group.
+    """
     (height, width), size = image.info.size, rules.size
     top, left = 0, 0
     if size is not None:
@@ -194,10 +200,10 @@ def _margin(rules: PlaceRules, epoch: int, index: int) -> tuple[int, int]:
 def _positions(
     canvas: ImageReader, grid: PatchGrid, margin: tuple[int, int], rules: PlaceRules
 ) -> list[tuple[int, int]]:
-    """The groups that hold pixels of the image and are no background; all groups of pixels where that leaves none."""
+    """Return the groups that hold pixels of the image and are no background; if all are background, all with pixels."""
     every = list(grid.coordinates())
     kept = every if rules.background is None else foreground(canvas, grid, rules.background)
-    return beside_margin(kept, grid, margin) or beside_margin(every, grid, margin)
+    return beyond_margin(kept, grid, margin) or beyond_margin(every, grid, margin)
 
 
 def _in_order(positions: list[tuple[int, int]], groups: Groups, order: Order) -> tuple[list[tuple[int, int]], Groups]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fitcli.data.augmentation import turned_patches
+from fitcli.data.augmentation import turn_patches
 from fitcli.data.batch import BatchTarget, Item
 from fitcli.data.dataset import Sample
 from fitcli.data.place import Layout, Place, PlaceRules, draw_place
@@ -28,15 +28,16 @@ class TargetReader(Protocol):
         """Return the target of a sample at a place: a class, a value, a label image turned as the pixels are, ...
 
         Raises:
-            DataError, ImageError: It cannot be read.
+            DataError, ImageError: The target cannot be read.
         """
 
     def join(self, targets: Sequence[Any]) -> BatchTarget:
         """Join the targets of the images of a batch, in their order."""
 
     def stratum(self, sample: Sample) -> int:
-        """Return the class of a sample for sampling: batches hold all strata evenly, and a sample that cannot be read
-        is replaced by another of its stratum.
+        """Return the stratum of a sample, such as its class.
+
+        Batches hold all strata evenly, and another sample of its stratum replaces an unreadable one.
         """
 
 
@@ -75,7 +76,7 @@ def read_item(reading: Reading, sample: Sample, epoch: int, index: int, group_sh
         place = draw_place(image, reading.layout, reading.rules, epoch, index, group_share)
         patches = _read_pixels(image, place, reading.preprocessing)
     return Item(
-        patches=turned_patches(patches, place.grid, place.quarters, place.mirror),
+        patches=turn_patches(patches, place.grid, place.quarters, place.mirror),
         place=place,
         target=reading.targets.read(sample, place),
         path=sample.path,
@@ -83,7 +84,7 @@ def read_item(reading: Reading, sample: Sample, epoch: int, index: int, group_sh
 
 
 def _read_pixels(image: ImageReader, place: Place, preprocessing: Preprocessing) -> Tensor:
-    """[g n p] of the groups that this process reads, of which there may be none."""
+    """Return [g n p] of the groups that this process reads; g may be 0."""
     grid, canvas = place.grid, place.canvas(image)
     if place.positions:
         return read_patches(canvas, grid, place.positions, lambda pixels: preprocessing.convert(pixels, canvas.info))

@@ -1,4 +1,4 @@
-"""What the training images have in common: channels, dtype, mean and standard deviation, microns per pixel."""
+"""Surveys the images of a data set before training: channels, dtype, mean, standard deviation, microns per pixel."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from fitcli.images.open import open_image
 from fitcli.images.window import Window
 from fitcli.patches.preprocessing import WHITE, Preprocessing
 
-LOOKED_AT = 64
-"""Images, evenly spaced over the training images, whose pixels are read for mean and standard deviation."""
+SAMPLED_IMAGES = 64
+"""Number of training images, evenly spaced, whose pixels are read for mean and standard deviation."""
 
 SIDE = 512
-"""Pixels per side of the window that is read of each, at full resolution: smaller levels hide fine detail."""
+"""Side of the window that is read of each, in pixels of level 0: smaller levels average out fine detail."""
 
 HEADERS = 2000
-"""Images whose headers are read before training starts; of larger data sets an even selection."""
+"""Largest number of images whose headers are read; of a larger data set, evenly spaced ones."""
 
 
 class Survey(NamedTuple):
-    """What is known of the images of a data set before training.
+    """Properties of the images of a data set.
 
     Attributes:
-        preprocessing: What a model trained on them expects of pixels.
-        sizes: (height, width) of each image that was looked at.
-        smallest: The image with the shortest side, and its (height, width).
+        preprocessing: What a model trained on the images expects of pixels.
+        sizes: (height, width) in pixels of each image whose header was read.
+        smallest: File of the image with the shortest side, and its (height, width).
     """
 
     preprocessing: Preprocessing
@@ -43,38 +43,43 @@ class Survey(NamedTuple):
     smallest: tuple[Path, tuple[int, int]]
 
     def typical_size(self, window: int | None) -> tuple[int, int]:
-        """(height, width) that a model sees: the median of the images, or of windows of so many pixels per side."""
+        """Return the median (height, width) of the images, cropped to `window` pixels per side if it is given."""
         rows, columns = ([min(size[axis], window or size[axis]) for size in self.sizes] for axis in (0, 1))
         return round(median(rows)), round(median(columns))
 
 
 class _Moments(NamedTuple):
-    """Per channel, and the range over all channels; None where no pixel is finite."""
+    """Statistics of pixels.
+
+    Attributes:
+        mean, std: Mean and standard deviation of each channel.
+        limits: Smallest and largest value over all channels; None if no pixel is finite.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     limits: tuple[float, float] | None
 
 
-def inspect(dataset: Dataset, seed: int, most_bad: int = 0) -> Survey:
-    """Open the images of a data set and decide what a model trained on it expects of pixels.
+def survey_images(dataset: Dataset, seed: int, most_bad: int = 0) -> Survey:
+    """Read headers and some pixels of a data set, and decide what a model trained on it expects of pixels.
 
-    The commonest number of channels and dtype win; images that cannot be converted to them are an error.
+    The most common number of channels and dtype win; an image that cannot be converted to them is unusable.
 
     Args:
         dataset: The images.
-        seed: Of the windows that are looked at.
-        most_bad: Images that cannot be read or do not fit the others, and are passed over.
+        seed: Seed of the positions of the windows that are read.
+        most_bad: Number of unusable images to pass over.
 
     Raises:
-        DataError: Some image cannot be opened or does not fit the others. Names the first and counts the rest.
+        DataError: More images are unreadable or differ from the others. Names the first and counts the rest.
     """
     samples = spread(dataset.train + dataset.validation, HEADERS)
     with ThreadPoolExecutor(8, "inspect") as pool:
-        looked = list(zip(samples, pool.map(_info, samples), strict=True))
-    infos = [(sample, info) for sample, info in looked if isinstance(info, ImageInfo)]
-    broken = {sample.path: str(info) for sample, info in looked if isinstance(info, ImageError)}
-    _refuse(broken, "cannot be read", min(most_bad, len(looked) - 1))
+        headers = list(zip(samples, pool.map(_info, samples), strict=True))
+    infos = [(sample, info) for sample, info in headers if isinstance(info, ImageInfo)]
+    broken = {sample.path: str(info) for sample, info in headers if isinstance(info, ImageError)}
+    _refuse(broken, "cannot be read", min(most_bad, len(headers) - 1))
     channels, dtype = Counter((info.channels, info.dtype.name) for _, info in infos).most_common(1)[0][0]
     wanted = Preprocessing(channels=channels, dtype=dtype, mean=(0.0,) * channels, std=(1.0,) * channels)
     misfits = {sample.path: f"{sample.path}: {reason}" for sample, info in infos if (reason := wanted.mismatch(info))}
@@ -90,12 +95,12 @@ def inspect(dataset: Dataset, seed: int, most_bad: int = 0) -> Survey:
         mpp=scales.pop() if len(scales) == 1 else None,
         limits=None if dtype in WHITE else moments.limits,
     )
-    least = min(infos, key=lambda pair: min(pair[1].size))
-    return Survey(preprocessing, tuple(info.size for _, info in infos), (least[0].path, least[1].size))
+    smallest, info = min(infos, key=lambda pair: min(pair[1].size))
+    return Survey(preprocessing, tuple(info.size for _, info in infos), (smallest.path, info.size))
 
 
 def image_sizes(dataset: Dataset) -> list[tuple[int, int]]:
-    """(height, width) of the images of a data set that can be opened."""
+    """Return (height, width) of the training images of a data set that can be opened."""
     with ThreadPoolExecutor(8, "inspect") as pool:
         infos = pool.map(_info, spread(dataset.train, HEADERS))
         return [info.size for info in infos if isinstance(info, ImageInfo)]
@@ -110,6 +115,7 @@ def _info(sample: Sample) -> ImageInfo | ImageError:
 
 
 def _refuse(problems: Mapping[Path, str], what: str, most: int) -> None:
+    """Raise DataError for more than `most` unusable images."""
     if len(problems) > most:
         more = f" (and {len(problems) - 1} more images that {what})" if len(problems) > 1 else ""
         raise DataError(f"{next(iter(problems.values()))}{more}")
@@ -118,12 +124,13 @@ def _refuse(problems: Mapping[Path, str], what: str, most: int) -> None:
 def _moments(
     samples: Sequence[Sample], wanted: Preprocessing, seed: int, bad: Mapping[Path, str], most_bad: int
 ) -> _Moments:
-    """Of one random window of each of some images that are not bad; NaN is left out."""
-    chosen = spread([sample for sample in samples if sample.path not in bad], LOOKED_AT)
+    """Return the moments of one random window of each of some usable images, without NaN and infinity."""
+    chosen = spread([sample for sample in samples if sample.path not in bad], SAMPLED_IMAGES)
     if not chosen:
-        raise DataError(f"{next(iter(bad.values()))}; no other training image can be used either")
+        raise DataError(f"{next(iter(bad.values()))}; no other training image can be used either; give other images")
 
     def sums(number: int) -> NDArray[np.float64] | ImageError:
+        """Return [5 channels]: count, sum and sum of squares of the finite pixels, smallest and largest."""
         try:
             with open_image(chosen[number].path) as image:
                 pixels = wanted.convert(image.read(_window(image, [seed, 3, number])), image.info)
@@ -136,17 +143,18 @@ def _moments(
         return np.stack([finite.sum(0), values.sum(0), (values**2).sum(0), least, most])
 
     with ThreadPoolExecutor(2, "moments") as pool:
-        looked = list(zip(chosen, pool.map(sums, range(len(chosen))), strict=True))
-    broken = {sample.path: str(values) for sample, values in looked if isinstance(values, ImageError)}
-    _refuse({**bad, **broken} if broken else {}, "cannot be read", min(most_bad, len(bad) + len(looked) - 1))
-    found = np.stack([values for _, values in looked if not isinstance(values, ImageError)])
-    count, total, squares = np.sum(found[:, :3], axis=0)
-    low, high = float(found[:, 3].min()), float(found[:, 4].max())
+        results = list(zip(chosen, pool.map(sums, range(len(chosen))), strict=True))
+    broken = {sample.path: str(values) for sample, values in results if isinstance(values, ImageError)}
+    _refuse({**bad, **broken} if broken else {}, "cannot be read", min(most_bad, len(bad) + len(results) - 1))
+    stacked = np.stack([values for _, values in results if not isinstance(values, ImageError)])
+    count, total, squares = np.sum(stacked[:, :3], axis=0)
+    low, high = float(stacked[:, 3].min()), float(stacked[:, 4].max())
     mean = total / np.maximum(count, 1)
-    # A channel that never varies still has to be divided by something.
     std = np.sqrt(np.maximum(squares / np.maximum(count, 1) - mean**2, 0))
+    # A constant channel gets 1, because preprocessing divides by it.
+    std = np.where(std > 1e-6, std, 1.0)
     limits = (low, high if high > low else low + 1) if low <= high else None
-    return _Moments(tuple(mean.tolist()), tuple(np.where(std > 1e-6, std, 1.0).tolist()), limits)
+    return _Moments(tuple(mean.tolist()), tuple(std.tolist()), limits)
 
 
 def _window(image: ImageReader, seed: list[int]) -> Window:

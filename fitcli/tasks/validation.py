@@ -51,7 +51,7 @@ def gather_scores(world: World, bad_images: BadImages, score_own: Callable[[], T
     Raises:
         TooManyBadImages: More images than allowed are unusable.
     """
-    gathered = world.gather_results(lambda: {"scores": score_own(), "bad": bad_images.fresh()})
+    gathered = world.gather_results(lambda: {"scores": score_own(), "bad": bad_images.take_unsent()})
     for each in gathered:
-        bad_images.learn(each["bad"])
+        bad_images.receive(each["bad"])
     return [each["scores"] for each in gathered]

@@ -106,11 +106,11 @@ class Gradients:
             taken.append(next(batches))
             paths = [str(path) for path in taken[-1].paths]
             groups, weight = len(taken[-1].groups.number), self.objective.weight(taken[-1])
-            return {"groups": groups, "weight": weight, "paths": paths, "bad": run.bad_images.fresh()}
+            return {"groups": groups, "weight": weight, "paths": paths, "bad": run.bad_images.take_unsent()}
 
         everyone, ranks = run.world.gather_results(read), run.world.groups.size
         for part in everyone:
-            run.bad_images.learn(part["bad"])
+            run.bad_images.receive(part["bad"])
         _check_alike(everyone, ranks)
         # Of those that share images, which say the same, one counts.
         parts = everyone[::ranks]

@@ -159,7 +159,7 @@ class _Training:
             known = {sample.path for sample in run.dataset.train + run.dataset.validation}
             told = run.world.broadcast([(str(bad.path), str(bad.error)) for bad in self.log.bad_images])
             bad_images = [BadImage(Path(path), DataError(reason)) for path, reason in told]
-            run.bad_images.remember(bad for bad in bad_images if bad.path in known)
+            run.bad_images.restore(bad for bad in bad_images if bad.path in known)
             try:
                 if self.resumed:
                     # Perhaps the process died before the weights were there that follow from the state.
@@ -233,7 +233,7 @@ class _Training:
         self.observe(entry)
 
     def _tell_bad_images(self, step: int) -> None:
-        for bad in self.run.bad_images.untold():
+        for bad in self.run.bad_images.take_pending():
             entry = BadImageReport(step=step, path=bad.path, reason=str(bad.error))
             self.log(entry)
             self.observe(entry)

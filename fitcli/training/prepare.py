@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fitcli.data.bad_images import BadImages
 from fitcli.data.dataset import Dataset, load_dataset
-from fitcli.data.dataset_changes import changes
-from fitcli.data.survey import image_sizes, inspect
+from fitcli.data.dataset_changes import describe_changes
+from fitcli.data.survey import image_sizes, survey_images
 from fitcli.device.runtime import Runtime, choose_runtime
 from fitcli.errors import CheckpointError, FitError
 from fitcli.files.leftovers import is_leftover
@@ -65,7 +65,7 @@ def prepare(settings: TrainSettings, launch: Launch) -> tuple[TrainingRun, int]:
     if settings.start_from is not None:
         _check_start(Path(settings.start_from), settings)
     dataset = _dataset(launch.data, settings)
-    survey = inspect(dataset, settings.seed, settings.max_bad_images)
+    survey = survey_images(dataset, settings.seed, settings.max_bad_images)
     run = _run(task.describe(settings, dataset, survey), settings, dataset, launch.runtime, launch)
     return planned(run, survey.sizes, launch.memory_bytes), 0
 
@@ -86,7 +86,7 @@ def _resumed(settings: TrainSettings, launch: Launch) -> tuple[TrainingRun, list
             f"{data} has {_questions(dataset.classes, dataset.targets)}; start a new run for these"
         )
     fingerprint, images = load_images(folder)
-    changed = changes(images, dataset.listed) if dataset.fingerprint != fingerprint else ""
+    changed = describe_changes(images, dataset.listed) if dataset.fingerprint != fingerprint else ""
     if changed and not launch.accept_changed_data:
         raise FitError(
             f"{data}: is not what {folder} was trained on: {changed}; resume with the data set as it was, go on with "

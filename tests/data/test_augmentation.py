@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fitcli.data.augmentation import turned
+from fitcli.data.augmentation import turn_groups, turn_patches
 from fitcli.patches.cutting import groups_of, to_patches
 from fitcli.patches.grid import PatchGrid
 
@@ -17,7 +17,8 @@ WAYS = [(quarters, mirror) for quarters in range(4) for mirror in (False, True)]
 def test_turning_groups_equals_turning_the_image(quarters: int, mirror: bool) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (24, 48, 3), dtype=np.uint8)
     grid = PatchGrid((24, 48), 4, 3)
-    patches, groups = turned(to_patches(pixels, grid), groups_of(grid), grid, quarters, mirror)
+    patches = turn_patches(to_patches(pixels, grid), grid, quarters, mirror)
+    groups = turn_groups(groups_of(grid), grid, quarters, mirror)
 
     whole = np.rot90(pixels, quarters)
     whole = np.ascontiguousarray(whole[:, ::-1] if mirror else whole)
@@ -34,7 +35,7 @@ def test_padding_moves_with_the_pixels(quarters: int, mirror: bool) -> None:
     before, groups = to_patches(pixels, grid), groups_of(grid)
     assert groups.mask is not None
     before = before.masked_fill(~groups.mask[..., None], 0)
-    patches, moved = turned(before, groups, grid, quarters, mirror)
+    patches, moved = turn_patches(before, grid, quarters, mirror), turn_groups(groups, grid, quarters, mirror)
     assert moved.mask is not None
     assert torch.equal(patches[..., 0] > 0, moved.mask)
     assert moved.coordinates.min() == 0
