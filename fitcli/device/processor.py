@@ -18,7 +18,7 @@ ZEN_5 = 26
 """First family of AMD processors whose vector units are as wide as AVX-512."""
 
 FLOAT32_ERROR = 1e-6
-"""Largest relative error of a matrix product in float32. Rounding its factors to bf16 would give 3e-3."""
+"""Largest relative error of a matrix product that counts as float32. Rounding its factors to bf16 would give 3e-3."""
 
 
 @cache

@@ -32,7 +32,7 @@ class LatentLoss(NamedTuple):
 
     Attributes:
         loss: Scalar.
-        output: What the caller of the step gets beside the loss, such as logits.
+        output: Result for the caller beside the loss, such as logits; None if there is none.
     """
 
     loss: Tensor

@@ -22,11 +22,11 @@ class ExecutionPlan:
         keep: Fraction of the handfuls whose activations "recompute" keeps, so that it need not replay them.
         selective: Keep only the matrix products and the attention of those handfuls; norms, activation functions and
             casts run again.
-        global_layers: What `mix` keeps until its backward pass, from most memory to least, from fastest to slowest:
+        global_layers: Activations of `mix` that are kept until its backward pass, from most memory and speed to least:
             "keep" everything; "selective" matrix products and attention; "attention" the inputs of its layers and the
             results of attention; "checkpoint" the inputs of its layers; "rerun" nothing ("stream" alone): `mix` runs
             again.
-        store: Where "stream" keeps tokens at rest.
+        store: Place of the tokens that "stream" stores.
         calls: Least number of handfuls; empty ones are appended. Processes that shard the weights of a model have to
             call its layers equally often. 0 without sharding.
 

@@ -158,20 +158,20 @@ def stream_trunk(
     with ExitStack() as stack:
         sweeps = _Sweeps(trunk, groups, source, streaming, outputs, latents, stack)
         whole = groups_on_device(groups, latents.device)
-        at = streaming.journal.resume() if streaming.journal is not None else None
-        at = at or Position(0, 0, latents, torch.empty_like(latents))
+        position = streaming.journal.resume() if streaming.journal is not None else None
+        position = position or Position(0, 0, latents, torch.empty_like(latents))
         del latents
-        streaming.advance(at.segment * len(groups.number) + at.groups)
-        while at.segment < sweeps.count:
-            mix, number = sweeps.segments[at.segment].mix, at.segment + 1
-            values = sweeps.run(at, trunk.readable(at.latents, whole))
+        streaming.advance(position.segment * len(groups.number) + position.groups)
+        while position.segment < sweeps.count:
+            mix, number = sweeps.segments[position.segment].mix, position.segment + 1
+            values = sweeps.run(position, trunk.readable(position.latents, whole))
             # Free the latents from before the sweep, so that they take no memory during `mix`.
-            del at
+            del position
             if mix is not None and (number < sweeps.count or outputs.latents):
                 values = mix(values, whole, context, apply_piecewise).to(values.dtype)
-            at = Position(number, 0, values, torch.empty_like(values) if number < sweeps.count else values)
-            sweeps.record(at)
-        return at.latents
+            position = Position(number, 0, values, torch.empty_like(values) if number < sweeps.count else values)
+            sweeps.record(position)
+        return position.latents
 
 
 class _Sweeps:
@@ -195,27 +195,27 @@ class _Sweeps:
         self._stores = self._open_stores(latents.dtype, stack)
         self._copies = DeviceCopies(self._device) if self._device.type == "cuda" else None
 
-    def run(self, at: Position, readable: Tensor) -> Tensor:
-        """Finish the sweep of a segment from position `at` on; return the latents [g m d] after its `read`."""
-        segment, last = self.segments[at.segment], at.segment == self.count - 1
+    def run(self, position: Position, readable: Tensor) -> Tensor:
+        """Finish the sweep of a segment from `position` on; return the latents [g m d] after its `read`."""
+        segment, last = self.segments[position.segment], position.segment == self.count - 1
         reads = segment.read is not None and (not last or self._outputs.latents)
-        for part, tokens in self._tokens(at, readable):
+        for part, tokens in self._tokens(position, readable):
             mask = self._mask(part)
             tokens = segment.local(tokens, mask, self._causal)
             if last and self._outputs.tokens is not None:
                 self._outputs.tokens(part, tokens)
             if reads:
-                self._read(segment.read, part, tokens, mask, at, last)
+                self._read(segment.read, part, tokens, mask, position, last)
             if not last:
-                self._stores[at.segment % len(self._stores)].put(part, tokens)
+                self._stores[position.segment % len(self._stores)].put(part, tokens)
             self._streaming.advance(part.stop - part.start)
-            self.record(at._replace(groups=part.stop))
-        return at.fresh if reads else at.latents
+            self.record(position._replace(groups=part.stop))
+        return position.fresh if reads else position.latents
 
-    def record(self, at: Position) -> None:
+    def record(self, position: Position) -> None:
         """Record a position in the journal, if there is one."""
-        if self._streaming.journal is not None and at.segment < self.count:
-            self._streaming.journal.record(at, self._stores)
+        if self._streaming.journal is not None and position.segment < self.count:
+            self._streaming.journal.record(position, self._stores)
 
     def _read(
         self,
@@ -223,23 +223,24 @@ class _Sweeps:
         part: slice,
         tokens: Tensor,
         mask: Tensor | None,
-        at: Position,
+        position: Position,
         last: bool,
     ) -> None:
         assert read is not None
         if last and self._outputs.reads is not None:
-            self._outputs.reads(part, read.weights(at.latents[part], tokens, mask).float())
-        at.fresh[part] = read(at.latents[part], tokens, mask).to(at.fresh.dtype)
+            self._outputs.reads(part, read.weights(position.latents[part], tokens, mask).float())
+        position.fresh[part] = read(position.latents[part], tokens, mask).to(position.fresh.dtype)
 
-    def _tokens(self, at: Position, readable: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    def _tokens(self, position: Position, readable: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Yield the tokens [part n c] that enter a segment, handful by handful, on the device."""
-        parts = self._streaming.slices(len(self._groups.number), at.groups)
-        if at.segment == 0:
+        parts = self._streaming.slices(len(self._groups.number), position.groups)
+        if position.segment == 0:
             with closing(prefetch(self._load, parts)) as loaded:
                 for part, values in zip(parts, loaded, strict=True):
                     yield part, self._source.embed(self._to_device(values), part)
             return
-        write, store = self.segments[at.segment - 1].write, self._stores[(at.segment - 1) % len(self._stores)]
+        before = position.segment - 1
+        write, store = self.segments[before].write, self._stores[before % len(self._stores)]
         assert write is not None
         with closing(prefetch(store.fetch, parts, store.ahead)) as early:
             for part, fetched in zip(parts, early, strict=True):
@@ -264,11 +265,9 @@ class _Sweeps:
         return pin(self._source.load(part), self._device)
 
     def _to_device(self, values: Tensor) -> Tensor:
-        return (
-            to_device(values, self._device)
-            if self._copies is None or values.is_cuda
-            else self._copies.to_device(values)
-        )
+        if self._copies is None or values.is_cuda:
+            return to_device(values, self._device)
+        return self._copies.to_device(values)
 
     def _mask(self, part: slice) -> Tensor | None:
         return key_mask(mask_on_device(self._groups, part, self._device))

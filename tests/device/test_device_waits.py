@@ -26,6 +26,7 @@ from fitcli.streaming.sweeps import PassOutputs, Streaming
 from fitcli.tasks.autoregressive.decoding.sample import FREE
 from fitcli.tasks.autoregressive.decoding.sample import sample as decode
 from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
+from fitcli.tasks.autoregressive.next_token import sequence_of
 from fitcli.tasks.autoregressive.scores import image_bits
 from fitcli.tasks.diffusion import scores
 from fitcli.tasks.diffusion.canvas import CanvasLayout, open_canvas
@@ -45,8 +46,8 @@ RUNTIME = Runtime(DEVICE, "fp32")
 def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Waits]:
     """The recorder of waits. It sees nothing in inference mode, so tests unwrap functions that enable it."""
     monkeypatch.setitem(HANDFUL_TOKENS, DEVICE.type, 8)
-    with valueless(monkeypatch) as found, torch.no_grad():
-        yield found
+    with valueless(monkeypatch) as recorder, torch.no_grad():
+        yield recorder
 
 
 @pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if type(config) is EncoderConfig])
@@ -57,9 +58,9 @@ def test_a_pass_over_an_image_never_waits(waits: Waits, name: str) -> None:
     assert groups.mask is not None
     patches = torch.zeros(len(groups.number), encoder.config.tokens, encoder.config.values)
     waits.forget()
-    wanted = PassOutputs(tokens=lambda part, tokens: taken.append(tokens))
+    outputs = PassOutputs(tokens=lambda part, tokens: taken.append(tokens))
     how = Streaming(handful=3, store="device")
-    taken.append(stream_encoder(encoder, groups, lambda part: patches[part], how, wanted))
+    taken.append(stream_encoder(encoder, groups, lambda part: patches[part], how, outputs))
     assert {tensor.device for tensor in taken} == {DEVICE}
     assert (waits.reads, waits.sends) == ([], [])
 

@@ -97,17 +97,17 @@ def test_no_grad_of_the_caller_changes_nothing() -> None:
 @pytest.mark.parametrize("kind", ["recompute", "stream"])
 def test_no_call_takes_more_than_a_handful(kind: Any) -> None:
     step = Step(CONFIGS["denoiser"], "whole")
-    asked: list[slice] = []
+    slices: list[slice] = []
 
     def recorded(part: slice) -> Tensor:
-        asked.append(part)
+        slices.append(part)
         return step.patches(part)
 
     loss = mean_square(step.groups, lambda part: step.noise[part])
     job = denoising_job(step.model, step.groups, recorded, step.level, loss, step.condition, step.previous)
     run_job(job, ExecutionPlan(kind=kind, handful=3))
-    assert {(part.start, part.stop) for part in asked} == {(0, 3), (3, 6), (6, 8)}
-    assert len(asked) == 6, "once forward, once in the replay"
+    assert {(part.start, part.stop) for part in slices} == {(0, 3), (3, 6), (6, 8)}
+    assert len(slices) == 6, "once forward, once in the replay"
 
 
 def test_gradients_are_those_of_finite_differences() -> None:

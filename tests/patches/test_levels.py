@@ -15,9 +15,9 @@ from fitcli.patches.levels import from_levels, quantize, to_levels
 @given(st.integers(2, 256), st.sampled_from([np.dtype(np.uint8), np.dtype(np.uint16)]))
 def test_levels_divide_the_range_evenly_and_come_back(levels: int, dtype: np.dtype[Any]) -> None:
     every = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
-    found = to_levels(every, levels)
-    assert (found == np.floor(every / (int(every[-1]) + 1) * levels)).all()
-    counts = np.bincount(found)
+    result = to_levels(every, levels)
+    assert (result == np.floor(every / (int(every[-1]) + 1) * levels)).all()
+    counts = np.bincount(result)
     assert len(counts) == levels
     assert counts.max() - counts.min() <= 1
     back = from_levels(np.arange(levels), levels, dtype)

@@ -24,15 +24,15 @@ from fitcli.tasks.encoding.stream import stream_encoder, stream_latents
 @torch.inference_mode()
 def test_every_group_is_read_once_and_progress_counts_segments() -> None:
     model, (grid, patches) = encoder("(1)1(1)1"), inputs((48, 36))
-    asked: list[slice] = []
+    slices: list[slice] = []
     finished: list[int] = []
 
     def read(part: slice) -> Tensor:
-        asked.append(part)
+        slices.append(part)
         return patches[part]
 
     stream_latents(model, groups_of(grid), read, 5, advance=finished.append)
-    assert [number for part in asked for number in range(part.start, part.stop)] == list(range(grid.count))
+    assert [number for part in slices for number in range(part.start, part.stop)] == list(range(grid.count))
     assert sum(finished) == 2 * grid.count
 
 

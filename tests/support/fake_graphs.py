@@ -87,7 +87,7 @@ def _nothing(stream: FakeStream) -> Any:
 
 @pytest.fixture
 def graphs(monkeypatch: pytest.MonkeyPatch) -> list[FakeGraph]:
-    """Replace the graphs of a CUDA device; the list of all fake graphs."""
+    """Replace the graphs of a CUDA device by fake ones; return the list of all that are made."""
     FakeGraph.made = []
     stream = FakeStream()
     monkeypatch.setattr(torch.cuda, "Stream", FakeStream)

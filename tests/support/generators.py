@@ -1,4 +1,4 @@
-"""Run folders of small diffusion models that nobody trained: their images are not pretty, but all their own."""
+"""Makes run folders of small diffusion models with random weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from models.build import build
 from models.config import DenoiserConfig
 
 PATCH, GROUP = 4, 4
-"""Groups of 16 x 16 pixels."""
+"""Pixels per side of a patch, patches per side of a group: groups of 16 x 16 pixels."""
 
 TRAINED = (32, 32)
 
@@ -33,7 +33,7 @@ def model_config(channels: int = 3, classes: int = 2, **changes: Any) -> Denoise
 def make_run(
     folder: Path, channels: int = 3, dtype: str = "uint8", classes: tuple[str, ...] = ("cat", "dog"), **changes: Any
 ) -> Path:
-    """A run folder of a random model; `changes` of the diffusion settings."""
+    """Write and return a run folder of a random model. `changes` are fields of `DiffusionConfig`."""
     folder.mkdir(parents=True, exist_ok=True)
     config = model_config(channels, len(classes))
     model = build(config)
@@ -46,7 +46,6 @@ def make_run(
     save_config(
         folder,
         RunConfig(
-            task="diffusion",
             model=config,
             preprocessing=Preprocessing(
                 channels=channels,
@@ -56,7 +55,7 @@ def make_run(
                 limits=(-0.5, 2.0) if dtype == "float32" else None,
             ),
             classes=classes,
-            diffusion=DiffusionConfig(**diffusion),
+            details=DiffusionConfig(**diffusion),
         ),
     )
     save_weights(folder, model)

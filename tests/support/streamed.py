@@ -64,8 +64,8 @@ def streamed(
         return [tokens.whole, latents]
     assert isinstance(model, FITEncoder)
     side = inputs[1] if len(inputs) > 1 else None
-    wanted = PassOutputs(tokens=tokens)
-    latents = stream_encoder(model, groups, lambda part: inputs[0][part], how, wanted, side=side)
+    outputs = PassOutputs(tokens=tokens)
+    latents = stream_encoder(model, groups, lambda part: inputs[0][part], how, outputs, side=side)
     return [tokens.whole, latents]
 
 
