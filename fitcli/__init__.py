@@ -1,3 +1,7 @@
-"""Trains and runs FIT models on images of any size; `fit` is its command line."""
+"""The `fit` command line and what it stands on: images, geometry, streaming, tasks, training."""
+
+from fitcli.compatibility import moved
 
 __version__ = "0.1.0"
+
+moved.install()
