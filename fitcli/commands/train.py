@@ -11,12 +11,12 @@ import typer
 
 from fitcli import console
 from fitcli.commands.options import Compile, DeviceName, Memory, PrecisionName, TaskName, defaulted, given
+from fitcli.commands.recipe import naming, read_recipe
 from fitcli.commands.signature import with_options
 from fitcli.errors import FitError
 from fitcli.runs.option import declared_options
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.registry import DEFAULT_TASK, task_options, train_settings
-from fitcli.training.recipe import naming, read_recipe
 
 if TYPE_CHECKING:
     from fitcli.training.start_options import Launch
