@@ -38,10 +38,11 @@ def classify(
             "or a folder for one picture per image."
         ),
     ] = None,
-    heatmap_task: Annotated[
+    heatmap_target: Annotated[
         str | None,
-        typer.Option("--heatmap-task", help="Of several tasks, the one to draw; else the first.", metavar="NAME"),
+        typer.Option("--heatmap-target", help="Target to draw, if a run has several; else the first.", metavar="NAME"),
     ] = None,
+    heatmap_task: Annotated[str | None, typer.Option("--heatmap-task", hidden=True)] = None,
     skip_background: SkipBackground = None,
     background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     memory: Memory = None,
@@ -60,8 +61,11 @@ def classify(
     from fitcli.tasks.encoding.encode import EncodingSettings
     from fitcli.tasks.load import load_run
 
-    if heatmap_task is not None and heatmap is None:
-        raise FitError("--heatmap-task is for --heatmap; give both, or leave it out")
+    if heatmap_task is not None:
+        console.warning("--heatmap-task is now --heatmap-target; the next release has no --heatmap-task")
+        heatmap_target = heatmap_target or heatmap_task
+    if heatmap_target is not None and heatmap is None:
+        raise FitError("--heatmap-target is for --heatmap; give both, or leave it out")
     background = background_choice(skip_background, background_threshold)
     paths = matching_paths(images)
     with open_queue(device) as queue:
@@ -69,9 +73,9 @@ def classify(
         heatmaps = plan_heatmaps(paths, heatmap)
         runtime = choose_runtime(device, precision, inference=True, compiled=compile)
         model = load_run(checkpoint, runtime, CLASSIFY)
-        config, drawn_task = model.config, find_target(model.config.class_targets, heatmap_task)
+        config, drawn = model.config, find_target(model.config.class_targets, heatmap_target)
         settings = EncodingSettings(background=background, memory_bytes=memory, state=state)
-        done = list(classify_files(queue, model, paths, heatmaps, runtime, settings, top_k, csv, drawn_task))
+        done = list(classify_files(queue, model, paths, heatmaps, runtime, settings, top_k, csv, drawn))
         good = [report for report in done if report is not None]
         if csv is not None and queue.world.is_first:
             write_csv(csv, [report.line for report in good], config)

@@ -18,7 +18,7 @@ RUN = ("--checkpoint", "run")
         (("embed", "a.tif", *RUN, "--out", "f", "--background-threshold", "0"), "is for --skip-background"),
         (("evaluate", "data", *RUN, "--background-threshold", "0.1"), "is for --skip-background"),
         (("train", "data", "--out", "new", "--background-threshold", "0.1"), "is for --skip-background"),
-        (("classify", "a.tif", *RUN, "--heatmap-task", "grade"), "--heatmap-task is for --heatmap"),
+        (("classify", "a.tif", *RUN, "--heatmap-target", "grade"), "--heatmap-target is for --heatmap"),
         (("profile-memory", *RUN, "--task", "diffusion"), "--task is of a --preset"),
     ],
 )

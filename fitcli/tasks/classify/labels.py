@@ -1,4 +1,4 @@
-"""What a classifier says in words: the classes of an image, task by task, from their probabilities."""
+"""Turns the probabilities of a classifier into labels, target by target."""
 
 from __future__ import annotations
 
@@ -12,35 +12,37 @@ from fitcli.errors import FitError
 from fitcli.runs.targets import Target
 
 
-def find_target(tasks: Sequence[Target], name: str | None) -> int:
-    """Number of the task that heat maps are of: the one of this name, or the first.
+def find_target(targets: Sequence[Target], name: str | None) -> int:
+    """Return the number of the target with a name, for heat maps; 0 for None.
 
     Raises:
-        FitError: There is none of this name.
+        FitError: No target has this name.
     """
-    names = [task.name for task in tasks]
+    names = [target.name for target in targets]
     if name is None:
         return 0
     if name not in names:
-        raise FitError(f"--heatmap-task {name}: the run knows {', '.join(names)}; give one of these, or leave it out")
+        raise FitError(f"--heatmap-target {name}: the run knows {', '.join(names)}; give one of these, or leave it out")
     return names.index(name)
 
 
-def ranked(classes: Sequence[str], probabilities: NDArray[np.float64], top_k: int) -> list[tuple[str, float]]:
-    """The likeliest classes with their probabilities."""
+def top_classes(classes: Sequence[str], probabilities: NDArray[np.float64], top_k: int) -> list[tuple[str, float]]:
+    """Return the `top_k` most probable classes with their probabilities, the most probable first."""
     order = (-probabilities).argsort(kind="stable")[:top_k]
     return [(classes[number], float(probabilities[number])) for number in order]
 
 
-def predicted_labels(task: Target, probabilities: NDArray[np.float64]) -> list[str]:
-    """The likeliest class; where any number holds, those that are likelier than not, in the order of the classes."""
-    if task.is_single:
-        return [ranked(task.classes, probabilities, 1)[0][0]]
-    return [label for label, probability in zip(task.classes, probabilities, strict=True) if probability > 0.5]
+def predicted_labels(target: Target, probabilities: NDArray[np.float64]) -> list[str]:
+    """Return the most probable class; for a multi-label target, all classes with a probability above one half."""
+    if target.is_single:
+        return [top_classes(target.classes, probabilities, 1)[0][0]]
+    return [label for label, probability in zip(target.classes, probabilities, strict=True) if probability > 0.5]
 
 
-def answer(task: Target, probabilities: NDArray[np.float64], top_k: int) -> dict[str, Any]:
-    """Of one task, for JSON."""
-    predictions = [{"label": label, "probability": p} for label, p in ranked(task.classes, probabilities, top_k)]
-    held = {} if task.is_single else {"labels": predicted_labels(task, probabilities)}
-    return {"predictions": predictions, **held}
+def prediction_document(target: Target, probabilities: NDArray[np.float64], top_k: int) -> dict[str, Any]:
+    """Return the predictions for one target as JSON data."""
+    top = top_classes(target.classes, probabilities, top_k)
+    document: dict[str, Any] = {"predictions": [{"label": label, "probability": p} for label, p in top]}
+    if not target.is_single:
+        document["labels"] = predicted_labels(target, probabilities)
+    return document

@@ -1,4 +1,4 @@
-"""Several label columns: what a data set says, what is minimised, and the whole way from a CSV file to predictions."""
+"""Several targets: columns of a data set, the loss, and the whole way from a CSV file to predictions."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from support.command_line import Fit
 from support.pictures import save
+from support.small_runs import at, quietly, run_of
 
 from fitcli.data.bad_images import BadImages
 from fitcli.data.dataset import Sample, load_dataset
 from fitcli.data.loader import Loader
-from fitcli.data.read_item import Layout
+from fitcli.data.place import Layout, PlaceRules
+from fitcli.data.read_item import Reading
 from fitcli.errors import CheckpointError, DataError, FitError
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.targets import Target, slices
-from fitcli.runs.train_settings import TrainSettings
-from fitcli.tasks.classify.losses import balanced_task_weights, loss_of_tasks, multi_hot, right
+from fitcli.tasks.class_targets import ClassSets, class_reader
+from fitcli.tasks.classify.losses import balanced_target_weights, correct, loss_of_targets, multi_hot
 from fitcli.tasks.classify.scores import multi_label_scores
 from fitcli.training.loop import train
 from models.groups import Groups
 from models.pooling import AttentionPool
-from tests.training.test_training import assert_same_run, at, interrupt, quietly, run_of
+from tests.training.test_training import assert_same_run, interrupt
 
-TASKS = (Target("kind", "single-label", ("cat", "dog", "owl")), Target("marks", "multi-label", ("a", "b")))
-TARGETS = torch.tensor([[0, 3, 4], [2, -1, -1], [1, 4, -1]])
+TARGETS = (Target("kind", "single-label", ("cat", "dog", "owl")), Target("marks", "multi-label", ("a", "b")))
+NUMBERS = torch.tensor([[0, 3, 4], [2, -1, -1], [1, 4, -1]])
 
 
 def table(folder: Path, *lines: str) -> Path:
@@ -40,37 +42,39 @@ def table(folder: Path, *lines: str) -> Path:
     return folder / "data.csv"
 
 
-def test_columns_become_tasks(tmp_path: Path) -> None:
+def test_columns_become_targets(tmp_path: Path) -> None:
     data = load_dataset(
         table(tmp_path, "path,label:Kind,labels: marks,split", "a,cat,x|y,train", "b,dog,,train", "c,dog,y | z,train",
               "d,cat,z,val", "e,cow,w,test")
     )  # fmt: skip
-    assert data.tasks == (
+    assert data.targets == (
         Target("Kind", "single-label", ("cat", "dog")), Target("marks", "multi-label", ("x", "y", "z"))
     )  # fmt: skip
     assert data.classes == ("cat", "dog")
-    assert [sample.targets for sample in data.train] == [(0, 2, 3), (1,), (1, 3, 4)]
-    assert [sample.label for sample in data.train] == [0, 1, 1]
-    assert [sample.targets for sample in data.validation] == [(0, 4)]
-    assert [sample.targets for sample in data.test] == [()], "classes that nobody learned"
+    assert [sample.target for sample in data.train] == [(0, 2, 3), (1,), (1, 3, 4)]
+    strata = class_reader(data.targets)
+    assert [strata.stratum(sample) for sample in data.train] == [0, 1, 1]
+    assert [sample.target for sample in data.validation] == [(0, 4)]
+    assert [sample.target for sample in data.test] == [()], "classes that nobody learned"
 
 
-def test_one_column_of_one_class_is_no_task_of_its_own(tmp_path: Path) -> None:
+def test_one_column_of_one_class_is_no_target_of_its_own(tmp_path: Path) -> None:
     lines = ["a,x|y", "b,z", "c,x|y", "d,z"]
     plain, named = (load_dataset(table(tmp_path, f"path,{heading}", *lines)) for heading in ("label", "label:grade"))
     assert plain == named
-    assert (plain.tasks, plain.classes) == ((), ("x|y", "z"))
+    assert (plain.targets, plain.classes) == ((), ("x|y", "z"))
 
 
 def test_other_tasks_look_at_the_column_label_alone(tmp_path: Path) -> None:
     data = load_dataset(table(tmp_path, "path,label:x,labels", "a,1,2", "b,2,3", "c,1,"), "welcome")
-    assert (data.classes, data.tasks) == ((), ())
+    assert (data.classes, data.targets) == ((), ())
 
 
 def test_the_split_spreads_the_first_column_of_one_class(tmp_path: Path) -> None:
     lines = [f"{name},{name}|{'f' if name < 'f' else 'e'},{'x' if name < 'd' else 'y'}" for name in "abcdef"]
     data = load_dataset(table(tmp_path, "path,labels:marks,label:kind", *lines), training=False)
-    assert sorted(sample.label for sample in data.validation) == [0, 1]
+    strata = class_reader(data.targets)
+    assert sorted(strata.stratum(sample) for sample in data.validation) == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -95,13 +99,13 @@ def test_a_table_that_is_wrong_says_where(tmp_path: Path, lines: list[str], mess
 
 def test_the_loss_by_its_definition() -> None:
     logits = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
-    assert multi_hot(TARGETS, 5).tolist() == [[1, 0, 0, 1, 1], [0, 0, 1, 0, 0], [0, 1, 0, 0, 1]]
-    chances, each = logits[:, :3].softmax(1), logits[:, 3:].sigmoid()
-    single = -(chances[0, 0].log() + chances[1, 2].log() + chances[2, 1].log()) / 3
+    assert multi_hot(NUMBERS, 5).tolist() == [[1, 0, 0, 1, 1], [0, 0, 1, 0, 0], [0, 1, 0, 0, 1]]
+    probabilities, each = logits[:, :3].softmax(1), logits[:, 3:].sigmoid()
+    single = -(probabilities[0, 0].log() + probabilities[1, 2].log() + probabilities[2, 1].log()) / 3
     held = torch.tensor([[1.0, 1], [0, 0], [0, 1]])
     multi = -(held * each.log() + (1 - held) * (1 - each).log()).sum() / 3
-    assert torch.allclose(loss_of_tasks(logits, TARGETS, TASKS), (single + multi) / 2)
-    smoothed = loss_of_tasks(logits, TARGETS, TASKS, smoothing=0.2)
+    assert torch.allclose(loss_of_targets(logits, NUMBERS, TARGETS), (single + multi) / 2)
+    smoothed = loss_of_targets(logits, NUMBERS, TARGETS, smoothing=0.2)
     first = F.cross_entropy(logits[:, :3], torch.tensor([0, 2, 1]), label_smoothing=0.2)
     held = 0.8 * held + 0.1
     second = -(held * each.log() + (1 - held) * (1 - each).log()).sum() / 3
@@ -109,22 +113,22 @@ def test_the_loss_by_its_definition() -> None:
 
 
 def test_a_class_that_holds_is_worth_what_all_others_are() -> None:
-    weights = balanced_task_weights(torch.tensor([[0, 3], [0, -1], [1, -1], [2, -1]]), TASKS)
+    weights = balanced_target_weights(torch.tensor([[0, 3], [0, -1], [1, -1], [2, -1]]), TARGETS)
     assert torch.allclose(weights, torch.tensor([4 / 6, 4 / 3, 4 / 3, 3.0, 3.0]))
-    loss = loss_of_tasks(torch.zeros(3, 5), TARGETS, TASKS, torch.tensor([1.0, 1, 1, 3, 1]))
+    loss = loss_of_targets(torch.zeros(3, 5), NUMBERS, TARGETS, torch.tensor([1.0, 1, 1, 3, 1]))
     # Of six answers to yes or no, one is worth three.
     assert loss == pytest.approx((np.log(3) + np.log(2) * 8 / 3) / 2)
 
 
-def test_right_where_all_is_right() -> None:
+def test_a_prediction_is_correct_where_all_its_classes_are() -> None:
     logits = torch.tensor([[2.0, 1, 0, 1, 1], [2, 1, 0, -1, 1], [0, 1, 0, 1, 1]])
-    assert right(logits, TARGETS, TASKS).tolist() == [[True, True], [False, False], [True, False]]
+    assert correct(logits, NUMBERS, TARGETS).tolist() == [[True, True], [False, False], [True, False]]
 
 
 def test_scores_of_several_labels() -> None:
-    chances = np.array([[0.9, 0.6], [0.2, 0.7], [0.4, 0.8]])
+    probabilities = np.array([[0.9, 0.6], [0.2, 0.7], [0.4, 0.8]])
     held = np.array([[True, True], [False, False], [True, True]])
-    found = multi_label_scores(chances, held)
+    found = multi_label_scores(probabilities, held)
     assert found["accuracy"] == pytest.approx(1 / 3)
     assert found["class_accuracy"] == pytest.approx(4 / 6)
     assert found["f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
@@ -134,7 +138,7 @@ def test_scores_of_several_labels() -> None:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Grey images, dark or light, with a bright corner at the top, at the bottom, both or none: two tasks."""
+    """Grey images, dark or light, with a bright corner at the top, at the bottom, both or none: two targets."""
     folder = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(0)
     with (folder / "data.csv").open("w", newline="") as file:
@@ -168,26 +172,26 @@ def test_from_a_table_to_predictions(fit: Fit, pictures: Path, tmp_path: Path) -
 
     image = pictures.parent / "0.png"
     asked = ("classify", image, "--checkpoint", run)
-    said = json.loads(fit(*asked, "--json", "--csv", tmp_path / "said.csv").stdout)[0]
-    assert said["tasks"]["ground"]["predictions"] == said["predictions"]
-    assert sum(p["probability"] for p in said["predictions"]) == pytest.approx(1)
-    likely = {p["label"] for p in said["tasks"]["corner"]["predictions"] if p["probability"] > 0.5}
-    assert set(said["tasks"]["corner"]["labels"]) == likely
-    header, row = csv.reader((tmp_path / "said.csv").open())
+    document = json.loads(fit(*asked, "--json", "--csv", tmp_path / "image.csv").stdout)[0]
+    assert document["tasks"]["ground"]["predictions"] == document["predictions"]
+    assert sum(p["probability"] for p in document["predictions"]) == pytest.approx(1)
+    likely = {p["label"] for p in document["tasks"]["corner"]["predictions"] if p["probability"] > 0.5}
+    assert set(document["tasks"]["corner"]["labels"]) == likely
+    header, row = csv.reader((tmp_path / "image.csv").open())
     assert header[:3] == ["path", "label:ground", "labels:corner"]
     assert float(row[header.index("ground:dark")]) == pytest.approx(
-        next(p["probability"] for p in said["predictions"] if p["label"] == "dark"), abs=1e-6
+        next(p["probability"] for p in document["predictions"] if p["label"] == "dark"), abs=1e-6
     )
 
-    assert fit(*asked, "--heatmap", heat, "--heatmap-task", "corner").exit_code == 0
+    assert fit(*asked, "--heatmap", heat, "--heatmap-target", "corner").exit_code == 0
     drawn = heat.read_bytes()
     assert fit(*asked, "--heatmap", heat).exit_code == 0
     assert heat.read_bytes() != drawn
-    wrong = fit(*asked, "--heatmap", heat, "--heatmap-task", "size")
-    assert (wrong.exit_code, "--heatmap-task size: the run knows ground, corner" in wrong.stderr) == (1, True)
+    wrong = fit(*asked, "--heatmap", heat, "--heatmap-target", "size")
+    assert (wrong.exit_code, "--heatmap-target size: the run knows ground, corner" in wrong.stderr) == (1, True)
 
 
-def test_a_run_of_several_tasks_that_is_resumed_is_the_same_run(pictures: Path, tmp_path: Path) -> None:
+def test_a_run_of_several_targets_that_is_resumed_is_the_same_run(pictures: Path, tmp_path: Path) -> None:
     how = {"preset": "nano", "patch": 4, "augment": False, "batch_size": 4, "epochs": 2, "drop_path": 0.4,
            "token_dropout": 0.3, "shift_canvas": 9, "balance": True}  # fmt: skip
     train(run_of(pictures, tmp_path / "whole", **how), quietly)
@@ -197,16 +201,18 @@ def test_a_run_of_several_tasks_that_is_resumed_is_the_same_run(pictures: Path, 
     assert_same_run(tmp_path / "parts", tmp_path / "whole")
 
 
-def test_an_image_that_stands_for_another_is_taken_for_what_it_is(tmp_path: Path) -> None:
-    """Two images of the same first class, of which one cannot be read: the other comes twice, with its own answers."""
+def test_an_image_that_replaces_another_keeps_its_own_targets(tmp_path: Path) -> None:
+    """Two images have the same first class, and one cannot be read: the other comes twice, with its own targets."""
     (tmp_path / "a.png").write_bytes(b"no picture")
     save(tmp_path / "b.png", np.zeros((8, 8, 3), np.uint8))
-    samples = [Sample(tmp_path / "a.png", 0, (0, 2)), Sample(tmp_path / "b.png", 0, (0, 3))]
-    settings = TrainSettings(batch_size=2, augment=False, max_bad_images=1)
+    samples = [Sample(tmp_path / "a.png", (0, 2)), Sample(tmp_path / "b.png", (0, 3))]
     pixels = Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3)
-    loader = Loader(samples, settings, pixels, Layout(patch=4, group=2), bad_images=BadImages(1))
-    (batch,) = loader.batches(0, 1)
-    assert batch.targets.tolist() == [[0, 3], [0, 3]]
+    reading = Reading(
+        layout=Layout(patch=4, group=2), rules=PlaceRules(), preprocessing=pixels, targets=class_reader(TARGETS)
+    )
+    (batch,) = Loader(samples, reading, batch_size=2, bad_images=BadImages(1)).batches(0, 1)
+    assert isinstance(batch.target, ClassSets)
+    assert batch.target.numbers.tolist() == [[0, 3], [0, 3]]
 
 
 def test_a_run_can_begin_with_the_weights_of_another(pictures: Path, tmp_path: Path) -> None:
@@ -231,7 +237,7 @@ def test_a_run_can_begin_with_the_weights_of_another(pictures: Path, tmp_path: P
         train(run_of(pictures, tmp_path / "fifth", **again | {"start_from": str(tmp_path)}), quietly)
 
 
-def test_evaluation_of_several_tasks(fit: Fit, pictures: Path, tmp_path: Path) -> None:
+def test_evaluation_of_several_targets(fit: Fit, pictures: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert fit("train", pictures, "--out", run, *TRAIN, "--steps", "4").exit_code == 0
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
@@ -243,16 +249,17 @@ def test_evaluation_of_several_tasks(fit: Fit, pictures: Path, tmp_path: Path) -
     assert found["tasks"]["corner"]["accuracy"] == pytest.approx(last["accuracy_corner"])
     with (tmp_path / "lines.csv").open() as file:
         rows = list(csv.DictReader(file))
-    right = [row["labels:corner"] == row["predicted:corner"] for row in rows]
-    assert np.mean(right) == pytest.approx(found["tasks"]["corner"]["accuracy"])
+    matches = [row["labels:corner"] == row["predicted:corner"] for row in rows]
+    assert np.mean(matches) == pytest.approx(found["tasks"]["corner"]["accuracy"])
     for row in rows:
         assert row["predicted:ground"] == max(("dark", "light"), key=lambda name: float(row[f"ground:{name}"]))
-    said = ("classify", rows[0]["path"], "--checkpoint", run, "--csv", tmp_path / "said.csv", "--precision", "fp32")
-    assert fit(*said).exit_code == 0
-    (answered,) = csv.DictReader((tmp_path / "said.csv").open())
-    chances = [name for name in answered if name.startswith(("ground:", "corner:"))]
-    assert (len(chances), list(rows[0])[-len(chances) :]) == (len(list(answered)) - 3, chances)
-    assert {name: answered[name] for name in chances} == {name: rows[0][name] for name in chances}
+    table = tmp_path / "image.csv"
+    arguments = ("classify", rows[0]["path"], "--checkpoint", run, "--csv", table, "--precision", "fp32")
+    assert fit(*arguments).exit_code == 0
+    (classified,) = csv.DictReader(table.open())
+    columns = [name for name in classified if name.startswith(("ground:", "corner:"))]
+    assert (len(columns), list(rows[0])[-len(columns) :]) == (len(list(classified)) - 3, columns)
+    assert {name: classified[name] for name in columns} == {name: rows[0][name] for name in columns}
     assert "corner: f1" in fit("evaluate", pictures, "--checkpoint", run).stdout
 
     rows = list(csv.DictReader(pictures.open()))
@@ -265,12 +272,12 @@ def test_evaluation_of_several_tasks(fit: Fit, pictures: Path, tmp_path: Path) -
         assert (wrong.exit_code, message in wrong.stderr) == (1, True)
 
 
-def test_every_task_is_answered_as_if_it_were_alone() -> None:
-    """A head of several tasks against one head for each, with its rows of the weights."""
+def test_a_head_of_several_targets_is_one_head_for_each() -> None:
+    """A head for each target, with its rows of the weights, gives the same."""
     latents, groups = torch.randn(6, 3, 8), Groups.of_grid(images=2, rows=1, columns=3)
     head = AttentionPool(width=8, heads=2, targets=(3, 2))
     pooled = head(latents, groups)
-    for number, part in enumerate(slices(TASKS)):
+    for number, part in enumerate(slices(TARGETS)):
         alone = AttentionPool(width=8, heads=2, targets=(part.stop - part.start,))
         weights = head.state_dict()
         rows = slice(2 * number, 2 * number + 2)
