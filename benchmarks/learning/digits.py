@@ -35,8 +35,9 @@ from fitcli.device.runtime import choose_runtime
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
 from fitcli.images.window import Window
-from fitcli.runs.weights import load_decoder
 from fitcli.tasks.autoregressive.generate_images import Request, generate_images
+from fitcli.tasks.autoregressive.task import TASK as AUTOREGRESSIVE
+from fitcli.tasks.load import load_run
 
 SIDE, TRAINED, FITTED = 32, 7_500, 8_000
 """Pixels of a padded digit; digits to train on; digits to fit a baseline to."""
@@ -87,7 +88,7 @@ def fit(*arguments: object) -> str:
 
 def draw_grid(run: Path, path: Path, side: int) -> None:
     """Draw `side` x `side` samples, of all classes in turn if the model has classes."""
-    checkpoint = load_decoder(run, choose_runtime("auto", "fp32"))
+    checkpoint = load_run(run, choose_runtime("auto", "fp32"), AUTOREGRESSIVE)
     images = np.stack(list(generate_images(checkpoint, Request(count=side**2, batch=side**2))))[..., 0]
     rows = images.reshape(side, side, *images.shape[1:]).transpose(0, 2, 1, 3)
     save(path, np.ascontiguousarray(rows.reshape(side * images.shape[1], -1)))

@@ -32,13 +32,15 @@ from fitcli.device.runtime import choose_runtime
 from fitcli.noise import group_noise
 from fitcli.patches.cutting import to_pixels
 from fitcli.patches.grid import PatchGrid
-from fitcli.runs.weights import Checkpoint, load_denoiser
-from fitcli.tasks.diffusion.generate.prepare import diffusion_of
+from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.diffusion.config import diffusion_of
 from fitcli.tasks.diffusion.in_memory import generate
 from fitcli.tasks.diffusion.parameterization import to_values
 from fitcli.tasks.diffusion.samplers import find_step
 from fitcli.tasks.diffusion.sampling import Sampling
 from fitcli.tasks.diffusion.schedules import parse_schedule, shifted
+from fitcli.tasks.diffusion.task import TASK as DIFFUSION
+from fitcli.tasks.load import load_run
 from models.denoiser import FITDenoiser
 from models.groups import Groups
 
@@ -72,7 +74,7 @@ def images_per_step(run: Path) -> int:
 
 def draw(checkpoint: Checkpoint[FITDenoiser], labels: NDArray[np.int64], options: argparse.Namespace) -> Digits:
     """Draw one digit [32 32] for each label; the noise is the same in every call."""
-    diffusion, config = diffusion_of(checkpoint), checkpoint.model.config
+    diffusion, config = diffusion_of(checkpoint.config), checkpoint.model.config
     grid = PatchGrid((SIDE, SIDE), diffusion.patch, config.group)
     sampling = Sampling(
         steps=options.steps,
@@ -94,7 +96,7 @@ def draw(checkpoint: Checkpoint[FITDenoiser], labels: NDArray[np.int64], options
         groups = Groups.of_grid(len(images), grid.rows, grid.columns)
         data = generate(checkpoint.model, sampling, groups, noise(0), condition, lambda step: noise(step + 1))
         values = to_values(data, diffusion.scale).clamp(0, 1)
-        for patches in values.unflatten(0, (len(images), grid.count)):
+        for patches in values.unflatten(0, (len(images), grid.count)):  # type: ignore[no-untyped-call]
             drawn.append(np.rint(to_pixels(patches, grid)[..., 0] * 255).astype(np.uint8))
     return np.stack(drawn)
 
@@ -110,7 +112,8 @@ def fit_reader(digits: Digits, labels: NDArray[np.uint8]) -> SVC:
 
 
 def draw_grid(path: Path, drawn: Digits, rows: int = 10) -> None:
-    """Write a grid of `rows` digits of each label, one label per column."""
+    """Write a grid of at most `rows` digits of each label, one label per column."""
+    rows = min(rows, len(drawn) // 10)
     shown = drawn[: rows * 10].reshape(rows, 10, SIDE, SIDE).transpose(0, 2, 1, 3)
     save(path, np.ascontiguousarray(shown.reshape(rows * SIDE, 10 * SIDE)))
 
@@ -133,7 +136,7 @@ def main() -> None:
         listing = write_dataset(options.work, digits, labels, options.limit)
         fit("train", listing, "--out", run, "--task", "diffusion", *shlex.split(options.train))
 
-    checkpoint = load_denoiser(run, choose_runtime("cpu", "fp32"))
+    checkpoint = load_run(run, choose_runtime("cpu", "fp32"), DIFFUSION)
     targets = np.arange(options.samples) % 10
     began = time.perf_counter()
     drawn = draw(checkpoint, targets, options)

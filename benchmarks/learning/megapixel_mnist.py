@@ -49,11 +49,13 @@ from fitcli.images.open import create_image, open_image
 from fitcli.images.window import Window
 from fitcli.patches.grid import PatchGrid
 from fitcli.runs.targets import SEPARATOR
-from fitcli.runs.weights import Checkpoint, load_classifier
+from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.classify_image import Classification, classify_image
 from fitcli.tasks.classify.heatmap import relative_evidence, write_heatmap
-from fitcli.tasks.classify.labels import said
+from fitcli.tasks.classify.labels import predicted_labels
+from fitcli.tasks.classify.task import TASK as CLASSIFY
 from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.load import load_run
 from models.encoder import FITClassifier
 
 TRAINED = 8_000
@@ -131,7 +133,7 @@ def train(listing: Path, run: Path, options: argparse.Namespace) -> bool:
 def score(listing: Path, run: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Score all test canvases with the code of `fit classify` and the background threshold of the run."""
     runtime = choose_runtime(options.device, "fp32")
-    checkpoint = load_classifier(run, runtime)
+    checkpoint = load_run(run, runtime, CLASSIFY)
     background = json.loads((run / "training" / "settings.json").read_text(encoding="utf-8"))["background"]
     with listing.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
@@ -143,9 +145,9 @@ def score(listing: Path, run: Path, options: argparse.Namespace) -> dict[str, An
             inked = _inked(image, result.grid)
             if number < options.heatmaps:
                 write_heatmap(run.parent / f"heatmap-{number}.png", image, result)
-        answers = zip(checkpoint.config.class_tasks, result.chances, QUESTIONS, strict=True)
+        answers = zip(checkpoint.config.class_targets, result.target_probabilities, QUESTIONS, strict=True)
         right.append(
-            [SEPARATOR.join(said(target, probabilities)) == row[column] for target, probabilities, column in answers]
+            [SEPARATOR.join(predicted_labels(target, values)) == row[column] for target, values, column in answers]
         )
         on_digits = _on_digits(result, places)
         evidence = relative_evidence(result)
@@ -174,13 +176,12 @@ def _on_digits(result: Classification, places: NDArray[np.int64]) -> NDArray[np.
     rows, columns = (np.arange(-(-side // patch)) * patch + patch / 2 for side in size)
     centres = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)[None]
     inside = (centres >= places[:, None, None]) & (centres < places[:, None, None] + SIDE)
-    on_digits: NDArray[np.bool_] = inside.all(axis=-1).any(axis=0)
-    return on_digits
+    return np.asarray(inside.all(axis=-1).any(axis=0))
 
 
 def _inked(image: ImageReader, grid: PatchGrid) -> NDArray[np.bool_]:
     """Return for each patch [rows columns] whether it has any ink."""
-    pixels = image.read(Window(0, 0, *grid.size)).any(axis=-1)
+    pixels = np.asarray(image.read(Window(0, 0, *grid.size)).any(axis=-1))
     for axis, side in enumerate(grid.size):
         pixels = np.logical_or.reduceat(pixels, list(range(0, side, grid.patch)), axis)
     return pixels

@@ -32,10 +32,11 @@ from fitcli.device.runtime import choose_runtime
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
-from fitcli.runs.weights import load_classifier
 from fitcli.streaming.sweeps import Streaming, prefetch
 from fitcli.tasks.classify.classify_image import classify_image
+from fitcli.tasks.classify.task import TASK as CLASSIFY
 from fitcli.tasks.encoding.encode import EncodingSettings, encoding
+from fitcli.tasks.load import load_run
 
 MODULE = "benchmarks.speed.classify"
 PARTS = ("command", "decode", "compute")
@@ -53,7 +54,7 @@ def command(image: Path, run: Path, precision: str, device: str) -> dict[str, An
 def child(part: str, image: str, run: str, precision: str, device: str) -> None:
     """In a fresh process: run one part and print its seconds."""
     runtime = choose_runtime(device, precision, inference=True)
-    checkpoint = load_classifier(Path(run), runtime)
+    checkpoint = load_run(Path(run), runtime, CLASSIFY)
     with open_image(Path(image)) as reader:
         chosen: ImageReader = reader
         if part == "compute":

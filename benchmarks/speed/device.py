@@ -27,9 +27,10 @@ from fitcli.data.batch import Arrivals, Batch
 from fitcli.device.runtime import Runtime, choose_runtime
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from fitcli.memory.sample_job import sample_job, waiting_shape
 from fitcli.tasks.autoregressive.decoding.sample import sample
 from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
+from fitcli.tasks.class_targets import ClassLabels
+from fitcli.tasks.classify.task import TASK as CLASSIFY
 from models.build import build
 from models.groups import Groups
 from models.presets import classifier_preset, decoder_preset
@@ -42,12 +43,12 @@ def batches(preset: str, size: int, count: int) -> list[Batch]:
     """Return batches of one image each, in host memory as a loader reads them."""
     config = classifier_preset(preset, 3, 100)
     side = size // (config.patch * config.group)
-    shape, dtype = waiting_shape(config)
+    shape, dtype, values = CLASSIFY.waiting(config)
     return [
         Batch(
-            patches=torch.randint(0, 256, (side**2, *shape), dtype=dtype),
+            patches=torch.randint(values, (side**2, *shape), dtype=dtype),
             groups=Groups.of_grid(images=1, rows=side, columns=side),
-            labels=torch.zeros(1, dtype=torch.int64),
+            target=ClassLabels(torch.zeros(1, dtype=torch.int64)),
             gain=torch.ones(side**2, 1, 1),
             shift=torch.zeros(side**2, 1, 1),
         )
@@ -73,8 +74,9 @@ def pixels(preset: str, size: int, passes: int, runtime: Runtime) -> dict[str, A
 
     def step(batch: Batch, then: Callable[[], None]) -> float:
         model.zero_grad(set_to_none=True)
+        job = CLASSIFY.sample_step(model, batch.groups, lambda part: batch.patches[part])
         with runtime.autocast():
-            outcome = run_job(sample_job(model, batch.groups, lambda part: batch.patches[part]), ExecutionPlan())
+            outcome = run_job(job, ExecutionPlan())
         then()
         return outcome.loss.item()
 

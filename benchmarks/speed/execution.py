@@ -30,7 +30,7 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from fitcli.memory.estimate import parameters
 from fitcli.memory.fake_step import Meter, simulate_step
-from fitcli.memory.sample_job import sample_job, waiting_shape
+from fitcli.tasks.classify.task import TASK as CLASSIFY
 from models.build import build
 from models.config import ClassifierConfig
 from models.groups import Groups
@@ -104,19 +104,19 @@ def groups_for(config: ClassifierConfig, size: int) -> Groups:
 
 def step_job(model: Any, groups: Groups, host: bool = False) -> Job:
     """Return a step on black pixels; with `host` the pixels are made a handful at a time."""
-    shape, dtype = waiting_shape(model.config)
+    shape, dtype, _ = CLASSIFY.waiting(model.config)
     pixels = None if host else torch.zeros(len(groups.number), *shape, dtype=dtype)
 
     def read(part: slice) -> Tensor:
         return torch.zeros(part.stop - part.start, *shape, dtype=dtype) if pixels is None else pixels[part]
 
-    return sample_job(model, groups, read)
+    return CLASSIFY.sample_step(model, groups, read)
 
 
 def estimate(config: ClassifierConfig, size: int, plan: ExecutionPlan) -> dict[str, Any]:
     """Return the bytes and FLOPs of a step in bf16 autocast, run on tensors without memory."""
     side = size // (config.patch * config.group)
-    simulation = simulate_step(config, 1, (side, side), plan, "bf16")
+    simulation = simulate_step(CLASSIFY, config, 1, (side, side), plan, "bf16")
     count = parameters(config)
     return {
         "parameters": count,
@@ -155,9 +155,10 @@ def measure_time(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def count_flops(model: Any, groups: Groups, plan: ExecutionPlan) -> int:
+    """Return the FLOPs of one step."""
     with Meter() as meter:
         run_job(step_job(model, groups), plan)
-    return meter.flops
+    return int(meter.flops)
 
 
 def child(preset: str, size: int, name: str) -> None:
@@ -185,7 +186,7 @@ def measure_estimates() -> list[dict[str, Any]]:
     plain = {}
     for name, config, size, plan in estimated_cases():
         began = time.perf_counter()
-        row = {"model": name, "size": size, "plan": asdict(plan)} | estimate(config, size, plan)
+        row: dict[str, Any] = {"model": name, "size": size, "plan": asdict(plan)} | estimate(config, size, plan)
         if plan.kind == "plain":
             plain[name] = row["flops"]
         row["flops_ratio"] = row["flops"] / plain[name] if name in plain else None

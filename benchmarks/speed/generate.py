@@ -33,15 +33,16 @@ from fitcli.images.window import Window
 from fitcli.memory.budget import HANDFUL_TOKENS
 from fitcli.noise import group_noise
 from fitcli.patches.preprocessing import Preprocessing
-from fitcli.runs.config import RunConfig, load_config, save_config
+from fitcli.runs.config import RunConfig, save_config
 from fitcli.runs.weights import save_weights
 from fitcli.streaming.sweeps import Streaming
 from fitcli.streaming.token_store import StoreKind
 from fitcli.tasks.diffusion.canvas import CanvasLayout, open_canvas
-from fitcli.tasks.diffusion.config import DiffusionConfig
+from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of
 from fitcli.tasks.diffusion.samplers import find_step
 from fitcli.tasks.diffusion.sampling import Hooks, Kept, Sampling, sample
 from fitcli.tasks.diffusion.streamed_view import StreamedView
+from fitcli.tasks.load import load_config
 from models.build import build
 from models.presets import denoiser_preset
 
@@ -111,7 +112,7 @@ def make_run(folder: Path, preset: str) -> Path:
     diffusion = DiffusionConfig(patch=patch, size=(256, 256))
     save_config(
         run,
-        RunConfig(task="diffusion", model=model, preprocessing=PIXELS, classes=("a", "b"), diffusion=diffusion),
+        RunConfig(model=model, preprocessing=PIXELS, classes=("a", "b"), details=diffusion),
     )
     save_weights(run, build(model))
     return run
@@ -155,13 +156,12 @@ def measure_seams(folder: Path, run: Path, size: int, shift: bool) -> dict[str, 
     out = folder / "seams.zarr"
     arguments = ["--checkpoint", str(run), "--out", str(out), "--overwrite", "--res", str(size), "--json"]
     config = load_config(run)
-    assert config.diffusion is not None
+    patch = diffusion_of(config).patch
     if config.classes:
         arguments += ["--label", config.classes[0]]
     run_python("-m", MODULE, "--child", *arguments, *(["--shift-grid"] if shift else []))
     with open_image(out) as image:
         pixels = image.read(Window(0, 0, size, size)).astype(np.float32)
-    patch = config.diffusion.patch
     return {"run": str(run), "size": size, "shift_grid": shift, **seams(pixels, patch, patch * config.model.group)}
 
 

@@ -14,11 +14,13 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
 
 from benchmarks.support.machine import save_results
 from fitcli.device.runtime import Runtime
@@ -50,10 +52,10 @@ def cases(model: Any, config: ClassifierConfig, groups: int, device: torch.devic
     absent[..., -m:] = False
     for masked in (False, True):
         mask, present = (key_mask(padded), absent) if masked else (None, None)
-        yield "local", masked, lambda mask=mask: local(tokens, mask)
-        yield "read", masked, lambda mask=mask: read(latents, tokens, mask)
-        yield "mix", masked, lambda present=present: mix(together, present)
-    yield "write", False, lambda: write(tokens, latents)
+        yield "local", masked, partial(local, tokens, mask)
+        yield "read", masked, partial(read, latents, tokens, mask)
+        yield "mix", masked, partial(mix, together, present)
+    yield "write", False, partial(write, tokens, latents)
 
 
 def profiled(runtime: Runtime, call: Call, backward: bool) -> tuple[list[str], Counter[str]]:
@@ -74,7 +76,7 @@ def profiled(runtime: Runtime, call: Call, backward: bool) -> tuple[list[str], C
     events = profiler.events()
     assert events is not None
     operations = sorted({event.name for event in events if "scaled_dot_product" in event.name})
-    on_device = [e.name for e in events if e.device_type == torch.autograd.DeviceType.CUDA]
+    on_device = [e.name for e in events if e.device_type == DeviceType.CUDA]
     return operations, Counter(name[:100] for name in on_device)
 
 

@@ -40,11 +40,11 @@ LAUNCH_SECONDS, FLOPS = 5e-6, 400e12
 SEQUENCES = 16
 
 
-class Kernels(TorchDispatchMode):
+class Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts kernels, leaving out views and uninitialised memory, and the FLOPs of matrix products and attention."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.count = self.flops = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

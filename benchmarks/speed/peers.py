@@ -57,7 +57,7 @@ def measure_here(case: dict[str, Any]) -> dict[str, Any]:
 
     def now() -> float:
         if on_cpu and not case["wall"]:
-            return time.process_time() / case["threads"]
+            return time.process_time() / int(case["threads"])
         if not on_cpu:
             torch.cuda.synchronize()
         return time.perf_counter()

@@ -53,11 +53,11 @@ SHORT = 0.02
 """Rough seconds of one measurement of a product."""
 
 
-class Products(TorchDispatchMode):
+class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records the shapes of all matrix products."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.shapes: Counter[Shape] = Counter()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -172,7 +172,7 @@ class Case:
     def local(self) -> Tensor:
         mode, autocast = self._mode()
         with mode, autocast:
-            return self.encoder.trunk.segments[0].local(self.tokens)  # type: ignore[union-attr, operator, no-any-return]
+            return self.encoder.trunk.segments[0].local(self.tokens)  # type: ignore[operator, no-any-return]
 
 
 def measure(preset: str, options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -27,14 +27,14 @@ from fitcli.device.runtime import choose_runtime
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
 from fitcli.images.window import Window
-from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.context import TrainingRun
+from fitcli.tasks.registry import train_settings
 from fitcli.training.checkpointing.saver import Saver
 from fitcli.training.checkpointing.snapshot import Progress, snapshot
 from fitcli.training.gradients import Gradients
 from fitcli.training.optimizer import build_optimizer
 from fitcli.training.prepare import prepare
-from fitcli.training.start_options import Launch
+from fitcli.training.start_options import StartOptions
 from models.build import build
 
 MODES = ("none", "background", "foreground")
@@ -59,7 +59,7 @@ class Steps:
         self.model = build(run.config.model, seed=0).train()
         self.optimizer = build_optimizer(self.model, run.settings)
         self.gradients = Gradients(run, self.model, lambda choice: None)
-        self.batches = run.batches(self.gradients.objective.layout, 0)
+        self.batches = run.batches(self.gradients.objective.reading, 0)
         gather: Callable[..., Any] = partial(snapshot, self.model, self.optimizer, None)
         self.saver = Saver(run, gather, lambda: None, self.progress, in_background=lambda: self.background)
 
@@ -137,9 +137,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         make_data(Path(folder) / "data", options.size)
         total = len(MODES) * (2 + options.turns * options.steps)
-        settings = TrainSettings(preset=options.preset, batch_size=1, steps=total)
+        settings = train_settings(preset=options.preset, batch_size=1, steps=total)
         runtime = choose_runtime(options.device, "fp32")
-        launch = Launch(data=Path(folder) / "data", folder=Path(folder) / "run", runtime=runtime)
+        launch = StartOptions(data=Path(folder) / "data", folder=Path(folder) / "run", runtime=runtime)
         run = prepare(settings, launch)[0]
         run.folder.mkdir()
         results = measure(run, options.turns, options.steps)

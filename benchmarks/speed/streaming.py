@@ -36,6 +36,7 @@ from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig, save_config
 from fitcli.runs.weights import save_weights
 from fitcli.streaming.sweeps import PassOutputs, Streaming, prefetch
+from fitcli.tasks.classify.config import ClassifyDetails
 from fitcli.tasks.encoding.stream import stream_encoder
 from models.build import build
 from models.presets import classifier_preset
@@ -108,7 +109,7 @@ def make_run(folder: Path, preset: str) -> Path:
     """Create the run folder of an untrained model: time and memory do not depend on the weights."""
     run, model = folder / "run", classifier_preset(preset, 3, 2)
     run.mkdir()
-    save_config(run, RunConfig(task="classify", model=model, preprocessing=PIXELS, classes=("a", "b")))
+    save_config(run, RunConfig(model=model, preprocessing=PIXELS, classes=("a", "b"), details=ClassifyDetails()))
     save_weights(run, build(model))
     return run
 

@@ -9,7 +9,8 @@ import torch
 from fitcli.device.runtime import Runtime
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from fitcli.memory.sample_job import as_pixels, sample_job, waiting_shape
+from fitcli.tasks.classify.task import TASK as CLASSIFY
+from fitcli.tasks.sample_pixels import as_pixels
 from models.build import build
 from models.encoder import FITClassifier
 from models.groups import Groups
@@ -31,13 +32,13 @@ def classifier_job(
     model = build(config).to(runtime.device)
     side = size // (config.patch * config.group)
     groups = Groups.of_grid(images=1, rows=side, columns=side).to(runtime.device)
-    shape, _ = waiting_shape(config)
-    pixels = torch.randint(0, 256, (side**2, *shape), dtype=torch.uint8, device=runtime.device)
+    waiting = CLASSIFY.waiting(config)
+    pixels = torch.randint(waiting.values, (side**2, *waiting.shape), dtype=waiting.dtype, device=runtime.device)
     if plan is None:
         model.eval().requires_grad_(False)
         runtime.prepare(model)
     runtime.compile(model)
-    job = sample_job(model, groups, lambda part: pixels[part])
+    job = CLASSIFY.sample_step(model, groups, lambda part: pixels[part])
 
     def forward() -> object:
         with torch.inference_mode(), runtime.autocast():

@@ -54,13 +54,14 @@ def write_image(path: Path, size: int, compression: str, variants: list[np.ndarr
 def write_unsharded_zarr(path: Path, size: int, variants: list[np.ndarray]) -> None:
     """Write the same image with zarr-python, one file per chunk."""
     import zarr
+    from zarr.codecs import ZstdCodec
 
     array = zarr.create_array(
         path,
         shape=(3, size, size),
         chunks=(3, CHUNK, CHUNK),
         dtype="uint8",
-        compressors=zarr.codecs.ZstdCodec(level=1),
+        compressors=ZstdCodec(level=1),
         dimension_names=("c", "y", "x"),
         config={"write_empty_chunks": True},
     )
@@ -112,7 +113,7 @@ def tiff_decoder(compression: str) -> Callable[[bytes], Any]:
     unpack = imagecodecs.deflate_decode if compression == "deflate" else imagecodecs.zstd_decode
 
     def decode(data: bytes) -> Any:
-        unpack(data, out=buffer.reshape(-1))
+        unpack(data, out=buffer.reshape(-1))  # type: ignore[arg-type]
         return imagecodecs.delta_decode(buffer, axis=-2, out=buffer)
 
     return decode
@@ -133,7 +134,11 @@ def zarr_source(name: str, path: Path, size: int, sharded: bool) -> Source:
             offset, count = 0, file.stat().st_size
         places[row, column] = file, offset, count
     buffer = np.empty(3 * CHUNK * CHUNK, np.uint8)
-    return Source(name, path, places, lambda data: imagecodecs.zstd_decode(data, out=buffer))
+
+    def decode(data: bytes) -> Any:
+        return imagecodecs.zstd_decode(data, out=buffer)  # type: ignore[arg-type]
+
+    return Source(name, path, places, decode)
 
 
 SOURCES = ("TIFF jpeg", "TIFF deflate", "TIFF zstd", "TIFF none", "Zarr zstd", "Zarr zstd, sharded")

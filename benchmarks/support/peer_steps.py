@@ -84,7 +84,7 @@ def _import_torchvision() -> None:
     import torch
 
     if not torch.cuda.is_available():
-        _LIBRARY.append(torch.library.Library("torchvision", "DEF"))
+        _LIBRARY.append(torch.library.Library("torchvision", "DEF"))  # type: ignore[no-untyped-call]
         for name in ("nms", "qnms"):
             _LIBRARY[0].define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
