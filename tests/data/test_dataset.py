@@ -36,7 +36,7 @@ def names(samples: Iterable[Sample], root: Path) -> set[str]:
 
 
 def labelled(data: Dataset) -> dict[str, str]:
-    return {sample.path.name: data.classes[sample.label] for sample in data.train + data.validation}
+    return {sample.path.name: data.classes[sample.target] for sample in data.train + data.validation}
 
 
 def test_a_folder_per_class(tmp_path: Path) -> None:
@@ -83,14 +83,14 @@ def test_a_zarr_beside_the_classes_is_no_class(tmp_path: Path) -> None:
 
 def test_the_split_takes_its_share_of_every_class(tmp_path: Path) -> None:
     data = load_dataset(numbered(tmp_path, many=50, some=10, two=2))
-    held = [sum(sample.label == label for sample in data.validation) for label in range(3)]
-    kept = [sum(sample.label == label for sample in data.train) for label in range(3)]
+    held = [sum(sample.target == label for sample in data.validation) for label in range(3)]
+    kept = [sum(sample.target == label for sample in data.train) for label in range(3)]
     assert (held, kept) == ([10, 2, 1], [40, 8, 1])
     assert not names(data.train, tmp_path) & names(data.validation, tmp_path)
 
 
 def test_the_split_does_not_follow_the_order_of_the_names(tmp_path: Path) -> None:
-    held = [int(s.path.stem) for s in load_dataset(numbered(tmp_path, a=100, b=2)).validation if s.label == 0]
+    held = [int(s.path.stem) for s in load_dataset(numbered(tmp_path, a=100, b=2)).validation if s.target == 0]
     assert len(held) == 20
     assert 25 < np.mean(held) < 75
     assert min(held) < 30

@@ -18,12 +18,13 @@ from fitcli.data.bad_images import BadImages, TooManyBadImages
 from fitcli.data.batch import Batch
 from fitcli.data.dataset import Sample
 from fitcli.data.loader import Loader
-from fitcli.data.read_item import Layout
+from fitcli.data.place import Layout, PlaceRules
+from fitcli.data.read_item import Reading
 from fitcli.errors import DataError
 from fitcli.patches.cutting import to_pixels
 from fitcli.patches.grid import PatchGrid
 from fitcli.patches.preprocessing import Preprocessing
-from fitcli.runs.train_settings import TrainSettings
+from fitcli.tasks.class_targets import ClassLabelReader, ClassLabels
 
 PATCH, GROUP = 4, 2
 RGB = Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -41,9 +42,20 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     return [Sample(save(folder / f"{number}.png", pixels(number)), number) for number in range(len(SIZES))]
 
 
-def loader(samples: Sequence[Sample], threads: int = 2, **settings: object) -> Loader:
-    asked = TrainSettings(**{"batch_size": 2, "augment": False, **settings})  # type: ignore[arg-type]
-    return Loader(samples, asked, RGB, Layout(patch=PATCH, group=GROUP), threads)
+def loader(samples: Sequence[Sample], threads: int = 2, batch_size: int = 2, **rules: Any) -> Loader:
+    return Loader(samples, reading(**rules), batch_size, threads)
+
+
+def reading(**rules: Any) -> Reading:
+    """Read whole images as they are, unless the rules change that. The target of an image is its class."""
+    layout, targets = Layout(patch=PATCH, group=GROUP), ClassLabelReader()
+    return Reading(layout=layout, rules=PlaceRules(**rules), preprocessing=RGB, targets=targets)
+
+
+def labels_of(batch: Batch) -> list[int]:
+    assert isinstance(batch.target, ClassLabels)
+    labels: list[int] = batch.target.numbers.tolist()
+    return labels
 
 
 def images(batch: Batch, sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
@@ -74,15 +86,16 @@ def laid(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
 
 
 def assert_same(one: Batch, other: Batch) -> None:
-    for name in ("patches", "labels", "gain", "shift"):
+    for name in ("patches", "gain", "shift"):
         assert torch.equal(getattr(one, name), getattr(other, name)), name
+    assert labels_of(one) == labels_of(other)
     for mine, theirs in zip(one.groups, other.groups, strict=True):
         assert torch.equal(mine, theirs) if isinstance(mine, torch.Tensor) else mine == theirs
 
 
 def test_a_batch_holds_whole_images_of_different_sizes(samples: list[Sample]) -> None:
     for batch in loader(samples).batches(0, 5):
-        labels = batch.labels.tolist()
+        labels = labels_of(batch)
         for label, image in zip(labels, images(batch, [SIZES[label] for label in labels]), strict=True):
             np.testing.assert_array_equal(image, pixels(label))
         assert batch.groups.images == 2
@@ -93,7 +106,7 @@ def test_a_batch_holds_whole_images_of_different_sizes(samples: list[Sample]) ->
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
 def test_every_epoch_sees_every_image_once_in_another_order(samples: list[Sample], size: int) -> None:
     batches = loader(samples, batch_size=size).batches(0, 35 // size + 1)
-    seen = [label for batch in batches for label in batch.labels.tolist()]
+    seen = [label for batch in batches for label in labels_of(batch)]
     epochs = [tuple(seen[start : start + 5]) for start in range(0, 35, 5)]
     assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
     assert len(set(epochs)) > 1
@@ -119,7 +132,7 @@ def test_a_batch_does_not_depend_on_the_number_of_threads(samples: list[Sample],
 
 def test_the_seed_matters(samples: list[Sample]) -> None:
     orders = {
-        tuple(label for batch in loader(samples, seed=seed).batches(0, 5) for label in batch.labels.tolist())
+        tuple(label for batch in loader(samples, seed=seed).batches(0, 5) for label in labels_of(batch))
         for seed in range(4)
     }
     assert len(orders) == 4
@@ -210,17 +223,16 @@ def test_in_place_of_a_broken_file_stands_another_of_its_class(tmp_path: Path) -
 
     def run(start: int, threads: int) -> tuple[list[Batch], BadImages]:
         bad = BadImages(1)
-        settings = TrainSettings(batch_size=2, seed=3)
-        many = Loader(samples, settings, RGB, Layout(patch=PATCH, group=GROUP), threads, bad)
+        many = Loader(samples, reading(augment=True, seed=3), 2, threads, bad)
         return list(many.batches(start, 40)), bad
 
     (whole, bad), (part, _) = run(0, 1), run(17, 3)
-    assert [one.path.name for one in bad.untold()] == ["broken.png"]
-    assert bad.untold() == []
+    assert [one.path.name for one in bad.take_pending()] == ["broken.png"]
+    assert bad.take_pending() == []
     for one, other in zip(whole[17:], part, strict=True):
         assert_same(one, other)
         assert one.paths == other.paths
-    shown = [pair for batch in whole for pair in zip(batch.showings, batch.paths, batch.labels.tolist(), strict=True)]
+    shown = [pair for batch in whole for pair in zip(batch.showings, batch.paths, labels_of(batch), strict=True)]
     instead = [(path, label) for (_, index), path, label in shown if index == 4]
     assert len(instead) == 16, "every epoch has its place"
     assert {label for _, label in instead} == {1}
@@ -232,9 +244,8 @@ def test_one_broken_file_too_many_ends_the_batches(tmp_path: Path) -> None:
     samples = [Sample(save(tmp_path / f"{number}.png", pixels(number)), 0) for number in range(4)]
     for sample in samples[:3]:
         sample.path.write_bytes(b"")
-    settings = TrainSettings(batch_size=2)
     for most, error in ((2, TooManyBadImages), (3, None)):
-        many = Loader(samples, settings, RGB, Layout(patch=PATCH, group=GROUP), bad_images=BadImages(most))
+        many = Loader(samples, reading(augment=True), 2, bad_images=BadImages(most))
         if error is not None:
             with pytest.raises(error, match=r"\(after 2 others\); or .* --max-bad-images 3$"):
                 list(many.batches(0, 10))
@@ -244,7 +255,7 @@ def test_one_broken_file_too_many_ends_the_batches(tmp_path: Path) -> None:
 
 def test_a_class_without_one_good_file_ends_the_batches(samples: list[Sample], tmp_path: Path) -> None:
     alone = Sample(broken_file(tmp_path), 99)
-    many = Loader([*samples, alone], TrainSettings(), RGB, Layout(patch=PATCH, group=GROUP), bad_images=BadImages(9))
+    many = Loader([*samples, alone], reading(augment=True), 4, bad_images=BadImages(9))
     with pytest.raises(DataError, match=r"broken\.png.*; no other image of its class can be used"):
         list(many.batches(0, 10))
 
@@ -253,7 +264,6 @@ def test_batches_for_a_cuda_device_are_the_same_and_pinned_early(
     samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a thread; what went wrong is counted in its turn, and a batch is known by the one before it."""
-    settings, layout = TrainSettings(batch_size=2), Layout(patch=PATCH, group=GROUP)
     mixed = [*samples, Sample(broken_file(tmp_path), 0)]
 
     def pin(values: torch.Tensor) -> torch.Tensor:
@@ -262,8 +272,8 @@ def test_batches_for_a_cuda_device_are_the_same_and_pinned_early(
 
     def run(device: str) -> list[tuple[Batch, list[tuple[str, str]]]]:
         bad = BadImages(1)
-        many = Loader(mixed, settings, RGB, layout, bad_images=bad, device=torch.device(device))
-        return [(batch, bad.fresh()) for batch in many.batches(3, 12)]
+        many = Loader(mixed, reading(augment=True), 2, bad_images=bad, device=torch.device(device))
+        return [(batch, bad.take_unsent()) for batch in many.batches(3, 12)]
 
     expected = run("cpu")
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
@@ -291,8 +301,7 @@ def test_the_last_batches_for_a_cuda_device_may_be_read_slowly(
 
     monkeypatch.setattr(Loader, "_read_one", slowly)
     monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
-    settings, layout = TrainSettings(batch_size=2), Layout(patch=PATCH, group=GROUP)
-    many = Loader(samples, settings, RGB, layout, threads=1, device=torch.device("cuda"))
+    many = Loader(samples, reading(augment=True), 2, threads=1, device=torch.device("cuda"))
     assert len(list(many.batches(0, 4))) == 4
 
 
@@ -306,7 +315,7 @@ def test_nobody_waits_for_a_batch_that_is_not_there_yet(samples: list[Sample], m
 
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
     device, before = torch.device("cuda"), threading.active_count()
-    batches = Loader(samples, TrainSettings(), RGB, Layout(patch=PATCH, group=GROUP), device=device).batches(0, 9)
+    batches = Loader(samples, reading(augment=True), 4, device=device).batches(0, 9)
     go_on.set()
     first = next(batches)
     while first.following() is None:
@@ -321,14 +330,13 @@ def test_nobody_waits_for_a_batch_that_is_not_there_yet(samples: list[Sample], m
 
 def test_fixed_batches_leave_out_what_cannot_be_read(samples: list[Sample], tmp_path: Path) -> None:
     broken = Sample(broken_file(tmp_path), 1)
-    layout = Layout(patch=PATCH, group=GROUP)
     many = Loader(
         [broken, *samples[:1], broken, broken, *samples[1:]],
-        TrainSettings(batch_size=2, augment=False), RGB, layout, bad_images=BadImages(1),
+        reading(), 2, bad_images=BadImages(1),
     )  # fmt: skip
     assert [path for batch in many.fixed() for path in batch.paths] == [sample.path for sample in samples]
     with pytest.raises(DataError, match="no other validation image can be used either"):
-        list(Loader([broken], TrainSettings(), RGB, layout, bad_images=BadImages(1)).fixed())
+        list(Loader([broken], reading(), 4, bad_images=BadImages(1)).fixed())
 
 
 @pytest.mark.timeout(10)

@@ -24,11 +24,11 @@ from fitcli.patches.levels import to_levels
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint
-from fitcli.tasks.autoregressive.next_token import next_token_loss
+from fitcli.tasks.autoregressive.next_token import next_token_loss, sequence_of
 from fitcli.tasks.autoregressive.scores import image_bits
 from fitcli.tasks.autoregressive.sequences import shift_right, to_sequence
 from fitcli.tasks.classify.scores import BINS, classification_scores
-from fitcli.tasks.diffusion.config import DiffusionConfig
+from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of
 from fitcli.tasks.diffusion.schedules import parse_schedule, shifted
 from fitcli.tasks.diffusion.scores import TIMES, image_losses
 from models.config import DenoiserConfig
@@ -43,11 +43,11 @@ def test_scores_are_their_definitions(classes: int, images: int, seed: int) -> N
     rng = np.random.default_rng(seed)
     weights = rng.random((images, classes)) + 0.01
     # In sixteenths, so that some are equal.
-    chances = np.floor(16 * weights / weights.sum(1, keepdims=True)) / 16
-    chances[:, 0] += 1 - chances.sum(1)
+    probabilities = np.floor(16 * weights / weights.sum(1, keepdims=True)) / 16
+    probabilities[:, 0] += 1 - probabilities.sum(1)
     labels = rng.integers(0, classes, images)
-    found = classification_scores(chances, labels)
-    predicted = chances.argmax(1)
+    found = classification_scores(probabilities, labels)
+    predicted = probabilities.argmax(1)
     assert found["accuracy"] == pytest.approx((predicted == labels).mean())
     recalls = [(predicted[labels == k] == k).mean() for k in np.unique(labels)]
     assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
@@ -55,9 +55,9 @@ def test_scores_are_their_definitions(classes: int, images: int, seed: int) -> N
     for label, prediction in zip(labels, predicted, strict=True):
         confusion[label, prediction] += 1
     assert found["confusion"] == confusion.tolist()
-    likelihood = np.maximum(chances[np.arange(images), labels], 1e-12)
+    likelihood = np.maximum(probabilities[np.arange(images), labels], 1e-12)
     assert found["loss"] == pytest.approx(-np.log(likelihood).mean())
-    areas = [area(chances[labels == k, k], chances[labels != k, k]) for k in np.unique(labels)]
+    areas = [area(probabilities[labels == k, k], probabilities[labels != k, k]) for k in np.unique(labels)]
     assert found["auroc"] == (None if len(areas) == 1 else pytest.approx(np.mean(areas)))
 
 
@@ -69,7 +69,7 @@ def area(own: np.ndarray[Any, Any], others: np.ndarray[Any, Any]) -> float:
 def test_calibration_error_weighs_the_gaps_of_its_bins() -> None:
     rng = np.random.default_rng(0)
     confidence = rng.uniform(0.5, 1, 500)
-    chances = np.stack([confidence, 1 - confidence], axis=1)
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
     labels = (rng.random(500) > confidence**2).astype(np.int64)
     right, error = labels == 0, 0.0
     for number in range(BINS):
@@ -77,7 +77,7 @@ def test_calibration_error_weighs_the_gaps_of_its_bins() -> None:
         if inside.any():
             error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
     assert error > 0.1
-    assert classification_scores(chances, labels)["calibration_error"] == pytest.approx(error, abs=1e-6)
+    assert classification_scores(probabilities, labels)["calibration_error"] == pytest.approx(error, abs=1e-6)
 
 
 def noise(height: int, width: int, dtype: Any = np.uint8) -> Pixels:
@@ -88,8 +88,7 @@ def noise(height: int, width: int, dtype: Any = np.uint8) -> Pixels:
 @pytest.mark.parametrize(("levels", "label"), [(256, None), (16, 2)])
 def test_bits_of_an_image_are_the_loss_of_its_sequence(levels: int, label: int | None, dtype: str) -> None:
     made = checkpoint(levels, () if label is None else CLASSES, dtype)
-    sequence = made.config.sequence
-    assert sequence is not None
+    sequence = sequence_of(made.config)
     pixels = noise(8, 6, dtype)
     targets = to_sequence(to_levels(pixels, levels), sequence.patch, sequence.order)
     labels = None if label is None else torch.tensor([label])
@@ -122,8 +121,7 @@ def test_a_larger_image_is_windows_of_the_trained_size() -> None:
 
 def test_a_larger_image_is_one_sequence_where_the_model_was_trained_on_whole_images() -> None:
     made = checkpoint(16)
-    sequence = made.config.sequence
-    assert sequence is not None
+    sequence = sequence_of(made.config)
     pixels = noise(13, 9)
     targets = to_sequence(to_levels(pixels[:12, :8], 16), sequence.patch, sequence.order)
     logits = made.model(shift_right(targets, sequence.first()), sequence.groups((12, 8)))
@@ -139,7 +137,7 @@ def denoiser(classes: tuple[str, ...] = (), **changes: Any) -> Checkpoint[FITDen
         out_values=4, condition_width=len(classes) or None, self_condition=diffusion.self_condition_rate > 0,
     )  # fmt: skip
     pixels = Preprocessing(channels=1, dtype="uint8", mean=(0.0,), std=(1.0,))
-    config = RunConfig(task="diffusion", model=model, preprocessing=pixels, classes=classes, diffusion=diffusion)
+    config = RunConfig(model=model, preprocessing=pixels, classes=classes, details=diffusion)
     return Checkpoint(live(model, torch.float32), config)
 
 
@@ -148,8 +146,7 @@ def denoiser(classes: tuple[str, ...] = (), **changes: Any) -> Checkpoint[FITDen
 @pytest.mark.parametrize("prediction", ["eps", "v"])
 def test_losses_are_those_of_the_network_run_plainly(prediction: str, rate: float, label: int | None) -> None:
     made = denoiser(() if label is None else CLASSES, prediction=prediction, self_condition_rate=rate)
-    diffusion, model = made.config.diffusion, made.model
-    assert diffusion is not None
+    diffusion, model = diffusion_of(made.config), made.model
     pixels, expected = noise(12, 10), []
     grid = PatchGrid((12, 10), 2, 2)
     groups = groups_of(grid)

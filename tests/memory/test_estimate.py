@@ -11,10 +11,11 @@ import pytest
 from fitcli.errors import FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.estimate import Training, estimate_step, parameters
-from fitcli.memory.fake_step import simulate_step
+from fitcli.memory.fake_step import Simulation, simulate_step
 from fitcli.memory.paper.ledger import Ledger, Node, Value, backward
 from fitcli.memory.plan import cheaper, choose, evaluate, largest, largest_side, named_plans
-from fitcli.memory.sample_job import StepConfig
+from fitcli.runs.config import ModelConfig
+from fitcli.tasks.registry import TASKS, find_task
 from models.config import DecoderConfig, DenoiserConfig
 from models.cost import encoder_flops
 from models.presets import classifier_preset
@@ -25,7 +26,7 @@ TRUNK: dict[str, Any] = {
     "tokens": 64, "latents": 16, "token_width": 128, "latent_width": 256, "token_heads": 2, "latent_heads": 4,
 }  # fmt: skip
 
-CONFIGS: dict[str, StepConfig] = {
+CONFIGS: dict[str, ModelConfig] = {
     "classifier": replace(classifier_preset("tiny", 3, 10), stem="linear", token_width=128, token_heads=2),
     "convolutional classifier": classifier_preset("tiny", 3, 10),
     "classifier of overlapping convolutions": replace(
@@ -63,12 +64,18 @@ CASES = [
 ]  # fmt: skip
 
 
+def simulate(config: ModelConfig, *arguments: Any, **settings: Any) -> Simulation:
+    """Simulate a step of the task whose models have such a config."""
+    (task,) = (find_task(name) for name in TASKS if find_task(name).details.model_type is type(config))
+    return simulate_step(task, config, *arguments, **settings)
+
+
 @pytest.mark.parametrize(("model", "plan", "precision", "batch"), CASES)
 def test_the_paper_agrees_with_the_real_step(
     model: str, plan: str, precision: Any, batch: tuple[int, tuple[int, int]]
 ) -> None:
     config, (images, side) = CONFIGS[model], batch
-    real = simulate_step(config, images, side, PLANS[plan], precision)
+    real = simulate(config, images, side, PLANS[plan], precision)
     work = Training(
         config=config, groups=side[0] * side[1], images=images, precision=precision, device="cuda", batches=1
     )
@@ -92,7 +99,7 @@ def test_the_paper_agrees_with_the_real_step(
 )
 def test_the_paper_agrees_where_three_ranks_share_an_image(model: str, plan: str) -> None:
     config = CONFIGS[model]
-    real = simulate_step(config, 1, (6, 8), PLANS[plan], "bf16", ranks=3)
+    real = simulate(config, 1, (6, 8), PLANS[plan], "bf16", ranks=3)
     paper = estimate_step(Training(config=config, groups=48, precision="bf16", batches=1, ranks=3), PLANS[plan])
     peak = sum(size for name, size in paper.parts.items() if name not in ("parameters", "optimizer"))
     assert peak == pytest.approx(real.peak_bytes, rel=0.05)
@@ -107,7 +114,7 @@ def test_presets_at_their_sizes(preset: str, side: int, plan: str) -> None:
     groups = side // (config.patch * config.group)
     work = Training(config=config, groups=groups**2, precision="bf16")
     how = named_plans(work)[plan]
-    real, paper = simulate_step(config, 1, (groups, groups), how, "bf16"), estimate_step(work, how)
+    real, paper = simulate(config, 1, (groups, groups), how, "bf16"), estimate_step(work, how)
     peak = sum(size for name, size in paper.parts.items() if name not in ("parameters", "optimizer"))
     assert peak == pytest.approx(real.peak_bytes, rel=0.05)
     assert paper.total_flops == pytest.approx(real.flops, rel=0.005)

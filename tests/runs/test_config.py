@@ -14,18 +14,12 @@ import torch
 from fitcli.device.runtime import choose_runtime
 from fitcli.errors import CheckpointError
 from fitcli.patches.preprocessing import Preprocessing
-from fitcli.runs.config import RunConfig, load_config, save_config
-from fitcli.runs.weights import (
-    EMA_WEIGHTS,
-    expect_task,
-    load_checkpoint,
-    load_classifier,
-    load_decoder,
-    load_denoiser,
-    save_weights,
-)
+from fitcli.runs.config import RunConfig, save_config
+from fitcli.runs.weights import EMA_WEIGHTS, Checkpoint, save_weights
 from fitcli.tasks.autoregressive.sequences import SequenceConfig
 from fitcli.tasks.diffusion.config import DiffusionConfig, shift_for
+from fitcli.tasks.load import expect_task, load_config, load_run
+from fitcli.tasks.registry import TASKS, find_task
 from models.build import build
 from models.checks import ConfigError
 from models.config import DecoderConfig, DenoiserConfig
@@ -37,18 +31,16 @@ TRUNK: dict[str, Any] = {
 }  # fmt: skip
 GREY = Preprocessing(channels=1, dtype="float32", mean=(1.5,), std=(4.0,), limits=(-1.0, 9.0))
 DIFFUSION = RunConfig(
-    task="diffusion",
     model=DenoiserConfig(**TRUNK, tokens=4, values=16, out_values=16, condition_width=2, self_condition=True),
     preprocessing=GREY,
     classes=("cat", "dög"),
-    diffusion=DiffusionConfig(patch=4, size=(32, 48), shift=-1.0),
+    details=DiffusionConfig(patch=4, size=(32, 48), shift=-1.0),
 )
 SEQUENCE = RunConfig(
-    task="autoregressive",
     model=DecoderConfig(**TRUNK, tokens=8, vocabulary=16, starts=1, causal="tokens", token_positions="sincos"),
     preprocessing=GREY,
     classes=(),
-    sequence=SequenceConfig(patch=(2, 4), size=(32, 32), levels=16),
+    details=SequenceConfig(patch=(2, 4), size=(32, 32), levels=16),
 )
 
 
@@ -68,7 +60,7 @@ def saved(folder: Path, config: RunConfig) -> Path:
 def test_what_is_saved_comes_back(tmp_path: Path, config: RunConfig) -> None:
     run = saved(tmp_path / "run", config)
     assert load_config(run) == config
-    loaded = load_checkpoint(run, CPU)
+    loaded: Checkpoint[Any] = load_run(run, CPU, ema=False)
     assert loaded.config == config
     weights = build(config.model, seed=5).state_dict()
     assert all(torch.equal(weights[name], tensor) for name, tensor in loaded.model.state_dict().items())
@@ -77,32 +69,34 @@ def test_what_is_saved_comes_back(tmp_path: Path, config: RunConfig) -> None:
 @pytest.mark.parametrize("config", [DIFFUSION, SEQUENCE, CLASSIFIER], ids=lambda config: config.task)
 def test_the_average_is_loaded_where_it_is_wanted_and_there(tmp_path: Path, config: RunConfig) -> None:
     run = saved(tmp_path / "run", config)
-    load: Any = {"diffusion": load_denoiser, "autoregressive": load_decoder, "classify": load_classifier}[config.task]
 
-    def first(loaded: Any) -> torch.Tensor:
-        found: torch.Tensor = next(iter(loaded.model.parameters()))
-        return found
+    def first(**options: Any) -> torch.Tensor:
+        """The first parameter of the model that is loaded."""
+        loaded: Checkpoint[Any] = load_run(run, CPU, **options)
+        parameter: torch.Tensor = next(iter(loaded.model.parameters()))
+        return parameter
 
-    plain = first(load(run, CPU))
+    task = find_task(config.task)
+    plain = first(expect=task)
     save_weights(run, build(config.model, seed=6), EMA_WEIGHTS)
-    assert torch.equal(first(load(run, CPU, ema=False)), plain)
-    assert torch.equal(first(load_checkpoint(run, CPU)), plain)
-    assert not torch.equal(first(load(run, CPU)), plain)
-    assert torch.equal(first(load(run, CPU)), first(load_checkpoint(run, CPU, ema=True)))
+    assert torch.equal(first(expect=task, ema=False), plain)
+    assert torch.equal(first(ema=False), plain)
+    assert not torch.equal(first(expect=task), plain)
+    assert torch.equal(first(expect=task), first(ema=True))
     (run / EMA_WEIGHTS).write_bytes(b"half")
     with pytest.raises(CheckpointError, match=r"ema\.safetensors: damaged weights"):
-        load(run, CPU)
+        first(expect=task)
 
 
 def test_tasks_are_not_mixed_up(tmp_path: Path, config: RunConfig) -> None:
     run, classifier = saved(tmp_path / "run", config), saved(tmp_path / "classifier", CLASSIFIER)
     with pytest.raises(CheckpointError, match=f"--task {config.task}.*fit generate.*give a run of --task classify"):
-        load_classifier(run, CPU)
-    for load in (load_denoiser, load_decoder):
+        load_run(run, CPU, find_task("classify"))
+    for task in ("diffusion", "autoregressive"):
         with pytest.raises(CheckpointError, match="--task classify, which is for `fit classify`"):
-            load(classifier, CPU)
-    assert expect_task(run, config.task) == config
-    assert load_classifier(classifier, CPU).config == CLASSIFIER
+            load_run(classifier, CPU, find_task(task))
+    assert expect_task(run, config.task) == expect_task(run, *TASKS) == config
+    assert load_run(classifier, CPU, find_task("classify")).config == CLASSIFIER
 
 
 def test_a_classifier_of_before_there_were_other_tasks(tmp_path: Path) -> None:
@@ -135,7 +129,6 @@ HOSTILE: list[tuple[RunConfig, Callable[[dict[str, Any]], object]]] = [
     *((DIFFUSION, lambda d, task=task: d.update(task=task)) for task in ("autoregressive", "classify", ["diffusion"])),  # type: ignore[misc]
     (DIFFUSION, lambda d: d.pop("diffusion")),
     (SEQUENCE, lambda d: d.pop("sequence")),
-    (DIFFUSION, lambda d: d.update(sequence={"patch": [2, 2], "size": [8, 8]})),
     (DIFFUSION, lambda d: d.update(diffusion="cosine")),
     (DIFFUSION, lambda d: d.update(classes=["cat"])),
     (SEQUENCE, lambda d: d.update(classes=["cat", "dog"])),
@@ -149,6 +142,14 @@ HOSTILE: list[tuple[RunConfig, Callable[[dict[str, Any]], object]]] = [
 ]  # fmt: skip
 
 
+def test_the_part_of_another_task_is_ignored(tmp_path: Path, config: RunConfig) -> None:
+    run = saved(tmp_path / "run", config)
+    document = json.loads((run / "config.json").read_text())
+    foreign = {"diffusion": {"sequence": {"patch": [2, 2]}}, "autoregressive": {"diffusion": {}}}[config.task]
+    (run / "config.json").write_text(json.dumps({**document, **foreign, "tasks": [5]}))
+    assert load_config(run) == config
+
+
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("number", range(len(HOSTILE)))
 def test_hostile_settings_are_refused(tmp_path: Path, number: int) -> None:
@@ -158,7 +159,7 @@ def test_hostile_settings_are_refused(tmp_path: Path, number: int) -> None:
     change(document)
     (run / "config.json").write_text(json.dumps(document))
     with pytest.raises(CheckpointError, match=r"config\.json"):
-        load_checkpoint(run, CPU)
+        load_run(run, CPU, ema=False)
 
 
 def test_the_range_of_pixels() -> None:

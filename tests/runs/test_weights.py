@@ -21,9 +21,11 @@ from fitcli.device.runtime import choose_runtime
 from fitcli.errors import CheckpointError
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs import weights
-from fitcli.runs.config import RunConfig, load_config, save_config
-from fitcli.runs.train_settings import TrainSettings
-from fitcli.runs.weights import load_checkpoint, save_weights
+from fitcli.runs.config import RunConfig, save_config
+from fitcli.runs.weights import Checkpoint, save_weights
+from fitcli.tasks.classify.config import ClassifyDetails
+from fitcli.tasks.load import load_config, load_run
+from fitcli.tasks.registry import train_settings
 from fitcli.training.checkpointing.run_record import load_settings, save_settings
 from models.build import build
 from models.config import ClassifierConfig
@@ -37,7 +39,7 @@ MODEL = ClassifierConfig.from_dict(
     }
 )  # fmt: skip
 PIXELS = Preprocessing(channels=3, dtype="uint8", mean=(1.5, 2.0, 3.0), std=(4.0, 5.0, 6.0), mpp=0.25)
-CONFIG = RunConfig(task="classify", model=MODEL, preprocessing=PIXELS, classes=("cat", "dög"))
+CONFIG = RunConfig(model=MODEL, preprocessing=PIXELS, classes=("cat", "dög"), details=ClassifyDetails())
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def run(tmp_path: Path) -> Path:
 
 def refused(folder: Path, match: str) -> None:
     with pytest.raises(CheckpointError, match=match) as caught:
-        load_checkpoint(folder, CPU)
+        load_run(folder, CPU, ema=False)
     assert str(folder) in str(caught.value), "it names the file"
 
 
@@ -69,7 +71,7 @@ def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], obj
 
 @torch.inference_mode()
 def test_what_is_saved_comes_back(run: Path) -> None:
-    loaded = load_checkpoint(run, CPU)
+    loaded: Checkpoint[Any] = load_run(run, CPU, ema=False)
     assert loaded.config == CONFIG
     assert not loaded.model.training
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
@@ -284,8 +286,8 @@ def test_settings_without_end(run: Path) -> None:
 
 @pytest.mark.parametrize("text", [None, "", "[1]", "5", "null", "{"])
 def test_damaged_settings_of_a_run_are_one_error(run: Path, text: str | None) -> None:
-    save_settings(run, TrainSettings())
-    assert load_settings(run) == TrainSettings()
+    save_settings(run, train_settings())
+    assert load_settings(run) == train_settings()
     path = run / "training/settings.json"
     path.unlink() if text is None else path.write_text(text)
     with pytest.raises(CheckpointError, match=r"settings\.json: cannot be read"):
@@ -293,6 +295,9 @@ def test_damaged_settings_of_a_run_are_one_error(run: Path, text: str | None) ->
 
 
 def test_every_setting_is_remembered(run: Path) -> None:
-    save_settings(run, TrainSettings())
+    settings = train_settings()
+    save_settings(run, settings)
     stored = json.loads((run / "training/settings.json").read_text())
-    assert stored == {**dataclasses.asdict(TrainSettings()), "fit": __version__}
+    assert stored == {**settings.as_dict(), "fit": __version__}
+    names = {field.name for part in (settings, settings.options) for field in dataclasses.fields(part)}
+    assert stored.keys() == names - {"options"} | {"fit"}

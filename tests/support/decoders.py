@@ -33,7 +33,5 @@ def checkpoint(
     }  # fmt: skip
     model = live(DecoderConfig(**settings | changes))
     pixels = Preprocessing(channels=1, dtype=dtype, mean=(0.0,), std=(1.0,), limits=limits)
-    config = RunConfig(
-        task="autoregressive", model=model.config, preprocessing=pixels, classes=classes, sequence=sequence
-    )
+    config = RunConfig(model=model.config, preprocessing=pixels, classes=classes, details=sequence)
     return Checkpoint(model, config)

@@ -9,12 +9,12 @@ from typing import Any
 from support.pictures import colored, save
 
 from fitcli.device.runtime import choose_runtime
-from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.context import TrainingRun
+from fitcli.tasks.registry import train_settings
 from fitcli.training.loop import Observer
 from fitcli.training.prepare import prepare
 from fitcli.training.reports import Report, StepReport
-from fitcli.training.start_options import Launch
+from fitcli.training.start_options import StartOptions
 
 CPU = choose_runtime("cpu", "fp32")
 
@@ -31,8 +31,8 @@ def run_of(
     data: Path, folder: Path, resume: bool = False, memory: int | None = None, accept: bool = False, **settings: Any
 ) -> TrainingRun:
     """Prepare a run of two epochs in batches of two images, unless the settings change that."""
-    asked = TrainSettings(**{"preset": "debug", "batch_size": 2, "epochs": 2, **settings})
-    launch = Launch(
+    asked = train_settings(**{"preset": "debug", "batch_size": 2, "epochs": 2, **settings})
+    launch = StartOptions(
         data=data, folder=folder, runtime=choose_runtime("cpu", asked.precision), resume=resume, given=settings,
         accept_changed_data=accept, memory_bytes=memory,
     )  # fmt: skip
