@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,28 +20,26 @@ from fitcli.commands.options import (
     PrecisionName,
     StateFolder,
     given,
-    parse_window,
 )
-from fitcli.images.window import Window
+from fitcli.commands.signature import with_options
+from fitcli.errors import FitError
+from fitcli.runs.option import flag, refuse_foreign_options
+from fitcli.tasks.registry import generate_options
 
 if TYPE_CHECKING:
     from fitcli.device.runtime import Runtime
     from fitcli.images.base import ImageReader
-    from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
-    from fitcli.tasks.diffusion.generate.settings import GenerationSettings, ResourceLimits
-    from fitcli.tasks.generated_image import Generated
+    from fitcli.tasks.autoregressive.generate_options import AutoregressiveGenerateOptions
+    from fitcli.tasks.diffusion.generate_options import DiffusionGenerateOptions
+    from fitcli.tasks.generated_image import GeneratedImage
 
-Side = typer.Option(min=1, metavar="PIXELS", help="Of the image; by default the size that the model was trained at.")
+DIFFUSION_ONLY = ("memory", "state", "precision", "compile")
+"""Options of other commands that drawing value by value does not have."""
 
-
-def _diffusion(help: str, *names: str, **limits: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel="With a run of --task diffusion", **limits)
-
-
-def _autoregressive(help: str, *names: str, **limits: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel="With a run of --task autoregressive", **limits)
+Side = typer.Option(min=1, metavar="PIXELS", help="Side of the image; else as in training.")
 
 
+@with_options({}, generate_options(), "With a run of --task {task}", "With a run of several tasks")
 def generate(
     context: typer.Context,
     checkpoint: CheckpointFolder,
@@ -52,85 +49,66 @@ def generate(
     width: Annotated[int | None, Side] = None,
     label: Annotated[str | None, typer.Option(metavar="NAME", help="Class of the image.")] = None,
     count: Annotated[int, typer.Option(min=1, help="Number of images; several are numbered.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same image.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same image.")] = 0,
     image: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Image to enlarge or to repaint in part; or the upper part of the new one."),
+        str | None, typer.Option(metavar="FILE", help="Image to enlarge, to repaint in part, or to complete downwards.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     json: Json = False,
+    memory: Memory = None,
+    state: StateFolder = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     compile: Compile = False,
-    steps: Annotated[int, _diffusion("Evaluations of the network.", min=1)] = 50,
-    sampler: Annotated[
-        Literal["ddim", "dpm", "ddpm"], _diffusion("dpm needs the fewest steps, ddpm draws noise in each.")
-    ] = "ddim",
-    guidance: Annotated[float, _diffusion("How much to exaggerate what the label adds.", min=0)] = 0.0,
-    window: Annotated[
-        Window | None, _diffusion("Part of --image to repaint.", parser=parse_window, metavar="TOP,LEFT,HEIGHT,WIDTH")
-    ] = None,
-    strength: Annotated[
-        float, _diffusion("Share of the noise that an enlarged image gets before the next size.", min=0, max=1)
-    ] = 0.5,
-    one_pass: Annotated[bool, _diffusion("Not coarse to fine: the full size at once.", "--one-pass")] = False,
-    shift_grid: Annotated[
-        bool, _diffusion("Shift the groups by half a group in every other step: softer seams.", "--shift-grid")
-    ] = False,
-    preview: Annotated[Path | None, _diffusion("Small .png or .jpg, every few steps.", metavar="FILE")] = None,
-    memory: Memory = None,
-    state: StateFolder = None,
-    temperature: Annotated[float, _autoregressive("Below 1 likely values get likelier; 0: the likeliest.", min=0)] = 1,
-    top_k: Annotated[int | None, _autoregressive("Draw from the K likeliest values alone.", min=1, metavar="K")] = None,
-    top_p: Annotated[
-        float, _autoregressive("Draw from as few of the likeliest values as together have this probability.", max=1)
-    ] = 1,
-    cuda_graphs: Annotated[
-        bool, _autoregressive("On a CUDA device: record what it does, and replay it. The same values.", "--cuda-graphs")
-    ] = False,
+    **options: Any,
 ) -> None:
-    """Generate images: of any size, coherent over the whole canvas, in bounded memory; or value by value."""
+    """Generate images of any size, coherent over the whole canvas, in bounded memory; or draw them value by value."""
     from fitcli.device.runtime import choose_runtime
     from fitcli.images.open import open_image
-    from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
-    from fitcli.tasks.diffusion.generate.settings import GenerationSettings, ResourceLimits
     from fitcli.tasks.load import expect_task
 
     runtime = choose_runtime(device, precision, compiled=compile)
     with ExitStack() as stack:
         opened = None if image is None else stack.enter_context(open_image(image))
-        target = ImageRequest(
-            checkpoint=checkpoint, runtime=runtime, out=out, overwrite=overwrite, count=count,
-            sides=(res, height, width), image=opened, options=given(context),
+        request = ImageRequest(
+            checkpoint=checkpoint, runtime=runtime, out=out, overwrite=overwrite, count=count, label=label, seed=seed,
+            sides=(res, height, width), image=opened, memory_bytes=memory, state=state,
         )  # fmt: skip
-        if expect_task(checkpoint, "diffusion", "autoregressive").task == "autoregressive":
-            draws = Draws(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
-            done = list(_draw(target, label, draws, cuda_graphs))
-        else:
-            settings = partial(
-                GenerationSettings, label=label, steps=steps, sampler=sampler, guidance=guidance, seed=seed, strength=strength,
-                one_pass=one_pass, shift_grid=shift_grid,
-            )  # fmt: skip
-            done = list(
-                _denoise(target, window, settings, ResourceLimits(memory_bytes=memory, state=state, preview=preview))
-            )
+        task = expect_task(checkpoint, *generate_options()).task
+        _refuse_options(task, given(context))
+        settings = generate_options()[task]
+        own = settings(**{each.name: options[each.name] for each in fields(settings)})
+        generators: dict[str, Callable[..., Iterator[GeneratedImage]]] = {
+            "diffusion": _denoise,
+            "autoregressive": _draw,
+        }
+        done = list(generators[task](request, own))
     if json:
         console.json([one.as_dict() for one in done])
     else:
         console.table(("image", "size", "seconds"), [one.as_row() for one in done])
 
 
+def _refuse_options(task: str, names: frozenset[str]) -> None:
+    refuse_foreign_options(task, generate_options(), names)
+    if task != "diffusion" and (foreign := [name for name in DIFFUSION_ONLY if name in names]):
+        raise FitError(f"{flag(foreign[0])} is for --task diffusion, not for {task}; leave it out")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageRequest:
-    """What both kinds of generating have in common.
+    """The part of a call that both ways of generating have in common.
 
     Attributes:
         checkpoint: Run folder.
-        runtime: Where.
-        out, overwrite, count: Files.
+        runtime: Device and precision.
+        out, overwrite, count: Files to write.
+        label: Name of a class; None for none.
+        seed: Seed of all random choices.
         sides: `--res`, `--height` and `--width`.
-        image: Given to begin with.
-        options: That the user gave.
+        image: Open image to begin with; None without.
+        memory_bytes: Memory limit; None for a share of what is free.
+        state: Folder for unfinished work; None for none.
     """
 
     checkpoint: Path
@@ -138,45 +116,53 @@ class ImageRequest:
     out: Path
     overwrite: bool
     count: int
+    label: str | None
+    seed: int
     sides: tuple[int | None, int | None, int | None]
     image: ImageReader | None
-    options: frozenset[str]
+    memory_bytes: int | None
+    state: Path | None
 
 
-def _draw(target: ImageRequest, label: str | None, draws: Draws, graphs: bool) -> Iterator[Generated]:
-    """Value by value."""
+def _draw(request: ImageRequest, options: AutoregressiveGenerateOptions) -> Iterator[GeneratedImage]:
+    """Draw images value by value."""
+    from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
     from fitcli.tasks.autoregressive.generate_files import draw_images
     from fitcli.tasks.autoregressive.generate_images import Request
     from fitcli.tasks.autoregressive.task import TASK as AUTOREGRESSIVE
-    from fitcli.tasks.diffusion.generate.settings import check_options, choose_sides
+    from fitcli.tasks.image_size import choose_sides
     from fitcli.tasks.load import load_run
 
-    check_options("autoregressive", target.options)
-    height, width = choose_sides(*target.sides)
-    request = Request(
-        count=target.count, height=height, width=width, label=label, draws=draws, given=target.image, graphs=graphs
-    )
-    model = load_run(target.checkpoint, target.runtime, AUTOREGRESSIVE)
-    return draw_images(model, request, target.out, target.overwrite, target.runtime)
+    draws = Draws(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p, seed=request.seed)
+    height, width = choose_sides(*request.sides)
+    asked = Request(
+        count=request.count, height=height, width=width, label=request.label, draws=draws, given=request.image,
+        graphs=options.cuda_graphs,
+    )  # fmt: skip
+    model = load_run(request.checkpoint, request.runtime, AUTOREGRESSIVE)
+    return draw_images(model, asked, request.out, request.overwrite, request.runtime)
 
 
-def _denoise(
-    target: ImageRequest, window: Window | None, settings: Callable[..., GenerationSettings], means: ResourceLimits
-) -> Iterator[Generated]:
-    """Out of noise."""
+def _denoise(request: ImageRequest, options: DiffusionGenerateOptions) -> Iterator[GeneratedImage]:
+    """Generate images out of noise."""
     from fitcli.tasks.diffusion.config import diffusion_of
     from fitcli.tasks.diffusion.generate.generate_files import GenerationJob
     from fitcli.tasks.diffusion.generate.prepare import InitialImage
-    from fitcli.tasks.diffusion.generate.settings import check_options, choose_size
+    from fitcli.tasks.diffusion.generate.settings import GenerationSettings, ResourceLimits
+    from fitcli.tasks.diffusion.generate_options import SamplingOptions
     from fitcli.tasks.diffusion.task import TASK as DIFFUSION
+    from fitcli.tasks.image_size import choose_size
     from fitcli.tasks.load import load_run
 
-    model = load_run(target.checkpoint, target.runtime, DIFFUSION)
-    check_options("diffusion", target.options)
-    begin = None if target.image is None else InitialImage(image=target.image, window=window)
-    size = choose_size(*target.sides, diffusion_of(model.config).size, target.image is not None, window is not None)
+    model = load_run(request.checkpoint, request.runtime, DIFFUSION)
+    initial = None if request.image is None else InitialImage(image=request.image, window=options.window)
+    trained = diffusion_of(model.config).size
+    size = choose_size(*request.sides, trained, request.image is not None, options.window is not None)
+    sampling = {each.name: getattr(options, each.name) for each in fields(SamplingOptions)}
     job = GenerationJob(
-        checkpoint=model, out=target.out, settings=settings(size=size), runtime=target.runtime, count=target.count,
-        overwrite=target.overwrite, means=means, beginning=begin,
+        checkpoint=model, out=request.out, runtime=request.runtime, count=request.count, overwrite=request.overwrite,
+        settings=GenerationSettings(size=size, label=request.label, seed=request.seed, **sampling),
+        means=ResourceLimits(memory_bytes=request.memory_bytes, state=request.state, preview=options.preview),
+        beginning=initial,
     )  # fmt: skip
     return job.run()

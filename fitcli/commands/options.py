@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fitcli.images.window import Window
 from fitcli.tasks.registry import TASKS
 from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD, background_share
 
@@ -61,18 +60,6 @@ def parse_size(text: str) -> int:
     if size < LEAST_MEMORY:
         raise typer.BadParameter(f"{text!r} is {size} bytes, too little for anything; give a size like 4GiB")
     return size
-
-
-def parse_window(text: str) -> Window:
-    """Return the window of "top,left,height,width", in pixels.
-
-    Raises:
-        typer.BadParameter: The text is no such window.
-    """
-    match = re.fullmatch(r" *(\d+) *, *(\d+) *, *(\d+) *, *(\d+) *", text, flags=re.ASCII)
-    if match is None or "0" in match.groups()[2:]:
-        raise typer.BadParameter(f"{text!r} is no window; give TOP,LEFT,HEIGHT,WIDTH in pixels like 0,512,256,256")
-    return Window(*map(int, match.groups()))
 
 
 if TYPE_CHECKING:

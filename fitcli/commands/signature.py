@@ -60,11 +60,24 @@ def _parameter(declared: DeclaredOption, panel: str, tasks: Mapping[str, type], 
         # Square brackets are markup for the help texts of Typer.
         help=(option.help.rstrip(".") + suffix + "." if suffix else option.help).replace("[", r"\["),
         metavar=option.metavar or _metavar(declared),
+        parser=option.parser and _parser(option.parser),
         show_default=f"{shown}" if shown and declared.default is None else bool(shown),
         rich_help_panel=panel or None,
         **_limits(declared),
     )
     return _keyword(declared.name, Annotated[declared.type, information], declared.default)
+
+
+def _parser(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A parser whose errors are wrong calls."""
+
+    def parsed(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return parsed
 
 
 def _metavar(declared: DeclaredOption) -> str | None:

@@ -10,21 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fitcli import console
-from fitcli.commands.options import Compile, DeviceName, Memory, PrecisionName, TaskName, defaulted, given
+from fitcli.commands.options import COMPUTING, Compile, DeviceName, Memory, PrecisionName, TaskName, defaulted, given
 from fitcli.commands.recipe import naming, read_recipe
 from fitcli.commands.signature import with_options
 from fitcli.errors import FitError
 from fitcli.runs.option import declared_options
-from fitcli.runs.train_settings import TrainSettings
+from fitcli.runs.train_settings import STOPPING, TrainSettings
 from fitcli.tasks.registry import DEFAULT_TASK, task_options, train_settings
 
 if TYPE_CHECKING:
-    from fitcli.training.start_options import Launch
+    from fitcli.training.start_options import StartOptions
 
 FIRST = ("context", "data", "out", "task", "preset", "size", "epochs", "batch_size", "memory", "resume", "recipe")
 """What a beginner needs, in the first panel of `--help`."""
-
-STARTING, COMPUTING = "Starting and stopping", "Computing"
 
 NOT_IN_RECIPES = ("data", "out", "resume", "accept_changed_data", "auto_resume", "max_minutes", "recipe", "help")
 """Options that belong to one run."""
@@ -74,23 +72,21 @@ def train(
     ] = None,
     auto_resume: Annotated[
         bool,
-        typer.Option("--auto-resume", help="Continue the run in RUN if there is one.", rich_help_panel=STARTING),
+        typer.Option("--auto-resume", help="Continue RUN if it is a run.", rich_help_panel=STOPPING),
     ] = False,
     accept_changed_data: Annotated[
         bool,
-        typer.Option(
-            "--accept-changed-data", help="Resume with a data set that has changed.", rich_help_panel=STARTING
-        ),
+        typer.Option("--accept-changed-data", help="Resume with changed data.", rich_help_panel=STOPPING),
     ] = False,
     max_minutes: Annotated[
         float,
         typer.Option(
             "--max-minutes",
-            help="Save and stop after so many minutes.",
+            help="Save and stop after this.",
             min=0,
             metavar="MINUTES",
             show_default=False,
-            rich_help_panel=STARTING,
+            rich_help_panel=STOPPING,
         ),
     ] = math.inf,
     device: DeviceName = "auto",
@@ -108,47 +104,47 @@ def train(
     ] = 1,
     **options: Any,
 ) -> None:
-    """Train a model on whole images of any size, or on random windows of them.
+    """Train on whole images of any size, or on windows of them.
 
-    docs/options.md has all options in full sentences, docs/scaling.md how several processes share a run.
+    docs/options.md explains every option, docs/scaling.md several processes.
     """
     deadline = time.monotonic() + 60 * max_minutes
     from fitcli.device.runtime import choose_runtime
     from fitcli.distributed.process_group import processes
     from fitcli.runs.config import is_run
-    from fitcli.training.start_options import Launch
+    from fitcli.training.start_options import StartOptions
 
     with naming(recipe, defaulted(context)), processes(device, group_parallel) as world:
         runtime = world.run_on_all(lambda: choose_runtime(device, precision, compiled=compile))
         settings = train_settings(task, precision=runtime.precision, **options)
         # Agents of several machines count restarts differently.
         again = world.any(auto_resume or world.restarts > 0)
-        launch = Launch(
+        start = StartOptions(
             data=data, folder=out, runtime=runtime, given=given(context), accept_changed_data=accept_changed_data,
             resume=resume or (again and world.broadcast(is_run(out))), memory_bytes=memory, deadline=deadline,
             world=world, shard=shard,
         )  # fmt: skip
-        _train(settings, launch)
+        _train(settings, start)
 
 
-def _train(settings: TrainSettings, launch: Launch) -> None:
+def _train(settings: TrainSettings, start: StartOptions) -> None:
     from fitcli.device.runtime import return_freed_memory
     from fitcli.training.loop import train as run_training
     from fitcli.training.prepare import prepare
-    from fitcli.training.progress_view import training_view
-    from fitcli.training.stop_requests import TimeIsOver
+    from fitcli.training.progress_view import show_progress
+    from fitcli.training.stop_requests import TimeLimitReached
 
-    run, done = launch.world.run_on_all(lambda: prepare(settings, launch))
+    run, done = start.world.run_on_all(lambda: prepare(settings, start))
     if run.changed:
-        console.warning(f"{launch.data}: {run.changed}")
+        console.warning(f"{start.data}: {run.changed}")
     if not run.dataset.validation:
-        console.warning(f"{launch.data}: no image is held out to validate on; the last weights are kept")
-    if launch.memory_bytes is not None and run.runtime.device.type == "cpu":
+        console.warning(f"{start.data}: no image is held out to validate on; the last weights are kept")
+    if start.memory_bytes is not None and run.runtime.device.type == "cpu":
         return_freed_memory()
     try:
-        with training_view(done, run.total_steps) as view:
-            progress = run_training(run, view, launch.resume)
-    except TimeIsOver as over:
+        with show_progress(done, run.total_steps) as view:
+            progress = run_training(run, view, start.resume)
+    except TimeLimitReached as over:
         # The run did what was asked: an error would make queues and torchrun start it again.
         console.data(str(over))
         return

@@ -7,7 +7,7 @@ library only.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from types import NoneType, UnionType
@@ -25,17 +25,20 @@ class Option:
 
     Attributes:
         help: One sentence for `--help` and the documentation.
+        more: Further sentences for the documentation.
         panel: Heading under which `--help` shows it; empty for the first panel.
         minimum, maximum: Least and greatest allowed value; None without a limit.
         above, below: Limits that are not allowed themselves; None without.
         metavar: Placeholder of the value in `--help`; None for that of its type.
         shown_default: Text that `--help` shows in place of the default; None to show the default itself.
         by_task: Attribute of `TaskOptions` that holds the default, if it depends on the task.
+        parser: Function from text to a value, which raises ValueError; None for the parser of the type.
         negatable: Whether a switch has a `--no-...` form.
         changeable: Whether a resumed run may be given another value.
     """
 
     help: str
+    more: str = ""
     panel: str = ""
     minimum: float | None = None
     maximum: float | None = None
@@ -44,6 +47,7 @@ class Option:
     metavar: str | None = None
     shown_default: str | None = None
     by_task: str | None = None
+    parser: Callable[[str], Any] | None = None
     negatable: bool = False
     changeable: bool = False
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 from fitcli.errors import FitError
 from fitcli.runs.option import check_options, declared_options, flag, option
 
-IMAGES, LEARNING, SAVING = "Images", "Learning", "Saving"
+IMAGES, LEARNING, STOPPING = "Images", "Learning", "Starting and stopping"
 """Panels of `fit train --help`."""
 
 
@@ -55,15 +55,61 @@ class TrainSettings:
     """
 
     task: str
-    preset: str = option("tiny", "debug, nano, tiny, small, base or large.")
-    size: int | None = option(None, "Train on random windows; else whole images.", minimum=1, metavar="PIXELS")
-    epochs: int = option(30, "Passes over the training images.", minimum=1, changeable=True)
-    batch_size: int = option(4, "Images per pass.", minimum=1)
-    start_from: str | None = option(None, "Begin with the weights of another run.", panel=LEARNING, metavar="RUN")
-    steps: int | None = option(None, "Optimizer steps instead of --epochs.", panel=LEARNING, minimum=1, changeable=True)
-    accumulate: int = option(1, "Passes per optimizer step.", panel=LEARNING, minimum=1)
-    learning_rate: float = option(1e-3, "Highest learning rate.", panel=LEARNING, above=0)
-    weight_decay: float = option(0.05, "Weight decay of matrices.", panel=LEARNING, minimum=0)
+    preset: str = option(
+        "tiny", "debug, nano, tiny, small, base or large.", more="The README has a table of the sizes."
+    )
+    size: int | None = option(
+        None,
+        "Train on random windows; else whole images.",
+        minimum=1,
+        metavar="PIXELS",
+        more="Training sees a random square of each image; the validation of a classifier reads whole images.",
+    )
+    epochs: int = option(
+        30,
+        "Passes over the training images.",
+        minimum=1,
+        changeable=True,
+        more="A resumed run may be given another number: the learning rate then falls towards the new end.",
+    )
+    batch_size: int = option(
+        4,
+        "Images per pass.",
+        minimum=1,
+        more="Several processes share the images of a batch; the result is that of one process.",
+    )
+    start_from: str | None = option(
+        None,
+        "Begin with the weights of another run.",
+        panel=LEARNING,
+        metavar="RUN",
+        more="Task, preset and patch are those of the run; with other classes, their weights start anew.",
+    )
+    steps: int | None = option(
+        None,
+        "Optimizer steps instead of --epochs.",
+        panel=LEARNING,
+        minimum=1,
+        changeable=True,
+        more="The length of the run in optimizer steps, whatever the number of images.",
+    )
+    accumulate: int = option(
+        1,
+        "Passes per optimizer step.",
+        panel=LEARNING,
+        minimum=1,
+        more="An optimizer step then sees batch size times this many images.",
+    )
+    learning_rate: float = option(
+        1e-3,
+        "Highest learning rate.",
+        panel=LEARNING,
+        above=0,
+        more="It rises linearly over the first tenth of the steps and then falls to 0 as a cosine.",
+    )
+    weight_decay: float = option(
+        0.05, "Weight decay of matrices.", panel=LEARNING, minimum=0, more="Biases, norms and tables do not decay."
+    )
     clip: float = option(1.0, "Largest gradient norm; 0: no clipping.", panel=LEARNING, minimum=0)
     ema: float | None = option(
         None,
@@ -72,8 +118,15 @@ class TrainSettings:
         minimum=0,
         below=1,
         by_task="averages",
+        more="The averaged weights are validated and are what other commands use.",
     )
-    seed: int = option(0, "Seed of all random choices.", panel=LEARNING, minimum=0)
+    seed: int = option(
+        0,
+        "Seed of all random choices.",
+        panel=LEARNING,
+        minimum=0,
+        more="It decides the initial weights, the order of the data, augmentation and noise.",
+    )
     patch: int | None = option(
         None, "Side of a patch; else from the preset.", panel=IMAGES, minimum=1, metavar="PIXELS"
     )
@@ -83,12 +136,32 @@ class TrainSettings:
         panel=IMAGES,
         negatable=True,
         by_task="augments",
+        more="Classifiers also see light changes of brightness and contrast.",
     )
-    max_bad_images: int = option(0, "Unreadable images to leave out.", panel=IMAGES, minimum=0, changeable=True)
+    max_bad_images: int = option(
+        0,
+        "Unreadable images to leave out.",
+        panel=IMAGES,
+        minimum=0,
+        changeable=True,
+        more="Each is reported; one more stops the run, which can be resumed.",
+    )
     save_every: int | None = option(
-        None, "Steps between saves; else every epoch.", panel=SAVING, minimum=1, changeable=True
+        None,
+        "Steps between saves.",
+        panel=STOPPING,
+        minimum=1,
+        changeable=True,
+        more="Else at the end of each epoch. Whatever it is, also every ten minutes, at the best score so far, and at the end.",
     )
-    keep: int = option(2, "Saved states to keep.", panel=SAVING, minimum=1, changeable=True)
+    keep: int = option(
+        2,
+        "Saved states to keep.",
+        panel=STOPPING,
+        minimum=1,
+        changeable=True,
+        more="If the newest is damaged, a resumed run goes on from the one before.",
+    )
     precision: Literal["fp32", "bf16"] = "fp32"
     warmup: float = 0.1
     options: TaskOptions = field(default_factory=TaskOptions)

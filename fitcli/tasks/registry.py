@@ -1,14 +1,15 @@
 """The only list of tasks. A task is one folder of `fitcli.tasks` and one line here.
 
 The folder of a task has `options.py` with `OPTIONS`, its dataclass of options of `fit train`, and `task.py` with
-`TASK`, everything else; `tasks/task.py` is the protocol. Both are imported on demand: `fit --help` needs the options,
-which import no torch.
+`TASK`, everything else; `tasks/task.py` is the protocol. A task that generates images has `generate_options.py` with
+`GENERATE_OPTIONS`, too. All are imported on demand: `fit --help` needs the options, which import no torch.
 """
 
 from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 from fitcli.errors import FitError
@@ -29,6 +30,13 @@ DEFAULT_TASK = TASKS[0]
 def task_options() -> dict[str, type[TaskOptions]]:
     """Return the options of `fit train` of every task, by task."""
     return {name: cast("type[TaskOptions]", _member(name, "options", "OPTIONS")) for name in TASKS}
+
+
+@cache
+def generate_options() -> dict[str, type]:
+    """Return the options of `fit generate` of the tasks that generate images, by task."""
+    generating = [name for name in TASKS if find_spec(f"{__package__}.{name}.generate_options") is not None]
+    return {name: cast(type, _member(name, "generate_options", "GENERATE_OPTIONS")) for name in generating}
 
 
 def find_task(name: str) -> Task[Any]:

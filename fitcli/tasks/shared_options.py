@@ -11,16 +11,27 @@ from fitcli.runs.option import option
 BACKGROUND_THRESHOLD = 0.02
 """Default of `--background-threshold`, a share of the range of the pixels."""
 
-SKIP_BACKGROUND = option(False, "Leave out constant groups.")
+SKIP_BACKGROUND = option(
+    False,
+    "Leave out constant groups.",
+    more="A classifier then also leaves them out in `fit classify` and `fit embed`, unless told otherwise.",
+)
 THRESHOLD = option(
     BACKGROUND_THRESHOLD,
     "Pixel range of background.",
     minimum=0,
     maximum=1,
     metavar="SHARE",
+    more="A group whose pixels vary by less than this share of the range of the pixel type is background.",
 )
-LABEL_SMOOTHING = option(0.0, "Share to spread evenly.", minimum=0, below=1)
-UNCONDITIONAL = option(False, "Ignore the classes.")
+LABEL_SMOOTHING = option(
+    0.0,
+    "Share to spread evenly.",
+    minimum=0,
+    below=1,
+    more="This share of each target is spread evenly over all classes, or all levels.",
+)
+UNCONDITIONAL = option(False, "Ignore the classes.", more="The model then learns what all images have in common.")
 
 
 def background_share(skip: bool, threshold: float) -> float | None:

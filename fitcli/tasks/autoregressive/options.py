@@ -18,9 +18,20 @@ class AutoregressiveOptions(TaskOptions):
     next_command: ClassVar[str] = "fit generate --out FILE --checkpoint {run}"
 
     unconditional: bool = shared(UNCONDITIONAL)
-    levels: int | None = option(None, "Levels per channel.", minimum=2, maximum=256, shown_default="256")
-    order: Literal["raster", "snake"] = option("raster", "Order of the patches.")
-    start: Literal["learned", "zero"] = option("learned", "Token in front of an image.")
+    levels: int | None = option(
+        None,
+        "Levels per channel.",
+        minimum=2,
+        maximum=256,
+        shown_default="256",
+        more="Images with more than 8 bits need the option.",
+    )
+    order: Literal["raster", "snake"] = option(
+        "raster", "Order of the patches.", more="In snake order every second row runs from right to left."
+    )
+    start: Literal["learned", "zero"] = option(
+        "learned", "Token in front of an image.", more="A learned start has one token per class."
+    )
     label_smoothing: float = shared(LABEL_SMOOTHING)
 
     @property

@@ -24,10 +24,26 @@ class ClassifyOptions(TaskOptions):
     augments: ClassVar[bool] = True
     next_command: ClassVar[str] = "fit classify IMAGE --checkpoint {run}"
 
-    balance: bool = option(False, "Weight classes by inverse frequency.")
-    shift_canvas: int = option(0, "Move images by up to so many pixels.", minimum=0, metavar="PIXELS")
-    token_dropout: float = option(0.0, "Share of patches to hide.", minimum=0, below=1)
-    drop_path: float = option(0.0, "Stochastic depth: drop rate of the last layer.", minimum=0, below=1)
+    balance: bool = option(
+        False, "Weight classes by inverse frequency.", more="Every class then has the same weight in the loss."
+    )
+    shift_canvas: int = option(
+        0,
+        "Move images by up to so many pixels.",
+        minimum=0,
+        metavar="PIXELS",
+        more="The borders of patches and groups then fall elsewhere in every epoch.",
+    )
+    token_dropout: float = option(
+        0.0, "Share of patches to hide.", minimum=0, below=1, more="Hidden patches are treated as padding."
+    )
+    drop_path: float = option(
+        0.0,
+        "Stochastic depth: drop rate of the last layer.",
+        minimum=0,
+        below=1,
+        more="The rate falls linearly to 0 for the first layer (arXiv:1603.09382).",
+    )
     label_smoothing: float = shared(LABEL_SMOOTHING)
     skip_background: bool = shared(SKIP_BACKGROUND)
     background_threshold: float = shared(THRESHOLD)

@@ -25,12 +25,35 @@ class DiffusionOptions(TaskOptions):
     next_command: ClassVar[str] = "fit generate --out FILE --checkpoint {run}"
 
     unconditional: bool = shared(UNCONDITIONAL)
-    prediction: Literal["eps", "x", "v"] = option("v", "Network output: noise, data, velocity.")
-    schedule: str = option("cosine", "cosine, sigmoid[@start,end,tau], ...")
-    shift: float | None = option(None, "Shift of log SNR.", shown_default="by size")
-    scale: float = option(1.0, "Scale of the data.")
-    self_condition_rate: float = option(0.9, "Share of self-conditioned images.", minimum=0, maximum=1)
-    class_dropout: float = option(0.1, "Share of images without class.", minimum=0, maximum=1)
+    prediction: Literal["eps", "x", "v"] = option(
+        "v", "Network output: noise, data, velocity.", more="Other quantities follow from it."
+    )
+    schedule: str = option(
+        "cosine",
+        "cosine, sigmoid[@start,end,tau], ...",
+        more="Noise schedules with start, end and tau: cosine, sigmoid; or simple_linear.",
+    )
+    shift: float | None = option(
+        None,
+        "Shift of log SNR.",
+        shown_default="by size",
+        more="The default is 2 log(64 / side) above 64 pixels per side (arXiv:2301.11093).",
+    )
+    scale: float = option(
+        1.0,
+        "Scale of the data.",
+        more="Pixels become data in [-scale, scale]; smaller data is noisier at the same time (arXiv:2301.10972).",
+    )
+    self_condition_rate: float = option(
+        0.9,
+        "Share of self-conditioned images.",
+        minimum=0,
+        maximum=1,
+        more="These start from the latents of a first pass.",
+    )
+    class_dropout: float = option(
+        0.1, "Share of images without class.", minimum=0, maximum=1, more="`fit generate --guidance` needs them."
+    )
     skip_background: bool = shared(SKIP_BACKGROUND)
     background_threshold: float = shared(THRESHOLD)
 

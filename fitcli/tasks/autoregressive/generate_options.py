@@ -1,0 +1,27 @@
+"""Options of `fit generate` for runs of the task autoregressive. Never imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fitcli.runs.option import check_options, option
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AutoregressiveGenerateOptions:
+    """Options of drawing value by value; `Draws` has the meaning of the first three.
+
+    Attributes:
+        cuda_graphs: Whether to record the kernels of a value on a CUDA device and replay them, with the same values.
+    """
+
+    temperature: float = option(1.0, "Below 1, likely values get likelier; 0: the likeliest.", minimum=0)
+    top_k: int | None = option(None, "Draw from the K likeliest values.", minimum=1, metavar="K")
+    top_p: float = option(1.0, "Draw from the likeliest values of this total probability.", above=0, maximum=1)
+    cuda_graphs: bool = option(False, "Replay recorded kernels on a CUDA device.")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+GENERATE_OPTIONS = AutoregressiveGenerateOptions

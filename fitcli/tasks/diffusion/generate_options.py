@@ -1,0 +1,66 @@
+"""Options of `fit generate` for runs of the task diffusion. Never imports torch."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fitcli.images.window import Window
+from fitcli.runs.option import check_options, option
+
+
+def parse_window(text: str) -> Window:
+    """Return the window of "top,left,height,width", in pixels.
+
+    Raises:
+        ValueError: The text is no such window.
+    """
+    match = re.fullmatch(r" *(\d+) *, *(\d+) *, *(\d+) *, *(\d+) *", text, flags=re.ASCII)
+    if match is None or "0" in match.groups()[2:]:
+        raise ValueError(f"{text!r} is no window; give TOP,LEFT,HEIGHT,WIDTH in pixels like 0,512,256,256")
+    return Window(*map(int, match.groups()))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplingOptions:
+    """Options that the pixels depend on.
+
+    Attributes:
+        steps: Evaluations of the network; a stage that begins at an intermediate time takes its share of them.
+        sampler: Name of a sampler, see `samplers.STEPS`.
+        guidance: Weight of the difference that the label makes; 0 for no guidance.
+        strength: Time in (0, 1] to which an enlarged image is noised before it is denoised at the next size; 1 keeps
+            nothing of it.
+        one_pass: Whether to generate at the full size at once instead of coarse to fine.
+        shift_grid: Whether to shift the groups by half a group in every other step, for softer seams.
+    """
+
+    steps: int = option(50, "Evaluations of the network.", minimum=1)
+    sampler: Literal["ddim", "dpm", "ddpm"] = option("ddim", "dpm takes the fewest steps, ddpm adds noise in each.")
+    guidance: float = option(0.0, "Weight of the difference that the label makes.", minimum=0)
+    strength: float = option(0.5, "Share of noise before each larger size.", above=0, maximum=1)
+    one_pass: bool = option(False, "Generate at the full size at once, not coarse to fine.")
+    shift_grid: bool = option(False, "Shift the groups in every other step: softer seams.")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiffusionGenerateOptions(SamplingOptions):
+    """All options of `fit generate` for diffusion models.
+
+    Attributes:
+        window: Part of `--image` to repaint; None to enlarge it, or without an image.
+        preview: Picture to write every few steps; None for none.
+    """
+
+    window: Window | None = option(
+        None, "Part of --image to repaint.", metavar="TOP,LEFT,HEIGHT,WIDTH", parser=parse_window
+    )
+    preview: Path | None = option(None, "Small .png or .jpg, every few steps.", metavar="FILE")
+
+
+GENERATE_OPTIONS = DiffusionGenerateOptions
