@@ -161,7 +161,9 @@ def check_options(settings: object) -> None:
         value = getattr(settings, name)
         if declared.choices and value not in declared.choices:
             raise FitError(f"{flag(name)} must be {', '.join(declared.choices)}, not {value!r}")
-        if not isinstance(value, tuple(_classes(declared.type))):
+        classes = tuple(_classes(declared.type))
+        # In Python, True is also an integer.
+        if not isinstance(value, classes) or (isinstance(value, bool) and bool not in classes):
             raise FitError(f"{flag(name)} must be {_type_text(declared.type)}, not {value!r}")
         declared.option.check(name, value)
 

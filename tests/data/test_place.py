@@ -1,0 +1,192 @@
+"""A place follows from the seed, the epoch and the number of a sample, and an item shows the pixels at its place."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from support.pictures import save
+
+from fitcli.data.dataset import Sample
+from fitcli.data.place import ORIGINS, Layout, Place, PlaceRules, draw_place
+from fitcli.data.read_item import Reading, read_item
+from fitcli.distributed.world import Axis
+from fitcli.errors import DataError
+from fitcli.images.array_image import ArrayReader
+from fitcli.patches.preprocessing import Preprocessing
+from fitcli.tasks.class_targets import ClassLabelReader
+
+PATCH, GROUP = 4, 2
+SIDE = PATCH * GROUP
+LAYOUT = Layout(patch=PATCH, group=GROUP)
+RGB = Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3)
+PIXELS = np.random.default_rng(0).integers(0, 256, (37, 50, 3), np.uint8)
+
+CASES: dict[str, dict[str, Any]] = {
+    "whole": {},
+    "window": {"size": 20},
+    "turned": {"augment": True},
+    "shifted": {"shift_canvas": 13},
+    "thinned": {"token_dropout": 0.4},
+    "all of it": {"size": 21, "augment": True, "shift_canvas": 13, "token_dropout": 0.4},
+}
+
+
+def draw(
+    epoch: int = 0,
+    index: int = 0,
+    pixels: NDArray[Any] = PIXELS,
+    layout: Layout = LAYOUT,
+    share: Axis | None = None,
+    **rules: Any,
+) -> Place:
+    return draw_place(ArrayReader(pixels), layout, PlaceRules(**rules), epoch, index, share or Axis())
+
+
+def values(place: Place) -> dict[str, object]:
+    """Everything about a place as plain data, which can be compared."""
+    plain = {field.name: getattr(place, field.name) for field in dataclasses.fields(place)}
+    groups = [value.tolist() if isinstance(value, torch.Tensor) else value for value in place.groups]
+    return {**plain, "groups": groups, "grid": (place.grid.size, place.grid.patch, place.grid.group)}
+
+
+def turned(array: NDArray[Any], place: Place) -> NDArray[Any]:
+    array = np.rot90(array, place.quarters)
+    return array[:, ::-1] if place.mirror else array
+
+
+def canvas(pixels: NDArray[Any], place: Place) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The pixels at a place, padded to whole groups and turned, and which of them are of the image."""
+    top, left = place.margin
+    window = place.window
+    part = pixels[window.top : window.top + window.height, window.left : window.left + window.width]
+    below, right = -(top + window.height) % SIDE, -(left + window.width) % SIDE
+    edges = ((top, below), (left, right))
+    inside = np.pad(np.ones(part.shape[:2], bool), edges)
+    return turned(np.pad(part, (*edges, (0, 0)), mode="edge"), place), turned(inside, place)
+
+
+def cut(array: NDArray[Any], row: int, column: int) -> list[NDArray[Any]]:
+    """The patches of a group, each as a list of its values."""
+    block = array[row * SIDE : (row + 1) * SIDE, column * SIDE : (column + 1) * SIDE]
+    return [
+        block[y : y + PATCH, x : x + PATCH].reshape(-1) for y in range(0, SIDE, PATCH) for x in range(0, SIDE, PATCH)
+    ]
+
+
+def masks(place: Place) -> NDArray[np.bool_]:
+    """[g n], which patches of the groups are no padding."""
+    mask = place.groups.mask
+    return np.ones((len(place.groups.number), GROUP**2), bool) if mask is None else mask.numpy()
+
+
+@pytest.mark.parametrize("rules", CASES.values(), ids=CASES)
+def test_an_item_shows_the_pixels_at_its_place(rules: dict[str, Any], tmp_path: Path) -> None:
+    sample = Sample(save(tmp_path / "image.png", PIXELS), 3)
+    rules = {"seed": 3, **rules}
+    reading = Reading(layout=LAYOUT, rules=PlaceRules(**rules), preprocessing=RGB, targets=ClassLabelReader())
+    ways, margins, hidden = set(), set(), 0
+    for epoch in range(40):
+        item = read_item(reading, sample, epoch, 5, Axis())
+        place, groups = item.place, item.place.groups
+        assert values(place) == values(draw(epoch, 5, **rules))
+        assert (item.target, item.path, place.showing) == (3, sample.path, (epoch, 5))
+        pixels, inside = canvas(PIXELS, place)
+        holding = {(y // SIDE, x // SIDE) for y, x in np.argwhere(inside).tolist()}
+        # The number of each group of the canvas, at the place to which the group is turned.
+        numbers = turned(np.arange(place.grid.count).reshape(place.grid.rows, place.grid.columns), place)
+        shown, origins = set(), set()
+        for patches, position, coordinates, number, kept in zip(
+            item.patches, place.positions, groups.coordinates.tolist(), groups.number, masks(place), strict=True
+        ):
+            ((row, column),) = np.argwhere(numbers == place.grid.columns * position[0] + position[1]).tolist()
+            np.testing.assert_array_equal(patches, cut(pixels, row, column))
+            assert number == row * numbers.shape[1] + column
+            real = np.any(cut(inside, row, column), axis=1)
+            assert kept.any(), "no group is empty"
+            assert not (kept & ~real).any(), "padding stays padding"
+            hidden += int((real & ~kept).sum())
+            shown.add((row, column))
+            origins.add((coordinates[0] - row, coordinates[1] - column))
+        assert shown == holding, "every group that holds a pixel of the image, and no other"
+        assert len(origins) == 1, "groups that are neighbours stay neighbours"
+        ways.add((place.quarters, place.mirror))
+        margins.add(place.margin)
+    assert len(ways) == (8 if "augment" in rules else 1)
+    assert (len(margins) > 12) == ("shift_canvas" in rules)
+    assert (hidden > 0) == ("token_dropout" in rules)
+
+
+def test_a_place_follows_from_seed_epoch_and_number_alone() -> None:
+    rules = CASES["all of it"]
+    showings = [(epoch, index) for epoch in range(3) for index in range(3)]
+    places = [values(draw(*showing, seed=seed, **rules)) for seed in range(2) for showing in showings]
+    again = [values(draw(*showing, seed=seed, **rules)) for seed in (1, 0) for showing in reversed(showings)]
+    assert places == again[::-1]
+    assert all(one != other for number, one in enumerate(places) for other in places[:number])
+    # Another image of this size has the same place.
+    other = np.random.default_rng(1).integers(0, 256, PIXELS.shape, np.uint8)
+    assert values(draw(pixels=other, **rules)) == places[0]
+
+
+def test_plain_places_change_nothing() -> None:
+    place = draw()
+    assert (place.window.height, place.window.width, place.margin) == (37, 50, (0, 0))
+    assert (place.quarters, place.mirror, place.gain, place.shift) == (0, False, 1.0, 0.0)
+    assert place.groups.coordinates.tolist() == [list(position) for position in place.positions]
+
+
+def test_augmented_grids_begin_anywhere_unless_the_layout_forbids_it() -> None:
+    def origins(layout: Layout, **rules: Any) -> set[tuple[int, ...]]:
+        places = [draw(epoch, layout=layout, **rules) for epoch in range(40)]
+        return {tuple(place.groups.coordinates.amin(dim=0).tolist()) for place in places}
+
+    fixed = dataclasses.replace(LAYOUT, any_origin=False)
+    assert origins(LAYOUT) == origins(LAYOUT, size=20) == {(0, 0)}
+    assert origins(fixed) == origins(fixed, augment=True) == {(0, 0)}
+    # The grid of a window says nothing about its place in the image.
+    for anywhere in (origins(LAYOUT, augment=True), origins(fixed, size=20)):
+        assert len(anywhere) > 30
+        assert all(0 <= coordinate < ORIGINS for origin in anywhere for coordinate in origin)
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_a_sequence_runs_over_the_turned_image(augment: bool) -> None:
+    layout = Layout(patch=1, group=SIDE, order="snake", any_origin=False)
+    for epoch in range(8):
+        place = draw(epoch, layout=layout, augment=augment)
+        assert (place.window.height, place.window.width) == (32, 48), "whole groups"
+        rows, columns = (6, 4) if place.quarters % 2 else (4, 6)
+        forward, backward = list(range(columns)), list(range(columns))[::-1]
+        snake = [[row, column] for row in range(rows) for column in (backward if row % 2 else forward)]
+        assert (place.groups.coordinates - place.groups.coordinates.amin(dim=0)).tolist() == snake
+        assert place.groups.number.tolist() == list(range(24))
+        numbers = turned(np.arange(24).reshape(4, 6), place)
+        assert [row * 6 + column for row, column in place.positions] == [numbers[row, column] for row, column in snake]
+
+
+def test_processes_that_share_an_image_read_its_groups_once() -> None:
+    rules = {"augment": True, "shift_canvas": 13}
+    alone = values(draw(**rules))
+    shares = [values(draw(share=Axis(rank, 3), **rules)) for rank in range(3)]
+    assert [position for share in shares for position in share.pop("positions")] == alone.pop("positions")  # type: ignore[attr-defined]
+    assert shares == [alone] * 3, "all else is the same"
+
+
+def test_constant_groups_are_left_out_unless_all_are_constant() -> None:
+    half = np.concatenate([PIXELS[:, :24], np.full_like(PIXELS[:, 24:], 200)], axis=1)
+    everywhere = draw(pixels=half).positions
+    kept = draw(pixels=half, background=0.02).positions
+    assert kept == [(row, column) for row, column in everywhere if column < 3]
+    assert len(draw(pixels=np.full_like(PIXELS, 200), background=0.02).positions) == 1
+
+
+def test_an_image_below_one_group_is_no_sequence() -> None:
+    layout = Layout(patch=1, group=40, order="raster")
+    with pytest.raises(DataError, match=r"50 x 37 pixels do not fill one patch of 40 x 40; .* lower --patch"):
+        draw(layout=layout)

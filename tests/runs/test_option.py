@@ -1,0 +1,152 @@
+"""An option is declared once, in a field: its type, limits and choices are checked, and tasks share declarations."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import pytest
+
+from fitcli.errors import FitError
+from fitcli.runs.option import (
+    check_options,
+    declared_options,
+    flag,
+    merged_options,
+    option,
+    refuse_foreign_options,
+    shared,
+)
+
+SHARED = option(0.5, "Share.", minimum=0, maximum=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Painting:
+    """Options of every kind."""
+
+    mixes: ClassVar[bool] = True
+
+    share: float = shared(SHARED)
+    brush_width: int = option(3, "Width.", minimum=1, maximum=9)
+    rate: float = option(0.1, "Rate.", above=0, below=1)
+    seed: int | None = option(None, "Seed.", minimum=0, shown_default="random")
+    mode: Literal["oil", "ink"] = option("oil", "Mode.")
+    title: str | None = option(None, "Title.")
+    varnish: bool = option(False, "Varnish.", negatable=True)
+    shift: float = option(0.0, "Any number.")
+    undeclared: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Printing:
+    """Options, of which one is shared."""
+
+    mixes: ClassVar[bool] = False
+
+    share: float = shared(SHARED)
+    copies: int = option(1, "Copies.", minimum=1)
+
+
+TASKS: dict[str, type] = {"paint": Painting, "print": Printing}
+
+
+def test_options_are_the_declared_fields_in_their_order() -> None:
+    options = declared_options(Painting)
+    assert list(options) == ["share", "brush_width", "rate", "seed", "mode", "title", "varnish", "shift"]
+    assert (options["brush_width"].type, options["brush_width"].default) == (int, 3)
+    assert (options["brush_width"].option.help, options["brush_width"].option.minimum) == ("Width.", 1)
+    assert [name for name, each in options.items() if each.is_switch] == ["varnish"]
+    assert {name: each.choices for name, each in options.items() if each.choices} == {"mode": ("oil", "ink")}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {}, {"share": 0}, {"share": 1}, {"brush_width": 1}, {"brush_width": 9}, {"rate": 1e-9}, {"rate": 1 - 1e-9},
+        {"seed": None}, {"seed": 0}, {"mode": "ink"}, {"title": "x"}, {"varnish": True}, {"shift": -1e9},
+        {"undeclared": "anything"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_possible_values_pass(values: dict[str, Any]) -> None:
+    check_options(Painting(**values))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"share": -0.1}, "--share must be at least 0 and at most 1, not -0.1"),
+        ({"share": 1.1}, "--share must be at least 0 and at most 1, not 1.1"),
+        ({"brush_width": 0}, "--brush-width must be at least 1 and at most 9, not 0"),
+        ({"brush_width": 10}, "--brush-width must be at least 1 and at most 9, not 10"),
+        ({"rate": 0}, "--rate must be above 0 and below 1, not 0"),
+        ({"rate": 1.0}, "--rate must be above 0 and below 1, not 1.0"),
+        ({"seed": -1}, "--seed must be at least 0, not -1"),
+        ({"share": math.nan}, "--share must be at least 0 and at most 1 and finite, not nan"),
+        ({"rate": math.inf}, "--rate must be above 0 and below 1 and finite, not inf"),
+        ({"shift": math.inf}, "--shift must be finite, not inf"),
+        ({"brush_width": 2.5}, "--brush-width must be an integer, not 2.5"),
+        ({"brush_width": "2"}, "--brush-width must be an integer, not '2'"),
+        ({"brush_width": None}, "--brush-width must be an integer, not None"),
+        ({"brush_width": True}, "--brush-width must be an integer, not True"),
+        ({"seed": 2.5}, "--seed must be an integer, not 2.5"),
+        ({"rate": "fast"}, "--rate must be a number, not 'fast'"),
+        ({"rate": False}, "--rate must be a number, not False"),
+        ({"varnish": 1}, "--varnish must be true or false, not 1"),
+        ({"title": 5}, "--title must be a text, not 5"),
+        ({"mode": "chalk"}, "--mode must be oil, ink, not 'chalk'"),
+        ({"mode": ["oil"]}, "--mode must be oil, ink, not ['oil']"),
+    ],
+    ids=str,
+)
+def test_impossible_values_are_refused_by_name(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(FitError) as caught:
+        check_options(Painting(**values))
+    assert str(caught.value) == message
+
+
+def test_a_shared_option_is_one_option_of_several_tasks() -> None:
+    merged = merged_options(TASKS)
+    assert merged["share"] == (declared_options(Painting)["share"], ("paint", "print"))
+    assert {name: tasks for name, (_, tasks) in merged.items() if name in ("mode", "copies")} == {
+        "mode": ("paint",), "copies": ("print",)
+    }  # fmt: skip
+    assert merged.keys() == {*declared_options(Painting), *declared_options(Printing)}
+
+
+def test_an_option_that_tasks_declare_differently_is_a_mistake() -> None:
+    @dataclass
+    class Drawing:
+        share: float = option(0.25, "Share.", minimum=0, maximum=1)
+
+    with pytest.raises(AssertionError, match="share is declared twice"):
+        merged_options({**TASKS, "draw": Drawing})
+
+
+def test_options_of_other_tasks_are_refused() -> None:
+    refuse_foreign_options("paint", TASKS, {"share", "mode", "undeclared", "elsewhere"})
+    refuse_foreign_options("print", TASKS, set())
+    with pytest.raises(FitError, match=r"^--brush-width is for --task paint, not for print; leave it out$"):
+        refuse_foreign_options("print", TASKS, {"share", "brush_width"})
+    with pytest.raises(FitError, match=r"^--share is for --task paint or print, not for carve; leave it out$"):
+        refuse_foreign_options("carve", TASKS, {"share"})
+
+
+def test_defaults_as_help_texts_show_them() -> None:
+    texts = {name: each.default_text(TASKS) for name, each in declared_options(Painting).items()}
+    assert texts == {
+        "share": "0.5", "brush_width": "3", "rate": "0.1", "seed": "random", "mode": "oil", "title": "", "varnish": "",
+        "shift": "0",
+    }  # fmt: skip
+
+    @dataclass
+    class Common:
+        mix: bool | None = option(None, "Mix.", by_task="mixes")
+
+    assert declared_options(Common)["mix"].default_text(TASKS) == "paint: yes; print: no"
+
+
+def test_names_become_flags() -> None:
+    assert flag("brush_width") == "--brush-width"
