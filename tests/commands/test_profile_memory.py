@@ -53,9 +53,9 @@ def test_the_table(fit: Fit) -> None:
     assert "2048 pixels are padded" not in result.stderr
 
 
-def test_the_readme_shows_what_the_default_call_prints(fit: Fit) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    shown = readme.split("<!-- profile -->\n```\n")[1].split("```")[0]
+def test_the_page_shows_what_the_default_call_prints(fit: Fit) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "memory.md").read_text()
+    shown = page.split("<!-- profile -->\n```\n")[1].split("```")[0]
     printed = fit("profile-memory").stdout
     assert [line.rstrip() for line in printed.splitlines()] == shown.splitlines()
 
