@@ -52,6 +52,17 @@ class Publication:
         """Where to write."""
         return self._staging.new
 
+    def sync(self) -> None:
+        """Wait until what was written so far would survive a power cut, for a process that continues it.
+
+        Raises:
+            OSError: An error of the system; it names `target`.
+        """
+        with naming(self.target):
+            sync_all(self.path)
+            sync(self._staging.path)
+            sync(self.target.parent)
+
     def publish(self) -> None:
         """Make it durable and put it in place of what stands at the target.
 

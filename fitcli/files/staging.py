@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import stat
+import time
 from contextlib import suppress
 from errno import EBUSY
 from hashlib import sha256
@@ -36,6 +37,9 @@ REMOVED = re.compile(r"\.fit-[0-9a-f]{16}-removed")
 
 CONTENTS = re.compile(r"lock|new|old|\.tmp[0-9A-Za-z]{6}")
 """Names in a staging folder. The safetensors library writes to `.tmp??????` and renames that."""
+
+PAUSES = (0.01, 0.1)
+"""Seconds between attempts to remove a folder: after an error, threads of the zarr library may still write to it."""
 
 SLOTS = 16
 """Processes that can write one target at the same time."""
@@ -224,6 +228,16 @@ def _clear(staging: Path) -> None:
         if name == LOCK:
             continue
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            _remove_tree(path)
         else:
             os.unlink(path)
+
+
+def _remove_tree(path: Path) -> None:
+    for pause in PAUSES:
+        try:
+            shutil.rmtree(path)
+            return
+        except OSError:
+            time.sleep(pause)
+    shutil.rmtree(path)

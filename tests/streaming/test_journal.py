@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+from itertools import count
 from pathlib import Path
 
 import pytest
 import torch
+from support.system_calls import Failure, die, failing, in_child
 
 from fitcli.errors import FitError
 from fitcli.streaming import journal
@@ -83,6 +87,73 @@ def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FitError, match="holds other files; give an empty folder"):
         FolderJournal(tmp_path, {})
     assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+    (tmp_path / "lock").write_text("mine", encoding="utf-8")
+    with pytest.raises(FitError, match="holds other files; give an empty folder"):
+        FolderJournal(tmp_path, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "notes.txt"]
+
+
+def test_a_lock_file_of_the_user_stays(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("mine", encoding="utf-8")
+    with pytest.raises(FitError, match="lock: is not a lock file of fit; move it away"):
+        FolderJournal(tmp_path, {})
+    assert (tmp_path / "lock").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    begin(tmp_path / "state")
+    second = FolderJournal(tmp_path / "state", {})
+    assert second.has_position
+    second.remove()
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("name", ["job.json", "position.pt", "even", "reads", "canvas-0-0-x-even", "lock"])
+def test_links_are_not_followed(tmp_path: Path, name: str) -> None:
+    """Tokens, canvases and the lock are written in place."""
+    begin(tmp_path / "state")
+    path, other = tmp_path / "state" / name, tmp_path / "other"
+    path.rename(other) if path.exists() else other.write_bytes(b"mine")
+    path.symlink_to(other)
+    before = other.read_bytes()
+    with pytest.raises(FitError, match=rf"{name}.* is a link"):
+        FolderJournal(tmp_path / "state", {})
+    assert other.read_bytes() == before
+
+
+def test_what_is_not_of_the_job_stays(tmp_path: Path) -> None:
+    begin(tmp_path / "state")
+    (tmp_path / "state" / "notes.txt").write_text("mine", encoding="utf-8")
+    FolderJournal(tmp_path / "state", {}).remove()
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_a_kill_at_any_moment_leaves_a_folder_to_begin_or_resume_with(tmp_path: Path, exchange: bool) -> None:
+    for at in count(1):
+        folder = tmp_path / str(at)
+
+        def killed(folder: Path = folder, at: int = at) -> None:
+            with failing(Failure(die, at=at), exchange):
+                first = begin(folder)
+                FolderJournal(folder, {}).remove()
+                first.close()
+
+        status = in_child(killed)
+        again = FolderJournal(folder, {})
+        assert again.plan in (None, {"handful": 2}), at
+        again.save_plan({"handful": 2})
+        again.remove()
+        assert not folder.exists(), at
+        if status == 0:
+            break
+        assert status == 9
+    assert at > 20
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip file", b"PK\x03\x04"])

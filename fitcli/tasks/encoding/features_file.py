@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.errors import FitError
-from fitcli.files.disk import sync_all
 from fitcli.files.publish import Publication
 from fitcli.files.scratch import write_all
 from fitcli.files.staging import token_path
@@ -115,7 +114,7 @@ class EmbeddingsWriter(ABC):
             FitError: An error of the system.
         """
         try:
-            sync_all(self._publication.path)
+            self._publication.sync()
         except OSError as error:
             raise self._cannot(error) from error
 

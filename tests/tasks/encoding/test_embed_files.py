@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +12,25 @@ import pytest
 import torch
 import zarr
 from safetensors.numpy import load_file, safe_open
+from support.pictures import save
 
 from fitcli.device.runtime import choose_runtime
 from fitcli.errors import FitError, ImageError
+from fitcli.files.staging import token_path
 from fitcli.images.array_image import ArrayReader
+from fitcli.images.open import open_image
 from fitcli.memory.budget import HANDFUL_TOKENS
 from fitcli.patches.cutting import groups_of, normalize, to_patches
 from fitcli.patches.grid import PatchGrid
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint
+from fitcli.streaming import journal
+from fitcli.tasks.classify.config import ClassifyDetails
 from fitcli.tasks.encoding import features_file
 from fitcli.tasks.encoding.embed_files import embed_image, plan_outputs
 from fitcli.tasks.encoding.encode import EncodingSettings
-from fitcli.tasks.encoding.features_file import ArraySpec, create_embeddings
+from fitcli.tasks.encoding.features_file import ArraySpec, can_continue, create_embeddings
 from models.build import build
 from models.config import ClassifierConfig
 
@@ -39,7 +46,9 @@ def checkpoint() -> Checkpoint:
         channels=3, classes=3, pool_heads=2,
     )  # fmt: skip
     model = build(config, seed=3).eval().requires_grad_(False)
-    return Checkpoint(model, RunConfig(task="classify", model=config, preprocessing=PIXELS, classes=("a", "b", "c")))
+    return Checkpoint(
+        model, RunConfig(model=config, preprocessing=PIXELS, classes=("a", "b", "c"), details=ClassifyDetails())
+    )
 
 
 def picture(size: tuple[int, int]) -> np.ndarray:
@@ -130,6 +139,52 @@ def test_what_a_crash_left_is_continued_or_discarded(suffix: str, tmp_path: Path
         with create_embeddings(out, SPECS, {}, "0000000a", continues) as file:
             file.write("latents", slice(2, 5), ones[2:])
         assert load(out)[0]["latents"].sum() == (30 if continues else 18)
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".safetensors"])
+def test_what_an_older_version_left_is_continued(suffix: str, tmp_path: Path) -> None:
+    out, ones = tmp_path / f"out{suffix}", np.ones((5, 2, 3), np.float32)
+    with contextlib.suppress(InterruptedError), create_embeddings(out, SPECS, {}, "0000000a") as file:
+        file.write("latents", slice(0, 2), ones[:2])
+        raise InterruptedError
+    assert not can_continue(out, "0000000b")
+    token_path(out, "0000000a").rename(tmp_path / f".out{suffix}.partial-0000000b")
+    assert can_continue(out, "0000000b")
+    with create_embeddings(out, SPECS, {}, "0000000b", continues=True) as file:
+        file.write("latents", slice(2, 5), ones[2:])
+    assert load(out)[0]["latents"].sum() == 30
+    shutil.rmtree(token_path(out, "0000000a").parent)
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".safetensors"])
+def test_a_saved_position_promises_patches_that_survive_a_power_cut(
+    checkpoint: Checkpoint, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(HANDFUL_TOKENS, "cpu", 18)
+    monkeypatch.setattr(journal, "SAVE_SECONDS", 0.0)
+    out, synced, positions = tmp_path / f"out{suffix}", set[int](), []
+    fsync, replace = os.fsync, os.replace
+
+    def sync(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.add(os.fstat(descriptor).st_ino)
+
+    def move(source: Path, target: Path) -> None:
+        if Path(target).name == "position.pt":
+            (folder,) = tmp_path.glob(".fit-*")
+            written = [folder / "new", *(folder / "new").rglob("*")]
+            assert {path.stat().st_ino for path in (*written, folder, tmp_path)} <= synced
+            positions.append(len(written))
+        synced.clear()
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", move)
+    settings = EncodingSettings(state=tmp_path / "state")
+    with open_image(save(tmp_path / "image.png", picture((48, 36)))) as image:
+        embed_image(checkpoint, image, out, CPU, settings, keep_patches=True)
+    assert len(positions) > 3
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
