@@ -43,20 +43,17 @@ from numpy.typing import NDArray
 from benchmarks.learning.digits import read_digits
 from benchmarks.learning.megapixel_canvases import DIGITS, SIDE, Canvas, canvases
 from benchmarks.support.machine import save_results
-from fitcli.device.runtime import Runtime, choose_runtime
+from fitcli.device.runtime import choose_runtime
 from fitcli.images.base import ImageInfo, ImageReader
 from fitcli.images.open import create_image, open_image
 from fitcli.images.window import Window
 from fitcli.patches.grid import PatchGrid
 from fitcli.runs.targets import SEPARATOR
-from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.classify_image import Classification, classify_image
 from fitcli.tasks.classify.heatmap import relative_evidence, write_heatmap
 from fitcli.tasks.classify.labels import predicted_labels
 from fitcli.tasks.classify.task import TASK as CLASSIFY
-from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.load import load_run
-from models.encoder import FITClassifier
 
 TRAINED = 8_000
 """Digits for training and validation canvases; the others are for test canvases."""
@@ -131,17 +128,16 @@ def train(listing: Path, run: Path, options: argparse.Namespace) -> bool:
 
 
 def score(listing: Path, run: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Score all test canvases with the code of `fit classify` and the background threshold of the run."""
+    """Score all test canvases with the code of `fit classify`."""
     runtime = choose_runtime(options.device, "fp32")
     checkpoint = load_run(run, runtime, CLASSIFY)
-    background = json.loads((run / "training" / "settings.json").read_text(encoding="utf-8"))["background"]
     with listing.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
     right, pointed, by_chance = [], [], []
     for number, row in enumerate(rows):
         places = np.array([place.split(",") for place in row["places"].split(";")], int)
         with open_image(listing.parent / row["path"]) as image:
-            result = _classify(checkpoint, image, runtime, background)
+            result = classify_image(checkpoint, image, runtime, keep_evidence=True)
             inked = _inked(image, result.grid)
             if number < options.heatmaps:
                 write_heatmap(run.parent / f"heatmap-{number}.png", image, result)
@@ -162,12 +158,6 @@ def score(listing: Path, run: Path, options: argparse.Namespace) -> dict[str, An
         "pointing_by_chance": float(np.mean(by_chance)),
         "test_canvases": len(rows),
     }
-
-
-def _classify(
-    checkpoint: Checkpoint[FITClassifier], image: ImageReader, runtime: Runtime, background: float | None
-) -> Classification:
-    return classify_image(checkpoint, image, runtime, EncodingSettings(background=background), keep_evidence=True)
 
 
 def _on_digits(result: Classification, places: NDArray[np.int64]) -> NDArray[np.bool_]:
