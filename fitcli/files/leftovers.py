@@ -45,10 +45,16 @@ def remove_leftovers(folder: Path, *within: str) -> None:
 
 
 def remove_old_partials(target: Path) -> None:
-    """Remove what older versions left of a target that no other process writes to."""
-    name = re.compile(re.escape(f".{target.name}.partial-") + "[0-9a-f]{8}(?:-replaced)?")
-    if target.parent.is_dir():
-        for left in [path for path in target.parent.iterdir() if name.fullmatch(path.name)]:
+    """Remove what older versions left of a target that no other process writes to; put back what they moved away."""
+    name = re.compile(re.escape(f".{target.name}.partial-") + "[0-9a-f]{8}(-replaced)?")
+    if not target.parent.is_dir():
+        return
+    for left in [*target.parent.iterdir()]:
+        match = name.fullmatch(left.name)
+        if match is not None and match[1] and not os.path.lexists(target):
+            # A process was killed after it had moved away what stood at the target.
+            os.rename(left, target)
+        elif match is not None:
             _remove(left)
 
 

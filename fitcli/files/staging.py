@@ -71,7 +71,6 @@ class StagingFolder:
             self.path, self._lock = _claim_slot(target)
         else:
             self.path, self._lock = _claim(_place(target, token), continues=True)
-            put_back(self.path)
 
     @property
     def new(self) -> Path:
@@ -89,13 +88,9 @@ class StagingFolder:
 
     def remove(self) -> None:
         """Put back what was moved away, if nothing stands at the target; remove the folder. Idempotent."""
-        if self._lock is None:
-            return
-        try:
-            put_back(self.path)
-            _remove(self.path)
-        finally:
-            self.close()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            _end(self.path, lock, removes=True)
 
     def close(self) -> None:
         """Leave the folder to another process. Idempotent."""
@@ -138,12 +133,7 @@ def recover_folder(path: Path, alone: bool = False) -> None:
         with suppress(OSError):
             path.rmdir()
         return
-    try:
-        put_back(path)
-        if lock.enforced or alone:
-            _remove(path)
-    finally:
-        lock.close()
+    _end(path, lock, removes=lock.enforced or alone)
 
 
 def is_staging(path: Path) -> bool:
@@ -214,12 +204,22 @@ def _make(path: Path, continues: bool) -> None:
             raise
 
 
-def _remove(staging: Path) -> None:
-    # The lock last: what is left after an interruption is still seen as a staging folder.
-    with suppress(OSError):
-        _clear(staging)
-        os.unlink(staging / LOCK)
-        os.rmdir(staging)
+def _end(staging: Path, lock: FileLock, removes: bool) -> None:
+    """Put back what was moved away, remove a staging folder if wanted, and release its lock."""
+    try:
+        put_back(staging)
+        if removes:
+            with suppress(OSError):
+                _clear(staging)
+                # The lock last: what is left after an interruption is still seen as a staging folder.
+                os.unlink(staging / LOCK)
+                os.rmdir(staging)
+    finally:
+        lock.close()
+    if removes:
+        # NFS keeps a file that was removed, under another name, until it is closed.
+        with suppress(OSError):
+            os.rmdir(staging)
 
 
 def _clear(staging: Path) -> None:

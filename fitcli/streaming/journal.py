@@ -126,7 +126,8 @@ class FolderJournal:
             with publish_file(self.folder / POSITION) as new:
                 torch.save(values, new)
         except (OSError, RuntimeError) as error:
-            raise FitError(f"--state {self.folder}: cannot be written ({error}); free some space there") from error
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise FitError(f"--state {self.folder}: cannot be written ({reason}); free some space there") from error
         self._saved = time.monotonic()
 
     def open_store(

@@ -12,6 +12,7 @@ import pytest
 from support.system_calls import Failure, die, failing, in_child, names
 
 from fitcli.files import publish
+from fitcli.files.file_lock import FileLock
 from fitcli.files.leftovers import is_leftover, remove_leftovers, remove_old_partials
 from fitcli.files.publish import Publication, publish_folder, remove_folder, write_text
 from fitcli.files.staging import SLOTS, recover
@@ -154,6 +155,29 @@ def test_without_locks_what_may_be_in_use_stays(tmp_path: Path, monkeypatch: pyt
     assert names(tmp_path / "a") == ["newer"]
 
 
+def test_a_file_system_that_keeps_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS gives a file that is removed while it is open another name until it is closed."""
+    unlink, close, renamed = os.unlink, FileLock.close, []
+
+    def rename(path: Path) -> None:
+        if Path(path).name == "lock":
+            renamed.append(Path(path).with_name(".nfs0001"))
+            os.rename(path, renamed[-1])
+        else:
+            unlink(path)
+
+    def close_and_remove(self: FileLock) -> None:
+        close(self)
+        while renamed:
+            unlink(renamed.pop())
+
+    monkeypatch.setattr(os, "unlink", rename)
+    monkeypatch.setattr(FileLock, "close", close_and_remove)
+    write_text(tmp_path / "a", "old")
+    write_text(tmp_path / "a", "new")
+    assert names(tmp_path) == ["a"]
+
+
 def test_a_folder_of_the_user_in_the_way_is_passed_by(tmp_path: Path) -> None:
     write_text(tmp_path / "a", "old")
     place = Publication(tmp_path / "a").path.parent
@@ -171,5 +195,8 @@ def test_unfinished_features_of_older_versions(tmp_path: Path) -> None:
     for name in (*ours, *mine):
         (tmp_path / name / "deep").mkdir(parents=True)
     remove_old_partials(tmp_path / "x.zarr")
-    assert names(tmp_path) == sorted(mine)
+    assert names(tmp_path) == sorted([*mine, "x.zarr"]), "what stood there is put back"
+    (tmp_path / ours[1]).mkdir()
+    remove_old_partials(tmp_path / "x.zarr")
+    assert names(tmp_path) == sorted([*mine, "x.zarr"])
     remove_old_partials(tmp_path / "nowhere" / "x.zarr")

@@ -133,13 +133,12 @@ def test_what_is_not_of_the_job_stays(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["notes.txt"]
 
 
-@pytest.mark.parametrize("exchange", [True, False])
-def test_a_kill_at_any_moment_leaves_a_folder_to_begin_or_resume_with(tmp_path: Path, exchange: bool) -> None:
+def test_a_kill_at_any_moment_leaves_a_folder_to_begin_or_resume_with(tmp_path: Path) -> None:
     for at in count(1):
         folder = tmp_path / str(at)
 
         def killed(folder: Path = folder, at: int = at) -> None:
-            with failing(Failure(die, at=at), exchange):
+            with failing(Failure(die, at=at)):
                 first = begin(folder)
                 FolderJournal(folder, {}).remove()
                 first.close()

@@ -20,6 +20,7 @@ from fitcli import __version__
 from fitcli.device.runtime import Runtime
 from fitcli.device.transfer import to_device
 from fitcli.errors import FitError, ImageError
+from fitcli.files.names import short_enough
 from fitcli.images.base import ImageReader
 from fitcli.images.open import stored_bytes
 from fitcli.images.reader_memory import reader_bytes
@@ -254,7 +255,8 @@ def _default_plan(work: Work, runtime: Runtime) -> MemoryPlan:
 
 def _state_folder(state: Path, image: ImageReader) -> Path:
     """One folder per image: several may be under way, or wait for their turn."""
-    return state / f"{image.path.stem}-{sha256(os.fsencode(os.path.realpath(image.path))).hexdigest()[:8]}"
+    digest = sha256(os.fsencode(os.path.realpath(image.path))).hexdigest()
+    return state / short_enough(f"{image.path.stem}-{digest[:8]}")
 
 
 def _remove_empty(folder: Path) -> None:

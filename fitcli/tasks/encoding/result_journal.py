@@ -12,6 +12,7 @@ from typing import Any
 from fitcli import __version__
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue, ResultJournal
+from fitcli.files.names import short_enough
 from fitcli.images.open import stored_bytes
 from fitcli.runs.weights import Checkpoint, model_hash
 from fitcli.tasks.encoding.encode import EncodingSettings
@@ -54,7 +55,7 @@ def open_result_journal(
         folder = settings.state / "done"
     else:
         assert output is not None
-        folder = output.absolute().with_name(f".{output.name}.done")
+        folder = output.absolute().with_name(short_enough(f".{output.name}.done"))
     threshold = settings.threshold(checkpoint.config)
     job = [command, model_hash(checkpoint), runtime.device.type, runtime.arithmetic, threshold, details]
     jobs = [job] * len(paths) if per_image is None else [[*job, value] for value in per_image]

@@ -1,0 +1,111 @@
+"""Everything that is published: files and folders of any kind, written with a value that is read from them again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import zarr
+from safetensors.torch import load_file
+
+from fitcli.files.publish import publish_csv, publish_folder, write_text
+from fitcli.images.base import ImageInfo
+from fitcli.images.open import create_image, open_image
+from fitcli.images.window import Window
+from fitcli.runs.weights import save_weights
+from fitcli.tasks.encoding.features_file import ArraySpec, create_embeddings
+
+SIDE = 16
+SPECS = {"latents": ArraySpec((2, 1, 3), "float32"), "coordinates": ArraySpec((2, 2), "int64")}
+
+
+def text(path: Path, value: int) -> None:
+    write_text(path, f"{value}\n")
+
+
+def table(path: Path, value: int) -> None:
+    with publish_csv(path) as file:
+        file.write(f"{value}\n")
+
+
+def read_text(path: Path) -> int:
+    return int(path.read_text())
+
+
+def folder(path: Path, value: int) -> None:
+    with publish_folder(path) as new:
+        (new / "deep").mkdir()
+        for name in ("deep/a", "b"):
+            (new / name).write_text(str(value))
+
+
+def read_folder(path: Path) -> int:
+    values = {(path / name).read_text() for name in ("deep/a", "b")}
+    assert len(values) == 1
+    return int(values.pop())
+
+
+def weights(path: Path, value: int) -> None:
+    model = torch.nn.Linear(2, 2, bias=False)
+    model.weight.data.fill_(value)
+    save_weights(path.parent, model, path.name)
+
+
+def read_weights(path: Path) -> int:
+    (tensor,) = load_file(path).values()
+    return int(tensor.unique())
+
+
+def features(path: Path, value: int) -> None:
+    with create_embeddings(path, SPECS, {"image": "a"}) as file:
+        for name, spec in SPECS.items():
+            file.write(name, slice(0, 2), np.full(spec.shape, value, spec.dtype))
+
+
+def read_features(path: Path) -> int:
+    arrays: Any = (
+        {name: tensor.numpy() for name, tensor in load_file(path).items()}
+        if path.suffix == ".safetensors"
+        else {name: array[...] for name, array in zarr.open_group(path, mode="r").arrays()}
+    )
+    (value,) = {int(value) for name in SPECS for value in np.unique(arrays[name])}
+    return value
+
+
+def image(path: Path, value: int) -> None:
+    info = ImageInfo(height=SIDE, width=SIDE, channels=3, dtype=np.dtype("u1"), color=True)
+    with create_image(path, info, chunk=16, threads=1) as canvas:
+        canvas.write(Window(0, 0, SIDE, SIDE), np.full((SIDE, SIDE, 3), value, np.uint8))
+
+
+def read_image(path: Path) -> int:
+    with open_image(path) as opened:
+        (value,) = np.unique(opened.read(Window(0, 0, SIDE, SIDE)))
+        return int(value)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Something that is published: its name, and functions that write and read it with a value."""
+
+    name: str
+    write: Callable[[Path, int], None]
+    read: Callable[[Path], int]
+
+    def __str__(self) -> str:
+        return f"{self.write.__name__} {self.name}"
+
+
+PLAIN = [Kind("a.txt", text, read_text), Kind("a.csv", table, read_text), Kind("a", folder, read_folder)]
+KINDS = [
+    *PLAIN,
+    Kind("model.safetensors", weights, read_weights),
+    Kind("f.safetensors", features, read_features),
+    Kind("f.zarr", features, read_features),
+    *(Kind(name, image, read_image) for name in ("i.png", "i.tif", "i.ome.tif", "i.zarr")),
+]
+FOLDERS = [kind for kind in KINDS if kind.read is read_folder or kind.name.endswith("zarr")]
