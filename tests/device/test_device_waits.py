@@ -26,13 +26,13 @@ from fitcli.streaming.sweeps import PassOutputs, Streaming
 from fitcli.tasks.autoregressive.decoding.sample import FREE
 from fitcli.tasks.autoregressive.decoding.sample import sample as decode
 from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
-from fitcli.tasks.autoregressive.next_token import sequence_of
 from fitcli.tasks.autoregressive.scores import image_bits
+from fitcli.tasks.autoregressive.sequences import sequence_of
 from fitcli.tasks.diffusion import scores
 from fitcli.tasks.diffusion.canvas import CanvasLayout, open_canvas
 from fitcli.tasks.diffusion.config import DiffusionConfig
 from fitcli.tasks.diffusion.samplers import find_step
-from fitcli.tasks.diffusion.sampling import Hooks, Kept, Sampling, sample
+from fitcli.tasks.diffusion.sampling import Hooks, Quantity, Sampling, sample
 from fitcli.tasks.diffusion.schedules import parse_schedule, shifted
 from fitcli.tasks.diffusion.streamed_view import StreamedView
 from fitcli.tasks.encoding.stream import stream_encoder
@@ -69,7 +69,7 @@ def test_a_pass_over_an_image_never_waits(waits: Waits, name: str) -> None:
 def test_a_step_of_sampling_never_waits(waits: Waits, sampler: str, shift: int) -> None:
     config, layout = denoiser_config(), CanvasLayout(6, 4, 2, shift)
     model, like = build(config, DEVICE).eval(), torch.empty(1, device=DEVICE)
-    names: tuple[Kept, ...] = ("x", "data", "unconditional")
+    names: tuple[Quantity, ...] = ("x", "data", "unconditional")
     canvases = {name: open_canvas("device", 6, 4, VALUES, DEVICE) for name in names}
     view = StreamedView(model, layout, Streaming(handful=2, store="device"), canvases, canvases)
 

@@ -24,9 +24,9 @@ from fitcli.patches.levels import to_levels
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint
-from fitcli.tasks.autoregressive.next_token import next_token_loss, sequence_of
+from fitcli.tasks.autoregressive.next_token import next_token_loss
 from fitcli.tasks.autoregressive.scores import image_bits
-from fitcli.tasks.autoregressive.sequences import shift_right, to_sequence
+from fitcli.tasks.autoregressive.sequences import sequence_of, shift_right, to_sequence
 from fitcli.tasks.classify.scores import BINS, classification_scores
 from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of
 from fitcli.tasks.diffusion.schedules import parse_schedule, shifted

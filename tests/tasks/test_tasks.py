@@ -22,9 +22,12 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from fitcli.patches.levels import to_levels
 from fitcli.tasks.autoregressive.next_token import next_token_loss
-from fitcli.tasks.autoregressive.sequences import from_sequence, shift_right, to_sequence
+from fitcli.tasks.autoregressive.sequences import SequenceConfig, from_sequence, shift_right, to_sequence
+from fitcli.tasks.class_targets import ClassLabels
 from fitcli.tasks.context import TrainingRun
-from fitcli.tasks.registry import TASKS
+from fitcli.tasks.diffusion.config import DiffusionConfig
+from fitcli.tasks.load import load_run
+from fitcli.tasks.registry import find_task
 from fitcli.tasks.task import Objective
 from fitcli.training.loop import train
 from fitcli.training.reports import Report, StepReport, ValidationReport
@@ -87,8 +90,8 @@ def test_accumulated_passes_are_one_large_batch(data: Path, tmp_path: Path, task
 
 def started(data: Path, tmp_path: Path, **settings: Any) -> tuple[TrainingRun, Objective, Batch]:
     run = run_of(data, tmp_path / "run", **settings)
-    objective = TASKS[run.config.task].objective(run)
-    loader = Loader(run.dataset.train, run.settings, run.config.preprocessing, objective.layout)
+    objective = find_task(run.config.task).objective(run)
+    loader = Loader(run.dataset.train, objective.reading, run.settings.batch_size)
     return run, objective, next(loader.batches(0, 1))
 
 
@@ -98,7 +101,7 @@ def test_every_plan_gives_the_same_step(data: Path, tmp_path: Path, task: str) -
     model: Any = build(run.config.model)
 
     def step(plan: ExecutionPlan) -> tuple[float, list[torch.Tensor]]:
-        found = TASKS[task].objective(replace(run, plan=plan))
+        found = find_task(task).objective(replace(run, plan=plan))
         loss = run_job(found.job(model, batch), plan).loss.item()
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
         model.zero_grad(set_to_none=True)
@@ -120,14 +123,15 @@ def test_every_plan_gives_the_same_step(data: Path, tmp_path: Path, task: str) -
 
 def test_what_a_denoiser_sees(data: Path, tmp_path: Path) -> None:
     run, objective, batch = started(data, tmp_path, task="diffusion", class_dropout=1.0)
-    assert run.config.diffusion is not None
-    assert run.config.diffusion.size == (24, 16)
-    assert run.config.diffusion.patch == 4
+    diffusion = run.config.details
+    assert isinstance(diffusion, DiffusionConfig)
+    assert diffusion.size == (24, 16)
+    assert diffusion.patch == 4
     assert isinstance(run.config.model, DenoiserConfig)
     assert run.config.model.condition_width == 2
     dropped: Any = objective.job(build(run.config.model), batch)  # type: ignore[arg-type]
-    kept_run = replace(run, config=replace(run.config, diffusion=replace(run.config.diffusion, class_dropout=0.0)))
-    kept: Any = TASKS["diffusion"].objective(kept_run).job(build(run.config.model), batch)  # type: ignore[arg-type]
+    kept_run = replace(run, config=replace(run.config, details=replace(diffusion, class_dropout=0.0)))
+    kept: Any = find_task("diffusion").objective(kept_run).job(build(run.config.model), batch)  # type: ignore[arg-type]
     with torch.no_grad():
         assert (dropped.context()[0, 1] == dropped.context()[1, 1]).all(), "no class for anyone"
         assert (dropped.context()[:, 0] == kept.context()[:, 0]).all(), "the same times"
@@ -138,8 +142,7 @@ def test_what_a_denoiser_sees(data: Path, tmp_path: Path) -> None:
 def test_what_a_decoder_sees(data: Path, tmp_path: Path) -> None:
     """Against the sequences of the reference, one image at a time, and the plain loss."""
     run, objective, batch = started(data, tmp_path, task="autoregressive", order="snake", levels=16)
-    sequence = run.config.sequence
-    assert sequence is not None
+    assert isinstance(run.config.details, SequenceConfig)
     assert isinstance(run.config.model, DecoderConfig)
     assert (run.config.model.vocabulary, run.config.model.starts, run.config.model.classes) == (16, 2, 2)
     model: Any = build(run.config.model)
@@ -147,11 +150,13 @@ def test_what_a_decoder_sees(data: Path, tmp_path: Path) -> None:
     targets, ids = [], []
     for sample in images:
         number = int(sample.path.stem)
-        pixels = colored((24, 16), (60, 80, 70) if sample.label == 0 else (90, 70, 100), number)
+        pixels = colored((24, 16), (60, 80, 70) if sample.target == 0 else (90, 70, 100), number)
         targets.append(to_sequence(to_levels(pixels, 16), (4, 4), "snake"))
-        ids.append(shift_right(targets[-1], 16 + sample.label))
+        ids.append(shift_right(targets[-1], 16 + sample.target))
         assert from_sequence(targets[-1], (4, 4), 4, "snake").shape == (24, 16, 3)
-    logits = model(torch.cat(ids), batch.groups, batch.labels)
+    assert isinstance(batch.target, ClassLabels)
+    assert batch.target.numbers.tolist() == [sample.target for sample in images]
+    logits = model(torch.cat(ids), batch.groups, batch.target.numbers)
     expected = next_token_loss(logits, torch.cat(targets))
     assert run_job(objective.job(model, batch), ExecutionPlan()).loss.item() == pytest.approx(expected.item(), rel=1e-6)
 
@@ -163,15 +168,13 @@ def test_validation_is_always_the_same_and_by_the_average(data: Path, tmp_path: 
     looks = [report for report in seen if isinstance(report, ValidationReport)]
     assert len(looks) == 3
     again = run_of(data, tmp_path / "run", True, task=task, size=16, epochs=3)
-    from fitcli.runs.weights import load_checkpoint
-
     best = max(looks, key=lambda report: -report.loss)
-    found = TASKS[task].objective(again).validate(load_checkpoint(tmp_path / "run", CPU, ema=True))
+    found = find_task(task).objective(again).validate(load_run(tmp_path / "run", CPU, ema=True))
     assert (found.loss, found.scores) == (best.loss, best.scores)
     if task == "diffusion":
         assert np.mean(list(found.scores.values())) == pytest.approx(found.loss)
         assert len(found.scores) == 4
-    other = TASKS[task].objective(again).validate(load_checkpoint(tmp_path / "run", CPU, ema=False))
+    other = find_task(task).objective(again).validate(load_run(tmp_path / "run", CPU, ema=False))
     assert other.loss != found.loss
 
 
@@ -228,7 +231,7 @@ def test_half_precision_and_floats(tmp_path: Path, task: str) -> None:
         pixels[:3, :5], pixels[20:] = np.nan, 1.0
         save(tmp_path / "data" / f"{number}.tif", pixels)
     settings = {"task": task, "steps": 2, "precision": "bf16"}
-    more = {"background": 0.02} if task == "diffusion" else {"levels": 32}
+    more = {"skip_background": True} if task == "diffusion" else {"levels": 32}
     run = run_of(tmp_path / "data", tmp_path / "run", **settings, **more)
     assert run.config.preprocessing.limits is not None
     assert run.config.preprocessing.limits[0] < 0 < 6 < run.config.preprocessing.limits[1]
@@ -255,7 +258,9 @@ def test_images_that_are_no_sequences(tmp_path: Path) -> None:
         save(tmp_path / "small" / f"{number}.png", colored((24, 3), (1, 2, 3), number))
     with pytest.raises(DataError, match=r"3 x 24 pixels do not fill one patch of 4 x 4.*--patch"):
         run_of(tmp_path / "small", tmp_path / "run", task="autoregressive")
-    assert run_of(tmp_path / "small", tmp_path / "run", task="autoregressive", patch=3).config.sequence is not None
+    sequence = run_of(tmp_path / "small", tmp_path / "run", task="autoregressive", patch=3).config.details
+    assert isinstance(sequence, SequenceConfig)
+    assert sequence.patch == (3, 3)
     run_of(tmp_path / "small", tmp_path / "run", task="diffusion")
 
 
@@ -267,9 +272,9 @@ def test_images_that_are_no_sequences(tmp_path: Path) -> None:
         ({"task": "diffusion", "label_smoothing": 0.1}, "--label-smoothing is for --task classify or autoregressive"),
         ({"task": "classify", "unconditional": True}, "--unconditional is for --task diffusion or autoregressive"),
         ({"task": "autoregressive", "shift": 0.0}, "--shift is for --task diffusion"),
-        ({"task": "autoregressive", "levels": 1}, "--levels must be in 2 ... 256"),
-        ({"task": "diffusion", "class_dropout": 2.0}, "--class-dropout must be in 0 ... 1"),
-        ({"ema": 1.0}, "--ema must be in 0 ... 1"),
+        ({"task": "autoregressive", "levels": 1}, "--levels must be at least 2 and at most 256, not 1"),
+        ({"task": "diffusion", "class_dropout": 2.0}, "--class-dropout must be at least 0 and at most 1, not 2.0"),
+        ({"ema": 1.0}, "--ema must be at least 0 and below 1, not 1.0"),
         ({"patch": 0}, "--patch must be at least 1"),
     ],
 )
@@ -284,8 +289,7 @@ def test_settings_that_make_no_sense_are_refused_by_name(
 def test_whole_images_stay_where_they_are_and_windows_may_lie_anywhere(data: Path, tmp_path: Path, task: str) -> None:
     def origins(**settings: Any) -> list[int]:
         run = run_of(data, tmp_path / "run", task=task, **settings)
-        layout = TASKS[task].objective(run).layout
-        loader = Loader(run.dataset.train, run.settings, run.config.preprocessing, layout)
+        loader = Loader(run.dataset.train, find_task(task).objective(run).reading, run.settings.batch_size)
         return [int(batch.groups.coordinates.amin()) for batch in loader.batches(0, 6)]
 
     assert origins() == origins(size=100) == origins(augment=True) == [0] * 6

@@ -18,8 +18,10 @@ from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
-from fitcli.tasks.autoregressive.generate_images import Request, generate_images, image_info
-from fitcli.tasks.autoregressive.sequences import from_sequence, to_sequence
+from fitcli.tasks.autoregressive.generate_images import Request, generate_images
+from fitcli.tasks.autoregressive.sequences import from_sequence, sequence_of, to_sequence
+from fitcli.tasks.classify.config import ClassifyDetails
+from fitcli.tasks.image_output import output_info
 from models.decoder import FITDecoder
 
 
@@ -33,7 +35,7 @@ def test_images_have_the_size_and_pixels_of_the_training_images() -> None:
     assert [image.shape for image in images] == [(8, 6, 1)] * 3
     assert {image.dtype for image in images} == {np.dtype(np.uint8)}
     assert not np.array_equal(images[0], images[1])
-    info = image_info(made, images[0])
+    info = output_info(images[0].shape[:2], made.config.preprocessing)
     assert (info.size, info.channels, info.dtype, info.color) == ((8, 6), 1, np.dtype(np.uint8), False)
 
 
@@ -92,8 +94,7 @@ def test_given_rows_are_kept_and_continued(levels: int, rows: int) -> None:
 def test_each_drawn_pixel_follows_from_those_before_it_in_the_sequence() -> None:
     """Greedy drawing below given rows, by the forward pass over whole images."""
     made = checkpoint(levels=7)
-    sequence = made.config.sequence
-    assert sequence is not None
+    sequence = sequence_of(made.config)
     given = np.random.default_rng(1).integers(0, 256, (3, 6, 1), dtype=np.uint8)
     (image,) = drawn(made, given=ArrayReader(given), draws=Draws(temperature=0))
     targets = to_sequence(to_levels(image, 7), sequence.patch, sequence.order)
@@ -149,4 +150,6 @@ def trained_config() -> RunConfig:
     from models.presets import classifier_preset
 
     pixels = Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3)
-    return RunConfig(task="classify", model=classifier_preset("debug", 3, 2), preprocessing=pixels, classes=("a", "b"))
+    return RunConfig(
+        model=classifier_preset("debug", 3, 2), preprocessing=pixels, classes=("a", "b"), details=ClassifyDetails()
+    )

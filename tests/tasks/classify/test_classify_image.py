@@ -18,6 +18,7 @@ from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.classify_image import classify_image
+from fitcli.tasks.classify.config import ClassifyDetails
 from models.build import build
 from models.config import ClassifierConfig
 
@@ -39,7 +40,9 @@ def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
         parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
-    return Checkpoint(model, RunConfig(task="classify", model=config, preprocessing=PIXELS, classes=("a", "b", "c")))
+    return Checkpoint(
+        model, RunConfig(model=config, preprocessing=PIXELS, classes=("a", "b", "c"), details=ClassifyDetails())
+    )
 
 
 def picture(size: tuple[int, int], channels: int = 3, dtype: str = "uint8") -> np.ndarray:

@@ -24,7 +24,7 @@ from fitcli.errors import CheckpointError, DataError, FitError
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.targets import Target, slices
 from fitcli.tasks.class_targets import ClassSets, class_reader
-from fitcli.tasks.classify.losses import balanced_target_weights, correct, loss_of_targets, multi_hot
+from fitcli.tasks.classify.losses import balanced_target_weights, correct_targets, loss_of_targets, multi_hot
 from fitcli.tasks.classify.scores import multi_label_scores
 from fitcli.training.loop import train
 from models.groups import Groups
@@ -122,7 +122,7 @@ def test_a_class_that_holds_is_worth_what_all_others_are() -> None:
 
 def test_a_prediction_is_correct_where_all_its_classes_are() -> None:
     logits = torch.tensor([[2.0, 1, 0, 1, 1], [2, 1, 0, -1, 1], [0, 1, 0, 1, 1]])
-    assert correct(logits, NUMBERS, TARGETS).tolist() == [[True, True], [False, False], [True, False]]
+    assert correct_targets(logits, NUMBERS, TARGETS).tolist() == [[True, True], [False, False], [True, False]]
 
 
 def test_scores_of_several_labels() -> None:

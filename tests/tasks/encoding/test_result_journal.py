@@ -9,9 +9,11 @@ from typing import Any
 from fitcli.device.runtime import choose_runtime
 from fitcli.distributed.image_queue import ImageQueue, ResultJournal
 from fitcli.distributed.world import Axis, World
-from fitcli.runs.weights import Checkpoint, load_classifier
+from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.classify.task import TASK as CLASSIFY
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.encoding.result_journal import open_result_journal
+from fitcli.tasks.load import load_run
 
 CPU = choose_runtime("cpu", "fp32")
 QUEUE = ImageQueue(World(data=Axis()))
@@ -30,7 +32,7 @@ def journal(
 
 
 def test_a_result_depends_on_its_image_and_on_the_job(trained: Path, tmp_path: Path) -> None:
-    checkpoint = load_classifier(trained, CPU)
+    checkpoint = load_run(trained, CPU, CLASSIFY)
     paths = [tmp_path / "a.tif", tmp_path / "b.tif", tmp_path / "absent.tif"]
     for path in paths[:2]:
         path.write_bytes(b"pixels")
@@ -48,7 +50,7 @@ def test_a_result_depends_on_its_image_and_on_the_job(trained: Path, tmp_path: P
     assert recalled() == [1, 2, None]
     assert recalled(command="embed") == recalled(details={"top_k": 4}) == [None] * 3
     assert recalled(background=0.1) == recalled(per_image=[0, 1, 2]) == [None] * 3
-    other = load_classifier(trained, CPU)
+    other = load_run(trained, CPU, CLASSIFY)
     next(other.model.parameters()).add_(1)
     assert recalled(checkpoint=other) == [None] * 3
     assert recalled(checkpoint=replace(checkpoint)) == [1, 2, None]
@@ -57,7 +59,7 @@ def test_a_result_depends_on_its_image_and_on_the_job(trained: Path, tmp_path: P
 
 
 def test_results_are_kept_only_for_a_job_that_torchrun_may_restart(trained: Path, tmp_path: Path) -> None:
-    checkpoint = load_classifier(trained, CPU)
+    checkpoint = load_run(trained, CPU, CLASSIFY)
     assert journal(checkpoint, [], tmp_path / "out.csv", ImageQueue()) is None
     assert journal(checkpoint, [], None) is None
     kept = journal(checkpoint, [], None, state=tmp_path / "state")

@@ -27,12 +27,12 @@ from fitcli.noise import group_noise
 from fitcli.patches.cutting import groups_of, to_patches, to_pixels
 from fitcli.patches.grid import PatchGrid
 from fitcli.patches.resampling import enlarge
-from fitcli.runs.weights import Checkpoint, load_denoiser
+from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.journal import FolderJournal
 from fitcli.streaming.token_store import StoreKind
 from fitcli.tasks.diffusion.generate import generate_files
 from fitcli.tasks.diffusion.generate.generate_files import GenerationJob
-from fitcli.tasks.diffusion.generate.generate_image import Listener, Run
+from fitcli.tasks.diffusion.generate.generate_image import ImageGeneration, Listener
 from fitcli.tasks.diffusion.generate.memory_plan import GenerationPlan, plan_generation
 from fitcli.tasks.diffusion.generate.prepare import InitialImage, prepare
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings, ResourceLimits
@@ -43,6 +43,8 @@ from fitcli.tasks.diffusion.parameterization import add_noise, interpret
 from fitcli.tasks.diffusion.samplers import ddim, find_step
 from fitcli.tasks.diffusion.sampling import Sampling
 from fitcli.tasks.diffusion.schedules import parse_schedule, shifted
+from fitcli.tasks.diffusion.task import TASK as DIFFUSION
+from fitcli.tasks.load import load_run
 from models.denoiser import FITDenoiser
 
 RUNTIME = choose_runtime("cpu", "fp32")
@@ -51,7 +53,7 @@ SHIFT = -1.0
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint[FITDenoiser]:
-    return load_denoiser(make_run(tmp_path_factory.mktemp("runs") / "run", shift=SHIFT), RUNTIME)
+    return load_run(make_run(tmp_path_factory.mktemp("runs") / "run", shift=SHIFT), RUNTIME, DIFFUSION)
 
 
 def plan(handful: int = 3, store: StoreKind = "host", canvas: StoreKind = "host") -> GenerationPlan:
@@ -64,16 +66,16 @@ def generated(
     checkpoint: Checkpoint[FITDenoiser],
     settings: GenerationSettings,
     plan: GenerationPlan,
-    beginning: InitialImage | None = None,
+    initial: InitialImage | None = None,
     **more: Any,
 ) -> NDArray[np.float32]:
     """The data [height width channels] of the last stage."""
-    prepared = prepare(checkpoint, settings, RUNTIME, beginning)
-    run = Run(
+    prepared = prepare(checkpoint, settings, RUNTIME, initial)
+    generation = ImageGeneration(
         checkpoint=checkpoint, runtime=RUNTIME, settings=settings, plan=plan, stages=prepared.stages,
-        condition=prepared.condition, given=prepared.given, known=prepared.known, **more,
+        condition=prepared.condition, source=prepared.source, inpainting=prepared.inpainting, **more,
     )  # fmt: skip
-    with run.result() as canvas:
+    with generation.result() as canvas:
         return canvas_values(canvas, PATCH, Window(0, 0, *prepared.stages[-1].size))
 
 
@@ -220,7 +222,7 @@ def test_a_job_of_several_images_goes_on_with_the_one_it_was_at(
     def job(name: str, state: str | None) -> GenerationJob:
         return GenerationJob(
             checkpoint=checkpoint, out=tmp_path / f"{name}.tif", settings=GenerationSettings(size=(40, 40), steps=2),
-            means=ResourceLimits(state=None if state is None else tmp_path / state), runtime=RUNTIME, count=3,
+            limits=ResourceLimits(state=None if state is None else tmp_path / state), runtime=RUNTIME, count=3,
         )  # fmt: skip
 
     whole = list(job("whole", None).run())
@@ -262,8 +264,8 @@ def test_repainting_keeps_the_rest(
     image, out = photograph(100, 121), tmp_path / "out.zarr"
     image.path = tmp_path
     job = GenerationJob(
-        checkpoint=checkpoint, out=out, settings=GenerationSettings(size=(1, 1), steps=3, shift_grid=shift_grid), means=ResourceLimits(),
-        runtime=RUNTIME, beginning=InitialImage(image=image, window=window),
+        checkpoint=checkpoint, out=out, settings=GenerationSettings(size=(1, 1), steps=3, shift_grid=shift_grid),
+        limits=ResourceLimits(), runtime=RUNTIME, initial=InitialImage(image=image, window=window),
     )  # fmt: skip
     list(job.run())
     everything = Window(0, 0, 100, 121)
@@ -291,8 +293,8 @@ def test_maps_lie_where_they_lay(
     image.path = tmp_path
     image.info = replace(image.info, geo=GeoReference(scale=(10.0, 20.0, 0.0), tiepoints=corner))
     job = GenerationJob(
-        checkpoint=checkpoint, out=out, settings=GenerationSettings(size=size, steps=1), means=ResourceLimits(), runtime=RUNTIME,
-        beginning=InitialImage(image=image, window=window),
+        checkpoint=checkpoint, out=out, settings=GenerationSettings(size=size, steps=1), limits=ResourceLimits(),
+        runtime=RUNTIME, initial=InitialImage(image=image, window=window),
     )  # fmt: skip
     list(job.run())
     with tifffile.TiffFile(out) as file:
