@@ -9,16 +9,16 @@ import torch
 
 from fitcli.device.runtime import Runtime
 
-SHARE = 0.5
+HOST_FRACTION = 0.5
 """Of the free memory of the host that a job takes unless it is told otherwise."""
 
-DEVICE_SHARE = 0.9
+DEVICE_FRACTION = 0.9
 """Of the free memory of a device: the rest is for fragments and for who else draws on it."""
 
 
 def default_budget(runtime: Runtime) -> int:
     """Bytes that a job may use where it computes."""
-    return int(free_bytes(runtime) * (DEVICE_SHARE if runtime.device.type == "cuda" else SHARE))
+    return int(free_bytes(runtime) * (DEVICE_FRACTION if runtime.device.type == "cuda" else HOST_FRACTION))
 
 
 def free_bytes(runtime: Runtime) -> int:
@@ -30,7 +30,7 @@ def free_bytes(runtime: Runtime) -> int:
 
 def host_budget(runtime: Runtime) -> int | None:
     """Bytes that a job on a device may use beside it; None where the device has the memory of the host."""
-    return int(available_bytes() * SHARE) if runtime.device.type == "cuda" else None
+    return int(available_bytes() * HOST_FRACTION) if runtime.device.type == "cuda" else None
 
 
 def available_bytes() -> int:

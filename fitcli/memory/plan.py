@@ -13,7 +13,7 @@ from fitcli.execution.plan import ExecutionPlan, GlobalLayers, Store
 from fitcli.memory.budget import size_text
 from fitcli.memory.estimate import Estimate, Training, estimate_step, parameters
 
-HANDFUL_TOKENS = {"cpu": 2048, "cuda": 8192, "mps": 8192}
+STEP_HANDFUL_TOKENS = {"cpu": 2048, "cuda": 8192, "mps": 8192}
 """Tokens that a training step computes together where not all are."""
 
 SHARES = 16
@@ -44,7 +44,7 @@ class Choice:
 
     def summary(self) -> str:
         """One line for a person."""
-        return f"{describe(self.plan)}, about {size_text(self.estimate.needed_bytes)}, {self.extra:+.0%} computing"
+        return f"{describe_plan(self.plan)}, about {size_text(self.estimate.needed_bytes)}, {self.extra:+.0%} computing"
 
 
 def choose(work: Training, budget_bytes: int, away_bytes: int | None = None) -> Choice:
@@ -71,7 +71,7 @@ def choose(work: Training, budget_bytes: int, away_bytes: int | None = None) -> 
     raise FitError(_too_little(work, smallest, budget_bytes))
 
 
-def cheaper(work: Training, choice: Choice) -> Choice | None:
+def cheaper_choice(work: Training, choice: Choice) -> Choice | None:
     """What to go on with where a choice runs out of memory all the same: what takes far less; None if nothing does."""
     fixed = choice.estimate.fixed_bytes
     budget = int(fixed + FAR_LESS * (choice.estimate.needed_bytes - fixed))
@@ -84,12 +84,12 @@ def cheaper(work: Training, choice: Choice) -> Choice | None:
 def executions(work: Training) -> Iterator[tuple[str, Choice]]:
     """What there is to choose from, by name, each at its smallest."""
     for name, plan in named_plans(work).items():
-        yield name, evaluate(work, plan)
+        yield name, evaluate_plan(work, plan)
 
 
 def named_plans(work: Training) -> dict[str, ExecutionPlan]:
     """The executions that a table shows, from the fastest to the smallest."""
-    handful = handful_of(work)
+    handful = usual_handful(work)
     recompute = ExecutionPlan(kind="recompute", handful=handful)
     return {
         "plain": ExecutionPlan(),
@@ -103,12 +103,12 @@ def named_plans(work: Training) -> dict[str, ExecutionPlan]:
     }
 
 
-def handful_of(work: Training) -> int:
+def usual_handful(work: Training) -> int:
     """Groups computed together."""
-    return max(1, HANDFUL_TOKENS[work.device] // work.config.tokens)
+    return max(1, STEP_HANDFUL_TOKENS[work.device] // work.config.tokens)
 
 
-def evaluate(work: Training, plan: ExecutionPlan) -> Choice:
+def evaluate_plan(work: Training, plan: ExecutionPlan) -> Choice:
     """A plan with what it takes."""
     estimate, plain = estimate_step(work, plan), estimate_step(work, ExecutionPlan())
     return Choice(plan, estimate, estimate.total_flops / plain.total_flops - 1)
@@ -142,7 +142,7 @@ def largest(fits: Callable[[int], bool], most: int) -> int:
     return low
 
 
-def describe(plan: ExecutionPlan) -> str:
+def describe_plan(plan: ExecutionPlan) -> str:
     """A plan in words."""
     match plan.kind:
         case "plain":
@@ -170,22 +170,22 @@ def _global(plan: ExecutionPlan) -> str:
 
 def _candidates(work: Training, budget_bytes: int) -> Iterator[Choice]:
     """From the fewest operations to the fewest bytes."""
-    yield evaluate(work, ExecutionPlan())
+    yield evaluate_plan(work, ExecutionPlan())
     yield _largest_share(work, budget_bytes)
     handfuls = _handfuls(work)
     for layers in GLOBAL_LAYERS:
         for handful in handfuls[:2]:
-            yield evaluate(work, ExecutionPlan(kind="recompute", handful=handful, global_layers=layers))
+            yield evaluate_plan(work, ExecutionPlan(kind="recompute", handful=handful, global_layers=layers))
     for layers in (*GLOBAL_LAYERS, "rerun"):
         for handful in handfuls if layers == "rerun" else handfuls[:2]:
             for store in STORES:
                 plan = ExecutionPlan(kind="stream", handful=handful, global_layers=layers, store=store)
-                yield evaluate(work, plan)
+                yield evaluate_plan(work, plan)
 
 
 def _handfuls(work: Training) -> list[int]:
     """Groups computed together: what keeps the device busy, fewer, one."""
-    usual = handful_of(work)
+    usual = usual_handful(work)
     return sorted({usual, max(1, usual // 4), 1}, reverse=True)
 
 
@@ -196,14 +196,14 @@ def _largest_share(work: Training, budget_bytes: int) -> Choice:
     def plan(share: int) -> ExecutionPlan:
         return ExecutionPlan(
             kind="recompute",
-            handful=handful_of(work),
+            handful=usual_handful(work),
             keep=share / SHARES,
             selective=selective,
             global_layers="selective" if selective else "checkpoint",
         )
 
     share = largest(lambda share: estimate_step(work, plan(share)).needed_bytes <= budget_bytes, SHARES)
-    return evaluate(work, plan(share))
+    return evaluate_plan(work, plan(share))
 
 
 def _too_little(work: Training, smallest: Choice, budget_bytes: int) -> str:

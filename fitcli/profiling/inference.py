@@ -17,7 +17,7 @@ from fitcli.memory.paper.ledger import Ledger
 from fitcli.memory.paper.operations import FLOAT, Operations
 from fitcli.memory.paper.step import PaperStep
 from fitcli.memory.paper.tape import Product
-from fitcli.memory.plan import HANDFUL_TOKENS
+from fitcli.memory.plan import STEP_HANDFUL_TOKENS
 from fitcli.streaming.token_store import StoreKind
 from models.config import DecoderConfig, TrunkConfig
 
@@ -76,7 +76,7 @@ def estimate_pass(inference: Inference, store: StoreKind | None) -> Estimate:
     if store is None:
         return Estimate(parts=whole, reserve_bytes=reserve_bytes(device, whole), away_bytes=0, flops=flops)
     work = inference.work
-    handful = max(1, min(HANDFUL_TOKENS[device] // config.tokens, work.groups))
+    handful = max(1, min(STEP_HANDFUL_TOKENS[device] // config.tokens, work.groups))
     found = pass_parts(work, device, handful, store, "disk")
     parts = {"parameters": found.pop("weights"), **{name: size for name, size in found.items() if size}}
     # A device needs as much for itself whatever it computes: that is no part of the pass.

@@ -17,7 +17,7 @@ from fitcli import console
 from fitcli.device.runtime import Runtime, choose_runtime, return_freed_memory
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from fitcli.memory.plan import HANDFUL_TOKENS
+from fitcli.memory.plan import STEP_HANDFUL_TOKENS
 from fitcli.profiling.peer_models import build_peer
 from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.registry import find_task, train_settings
@@ -84,7 +84,7 @@ def inference(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]
     groups = Groups.of_grid(1, *request["side"])
     waiting = _waiting(request, model, len(groups.number))
     how = Streaming(
-        handful=max(1, HANDFUL_TOKENS[runtime.device.type] // cast(int, model.config.tokens)),  # type: ignore[union-attr]
+        handful=max(1, STEP_HANDFUL_TOKENS[runtime.device.type] // cast(int, model.config.tokens)),  # type: ignore[union-attr]
         store=request["store"] or "host",
     )
 

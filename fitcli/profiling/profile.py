@@ -10,7 +10,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.errors import FitError
 from fitcli.memory.budget import size_text
 from fitcli.memory.estimate import Estimate, Training, parameters
-from fitcli.memory.plan import evaluate, largest, largest_side, named_plans
+from fitcli.memory.plan import evaluate_plan, largest, largest_side, named_plans
 from fitcli.profiling.inference import Inference, estimate_pass, ways
 from fitcli.profiling.measure import Measurement, measure_pass, measure_step
 from fitcli.profiling.rows import Conditions, Mode, Row, Subject
@@ -77,7 +77,7 @@ def floor(subject: Subject, conditions: Conditions, modes: list[Mode]) -> int:
     needed = []
     if "train" in modes:
         work = training(subject, conditions, 1)
-        needed += [evaluate(work, plan).estimate.needed_bytes for plan in named_plans(work).values()]
+        needed += [evaluate_plan(work, plan).estimate.needed_bytes for plan in named_plans(work).values()]
     if "infer" in modes:
         inference = _inference(subject, conditions, 1)
         needed += [estimate_pass(inference, store).needed_bytes for _, store in ways(conditions.device)]
@@ -92,7 +92,7 @@ def _train(subject: Subject, conditions: Conditions, res: int) -> Iterator[Row]:
     side = subject.side(res)
     work = training(subject, conditions, side)
     for name, plan in named_plans(work).items():
-        choice = evaluate(work, plan)
+        choice = evaluate_plan(work, plan)
         runtime = where_to_measure(conditions, choice.estimate)
         # What is measured has no moving average and reads nothing ahead.
         bare = replace(work, ema=False, batches=1)

@@ -19,7 +19,7 @@ from fitcli.distributed.latent_exchange import Exchange
 from fitcli.distributed.world import ALONE, World
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.estimate import Training
-from fitcli.memory.plan import evaluate
+from fitcli.memory.plan import evaluate_plan
 from fitcli.runs.config import RunConfig
 from fitcli.runs.train_settings import TrainSettings
 from models.build import build
@@ -107,7 +107,7 @@ class TrainingRun:
     def memory(self) -> str:
         """Return one line on the execution of steps and the memory of the largest."""
         assert self.work is not None
-        return f"memory: {evaluate(self.work, self.plan).summary()}"
+        return f"memory: {evaluate_plan(self.work, self.plan).summary()}"
 
 
 def place_rules(settings: TrainSettings, **rules: Any) -> PlaceRules:

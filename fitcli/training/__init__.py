@@ -1,1 +1,1 @@
-"""The training loop: steps, reports and stopping. It knows tasks by their protocol alone."""
+"""The training loop: steps, reports and stopping. It uses tasks through their protocol only."""

@@ -1,4 +1,4 @@
-"""A moving average of the weights: steadier than the weights of any step, and what to generate with."""
+"""Keeps a moving average of the weights, which varies less than the weights of single steps. Generation uses it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def decay_at(step: int, greatest: float) -> float:
-    """How much of the average stays in step 1, 2, ...: (1 + step) / (10 + step), and at most `greatest`.
+    """Return the decay of the average in step 1, 2, ...: (1 + step) / (10 + step), at most `greatest`.
 
-    So the average spans about the last tenth of the steps so far, until `greatest` limits it: the first steps, far
-    from anything good, are forgotten (the warm-up of TensorFlow's `ExponentialMovingAverage`).
+    Until `greatest` limits it, the average spans about the last tenth of the steps so far, so that it forgets the first
+    ones (the warm-up of TensorFlow's `ExponentialMovingAverage`).
     """
     return min(greatest, (1 + step) / (10 + step))
 
 
 class Ema(Generic[M]):
-    """The average of the weights of a model, in a model of its own.
+    """The moving average of the weights of a model, held in a copy of the model.
 
     Args:
-        model: Whose weights are averaged; the average starts from them.
+        model: Model to average; the average starts from its weights.
         decay: Greatest decay per step.
+
+    Attributes:
+        model: Model with the average as its weights.
     """
 
     def __init__(self, model: M, decay: float) -> None:
@@ -36,7 +39,7 @@ class Ema(Generic[M]):
 
     @torch.no_grad()
     def update(self, model: M, step: int) -> None:
-        """Take the weights in, after step 1, 2, ... of the run."""
+        """Update the average with the weights after step 1, 2, ... of the run."""
         averages: list[Tensor] = [local_part(parameter) for parameter in self.model.parameters()]
         weights: list[Tensor] = [local_part(parameter) for parameter in model.parameters()]
         torch._foreach_lerp_(averages, weights, 1 - decay_at(step, self._decay))

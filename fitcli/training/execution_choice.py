@@ -1,4 +1,4 @@
-"""Which execution a run is given, and which it falls back to where memory runs out all the same."""
+"""Chooses the execution of a training run, and the one it falls back to when memory runs out."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.files.publish import write_text
 from fitcli.memory.estimate import Training, estimate_step, parameters
-from fitcli.memory.machine import SHARE, available_bytes, default_budget, free_bytes, host_budget
+from fitcli.memory.machine import HOST_FRACTION, available_bytes, default_budget, free_bytes, host_budget
 from fitcli.memory.paper.operations import FLOAT
-from fitcli.memory.plan import Choice, cheaper, choose, evaluate
+from fitcli.memory.plan import Choice, cheaper_choice, choose, evaluate_plan
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.registry import find_task
 
 PLAN = "training/plan.json"
+"""File of a run folder that keeps the execution."""
 
 
-def step_of(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training:
-    """The largest step of one process: every image of its batch as large as the largest of the data set.
+def largest_step(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training:
+    """Return the largest step of one process: every image of its batch is as large as the largest of the data set.
 
     Args:
-        run: Its settings and model count.
-        sizes: (height, width) of its images.
+        run: The run.
+        sizes: (height, width) of its images in pixels.
     """
     settings, reading = run.settings, find_task(run.config.task).objective(run).reading
     window, margin = reading.rules.size, reading.rules.shift_canvas
@@ -48,26 +49,27 @@ def step_of(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training:
 
 
 def _groups(layout: Layout, size: tuple[int, int]) -> int:
+    """Return the number of groups of an image of (height, width) pixels."""
     side = layout.patch * layout.group
     rows, columns = (length // side if layout.order is not None else -(-length // side) for length in size)
     return max(1, rows * columns)
 
 
 def choose_plan(run: TrainingRun, work: Training, memory_bytes: int | None) -> Choice:
-    """The execution with the fewest operations that fits.
+    """Choose the execution with the fewest operations that fits into memory.
 
     Args:
-        run: What is to be trained, where.
+        run: The run.
         work: Its largest step.
-        memory_bytes: May be used; None for a share of what is free.
+        memory_bytes: Memory that it may use; None for a fraction of what is free.
 
     Raises:
-        FitError: None fits.
+        FitError: No execution fits.
     """
     runtime, sharing = run.runtime, run.world.local_size
     host = host_budget(runtime)
     host = None if host is None else host // sharing
-    # Each process has a device of its own, and what the host has in common with the others.
+    # Each process has its own CUDA device; all processes of a machine share the memory of the host.
     here = 1 if runtime.device.type == "cuda" else sharing
     if memory_bytes is not None:
         try:
@@ -77,29 +79,29 @@ def choose_plan(run: TrainingRun, work: Training, memory_bytes: int | None) -> C
     try:
         return choose(work, default_budget(runtime) // here, host)
     except FitError:
-        # Nobody asked for the polite share.
+        # The user set no limit: rather take all free memory than fail.
         return choose(work, free_bytes(runtime) // here, host)
 
 
 def fall_back(run: TrainingRun) -> Choice | None:
-    """What to go on with where the plan of a run has run out of memory; None where there is nothing smaller."""
-    return None if run.work is None else cheaper(run.work, evaluate(run.work, run.plan))
+    """Return a smaller execution for a run that ran out of memory; None if there is none."""
+    return None if run.work is None else cheaper_choice(run.work, evaluate_plan(run.work, run.plan))
 
 
 def has_room_for_copy(run: TrainingRun) -> bool:
-    """Whether host memory has room for a copy of model, moments and average beside the steps of a run, right now.
+    """Return whether host memory now has room for a copy of model, moments and average beside the steps of a run.
 
-    Where it has not, a state is written from where it is, and the steps wait.
+    Without room, the saver writes the tensors themselves, and the steps wait for it.
     """
     copies = 3 + bool(run.settings.ema_decay)
     copy_bytes = copies * FLOAT * parameters(run.config.model)
     if run.memory_bytes is not None and run.work is not None and run.runtime.device.type == "cpu":
         return estimate_step(run.work, run.plan).needed_bytes + copy_bytes <= run.memory_bytes
-    return copy_bytes <= SHARE * available_bytes()
+    return copy_bytes <= HOST_FRACTION * available_bytes()
 
 
 def has_room_ahead(run: TrainingRun) -> bool:
-    """Whether the pixels of the next batch may wait on a CUDA device beside the largest step of a run."""
+    """Return whether a CUDA device has room for the pixels of the next batch beside the largest step of a run."""
     device, work = run.runtime.device, run.work
     if device.type != "cuda" or not run.brings_pixels:
         return False
@@ -111,12 +113,12 @@ def has_room_ahead(run: TrainingRun) -> bool:
 
 
 def save_plan(folder: Path, plan: ExecutionPlan) -> None:
-    """Remember how steps are executed: a run that is resumed goes on in the same way, to the bit."""
+    """Save the execution of a run, so that a resumed run continues in the same way, to the bit."""
     write_text(folder / PLAN, json.dumps(dataclasses.asdict(plan), indent=2) + "\n")
 
 
 def load_plan(folder: Path) -> ExecutionPlan:
-    """How the steps of a run were executed; plainly, where nothing says otherwise.
+    """Load the execution of a run; the plain one if the run has no such file.
 
     Raises:
         CheckpointError: The file is damaged.
@@ -130,31 +132,31 @@ def load_plan(folder: Path) -> ExecutionPlan:
         raise CheckpointError(f"{path}: cannot be read ({error}); remove it, and give --memory") from None
 
 
-def planned(run: TrainingRun, sizes: Iterable[tuple[int, int]], memory_bytes: int | None) -> TrainingRun:
-    """A run with its execution.
+def with_plan(run: TrainingRun, sizes: Iterable[tuple[int, int]], memory_bytes: int | None) -> TrainingRun:
+    """Return a run with an execution that fits into memory. Collective.
 
     Args:
-        run: What is to be trained, where.
-        sizes: (height, width) of its images.
-        memory_bytes: May be used; None for a share of what is free.
+        run: The run.
+        sizes: (height, width) of its images in pixels.
+        memory_bytes: Memory that it may use; None for a fraction of what is free.
 
     Raises:
-        FitError: None fits.
+        FitError: No execution fits.
     """
-    work = step_of(run, sizes)
+    work = largest_step(run, sizes)
     plans = run.world.gather_results(lambda: dataclasses.asdict(choose_plan(run, work, memory_bytes).plan))
-    # The same for all processes: a run that is resumed goes on as it was, to the bit.
+    # All processes take that of the first: one execution per run, which `plan.json` keeps for a resumed run.
     return replace(run, plan=ExecutionPlan(**plans[0]), work=work, memory_bytes=memory_bytes)
 
 
-def continued(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> TrainingRun:
-    """A run that is resumed, executed as before.
+def with_saved_plan(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> TrainingRun:
+    """Return a resumed run with its earlier execution, or with a new one if that cannot be sharded or compiled.
 
     Raises:
-        CheckpointError: That is not to be found out.
+        CheckpointError: The file with the earlier execution is damaged.
     """
     sizes = list(sizes)
     plan = load_plan(run.folder)
     if (run.shard and not plan.shardable) or (run.runtime.compiled and not plan.compilable):
-        return planned(run, sizes, None)
-    return replace(run, plan=plan, work=step_of(run, sizes))
+        return with_plan(run, sizes, None)
+    return replace(run, plan=plan, work=largest_step(run, sizes))

@@ -1,4 +1,4 @@
-"""Ends a run whose numbers are none any more, before anything good is overwritten."""
+"""Stops a run on a NaN or infinite loss or gradient, before a checkpoint is overwritten."""
 
 from __future__ import annotations
 
@@ -9,21 +9,18 @@ from pathlib import Path
 from fitcli.errors import FitError
 
 NAMED = 4
-"""Images that an error names: with small batches all that it can be about."""
+"""Number of images that an error names."""
 
 
 def check_finite(name: str, value: float, folder: Path, step: int, paths: Sequence[Path] = ()) -> None:
-    """Nothing, where a value is finite.
+    """Raise FitError if a value is NaN or infinite.
 
     Args:
-        name: Of the value.
+        name: Noun for the value.
         value: A loss, or the norm of a gradient.
-        folder: Of the run.
-        step: Counted from 1.
-        paths: Of the images that it follows from.
-
-    Raises:
-        FitError: It is not.
+        folder: Run folder.
+        step: Number of the step, counted from 1.
+        paths: Files of the images that the value was computed from.
     """
     if not math.isfinite(value):
         more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""

@@ -1,4 +1,4 @@
-"""The gradients of one optimizer step, over several batches; again, and more frugally, where memory runs out."""
+"""Computes the gradients of an optimizer step over several batches, with a smaller execution once memory runs out."""
 
 from __future__ import annotations
 
@@ -28,79 +28,80 @@ from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.registry import find_task
 from fitcli.training.execution_choice import fall_back, has_room_ahead, save_plan
 from fitcli.training.fsdp import ShardedStep
-from fitcli.training.step_results import Pass, StepResults
+from fitcli.training.step_results import PassResult, StepResults
 
 
 class OutOfMemory(FitError):
-    """A step needs more memory than there is."""
+    """A step needs more memory than is free."""
 
 
 class Gradients:
-    """Of a run, step by step.
+    """Computes the gradients of a run, step by step.
 
     Args:
-        run: What is trained.
-        model: Whose gradients they are.
-        changed: Told the execution that is used from now on, where memory ran out.
-        sharded: Steps of the model, where it is shared out over processes.
+        run: The run.
+        model: Its model.
+        on_fallback: Called with the new execution if memory ran out.
+        sharded: Steps of the model if it is sharded; else None.
 
     Attributes:
-        run, objective: As they are now: the execution changes at most once.
+        run, objective: The run with its present execution, which changes at most once, and its objective.
     """
 
     def __init__(
         self,
         run: TrainingRun,
         model: TaskModel,
-        changed: Callable[[Choice], None],
+        on_fallback: Callable[[Choice], None],
         sharded: ShardedStep | None = None,
     ) -> None:
         self.run, self.objective = run, find_task(run.config.task).objective(run)
-        self._model, self._changed, self._sharded, self._fell_back = model, changed, sharded, False
+        self._model, self._on_fallback, self._sharded, self._fell_back = model, on_fallback, sharded, False
         self._arrivals = Arrivals(run.runtime.device, ahead=has_room_ahead(run))
 
     def accumulate(self, batches: Iterator[Batch]) -> StepResults:
-        """Give the parameters, which have none, the gradients of the next `settings.accumulate` batches, clipped.
+        """Compute the clipped gradients of the next `settings.accumulate` batches. Parameters have no gradients before.
 
-        Each process computes those of its part of each batch, weighted with its part of the mean; then they are added
-        up in messages of many gradients. Not by `DistributedDataParallel`: its hooks count on one backward pass
-        through one call of the model, while a streamed step makes many; and a process that runs out of memory in a
-        backward pass would leave the others waiting in a sum, where here all of them start over more frugally. What
-        that gives up is sums that travel while the backward pass is under way; with few parameters and
-        many patches they take a small part of a step.
+        Each process computes the gradients of its part of each batch, weighted by its part of the mean. Then all
+        gradients are summed, many per message.
+
+        `DistributedDataParallel` does not fit. Its hooks expect one backward pass through one call of the model, but a
+        streamed step makes many. And a process that runs out of memory in a backward pass would leave the others
+        waiting for a sum; here all of them start over with a smaller execution. The price is that sums do not overlap
+        with the backward pass; with few parameters and many patches they take a small part of a step.
 
         Raises:
-            FitError: Memory ran out, and there is no smaller execution, or this one was it.
+            FitError: Memory ran out, and there is no smaller execution, or it ran out a second time.
         """
         taken: list[Batch] = []
         try:
             return self._all(batches, taken)
         except OutOfMemory as error:
             reason = str(error)
-        # Outside of the except clause: its traceback holds what filled the memory.
+        # Outside of the except clause, because its traceback refers to the tensors that filled the memory.
         self._shrink(reason)
         return self._all(chain(taken, batches), [])
 
     def _all(self, batches: Iterator[Batch], taken: list[Batch]) -> StepResults:
-        """`taken` receives the batches, as they came."""
-        found, passes = StepResults(), list[Pass]()
+        """Compute the gradients of a step. Append each batch to `taken`, to be used again if memory runs out."""
+        results, passes = StepResults(), list[PassResult]()
         for _ in range(self.run.settings.accumulate):
-            share, plan = self._read(batches, taken, found)
-            everyone = self.run.world.gather_results(partial(self._compute, taken[-1], share, plan, found, passes))
+            weight, plan = self._read(batches, taken, results)
+            everyone = self.run.world.gather_results(partial(self._compute, taken[-1], weight, plan, results, passes))
             self._arrivals.begin(taken[-1].following())
-            found.patches += sum(part["patches"] for part in everyone)
-        self._add_up([part["has"] for part in everyone])
+            results.patches += sum(part["patches"] for part in everyone)
+        self._sum_over_ranks([part["gradients"] for part in everyone])
         norm = nn.utils.clip_grad_norm_(self._model.parameters(), self.run.settings.clip or math.inf)
-        found.read(passes, whole_tensor(norm), self.run.world)
-        return found
+        results.read(passes, whole_tensor(norm), self.run.world)
+        return results
 
-    def _read(self, batches: Iterator[Batch], taken: list[Batch], found: StepResults) -> tuple[float, ExecutionPlan]:
-        """Take the next batch.
+    def _read(self, batches: Iterator[Batch], taken: list[Batch], results: StepResults) -> tuple[float, ExecutionPlan]:
+        """Take the next batch, on all processes.
 
         Returns:
-            The part of it that this process has read, as it counts in the mean over all of it; and how to execute it.
+            The weight of this process's part in the mean over the batch, and the execution of the pass.
         """
-        asked, run = time.perf_counter(), self.run
+        began, run = time.perf_counter(), self.run
 
         def read() -> dict[str, Any]:
             taken.append(next(batches))
@@ -112,44 +113,53 @@ class Gradients:
         for part in everyone:
             run.bad_images.receive(part["bad"])
         _check_alike(everyone, ranks)
-        # Of those that share images, which say the same, one counts.
+        # Processes that share images report the same; count each image once.
         parts = everyone[::ranks]
         for part in parts:
-            found.paths += map(Path, part["paths"])
-        found.waited += time.perf_counter() - asked
-        share = float(parts[run.world.data.rank]["weight"] / sum(part["weight"] for part in parts))
-        return share, self._aligned(run.plan, max(part["groups"] for part in everyone))
+            results.paths += map(Path, part["paths"])
+        results.waited += time.perf_counter() - began
+        weight = float(parts[run.world.data.rank]["weight"] / sum(part["weight"] for part in parts))
+        return weight, self._with_equal_calls(run.plan, max(part["groups"] for part in everyone))
 
-    def _aligned(self, plan: ExecutionPlan, most: int) -> ExecutionPlan:
-        """What all processes call equally often, of which one has `most` groups."""
+    def _with_equal_calls(self, plan: ExecutionPlan, most: int) -> ExecutionPlan:
+        """Make all processes call a sharded layer equally often; the largest part of the batch has `most` groups."""
         if self._sharded is None:
             return plan
         handful = min(plan.handful, largest_handful(self.run.config.model)) if plan.kind == "recompute" else most
         return replace(plan, calls=-(-most // handful))
 
     def _compute(
-        self, read: Batch, share: float, plan: ExecutionPlan, found: StepResults, passes: list[Pass]
+        self,
+        on_host: Batch,
+        weight: float,
+        plan: ExecutionPlan,
+        results: StepResults,
+        passes: list[PassResult],
     ) -> dict[str, Any]:
-        """Add the gradients of a batch, and what it gave to `passes`; what the other processes are to know.
+        """Add the gradients of a batch, and append its result to `passes`.
+
+        Returns:
+            Numbers for all processes: real patches, and which parameters have gradients.
 
         Raises:
-            OutOfMemory: With nothing in its traceback that holds memory.
-            Stranded: The same where weights or groups are shared out: the others wait for a layer, not for a word.
+            OutOfMemory: Its traceback keeps no tensors alive.
+            UnrecoverableRankError: Memory ran out in a sharded or group-parallel step, where other processes may be
+                blocked in a collective.
         """
-        run, asked = self.run, time.perf_counter()
+        run, began = self.run, time.perf_counter()
         try:
-            batch = self._arrivals.bring(read, run.brings_pixels)
-            found.waited += time.perf_counter() - asked
+            batch = self._arrivals.bring(on_host, run.brings_pixels)
+            results.waited += time.perf_counter() - began
             with run.runtime.autocast():
-                outcome = self._run(batch, share, plan)
-            # Scores are summed over images. One that follows from the loss has to count as the loss does.
-            scores = self.objective.scores(batch, outcome._replace(loss=outcome.loss * share * run.world.data.size))
-            passes.append(Pass(outcome.loss, share, scores))
-            return {"patches": batch.real_patches(), "has": self._has()}
+                outcome = self._run(batch, weight, plan)
+            # Scores are summed over processes, so a score that follows from the loss needs the weight of the loss.
+            scores = self.objective.scores(batch, outcome._replace(loss=outcome.loss * weight * run.world.data.size))
+            passes.append(PassResult(outcome.loss, weight, scores))
+            return {"patches": batch.real_patches(), "gradients": self._existing_gradients()}
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise
-            reason = str(error).splitlines()[0] if str(error) else "the system has no more"
+            reason = str(error).splitlines()[0] if str(error) else "the system has no more memory"
         if self._sharded is not None or run.world.groups.size > 1:
             raise UnrecoverableRankError(
                 f"out of memory on {run.runtime.device} ({reason}); give --memory, or use more processes, a smaller "
@@ -157,22 +167,22 @@ class Gradients:
             )
         raise OutOfMemory(reason)
 
-    def _run(self, batch: Batch, share: float, plan: ExecutionPlan) -> Outcome:
+    def _run(self, batch: Batch, weight: float, plan: ExecutionPlan) -> Outcome:
         run, make = self.run, partial(self.objective.job, self._model, batch, plan)
-        weight = share / run.settings.accumulate
+        weight = weight / run.settings.accumulate
         if self._sharded is None:
             return run_job(make(), plan, weight)
-        # Sharding takes the mean over the processes.
+        # FSDP takes the mean over the processes, not the sum.
         return self._sharded.run(make, plan, weight * run.world.data.size, run.runtime.device)
 
-    def _has(self) -> str:
-        """Which parameters have a gradient, for the others to know: a letter per parameter."""
+    def _existing_gradients(self) -> str:
+        """Return a letter per parameter: "g" if it has a gradient, else "-". Empty if no other process needs it."""
         if self.run.world.size == 1 or self._sharded is not None:
             return ""
         return "".join("-" if parameter.grad is None else "g" for parameter in self._model.parameters())
 
-    def _add_up(self, everyone: list[str]) -> None:
-        """Give all processes the sum of their gradients; `everyone` says which there are, see `_has`."""
+    def _sum_over_ranks(self, existing: list[str]) -> None:
+        """Sum the gradients of all processes; `existing` has the result of `_existing_gradients` of each."""
         world = self.run.world
         if world.size == 1:
             return
@@ -181,16 +191,21 @@ class Gradients:
             world.add_up(gradients, world.groups)
             return
         parameters = list(self._model.parameters())
-        for parameter, has in zip(parameters, zip(*everyone, strict=True), strict=True):
-            if parameter.grad is None and "g" in has:
+        for parameter, letters in zip(parameters, zip(*existing, strict=True), strict=True):
+            if parameter.grad is None and "g" in letters:
                 parameter.grad = torch.zeros_like(parameter)
         world.add_up(parameter.grad for parameter in parameters if parameter.grad is not None)
 
     def release(self) -> None:
-        """Give back what waits on the device for the next step, where something else needs the room."""
+        """Free the pixels of the next batch on the device, to make room for a validation."""
         self._arrivals.forget()
 
     def _shrink(self, reason: str) -> None:
+        """Switch to a smaller execution.
+
+        Raises:
+            FitError: There is none, or this is not the first time.
+        """
         self._model.zero_grad(set_to_none=True)
         self._arrivals.stop()
         gc.collect()
@@ -206,20 +221,20 @@ class Gradients:
         self.objective = find_task(self.run.config.task).objective(self.run)
         if self.run.world.is_first:
             save_plan(self.run.folder, choice.plan)
-        self._changed(choice)
+        self._on_fallback(choice)
 
 
 def _check_alike(everyone: list[dict[str, Any]], ranks: int) -> None:
-    """Raise FitError where processes that share images have read different ones: one could not be read in part."""
+    """Raise FitError if processes that share images read different ones: some could not read their part of an image."""
     for first in range(0, len(everyone), ranks):
         columns = zip(*(part["paths"] for part in everyone[first : first + ranks]), strict=True)
         if strange := next((paths for paths in columns if len(set(paths)) > 1), None):
             raise FitError(
-                f"{min(strange, key=strange.count)} stands for an image of which only a part can be read: "
-                "--group-parallel cannot go on without it; leave that image out of the data set"
+                f"{min(strange, key=strange.count)} replaces an image of which only a part can be read, which "
+                "--group-parallel does not support; leave that image out of the data set"
             )
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    # On a CPU torch says so in words.
+    # On a CPU, torch raises a plain RuntimeError.
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

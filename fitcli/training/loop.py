@@ -1,6 +1,6 @@
-"""The training loop: what happens, in the order in which it happens.
+"""The training loop, from the first step or a saved state to the end.
 
-Knows no command line and prints nothing: reports go to `observe`.
+It knows no command line and prints nothing: reports go to an observer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.load import expect_task
 from fitcli.tasks.registry import find_task
 from fitcli.training.checkpointing.run_lock import locked
-from fitcli.training.checkpointing.run_record import TRAINING, save_begun
+from fitcli.training.checkpointing.run_record import TRAINING, save_record
 from fitcli.training.checkpointing.saved_states import STATES, load_state, save_state
 from fitcli.training.checkpointing.saver import LAST, Saver, saving
 from fitcli.training.checkpointing.snapshot import Progress, State, restore, snapshot
@@ -30,43 +30,43 @@ from fitcli.training.execution_choice import has_room_for_copy, save_plan
 from fitcli.training.finite_check import check_finite
 from fitcli.training.fsdp import shard_model, whole_model
 from fitcli.training.gradients import Gradients
+from fitcli.training.metrics_log import MetricsLog, NoLog
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from fitcli.training.reports import (
     BadImageReport,
     BeginReport,
     DamageReport,
     MemoryReport,
-    MetricsLog,
-    NoLog,
     Report,
     StepReport,
     StopReport,
     ValidatingReport,
     ValidationReport,
 )
-from fitcli.training.stop_requests import Stop, TimeIsOver, interruptions
+from fitcli.training.stop_requests import StopReason, TimeLimitReached, catch_stop_requests
 from models.build import build
 
 Observer = Callable[[Report], None]
+"""Receives every report, in order."""
 
 
 def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress:
-    """Train from the beginning, or from where a run was saved, to the end.
+    """Train a run to its end.
 
     Args:
-        run: What to train, on what, where.
-        observe: Told every report, in order.
-        resume: Continue the run in the folder.
+        run: The run.
+        observe: Receives the reports.
+        resume: Whether to continue from the last saved state.
 
     Returns:
-        How far it came and how good it was.
+        Progress at the end.
 
     Raises:
-        KeyboardInterrupt: Someone asked to stop; the run was saved and can be resumed.
-        TimeIsOver: The deadline of the run has passed, and at least one step was done; the same.
-        FitError: The loss is no number any more, or nothing can be written; what was saved before is still there. Or
-            another process trains there.
-        TooManyBadImages: More images cannot be used than the settings allow; the run was saved and can be resumed.
+        KeyboardInterrupt: A user or a scheduler asked to stop; the run was saved and can be resumed.
+        TimeLimitReached: The deadline has passed after at least one step; the run was saved and can be resumed.
+        TooManyBadImages: More images are unusable than the settings allow; the run was saved and can be resumed.
+        FitError: The loss is NaN or infinite, or nothing can be written; earlier saved states are still there. Or
+            another process trains in the folder.
     """
     with ExitStack() as resources:
         run.world.run_on_all(partial(_claim, run, resume, resources))
@@ -77,28 +77,30 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
 
 
 def _claim(run: TrainingRun, resume: bool, resources: ExitStack) -> None:
-    """Keep other jobs from the run folder, for all processes of this one."""
+    """Lock the run folder for all processes of this job, in the first of them."""
     if not run.world.is_first:
         return
     resources.enter_context(locked(run.folder))
     if not resume and is_run(run.folder):
-        raise FitError(f"{run.folder}: holds a run by now; continue it with --resume, or choose another --out")
+        raise FitError(
+            f"{run.folder}: now holds a run of another process; continue it with --resume, or choose another --out"
+        )
     remove_leftovers(run.folder, TRAINING, STATES, LAST)
 
 
 class _Training:
-    """A run in this process: what is trained, how far it is, and who is told.
+    """A training run in this process.
 
     Args:
-        run: What to train, on what, where.
-        observe: Told every report, in order.
-        resumes: Weights will come from where the run was saved.
+        run: The run.
+        observe: Receives the reports.
+        resumes: Whether `resume` will load the weights.
     """
 
     def __init__(self, run: TrainingRun, observe: Observer, resumes: bool) -> None:
         settings = run.settings
         self.run, self.observe, self.progress = run, observe, Progress()
-        # What is shared out is moved to the device a layer at a time: the whole model need not fit there.
+        # Sharding moves one layer at a time to the device, which need not have room for the whole model.
         device = "cpu" if run.shard else run.runtime.device
         self.model: TaskModel = build(run.config.model, device, seed=settings.seed).train()
         if settings.start_from is not None and not resumes:
@@ -114,33 +116,30 @@ class _Training:
         self.resumed = False
 
     def begin(self) -> None:
-        """Make the run folder one of a run that can be resumed."""
+        """Turn the run folder into that of a run that can be resumed."""
         state = self._snapshot(copy=False)
         if not self.run.world.is_first:
             return
         with saving(self.run.folder):
-            self._remember()
+            self._save_record()
             save_state(self.run.folder, state, self.progress)
             save_config(self.run.folder, self.run.config)
 
     def resume(self) -> None:
-        """Go on from what was saved last."""
+        """Load the last saved state that is whole."""
         use = partial(restore, model=self.model, optimizer=self.optimizer, average=self.average)
-        self.progress = load_state(self.run.folder, use, lambda *found: self.observe(DamageReport(*found)))
+        self.progress = load_state(self.run.folder, use, lambda reason, step: self.observe(DamageReport(reason, step)))
         self.resumed = True
         if len(set(self.run.world.gather(self.progress.step))) > 1:
-            raise FitError(
-                f"{self.run.folder}: not all processes see the same files there; use a folder that they share"
-            )
+            raise FitError(f"{self.run.folder}: the processes see different files there; use a folder that they share")
         if not self.run.world.is_first:
             return
         with saving(self.run.folder):
-            self._remember()
+            self._save_record()
 
     def go(self) -> Progress:
         """Train to the end."""
         run, progress = self.run, self.progress
-        stopping = partial(self.observe, StopReport())
         with (
             MetricsLog(run.folder, progress.step, progress.validated, self.observe)
             if run.world.is_first
@@ -153,19 +152,19 @@ class _Training:
                 writes=run.world.is_first,
                 in_background=partial(has_room_for_copy, run),
             ) as self.saver,
-            interruptions(stopping, run.deadline) as self.interruption,
+            catch_stop_requests(partial(self.observe, StopReport()), run.deadline) as self.stop_requests,
             closing(run.batches(self.gradients.objective.reading, progress.step)) as batches,
         ):
             known = {sample.path for sample in run.dataset.train + run.dataset.validation}
-            told = run.world.broadcast([(str(bad.path), str(bad.error)) for bad in self.log.bad_images])
-            bad_images = [BadImage(Path(path), DataError(reason)) for path, reason in told]
+            logged = run.world.broadcast([(str(bad.path), str(bad.error)) for bad in self.log.bad_images])
+            bad_images = [BadImage(Path(path), DataError(reason)) for path, reason in logged]
             run.bad_images.restore(bad for bad in bad_images if bad.path in known)
             try:
                 if self.resumed:
-                    # Perhaps the process died before the weights were there that follow from the state.
+                    # The process may have died after it saved the state, and before it published the weights.
                     self._save()
-                    # However late it is, it goes on by a step.
-                    self._end_step(least=Stop.REQUEST)
+                    # Every start does at least one step, even after its deadline.
+                    self._end_step(least=StopReason.REQUEST)
                 for step in range(progress.step, run.total_steps):
                     self._report(self._step(batches, step))
                     progress.step = step + 1
@@ -174,77 +173,77 @@ class _Training:
                     self._end_step()
                 run.world.gather_results(self.saver.wait)
             except TooManyBadImages:
-                self._tell_bad_images(progress.step + 1)
+                self._report_bad_images(progress.step + 1)
                 self._save()
                 run.world.gather_results(self.saver.wait)
                 raise
         return progress
 
-    def _remember(self) -> None:
+    def _save_record(self) -> None:
         run = self.run
-        save_begun(run.folder, run.settings, run.config, run.dataset)
+        save_record(run.folder, run.settings, run.config, run.dataset)
         save_plan(run.folder, run.plan)
 
     def _snapshot(self, *, copy: bool) -> State:
         return snapshot(self.model, self.optimizer, self.average, copy, keep=self.run.world.is_first)
 
     def _save(self) -> None:
-        # All processes take part in a snapshot, and the one that writes may fail before it.
+        # A snapshot needs all processes: first make sure that the one that writes has not failed.
         self.run.world.gather_results(self.saver.wait)
         self.saver.save(self.progress)
 
-    def _end_step(self, least: Stop = Stop.TIME) -> None:
-        """Look, save, and stop: for a reason that counts no less than `least`."""
-        # Of all processes: they stop after the same step.
-        found = Stop(max(self.run.world.gather(self.interruption.reason())))
-        reason = found if found >= least else Stop.NEVER
-        self._look_and_save(stops=reason != Stop.NEVER)
+    def _end_step(self, least: StopReason = StopReason.TIME) -> None:
+        """Validate and save if it is time to, and stop for a reason of at least `least`."""
+        # The greatest of all processes, so that they stop after the same step.
+        greatest = StopReason(max(self.run.world.gather(self.stop_requests.reason())))
+        reason = greatest if greatest >= least else StopReason.NEVER
+        self._validate_and_save(stops=reason != StopReason.NEVER)
         self._stop(reason)
 
-    def _look_and_save(self, stops: bool) -> None:
-        """At the end of an epoch, see how good it is; save when it is time to, and what is the best so far."""
+    def _validate_and_save(self, stops: bool) -> None:
+        """Validate at the end of an epoch; save the best weights so far, and at regular intervals."""
         run, progress = self.run, self.progress
         ends, better = _ends_epoch(run, progress.step), False
-        # Where the run stops, that waits for `resume`.
+        # A run that stops leaves the validation to `resume`.
         if ends and run.dataset.validation and progress.validated < progress.step and not stops:
             self.observe(ValidatingReport(len(run.dataset.validation)))
-            found = self._validate()
-            self._report(found)
-            better = found.best
+            report = self._validate()
+            self._report(report)
+            better = report.best
         due = run.world.broadcast(self.saver.due(progress.step, ends))
         if due or better or progress.step == run.total_steps or stops:
             self._save()
 
-    def _stop(self, reason: Stop) -> None:
+    def _stop(self, reason: StopReason) -> None:
         run, progress = self.run, self.progress
         run.world.gather_results(self.saver.check)
-        if reason != Stop.NEVER:
+        if reason != StopReason.NEVER:
             run.world.gather_results(self.saver.wait)
-        if reason == Stop.REQUEST:
+        if reason == StopReason.REQUEST:
             raise KeyboardInterrupt(f"{run.folder} was saved, continue with --resume")
-        if reason == Stop.TIME:
-            raise TimeIsOver(
-                f"{run.folder}: {progress.step} of {run.total_steps} steps, the time is over; continue with --resume"
+        if reason == StopReason.TIME:
+            raise TimeLimitReached(
+                f"{run.folder}: {progress.step} of {run.total_steps} steps at the time limit; continue with --resume"
             )
 
     def _report(self, entry: StepReport | ValidationReport) -> None:
-        self._tell_bad_images(entry.step)
+        self._report_bad_images(entry.step)
         self.log(entry)
         self.observe(entry)
 
-    def _tell_bad_images(self, step: int) -> None:
+    def _report_bad_images(self, step: int) -> None:
         for bad in self.run.bad_images.take_pending():
             entry = BadImageReport(step=step, path=bad.path, reason=str(bad.error))
             self.log(entry)
             self.observe(entry)
 
     def _step(self, batches: Iterator[Batch], step: int) -> StepReport:
-        """One optimizer step over `accumulate` batches."""
+        """Take one optimizer step over `accumulate` batches."""
         run, settings = self.run, self.run.settings
         began = time.perf_counter()
-        found = self.gradients.accumulate(batches)
-        check_finite("loss", found.loss, run.folder, step + 1, found.paths)
-        check_finite("gradient", found.norm, run.folder, step + 1, found.paths)
+        results = self.gradients.accumulate(batches)
+        check_finite("loss", results.loss, run.folder, step + 1, results.paths)
+        check_finite("gradient", results.norm, run.folder, step + 1, results.paths)
         rate = learning_rate(step, run.total_steps, settings)
         set_learning_rate(self.optimizer, rate)
         self.optimizer.step()
@@ -253,36 +252,30 @@ class _Training:
         return StepReport(
             step=step + 1,
             epoch=(step + 1) * settings.images_per_step / len(run.dataset.train),
-            loss=found.loss,
+            loss=results.loss,
             learning_rate=rate,
-            gradient_norm=found.norm,
+            gradient_norm=results.norm,
             images_per_second=settings.images_per_step / seconds,
-            patches_per_second=found.patches / seconds,
-            data_wait=found.waited / seconds,
+            patches_per_second=results.patches / seconds,
+            data_wait=results.waited / seconds,
             peak_bytes=run.runtime.peak_bytes(),
-            scores={name: total / settings.images_per_step for name, total in found.scores.items()},
+            scores={name: total / settings.images_per_step for name, total in results.scores.items()},
         )
 
     def _validate(self) -> ValidationReport:
-        """Look at the validation images with the weights to be used later: their average where the run keeps one."""
+        """Validate the weights that inference will use: their moving average if the run keeps one."""
         progress = self.progress
         self.gradients.release()
         model = self.average or self.model.eval()
         if self.run.shard:
             model = whole_model(model, self.run.config)
             self.run.runtime.compile(model)
-        found = self.gradients.objective.validate(Checkpoint(model, self.run.config))
+        validation = self.gradients.objective.validate(Checkpoint(model, self.run.config))
         self.model.train()
-        check_finite("validation loss", found.loss, self.run.folder, progress.step)
-        progress.validated = progress.step
-        # What was seen of other images says nothing about these.
-        judged_on = self.run.dataset.validation_fingerprint
-        best = not progress.best or judged_on != progress.judged_on or found.rank > progress.best
-        if best:
-            progress.best, progress.best_step, progress.judged_on = found.rank, progress.step, judged_on
-            progress.headline = found.headline
+        check_finite("validation loss", validation.loss, self.run.folder, progress.step)
+        best = progress.add_validation(validation.rank, validation.headline, self.run.dataset.validation_fingerprint)
         return ValidationReport(
-            step=progress.step, loss=found.loss, scores=found.scores, best=best, headline=found.headline
+            step=progress.step, loss=validation.loss, scores=validation.scores, best=best, headline=validation.headline
         )
 
 
@@ -291,5 +284,5 @@ def _start_from(folder: Path, model: TaskModel, config: RunConfig) -> None:
 
 
 def _ends_epoch(run: TrainingRun, step: int) -> bool:
-    """Whether an epoch, or the run, is over after this many steps."""
+    """Return whether an epoch or the run ends after `step` steps."""
     return step == run.total_steps or (step > 0 and run.settings.ends_epoch(step - 1, len(run.dataset.train)))

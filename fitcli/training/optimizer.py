@@ -1,4 +1,4 @@
-"""AdamW, which parameters it decays, and the learning rate at each step."""
+"""The optimizer: AdamW, the parameters that it decays, and the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import nn
 from fitcli.runs.train_settings import TrainSettings
 
 BETAS = (0.9, 0.98)
-"""A shorter memory of squared gradients than the usual 0.999: runs here have hundreds of steps rather than millions."""
+"""Decay rates of the moments. 0.98 instead of the usual 0.999: runs may have hundreds of steps, not millions."""
 
 
 def build_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019) that decays matrices of layers, but no bias, norm or table."""
+    """Build AdamW (Loshchilov & Hutter 2019) that decays the matrices of layers, but no bias, norm or table."""
     decayed: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for module in model.modules():
@@ -30,7 +30,7 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Ad
 
 
 def learning_rate(step: int, total: int, settings: TrainSettings) -> float:
-    """Learning rate of step 0 ... total - 1: a linear warm-up, then half a cosine to 0 (Loshchilov & Hutter 2017)."""
+    """Return the learning rate of step 0 ... total - 1: linear warm-up, then cosine (Loshchilov & Hutter 2017)."""
     warmup = max(1, round(settings.warmup * total))
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
@@ -39,6 +39,6 @@ def learning_rate(step: int, total: int, settings: TrainSettings) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """The same rate for all parameters."""
+    """Set the learning rate of all parameters."""
     for group in optimizer.param_groups:
         group["lr"] = rate

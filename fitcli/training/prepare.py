@@ -1,4 +1,4 @@
-"""From what the user asked for to a run that can start: everything that can be wrong is found here, before any work."""
+"""Prepares a run from settings, a data set and a run folder. It finds mistakes of the user before any work starts."""
 
 from __future__ import annotations
 
@@ -23,40 +23,41 @@ from fitcli.tasks.registry import find_task, refuse_options
 from fitcli.training.checkpointing.run_lock import LOCK
 from fitcli.training.checkpointing.run_record import TRAINING, check_config, load_images, load_settings
 from fitcli.training.checkpointing.saved_states import saved_step
-from fitcli.training.execution_choice import continued, planned
-from fitcli.training.start_options import Launch
+from fitcli.training.execution_choice import with_plan, with_saved_plan
+from fitcli.training.start_options import StartOptions
 from models.checks import ConfigError
 
 OLD_STATE = f"{TRAINING}/state.pt"
-"""Where versions before `states.py` kept the only state."""
+"""File in which early versions of fit kept the only state."""
 
 
-def prepare(settings: TrainSettings, launch: Launch) -> tuple[TrainingRun, int]:
-    """Check data, run folder and settings, and put the run together. Writes nothing.
+def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, int]:
+    """Check data set, run folder and settings, and build the run. Write nothing.
 
     Args:
-        settings: What is asked for; of a run that is resumed, the options that were given count.
-        launch: On what, where, and how to go on.
+        settings: Settings from the command line; see `TrainSettings.resumed` for a resumed run.
+        start: Data set, run folder, device, and whether to resume.
 
     Returns:
-        The run, and the number of steps that it has already done.
+        The run, and the number of steps that are already done.
 
     Raises:
-        DataError: The data set cannot be used.
-        FitError: The folder is taken, or holds no run to resume, or one begun otherwise; or the batches of the run
-            cannot be shared evenly by that many processes; or there is no such preset, or not with such patches.
+        DataError: The data set is missing or unfit for training.
+        FitError: The folder is not free, or has no run to resume, or a run with other settings or data; or the
+            processes cannot share a batch evenly; or the preset is unknown or does not fit the patch size.
     """
-    _check_folder(launch.folder, launch.resume)
-    if launch.resume:
-        run, sizes = _resumed(settings, launch)
-        memory = launch.memory_bytes
-        return continued(run, sizes) if memory is None else planned(run, sizes, memory), saved_step(launch.folder)
-    if launch.accept_changed_data:
+    _check_folder(start.folder, start.resume)
+    if start.resume:
+        run, sizes = _resumed(settings, start)
+        memory = start.memory_bytes
+        run = with_saved_plan(run, sizes) if memory is None else with_plan(run, sizes, memory)
+        return run, saved_step(start.folder)
+    if start.accept_changed_data:
         raise FitError("--accept-changed-data is for --resume; leave it out")
     task = find_task(settings.task)
-    refuse_options(settings.task, set(launch.given))
-    _check_share(settings, launch)
-    # The settings first: a wrong name should not wait for thousands of headers.
+    refuse_options(settings.task, set(start.given))
+    _check_share(settings, start)
+    # Check the settings before thousands of headers are read.
     try:
         task.check(settings)
     except ConfigError as error:
@@ -64,39 +65,39 @@ def prepare(settings: TrainSettings, launch: Launch) -> tuple[TrainingRun, int]:
         raise FitError(f"--preset {settings.preset}{patch}: {error}") from None
     if settings.start_from is not None:
         _check_start(Path(settings.start_from), settings)
-    dataset = _dataset(launch.data, settings)
+    dataset = _dataset(start.data, settings)
     survey = survey_images(dataset, settings.seed, settings.max_bad_images)
-    run = _run(task.describe(settings, dataset, survey), settings, dataset, launch.runtime, launch)
-    return planned(run, survey.sizes, launch.memory_bytes), 0
+    run = _run(task.describe(settings, dataset, survey), settings, dataset, start.runtime, start)
+    return with_plan(run, survey.sizes, start.memory_bytes), 0
 
 
-def _resumed(settings: TrainSettings, launch: Launch) -> tuple[TrainingRun, list[tuple[int, int]]]:
-    """A run to be continued, and (height, width) of its images."""
-    data, folder = launch.data, launch.folder
-    config, settings = check_config(folder), load_settings(folder).resumed(settings, launch.given)
-    _check_share(settings, launch)
-    runtime = choose_runtime(str(launch.runtime.device), settings.precision)
-    runtime = replace(runtime, compiled=launch.runtime.compiled)
+def _resumed(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, list[tuple[int, int]]]:
+    """Return a run to continue, and (height, width) of its images."""
+    data, folder = start.data, start.folder
+    config, settings = check_config(folder), load_settings(folder).resumed(settings, start.given)
+    _check_share(settings, start)
+    runtime = choose_runtime(str(start.runtime.device), settings.precision)
+    runtime = replace(runtime, compiled=start.runtime.compiled)
     dataset = _dataset(data, settings)
     if config.task != settings.task:
-        raise FitError(f"{folder}: config.json is of another run ({config.task}); start a new run")
+        raise FitError(f"{folder}: config.json belongs to another run, of task {config.task}; start a new run")
     if (dataset.classes, dataset.targets) != (config.classes, config.targets):
         raise FitError(
-            f"{folder}: was trained on {_questions(config.classes, config.targets)}; "
-            f"{data} has {_questions(dataset.classes, dataset.targets)}; start a new run for these"
+            f"{folder}: was trained on {_targets_text(config.classes, config.targets)}; "
+            f"{data} has {_targets_text(dataset.classes, dataset.targets)}; start a new run for these"
         )
     fingerprint, images = load_images(folder)
     changed = describe_changes(images, dataset.listed) if dataset.fingerprint != fingerprint else ""
-    if changed and not launch.accept_changed_data:
+    if changed and not start.accept_changed_data:
         raise FitError(
             f"{data}: is not what {folder} was trained on: {changed}; resume with the data set as it was, go on with "
             "this one with --accept-changed-data, or start a new run"
         )
-    return replace(_run(config, settings, dataset, runtime, launch), changed=changed), image_sizes(dataset)
+    return replace(_run(config, settings, dataset, runtime, start), changed=changed), image_sizes(dataset)
 
 
-def _questions(classes: Sequence[str], targets: Sequence[Target]) -> str:
-    """The classes of a data set or a run, as text."""
+def _targets_text(classes: Sequence[str], targets: Sequence[Target]) -> str:
+    """Return the classes of a data set or a run as text."""
     if targets:
         return "; ".join(f"{target.column}: {', '.join(target.classes)}" for target in targets)
     return ", ".join(classes) or "no classes"
@@ -108,30 +109,32 @@ def _dataset(data: Path, settings: TrainSettings) -> Dataset:
     return load_dataset(data, labels, several=task.several_targets)
 
 
-def _run(config: RunConfig, settings: TrainSettings, dataset: Dataset, runtime: Runtime, launch: Launch) -> TrainingRun:
+def _run(
+    config: RunConfig, settings: TrainSettings, dataset: Dataset, runtime: Runtime, start: StartOptions
+) -> TrainingRun:
     return TrainingRun(
-        folder=launch.folder,
+        folder=start.folder,
         config=config,
         settings=settings,
         dataset=dataset,
         runtime=runtime,
         bad_images=BadImages(settings.max_bad_images),
-        world=launch.world,
-        shard=launch.shard,
-        deadline=launch.deadline,
+        world=start.world,
+        shard=start.shard,
+        deadline=start.deadline,
     )
 
 
-def _check_share(settings: TrainSettings, launch: Launch) -> None:
-    """Batches are those of one process, whatever shares them: so are the results."""
-    count = launch.world.data.size
+def _check_share(settings: TrainSettings, start: StartOptions) -> None:
+    """Refuse a batch size that the processes cannot share evenly: batches must not depend on their number."""
+    count = start.world.data.size
     if settings.batch_size % count:
         raise FitError(
             f"--batch-size {settings.batch_size}: {count} processes cannot share a batch evenly; "
             f"use a multiple of {count}, or another number of processes"
         )
-    if launch.shard and launch.world.mesh is None:
-        raise FitError("--shard shares a model out over processes; start them with torchrun --no-python fit train ...")
+    if start.shard and start.world.mesh is None:
+        raise FitError("--shard needs several processes; start them with torchrun --no-python fit train ...")
 
 
 def _check_start(folder: Path, settings: TrainSettings) -> None:
@@ -151,7 +154,9 @@ def _check_state(folder: Path, resume: bool) -> None:
         if not is_run(folder):
             raise FitError(f"{folder}: no run to resume; start one without --resume")
         if (folder / OLD_STATE).is_file():
-            raise FitError(f"{folder}: was begun with an older fit, which saved otherwise; start a new run")
+            raise FitError(
+                f"{folder}: was begun with an older fit, whose saved states are not readable any more; start a new run"
+            )
         return
     if is_run(folder):
         raise FitError(f"{folder}: holds a run already; continue it with --resume, or choose another --out")
@@ -159,11 +164,11 @@ def _check_state(folder: Path, resume: bool) -> None:
         raise FitError(f"{folder}: is not an empty folder; choose another --out")
     parent = next(parent for parent in folder.absolute().parents if parent.exists())
     if not parent.is_dir():
-        raise FitError(f"{folder}: cannot be made, {parent} is a file; choose another --out")
+        raise FitError(f"{folder}: cannot be made, because {parent} is a file; choose another --out")
 
 
 def _is_free(folder: Path) -> bool:
-    """Whether a folder is empty, or holds no more than a run whose process died before it was one."""
+    """Return whether a folder is empty, or holds only the remains of a process that died before it saved a run."""
     if not folder.is_dir():
         return False
     names = {path.name for path in folder.iterdir() if not is_leftover(path)}

@@ -1,4 +1,4 @@
-"""A training run as a person watches it: a small table that is redrawn, or a line per validation without a terminal."""
+"""Shows the progress of training: a small table on a terminal, otherwise lines in a log."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ from fitcli.training.reports import (
 )
 
 SMOOTHING = 0.9
-"""Of the shown loss and rates, per step."""
+"""Decay per step of the moving averages that are shown for loss and rates."""
 
 QUIET_SECONDS = 300
-"""Without a terminal there is a line at least this often, as long as a step does not take longer."""
+"""Longest time between two lines in a log, unless a single step takes longer."""
 
 
-class TrainingView:
-    """Shows reports.
+class ProgressView:
+    """Shows the reports of a run.
 
     Args:
-        region: Where to draw; None where stderr is no terminal.
-        start, total: Steps done before, and in the end.
+        region: Region of the terminal to draw in; None if stderr is no terminal.
+        start: Number of steps done before.
+        total: Number of steps of the run.
     """
 
     def __init__(self, region: Live | None, start: int, total: int) -> None:
         self._region, self._start, self._total = region, start, total
-        self._began = self._said = time.monotonic()
+        self._began = self._logged = time.monotonic()
         self._smooth: dict[str, float] = {}
         self._step: StepReport | None = None
         self._validation: ValidationReport | None = None
@@ -57,8 +58,8 @@ class TrainingView:
             for name in ("loss", "images_per_second", "patches_per_second", "data_wait"):
                 value: float = getattr(report, name)
                 self._smooth[name] = SMOOTHING * self._smooth.get(name, value) + (1 - SMOOTHING) * value
-            if self._region is None and time.monotonic() - self._said >= QUIET_SECONDS:
-                self._say(report.step)
+            if self._region is None and time.monotonic() - self._logged >= QUIET_SECONDS:
+                self._log(report.step)
         elif isinstance(report, BeginReport):
             for line in report.lines:
                 console.log(line)
@@ -71,28 +72,31 @@ class TrainingView:
             self._start = report.step
             console.warning(report.reason)
         elif isinstance(report, MemoryReport):
-            console.warning(f"out of memory; going on with {report.text}")
+            console.warning(f"out of memory; continuing with {report.text}")
         elif isinstance(report, EventsReport):
-            console.warning(f"{report.reason}; going on without events for TensorBoard, metrics.jsonl has all of them")
+            console.warning(
+                f"{report.reason}; continuing without events for TensorBoard; metrics.jsonl has the same numbers"
+            )
         elif isinstance(report, ValidationReport):
             self._validation = report
             self._best = report if report.best else self._best
             if self._region is None:
-                self._say(
+                self._log(
                     report.step, f"validation {' '.join(report.headline)}{', the best so far' if report.best else ''}, "
                 )
         self._show()
 
-    def _say(self, step: int, found: str = "") -> None:
+    def _log(self, step: int, validation: str = "") -> None:
         loss = f"loss {self._smooth['loss']:.3f}, " if self._smooth else ""
-        console.log(f"step {step} of {self._total}: {loss}{found}{self._left(step)} left")
-        self._said = time.monotonic()
+        console.log(f"step {step} of {self._total}: {loss}{validation}{self._left(step)} left")
+        self._logged = time.monotonic()
 
     def _show(self) -> None:
         if self._region is not None:
             self._region.update(self._table())
 
     def _left(self, step: int) -> str:
+        """Return the estimated time left, as H:MM:SS."""
         done = max(1, step - self._start)
         seconds = round((time.monotonic() - self._began) / done * (self._total - step))
         return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
@@ -101,7 +105,7 @@ class TrainingView:
         shown = Table(box=None, show_header=False, pad_edge=False)
         rows = {"step": f"{self._start} of {self._total}"} if self._step is None else self._rows(self._step)
         if self._validating:
-            rows["looking at"] = f"{self._validating} validation images"
+            rows["validating on"] = f"{self._validating} images"
         if self._stopping:
             rows["stopping"] = "after this step"
         for name, value in rows.items():
@@ -127,7 +131,7 @@ class TrainingView:
 
 
 @contextmanager
-def training_view(start: int, total: int) -> Iterator[TrainingView]:
-    """A view that is there while the context lasts."""
+def show_progress(start: int, total: int) -> Iterator[ProgressView]:
+    """Open a view for the duration of the context."""
     with console.live() as region:
-        yield TrainingView(region, start, total)
+        yield ProgressView(region, start, total)

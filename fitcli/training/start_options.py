@@ -1,4 +1,4 @@
-"""How a run is begun or continued this time: what one start of the command says, and the run does not keep."""
+"""The options that belong to one start of `fit train`, and that the run folder does not keep."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from fitcli.distributed.world import ALONE, World
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Launch:
-    """What belongs to one start of a job, on each of its processes.
+class StartOptions:
+    """Options of one start, or of one continuation, of a run. Each process of the job has its own.
 
     Attributes:
-        data: The data set.
-        folder: Of the run.
-        runtime: Where to train.
-        resume: Continue the run in the folder with its own settings.
-        given: Which options the user gave; on resuming, only they count, see `TrainSettings.resumed`.
-        accept_changed_data: Go on with a data set that has changed since.
-        memory_bytes: That training may use where it computes; None for a share of what is free. A run that is resumed
-            without it is executed as before.
-        deadline: When the process has to stop, as `time.monotonic` counts.
-        world: The processes that share the work; all of them prepare.
-        shard: They share the weights out, too.
+        data: Data set.
+        folder: Run folder.
+        runtime: Device and precision.
+        resume: Whether to continue the run in the folder, with its own settings.
+        given: Names of the options that the user gave; a resumed run takes only these, see `TrainSettings.resumed`.
+        accept_changed_data: Whether a resumed run accepts a data set that has changed.
+        memory_bytes: Memory that training may use on its device; None to choose by what is free. Without it, a resumed
+            run keeps its execution.
+        deadline: Time at which the process has to stop, on the clock of `time.monotonic`.
+        world: Processes that share the work; all of them call `prepare`.
+        shard: Whether they also share the weights.
     """
 
     data: Path

@@ -1,7 +1,6 @@
-"""What the passes of an optimizer step tell. They leave it on the device; the host reads all of it at once.
+"""Results of an optimizer step: those of all its passes, read from the device in one transfer.
 
-A value that is read makes the host wait until the device has done everything before it, and the device wait for the
-host to think of something new.
+Every single `.item()` would make the host wait for the device, and then the device for the host.
 """
 
 from __future__ import annotations
@@ -18,31 +17,31 @@ from fitcli.distributed.world import World
 from fitcli.tasks.task import DeferredScores
 
 
-class Pass(NamedTuple):
-    """One pass in this process.
+class PassResult(NamedTuple):
+    """Result of one pass in this process.
 
     Attributes:
-        loss: A scalar on the device.
-        share: What it counts in the mean over the batch of all processes.
-        scores: What it tells besides; None for nothing.
+        loss: Scalar on the device.
+        weight: Weight of the loss in the mean over the batch of all processes.
+        scores: Other scores of the task; None without.
     """
 
     loss: Tensor
-    share: float
+    weight: float
     scores: DeferredScores | None
 
 
 @dataclass(slots=True)
 class StepResults:
-    """What the batches of a step gave, on all processes.
+    """Results of an optimizer step over all processes.
 
     Attributes:
         loss: Mean over the batches.
-        norm: Of the gradient, before clipping.
-        patches: That are no padding.
-        waited: Seconds for batches, in this process: for its own and for those of the others.
-        scores: Of the task, summed over the images.
-        paths: Of the images.
+        norm: Norm of the gradient before clipping.
+        patches: Number of patches without padding.
+        waited: Seconds that this process waited for batches, its own and those of other processes.
+        scores: Scores of the task, summed over the images.
+        paths: Files of the images.
     """
 
     loss: float = 0.0
@@ -52,23 +51,23 @@ class StepResults:
     scores: Counter[str] = field(default_factory=Counter)
     paths: list[Path] = field(default_factory=list)
 
-    def read(self, passes: list[Pass], norm: Tensor, world: World) -> None:
-        """Read what the passes of this process gave, and add it up with what those of the others did.
+    def read(self, passes: list[PassResult], norm: Tensor, world: World) -> None:
+        """Read the results of this process, and add up those of all processes.
 
         Args:
-            passes: In their order, as many on all processes.
-            norm: Of the gradient, a scalar, the same on all processes.
+            passes: Results in their order, equally many on all processes.
+            norm: Norm of the gradient: a scalar, the same on all processes.
             world: All processes.
         """
-        unread = [each.scores.values for each in passes if each.scores is not None]
-        (self.norm,), *rest = read_together([norm, *(each.loss for each in passes), *unread])
+        deferred = [each.scores.values for each in passes if each.scores is not None]
+        (self.norm,), *rest = read_together([norm, *(each.loss for each in passes), *deferred])
         losses, values = [loss for (loss,) in rest[: len(passes)]], iter(rest[len(passes) :])
         own = [
-            {"loss": loss * each.share, "scores": {} if each.scores is None else each.scores.scores(next(values))}
+            {"loss": loss * each.weight, "scores": {} if each.scores is None else each.scores.scores(next(values))}
             for loss, each in zip(losses, passes, strict=True)
         ]
-        # Added up in double precision, pass by pass and process by process: the same on all of them, to the bit.
-        for told in zip(*world.gather(own), strict=True):
-            for one in told:
-                self.loss += one["loss"] / len(passes)
-                self.scores.update(one["scores"])
+        # Python adds in double precision, in one order: the sum is the same on all processes, to the bit.
+        for of_all_ranks in zip(*world.gather(own), strict=True):
+            for result in of_all_ranks:
+                self.loss += result["loss"] / len(passes)
+                self.scores.update(result["scores"])

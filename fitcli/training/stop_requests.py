@@ -1,4 +1,7 @@
-"""Ctrl-C, SIGTERM and a time limit as wishes that the loop sees between two steps, instead of exceptions anywhere."""
+"""Turns Ctrl-C, SIGTERM and a time limit into requests that the loop sees between two steps.
+
+So a step is never interrupted by an exception.
+"""
 
 from __future__ import annotations
 
@@ -11,54 +14,57 @@ from contextlib import contextmanager
 from enum import IntEnum
 
 
-class Stop(IntEnum):
-    """Why a run is to stop before its end; of several reasons the greatest counts."""
+class StopReason(IntEnum):
+    """Why a run stops before its end; of several reasons, the greatest counts."""
 
     NEVER = 0
     TIME = 1
     REQUEST = 2
 
 
-class TimeIsOver(Exception):
-    """A run has used up its time. It was saved and can be resumed: nothing went wrong."""
+class TimeLimitReached(Exception):
+    """A run has reached its time limit. No failure: the run was saved and can be resumed."""
 
 
-class Interruption:
-    """Whether a process is to stop: someone asked it to, or its time is over.
+class StopRequests:
+    """Whether a process should stop: at a user's request, or at the time limit.
 
     Args:
-        heard: Called once, as soon as someone asks.
-        deadline: Until when it may go on, as `time.monotonic` counts.
+        on_request: Called once, at the first request.
+        deadline: Time limit on the clock of `time.monotonic`.
+
+    Attributes:
+        requested: Whether there was a request.
     """
 
-    def __init__(self, heard: Callable[[], None], deadline: float = math.inf) -> None:
-        self.requested, self._heard, self._deadline = False, heard, deadline
+    def __init__(self, on_request: Callable[[], None], deadline: float = math.inf) -> None:
+        self.requested, self._on_request, self._deadline = False, on_request, deadline
 
-    def reason(self) -> Stop:
-        """Why to stop now."""
+    def reason(self) -> StopReason:
+        """Return why to stop now."""
         if self.requested:
-            return Stop.REQUEST
-        return Stop.NEVER if time.monotonic() < self._deadline else Stop.TIME
+            return StopReason.REQUEST
+        return StopReason.NEVER if time.monotonic() < self._deadline else StopReason.TIME
 
     def request(self) -> None:
-        """Ask for a stop; asking twice does not wait."""
+        """Request a stop after the current step. A second request raises KeyboardInterrupt at once."""
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        self._heard()
+        self._on_request()
 
 
 @contextmanager
-def interruptions(heard: Callable[[], None], deadline: float = math.inf) -> Iterator[Interruption]:
-    """Catch SIGINT and SIGTERM while the context lasts. Outside the main thread nothing can be caught."""
-    interruption = Interruption(heard, deadline)
+def catch_stop_requests(on_request: Callable[[], None], deadline: float = math.inf) -> Iterator[StopRequests]:
+    """Turn SIGINT and SIGTERM into requests within the context; outside the main thread, signals cannot be caught."""
+    requests = StopRequests(on_request, deadline)
     if threading.current_thread() is not threading.main_thread():
-        yield interruption
+        yield requests
         return
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: interruption.request()) for number in numbers}
+    before = {number: signal.signal(number, lambda *_: requests.request()) for number in numbers}
     try:
-        yield interruption
+        yield requests
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

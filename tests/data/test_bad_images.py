@@ -217,7 +217,7 @@ def test_a_folder_that_was_taken_while_the_data_were_looked_at(data: Path, tmp_p
     first, second = (run_of(data, tmp_path / "run", epochs=1) for _ in range(2))
     train(first, Watcher())
     before = weights(tmp_path / "run")
-    with pytest.raises(FitError, match="holds a run by now"):
+    with pytest.raises(FitError, match="now holds a run"):
         train(second, Watcher())
     assert_equal(weights(tmp_path / "run"), before)
 

@@ -13,7 +13,7 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.estimate import Training, estimate_step, parameters
 from fitcli.memory.fake_step import Simulation, simulate_step
 from fitcli.memory.paper.ledger import Ledger, Node, Value, backward
-from fitcli.memory.plan import cheaper, choose, evaluate, largest, largest_side, named_plans
+from fitcli.memory.plan import cheaper_choice, choose, evaluate_plan, largest, largest_side, named_plans
 from fitcli.runs.config import ModelConfig
 from fitcli.tasks.registry import TASKS, find_task
 from models.config import DecoderConfig, DenoiserConfig
@@ -161,11 +161,11 @@ def test_too_little_memory_says_how_much_it_takes() -> None:
 def test_what_comes_after_running_out_takes_far_less() -> None:
     work = Training(config=classifier_preset("base", 3, 100), groups=625, precision="bf16")
     first = choose(work, 16 * GIB)
-    second = cheaper(work, first)
+    second = cheaper_choice(work, first)
     assert second is not None
     assert second.estimate.needed_bytes <= 0.75 * first.estimate.needed_bytes
     smallest = choose(work, int(2.75 * GIB))
-    assert cheaper(work, smallest) is None
+    assert cheaper_choice(work, smallest) is None
 
 
 def test_tokens_rest_on_disk_where_the_host_is_too_small() -> None:
@@ -181,7 +181,7 @@ def test_the_largest_image_is_the_largest(name: str) -> None:
     side = largest_side(work, plan, 2 * GIB)
 
     def needed(side: int) -> int:
-        return evaluate(replace(work, groups=side * side), plan).estimate.needed_bytes
+        return evaluate_plan(replace(work, groups=side * side), plan).estimate.needed_bytes
 
     assert needed(side) <= 2 * GIB < needed(side + 1)
 
@@ -195,7 +195,7 @@ def test_base_at_6400_trains_in_three_gigabytes() -> None:
     """About 100 M parameters at 160,000 tokens: weights, gradients, AdamW and all; FIT, section 4.1, needs 16 GB."""
     config = classifier_preset("base", 3, 100)
     work = Training(config=config, groups=625, precision="bf16")
-    choice = evaluate(work, named_plans(work)["recompute all"])
+    choice = evaluate_plan(work, named_plans(work)["recompute all"])
     assert 100e6 < parameters(config) < 120e6
     assert choice.estimate.peak_bytes <= 3 * GIB
     assert choice.extra < 0.31

@@ -23,8 +23,8 @@ from fitcli.training import fsdp, loop
 from fitcli.training.loop import train
 from fitcli.training.prepare import prepare
 from fitcli.training.reports import Report, StepReport
-from fitcli.training.start_options import Launch
-from fitcli.training.stop_requests import TimeIsOver
+from fitcli.training.start_options import StartOptions
+from fitcli.training.stop_requests import TimeLimitReached
 from models.build import build
 
 CPU = choose_runtime("cpu", "fp32")
@@ -67,14 +67,14 @@ def train_here(
         settings: Fields of `TrainSettings`.
     """
     fields = train_settings(**{"preset": "debug", "batch_size": 4, "accumulate": 2, "steps": 3, **settings})
-    run, _ = prepare(fields, Launch(data=data, folder=folder, runtime=CPU, resume=resume, world=world, shard=shard))
+    run, _ = prepare(fields, StartOptions(data=data, folder=folder, runtime=CPU, resume=resume, world=world, shard=shard))
     if plan is not None:
         run = replace(run, plan=ExecutionPlan(**plan))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "build", _build_in_float64)
         patch.setattr(fsdp, "build", _build_in_float64)
         if late:
-            with pytest.raises(TimeIsOver):
+            with pytest.raises(TimeLimitReached):
                 train(replace(run, deadline=0 if world.rank == stopper else math.inf), lambda report: None, resume)
             return
         if stop is None:

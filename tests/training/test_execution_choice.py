@@ -19,7 +19,7 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.estimate import estimate_step
 from fitcli.tasks.context import TrainingRun
 from fitcli.training import gradients
-from fitcli.training.execution_choice import PLAN, has_room_ahead, load_plan, step_of
+from fitcli.training.execution_choice import PLAN, has_room_ahead, largest_step, load_plan
 from fitcli.training.loop import train
 from fitcli.training.reports import MemoryReport, Report, StepReport
 
@@ -49,9 +49,9 @@ def steps_of(reports: list[Report]) -> list[float]:
 def test_the_largest_step_is_that_of_the_largest_image(data: Path, tmp_path: Path) -> None:
     run = run_of(data, tmp_path / "run")
     sizes = [(512, 400), (100, 1300), (129, 127)]
-    assert step_of(run, sizes).groups == 16
-    assert step_of(replace(run, settings=replace(run.settings, size=256)), sizes).groups == 4
-    assert step_of(run, sizes).images == 2
+    assert largest_step(run, sizes).groups == 16
+    assert largest_step(replace(run, settings=replace(run.settings, size=256)), sizes).groups == 4
+    assert largest_step(run, sizes).images == 2
 
 
 def test_the_next_pixels_wait_on_a_device_where_there_is_room_for_them(data: Path, tmp_path: Path) -> None:

@@ -21,13 +21,14 @@ from support.small_runs import at, die, quietly, run_of, two_classes
 
 from fitcli import __version__
 from fitcli.data.bad_images import TooManyBadImages
-from fitcli.data.dataset_changes import changes
+from fitcli.data.dataset_changes import describe_changes
 from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.training import loop
 from fitcli.training.checkpointing.saved_states import saved_steps
 from fitcli.training.loop import train
-from fitcli.training.reports import BadImageReport, DamageReport, MetricsLog, Report, StepReport, ValidationReport
+from fitcli.training.metrics_log import MetricsLog
+from fitcli.training.reports import BadImageReport, DamageReport, Report, StepReport, ValidationReport
 
 
 @pytest.fixture
@@ -234,7 +235,7 @@ def test_what_a_newer_fit_wrote_is_refused_with_both_versions(data: Path, begun:
     config.write_text(config.read_text().replace('"format": 1', '"format": 2').replace(__version__, "9.1"))
     refused(data, begun, rf"config\.json: written by {versions} \(format 1\); install fit 9\.1")
     (begun / "training/state.pt").touch()
-    refused(data, begun, "begun with an older fit, which saved otherwise; start a new run")
+    refused(data, begun, "begun with an older fit, whose saved states are not readable any more; start a new run")
 
 
 def test_a_data_set_that_changed_is_refused_by_what_changed(data: Path, begun: Path) -> None:
@@ -249,15 +250,15 @@ def test_a_data_set_that_changed_is_refused_by_what_changed(data: Path, begun: P
 
 def test_kinds_of_changes() -> None:
     before = [("a", "x", "train"), ("b", "x", "val"), ("c", "y", "train"), ("d", "y", "train")]
-    assert changes(before, before) == ""
-    assert changes(before, before[::-1]) == "the same images are listed in another order"
-    assert changes(before, [("a", "y", "train"), *before[1:]]) == "1 image of another class (a: y, was x)"
-    assert changes(before, [before[0], ("b", "y", "train"), *before[2:]]) == (
+    assert describe_changes(before, before) == ""
+    assert describe_changes(before, before[::-1]) == "the same images are listed in another order"
+    assert describe_changes(before, [("a", "y", "train"), *before[1:]]) == "1 image of another class (a: y, was x)"
+    assert describe_changes(before, [before[0], ("b", "y", "train"), *before[2:]]) == (
         "1 image of another class (b: y, was x), 1 image in another split (b: train, was val)"
     )
     many = [*before, *((f"{number}", "x", "train") for number in range(100))]
-    assert changes(before, many[2:]) == "100 images added (0; 1; 2; ...), 2 images removed (a; b)"
-    assert changes(many, before) == "100 images removed (0; 1; 2; ...)"
+    assert describe_changes(before, many[2:]) == "100 images added (0; 1; 2; ...), 2 images removed (a; b)"
+    assert describe_changes(many, before) == "100 images removed (0; 1; 2; ...)"
 
 
 def test_a_changed_data_set_can_be_accepted(data: Path, begun: Path, fit: Fit) -> None:

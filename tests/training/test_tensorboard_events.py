@@ -73,4 +73,4 @@ def test_their_loss_is_one_warning(fit: Fit, tmp_path: Path) -> None:
     result = fit("train", tmp_path / "data", "--out", run, "--resume", "--epochs", 2, "--device", "cpu")
     assert result.exit_code == 0, result.stderr
     (said,) = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
-    assert said.startswith(f"warning: {run / 'tensorboard'}: cannot be written to (File exists); going on without")
+    assert said.startswith(f"warning: {run / 'tensorboard'}: cannot be written to (File exists); continuing without")

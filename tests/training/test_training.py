@@ -29,12 +29,13 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.classify import objective
 from fitcli.tasks.classify.objective import balanced_weights
-from fitcli.tasks.validation import Scores
+from fitcli.tasks.classify.validation import Scores
+from fitcli.tasks.registry import train_settings
 from fitcli.training import loop, stop_requests
 from fitcli.training.loop import train
 from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from fitcli.training.prepare import prepare
-from fitcli.training.progress_view import TrainingView
+from fitcli.training.progress_view import ProgressView
 from fitcli.training.reports import (
     BadImageReport,
     BeginReport,
@@ -44,8 +45,8 @@ from fitcli.training.reports import (
     ValidatingReport,
     ValidationReport,
 )
-from fitcli.training.start_options import Launch
-from fitcli.training.stop_requests import TimeIsOver
+from fitcli.training.start_options import StartOptions
+from fitcli.training.stop_requests import TimeLimitReached
 from models.build import build
 from models.presets import classifier_preset
 
@@ -105,7 +106,7 @@ def test_out_of_time_and_resumed_is_the_same_run(data: Path, uninterrupted: Path
     folder = tmp_path / "run"
     for step in range(1, 6):
         run = replace(run_of(data, folder, resume=step > 1), deadline=0.0)
-        with pytest.raises(TimeIsOver, match=f"{step} of 8 steps, the time is over; continue with --resume"):
+        with pytest.raises(TimeLimitReached, match=f"{step} of 8 steps at the time limit; continue with --resume"):
             train(run, quietly, resume=step > 1)
         assert [entry[:2] for entry in metrics(folder)][-1] == ("train", step)
         assert (folder / "last/model.safetensors").is_file()
@@ -121,7 +122,7 @@ def test_time_that_runs_out_in_a_step(data: Path, tmp_path: Path, monkeypatch: p
         nonlocal now
         now = 60.0
 
-    with pytest.raises(TimeIsOver, match="3 of 8 steps"):
+    with pytest.raises(TimeLimitReached, match="3 of 8 steps"):
         train(replace(run_of(data, tmp_path / "run"), deadline=60.0), at(3, pass_time))
     with pytest.raises(KeyboardInterrupt):  # Who asks is told so, though time is over as well.
         train(replace(run_of(data, tmp_path / "other"), deadline=60.0), at(1, interrupt))
@@ -135,7 +136,7 @@ def test_interrupted_before_it_goes_on(
     with pytest.raises(KeyboardInterrupt):
         train(run_of(data, folder), at(4, interrupt))
     with monkeypatch.context() as patch:
-        patch.setattr(stop_requests.Interruption, "reason", lambda _: stop_requests.Stop.REQUEST)
+        patch.setattr(stop_requests.StopRequests, "reason", lambda _: stop_requests.StopReason.REQUEST)
         with pytest.raises(KeyboardInterrupt):
             train(run_of(data, folder, resume=True), quietly, resume=True)
     assert [entry[:2] for entry in metrics(folder)][-1] == ("train", 4)
@@ -191,8 +192,8 @@ def test_resuming_with_other_settings_is_refused_by_name(
 def test_a_resumed_run_keeps_its_settings_and_may_be_longer(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     train(run_of(data, folder, seed=3, steps=2), quietly)
-    asked = TrainSettings(preset="large", steps=6)
-    again = Launch(data=data, folder=folder, runtime=CPU, resume=True, given={"steps"})
+    asked = train_settings(preset="large", steps=6)
+    again = StartOptions(data=data, folder=folder, runtime=CPU, resume=True, given={"steps"})
     longer = prepare(asked, again)[0]
     assert (longer.settings.preset, longer.settings.seed, longer.total_steps) == ("debug", 3, 6)
     seen: list[Report] = []
@@ -200,7 +201,7 @@ def test_a_resumed_run_keeps_its_settings_and_may_be_longer(data: Path, tmp_path
     rates = [report.learning_rate for report in seen if isinstance(report, StepReport)]
     assert rates == [learning_rate(step, 6, longer.settings) for step in range(2, 6)]
     assert run_of(data, folder, resume=True).total_steps == 6, "the new end is remembered"
-    assert prepare(TrainSettings(epochs=5), replace(again, given={"epochs"}))[0].total_steps == 20
+    assert prepare(train_settings(epochs=5), replace(again, given={"epochs"}))[0].total_steps == 20
 
 
 def test_another_data_set_is_refused_and_a_moved_one_is_not(data: Path, uninterrupted: Path, tmp_path: Path) -> None:
@@ -239,7 +240,7 @@ STEP = StepReport(
 def test_a_log_is_never_silent_for_long(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    view = TrainingView(None, 0, 8)
+    view = ProgressView(None, 0, 8)
     for step, clock[0] in enumerate([1100.0, 1299.0, 1301.0, 1599.0, 1700.0], 1):
         view(replace(STEP, step=step))
     lines = capsys.readouterr().err.splitlines()
@@ -249,7 +250,7 @@ def test_a_log_is_never_silent_for_long(capsys: pytest.CaptureFixture[str], monk
 def test_the_live_table(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     with Live(console=console, auto_refresh=False) as region:
-        view = TrainingView(region, 0, 8)
+        view = ProgressView(region, 0, 8)
         console.print(region.renderable)
         view(StopReport())
         view(BadImageReport(step=4, path=Path("a.png"), reason="a.png: broken"))
@@ -257,13 +258,13 @@ def test_the_live_table(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
         view(ValidatingReport(48))
         console.print(region.renderable)
         for step, accuracy in ((4, 0.75), (8, 0.5)):
-            said = ("accuracy", f"{accuracy:.1%}")
-            view(ValidationReport(step=step, loss=1, scores={"accuracy": accuracy}, best=step == 4, said=said))
+            headline, scores = ("accuracy", f"{accuracy:.1%}"), {"accuracy": accuracy}
+            view(ValidationReport(step=step, loss=1, scores=scores, best=step == 4, headline=headline))
         console.print(region.renderable)
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     assert "0 of 8" in shown
-    assert shown.count("48 validation images") == 1
+    assert shown.count("48 images") == 1
     assert "50.0%  (best 75.0%, step 4)" in shown
     assert "after this step" in shown
     assert capsys.readouterr().err == "warning: a.png: broken; left out (1 so far)\n"
@@ -425,7 +426,7 @@ def test_a_file_that_breaks_while_training_is_named_and_the_run_can_go_on(data: 
 
 @pytest.mark.parametrize("total", [1, 2, 10, 1000])
 def test_the_learning_rate_rises_then_falls_as_half_a_cosine(total: int) -> None:
-    settings = TrainSettings(learning_rate=0.5, warmup=0.1)
+    settings = train_settings(learning_rate=0.5, warmup=0.1)
     rates = [learning_rate(step, total, settings) for step in range(total)]
     assert max(rates) == pytest.approx(0.5)
     assert min(rates) > 0
@@ -442,7 +443,7 @@ def test_the_learning_rate_rises_then_falls_as_half_a_cosine(total: int) -> None
 
 def test_the_optimizer_takes_every_parameter_once_and_decays_matrices_only() -> None:
     model = build(classifier_preset("debug", 3, 2), seed=0)
-    optimizer = build_optimizer(model, TrainSettings(weight_decay=0.1))
+    optimizer = build_optimizer(model, train_settings(weight_decay=0.1))
     taken = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
     assert sorted(taken) == sorted(id(parameter) for parameter in model.parameters())
 
@@ -476,4 +477,4 @@ def test_balanced_weights_give_every_class_the_same_say() -> None:
 )  # fmt: skip
 def test_settings_that_make_no_sense_are_refused_by_name(settings: dict[str, float], option: str) -> None:
     with pytest.raises(FitError, match=option):
-        TrainSettings(**settings)  # type: ignore[arg-type]
+        train_settings(**settings)

@@ -1,4 +1,4 @@
-"""What a run was begun with: its settings, its model, and the images of its data set."""
+"""The record of a run, which a resumed run is checked against: settings, config, and the images of the data set."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from fitcli.tasks.load import load_config
 from fitcli.tasks.registry import DEFAULT_TASK, task_options, train_settings
 
 TRAINING = "training"
-"""What resuming needs, within the folder of a run."""
+"""Folder within a run folder with all that resuming needs."""
 
 SETTINGS, IMAGES = f"{TRAINING}/settings.json", f"{TRAINING}/dataset.json"
 
 
-def save_begun(run: Path, settings: TrainSettings, config: RunConfig, dataset: Dataset) -> None:
-    """Remember what the run is asked to do, and with what.
+def save_record(run: Path, settings: TrainSettings, config: RunConfig, dataset: Dataset) -> None:
+    """Write the record of a run.
 
     Raises:
-        OSError: That cannot be written.
+        OSError: It cannot be written.
     """
     (run / TRAINING).mkdir(exist_ok=True)
     save_settings(run, settings)
     save_config(run / TRAINING, config)
-    # As ASCII: names of files need not be text.
+    # ASCII escapes also encode file names that are not valid UTF-8.
     document = {"fingerprint": dataset.fingerprint, "images": dataset.listed}
     write_text(run / IMAGES, json.dumps(document, separators=(",", ":")) + "\n")
 
 
 def save_settings(run: Path, settings: TrainSettings) -> None:
-    """Remember what the run is asked to do."""
+    """Write the settings of a run."""
     (run / TRAINING).mkdir(exist_ok=True)
     document = {"fit": __version__, **settings.as_dict()}
     write_text(run / SETTINGS, json.dumps(document, indent=2) + "\n")
 
 
 def load_settings(run: Path) -> TrainSettings:
-    """What the run was asked to do.
+    """Read the settings of a run.
 
     Raises:
-        CheckpointError: That is not to be found out.
+        CheckpointError: The file is missing or damaged, or was written by another version of fit.
     """
     path, writer = run / SETTINGS, __version__
     try:
@@ -54,7 +54,7 @@ def load_settings(run: Path) -> TrainSettings:
         writer = str(stored.pop("fit", __version__))
         stored.pop("dataset", None)
         task = str(stored.pop("task", DEFAULT_TASK))
-        # Earlier versions stored the options of all tasks.
+        # Earlier versions stored the options of all tasks, under other names.
         for options in task_options().values():
             stored = options.upgraded(stored)
         return train_settings(task, **stored)
@@ -67,13 +67,13 @@ def load_settings(run: Path) -> TrainSettings:
 
 
 def load_fingerprint(run: Path) -> str:
-    """The fingerprint of the data set that the run was trained on last.
+    """Read the fingerprint of the data set that a run was last trained on.
 
     Raises:
-        CheckpointError: That is not to be found out.
+        CheckpointError: The file is missing or damaged.
     """
     if not (run / IMAGES).is_file():
-        # Versions before kept it with the settings.
+        # Earlier versions kept it with the settings.
         try:
             return str(json.loads((run / SETTINGS).read_text(encoding="utf-8"))["dataset"])
         except (OSError, ValueError, TypeError, KeyError):
@@ -82,10 +82,10 @@ def load_fingerprint(run: Path) -> str:
 
 
 def load_images(run: Path) -> tuple[str, list[Listed]]:
-    """The fingerprint of the data set that the run was trained on last, and its images.
+    """Read the fingerprint of the data set that a run was last trained on, and its images.
 
     Raises:
-        CheckpointError: That is not to be found out.
+        CheckpointError: The file is missing or damaged.
     """
     path = run / IMAGES
     try:
@@ -97,30 +97,30 @@ def load_images(run: Path) -> tuple[str, list[Listed]]:
 
 
 def check_config(run: Path) -> RunConfig:
-    """What `config.json` of a run says, which is to be what it said when the run was begun.
+    """Read `config.json` of a run, and compare it with the copy in the record.
 
     Raises:
-        CheckpointError: It was changed since, or cannot be read.
+        CheckpointError: It differs from the copy, or cannot be read.
     """
     config = load_config(run)
-    # Where that copy is gone, the tensors of the states still have to fit.
+    # Without a copy, loading a state still checks the shapes of its tensors.
     if not is_run(run / TRAINING):
         return config
     before, now = (_flat(config_document(each)) for each in (load_config(run / TRAINING), config))
     changed = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
     if changed:
-        # Hundreds of classes need not be read on one line.
-        said = ", ".join(f"{name} is {now.get(name)!s:.80}, was {before.get(name)!s:.80}" for name in changed)
+        # At most 80 characters per value: the names of classes may be hundreds.
+        differences = ", ".join(f"{name} is {now.get(name)!s:.80}, was {before.get(name)!s:.80}" for name in changed)
         raise CheckpointError(
-            f"{run}/config.json: was changed since the run was begun ({said}); put it back as it is in "
+            f"{run}/config.json: was changed since the run was begun ({differences}); put it back as it is in "
             f"{run / TRAINING}/config.json, or start a new run"
         )
     return config
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Names like `model.latents`."""
-    found: dict[str, Any] = {}
+    """Flatten nested entries, under names like `model.latents`."""
+    flat: dict[str, Any] = {}
     for name, value in values.items():
-        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return found
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat

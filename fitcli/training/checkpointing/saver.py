@@ -1,11 +1,11 @@
-"""Saves a run while it goes on: a step waits for the copy to host memory, a thread writes it."""
+"""Saves a run in the background: a step waits for the copy to host memory, and a thread writes it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace as copied
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
@@ -19,19 +19,15 @@ from fitcli.training.checkpointing.saved_states import forget_states, save_progr
 from fitcli.training.checkpointing.snapshot import EMA, MODEL, Progress, State
 
 LAST = "last"
-"""Run folder of the last weights, within that of the run."""
+"""Folder with the last weights, a run folder within the run folder."""
 
 SAVE_SECONDS = 600.0
-"""After which a run is saved wherever it is: what is lost at most when its process is killed."""
+"""Longest time between two saves, and so the most work that is lost when a process is killed."""
 
 
 @contextmanager
 def saving(run: Path) -> Iterator[None]:
-    """While something is written to the folder of a run.
-
-    Raises:
-        FitError: That is not possible.
-    """
+    """Turn an OSError while a run folder is written into a FitError that says how to continue."""
     try:
         yield
     except OSError as error:
@@ -42,44 +38,44 @@ def saving(run: Path) -> Iterator[None]:
         ) from error
 
 
-class StateGatherer(Protocol):
-    """Takes a snapshot, see `state.snapshot`."""
+class TakeSnapshot(Protocol):
+    """Takes a snapshot of a run, see `snapshot.snapshot`."""
 
     def __call__(self, *, copy: bool) -> State:
-        """The state between two steps, in host memory."""
+        """Return the state between two steps, in host memory."""
 
 
 class Saver:
     """Saves a run, one state at a time.
 
-    A state is on the disk whole before the weights that are there to be used are replaced: those follow from it, and
-    are written again when the run is resumed. The states before it go last. Whenever the process dies, one is there.
+    A save first writes the state, then replaces the weights for inference, and last removes earlier states. So there is
+    a whole state at any moment; if the process dies after the state, the resumed run writes the weights again.
 
     Args:
-        run: Which one.
-        gather: Takes a snapshot.
-        sync: Called before a state is written: waits until what was logged up to it would survive a power cut.
-        saved: Of a state that is on the disk already; none is kept that is of later steps.
-        writes: This process writes. Without, it takes part in gathering alone.
-        in_background: Asked at each save whether to write in a thread, while steps go on. Where not, nothing is copied,
-            and steps wait.
+        run: The run.
+        take_snapshot: Takes a snapshot; collective if the model is sharded.
+        sync: Called before a state is written, to make the log up to this state survive a power cut.
+        saved: Progress of the last state on the disk. States of later steps are removed.
+        writes: Whether this process writes; otherwise it only takes part in snapshots.
+        in_background: Called at each save; returns whether to copy the state and write it in a thread. Otherwise the
+            steps wait, and nothing is copied.
     """
 
     def __init__(
         self,
         run: TrainingRun,
-        gather: StateGatherer,
+        take_snapshot: TakeSnapshot,
         sync: Callable[[], None],
         saved: Progress,
         *,
         writes: bool = True,
         in_background: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._run, self._gather, self._sync, self._saved = run, gather, sync, copied(saved)
+        self._run, self._take_snapshot, self._sync, self._saved = run, take_snapshot, sync, replace(saved)
         self._writes, self._in_background = writes, in_background
         self._thread: Thread | None = None
         self._error: BaseException | None = None
-        self._began, self._wanted = time.monotonic(), False
+        self._last_save, self._is_due = time.monotonic(), False
         self._published: Progress | None = None
 
     @property
@@ -88,47 +84,42 @@ class Saver:
         return self._thread is not None and self._thread.is_alive()
 
     def due(self, step: int, ends_epoch: bool) -> bool:
-        """Whether to save now, after a number of steps. What is due while a state is being written is due afterwards.
+        """Return whether to save now. A save that becomes due while a state is written is due afterwards.
 
         Args:
-            step: Steps done.
-            ends_epoch: With the last of them an epoch is over.
+            step: Number of steps done.
+            ends_epoch: Whether the last step ended an epoch.
         """
         every = self._run.settings.save_every
         regular = ends_epoch if every is None else step % every == 0
-        self._wanted = self._wanted or regular or time.monotonic() - self._began > SAVE_SECONDS
-        return self._wanted and not self.busy
+        self._is_due = self._is_due or regular or time.monotonic() - self._last_save > SAVE_SECONDS
+        return self._is_due and not self.busy
 
     def save(self, progress: Progress) -> None:
-        """Save the state of this moment. Waits for the one before, if that is still being written.
+        """Save the present state. Waits for the save before, if it is not finished.
 
         Raises:
-            FitError: This one or the one before cannot be written.
+            FitError: This state or the one before cannot be written.
         """
         self.wait()
-        self._began, self._wanted = time.monotonic(), False
+        self._last_save, self._is_due = time.monotonic(), False
         if progress == self._published:
             return
         background = self._in_background()
-        # On all processes alike: gathering takes all of them.
-        state, then = self._gather(copy=background), copied(progress)
-        self._published = then
+        # On all processes, also those that do not write: a snapshot may be collective.
+        state = self._take_snapshot(copy=background)
+        self._published = replace(progress)
         if not self._writes:
-            self._published = then
             return
         if not background:
-            self._write(state, then)
+            self._write(state, self._published)
             self.check()
             return
-        self._thread = Thread(target=self._write, args=(state, then), name="saver", daemon=True)
+        self._thread = Thread(target=self._write, args=(state, self._published), name="saver", daemon=True)
         self._thread.start()
 
     def check(self) -> None:
-        """See whether writing has failed.
-
-        Raises:
-            FitError: It has.
-        """
+        """Raise FitError if a state could not be written."""
         error, self._error = self._error, None
         if error is not None:
             self._published = None
@@ -136,11 +127,7 @@ class Saver:
                 raise error
 
     def wait(self) -> None:
-        """Wait until all is written.
-
-        Raises:
-            FitError: It cannot be.
-        """
+        """Wait until the state is written. Raise FitError if that fails."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -157,11 +144,11 @@ class Saver:
             self._saved = progress
             self._publish(state, progress)
             forget_states(folder, self._run.settings.keep, progress.step)
-        except BaseException as error:  # for the thread that trains
+        except BaseException as error:  # raised again in the training thread, by `check`
             self._error = error
 
     def _publish(self, state: State, progress: Progress) -> None:
-        """Weights to be used: the last ones, and the best where these are the best; all are before a validation."""
+        """Write the last weights for inference, and the best if these are. Before any validation, they are."""
         folder = self._run.folder
         (folder / LAST).mkdir(exist_ok=True)
         save_config(folder / LAST, self._run.config)
@@ -175,7 +162,7 @@ class Saver:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait; an error that is under way counts more than one of writing. Who asks twice to stop does not wait."""
+        """Wait for the thread, unless the user asked twice to stop. Do not hide an earlier error by one of writing."""
         if error is None:
             self.wait()
         elif self._thread is not None and not isinstance(error, KeyboardInterrupt):

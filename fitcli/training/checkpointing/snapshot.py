@@ -1,8 +1,8 @@
-"""What resuming needs, in host memory: how far a run is, and its tensors by name.
+"""Takes and restores the state of a run between two optimizer steps: its progress, and its tensors by name.
 
-Nothing else has to be kept. The learning rate follows from the step; the order of the images, their augmentation and
-the noise from the seed and their number (`loader.py`, `noise.py`): no generator of random numbers has a state between
-steps. States are those between two optimizer steps, where there are no gradients, and no accumulated pass is open.
+That is all that resuming needs. The learning rate follows from the step. The order of the images, their augmentation
+and the noise follow from the seed and their number (`data/loader.py`, `noise.py`): no random generator keeps a state
+between steps. Between two steps there are no gradients and no open passes.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from torch import Tensor, nn
 from fitcli.distributed.sharded_tensors import sharded_like, whole_tensor
 
 State = dict[str, dict[str, Tensor]]
-"""Tensors in host memory by name, of `MODEL`, `OPTIMIZER` and, where the run keeps one, of the `EMA` of the weights."""
+"""Tensors in host memory by name, for `MODEL`, `OPTIMIZER` and, if the run keeps a moving average, `EMA`."""
 
 MODEL, OPTIMIZER, EMA = "model", "optimizer", "ema"
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
-        step: Optimizer steps done.
-        validated: Steps that had been done at the last validation.
+        step: Number of optimizer steps done.
+        validated: Number of steps done at the last validation.
         best: Rank of the best validation so far, see `Validation.rank`; empty before the first.
-        best_step: Steps that had been done then.
-        judged_on: Fingerprint of the images of that validation.
+        best_step: Number of steps done at the best validation.
+        judged_on: Fingerprint of the images of the best validation.
         headline: Name and value of the most important score of the best validation, as text.
     """
 
@@ -43,10 +43,26 @@ class Progress:
     headline: tuple[str, str] = ("", "")
 
     def summary(self, run: Path) -> str:
-        """One line on the outcome."""
+        """Return one line about the outcome."""
         if not self.best:
             return f"{run}: {self.step} steps"
         return f"{run}: {self.step} steps, best validation {self.headline[0]} {self.headline[1]}"
+
+    def add_validation(self, rank: tuple[float, ...], headline: tuple[str, str], fingerprint: str) -> bool:
+        """Record a validation of the present step.
+
+        Args:
+            rank, headline: Result, see `Validation`.
+            fingerprint: Fingerprint of the validation images; results on other images are not comparable.
+
+        Returns:
+            Whether it is the best so far.
+        """
+        self.validated = self.step
+        best = not self.best or fingerprint != self.judged_on or rank > self.best
+        if best:
+            self.best, self.best_step, self.judged_on, self.headline = rank, self.step, fingerprint, headline
+        return best
 
 
 def snapshot(
@@ -56,14 +72,14 @@ def snapshot(
     copy: bool = True,
     keep: bool = True,
 ) -> State:
-    """The state between two steps, in host memory. Where it is shared out over processes, all have to ask for it.
+    """Return the state between two steps, in host memory. Collective if the model is sharded.
 
     Args:
-        model, optimizer: What to go on with.
-        average: The moving average of the weights, where the run keeps one.
-        copy: The next steps leave the snapshot as it is. Without, what is in host memory already is not copied, and has
-            to be written before the next step.
-        keep: Without, the tensors are empty: it is another process that needs them.
+        model, optimizer: Model and optimizer of the run.
+        average: Moving average of the weights, if the run keeps one.
+        copy: Whether to copy tensors that are in host memory already. Without copies, write the snapshot before the
+            next step, which changes it.
+        keep: Whether this process needs the tensors; otherwise they are empty.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     moments = {
@@ -83,10 +99,10 @@ def _on_host(tensor: Tensor, copy: bool, keep: bool) -> Tensor:
 
 
 def restore(state: State, model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None) -> None:
-    """Fill model and optimizer, and the average where the run keeps one.
+    """Load a state into the model, the optimizer and, if the run keeps one, the moving average.
 
     Raises:
-        ValueError, RuntimeError, KeyError: The state is of something else.
+        ValueError, RuntimeError, KeyError: The state belongs to another model.
     """
     _load(model, state[MODEL])
     if average is not None:
@@ -94,20 +110,20 @@ def restore(state: State, model: nn.Module, optimizer: torch.optim.Optimizer, av
     moments: dict[str, dict[str, Tensor]] = {}
     for name, tensor in state[OPTIMIZER].items():
         parameter, _, key = name.rpartition("/")
-        # A copy: what was read may be a file that is mapped into memory, and will be removed.
+        # A copy: the tensor may be mapped from a file that will be removed.
         moments.setdefault(parameter, {})[key] = tensor.clone()
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     like = dict(model.named_parameters())
     if strange := sorted(set(moments) - set(names.values())):
-        raise KeyError(f"moments of {strange[0]}, which the model does not have")
+        raise KeyError(f"moments of {strange[0]}, which the model lacks")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    found = {
+    restored = {
         number: {key: sharded_like(tensor, like[name]) for key, tensor in moments[name].items()}
         for number, parameter in enumerate(parameters)
         if (name := names[id(parameter)]) in moments
     }
-    # Rates and decays follow from the settings.
-    optimizer.load_state_dict({"state": found, "param_groups": optimizer.state_dict()["param_groups"]})
+    # Learning rates and weight decays follow from the settings.
+    optimizer.load_state_dict({"state": restored, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _load(model: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -23,7 +23,8 @@ from fitcli.training.checkpointing.saver import Saver
 from fitcli.training.checkpointing.snapshot import Progress, State
 from fitcli.training.execution_choice import has_room_for_copy
 from fitcli.training.loop import train
-from fitcli.training.reports import MetricsLog, StepReport
+from fitcli.training.metrics_log import MetricsLog
+from fitcli.training.reports import StepReport
 from models.build import build
 
 
