@@ -1,1 +1,1 @@
-"""Scores a run on the images of a data set, image by image, by asking the task of the run."""
+"""Scores a run on the images of a data set."""

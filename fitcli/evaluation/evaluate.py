@@ -1,4 +1,4 @@
-"""Score a run on a data set, image by image: one bad image is reported and the others go on."""
+"""Scores a run on the images of a data set, one by one. A bad image is reported, and the others are scored."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ def evaluate(
         split: Split to score.
         runtime: Device and precision.
         settings: How encoders read images.
-        output: File to be written, which must not be an image of the data set.
+        output: File that will hold the scores; None for none. It must not be an image of the data set.
 
     Returns:
         The scores, on the first process; None on the others.
 
     Raises:
-        DataError: The data set is unusable, has no images in this split, or classes that the run does not have.
-        FitError: The run cannot be loaded, or no image can be read.
+        DataError: The data set is unusable, has no images in this split, or has classes that the run does not have.
+        FitError: The run cannot be loaded, `output` is an image of the data set, or no image can be read.
     """
     config = load_config(folder)
     task = find_task(config.task)
     labels: Labels = "needed" if config.classes else "ignored"
     dataset = load_dataset(data, labels, training=False, several=task.several_targets)
     samples = task.match(data, dataset, _samples(data, dataset, split), config)
-    written = None if output is None else os.path.realpath(output)
-    if clash := next((sample.path for sample in samples if os.path.realpath(sample.path) == written), None):
-        raise FitError(f"{clash}: would be replaced by what is written; choose another place")
+    target = None if output is None else os.path.realpath(output)
+    if clash := next((sample.path for sample in samples if os.path.realpath(sample.path) == target), None):
+        raise FitError(f"{clash}: is an image of the data set and would be overwritten; give another output file")
     whole = _compare_with_training(folder, dataset, split)
     checkpoint: Checkpoint[Any] = load_run(folder, runtime)
     scorer = task.scorer(checkpoint, runtime, settings, whole)
@@ -70,7 +70,7 @@ def evaluate(
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """The images to score, and how; see `evaluate`."""
+    """The images to score and the settings for it; see `evaluate`."""
 
     queue: ImageQueue
     samples: Sequence[Sample]
@@ -130,16 +130,20 @@ def _compare_with_training(folder: Path, dataset: Dataset, split: Split) -> bool
         return False
     if split == "val" and fingerprint != dataset.fingerprint:
         console.warning(
-            f"{folder}: was trained on another data set or another split of it; what it held out is not what is scored"
+            f"{folder}: was trained on another data set or another split of it; it may have seen images that are scored"
         )
     return settings.size is None
 
 
 def _samples(data: Path, dataset: Dataset, split: Split) -> list[Sample]:
-    """The images of a split."""
-    parts = {"train": dataset.train, "val": dataset.validation, "test": dataset.test}
-    chosen = [sample for name, part in parts.items() if split in (name, "all") for sample in part]
+    """Return the images of a split.
+
+    Raises:
+        DataError: There are none.
+    """
+    splits = {"train": dataset.train, "val": dataset.validation, "test": dataset.test}
+    chosen = [sample for name, samples in splits.items() if split in (name, "all") for sample in samples]
     if not chosen:
-        counts = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
+        counts = ", ".join(f"{len(samples)} {name}" for name, samples in splits.items())
         raise DataError(f"{data}: no images in --split {split} (it has {counts}); choose another")
     return chosen

@@ -1,4 +1,4 @@
-"""Which parts of an image are scored: what the model was trained to see at once."""
+"""Cuts an image into the windows that `fit evaluate` scores, which have the size that the model was trained on."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from fitcli.images.window import Window
 from fitcli.memory.size_checks import check_pixels
 
 MOST_WINDOWS = 1 << 20
-"""Of one image: at 256 x 256 pixels those of 69 gigapixels."""
+"""Largest number of windows of one image. Windows of 256 x 256 pixels then cover 69 gigapixels."""
 
 
 def scored_parts(
     image: ImageReader, size: tuple[int, int] | None, least: tuple[int, int] = (1, 1)
 ) -> Iterator[ImageReader]:
-    """The image itself, or windows side by side over it.
+    """Yield the image itself, or windows side by side over it.
 
     Args:
-        image: Open.
-        size: (height, width) of the windows, less where the image ends; None for the whole image.
-        least: What is lower or narrower is left out.
+        image: The open image.
+        size: (height, width) of the windows; those at the lower and right edge may be smaller. None for the whole
+            image.
+        least: Smallest (height, width) of a window; smaller windows are left out.
 
     Raises:
-        ImageError: Nothing is left, the whole image is more than free memory holds, or it has more than `MOST_WINDOWS`.
+        ImageError: The image is smaller than `least`, the whole image does not fit into free memory, or it has more
+            than `MOST_WINDOWS` windows.
     """
     height, width = image.info.size
     if height < least[0] or width < least[1]:
@@ -37,7 +39,7 @@ def scored_parts(
         yield image
         return
     tops, lefts = range(0, height - least[0] + 1, size[0]), range(0, width - least[1] + 1, size[1])
-    rows, columns = (-(-places.stop // places.step) for places in (tops, lefts))  # more than `len` may tell
+    rows, columns = (-(-starts.stop // starts.step) for starts in (tops, lefts))  # `len` overflows for huge sides.
     if rows * columns > MOST_WINDOWS:
         raise ImageError(
             image.path,

@@ -1,1 +1,1 @@
-"""Classes of whole images: training, validation, scores, and `fit classify`."""
+"""Classifies whole images: training, validation, scores and `fit classify`."""

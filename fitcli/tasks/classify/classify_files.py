@@ -1,4 +1,4 @@
-"""Classify files: one bad file is reported and the others go on."""
+"""Classifies files and writes heat maps and a CSV file. A bad file is reported, and the others are classified."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from fitcli.runs.targets import SEPARATOR, Target, probability_columns
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.classify_image import Classification, classify_image
 from fitcli.tasks.classify.heatmap import heatmap_bytes, write_heatmap
-from fitcli.tasks.classify.labels import answer, predicted_labels, ranked
+from fitcli.tasks.classify.labels import predicted_labels, prediction_document, top_classes
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.encoding.result_journal import open_result_journal
 from models.encoder import FITClassifier
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".zarr")
-"""Suffixes that a heat map can have; any other name is that of a folder."""
+"""Suffixes of heat maps. Any other name is that of a folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ class Prediction:
     """A classified file.
 
     Attributes:
-        path: As given.
-        width, height: In pixels.
-        result: What the model says.
-        seconds: Opening, reading and computing, without the heat map.
+        path: Path of the image, as given.
+        width, height: Size of the image, in pixels.
+        result: Prediction of the model.
+        seconds: Time to open, read and classify the image, without the heat map.
         peak_bytes: Highest memory of the process, or of the CUDA device, so far.
-        drawn: False where a heat map was asked for and could not be written.
+        drawn: False if a requested heat map could not be written.
     """
 
     path: Path
@@ -53,73 +53,65 @@ class Prediction:
     peak_bytes: int
     drawn: bool = True
 
-    def ranked(self, classes: Sequence[str], top_k: int) -> list[tuple[str, float]]:
-        """The likeliest classes with their probabilities; of the first task, where there are several."""
-        return ranked(classes, self.result.probabilities, top_k)
-
     def report(self, config: RunConfig, top_k: int) -> ClassifyReport:
-        """What is said of it by a run."""
-        classes, tasks = config.classes, config.targets
+        """Return the prediction in all forms of output, with the class names of a run."""
         return ClassifyReport(
-            self.as_dict(classes, top_k, tasks), self.as_row(classes, top_k, tasks), self.as_line(config), self.drawn
+            self._document(config, top_k), self._row(config, top_k), self._line(config.class_targets), self.drawn
         )
 
-    def as_dict(self, classes: Sequence[str], top_k: int, tasks: Sequence[Target] = ()) -> dict[str, Any]:
-        """For JSON; what is said in each of several tasks comes last."""
-        answers = zip(tasks, self.result.target_probabilities if tasks else (), strict=True)
-        asked = (
-            {"tasks": {task.name: answer(task, target_probabilities, top_k) for task, target_probabilities in answers}}
-            if tasks
-            else {}
-        )
-        return {
+    def _document(self, config: RunConfig, top_k: int) -> dict[str, Any]:
+        document = {
             "path": str(self.path),
             "width": self.width,
             "height": self.height,
             "groups": self.result.grid.count,
             "skipped_groups": self.result.grid.count - len(self.result.places),
-            "predictions": [{"label": label, "probability": p} for label, p in self.ranked(classes, top_k)],
+            "predictions": [{"label": label, "probability": p} for label, p in self._top_classes(config, top_k)],
             "seconds": round(self.seconds, 3),
             "peak_bytes": self.peak_bytes,
             "memory": None if self.result.plan is None else self.result.plan.as_dict(),
-            **asked,
         }
+        if config.targets:
+            document["tasks"] = {
+                target.name: prediction_document(target, probabilities, top_k)
+                for target, probabilities in zip(config.targets, self.result.target_probabilities, strict=True)
+            }
+        return document
 
-    def as_row(self, classes: Sequence[str], top_k: int, tasks: Sequence[Target] = ()) -> list[str]:
-        """For a table: the likeliest classes, or what is said in each task."""
-        if tasks:
-            answers = zip(tasks, self.result.target_probabilities, strict=True)
-            likeliest = [
-                SEPARATOR.join(predicted_labels(task, target_probabilities)) for task, target_probabilities in answers
-            ]
+    def _row(self, config: RunConfig, top_k: int) -> list[str]:
+        if config.targets:
+            predictions = self._labels(config.targets)
         else:
-            likeliest = [f"{label} {probability:.1%}" for label, probability in self.ranked(classes, top_k)]
+            predictions = [f"{label} {probability:.1%}" for label, probability in self._top_classes(config, top_k)]
         skipped = self.result.grid.count - len(self.result.places)
         groups = f"{self.result.grid.count}" + (f", {skipped} skipped" if skipped else "")
-        return [str(self.path), f"{self.width} x {self.height}", groups, *likeliest, f"{self.seconds:.1f}"]
+        return [str(self.path), f"{self.width} x {self.height}", groups, *predictions, f"{self.seconds:.1f}"]
 
-    def as_line(self, config: RunConfig) -> list[str]:
-        """For a CSV file: path, what is said in each task, probability of each class."""
-        labels = [
-            SEPARATOR.join(predicted_labels(task, c))
-            for task, c in zip(config.class_targets, self.result.target_probabilities, strict=True)
-        ]
+    def _line(self, targets: Sequence[Target]) -> list[str]:
+        probabilities = [f"{p:.6f}" for each in self.result.target_probabilities for p in each]
+        return [str(self.path), *self._labels(targets), *probabilities]
+
+    def _top_classes(self, config: RunConfig, top_k: int) -> list[tuple[str, float]]:
+        """The most probable classes of the first target with their probabilities."""
+        return top_classes(config.classes, self.result.probabilities, top_k)
+
+    def _labels(self, targets: Sequence[Target]) -> list[str]:
+        """The predicted labels of each target, joined into one text."""
         return [
-            str(self.path),
-            *labels,
-            *(f"{p:.6f}" for target_probabilities in self.result.target_probabilities for p in target_probabilities),
+            SEPARATOR.join(predicted_labels(target, probabilities))
+            for target, probabilities in zip(targets, self.result.target_probabilities, strict=True)
         ]
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifyReport:
-    """What is said of a classified file: JSON data, which can come from another process.
+    """The output for a classified file, as JSON data that processes can exchange.
 
     Attributes:
-        document: For `--json`.
-        row: For a table.
-        line: For a CSV file.
-        drawn: False where a heat map was asked for and could not be written.
+        document: JSON document for `--json`. With several targets, its last entry holds the predictions of each.
+        row: Row of a table: path, size, groups, the most probable classes or the labels of each target, seconds.
+        line: Line of a CSV file: path, labels of each target, probability of each class.
+        drawn: False if a requested heat map could not be written.
     """
 
     document: dict[str, Any]
@@ -128,43 +120,43 @@ class ClassifyReport:
     drawn: bool
 
 
-def plan_heatmaps(paths: Sequence[Path], target: Path | None) -> list[Path | None]:
-    """Where the heat map of each image goes.
+def plan_heatmaps(paths: Sequence[Path], out: Path | None) -> list[Path | None]:
+    """Return the path of the heat map of each image.
 
     Args:
-        paths: Of the images.
-        target: A file, where there is one image; or a folder, which is made when the first is written; or None
-            for no heat maps.
+        paths: The images.
+        out: A file for the heat map of one image; or a folder, which is created with the first heat map; None for no
+            heat maps.
 
     Raises:
-        FitError: One file for several images, a suffix that is not written, or no place to write.
+        FitError: `out` is one file for several images, has an unknown suffix, or cannot be written to.
     """
-    if target is None:
+    if out is None:
         return [None] * len(paths)
-    if target.suffix and target.suffix.lower() not in PICTURES and not target.is_dir():
-        raise FitError(f"--heatmap {target}: name it {', '.join(PICTURES)}, or give a folder, without a suffix")
-    if target.suffix.lower() in PICTURES and not (target.is_dir() and target.suffix.lower() != ".zarr"):
+    if out.suffix and out.suffix.lower() not in PICTURES and not out.is_dir():
+        raise FitError(f"--heatmap {out}: name it {', '.join(PICTURES)}, or give a folder, without a suffix")
+    if out.suffix.lower() in PICTURES and not (out.is_dir() and out.suffix.lower() != ".zarr"):
         if len(paths) != 1:
-            raise FitError(f"--heatmap {target} is one file for {len(paths)} images; give a folder")
-        check_output_file("--heatmap", target)
-        check_not_replaced("--heatmap", [target], paths)
-        return [target]
-    if target.exists() and not target.is_dir():
-        raise FitError(f"--heatmap {target}: is not a folder; give a folder, or a file named {', '.join(PICTURES)}")
+            raise FitError(f"--heatmap {out} is one file for {len(paths)} images; give a folder")
+        check_output_file("--heatmap", out)
+        check_not_replaced("--heatmap", [out], paths)
+        return [out]
+    if out.exists() and not out.is_dir():
+        raise FitError(f"--heatmap {out}: is not a folder; give a folder, or a file named {', '.join(PICTURES)}")
     taken: set[str] = set()
     planned: list[Path] = []
     for path in paths:
         numbered = (f"{path.stem}-{number}" for number in count(2))
         name = next(name for name in chain([path.stem], numbered) if name.lower() not in taken)
         taken.add(name.lower())
-        planned.append(target / f"{name}.png")
-    check_output_folder("--heatmap", target)
+        planned.append(out / f"{name}.png")
+    check_output_folder("--heatmap", out)
     check_not_replaced("--heatmap", planned, paths)
     return [*planned]
 
 
 def check_csv(path: Path | None, paths: Sequence[Path]) -> None:
-    """Raise FitError where no CSV file can be written, or only over one of the files that are read."""
+    """Raise FitError if the CSV file cannot be written or would replace one of the files that are read."""
     if path is None:
         return
     if path.is_dir():
@@ -188,16 +180,17 @@ def classify_files(
 
     Args:
         queue: The processes that share the images.
-        checkpoint: The model and what it expects.
-        paths, heatmaps: Of the images.
+        checkpoint: The model and its preprocessing.
+        paths: The images.
+        heatmaps: Path of the heat map of each image; None for no heat map.
         runtime: Device and precision.
-        settings: What to leave out, how much memory to use, where to keep the state.
-        top_k: Classes to report.
-        csv: Where the predictions will go, with what is done already beside it.
-        heatmap_task: Number of the task that heat maps are of.
+        settings: Background threshold, memory limit and folder for the state.
+        top_k: Number of classes to report.
+        csv: CSV file that the caller writes; finished results are kept beside it until then. None for no file.
+        heatmap_target: Number of the target whose evidence the heat maps show.
 
-    Returns:
-        What to say of each image, on the first process; None for one that cannot be read, after saying so.
+    Yields:
+        The report on each image, on the first process; None for an image that cannot be read, which is reported.
     """
 
     def classify(number: int) -> dict[str, Any] | None:
@@ -246,7 +239,7 @@ def _classify_file(
 
 
 def _draw(heatmap: Path, image: ImageReader, result: Classification) -> bool:
-    """Write a heat map. Where that fails, after saying so, the prediction is still worth having."""
+    """Write a heat map. Report an error and return False: the prediction is still useful."""
     try:
         heatmap.parent.mkdir(parents=True, exist_ok=True)
         write_heatmap(heatmap, image, result)
@@ -257,18 +250,22 @@ def _draw(heatmap: Path, image: ImageReader, result: Classification) -> bool:
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[str]], config: RunConfig) -> None:
-    """Write one line per image, see `Prediction.as_line`.
+    """Write one line per image.
 
-    With several tasks the labels of each in columns as a data set has them, and probabilities as TASK:CLASS.
+    With several targets, the label columns are named as in a data set, and the probabilities TARGET:CLASS.
+
+    Args:
+        path: The CSV file.
+        rows: `ClassifyReport.line` of each image.
+        config: The run.
 
     Raises:
-        FitError: It cannot be written.
+        FitError: The file cannot be written.
     """
+    labels = [target.column for target in config.targets] or ["label"]
+    probabilities = probability_columns(config.targets) or list(config.classes)
     try:
         with publish_csv(path) as file:
-            tasks = config.targets
-            named = probability_columns(tasks) or list(config.classes)
-            columns = [task.column for task in tasks] or ["label"]
-            csv.writer(file).writerows([["path", *columns, *named], *rows])
+            csv.writer(file).writerows([["path", *labels, *probabilities], *rows])
     except OSError as error:
         raise FitError(f"--csv {path}: cannot be written ({error.strerror})") from None

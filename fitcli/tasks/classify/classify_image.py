@@ -1,4 +1,4 @@
-"""Classify an open image of any size: read, encode, pool. The prediction and its evidence come from one pass."""
+"""Classifies an open image of any size. One pass gives the prediction and its evidence."""
 
 from __future__ import annotations
 
@@ -26,17 +26,16 @@ DEFAULTS = EncodingSettings()
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """What a model says of an image.
+    """The prediction of a model for an image.
 
     Attributes:
-        probabilities: [k] float64, in the order of the classes: summing to 1 where one of them holds. Of the first
-            task, where there are several.
-        evidence: [g n] float32, the share of each patch in the decision, summing to 1 over the image: the weight of
-            its group's latents in the pooled vector, spread over the patches that they read. None unless asked for.
-        grid: The arrangement over the image.
-        places: (row, column) of the groups that were looked at, in the order of `evidence`.
-        plan: How it was computed within its memory. None where that is not known.
-        others: Probabilities of the classes of each task after the first.
+        probabilities: [k] float64, class probabilities of the first target. They sum to 1 for a single-label target.
+        evidence: [g n] float32, share of each patch in the decision, with sum 1 over the image: the weight of the
+            latents of its group in the pooled vector, spread over the patches that they read. None if not kept.
+        grid: Groups and patches over the image.
+        places: (row, column) of the groups that were encoded, in the order of `evidence`.
+        plan: Execution of the pass; None if unknown.
+        others: Class probabilities of each further target.
     """
 
     probabilities: NDArray[np.float64]
@@ -48,7 +47,7 @@ class Classification:
 
     @property
     def target_probabilities(self) -> tuple[NDArray[np.float64], ...]:
-        """Probabilities of the classes of each task."""
+        """Class probabilities of each target."""
         return (self.probabilities, *self.others)
 
 
@@ -66,18 +65,19 @@ def classify_image(
     """Classify a whole image, reading it a few groups at a time.
 
     Args:
-        checkpoint: The model and what it expects.
-        image: Open; level 0 is read once.
+        checkpoint: The model and its preprocessing.
+        image: The open image; level 0 is read once.
         runtime: Device and precision.
-        settings: What to leave out, how much memory to use, where to keep the state.
-        keep_evidence: Return `evidence` too.
-        advance: Told the share of the work that was just done; the shares sum to 1.
-        finish_bytes: Memory to leave for what is done with the result.
-        evidence_task: Number of the task whose evidence is kept.
+        settings: Background threshold, memory limit and folder for the state.
+        keep_evidence: Whether to return `evidence`.
+        advance: Called with the share of the work that was just done; the shares sum to 1.
+        finish_bytes: Memory to reserve for the work that follows the classification.
+        evidence_target: Number of the target whose evidence is kept.
 
     Raises:
-        ImageError: The image cannot be read, or is not of a kind that the model was trained on.
-        FitError: The memory is too little, or the state that of another job.
+        ImageError: The image cannot be read, is not of a kind that the model was trained on, or needs more memory than
+            the limit.
+        FitError: The state belongs to another job.
     """
     with encoding(
         checkpoint,
@@ -97,15 +97,15 @@ def classify_image(
         return Classification(first, evidence, job.grid, job.places, job.plan, tuple(others))
 
 
-def _probabilities(logits: Tensor, tasks: Sequence[Target]) -> list[NDArray[np.float64]]:
-    """Of the classes of each task: they sum to 1 where one class holds, and stand alone where any number does."""
+def _probabilities(logits: Tensor, targets: Sequence[Target]) -> list[NDArray[np.float64]]:
+    """Return the class probabilities of each target: softmax for single-label, sigmoid for multi-label."""
     return [
-        (logits[part].softmax(dim=-1) if task.is_single else logits[part].sigmoid()).cpu().numpy()
-        for task, part in zip(tasks, slices(tasks), strict=True)
+        (logits[part].softmax(dim=-1) if target.is_single else logits[part].sigmoid()).cpu().numpy()
+        for target, part in zip(targets, slices(targets), strict=True)
     ]
 
 
 def _spread(evidence: Tensor, reads: TokenStore, handful: int) -> NDArray[np.float32]:
-    """Shares of latents [g m] times what they read [g m n] -> shares of patches [g n]."""
+    """Return the share of each patch [g n]: the shares of the latents [g m] times their attention weights [g m n]."""
     parts = [slice(start, min(start + handful, len(evidence))) for start in range(0, len(evidence), handful)]
     return np.concatenate([torch.einsum("gm,gmn->gn", evidence[part], reads.get(part)).numpy() for part in parts])

@@ -1,4 +1,4 @@
-"""Evidence per patch as a picture: over a small view of the image, or as a layer of its own at full resolution."""
+"""Draws the evidence per patch: as a small picture over the image, or as a layer at full resolution."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from fitcli.patches.grid import PatchGrid
 from fitcli.tasks.classify.classify_image import Classification
 
 LONGEST_SIDE = 1600
-"""Of an overlay, in pixels."""
+"""Largest side of a picture, in pixels."""
 
 GLOW = 0.006
-"""Standard deviation of the light around a point of evidence in a picture, as a share of its longest side."""
+"""Standard deviation of the blur of evidence in a picture, as a share of the longest side of the picture."""
 
 STRIP_PIXELS = 2**22
-"""Pixels of a layer that are made at a time."""
+"""Number of pixels that are read, averaged or written at a time."""
 
 COLORS = np.array([[0, 0, 0], [70, 0, 90], [190, 25, 80], [250, 120, 20], [255, 220, 60], [255, 255, 230]], np.float32)
-"""From no evidence to the most, in equal steps: dark to light, so that it also reads in grey."""
+"""Colours from no evidence to the most, in equal steps. They rise from dark to light, so that grey prints work too."""
 
 
 def write_heatmap(path: Path, image: ImageReader, result: Classification) -> None:
-    """Write where a decision came from.
+    """Write a heat map of the evidence of a classification.
 
-    `.tif`, `.ome.tif` and `.zarr` get a layer of the size of the image, with its pyramid and scale: one channel, 0 to
-    255, the evidence of each patch over that of the strongest. Other formats get a picture: the image, at most
-    `LONGEST_SIDE` pixels long, in grey, with the evidence in colour.
+    A `.tif`, `.ome.tif` or `.zarr` file becomes a layer with the size and the scale of the image, and a pyramid. Its
+    single channel holds the evidence of each patch relative to the strongest patch, from 0 to 255. Other formats become
+    a picture of at most `LONGEST_SIDE` pixels per side: the image in grey, with the evidence in colour.
 
     Raises:
-        ImageError: The file cannot be written, or the image not read.
+        ImageError: The file cannot be written, or the image cannot be read.
+        ValueError: The classification kept no evidence.
     """
     strength = relative_evidence(result)
     if path.suffix.lower() in (".tif", ".tiff", ".zarr"):
@@ -48,15 +49,15 @@ def write_heatmap(path: Path, image: ImageReader, result: Classification) -> Non
 
 
 def heatmap_bytes(path: Path, info: ImageInfo, patch: int) -> int:
-    """Memory that `write_heatmap` takes, about."""
+    """Return roughly how much memory `write_heatmap` takes, in bytes."""
     patches = -(-info.height // patch) * -(-info.width // patch)
-    # The strips that are read and averaged, or that the writer of a layer gathers.
+    # Incomplete chunks of the writer of a layer, or strips that are read and averaged for a picture.
     drawing = 2 * 96 * 2**20 if path.suffix.lower() in (".tif", ".tiff", ".zarr") else 24 * STRIP_PIXELS
     return 4 * 4 * patches + drawing
 
 
 def relative_evidence(result: Classification) -> NDArray[np.float32]:
-    """Evidence of each patch over that of the strongest patch, laid out as the patches lie: [rows columns], 0 ... 1.
+    """Return the evidence of each patch relative to the strongest patch, [rows columns] in 0 ... 1.
 
     Raises:
         ValueError: The classification kept no evidence.
@@ -67,22 +68,27 @@ def relative_evidence(result: Classification) -> NDArray[np.float32]:
     evidence = np.zeros((grid.rows, grid.columns, grid.group, grid.group), np.float32)
     rows, columns = np.array(result.places).T
     evidence[rows, columns] = result.evidence.reshape(-1, grid.group, grid.group)
-    laid = evidence.swapaxes(1, 2)
     height, width = (-(-side // grid.patch) for side in grid.size)
-    patches = laid.reshape(grid.rows * grid.group, grid.columns * grid.group)[:height, :width]
+    patches = evidence.swapaxes(1, 2).reshape(grid.rows * grid.group, grid.columns * grid.group)[:height, :width]
     strongest = np.maximum(patches.max(), np.finfo(np.float32).tiny)
     return np.asarray(patches / strongest, np.float32)
 
 
 def overlay(image: ImageReader, strength: NDArray[np.float32], grid: PatchGrid) -> NDArray[np.uint8]:
-    """The image in grey with the evidence in colour: [height width 3], at most `LONGEST_SIDE` pixels long."""
+    """Draw the image in grey with the evidence in colour, [height width 3], at most `LONGEST_SIDE` pixels per side.
+
+    Args:
+        image: The open image.
+        strength: [rows columns] in 0 ... 1, see `relative_evidence`.
+        grid: Groups and patches over the image.
+    """
     view = _view(image)
     height, width = view.shape[:2]
-    # Several patches may share a pixel of the view: the strongest shows, else small marks would vanish.
+    # A pixel of the view shows the strongest of its patches: averages would hide small marks.
     rows, columns = _bins(grid.size[0], height, grid.patch), _bins(grid.size[1], width, grid.patch)
     heat = _strongest(_strongest(strength, rows, 0), columns, 1)
     reach = GLOW * max(height, width)
-    # The root brings out what is weaker than the strongest: shares of evidence differ by orders of magnitude.
+    # The root shows weak evidence next to the strongest: shares differ by orders of magnitude.
     heat = np.sqrt(heat if grid.patch * height / grid.size[0] >= 3 * reach else _glow(heat, reach))
     color = _colors(heat)
     grey = view.mean(axis=-1, keepdims=True) * 0.75 + 40
@@ -92,7 +98,7 @@ def overlay(image: ImageReader, strength: NDArray[np.float32], grid: PatchGrid) 
 
 
 def _bins(pixels: int, shown: int, patch: int) -> list[slice]:
-    """The patches that each of `shown` pixels of a view covers, of an image `pixels` long."""
+    """Return the patches that each pixel of a view covers, along an axis of `pixels` shown as `shown` pixels."""
     edges = [position * pixels / shown for position in range(shown + 1)]
     last = -(-pixels // patch)
     return [
@@ -106,7 +112,7 @@ def _strongest(strength: NDArray[np.float32], bins: list[slice], axis: int) -> N
 
 
 def _glow(heat: NDArray[np.float32], reach: float) -> NDArray[np.float32]:
-    """Spread each point of evidence over a disc that a person can see on the whole picture; 0 ... 1 again."""
+    """Blur the evidence, so that a single patch is visible in the whole picture, and scale it to 0 ... 1 again."""
     rows, columns = (_gaussian(side, reach) for side in heat.shape)
     spread = np.asarray(rows @ heat @ columns, np.float32)
     strongest = np.maximum(spread.max(), np.finfo(np.float32).tiny)
@@ -114,9 +120,9 @@ def _glow(heat: NDArray[np.float32], reach: float) -> NDArray[np.float32]:
 
 
 def _gaussian(side: int, reach: float) -> NDArray[np.float32]:
-    """[side side] weights that blur along an axis, with a standard deviation of `reach` pixels."""
-    places = np.arange(side, dtype=np.float32)
-    return np.asarray(np.exp(-0.5 * ((places[:, None] - places) / max(reach, 0.3)) ** 2), np.float32)
+    """Return the weights [side side] of a blur along an axis, with a standard deviation of `reach` pixels."""
+    positions = np.arange(side, dtype=np.float32)
+    return np.asarray(np.exp(-0.5 * ((positions[:, None] - positions) / max(reach, 0.3)) ** 2), np.float32)
 
 
 def _colors(heat: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -125,7 +131,7 @@ def _colors(heat: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _view(image: ImageReader) -> NDArray[np.float32]:
-    """The image at most `LONGEST_SIDE` pixels long, as 0 ... 255."""
+    """Return the image with at most `LONGEST_SIDE` pixels per side, as values in 0 ... 255."""
     info = image.info
     shrink = max(1.0, max(info.size) / LONGEST_SIDE)
     level = max(
@@ -134,7 +140,7 @@ def _view(image: ImageReader) -> NDArray[np.float32]:
     shown = info.levels[level]
     step = max(1, -(-max(shown.height, shown.width) // LONGEST_SIDE))
     rows = max(step, STRIP_PIXELS // shown.width // step * step)
-    # Whole steps only: a strip of less would become a row of its own.
+    # Whole steps only: an incomplete step at the lower edge would become a row of its own.
     height = max(step, shown.height // step * step)
     strips = [
         _mean(image.read(Window(top, 0, min(rows, height - top), shown.width), level)[..., :3], step)
@@ -144,17 +150,18 @@ def _view(image: ImageReader) -> NDArray[np.float32]:
 
 
 def _mean(pixels: Pixels, step: int) -> NDArray[np.float32]:
-    """Means of step x step pixels; what is left over at the edges is dropped, unless there is nothing else."""
+    """Return the means of step x step pixels. Incomplete steps at the edges are dropped, unless there is no other."""
     height, width = max(1, pixels.shape[0] // step), max(1, pixels.shape[1] // step)
-    # Divided first: sums of large floats would overflow.
+    # The division comes first because sums of large floats could overflow.
     cut = pixels[: height * step, : width * step].astype(np.float32) / np.float32(step**2)
     sums = np.add.reduceat(np.add.reduceat(cut, range(0, cut.shape[0], step), 0), range(0, cut.shape[1], step), 1)
     return np.asarray(sums[:height, :width], np.float32)
 
 
 def _bytes(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Stretch the middle 98 % of the values to 0 ... 255; all, where those are equal: strokes on plain ground would be
-    lost. What is not finite becomes 0.
+    """Stretch the middle 98 % of the values to 0 ... 255. Values that are not finite become 0.
+
+    If the middle values are all equal, all values are stretched: thin strokes on plain ground would be lost otherwise.
     """
     finite = pixels[np.isfinite(pixels)].astype(np.float64)
     if not finite.size:

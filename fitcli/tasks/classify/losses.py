@@ -1,4 +1,4 @@
-"""What is minimised, and what counts as right, where several things are asked of every image."""
+"""Loss, correctness and class weights of a classifier with several targets."""
 
 from __future__ import annotations
 
@@ -11,71 +11,81 @@ from torch import Tensor
 from fitcli.runs.targets import Target, slices
 
 
-def multi_hot(targets: Tensor, classes: int) -> Tensor:
-    """[b l] numbers of the classes that hold, -1 for none -> [b k] float32, 1 where a class holds."""
-    held = torch.zeros(len(targets), classes + 1, device=targets.device)
-    # What is -1 falls into a column of its own.
-    return held.scatter_(1, targets.remainder(classes + 1), 1.0)[:, :classes]
+def multi_hot(numbers: Tensor, classes: int) -> Tensor:
+    """Return [b k] float32, 1 for the classes that hold.
+
+    Args:
+        numbers: [b l], numbers of the classes that hold; -1 fills up.
+        classes: Number of classes, k.
+    """
+    held = torch.zeros(len(numbers), classes + 1, device=numbers.device)
+    # The extra column takes the -1.
+    return held.scatter_(1, numbers.remainder(classes + 1), 1.0)[:, :classes]
 
 
 def loss_of_targets(
-    logits: Tensor, targets: Tensor, tasks: Sequence[Target], weights: Tensor | None = None, smoothing: float = 0.0
+    logits: Tensor, numbers: Tensor, targets: Sequence[Target], weights: Tensor | None = None, smoothing: float = 0.0
 ) -> Tensor:
-    """The mean over the tasks of the mean over the images of what the right answer costs, in nats: cross-entropy where
-    one class holds, and where any number does the sum of the binary cross-entropies of all classes.
+    """Return the mean loss over targets and images, in nats.
+
+    A single-label target has the cross-entropy. A multi-label target has the binary cross-entropies, summed over its
+    classes.
 
     Args:
-        logits: [b k] of all tasks side by side.
-        targets: [b l], see `multi_hot`.
-        tasks: In the order of the logits.
-        weights: [k] of the classes; of the images where they hold, where any number does. None for equal ones.
-        smoothing: Share of each target that is spread over the classes, or over yes and no.
+        logits: [b k], the classes of all targets side by side.
+        numbers: [b l], see `multi_hot`.
+        targets: The targets, in the order of the logits.
+        weights: Class weights [k], see `balanced_target_weights`; None for equal weights.
+        smoothing: Share of the label that is spread over the classes; for multi-label, over yes and no.
     """
-    held = multi_hot(targets, logits.shape[1])
+    held = multi_hot(numbers, logits.shape[1])
     losses = []
-    for task, part in zip(tasks, slices(tasks), strict=True):
-        given, wanted, weight = (
-            logits[:, part],
-            held[:, part].to(logits.dtype),
-            None if weights is None else weights[part],
-        )
-        if task.is_single:
-            loss = F.cross_entropy(given, wanted.argmax(dim=1), weight, label_smoothing=smoothing)
+    for target, part in zip(targets, slices(targets), strict=True):
+        own, expected = logits[:, part], held[:, part].to(logits.dtype)
+        weight = None if weights is None else weights[part]
+        if target.is_single:
+            loss = F.cross_entropy(own, expected.argmax(dim=1), weight, label_smoothing=smoothing)
         else:
-            smoothed = wanted * (1 - smoothing) + smoothing / 2
-            loss = F.binary_cross_entropy_with_logits(given, smoothed, pos_weight=weight) * given.shape[1]
+            smoothed = expected * (1 - smoothing) + smoothing / 2
+            loss = F.binary_cross_entropy_with_logits(own, smoothed, pos_weight=weight) * own.shape[1]
         losses.append(loss)
     return torch.stack(losses).mean()
 
 
-def correct(logits: Tensor, targets: Tensor, tasks: Sequence[Target]) -> Tensor:
-    """[b t] bool: the likeliest class is the one that holds; where any number does, exactly those that hold have a
+def correct_targets(logits: Tensor, numbers: Tensor, targets: Sequence[Target]) -> Tensor:
+    """Return whether each prediction is correct, [b t] bool.
+
+    The most probable class has to hold. For a multi-label target, exactly the classes that hold have to have a
     probability above one half.
-    """
-    held = multi_hot(targets, logits.shape[1])
-    found = []
-    for task, part in zip(tasks, slices(tasks), strict=True):
-        given, wanted = logits[:, part], held[:, part]
-        if task.is_single:
-            found.append(given.argmax(dim=1) == wanted.argmax(dim=1))
-        else:
-            found.append(((given > 0) == (wanted > 0)).all(dim=1))
-    return torch.stack(found, dim=1)
-
-
-def balanced_target_weights(targets: Tensor, tasks: Sequence[Target]) -> Tensor:
-    """[k] that give all classes of a task the same say: inverse frequencies, 1 on average over the images; where any
-    number of classes holds, how many images are without a class for each that has it.
 
     Args:
-        targets: [b l] of all images, see `multi_hot`.
-        tasks: In the order of the classes.
+        logits, numbers, targets: As in `loss_of_targets`.
     """
-    held = multi_hot(targets, slices(tasks)[-1].stop)
-    counts = held.sum(dim=0).clamp(min=1)
-    images = len(targets)
+    held = multi_hot(numbers, logits.shape[1])
+    correct = []
+    for target, part in zip(targets, slices(targets), strict=True):
+        own, expected = logits[:, part], held[:, part]
+        if target.is_single:
+            correct.append(own.argmax(dim=1) == expected.argmax(dim=1))
+        else:
+            correct.append(((own > 0) == (expected > 0)).all(dim=1))
+    return torch.stack(correct, dim=1)
+
+
+def balanced_target_weights(numbers: Tensor, targets: Sequence[Target]) -> Tensor:
+    """Return class weights [k]: inverse frequency (mean 1) for single-label, negatives / positives for multi-label.
+
+    The latter are the `pos_weight` of the binary cross-entropy.
+
+    Args:
+        numbers: [b l] of all training images, see `multi_hot`.
+        targets: The targets, in the order of the classes.
+    """
+    held = multi_hot(numbers, slices(targets)[-1].stop)
+    positives = held.sum(dim=0).clamp(min=1)
+    images = len(numbers)
     parts = []
-    for task, part in zip(tasks, slices(tasks), strict=True):
-        without = (images - counts[part]).clamp(min=1)
-        parts.append((images / len(task.classes) if task.is_single else without) / counts[part])
+    for target, part in zip(targets, slices(targets), strict=True):
+        negatives = (images - positives[part]).clamp(min=1)
+        parts.append((images / len(target.classes) if target.is_single else negatives) / positives[part])
     return torch.cat(parts)

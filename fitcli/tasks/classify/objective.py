@@ -22,7 +22,7 @@ from fitcli.patches.cutting import normalize
 from fitcli.runs.targets import Target
 from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.class_targets import ClassLabels, ClassSets, class_reader, padded
-from fitcli.tasks.classify.losses import balanced_target_weights, correct, loss_of_targets
+from fitcli.tasks.classify.losses import balanced_target_weights, correct_targets, loss_of_targets
 from fitcli.tasks.classify.options import ClassifyOptions
 from fitcli.tasks.classify.step import classification_job
 from fitcli.tasks.classify.validation import named_accuracies, validate, validation_bytes
@@ -111,7 +111,7 @@ class ClassificationObjective:
         if batch.groups.share is not None and batch.groups.share.rank > 0:
             return None
         if self.targets:
-            counts = correct(outcome.output, _sets(batch), self.targets).sum(dim=0)
+            counts = correct_targets(outcome.output, _sets(batch), self.targets).sum(dim=0)
             return DeferredScores(counts, partial(named_accuracies, self.targets))
         count = (outcome.output.argmax(dim=-1) == _labels(batch)).sum()
         return DeferredScores(count, lambda values: {"accuracy": values[0]})

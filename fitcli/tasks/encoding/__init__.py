@@ -1,1 +1,1 @@
-"""An open image of any size through an encoder: what all tasks with an encoder share."""
+"""Encodes an open image of any size: shared by all tasks with an encoder."""

@@ -1,4 +1,4 @@
-"""Features of whole images: the latents of every group and, if wanted, tokens of every patch, straight to a file."""
+"""Writes the features of whole images to files: the latents of every group and, on request, the tokens of patches."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from fitcli.tasks.encoding.result_journal import open_result_journal
 from models.encoder import FITClassifier
 
 PIECE_GROUPS = 256
-"""Groups whose latents are written at a time."""
+"""Number of groups whose latents are written at a time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
+class EmbeddedImage:
     """An image whose features have been written.
 
     Attributes:
-        path: Of the image, as given.
-        out: Of its features.
-        groups: That were looked at.
-        latents: Per group.
-        width: Of a latent.
-        plan: How it was computed within its memory.
+        path: Path of the image, as given.
+        out: Path of its features.
+        groups: Number of groups that were encoded.
+        latents: Number of latents per group.
+        width: Width of a latent.
+        plan: Execution of the pass.
     """
 
     path: Path
@@ -58,7 +58,7 @@ class Embedded:
     plan: MemoryPlan
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the result as JSON data."""
         return {
             "path": str(self.path),
             "out": str(self.out),
@@ -70,12 +70,18 @@ class Embedded:
 
 
 def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
-    """Where the features of each image go: to a file, or into a folder, which is made if need be, as `NAME.zarr`.
+    """Return the path of the features of each image: a file, or `NAME.zarr` in a folder, which is created if missing.
 
-    Where several images have the same name, those of all are in folders like the images: `FOLDER/NAME.zarr`.
+    If two images have the same name, the features of all images lie in folders like those of the images:
+    `FOLDER/NAME.zarr`.
+
+    Args:
+        paths: The images.
+        out: File or folder.
 
     Raises:
-        FitError: One file for several images, two images of one name in one folder, or no place to write.
+        FitError: `out` is one file for several images, two images of one folder have the same name, or `out` cannot be
+            written to.
     """
     if out.suffix.lower() in SUFFIXES:
         if len(paths) != 1:
@@ -97,26 +103,26 @@ def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
 
 
 def _names(out: Path, paths: Sequence[Path]) -> list[Path]:
-    """Of what is written of each image, within the folder of all and without the suffix."""
-    plain = [Path(path.stem) for path in paths]
-    if _twice(plain) is None:
-        return plain
-    places = [Path(os.path.abspath(path)) for path in paths]
-    common = os.path.commonpath([place.parent for place in places])
-    nested = [place.relative_to(common).with_name(place.stem) for place in places]
-    if (same := _twice(nested)) is not None:
+    """Return the path of the features of each image within the output folder, without the suffix."""
+    stems = [Path(path.stem) for path in paths]
+    if _first_duplicates(stems) is None:
+        return stems
+    absolute = [Path(os.path.abspath(path)) for path in paths]
+    common = os.path.commonpath([path.parent for path in absolute])
+    nested = [path.relative_to(common).with_name(path.stem) for path in absolute]
+    if (same := _first_duplicates(nested)) is not None:
         raise FitError(
             f"--out {out}: {paths[same[0]]} and {paths[same[1]]} have the same name; embed one of them alone"
         )
     return nested
 
 
-def _twice(names: Sequence[Path]) -> tuple[int, int] | None:
-    """Numbers of two that are the same, also where the case of letters does not count."""
-    seen: dict[str, int] = {}
+def _first_duplicates(names: Sequence[Path]) -> tuple[int, int] | None:
+    """Return the numbers of two equal names, ignoring case as some file systems do; None if all names differ."""
+    first: dict[str, int] = {}
     for number, name in enumerate(names):
-        if (before := seen.setdefault(str(name).lower(), number)) != number:
-            return before, number
+        if (earlier := first.setdefault(str(name).lower(), number)) != number:
+            return earlier, number
     return None
 
 
@@ -129,19 +135,20 @@ def embed_files(
     settings: EncodingSettings,
     keep_patches: bool = False,
 ) -> Iterator[dict[str, Any] | None]:
-    """Embed images.
+    """Write the features of images to files.
 
     Args:
         queue: The processes that share the images.
-        checkpoint: The model and what it expects.
-        paths: Of the images.
+        checkpoint: The model and its preprocessing.
+        paths: The images.
         out: A file, or a folder for one file per image, see `plan_outputs`.
         runtime: Device and precision.
-        settings: What to leave out, how much memory to use, where to keep the state.
-        keep_patches: Write features of patches, too.
+        settings: Background threshold, memory limit and folder for the state.
+        keep_patches: Whether to write the features of patches, too.
 
-    Returns:
-        `Embedded.as_dict` of each image, on the first process; None for one that cannot be read, after saying so.
+    Yields:
+        `EmbeddedImage.as_dict` of each image, on the first process; None for an image that cannot be read, which is
+        reported.
     """
     outputs = plan_outputs(paths, out)
     journal = open_result_journal(
@@ -173,31 +180,36 @@ def embed_image(
     settings: EncodingSettings,
     keep_patches: bool = False,
     advance: Callable[[float], None] = lambda share: None,
-) -> Embedded:
+) -> EmbeddedImage:
     """Write the features of an open image to a file, see `create_embeddings`.
 
-    `latents` [g m d]: of every group that was looked at, normalised. `coordinates` [g 2]: row and column of the group.
-    `windows` [g 4]: top, left, height and width of its pixels, clipped to the image. `patches` [g n c], if wanted: of
-    every patch after the last local layers, normalised; those beyond the edge of the image mean nothing. Patches have
-    seen the rest of the image through the latents of all segments but the last.
+    The file holds these arrays, of the groups that were encoded:
+
+    - `latents` [g m d]: normalised latents;
+    - `coordinates` [g 2]: row and column of the group;
+    - `windows` [g 4]: top, left, height and width of the pixels of the group, clipped to the image;
+    - `patches` [g n c], with `keep_patches`: normalised tokens after the last local layers. Patches beyond the edge of
+      the image are meaningless. Through the latents, patches have seen the rest of the image in all segments but the
+      last.
 
     Args:
-        checkpoint: The model and what it expects.
-        image: Open; level 0 is read once.
-        out: `.zarr` or `.safetensors`; replaced.
+        checkpoint: The model and its preprocessing.
+        image: The open image; level 0 is read once.
+        out: A `.zarr` or `.safetensors` file; an existing one is replaced.
         runtime: Device and precision.
-        settings: What to leave out, how much memory to use, where to keep the state.
-        keep_patches: Write `patches`.
-        advance: Told the share of the work that was just done; the shares sum to 1.
+        settings: Background threshold, memory limit and folder for the state.
+        keep_patches: Whether to write `patches`.
+        advance: Called with the share of the work that was just done; the shares sum to 1.
 
     Raises:
-        ImageError: The image cannot be read, or is not of a kind that the model was trained on.
-        FitError: It cannot be written, the memory is too little, or the state that of another job.
+        ImageError: The image cannot be read, is not of a kind that the model was trained on, or needs more memory than
+            the limit.
+        FitError: The file cannot be written, or the state belongs to another job.
     """
     purpose = f"embed{' --patches' if keep_patches else ''} --out {os.path.realpath(out)}"
     with encoding(checkpoint, image, runtime, settings, purpose=purpose) as job:
         digest = model_hash(checkpoint)
-        # By the token, a job that is continued finds the patches that it has written.
+        # With the token, a continued job finds the patches that it has written already.
         token = digest[:8] if job.state is not None and keep_patches else None
         continues = token is not None and _continues(job, can_continue(out, token))
         with create_embeddings(out, _specs(job, keep_patches), _attributes(job, digest), token, continues) as file:
@@ -210,11 +222,11 @@ def embed_image(
             latents = job.run(advance, take if keep_patches else None)
             _write_groups(file, job, latents)
         model = checkpoint.model.config
-        return Embedded(image.path, out, len(job.places), model.latents, model.latent_width, job.plan)
+        return EmbeddedImage(image.path, out, len(job.places), model.latents, model.latent_width, job.plan)
 
 
 def _continues(job: EncodingPass, has_output: bool) -> bool:
-    """Return whether a job continues its unfinished output; a job that has lost it starts at the beginning."""
+    """Return whether a job continues its unfinished output. A job whose output is gone restarts from the beginning."""
     if job.state is None or not job.state.has_position:
         return False
     if not has_output:
@@ -250,7 +262,7 @@ def _attributes(job: EncodingPass, digest: str) -> dict[str, Any]:
 
 
 def _write_groups(file: EmbeddingsWriter, job: EncodingPass, latents: Tensor) -> None:
-    """What there is one of per group."""
+    """Write the arrays that need no second pass over the image: latents, coordinates and windows."""
     for start in range(0, len(job.places), PIECE_GROUPS):
         part = slice(start, min(start + PIECE_GROUPS, len(job.places)))
         places = job.places[part]

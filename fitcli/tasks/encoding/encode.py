@@ -1,4 +1,4 @@
-"""An open image of any size through an encoder, within a budget of memory: what `classify` and `embed` share."""
+"""Encodes an open image of any size within a memory budget: shared by `classify` and `embed`."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ from models.encoder import FITClassifier
 from models.groups import Groups
 
 Background = float | None | Literal["as trained"]
-"""Share of the range of the pixels below which groups are left out; None for none, or what was so in training."""
+"""Share of the pixel range below which groups are left out; None to keep all groups."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncodingSettings:
-    """How images are read and within what bounds.
+    """How images are read, and the limits of a pass.
 
     Attributes:
-        background: Leave out groups that vary less, see `background.foreground`; None to look at all; by default what
-            was left out in training.
-        memory_bytes: May be used; None for a share of what is free.
-        state: Folder to keep the state of a pass in, so that it can go on after the process was killed.
+        background: Groups that vary less than this share of the pixel range are left out, see `background.foreground`;
+            None to keep all groups; by default the threshold of the training.
+        memory_bytes: Memory limit; None for a share of the free memory.
+        state: Folder for the state of a pass, so that another process can continue it; None to keep no state.
     """
 
     background: Background = "as trained"
@@ -59,21 +59,24 @@ class EncodingSettings:
     state: Path | None = None
 
     def threshold(self, config: RunConfig) -> float | None:
-        """`background` of a model: a share of the range of the pixels, or None."""
+        """Return the background threshold for a model: a share of the pixel range; None to keep all groups."""
         return config.preprocessing.background if self.background == "as trained" else self.background
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncodingPass:
-    """One image to be encoded: what is known before a pixel is decoded at full resolution.
+    """One image to encode. No pixel has been decoded at full resolution yet.
 
     Attributes:
-        grid: The arrangement over the image.
-        places: (row, column) of the groups that are looked at, in order.
-        groups: The same, for a model.
-        plan: How it is run.
-        state: Where it goes on after the end of the process, if that is wanted.
-        reads: Place for what the latents read [g m n], if that is wanted.
+        checkpoint: The model and its preprocessing.
+        image: The open image.
+        runtime: Device and precision.
+        grid: Groups and patches over the image.
+        places: (row, column) of the groups to encode, in order.
+        groups: The same groups, as the model takes them.
+        plan: Execution of the pass.
+        state: Journal that lets another process continue the pass; None to keep no state.
+        reads: Store for the attention weights [g m n] of the last `read`; None if they are not needed.
     """
 
     checkpoint: Checkpoint[FITClassifier]
@@ -90,15 +93,15 @@ class EncodingPass:
         """Encode the image.
 
         Args:
-            advance: Told the share of the work that was just done; the shares sum to 1.
-            take_tokens: Given the normalised tokens [part n c] after the last local layers.
+            advance: Called with the share of the work that was just done; the shares sum to 1.
+            take_tokens: Takes the normalised tokens [part n c] after the last local layers.
 
         Returns:
-            The latents [g m d], normalised, on the device.
+            The normalised latents [g m d], on the device.
 
         Raises:
             ImageError: The image cannot be read.
-            FitError: There is no room for tokens at rest.
+            FitError: There is no room to store the tokens.
         """
         model, preprocessing = self.checkpoint.model, self.checkpoint.config.preprocessing
         work = len(self.places) * len(model.config.segments)
@@ -108,7 +111,7 @@ class EncodingPass:
             advance=lambda count: advance(count / work),
             journal=self.state,
         )
-        wanted = PassOutputs(tokens=take_tokens, reads=None if self.reads is None else self.reads.put)
+        outputs = PassOutputs(tokens=take_tokens, reads=None if self.reads is None else self.reads.put)
         mean, std = (
             to_device(torch.tensor(values), self.runtime.device) for values in (preprocessing.mean, preprocessing.std)
         )
@@ -118,12 +121,12 @@ class EncodingPass:
                 self.groups,
                 self._read,
                 how,
-                wanted,
+                outputs,
                 lambda patches: normalize(patches, mean, std),
             )
 
     def _read(self, part: slice) -> Tensor:
-        """Patches [part n p] in the dtype that the model was trained on: bytes until they are on the device."""
+        """Read patches [part n p] in the dtype of the training images: bytes are smaller to copy than floats."""
         preprocessing, info = self.checkpoint.config.preprocessing, self.image.info
         return read_patches(self.image, self.grid, self.places[part], lambda p: preprocessing.convert(p, info))
 
@@ -139,27 +142,28 @@ def encoding(
     keep_reads: bool = False,
     finish_bytes: int = 0,
 ) -> Iterator[EncodingPass]:
-    """Prepare a job; what it needs is released at the end, and its state removed if all went well.
+    """Prepare a pass over an image. Its resources are released at the end, and its state is removed after success.
 
     Args:
-        checkpoint: The model and what it expects.
-        image: Open; level 0 is read once.
+        checkpoint: The model and its preprocessing.
+        image: The open image; level 0 is read once.
         runtime: Device and precision.
-        settings: Bounds.
-        purpose: What the result is for: states of different purposes are not mixed up.
-        keep_reads: A place for `reads`.
-        finish_bytes: Memory for what is done with the result.
+        settings: Background threshold, memory limit and folder for the state.
+        purpose: Use of the result; a state is continued only for the same purpose.
+        keep_reads: Whether to open a store for `reads`.
+        finish_bytes: Memory for the work that follows the pass.
 
     Raises:
-        ImageError: The image cannot be read, or is not of a kind that the model was trained on.
-        FitError: The memory is too little, or the state that of another job.
+        ImageError: The image cannot be read, is not of a kind that the model was trained on, or needs more memory than
+            the limit.
+        FitError: The state belongs to another job.
     """
-    grid, keep_state = _patch_grid(checkpoint, image), settings.state is not None
+    grid = _patch_grid(checkpoint, image)
     check_groups(image, grid, "use a model with larger groups")
     threshold = settings.threshold(checkpoint.config)
     kept = None if threshold is None else foreground(image, grid, threshold)
     count = grid.count if kept is None else len(kept)
-    work = _work(checkpoint, image, count, keep_reads, finish_bytes, keep_state)
+    work = _work(checkpoint, image, count, keep_reads, finish_bytes, settings.state is not None)
     with ExitStack() as stack:
         state = None
         if settings.state is not None:
@@ -167,34 +171,42 @@ def encoding(
             state = FolderJournal(_state_folder(settings.state, image), job)
             stack.callback(state.close)
         plan = _plan(image.path, work, runtime, settings, state)
-        # Not before it is known that there is room for so many.
+        # Only now, because the plan refuses images with too many groups to list.
         places = list(grid.coordinates()) if kept is None else kept
-        groups, reads = groups_of(grid, places), None
-        if keep_reads:
-            model = checkpoint.model.config
-            shape, host = (len(places), model.latents, model.tokens), torch.device("cpu")
-            place = partial(open_store, plan.reads_store) if state is None else partial(state.open_store, "reads")
-            reads = stack.enter_context(place(shape, torch.float32, host))
-            if state is not None:
-                state.sync_output = reads.flush
         yield EncodingPass(
             checkpoint=checkpoint,
             image=image,
             runtime=runtime,
             grid=grid,
             places=places,
-            groups=groups,
+            groups=groups_of(grid, places),
             plan=plan,
             state=state,
-            reads=reads,
+            reads=_open_reads(checkpoint, len(places), plan, state, stack) if keep_reads else None,
         )
         if state is not None and settings.state is not None:
             state.remove()
             _remove_empty(settings.state)
 
 
+def _open_reads(
+    checkpoint: Checkpoint[FITClassifier],
+    groups: int,
+    plan: MemoryPlan,
+    state: FolderJournal | None,
+    stack: ExitStack,
+) -> TokenStore:
+    """Open the store for attention weights: in the folder of the state, or where the plan says."""
+    model = checkpoint.model.config
+    open_one = partial(open_store, plan.reads_store) if state is None else partial(state.open_store, "reads")
+    reads = stack.enter_context(open_one((groups, model.latents, model.tokens), torch.float32, torch.device("cpu")))
+    if state is not None:
+        state.sync_output = reads.flush
+    return reads
+
+
 def _patch_grid(checkpoint: Checkpoint[FITClassifier], image: ImageReader) -> PatchGrid:
-    """The arrangement of a model's groups over an image.
+    """Return the grid of a model over an image.
 
     Raises:
         ImageError: The image is not of a kind that the model was trained on.
@@ -229,7 +241,11 @@ def _work(
 def _plan(
     path: Path, work: Work, runtime: Runtime, settings: EncodingSettings, state: FolderJournal | None
 ) -> MemoryPlan:
-    """The plan of a job that is continued, or a new one."""
+    """Return the plan of the pass that is continued, or a new one.
+
+    Raises:
+        ImageError: The memory limit is too low for this image.
+    """
     if state is not None and state.plan is not None:
         return MemoryPlan(**state.plan)
     try:
@@ -238,7 +254,7 @@ def _plan(
         else:
             plan = _default_plan(work, runtime)
     except FitError as error:
-        # Other images may be smaller.
+        # An error of this image alone: smaller images may fit.
         raise ImageError(path, str(error)) from None
     if state is not None:
         state.save_plan(dataclasses.asdict(plan))
@@ -246,7 +262,7 @@ def _plan(
 
 
 def _default_plan(work: Work, runtime: Runtime) -> MemoryPlan:
-    """Within a polite share of what is free; nobody having asked for that, within all of it if need be."""
+    """Plan within a share of the free memory, or within all of it if the share is too small: nobody set a limit."""
     try:
         return plan_memory(work, runtime.device.type, default_budget(runtime), host_budget(runtime))
     except FitError:
@@ -254,7 +270,7 @@ def _default_plan(work: Work, runtime: Runtime) -> MemoryPlan:
 
 
 def _state_folder(state: Path, image: ImageReader) -> Path:
-    """One folder per image: several may be under way, or wait for their turn."""
+    """Return the folder of the state of one image: several images may have a state at the same time."""
     digest = sha256(os.fsencode(os.path.realpath(image.path))).hexdigest()
     return state / short_enough(f"{image.path.stem}-{digest[:8]}")
 
@@ -263,14 +279,14 @@ def _remove_empty(folder: Path) -> None:
     try:
         folder.rmdir()
     except OSError:
-        # It holds the states of other images, or something that is not ours.
+        # It holds states of other images, or files of somebody else.
         return
 
 
 def _description(
     checkpoint: Checkpoint[FITClassifier], image: ImageReader, runtime: Runtime, settings: EncodingSettings
 ) -> dict[str, Any]:
-    """Everything that features depend on."""
+    """Return everything that the features depend on, as JSON data."""
     info = image.info
     return {
         "fit": __version__,
@@ -281,7 +297,7 @@ def _description(
         "image header": [info.format, info.height, info.width, info.channels, info.dtype.name, len(info.levels)],
         "device": runtime.device.type,
         "precision": runtime.arithmetic,
-        # Compared in order of the names: after the precision, in which weights are multiplied and so held.
+        # Later in the alphabet than the precision, on which it depends: a mismatch is reported for the first key.
         "weights": model_hash(checkpoint),
         "background threshold": settings.threshold(checkpoint.config),
     }

@@ -16,7 +16,7 @@ from models.groups import Groups
 from models.piecewise_latents import normalize_piecewise
 
 
-class Streamed(NamedTuple):
+class StreamedFeatures(NamedTuple):
     """The results of `stream_latents`.
 
     Attributes:
@@ -36,7 +36,7 @@ def stream_latents(
     handful: int,
     keep_reads: bool = False,
     advance: Callable[[int], None] = lambda count: None,
-) -> Streamed:
+) -> StreamedFeatures:
     """Encode the groups of one image. The latents equal `encoder(patches, groups).latents`.
 
     Args:
@@ -61,7 +61,7 @@ def stream_latents(
 
     outputs = PassOutputs(reads=keep if keep_reads else None)
     latents = stream_encoder(encoder, groups, patches, Streaming(handful=handful, advance=advance), outputs)
-    return Streamed(latents, reads)
+    return StreamedFeatures(latents, reads)
 
 
 def stream_encoder(
