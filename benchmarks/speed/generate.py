@@ -40,7 +40,7 @@ from fitcli.streaming.token_store import StoreKind
 from fitcli.tasks.diffusion.canvas import CanvasLayout, open_canvas
 from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of
 from fitcli.tasks.diffusion.samplers import find_step
-from fitcli.tasks.diffusion.sampling import Hooks, Kept, Sampling, sample
+from fitcli.tasks.diffusion.sampling import Hooks, Quantity, Sampling, sample
 from fitcli.tasks.diffusion.streamed_view import StreamedView
 from fitcli.tasks.load import load_config
 from models.build import build
@@ -57,7 +57,7 @@ def step_jobs(name: str, size: int, sampler: str, guidance: float, kind: StoreKi
     model = build(config).eval().requires_grad_(False)
     side = -(-size // (patch * config.group)) * config.group
     layout, cpu = CanvasLayout(side, side, config.group), torch.device("cpu")
-    names: list[Kept] = ["x", "data", "unconditional"]
+    names: list[Quantity] = ["x", "data", "unconditional"]
     canvases = {kept: open_canvas(kind, side, side, config.values, cpu) for kept in names}
     how = Streaming(handful=max(1, HANDFUL_TOKENS["cpu"] // config.tokens))
 

@@ -29,7 +29,7 @@ from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.autoregressive.decoding.kv_cache import CachedDecoder
 from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
 from fitcli.tasks.diffusion.canvas import CanvasLayout, open_canvas
-from fitcli.tasks.diffusion.sampling import Kept, Sampling, sample
+from fitcli.tasks.diffusion.sampling import Quantity, Sampling, sample
 from fitcli.tasks.diffusion.streamed_view import StreamedView
 from models.build import build
 from models.groups import Groups
@@ -72,8 +72,8 @@ def denoising(preset: str, size: int) -> dict[str, Any]:
     """Count one denoising step of an image of `size` x `size` pixels."""
     config, patch = denoiser_preset(preset, 3, classes=2)
     model, side = build(config, DEVICE).eval(), -(-size // (patch * config.group)) * config.group
-    layout, names = CanvasLayout(side, side, config.group), get_args(Kept)
-    canvases: dict[Kept, Any] = {name: open_canvas("device", side, side, config.values, DEVICE) for name in names}
+    layout, names = CanvasLayout(side, side, config.group), get_args(Quantity)
+    canvases: dict[Quantity, Any] = {name: open_canvas("device", side, side, config.values, DEVICE) for name in names}
     how = Streaming(handful=max(1, HANDFUL_TOKENS["cuda"] // config.tokens), store="device")
     view = StreamedView(model, layout, how, canvases, canvases)
     like, condition = torch.empty(1, device=DEVICE), torch.empty(1, 1, 2, device=DEVICE)

@@ -162,7 +162,7 @@ def _denoise(request: ImageRequest, options: DiffusionGenerateOptions) -> Iterat
     job = GenerationJob(
         checkpoint=model, out=request.out, runtime=request.runtime, count=request.count, overwrite=request.overwrite,
         settings=GenerationSettings(size=size, label=request.label, seed=request.seed, **sampling),
-        means=ResourceLimits(memory_bytes=request.memory_bytes, state=request.state, preview=options.preview),
-        beginning=initial,
+        limits=ResourceLimits(memory_bytes=request.memory_bytes, state=request.state, preview=options.preview),
+        initial=initial,
     )  # fmt: skip
     return job.run()

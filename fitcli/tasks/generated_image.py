@@ -1,4 +1,4 @@
-"""An image that was made, and what it says about itself."""
+"""Describes a generated image: as JSON, as a row of a table, and in the metadata of its file."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any
 from fitcli import __version__
 from fitcli.images.base import ImageInfo
 
-HASH_LETTERS = 16
-"""Enough of a model's hash to tell models apart."""
+HASH_DIGITS = 16
+"""Number of hexadecimal digits of a model hash that are written: enough to tell models apart."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Generated:
-    """An image that was made.
+class GeneratedImage:
+    """A generated image that is written to a file.
 
     Attributes:
         path: The file.
-        info: Of it.
-        number: Of the image.
-        seconds: That it took.
+        info: Header of the image.
+        number: Number of the image in its job, from 0.
+        seconds: Seconds since its generation began; for images that are drawn in batches, since the job began.
         peak_bytes: Highest memory so far.
-        about: What else is to be told, as JSON takes it: how it was run, or of which class it is.
+        about: Further entries for JSON, such as how the image was computed or its class.
     """
 
     path: Path
@@ -36,7 +36,7 @@ class Generated:
     about: Mapping[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the image as JSON data."""
         return {
             "path": str(self.path),
             "width": self.info.width,
@@ -48,17 +48,17 @@ class Generated:
         }
 
     def as_row(self) -> tuple[str, ...]:
-        """For a table: path, size, seconds."""
+        """Return path, size and seconds, as a row of a table."""
         return str(self.path), f"{self.info.width} x {self.info.height}", f"{self.seconds:.1f}"
 
 
-def text(settings: Mapping[str, Any], model: str, number: int) -> str:
-    """What a file says about itself: JSON in ASCII.
+def file_description(settings: Mapping[str, Any], model: str, number: int) -> str:
+    """Return the description that is stored in the file of an image: JSON in ASCII.
 
     Args:
-        settings: Of the job, as JSON takes them.
-        model: Hash of weights and settings of the model.
-        number: Of the image.
+        settings: Settings of the job, as JSON data.
+        model: Hash of the weights and settings of the model.
+        number: Number of the image in its job.
     """
-    said = {"software": f"fit {__version__}", "model": model[:HASH_LETTERS], "image": number}
-    return json.dumps({**said, **settings})
+    origin = {"software": f"fit {__version__}", "model": model[:HASH_DIGITS], "image": number}
+    return json.dumps({**origin, **settings})

@@ -12,7 +12,7 @@ from support.golden_models import build_denoiser
 from torch import Tensor
 
 from fitcli.tasks.diffusion.in_memory import Trace, generate
-from fitcli.tasks.diffusion.loss import DiffusionBatch, DiffusionObjective
+from fitcli.tasks.diffusion.loss import DiffusionBatch, DiffusionLoss
 from fitcli.tasks.diffusion.parameterization import PredictionKind, add_noise, interpret, to_data, to_values
 from fitcli.tasks.diffusion.samplers import STEPS, find_step
 from fitcli.tasks.diffusion.sampling import Sampling
@@ -109,7 +109,7 @@ def run_train_loss(case: Case) -> dict[str, Any]:
     patch = [config["patch_size"]] * 2
     tokens = subimage_tokens(inputs["images"].numpy(), [config["sub_image_size"]] * 2, patch)
     data = to_data(tokens, config["b_scale"])
-    objective = DiffusionObjective(
+    objective = DiffusionLoss(
         schedule=parse_schedule(config["train_schedule"]),
         prediction=_prediction(config["pred_type"]),
         loss=config["loss_type"],

@@ -1,1 +1,1 @@
-"""Images value by value: training, validation, scores and drawing."""
+"""Generates images value by value: training, validation, scores and sampling."""

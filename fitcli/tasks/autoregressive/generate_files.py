@@ -1,4 +1,4 @@
-"""Draw images value by value and write them: what `fit generate` does for a run of the task "autoregressive"."""
+"""Draws images value by value and writes them to files: `fit generate` for runs of the task "autoregressive"."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from fitcli.images.base import Pixels
 from fitcli.images.window import Window
 from fitcli.runs.weights import Checkpoint, model_hash
 from fitcli.tasks.autoregressive.generate_images import Request, generate_images, image_size
-from fitcli.tasks.autoregressive.next_token import sequence_of
-from fitcli.tasks.generated_image import Generated, text
+from fitcli.tasks.autoregressive.sequences import sequence_of
+from fitcli.tasks.generated_image import GeneratedImage, file_description
 from fitcli.tasks.image_output import check_outputs, numbered, output_info, write_image
 from models.decoder import FITDecoder
 
 
 def draw_images(
     checkpoint: Checkpoint[FITDecoder], request: Request, out: Path, overwrite: bool, runtime: Runtime
-) -> Iterator[Generated]:
+) -> Iterator[GeneratedImage]:
     """Draw the images of a request and write each as soon as it is complete.
 
     Args:
-        checkpoint: Of the task "autoregressive".
-        request: What is asked for.
-        out: File; for several images the name that they are numbered by.
-        overwrite: Replace what is there already.
-        runtime: Where the model is.
+        checkpoint: A run of the task "autoregressive".
+        request: The images to draw.
+        out: File to write; several images get numbered names, see `numbered`.
+        overwrite: Whether existing files are replaced.
+        runtime: Device of the model.
 
     Raises:
         FitError: The request does not fit the model or the given image, or nothing can be written.
@@ -43,16 +43,22 @@ def draw_images(
         check_outputs(paths, overwrite, info)
         for number, (path, pixels) in enumerate(zip(paths, images, strict=True)):
             label = request.label or (config.classes[number % len(config.classes)] if config.classes else None)
-            said = {"size": size, "label": label, **asdict(request.draws)}
+            settings = {"size": size, "label": label, **asdict(request.draws)}
             if request.given is not None:
-                said["given"] = request.given.path.name
-            # What was given is kept to the bit where the format can.
-            write_image(path, info, _reader(pixels), text(said, model, number), lossless=request.given is not None)
-            seconds, peak = time.perf_counter() - began, runtime.peak_bytes()
-            about = {"label": label}
-            yield Generated(path=path, info=info, number=number, seconds=seconds, peak_bytes=peak, about=about)
+                settings["given"] = request.given.path.name
+            description = file_description(settings, model, number)
+            # Given rows stay as they are, to the bit, if the format allows it.
+            write_image(path, info, _reader(pixels), description, lossless=request.given is not None)
+            yield GeneratedImage(
+                path=path,
+                info=info,
+                number=number,
+                seconds=time.perf_counter() - began,
+                peak_bytes=runtime.peak_bytes(),
+                about={"label": label},
+            )
 
 
 def _reader(pixels: Pixels) -> Callable[[Window], Pixels]:
-    """The pixels of an image by windows."""
+    """Return a function that returns the pixels of a window."""
     return lambda window: pixels[window.slices()]

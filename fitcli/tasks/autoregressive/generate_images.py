@@ -1,4 +1,4 @@
-"""Images from an autoregressive checkpoint: pixels to levels, sequences, and back; upper parts completed."""
+"""Draws images from an autoregressive checkpoint, or completes images whose upper rows are given."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fitcli.errors import FitError, ImageError
-from fitcli.images.base import ImageInfo, ImageReader, Pixels
+from fitcli.images.base import ImageReader, Pixels
 from fitcli.images.window import Window
 from fitcli.patches.levels import from_levels, to_levels
 from fitcli.runs.config import RunConfig
@@ -19,26 +19,29 @@ from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.autoregressive.decoding.cuda_graphs import CaptureError
 from fitcli.tasks.autoregressive.decoding.sample import FREE, sample
 from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
-from fitcli.tasks.autoregressive.next_token import sequence_of
-from fitcli.tasks.autoregressive.sequences import SequenceConfig, from_sequence, to_sequence
+from fitcli.tasks.autoregressive.sequences import SequenceConfig, from_sequence, sequence_of, to_sequence
 from models.decoder import FITDecoder
+from models.groups import Groups
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What images are asked for.
+    """The images to draw.
 
     Attributes:
-        count: How many.
-        height, width: In pixels; by default those of the training images, in whole patches, or the width of `given`. A
-            model trained at one size draws another one as well where its latents go by coordinates: what lies beyond
-            the trained size it has never seen, and what looks right there is luck.
-        label: Name of the class; by default all classes in turn, where the model has classes.
+        count: Number of images.
+        height, width: Size in pixels; by default that of the training images in whole patches, or the width of `given`.
+            A model whose latents have positions by coordinates draws other sizes, too. Beyond the trained size the
+            quality is undefined.
+        label: Name of a class; by default each image gets the next class in turn, if the model has classes.
         draws: How tokens are drawn.
-        given: An image whose upper rows are kept, and the rest is drawn.
-        rows: How many of its rows; all where None.
-        batch: Images that are drawn together.
-        graphs: Record what is launched for a value, and replay it: on a CUDA device.
+        given: Image whose upper rows are kept; the rest is drawn.
+        rows: Number of rows of `given` to keep; None for all.
+        batch: Number of images that are drawn together.
+        graphs: Whether to record the kernels of a token as a CUDA graph and replay it.
+
+    Raises:
+        FitError: A number is less than 1.
     """
 
     count: int = 1
@@ -61,63 +64,84 @@ class Request:
 def generate_images(
     checkpoint: Checkpoint[FITDecoder], request: Request, advance: Callable[[float], None] = lambda share: None
 ) -> Iterator[Pixels]:
-    """Draw images, in batches; what can be wrong is found before the first token is drawn.
+    """Draw images, batch by batch. The request is checked before the first token is drawn.
 
-    Computes in the precision of the weights: converting them for every token would cost more than it saves.
+    The computation runs in the precision of the weights: to convert them for every token costs more than it saves.
 
     Args:
-        checkpoint: Of the task "autoregressive".
-        request: What is asked for.
-        advance: Told the share of the work that was just done; the shares sum to 1.
+        checkpoint: A run of the task "autoregressive".
+        request: The images to draw.
+        advance: Called with the share of the work that was just done; the shares sum to 1.
 
     Yields:
         Pixels [height width channels] in the dtype of the training images. Their levels span its range, see
-        `from_levels`; rows that were given are as given.
+        `from_levels`. Given rows are returned as they are.
 
     Raises:
-        FitError: A class that the model does not know, or a size that it cannot have. Graphs where the model is on no
-            CUDA device, or where they cannot be recorded.
+        FitError: The model does not have the class or cannot have the size, or CUDA graphs are requested without a CUDA
+            device or cannot be recorded.
         ImageError: The given image cannot be read or continued.
     """
-    config, sequence = checkpoint.config, sequence_of(checkpoint.config)
-    expected = config.preprocessing
-    size, kept = image_size(request, sequence), _kept(request, config)
-    labels = _labels(request, config)
+    sequence, preprocessing = sequence_of(checkpoint.config), checkpoint.config.preprocessing
+    size, kept = image_size(request, sequence), _kept_rows(request, checkpoint.config)
+    labels = _labels(request, checkpoint.config)
     _check_size(size, kept, request, checkpoint, sequence)
     _check_graphs(request, checkpoint)
     rows, columns = (-(-side // patch) for side, patch in zip(size, sequence.patch, strict=True))
     padded = rows * sequence.patch[0], columns * sequence.patch[1]
     known = None
     if kept is not None:
-        known = _known(to_levels(kept, sequence.levels, expected.range), padded, sequence)
+        known = _known_ids(to_levels(kept, sequence.levels, preprocessing.range), padded, sequence)
+
+    groups = sequence.groups(padded)
 
     def batches() -> Iterator[Pixels]:
         for start in range(0, request.count, request.batch):
             images = range(start, min(start + request.batch, request.count))
-            chosen = [labels[image % len(labels)] for image in images]
-            try:
-                drawn = sample(
-                    checkpoint.model,
-                    sequence.groups(padded),
-                    [sequence.first(label) for label in chosen],
-                    request.draws,
-                    None if chosen[0] is None else [label for label in chosen if label is not None],
-                    known,
-                    images,
-                    partial(_advance, advance, len(images) / (rows * columns * request.count)),
-                    request.graphs,
-                )
-            except CaptureError as error:
-                raise FitError(f"--cuda-graphs: PyTorch cannot record this here ({error}); leave it out") from None
-            for one in drawn.cpu():
-                levels = from_sequence(one, sequence.patch, columns, sequence.order)[: size[0], : size[1]]
-                pixels = from_levels(levels, sequence.levels, np.dtype(expected.dtype), expected.range)
+            image_labels = [labels[image % len(labels)] for image in images]
+            share = len(images) / (rows * columns * request.count)
+            report = partial(_advance, advance, share)
+            drawn = _draw_batch(checkpoint, request, groups, images, image_labels, known, report)
+            for ids in drawn.cpu():
+                levels = from_sequence(ids, sequence.patch, columns, sequence.order)[: size[0], : size[1]]
+                pixels = from_levels(levels, sequence.levels, np.dtype(preprocessing.dtype), preprocessing.range)
                 if kept is not None:
-                    # Fewer levels than the image has would change it.
+                    # The levels may be coarser than the pixels of the given image.
                     pixels[: len(kept)] = kept
                 yield pixels
 
     return batches()
+
+
+def _draw_batch(
+    checkpoint: Checkpoint[FITDecoder],
+    request: Request,
+    groups: Groups,
+    images: range,
+    labels: list[int | None],
+    known: Tensor | None,
+    advance: Callable[[int], None],
+) -> Tensor:
+    """Draw the ids [b g n] of a batch of images, whose labels are all None for a model without classes."""
+    sequence = sequence_of(checkpoint.config)
+    try:
+        return sample(
+            checkpoint.model,
+            groups,
+            [sequence.first(label) for label in labels],
+            request.draws,
+            None if labels[0] is None else [label for label in labels if label is not None],
+            known,
+            images,
+            advance,
+            request.graphs,
+        )
+    except CaptureError as error:
+        raise FitError(f"--cuda-graphs: PyTorch cannot record this here ({error}); leave it out") from None
+
+
+def _advance(advance: Callable[[float], None], share: float, groups: int) -> None:
+    advance(share * groups)
 
 
 def _check_graphs(request: Request, checkpoint: Checkpoint[FITDecoder]) -> None:
@@ -126,27 +150,10 @@ def _check_graphs(request: Request, checkpoint: Checkpoint[FITDecoder]) -> None:
         raise FitError(f"--cuda-graphs is for CUDA devices, not for {device.type}; leave it out")
 
 
-def _advance(advance: Callable[[float], None], share: float, groups: int) -> None:
-    advance(share * groups)
-
-
-def image_info(checkpoint: Checkpoint[FITDecoder], pixels: Pixels) -> ImageInfo:
-    """What `create_image` has to know to write generated pixels."""
-    height, width, channels = pixels.shape
-    return ImageInfo(
-        height=height,
-        width=width,
-        channels=channels,
-        dtype=pixels.dtype,
-        color=channels == 3,
-        mpp=checkpoint.config.preprocessing.mpp,
-    )
-
-
 def image_size(request: Request, sequence: SequenceConfig) -> tuple[int, int]:
-    """(height, width) in pixels of what is asked for.
+    """Return the (height, width) in pixels of the images of a request.
 
-    Training leaves out what does not fill a patch, and so does the default.
+    The default size consists of whole patches: training leaves out pixels that do not fill a patch.
     """
     rows, columns = sequence.arrangement(sequence.size)
     height = request.height or rows * sequence.patch[0]
@@ -155,8 +162,8 @@ def image_size(request: Request, sequence: SequenceConfig) -> tuple[int, int]:
     return height, request.width or columns * sequence.patch[1]
 
 
-def _kept(request: Request, config: RunConfig) -> Pixels | None:
-    """The rows of the given image that are kept, as the model knows pixels."""
+def _kept_rows(request: Request, config: RunConfig) -> Pixels | None:
+    """Return the rows of the given image that are kept, converted for the model; None without a given image."""
     image = request.given
     if image is None:
         return None
@@ -169,7 +176,7 @@ def _kept(request: Request, config: RunConfig) -> Pixels | None:
 
 
 def _labels(request: Request, config: RunConfig) -> list[int] | list[None]:
-    """Of the images, in turn."""
+    """Return the numbers of the classes that the images get in turn; [None] for a model without classes."""
     if request.label is None:
         return list(range(len(config.classes))) or [None]
     if request.label not in config.classes:
@@ -188,15 +195,13 @@ def _check_size(
     trained = image_size(Request(), sequence)
     if checkpoint.model.config.latent_positions != "coordinates" and size != trained:
         raise FitError(
-            f"this model has a table of positions for images of {trained[1]} x {trained[0]} pixels and draws no "
-            f"others, like {size[1]} x {size[0]}; leave the size out"
+            f"this model has a table of positions for images of {trained[1]} x {trained[0]} pixels and cannot draw "
+            f"{size[1]} x {size[0]}; leave the size out"
         )
     if kept is None or request.given is None:
         return
     if kept.shape[1] != size[1]:
-        raise ImageError(
-            request.given.path, f"is {kept.shape[1]} pixels wide, not {size[1]} as asked; leave the width out"
-        )
+        raise ImageError(request.given.path, f"is {kept.shape[1]} pixels wide, not {size[1]}; leave the width out")
     if len(kept) >= size[0]:
         raise ImageError(
             request.given.path,
@@ -205,8 +210,8 @@ def _check_size(
         )
 
 
-def _known(kept: NDArray[np.uint8], size: tuple[int, int], sequence: SequenceConfig) -> Tensor:
-    """The ids of the rows that are kept [g n], free elsewhere: also in a row of patches that they fill in part."""
+def _known_ids(kept: NDArray[np.uint8], size: tuple[int, int], sequence: SequenceConfig) -> Tensor:
+    """Return the ids [g n] of the levels of the kept rows, and `FREE` elsewhere, also within a partly kept patch."""
     levels = np.full((*size, kept.shape[2]), FREE, np.int64)
     levels[: len(kept), : kept.shape[1]] = kept
     return to_sequence(levels, sequence.patch, sequence.order)

@@ -1,4 +1,4 @@
-"""What the training of an autoregressive model minimises: cross-entropy of each value given those before it."""
+"""The training objective of an autoregressive model: cross-entropy of each value given those before it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from models.decoder import FITDecoder
 
 @dataclass(frozen=True, slots=True)
 class NextTokenObjective:
-    """Cross-entropy of each value given those before it, in bits per value: bits per dimension.
+    """Cross-entropy of each value given those before it, in bits per dimension; see `Objective` for its members.
 
     Attributes:
-        run: What it is for.
-        config: Of the sequences.
+        run: The run that is trained.
+        config: Form of the sequences.
     """
 
     run: TrainingRun
@@ -47,7 +47,7 @@ class NextTokenObjective:
 
     @property
     def reading(self) -> Reading:
-        """How the images of the run are read: one patch is one group, of single pixels."""
+        """How the images of the run are read: each patch of the config is a group, whose patches are single pixels."""
         layout = Layout(patch=1, group=self.config.patch[0], order=self.config.order, any_origin=False)
         return Reading(
             layout=layout,
@@ -57,26 +57,26 @@ class NextTokenObjective:
         )
 
     def job(self, model: TaskModel, batch: Batch, plan: ExecutionPlan | None = None) -> Job:
-        """See `Objective.job`."""
+        """Return the step of the mean cross-entropy over all values of a batch, in bits."""
         return self._job(model, batch, self.options.label_smoothing)
 
     def weight(self, batch: Batch) -> float:
-        """See `Objective.weight`."""
+        """Return the number of pixels of a batch, without padding."""
         return float(batch.groups.count_real_tokens(batch.patches.shape[1]))
 
     def scores(self, batch: Batch, outcome: Outcome) -> DeferredScores | None:
-        """Bits per dimension; unknown where the loss is one of smoothed targets."""
+        """Return the bits per dimension; None with label smoothing, whose loss differs from them."""
         if self.options.label_smoothing:
             return None
         images = batch.images
         return DeferredScores(outcome.loss, lambda values: {"bits_per_dimension": values[0] * images})
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
-        """Bits per dimension of all validation images, or of one window of each."""
+        """Compute the bits per dimension of all validation images, or of one window of each."""
         run = self.run
         loader = validation_loader(run, run.dataset.validation, self.reading)
 
-        def look() -> dict[str, float]:
+        def own_sums() -> dict[str, float]:
             total, patches = 0.0, 0
             with closing(loader.fixed()) as batches:
                 for batch in batches:
@@ -86,8 +86,8 @@ class NextTokenObjective:
                     patches += batch.real_patches()
             return {"bits": total, "patches": patches}
 
-        found = shared_sums(run, look)
-        bits = found["bits"] / found["patches"]
+        sums = shared_sums(run, own_sums)
+        bits = sums["bits"] / sums["patches"]
         return Validation(
             loss=bits,
             scores={"bits_per_dimension": bits},
@@ -96,7 +96,7 @@ class NextTokenObjective:
         )
 
     def _job(self, model: TaskModel, batch: Batch, smoothing: float) -> Job:
-        """The job of a batch. Of the pixels only their bytes are kept."""
+        """Return the step of a batch. It keeps the bytes of the pixels alone, and cuts them into levels when needed."""
         preprocessing = self.run.config.preprocessing
 
         def levels(patches: Tensor) -> Tensor:
@@ -114,7 +114,12 @@ class NextTokenObjective:
         return decoding_job(cast(FITDecoder, model), batch.groups, ids, targets, labels, smoothing)
 
     def _tokens_before(self, batch: Batch, last: Tensor) -> Tensor:
-        """The token before each group: the last of the group before, or the start of its image. [g]."""
+        """Return the token before each group, [g]: the last of the group before, or the start of its image.
+
+        Args:
+            batch: The batch.
+            last: Last token of each group, [g].
+        """
         groups, conditional = batch.groups, bool(self.run.config.classes)
         labels = _labels(batch.on_host).tolist()
         starts = torch.tensor([self.config.first(label if conditional else None) for label in labels])
@@ -123,6 +128,6 @@ class NextTokenObjective:
 
 
 def _labels(batch: Batch) -> Tensor:
-    """[b] int64, class of each image."""
+    """Return the class of each image, [b] int64."""
     assert isinstance(batch.target, ClassLabels)
     return batch.target.numbers

@@ -9,8 +9,8 @@ from fitcli.data.dataset import Sample
 from fitcli.device.runtime import Runtime
 from fitcli.images.base import ImageReader
 from fitcli.runs.weights import Checkpoint
-from fitcli.tasks.autoregressive.next_token import sequence_of
 from fitcli.tasks.autoregressive.scores import Bits, image_bits
+from fitcli.tasks.autoregressive.sequences import sequence_of
 from fitcli.tasks.evaluation_result import Evaluation, Split
 from models.decoder import FITDecoder
 
@@ -22,7 +22,7 @@ class LikelihoodScorer:
     Attributes:
         checkpoint: The model.
         runtime: Device and precision.
-        whole: Whether a whole image is one sequence, whatever its size, instead of windows of the trained size.
+        whole: Whether a whole image of any size is one sequence, instead of one per window of the trained size.
     """
 
     checkpoint: Checkpoint[FITDecoder]

@@ -1,4 +1,4 @@
-"""How many bits an autoregressive model needs for an image: exact, by teacher forcing."""
+"""Computes the exact number of bits that an autoregressive model needs for an image, by teacher forcing."""
 
 from __future__ import annotations
 
@@ -19,22 +19,26 @@ from fitcli.patches.group_order import whole_patches
 from fitcli.patches.levels import to_levels
 from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.sweeps import Streaming
-from fitcli.tasks.autoregressive.next_token import sequence_of
-from fitcli.tasks.autoregressive.sequences import SequenceConfig, shift_right, to_sequence
+from fitcli.tasks.autoregressive.sequences import SequenceConfig, sequence_of, shift_right, to_sequence
 from fitcli.tasks.autoregressive.stream import stream_decoder
 from fitcli.tasks.scored_windows import scored_parts
 from models.decoder import FITDecoder
 
 
 class Bits(NamedTuple):
-    """Of an image: the bits of all its values that were looked at, and how many values these are."""
+    """The negative log likelihood of an image.
+
+    Attributes:
+        total: Bits of all scored values.
+        dimensions: Number of scored values.
+    """
 
     total: float
     dimensions: int
 
     @property
     def per_dimension(self) -> float:
-        """-log2 of the probability of a value, on average: ignorance of L levels costs log2(L)."""
+        """Mean of -log2 of the probability of a value. A uniform guess among L levels costs log2(L)."""
         return self.total / self.dimensions
 
 
@@ -46,26 +50,26 @@ def image_bits(
     label: int | None = None,
     whole: bool = False,
 ) -> Bits:
-    """The negative log likelihood of an image.
+    """Compute the negative log likelihood of an image.
 
-    Pixels at the right and at the bottom that do not fill a patch are left out.
+    Pixels at the right and the lower edge that do not fill a patch are left out.
 
     Args:
-        checkpoint: Of the task "autoregressive".
-        image: Open.
+        checkpoint: A run of the task "autoregressive".
+        image: The open image.
         runtime: Device and precision.
-        label: Of the image, where the model has classes.
-        whole: An image that is larger than those that the model was trained at is one sequence all the same; without,
-            it is cut into windows of that size, each a sequence of its own.
+        label: Class of the image; None for a model without classes.
+        whole: Whether an image larger than the training images is one sequence, instead of one sequence per window of
+            the trained size.
 
     Raises:
-        ImageError: The image cannot be read, is not of a kind that the model was trained on, or too small.
+        ImageError: The image cannot be read, is too small, or is not of a kind that the model was trained on.
         CheckpointError: The run is of another task.
     """
     config, sequence = checkpoint.config, sequence_of(checkpoint.config)
     if (reason := config.preprocessing.mismatch(image.info)) is not None:
         raise ImageError(image.path, reason)
-    # A table of positions knows images of one size alone.
+    # A model with a table of positions takes images of one size only.
     one_size = checkpoint.model.config.latent_positions != "coordinates"
     parts = scored_parts(
         image, sequence.size if one_size or not whole else None, sequence.size if one_size else sequence.patch
@@ -88,19 +92,19 @@ def _sequence_bits(
     runtime: Runtime,
     label: int | None,
 ) -> float:
-    """Of the levels [g n] of one window."""
-    found: list[Tensor] = []
+    """Return the bits of one window, from its levels [g n] and its (height, width)."""
+    sums: list[Tensor] = []
     ids = shift_right(targets, sequence.first(label))
-    known = None if not model.config.classes else to_device(torch.tensor([label]), runtime.device)
+    labels = None if not model.config.classes else to_device(torch.tensor([label]), runtime.device)
 
     def add(part: slice, logits: Tensor) -> None:
-        wanted = to_device(targets[part].flatten(), logits.device)
-        nats = F.cross_entropy(logits.float().flatten(0, 1), wanted, reduction="none")
-        found.append(nats.double().sum())
+        expected = to_device(targets[part].flatten(), logits.device)
+        nats = F.cross_entropy(logits.float().flatten(0, 1), expected, reduction="none")
+        sums.append(nats.double().sum())
 
     handful = max(1, HANDFUL_TOKENS[runtime.device.type] // model.config.tokens)
     with runtime.autocast():
         stream_decoder(
-            model, sequence.groups((size[0], size[1])), lambda part: ids[part], add, Streaming(handful=handful), known
+            model, sequence.groups((size[0], size[1])), lambda part: ids[part], add, Streaming(handful=handful), labels
         )
-    return sum(nats / math.log(2) for (nats,) in read_together(found))
+    return sum(nats / math.log(2) for (nats,) in read_together(sums))

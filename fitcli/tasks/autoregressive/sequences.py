@@ -1,7 +1,7 @@
-"""Images as sequences of integer levels, for the autoregressive decoder, and back.
+"""Turns images into sequences of integer levels for the autoregressive decoder, and back.
 
-One patch is one group and its values are the tokens. Groups follow each other row by row ("raster") or with every
-second row from right to left ("snake", so that neighbours in the sequence are neighbours in the image).
+Each patch is a group, and its values are the tokens. The groups follow each other row by row ("raster"), or with every
+second row from right to left ("snake": neighbours in the sequence are neighbours in the image).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fitcli.errors import CheckpointError
 from fitcli.patches.cutting import cut, join
 from fitcli.patches.group_order import Order, permutation
 from fitcli.patches.levels import MOST_LEVELS
@@ -30,12 +31,15 @@ class SequenceConfig(TaskDetails):
     """The part of config.json that belongs to autoregressive models: how images become sequences of levels.
 
     Attributes:
-        patch: (height, width) in pixels: one patch is one group, its height * width * channels values are the tokens.
+        patch: (height, width) of a patch in pixels. A patch is a group of height * width * channels tokens.
         size: (height, width) of the training images, in pixels.
         order: Order of the patches.
-        levels: Levels of each value, 2 ... 256.
-        start: First token of a sequence: "zero", the token 0 as in the reference; "learned", an id of its own, one per
-            class where the decoder is conditioned on classes.
+        levels: Number of levels of each value, 2 ... 256.
+        start: First token of a sequence: "zero" for the token 0, as in the reference; "learned" for an id of its own,
+            one per class if the decoder is conditioned on classes.
+
+    Raises:
+        ConfigError: A value is impossible.
     """
 
     task: ClassVar[str] = "autoregressive"
@@ -85,10 +89,10 @@ class SequenceConfig(TaskDetails):
         return cls(**with_tuples(document["sequence"]))
 
     def arrangement(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(rows, columns) of whole patches in an image of (height, width) pixels.
+        """Return the number of (rows, columns) of whole patches in an image of (height, width) pixels.
 
         Raises:
-            ConfigError: There is not even one.
+            ConfigError: The image is smaller than a patch.
         """
         rows, columns = size[0] // self.patch[0], size[1] // self.patch[1]
         if not (rows and columns):
@@ -98,40 +102,54 @@ class SequenceConfig(TaskDetails):
         return rows, columns
 
     def groups(self, size: tuple[int, int]) -> Groups:
-        """The groups of one image of (height, width) pixels, in the order of its sequence."""
+        """Return the groups of one image of (height, width) pixels, in the order of its sequence."""
         return sequence_groups(*self.arrangement(size), self.order)
 
     def starts(self, classes: int) -> int:
-        """Ids beyond the levels that a decoder of so many classes, 0 for none, needs: see `DecoderConfig.starts`."""
+        """Return how many start ids a decoder with this number of classes has beyond the levels, 0 classes for none.
+
+        See `DecoderConfig.starts`.
+        """
         return 0 if self.start == "zero" else max(classes, 1)
 
     def first(self, label: int | None = None) -> int:
-        """The id in front of a sequence of a class; of any where there are none."""
+        """Return the id in front of a sequence of a class; None for a model without classes."""
         return 0 if self.start == "zero" else self.levels + (label or 0)
+
+
+def sequence_of(config: RunConfig) -> SequenceConfig:
+    """Return how the images of a run become sequences.
+
+    Raises:
+        CheckpointError: The run is of another task.
+    """
+    if not isinstance(config.details, SequenceConfig):
+        raise CheckpointError(f"a run of task {config.task!r} has no tokens; give one of --task autoregressive")
+    return config.details
 
 
 def to_sequence(levels: NDArray[Any], patch: tuple[int, int], order: Order = "raster") -> Tensor:
     """Cut integer levels [height width channels] into a sequence of groups [g n] int64.
 
     Args:
-        levels: Whole patches, see `whole_patches`.
+        levels: Levels of whole patches, see `whole_patches`.
         patch: (height, width) of a patch in pixels; (1, 1) gives the plain raster of pixels.
-        order: Of the patches.
+        order: Order of the patches.
 
     Raises:
-        ValueError: The pixels are not whole patches.
-        ConfigError: Another order.
+        ValueError: The pixels do not form whole patches.
+        ConfigError: The order is unknown.
     """
     groups = cut(levels, patch, (1, 1))[:, 0].long()
     return groups[permutation(levels.shape[0] // patch[0], levels.shape[1] // patch[1], order)]
 
 
 def from_sequence(sequence: Tensor, patch: tuple[int, int], columns: int, order: Order = "raster") -> NDArray[np.int64]:
-    """The inverse of `to_sequence`: a sequence [g n] with `columns` patches per row to [height width channels].
+    """Turn a sequence [g n] with `columns` patches per row back into levels [height width channels].
 
     Raises:
         ValueError: The groups do not fill whole rows.
-        ConfigError: Another order.
+        ConfigError: The order is unknown.
     """
     rows, rest = divmod(len(sequence), columns)
     if rest:
@@ -142,9 +160,9 @@ def from_sequence(sequence: Tensor, patch: tuple[int, int], columns: int, order:
 
 
 def shift_right(targets: Tensor, first: int = 0) -> Tensor:
-    """What the decoder sees when it predicts the targets [g n] of one image: at each place the token before it.
+    """Return the input of the decoder that predicts the targets [g n] of one image: the token before each position.
 
-    The first token of a group comes after the last of the group before; in front of everything stands `first`, see
+    The first position of a group gets the last token of the group before. The first group gets `first`, see
     `SequenceConfig.first`.
     """
     flat = targets.flatten()
@@ -152,6 +170,6 @@ def shift_right(targets: Tensor, first: int = 0) -> Tensor:
 
 
 def sequence_groups(rows: int, columns: int, order: Order = "raster") -> Groups:
-    """The groups of one image of `rows` x `columns` patches, numbered along the sequence."""
+    """Return the groups of one image of `rows` x `columns` patches, numbered along the sequence."""
     raster = Groups.of_grid(images=1, rows=rows, columns=columns)
     return raster._replace(coordinates=raster.coordinates[permutation(rows, columns, order)])

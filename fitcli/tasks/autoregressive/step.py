@@ -21,15 +21,15 @@ def decoding_job(
     labels: Tensor | None = None,
     smoothing: float = 0.0,
 ) -> Job:
-    """Return the step of the mean cross entropy of the next token, in bits, over all tokens but padding.
+    """Return the step of the mean cross-entropy of the next token, in bits, over all tokens but padding.
 
     Args:
         model: The decoder.
         groups: All groups of the batch, on the device of the model.
-        ids: Returns the inputs [part n] int64: at each place the token before it.
-        targets: Returns the token at each place [part n] int64.
+        ids: Returns the inputs [part n] int64: the token before each position.
+        targets: Returns the token at each position, [part n] int64.
         labels: Classes of the images [b]; None for a model without classes.
-        smoothing: Fraction of the target probability that is spread evenly over the vocabulary.
+        smoothing: Share of the target probability that is spread evenly over the vocabulary.
     """
 
     def loss_from_tokens(part: slice, tokens: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Computes the logits of one image of any size, a handful of groups at a time. They equal those of `FITDecoder`."""
+"""Computes the logits of one image of any size, a handful of groups at a time, equal to those of `FITDecoder`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def stream_decoder(
     Args:
         model: The decoder, in eval mode.
         groups: All groups of one image, on the host.
-        ids: Returns ids [part n] int64, shifted by one: at each place the id before it.
+        ids: Returns ids [part n] int64, shifted by one: the id before each position.
         predicted: Takes logits [part n vocabulary].
         streaming: Settings of the pass.
         labels: Class of the image, [1], on the device; None for a model without classes.

@@ -20,11 +20,10 @@ from fitcli.runs.config import RunConfig, TaskDetails
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.sweeps import Streaming
-from fitcli.tasks.autoregressive.next_token import sequence_of
 from fitcli.tasks.autoregressive.objective import NextTokenObjective
 from fitcli.tasks.autoregressive.options import AutoregressiveOptions
 from fitcli.tasks.autoregressive.scorer import LikelihoodScorer
-from fitcli.tasks.autoregressive.sequences import SequenceConfig
+from fitcli.tasks.autoregressive.sequences import SequenceConfig, sequence_of
 from fitcli.tasks.autoregressive.step import decoding_job
 from fitcli.tasks.autoregressive.stream import stream_decoder
 from fitcli.tasks.context import TrainingRun

@@ -1,1 +1,1 @@
-"""Images out of noise: training, validation, scores and sampling."""
+"""Generates images from noise: training, validation, scores and sampling."""

@@ -1,4 +1,4 @@
-"""Patches of one image at rest, and the groups that a step sees them in. Knows neither networks nor pixels."""
+"""Stores the patches of one image between steps, and cuts them into the groups that a step computes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from models.groups import Groups
 
 
 class Canvas:
-    """Patches [rows columns p] of an image at rest.
+    """Stored patches [rows columns p] of an image.
 
     Args:
-        store: Has a place for each patch, row by row; belongs to the canvas.
-        rows, columns: Of patches.
+        store: Store with one entry per patch, row by row. The canvas owns it.
+        rows, columns: Number of rows and columns of patches.
     """
 
     def __init__(self, store: TokenStore, rows: int, columns: int) -> None:
@@ -27,14 +27,14 @@ class Canvas:
         self._store = store
 
     def read(self, top: int, left: int, rows: int, columns: int) -> Tensor:
-        """The patches [rows columns p] of a rectangle, which must lie on the canvas, on the device of the store."""
+        """Read the patches [rows columns p] of a rectangle on the canvas, on the device of the store."""
         starts = [row * self.columns + left for row in range(top, top + rows)]
         if (left, columns) == (0, self.columns):
             return self._store.get(slice(starts[0], starts[0] + rows * columns)).reshape(rows, columns, -1)
         return torch.stack([self._store.get(slice(start, start + columns))[:, 0] for start in starts])
 
     def write(self, top: int, left: int, patches: Tensor) -> None:
-        """Keep patches [rows columns p], which must lie on the canvas."""
+        """Store patches [rows columns p] of a rectangle on the canvas."""
         rows, columns = patches.shape[:2]
         if (left, columns) == (0, self.columns):
             start = top * columns
@@ -45,7 +45,7 @@ class Canvas:
             self._store.put(slice(start, start + len(line)), line[:, None])
 
     def flush(self) -> None:
-        """Return when everything that was written would outlast this process, where the store is meant to."""
+        """Wait until everything written so far is safe on disk, if the store is a file."""
         self._store.flush()
 
     def close(self) -> None:
@@ -62,18 +62,22 @@ def open_canvas(
     path: Path | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Canvas:
-    """A place for patches [rows columns values].
+    """Open a canvas.
 
     Args:
-        kind: "device" is memory of `device`; what rests elsewhere comes to the host.
-        path: A file to keep, see `DiskStore`.
+        kind: Kind of the store. Patches of a "device" store are read to `device`, others to the host.
+        rows, columns: Number of rows and columns of patches.
+        values: Number of values per patch.
+        device: Device of a "device" store.
+        path: File of a "disk" store that outlasts the process, see `DiskStore`; None for a temporary one.
+        dtype: Dtype of the values.
 
     Raises:
-        FitError: There is no room.
+        FitError: There is not enough memory or disk space.
     """
-    where = device if kind == "device" else torch.device("cpu")
+    read_to = device if kind == "device" else torch.device("cpu")
     shape = (rows * columns, 1, values)
-    return Canvas(open_store(kind, shape, dtype, where, path=path), rows, columns)
+    return Canvas(open_store(kind, shape, dtype, read_to, path=path), rows, columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +85,13 @@ class CanvasLayout:
     """Square groups over a canvas of patches.
 
     Attributes:
-        rows, columns: Of patches on the canvas; whole groups.
-        group: Patches per side of a group.
-        offset: Patches by which the first group begins above and left of the canvas, less than `group`. The patches
-            beyond the rim are padding.
+        rows, columns: Number of rows and columns of patches on the canvas, multiples of `group`.
+        group: Number of patches per side of a group.
+        offset: Number of patches by which the first group starts above and left of the canvas, less than `group`.
+            Patches outside the canvas are padding.
 
     Raises:
-        ValueError: The canvas is not of whole groups, or the offset is a group or more.
+        ValueError: The canvas does not consist of whole groups, or the offset is not less than a group.
     """
 
     rows: int
@@ -101,7 +105,7 @@ class CanvasLayout:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns of groups."""
+        """Number of rows and columns of groups."""
         more = self.offset > 0
         return self.rows // self.group + more, self.columns // self.group + more
 
@@ -112,7 +116,7 @@ class CanvasLayout:
         return rows * columns
 
     def groups(self) -> Groups:
-        """Describe all groups to a model, at their places on the canvas: in halves for an offset of half a group."""
+        """Return all groups with their coordinates on the canvas, which are fractions of a group for an offset."""
         groups = Groups.of_grid(1, *self.shape)
         if not self.offset:
             return groups
@@ -124,7 +128,7 @@ class CanvasLayout:
         return groups._replace(coordinates=groups.coordinates - self.offset / self.group, mask=mask)
 
     def read(self, canvas: Canvas, part: slice) -> Tensor:
-        """The patches [part n p] of a slice of the groups; zeros beyond the rim."""
+        """Read the patches [part n p] of a slice of the groups. Padding is 0."""
         runs = []
         for top, left, groups in self._runs(part):
             inside = self._clip(top, left, groups)
@@ -133,7 +137,7 @@ class CanvasLayout:
         return runs[0] if len(runs) == 1 else torch.cat(runs)
 
     def write(self, canvas: Canvas, part: slice, values: Tensor) -> None:
-        """Put patches [part n p] of a slice of the groups on the canvas; those beyond the rim are dropped."""
+        """Write the patches [part n p] of a slice of the groups to the canvas. Padding is dropped."""
         done = 0
         for top, left, groups in self._runs(part):
             run = rearrange(values[done : done + groups], "g (i j) p -> i (g j) p", i=self.group)
@@ -143,11 +147,11 @@ class CanvasLayout:
             done += groups
 
     def places(self, part: slice) -> list[tuple[int, int]]:
-        """(top, left) of each of the groups in patches; negative beyond the rim."""
+        """Return the (top, left) of each group in patches, negative outside the canvas."""
         return [(top, left + number * self.group) for top, left, groups in self._runs(part) for number in range(groups)]
 
     def _runs(self, part: slice) -> Iterator[tuple[int, int, int]]:
-        """(top, left, number of groups) of each run of neighbours in a row, in patches."""
+        """Yield (top, left, number of groups) of each run of neighbouring groups in a row, in patches."""
         columns, start = self.shape[1], part.start
         while start < part.stop:
             row, column = divmod(start, columns)
@@ -156,14 +160,14 @@ class CanvasLayout:
             start += groups
 
     def _clip(self, top: int, left: int, groups: int) -> tuple[int, int, int, int]:
-        """(top, left, rows, columns) of the part of a run that lies on the canvas."""
+        """Return (top, left, rows, columns) of the part of a run that lies on the canvas, in patches."""
         bottom, right = min(top + self.group, self.rows), min(left + groups * self.group, self.columns)
         return max(top, 0), max(left, 0), bottom - max(top, 0), right - max(left, 0)
 
-    def _cut(self, patches: Tensor, place: tuple[int, int], groups: int) -> Tensor:
-        """The clipped patches [rows columns p] of a run, from `place` on, as groups [g n p]."""
+    def _cut(self, patches: Tensor, start: tuple[int, int], groups: int) -> Tensor:
+        """Cut a run into groups [g n p], from its patches [rows columns p] on the canvas, which begin at `start`."""
         if patches.shape[:2] != (self.group, groups * self.group):
             whole = patches.new_zeros(self.group, groups * self.group, patches.shape[-1])
-            whole[place[0] : place[0] + len(patches), place[1] : place[1] + patches.shape[1]] = patches
+            whole[start[0] : start[0] + len(patches), start[1] : start[1] + patches.shape[1]] = patches
             patches = whole
         return rearrange(patches, "i (g j) p -> g (i j) p", g=groups)

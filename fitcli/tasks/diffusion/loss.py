@@ -1,4 +1,4 @@
-"""The diffusion objective with latent self-conditioning (RIN, arXiv:2212.11972, section 3.3)."""
+"""The diffusion loss with latent self-conditioning (RIN, arXiv:2212.11972, section 3.3)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from fitcli.tasks.diffusion.config import DiffusionConfig
 from fitcli.tasks.diffusion.parameterization import (
     DenoisingEstimate,
     PredictionKind,
@@ -16,22 +17,23 @@ from fitcli.tasks.diffusion.parameterization import (
     normalize_images,
     per_group,
 )
-from fitcli.tasks.diffusion.schedules import Schedule, cosine
+from fitcli.tasks.diffusion.schedules import Schedule, cosine, parse_schedule, shifted
 from models.checks import ConfigError
 from models.denoiser import FITDenoiser
 from models.groups import Groups
 
 
 class DiffusionBatch(NamedTuple):
-    """Images and all the randomness of one training step.
+    """Images and all random numbers of one training step.
 
     Attributes:
-        data: Patches [g n p] in [-scale, scale], as `parameterization.to_data` makes them.
-        groups: Of all images.
-        noise: Standard normal, [g n p].
-        time: [b], in [0, 1].
-        condition: Conditioning tokens [b s width]; None without.
-        keep: [b], uniform in [0, 1): decides which images are self-conditioned where that is by masking; else None.
+        data: Patches [g n p] in [-scale, scale], see `parameterization.to_data`.
+        groups: All groups of the batch.
+        noise: Standard normal noise [g n p].
+        time: Time of each image, [b], in [0, 1].
+        condition: Conditioning tokens [b s width]; None for an unconditional model.
+        keep: Uniform random number of each image, [b], in [0, 1), which decides by masking whether it is
+            self-conditioned; None without masking.
     """
 
     data: Tensor
@@ -42,8 +44,8 @@ class DiffusionBatch(NamedTuple):
     keep: Tensor | None = None
 
 
-class Details(NamedTuple):
-    """What led to the loss: the noisy patches, and what the network says about data and noise, all [g n p]."""
+class LossDetails(NamedTuple):
+    """Intermediate results of the loss: the noisy patches, and the estimates of data and noise, all [g n p]."""
 
     noisy: Tensor
     data: Tensor
@@ -51,18 +53,22 @@ class Details(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DiffusionObjective:
-    """Mean squared error of the predicted noise (DDPM, arXiv:2006.11239, equation 14) or data.
+class DiffusionLoss:
+    """Mean squared error of the predicted noise (DDPM, arXiv:2006.11239, equation 14), data or velocity.
 
     Attributes:
-        schedule: Gamma at the times of the batch.
-        prediction: What the network predicts.
-        loss: What is compared: the noise ("eps"), the data ("x") or the velocity ("v").
-        clip: (least, greatest) value of the predicted data; None without limits.
-        scale: Of the data; the data loss is in units of it.
-        self_condition_rate: Share of the images that start from the latents of a first, gradient-free run.
-        by_masking: Run all images first and keep the latents of random ones, instead of those of the first images only.
-        normalize: Divide what the network sees by its standard deviation.
+        schedule: Noise schedule.
+        prediction: Output of the network.
+        loss: Compared quantity: the noise ("eps"), the data ("x") or the velocity ("v").
+        clip: (least, greatest) value of the predicted data; None for no clipping.
+        scale: Scale of the data. Errors of the data are divided by it.
+        self_condition_rate: Share of the images that start from the latents of a first prediction without gradients.
+        by_masking: Whether the first prediction runs for all images, and random ones keep its latents; otherwise it
+            runs for the first images of the batch only.
+        normalize: Whether to divide the input of the network by its standard deviation.
+
+    Raises:
+        ConfigError: A value is impossible.
     """
 
     schedule: Schedule = cosine
@@ -82,11 +88,11 @@ class DiffusionObjective:
         if not self.scale > 0:
             raise ConfigError(f"scale must be positive, not {self.scale}")
 
-    def __call__(self, model: FITDenoiser, batch: DiffusionBatch) -> tuple[Tensor, Details]:
-        """The loss, a scalar, and what led to it. Padded patches do not count.
+    def __call__(self, model: FITDenoiser, batch: DiffusionBatch) -> tuple[Tensor, LossDetails]:
+        """Return the loss, a scalar, and its intermediate results. Padding does not count.
 
         Raises:
-            ValueError: Self-conditioning by masking without `batch.keep`.
+            ValueError: Self-conditioning by masking lacks `batch.keep`.
         """
         gamma = self.schedule(batch.time)  # [b]
         spread = per_group(gamma, batch.groups)  # [g 1 1]
@@ -94,37 +100,42 @@ class DiffusionObjective:
         seen = normalize_images(noisy, batch.groups) if self.normalize else noisy
         previous = self._first_latents(model, seen, gamma, batch) if model.config.self_condition else None
         output = model(seen, batch.groups, gamma, batch.condition, previous).tokens
-        error, found = self.error(output, noisy, batch.data, batch.noise, spread)
-        return _mean_square(error, batch.groups), Details(noisy, found.data, found.noise)
+        error, estimate = self.error(output, noisy, batch.data, batch.noise, spread)
+        return _mean_square(error, batch.groups), LossDetails(noisy, estimate.data, estimate.noise)
 
     def error(
         self, output: Tensor, noisy: Tensor, data: Tensor, noise: Tensor, gamma: Tensor
     ) -> tuple[Tensor, DenoisingEstimate]:
-        """What is squared, of any groups, and what the network says about data and noise; all [part n p].
+        """Return the error of a slice of the groups before it is squared, and the estimates; all [part n p].
 
         Args:
-            output: Of the network, [part n p].
-            noisy, data, noise: What it has seen, before any normalisation, and what that was made of, [part n p].
-            gamma: Of each group, [part 1 1].
+            output: Output of the network, [part n p].
+            noisy: Input of the network before any normalisation, [part n p].
+            data, noise: The data and the noise in `noisy`, [part n p].
+            gamma: Gamma of each group, [part 1 1].
         """
-        found = interpret(output, noisy, gamma, self.prediction, self.clip)
+        estimate = interpret(output, noisy, gamma, self.prediction, self.clip)
         match self.loss:
             case "eps":
-                return noise - found.noise, found
+                return noise - estimate.noise, estimate
             case "x":
-                return (data - found.data) / self.scale, found
+                return (data - estimate.data) / self.scale, estimate
             case "v":
                 # The velocity is sqrt(gamma) noise - sqrt(1 - gamma) data (arXiv:2202.00512, appendix D).
-                return gamma.sqrt() * (noise - found.noise) - (1 - gamma).sqrt() * (data - found.data), found
+                error = gamma.sqrt() * (noise - estimate.noise) - (1 - gamma).sqrt() * (data - estimate.data)
+                return error, estimate
 
     @torch.no_grad()
     def _first_latents(self, model: FITDenoiser, seen: Tensor, gamma: Tensor, batch: DiffusionBatch) -> Tensor | None:
-        """Latents [g m d] of a run without self-conditioning, zeros for the images that do without; None: all do."""
+        """Return the latents [g m d] of a first prediction, zeros for images that are not self-conditioned.
+
+        None if no image is self-conditioned.
+        """
         groups, condition = batch.groups, batch.condition
         if self.by_masking:
             latents: Tensor = model(seen, groups, gamma, condition).latents
-            return latents * per_group(self._kept(batch.keep), groups).to(latents.dtype)
-        # In float32, as the reference rounds.
+            return latents * per_group(self._conditioned(batch.keep), groups).to(latents.dtype)
+        # The reference rounds this product in float32.
         images = int(torch.tensor(self.self_condition_rate, dtype=torch.float32) * groups.images)
         if images == 0:
             return None
@@ -133,14 +144,28 @@ class DiffusionObjective:
         latents = model(seen[:count], first, gamma[:images], None if condition is None else condition[:images]).latents
         return torch.cat([latents, latents.new_zeros(len(groups.number) - count, *latents.shape[1:])])
 
-    def _kept(self, keep: Tensor | None) -> Tensor:
+    def _conditioned(self, keep: Tensor | None) -> Tensor:
+        """Return whether each image is self-conditioned, [b] bool."""
         if keep is None:
             raise ValueError("self-conditioning by masking needs a uniform number per image")
         return torch.ones_like(keep) if self.self_condition_rate == 1 else keep > 1 - self.self_condition_rate
 
 
+def diffusion_loss(config: DiffusionConfig) -> DiffusionLoss:
+    """Return the loss of a run. It compares the output of the network without clipping, which has no gradient."""
+    return DiffusionLoss(
+        schedule=shifted(parse_schedule(config.schedule), config.shift),
+        prediction=config.prediction,
+        loss=config.prediction,
+        clip=None,
+        scale=config.scale,
+        self_condition_rate=config.self_condition_rate,
+        by_masking=True,
+    )
+
+
 def first_images(groups: Groups, images: int) -> Groups:
-    """The groups of the first `images` images; they come first in the list."""
+    """Return the groups of the first `images` images of a batch."""
     end = images * groups.longest
     count = end if groups.slot is None else int((groups.slot < end).sum())
     return Groups(
@@ -154,9 +179,9 @@ def first_images(groups: Groups, images: int) -> Groups:
 
 
 def _mean_square(error: Tensor, groups: Groups) -> Tensor:
-    """Mean over all values [g n p] of real patches."""
+    """Return the mean square over the values [g n p] of patches that are no padding."""
     if groups.mask is None:
         return error.square().mean()
-    # Before the square: the gradient of a padded NaN would be NaN even where its square is masked.
+    # The mask comes before the square: after it, a NaN in the padding would still have a NaN gradient.
     error = error.masked_fill(~groups.mask[..., None], 0)
     return error.square().sum() / (groups.mask.sum() * error.shape[-1])

@@ -1,4 +1,4 @@
-"""What the training of a diffusion model minimises: the squared error of the predictions of the network."""
+"""The training objective of a diffusion model: the squared error of the predictions of the network."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.class_targets import ClassLabelReader, ClassLabels
 from fitcli.tasks.context import TrainingRun, place_rules
 from fitcli.tasks.diffusion.config import DiffusionConfig
-from fitcli.tasks.diffusion.loss import DiffusionObjective
+from fitcli.tasks.diffusion.loss import DiffusionLoss
 from fitcli.tasks.diffusion.options import DiffusionOptions
 from fitcli.tasks.diffusion.parameterization import to_data
-from fitcli.tasks.diffusion.schedules import parse_schedule, shifted
 from fitcli.tasks.diffusion.step import DiffusionStep, diffusion_job
 from fitcli.tasks.task import DeferredScores, Validation
 from fitcli.tasks.validation import shared_sums, validation_loader
@@ -35,41 +34,28 @@ from models.config import DenoiserConfig
 from models.denoiser import FITDenoiser
 
 BUCKETS = 4
-"""Equal parts of time in which the validation loss is told: some noise is easy and some is hard."""
+"""Number of equal parts of time with a validation loss of their own: the loss depends much on the noise level."""
 
 VALIDATED = 256
-"""Validation images that are looked at, evenly spread over all: each is denoised once per bucket."""
-
-
-def diffusion_loss(config: DiffusionConfig) -> DiffusionObjective:
-    """What the network predicts is compared as it is: clipped data would have no gradient."""
-    return DiffusionObjective(
-        schedule=shifted(parse_schedule(config.schedule), config.shift),
-        prediction=config.prediction,
-        loss=config.prediction,
-        clip=None,
-        scale=config.scale,
-        self_condition_rate=config.self_condition_rate,
-        by_masking=True,
-    )
+"""Largest number of validation images, evenly spread over all. Each is denoised once per bucket."""
 
 
 @dataclass(frozen=True, slots=True)
 class DenoisingObjective:
-    """Mean squared error of what the network predicts.
+    """Mean squared error of the predictions of the network; see `Objective` for its members.
 
-    All that is random about an image in a step follows from the seed of the run, the epoch, the number of the image and
-    the number of the group alone: a slice of the groups that is computed again sees the same noise.
+    The random numbers of an image depend only on the seed of the run, the epoch, the number of the image and the number
+    of the group. So groups that are computed again see the same noise.
 
     Attributes:
-        run: What it is for.
-        config: Of the diffusion.
-        loss: What is minimised.
+        run: The run that is trained.
+        config: The diffusion of the model.
+        loss: The loss.
     """
 
     run: TrainingRun
     config: DiffusionConfig
-    loss: DiffusionObjective
+    loss: DiffusionLoss
 
     @property
     def reading(self) -> Reading:
@@ -83,27 +69,27 @@ class DenoisingObjective:
         )
 
     def job(self, model: TaskModel, batch: Batch, plan: ExecutionPlan | None = None) -> Job:
-        """See `Objective.job`."""
+        """Return the step of the mean loss over the patches of a batch."""
         draws = torch.tensor([self._draws("training image", showing) for showing in batch.showings])  # [b 3]
         time, coin, label_coin = draws.unbind(-1)
         kept = label_coin >= self.config.class_dropout
         return self._job(model, batch, "training noise", time, coin, kept, plan)
 
     def weight(self, batch: Batch) -> float:
-        """See `Objective.weight`."""
+        """Return the number of patches of a batch, without padding."""
         return float(batch.groups.count_real_tokens(batch.patches.shape[1]))
 
     def scores(self, batch: Batch, outcome: Outcome) -> DeferredScores | None:
-        """The loss says it all."""
+        """Return None: the loss is the only score."""
         return None
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
-        """The loss in equal parts of time, each image with the same noise every time."""
+        """Compute the loss in equal parts of time. Every validation uses the same noise."""
         run = self.run
         images = spread(run.dataset.validation, VALIDATED)
         loader = validation_loader(run, images, self.reading)
 
-        def look() -> dict[str, float]:
+        def own_sums() -> dict[str, float]:
             sums = dict.fromkeys([*map(str, range(BUCKETS)), "patches"], 0.0)
             with closing(loader.fixed()) as batches:
                 for batch in batches:
@@ -112,27 +98,27 @@ class DenoisingObjective:
                     sums["patches"] += batch.real_patches()
             return sums
 
-        found = shared_sums(run, look)
-        losses = [found[str(bucket)] / found["patches"] for bucket in range(BUCKETS)]
+        sums = shared_sums(run, own_sums)
+        losses = [sums[str(bucket)] / sums["patches"] for bucket in range(BUCKETS)]
         loss = sum(losses) / BUCKETS
         scores = {f"loss_time_{k / BUCKETS:.2f}_{(k + 1) / BUCKETS:.2f}": losses[k] for k in range(BUCKETS)}
         return Validation(loss=loss, scores=scores, rank=(-loss,), headline=("loss", f"{loss:.4f}"))
 
     def _losses(self, model: TaskModel, batch: Batch) -> list[float]:
-        """Of a validation batch in each part of time, the mean over its patches."""
-        run, moved = self.run, self.run.bring(batch)
+        """Return the mean loss over the patches of a validation batch in each part of time."""
+        run, on_device = self.run, self.run.bring(batch)
         draws = torch.tensor([self._draws("validation image", showing) for showing in batch.showings])
         labels = torch.ones(len(draws), dtype=torch.bool)
         losses = []
         for bucket in range(BUCKETS):
             time = (bucket + draws[:, 0]) / BUCKETS
             with run.runtime.autocast():
-                job = self._job(model, moved, f"validation noise {bucket}", time, draws[:, 1], labels)
+                job = self._job(model, on_device, f"validation noise {bucket}", time, draws[:, 1], labels)
                 losses.append(float(group_losses(job, run.plan).sum()))
         return losses
 
     def _draws(self, stream: str, showing: tuple[int, int]) -> list[float]:
-        """Three uniform numbers of an image: for its time, its self-conditioning and its label."""
+        """Return three uniform random numbers of an image: for its time, its self-conditioning and its label."""
         epoch, image = showing
         return [float(draw) for draw in generator(self.run.settings.seed, stream, image, step=epoch).random(3)]
 
@@ -146,7 +132,17 @@ class DenoisingObjective:
         labelled: Tensor,
         plan: ExecutionPlan | None = None,
     ) -> Job:
-        """The job of a batch. `time`, `coin` and `labelled` are [b] on the CPU."""
+        """Return the step of a batch.
+
+        Args:
+            model: The denoiser.
+            batch: The batch.
+            stream: Stream of the noise.
+            time: Time of each image, [b], on the CPU.
+            coin: Uniform random number of each image, [b], on the CPU, for self-conditioning.
+            labelled: Whether the model is given the class of each image, [b] bool, on the CPU.
+            plan: Execution of the step; None for that of the run.
+        """
         device = self.run.runtime.device
         preprocessing, classes = self.run.config.preprocessing, len(self.run.config.classes)
         addresses = _addresses(batch.on_host)
@@ -162,8 +158,8 @@ class DenoisingObjective:
         if classes:
             target = batch.on_host.target
             assert isinstance(target, ClassLabels)
-            known = F.one_hot(target.numbers, classes).float() * labelled.float()[:, None]
-            condition = to_device(known[:, None], device)
+            one_hot = F.one_hot(target.numbers, classes).float() * labelled.float()[:, None]
+            condition = to_device(one_hot[:, None], device)
         step = DiffusionStep(
             groups=batch.groups,
             data=data,
@@ -177,13 +173,18 @@ class DenoisingObjective:
 
 @dataclass(frozen=True, slots=True)
 class _Addresses:
-    """Of the noise of all groups of a batch: showing of the image and number of the group, in their order."""
+    """Addresses of the noise of all groups of a batch.
+
+    Attributes:
+        showings: (epoch, image) of each group.
+        numbers: Number of each group in its image.
+    """
 
     showings: list[tuple[int, int]]
     numbers: list[int]
 
     def noise(self, seed: int, stream: str, part: slice, shape: tuple[int, int]) -> Tensor:
-        """[part n p] float32 on the CPU."""
+        """Return the noise [part n p] of a slice of the groups, float32, on the CPU."""
         each = [
             group_noise(seed, stream, [number], shape, image=image, step=epoch)
             for (epoch, image), number in zip(self.showings[part], self.numbers[part], strict=True)

@@ -1,4 +1,7 @@
-"""What a network's output means: noise (eps), data (x) or velocity (v). Pointwise, so any part of an image will do."""
+"""Converts between data, noise and the output of the network: noise (eps), data (x) or velocity (v).
+
+Except for `normalize_images`, the functions are pointwise, so they take any part of an image.
+"""
 
 from __future__ import annotations
 
@@ -12,32 +15,32 @@ from models.checks import ConfigError
 from models.groups import Groups
 
 PredictionKind = Literal["eps", "x", "v"]
-"""What the network predicts: the noise, the data, or the velocity."""
+"""The output of the network: the noise, the data or the velocity."""
 
 
 class DenoisingEstimate(NamedTuple):
-    """What a prediction says about the data and about the noise; both have the shape of the noisy patches."""
+    """The data and the noise that follow from a prediction, with the shape of the noisy patches."""
 
     data: Tensor
     noise: Tensor
 
 
 def to_data(values: Tensor, scale: float) -> Tensor:
-    """Values in [0, 1] -> [-scale, scale]. Less scale is more noise at every gamma (Chen 2023, arXiv:2301.10972)."""
+    """Map values in [0, 1] to [-scale, scale]. A smaller scale is noisier at every gamma (arXiv:2301.10972)."""
     return (values * 2 - 1) * scale
 
 
 def to_values(data: Tensor, scale: float) -> Tensor:
-    """The inverse of `to_data`; not clipped."""
+    """Invert `to_data`, without clipping."""
     return data / scale / 2 + 0.5
 
 
 def add_noise(data: Tensor, noise: Tensor, gamma: Tensor) -> Tensor:
-    """The forward process: sqrt(gamma) data + sqrt(1 - gamma) noise (DDPM, arXiv:2006.11239, equation 4).
+    """Return sqrt(gamma) data + sqrt(1 - gamma) noise, the forward process (DDPM, arXiv:2006.11239, equation 4).
 
     Args:
-        data, noise: [...].
-        gamma: Broadcasts to them.
+        data, noise: Values [...].
+        gamma: Gamma, broadcastable to them.
     """
     return gamma.sqrt() * data + (1 - gamma).sqrt() * noise
 
@@ -50,20 +53,20 @@ def interpret(
     clip: tuple[float, float] | None = None,
     truncate_noise: bool = False,
 ) -> DenoisingEstimate:
-    """Turn the output of a network into data and noise.
+    """Turn the output of the network into data and noise.
 
-    eps as in DDPM (arXiv:2006.11239, equation 15); v as in Salimans & Ho 2022 (arXiv:2202.00512, appendix D).
+    eps follows DDPM (arXiv:2006.11239, equation 15), v Salimans & Ho 2022 (arXiv:2202.00512, appendix D).
 
     Args:
-        output: Of the network, [...].
-        noisy: What it has seen, before any normalisation, [...].
-        gamma: Of `noisy`; broadcasts to it.
-        prediction: What the output means.
-        clip: (least, greatest) value of the data; None without limits.
-        truncate_noise: Take the noise that belongs to the clipped data instead of the predicted noise.
+        output: Output of the network, [...].
+        noisy: Input of the network before any normalisation, [...].
+        gamma: Gamma of `noisy`, broadcastable to it.
+        prediction: Meaning of the output.
+        clip: (least, greatest) value of the data; None for no clipping.
+        truncate_noise: Whether to return the noise that belongs to the clipped data, instead of the predicted noise.
 
     Raises:
-        ConfigError: Another prediction.
+        ConfigError: The prediction is unknown.
     """
     signal, spread = gamma.sqrt(), (1 - gamma).sqrt()
     noise: Tensor | None
@@ -85,14 +88,14 @@ def interpret(
 
 
 def per_group(values: Tensor, groups: Groups) -> Tensor:
-    """One value per image [b] -> [g 1 1], to go with the patches [g n p] of its groups."""
+    """Return one value per image [b] as [g 1 1], which broadcasts to the patches [g n p] of its groups."""
     return groups.scatter(values[:, None].expand(-1, groups.longest))[:, None, None]
 
 
 def normalize_images(patches: Tensor, groups: Groups) -> Tensor:
     """Divide the patches [g n p] of every image by its standard deviation (Chen 2023, arXiv:2301.10972).
 
-    Only the input of the network is ever normalised, not what noise is added to or removed from. Padded patches do
+    Only the input of the network is normalised, never the patches that noise is added to or removed from. Padding does
     not count.
     """
     real = patches.new_ones(patches.shape[:2]) if groups.mask is None else groups.mask.to(patches.dtype)
@@ -105,5 +108,5 @@ def normalize_images(patches: Tensor, groups: Groups) -> Tensor:
 
 
 def _image_sum(values: Tensor, groups: Groups) -> Tensor:
-    """[g ...] -> [b], summed over everything but the images."""
+    """Sum values [g ...] over each image, [b]."""
     return torch.sum(groups.arrange(values.flatten(1).sum(dim=1)), dim=1)

@@ -1,10 +1,11 @@
-"""One step towards the data, as pure pointwise functions of one signature:
+"""Samplers: one step towards the data, as pure pointwise functions with the same signature.
 
-    step(x, data, noise, gamma_now, gamma_next, z, earlier) -> x
+    step(x, data, noise, gamma_now, gamma_next, z, previous) -> x
 
-x [...] is noisy with gamma_now, data and noise [...] are what the network says about it, and the result is noisy with
-gamma_next. z [...] is fresh standard normal noise; deterministic samplers ignore it. `earlier` is what a multistep
-sampler remembers of the step before, None in the first; the others ignore it.
+- x [...]: noisy values, with gamma_now before the step and gamma_next after it;
+- data, noise [...]: the estimates of the network;
+- z [...]: fresh standard normal noise, which deterministic samplers ignore;
+- previous: the step before, for multistep samplers; None in the first step.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from models.checks import ConfigError
 
 
 class PreviousStep(NamedTuple):
-    """The step before: what it said about the data [...], and its gamma_now, a scalar."""
+    """The step before: its estimate of the data [...], and its gamma_now, a scalar."""
 
     data: Tensor
     gamma: Tensor
 
 
 class SamplerStep(Protocol):
-    """The signature of a sampler, see above."""
+    """The signature of a sampler; see the module."""
 
     def __call__(
         self,
@@ -36,7 +37,7 @@ class SamplerStep(Protocol):
         gamma_now: Tensor,
         gamma_next: Tensor,
         z: Tensor | None,
-        earlier: PreviousStep | None = None,
+        previous: PreviousStep | None = None,
         /,
     ) -> Tensor: ...
 
@@ -48,9 +49,9 @@ def ddim(
     gamma_now: Tensor,
     gamma_next: Tensor,
     z: Tensor | None,
-    earlier: PreviousStep | None = None,
+    previous: PreviousStep | None = None,
 ) -> Tensor:
-    """Deterministic (DDIM, arXiv:2010.02502, equation 12 with sigma = 0)."""
+    """Take a deterministic step (DDIM, arXiv:2010.02502, equation 12 with sigma = 0)."""
     return gamma_next.sqrt() * data + (1 - gamma_next).sqrt() * noise
 
 
@@ -61,9 +62,9 @@ def ddpm_large(
     gamma_now: Tensor,
     gamma_next: Tensor,
     z: Tensor | None,
-    earlier: PreviousStep | None = None,
+    previous: PreviousStep | None = None,
 ) -> Tensor:
-    """Ancestral, with variance beta (DDPM, arXiv:2006.11239, algorithm 2; section 3.2, first choice)."""
+    """Take an ancestral step with variance beta (DDPM, arXiv:2006.11239, algorithm 2; section 3.2, first choice)."""
     alpha = _alpha(gamma_now, gamma_next)
     return _ancestral(x, noise, alpha, gamma_now, 1 - alpha, z)
 
@@ -75,9 +76,9 @@ def ddpm_small(
     gamma_now: Tensor,
     gamma_next: Tensor,
     z: Tensor | None,
-    earlier: PreviousStep | None = None,
+    previous: PreviousStep | None = None,
 ) -> Tensor:
-    """Ancestral, with the variance of the posterior (DDPM, arXiv:2006.11239, algorithm 2; equation 7)."""
+    """Take an ancestral step with the variance of the posterior (DDPM, arXiv:2006.11239, algorithm 2; equation 7)."""
     alpha = _alpha(gamma_now, gamma_next)
     variance = (1 - gamma_next) / (1 - gamma_now).clamp(min=SMALLEST) * (1 - alpha)
     return _ancestral(x, noise, alpha, gamma_now, variance, z)
@@ -90,21 +91,21 @@ def dpm(
     gamma_now: Tensor,
     gamma_next: Tensor,
     z: Tensor | None,
-    earlier: PreviousStep | None = None,
+    previous: PreviousStep | None = None,
 ) -> Tensor:
-    """Deterministic, of second order: DPM-Solver++(2M) (arXiv:2211.01095, algorithm 2).
+    """Take a deterministic step of second order: DPM-Solver++(2M) (arXiv:2211.01095, algorithm 2).
 
-    Of first order, which is DDIM, in the first step and where no noise is left after it.
+    The first step, and a step that leaves no noise, are of first order: DDIM.
     """
-    if earlier is None:
+    if previous is None:
         return ddim(x, data, noise, gamma_now, gamma_next, z)
-    before, now, after = (_half_log_snr(gamma) for gamma in (earlier.gamma, gamma_now, gamma_next))
+    before, now, after = (_half_log_snr(gamma) for gamma in (previous.gamma, gamma_now, gamma_next))
     h = after - now
     weight = torch.where(gamma_next < 1, h / (2 * (now - before)), 0.0)  # 1 / (2 r)
-    # sigma_next / sigma_now x - alpha_next (exp(-h) - 1) D with D = data + weight (data - earlier.data).
+    # sigma_next / sigma_now x - alpha_next (exp(-h) - 1) D with D = data + weight (data - previous.data).
     shrink = ((1 - gamma_next) / (1 - gamma_now).clamp(min=SMALLEST)).sqrt()
     gain = gamma_next.sqrt() - shrink * gamma_now.sqrt()
-    return shrink * x + gain * ((1 + weight) * data - weight * earlier.data)
+    return shrink * x + gain * ((1 + weight) * data - weight * previous.data)
 
 
 STEPS: dict[str, SamplerStep] = {
@@ -117,17 +118,17 @@ STEPS: dict[str, SamplerStep] = {
 """The samplers by name."""
 
 DETERMINISTIC: frozenset[SamplerStep] = frozenset({ddim, dpm})
-"""The samplers that need no noise."""
+"""Samplers that need no fresh noise."""
 
 MULTISTEP: frozenset[SamplerStep] = frozenset({dpm})
-"""The samplers that remember the step before."""
+"""Samplers that need the step before."""
 
 
 def find_step(name: str) -> SamplerStep:
-    """The sampler of this name.
+    """Return the sampler of this name.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: No sampler has this name.
     """
     if name not in STEPS:
         raise ConfigError(f"unknown sampler {name!r}: use one of {', '.join(STEPS)}")
@@ -135,12 +136,12 @@ def find_step(name: str) -> SamplerStep:
 
 
 def _half_log_snr(gamma: Tensor) -> Tensor:
-    """log(alpha / sigma), lambda in arXiv:2211.01095."""
+    """Return log(alpha / sigma), lambda in arXiv:2211.01095."""
     return (gamma.clamp(min=SMALLEST) / (1 - gamma).clamp(min=SMALLEST)).log() / 2
 
 
 def _alpha(gamma_now: Tensor, gamma_next: Tensor) -> Tensor:
-    """The share of the signal that one step of noising keeps, gamma_now / gamma_next."""
+    """Return gamma_now / gamma_next, the share of the signal that one noising step keeps."""
     return (gamma_now.clamp(min=SMALLEST).log() - gamma_next.clamp(min=SMALLEST).log()).exp().clamp(0.0, 1.0)
 
 

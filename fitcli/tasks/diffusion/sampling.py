@@ -1,4 +1,4 @@
-"""The sampling loop, written once, for patches in memory and at rest. Knows no pixels, nor where noise comes from."""
+"""The sampling loop, for patches in memory and for stored patches. Views and hooks supply patches and noise."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ from models.checks import ConfigError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampling:
-    """How to sample.
+    """Settings of the sampling loop.
 
     Attributes:
-        steps: Evaluations of the network.
-        schedule: Gamma at the times that are visited.
+        steps: Number of steps: evaluations of the network, without the unconditional ones of guidance.
+        schedule: Noise schedule.
         sampler: One of `samplers.STEPS`.
-        prediction: What the network predicts.
-        clip: (least, greatest) value of the data; None without limits.
-        guidance: Weight of what the condition adds (classifier-free guidance, arXiv:2207.12598, equation 6); 0 without.
-        decay: Weight of older latents in self-conditioning, in [0, 1]; 0 carries on the latest alone.
-        time_difference: Each step aims this many steps further than the next one starts (asymmetric time intervals,
-            Chen et al. 2022, arXiv:2208.04202).
-        normalize: Divide what the network sees by its standard deviation.
-        start: Time at which sampling begins, in (0, 1]; below 1 it begins from a noisy image (SDEdit,
-            arXiv:2108.01073).
+        prediction: Output of the network.
+        clip: (least, greatest) value of the data; None for no clipping.
+        guidance: Weight of classifier-free guidance (arXiv:2207.12598, equation 6); 0 for none.
+        decay: Weight of older latents in self-conditioning, in [0, 1]; 0 uses the latest only.
+        time_difference: Number of steps by which a step aims beyond the start of the next one (asymmetric time
+            intervals, Chen et al. 2022, arXiv:2208.04202).
+        normalize: Whether to divide the input of the network by its standard deviation.
+        start: Time at which sampling starts, in (0, 1]; below 1 from a noisy image (SDEdit, arXiv:2108.01073).
+
+    Raises:
+        ConfigError: A value is impossible.
     """
 
     steps: int
@@ -59,7 +61,7 @@ class Sampling:
             raise ConfigError(f"sampling starts at a time in (0, 1], not {self.start}")
 
     def gammas(self, k: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Gamma before and after step `k`, as scalars of the dtype and on the device of `like`."""
+        """Return gamma before and after step `k`, as scalars with the dtype and device of `like`."""
         now = self.start * (1 - k / self.steps)
         after = self.start * max(1 - (k + 1 + self.time_difference) / self.steps, 0.0)
         times = to_device(torch.tensor([now, after], dtype=torch.float32), like.device)
@@ -67,17 +69,17 @@ class Sampling:
         return gammas[0], gammas[1]
 
 
-Kept = Literal["x", "data", "unconditional"]
-"""What is kept of every patch: the noisy patches (the data, after the last step), the data as the step before predicted
-it, and the unconditional prediction of this step."""
+Quantity = Literal["x", "data", "unconditional"]
+"""The stored values of each patch: "x" is the noisy patch, and the data after the last step; "data" is the estimate of
+the data in the step before; "unconditional" is the unconditional prediction of this step."""
 
 
 class View(ABC):
-    """Noisy patches as one step sees them: where they are, and a network that predicts from them.
+    """The stored values of one step, and a network that predicts from them.
 
     Attributes:
         images: Number of images.
-        layout: Self-conditioning carries latents between steps of the same layout only.
+        layout: Number of the layout of the groups. Self-conditioning carries latents between steps of one layout only.
     """
 
     images: int
@@ -89,32 +91,32 @@ class View(ABC):
 
         Args:
             level: Gamma [b].
-            condition: Conditioning tokens [b s width].
-            previous: Latents to start from, [g m d].
-            take: Given the prediction, slice after slice of the groups.
+            condition: Conditioning tokens [b s width]; None for an unconditional prediction.
+            previous: Latents [g m d] to start from; None for zeros.
+            take: Takes the prediction [part n p] of each slice of the groups, in order.
 
         Returns:
-            Latents [g m d] for the next step to start from; None where it starts from none.
+            The latents [g m d] for the next step to start from; None for a model without self-conditioning.
         """
 
     @abstractmethod
-    def read(self, kept: Kept, part: slice) -> Tensor:
-        """Values [part n p] as they were before this step; of "unconditional", as they were written in it."""
+    def read(self, quantity: Quantity, part: slice) -> Tensor:
+        """Return the values [part n p] from before this step; for "unconditional", those written in this step."""
 
     @abstractmethod
-    def write(self, kept: Kept, part: slice, values: Tensor) -> None:
-        """Keep values [part n p]; what this part was before the step is not needed any more."""
+    def write(self, quantity: Quantity, part: slice, values: Tensor) -> None:
+        """Store values [part n p]. Those from before this step may be overwritten."""
 
 
-class Done(NamedTuple):
-    """What one step did to a slice of the groups.
+class StepResult(NamedTuple):
+    """The results of one step for a slice of the groups.
 
     Attributes:
         part: The slice.
-        output: Of the network with its condition, [part n p].
-        unconditional: Of the network with a condition of zeros, [part n p]; None without guidance.
-        data, noise: What follows about data and noise, [part n p].
-        samples: After the step, [part n p].
+        output: Output of the network with its condition, [part n p].
+        unconditional: Output of the network with a condition of zeros, [part n p]; None without guidance.
+        data, noise: Estimates of data and noise, [part n p].
+        samples: Noisy patches after the step, [part n p].
     """
 
     part: slice
@@ -127,26 +129,27 @@ class Done(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hooks:
-    """What a step asks for and tells.
+    """Functions that every step calls with its number k and a slice of the groups.
 
     Attributes:
-        noise: Standard normal noise [part n p] of step k for a slice of the groups.
-        constrain: Changes patches [part n p] after step k, given their gamma: to keep what is known of an image.
-        done: Told what a step did to a slice of the groups.
+        noise: Returns the standard normal noise [part n p]; None if the sampler draws none.
+        constrain: Returns the patches [part n p] that replace those after the step, from these and their gamma: for
+            images that are partly known. None to keep them.
+        done: Takes the results of the step.
     """
 
     noise: Callable[[int, slice], Tensor] | None = None
     constrain: Callable[[int, slice, Tensor, Tensor], Tensor] | None = None
-    done: Callable[[int, Done], None] = lambda k, done: None
+    done: Callable[[int, StepResult], None] = lambda k, result: None
 
 
 @dataclass(slots=True)
-class Carried:
-    """What the steps hand on, beside the patches.
+class SamplingState:
+    """The state between two steps, besides the patches.
 
     Attributes:
-        step: The next one.
-        latents: By layout, a moving average of the latents of earlier steps, [g m d].
+        step: Number of the next step.
+        latents: Moving average [g m d] of the latents of earlier steps, by layout.
     """
 
     step: int = 0
@@ -160,34 +163,34 @@ def sample(
     like: Tensor,
     condition: Tensor | None = None,
     hooks: Hooks = Hooks(),
-    carried: Carried | None = None,
-) -> Iterator[Carried]:
-    """Sample images, step by step, from noise that is there already (RIN, arXiv:2212.11972, section 3.3).
+    state: SamplingState | None = None,
+) -> Iterator[SamplingState]:
+    """Sample images step by step (RIN, arXiv:2212.11972, section 3.3).
 
     Args:
-        view: The patches as step k sees them. Its "x" is noise before the first step, the data after the last.
-        sampling: How.
-        like: Any tensor of the dtype and on the device of the patches.
-        condition: Conditioning tokens [b s width].
-        hooks: Noise, and who is told.
-        carried: Where to go on; None at the beginning.
+        view: Returns the stored values for step k. "x" holds noise before the first step and the data after the last.
+        sampling: Settings of the loop.
+        like: Any tensor with the dtype and device of the patches.
+        condition: Conditioning tokens [b s width]; None for an unconditional model.
+        hooks: Functions that every step calls.
+        state: State to continue from; None to start with the first step.
 
     Yields:
-        After every step, what the next one needs.
+        The state after every step, always the same object.
 
     Raises:
         ValueError: Guidance without a condition.
     """
     if sampling.guidance and condition is None:
         raise ValueError(f"guidance {sampling.guidance} needs a condition to guide towards")
-    carried = carried or Carried()
-    for k in range(carried.step, sampling.steps):
-        seen = view(k)
-        latents = _step(seen, k, sampling, like, condition, hooks, carried.latents.get(seen.layout))
+    state = state or SamplingState()
+    for k in range(state.step, sampling.steps):
+        current = view(k)
+        latents = _step(current, k, sampling, like, condition, hooks, state.latents.get(current.layout))
         if latents is not None:
-            carried.latents[seen.layout] = _average(carried.latents.get(seen.layout), latents, sampling.decay)
-        carried.step = k + 1
-        yield carried
+            state.latents[current.layout] = _average(state.latents.get(current.layout), latents, sampling.decay)
+        state.step = k + 1
+        yield state
 
 
 def _step(
@@ -201,8 +204,8 @@ def _step(
 ) -> Tensor | None:
     now, after = sampling.gammas(k, like)
     level, last = now.expand(view.images), k == sampling.steps - 1
-    remembers = sampling.sampler in MULTISTEP
-    before = sampling.gammas(k - 1, like)[0] if remembers and k > 0 else None
+    multistep = sampling.sampler in MULTISTEP
+    earlier_gamma = sampling.gammas(k - 1, like)[0] if multistep and k > 0 else None
 
     def take(part: slice, output: Tensor) -> None:
         x, output = view.read("x", part), output.to(now.dtype)
@@ -210,13 +213,13 @@ def _step(
         guided = _guide(output, unconditional, sampling.guidance)
         data, noise = interpret(guided, x, now, sampling.prediction, sampling.clip, truncate_noise=True)
         z = None if hooks.noise is None or sampling.sampler in DETERMINISTIC else hooks.noise(k, part)
-        earlier = None if before is None else PreviousStep(view.read("data", part), before)
+        earlier = None if earlier_gamma is None else PreviousStep(view.read("data", part), earlier_gamma)
         samples = sampling.sampler(x, data, noise, now, after, z, earlier)
-        hooks.done(k, Done(part, output, unconditional, data, noise, samples))
-        if remembers and not last:
+        hooks.done(k, StepResult(part, output, unconditional, data, noise, samples))
+        if multistep and not last:
             view.write("data", part, data)
-        rest, gamma = (data, torch.ones_like(after)) if last else (samples, after)
-        view.write("x", part, rest if hooks.constrain is None else hooks.constrain(k, part, rest, gamma))
+        x, gamma = (data, torch.ones_like(after)) if last else (samples, after)
+        view.write("x", part, x if hooks.constrain is None else hooks.constrain(k, part, x, gamma))
 
     if sampling.guidance and condition is not None:
         view.predict(
@@ -229,7 +232,7 @@ def _step(
 
 
 def _average(older: Tensor | None, latents: Tensor, decay: float) -> Tensor:
-    """The moving average of latents, which begins with zeros."""
+    """Return the moving average of latents, which starts with zeros."""
     if decay == 0:
         return latents
     return (1 - decay) * latents if older is None else decay * older + (1 - decay) * latents

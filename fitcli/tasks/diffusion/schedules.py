@@ -1,4 +1,4 @@
-"""Schedules: from time, 0 (data) to 1 (noise), to gamma. Pure functions of a tensor of times."""
+"""Noise schedules: pure functions from times, 0 (data) to 1 (noise), to gamma."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import Tensor
 from models.checks import ConfigError
 
 Schedule = Callable[[Tensor], Tensor]
-"""Times [...] in [0, 1] -> gamma [...] in [0, 1]."""
+"""Maps times [...] in [0, 1] to gamma [...] in [0, 1]."""
 
 SMALLEST = 1e-9
-"""The least gamma of most schedules. Divisions by gamma and 1 - gamma never go below it, so they never give NaN."""
+"""Least gamma of most schedules, and least divisor in divisions by gamma and 1 - gamma, which then never give NaN."""
 
 
 def cosine(t: Tensor) -> Tensor:
-    """A squared cosine, kept from both ends by small offsets (Chen et al. 2022, arXiv:2208.04202; not clipped)."""
+    """Return a squared cosine; small offsets keep it from 0 and 1 (Chen et al. 2022, arXiv:2208.04202; not clipped)."""
     return torch.cos((t + 0.0002) / (1 + 0.00025) * (math.pi / 2)) ** 2
 
 
 def cosine_between(t: Tensor, start: float, end: float, tau: float) -> Tensor:
-    """The part of a cosine between two angles, raised to 2 tau (Chen 2023, arXiv:2301.10972, algorithm 1).
+    """Return the part of a cosine between two angles, raised to 2 tau (Chen 2023, arXiv:2301.10972, algorithm 1).
 
     Args:
         t: Times.
@@ -41,7 +41,7 @@ def cosine_between(t: Tensor, start: float, end: float, tau: float) -> Tensor:
 
 
 def sigmoid(t: Tensor, start: float, end: float, tau: float) -> Tensor:
-    """The part of a sigmoid between two arguments (RIN, arXiv:2212.11972; Chen 2023, arXiv:2301.10972, algorithm 1).
+    """Return the part of a sigmoid between two arguments (RIN, arXiv:2212.11972; arXiv:2301.10972, algorithm 1).
 
     Args:
         t: Times.
@@ -52,41 +52,41 @@ def sigmoid(t: Tensor, start: float, end: float, tau: float) -> Tensor:
 
 
 def logarithmic(t: Tensor, start: float, end: float, reverse: bool) -> Tensor:
-    """The part of a logarithm between two positive arguments; `reverse` swaps them (the reference's `log`)."""
+    """Return the part of a logarithm between two positive arguments, which `reverse` swaps (`log` in the reference)."""
     if reverse:
         start, end = end, start
     return _rescale(torch.log, t, start, end).clamp(0.0, 1.0)
 
 
 def linear(t: Tensor) -> Tensor:
-    """1 - t (Chen 2023, arXiv:2301.10972, algorithm 1)."""
+    """Return 1 - t (Chen 2023, arXiv:2301.10972, algorithm 1)."""
     return (1 - t).clamp(SMALLEST, 1.0)
 
 
 def shifted(schedule: Schedule, shift: float) -> Schedule:
-    """The schedule with `shift` added to its log signal-to-noise ratio (arXiv:2301.11093, equation 3).
+    """Return the schedule with `shift` added to its log signal-to-noise ratio (arXiv:2301.11093, equation 3).
 
-    As a map of gamma: gamma / (gamma + (1 - gamma) exp(-shift)), which keeps 0 and 1.
+    Gamma becomes gamma / (gamma + (1 - gamma) exp(-shift)). 0 and 1 stay.
     """
     if shift == 0:
         return schedule
 
-    def moved(t: Tensor) -> Tensor:
+    def shifted_schedule(t: Tensor) -> Tensor:
         gamma = schedule(t)
         return gamma / (gamma + (1 - gamma) * math.exp(-shift))
 
-    return moved
+    return shifted_schedule
 
 
 def parse_schedule(name: str) -> Schedule:
-    """The schedule that a name describes, in the spelling of the reference.
+    """Return the schedule that a name describes, in the notation of the reference.
 
     Args:
         name: `cosine`, `cosine@start,end,tau`, `sigmoid@start,end,tau`, `log@start,end,reverse` (`t` or `true`, in any
-            case, reverses) or `simple_linear`. As in the reference a suffix of the family is ignored.
+            case, reverses) or `simple_linear`. As in the reference, a suffix of the family is ignored.
 
     Raises:
-        ConfigError: The name is unknown, its arguments are malformed, or they describe no function of time.
+        ConfigError: The name is unknown, its arguments are malformed, or the schedule is not finite at some time.
     """
     family, given, arguments = name.partition("@")
     if family.startswith("simple_linear"):
@@ -118,6 +118,6 @@ def _with_arguments(name: str, family: str, arguments: list[str]) -> Schedule:
 
 
 def _rescale(curve: Schedule, t: Tensor, start: float, end: float) -> Tensor:
-    """The curve from `start` to `end`, moved and stretched to run from 1 to 0 over times 0 to 1."""
+    """Return the part of a curve from `start` to `end`, rescaled to run from 1 to 0 over times 0 to 1."""
     first, last = curve(t.new_full((), start)), curve(t.new_full((), end))
     return (last - curve(t * (end - start) + start)) / (last - first)

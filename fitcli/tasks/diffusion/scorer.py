@@ -23,7 +23,7 @@ class DenoisingScorer:
     Attributes:
         checkpoint: The model.
         runtime: Device and precision.
-        whole: Whether whole images are scored, whatever their size, instead of windows of the trained size.
+        whole: Whether whole images of any size are scored, instead of windows of the trained size.
     """
 
     checkpoint: Checkpoint[FITDenoiser]

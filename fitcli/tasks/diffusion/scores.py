@@ -1,4 +1,4 @@
-"""How well a diffusion model denoises an image, noise level by noise level."""
+"""Computes how well a diffusion model denoises an image at ten noise levels."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from fitcli.patches.cutting import groups_of, read_patches, to_unit
 from fitcli.patches.grid import PatchGrid
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.diffusion.config import diffusion_of
-from fitcli.tasks.diffusion.objective import diffusion_loss
+from fitcli.tasks.diffusion.loss import diffusion_loss
 from fitcli.tasks.diffusion.parameterization import to_data
 from fitcli.tasks.diffusion.step import DiffusionStep, diffusion_job
 from fitcli.tasks.scored_windows import scored_parts
 from models.denoiser import FITDenoiser
 
 TIMES = tuple((number + 0.5) / 10 for number in range(10))
-"""From little noise to much: the middles of ten equal parts of time."""
+"""Times of the noise levels, from little noise to much: the middles of ten equal parts of time."""
 
 
 @torch.inference_mode()
@@ -41,18 +41,17 @@ def image_losses(
     label: int | None = None,
     whole: bool = False,
 ) -> NDArray[np.float64]:
-    """Mean squared error of what the network predicts, at each of `TIMES`: [10], over all patches.
+    """Return the mean squared error of the predictions over all patches, at each of `TIMES`: [10].
 
-    A model with latent self-conditioning starts from the latents of a first run on the same noisy image, as it mostly
-    does in training.
+    A model with self-conditioning starts from the latents of a first prediction for the same noisy image.
 
     Args:
-        checkpoint: Of the task "diffusion".
-        image: Open.
+        checkpoint: A run of the task "diffusion".
+        image: The open image.
         runtime: Device and precision.
-        number: Of the image: its noise follows from it and the time alone.
-        label: Of the image, where the model has classes.
-        whole: An image larger than those that the model was trained at is one all the same, not windows of that size.
+        number: Number of the image. Its noise depends on this number and the time only.
+        label: Class of the image; None for a model without classes.
+        whole: Whether an image larger than the training images is denoised as a whole, instead of window by window.
 
     Raises:
         ImageError: The image cannot be read, or is not of a kind that the model was trained on.
@@ -84,15 +83,15 @@ def _loss_at(
     number: int,
     label: int | None,
 ) -> float:
-    """Of one window at one time. `raw` are its pixels [g n p]."""
+    """Return the loss of one window at one time, from its patches [g n p] as read."""
     config, model, device = checkpoint.config, checkpoint.model, runtime.device
     diffusion = diffusion_of(config)
     scale, limits, values = diffusion.scale, config.preprocessing.range, (raw.shape[1], raw.shape[2])
     groups = groups_of(grid).map_tensors(partial(to_device, device=device))
     condition = None
     if label is not None:
-        known = F.one_hot(torch.tensor([label]), len(config.classes))
-        condition = to_device(known.to(torch.float32)[:, None], device)
+        one_hot = F.one_hot(torch.tensor([label]), len(config.classes))
+        condition = to_device(one_hot.to(torch.float32)[:, None], device)
     step = DiffusionStep(
         groups=groups,
         data=lambda part: to_data(to_unit(to_device(raw[part], device), *limits), scale),

@@ -1,4 +1,4 @@
-"""Builds the training step of a denoiser: `DiffusionObjective`, a handful of groups at a time, in bounded memory."""
+"""Builds the training step of a denoiser: `DiffusionLoss`, a handful of groups at a time, in bounded memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fitcli.execution.forward import last_latents
 from fitcli.execution.job import Job, Part, largest_handful
 from fitcli.execution.padding import part_mask, zero_padding
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.tasks.diffusion.loss import DiffusionObjective
+from fitcli.tasks.diffusion.loss import DiffusionLoss
 from fitcli.tasks.diffusion.parameterization import add_noise, per_group
 from models.checks import ConfigError
 from models.denoiser import FITDenoiser
@@ -29,8 +29,8 @@ class DiffusionStep:
         noise: Returns standard normal noise [part n p], the same in every call.
         time: Time of each image, [b], in [0, 1].
         condition: Conditioning tokens [b s width]; None for a model without them.
-        conditioned: Whether each image starts from the latents of a first run without gradients, [b] bool, on the host,
-            which reads it; None if no image does.
+        conditioned: Whether each image starts from the latents of a first prediction without gradients, [b] bool, on
+            the host; None if no image does.
     """
 
     groups: Groups
@@ -41,31 +41,32 @@ class DiffusionStep:
     conditioned: Tensor | None = None
 
 
-def diffusion_job(objective: DiffusionObjective, model: FITDenoiser, step: DiffusionStep, plan: ExecutionPlan) -> Job:
-    """Return the step of `objective`, with self-conditioning by masking.
+def diffusion_job(loss: DiffusionLoss, model: FITDenoiser, step: DiffusionStep, plan: ExecutionPlan) -> Job:
+    """Return the step of a loss, with self-conditioning by masking.
 
-    The first run of self-conditioning happens here, executed as `plan` says: it holds no more than the step itself.
+    The first prediction of self-conditioning runs here, with the execution of `plan`. It takes no more memory than the
+    step.
 
     Raises:
-        ConfigError: The objective normalises the input of the network, for which it needs a whole image at once.
+        ConfigError: The loss normalises the input of the network, which needs all patches of an image at once.
     """
-    if objective.normalize:
-        raise ConfigError("an objective that normalises noisy images cannot be run a handful of groups at a time")
+    if loss.normalize:
+        raise ConfigError("a loss that normalises noisy images cannot be computed a handful of groups at a time")
     groups = step.groups
-    gamma = objective.schedule(step.time)  # [b]
+    gamma = loss.schedule(step.time)  # [b]
     spread = per_group(gamma, groups)  # [g 1 1]
 
     def noisy(part: slice) -> Tensor:
         return add_noise(step.data(part), step.noise(part), spread[part])
 
-    def loss(part: slice, output: Tensor) -> Tensor:
+    def group_loss(part: slice, output: Tensor) -> Tensor:
         data, noise = step.data(part), step.noise(part)
         seen = add_noise(data, noise, spread[part])
-        error, _ = objective.error(output, seen, data, noise, spread[part])
+        error, _ = loss.error(output, seen, data, noise, spread[part])
         error = zero_padding(error, part_mask(groups, part))
         return error.square().sum(dim=(1, 2)) / (groups.count_real_tokens(error.shape[1]) * error.shape[2])
 
-    job = denoising_job(model, groups, noisy, gamma, loss, step.condition)
+    job = denoising_job(model, groups, noisy, gamma, group_loss, step.condition)
     if step.conditioned is None or not model.config.self_condition:
         return job
     # Processes that have to call layers equally often all run, even if no image of this one needs it.
@@ -73,7 +74,7 @@ def diffusion_job(objective: DiffusionObjective, model: FITDenoiser, step: Diffu
         return job
     latents = last_latents(job, plan)
     previous = latents * per_group(to_device(step.conditioned.to(latents.dtype), latents.device), groups)
-    return denoising_job(model, groups, noisy, gamma, loss, step.condition, previous)
+    return denoising_job(model, groups, noisy, gamma, group_loss, step.condition, previous)
 
 
 def denoising_job(

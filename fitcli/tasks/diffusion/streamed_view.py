@@ -1,4 +1,4 @@
-"""Sampling with patches at rest: one streamed pass per prediction, a handful of groups at a time."""
+"""Samples one image whose patches are stored on canvases, with one streamed pass per prediction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from fitcli.device.transfer import to_device
 from fitcli.streaming.sweeps import Sink, Streaming
 from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout
-from fitcli.tasks.diffusion.sampling import Kept, View
+from fitcli.tasks.diffusion.sampling import Quantity, View
 from fitcli.tasks.diffusion.stream import stream_denoiser
 from models.denoiser import FITDenoiser
 from models.groups import Groups
@@ -18,21 +18,22 @@ from models.groups import Groups
 
 @dataclass
 class StreamedView(View):
-    """The patches of one image at rest, as a step of one layout sees them.
+    """The canvases of one image, cut into the groups of one step.
 
     Attributes:
-        model: In eval mode.
-        arrangement: Of the groups over the canvases.
-        how: Handfuls and store of the passes.
-        before: What `read` finds.
-        after: What `write` fills: the same canvases, or others where what was before has to outlast the step.
+        model: The denoiser, in eval mode.
+        arrangement: Groups over the canvases.
+        how: Settings of the passes.
+        before: Canvases that `read` reads, by quantity.
+        after: Canvases that `write` writes: the same ones, or others if the old values have to outlast the step.
+        groups: The groups of the arrangement, as the model takes them.
     """
 
     model: FITDenoiser
     arrangement: CanvasLayout
     how: Streaming
-    before: Mapping[Kept, Canvas]
-    after: Mapping[Kept, Canvas]
+    before: Mapping[Quantity, Canvas]
+    after: Mapping[Quantity, Canvas]
     groups: Groups = field(init=False)
 
     def __post_init__(self) -> None:
@@ -55,9 +56,9 @@ class StreamedView(View):
         )
         return latents if keep else None
 
-    def read(self, kept: Kept, part: slice) -> Tensor:
-        canvases = self.after if kept == "unconditional" else self.before
-        return to_device(self.arrangement.read(canvases[kept], part), self._device)
+    def read(self, quantity: Quantity, part: slice) -> Tensor:
+        canvases = self.after if quantity == "unconditional" else self.before
+        return to_device(self.arrangement.read(canvases[quantity], part), self._device)
 
-    def write(self, kept: Kept, part: slice, values: Tensor) -> None:
-        self.arrangement.write(self.after[kept], part, values)
+    def write(self, quantity: Quantity, part: slice, values: Tensor) -> None:
+        self.arrangement.write(self.after[quantity], part, values)

@@ -21,7 +21,8 @@ from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of, shift_for
-from fitcli.tasks.diffusion.objective import DenoisingObjective, diffusion_loss
+from fitcli.tasks.diffusion.loss import diffusion_loss
+from fitcli.tasks.diffusion.objective import DenoisingObjective
 from fitcli.tasks.diffusion.options import DiffusionOptions
 from fitcli.tasks.diffusion.schedules import parse_schedule
 from fitcli.tasks.diffusion.scorer import DenoisingScorer

@@ -15,7 +15,7 @@ from torch import Tensor
 from fitcli.patches.cutting import groups_of
 from fitcli.patches.grid import PatchGrid
 from fitcli.tasks.diffusion.in_memory import Trace, generate
-from fitcli.tasks.diffusion.loss import DiffusionBatch, DiffusionObjective, first_images
+from fitcli.tasks.diffusion.loss import DiffusionBatch, DiffusionLoss, first_images
 from fitcli.tasks.diffusion.parameterization import (
     add_noise,
     interpret,
@@ -288,8 +288,8 @@ def batch_of(parts: list[Groups], seed: int = 0) -> DiffusionBatch:
 @pytest.mark.parametrize("by_masking", [False, True])
 def test_self_conditioning_reaches_the_images_it_should(model: FITDenoiser, by_masking: bool) -> None:
     batch = batch_of(ragged())
-    without = DiffusionObjective(self_condition_rate=0)(model, batch)[1].noise
-    objective = DiffusionObjective(self_condition_rate=0.7, by_masking=by_masking)
+    without = DiffusionLoss(self_condition_rate=0)(model, batch)[1].noise
+    objective = DiffusionLoss(self_condition_rate=0.7, by_masking=by_masking)
     changed = (objective(model, batch)[1].noise - without).abs().flatten(1).amax(dim=1)
     expected = [False, True, True] if by_masking else [True, True, False]
     reached = per_group(torch.tensor(expected), batch.groups).flatten()
@@ -301,7 +301,7 @@ def test_padding_does_not_count_in_the_loss(model: FITDenoiser) -> None:
     mask = batch.groups.mask
     assert mask is not None
     model.requires_grad_(True)
-    for objective in (DiffusionObjective(), DiffusionObjective(loss="x", prediction="v", normalize=True)):
+    for objective in (DiffusionLoss(), DiffusionLoss(loss="x", prediction="v", normalize=True)):
         expected = objective(model, batch)[0]
         hidden = batch._replace(data=batch.data.masked_fill(~mask[..., None], float("nan")))
         loss = objective(model, hidden)[0]
@@ -325,7 +325,7 @@ def test_gradients_do_not_flow_through_the_first_run(model: FITDenoiser) -> None
             return model(*inputs)
 
     counting = Counting()
-    DiffusionObjective()(counting, batch_of(ragged()))  # type: ignore[arg-type]
+    DiffusionLoss()(counting, batch_of(ragged()))  # type: ignore[arg-type]
     assert counting.with_gradient == [False, True]
 
 
@@ -342,9 +342,9 @@ def test_first_images_are_the_first_of_the_list() -> None:
 )
 def test_objectives_without_meaning_are_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        DiffusionObjective(**changes)
+        DiffusionLoss(**changes)
 
 
 def test_masking_needs_a_number_per_image(model: FITDenoiser) -> None:
     with pytest.raises(ValueError, match="number per image"):
-        DiffusionObjective(by_masking=True)(model, batch_of(ragged())._replace(keep=None))
+        DiffusionLoss(by_masking=True)(model, batch_of(ragged())._replace(keep=None))

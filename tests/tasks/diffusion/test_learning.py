@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fitcli.tasks.diffusion.in_memory import generate
-from fitcli.tasks.diffusion.loss import DiffusionBatch, DiffusionObjective
+from fitcli.tasks.diffusion.loss import DiffusionBatch, DiffusionLoss
 from fitcli.tasks.diffusion.parameterization import PredictionKind
 from fitcli.tasks.diffusion.samplers import find_step
 from fitcli.tasks.diffusion.sampling import Sampling
@@ -27,7 +27,7 @@ def test_a_model_of_one_image_generates_it(prediction: PredictionKind, sampler: 
     model = build(config, seed=0)
     image = torch.rand(1, 16, 4, generator=generator).round() * 1.6 - 0.8
     data, groups = image.repeat(BATCH, 1, 1), Groups.of_grid(BATCH, 1, 1)
-    objective = DiffusionObjective(prediction=prediction, loss=prediction, clip=None, by_masking=True)
+    objective = DiffusionLoss(prediction=prediction, loss=prediction, clip=None, by_masking=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, betas=(0.9, 0.98))
     for step in range(STEPS):
         optimizer.param_groups[0]["lr"] = 5e-3 * min(1, (step + 1) / 25) * (1 - step / STEPS)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from fitcli.tasks.diffusion.loss import DiffusionBatch, DiffusionObjective
+from fitcli.tasks.diffusion.loss import DiffusionBatch, DiffusionLoss
 from fitcli.tasks.diffusion.schedules import cosine, shifted
 from fitcli.tasks.diffusion.step import DiffusionStep, diffusion_job
 from models.build import build
@@ -71,7 +71,7 @@ def gradients(model: FITDenoiser) -> dict[str, Tensor | None]:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_plan_gives_the_objective_of_the_whole_batch(name: str, kind: str) -> None:
     model, batch = live(CONFIGS[name]), batch_of(kind)
-    objective = DiffusionObjective(
+    objective = DiffusionLoss(
         schedule=shifted(cosine, -1.5), prediction="v", loss="v", clip=None, self_condition_rate=0.5, by_masking=True
     )
     loss = objective(model, batch)[0]
@@ -96,7 +96,7 @@ def test_every_plan_gives_the_objective_of_the_whole_batch(name: str, kind: str)
     ids=str,
 )
 def test_every_kind_of_objective(changes: dict[str, Any]) -> None:
-    objective = DiffusionObjective(**{"by_masking": True, "clip": None} | changes)
+    objective = DiffusionLoss(**{"by_masking": True, "clip": None} | changes)
     model, batch = live(CONFIGS["ends with local layers"]), batch_of("ragged")
     loss = objective(model, batch)[0]
     loss.backward()
@@ -108,7 +108,7 @@ def test_every_kind_of_objective(changes: dict[str, Any]) -> None:
 
 
 def test_the_loss_of_a_velocity_is_that_of_what_the_network_says() -> None:
-    objective = DiffusionObjective(prediction="v", loss="v", clip=None)
+    objective = DiffusionLoss(prediction="v", loss="v", clip=None)
     data, noise, output = torch.randn(3, 5, 4, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     gamma = torch.linspace(0.01, 0.99, 5).double()[:, None, None]
     noisy = gamma.sqrt() * data + (1 - gamma).sqrt() * noise
@@ -127,7 +127,7 @@ def test_the_first_run_takes_a_handful_at_a_time(plan: str, monkeypatch: pytest.
 
     monkeypatch.setattr(FITDenoiser, "embed", counting)
     small = replace(PLANS[plan], handful=2)
-    diffusion_job(DiffusionObjective(by_masking=True), model, step_of(batch, 0.5), small)
+    diffusion_job(DiffusionLoss(by_masking=True), model, step_of(batch, 0.5), small)
     assert seen == [(2, False)] * 4, "8 groups, once each"
 
 
@@ -140,7 +140,7 @@ def test_a_first_run_under_autocast_leaves_the_gradients() -> None:
         time=batch.time.float(),
         condition=None if batch.condition is None else batch.condition.float(),
     )
-    objective = DiffusionObjective(by_masking=True)
+    objective = DiffusionLoss(by_masking=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         run_job(diffusion_job(objective, model, step_of(batch, 0.5), ExecutionPlan()), ExecutionPlan())
     assert all(gradient is not None for gradient in gradients(model).values())
@@ -150,6 +150,6 @@ def test_a_normalising_objective_is_refused() -> None:
     batch = batch_of("whole")
     with pytest.raises(ConfigError, match="handful"):
         diffusion_job(
-            DiffusionObjective(normalize=True), live(CONFIGS["local layers alone"]), step_of(batch, 0.5),
+            DiffusionLoss(normalize=True), live(CONFIGS["local layers alone"]), step_of(batch, 0.5),
             ExecutionPlan(),
         )  # fmt: skip

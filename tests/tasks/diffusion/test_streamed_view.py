@@ -13,7 +13,7 @@ from fitcli.streaming.token_store import StoreKind
 from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout, open_canvas
 from fitcli.tasks.diffusion.in_memory import generate
 from fitcli.tasks.diffusion.samplers import find_step
-from fitcli.tasks.diffusion.sampling import Carried, Hooks, Kept, Sampling, sample
+from fitcli.tasks.diffusion.sampling import Hooks, Quantity, Sampling, SamplingState, sample
 from fitcli.tasks.diffusion.schedules import parse_schedule
 from fitcli.tasks.diffusion.streamed_view import StreamedView
 
@@ -32,7 +32,7 @@ def noise(stream: str, part: slice, dtype: torch.dtype, step: int = 0) -> Tensor
     return group_noise(3, stream, range(part.start, part.stop), (GROUP**2, VALUES), step=step).to(dtype)
 
 
-def canvases(kind: StoreKind, dtype: torch.dtype) -> dict[Kept, Canvas]:
+def canvases(kind: StoreKind, dtype: torch.dtype) -> dict[Quantity, Canvas]:
     return {name: open_canvas(kind, ROWS, COLUMNS, VALUES, CPU, dtype=dtype) for name in ("x", "data", "unconditional")}
 
 
@@ -107,11 +107,11 @@ def test_going_on_gives_the_same_bits() -> None:
     LAYOUT.write(places["x"], slice(0, LAYOUT.count), noise("start", slice(0, LAYOUT.count), torch.float32))
     steps = sample(lambda k: view, sampling, like, CONDITIONS)
     next(steps)
-    carried = next(steps)
+    state = next(steps)
     steps.close()
-    again = Carried(carried.step, {layout: latents.clone() for layout, latents in carried.latents.items()})
+    again = SamplingState(state.step, {layout: latents.clone() for layout, latents in state.latents.items()})
     assert again.step == 2
-    for _ in sample(lambda k: view, sampling, like, CONDITIONS, carried=again):
+    for _ in sample(lambda k: view, sampling, like, CONDITIONS, state=again):
         pass
     whole = LAYOUT.read(places["x"], slice(0, LAYOUT.count))
     assert torch.equal(whole, streamed(sampling, torch.float32, "host", 2))

@@ -1,1 +1,1 @@
-"""Token ids from a decoder, one after another, with a cache of keys and values."""
+"""Decodes token ids one after another, with a cache of keys and values."""

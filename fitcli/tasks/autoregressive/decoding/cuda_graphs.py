@@ -1,7 +1,7 @@
-"""A function of tensors whose kernels are recorded and then launched all at once: CUDA graphs.
+"""Records the kernels of a function as a CUDA graph and replays them with a single launch.
 
-A token takes some hundred kernels of next to no work: the time goes into launching them. What is launched is the same,
-and so is every bit of what comes out.
+A token takes about a hundred tiny kernels, so most of the time goes into launching them. A replay runs the same kernels
+and gives the same bits.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from torch import Tensor
 
 
 class CaptureError(RuntimeError):
-    """PyTorch cannot record a function here."""
+    """PyTorch cannot record a function."""
 
 
 class Recorder:
-    """What the graphs of several functions share: the stream that they are recorded on, and their memory.
+    """The stream and the memory that the graphs of several functions share.
 
-    They run one after the other, and what one leaves is copied before the next begins: so they can use the same memory.
+    The graphs can share memory because they run one after the other, and each result is copied before the next replay.
 
     Args:
         device: A CUDA device.
@@ -31,18 +31,21 @@ class Recorder:
         self._pool = torch.cuda.graph_pool_handle()
 
     def record(self, function: Callable[[], Tensor]) -> tuple[torch.cuda.CUDAGraph, Tensor]:
-        """A graph of what a function does, and where it leaves its result.
+        """Record a function.
 
-        It is run once before, so that libraries allocate what they need outside of the graph.
+        The function runs once before, so that libraries allocate their memory outside the graph.
+
+        Returns:
+            The graph, and the tensor that holds the result after a replay.
 
         Raises:
-            CaptureError: It does something that cannot be recorded.
+            CaptureError: The function does something that cannot be recorded.
         """
         graph = torch.cuda.CUDAGraph()
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
         try:
-            # Not `torch.cuda.graph`: it empties the allocator's cache each time, and in some versions collects garbage.
+            # `torch.cuda.graph` would empty the cache of the allocator each time, and collect garbage in some versions.
             with torch.cuda.stream(self._stream):
                 function()
                 graph.capture_begin(self._pool, capture_error_mode="thread_local")
@@ -58,18 +61,18 @@ class Recorder:
         return graph, result
 
     def wait(self) -> None:
-        """Return when all that was replayed is done: the graphs may go."""
+        """Wait until all replays are finished, so that the graphs can be deleted."""
         torch.cuda.current_stream(self._device).synchronize()
 
 
-class Captured:
-    """A function that is recorded the second time that it is called, and replayed from then on.
+class RecordedFunction:
+    """A function that is recorded at its second call and replayed from then on.
 
     Args:
-        function: Of tensors of the same shapes and dtypes in every call, to one tensor. Besides them it may use memory
-            that stays where it is, and it may write to that, if writing twice is like writing once. What it does must
-            follow from shapes alone: it must not ask for values.
-        recorder: Of this and other functions, none of which calls another.
+        function: Maps tensors, of the same shapes and dtypes in every call, to one tensor. It may also read and write
+            memory at fixed addresses, but must be idempotent: the recording call runs it twice. Its kernels must depend
+            on shapes only, so it must not read values of tensors.
+        recorder: Recorder shared with other functions, none of which calls another.
     """
 
     def __init__(self, function: Callable[..., Tensor], recorder: Recorder) -> None:
@@ -80,13 +83,13 @@ class Captured:
         self._result: Tensor | None = None
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """What the function gives.
+        """Return the result of the function, in memory of its own.
 
         Raises:
-            CaptureError: It cannot be recorded.
+            CaptureError: The function cannot be recorded.
         """
         if not self._called:
-            # Many are called once or twice only: recording them would take longer than it saves.
+            # A function that is called once only is not worth a recording.
             self._called = True
             return self._function(*inputs)
         if self._graph is None:
@@ -96,5 +99,5 @@ class Captured:
             own.copy_(values)
         self._graph.replay()
         assert self._result is not None
-        # The next replay writes to the same memory, which other functions share.
+        # The next replay overwrites the result, also one of another function of the recorder.
         return self._result.clone()

@@ -1,9 +1,9 @@
-"""An autoregressive decoder that is given its tokens one after the other, and computes nothing twice.
+"""Decodes tokens one after the other with a KV cache, so that nothing is computed twice.
 
-What can be computed when follows from the masks of the model (FIT, section 3.2). A token attends to earlier tokens of
-its group and reads what the latents of the group before became: so a step takes the local layers over one token, with
-their keys and values kept for as long as the group lasts. When a group is complete, its latents read it and attend to
-the latents of all groups so far, whose keys and values are kept for good: the only part that grows with the image.
+The masks of the model (FIT, section 3.2) decide what can be reused. A token attends to earlier tokens of its group and
+reads the latents of the group before. So each new token runs the local layers with a KV cache that lives as long as its
+group. When a group is complete, its latents read it and attend to the latents of all groups so far, with a KV cache
+that lives as long as the image: the only part that grows with the image.
 """
 
 from __future__ import annotations
@@ -19,34 +19,40 @@ from models.layers import CrossAttentionLayer, SelfAttentionLayer
 from models.trunk import Mix, Segment
 
 
-class _Round(NamedTuple):
-    """A segment and what is kept for it. `tokens` [b n c], those of this group after `local`, where latents read them.
+class _CachedSegment(NamedTuple):
+    """A segment and its caches.
 
     Attributes:
-        local, read, mix, write: Of the segment; the last three None where nothing that follows depends on them.
-        local_seen, mix_seen: Keys and values of the layers, of this group and of all groups.
+        local: Local layers.
+        read, mix, write: The other parts of the segment; None if no later token depends on them.
+        local_cache: Keys and values of the local layers, for the current group.
+        mix_cache: Keys and values of the layers of `mix`, for all groups so far.
+        tokens: Tokens [b n c] of the current group after `local`, for `read`.
     """
 
     local: list[SelfAttentionLayer]
     read: CrossAttentionLayer | None
     mix: Mix | None
     write: CrossAttentionLayer | None
-    local_seen: list[KeyValues]
-    mix_seen: list[KeyValues]
+    local_cache: list[KeyValues]
+    mix_cache: list[KeyValues]
     tokens: Tensor
 
 
 class CachedDecoder:
-    """A decoder in the middle of a batch of sequences of one arrangement.
+    """Decodes a batch of sequences of the same groups, token by token.
 
-    Gives the logits that `FITDecoder.forward` gives for the same ids. Runs in the dtype of the weights, and is to be
-    used in inference mode.
+    The logits equal those of `FITDecoder.forward` for the same ids. The computation runs in the dtype of the weights.
+    Use it in inference mode.
 
     Args:
-        model: In eval mode.
-        groups: Those of one image, on the device of the model, whole and in the order of the sequence.
-        labels: Classes of the images [b], where the model has classes.
+        model: The decoder, in eval mode.
+        groups: All groups of one image without padding, in the order of the sequence, on the device of the model.
         batch: Number of images, b.
+        labels: Classes of the images [b]; None for a model without classes.
+
+    Raises:
+        ValueError: The groups belong to several images or are padded.
     """
 
     def __init__(self, model: FITDecoder, groups: Groups, batch: int, labels: Tensor | None = None) -> None:
@@ -57,125 +63,138 @@ class CachedDecoder:
         self._positions: Tensor = model.positions(like)  # [n c]
         self._start: Tensor = model.start(groups, like)  # [g m d]
         self._context = model.context(labels)  # [b 1 d]
-        self._rounds = [self._round(segment, like) for segment in cast("list[Segment]", model.trunk.segments)]
-        self._group = self._place = 0
+        self._segments = [self._cached(segment, like) for segment in cast("list[Segment]", model.trunk.segments)]
+        self._group = self._token = 0
         self._readable: list[tuple[Tensor, Tensor]] = []
         zeros = like.new_zeros(batch, self.config.latents, self.config.latent_width)
-        self._make_readable([zeros] * len(self._rounds))
+        self._make_readable([zeros] * len(self._segments))
 
-    def _round(self, segment: Segment, like: Tensor) -> _Round:
+    def _cached(self, segment: Segment, like: Tensor) -> _CachedSegment:
         config, count = self.config, len(self._start)
-        width = config.token_width // config.token_heads, config.latent_width // config.latent_heads
-        # Latents that no token reads are not worth computing: those of the last segment.
+        token_head, latent_head = config.token_width // config.token_heads, config.latent_width // config.latent_heads
+        # No token reads the latents of the last segment, so they are not computed.
         mix = segment.mix if segment.write is not None else None
-        return _Round(
+        return _CachedSegment(
             local=list(segment.local),
             read=segment.read if segment.write is not None else None,
             mix=mix,
             write=segment.write,
-            local_seen=[
-                KeyValues(self.batch, config.token_heads, config.tokens, width[0], like) for _ in segment.local
+            local_cache=[
+                KeyValues(self.batch, config.token_heads, config.tokens, token_head, like) for _ in segment.local
             ],
-            mix_seen=[
-                KeyValues(self.batch, config.latent_heads, count * config.latents, width[1], like)
+            mix_cache=[
+                KeyValues(self.batch, config.latent_heads, count * config.latents, latent_head, like)
                 for _ in (() if mix is None else mix.stack)
             ],
             tokens=like.new_empty(self.batch, config.tokens, config.token_width),
         )
 
     @property
-    def place(self) -> tuple[int, int]:
-        """Group and place in it of the token whose logits the next step gives."""
-        return self._group, self._place
+    def position(self) -> tuple[int, int]:
+        """Number of the group, and of the token in it, whose logits the next step returns."""
+        return self._group, self._token
 
     def step(self, ids: Tensor) -> Tensor:
-        """The ids [b] before a place -> the logits [b vocabulary] at that place.
+        """Return the logits [b vocabulary] at the current position, and advance.
+
+        Args:
+            ids: The ids [b] before the position.
 
         Raises:
             ValueError: All groups are complete.
         """
-        logits = self.logits(self._place, ids)
+        logits = self.logits(self._token, ids)
         self.advance()
         return logits
 
-    def logits(self, place: int, ids: Tensor) -> Tensor:
-        """The ids [b] before a place of this group -> the logits [b vocabulary] at that place, without going on.
+    def logits(self, token: int, ids: Tensor) -> Tensor:
+        """Return the logits [b vocabulary] at a position of the current group, without advancing.
 
-        Works in memory that stays where it is, and on shapes that follow from the place alone, whatever the group: it
-        can be recorded. All places before it must have been given.
+        The memory stays at the same addresses, and shapes depend on `token` only, not on the group: the kernels can be
+        recorded once and replayed for every group.
+
+        Args:
+            token: Number of the token in the group. All tokens before it must have been given.
+            ids: The ids [b] before the position.
 
         Raises:
             ValueError: All groups are complete.
         """
-        self._expect_room()
-        tokens = self.model.embedding(ids)[:, None] + self._positions[place]  # [b 1 c]
-        for index, one in enumerate(self._rounds):
-            for layer, seen in zip(one.local, one.local_seen, strict=True):
-                seen.length = place
-                tokens = layer.extend(tokens, seen)
-            if one.write is not None:
-                one.tokens[:, place] = tokens[:, 0]
-                tokens = one.write.attend(tokens, *self._readable[index])
+        self._check_incomplete()
+        tokens = self.model.embedding(ids)[:, None] + self._positions[token]  # [b 1 c]
+        for index, segment in enumerate(self._segments):
+            for layer, cache in zip(segment.local, segment.local_cache, strict=True):
+                cache.length = token
+                tokens = layer.extend(tokens, cache)
+            if segment.write is not None:
+                segment.tokens[:, token] = tokens[:, 0]
+                tokens = segment.write.attend(tokens, *self._readable[index])
         return self.model.predict(tokens[:, 0])
 
     def advance(self) -> None:
-        """Go on to the next place, whose group may be the next one."""
-        self._place += 1
-        if self._place == self.config.tokens:
-            self._complete()
+        """Advance to the next position, and to the next group after the last token of a group."""
+        self._token += 1
+        if self._token == self.config.tokens:
+            self._complete_group()
 
     def take(self, ids: Tensor) -> None:
-        """A whole group of ids [b n], each the one before its place, without a need for their logits.
+        """Process a whole group at once, without its logits.
+
+        Args:
+            ids: The ids [b n] before each position of the group.
 
         Raises:
-            ValueError: A group has been begun, or all are complete.
+            ValueError: The current group has tokens already, or all groups are complete.
         """
-        self._expect_room()
-        if self._place:
-            raise ValueError(f"{self._place} tokens of the group have been given already")
+        self._check_incomplete()
+        if self._token:
+            raise ValueError(f"{self._token} tokens of the group have been given already")
         tokens = self.model.embed(ids)  # [b n c]
-        for index, (one, segment) in enumerate(zip(self._rounds, self.model.trunk.segments, strict=True)):
+        for index, (cached, segment) in enumerate(zip(self._segments, self.model.trunk.segments, strict=True)):
             tokens = cast(Segment, segment).local(tokens, None, True)
-            if one.write is not None:
-                one.tokens.copy_(tokens)
-                tokens = one.write.attend(tokens, *self._readable[index])
-        self._complete()
+            if cached.write is not None:
+                cached.tokens.copy_(tokens)
+                tokens = cached.write.attend(tokens, *self._readable[index])
+        self._complete_group()
 
-    def _expect_room(self) -> None:
+    def _check_incomplete(self) -> None:
         if self._group == len(self._start):
             raise ValueError(f"all {self._group} groups are complete")
 
-    def _complete(self) -> None:
-        """The latents of a complete group read it and mix with those of the groups before."""
+    def _complete_group(self) -> None:
+        """Let the latents of the current group read it and attend to those of the groups before; start the next."""
         latents = self._start[self._group].expand(self.batch, -1, -1)  # [b m d]
-        self._group, self._place = self._group + 1, 0
-        for one in self._rounds:
-            for seen in one.local_seen:
-                seen.clear()
+        self._group, self._token = self._group + 1, 0
+        for segment in self._segments:
+            for cache in segment.local_cache:
+                cache.clear()
         if self._group == len(self._start):
             return
         readable = []
-        for one in self._rounds:
-            if one.read is None or one.mix is None:
+        for segment in self._segments:
+            if segment.read is None or segment.mix is None:
                 break
-            latents = one.read(latents, one.tokens)
-            if one.mix.condition is not None:
-                latents = one.mix.condition(latents, self._context)
-            for layer, seen in zip(one.mix.stack, one.mix_seen, strict=True):
-                latents = layer.extend(latents, seen)
+            latents = segment.read(latents, segment.tokens)
+            if segment.mix.condition is not None:
+                latents = segment.mix.condition(latents, self._context)
+            for layer, cache in zip(segment.mix.stack, segment.mix_cache, strict=True):
+                latents = layer.extend(latents, cache)
             readable.append(latents)
         self._make_readable(readable)
 
     def _make_readable(self, latents: list[Tensor]) -> None:
-        """What the tokens of the next group read after each segment, as keys and values: where those before were."""
-        made = [
-            one.write.keys_values(each)
-            for one, each in zip(self._rounds, latents, strict=False)
-            if one.write is not None
+        """Store the latents after each segment as keys and values that the tokens of the next group read.
+
+        They overwrite those of the group before, because recorded kernels read them at fixed addresses.
+        """
+        fresh = [
+            segment.write.keys_values(each)
+            for segment, each in zip(self._segments, latents, strict=False)
+            if segment.write is not None
         ]
         if not self._readable:
-            self._readable = made
+            self._readable = fresh
             return
-        for olds, news in zip(self._readable, made, strict=True):
-            for old, new in zip(olds, news, strict=True):
+        for old_pair, new_pair in zip(self._readable, fresh, strict=True):
+            for old, new in zip(old_pair, new_pair, strict=True):
                 old.copy_(new)

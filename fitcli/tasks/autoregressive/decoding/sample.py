@@ -1,4 +1,4 @@
-"""Sequences from a decoder, token by token; those that are known already are kept."""
+"""Samples sequences from a decoder token by token, and keeps tokens that are given."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from fitcli.device.transfer import to_device
-from fitcli.tasks.autoregressive.decoding.cuda_graphs import Captured, Recorder
+from fitcli.tasks.autoregressive.decoding.cuda_graphs import RecordedFunction, Recorder
 from fitcli.tasks.autoregressive.decoding.kv_cache import CachedDecoder
 from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
 from models.decoder import FITDecoder
 from models.groups import Groups
 
 Draw = Callable[[Tensor, Tensor], Tensor]
-"""Of the ids [b] before a place and a number for each draw [b], the ids [b] at that place."""
+"""Maps the ids [b] before a position, and a random number for each [b], to the ids [b] at the position."""
 
 FREE = -1
-"""In place of an id that is to be drawn."""
+"""Stands for an id that is drawn, among ids that are given."""
 
 
 @torch.inference_mode()
@@ -36,29 +36,29 @@ def sample(
 ) -> Tensor:
     """Draw a batch of sequences.
 
-    The number that decides a draw is addressed by seed, image and place, so that a sequence does not depend on which
-    others are drawn beside it. (Logits do to the last bit, in float32: where a number falls that close to the border of
-    two tokens, the other one may be drawn.)
+    The random number of a draw is addressed by seed, image and position. So a sequence does not depend on the others
+    of the batch, except for rounding: in float32 the last bit of the logits depends on the batch, and a number that
+    falls between two tokens within that error may draw the other one.
 
     Args:
-        model: In eval mode.
-        groups: Those of one image in the order of the sequence.
-        first: What stands in front of each sequence [b], see `SequenceConfig.first`.
-        draws: How to draw.
-        labels: Class of each image [b], where the model has classes.
-        known: [g n] int64, the same for all images: ids that are kept, `FREE` where they are to be drawn. A draw
-            depends on what is known before its place, never on what is known after it.
-        images: Number of each image [b], for its draws; 0, 1, ... where None.
-        advance: Told the number of groups finished.
-        graphs: Record what is launched for a token, and replay it, on a CUDA device. One graph for each place of a
-            group, recorded in the second group: the same kernels, the same bits.
+        model: The decoder, in eval mode.
+        groups: Groups of one image, in the order of the sequence.
+        first: Id in front of each sequence [b], see `SequenceConfig.first`.
+        draws: How tokens are drawn.
+        labels: Class of each image [b]; None for a model without classes.
+        known: Ids [g n] int64 that all images keep, `FREE` where ids are drawn; None to draw all. A draw depends on
+            the ids before its position only.
+        images: Number of each image [b], which addresses its random numbers; None for 0, 1, ...
+        advance: Called with a number of groups when these are finished.
+        graphs: Whether to record and replay the kernels of a token, on a CUDA device. Each position of a group has a
+            graph of its own, recorded in the second group. The bits are the same.
 
     Returns:
-        [b g n] int64, on the device of the model.
+        The ids [b g n] int64, on the device of the model.
 
     Raises:
-        ValueError: Known ids that are not of these groups or not in the vocabulary.
-        CaptureError: What is launched cannot be recorded.
+        ValueError: The known ids do not have the shape of the groups, or are not in the vocabulary.
+        CaptureError: The kernels cannot be recorded.
     """
     device, tokens, count = model.embedding.weight.device, model.config.tokens, len(groups.number)
     known = torch.full((count, tokens), FREE) if known is None else known.cpu()
@@ -69,13 +69,13 @@ def sample(
     drawn = torch.empty(len(first), count, tokens, dtype=torch.int64, device=device)
     before = to_device(torch.tensor(first), device)  # [b]
     recorder = Recorder(device) if graphs else None
-    drawing = _drawing(decoder, draws, tokens, recorder)
+    functions = _draw_functions(decoder, draws, tokens, recorder)
     for group in range(count):
         given = known[group].tolist()
         drawn[:, group] = to_device(known[group], device)
         if FREE in given:
             numbers = _numbers(draws, images, group, tokens, device)
-            _draw_group(decoder, drawing, given, before, numbers, drawn[:, group])
+            _draw_group(decoder, functions, given, before, numbers, drawn[:, group])
         else:
             decoder.take(torch.cat([before[:, None], drawn[:, group, :-1]], dim=1))
         before = drawn[:, group, -1]
@@ -86,33 +86,42 @@ def sample(
 
 
 def _numbers(draws: Draws, images: Sequence[int], group: int, tokens: int, device: torch.device) -> Tensor:
-    """What decides the draws of a group, [b n]."""
+    """Return the random numbers of the draws of a group, [b n]."""
     numbers = torch.tensor([draws.numbers(image, group, tokens) for image in images], dtype=torch.float64)
     return to_device(numbers.float() if device.type == "mps" else numbers, device)
 
 
-def _drawing(decoder: CachedDecoder, draws: Draws, tokens: int, recorder: Recorder | None) -> list[Draw]:
-    """How to draw at each place of a group; recorded, where there is what to record with."""
-    drawing: list[Draw] = [partial(_draw, decoder, draws, place) for place in range(tokens)]
-    return drawing if recorder is None else [Captured(draw, recorder) for draw in drawing]
+def _draw_functions(decoder: CachedDecoder, draws: Draws, tokens: int, recorder: Recorder | None) -> list[Draw]:
+    """Return the function that draws at each position of a group; with a recorder, it is recorded and replayed."""
+    functions: list[Draw] = [partial(_draw, decoder, draws, token) for token in range(tokens)]
+    return functions if recorder is None else [RecordedFunction(function, recorder) for function in functions]
 
 
 def _draw_group(
-    decoder: CachedDecoder, drawing: list[Draw], given: list[int], before: Tensor, numbers: Tensor, drawn: Tensor
+    decoder: CachedDecoder, functions: list[Draw], given: list[int], before: Tensor, numbers: Tensor, drawn: Tensor
 ) -> None:
-    """Fill in the ids [b n] of a group, which holds those that are given, after the ids [b] before it."""
-    for place, kept in enumerate(given):
-        if kept == FREE:
-            drawn[:, place] = drawing[place](before, numbers[:, place])
+    """Draw the missing ids of a group.
+
+    Args:
+        decoder: The decoder, at the start of the group.
+        functions: The function that draws at each position.
+        given: The given ids of the group, `FREE` where one is drawn.
+        before: The ids [b] before the group.
+        numbers: Random numbers [b n].
+        drawn: Ids [b n] of the group, which hold the given ones; this function fills in the others.
+    """
+    for token, given_id in enumerate(given):
+        if given_id == FREE:
+            drawn[:, token] = functions[token](before, numbers[:, token])
         else:
-            decoder.logits(place, before)
+            decoder.logits(token, before)
         decoder.advance()
-        before = drawn[:, place]
+        before = drawn[:, token]
 
 
-def _draw(decoder: CachedDecoder, draws: Draws, place: int, before: Tensor, numbers: Tensor) -> Tensor:
-    """The ids [b] at a place, given those before it and a number for each draw, [b]."""
-    return draws.draw(decoder.logits(place, before), numbers)
+def _draw(decoder: CachedDecoder, draws: Draws, token: int, before: Tensor, numbers: Tensor) -> Tensor:
+    """Draw the ids [b] at a position, from the ids [b] before it and a random number for each [b]."""
+    return draws.draw(decoder.logits(token, before), numbers)
 
 
 def _check(known: Tensor, shape: tuple[int, int], vocabulary: int) -> None:

@@ -1,4 +1,4 @@
-"""Which token comes next: a draw from the logits, by numbers that are addressed and not drawn in order."""
+"""Draws the next token from logits, with random numbers that are addressed by seed, image and position."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fitcli.noise import LARGEST, generator
 from models.checks import ConfigError
 
 STREAM = "next token"
-"""Keeps these numbers apart from others that are drawn from the same seed."""
+"""Part of the address of the random numbers; other streams of the same seed are independent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,12 +20,14 @@ class Draws:
     """How tokens are drawn.
 
     Attributes:
-        temperature: The logits are divided by it: below 1 likelier tokens get likelier still; 0 always takes the
-            likeliest.
-        top_k: Only the k likeliest tokens are drawn; None for all.
-        top_p: Only the likeliest tokens are drawn, as few as together have this probability (nucleus sampling, Holtzman
-            et al. 2020, arXiv:1904.09751, section 3.1); in (0, 1].
-        seed: Of all draws, 0 ... 2**64 - 1.
+        temperature: Divisor of the logits. Values below 1 favour probable tokens; 0 always takes the most probable one.
+        top_k: Draw from the k most probable tokens only; None for all.
+        top_p: Draw from the smallest set of most probable tokens with this total probability, in (0, 1] (nucleus
+            sampling, Holtzman et al. 2020, arXiv:1904.09751, section 3.1).
+        seed: Seed of all draws, 0 ... 2**64 - 1.
+
+    Raises:
+        ConfigError: A value is impossible.
     """
 
     temperature: float = 1.0
@@ -44,36 +46,44 @@ class Draws:
             raise ConfigError(f"the seed must lie in 0 ... 2**64 - 1, not {self.seed}")
 
     def numbers(self, image: int, group: int, count: int) -> list[float]:
-        """Uniform in [0, 1), one for each place of a group; they depend on seed, image, group and place alone."""
+        """Return a random number in [0, 1) for each position of a group, which depends on its address only."""
         uniform: list[float] = generator(self.seed, STREAM, image, group).random(count).tolist()
         return uniform
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """What is drawn from: [b v] of any dtype -> [b v] float64, summing to 1 (float32 where there is no float64)."""
+        """Return the probabilities [b v] that tokens are drawn with, float64 (float32 on MPS, which has no float64).
+
+        Args:
+            logits: [b v] of any dtype.
+        """
         logits = logits.to(torch.float32 if logits.device.type == "mps" else torch.float64)
         if self.temperature == 0:
-            likeliest = logits.argmax(dim=-1, keepdim=True)
-            return torch.zeros_like(logits).scatter(-1, likeliest, 1.0)
-        chances = (logits / self.temperature).softmax(dim=-1)
+            best = logits.argmax(dim=-1, keepdim=True)
+            return torch.zeros_like(logits).scatter(-1, best, 1.0)
+        probabilities = (logits / self.temperature).softmax(dim=-1)
         if self.top_k is None and self.top_p == 1:
-            return chances
-        ranked, order = chances.sort(dim=-1, descending=True, stable=True)
+            return probabilities
+        ranked, order = probabilities.sort(dim=-1, descending=True, stable=True)
         if self.top_k is not None:
             ranked[:, self.top_k :] = 0
             ranked = ranked / ranked.sum(dim=-1, keepdim=True)
-        # A token is kept where those before it do not have the probability yet: the likeliest one always is.
+        # A token is kept if the more probable ones do not reach `top_p` yet, so the most probable one always is.
         kept = ranked.cumsum(dim=-1) - ranked < self.top_p
         ranked = ranked * kept
-        return torch.zeros_like(chances).scatter(-1, order, ranked / ranked.sum(dim=-1, keepdim=True))
+        return torch.zeros_like(probabilities).scatter(-1, order, ranked / ranked.sum(dim=-1, keepdim=True))
 
     def draw(self, logits: Tensor, numbers: Tensor) -> Tensor:
-        """A token for each row of logits [b v] by a number in [0, 1) [b] -> ids [b] int64.
+        """Draw a token for each row by inverting the cumulative distribution, in the order of the vocabulary.
 
-        The token into whose share of [0, 1) the number falls, the shares being laid out in the order of the vocabulary.
+        Args:
+            logits: [b v].
+            numbers: Random numbers in [0, 1), [b].
+
+        Returns:
+            The ids [b] int64.
         """
-        shares = self.probabilities(logits).cumsum(dim=-1)
-        places = numbers.to(shares.dtype)[:, None] * shares[:, -1:]
-        # Rounding may put a number on the end of the last share: that is not the end of the vocabulary where the last
-        # tokens have no share at all.
-        last = (shares < shares[:, -1:]).sum(dim=-1, keepdim=True)
-        return torch.searchsorted(shares, places, right=True).minimum(last)[:, 0]
+        cumulative = self.probabilities(logits).cumsum(dim=-1)
+        values = numbers.to(cumulative.dtype)[:, None] * cumulative[:, -1:]
+        # Rounding may lift a value to the total. The result must still be the last token of nonzero probability.
+        last = (cumulative < cumulative[:, -1:]).sum(dim=-1, keepdim=True)
+        return torch.searchsorted(cumulative, values, right=True).minimum(last)[:, 0]

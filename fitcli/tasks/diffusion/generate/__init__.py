@@ -1,1 +1,1 @@
-"""Images of any size from a diffusion model: stages, canvases at rest, and the files that result."""
+"""Generates images of any size with a diffusion model, stage by stage, and writes them to files."""

@@ -1,4 +1,4 @@
-"""One image from a diffusion model: stage after stage, step after step, with its patches at rest."""
+"""Generates one image with a diffusion model: stage by stage, step by step, with its patches on canvases."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout
 from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of
 from fitcli.tasks.diffusion.generate.memory_plan import GenerationPlan
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings
-from fitcli.tasks.diffusion.generate.sources import Inpainting, PixelSource, enlarged, of_canvas
-from fitcli.tasks.diffusion.generate.stage_canvases import Places
+from fitcli.tasks.diffusion.generate.sources import Inpainting, PixelSource, canvas_source, enlarge_groups
+from fitcli.tasks.diffusion.generate.stage_canvases import StageCanvases
 from fitcli.tasks.diffusion.generate.stages import Stage
 from fitcli.tasks.diffusion.parameterization import add_noise
 from fitcli.tasks.diffusion.samplers import find_step
-from fitcli.tasks.diffusion.sampling import Carried, Done, Hooks, Sampling, sample
+from fitcli.tasks.diffusion.sampling import Hooks, Sampling, SamplingState, StepResult, sample
 from fitcli.tasks.diffusion.schedules import parse_schedule, shifted
 from fitcli.tasks.diffusion.streamed_view import StreamedView
 from models.denoiser import FITDenoiser
@@ -34,30 +34,35 @@ from models.denoiser import FITDenoiser
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listener:
-    """Who is told how far it is.
+    """Functions that are called with the progress.
 
     Attributes:
-        advance: The number of groups that a sweep has just finished.
-        step: Stage and step, both from 0, that begin.
-        done: The stage, its layout, and what a step did to some of its groups.
+        advance: Called with a number of groups when a sweep has finished these.
+        step: Called with the numbers of a stage and a step, both from 0, when the step starts.
+        done: Called with a stage, its layout, the number of a step, and the results of the step for some groups.
     """
 
     advance: Callable[[int], None] = lambda count: None
     step: Callable[[int, int], None] = lambda stage, step: None
-    done: Callable[[Stage, CanvasLayout, int, Done], None] = lambda stage, layout, step, done: None
+    done: Callable[[Stage, CanvasLayout, int, StepResult], None] = lambda stage, layout, step, result: None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
-    """One image to be generated.
+class ImageGeneration:
+    """The generation of one image.
 
     Attributes:
-        number: Of the image: images of the same seed and different numbers have nothing in common.
-        stages: From coarse to fine.
-        condition: Conditioning tokens [1 1 k], on the device; None for a model that takes none.
-        given: An image to begin with; None to begin with noise.
-        known: What is kept of an image.
-        state: Where it goes on after the end of the process, if that is wanted.
+        checkpoint: The model and its preprocessing.
+        runtime: Device and precision.
+        settings: Settings that the pixels depend on.
+        plan: Execution within the memory limit.
+        stages: Stages, from coarse to fine.
+        number: Number of the image, which addresses its noise: images of one seed are independent of each other.
+        condition: Conditioning tokens [1 1 k], on the device; None for an unconditional model.
+        source: Image that the first stage starts from; None to start from noise.
+        inpainting: Known part of an image; None to generate all of it.
+        state: Journal that lets another process continue the image; None to keep no state.
+        listener: Functions that are called with the progress.
     """
 
     checkpoint: Checkpoint[FITDenoiser]
@@ -67,8 +72,8 @@ class Run:
     stages: Sequence[Stage]
     number: int = 0
     condition: Tensor | None = None
-    given: PixelSource | None = None
-    known: Inpainting | None = None
+    source: PixelSource | None = None
+    inpainting: Inpainting | None = None
     state: FolderJournal | None = None
     listener: Listener = field(default_factory=Listener)
 
@@ -79,35 +84,35 @@ class Run:
 
     @contextmanager
     def result(self) -> Iterator[Canvas]:
-        """Generate; what rested is released at the end.
+        """Generate the image, or continue it. The canvases are released at the end.
 
         Yields:
-            The data of the last stage.
+            The canvas with the data of the last stage.
 
         Raises:
-            FitError: There is no room for what rests.
+            FitError: There is not enough memory or disk space.
         """
-        at = self._position()
+        saved = self._saved_progress()
         with ExitStack() as stack:
-            coarser = self._places(at.stage - 1, stack) if at.stage and not at.filled else None
-            for index in range(at.stage, len(self.stages)):
-                places, carried = self._places(index, stack), Carried()
-                if index == at.stage and at.filled:
-                    carried = Carried(at.step, at.latents)
+            coarser = self._canvases(saved.stage - 1, stack) if saved.stage and not saved.filled else None
+            for index in range(saved.stage, len(self.stages)):
+                canvases, sampling_state = self._canvases(index, stack), SamplingState()
+                if index == saved.stage and saved.filled:
+                    sampling_state = SamplingState(saved.step, saved.latents)
                 else:
-                    self._begin(index, places.start, coarser)
-                    self._save(_Position(index, True), places)
+                    self._fill(index, canvases.start, coarser)
+                    self._save(_Progress(index, True), canvases)
                 if coarser is not None:
                     coarser.remove()
                 with self.runtime.autocast():
-                    self._steps(index, places, carried)
-                coarser = places
+                    self._run_steps(index, canvases, sampling_state)
+                coarser = canvases
             assert coarser is not None
             yield coarser.result
 
-    def _places(self, index: int, stack: ExitStack) -> Places:
+    def _canvases(self, index: int, stack: ExitStack) -> StageCanvases:
         passes, state = self.plan.passes, self.state
-        return Places(
+        return StageCanvases(
             model=self.checkpoint.model,
             stage=self.stages[index],
             settings=self.settings,
@@ -117,70 +122,71 @@ class Run:
             stack=stack,
         )
 
-    def _position(self) -> _Position:
+    def _saved_progress(self) -> _Progress:
         saved = self.state.load() if self.state is not None else None
         if saved is None or saved["image"] != self.number:
-            return _Position()
+            return _Progress()
         latents = {layout: values.to(self.runtime.device) for layout, values in saved["latents"].items()}
-        return _Position(int(saved["stage"]), bool(saved["filled"]), int(saved["step"]), latents)
+        return _Progress(int(saved["stage"]), bool(saved["filled"]), int(saved["step"]), latents)
 
-    def _save(self, position: _Position, places: Places) -> None:
-        """Remember how far it is, where that is wanted."""
+    def _save(self, progress: _Progress, canvases: StageCanvases) -> None:
+        """Save the progress, if a state is kept."""
         if self.state is not None:
-            places.flush(position.step)
-            self.state.save({"image": self.number, **position._asdict()})
+            canvases.flush(progress.step)
+            self.state.save({"image": self.number, **progress._asdict()})
 
-    def _begin(self, index: int, canvas: Canvas, coarser: Places | None) -> None:
-        """Fill the canvas of a stage: noise, or what there is coarser of the image noised to an intermediate time."""
+    def _fill(self, index: int, canvas: Canvas, coarser: StageCanvases | None) -> None:
+        """Fill the canvas of a stage with noise, or with the coarser image noised to an intermediate time."""
         stage, patch = self.stages[index], self.diffusion.patch
-        layout, source = stage.layout(), self.given
+        layout, source = stage.layout(), self.source
         if coarser is not None:
-            source = of_canvas(coarser.result, patch, self.stages[index - 1].size)
+            source = canvas_source(coarser.result, patch, self.stages[index - 1].size)
         gamma = self.sampling(stage).gammas(0, torch.zeros(1))[0]
         how = Streaming(handful=self.plan.passes.handful)
         for part in how.slices(layout.count):
             values = self._noise(f"start {index}", layout, 0, part)
             if source is not None:
-                values = add_noise(enlarged(source, stage.size, layout, patch, part), values, gamma)
+                values = add_noise(enlarge_groups(source, stage.size, layout, patch, part), values, gamma)
             layout.write(canvas, part, values)
 
-    def _steps(self, index: int, places: Places, carried: Carried) -> None:
+    def _run_steps(self, index: int, canvases: StageCanvases, state: SamplingState) -> None:
         stage, sampling = self.stages[index], self.sampling(self.stages[index])
-        layouts = places.layouts
+        layouts = canvases.layouts
 
         def constrain(k: int, part: slice, values: Tensor, gamma: Tensor) -> Tensor:
             layout = layouts[k % len(layouts)]
-            assert self.known is not None
-            return self.known.keep(layout, part, values, gamma, partial(self._noise, f"known {index}", layout, k, part))
+            assert self.inpainting is not None
+            noise = partial(self._noise, f"known {index}", layout, k, part)
+            return self.inpainting.keep(layout, part, values, gamma, noise)
 
         def view(k: int) -> StreamedView:
             self.listener.step(index, k)
-            return places.views[k % len(places.views)]
+            return canvases.views[k % len(canvases.views)]
 
         hooks = Hooks(
             noise=lambda k, part: to_device(
                 self._noise(f"step {index}", layouts[k % len(layouts)], k, part), self.runtime.device
             ),
-            constrain=None if self.known is None else constrain,
-            done=lambda k, done: self.listener.done(stage, layouts[k % len(layouts)], k, done),
+            constrain=None if self.inpainting is None else constrain,
+            done=lambda k, result: self.listener.done(stage, layouts[k % len(layouts)], k, result),
         )
         like = torch.zeros(1, device=self.runtime.device)
-        for now in sample(view, sampling, like, self.condition, hooks, carried):
-            if now.step < sampling.steps or index + 1 == len(self.stages):
-                self._save(_Position(index, True, now.step, now.latents), places)
+        for after in sample(view, sampling, like, self.condition, hooks, state):
+            if after.step < sampling.steps or index + 1 == len(self.stages):
+                self._save(_Progress(index, True, after.step, after.latents), canvases)
             else:
-                places.flush(now.step)
-                self._save(_Position(index + 1), places)
+                canvases.flush(after.step)
+                self._save(_Progress(index + 1), canvases)
 
-    def forget(self, following: int) -> None:
-        """The image is written: remove what is left of it from the state, and go on with the one after it."""
+    def finish(self, following: int) -> None:
+        """Remove the canvases of the written image from the state, and save the number of the next image."""
         if self.state is not None:
-            self.state.save({"image": following, **_Position()._asdict()})
+            self.state.save({"image": following, **_Progress()._asdict()})
             for path in self.state.folder.glob("canvas-*"):
                 path.unlink()
 
     def sampling(self, stage: Stage) -> Sampling:
-        """How the network is sampled in a stage."""
+        """Return the settings of the sampling loop in a stage."""
         diffusion = self.diffusion
         return Sampling(
             steps=stage.steps,
@@ -198,14 +204,14 @@ class Run:
         return group_noise(self.settings.seed, stream, groups, shape, self.number, step)
 
 
-class _Position(NamedTuple):
-    """How far an image is.
+class _Progress(NamedTuple):
+    """The saved progress of an image.
 
     Attributes:
-        stage: The stage that is under way, or the next one.
-        filled: Its canvas holds what it begins with, or the result of a step.
-        step: The next step.
-        latents: That the next steps start from, by layout.
+        stage: Number of the current stage.
+        filled: Whether its canvas is filled; otherwise the stage has not started yet.
+        step: Number of the next step.
+        latents: Latents [g m d] for self-conditioning, by layout.
     """
 
     stage: int = 0

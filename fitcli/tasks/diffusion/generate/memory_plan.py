@@ -1,4 +1,4 @@
-"""From a number of bytes to where the canvases and tokens of a generation rest. Arithmetic only."""
+"""Chooses where the canvases and tokens of a generation are stored within a memory limit. Arithmetic only."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from fitcli.streaming.token_store import StoreKind
 from models.config import DenoiserConfig
 
 COARSER_SHARE = 4
-"""A coarser stage has a quarter of the patches."""
+"""Ratio of the number of patches of a stage to that of the coarser stage before."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GenerationPlan:
-    """How a generation is run within a budget.
+    """The execution of a generation within a memory limit.
 
     Attributes:
-        passes: Of each prediction.
-        canvas: Where patches rest between steps.
+        passes: Execution of each prediction.
+        canvas: Kind of the stores of the canvases.
     """
 
     passes: MemoryPlan
     canvas: StoreKind
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the plan as JSON data."""
         return {**self.passes.as_dict(), "canvas": self.canvas}
 
     def summary(self) -> str:
-        """One line for a person."""
+        """Return the plan as one line for a person."""
         where = {"device": "on the device", "host": "in memory", "disk": "on disk"}[self.canvas]
         return f"{self.passes.summary()}, canvas {where}"
 
     def for_state(self) -> dict[str, Any]:
-        """To be kept with the state of a job."""
+        """Return the plan as JSON data for the state of a job."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_state(cls, kept: dict[str, Any]) -> GenerationPlan:
-        """What `for_state` gave."""
-        return cls(passes=MemoryPlan(**kept["passes"]), canvas=kept["canvas"])
+    def from_state(cls, saved: dict[str, Any]) -> GenerationPlan:
+        """Rebuild a plan from the result of `for_state`."""
+        return cls(passes=MemoryPlan(**saved["passes"]), canvas=saved["canvas"])
 
 
 def plan_generation(
@@ -61,22 +61,22 @@ def plan_generation(
     finish_bytes: int,
     on_disk: bool,
 ) -> GenerationPlan:
-    """Choose the fastest way that stays within a budget.
+    """Choose the fastest execution within a memory limit.
 
     Args:
-        config: Of the model.
-        weights_bytes: Of the model.
-        groups: Of the largest stage.
-        canvases: Number of canvases of that size.
-        coarser: There is a coarser stage, whose result rests while the next one begins.
-        runtime: Where it computes.
-        memory_bytes: May be used there; None for a share of what is free.
-        reader_bytes: Of what is kept of an image that it begins with.
-        finish_bytes: For writing the image, when the passes are done.
-        on_disk: Canvases have to outlast this process.
+        config: Architecture of the model.
+        weights_bytes: Memory of the weights.
+        groups: Number of groups of the largest stage.
+        canvases: Number of canvases of the largest stage.
+        coarser: Whether there is a coarser stage, whose result is kept until the next one has started from it.
+        runtime: Device and precision.
+        memory_bytes: Memory limit on the device; None for a share of the free memory.
+        reader_bytes: Memory of the reader of an initial image.
+        finish_bytes: Memory for writing the image after the last pass.
+        on_disk: Whether canvases have to outlast this process.
 
     Raises:
-        FitError: Even one group at a time takes more; says how much.
+        FitError: Even one group at a time takes more than the limit. The message says how much.
     """
     patches = groups * config.tokens
     canvas_bytes = 4 * config.values * canvases * (patches + (patches // COARSER_SHARE if coarser else 0))
@@ -96,30 +96,30 @@ def plan_generation(
     except FitError:
         if memory_bytes is not None:
             raise
-        # Nobody having asked for a polite share, within all that is free.
+        # No user set this limit, so all free memory may be used.
         return _within(work, canvas_bytes, free_bytes(runtime), runtime, on_disk)
 
 
 def _within(work: Work, canvas_bytes: int, budget: int, runtime: Runtime, on_disk: bool) -> GenerationPlan:
     device, host = runtime.device.type, host_budget(runtime)
     fastest: StoreKind = "host" if device == "cpu" else "device"
-    for canvas in _places(device, canvas_bytes, host, on_disk):
-        here = dataclasses.replace(work, canvas_bytes=canvas_bytes if canvas == fastest else 0)
-        rest = host - canvas_bytes if host is not None and canvas == "host" else host
+    for canvas in _canvas_stores(device, canvas_bytes, host, on_disk):
+        on_device = dataclasses.replace(work, canvas_bytes=canvas_bytes if canvas == fastest else 0)
+        host_rest = host - canvas_bytes if host is not None and canvas == "host" else host
         try:
-            passes = plan_memory(here, device, budget, rest)
+            passes = plan_memory(on_device, device, budget, host_rest)
         except FitError:
             if canvas == "disk":
                 raise
             continue
-        # A pass goes through the tokens more often than through the canvas.
+        # Fast memory goes to the tokens first: a pass reads them more often than the canvas.
         if passes.store == fastest or canvas == "disk":
             return GenerationPlan(passes=passes, canvas=canvas)
     raise AssertionError("a canvas on disk is always tried")
 
 
-def _places(device: str, canvas_bytes: int, host_bytes: int | None, on_disk: bool) -> Iterator[StoreKind]:
-    """Where canvases could rest, fastest first."""
+def _canvas_stores(device: str, canvas_bytes: int, host_bytes: int | None, on_disk: bool) -> Iterator[StoreKind]:
+    """Yield the kinds of store that could hold the canvases, the fastest first."""
     if not on_disk:
         if device != "cpu":
             yield "device"

@@ -1,4 +1,4 @@
-"""Pixels of a generated image, and of an image with a generated part, by windows."""
+"""Reads the pixels of a generated image, and of an image with a generated part, window by window."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fitcli.tasks.diffusion.generate.sources import canvas_values
 def generated_pixels(
     canvas: Canvas, patch: int, scale: float, preprocessing: Preprocessing
 ) -> Callable[[Window], Pixels]:
-    """Return a function that gives the pixels of a window of a finished canvas."""
+    """Return a function that returns the pixels of a window of a finished canvas."""
     values = PixelRange.of(preprocessing)
 
     def read(window: Window) -> Pixels:
@@ -33,11 +33,11 @@ def repainted_pixels(
     context: Window,
     window: Window,
 ) -> Callable[[Window], Pixels]:
-    """Return a function that gives the pixels of a window of an image, part of which is generated.
+    """Return a function that returns the pixels of a window of an image, part of which is generated.
 
     Args:
         image: The image.
-        preprocessing: What the model expects of pixels.
+        preprocessing: Pixels that the model was trained on.
         generated: Returns generated pixels of a window of the context.
         context: The part of the image that the model saw, in pixels of the image.
         window: The generated part, in pixels of the image.

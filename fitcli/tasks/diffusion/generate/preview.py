@@ -1,4 +1,4 @@
-"""A small picture of how far a generation is, every few steps."""
+"""Writes a small picture of the progress of a generation, every few steps."""
 
 from __future__ import annotations
 
@@ -15,62 +15,66 @@ from fitcli.images.window import Window
 from fitcli.patches.cutting import join
 from fitcli.tasks.diffusion.canvas import CanvasLayout
 from fitcli.tasks.diffusion.generate.stages import Stage
-from fitcli.tasks.diffusion.sampling import Done
+from fitcli.tasks.diffusion.sampling import StepResult
 
 LONGEST_SIDE = 512
-"""Pixels of a preview."""
+"""Approximate longest side of a preview, in pixels."""
 
 EVERY = 4
-"""Steps from one picture to the next; even, because every other step may have a shifted grid."""
+"""Number of steps between two pictures; even, because every other step may have a shifted grid."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 class Preview:
-    """Collects what the network takes for the data, group by group, and writes it as a picture.
+    """Collects the estimate of the data group by group, and writes it as a picture.
 
     Args:
         path: A `.png` or `.jpg` file.
-        scale: Of the data.
+        scale: Scale of the data.
 
     Raises:
-        FitError: Pictures do not have such a name, or there is no such folder.
+        FitError: The file has another suffix, or its folder does not exist.
     """
 
     def __init__(self, path: Path, scale: float) -> None:
         if path.suffix.lower() not in SUFFIXES:
-            raise FitError(f"--preview {path}: is no name of a small picture; give a .png or .jpg")
+            raise FitError(f"--preview {path}: is not a small picture; give a .png or .jpg")
         check_output_file("--preview", path)
         self._path, self._scale = path, scale
         self._picture: NDArray[np.uint8] | None = None
 
     def is_due(self, stage: Stage, layout: CanvasLayout, step: int) -> bool:
-        """Whether a step is to be shown. Groups of a shifted grid do not meet the pixels of the picture."""
+        """Return whether a step is shown. Shifted groups are not: they do not align with the pixels of the picture."""
         return layout.offset == 0 and (step % EVERY == 0 or step >= stage.steps - 2)
 
-    def update(self, stage: Stage, layout: CanvasLayout, done: Done) -> None:
-        """Draw what a step says about some groups; with the last group the file is written."""
+    def update(self, stage: Stage, layout: CanvasLayout, result: StepResult) -> None:
+        """Draw the results of a step for a slice of the groups. The file is written after the last group.
+
+        Raises:
+            ImageError: The file cannot be written.
+        """
         side = layout.group * stage.patch
         shrink = _shrink(max(stage.size), side)
-        if done.part.start == 0:
-            channels = done.data.shape[-1] // stage.patch**2
+        if result.part.start == 0:
+            channels = result.data.shape[-1] // stage.patch**2
             rows, columns = layout.shape
             small = side // shrink
             self._picture = np.zeros((rows * small, columns * small, channels), np.uint8)
         assert self._picture is not None
-        for place, data in zip(layout.places(done.part), done.data, strict=True):
+        for (row, column), data in zip(layout.places(result.part), result.data, strict=True):
             pixels = join(data[None].float(), (stage.patch, stage.patch), (layout.group, layout.group), 1)
             small = side // shrink
             mean = pixels.reshape(small, shrink, small, shrink, -1).mean(axis=(1, 3))
-            top, left = place[0] * stage.patch // shrink, place[1] * stage.patch // shrink
+            top, left = row * stage.patch // shrink, column * stage.patch // shrink
             bytes_ = ((mean / self._scale / 2 + 0.5).clip(0, 1) * 255).round().astype(np.uint8)
             self._picture[top : top + small, left : left + small] = bytes_
-        if done.part.stop == layout.count:
+        if result.part.stop == layout.count:
             height, width = (-(-pixels // shrink) for pixels in stage.size)
             self._write(self._picture[:height, :width])
 
     def _write(self, picture: NDArray[np.uint8]) -> None:
-        """As grey or colour, whatever the number of channels."""
+        """Write the first channel as grey or the first three as colour."""
         shown = picture[..., :3] if picture.shape[-1] >= 3 else picture[..., :1]
         height, width, channels = shown.shape
         info = ImageInfo(height=height, width=width, channels=channels, dtype=np.dtype(np.uint8), color=channels == 3)
@@ -79,6 +83,11 @@ class Preview:
 
 
 def _shrink(longest: int, side: int) -> int:
-    """Pixels of a group side that become one: the least divisor of it that makes the picture small enough."""
-    wanted = -(-longest // LONGEST_SIDE)
-    return next(divisor for divisor in range(1, side + 1) if side % divisor == 0 and divisor >= min(wanted, side))
+    """Return how many pixels become one: the least divisor of the side of a group that makes the picture small enough.
+
+    Args:
+        longest: Longest side of the image, in pixels.
+        side: Side of a group, in pixels.
+    """
+    least = -(-longest // LONGEST_SIDE)
+    return next(divisor for divisor in range(1, side + 1) if side % divisor == 0 and divisor >= min(least, side))

@@ -33,19 +33,21 @@ class GenerationSettings(SamplingOptions):
     def __post_init__(self) -> None:
         SamplingOptions.__post_init__(self)
         if not all(1 <= side <= LONGEST_SIDE for side in self.size):
-            raise FitError(f"no image is {self.size[0]} x {self.size[1]} pixels; give 1 to {LONGEST_SIDE} per side")
+            raise FitError(
+                f"an image of {self.size[0]} x {self.size[1]} pixels is impossible; give 1 to {LONGEST_SIDE} per side"
+            )
         if not 0 <= self.seed <= LARGEST:
             raise FitError(f"--seed {self.seed}: must lie in 0 ... 2**64 - 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResourceLimits:
-    """Within what bounds, and who is told. The pixels do not depend on it, but for rounding.
+    """Limits and files of a generation. The pixels do not depend on them, except for rounding.
 
     Attributes:
-        memory_bytes: May be used; None for a share of what is free.
-        state: Folder to keep the state in, so that it can go on after the process was killed.
-        preview: File for a small picture of how far it is.
+        memory_bytes: Memory limit; None for a share of the free memory.
+        state: Folder for the state, so that another process can continue the job; None to keep no state.
+        preview: File for a small picture of the progress; None for no preview.
     """
 
     memory_bytes: int | None = None

@@ -1,4 +1,4 @@
-"""Where data comes from that a stage begins with or keeps: a coarser canvas, or an image that is there already."""
+"""Reads the data that a stage starts from or keeps: a coarser canvas or an initial image."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout
 from fitcli.tasks.diffusion.parameterization import add_noise
 
 Values = NDArray[np.float32]
-"""[height width channels] as the network knows them: data in [-scale, scale]."""
+"""Data [height width channels] in [-scale, scale], as the network takes them."""
 
 
 @dataclass(frozen=True, slots=True)
 class PixelSource:
-    """Data of an image by windows.
+    """The data of an image, window by window.
 
     Attributes:
         size: (height, width) in pixels.
-        read: Gives the data of a window that lies on the image.
+        read: Returns the data of a window inside the image.
     """
 
     size: tuple[int, int]
@@ -38,7 +38,7 @@ class PixelSource:
 
 
 def canvas_values(canvas: Canvas, patch: int, window: Window) -> Values:
-    """The values of a window [height width channels] of a canvas."""
+    """Read the data [height width channels] of a window of a canvas."""
     top, left = window.top // patch, window.left // patch
     rows, columns = -(-window.bottom // patch) - top, -(-window.right // patch) - left
     patches = canvas.read(top, left, rows, columns).reshape(rows * columns, 1, -1)
@@ -46,13 +46,13 @@ def canvas_values(canvas: Canvas, patch: int, window: Window) -> Values:
     return pixels[window.shift(-top * patch, -left * patch).slices()]
 
 
-def of_canvas(canvas: Canvas, patch: int, size: tuple[int, int]) -> PixelSource:
-    """What was generated at a coarser size, without its padding."""
+def canvas_source(canvas: Canvas, patch: int, size: tuple[int, int]) -> PixelSource:
+    """Return the data of a canvas without its padding."""
     return PixelSource(size, lambda window: canvas_values(canvas, patch, window))
 
 
-def of_image(image: ImageReader, preprocessing: Preprocessing, scale: float) -> PixelSource:
-    """An image that is there already."""
+def image_source(image: ImageReader, preprocessing: Preprocessing, scale: float) -> PixelSource:
+    """Return the data of an open image."""
     values = PixelRange.of(preprocessing)
 
     def read(window: Window) -> Values:
@@ -62,8 +62,8 @@ def of_image(image: ImageReader, preprocessing: Preprocessing, scale: float) -> 
     return PixelSource(image.info.size, read)
 
 
-def enlarged(source: PixelSource, size: tuple[int, int], layout: CanvasLayout, patch: int, part: slice) -> Tensor:
-    """Data [part n p] of a slice of the groups, from a source enlarged to `size` pixels."""
+def enlarge_groups(source: PixelSource, size: tuple[int, int], layout: CanvasLayout, patch: int, part: slice) -> Tensor:
+    """Return the data [part n p] of a slice of the groups, from a source enlarged to `size` pixels."""
     side = layout.group * patch
     windows = (Window(top * patch, left * patch, side, side) for top, left in layout.places(part))
     pieces = (enlarge(source.read, source.size, size, window) for window in windows)
@@ -72,14 +72,15 @@ def enlarged(source: PixelSource, size: tuple[int, int], layout: CanvasLayout, p
 
 @dataclass(frozen=True, slots=True)
 class Inpainting:
-    """An image that is kept but for a window: after every step, what is known is put in place of what was made up.
+    """An image that is generated in a window and known elsewhere.
 
-    Replacement, without the returns in time, of RePaint (arXiv:2201.09865, equation 8).
+    After every step, noised known data replace the generated data outside the window (RePaint, arXiv:2201.09865,
+    equation 8, without its returns in time).
 
     Attributes:
-        source: The image.
-        window: Of it that is made up, in pixels.
-        patch: Pixels per side of a patch.
+        source: The known image.
+        window: Window that is generated, in pixels.
+        patch: Number of pixels per side of a patch.
     """
 
     source: PixelSource
@@ -89,10 +90,14 @@ class Inpainting:
     def keep(
         self, layout: CanvasLayout, part: slice, values: Tensor, gamma: Tensor, noise: Callable[[], Tensor]
     ) -> Tensor:
-        """Patches [part n p] of a slice of the groups with what is known, noised to `gamma`, where it is.
+        """Return the patches [part n p] of a slice of the groups with the known data, noised to `gamma`, filled in.
 
         Args:
-            noise: Gives standard normal noise [part n p].
+            layout: Groups over the canvas.
+            part: The slice.
+            values: Patches [part n p] after a step.
+            gamma: Gamma of these patches.
+            noise: Returns standard normal noise [part n p]; called only if some data are known.
         """
         side = layout.group * self.patch
         windows = [Window(t * self.patch, le * self.patch, side, side) for t, le in layout.places(part)]
@@ -101,13 +106,13 @@ class Inpainting:
         channels = values.shape[-1] // self.patch**2
         pieces = [self._group(window, channels) for window in windows]
         shape = (self.patch, self.patch), (layout.group, layout.group)
-        there = (torch.cat([cut(piece[i], *shape) for piece in pieces]) for i in (0, 1))
-        data, known, fresh = (to_device(each, values.device).to(values.dtype) for each in (*there, noise()))
+        on_host = (torch.cat([cut(piece[i], *shape) for piece in pieces]) for i in (0, 1))
+        data, known, fresh = (to_device(each, values.device).to(values.dtype) for each in (*on_host, noise()))
         noised = add_noise(data, fresh, gamma)
         return torch.where(known > 0, noised, values)
 
     def _group(self, window: Window, channels: int) -> tuple[Values, Values]:
-        """Data of a group, and 1 where it is known; both [side side channels]."""
+        """Return the data of a group, and a mask that is 1 for known data; both [side side channels]."""
         inside = window.clip(*self.source.size)
         if inside.area == 0:
             nothing = np.zeros((window.height, window.width, channels), np.float32)

@@ -1,4 +1,4 @@
-"""Where the patches of one stage rest, step after step."""
+"""The canvases that hold the patches of one stage between its steps."""
 
 from __future__ import annotations
 
@@ -13,28 +13,31 @@ from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout, open_canvas
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings
 from fitcli.tasks.diffusion.generate.stages import Stage
 from fitcli.tasks.diffusion.samplers import MULTISTEP, find_step
-from fitcli.tasks.diffusion.sampling import Kept
+from fitcli.tasks.diffusion.sampling import Quantity
 from fitcli.tasks.diffusion.streamed_view import StreamedView
 from models.denoiser import FITDenoiser
 
 
 @dataclass(kw_only=True)
-class Places:
-    """The canvases of a stage, and the views of its steps in turn.
+class StageCanvases:
+    """The canvases of a stage, and the views of its steps.
 
-    With a file there are two of what a step changes: what was before it outlasts it. Shifted steps alternate too.
+    With files, every quantity that a step changes has two canvases: the old values outlast the step. Even and odd steps
+    then swap them. Even and odd steps also swap the layouts if the grid is shifted.
 
     Attributes:
-        model: That predicts.
-        stage: The size.
-        settings: Of the job.
-        how: Handfuls and stores of the passes.
-        canvas: Where patches rest.
-        file: Beginning of the names of the files to rest in, where they have to outlast this process; else None.
-        stack: Closes the canvases in the end.
+        model: The denoiser.
+        stage: The stage.
+        settings: Settings of the generation.
+        how: Settings of the passes.
+        canvas: Kind of the stores.
+        file: Common start of the names of files that outlast this process; None for canvases that do not.
+        stack: Stack that closes the canvases.
+        layouts: Layouts of the steps, in turn.
+        views: Views of even and of odd steps.
 
     Raises:
-        FitError: There is no room.
+        FitError: There is not enough memory or disk space.
     """
 
     model: FITDenoiser
@@ -49,36 +52,35 @@ class Places:
 
     def __post_init__(self) -> None:
         self.layouts = [self.stage.layout(), *([self.stage.layout(True)] if self.settings.shift_grid else [])]
-        remembers = find_step(self.settings.sampler) in MULTISTEP
-        changed = ("x", "data") if remembers else ("x",)
-        here = self._open(changed, "even")
-        there = here if self.file is None else self._open(changed, "odd")
+        changed = ("x", "data") if find_step(self.settings.sampler) in MULTISTEP else ("x",)
+        even = self._open(changed, "even")
+        odd = even if self.file is None else self._open(changed, "odd")
         if self.settings.guidance:
             shared = self._open(("unconditional",), "now")
-            here, there = {**here, **shared}, {**there, **shared}
+            even, odd = {**even, **shared}, {**odd, **shared}
         self.views = [
             StreamedView(self.model, self.layouts[k % len(self.layouts)], self.how, before, after)
-            for k, (before, after) in enumerate(((here, there), (there, here)))
+            for k, (before, after) in enumerate(((even, odd), (odd, even)))
         ]
 
     @property
     def start(self) -> Canvas:
-        """What the first step finds."""
+        """The canvas that the first step reads."""
         return self.views[0].before["x"]
 
     @property
     def result(self) -> Canvas:
-        """What the last step has left."""
+        """The canvas with the result of the last step."""
         return self.views[self.stage.steps % 2].before["x"]
 
     def flush(self, step: int) -> None:
-        """Return when all that step `step` reads would outlast this process."""
+        """Wait until all values that step `step` reads are safe on disk, if they are in files."""
         for name, canvas in self.views[step % 2].before.items():
             if name != "unconditional":
                 canvas.flush()
 
     def remove(self) -> None:
-        """Release everything, files included."""
+        """Close all canvases and remove their files."""
         for view in self.views:
             for canvas in {**view.before, **view.after}.values():
                 canvas.close()
@@ -86,13 +88,13 @@ class Places:
             for path in self.file.parent.glob(f"{self.file.name}-*"):
                 path.unlink()
 
-    def _open(self, names: tuple[str, ...], turn: str) -> dict[Kept, Canvas]:
-        canvases: dict[Kept, Canvas] = {}
+    def _open(self, names: tuple[str, ...], turn: str) -> dict[Quantity, Canvas]:
+        canvases: dict[Quantity, Canvas] = {}
         layout, config = self.layouts[0], self.model.config
         for name in names:
             path = None if self.file is None else self.file.with_name(f"{self.file.name}-{name}-{turn}")
             device = next(self.model.parameters()).device
             canvas = open_canvas(self.canvas, layout.rows, layout.columns, config.values, device, path)
             self.stack.callback(canvas.close)
-            canvases[cast(Kept, name)] = canvas
+            canvases[cast(Quantity, name)] = canvas
         return canvases

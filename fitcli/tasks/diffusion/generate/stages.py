@@ -1,4 +1,4 @@
-"""From coarse to fine: the sizes at which an image is generated one after the other. Integers only."""
+"""The stages of a generation: the sizes at which an image is generated, from coarse to fine. Integers only."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from fitcli.tasks.diffusion.canvas import CanvasLayout
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One size.
+    """The generation of an image at one size.
 
     Attributes:
         size: (height, width) in pixels.
-        patch: Pixels per side of a patch.
-        group: Patches per side of a group.
-        start: Time at which it begins: 1 with noise alone.
-        steps: Evaluations of the network.
+        patch: Number of pixels per side of a patch.
+        group: Number of patches per side of a group.
+        start: Time at which sampling starts; 1 for pure noise.
+        steps: Number of steps.
     """
 
     size: tuple[int, int]
@@ -27,7 +27,7 @@ class Stage:
     steps: int
 
     def layout(self, shifted: bool = False) -> CanvasLayout:
-        """Groups over a canvas of whole groups, from its corner or by half a group above and left of it."""
+        """Return the groups over a canvas; shifted, they start half a group above and left of it."""
         grid = PatchGrid(self.size, self.patch, self.group)
         rows, columns = grid.rows * self.group, grid.columns * self.group
         return CanvasLayout(rows, columns, self.group, self.group // 2 if shifted else 0)
@@ -36,10 +36,14 @@ class Stage:
 def coarse_to_fine(
     target: tuple[int, int], trained: tuple[int, int], given: tuple[int, int] | None = None
 ) -> list[tuple[int, int]]:
-    """Sizes (height, width) that end with the target, each half of the next, rounded up.
+    """Return the sizes (height, width) of the stages: each is half of the next, rounded up, and the last is the target.
 
-    They begin with the first of no more pixels than the model was trained at or, where an image is given, with the
-    last that is no smaller than it.
+    Args:
+        target: (height, width) of the image, in pixels.
+        trained: (height, width) of the training images. Without an initial image, the first size is the largest one
+            with no more pixels than these.
+        given: (height, width) of the initial image, which the first size is the smallest one not to fall below; None
+            without an initial image.
     """
     sizes = [target]
     while True:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fitcli.errors import FitError
 from fitcli.runs.weights import Checkpoint
-from fitcli.tasks.autoregressive.decoding.cuda_graphs import Captured, CaptureError, Recorder
+from fitcli.tasks.autoregressive.decoding.cuda_graphs import CaptureError, RecordedFunction, Recorder
 from fitcli.tasks.autoregressive.decoding.sample import FREE, sample
 from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
 from fitcli.tasks.autoregressive.generate_images import Request, generate_images
@@ -40,11 +40,11 @@ def test_a_function_is_recorded_at_its_second_call_and_replayed_from_then_on(gra
         kept[1:] = x[1:] * 2
         return (x + y).cumsum(0) + kept
 
-    captured, rng = Captured(function, Recorder(DEVICE)), torch.Generator().manual_seed(0)
+    recorded, rng = RecordedFunction(function, Recorder(DEVICE)), torch.Generator().manual_seed(0)
     results = []
     for number in range(5):
         x, y = torch.rand(3, generator=rng), torch.rand(3, generator=rng)
-        results.append((captured(x, y), (x + y).cumsum(0) + torch.cat([torch.zeros(1), 2 * x[1:]])))
+        results.append((recorded(x, y), (x + y).cumsum(0) + torch.cat([torch.zeros(1), 2 * x[1:]])))
         assert torch.equal(kept[1:], 2 * x[1:])
         assert [graph.replays for graph in graphs] == ([number] if number else [])
     # Once; then to warm up, and while it is recorded.
@@ -54,10 +54,10 @@ def test_a_function_is_recorded_at_its_second_call_and_replayed_from_then_on(gra
 
 
 def test_what_asks_for_a_value_cannot_be_recorded(graphs: list[FakeGraph]) -> None:  # noqa: F811
-    captured = Captured(lambda x: x * x.sum().item(), Recorder(DEVICE))
-    captured(torch.ones(2))
+    recorded = RecordedFunction(lambda x: x * x.sum().item(), Recorder(DEVICE))
+    recorded(torch.ones(2))
     with pytest.raises(CaptureError, match=r"^operation not permitted when stream is capturing$"):
-        captured(torch.ones(2))
+        recorded(torch.ones(2))
 
 
 def model_of(classes: int = 0, dtype: torch.dtype = torch.float32, **changes: Any) -> FITDecoder:

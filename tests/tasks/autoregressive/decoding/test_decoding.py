@@ -81,7 +81,7 @@ def assert_steps_equal(
                 decoder.take(ids[:, group])
                 continue
             for place in range(ids.shape[2]):
-                assert decoder.place == (group, place)
+                assert decoder.position == (group, place)
                 error = (decoder.step(ids[:, group, place]) - expected[:, group, place]).abs().max()
                 assert error < 1e-9, (group, place)
         with pytest.raises(ValueError, match=f"all {ids.shape[1]} groups are complete"):
