@@ -103,9 +103,9 @@ COMMANDS = {
         slow("embed", "fitcli.tasks.encoding.embed_files:create_embeddings", 1, "SIGINT"),
         slow("embed", "fitcli.tasks.encoding.embed_files:_write_groups", 1, "SIGINT"),
         slow("evaluate", "fitcli.runs.weights:load_weights", 1, "SIGINT"),
-        slow("evaluate", "fitcli.tasks.evaluation_result:replacing", 1, "SIGINT"),
+        slow("evaluate", "fitcli.tasks.evaluation_result:publish_csv", 1, "SIGINT"),
         slow("generate", "fitcli.runs.weights:load_weights", 1, "SIGINT"),
-        slow("generate", "fitcli.tasks.image_output:canvas_values", 2, "SIGINT"),
+        slow("generate", "fitcli.tasks.diffusion.generate.pixels:canvas_values", 2, "SIGINT"),
         slow("demo", "fitcli.images.pyramid_writer:check_write_arguments", 2, "SIGINT"),
     ],
 )
