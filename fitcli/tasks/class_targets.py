@@ -1,4 +1,4 @@
-"""Classes as targets of images: read, joined, and matched to the classes of a run."""
+"""Reads classes as targets of images, joins them into batches, and matches them to the classes of a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ClassLabels:
     """One class per image.
 
     Attributes:
-        numbers: [b] int64, numbers of the classes.
+        numbers: Number of the class of each image, [b] int64.
     """
 
     numbers: Tensor
@@ -37,7 +37,7 @@ class ClassSets:
     """Any number of classes per image.
 
     Attributes:
-        numbers: [b l] int64, numbers of the classes that hold, counted over those of all targets; then -1.
+        numbers: Numbers of the classes that hold, counted over all targets, [b l] int64; -1 fills up.
     """
 
     numbers: Tensor
@@ -48,7 +48,7 @@ class ClassSets:
 
 
 class ClassLabelReader:
-    """Targets of samples that are the number of one class."""
+    """Reads targets that are the number of one class."""
 
     def read(self, sample: Sample, place: Place) -> int:
         """Return the number of the class."""
@@ -65,10 +65,10 @@ class ClassLabelReader:
 
 @dataclass(frozen=True, slots=True)
 class ClassSetReader:
-    """Targets of samples that are numbers of classes over several questions.
+    """Reads targets that are numbers of classes, counted over several questions.
 
     Attributes:
-        targets: The questions.
+        targets: The questions, in the order of their classes.
     """
 
     targets: tuple[Target, ...]
@@ -82,7 +82,7 @@ class ClassSetReader:
         return ClassSets(padded(targets))
 
     def stratum(self, sample: Sample) -> int:
-        """Return the number of the class in the first target with one class per image; 0 without such a target."""
+        """Return the number of the class in the first single-label target; -1 if it has none, 0 without a target."""
         for target, part in zip(self.targets, slices(self.targets), strict=True):
             if target.is_single:
                 return next((number - part.start for number in sample.target if part.start <= number < part.stop), -1)
@@ -90,30 +90,30 @@ class ClassSetReader:
 
 
 def class_reader(targets: tuple[Target, ...]) -> TargetReader:
-    """Return the reader of the targets of a run: of one class per image, or of several questions."""
+    """Return the reader of the targets of a run; no targets mean one class per image."""
     return ClassSetReader(targets) if targets else ClassLabelReader()
 
 
 def padded(targets: Sequence[Sequence[int]]) -> Tensor:
-    """Join numbers of classes of each image into [b l] int64, with -1 where an image has fewer than another."""
+    """Join the class numbers of each image into [b l] int64; -1 fills up shorter lists."""
     longest = max(map(len, targets))
     rows = [[*numbers, *[-1] * (longest - len(numbers))] for numbers in targets]
     return torch.tensor(rows, dtype=torch.int64).reshape(len(targets), longest)
 
 
 def match_classes(data: Path, dataset: Dataset, chosen: Sequence[Sample], config: RunConfig) -> list[Sample]:
-    """Return samples of a data set with their targets in the numbers of a run; all 0 for a run without classes.
+    """Return samples with targets in the class numbers of a run; all targets are 0 for a run without classes.
 
-    Columns that the run does not know are ignored.
+    Columns that the run was not trained on are ignored.
 
     Args:
         data: The data set, for messages.
-        dataset: Its classes or targets.
-        chosen: Samples of it.
+        dataset: The loaded data set.
+        chosen: Samples of the data set.
         config: The run.
 
     Raises:
-        DataError: A column is missing, or the run does not know a class.
+        DataError: A column of the run is missing, or the run does not have a class of the samples.
     """
     if config.targets or dataset.targets:
         return _match_targets(data, dataset, chosen, config)

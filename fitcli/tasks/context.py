@@ -1,4 +1,4 @@
-"""What a training run is given: the context of a task."""
+"""Describes a training run to its task."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from models.build import build
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingRun:
-    """Everything that a training run is given.
+    """A training run: settings, data, device and the execution of its steps.
 
     Attributes:
         folder: Run folder.
@@ -37,7 +37,7 @@ class TrainingRun:
         runtime: Device and precision.
         plan: Execution of each step.
         work: The largest step; None if its memory was not estimated.
-        memory_bytes: Memory limit where the steps are computed; None for a share of what is free.
+        memory_bytes: Memory limit where the steps are computed; None for a share of the free memory.
         bad_images: Counter of unusable images.
         changed: Differences between the data set and that of the run so far, as text; empty for none.
         world: The processes that share the work.
@@ -65,7 +65,7 @@ class TrainingRun:
         return self.settings.total_steps(len(self.dataset.train))
 
     def introduction(self) -> tuple[str, ...]:
-        """Return lines that describe the run, and its memory where that is limited."""
+        """Return lines that describe the run, and its memory if that is limited."""
         bounded = self.work is not None and (self.memory_bytes is not None or self.plan.kind != "plain")
         return (self.summary(), self.memory()) if bounded else (self.summary(),)
 
@@ -81,7 +81,7 @@ class TrainingRun:
         )
 
     def batches(self, reading: Reading, step: int) -> Generator[Batch]:
-        """Return the training batches from an optimizer step on; of each the part that this process reads."""
+        """Return the part of the training batches that this process reads, from an optimizer step on."""
         loader = Loader(
             self.dataset.train,
             reading,
@@ -96,7 +96,7 @@ class TrainingRun:
         return loader.batches(step * passes, self.total_steps * passes)
 
     def bring(self, batch: Batch) -> Batch:
-        """Copy a batch to the device; the pixels of a streamed step follow a handful at a time."""
+        """Copy a batch to the device. A streamed step copies its pixels later, a handful at a time."""
         return batch.to(self.runtime.device, pixels=self.brings_pixels)
 
     @property
@@ -105,11 +105,11 @@ class TrainingRun:
         return self.plan.kind != "stream"
 
     def memory(self) -> str:
-        """Return one line on the execution of steps and the memory of the largest."""
+        """Return one line on the execution of the steps and the memory of the largest step."""
         assert self.work is not None
         return f"memory: {evaluate_plan(self.work, self.plan).summary()}"
 
 
 def place_rules(settings: TrainSettings, **rules: Any) -> PlaceRules:
-    """Return the rules by which places are drawn: those that all tasks share, and those of the task."""
+    """Return the rules for drawing places: those that all tasks share, and `rules` of the task."""
     return PlaceRules(seed=settings.seed, size=settings.size, augment=settings.augments, **rules)

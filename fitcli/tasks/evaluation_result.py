@@ -1,4 +1,4 @@
-"""The result of an evaluation, for people and for programs."""
+"""Formats the result of an evaluation as JSON data, tables and a CSV file."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ class Evaluation:
     Attributes:
         task: Task of the run.
         split: Split of the images.
-        images, failed: Number of images that were scored, and that could not be read.
+        images: Number of images that were scored.
+        failed: Number of images that could not be read.
         scores: Scores by name, as JSON data.
-        columns, rows: One row per image, for a CSV file.
-        table_scores: Further scores by name, for the table alone.
+        columns: Names of the columns of a CSV file.
+        rows: Rows of the CSV file, one per image.
+        table_scores: Further scores by name, for the table only.
     """
 
     task: str

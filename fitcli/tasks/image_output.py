@@ -1,4 +1,4 @@
-"""Writes generated images, window by window, and checks beforehand where they go."""
+"""Writes generated images window by window, and checks their paths beforehand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BAND, STRIDE = 512, 2048
 """(height, width) of the windows to write, in pixels."""
 
 WRITER_BYTES = 32 << 20
-"""Memory for incomplete chunks; windows come in bands, which complete them soon."""
+"""Memory for incomplete chunks. It is small because windows come in bands, which complete chunks soon."""
 
 RASTERS = (".png", ".jpg", ".jpeg")
 
@@ -41,12 +41,12 @@ def check_outputs(paths: list[Path], overwrite: bool, info: ImageInfo) -> None:
     """Check before hours of work that the images can be written.
 
     Raises:
-        FitError: A file exists already, the format is unknown, or the place cannot be written to.
+        FitError: A file exists already, the format is unknown, or the folder cannot be written to.
     """
     for path in paths:
         check_output_file("--out", path)
         if path.exists() and not overwrite:
-            raise FitError(f"--out {path}: is there already; give another name, or --overwrite")
+            raise FitError(f"--out {path}: exists already; give another name, or --overwrite")
     create_image(paths[0], info).discard()
 
 
@@ -84,11 +84,11 @@ def write_image(
     """Write an image window by window, with its pyramid.
 
     Args:
-        path: File to write; its suffix is the format.
+        path: File to write; its suffix names the format.
         info: Header of the image.
         read: Returns the pixels of a window.
         description: Text for the metadata of the file.
-        lossless: Whether to avoid JPEG in formats that leave the choice.
+        lossless: Whether to avoid JPEG compression in formats with a choice.
 
     Raises:
         ImageError: The image cannot be written.

@@ -1,4 +1,4 @@
-"""The size of a generated image, from the options of the command line."""
+"""Chooses the size of a generated image from the command line options."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def choose_size(
     Args:
         res, height, width: The options.
         trained: (height, width) of the training images.
-        enlarging: Whether there is an image to begin with.
+        enlarging: Whether an initial image is given.
         repainting: Whether a window of this image is repainted.
 
     Raises:

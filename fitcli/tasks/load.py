@@ -1,4 +1,4 @@
-"""Load a run folder of any task."""
+"""Loads run folders of any task."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def load_run(folder: Path, runtime: Runtime, expect: Task[M] | None = None, ema:
         folder: Run folder.
         runtime: Device and precision.
         expect: The only task whose runs are accepted, which also gives the type of the model; None for any.
-        ema: Load the moving average of the weights, which is what was validated, if the run has one.
+        ema: Whether to load the moving average of the weights, which was validated, if the run has one.
 
     Raises:
         CheckpointError: The folder holds no run or one of another task, or its weights are damaged or of another model.
@@ -42,10 +42,10 @@ def load_run(folder: Path, runtime: Runtime, expect: Task[M] | None = None, ema:
 
 
 def expect_task(folder: Path, *tasks: str) -> RunConfig:
-    """Read the `config.json` of a run that has to be of one of some tasks.
+    """Read the `config.json` of a run, which has to be of one of `tasks`.
 
     Raises:
-        CheckpointError: It cannot be read, or the run is of another task.
+        CheckpointError: The file cannot be read, or the run is of another task.
     """
     config = load_config(folder)
     if config.task not in tasks:

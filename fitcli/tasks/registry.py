@@ -50,7 +50,7 @@ def find_task(name: str) -> Task[Any]:
 
 
 def check_task(name: str) -> None:
-    """Raise FitError where there is no task of this name."""
+    """Raise FitError if there is no task of this name."""
     if name not in TASKS:
         raise FitError(f"--task must be {', '.join(TASKS)}, not {name!r}")
 
@@ -73,7 +73,7 @@ def train_settings(task: str = DEFAULT_TASK, **values: Any) -> TrainSettings:
 
 
 def refuse_options(task: str, given: frozenset[str] | set[str]) -> None:
-    """Raise FitError where a user gave an option of `fit train` that belongs to other tasks only."""
+    """Raise FitError if a user gave an option of `fit train` that belongs to other tasks only."""
     refuse_foreign_options(task, task_options(), given)
 
 

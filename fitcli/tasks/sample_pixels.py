@@ -1,4 +1,4 @@
-"""Pixels of no particular image, for the sample steps and passes of tasks."""
+"""Normalises random bytes as pixels, for the sample steps and passes of tasks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from fitcli.patches.cutting import normalize
 
 MEAN, STD = 128.0, 64.0
-"""Mean and standard deviation of random bytes, about."""
+"""Approximate mean and standard deviation of random bytes."""
 
 
 def as_pixels(patches: Tensor) -> Tensor:

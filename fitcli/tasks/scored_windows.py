@@ -26,8 +26,8 @@ def scored_parts(
         least: Smallest (height, width) of a window; smaller windows are left out.
 
     Raises:
-        ImageError: The image is smaller than `least`, the whole image does not fit into free memory, or it has more
-            than `MOST_WINDOWS` windows.
+        ImageError: The image is smaller than `least`, does not fit into free memory as a whole, or has more than
+            `MOST_WINDOWS` windows.
     """
     height, width = image.info.size
     if height < least[0] or width < least[1]:

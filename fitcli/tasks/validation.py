@@ -1,4 +1,4 @@
-"""What the validation of all tasks has in common: reading images as they are, and adding up over processes."""
+"""Functions that the validation of all tasks shares: a loader without augmentation, and sums over processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def validation_loader(run: TrainingRun, samples: Sequence[Sample], reading: Reading) -> Loader:
-    """Return a loader of validation images without augmentation, each read by one of the processes of a run."""
+    """Return a loader of validation images without augmentation. Each image is read by one process of the run."""
     return Loader(
         samples,
         replace(reading, rules=replace(reading.rules, augment=False)),
@@ -29,10 +29,10 @@ def validation_loader(run: TrainingRun, samples: Sequence[Sample], reading: Read
 
 
 def shared_sums(run: TrainingRun, own_sums: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """Add up over the processes of a run, each over its part of the validation images.
+    """Return sums over all validation images: each process adds up its part, and the processes add up the parts.
 
     Args:
-        run: The run; all of its processes learn which images are bad.
+        run: The run. Its processes share which images are unusable.
         own_sums: Returns the sums of one process by name. One of them is "patches".
 
     Raises:
@@ -46,7 +46,7 @@ def shared_sums(run: TrainingRun, own_sums: Callable[[], dict[str, float]]) -> d
 
 
 def gather_scores(world: World, bad_images: BadImages, score_own: Callable[[], T]) -> list[T]:
-    """Return what every process scored, in their order, and share which images were unusable.
+    """Return the result of every process, in order, and share which images are unusable.
 
     Raises:
         TooManyBadImages: More images than allowed are unusable.

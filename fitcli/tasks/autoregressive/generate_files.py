@@ -32,7 +32,7 @@ def draw_images(
         runtime: Device of the model.
 
     Raises:
-        FitError: The request does not fit the model or the given image, or nothing can be written.
+        FitError: The request does not fit the model or the given image, or a file cannot be written.
     """
     began, config = time.perf_counter(), checkpoint.config
     size = image_size(request, sequence_of(config))

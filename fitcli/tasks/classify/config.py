@@ -1,4 +1,4 @@
-"""The part of config.json that belongs to classifiers: what they are asked. Never imports torch."""
+"""The part of config.json that belongs to classifiers: their targets. Never imports torch."""
 
 from __future__ import annotations
 

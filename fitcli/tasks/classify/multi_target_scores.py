@@ -1,4 +1,4 @@
-"""Scores of a classifier with several targets."""
+"""Computes the scores of a classifier with several targets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TargetProbabilities = Sequence[tuple[Sample, tuple[NDArray[np.float64], ...]]]
 
 
 def evaluate_targets(targets: Sequence[Target], split: Split, scored: TargetProbabilities, failed: int) -> Evaluation:
-    """Score every target by itself. The accuracy of the whole is the mean over the targets.
+    """Score every target by itself. The overall accuracy is the mean over the targets.
 
     Args:
         targets: The targets, in the order of the logits.
@@ -55,7 +55,7 @@ def evaluate_targets(targets: Sequence[Target], split: Split, scored: TargetProb
 
 
 def _held(scored: TargetProbabilities, part: slice) -> NDArray[np.bool_]:
-    """[i k], whether each class of a target holds."""
+    """Return whether each class of a target holds, [i k]."""
     return np.array([[number in sample.target for number in range(part.start, part.stop)] for sample, _ in scored])
 
 

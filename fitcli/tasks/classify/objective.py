@@ -1,4 +1,4 @@
-"""What the training of a classifier minimises: cross-entropy over whole images."""
+"""The training objective of a classifier: cross-entropy over whole images."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ClassificationObjective:
     """Cross-entropy of whole images; see `Objective` for its members.
 
     Attributes:
-        mean, std: [channels] of the training pixels, on the device of the model.
+        mean, std: Mean and standard deviation of the training pixels, [channels], on the device of the model.
         weights: Class weights of the loss [k], in host memory; None for equal weights.
         run: The run that is trained.
     """
@@ -77,7 +77,7 @@ class ClassificationObjective:
     def job(self, model: TaskModel, batch: Batch, plan: ExecutionPlan | None = None) -> Job:
         """Return the step of the mean loss over the images of a batch. Its output is the logits [b k].
 
-        The step keeps the bytes of the pixels alone: it normalises them again wherever it embeds them.
+        The step keeps only the bytes of the pixels, and normalises them each time it embeds them.
         """
 
         def patches(part: slice) -> Tensor:
@@ -103,9 +103,9 @@ class ClassificationObjective:
         return float(self.weights[_labels(batch.on_host)].sum(dtype=torch.float64))
 
     def scores(self, batch: Batch, outcome: Outcome) -> DeferredScores | None:
-        """Count the images that are classified correctly; with several targets for each, and on average.
+        """Count the images that are classified correctly, by target and on average if there are several targets.
 
-        Of the processes that share images, the first counts them.
+        If several processes share the images, only the first one counts them.
         """
         assert outcome.output is not None
         if batch.groups.share is not None and batch.groups.share.rank > 0:
@@ -161,7 +161,7 @@ def balanced_weights(labels: Tensor, classes: int) -> Tensor:
 
 
 def _weights(run: TrainingRun) -> Tensor:
-    """Class weights [k], balanced over the training images."""
+    """Return class weights [k], balanced over the training images."""
     samples, targets = run.dataset.train, run.config.targets
     if targets:
         return balanced_target_weights(padded([sample.target for sample in samples]), targets)
@@ -169,12 +169,12 @@ def _weights(run: TrainingRun) -> Tensor:
 
 
 def _labels(batch: Batch) -> Tensor:
-    """[b], for one class per image."""
+    """Return the class of each image, [b]."""
     assert isinstance(batch.target, ClassLabels)
     return batch.target.numbers
 
 
 def _sets(batch: Batch) -> Tensor:
-    """[b l], for several targets."""
+    """Return the classes of each image over all targets, [b l]."""
     assert isinstance(batch.target, ClassSets)
     return batch.target.numbers

@@ -36,7 +36,7 @@ class ClassificationScorer:
 
     @property
     def depends_on(self) -> tuple[object, ...]:
-        """Nothing further."""
+        """Empty: the scores depend on nothing else."""
         return ()
 
     def score(self, image: ImageReader, sample: Sample, number: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""Scores of a classifier on validation images, each read whole by the code of `fit classify`."""
+"""Scores a classifier on whole validation images, with the code of `fit classify`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fitcli.errors import DataError
 from fitcli.images.chunk_cache import LARGEST_BYTES
 from fitcli.images.open import open_image
 from fitcli.memory.budget import OVERHEAD
-from fitcli.memory.estimate import parameters
+from fitcli.memory.estimate import parameter_count
 from fitcli.runs.targets import Target, slices
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.class_targets import padded
@@ -41,8 +41,8 @@ class Scores(NamedTuple):
 
     Attributes:
         loss: Mean cross-entropy, in nats.
-        accuracy: Share of the images that are classified correctly; where any number of classes holds, of those where
-            all classes are correct. With several targets, the mean over them.
+        accuracy: Share of the images that are classified correctly, in all classes for a multi-label target. With
+            several targets, the mean over them.
         balanced_accuracy: Mean accuracy over the classes that occur. With several targets, the mean over them.
         targets: Accuracy of each target by name, and their mean; None for one class per image.
     """
@@ -86,7 +86,7 @@ def validate(
                 results.append((number, [each.tolist() for each in attempt.result]))
         return results
 
-    # In the order of the samples: sums do not depend on how many processes there are.
+    # The order of the samples makes the sums independent of the number of processes.
     results = sorted(chain.from_iterable(gather_scores(world, bad_images, classify_own)))
     if not results:
         raise DataError(f"{samples[0].path}: neither this nor any other validation image can be used")
@@ -94,7 +94,7 @@ def validate(
 
 
 def _scores(samples: Sequence[Sample], rows: Sequence[list[list[float]]], targets: Sequence[Target]) -> Scores:
-    """Compare the probabilities of each image, by target, with its classes."""
+    """Score the probabilities of each image, by target, against its classes."""
     probabilities = [np.array([row[number] for row in rows]) for number in range(len(rows[0]))]
     if not targets:
         return _single_label_scores(probabilities[0], np.array([sample.target for sample in samples]))
@@ -119,19 +119,19 @@ def named_accuracies(targets: Sequence[Target], accuracies: Sequence[float]) -> 
 def validation_bytes(run: TrainingRun) -> int | None:
     """Return the memory for validation: that of the run without its optimizer; None without a limit.
 
-    It is never so little that a validation image stops a run whose steps fit: reading takes more than a step where the
-    chunks of an image are large.
+    It has a lower bound for images with large chunks, which take more memory to read than a step: no validation image
+    should stop a run whose steps fit.
     """
     if run.memory_bytes is None:
         return None
-    weights = 4 * parameters(run.config.model)
+    weights = 4 * parameter_count(run.config.model)
     least = OVERHEAD[run.runtime.device.type] + 2 * weights + READING_BYTES
     # AdamW keeps two moments. Gradients are freed before validation; the plan of a pass counts the weights itself.
     return max(least, run.memory_bytes - 2 * weights)
 
 
 def _single_label_scores(probabilities: Probabilities, labels: NDArray[np.int64]) -> Scores:
-    """Scores from probabilities [i k] and the class [i] of each image."""
+    """Return the scores from probabilities [i k] and the class [i] of each image."""
     correct = probabilities.argmax(axis=1) == labels
     loss = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean()
     per_class = [correct[labels == label].mean() for label in np.unique(labels)]
@@ -139,7 +139,7 @@ def _single_label_scores(probabilities: Probabilities, labels: NDArray[np.int64]
 
 
 def _multi_label_scores(probabilities: Probabilities, held: NDArray[np.bool_]) -> Scores:
-    """Scores from probabilities [i k] and whether each class holds; the balanced accuracy is that of yes and no."""
+    """Return the scores from probabilities [i k] and whether each class holds, [i k], balanced over yes and no."""
     loss = -np.log(np.maximum(np.where(held, probabilities, 1 - probabilities), 1e-12)).sum(axis=1).mean()
     predicted = probabilities > 0.5
     recalls = [(predicted == held)[held == answer].mean() for answer in (False, True) if (held == answer).any()]

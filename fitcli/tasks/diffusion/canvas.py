@@ -101,7 +101,9 @@ class CanvasLayout:
 
     def __post_init__(self) -> None:
         if self.rows % self.group or self.columns % self.group or not 0 <= self.offset < self.group:
-            raise ValueError(f"no groups of {self.group} from {self.offset} over {self.rows} x {self.columns} patches")
+            raise ValueError(
+                f"no groups of {self.group} patches with offset {self.offset} fit {self.rows} x {self.columns} patches"
+            )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -116,7 +118,7 @@ class CanvasLayout:
         return rows * columns
 
     def groups(self) -> Groups:
-        """Return all groups with their coordinates on the canvas, which are fractions of a group for an offset."""
+        """Return all groups. With an offset, their coordinates on the canvas are fractions of a group."""
         groups = Groups.of_grid(1, *self.shape)
         if not self.offset:
             return groups

@@ -1,4 +1,4 @@
-"""The part of config.json that belongs to diffusion models: all that sampling depends on. Never imports torch."""
+"""The part of config.json that belongs to diffusion models. Never imports torch."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class DiffusionConfig(TaskDetails):
 
     def __post_init__(self) -> None:
         if len(self.size) != 2 or not all(_is_side(side) for side in (self.patch, *self.size)):
-            raise ConfigError(f"patches of {self.patch} pixels in images of {self.size} are none")
+            raise ConfigError(f"patch and size must be 1 ... {LARGEST_SIDE} pixels, not {self.patch} and {self.size}")
         if self.prediction not in ("eps", "x", "v"):
             raise ConfigError(f"a network predicts eps, x or v, not {self.prediction!r}")
         if not isinstance(self.schedule, str) or not isinstance(self.clip, bool):
-            raise ConfigError(f"schedule {self.schedule!r} is no name, or clip {self.clip!r} neither true nor false")
+            raise ConfigError(f"schedule must be text and clip true or false, not {self.schedule!r} and {self.clip!r}")
         if not 0 < self.scale < math.inf:
             raise ConfigError(f"scale must be positive, not {self.scale}")
         if not -LARGEST_SHIFT <= self.shift <= LARGEST_SHIFT:
@@ -111,7 +111,7 @@ def diffusion_of(config: RunConfig) -> DiffusionConfig:
         CheckpointError: The run is of another task.
     """
     if not isinstance(config.details, DiffusionConfig):
-        raise CheckpointError(f"a run of task {config.task!r} denoises nothing; give one of --task diffusion")
+        raise CheckpointError(f"a run of task {config.task!r} has no diffusion; give one of --task diffusion")
     return config.details
 
 

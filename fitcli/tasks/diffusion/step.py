@@ -69,7 +69,7 @@ def diffusion_job(loss: DiffusionLoss, model: FITDenoiser, step: DiffusionStep, 
     job = denoising_job(model, groups, noisy, gamma, group_loss, step.condition)
     if step.conditioned is None or not model.config.self_condition:
         return job
-    # Processes that have to call layers equally often all run, even if no image of this one needs it.
+    # With `plan.calls`, all processes have to call layers equally often, so each runs the first prediction.
     if not plan.calls and not step.conditioned.any():
         return job
     latents = last_latents(job, plan)

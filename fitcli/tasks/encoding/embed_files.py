@@ -96,7 +96,7 @@ def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
             for folder in {out, *(target.parent for target in planned)}:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise FitError(f"--out {out}: not a folder that can be made ({error.strerror})") from None
+            raise FitError(f"--out {out}: cannot be created ({error.strerror})") from None
         check_output_folder("--out", planned[0].parent)
     check_not_replaced("--out", planned, paths)
     return planned

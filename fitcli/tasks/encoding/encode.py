@@ -101,7 +101,7 @@ class EncodingPass:
 
         Raises:
             ImageError: The image cannot be read.
-            FitError: There is no room to store the tokens.
+            FitError: There is not enough memory or disk space for the tokens.
         """
         model, preprocessing = self.checkpoint.model, self.checkpoint.config.preprocessing
         work = len(self.places) * len(model.config.segments)

@@ -1,4 +1,4 @@
-"""Opens the journal of a job that processes many images: where it lies, and what each result depends on."""
+"""Opens the journal of a job that processes many images, and computes the key of each result."""
 
 from __future__ import annotations
 
@@ -39,12 +39,14 @@ def open_result_journal(
     Args:
         queue: The processes of the job.
         command: Name of the command.
-        checkpoint, runtime, settings: The model, where it runs, and how it reads images.
+        checkpoint: The model.
+        runtime: Device and precision.
+        settings: How the model reads images.
         paths: The images.
         outputs: The file that is written for each image; None for none.
         output: The file or folder of all results.
-        details: Other values that results depend on, as JSON data.
-        per_image: The same, one value per image.
+        details: Other values that all results depend on, as JSON data.
+        per_image: Further values that results depend on, one per image; None for none.
 
     Returns:
         The journal; None if torchrun did not start the job, or if there is neither `--state` nor an output.
@@ -64,7 +66,7 @@ def open_result_journal(
 
 
 def _key(path: Path, job: Sequence[Any]) -> str | None:
-    """Hash an image file, as it is now, with what is done with it; None if there is no such file."""
+    """Return a hash of an image file, in its current state, and of the job; None if the file does not exist."""
     try:
         file = [os.path.realpath(path), stored_bytes(path), path.stat().st_mtime_ns]
     except OSError:

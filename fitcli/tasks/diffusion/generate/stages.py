@@ -38,12 +38,13 @@ def coarse_to_fine(
 ) -> list[tuple[int, int]]:
     """Return the sizes (height, width) of the stages: each is half of the next, rounded up, and the last is the target.
 
+    Without an initial image, the first size is the largest of these sizes that has no more pixels than the training
+    images. With one, it is the smallest that is at least as high and as wide as the initial image.
+
     Args:
         target: (height, width) of the image, in pixels.
-        trained: (height, width) of the training images. Without an initial image, the first size is the largest one
-            with no more pixels than these.
-        given: (height, width) of the initial image, which the first size is the smallest one not to fall below; None
-            without an initial image.
+        trained: (height, width) of the training images, in pixels.
+        given: (height, width) of the initial image, in pixels; None without one.
     """
     sizes = [target]
     while True:
