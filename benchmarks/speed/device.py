@@ -43,7 +43,7 @@ def batches(preset: str, size: int, count: int) -> list[Batch]:
     """Return batches of one image each, in host memory as a loader reads them."""
     config = classifier_preset(preset, 3, 100)
     side = size // (config.patch * config.group)
-    shape, dtype, values = CLASSIFY.waiting(config)
+    shape, dtype, values = CLASSIFY.step_input(config)
     return [
         Batch(
             patches=torch.randint(values, (side**2, *shape), dtype=dtype),

@@ -28,7 +28,7 @@ from fitcli.device.runtime import return_freed_memory
 from fitcli.execution.job import Job
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from fitcli.memory.estimate import parameters
+from fitcli.memory.estimate import parameter_count
 from fitcli.memory.fake_step import Meter, simulate_step
 from fitcli.tasks.classify.task import TASK as CLASSIFY
 from models.build import build
@@ -104,7 +104,7 @@ def groups_for(config: ClassifierConfig, size: int) -> Groups:
 
 def step_job(model: Any, groups: Groups, host: bool = False) -> Job:
     """Return a step on black pixels; with `host` the pixels are made a handful at a time."""
-    shape, dtype, _ = CLASSIFY.waiting(model.config)
+    shape, dtype, _ = CLASSIFY.step_input(model.config)
     pixels = None if host else torch.zeros(len(groups.number), *shape, dtype=dtype)
 
     def read(part: slice) -> Tensor:
@@ -117,7 +117,7 @@ def estimate(config: ClassifierConfig, size: int, plan: ExecutionPlan) -> dict[s
     """Return the bytes and FLOPs of a step in bf16 autocast, run on tensors without memory."""
     side = size // (config.patch * config.group)
     simulation = simulate_step(CLASSIFY, config, 1, (side, side), plan, "bf16")
-    count = parameters(config)
+    count = parameter_count(config)
     return {
         "parameters": count,
         "total_gib": (simulation.peak_bytes + 12 * count) / GIB,

@@ -32,8 +32,8 @@ def classifier_job(
     model = build(config).to(runtime.device)
     side = size // (config.patch * config.group)
     groups = Groups.of_grid(images=1, rows=side, columns=side).to(runtime.device)
-    waiting = CLASSIFY.waiting(config)
-    pixels = torch.randint(waiting.values, (side**2, *waiting.shape), dtype=waiting.dtype, device=runtime.device)
+    one = CLASSIFY.step_input(config)
+    pixels = torch.randint(one.values, (side**2, *one.shape), dtype=one.dtype, device=runtime.device)
     if plan is None:
         model.eval().requires_grad_(False)
         runtime.prepare(model)

@@ -12,7 +12,8 @@ from fitcli.commands.options import DeviceName, Json, OptionalTaskName, Precisio
 
 if TYPE_CHECKING:
     from fitcli.profiling.peers import Peer
-    from fitcli.profiling.rows import Conditions, Mode, Subject
+    from fitcli.profiling.rows import Mode
+    from fitcli.profiling.subject import Conditions, Subject
 
 
 def profile_memory(

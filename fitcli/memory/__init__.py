@@ -1,1 +1,1 @@
-"""What a training step or a pass takes, and which execution fits a memory budget."""
+"""Estimates the memory of training steps and passes, and chooses executions that fit a budget."""

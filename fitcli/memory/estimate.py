@@ -1,7 +1,6 @@
-"""What a training step takes, in bytes by what they are for and in operations, without running it.
+"""Estimates the memory and the operations of a training step without running it, from sizes alone.
 
-From the sizes alone: `executions.py` goes through the step on paper. Nothing is measured, so that a laptop answers for
-a device that is not there.
+`paper/executions.py` goes through the step on paper. Nothing is measured, so a laptop can estimate for any device.
 """
 
 from __future__ import annotations
@@ -27,32 +26,32 @@ from models.config import TrunkConfig
 from models.layers import CrossAttentionLayer, SelfAttentionLayer
 
 FRAGMENTS = 0.05
-"""Share of what is allocated on a device that its allocator keeps beside it."""
+"""Memory that the allocator of a device loses to fragments, as a fraction of what is allocated."""
 
 LIBRARIES: dict[Precision, int] = {"fp32": 108 << 20, "bf16": 148 << 20}
-"""What libraries of matrix products and threads take on a CPU in a training step, as measured."""
+"""Measured bytes that matrix libraries and threads take on a CPU in a training step."""
 
 FIXED = ("parameters", "optimizer", "ema", "libraries")
-"""Parts that are the same in every execution."""
+"""Names of the parts that are the same in every execution."""
 
 EXECUTIONS = {"plain": whole, "layers": whole, "recompute": recomputed, "stream": streamed}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
-    """A training step.
+    """A training step to estimate.
 
     Attributes:
-        config: Of a classifier, denoiser or decoder.
-        groups: Of each image.
-        images: In a batch.
-        precision: Of matrix products.
+        config: Config of a classifier, denoiser or decoder.
+        groups: Number of groups of each image.
+        images: Images of a batch.
+        precision: Precision of matrix products.
         device: Kind of the device that computes: "cpu", "cuda" or "mps".
-        ema: A moving average of the weights is kept.
-        batches: Of pixels in memory, where the device is a CPU: those that are read ahead, too.
-        shards: Processes that share weights, gradients and optimizer out; 0 where each has all of them.
-        compiled: Its layers are, so that no operations can be selected that are kept.
-        ranks: That share each image; the step is that of the first, which has the most groups.
+        ema: Whether a moving average of the weights is kept.
+        batches: Number of batches whose pixels are in the memory of a CPU, including those that are read ahead.
+        shards: Number of processes that shard weights, gradients and optimizer; 0 without sharding.
+        compiled: Whether the layers are compiled; then no operations of a layer can be selected to be kept.
+        ranks: Number of processes that share each image; the estimate is for the first, which has the most groups.
     """
 
     config: TrunkConfig
@@ -69,13 +68,13 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """What a step takes.
+    """Memory and operations of a step.
 
     Attributes:
-        parts: Bytes where it computes, by what they are for, at the moment of the most.
-        reserve_bytes: Beside them: what the device needs for itself, and fragments that its allocator keeps.
-        away_bytes: Of tokens at rest elsewhere: in host memory or on disk.
-        flops: Operations of matrix products and attention, by (place in the model, "product" or "attention").
+        parts: Bytes on the device that computes, by purpose, at the peak.
+        reserve_bytes: Bytes that the device needs beside them, for itself and for fragments.
+        away_bytes: Bytes of tokens that are stored elsewhere: in host memory or on disk.
+        flops: Operations of matrix products and attention, by (part of the model, "product" or "attention").
     """
 
     parts: dict[str, int]
@@ -85,28 +84,28 @@ class Estimate:
 
     @property
     def peak_bytes(self) -> int:
-        """The most that is held where it computes: allocated on a device; on a CPU, beyond Python with torch."""
+        """Peak on the device that computes: allocated bytes on a GPU; on a CPU, bytes beyond Python with torch."""
         return sum(self.parts.values())
 
     @property
     def needed_bytes(self) -> int:
-        """What must be there for it to fit."""
+        """Smallest memory of a device on which the step fits."""
         return self.peak_bytes + self.reserve_bytes
 
     @property
     def fixed_bytes(self) -> int:
-        """Of what must be there, what no execution changes."""
+        """Part of `needed_bytes` that is the same in every execution."""
         return self.reserve_bytes + sum(self.parts.get(name, 0) for name in FIXED)
 
     @property
     def total_flops(self) -> int:
-        """Of everything."""
+        """Operations of the whole step."""
         return sum(self.flops.values())
 
 
 @cache
 def estimate_step(work: Training, plan: ExecutionPlan) -> Estimate:
-    """What one optimizer step over one batch takes, from the second step on: AdamW has its moments then.
+    """Estimate an optimizer step over one batch, after the first step, which creates the moments of AdamW.
 
     Raises:
         TypeError: The config is that of a bare encoder.
@@ -117,14 +116,14 @@ def estimate_step(work: Training, plan: ExecutionPlan) -> Estimate:
         ledger=ledger,
         low=2 if work.precision == "bf16" else FLOAT,
         flash_workspace=work.device == "cuda",
-        # Plain steps run in one autocast, which keeps its casts; what is replayed casts anew.
+        # A plain step runs in one autocast context, which caches casts of weights; a replay casts them again.
         cached=plan.kind == "plain",
     )
     ends = ends_of(config, run)
     pixels = groups * config.tokens * ends.patch_bytes
-    # A streamed step takes its pixels from the host, a handful at a time.
-    near = work.batches if work.device == "cpu" else int(plan.kind != "stream")
-    waiting = ledger.take("pixels", near * pixels)
+    # A streamed step copies a handful of pixels at a time from the host.
+    resident = work.batches if work.device == "cpu" else int(plan.kind != "stream")
+    waiting = ledger.take("pixels", resident * pixels)
     rest: Store = "host" if work.device == "cpu" else "device"
     step = PaperStep(Parts(config, run, work.images, ends.context, work.ranks), ends, groups, plan, rest)
     EXECUTIONS[plan.kind](step)
@@ -136,11 +135,11 @@ def estimate_step(work: Training, plan: ExecutionPlan) -> Estimate:
 
 
 def _parts(work: Training, ledger: Ledger) -> dict[str, int]:
-    weights, gathered, at_peak = FLOAT * parameters(work.config), {}, dict(ledger.at_peak)
+    weights, gathered, at_peak = FLOAT * parameter_count(work.config), {}, dict(ledger.at_peak)
     if work.shards:
         weights = -(-weights // work.shards)
         at_peak["gradients"] = -(-at_peak.get("gradients", 0) // work.shards)
-        # A layer that is computed and the one that is on its way, each with its gradients.
+        # The layer that is computed and the next one, which is being gathered, each with its gradients.
         gathered = {"gathered layers": 4 * FLOAT * largest_layer(work.config)}
     libraries = {"libraries": LIBRARIES[work.precision]} if work.device == "cpu" else {}
     ema = {"ema": weights} if work.ema else {}
@@ -148,7 +147,7 @@ def _parts(work: Training, ledger: Ledger) -> dict[str, int]:
 
 
 def reserve_bytes(device: str, parts: dict[str, int]) -> int:
-    """What a device needs beside what is allocated there."""
+    """Return the bytes that a device needs beside the allocated ones; 0 for a CPU."""
     if device == "cpu":
         return 0
     return OVERHEAD[device] + int(FRAGMENTS * sum(parts.values()))
@@ -156,15 +155,15 @@ def reserve_bytes(device: str, parts: dict[str, int]) -> int:
 
 @cache
 def largest_layer(config: TrunkConfig) -> int:
-    """Parameters of the largest part of a model that is gathered at once where its weights are shared out."""
+    """Return the parameters of the largest part of a sharded model that is gathered at once."""
     model = cast(nn.Module, build(config, "meta"))  # type: ignore[call-overload]
     layers = [module for module in model.modules() if isinstance(module, SelfAttentionLayer | CrossAttentionLayer)]
     counts = [sum(parameter.numel() for parameter in layer.parameters()) for layer in layers]
-    return max(*counts, parameters(config) - sum(counts))
+    return max(*counts, parameter_count(config) - sum(counts))
 
 
 @cache
-def parameters(config: TrunkConfig) -> int:
-    """How many a model has."""
+def parameter_count(config: TrunkConfig) -> int:
+    """Return the number of parameters of a model."""
     model = cast(nn.Module, build(config, "meta"))  # type: ignore[call-overload]
     return sum(parameter.numel() for parameter in model.parameters())

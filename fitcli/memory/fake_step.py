@@ -1,9 +1,10 @@
-"""A real training step on tensors without memory: what the arithmetic of `estimate.py` is checked against.
+"""Runs a real training step on fake tensors, which have no memory, to check the arithmetic of `estimate.py`.
 
-Every storage counts from its creation to its release, rounded as CUDA's allocator does, and so does the float32
-workspace of the backward pass of flash attention. The tensors say they are on a CPU, since autograd refuses tensors
-without memory on a CUDA device that is not there; what differs there is made alike: normalisation in autocast takes and
-gives float32. Not counted: the CUDA context, workspaces of matrix products, and fragmentation.
+Every storage counts from its creation to its release, rounded as in CUDA's allocator. The float32 workspace of the
+backward pass of flash attention counts, too. The CUDA context, workspaces of matrix products and fragments do not.
+
+Fake CUDA tensors need a CUDA build, so these are fake CPU tensors. A hook imitates CUDA autocast where it differs:
+normalisation takes and returns float32.
 """
 
 from __future__ import annotations
@@ -34,16 +35,16 @@ from models.groups import Groups
 ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
 
 ROUNDING = 512
-"""Bytes that CUDA's allocator rounds to."""
+"""Size to whose multiples CUDA's allocator rounds, in bytes."""
 
 
-class Waiting(NamedTuple):
-    """What one group of a batch is before a step.
+class StepInput(NamedTuple):
+    """The input of one group of a training step.
 
     Attributes:
         shape: Shape without the axis of groups: patches [n p], or levels [n] of a decoder.
         dtype: Type of the values.
-        values: Number of different values, from 0.
+        values: Number of different values, which are 0 ... `values - 1`.
     """
 
     shape: tuple[int, ...]
@@ -52,21 +53,21 @@ class Waiting(NamedTuple):
 
 
 class SampleTask(Protocol):
-    """The part of a task that a simulation needs."""
+    """The part of a task that `simulate_step` needs."""
 
-    def waiting(self, config: Any) -> Waiting:
-        """Return what one group of a batch is before a step."""
+    def step_input(self, config: Any) -> StepInput:
+        """Return the input of one group of a training step."""
 
     def sample_step(self, model: Any, groups: Groups, read: Callable[[slice], Tensor]) -> Job:
-        """Return a training step on no images in particular."""
+        """Return a training step on sample images; `read` returns the input of a slice of the groups."""
 
 
 class Simulation(NamedTuple):
-    """What a step took.
+    """Memory and operations of a simulated step.
 
     Attributes:
-        peak_bytes: Beside the weights and the state of the optimizer, gradients of weights included.
-        away_bytes: Tokens at rest, not on the device.
+        peak_bytes: Peak beside the weights and the state of the optimizer; gradients of weights are included.
+        away_bytes: Bytes of tokens that are not stored on the device.
         flops: Operations of matrix products and attention.
     """
 
@@ -84,16 +85,16 @@ def simulate_step(
     precision: Precision,
     ranks: int = 1,
 ) -> Simulation:
-    """Run a step without memory.
+    """Run a training step on fake tensors.
 
     Args:
-        task: The task that the model belongs to.
-        config: Config of a model of the task.
-        images: Images in the batch.
-        side: Rows and columns of groups in each.
-        plan: How to execute it. Tokens at rest and the pixels of a streamed step are not on the device.
-        precision: Of matrix products.
-        ranks: That share the images; the step is that of the first.
+        task: Task of the model.
+        config: Config of the model.
+        images: Images of the batch.
+        side: Rows and columns of groups of each image.
+        plan: Execution of the step. Stored tokens and the pixels of a streamed step are not on the device.
+        precision: Precision of matrix products.
+        ranks: Number of processes that share the images; the step is that of the first.
     """
     away = 0
 
@@ -114,13 +115,13 @@ def simulate_step(
             groups = groups.share_of(0, ranks, partial(_gathered, ranks))
         autocast = torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
         with Meter(model.parameters()) as meter, autocast:
-            read = _reader(task.waiting(config), len(groups.number), on_device=plan.kind != "stream")
+            read = _reader(task.step_input(config), len(groups.number), on_device=plan.kind != "stream")
             run_job(task.sample_step(model, groups, read), plan, new_store=open_store)
     return Simulation(meter.peak, away, meter.flops)
 
 
 class _Gathered(torch.autograd.Function):
-    """As `group_parallel.Exchange`, without others."""
+    """Has the memory of `latent_exchange.Exchange`, without other processes."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, ranks: int) -> Tensor:
@@ -136,30 +137,30 @@ def _gathered(ranks: int, values: Tensor) -> Tensor:
     return _Gathered.apply(values, ranks)  # type: ignore[no-any-return,no-untyped-call]
 
 
-def _reader(one: Waiting, groups: int, on_device: bool) -> Callable[[slice], Tensor]:
-    """Return what reads a slice of the groups: of a tensor on the device, or newly made."""
-    waiting = torch.zeros(groups, *one.shape, dtype=one.dtype) if on_device else None
+def _reader(one: StepInput, groups: int, on_device: bool) -> Callable[[slice], Tensor]:
+    """Return a function that reads a slice of the groups, from a tensor on the device or as a new tensor."""
+    stored = torch.zeros(groups, *one.shape, dtype=one.dtype) if on_device else None
     return lambda part: (
-        torch.zeros(part.stop - part.start, *one.shape, dtype=one.dtype) if waiting is None else waiting[part]
+        torch.zeros(part.stop - part.start, *one.shape, dtype=one.dtype) if stored is None else stored[part]
     )
 
 
 class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts live bytes of storages made while it is on, and operations of matrix products and attention.
+    """Counts the live bytes of storages that are created within its context, and operations.
 
     Args:
-        there: Tensors that do not count.
+        ignored: Tensors whose storages do not count.
 
     Attributes:
-        live, peak: Bytes now, and at most.
-        flops: Operations.
+        live, peak: Present and highest number of live bytes.
+        flops: Operations of matrix products and attention.
     """
 
-    def __init__(self, there: Iterable[Tensor] = ()) -> None:
+    def __init__(self, ignored: Iterable[Tensor] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = self.flops = 0
         self._seen: Any = WeakIdKeyDictionary()
-        for tensor in there:
+        for tensor in ignored:
             self._seen[tensor.untyped_storage()] = True
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -190,7 +191,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class NoStore(TokenStore):
-    """Tokens that are not on the device: shapes alone."""
+    """A store of tokens elsewhere than on the device: it keeps their shape only."""
 
     def __init__(self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> None:
         self._shape, self._dtype, self._device = shape, dtype, device

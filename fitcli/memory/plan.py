@@ -1,6 +1,6 @@
-"""Which execution of a training step fits into a budget, and the largest image that does. Arithmetic only.
+"""Chooses the execution of a training step that fits a budget, and finds the largest image that fits. Arithmetic only.
 
-The same function decides in `fit train --memory` and answers in `fit profile-memory`.
+`fit train --memory` and `fit profile-memory` use the same functions.
 """
 
 from __future__ import annotations
@@ -11,31 +11,32 @@ from dataclasses import dataclass, replace
 from fitcli.errors import FitError
 from fitcli.execution.plan import ExecutionPlan, GlobalLayers, Store
 from fitcli.memory.budget import size_text
-from fitcli.memory.estimate import Estimate, Training, estimate_step, parameters
+from fitcli.memory.estimate import Estimate, Training, estimate_step, parameter_count
 
 STEP_HANDFUL_TOKENS = {"cpu": 2048, "cuda": 8192, "mps": 8192}
-"""Tokens that a training step computes together where not all are."""
+"""Tokens of a handful in a training step that computes a handful at a time, by kind of device."""
 
-SHARES = 16
-"""Steps of the share of handfuls that are kept."""
+KEEP_STEPS = 16
+"""Number of steps in which the fraction of kept groups is varied."""
 
 FAR_LESS = 0.7
-"""Share of what comes and goes in a step that the next smaller one may take."""
+"""Largest fraction of the variable memory of an execution that a smaller one may take after it ran out of memory."""
 
 GLOBAL_LAYERS: tuple[GlobalLayers, ...] = ("selective", "attention", "checkpoint")
-"""From the fastest to the smallest."""
+"""Ways to run global layers, from the fastest to the smallest."""
 
 STORES: tuple[Store, ...] = ("host", "disk")
+"""Stores for tokens, from the fastest to the smallest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """An execution with what it takes.
+    """An execution with its cost.
 
     Attributes:
-        plan: How.
-        estimate: What it takes.
-        extra: Operations beyond those of the plain step, as a share of them.
+        plan: The execution.
+        estimate: Memory and operations of a step.
+        extra: Additional operations, as a fraction of those of the plain step.
     """
 
     plan: ExecutionPlan
@@ -43,20 +44,20 @@ class Choice:
     extra: float
 
     def summary(self) -> str:
-        """One line for a person."""
+        """Return the choice as one line of text."""
         return f"{describe_plan(self.plan)}, about {size_text(self.estimate.needed_bytes)}, {self.extra:+.0%} computing"
 
 
 def choose(work: Training, budget_bytes: int, away_bytes: int | None = None) -> Choice:
-    """The execution with the fewest operations that fits.
+    """Choose the execution with the fewest operations that fits.
 
     Args:
         work: The step.
-        budget_bytes: Of the device that computes.
-        away_bytes: Of host memory for tokens at rest beside a device; None without a limit. What is more goes to disk.
+        budget_bytes: Memory of the device that computes.
+        away_bytes: Host memory for tokens that a device stores there; None without a limit. Beyond it, they go to disk.
 
     Raises:
-        FitError: None fits; says what the smallest takes.
+        FitError: No execution fits. The message says what the smallest takes.
     """
     smallest: Choice | None = None
     for choice in _candidates(work, budget_bytes):
@@ -68,11 +69,11 @@ def choose(work: Training, budget_bytes: int, away_bytes: int | None = None) -> 
         if smallest is None or choice.estimate.needed_bytes < smallest.estimate.needed_bytes:
             smallest = choice
     assert smallest is not None
-    raise FitError(_too_little(work, smallest, budget_bytes))
+    raise FitError(_too_little_text(work, smallest, budget_bytes))
 
 
 def cheaper_choice(work: Training, choice: Choice) -> Choice | None:
-    """What to go on with where a choice runs out of memory all the same: what takes far less; None if nothing does."""
+    """Choose an execution that takes far less than one that ran out of memory; None if there is none."""
     fixed = choice.estimate.fixed_bytes
     budget = int(fixed + FAR_LESS * (choice.estimate.needed_bytes - fixed))
     try:
@@ -81,14 +82,8 @@ def cheaper_choice(work: Training, choice: Choice) -> Choice | None:
         return None
 
 
-def executions(work: Training) -> Iterator[tuple[str, Choice]]:
-    """What there is to choose from, by name, each at its smallest."""
-    for name, plan in named_plans(work).items():
-        yield name, evaluate_plan(work, plan)
-
-
 def named_plans(work: Training) -> dict[str, ExecutionPlan]:
-    """The executions that a table shows, from the fastest to the smallest."""
+    """Return the executions that a table shows, by name, from the fastest to the smallest."""
     handful = usual_handful(work)
     recompute = ExecutionPlan(kind="recompute", handful=handful)
     return {
@@ -104,24 +99,24 @@ def named_plans(work: Training) -> dict[str, ExecutionPlan]:
 
 
 def usual_handful(work: Training) -> int:
-    """Groups computed together."""
+    """Return the usual number of groups of a handful."""
     return max(1, STEP_HANDFUL_TOKENS[work.device] // work.config.tokens)
 
 
 def evaluate_plan(work: Training, plan: ExecutionPlan) -> Choice:
-    """A plan with what it takes."""
+    """Return an execution with its cost."""
     estimate, plain = estimate_step(work, plan), estimate_step(work, ExecutionPlan())
     return Choice(plan, estimate, estimate.total_flops / plain.total_flops - 1)
 
 
 def largest_side(work: Training, plan: ExecutionPlan, budget_bytes: int, most: int = 4096) -> int:
-    """Groups per side of the largest square image whose step fits; 0 where even one group does not.
+    """Return the groups per side of the largest square image whose step fits; 0 if not even one group does.
 
     Args:
-        work: Its `groups` do not count.
-        plan: How the step is executed.
-        budget_bytes: Of the device that computes.
-        most: Groups per side at which to stop.
+        work: The step, of any number of groups.
+        plan: Its execution.
+        budget_bytes: Memory of the device that computes.
+        most: Largest result.
     """
 
     def fits(side: int) -> bool:
@@ -131,7 +126,7 @@ def largest_side(work: Training, plan: ExecutionPlan, budget_bytes: int, most: i
 
 
 def largest(fits: Callable[[int], bool], most: int) -> int:
-    """The largest of 1 ... most that fits, where all smaller ones do; 0 where none does."""
+    """Return the largest of 1 ... `most` that fits; 0 if none does. Smaller numbers must fit if a larger one does."""
     low, high = 0, 1
     while high <= most and fits(high):
         low, high = high, 2 * high
@@ -143,7 +138,7 @@ def largest(fits: Callable[[int], bool], most: int) -> int:
 
 
 def describe_plan(plan: ExecutionPlan) -> str:
-    """A plan in words."""
+    """Return an execution in words."""
     match plan.kind:
         case "plain":
             return "plain: everything is kept"
@@ -151,8 +146,8 @@ def describe_plan(plan: ExecutionPlan) -> str:
             return "every layer is recomputed"
         case "recompute":
             kept = "matrix products" if plan.selective else "activations"
-            share = f"{kept} kept of {plan.keep:.0%} of the groups, " if plan.keep else ""
-            return f"recomputing: {share}{_global(plan)}"
+            fraction = f"{kept} kept of {plan.keep:.0%} of the groups, " if plan.keep else ""
+            return f"recomputing: {fraction}{_global(plan)}"
         case "stream":
             where = {"device": "on the device", "host": "in host memory", "disk": "on disk"}[plan.store]
             return f"streamed: tokens rest {where}, {_global(plan)}"
@@ -169,9 +164,9 @@ def _global(plan: ExecutionPlan) -> str:
 
 
 def _candidates(work: Training, budget_bytes: int) -> Iterator[Choice]:
-    """From the fewest operations to the fewest bytes."""
+    """Yield executions from the fewest operations to the fewest bytes."""
     yield evaluate_plan(work, ExecutionPlan())
-    yield _largest_share(work, budget_bytes)
+    yield _most_kept(work, budget_bytes)
     handfuls = _handfuls(work)
     for layers in GLOBAL_LAYERS:
         for handful in handfuls[:2]:
@@ -184,33 +179,34 @@ def _candidates(work: Training, budget_bytes: int) -> Iterator[Choice]:
 
 
 def _handfuls(work: Training) -> list[int]:
-    """Groups computed together: what keeps the device busy, fewer, one."""
+    """Return sizes of handfuls to try: the usual one, a quarter of it, one group."""
     usual = usual_handful(work)
     return sorted({usual, max(1, usual // 4), 1}, reverse=True)
 
 
-def _largest_share(work: Training, budget_bytes: int) -> Choice:
-    """Recomputing, with as large a share of the groups kept as fits, or none."""
+def _most_kept(work: Training, budget_bytes: int) -> Choice:
+    """Return the execution that recomputes as few groups as fit: the largest possible fraction is kept."""
     selective = not (work.shards or work.compiled)
 
-    def plan(share: int) -> ExecutionPlan:
+    def plan(kept: int) -> ExecutionPlan:
         return ExecutionPlan(
             kind="recompute",
             handful=usual_handful(work),
-            keep=share / SHARES,
+            keep=kept / KEEP_STEPS,
             selective=selective,
             global_layers="selective" if selective else "checkpoint",
         )
 
-    share = largest(lambda share: estimate_step(work, plan(share)).needed_bytes <= budget_bytes, SHARES)
-    return evaluate_plan(work, plan(share))
+    most = largest(lambda kept: estimate_step(work, plan(kept)).needed_bytes <= budget_bytes, KEEP_STEPS)
+    return evaluate_plan(work, plan(most))
 
 
-def _too_little(work: Training, smallest: Choice, budget_bytes: int) -> str:
-    parts = sorted(smallest.estimate.parts.items(), key=lambda part: -part[1])[:3]
+def _too_little_text(work: Training, smallest: Choice, budget_bytes: int) -> str:
+    largest_parts = sorted(smallest.estimate.parts.items(), key=lambda part: -part[1])[:3]
+    parts = ", ".join(f"{name} {size_text(size)}" for name, size in largest_parts)
+    millions = parameter_count(work.config) / 1e6
     return (
-        f"{size_text(budget_bytes)} are too little: a training step of this model of "
-        f"{parameters(work.config) / 1e6:.0f} M parameters takes at least {size_text(smallest.estimate.needed_bytes)} "
-        f"({', '.join(f'{name} {size_text(size)}' for name, size in parts)}); "
+        f"{size_text(budget_bytes)} are too little: a training step of this model of {millions:.0f} M parameters takes "
+        f"at least {size_text(smallest.estimate.needed_bytes)} ({parts}); "
         "give more with --memory, or use a smaller model, batch or --size"
     )

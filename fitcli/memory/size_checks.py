@@ -1,4 +1,4 @@
-"""Images may claim any size: what they would take is told by arithmetic, before anything of that size is made."""
+"""Refuses images that are too large for free memory, before anything of their size is allocated."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from fitcli.memory.machine import available_bytes
 from fitcli.patches.grid import PatchGrid
 
 LISTED_BYTES = 200
-"""Of a group in a list of places: two numbers in a tuple, beside what is said of it in arrays."""
+"""Bytes per group in a list of positions: a tuple of two integers, with its entries in arrays."""
 
 
 def check_pixels(image: ImageReader, size: tuple[int, int], advice: str) -> None:
-    """Raise ImageError where (height, width) pixels of an image are more than free memory holds."""
-    wanted = size[0] * size[1] * image.info.channels * image.info.dtype.itemsize
-    _check(image, f"its {size[1]} x {size[0]} pixels", wanted, advice)
+    """Raise ImageError if (height, width) pixels of an image do not fit into free memory."""
+    needed = size[0] * size[1] * image.info.channels * image.info.dtype.itemsize
+    _check(image, f"its {size[1]} x {size[0]} pixels", needed, advice)
 
 
 def check_groups(image: ImageReader, grid: PatchGrid, advice: str) -> None:
-    """Raise ImageError where a list of the groups of an image is more than free memory holds."""
+    """Raise ImageError if a list of the groups of an image does not fit into free memory."""
     _check(image, f"its {grid.count} groups", grid.count * LISTED_BYTES, advice)
 
 
-def _check(image: ImageReader, what: str, wanted: int, advice: str) -> None:
-    if wanted > (free := available_bytes()):
-        raise ImageError(image.path, f"{what} take {size_text(wanted)} of memory, {size_text(free)} are free; {advice}")
+def _check(image: ImageReader, what: str, needed: int, advice: str) -> None:
+    if needed > (free := available_bytes()):
+        text = f"{what} take {size_text(needed)} of memory, but only {size_text(free)} are free; {advice}"
+        raise ImageError(image.path, text)

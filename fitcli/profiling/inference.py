@@ -1,4 +1,7 @@
-"""What a forward pass over one image takes: in one call, on paper like a training step; or streamed, by `budget.py`."""
+"""Estimates the memory and the operations of a forward pass over one image.
+
+A pass in one call is computed on paper, like a training step; a streamed pass by `memory/budget.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from functools import cache
 from fitcli.device.runtime import Precision
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.budget import OVERHEAD, Work, pass_parts
-from fitcli.memory.estimate import Estimate, parameters, reserve_bytes
+from fitcli.memory.estimate import Estimate, parameter_count, reserve_bytes
 from fitcli.memory.paper.executions import forward
 from fitcli.memory.paper.heads_and_stems import ends_of
 from fitcli.memory.paper.layers import Parts
@@ -21,11 +24,11 @@ from fitcli.memory.plan import STEP_HANDFUL_TOKENS
 from fitcli.streaming.token_store import StoreKind
 from models.config import DecoderConfig, TrunkConfig
 
-WAYS: tuple[tuple[str, StoreKind | None], ...] = (
+PASS_EXECUTIONS: tuple[tuple[str, StoreKind | None], ...] = (
     ("whole", None), ("streamed, on the device", "device"), ("streamed, from the host", "host"),
     ("streamed, from disk", "disk"),
 )  # fmt: skip
-"""How an image goes through a model, from the fastest to the smallest, and where its tokens rest."""
+"""Executions of a pass, from the fastest to the smallest: name, and store for tokens; None for one call over all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,9 +36,9 @@ class Inference:
     """A forward pass over one image.
 
     Attributes:
-        config: Of a classifier, denoiser or decoder.
-        groups: Of the image.
-        precision: Of matrix products.
+        config: Config of a classifier, denoiser or decoder.
+        groups: Number of groups of the image.
+        precision: Precision of matrix products.
         device: Kind of the device that computes: "cpu", "cuda" or "mps".
     """
 
@@ -46,30 +49,29 @@ class Inference:
 
     @property
     def work(self) -> Work:
-        """As `plan_memory` is asked, for an image whose chunks are small."""
+        """The pass as `plan_memory` takes it, for an image with small chunks."""
         values = 1 if isinstance(self.config, DecoderConfig) else int(getattr(self.config, "values", 1))
         return Work(
             config=self.config,
             groups=self.groups,
-            weights_bytes=FLOAT * parameters(self.config),
+            weights_bytes=FLOAT * parameter_count(self.config),
             value_bytes=8 if isinstance(self.config, DecoderConfig) else 1,
             values=values,
         )
 
 
-def ways(device: str) -> Iterator[tuple[str, StoreKind | None]]:
-    """What there is to choose from on a kind of device."""
-    # The host is the device.
-    return ((name, store) for name, store in WAYS if not (device == "cpu" and store == "device"))
+def pass_executions(device: str) -> Iterator[tuple[str, StoreKind | None]]:
+    """Return the executions of a pass on a kind of device, see `PASS_EXECUTIONS`. On a CPU, the host is the device."""
+    return ((name, store) for name, store in PASS_EXECUTIONS if not (device == "cpu" and store == "device"))
 
 
 @cache
 def estimate_pass(inference: Inference, store: StoreKind | None) -> Estimate:
-    """What a pass takes.
+    """Estimate a pass.
 
     Args:
         inference: The pass.
-        store: Where tokens rest; None for one call over everything.
+        store: Store for tokens; None for one call over everything.
     """
     config, device = inference.config, inference.device
     whole, flops = _whole(inference)
@@ -77,15 +79,16 @@ def estimate_pass(inference: Inference, store: StoreKind | None) -> Estimate:
         return Estimate(parts=whole, reserve_bytes=reserve_bytes(device, whole), away_bytes=0, flops=flops)
     work = inference.work
     handful = max(1, min(STEP_HANDFUL_TOKENS[device] // config.tokens, work.groups))
-    found = pass_parts(work, device, handful, store, "disk")
-    parts = {"parameters": found.pop("weights"), **{name: size for name, size in found.items() if size}}
-    # A device needs as much for itself whatever it computes: that is no part of the pass.
+    sizes = pass_parts(work, device, handful, store, "disk")
+    parts = {"parameters": sizes.pop("weights"), **{name: size for name, size in sizes.items() if size}}
+    # What a device needs for itself does not depend on the pass: it is reserved, not part of the peak.
     overhead = parts.pop("overhead") if device != "cpu" else 0
-    near = store == ("host" if device == "cpu" else "device")
-    return Estimate(parts=parts, reserve_bytes=overhead, away_bytes=0 if near else work.tokens_bytes, flops=flops)
+    is_near = store == ("host" if device == "cpu" else "device")
+    return Estimate(parts=parts, reserve_bytes=overhead, away_bytes=0 if is_near else work.tokens_bytes, flops=flops)
 
 
 def _whole(inference: Inference) -> tuple[dict[str, int], dict[tuple[str, Product], int]]:
+    """Return the bytes by purpose, and the operations, of a pass in one call."""
     ledger = Ledger()
     run = Operations(ledger=ledger, low=2 if inference.precision == "bf16" else FLOAT, recording=False, cached=True)
     ends = ends_of(inference.config, run)
@@ -94,4 +97,4 @@ def _whole(inference: Inference) -> tuple[dict[str, int], dict[tuple[str, Produc
     forward(PaperStep(parts, ends, inference.groups, ExecutionPlan()))
     del pixels
     libraries = {"libraries": OVERHEAD["cpu"]} if inference.device == "cpu" else {}
-    return {"parameters": FLOAT * parameters(inference.config), **ledger.at_peak, **libraries}, dict(run.flops)
+    return {"parameters": FLOAT * parameter_count(inference.config), **ledger.at_peak, **libraries}, dict(run.flops)

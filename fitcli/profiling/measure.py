@@ -1,4 +1,4 @@
-"""What real steps take on the device at hand, each in a process of its own."""
+"""Measures real steps on the device of this machine, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from fitcli.streaming.token_store import StoreKind
 from models.config import EncoderConfig
 
 STEPS = 3
-"""Steps per measurement: the first one warms up, and gives AdamW its moments."""
+"""Number of steps per measurement. The first warms up, and creates the moments of AdamW."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
-    """What was measured.
+    """Memory and time of a step.
 
     Attributes:
-        peak_bytes: Most that was allocated on a CUDA device; on a CPU, resident beyond Python with torch.
-        reserved_bytes: Most that the allocator of a CUDA device held; on a CPU the same as `peak_bytes`.
-        seconds: Of a step, the median of those after the first.
+        peak_bytes: Peak of the allocated bytes on a CUDA device; on a CPU, of resident bytes beyond Python with torch.
+        reserved_bytes: Peak of the bytes that the allocator of a CUDA device holds; on a CPU, `peak_bytes`.
+        seconds: Median duration of the steps after the first.
     """
 
     peak_bytes: int
@@ -40,20 +40,20 @@ class Measurement:
 def measure_step(
     task: str, work: Training, plan: ExecutionPlan, side: tuple[int, int], runtime: Runtime
 ) -> Measurement | None:
-    """Run training steps on pixels at random.
+    """Measure training steps on random pixels.
 
     Args:
         task: Name of the task of the model.
-        work: The step; `side` has its groups.
-        plan: How it is executed.
+        work: The step; `side` replaces its groups.
+        plan: Execution of the step.
         side: Rows and columns of groups of each image.
-        runtime: Where.
+        runtime: Device and precision.
 
     Returns:
-        None where the device ran out of memory.
+        The measurement; None if the device ran out of memory.
 
     Raises:
-        FitError: The process failed otherwise.
+        FitError: The process failed for another reason.
     """
     return _run({"kind": "train", "plan": dataclasses.asdict(plan), "batches": work.batches, "images": work.images,
                  "side": side, **_model(task, work)}, runtime)  # fmt: skip
@@ -62,12 +62,12 @@ def measure_step(
 def measure_pass(
     task: str, inference: Inference, store: StoreKind | None, side: tuple[int, int], runtime: Runtime
 ) -> Measurement | None:
-    """Run forward passes over one image of random pixels, as `measure_step` runs steps."""
+    """Measure forward passes over one image of random pixels, see `measure_step`."""
     return _run({"kind": "infer", "store": store, "side": side, **_model(task, inference)}, runtime)
 
 
 def measure_peer(peer: Peer, work: Training, side: int, checkpointed: bool, runtime: Runtime) -> Measurement | None:
-    """Run training steps of a peer over square images of `side` pixels, as `measure_step` runs ours."""
+    """Measure training steps of a peer on square images of `side` pixels, see `measure_step`."""
     assert isinstance(work.config, EncoderConfig)
     width, depth = vit_sizes(work)
     request = {"kind": "peer", "peer": peer, "pixels": side, "patch": work.config.patch, "width": width, "depth": depth,
@@ -87,7 +87,7 @@ def _run(request: dict[str, Any], runtime: Runtime) -> Measurement | None:
         document = json.loads(done.stdout)
         return None if document is None else Measurement(**document)
     if done.returncode in (-9, 137):
-        # The system ended the process: on a CPU this is how memory runs out.
+        # Out of memory on a CPU: the system kills the process.
         return None
     last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
     raise FitError(f"measuring failed: {last[0]}; use --method estimate")

@@ -1,4 +1,4 @@
-"""The process that `measure.py` starts: reads a request from stdin, runs it, and prints one JSON document."""
+"""The process that `measure.py` starts: it reads a request from stdin, runs it, and prints one JSON document."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from models.groups import Groups
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the request on stdin."""
     request = json.loads(sys.stdin.read())
     runtime = choose_runtime(request["device"], request["precision"])
     try:
@@ -38,12 +38,12 @@ def main() -> None:
 
 
 def measure(request: dict[str, Any], runtime: Runtime) -> dict[str, float]:
-    """Run what is asked for, several times."""
+    """Run the step of a request several times; return the entries of a `Measurement`."""
     if runtime.device.type == "cpu":
-        # As a training run with --memory does.
+        # A training run with --memory does the same.
         return_freed_memory()
     before = _status("VmRSS") if runtime.device.type == "cpu" else 0
-    step = {"train": training, "infer": inference, "peer": peer}[request["kind"]](request, runtime)
+    step = {"train": training_step, "infer": forward_pass, "peer": peer_step}[request["kind"]](request, runtime)
     seconds = []
     for _ in range(request["steps"]):
         runtime.synchronize()
@@ -58,15 +58,15 @@ def measure(request: dict[str, Any], runtime: Runtime) -> dict[str, float]:
     return {"peak_bytes": peak, "reserved_bytes": reserved, "seconds": statistics.median(seconds[1:])}
 
 
-def training(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]:
-    """A training step with its optimizer."""
+def training_step(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]:
+    """Return a training step with its optimizer."""
     model = _model(request, runtime)
     groups = Groups.of_grid(request["images"], *request["side"]).to(runtime.device)
     plan = ExecutionPlan(**request["plan"])
-    waiting = [_waiting(request, model, len(groups.number)) for _ in range(request["batches"])]
+    batches = [_inputs(request, model, len(groups.number)) for _ in range(request["batches"])]
     if plan.kind != "stream":
-        waiting[0] = waiting[0].to(runtime.device)
-    job = _task(request).sample_step(model, groups, lambda part: waiting[0][part].to(runtime.device, non_blocking=True))
+        batches[0] = batches[0].to(runtime.device)
+    job = _task(request).sample_step(model, groups, lambda part: batches[0][part].to(runtime.device, non_blocking=True))
     optimizer = build_optimizer(model, train_settings())
 
     def step() -> None:
@@ -78,11 +78,11 @@ def training(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]:
     return step
 
 
-def inference(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]:
-    """A forward pass over one image."""
+def forward_pass(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]:
+    """Return a forward pass over one image."""
     model = _model(request, runtime).eval().requires_grad_(False)
     groups = Groups.of_grid(1, *request["side"])
-    waiting = _waiting(request, model, len(groups.number))
+    inputs = _inputs(request, model, len(groups.number))
     how = Streaming(
         handful=max(1, STEP_HANDFUL_TOKENS[runtime.device.type] // cast(int, model.config.tokens)),  # type: ignore[union-attr]
         store=request["store"] or "host",
@@ -91,14 +91,14 @@ def inference(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]
     def step() -> None:
         with torch.inference_mode(), runtime.autocast():
             streaming = None if request["store"] is None else how
-            _task(request).sample_pass(model, groups, waiting, runtime.device, streaming)
+            _task(request).sample_pass(model, groups, inputs, runtime.device, streaming)
 
     return step
 
 
-def peer(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]:
-    """A training step of a peer with its optimizer."""
-    model, given = build_peer(
+def peer_step(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]:
+    """Return a training step of a peer with its optimizer."""
+    model, images = build_peer(
         request["peer"], request["pixels"], request["patch"], request["width"], request["depth"],
         request["checkpointed"], request["images"], runtime.device,
     )  # fmt: skip
@@ -106,7 +106,7 @@ def peer(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]:
 
     def step() -> None:
         with runtime.autocast():
-            loss = model(given).float().square().mean()
+            loss = model(images).float().square().mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -123,14 +123,14 @@ def _model(request: dict[str, Any], runtime: Runtime) -> nn.Module:
     return cast(nn.Module, build(config, runtime.device))
 
 
-def _waiting(request: dict[str, Any], model: nn.Module, groups: int) -> Tensor:
-    """Return the input of a model in host memory, with every page of it touched."""
-    one = _task(request).waiting(model.config)
+def _inputs(request: dict[str, Any], model: nn.Module, groups: int) -> Tensor:
+    """Return random inputs in host memory. All their pages are written, so that they count as resident."""
+    one = _task(request).step_input(model.config)
     return torch.randint(one.values, (groups, *one.shape), dtype=one.dtype)
 
 
 def _status(name: str) -> int:
-    """VmRSS or VmHWM of this process in bytes: unlike `ru_maxrss`, they know nothing of the process before `exec`."""
+    """Return VmRSS or VmHWM of this process in bytes. `ru_maxrss` would include the process before `exec`."""
     return int(Path("/proc/self/status").read_text().split(f"{name}:")[1].split()[0]) * 1024
 
 

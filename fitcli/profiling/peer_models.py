@@ -1,4 +1,4 @@
-"""The peers that are measured: a ViT made of our own layers, and the Swin of timm where that is installed."""
+"""The peers that are measured: a ViT of the layers in `models`, and the Swin of timm if it is installed."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from fitcli.profiling.peers import HEAD_WIDTH, SWIN_WINDOW, Peer
 from models.layers import Stack, direct, layer_norm
 
 MLP_RATIO = 4
-"""Of a ViT."""
+"""Width of the hidden layer of a ViT's MLP, relative to the width of its layers."""
 
 
 def can_build(peer: Peer) -> bool:
-    """Whether a peer can be run here."""
+    """Return whether a peer can be measured on this machine."""
     return peer == "vit" or importlib.util.find_spec("timm") is not None
 
 
 class ViT(nn.Module):
-    """A plain vision transformer (Dosovitskiy et al. 2021, arXiv:2010.11929) with a mean for a head.
+    """A plain vision transformer (Dosovitskiy et al. 2021, arXiv:2010.11929) that returns the mean token.
 
     Args:
-        values: Per patch.
-        width, depth: Of the layers.
-        checkpointed: Every layer is recomputed in the backward pass.
+        values: Values per patch.
+        width, depth: Width and number of the layers.
+        checkpointed: Whether every layer is recomputed in the backward pass.
     """
 
     def __init__(self, values: int, width: int, depth: int, checkpointed: bool) -> None:
@@ -38,7 +38,7 @@ class ViT(nn.Module):
         self.call = recompute if checkpointed else direct
 
     def forward(self, patches: Tensor) -> Tensor:
-        """[b t values] -> [b width]. Without positions, which cost nothing."""
+        """Compute [b width] from patches [b t values], without positions, which cost nothing."""
         tokens = self.project(patches).float()
         return cast(Tensor, self.norm(self.stack(tokens, None, False, self.call)).mean(dim=1))
 
@@ -47,8 +47,8 @@ class Swin(nn.Module):
     """Swin-T of timm, with windows of 8 x 8 patches.
 
     Args:
-        side: Of the image in pixels.
-        checkpointed: Every layer is recomputed in the backward pass.
+        side: Side of the image in pixels.
+        checkpointed: Whether every layer is recomputed in the backward pass.
     """
 
     def __init__(self, side: int, checkpointed: bool) -> None:
@@ -60,23 +60,23 @@ class Swin(nn.Module):
         self.model.set_grad_checkpointing(checkpointed)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """[b 3 side side] -> [b width]."""
+        """Compute [b width] from pixels [b 3 side side]."""
         return cast(Tensor, self.model(pixels))
 
 
 def build_peer(
     peer: Peer, side: int, patch: int, width: int, depth: int, checkpointed: bool, images: int, device: torch.device
 ) -> tuple[nn.Module, Tensor]:
-    """A peer and what it is given: colour images of `side` x `side` pixels, as floats.
+    """Return a peer with its input: random colour images of `side` x `side` pixels, as floats.
 
     Args:
-        peer: Which.
-        side: Of the images in pixels.
-        patch: Of a ViT, in pixels.
-        width, depth: Of a ViT.
-        checkpointed: Every layer is recomputed in the backward pass.
-        images: In a batch.
-        device: Where it is run.
+        peer: Name of the peer.
+        side: Side of the images in pixels.
+        patch: Side of a patch of a ViT, in pixels.
+        width, depth: Width and number of the layers of a ViT.
+        checkpointed: Whether every layer is recomputed in the backward pass.
+        images: Images of a batch.
+        device: Device that computes.
     """
     if peer == "vit":
         values = 3 * patch**2

@@ -1,7 +1,6 @@
-"""What a plain ViT and a Swin transformer take for the same image, on the same paper: for comparison.
+"""Estimates a training step of a plain ViT and of a Swin transformer on the same image, for comparison.
 
-Both with attention that keeps no scores (flash attention), so that a ViT, too, has linear memory; it loses by
-computing.
+Both use flash attention, which keeps no scores. So a ViT has linear memory, too; it needs more operations.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from collections.abc import Callable
 from typing import Literal, cast, get_args
 
 from fitcli.errors import FitError
-from fitcli.memory.estimate import Estimate, Training, parameters, reserve_bytes
+from fitcli.memory.estimate import Estimate, Training, parameter_count, reserve_bytes
 from fitcli.memory.paper.layers import Layer, Parts
 from fitcli.memory.paper.ledger import Ledger, Value, backward
 from fitcli.memory.paper.operations import FLOAT, Operations
@@ -19,40 +18,40 @@ from models.config import EncoderConfig, TrunkConfig
 Peer = Literal["vit", "swin"]
 
 HEAD_WIDTH = 64
-"""Of a ViT."""
+"""Width of the heads of a ViT."""
 
 SWIN_WIDTH, SWIN_DEPTHS, SWIN_PATCH, SWIN_WINDOW, SWIN_HEAD = 96, (2, 2, 6, 2), 4, 8, 32
 """Swin-T (Liu et al. 2021, arXiv:2103.14030, section 3.3), but with windows of 8 x 8 patches instead of 7 x 7."""
 
 
 def parse_peers(text: str | None, task: str, config: TrunkConfig) -> list[Peer]:
-    """Names, separated by commas.
+    """Parse the names of peers, separated by commas.
 
     Raises:
-        FitError: A name is unknown, or the task is one that the peers do not do.
+        FitError: A name is unknown, or the model of the task is no encoder, as the peers are.
     """
     names = [name.strip() for name in (text or "").split(",") if name.strip()]
     if unknown := [name for name in names if name not in get_args(Peer)]:
-        raise FitError(f"--compare knows {' and '.join(get_args(Peer))}, not {unknown[0]!r}")
+        raise FitError(f"--compare takes {' and '.join(get_args(Peer))}, not {unknown[0]!r}; correct the name")
     if names and not isinstance(config, EncoderConfig):
         raise FitError(f"--compare is for encoders, not for {task}; leave it out")
     return cast(list[Peer], names)
 
 
 def vit_sizes(work: Training) -> tuple[int, int]:
-    """(width, layers) of a ViT as wide as the latents, with about as many parameters."""
+    """Return (width, layers) of a ViT that is as wide as the latents and has about as many parameters."""
     width = work.config.latent_width
-    return width, max(1, round(parameters(work.config) / (12 * width**2)))
+    return width, max(1, round(parameter_count(work.config) / (12 * width**2)))
 
 
 def estimate_peer(peer: Peer, work: Training, side: int, checkpointed: bool = False) -> Estimate:
-    """A training step of a peer over square images.
+    """Estimate a training step of a peer over square images.
 
     Args:
-        peer: Which.
-        work: The step of ours that it is compared with: batch, precision, device and width.
-        side: Of the image, in pixels.
-        checkpointed: Every layer is recomputed in the backward pass.
+        peer: Name of the peer.
+        work: The step that it is compared with, which determines batch, precision, device and width.
+        side: Side of the image in pixels.
+        checkpointed: Whether every layer is recomputed in the backward pass.
     """
     config = work.config
     assert isinstance(config, EncoderConfig)
@@ -89,7 +88,7 @@ def _swin(parts: Parts, work: Training, side: int, layer: Layer) -> int:
     weights = values * width
     for stage, depth in enumerate(SWIN_DEPTHS):
         if stage:
-            # Four neighbours are put together and halved in number of values.
+            # Patch merging: four neighbours are joined, and a product halves the number of their values.
             rows //= 4
             merged = run.norm(run.copied(x), rows, 4 * width, f"{stage}.merge.norm")
             x = run.linear(merged, rows, 4 * width, 2 * width, f"{stage}.merge")
@@ -108,7 +107,7 @@ def _layer(parts: Parts, rows: int, keys: int, width: int, heads: int, name: str
 
 
 def _window_layer(parts: Parts, rows: int, width: int, heads: int, name: str) -> Callable[[Value], Value]:
-    """Patches are copied into windows and back, and rolled before and after in every second layer."""
+    """Return a layer that copies patches into windows and back; in every second layer the copies also roll them."""
 
     def run(x: Value) -> Value:
         windows = parts.run.copied(x)
@@ -134,7 +133,7 @@ def _patch_embedding(run: Operations, rows: int, values: int, width: int) -> Val
 
 
 def _learn(run: Operations, x: Value, rows: int, width: int) -> None:
-    """A loss of the mean of what comes out, and all gradients."""
+    """Run a loss, which is the mean of the normalised tokens, and its backward pass."""
     loss = run.total(run.norm(x, rows, width, "norm"))
     del x
     backward([(loss, run.make(FLOAT))])

@@ -1,4 +1,4 @@
-"""Peak memory and computing against the size of an image, as a picture."""
+"""Plots peak memory and operations of a training step against the size of the image."""
 
 from __future__ import annotations
 
@@ -13,37 +13,38 @@ from fitcli.files.publish import publish_file
 from fitcli.memory.estimate import Estimate, estimate_step
 from fitcli.memory.plan import named_plans
 from fitcli.profiling.peers import Peer, estimate_peer
-from fitcli.profiling.profile import training
-from fitcli.profiling.rows import Conditions, Subject
+from fitcli.profiling.profile import training_step
+from fitcli.profiling.subject import Conditions, Subject
 
 SIDES = (512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768)
-"""Pixels per side."""
+"""Sides of the images that are plotted, in pixels."""
 
 KINDS = (".png", ".svg", ".pdf", ".jpg")
-"""Suffixes of pictures."""
+"""Suffixes of the files that can be written."""
 
 SHOWN = ("plain", "layers", "selective", "recompute", "stream")
-"""Executions that are drawn: the others lie between."""
+"""Executions that are plotted; the others lie between them."""
 
 Curve = list[tuple[int, Estimate]]
 
 
 def check_plot(path: Path) -> None:
-    """Raise FitError where no picture can be written: no matplotlib, a kind that is not drawn, no folder."""
+    """Raise FitError if a plot cannot be written: no matplotlib, an unknown suffix, or no such folder."""
     if importlib.util.find_spec("matplotlib") is None:
         raise FitError("--plot needs matplotlib; install it with: pip install 'fitcli[plot]'")
     if path.suffix.lower() not in KINDS:
-        raise FitError(f"--plot {path}: name it {', '.join(KINDS)}")
+        raise FitError(f"--plot {path}: the suffix must be {', '.join(KINDS)}")
     check_output_file("--plot", path)
 
 
 def draw(path: Path, subject: Subject, conditions: Conditions, peers: list[Peer]) -> None:
-    """Write a picture of training.
+    """Plot training steps and write the plot.
 
     Args:
-        path: Of the picture, see `check_plot`; its suffix says of which kind.
-        subject, conditions: What is drawn.
-        peers: Beside it.
+        path: File to write; its suffix determines the format, see `check_plot`.
+        subject: The model.
+        conditions: Device, precision and batch.
+        peers: Peers to plot beside the model.
     """
     from matplotlib.figure import Figure
 
@@ -65,19 +66,19 @@ def draw(path: Path, subject: Subject, conditions: Conditions, peers: list[Peer]
 
 
 def curves(subject: Subject, conditions: Conditions, peers: list[Peer]) -> dict[str, Curve]:
-    """By name, what a step takes at each size."""
-    found: dict[str, Curve] = {}
-    one = training(subject, conditions, 1)
+    """Return the estimates of a step at each size, by name of the curve."""
+    by_name: dict[str, Curve] = {}
+    one = training_step(subject, conditions, 1)
     for name in SHOWN:
         plan = named_plans(one)[name]
-        found[f"FIT, {name}"] = [
+        by_name[f"FIT, {name}"] = [
             (side, estimate_step(replace(one, groups=subject.side(side) ** 2), plan)) for side in SIDES
         ]
     for peer in peers:
         for checkpointed in (False, True):
             name = f"{peer}, checkpointed" if checkpointed else str(peer)
-            found[name] = [(side, estimate_peer(peer, one, side, checkpointed)) for side in SIDES]
-    return found
+            by_name[name] = [(side, estimate_peer(peer, one, side, checkpointed)) for side in SIDES]
+    return by_name
 
 
 def _label(axes: Any, what: str) -> None:

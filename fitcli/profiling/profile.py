@@ -1,4 +1,4 @@
-"""The answer of `fit profile-memory`: for each size and way of running, what it takes and whether it fits."""
+"""Computes the rows of `fit profile-memory`: the cost of each execution at each size, and whether it fits."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from typing import Any
 from fitcli.device.runtime import Runtime
 from fitcli.errors import FitError
 from fitcli.memory.budget import size_text
-from fitcli.memory.estimate import Estimate, Training, parameters
+from fitcli.memory.estimate import Estimate, Training, parameter_count
 from fitcli.memory.plan import evaluate_plan, largest, largest_side, named_plans
-from fitcli.profiling.inference import Inference, estimate_pass, ways
+from fitcli.profiling.inference import Inference, estimate_pass, pass_executions
 from fitcli.profiling.measure import Measurement, measure_pass, measure_step
-from fitcli.profiling.rows import Conditions, Mode, Row, Subject
+from fitcli.profiling.rows import Mode, Row
+from fitcli.profiling.subject import Conditions, Subject
 
 MEASURED_FLOPS = {"cpu": 5e12, "cuda": 1e16, "mps": 1e14}
-"""Operations of a step up to which `--method auto` measures: some seconds."""
+"""Largest number of operations of a step that `--method auto` measures, by kind of device. It takes some seconds."""
 
 MOST_GROUPS = 2048
-"""Groups per side of the largest image that is looked for."""
+"""Groups per side of the largest image that `largest_sizes` returns."""
 
 
 def profile(subject: Subject, conditions: Conditions, modes: list[Mode], sizes: list[int]) -> Iterator[Row]:
-    """All rows, as they are known.
+    """Yield the rows, each as soon as it is computed.
 
     Raises:
-        FitError: Measuring failed otherwise than by running out of memory, or there is nothing to measure on.
+        FitError: There is no device to measure on, or a measurement failed other than by running out of memory.
     """
     if conditions.method == "measure" and conditions.runtime is None:
         raise FitError(f"no {conditions.device} device here to measure on; use --method estimate or --device cpu")
@@ -35,15 +36,15 @@ def profile(subject: Subject, conditions: Conditions, modes: list[Mode], sizes: 
             yield from (_train if mode == "train" else _infer)(subject, conditions, res)
 
 
-def executions(subject: Subject, conditions: Conditions, mode: Mode) -> list[str]:
-    """Names of the ways of running that there are."""
+def execution_names(subject: Subject, conditions: Conditions, mode: Mode) -> list[str]:
+    """Return the names of the executions of a mode."""
     if mode == "infer":
-        return [name for name, _ in ways(conditions.device)]
-    return list(named_plans(training(subject, conditions, 1)))
+        return [name for name, _ in pass_executions(conditions.device)]
+    return list(named_plans(training_step(subject, conditions, 1)))
 
 
-def training(subject: Subject, conditions: Conditions, side: int) -> Training:
-    """A training step over square images of `side` groups."""
+def training_step(subject: Subject, conditions: Conditions, side: int) -> Training:
+    """Return a training step over square images of `side` x `side` groups."""
     return Training(
         config=subject.config,
         groups=side**2,
@@ -56,31 +57,31 @@ def training(subject: Subject, conditions: Conditions, side: int) -> Training:
 
 
 def largest_sizes(subject: Subject, conditions: Conditions, modes: list[Mode]) -> dict[tuple[Mode, str], int]:
-    """Pixels per side of the largest square image within the budget, of each way of running."""
-    budget, found = conditions.budget_bytes, {}
+    """Return the side in pixels of the largest square image that fits, by mode and execution."""
+    budget, sides = conditions.budget_bytes, {}
     if "train" in modes:
-        work = training(subject, conditions, 1)
+        work = training_step(subject, conditions, 1)
         for name, plan in named_plans(work).items():
-            found["train", name] = largest_side(work, plan, budget, MOST_GROUPS) * subject.group_pixels
+            sides["train", name] = largest_side(work, plan, budget, MOST_GROUPS) * subject.group_pixels
     if "infer" in modes:
-        for name, store in ways(conditions.device):
+        for name, store in pass_executions(conditions.device):
 
             def fits(side: int, store: Any = store) -> bool:
                 return estimate_pass(_inference(subject, conditions, side), store).needed_bytes <= budget
 
-            found["infer", name] = largest(fits, MOST_GROUPS) * subject.group_pixels
-    return found  # type: ignore[return-value]
+            sides["infer", name] = largest(fits, MOST_GROUPS) * subject.group_pixels
+    return sides  # type: ignore[return-value]
 
 
-def floor(subject: Subject, conditions: Conditions, modes: list[Mode]) -> int:
-    """Bytes that the smallest image needs in the smallest way."""
+def smallest_need(subject: Subject, conditions: Conditions, modes: list[Mode]) -> int:
+    """Return the bytes that the smallest image needs in the smallest execution."""
     needed = []
     if "train" in modes:
-        work = training(subject, conditions, 1)
+        work = training_step(subject, conditions, 1)
         needed += [evaluate_plan(work, plan).estimate.needed_bytes for plan in named_plans(work).values()]
     if "infer" in modes:
         inference = _inference(subject, conditions, 1)
-        needed += [estimate_pass(inference, store).needed_bytes for _, store in ways(conditions.device)]
+        needed += [estimate_pass(inference, store).needed_bytes for _, store in pass_executions(conditions.device)]
     return min(needed)
 
 
@@ -90,11 +91,11 @@ def _inference(subject: Subject, conditions: Conditions, side: int) -> Inference
 
 def _train(subject: Subject, conditions: Conditions, res: int) -> Iterator[Row]:
     side = subject.side(res)
-    work = training(subject, conditions, side)
+    work = training_step(subject, conditions, side)
     for name, plan in named_plans(work).items():
         choice = evaluate_plan(work, plan)
         runtime = where_to_measure(conditions, choice.estimate)
-        # What is measured has no moving average and reads nothing ahead.
+        # The measured step keeps no moving average and reads no batch ahead.
         bare = replace(work, ema=False, batches=1)
         measured = None if runtime is None else measure_step(subject.task, bare, plan, (side, side), runtime)
         yield _row(conditions, res, side, "train", name, choice.estimate, choice.extra, measured, runtime)
@@ -103,7 +104,7 @@ def _train(subject: Subject, conditions: Conditions, res: int) -> Iterator[Row]:
 def _infer(subject: Subject, conditions: Conditions, res: int) -> Iterator[Row]:
     side = subject.side(res)
     inference = _inference(subject, conditions, side)
-    for name, store in ways(conditions.device):
+    for name, store in pass_executions(conditions.device):
         estimate = estimate_pass(inference, store)
         runtime = where_to_measure(conditions, estimate)
         measured = None if runtime is None else measure_pass(subject.task, inference, store, (side, side), runtime)
@@ -111,7 +112,7 @@ def _infer(subject: Subject, conditions: Conditions, res: int) -> Iterator[Row]:
 
 
 def where_to_measure(conditions: Conditions, estimate: Estimate) -> Runtime | None:
-    """Where to measure a row; None where it is to be estimated."""
+    """Return the runtime to measure a row on; None to estimate it."""
     if conditions.ranks > 1 or conditions.method == "estimate" or estimate.needed_bytes > conditions.budget_bytes:
         return None
     if conditions.method == "auto" and estimate.total_flops > MEASURED_FLOPS[conditions.device]:
@@ -123,7 +124,7 @@ def _row(
     conditions: Conditions, res: int, side: int, mode: Mode, name: str, estimate: Estimate, extra: float,
     measured: Measurement | None, runtime: Runtime | None,
 ) -> Row:  # fmt: skip
-    """A measurement that ran out of memory leaves the estimate, and does not fit."""
+    """Return a row. If the measurement ran out of memory, it has the estimate and does not fit."""
     ran_out = runtime is not None and measured is None
     return Row(
         res=res, groups=side, mode=mode, execution=name, estimate=estimate, extra=extra, measurement=measured,
@@ -132,11 +133,11 @@ def _row(
 
 
 def title(subject: Subject, conditions: Conditions) -> str:
-    """What is asked, in a line."""
+    """Return one line about the model and the conditions, as the title of the table."""
     batch = f", {conditions.images} images in a batch" if conditions.images > 1 else ""
     device = {"cuda": "a GPU", "cpu": "a CPU", "mps": "mps"}[conditions.device]
     shared = f" that shares each image with {conditions.ranks - 1} more" if conditions.ranks > 1 else ""
     return (
-        f"{subject.name} ({subject.task}): {parameters(subject.config) / 1e6:.1f} M parameters, "
+        f"{subject.name} ({subject.task}): {parameter_count(subject.config) / 1e6:.1f} M parameters, "
         f"{conditions.precision}{batch}, {device} with {size_text(conditions.budget_bytes)}{shared}"
     )

@@ -1,79 +1,31 @@
-"""What is asked of `fit profile-memory`, and one line of the answer."""
+"""The rows of `fit profile-memory`: one per size and execution."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fitcli.device.runtime import Precision, Runtime
 from fitcli.memory.budget import size_text
 from fitcli.memory.estimate import Estimate
 from fitcli.profiling.measure import Measurement
-from models.config import TrunkConfig
+from fitcli.profiling.subject import Conditions, Subject
 
 Mode = Literal["train", "infer"]
-Method = Literal["auto", "estimate", "measure"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Subject:
-    """The model in question.
-
-    Attributes:
-        name: Name of the preset or run folder.
-        task: Name of the task.
-        config: Architecture.
-        group_pixels: Side of a group, in pixels.
-        ema: Whether training keeps a moving average of the weights.
-    """
-
-    name: str
-    task: str
-    config: TrunkConfig
-    group_pixels: int
-    ema: bool
-
-    def side(self, res: int) -> int:
-        """Return the groups per side of a square image, which is padded to whole groups."""
-        return max(1, -(-res // self.group_pixels))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Conditions:
-    """Under which it is asked.
-
-    Attributes:
-        device: Kind of the device: "cpu", "cuda" or "mps".
-        precision: Of matrix products.
-        images: In a batch of training.
-        budget_bytes: Memory of the device.
-        method: Whether to measure.
-        runtime: Where to measure; None where there is no such device.
-        ranks: Devices that share each image in training; what is asked about is one of them.
-    """
-
-    device: str
-    precision: Precision
-    images: int
-    budget_bytes: int
-    method: Method
-    runtime: Runtime | None
-    ranks: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One size, one way of running.
+    """The cost of one execution at one size.
 
     Attributes:
-        res: Pixels per side.
-        groups: Per side.
+        res: Side of the image, in pixels.
+        groups: Side of the image, in groups.
         mode: Training or inference.
-        execution: Its name.
-        estimate: What it should take.
-        extra: Operations beyond the plain way, as a share.
-        measurement: What it took; None where it was not measured.
-        fits: Into the budget.
+        execution: Name of the execution.
+        estimate: Estimated memory and operations.
+        extra: Additional operations, as a fraction of those of the plain execution.
+        measurement: Measured memory and time; None if it was only estimated.
+        fits: Whether it fits into the budget.
     """
 
     res: int
@@ -87,11 +39,11 @@ class Row:
 
     @property
     def peak_bytes(self) -> int:
-        """Measured if it was, else estimated."""
+        """Peak in bytes: measured, or else estimated."""
         return self.estimate.peak_bytes if self.measurement is None else self.measurement.peak_bytes
 
     def as_dict(self, subject: Subject, conditions: Conditions) -> dict[str, Any]:
-        """For JSON."""
+        """Return the row as JSON data."""
         parts, config = self.estimate.parts, subject.config
         groups = self.groups**2 * (conditions.images if self.mode == "train" else 1)
         named = {name: parts.get(name, 0) for name in ("parameters", "gradients", "optimizer")}
@@ -117,7 +69,7 @@ class Row:
         }
 
     def as_cells(self, largest_side: str) -> list[str]:
-        """For a table, with the side of the largest image in words."""
+        """Return the row as cells of a table; `largest_side` is the text of the last but one."""
         measured = self.measurement
         return [
             f"{self.res} x {self.res}",
@@ -132,12 +84,12 @@ class Row:
         ]
 
 
-def _measured(found: Measurement | None, patches: int, flops: int) -> dict[str, float | None]:
-    if found is None:
+def _measured(measurement: Measurement | None, patches: int, flops: int) -> dict[str, float | None]:
+    if measurement is None:
         return dict.fromkeys(("reserved_bytes", "seconds", "patches_per_second", "flops_per_second"))
     return {
-        "reserved_bytes": found.reserved_bytes,
-        "seconds": found.seconds,
-        "patches_per_second": patches / found.seconds,
-        "flops_per_second": flops / found.seconds,
+        "reserved_bytes": measurement.reserved_bytes,
+        "seconds": measurement.seconds,
+        "patches_per_second": patches / measurement.seconds,
+        "flops_per_second": flops / measurement.seconds,
     }

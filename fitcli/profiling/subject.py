@@ -1,25 +1,74 @@
-"""From the words of the command line to a model and the conditions under which it is asked about."""
+"""The subject of `fit profile-memory`: a model, and the conditions under which its memory is estimated or measured."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import torch
 
 from fitcli.device.runtime import Precision, Runtime, choose_runtime, has_accelerator
 from fitcli.errors import FitError
 from fitcli.memory.machine import free_bytes
-from fitcli.profiling.rows import Conditions, Method, Subject
 from fitcli.tasks.load import load_config
 from fitcli.tasks.registry import DEFAULT_TASK, find_task, task_options
+from models.config import TrunkConfig
 
-CARD_BYTES = 16 << 30
-"""Of the GPU that is asked about where there is none: the one of the paper (FIT, section 4.1)."""
+Method = Literal["auto", "estimate", "measure"]
+
+DEFAULT_GPU_BYTES = 16 << 30
+"""Memory of the GPU that is assumed on a machine without one: that of the paper (FIT, section 4.1)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """The model whose memory is estimated or measured.
+
+    Attributes:
+        name: Name of the preset or run folder.
+        task: Name of the task.
+        config: Architecture.
+        group_pixels: Side of a group, in pixels.
+        ema: Whether training keeps a moving average of the weights.
+    """
+
+    name: str
+    task: str
+    config: TrunkConfig
+    group_pixels: int
+    ema: bool
+
+    def side(self, res: int) -> int:
+        """Return the groups per side of a square image of `res` pixels per side, which is padded to whole groups."""
+        return max(1, -(-res // self.group_pixels))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conditions:
+    """The conditions of estimates and measurements.
+
+    Attributes:
+        device: Kind of the device: "cpu", "cuda" or "mps".
+        precision: Precision of matrix products.
+        images: Images of a training batch.
+        budget_bytes: Memory of the device.
+        method: Whether to measure.
+        runtime: Device to measure on; None if this machine has none of that kind.
+        ranks: Number of devices that share each image in training; the rows are about one of them.
+    """
+
+    device: str
+    precision: Precision
+    images: int
+    budget_bytes: int
+    method: Method
+    runtime: Runtime | None
+    ranks: int = 1
 
 
 def subject_for(checkpoint: Path | None, preset: str | None, task: str | None) -> Subject:
-    """Return the model of a run folder, or of a preset; the usual preset of the task without either.
+    """Return the model of a run folder or of a preset; without either, the usual preset of the task.
 
     Raises:
         FitError: Both were given, or a task for a run, which has one.
@@ -32,9 +81,12 @@ def subject_for(checkpoint: Path | None, preset: str | None, task: str | None) -
         raise FitError("--task is for --preset; a run has its own task: leave it out")
     if checkpoint is not None:
         run = load_config(checkpoint)
-        pixels = find_task(run.task).group_pixels(run)
         return Subject(
-            name=str(checkpoint), task=run.task, config=run.model, group_pixels=pixels, ema=_keeps_average(run.task)
+            name=str(checkpoint),
+            task=run.task,
+            config=run.model,
+            group_pixels=find_task(run.task).group_pixels(run),
+            ema=_keeps_average(run.task),
         )
     chosen = find_task(task or DEFAULT_TASK)
     name = preset or chosen.profiled_preset
@@ -55,23 +107,25 @@ def _keeps_average(task: str) -> bool:
 def conditions_for(
     device: str, precision: str, images: int, budget_bytes: int | None, method: str, ranks: int = 1
 ) -> Conditions:
-    """Device, precision and memory. Without a GPU, and without asking for the CPU, one with 16 GiB is assumed.
+    """Return the conditions for options of the command line.
+
+    Device "auto" on a machine without a GPU assumes one with 16 GiB.
 
     Raises:
-        DeviceError: The device is not here.
-        FitError: What several devices take is to be measured.
+        DeviceError: This machine has no such device.
+        FitError: Several devices are to be measured.
     """
     if ranks > 1 and method == "measure":
-        raise FitError("--group-parallel: what devices that share an image take can only be estimated")
-    here = device != "auto" or has_accelerator()
-    runtime: Runtime | None = choose_runtime(device, precision) if here else None
+        raise FitError("--group-parallel: several devices can only be estimated; leave out --method measure")
+    is_here = device != "auto" or has_accelerator()
+    runtime: Runtime | None = choose_runtime(device, precision) if is_here else None
     kind = "cuda" if runtime is None else runtime.device.type
     assumed = "bf16" if precision == "auto" else precision
     return Conditions(
         device=kind,
         precision=cast(Precision, assumed if runtime is None else runtime.precision),
         images=images,
-        budget_bytes=budget_bytes or (CARD_BYTES if runtime is None else _memory_of(runtime)),
+        budget_bytes=budget_bytes or (DEFAULT_GPU_BYTES if runtime is None else _memory_of(runtime)),
         method=cast(Method, method),
         runtime=runtime,
         ranks=ranks,

@@ -23,7 +23,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.images.base import ImageReader
-from fitcli.memory.fake_step import Waiting
+from fitcli.memory.fake_step import StepInput
 from fitcli.runs.config import ModelConfig, RunConfig, TaskDetails
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint, TaskModel
@@ -67,7 +67,7 @@ class DeferredScores(NamedTuple):
 
 
 class Objective(Protocol):
-    """What one run minimises."""
+    """The objective that one run minimises."""
 
     @property
     def reading(self) -> Reading:
@@ -86,10 +86,10 @@ class Objective(Protocol):
         """Return the divisor of the loss of a batch, which is its weight in a mean over several batches."""
 
     def scores(self, batch: Batch, outcome: Outcome) -> DeferredScores | None:
-        """Return what a step tells besides its loss, without waiting for the device; None for nothing."""
+        """Return the scores of a step besides its loss, without waiting for the device; None if there are none."""
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
-        """Score a model on the validation images of the run, of which there are some. All processes get the same.
+        """Score a model on the validation images of the run, one or more. All processes get the same scores.
 
         Raises:
             DataError: Too many of the images cannot be read.
@@ -104,7 +104,7 @@ class Scorer(Protocol):
         """Values, as JSON data, that the scores depend on besides the model, the image and its target."""
 
     def score(self, image: ImageReader, sample: Sample, number: int) -> list[float]:
-        """Return what is known of one image.
+        """Return the values of one image from which `summarize` computes the scores.
 
         Args:
             image: The open image.
@@ -116,11 +116,11 @@ class Scorer(Protocol):
         """
 
     def summarize(self, scored: Sequence[tuple[Sample, list[float]]], split: Split, failed: int) -> Evaluation:
-        """Return the scores of all images that could be read, of which there is at least one.
+        """Return the scores over all images that could be read.
 
         Args:
-            scored: The images, with what `score` gave.
-            split: The split they are from.
+            scored: The images, one or more, each with the result of `score`.
+            split: Split of the images.
             failed: Number of images that could not be read.
         """
 
@@ -138,7 +138,7 @@ class PresetModel(NamedTuple):
 
 
 class Task(ABC, Generic[M]):
-    """A kind of training, with all that belongs to it.
+    """A kind of training, with everything that belongs to it.
 
     Attributes:
         name: Name on the command line and in config.json.
@@ -178,7 +178,7 @@ class Task(ABC, Generic[M]):
 
     @abstractmethod
     def objective(self, run: TrainingRun) -> Objective:
-        """Return what a run minimises."""
+        """Return the objective of a run."""
 
     @abstractmethod
     def scorer(self, checkpoint: Checkpoint[M], runtime: Runtime, settings: EncodingSettings, whole: bool) -> Scorer:
@@ -195,7 +195,7 @@ class Task(ABC, Generic[M]):
         """Return samples of a data set with their targets in the numbers of a run.
 
         Raises:
-            DataError: The data set does not have what the run was trained on.
+            DataError: The data set lacks a target or a class of the run.
         """
         return match_classes(data, dataset, chosen, config)
 
@@ -212,29 +212,29 @@ class Task(ABC, Generic[M]):
         """Return the side of a group of a run, in pixels."""
 
     @abstractmethod
-    def waiting(self, config: Any) -> Waiting:
-        """Return what one group of a batch is before a step, for a config of this task."""
+    def step_input(self, config: Any) -> StepInput:
+        """Return the input of one group of a training step, for a config of this task."""
 
     @abstractmethod
     def sample_step(self, model: Any, groups: Groups, read: Callable[[slice], Tensor]) -> Job:
-        """Return a training step on no images in particular, to be estimated or measured.
+        """Return a training step on sample images, to be estimated or measured.
 
         Args:
             model: A model of this task.
             groups: All groups of the batch, on its device.
-            read: Returns the `waiting` of a slice of the groups, on the device of the model.
+            read: Returns the input of a slice of the groups, on the device of the model.
         """
 
     @abstractmethod
     def sample_pass(
-        self, model: Any, groups: Groups, waiting: Tensor, device: torch.device, how: Streaming | None
+        self, model: Any, groups: Groups, inputs: Tensor, device: torch.device, how: Streaming | None
     ) -> None:
-        """Run a forward pass over one image of no particular content, to be measured.
+        """Run a forward pass over a sample image, to be measured.
 
         Args:
             model: A model of this task, in eval mode.
             groups: All groups of the image.
-            waiting: The `waiting` of all groups, in host memory.
+            inputs: Input of all groups, in host memory.
             device: Device of the model.
             how: Handfuls and store of a streamed pass; None for one call over everything.
         """

@@ -13,7 +13,7 @@ from fitcli.data.place import Layout
 from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.files.publish import write_text
-from fitcli.memory.estimate import Training, estimate_step, parameters
+from fitcli.memory.estimate import Training, estimate_step, parameter_count
 from fitcli.memory.machine import HOST_FRACTION, available_bytes, default_budget, free_bytes, host_budget
 from fitcli.memory.paper.operations import FLOAT
 from fitcli.memory.plan import Choice, cheaper_choice, choose, evaluate_plan
@@ -94,7 +94,7 @@ def has_room_for_copy(run: TrainingRun) -> bool:
     Without room, the saver writes the tensors themselves, and the steps wait for it.
     """
     copies = 3 + bool(run.settings.ema_decay)
-    copy_bytes = copies * FLOAT * parameters(run.config.model)
+    copy_bytes = copies * FLOAT * parameter_count(run.config.model)
     if run.memory_bytes is not None and run.work is not None and run.runtime.device.type == "cpu":
         return estimate_step(run.work, run.plan).needed_bytes + copy_bytes <= run.memory_bytes
     return copy_bytes <= HOST_FRACTION * available_bytes()

@@ -64,7 +64,7 @@ def test_too_little_is_refused_with_what_is_enough() -> None:
     with pytest.raises(FitError) as caught:
         plan_memory(work(32768), "cpu", 100 * MIB)
     match = re.search(
-        r"need at least (\d+) MiB of memory \(latents \d+ MiB, .*\), 100 MiB are allowed; ", str(caught.value)
+        r"need at least (\d+) MiB of memory \(latents \d+ MiB, .*\), but only 100 MiB are allowed; ", str(caught.value)
     )
     assert match is not None, str(caught.value)
     enough = int(match[1]) * MIB

@@ -10,7 +10,7 @@ import pytest
 
 from fitcli.errors import FitError
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.memory.estimate import Training, estimate_step, parameters
+from fitcli.memory.estimate import Training, estimate_step, parameter_count
 from fitcli.memory.fake_step import Simulation, simulate_step
 from fitcli.memory.paper.ledger import Ledger, Node, Value, backward
 from fitcli.memory.plan import cheaper_choice, choose, evaluate_plan, largest, largest_side, named_plans
@@ -196,7 +196,7 @@ def test_base_at_6400_trains_in_three_gigabytes() -> None:
     config = classifier_preset("base", 3, 100)
     work = Training(config=config, groups=625, precision="bf16")
     choice = evaluate_plan(work, named_plans(work)["recompute all"])
-    assert 100e6 < parameters(config) < 120e6
+    assert 100e6 < parameter_count(config) < 120e6
     assert choice.estimate.peak_bytes <= 3 * GIB
     assert choice.extra < 0.31
 

@@ -1,1 +1,1 @@
-"""A training step on paper: the bytes and operations of every layer, by arithmetic."""
+"""Computes the bytes and operations of a training step by arithmetic, layer by layer: a step on paper."""

@@ -1,4 +1,4 @@
-"""The executions of a training step on paper: the twin of `execution/run.py` and `execution/stream.py`."""
+"""Executions of a training step on paper: the twin of `execution/run.py` and `execution/stream.py`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ GLOBAL: dict[GlobalLayers, Layer] = {
     "checkpoint": "checkpoint",
     "rerun": "checkpoint",
 }
-"""How a plan runs the layers of `mix`."""
+"""How to run the layers of `mix`, by the entry of a plan."""
 
 
 def whole(step: PaperStep) -> None:
-    """Plain, or with every layer recomputed."""
+    """Run a step plainly, or with every layer recomputed."""
     step.backward(forward(step, "checkpoint" if step.plan.kind == "layers" else "direct"))
 
 
 def forward(step: PaperStep, layer: Layer = "direct") -> list[Value | None]:
-    """All groups in one call: `Trunk.forward` and what stands around it, up to the losses."""
+    """Run stem, `Trunk.forward` and head over all groups at once; return the losses."""
     parts, groups = step.parts, step.groups
     tokens, latents = step.ends.embed(groups), step.start()
     for index in range(step.segments):
@@ -41,7 +41,7 @@ def forward(step: PaperStep, layer: Layer = "direct") -> list[Value | None]:
 
 
 def recomputed(step: PaperStep) -> None:
-    """A handful at a time, each but the kept ones replayed."""
+    """Run a step a handful at a time; the backward pass replays all but the kept handfuls."""
     run, every = step.run, bundles(step.groups, step.plan)
     latents = step.start()
     losses: list[Value | None] = []
@@ -77,7 +77,7 @@ def _kept_or_replayed(
 
 
 def streamed(step: PaperStep) -> None:
-    """No tape over more than a handful; tokens rest in stores."""
+    """Run a step without a graph of more than a handful; tokens rest in stores."""
     with step.run.recorded(False):
         latents = [step.start()]
     mixed: list[tuple[Value, Value]] = []
@@ -101,7 +101,7 @@ def streamed(step: PaperStep) -> None:
 
 
 def _sweep(step: PaperStep, index: int, latents: Value) -> Value:
-    """A segment over all handfuls, forward."""
+    """Run a segment forward over all handfuls; return the result of `read`."""
     run = step.run
     with run.labelled("latents"):
         read = Value(run.make(step.latent_bytes), Node(run.ledger))
@@ -115,7 +115,7 @@ def _sweep(step: PaperStep, index: int, latents: Value) -> Value:
 
 
 def _mixed(step: PaperStep, index: int, read: Value) -> tuple[Value, Value]:
-    """What goes into `mix`, and what comes out."""
+    """Run `mix`; return its input and its output."""
     with step.run.recorded(step.plan.global_layers != "rerun"):
         return read, step.parts.mix(read, step.groups, index, GLOBAL[step.plan.global_layers])
 
@@ -127,7 +127,7 @@ def _through_loss(step: PaperStep, latents: Value) -> Buffer | None:
 
 
 def _segment_backward(step: PaperStep, index: int, latents: Value, read: Buffer | None) -> Buffer:
-    """Each handful again, with a tape; the gradient of the latents before the segment."""
+    """Run each handful again, and its backward pass; return the gradient of the latents before the segment."""
     run = step.run
     with run.labelled("latents"):
         gradient = run.make(step.latent_bytes)

@@ -1,4 +1,4 @@
-"""What stands before and behind the trunk, on paper: from pixels to tokens, and from tokens or latents to a loss."""
+"""Stems and heads on paper: from pixels to tokens, and from tokens or latents to a loss."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from models.config import OVERLAP_KERNEL, ClassifierConfig, DecoderConfig, Denoi
 
 
 class Ends(Protocol):
-    """Of one model."""
+    """Stem and head of a model."""
 
     @property
     def patch_bytes(self) -> int:
-        """Of the values of a patch as they wait, before anything is made of them."""
+        """Bytes of the values of a patch in a batch, before the stem."""
 
     @property
     def context(self) -> int:
         """Tokens per image that latents attend to."""
 
     def embed(self, groups: int) -> Value:
-        """From what waits to tokens [g n c]."""
+        """Compute tokens [g n c] from a batch."""
 
     def begin(self, latents: Value, parts: Parts) -> Value:
-        """From the first latents to those that enter the first segment."""
+        """Compute the latents that enter the first segment from the initial ones."""
 
     def loss_from_tokens(self, tokens: Value, groups: int) -> Value | None:
-        """From tokens to losses; None where no loss follows from them."""
+        """Compute losses from tokens; None if no loss depends on them."""
 
     def loss_from_latents(self, latents: Value, groups: int) -> Value | None:
-        """From all latents to a loss; None where no loss follows from them."""
+        """Compute a loss from all latents; None if no loss depends on them."""
 
 
 @dataclass(frozen=True)
 class ClassifierEnds:
-    """Bytes of pixels; latents are pooled."""
+    """Stem and head of a classifier: the input is bytes, latents are pooled."""
 
     config: ClassifierConfig
     run: Operations
@@ -68,7 +68,7 @@ class ClassifierEnds:
 
     def loss_from_latents(self, latents: Value, groups: int) -> Value:
         run, width, rows = self.run, self.config.latent_width, groups * self.config.latents
-        asked = len(self.config.target_classes)
+        targets = len(self.config.target_classes)
         run.place = "head"
         with run.labelled("latents"):
             normed = run.norm(latents, rows, width, "latent_norm")
@@ -76,15 +76,15 @@ class ClassifierEnds:
             gate = run.pointwise(run.linear(normed, rows, width, width, "head.gate"), keeps_result=True)
             gated = run.product(signal, gate, run.low * rows * width)
             del signal, gate
-            scores = run.linear(gated, rows, width, asked * self.config.pool_heads, "head.score")
+            scores = run.linear(gated, rows, width, targets * self.config.pool_heads, "head.score")
             values = run.linear(normed, rows, width, width, "head.value")
             del normed, gated
-            return run.product(scores, values, FLOAT * asked * width)
+            return run.product(scores, values, FLOAT * targets * width)
 
 
 @dataclass(frozen=True)
 class DenoiserEnds:
-    """Bytes of pixels, to which noise is added; the prediction is compared with what it should be."""
+    """Stem and head of a denoiser: the input is bytes with noise, and the loss compares the prediction."""
 
     config: DenoiserConfig
     run: Operations
@@ -131,7 +131,7 @@ class DenoiserEnds:
 
 @dataclass(frozen=True)
 class DecoderEnds:
-    """Levels of values; the next one is predicted."""
+    """Stem and head of a decoder: the input is levels, and the next level is predicted."""
 
     config: DecoderConfig
     run: Operations
@@ -142,7 +142,7 @@ class DecoderEnds:
 
     @property
     def patch_bytes(self) -> int:
-        # A level and the level before it, as int64.
+        # Two int64: a level and the one before it.
         return 16
 
     def embed(self, groups: int) -> Value:
@@ -165,7 +165,7 @@ class DecoderEnds:
         if config.output_bias:
             logits = run.shifted(logits, logits.size)
         if run.low < FLOAT:
-            # Logarithms of probabilities are in float32.
+            # log_softmax is in float32.
             logits = run.shifted(logits, FLOAT * rows * config.vocabulary)
         return run.total(run.pointwise(logits, keeps_result=True))
 
@@ -174,10 +174,10 @@ class DecoderEnds:
 
 
 def ends_of(config: TrunkConfig, run: Operations) -> Ends:
-    """Of the model that a config describes.
+    """Return stem and head of the model of a config.
 
     Raises:
-        TypeError: A bare encoder: there is nothing to learn.
+        TypeError: The config is that of a bare encoder, which has no loss.
     """
     match config:
         case ClassifierConfig():
@@ -186,11 +186,11 @@ def ends_of(config: TrunkConfig, run: Operations) -> Ends:
             return DenoiserEnds(config, run)
         case DecoderConfig():
             return DecoderEnds(config, run)
-    raise TypeError(f"no step is known of {type(config).__name__}")
+    raise TypeError(f"{type(config).__name__} has no training step")
 
 
 def _normalized(run: Operations, values: int) -> Value:
-    """Bytes as floats. Several operations follow each other, of which two results exist at a time."""
+    """Convert bytes to floats. Of the results of several operations, two exist at a time."""
     with run.labelled("image"):
         before = run.make(FLOAT * values)
         result = Value(run.make(FLOAT * values))
@@ -208,7 +208,7 @@ def _convolutions(config: EncoderConfig, run: Operations, rows: int) -> Value:
     halves, quarters = (config.patch // 2) ** 2, (config.patch // 4) ** 2
     x = _normalized(run, rows * config.values)
     x = run.pointwise(run.linear(x, rows * halves, 4 * config.channels, first, "stem.first"))
-    # Four neighbours come together: a copy.
+    # Joining four neighbours copies them.
     x = run.copied(x)
     x = run.pointwise(run.linear(x, rows * quarters, 4 * first, second, "stem.second"))
     x = run.copied(x)
@@ -223,7 +223,7 @@ def _overlapping(config: EncoderConfig, run: Operations, rows: int) -> Value:
         values, places = places * channels, places // 4
         x = run.pointwise(run.linear(x, places, OVERLAP_KERNEL**2 * channels, width, f"stem.layers.{number}", values))
         channels = width
-    # The channel becomes the fastest.
+    # The copy makes the channel the last axis.
     x = run.copied(x)
     x = run.linear(x, rows, channels, config.token_width, "stem.project")
     return run.shifted(x, FLOAT * rows * config.token_width) if run.low < FLOAT else x

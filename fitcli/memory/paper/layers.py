@@ -1,4 +1,4 @@
-"""The layers and segments of a trunk on paper: the twin of `models/layers.py` and `models/trunk.py`."""
+"""Layers and segments of a trunk on paper: the twin of `models/layers.py` and `models/trunk.py`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fitcli.memory.paper.tape import Product
 from models.config import TrunkConfig
 
 Layer = Literal["direct", "checkpoint", "attention", "selective"]
-"""How a layer is run: kept, or done again in the backward pass, but for some of its results."""
+"""How to run a layer: keep everything, or recompute it in the backward pass, except for some results."""
 
 PRODUCTS: dict[Layer, tuple[Product, ...]] = {
     "checkpoint": (), "attention": ("attention",), "selective": ("product", "attention"),
@@ -22,14 +22,14 @@ PRODUCTS: dict[Layer, tuple[Product, ...]] = {
 
 @dataclass(frozen=True)
 class Parts:
-    """What a model is made of, over some groups.
+    """The layers of a model.
 
     Attributes:
-        config: Of the model.
-        run: The operations.
-        images: That the groups of a batch belong to, in equal numbers.
+        config: Config of the model.
+        run: Operations.
+        images: Images of the batch, with equally many groups.
         context: Tokens per image that its latents attend to; 0 without.
-        ranks: That share the images: these are the groups of one of them, and latents attend to those of all.
+        ranks: Number of processes that share the images. The groups are those of one; latents attend to all.
     """
 
     config: TrunkConfig
@@ -39,7 +39,7 @@ class Parts:
     ranks: int = 1
 
     def feed_forward(self, x: Value, rows: int, width: int, name: str) -> Value:
-        """As `FeedForward`."""
+        """Run `FeedForward`."""
         run, hidden = self.run, self.config.mlp_ratio * width
         normed = run.norm(x, rows, width, f"{name}.norm")
         up = run.linear(normed, rows, width, hidden, f"{name}.up")
@@ -53,7 +53,7 @@ class Parts:
     def self_attention(
         self, x: Value, rows: int, keys: int, width: int, heads: int, name: str, attention: bool = True, ranks: int = 1
     ) -> Value:
-        """As `SelfAttentionLayer`; `keys` are those of one of the ranks."""
+        """Run `SelfAttentionLayer`; `keys` is the number of keys of one rank."""
         if attention:
             run, inner = self.run, heads * (width // heads)
             normed = run.norm(x, rows, width, f"{name}.attention.norm")
@@ -77,7 +77,7 @@ class Parts:
         self, x: Value, source: Value, rows: int, source_rows: int, keys: int, widths: tuple[int, int], name: str,
         heads: int, head_width: int, mlp: bool, norm_source: bool,
     ) -> Value:  # fmt: skip
-        """As `CrossAttentionLayer`."""
+        """Run `CrossAttentionLayer`."""
         run, inner, (width, source_width) = self.run, heads * head_width, widths
         normed = run.norm(x, rows, width, f"{name}.norm")
         if norm_source:
@@ -93,7 +93,7 @@ class Parts:
         return self.feed_forward(x, rows, width, name) if mlp else x
 
     def local(self, tokens: Value, groups: int, segment: int, layer: Layer) -> Value:
-        """The local layers of a segment over some groups."""
+        """Run the local layers of a segment over some groups."""
         config, rows = self.config, groups * self.config.tokens
         self.run.place = "local"
         for number in range(config.segments[segment][0]):
@@ -113,7 +113,7 @@ class Parts:
         return tokens
 
     def read(self, latents: Value, tokens: Value, groups: int, segment: int) -> Value:
-        """Latents attend to the tokens of their group."""
+        """Let latents attend to the tokens of their group."""
         config = self.config
         self.run.place = "cross"
         return self.cross_attention(
@@ -123,7 +123,7 @@ class Parts:
         )  # fmt: skip
 
     def write(self, tokens: Value, latents: Value, groups: int, segment: int) -> Value:
-        """Tokens attend to the latents of their group."""
+        """Let tokens attend to the latents of their group."""
         config = self.config
         self.run.place = "cross"
         return self.cross_attention(
@@ -133,7 +133,7 @@ class Parts:
         )  # fmt: skip
 
     def mix(self, latents: Value, groups: int, segment: int, layer: Layer) -> Value:
-        """The latents of all groups attend to each other."""
+        """Let the latents of all groups attend to each other."""
         config, rows = self.config, groups * self.config.latents
         heads, width, keys = config.latent_heads, config.latent_width, rows // self.images
         self.run.place = "global"
@@ -151,7 +151,7 @@ class Parts:
         return latents
 
     def condition(self, latents: Value, rows: int, name: str) -> Value:
-        """Latents attend to the few tokens that describe an image."""
+        """Let latents attend to the few tokens that describe an image."""
         config = self.config
         source = self.run.make(FLOAT * self.images * self.context * config.latent_width)
         return self.cross_attention(
@@ -161,7 +161,7 @@ class Parts:
         )  # fmt: skip
 
     def call(self, layer: Layer, function: Callable[..., Value], *values: Value) -> Value:
-        """Run a layer so."""
+        """Run a layer in the given way."""
         if layer == "direct" or not self.run.recording:
             return function(*values)
         (result,) = self.run.checkpoint(lambda *again: [function(*again)], list(values), PRODUCTS[layer])

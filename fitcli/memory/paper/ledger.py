@@ -1,8 +1,8 @@
-"""A step on paper: buffers that come and go, and a tape of operations that keep some of them for a backward pass.
+"""Counts the buffers of a step on paper, and runs its backward pass: the arithmetic twin of autograd.
 
-The arithmetic twin of autograd. A buffer is a number of bytes with a label; it lives for as long as something holds it,
-as a tensor does. What is repeated for each handful is done for the first, for all in between at once, and for the last,
-so that a step over millions of tokens takes milliseconds.
+A buffer is a number of bytes with a label; like a tensor, it lives as long as something refers to it. A loop over
+handfuls is run for the first handful, for all in between at once, and for the last, so that a step over millions of
+tokens takes milliseconds.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from contextlib import contextmanager
 
 
 class Ledger:
-    """Bytes that are held, by label, and the most that ever were.
+    """Counts live bytes by label, and their peak.
 
     Attributes:
-        times: How often what is entered now happens, see `repeated`.
-        peak: The most bytes.
-        at_peak: Bytes by label at that moment.
+        times: Number of handfuls that present entries stand for, see `repeated`.
+        peak: Highest number of live bytes.
+        at_peak: Live bytes by label at the peak.
     """
 
     def __init__(self) -> None:
@@ -29,18 +29,18 @@ class Ledger:
         self.at_peak: dict[str, int] = {}
 
     def take(self, label: str, size: int, shared: bool = False) -> Buffer:
-        """Hold bytes.
+        """Allocate a buffer.
 
         Args:
-            label: What for.
-            size: Bytes, of one handful.
-            shared: All handfuls share it.
+            label: Purpose of the bytes.
+            size: Bytes of one handful.
+            shared: Whether all handfuls share the buffer.
         """
         return Buffer(self, label, size, 1 if shared else self.times)
 
     @contextmanager
     def repeated(self, times: int) -> Iterator[None]:
-        """What happens within happens so many times, between a first and a last time: nothing there is the most."""
+        """Let operations within the context stand for `times` handfuls. They do not count for the peak."""
         before, self.times = self.times, times
         try:
             yield
@@ -48,7 +48,7 @@ class Ledger:
             self.times = before
 
     def add(self, label: str, size: int) -> None:
-        """Count bytes in, or out where negative."""
+        """Add bytes to a label; a negative size removes them."""
         self._held[label] += size
         self._total += size
         if self._total > self.peak and self.times == 1:
@@ -56,7 +56,7 @@ class Ledger:
 
 
 class Buffer:
-    """Bytes that are held until the last reference to this is gone."""
+    """Bytes that are live as long as something refers to this object."""
 
     __slots__ = ("_held", "_label", "_ledger", "size")
 
@@ -69,12 +69,13 @@ class Buffer:
 
 
 class Value:
-    """What an operation gives: a buffer or a part of one, and where its gradient goes.
+    """The result of an operation: a buffer or a part of one, and its place in the graph.
 
     Attributes:
-        buffer: What holds it.
-        size: Bytes of the value, fewer than those of the buffer where it is a view.
-        node, slot: The operation, and which of its results this is; None where nobody wants a gradient.
+        buffer: Buffer that holds the value.
+        size: Bytes of the value, fewer than those of the buffer if it is a view.
+        node: Operation whose result it is; None if it needs no gradient.
+        slot: Number of the result among those of the operation.
     """
 
     __slots__ = ("buffer", "node", "size", "slot")
@@ -85,20 +86,21 @@ class Value:
 
 
 GradientBytes = dict[int, Buffer]
-"""Of the values that an operation gave, by their slot."""
+"""Gradients of the results of an operation, by slot."""
 
 Rule = Callable[[GradientBytes], Sequence[Buffer | None]]
-"""From the gradients of what an operation gave to those of its inputs."""
+"""Computes the gradients of the inputs of an operation from those of its results."""
 
 
 class Node:
-    """An operation on the tape; a leaf, where it has no rule.
+    """An operation in the graph; a leaf if it has no rule.
 
     Attributes:
-        inputs: What went in, without its bytes; None where nobody wants a gradient.
-        rule: Holds what the operation keeps for its backward pass; gone once that has run.
-        ledger, times: Where it is entered, and how often it happens.
-        number: In the order of the forward pass.
+        inputs: (node, slot) of each input; the node is None for an input that needs no gradient.
+        rule: Backward pass of the operation, which keeps its saved buffers alive; None after it has run.
+        ledger: Ledger of its buffers.
+        times: Number of handfuls that the operation stands for.
+        number: Position in the forward pass.
     """
 
     __slots__ = ("inputs", "ledger", "number", "rule", "times")
@@ -113,20 +115,21 @@ class Node:
 
 
 def backward(roots: list[tuple[Value | None, Buffer | None]]) -> dict[Node | None, Buffer]:
-    """Run the tape back; the latest operations first, as autograd does.
+    """Run the backward pass, the latest operations first, as autograd does.
 
     Args:
-        roots: Values with their gradients; pairs with a None do not count. Cleared: nothing else shall hold them.
+        roots: Values with their gradients; pairs with a None are ignored. The list is emptied, so that it keeps no
+            buffers alive.
 
     Returns:
-        The gradients of the leaves.
+        Gradients by leaf.
     """
     waiting: dict[Node, GradientBytes] = {}
     leaves: dict[Node | None, Buffer] = {}
     while roots:
         value, gradient = roots.pop()
         if value is not None and value.node is not None and gradient is not None:
-            # The first gradient is taken as it is, further ones are added to it in place.
+            # Further gradients are added in place to the first, and take no buffer.
             waiting.setdefault(value.node, {}).setdefault(value.slot, gradient)
     del value, gradient
     while waiting:

@@ -1,7 +1,7 @@
-"""The operations that models are made of, as entries of a `Ledger`: what each takes, keeps and gives back.
+"""The operations of models on paper: the buffers that each allocates, keeps and frees.
 
-What is kept follows from the derivative of each operation, as PyTorch saves it. In autocast, matrix products and
-attention are in two bytes; sums, norms and gradients of weights in four.
+An operation keeps what PyTorch saves for its derivative. In autocast, matrix products and attention take two bytes per
+value; sums, norms and gradients of weights take four.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fitcli.memory.paper.ledger import Buffer, GradientBytes, Node, Value
 from fitcli.memory.paper.tape import Tape
 
 FLOAT = 4
-"""Bytes of a float32."""
+"""Size of a float32 in bytes."""
 
 
 @dataclass(kw_only=True)
@@ -21,9 +21,9 @@ class Operations(Tape):
     """Operations in one precision.
 
     Attributes:
-        low: Bytes of the results of matrix products.
-        flash_workspace: The backward pass of attention sums the gradient of the queries in float32, as on CUDA.
-        cached: Casts of weights are made once and stay; otherwise each use makes its own.
+        low: Bytes per value of the results of matrix products.
+        flash_workspace: Whether the backward pass of attention sums the gradient of the queries in float32, as on CUDA.
+        cached: Whether casts of weights are cached; otherwise each use makes its own.
     """
 
     low: int
@@ -33,7 +33,7 @@ class Operations(Tape):
     _gradients: dict[str, Buffer] = field(default_factory=dict)
 
     def linear(self, x: Value, rows: int, fan_in: int, fan_out: int, weight: str, values: int | None = None) -> Value:
-        """x [rows fan_in] times a weight, plus a bias; or a convolution over so many values, each taken often."""
+        """Multiply x [rows fan_in] by a weight and add a bias; `values` is the number of inputs of a convolution."""
         low, label = self.low, self.label
         values = rows * fan_in if values is None else values
         cast = low < FLOAT and x.size >= FLOAT * values
@@ -59,7 +59,7 @@ class Operations(Tape):
         return self.give(out, [x], rule)
 
     def norm(self, x: Value, rows: int, width: int, weight: str) -> Value:
-        """Layer normalisation, in float32."""
+        """Apply layer normalisation, in float32."""
         label = self.label
         cast = x.size < FLOAT * rows * width
         kept: list[Buffer] = [self.make(FLOAT * rows * width) if cast else x.buffer]
@@ -77,7 +77,7 @@ class Operations(Tape):
         return self.give(out, [x], rule)
 
     def pointwise(self, x: Value, keeps_result: bool = False) -> Value:
-        """A function of each value; its derivative needs the value, like that of gelu, or the result, like tanh."""
+        """Apply a function to each value. Its derivative needs the value, as for gelu, or the result, as for tanh."""
         label, size = self.label, x.size
         if not keeps_result:
             self.save()
@@ -94,7 +94,7 @@ class Operations(Tape):
         return self.give(out, [x], rule)
 
     def table(self, size: int, count: int, weight: str) -> Value:
-        """Rows of a table of `count` values."""
+        """Look up rows of a table of `count` values."""
 
         def rule(gradients: GradientBytes) -> Sequence[Buffer | None]:
             self._keep_gradient(weight, count, [])
@@ -103,12 +103,12 @@ class Operations(Tape):
         return self.give(self.make(size), [], rule)
 
     def copied(self, x: Value) -> Value:
-        """The same values in another order."""
+        """Copy the values into another order."""
         label, size = self.label, x.size
         return self.give(self.make(size), [x], lambda gradients: [self.ledger.take(label, size)])
 
     def gathered(self, x: Value, count: int, ranks: int) -> Value:
-        """The `count` values of x, and those of all other ranks, in the precision of matrix products."""
+        """Gather the `count` values of x of all ranks, in the precision of matrix products."""
         label, size, same = self.label, self.low * count, x.size == self.low * count
         to_device = None if same else self.make(size)
         whole = self.make(ranks * size)
@@ -130,7 +130,7 @@ class Operations(Tape):
         return self.give(whole, [x], rule)
 
     def shifted(self, x: Value, size: int) -> Value:
-        """x plus a constant."""
+        """Add a constant to x."""
         label, before = self.label, x.size
         same = before == size
 
@@ -140,11 +140,11 @@ class Operations(Tape):
         return self.give(self.make(size), [x], rule)
 
     def total(self, x: Value) -> Value:
-        """The sum of all values; its gradient is one number."""
+        """Sum all values; the gradient is one number."""
         return self.give(self.make(FLOAT), [x], lambda gradients: [gradients[0]])
 
     def add(self, x: Value, y: Value) -> Value:
-        """x + y, x in float32, y perhaps narrower."""
+        """Add y to x. x is float32, y may be narrower."""
         label = self.label
         out = self.make(x.size)
         narrow = y.size if y.size < x.size else 0
@@ -155,7 +155,7 @@ class Operations(Tape):
         return self.give(out, [x, y], rule)
 
     def product(self, x: Value, y: Value, size: int) -> Value:
-        """Something bilinear of two values."""
+        """Apply a bilinear function to two values."""
         label, sizes = self.label, (x.size, y.size)
         kept: list[Buffer] = [x.buffer, y.buffer]
         self.save()
@@ -168,7 +168,7 @@ class Operations(Tape):
         return self.give(self.make(size), [x, y], rule)
 
     def split(self, x: Value, sizes: Sequence[int]) -> list[Value]:
-        """Views of x; its gradient is put together of theirs."""
+        """Split x into views; their gradients are joined into one buffer."""
         label, size = self.label, x.size
         if not self.recording:
             return [Value(x.buffer, size=each) for each in sizes]
@@ -176,15 +176,15 @@ class Operations(Tape):
         return [Value(x.buffer, node, slot, each) for slot, each in enumerate(sizes)]
 
     def joined(self, values: Sequence[Value], size: int) -> Value:
-        """All values behind each other; their gradients are views of its own."""
+        """Join values into one buffer; their gradients are views of its gradient."""
         count = len(values)
         return self.give(self.make(size), list(values), lambda gradients: [gradients[0]] * count)
 
     def attention(self, parts: Sequence[Value], rows: int, keys: int, inner: int, heads: int) -> Value:
-        """Attention of queries, keys and values that are one value; or of queries, and keys with values."""
+        """Attend. `parts` is one value with queries, keys and values, or queries, and keys with values."""
         label = self.label
         cost, count = 2 * rows * keys * inner, self.counter("attention")
-        # Scores, and sums of values; backward, the scores again and four products.
+        # Forward: scores and sums of values. Backward: the scores again and four products.
         out = self.product_of("attention", self.low * rows * inner, 2 * cost)
         kept: list[Buffer] = [
             out,
@@ -201,7 +201,7 @@ class Operations(Tape):
                 self.ledger.take("workspace", FLOAT * rows * inner)
             kept.clear()
             gradients.clear()
-            # Gradients of keys and values are stacked, then copied into the order of the projection.
+            # PyTorch stacks the gradients of keys and values, then copies them into the order of the projection.
             for number in range(len(sizes) - 1, len(sizes)):
                 stacked = self.ledger.take(label, sizes[number])
                 separate[number] = None
@@ -225,7 +225,7 @@ class Operations(Tape):
         return self.ledger.take("workspace", size, shared=True)
 
     def _keep_gradient(self, weight: str, count: int, made: list[Buffer]) -> None:
-        """What was made becomes the gradient of a weight, where it is the first; later ones are added to it."""
+        """Make the first gradient of a weight its buffer; later ones are added to it."""
         made.clear()
         if weight not in self._gradients:
             self._gradients[weight] = self.ledger.take("gradients", FLOAT * count, shared=True)

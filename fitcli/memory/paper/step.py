@@ -1,4 +1,4 @@
-"""A training step on paper, in pieces that can be gone through a handful at a time: the twin of `execution/job.py`."""
+"""A training step on paper, cut into visits of handfuls: the twin of `execution/job.py`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from models.config import ClassifierConfig
 
 @dataclass(frozen=True)
 class Bundle:
-    """Handfuls that go the same way.
+    """Handfuls that are run in the same way.
 
     Attributes:
-        times: How many.
-        groups: In each.
-        kept: Their activations are kept.
+        times: Number of handfuls.
+        groups: Groups of each handful.
+        kept: Whether their activations are kept.
     """
 
     times: int
@@ -29,12 +29,12 @@ class Bundle:
 
 
 def bundles(groups: int, plan: ExecutionPlan) -> list[Bundle]:
-    """All handfuls in order. Of those that go the same way the first and the last stand alone: they see the most."""
+    """Return all handfuls in order. The first and the last of a kind are bundles of one: the peak is in one of them."""
     handful = min(plan.handful, groups)
     whole, rest = divmod(groups, handful)
     count = whole + (rest > 0)
     kept = plan.kept(count) if plan.kind == "recompute" else 0
-    # What is left over is the last, and kept where any is.
+    # The incomplete handful is the last, and it is kept if any is.
     replayed = whole - max(0, kept - (rest > 0))
     found = [Bundle(times, handful, False) for times in _first_middle_last(replayed)]
     found += [Bundle(times, handful, True) for times in _first_middle_last(whole - replayed)]
@@ -50,11 +50,11 @@ class PaperStep:
     """A training step on paper.
 
     Attributes:
-        parts, ends: Of the model.
-        groups: Of the whole batch.
-        plan: How it is executed.
-        near: The store that is in the memory that computes.
-        stores: That are open.
+        parts, ends: Layers, stem and head of the model.
+        groups: Number of groups of the batch.
+        plan: Execution of the step.
+        near: Kind of store that is in the memory of the device that computes.
+        stores: Open stores by segment; None for a store elsewhere.
         away: Bytes in stores elsewhere.
     """
 
@@ -76,23 +76,23 @@ class PaperStep:
 
     @property
     def latent_bytes(self) -> int:
-        """Of all latents."""
+        """Size of all latents."""
         return FLOAT * self.groups * self.parts.config.latents * self.parts.config.latent_width
 
     def start(self) -> Value:
-        """The latents before the first segment."""
+        """Return the latents before the first segment."""
         with self.run.labelled("latents"):
             return self.ends.begin(Value(self.run.make(self.latent_bytes), Node(self.run.ledger)), self.parts)
 
     def tokens(self, bundle: Bundle) -> Buffer:
-        """The tokens of a handful, out of a store."""
+        """Read the tokens of a handful from a store."""
         config = self.parts.config
         return self.run.make(FLOAT * bundle.groups * config.tokens * config.token_width)
 
     def entering(
         self, index: int, bundle: Bundle, latents: Value, wanted: bool
     ) -> tuple[Value | None, Value, Value | None]:
-        """What a segment is given of a handful."""
+        """Return the inputs of a segment for a handful: tokens, latents, and latents to write from."""
         ledger, share = self.run.ledger, latents.size * bundle.groups // self.groups
 
         def given(buffer: Buffer, size: int | None = None) -> Value:
@@ -103,7 +103,7 @@ class PaperStep:
         return tokens, given(latents.buffer, share), written
 
     def rest(self, index: int) -> None:
-        """Open a store for the tokens that enter a segment."""
+        """Open the store for the tokens that enter a segment."""
         config = self.parts.config
         size = FLOAT * self.groups * config.tokens * config.token_width
         label = "tokens at rest" if self.plan.store == self.near else None
@@ -111,23 +111,23 @@ class PaperStep:
         self.away += 0 if label else size
 
     def leave(self, index: int) -> None:
-        """Close it."""
+        """Close the store of a segment."""
         self.stores.pop(index, None)
 
     def backward(self, losses: list[Value | None]) -> None:
-        """From the losses to all gradients."""
+        """Run the backward pass from the losses."""
         gradient = self.run.make(FLOAT)
         backward([(loss, gradient) for loss in losses])
 
     def mixes(self, index: int) -> bool:
-        """Whether anything depends on the `read` and `mix` of a segment."""
+        """Return whether the loss depends on the `read` and `mix` of a segment."""
         if index == self.segments - 1 and not isinstance(self.parts.config, ClassifierConfig):
             return False
         return self.parts.config.segments[index][1] > 0
 
 
 class PaperVisit(NamedTuple):
-    """As `execution.job.PaperVisit`."""
+    """The twin of `execution.job.Visit`: results of a segment for a handful."""
 
     tokens: Value | None
     read: Value | None
@@ -137,7 +137,7 @@ class PaperVisit(NamedTuple):
 def visit_segment(
     step: PaperStep, index: int, groups: int, tokens: Value | None, latents: Value, readable: Value | None
 ) -> PaperVisit:
-    """As `Job.visit`."""
+    """Run a segment for a handful, as `Job.visit` does."""
     parts, ends = step.parts, step.ends
     if tokens is None or readable is None:
         tokens = ends.embed(groups)

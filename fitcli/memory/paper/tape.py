@@ -1,4 +1,4 @@
-"""The tape of what is computed on paper: what is entered in a `Ledger`, counted, kept, and computed again."""
+"""Records operations on paper: allocates their buffers, counts them, and replays checkpoints."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from typing import Literal
 from fitcli.memory.paper.ledger import Buffer, GradientBytes, Ledger, Node, Value, backward
 
 Product = Literal["product", "attention"]
-"""What a checkpoint may keep."""
+"""Kind of result that a checkpoint may keep."""
 
 
 @dataclass
 class _Replay:
-    """What is done again: `stash` has the results of `products`, `left` is how often something is yet to be saved."""
+    """The replay of a checkpoint.
+
+    Attributes:
+        stash: Kept results, in the order of the forward pass.
+        products: Kinds of results that were kept.
+        left: Number of saved buffers until the replay can end.
+    """
 
     stash: list[Buffer]
     products: Collection[Product]
@@ -25,14 +31,14 @@ class _Replay:
 
 @dataclass(kw_only=True)
 class Tape:
-    """Whatever can be computed leaves its mark here.
+    """Records operations.
 
     Attributes:
-        ledger: Where buffers are entered.
-        label: Of the buffers that are made.
+        ledger: Ledger of the buffers.
+        label: Label of new buffers.
         recording: Whether there will be a backward pass.
         flops: Operations of matrix products and attention so far, by (place, "product" or "attention").
-        place: In the model, of what is being computed.
+        place: Part of the model that is being computed.
     """
 
     ledger: Ledger
@@ -46,33 +52,33 @@ class Tape:
 
     @contextmanager
     def labelled(self, label: str) -> Iterator[None]:
-        """What is made within has this label."""
+        """Give buffers within the context a label."""
         before, self.label = self.label, label
         yield
         self.label = before
 
     @contextmanager
     def at(self, place: str) -> Iterator[None]:
-        """What is computed within belongs to this place of the model."""
+        """Count operations within the context for a part of the model."""
         before, self.place = self.place, place
         yield
         self.place = before
 
     @contextmanager
     def recorded(self, recording: bool) -> Iterator[None]:
-        """With or without a tape."""
+        """Set within the context whether there will be a backward pass."""
         before, self.recording = self.recording, recording
         yield
         self.recording = before
 
     def make(self, size: int) -> Buffer:
-        """A new buffer; an empty one where a replay has no need of it."""
+        """Return a new buffer; it counts no bytes if a replay has ended before it."""
         if self._replay is not None and self._replay.left == 0:
             return Buffer(self.ledger, self.label, size, times=0)
         return self.ledger.take(self.label, size)
 
     def save(self) -> None:
-        """Something was kept for the backward pass. A replay computes nothing after the last time."""
+        """Note that a buffer was saved for the backward pass. A replay ends after the last one."""
         self._saved += 1
         if self._replay is not None:
             self._replay.left -= 1
@@ -80,7 +86,7 @@ class Tape:
     def give(
         self, buffer: Buffer, inputs: Sequence[Value], rule: Callable[[GradientBytes], Sequence[Buffer | None]]
     ) -> Value:
-        """The result of an operation, on the tape where one is wanted."""
+        """Return the result of an operation, as part of the graph if it is recorded."""
         return Value(buffer, Node(self.ledger, inputs, rule)) if self.recording else Value(buffer)
 
     def checkpoint(
@@ -89,7 +95,7 @@ class Tape:
         arguments: Sequence[Value | None],
         products: Collection[Product] = (),
     ) -> list[Value | None]:
-        """Call a function and keep its arguments and some results; the backward pass calls it again."""
+        """Call a function, and keep its arguments and some results. The backward pass calls it again."""
         if not self.recording:
             return list(function(*arguments))
         stash: list[Buffer] = []
@@ -140,7 +146,7 @@ class Tape:
         self._replay = before
 
     def product_of(self, kind: Product, size: int, cost: int) -> Buffer:
-        """What a product or attention gives: made, or there already from the first time."""
+        """Return the result of a product or of attention: a new buffer, or in a replay the kept one."""
         if self._replay is not None and kind in self._replay.products:
             return self._replay.stash.pop(0)
         if self._replay is None or self._replay.left > 0:
@@ -151,7 +157,7 @@ class Tape:
         return made
 
     def counter(self, kind: Product) -> Callable[[int], None]:
-        """Adds operations to those of this place, as often as this is repeated."""
+        """Return a function that counts operations for the present part of the model and number of handfuls."""
         place, times = self.place, self.ledger.times
 
         def count(cost: int) -> None:

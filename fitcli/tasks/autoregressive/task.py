@@ -1,4 +1,4 @@
-"""Images value by value, each given all values before it: the task `autoregressive`."""
+"""The task `autoregressive`: generates images value by value, each given all values before it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fitcli.data.survey import Survey
 from fitcli.device.runtime import Runtime
 from fitcli.errors import DataError
 from fitcli.execution.job import Job
-from fitcli.memory.fake_step import Waiting
+from fitcli.memory.fake_step import StepInput
 from fitcli.runs.config import RunConfig, TaskDetails
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint
@@ -38,7 +38,7 @@ ALL_LEVELS = 256
 """Levels of 8-bit pixels."""
 
 CHANNELS, CLASSES, STARTS = 3, 0, 1
-"""Colour images without classes, with a learned start: what `Task.preset` assumes."""
+"""Assumptions of `Task.preset`: colour images without classes, with a learned start."""
 
 
 class Autoregressive(Task[FITDecoder]):
@@ -46,7 +46,7 @@ class Autoregressive(Task[FITDecoder]):
 
     name: ClassVar[str] = "autoregressive"
     details: ClassVar[type[TaskDetails]] = SequenceConfig
-    # Without classes it learns what all images have in common.
+    # Without classes a model learns what all images have in common.
     labels: ClassVar[Labels] = "welcome"
     used_by: ClassVar[str] = "`fit generate`"
     profiled_preset: ClassVar[str] = "small"
@@ -96,8 +96,8 @@ class Autoregressive(Task[FITDecoder]):
     def group_pixels(self, config: RunConfig) -> int:
         return sequence_of(config).patch[0]
 
-    def waiting(self, config: DecoderConfig) -> Waiting:
-        return Waiting((config.tokens,), torch.long, config.vocabulary)
+    def step_input(self, config: DecoderConfig) -> StepInput:
+        return StepInput((config.tokens,), torch.long, config.vocabulary)
 
     def sample_step(self, model: FITDecoder, groups: Groups, read: Callable[[slice], Tensor]) -> Job:
         device = groups.number.device
@@ -105,12 +105,12 @@ class Autoregressive(Task[FITDecoder]):
         return decoding_job(model, groups, read, read, labels)
 
     def sample_pass(
-        self, model: Any, groups: Groups, waiting: Tensor, device: torch.device, how: Streaming | None
+        self, model: Any, groups: Groups, inputs: Tensor, device: torch.device, how: Streaming | None
     ) -> None:
         if how is None:
-            model(waiting.to(device), groups.to(device))
+            model(inputs.to(device), groups.to(device))
         else:
-            stream_decoder(model, groups, lambda part: waiting[part], lambda part, values: None, how)
+            stream_decoder(model, groups, lambda part: inputs[part], lambda part, values: None, how)
 
 
 TASK = Autoregressive()

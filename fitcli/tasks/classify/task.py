@@ -1,4 +1,4 @@
-"""Classes of whole images: the task `classify`."""
+"""The task `classify`: classes of whole images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fitcli.data.dataset import Dataset
 from fitcli.data.survey import Survey
 from fitcli.device.runtime import Runtime
 from fitcli.execution.job import Job
-from fitcli.memory.fake_step import Waiting
+from fitcli.memory.fake_step import StepInput
 from fitcli.runs.config import RunConfig, TaskDetails
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint
@@ -36,7 +36,7 @@ from models.groups import Groups
 from models.presets import classifier_preset
 
 CHANNELS, CLASSES = 3, 1000
-"""Colour images, and as many classes as ImageNet: what `Task.preset` assumes."""
+"""Assumptions of `Task.preset`: colour images, and as many classes as ImageNet."""
 
 
 class Classify(Task[FITClassifier]):
@@ -47,7 +47,7 @@ class Classify(Task[FITClassifier]):
     labels: ClassVar[Labels] = "needed"
     several_targets: ClassVar[bool] = True
     used_by: ClassVar[str] = "`fit classify` and `fit embed`"
-    # Not for tasks that generate: their images name the hash of the weights, whatever the precision.
+    # Not in tasks that generate images: these name the hash of the weights, which the precision must not change.
     casts_weights_ahead: ClassVar[bool] = True
     class_weights: ClassVar[tuple[str, ...]] = ("head.score.", "head.classify.")
 
@@ -81,8 +81,8 @@ class Classify(Task[FITClassifier]):
         model = cast(ClassifierConfig, config.model)
         return model.patch * model.group
 
-    def waiting(self, config: ClassifierConfig) -> Waiting:
-        return Waiting((config.tokens, config.values), torch.uint8, 256)
+    def step_input(self, config: ClassifierConfig) -> StepInput:
+        return StepInput((config.tokens, config.values), torch.uint8, 256)
 
     def sample_step(self, model: FITClassifier, groups: Groups, read: Callable[[slice], Tensor]) -> Job:
         labels = torch.zeros(groups.images, dtype=torch.long, device=groups.number.device)
@@ -93,12 +93,12 @@ class Classify(Task[FITClassifier]):
         return classification_job(model, groups, lambda part: as_pixels(read(part)), loss)
 
     def sample_pass(
-        self, model: Any, groups: Groups, waiting: Tensor, device: torch.device, how: Streaming | None
+        self, model: Any, groups: Groups, inputs: Tensor, device: torch.device, how: Streaming | None
     ) -> None:
         if how is None:
-            model(as_pixels(waiting.to(device)), groups.to(device))
+            model(as_pixels(inputs.to(device)), groups.to(device))
         else:
-            stream_encoder(model.encoder, groups, lambda part: waiting[part], how, PassOutputs(), as_pixels)
+            stream_encoder(model.encoder, groups, lambda part: inputs[part], how, PassOutputs(), as_pixels)
 
 
 TASK = Classify()

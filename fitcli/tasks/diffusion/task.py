@@ -1,4 +1,4 @@
-"""Images out of noise: the task `diffusion`."""
+"""The task `diffusion`: generates images from noise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fitcli.data.survey import Survey
 from fitcli.device.runtime import Runtime
 from fitcli.errors import FitError
 from fitcli.execution.job import Job
-from fitcli.memory.fake_step import Waiting
+from fitcli.memory.fake_step import StepInput
 from fitcli.runs.config import RunConfig, TaskDetails
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint
@@ -38,7 +38,7 @@ from models.groups import Groups
 from models.presets import denoiser_preset
 
 CHANNELS, CLASSES = 3, 0
-"""Colour images without classes: what `Task.preset` assumes."""
+"""Assumptions of `Task.preset`: colour images without classes."""
 
 
 class Diffusion(Task[FITDenoiser]):
@@ -46,7 +46,7 @@ class Diffusion(Task[FITDenoiser]):
 
     name: ClassVar[str] = "diffusion"
     details: ClassVar[type[TaskDetails]] = DiffusionConfig
-    # Without classes it learns what all images have in common.
+    # Without classes a model learns what all images have in common.
     labels: ClassVar[Labels] = "welcome"
     used_by: ClassVar[str] = "`fit generate`"
 
@@ -90,8 +90,8 @@ class Diffusion(Task[FITDenoiser]):
     def group_pixels(self, config: RunConfig) -> int:
         return diffusion_of(config).patch * cast(DenoiserConfig, config.model).group
 
-    def waiting(self, config: DenoiserConfig) -> Waiting:
-        return Waiting((config.tokens, config.values), torch.uint8, 256)
+    def step_input(self, config: DenoiserConfig) -> StepInput:
+        return StepInput((config.tokens, config.values), torch.uint8, 256)
 
     def sample_step(self, model: FITDenoiser, groups: Groups, read: Callable[[slice], Tensor]) -> Job:
         def pixels(part: slice) -> Tensor:
@@ -103,17 +103,17 @@ class Diffusion(Task[FITDenoiser]):
         return denoising_job(model, groups, pixels, level, mean_square(groups, pixels), condition)
 
     def sample_pass(
-        self, model: Any, groups: Groups, waiting: Tensor, device: torch.device, how: Streaming | None
+        self, model: Any, groups: Groups, inputs: Tensor, device: torch.device, how: Streaming | None
     ) -> None:
         level = torch.full((1,), 0.5, device=device)
         if how is None:
-            model(as_pixels(waiting.to(device)), groups.to(device), level)
+            model(as_pixels(inputs.to(device)), groups.to(device), level)
         else:
-            stream_denoiser(model, groups, lambda part: as_pixels(waiting[part]), level, lambda part, values: None, how)
+            stream_denoiser(model, groups, lambda part: as_pixels(inputs[part]), level, lambda part, values: None, how)
 
 
 def _check(options: str, parse: Callable[[], object]) -> None:
-    """Raise FitError, which begins with the options, where they cannot be parsed."""
+    """Turn a ConfigError of `parse` into a FitError that names the options."""
     try:
         parse()
     except ConfigError as error:
