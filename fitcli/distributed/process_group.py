@@ -32,6 +32,9 @@ TIMEOUT = timedelta(hours=2)
 at once.
 """
 
+RELEASE_SECONDS = 0.2
+"""Time for the threads of gloo to release their tensors, in seconds; they need microseconds of it and a free core."""
+
 
 def read_world() -> World:
     """Read from the environment which process this is. All processes lie on the axis `data`; none is contacted."""
@@ -94,12 +97,22 @@ def processes(device: str = "auto", group_parallel: int = 1) -> Iterator[World]:
         # On an unexpected exception other ranks may be blocked in a collective: don't destroy the process group, which
         # could wait for them; exit and let torchrun kill them.
         if isinstance(error, FitError) and not isinstance(error, UnrecoverableRankError):
-            dist.destroy_process_group()
+            _disconnect()
         raise
     except BaseException:
-        dist.destroy_process_group()
+        _disconnect()
         raise
+    _disconnect()
+
+
+def _disconnect() -> None:
+    """Destroy the process group and wait until its threads have released their tensors.
+
+    A thread of gloo may release the tensors of the last collective late. It needs the GIL for that, and aborts the
+    process if the interpreter is shutting down by then (pytorch pull request 179291): a finished job would fail.
+    """
     dist.destroy_process_group()
+    time.sleep(RELEASE_SECONDS)
 
 
 @contextmanager
