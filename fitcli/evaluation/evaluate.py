@@ -59,7 +59,7 @@ def evaluate(
     samples = task.match(data, dataset, _samples(data, dataset, split), config)
     target = None if output is None else os.path.realpath(output)
     if clash := next((sample.path for sample in samples if os.path.realpath(sample.path) == target), None):
-        raise FitError(f"{clash}: is an image of the data set and would be overwritten; give another output file")
+        raise FitError(f"{clash}: is an image of the data set and would be replaced; give another output file")
     whole = _compare_with_training(folder, dataset, split)
     checkpoint: Checkpoint[Any] = load_run(folder, runtime)
     scorer = task.scorer(checkpoint, runtime, settings, whole)
