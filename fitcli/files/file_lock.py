@@ -18,6 +18,9 @@ FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of file systems that have no locks."""
 
+ATTEMPTS = 10
+"""How often to lock the file at a path, if other processes remove it again and again."""
+
 HOLDER = "process "
 """How the text in a lock file begins."""
 
@@ -53,8 +56,12 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         self._path, self._descriptor, self.enforced = path, -1, False
-        while not self._try():
+        # Some network file systems number one file differently each time: there the last attempt counts.
+        for _ in range(ATTEMPTS - 1):
+            if self._lock():
+                return
             self.close()
+        self._lock()
 
     def sign(self) -> None:
         """Write into the file which process holds the lock.
@@ -76,8 +83,8 @@ class FileLock:
         if descriptor >= 0:
             os.close(descriptor)
 
-    def _try(self) -> bool:
-        """Lock the file at the path; returns False if another one stands there by now."""
+    def _lock(self) -> bool:
+        """Lock the file at the path; return False if another one stands there by now."""
         try:
             self._descriptor = os.open(self._path, FLAGS, 0o666)
         except OSError as error:
