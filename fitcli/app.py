@@ -113,14 +113,14 @@ def options(
         os.environ["FIT_DEBUG"] = "1"
 
 
-def _help(command: Callable[..., None]) -> str:
+def help_text(command: Callable[..., None]) -> str:
     """Return the docstring of a command with each paragraph on one line, so that the terminal breaks the lines."""
     paragraphs = (command.__doc__ or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 for command in (info, demo, train, classify, embed, evaluate, generate, profile_memory):
-    app.command(help=_help(command))(reports_errors(command))
+    app.command(help=help_text(command))(reports_errors(command))
 
 
 def main() -> None:

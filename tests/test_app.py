@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import typer
 from support.pictures import save
+from typer.models import CommandInfo
 from typer.testing import CliRunner, Result
 
 import fitcli
-from fitcli.app import reports_errors
+from fitcli.app import app, help_text, reports_errors
 from fitcli.errors import FitError
 
 Fit = Callable[..., Result]
@@ -41,11 +42,27 @@ def test_help_lists_the_commands(fit: Fit) -> None:
     assert result.stderr == ""
 
 
-def test_help_breaks_lines_where_the_terminal_does(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "500")
-    shown = fit("train", "--help").stdout
-    assert "where the data set has them; their images may as well lie in one folder." in shown
-    assert "to make new ones. " in shown.split("Classifying needs")[0], "paragraphs stay apart"
+def test_the_terminal_breaks_the_lines_of_a_help_text() -> None:
+    def command() -> None:
+        """A first paragraph
+        of two lines.
+
+        A second
+        paragraph.
+        """
+
+    assert help_text(command).strip() == "A first paragraph of two lines.\n\nA second paragraph."
+
+
+@pytest.mark.parametrize("command", app.registered_commands, ids=lambda command: command.callback.__name__)
+def test_help_shows_each_paragraph_on_a_line_that_is_long_enough(
+    fit: Fit, monkeypatch: pytest.MonkeyPatch, command: CommandInfo
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert command.callback is not None
+    shown = fit(command.callback.__name__.replace("_", "-"), "--help").stdout.splitlines()
+    for paragraph in help_text(command.callback).strip().split("\n\n"):
+        assert paragraph in [line.strip() for line in shown]
 
 
 def test_version(fit: Fit) -> None:
@@ -83,14 +100,14 @@ finally:
 
 def tool(error: BaseException) -> typer.Typer:
     """Return an app with one command that raises an error."""
-    app = typer.Typer(pretty_exceptions_enable=False)
+    failing = typer.Typer(pretty_exceptions_enable=False)
 
-    @app.command()
+    @failing.command()
     @reports_errors
     def fail() -> None:
         raise error
 
-    return app
+    return failing
 
 
 def test_what_a_user_can_act_on_is_one_line() -> None:
