@@ -1,4 +1,4 @@
-"""Recipes: options of `fit train` in a TOML file, under their names on the command line. Standard library only."""
+"""Reads recipes: TOML files with options of `fit train`, under their names on the command line. No torch."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from fitcli.errors import FitError
 def read_recipe(
     path: Path, options: Mapping[str, bool], check: Callable[[str, str | bool], None] = lambda name, value: None
 ) -> dict[str, str | bool]:
-    """What a recipe says, by the names of parameters: numbers as texts, as they would stand on the command line.
+    """Read a recipe.
 
     Args:
-        path: Of the file: one line `name = value` per option, with or without dashes before the name, "_" or "-" in it.
-        options: Names of the parameters that a recipe may set, and whether each is a switch: true or false.
-        check: Given a parameter and its value, raises ValueError, with the reason, for one that it cannot have.
+        path: File with one line `name = value` per option. Dashes before the name are optional, "_" stands for "-".
+        options: Names of the parameters that a recipe may set, and whether each is a switch.
+        check: Called with a parameter and its value; raises ValueError with the reason if the value is impossible.
+
+    Returns:
+        Values by parameter: True or False for a switch, otherwise the text as on the command line.
 
     Raises:
-        FitError: It cannot be read, is no TOML, sets what there is not, or twice, or to a value that it cannot have.
+        FitError: The file cannot be read or is no TOML; or it has an unknown option, one twice, or an impossible value.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -33,30 +36,30 @@ def read_recipe(
     if unknown := sorted(name for name in document if _parameter(name) not in options):
         names = ", ".join(unknown)
         raise FitError(f"--recipe {path}: no such options of `fit train` in a recipe: {names}; see `fit train --help`")
-    found: dict[str, str | bool] = {}
+    values: dict[str, str | bool] = {}
     for name, value in document.items():
         parameter = _parameter(name)
         if isinstance(value, bool) != options[parameter] or not isinstance(value, str | int | float):
             wanted = "true or false" if options[parameter] else "one number or text"
             raise FitError(f"--recipe {path}: {name} must be {wanted}, not {value!r}")
-        if parameter in found:
+        if parameter in values:
             raise FitError(f"--recipe {path}: {name} is there twice, with - and with _; keep one")
-        # As it would stand on the command line, which is read by the type of the option.
-        found[parameter] = value if isinstance(value, bool) else str(value)
+        # As text, which typer converts to the type of the option, as on the command line.
+        values[parameter] = value if isinstance(value, bool) else str(value)
         try:
-            check(parameter, found[parameter])
+            check(parameter, values[parameter])
         except ValueError as error:
             raise FitError(f"--recipe {path}: {name} = {value!r}: {error}") from None
-    return found
+    return values
 
 
 @contextmanager
 def naming(path: Path | None, options: Collection[str]) -> Iterator[None]:
-    """Name a recipe in errors about what it has set: those that begin with an option, and name one of its own.
+    """Name the recipe in errors about options that it sets: errors that begin with an option, and name one of them.
 
     Args:
-        path: Of the recipe; None where there is none.
-        options: Names of the parameters that it has set.
+        path: File of the recipe; None without a recipe.
+        options: Names of the parameters that the recipe sets.
     """
     try:
         yield
@@ -65,9 +68,9 @@ def naming(path: Path | None, options: Collection[str]) -> Iterator[None]:
         named = {_parameter(name) for name in re.findall(r"--[a-z][a-z-]*", message)}
         if path is None or not message.startswith("--") or not named & set(options):
             raise
-        known = FitError(f"--recipe {path}: {message}")
-        known.shared = error.shared
-        raise known from error
+        located = FitError(f"--recipe {path}: {message}")
+        located.shared = error.shared
+        raise located from error
 
 
 def _parameter(name: str) -> str:
