@@ -23,6 +23,13 @@ START_OF_SCAN = 0xDA
 PREFIX_BYTES = (1 << 16, 1 << 22, 1 << 26)
 """Bytes that are read from the beginning of a JPEG file to find its frame; the smallest number mostly suffices."""
 
+MAX_SEGMENTS = 1 << 14
+"""Largest number of segments in front of the pixels of a JPEG. A colour profile takes at most 255."""
+
+MAX_SCANS, MAX_SCANNED_BLOCKS = 1000, 1 << 28
+"""Largest number of scans of a JPEG, and of 8 x 8 blocks that all scans together visit: each scan visits all of them,
+even if it takes only a few bytes. Encoders write about ten scans."""
+
 MARGIN = 16
 """Pixels by which a chunk may exceed its declared size: some encoders round up to whole coding units."""
 
@@ -36,7 +43,7 @@ class JpegFrame:
         bits: Bits per sample.
         components: Samples per pixel.
         coefficients: Coefficients per pixel; fewer than `components` if colours are stored at a lower resolution.
-        progressive: Whether the coefficients are stored in several scans.
+        progressive: Whether a scan may store a part of each coefficient.
     """
 
     height: int
@@ -86,6 +93,35 @@ def jpeg_frame(data: bytes) -> JpegFrame | None:
         raise ValueError(f"its header is invalid: {width} x {height} pixels of {components} samples")
     coefficients = sum(areas) / max(areas)
     return JpegFrame(height, width, bits, components, coefficients, data[at + 1] in PROGRESSIVE)
+
+
+def is_in_one_scan(data: bytes) -> bool:
+    """Return whether the first scan of a JPEG holds all components. If not, a decoder keeps all coefficients."""
+    try:
+        components = 0
+        for marker, at in _jpeg_segments(data):
+            if marker in JPEG_FRAMES:
+                components = data[at + 9]
+                if marker in PROGRESSIVE:
+                    return False
+            if marker == START_OF_SCAN:
+                return data[at + 4] >= components
+    except (struct.error, IndexError):
+        pass
+    return True
+
+
+def check_scans(data: bytes, frame: JpegFrame) -> None:
+    """Check that the scans of a JPEG can be decoded in a reasonable time.
+
+    Raises:
+        ValueError: It has too many scans.
+    """
+    # In entropy-coded data, no such marker can occur. Thumbnails in other segments may add a few.
+    scans = data.count(b"\xff\xda")
+    blocks = -(-frame.height // 8) * -(-frame.width // 8) * frame.coefficients
+    if scans > MAX_SCANS or (scans > frame.components and scans * blocks > MAX_SCANNED_BLOCKS):
+        raise ValueError(f"its pixels are stored in {scans:,} scans, too many to decode in a reasonable time")
 
 
 def encoded_size(data: bytes) -> tuple[int, int] | None:
@@ -161,7 +197,9 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
     """Yield (marker, position) of the segments in front of the pixels of a JPEG; the last one starts a scan."""
     at = 2
-    while data[at] == 0xFF:
+    for _ in range(MAX_SEGMENTS):
+        if data[at] != 0xFF:
+            return
         marker = data[at + 1]
         if marker == 0xFF:  # padding
             at += 1

@@ -19,7 +19,10 @@ from fitcli.errors import ImageError
 from fitcli.images.base import Pixels
 from fitcli.images.byte_source import SourceFile
 from fitcli.images.chunks import MAX_CHUNK_BYTES, ChunkGrid, ChunkKey
-from fitcli.images.encoded_size import check_encoded_size, encoded_size
+from fitcli.images.encoded_size import encoded_size
+from fitcli.images.limited_decoding import decode_limited
+from fitcli.images.tiff.compressions import CODECS, Codec, DeclaredChunk, check_jpeg
+from fitcli.images.tiff.packed_bits import PackedBits, unpacking_cost
 from fitcli.images.window import Window
 
 JPEG = frozenset({6, 7, 33007, 34892})
@@ -28,12 +31,11 @@ JPEG = frozenset({6, 7, 33007, 34892})
 PLAIN_JPEG, YCBCR = 7, 6
 """Values of the Compression and PhotometricInterpretation tags of nearly all JPEG in TIFF."""
 
+START_OF_SCAN = b"\xff\xda"
+"""Marker of a scan. A JPEG with one is not progressive."""
+
 MAX_EXPANSION = 2
 """Largest plausible number of encoded bytes per decoded byte: no codec makes even noise that much larger."""
-
-COSTLY = {33003: 5, 33004: 5, 33005: 5, 34712: 5, 50001: 2, 50002: 2, 52546: 2}
-"""Cost of decoding per value of the Compression tag (JPEG 2000, WebP, JPEG XL), as a multiple of the bytes of pixels:
-the memory that decoding takes, or more where it takes long. Other codecs cost 1."""
 
 BAND_BYTES = 1 << 20
 """Rows of raw chunks are read this many bytes at a time: they stay in the cache of the processor until copied."""
@@ -93,8 +95,9 @@ class TiffGrid(ChunkGrid):
         if min(self.chunk) < 1:
             raise ImageError(source.path, f"declares chunks of {self.chunk[0]} x {self.chunk[1]} pixels; it is damaged")
         self.declared_chunk = self.chunk
+        self.codec = _codec(source, keyframe)
         copied = int(keyframe.predictor) == 3 or (keyframe.parent.byteorder != NATIVE and self.dtype.itemsize > 1)
-        self._cost = COSTLY.get(int(keyframe.compression), 2 if copied else 1)
+        self._cost = max(self.codec.cost, 2 if copied else 1, unpacking_cost(keyframe))
         self.rows, self.columns = -(-self.height // self.chunk[0]), -(-self.width // self.chunk[1])
         self._check()
 
@@ -139,6 +142,9 @@ class CompressedTiffGrid(TiffGrid):
     def __init__(self, source: SourceFile, keyframe: Any, pages: Sequence[Page]) -> None:
         super().__init__(source, keyframe, pages)
         self._decode = keyframe.decode
+        self._declared = DeclaredChunk(*self.declared_chunk, self.plane_channels, self.dtype.itemsize)
+        shape = (*self.declared_chunk, self.plane_channels)
+        self._packed = PackedBits(keyframe, shape, self.dtype) if PackedBits.suits(keyframe) else None
         self._jpeg = int(keyframe.compression) in JPEG
         self._header: bytes | None = keyframe.jpegheader if self._jpeg else None
         # Only this common kind is decoded here: its decoder needs no more than the bytes and the tables.
@@ -157,20 +163,32 @@ class CompressedTiffGrid(TiffGrid):
         if page is None:
             return self.fill_chunk(*self.chunk)
         data = self.source.read(int(page.offsets[index]), int(page.counts[index]))
-        check_encoded_size(self._header or data, *self.chunk)
+        if self.codec.limited:
+            return self._limited(data)
+        if self._packed is not None:
+            return self._packed.decode(data)
         if self._jpeg:
+            check_jpeg(self._header or data, data, self._declared)
             decoded, _, _ = self._decode(data, index, jpegtables=page.tables, jpegheader=self._header)
         else:
+            if self.codec.check is not None:
+                data = self.codec.check(data, self._declared)
             decoded, _, _ = self._decode(data, index)
         pixels: Pixels = decoded[0]  # [depth, rows, columns, samples] of depth 1
         return pixels
+
+    def _limited(self, data: bytes) -> Pixels:
+        pixels = decode_limited(self.codec.limited, data, self.chunk_bytes)
+        if pixels.dtype != self.dtype or pixels.ndim not in (2, 3):
+            raise ValueError(f"its pixels are {pixels.shape} {pixels.dtype}, not the declared {self.dtype}")
+        return pixels.reshape(*pixels.shape[:2], -1)
 
     def decode_transient(self, key: ChunkKey) -> Pixels:
         page, index = self.locate(key)
         if page is None or not self._plain_jpeg:
             return self.decode(key)
         data = self.source.read(int(page.offsets[index]), int(page.counts[index]))
-        if encoded_size(data) != self.chunk:
+        if encoded_size(data) != self.chunk or data.count(START_OF_SCAN) > 1:
             return self.decode(key)
         buffer: Pixels | None = getattr(self._buffers, "pixels", None)
         if buffer is None:
@@ -240,6 +258,14 @@ class RawTiffGrid(TiffGrid):
             buffer = self._buffers.bytes = np.empty(max(size, BAND_BYTES), np.uint8)
         self.source.read_into(buffer[:size].data, at)
         target[...] = buffer[:size].view(self._stored).reshape(shape)[:, columns]
+
+
+def _codec(source: SourceFile, keyframe: Any) -> Codec:
+    codec = CODECS.get(int(keyframe.compression))
+    if codec is None:
+        name = getattr(keyframe.compression, "name", keyframe.compression)
+        raise ImageError(source.path, f"is compressed with {name}, which fit does not read; use deflate or JPEG")
+    return codec
 
 
 def is_raw(keyframe: Any) -> bool:

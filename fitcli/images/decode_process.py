@@ -1,0 +1,91 @@
+"""Decodes pictures for another process, under limits of memory and time: `limited_decoding.py` starts it.
+
+It answers requests until its input ends. A request is a line of JSON and the encoded bytes; the answer is a line of JSON
+and the pixels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import sys
+from typing import Any, BinaryIO
+
+import imagecodecs
+import numpy as np
+
+SECONDS = 10
+"""CPU time for one picture; the system then ends the process."""
+
+
+def main() -> None:
+    """Answer requests."""
+    reading, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # output of libraries must not mix with answers
+    _warm_up()
+    idle = _address_space()
+    while line := reading.readline():
+        request: dict[str, Any] = json.loads(line)
+        data = reading.read(request["size"])
+        _limit(idle + len(data) + request["memory"])
+        try:
+            _decode(request, data, answers)
+        except (Exception, MemoryError) as error:  # codecs raise errors of many types
+            reason = "it needs more memory than its size allows" if isinstance(error, MemoryError) else str(error)
+            _answer(answers, {"error": reason or type(error).__name__})
+        del data
+        answers.flush()
+
+
+def _decode(request: dict[str, Any], data: bytes, answers: BinaryIO) -> None:
+    if request["codec"] == "pillow":
+        from fitcli.images.raster.pillow import rows
+
+        for number, band in enumerate(rows(request["path"], request["shape"][2])):
+            if number == 0:
+                _answer(answers, {"shape": request["shape"], "dtype": band.dtype.str})
+            answers.write(np.ascontiguousarray(band).data)
+        return
+    pixels = _picture(request["codec"], data)
+    if pixels.nbytes > request["most"]:
+        raise ValueError(f"its pixels are {pixels.shape}, more than declared")
+    _answer(answers, {"shape": pixels.shape, "dtype": pixels.dtype.str})
+    answers.write(np.ascontiguousarray(pixels).data)
+
+
+def _picture(codec: str, data: bytes) -> Any:
+    if codec == "jpegxl":
+        return imagecodecs.jpegxl_decode(data, numthreads=1)
+    return imagecodecs.jpegxr_decode(data)
+
+
+def _answer(answers: BinaryIO, answer: dict[str, Any]) -> None:
+    answers.write(json.dumps(answer).encode() + b"\n")
+
+
+def _warm_up() -> None:
+    """Load the libraries of the decoders before memory is limited: these take address space."""
+    grey = np.zeros((8, 8), np.uint8)
+    for codec in ("jpegxl", "jpegxr"):
+        with contextlib.suppress(Exception):
+            _picture(codec, getattr(imagecodecs, f"{codec}_encode")(grey))
+
+
+def _limit(size: int) -> None:
+    """Limit the address space in bytes, and the CPU time from now on to `SECONDS`."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = int(used.ru_utime + used.ru_stime) + SECONDS + 1
+    for kind, limit in ((resource.RLIMIT_AS, size), (resource.RLIMIT_CPU, seconds)):
+        most = resource.getrlimit(kind)[1]
+        resource.setrlimit(kind, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
+
+
+def _address_space() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+if __name__ == "__main__":
+    main()

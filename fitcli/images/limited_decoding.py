@@ -1,0 +1,173 @@
+"""Decodes pictures in other processes with limits, where no header bounds the memory or the time of the decoder.
+
+The processes (`decode_process.py`) are started on first use, one per thread that decodes at the same time, and used
+again. One that exceeds a limit ends; the next picture starts another.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+import fitcli
+from fitcli.images.base import Pixels
+
+PATIENCE_SECONDS = 120
+"""Seconds after which a process without an answer is killed, on a busy machine too. Its CPU time has a lower limit."""
+
+MEMORY_BYTES = 256 << 20
+"""Memory that a decoder may take beside its input and four times its pixels."""
+
+KEPT = 16
+"""Largest number of processes that are kept for the next picture."""
+
+
+class DecodingLimit(ValueError):
+    """A picture cannot be decoded within the limits."""
+
+
+def decode_limited(codec: str, data: bytes, most_bytes: int) -> Pixels:
+    """Decode a picture in memory.
+
+    Args:
+        codec: Name of the decoder in `decode_process.py`.
+        data: Encoded picture.
+        most_bytes: Largest expected size of the pixels in bytes.
+
+    Raises:
+        ValueError: The picture is damaged, larger than expected, or exceeds a limit.
+    """
+    request = {"codec": codec, "size": len(data), "most": most_bytes, "memory": MEMORY_BYTES + 4 * most_bytes}
+    return _ask(request, data, None)
+
+
+def decode_file_limited(path: Path, pixels: Pixels) -> None:
+    """Decode a file with Pillow into an array of the size that its header names.
+
+    Raises:
+        ValueError: The picture is damaged or exceeds a limit.
+    """
+    memory = MEMORY_BYTES + 4 * pixels.nbytes
+    _ask({"codec": "pillow", "size": 0, "path": str(path), "shape": pixels.shape, "memory": memory}, b"", pixels)
+
+
+def _ask(request: dict[str, Any], data: bytes, into: Pixels | None) -> Pixels:
+    process = _take()
+    timer = threading.Timer(PATIENCE_SECONDS, process.kill)
+    timer.daemon = True
+    timer.start()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    reusable = False
+    try:
+        process.stdin.write(json.dumps(request).encode() + b"\n" + data)
+        process.stdin.flush()
+        line = process.stdout.readline()
+        answer = json.loads(line) if line else {}
+        if not line:
+            raise DecodingLimit("it takes more memory or time to decode than its size allows")
+        if "error" in answer:
+            reusable = True
+            raise ValueError(answer["error"])
+        pixels = np.empty(answer["shape"], answer["dtype"]) if into is None else into
+        if (list(pixels.shape), pixels.dtype.str) != (list(answer["shape"]), answer["dtype"]):
+            raise ValueError(f"its pixels are {answer['shape']} {answer['dtype']}, but its header claims others")
+        _receive(process.stdout, pixels)
+        reusable = True
+        return pixels
+    except (OSError, json.JSONDecodeError):  # it ended while it was written to or read from
+        raise DecodingLimit("it takes more memory or time to decode than its size allows") from None
+    finally:
+        timer.cancel()
+        if reusable:
+            _give_back(process)
+        else:
+            _end(process)
+
+
+def _receive(stream: IO[bytes], pixels: Pixels) -> None:
+    view = memoryview(pixels.reshape(-1).view(np.uint8))
+    done = 0
+    while done < len(view):
+        got = stream.readinto(view[done:])  # type: ignore[attr-defined]
+        if not got:
+            raise DecodingLimit("it takes more memory or time to decode than its size allows")
+        done += got
+
+
+_idle: list[subprocess.Popen[bytes]] = []
+_lock = threading.Lock()
+
+
+def _take() -> subprocess.Popen[bytes]:
+    with _lock:
+        while _idle:
+            process = _idle.pop()
+            if process.poll() is None:
+                return process
+    package = os.path.dirname(os.path.dirname(os.path.abspath(fitcli.__file__)))
+    paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+    # -P keeps the working directory, which may hold anything, out of the import path.
+    command = [sys.executable, "-P", "-m", "fitcli.images.decode_process"]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": paths},
+        start_new_session=True,  # Ctrl-C reaches the parent only, which ends its processes
+    )
+    _started.add(process)
+    return process
+
+
+def _give_back(process: subprocess.Popen[bytes]) -> None:
+    with _lock:
+        if len(_idle) < KEPT:
+            _idle.append(process)
+            return
+    _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
+    process.wait()
+
+
+_started: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
+
+
+def end_all() -> None:
+    """End the idle processes. They also end by themselves, with this process."""
+    with _lock:
+        processes = list(_idle)
+        _idle.clear()
+    for process in processes:
+        _end(process)
+
+
+def _forget_all() -> None:
+    """Forget the processes in a forked child: they answer to its parent."""
+    global _idle, _lock
+    _idle, _lock = [], threading.Lock()
+    for process in _started:
+        process.returncode = 0  # the child must not wait for them
+
+
+atexit.register(end_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
