@@ -33,7 +33,7 @@ at once.
 """
 
 RELEASE_SECONDS = 0.2
-"""Time for the threads of gloo to release their tensors, in seconds; they need microseconds of it and a free core."""
+"""Wait for the threads of gloo to release their tensors, in seconds: microseconds once they have a core and the GIL."""
 
 
 def read_world() -> World:
