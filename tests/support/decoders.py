@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from support.batches import live
+import torch
+from support.batches import decoder_config, live
 
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig
@@ -35,3 +36,9 @@ def checkpoint(
     pixels = Preprocessing(channels=1, dtype=dtype, mean=(0.0,), std=(1.0,), limits=limits)
     config = RunConfig(model=model.config, preprocessing=pixels, classes=classes, details=sequence)
     return Checkpoint(model, config)
+
+
+def decoder(classes: int = 0, dtype: torch.dtype = torch.float64, **changes: Any) -> FITDecoder:
+    """Return a decoder of `support.batches` with learned starts. `changes` are fields of its config."""
+    model: FITDecoder = live(decoder_config(classes=classes, starts=max(classes, 1), **changes), dtype)
+    return model

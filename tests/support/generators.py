@@ -1,12 +1,14 @@
-"""Makes run folders of small diffusion models with random weights."""
+"""Makes run folders of small diffusion models with random weights, and images to begin with."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from fitcli.images.array_image import ArrayReader
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig, save_config
 from fitcli.runs.weights import save_weights
@@ -60,3 +62,10 @@ def make_run(
     )
     save_weights(folder, model)
     return folder
+
+
+def photograph(height: int, width: int) -> ArrayReader:
+    """Return a smooth image of three channels."""
+    rows, columns = np.mgrid[:height, :width]
+    pixels = np.stack([rows * 2, columns * 2, 100 + 50 * np.sin(rows / 9)], -1)
+    return ArrayReader(pixels.clip(0, 255).astype(np.uint8))

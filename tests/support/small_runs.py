@@ -8,9 +8,12 @@ from typing import Any
 
 from support.pictures import colored, save
 
+from fitcli.data.batch import Batch
+from fitcli.data.loader import Loader
 from fitcli.device.runtime import choose_runtime
 from fitcli.tasks.context import TrainingRun
-from fitcli.tasks.registry import train_settings
+from fitcli.tasks.registry import find_task, train_settings
+from fitcli.tasks.task import Objective
 from fitcli.training.loop import Observer
 from fitcli.training.prepare import prepare
 from fitcli.training.reports import Report, StepReport
@@ -37,6 +40,13 @@ def run_of(
         accept_changed_data=accept, memory_bytes=memory,
     )  # fmt: skip
     return prepare(asked, launch)[0]
+
+
+def first_batch(run: TrainingRun) -> tuple[Objective, Batch]:
+    """Return the objective of a run and its first training batch."""
+    objective = find_task(run.config.task).objective(run)
+    loader = Loader(run.dataset.train, objective.reading, run.settings.batch_size)
+    return objective, next(loader.batches(0, 1))
 
 
 def quietly(report: Report) -> None:

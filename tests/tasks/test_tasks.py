@@ -13,26 +13,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.pictures import colored, save
-from support.small_runs import CPU, at, quietly, run_of, two_classes
+from support.small_runs import CPU, at, first_batch, quietly, run_of, two_classes
 
-from fitcli.data.batch import Batch
 from fitcli.data.loader import Loader
 from fitcli.errors import DataError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from fitcli.patches.levels import to_levels
-from fitcli.tasks.autoregressive.next_token import next_token_loss
-from fitcli.tasks.autoregressive.sequences import SequenceConfig, from_sequence, shift_right, to_sequence
-from fitcli.tasks.class_targets import ClassLabels
-from fitcli.tasks.context import TrainingRun
-from fitcli.tasks.diffusion.config import DiffusionConfig
+from fitcli.tasks.autoregressive.sequences import SequenceConfig
 from fitcli.tasks.load import load_run
 from fitcli.tasks.registry import find_task
-from fitcli.tasks.task import Objective
 from fitcli.training.loop import train
 from fitcli.training.reports import Report, StepReport, ValidationReport
 from models.build import build
-from models.config import DecoderConfig, DenoiserConfig
 
 GENERATING = ["diffusion", "autoregressive"]
 
@@ -88,16 +80,10 @@ def test_accumulated_passes_are_one_large_batch(data: Path, tmp_path: Path, task
     assert losses(4, 1) == pytest.approx(losses(1, 4), rel=1e-4)
 
 
-def started(data: Path, tmp_path: Path, **settings: Any) -> tuple[TrainingRun, Objective, Batch]:
-    run = run_of(data, tmp_path / "run", **settings)
-    objective = find_task(run.config.task).objective(run)
-    loader = Loader(run.dataset.train, objective.reading, run.settings.batch_size)
-    return run, objective, next(loader.batches(0, 1))
-
-
 @pytest.mark.parametrize("task", GENERATING)
 def test_every_plan_gives_the_same_step(data: Path, tmp_path: Path, task: str) -> None:
-    run, objective, batch = started(data, tmp_path, task=task)
+    run = run_of(data, tmp_path / "run", task=task)
+    objective, batch = first_batch(run)
     model: Any = build(run.config.model)
 
     def step(plan: ExecutionPlan) -> tuple[float, list[torch.Tensor]]:
@@ -119,46 +105,6 @@ def test_every_plan_gives_the_same_step(data: Path, tmp_path: Path, task: str) -
         for mine, theirs in zip(others, gradients, strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-6)
     assert objective.job(model, batch) is not None
-
-
-def test_what_a_denoiser_sees(data: Path, tmp_path: Path) -> None:
-    run, objective, batch = started(data, tmp_path, task="diffusion", class_dropout=1.0)
-    diffusion = run.config.details
-    assert isinstance(diffusion, DiffusionConfig)
-    assert diffusion.size == (24, 16)
-    assert diffusion.patch == 4
-    assert isinstance(run.config.model, DenoiserConfig)
-    assert run.config.model.condition_width == 2
-    dropped: Any = objective.job(build(run.config.model), batch)  # type: ignore[arg-type]
-    kept_run = replace(run, config=replace(run.config, details=replace(diffusion, class_dropout=0.0)))
-    kept: Any = find_task("diffusion").objective(kept_run).job(build(run.config.model), batch)  # type: ignore[arg-type]
-    with torch.no_grad():
-        assert (dropped.context()[0, 1] == dropped.context()[1, 1]).all(), "no class for anyone"
-        assert (dropped.context()[:, 0] == kept.context()[:, 0]).all(), "the same times"
-    embedded = kept.embed(slice(0, 1))
-    assert torch.equal(embedded, kept.embed(slice(0, 2))[:1]), "a group is the same whatever is beside it"
-
-
-def test_what_a_decoder_sees(data: Path, tmp_path: Path) -> None:
-    """Against the sequences of the reference, one image at a time, and the plain loss."""
-    run, objective, batch = started(data, tmp_path, task="autoregressive", order="snake", levels=16)
-    assert isinstance(run.config.details, SequenceConfig)
-    assert isinstance(run.config.model, DecoderConfig)
-    assert (run.config.model.vocabulary, run.config.model.starts, run.config.model.classes) == (16, 2, 2)
-    model: Any = build(run.config.model)
-    images = [run.dataset.train[index] for _, index in batch.showings]
-    targets, ids = [], []
-    for sample in images:
-        number = int(sample.path.stem)
-        pixels = colored((24, 16), (60, 80, 70) if sample.target == 0 else (90, 70, 100), number)
-        targets.append(to_sequence(to_levels(pixels, 16), (4, 4), "snake"))
-        ids.append(shift_right(targets[-1], 16 + sample.target))
-        assert from_sequence(targets[-1], (4, 4), 4, "snake").shape == (24, 16, 3)
-    assert isinstance(batch.target, ClassLabels)
-    assert batch.target.numbers.tolist() == [sample.target for sample in images]
-    logits = model(torch.cat(ids), batch.groups, batch.target.numbers)
-    expected = next_token_loss(logits, torch.cat(targets))
-    assert run_job(objective.job(model, batch), ExecutionPlan()).loss.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("task", GENERATING)

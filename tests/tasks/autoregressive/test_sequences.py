@@ -1,8 +1,7 @@
-"""Images as sequences and back; the next-token loss."""
+"""Images as sequences and back."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from fitcli.patches.cutting import cut, join, patches_to_levels
 from fitcli.patches.group_order import Order, permutation, whole_patches
 from fitcli.patches.levels import from_levels, to_levels
-from fitcli.tasks.autoregressive.next_token import next_token_loss
 from fitcli.tasks.autoregressive.sequences import (
     SequenceConfig,
     from_sequence,
@@ -25,6 +23,7 @@ from fitcli.tasks.autoregressive.sequences import (
 from models.checks import ConfigError
 
 sizes = st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
+
 orders = st.sampled_from(["raster", "snake"])
 
 
@@ -106,20 +105,3 @@ def test_malformed_sequences_are_refused_with_their_numbers() -> None:
         from_sequence(torch.zeros(5, 4, dtype=torch.int64), (2, 2), 2)
     with pytest.raises(ConfigError, match="'spiral'"):
         to_sequence(levels, (5, 6), "spiral")  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("vocabulary", [2, 11, 256])
-def test_ignorance_costs_the_logarithm_of_the_vocabulary(vocabulary: int) -> None:
-    targets = torch.arange(6).reshape(2, 3) % vocabulary
-    for smoothing in (0.0, 0.1, 1.0):
-        loss = next_token_loss(torch.zeros(2, 3, vocabulary), targets, smoothing)
-        assert loss.item() == pytest.approx(math.log2(vocabulary), rel=1e-5)
-
-
-def test_smoothed_loss_is_its_definition() -> None:
-    logits, targets, smoothing = torch.randn(2, 3, 7).double(), torch.randint(7, (2, 3)), 0.2
-    wanted = torch.nn.functional.one_hot(targets, 7) * (1 - smoothing) + smoothing / 7
-    expected = -(wanted * logits.log_softmax(-1)).sum(-1).mean() / math.log(2)
-    assert next_token_loss(logits, targets, smoothing).item() == pytest.approx(expected.item())
-    with pytest.raises(ConfigError, match=r"1\.5"):
-        next_token_loss(logits, targets, 1.5)

@@ -1,4 +1,4 @@
-"""Several targets: columns of a data set, the loss, and the whole way from a CSV file to predictions."""
+"""Several targets: columns of a data set and the whole way from a CSV file to predictions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file
 from support.command_line import Fit
 from support.pictures import save
@@ -24,15 +23,12 @@ from fitcli.errors import CheckpointError, DataError, FitError
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.targets import Target, slices
 from fitcli.tasks.class_targets import ClassSets, class_reader
-from fitcli.tasks.classify.losses import balanced_target_weights, correct_targets, loss_of_targets, multi_hot
-from fitcli.tasks.classify.scores import multi_label_scores
 from fitcli.training.loop import train
 from models.groups import Groups
 from models.pooling import AttentionPool
 from tests.training.test_training import assert_same_run, interrupt
 
 TARGETS = (Target("kind", "single-label", ("cat", "dog", "owl")), Target("marks", "multi-label", ("a", "b")))
-NUMBERS = torch.tensor([[0, 3, 4], [2, -1, -1], [1, 4, -1]])
 
 
 def table(folder: Path, *lines: str) -> Path:
@@ -95,45 +91,6 @@ def test_the_split_spreads_the_first_column_of_one_class(tmp_path: Path) -> None
 def test_a_table_that_is_wrong_says_where(tmp_path: Path, lines: list[str], message: str) -> None:
     with pytest.raises(DataError, match=message):
         load_dataset(table(tmp_path, *lines))
-
-
-def test_the_loss_by_its_definition() -> None:
-    logits = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
-    assert multi_hot(NUMBERS, 5).tolist() == [[1, 0, 0, 1, 1], [0, 0, 1, 0, 0], [0, 1, 0, 0, 1]]
-    probabilities, each = logits[:, :3].softmax(1), logits[:, 3:].sigmoid()
-    single = -(probabilities[0, 0].log() + probabilities[1, 2].log() + probabilities[2, 1].log()) / 3
-    held = torch.tensor([[1.0, 1], [0, 0], [0, 1]])
-    multi = -(held * each.log() + (1 - held) * (1 - each).log()).sum() / 3
-    assert torch.allclose(loss_of_targets(logits, NUMBERS, TARGETS), (single + multi) / 2)
-    smoothed = loss_of_targets(logits, NUMBERS, TARGETS, smoothing=0.2)
-    first = F.cross_entropy(logits[:, :3], torch.tensor([0, 2, 1]), label_smoothing=0.2)
-    held = 0.8 * held + 0.1
-    second = -(held * each.log() + (1 - held) * (1 - each).log()).sum() / 3
-    assert torch.allclose(smoothed, (first + second) / 2)
-
-
-def test_a_class_that_holds_is_worth_what_all_others_are() -> None:
-    weights = balanced_target_weights(torch.tensor([[0, 3], [0, -1], [1, -1], [2, -1]]), TARGETS)
-    assert torch.allclose(weights, torch.tensor([4 / 6, 4 / 3, 4 / 3, 3.0, 3.0]))
-    loss = loss_of_targets(torch.zeros(3, 5), NUMBERS, TARGETS, torch.tensor([1.0, 1, 1, 3, 1]))
-    # Of six answers to yes or no, one is worth three.
-    assert loss == pytest.approx((np.log(3) + np.log(2) * 8 / 3) / 2)
-
-
-def test_a_prediction_is_correct_where_all_its_classes_are() -> None:
-    logits = torch.tensor([[2.0, 1, 0, 1, 1], [2, 1, 0, -1, 1], [0, 1, 0, 1, 1]])
-    assert correct_targets(logits, NUMBERS, TARGETS).tolist() == [[True, True], [False, False], [True, False]]
-
-
-def test_scores_of_several_labels() -> None:
-    probabilities = np.array([[0.9, 0.6], [0.2, 0.7], [0.4, 0.8]])
-    held = np.array([[True, True], [False, False], [True, True]])
-    found = multi_label_scores(probabilities, held)
-    assert found["accuracy"] == pytest.approx(1 / 3)
-    assert found["class_accuracy"] == pytest.approx(4 / 6)
-    assert found["f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
-    expected = -np.log([0.9, 0.6, 0.8, 0.3, 0.4, 0.8]).mean()
-    assert found["loss"] == pytest.approx(expected)
 
 
 @pytest.fixture(scope="module")

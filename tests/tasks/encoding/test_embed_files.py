@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import zarr
-from safetensors.numpy import load_file, safe_open
+from support.features import load_features
 from support.pictures import save
 
 from fitcli.device.runtime import choose_runtime
 from fitcli.errors import FitError, ImageError
-from fitcli.files.staging import token_path
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.open import open_image
 from fitcli.memory.budget import HANDFUL_TOKENS
@@ -27,16 +23,14 @@ from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint
 from fitcli.streaming import journal
 from fitcli.tasks.classify.config import ClassifyDetails
-from fitcli.tasks.encoding import features_file
 from fitcli.tasks.encoding.embed_files import embed_image, plan_outputs
 from fitcli.tasks.encoding.encode import EncodingSettings
-from fitcli.tasks.encoding.features_file import ArraySpec, can_continue, create_embeddings
 from models.build import build
 from models.config import ClassifierConfig
 
 CPU = choose_runtime("cpu", "fp32")
+
 PIXELS = Preprocessing(channels=3, dtype="uint8", mean=(100.0, 120.0, 140.0), std=(50.0, 60.0, 70.0))
-SPECS = {"latents": ArraySpec((5, 2, 3), "float32"), "coordinates": ArraySpec((5, 2), "int64")}
 
 
 @pytest.fixture(scope="module")
@@ -55,17 +49,6 @@ def picture(size: tuple[int, int]) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (*size, 3)).astype("uint8")
 
 
-def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-    """Arrays and attributes, by the libraries that others would use."""
-    if path.suffix == ".zarr":
-        group = zarr.open_group(path, mode="r")
-        assert group.metadata.zarr_format == 3
-        return {name: array[...] for name, array in group.arrays()}, dict(group.attrs)  # type: ignore[misc]
-    with safe_open(path, framework="np") as file:
-        attributes = file.metadata()
-    return load_file(path), attributes
-
-
 @pytest.mark.parametrize("suffix", [".zarr", ".safetensors"])
 @pytest.mark.parametrize("size", [(48, 36), (50, 41), (5, 5)], ids=str)
 def test_features_are_those_of_the_encoder(
@@ -78,7 +61,7 @@ def test_features_are_those_of_the_encoder(
     patches = normalize(to_patches(picture(size), grid), torch.tensor(PIXELS.mean), torch.tensor(PIXELS.std))
     groups = groups_of(grid)
     features = checkpoint.model.encoder(patches, groups)
-    arrays, attributes = load(out)
+    arrays, attributes = load_features(out)
     assert set(arrays) == {"latents", "coordinates", "windows", "patches"}
     assert arrays["latents"].dtype == arrays["patches"].dtype == np.float32
     np.testing.assert_allclose(arrays["latents"], features.latents, atol=1e-5)
@@ -105,56 +88,11 @@ def test_an_image_that_breaks_half_way_leaves_what_was_there(
 
     out = tmp_path / f"out{suffix}"
     embed_image(checkpoint, ArrayReader(picture((20, 20))), out, CPU, EncodingSettings())
-    before, _ = load(out)
+    before, _ = load_features(out)
     with pytest.raises(ImageError, match="chunk 7"):
         embed_image(checkpoint, Broken(picture((90, 90))), out, CPU, EncodingSettings(), keep_patches=True)
     assert list(tmp_path.iterdir()) == [out]
-    np.testing.assert_array_equal(load(out)[0]["latents"], before["latents"])
-
-
-@pytest.mark.parametrize("suffix", [".zarr", ".safetensors"])
-def test_arrays_come_in_any_order_and_more_than_once(suffix: str, tmp_path: Path) -> None:
-    out = tmp_path / f"out{suffix}"
-    values = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32)
-    places = np.arange(10).reshape(5, 2)
-    with create_embeddings(out, SPECS, {"image": "a", "mpp": None}) as file:
-        file.write("coordinates", slice(0, 5), places)
-        for part in (slice(3, 5), slice(0, 1), slice(1, 3), slice(2, 4)):
-            file.write("latents", part, values[part])
-        with pytest.raises(ValueError, match="latents of groups 0 to 1 is"):
-            file.write("latents", slice(0, 1), values)
-    arrays, attributes = load(out)
-    np.testing.assert_array_equal(arrays["latents"], values)
-    np.testing.assert_array_equal(arrays["coordinates"], places)
-    assert attributes["image"] == "a"
-
-
-@pytest.mark.parametrize("suffix", [".zarr", ".safetensors"])
-def test_what_a_crash_left_is_continued_or_discarded(suffix: str, tmp_path: Path) -> None:
-    out, ones = tmp_path / f"out{suffix}", np.ones((5, 2, 3), np.float32)
-    for continues in (True, False):
-        with contextlib.suppress(InterruptedError), create_embeddings(out, SPECS, {}, "0000000a") as file:
-            file.write("latents", slice(0, 2), ones[:2])
-            raise InterruptedError
-        with create_embeddings(out, SPECS, {}, "0000000a", continues) as file:
-            file.write("latents", slice(2, 5), ones[2:])
-        assert load(out)[0]["latents"].sum() == (30 if continues else 18)
-
-
-@pytest.mark.parametrize("suffix", [".zarr", ".safetensors"])
-def test_what_an_older_version_left_is_continued(suffix: str, tmp_path: Path) -> None:
-    out, ones = tmp_path / f"out{suffix}", np.ones((5, 2, 3), np.float32)
-    with contextlib.suppress(InterruptedError), create_embeddings(out, SPECS, {}, "0000000a") as file:
-        file.write("latents", slice(0, 2), ones[:2])
-        raise InterruptedError
-    assert not can_continue(out, "0000000b")
-    token_path(out, "0000000a").rename(tmp_path / f".out{suffix}.partial-0000000b")
-    assert can_continue(out, "0000000b")
-    with create_embeddings(out, SPECS, {}, "0000000b", continues=True) as file:
-        file.write("latents", slice(2, 5), ones[2:])
-    assert load(out)[0]["latents"].sum() == 30
-    shutil.rmtree(token_path(out, "0000000a").parent)
-    assert list(tmp_path.iterdir()) == [out]
+    np.testing.assert_array_equal(load_features(out)[0]["latents"], before["latents"])
 
 
 @pytest.mark.parametrize("suffix", [".zarr", ".safetensors"])
@@ -185,33 +123,6 @@ def test_a_saved_position_promises_patches_that_survive_a_power_cut(
     with open_image(save(tmp_path / "image.png", picture((48, 36)))) as image:
         embed_image(checkpoint, image, out, CPU, settings, keep_patches=True)
     assert len(positions) > 3
-
-
-def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(descriptor: int, data: object, offset: int) -> None:
-        if offset:
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(features_file, "write_all", full)
-    out = tmp_path / "out.safetensors"
-    with (
-        pytest.raises(FitError, match=r"out.safetensors: cannot be written \(No space left on device\); 0.0 MB"),
-        create_embeddings(out, SPECS, {}) as file,
-    ):
-        file.write("latents", slice(0, 5), np.ones((5, 2, 3), np.float32))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_other_things_are_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "mine.zarr").mkdir()
-    (tmp_path / "mine.zarr" / "letter.txt").write_text("dear")
-    (tmp_path / "mine.safetensors").mkdir()
-    for name, why in (("mine.zarr", "is no zarr group"), ("mine.safetensors", "is a folder"), ("a.npz", "written as")):
-        with pytest.raises(FitError, match=why):
-            create_embeddings(tmp_path / name, SPECS, {})
-    with pytest.raises(FitError, match="cannot be written"):
-        create_embeddings(tmp_path / "missing" / "a.safetensors", SPECS, {})
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.safetensors", "mine.zarr"]
 
 
 def test_where_features_go(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from support import decoders
-from support.batches import VOCABULARY, decoder_config, live
+from support.batches import VOCABULARY
 from support.fake_graphs import FakeGraph, graphs  # noqa: F401
 from torch import Tensor
 
@@ -20,7 +20,6 @@ from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
 from fitcli.tasks.autoregressive.generate_images import Request, generate_images
 from fitcli.tasks.autoregressive.sequences import sequence_groups
 from models.build import build
-from models.decoder import FITDecoder
 from models.presets import decoder_preset
 
 DEVICE = torch.device("cuda")
@@ -60,16 +59,11 @@ def test_what_asks_for_a_value_cannot_be_recorded(graphs: list[FakeGraph]) -> No
         recorded(torch.ones(2))
 
 
-def model_of(classes: int = 0, dtype: torch.dtype = torch.float32, **changes: Any) -> FITDecoder:
-    made: FITDecoder = live(decoder_config(classes=classes, starts=max(classes, 1), **changes), dtype)
-    return made
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["plan"])
 @pytest.mark.parametrize("draws", [Draws(seed=3), Draws(seed=3, top_k=9, top_p=0.8), Draws(temperature=0)], ids=str)
 def test_sequences_are_the_same_with_graphs(graphs: list[FakeGraph], case: dict[str, Any], draws: Draws) -> None:  # noqa: F811
     """Where all is drawn, and where a whole group and parts of others are known."""
-    model, groups = model_of(**case), sequence_groups(2, 3)
+    model, groups = decoders.decoder(dtype=torch.float32, **case), sequence_groups(2, 3)
     labels = [0, 2] if case.get("classes") else None
     some = torch.full((6, model.config.tokens), FREE)
     some[0], some[2, :2], some[4, 1] = 1, torch.tensor([0, 3]), 2

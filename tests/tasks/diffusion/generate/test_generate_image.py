@@ -1,26 +1,20 @@
-"""Generated pixels are those of an obvious version in memory, whatever the plan, and after a kill."""
+"""Generated pixels are those of a plain version in memory, whatever the plan, and after a kill."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import tifffile
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
-from support.generators import GROUP, PATCH, make_run
+from support.generators import GROUP, PATCH, make_run, photograph
 from torch import Tensor
 
 from fitcli.device.runtime import choose_runtime
 from fitcli.images.array_image import ArrayReader
-from fitcli.images.georeference import GeoReference
-from fitcli.images.open import open_image
 from fitcli.images.window import Window
 from fitcli.memory.budget import MemoryPlan
 from fitcli.noise import group_noise
@@ -30,14 +24,11 @@ from fitcli.patches.resampling import enlarge
 from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.journal import FolderJournal
 from fitcli.streaming.token_store import StoreKind
-from fitcli.tasks.diffusion.generate import generate_files
-from fitcli.tasks.diffusion.generate.generate_files import GenerationJob
 from fitcli.tasks.diffusion.generate.generate_image import ImageGeneration, Listener
-from fitcli.tasks.diffusion.generate.memory_plan import GenerationPlan, plan_generation
+from fitcli.tasks.diffusion.generate.memory_plan import GenerationPlan
 from fitcli.tasks.diffusion.generate.prepare import InitialImage, prepare
-from fitcli.tasks.diffusion.generate.settings import GenerationSettings, ResourceLimits
+from fitcli.tasks.diffusion.generate.settings import GenerationSettings
 from fitcli.tasks.diffusion.generate.sources import canvas_values
-from fitcli.tasks.diffusion.generate.stages import coarse_to_fine
 from fitcli.tasks.diffusion.in_memory import generate
 from fitcli.tasks.diffusion.parameterization import add_noise, interpret
 from fitcli.tasks.diffusion.samplers import ddim, find_step
@@ -48,6 +39,7 @@ from fitcli.tasks.load import load_run
 from models.denoiser import FITDenoiser
 
 RUNTIME = choose_runtime("cpu", "fp32")
+
 SHIFT = -1.0
 
 
@@ -79,7 +71,7 @@ def generated(
         return canvas_values(canvas, PATCH, Window(0, 0, *prepared.stages[-1].size))
 
 
-def obvious(
+def plain_version(
     checkpoint: Checkpoint[FITDenoiser], settings: GenerationSettings, sizes: list[tuple[int, int]]
 ) -> NDArray[Any]:
     """The same with everything in memory, an image of whole groups after the other."""
@@ -126,11 +118,11 @@ def obvious(
         ({"size": (101, 64), "sampler": "dpm", "strength": 0.7}, [(26, 16), (51, 32), (101, 64)]),
     ],
 )
-def test_equal_to_the_obvious_version(
+def test_equal_to_the_plain_version(
     checkpoint: Checkpoint[FITDenoiser], changes: dict[str, Any], sizes: list[tuple[int, int]]
 ) -> None:
     settings = GenerationSettings(**{"steps": 4, "seed": 5} | changes)
-    expected = obvious(checkpoint, settings, sizes)
+    expected = plain_version(checkpoint, settings, sizes)
     np.testing.assert_allclose(generated(checkpoint, settings, plan()), expected, atol=1e-5)
 
 
@@ -211,95 +203,9 @@ def test_going_on_after_a_kill_gives_the_same_bits(
 
     with pytest.raises(Killed):
         run(Listener(advance=advance))
-    told: list[tuple[int, int]] = []
-    assert np.array_equal(run(Listener(step=lambda stage, step: told.append((stage, step)))), expected)
-    assert len(told) < 6 or when < 8
-
-
-def test_a_job_of_several_images_goes_on_with_the_one_it_was_at(
-    checkpoint: Checkpoint[FITDenoiser], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def job(name: str, state: str | None) -> GenerationJob:
-        return GenerationJob(
-            checkpoint=checkpoint, out=tmp_path / f"{name}.tif", settings=GenerationSettings(size=(40, 40), steps=2),
-            limits=ResourceLimits(state=None if state is None else tmp_path / state), runtime=RUNTIME, count=3,
-        )  # fmt: skip
-
-    whole = list(job("whole", None).run())
-    with monkeypatch.context() as patched:
-        patched.setattr(generate_files, "write_image", _fails_for("broken-1.tif", generate_files.write_image))
-        with pytest.raises(Killed):
-            list(job("broken", "state").run())
-    assert (tmp_path / "broken-0.tif").exists()
-    assert not (tmp_path / "broken-1.tif").exists()
-    rest = list(job("broken", "state").run())
-    assert [one.number for one in rest] == [1, 2]
-    assert not (tmp_path / "state").exists()
-    for one in whole:
-        with open_image(one.path) as left, open_image(tmp_path / f"broken-{one.number}.tif") as right:
-            everything = Window(0, 0, 40, 40)
-            assert np.array_equal(left.read(everything), right.read(everything))
-
-
-def _fails_for(name: str, write: Any) -> Any:
-    def failing(path: Path, *arguments: Any, **settings: Any) -> None:
-        if path.name == name:
-            raise Killed
-        write(path, *arguments, **settings)
-
-    return failing
-
-
-def photograph(height: int, width: int) -> ArrayReader:
-    rows, columns = np.mgrid[:height, :width]
-    pixels = np.stack([rows * 2, columns * 2, 100 + 50 * np.sin(rows / 9)], -1)
-    return ArrayReader(pixels.clip(0, 255).astype(np.uint8))
-
-
-@pytest.mark.parametrize("shift_grid", [False, True])
-@pytest.mark.parametrize("window", [Window(10, 20, 30, 17), Window(0, 0, 16, 16), Window(80, 100, 20, 21)])
-def test_repainting_keeps_the_rest(
-    checkpoint: Checkpoint[FITDenoiser], tmp_path: Path, window: Window, shift_grid: bool
-) -> None:
-    image, out = photograph(100, 121), tmp_path / "out.zarr"
-    image.path = tmp_path
-    job = GenerationJob(
-        checkpoint=checkpoint, out=out, settings=GenerationSettings(size=(1, 1), steps=3, shift_grid=shift_grid),
-        limits=ResourceLimits(), runtime=RUNTIME, initial=InitialImage(image=image, window=window),
-    )  # fmt: skip
-    list(job.run())
-    everything = Window(0, 0, 100, 121)
-    with open_image(out) as result:
-        before, after = image.read(everything), result.read(everything)
-    outside = np.ones(before.shape[:2], bool)
-    outside[window.slices()] = False
-    assert np.array_equal(before[outside], after[outside])
-    assert (before[window.slices()] != after[window.slices()]).mean() > 0.9
-
-
-@pytest.mark.parametrize(
-    ("size", "window", "scale"),
-    [((1, 1), Window(10, 20, 6, 7), (10.0, 20.0, 0.0)), ((60, 160), None, (2.5, 10.0, 0.0))],
-    ids=["repainted", "enlarged"],
-)
-def test_maps_lie_where_they_lay(
-    checkpoint: Checkpoint[FITDenoiser],
-    tmp_path: Path,
-    size: tuple[int, int],
-    window: Window | None,
-    scale: tuple[float, ...],
-) -> None:
-    image, out, corner = photograph(30, 40), tmp_path / "out.tif", (0.0, 0.0, 0.0, 4e5, 5.7e6, 0.0)
-    image.path = tmp_path
-    image.info = replace(image.info, geo=GeoReference(scale=(10.0, 20.0, 0.0), tiepoints=corner))
-    job = GenerationJob(
-        checkpoint=checkpoint, out=out, settings=GenerationSettings(size=size, steps=1), limits=ResourceLimits(),
-        runtime=RUNTIME, initial=InitialImage(image=image, window=window),
-    )  # fmt: skip
-    list(job.run())
-    with tifffile.TiffFile(out) as file:
-        tags = file.pages.first.tags
-        assert (tags["ModelPixelScaleTag"].value, tags["ModelTiepointTag"].value) == (scale, corner)
+    steps: list[tuple[int, int]] = []
+    assert np.array_equal(run(Listener(step=lambda stage, step: steps.append((stage, step)))), expected)
+    assert len(steps) < 6 or when < 8
 
 
 def test_repainting_looks_at_the_rest(checkpoint: Checkpoint[FITDenoiser]) -> None:
@@ -326,40 +232,3 @@ def test_enlarging_keeps_what_there_is_to_the_extent_it_is_not_noised(checkpoint
         errors.append(float(np.abs(made - whole).mean()))
     assert errors == sorted(errors)
     assert errors[0] < 0.1 < errors[-1]
-
-
-@given(st.tuples(st.integers(1, 5000), st.integers(1, 5000)), st.tuples(st.integers(1, 600), st.integers(1, 600)))
-def test_sizes_double_from_the_training_size_to_the_target(target: tuple[int, int], trained: tuple[int, int]) -> None:
-    sizes = coarse_to_fine(target, trained)
-    assert sizes[-1] == target
-    assert sizes[0][0] * sizes[0][1] <= max(trained[0] * trained[1], 1)
-    for small, large in pairwise(sizes):
-        assert small == tuple(-(-side // 2) for side in large)
-        assert large[0] * large[1] > trained[0] * trained[1]
-
-
-@given(st.tuples(st.integers(1, 300), st.integers(1, 300)), st.integers(1, 9), st.integers(1, 9))
-def test_sizes_never_fall_below_a_given_image(image: tuple[int, int], more_rows: int, more_columns: int) -> None:
-    target = image[0] * more_rows, image[1] * more_columns
-    sizes = coarse_to_fine(target, (32, 32), image)
-    assert sizes[-1] == target
-    assert sizes[0][0] >= image[0]
-    assert sizes[0][1] >= image[1]
-    assert len(sizes) >= np.floor(np.log2(min(more_rows, more_columns)))
-
-
-def test_canvases_rest_in_memory_while_there_is_room_and_on_disk_then(checkpoint: Checkpoint[FITDenoiser]) -> None:
-    def where(memory: int, on_disk: bool = False) -> GenerationPlan:
-        return plan_generation(
-            config=checkpoint.model.config, weights_bytes=10**6, groups=65536, canvases=2, coarser=True,
-            runtime=RUNTIME, memory_bytes=memory, reader_bytes=0, finish_bytes=10**7, on_disk=on_disk,
-        )  # fmt: skip
-
-    # Two canvases of 16 x 48 x 4 bytes per group, and a quarter more; tokens of 16 x 16 x 4 bytes.
-    plans = [where(mebibytes << 20) for mebibytes in (2048, 512, 180)]
-    assert [(one.canvas, one.passes.store) for one in plans] == [("host", "host"), ("disk", "host"), ("disk", "disk")]
-    assert plans[0].passes.parts["canvas"] == 4 * 48 * 16 * 2 * (65536 + 65536 // 4)
-    for one in plans:
-        assert sum(one.passes.parts.values()) <= one.passes.budget_bytes
-        assert GenerationPlan.from_state(one.for_state()) == one
-    assert where(2 << 30, on_disk=True).canvas == "disk"

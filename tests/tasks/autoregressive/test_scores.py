@@ -1,0 +1,80 @@
+"""Bits of an image by the forward pass of the model."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.decoders import CLASSES, checkpoint
+
+from fitcli.device.runtime import choose_runtime
+from fitcli.errors import ImageError
+from fitcli.images.array_image import ArrayReader
+from fitcli.images.base import Pixels
+from fitcli.patches.levels import to_levels
+from fitcli.tasks.autoregressive.next_token import next_token_loss
+from fitcli.tasks.autoregressive.scores import image_bits
+from fitcli.tasks.autoregressive.sequences import sequence_of, shift_right, to_sequence
+
+CPU = choose_runtime("cpu", "fp32")
+
+
+def noise(height: int, width: int, dtype: Any = np.uint8) -> Pixels:
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, (height, width, 1), dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize(("levels", "label"), [(256, None), (16, 2)])
+def test_bits_of_an_image_are_the_loss_of_its_sequence(levels: int, label: int | None, dtype: str) -> None:
+    made = checkpoint(levels, () if label is None else CLASSES, dtype)
+    sequence = sequence_of(made.config)
+    pixels = noise(8, 6, dtype)
+    targets = to_sequence(to_levels(pixels, levels), sequence.patch, sequence.order)
+    labels = None if label is None else torch.tensor([label])
+    logits = made.model(shift_right(targets, sequence.first(label)), sequence.groups((8, 6)), labels)
+    bits = image_bits(made, ArrayReader(pixels), CPU, label)
+    assert bits.dimensions == 48
+    # The logits are rounded to float32, whatever the model computes in.
+    assert bits.per_dimension == pytest.approx(next_token_loss(logits, targets).item(), rel=1e-6)
+
+
+def test_ignorance_costs_the_logarithm_of_the_levels() -> None:
+    made = checkpoint(16)
+    for parameter in (made.model.token_norm.weight, made.model.token_norm.bias, made.model.bias):
+        assert parameter is not None
+        parameter.zero_()
+    assert image_bits(made, ArrayReader(noise(8, 6)), CPU).per_dimension == pytest.approx(math.log2(16))
+
+
+def test_a_larger_image_is_windows_of_the_trained_size() -> None:
+    made = checkpoint(16)
+    pixels = noise(13, 9)
+    parts = [pixels[:8, :6], pixels[:8, 6:8], pixels[8:12, :6], pixels[8:12, 6:8]]
+    expected = [image_bits(made, ArrayReader(part), CPU) for part in parts]
+    bits = image_bits(made, ArrayReader(pixels), CPU)
+    assert bits.dimensions == sum(part.dimensions for part in expected) == 12 * 8
+    assert bits.total == pytest.approx(sum(part.total for part in expected))
+    table = checkpoint(16, latent_positions="learned", groups=6)
+    assert image_bits(table, ArrayReader(pixels), CPU).dimensions == 48
+
+
+def test_a_larger_image_is_one_sequence_where_the_model_was_trained_on_whole_images() -> None:
+    made = checkpoint(16)
+    sequence = sequence_of(made.config)
+    pixels = noise(13, 9)
+    targets = to_sequence(to_levels(pixels[:12, :8], 16), sequence.patch, sequence.order)
+    logits = made.model(shift_right(targets, sequence.first()), sequence.groups((12, 8)))
+    bits = image_bits(made, ArrayReader(pixels), CPU, whole=True)
+    assert bits.per_dimension == pytest.approx(next_token_loss(logits, targets).item(), rel=1e-6)
+
+
+def test_images_without_bits_are_refused() -> None:
+    with pytest.raises(ImageError, match="2 x 3 pixels, the model needs 2 x 4"):
+        image_bits(checkpoint(), ArrayReader(noise(3, 2)), CPU)
+    with pytest.raises(ImageError, match="needs 6 x 8"):
+        image_bits(checkpoint(latent_positions="learned", groups=6), ArrayReader(noise(7, 9)), CPU)
+    with pytest.raises(ImageError, match="float32"):
+        image_bits(checkpoint(), ArrayReader(np.zeros((8, 6, 1), np.float32)), CPU)

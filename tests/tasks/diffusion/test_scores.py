@@ -1,0 +1,80 @@
+"""Losses of an image by the forward pass of the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.batches import live
+from support.decoders import CLASSES, checkpoint
+
+from fitcli.device.runtime import choose_runtime
+from fitcli.errors import CheckpointError
+from fitcli.images.array_image import ArrayReader
+from fitcli.images.base import Pixels
+from fitcli.noise import group_noise
+from fitcli.patches.cutting import groups_of, to_patches
+from fitcli.patches.grid import PatchGrid
+from fitcli.patches.preprocessing import Preprocessing
+from fitcli.runs.config import RunConfig
+from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of
+from fitcli.tasks.diffusion.schedules import parse_schedule, shifted
+from fitcli.tasks.diffusion.scores import TIMES, image_losses
+from models.config import DenoiserConfig
+from models.denoiser import FITDenoiser
+
+CPU = choose_runtime("cpu", "fp32")
+
+
+def noise(height: int, width: int, dtype: Any = np.uint8) -> Pixels:
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, (height, width, 1), dtype=dtype)
+
+
+def denoiser(classes: tuple[str, ...] = (), **changes: Any) -> Checkpoint[FITDenoiser]:
+    """Of grey images of 12 x 10 pixels, in float32."""
+    diffusion = DiffusionConfig(patch=2, size=(12, 10), scale=0.7, shift=-1.0, **changes)
+    model = DenoiserConfig(
+        plan="(1)1(1)", tokens=4, latents=2, token_width=16, latent_width=24, token_heads=2, latent_heads=3, values=4,
+        out_values=4, condition_width=len(classes) or None, self_condition=diffusion.self_condition_rate > 0,
+    )  # fmt: skip
+    pixels = Preprocessing(channels=1, dtype="uint8", mean=(0.0,), std=(1.0,))
+    config = RunConfig(model=model, preprocessing=pixels, classes=classes, details=diffusion)
+    return Checkpoint(live(model, torch.float32), config)
+
+
+@pytest.mark.parametrize("label", [None, 1])
+@pytest.mark.parametrize("rate", [0.0, 0.9])
+@pytest.mark.parametrize("prediction", ["eps", "v"])
+def test_losses_are_those_of_the_network_run_plainly(prediction: str, rate: float, label: int | None) -> None:
+    made = denoiser(() if label is None else CLASSES, prediction=prediction, self_condition_rate=rate)
+    diffusion, model = diffusion_of(made.config), made.model
+    pixels, expected = noise(12, 10), []
+    grid = PatchGrid((12, 10), 2, 2)
+    groups = groups_of(grid)
+    data = (to_patches(pixels, grid).float() / 255 * 2 - 1) * 0.7
+    condition = None if label is None else torch.eye(3)[label][None, None]
+    for index, time in enumerate(TIMES):
+        drawn = group_noise(0, f"evaluation {index} of window 0", range(9), (4, 4), image=5)
+        gamma = shifted(parse_schedule(diffusion.schedule), diffusion.shift)(torch.tensor([time]))
+        noisy = gamma.sqrt() * data + (1 - gamma).sqrt() * drawn
+        wanted = drawn if prediction == "eps" else gamma.sqrt() * drawn - (1 - gamma).sqrt() * data
+        found = model(noisy, groups, gamma, condition)
+        if rate:
+            found = model(noisy, groups, gamma, condition, found.latents)
+        error = (found.tokens - wanted).square().mean(-1)
+        expected.append(float(error.mean() if groups.mask is None else error[groups.mask].mean()))
+    losses = image_losses(made, ArrayReader(pixels), CPU, 5, label)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+
+
+def test_a_larger_image_is_denoised_in_windows_unless_trained_whole() -> None:
+    made, image = denoiser(), ArrayReader(noise(24, 10))
+    upper = image_losses(made, ArrayReader(noise(24, 10)[:12]), CPU, 0)
+    parts, whole = image_losses(made, image, CPU, 0), image_losses(made, image, CPU, 0, whole=True)
+    assert not np.allclose(parts, whole)
+    assert not np.allclose(parts, upper)
+    with pytest.raises(CheckpointError, match="'autoregressive'"):
+        image_losses(checkpoint(), image, CPU, 0)  # type: ignore[arg-type]
