@@ -67,7 +67,7 @@ class Publication:
         """Make it durable and put it in place of what stands at the target.
 
         Raises:
-            OSError: That is not possible; the error names `target`, where nothing has changed.
+            OSError: That is not possible; the error names `target`.
         """
         with naming(self.target):
             sync_all(self.path)
