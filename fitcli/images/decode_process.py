@@ -11,13 +11,15 @@ import json
 import os
 import resource
 import sys
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import imagecodecs
 import numpy as np
+from PIL import Image
 
-SECONDS = 10
-"""CPU time for one picture; the system then ends the process."""
+from fitcli.images.raster.pillow import describe, rows
 
 
 def main() -> None:
@@ -29,21 +31,22 @@ def main() -> None:
     while line := reading.readline():
         request: dict[str, Any] = json.loads(line)
         data = reading.read(request["size"])
-        _limit(idle + len(data) + request["memory"])
+        _limit(idle + len(data) + request["memory"] if idle else 0, request["seconds"])
         try:
             _decode(request, data, answers)
         except (Exception, MemoryError) as error:  # codecs raise errors of many types
             reason = "it needs more memory than its size allows" if isinstance(error, MemoryError) else str(error)
-            _answer(answers, {"error": reason or type(error).__name__})
+            _answer(answers, {"error": reason or type(error).__name__, "kind": type(error).__name__})
         del data
         answers.flush()
 
 
 def _decode(request: dict[str, Any], data: bytes, answers: BinaryIO) -> None:
+    if request["codec"] == "describe":
+        _answer(answers, asdict(describe(Path(request["path"]))))
+        return
     if request["codec"] == "pillow":
-        from fitcli.images.raster.pillow import rows
-
-        for number, band in enumerate(rows(request["path"], request["shape"][2])):
+        for number, band in enumerate(rows(Path(request["path"]), request["shape"][2])):
             if number == 0:
                 _answer(answers, {"shape": request["shape"], "dtype": band.dtype.str})
             answers.write(np.ascontiguousarray(band).data)
@@ -67,24 +70,34 @@ def _answer(answers: BinaryIO, answer: dict[str, Any]) -> None:
 
 def _warm_up() -> None:
     """Load the libraries of the decoders before memory is limited: these take address space."""
+    Image.init()
+    with contextlib.suppress(ImportError):
+        from PIL import AvifImagePlugin
+
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 2  # each thread takes address space
     grey = np.zeros((8, 8), np.uint8)
     for codec in ("jpegxl", "jpegxr"):
         with contextlib.suppress(Exception):
             _picture(codec, getattr(imagecodecs, f"{codec}_encode")(grey))
 
 
-def _limit(size: int) -> None:
-    """Limit the address space in bytes, and the CPU time from now on to `SECONDS`."""
+def _limit(memory: int, seconds: int) -> None:
+    """Limit the address space in bytes (0 for no limit) and the CPU time from now on; the system ends the process."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = int(used.ru_utime + used.ru_stime) + SECONDS + 1
-    for kind, limit in ((resource.RLIMIT_AS, size), (resource.RLIMIT_CPU, seconds)):
+    ends = int(used.ru_utime + used.ru_stime) + seconds + 1
+    for kind, limit in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, ends)):
         most = resource.getrlimit(kind)[1]
-        resource.setrlimit(kind, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
+        if limit:
+            resource.setrlimit(kind, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
 
 
 def _address_space() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[0]) * resource.getpagesize()
+    """Return the address space in use in bytes; 0 on systems that don't report it."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return 0
 
 
 if __name__ == "__main__":

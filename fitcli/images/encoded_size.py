@@ -15,7 +15,7 @@ JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Second bytes of the markers that start a frame (SOF). The three excluded ones start tables."""
 
 PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-"""Second bytes of frame markers with several scans: a decoder keeps all coefficients of such a picture."""
+"""Second bytes of the frame markers of progressive pictures, whose scans each refine all pixels."""
 
 START_OF_SCAN = 0xDA
 """Second byte of the marker in front of the pixels."""
@@ -43,7 +43,8 @@ class JpegFrame:
         bits: Bits per sample.
         components: Samples per pixel.
         coefficients: Coefficients per pixel; fewer than `components` if colours are stored at a lower resolution.
-        progressive: Whether a scan may store a part of each coefficient.
+        progressive: Whether the picture is stored in several scans: a decoder then keeps all coefficients.
+        scanned: Whether the given bytes reach to the first scan. If not, `progressive` may be False by mistake.
     """
 
     height: int
@@ -52,6 +53,7 @@ class JpegFrame:
     components: int
     coefficients: float
     progressive: bool
+    scanned: bool
 
 
 def read_jpeg_frame(path: Path) -> JpegFrame:
@@ -64,7 +66,7 @@ def read_jpeg_frame(path: Path) -> JpegFrame:
     for count in PREFIX_BYTES:
         with path.open("rb") as file:
             data = file.read(count)
-        if frame := jpeg_frame(data):
+        if (frame := jpeg_frame(data)) and frame.scanned:
             return frame
         if len(data) < count:
             break
@@ -81,7 +83,7 @@ def jpeg_frame(data: bytes) -> JpegFrame | None:
         ValueError: The header is invalid.
     """
     try:
-        at = next((at for marker, at in _jpeg_segments(data) if marker in JPEG_FRAMES), None)
+        at, first_scan = _frame_and_scan(data)
         if at is None:
             return None
         bits, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
@@ -92,23 +94,9 @@ def jpeg_frame(data: bytes) -> JpegFrame | None:
     if not height or not width or not areas or not min(areas):
         raise ValueError(f"its header is invalid: {width} x {height} pixels of {components} samples")
     coefficients = sum(areas) / max(areas)
-    return JpegFrame(height, width, bits, components, coefficients, data[at + 1] in PROGRESSIVE)
-
-
-def is_in_one_scan(data: bytes) -> bool:
-    """Return whether the first scan of a JPEG holds all components. If not, a decoder keeps all coefficients."""
-    try:
-        components = 0
-        for marker, at in _jpeg_segments(data):
-            if marker in JPEG_FRAMES:
-                components = data[at + 9]
-                if marker in PROGRESSIVE:
-                    return False
-            if marker == START_OF_SCAN:
-                return data[at + 4] >= components
-    except (struct.error, IndexError):
-        pass
-    return True
+    in_parts = first_scan is not None and data[first_scan + 4] < components
+    several = data[at + 1] in PROGRESSIVE or in_parts
+    return JpegFrame(height, width, bits, components, coefficients, several, first_scan is not None)
 
 
 def check_scans(data: bytes, frame: JpegFrame) -> None:
@@ -184,6 +172,20 @@ def essential_png(data: bytes) -> bytes:
             at = end + 4
     except struct.error:
         raise ValueError("it ends early") from None
+
+
+def _frame_and_scan(data: bytes) -> tuple[int | None, int | None]:
+    """Return the positions of the frame header of a JPEG and of the first scan behind it; None if there is none."""
+    frame = None
+    try:
+        for marker, at in _jpeg_segments(data):
+            if marker in JPEG_FRAMES and frame is None:
+                frame = at
+            elif marker == START_OF_SCAN and at + 4 < len(data):
+                return frame, at
+    except (struct.error, IndexError):
+        pass
+    return frame, None
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:

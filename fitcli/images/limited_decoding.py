@@ -14,22 +14,34 @@ import subprocess
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 import fitcli
 from fitcli.images.base import Pixels
+from fitcli.images.raster.pillow import Description
+
+T = TypeVar("T")
 
 PATIENCE_SECONDS = 120
 """Seconds after which a process without an answer is killed, on a busy machine too. Its CPU time has a lower limit."""
 
-MEMORY_BYTES = 256 << 20
-"""Memory that a decoder may take beside its input and four times its pixels."""
+MEMORY_BYTES, SECONDS = 384 << 20, 10
+"""Address space in bytes that a decoder may take beside its pixels, and CPU time for a small picture."""
 
 KEPT = 16
 """Largest number of processes that are kept for the next picture."""
+
+
+BEYOND = "it takes more memory or time to decode than its size allows"
+"""Message about a picture that exceeds a limit."""
+
+ERRORS = {error.__name__: error for error in (UnidentifiedImageError, Image.DecompressionBombError)}
+"""Errors of Pillow that keep their type."""
 
 
 class DecodingLimit(ValueError):
@@ -47,21 +59,46 @@ def decode_limited(codec: str, data: bytes, most_bytes: int) -> Pixels:
     Raises:
         ValueError: The picture is damaged, larger than expected, or exceeds a limit.
     """
-    request = {"codec": codec, "size": len(data), "most": most_bytes, "memory": MEMORY_BYTES + 4 * most_bytes}
-    return _ask(request, data, None)
+    request = {"codec": codec, "most": most_bytes, "memory": MEMORY_BYTES + 4 * most_bytes, "seconds": SECONDS}
+    return _ask(request, data, lambda answer, stream: _receive(stream, np.empty(answer["shape"], answer["dtype"])))
 
 
-def decode_file_limited(path: Path, pixels: Pixels) -> None:
-    """Decode a file with Pillow into an array of the size that its header names.
+def describe_file_limited(path: Path) -> Description:
+    """Read the header of a file with Pillow.
+
+    Raises:
+        UnidentifiedImageError: The file is no picture that Pillow can read.
+        ValueError: The header is damaged or exceeds a limit.
+    """
+    request = {"codec": "describe", "path": os.path.abspath(path), "memory": MEMORY_BYTES, "seconds": SECONDS}
+    return _ask(request, b"", lambda answer, stream: Description(**answer))
+
+
+def decode_file_limited(path: Path, pixels: Pixels, decoding_bytes: int, pixel_seconds: float) -> None:
+    """Decode a file with Pillow.
+
+    Args:
+        path: Path of the file.
+        pixels: Array [height, width, channels] that receives the pixels. Its size is that in the header.
+        decoding_bytes: Memory that decoding may take.
+        pixel_seconds: CPU time that decoding may take per pixel, beyond `SECONDS`.
 
     Raises:
         ValueError: The picture is damaged or exceeds a limit.
     """
-    memory = MEMORY_BYTES + 4 * pixels.nbytes
-    _ask({"codec": "pillow", "size": 0, "path": str(path), "shape": pixels.shape, "memory": memory}, b"", pixels)
+    seconds = SECONDS + round(pixel_seconds * pixels.shape[0] * pixels.shape[1])
+    request = {"codec": "pillow", "path": os.path.abspath(path), "shape": pixels.shape}
+
+    def receive(answer: dict[str, Any], stream: IO[bytes]) -> Pixels:
+        if (answer["shape"], answer["dtype"]) != (list(pixels.shape), pixels.dtype.str):
+            raise ValueError(f"its pixels are {answer['shape']} {answer['dtype']}, but its header claims others")
+        return _receive(stream, pixels)
+
+    _ask(request | {"memory": MEMORY_BYTES + decoding_bytes, "seconds": seconds}, b"", receive)
 
 
-def _ask(request: dict[str, Any], data: bytes, into: Pixels | None) -> Pixels:
+def _ask(request: dict[str, Any], data: bytes, receive: Callable[[dict[str, Any], IO[bytes]], T]) -> T:
+    """Send a request, and return what `receive` makes of the answer and the bytes behind it."""
     process = _take()
     timer = threading.Timer(PATIENCE_SECONDS, process.kill)
     timer.daemon = True
@@ -70,23 +107,20 @@ def _ask(request: dict[str, Any], data: bytes, into: Pixels | None) -> Pixels:
     assert process.stdout is not None
     reusable = False
     try:
-        process.stdin.write(json.dumps(request).encode() + b"\n" + data)
+        process.stdin.write(json.dumps(request | {"size": len(data)}).encode() + b"\n" + data)
         process.stdin.flush()
         line = process.stdout.readline()
-        answer = json.loads(line) if line else {}
         if not line:
-            raise DecodingLimit("it takes more memory or time to decode than its size allows")
+            raise DecodingLimit(BEYOND)
+        answer = json.loads(line)
         if "error" in answer:
             reusable = True
-            raise ValueError(answer["error"])
-        pixels = np.empty(answer["shape"], answer["dtype"]) if into is None else into
-        if (list(pixels.shape), pixels.dtype.str) != (list(answer["shape"]), answer["dtype"]):
-            raise ValueError(f"its pixels are {answer['shape']} {answer['dtype']}, but its header claims others")
-        _receive(process.stdout, pixels)
+            raise ERRORS.get(answer["kind"], ValueError)(answer["error"])
+        result = receive(answer, process.stdout)
         reusable = True
-        return pixels
+        return result
     except (OSError, json.JSONDecodeError):  # it ended while it was written to or read from
-        raise DecodingLimit("it takes more memory or time to decode than its size allows") from None
+        raise DecodingLimit(BEYOND) from None
     finally:
         timer.cancel()
         if reusable:
@@ -95,14 +129,15 @@ def _ask(request: dict[str, Any], data: bytes, into: Pixels | None) -> Pixels:
             _end(process)
 
 
-def _receive(stream: IO[bytes], pixels: Pixels) -> None:
+def _receive(stream: IO[bytes], pixels: Pixels) -> Pixels:
     view = memoryview(pixels.reshape(-1).view(np.uint8))
     done = 0
     while done < len(view):
         got = stream.readinto(view[done:])  # type: ignore[attr-defined]
         if not got:
-            raise DecodingLimit("it takes more memory or time to decode than its size allows")
+            raise DecodingLimit(BEYOND)
         done += got
+    return pixels
 
 
 _idle: list[subprocess.Popen[bytes]] = []
@@ -124,7 +159,7 @@ def _take() -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": paths},
+        env=os.environ | {"PYTHONPATH": paths, "MALLOC_ARENA_MAX": "2"},  # arenas take address space
         start_new_session=True,  # Ctrl-C reaches the parent only, which ends its processes
     )
     _started.add(process)

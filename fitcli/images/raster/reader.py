@@ -1,14 +1,13 @@
-"""Reads large PNG row by row, and JPEG and other pictures whole: these are decoded on first use, and kept.
+"""Reads large PNG and Netpbm row by row, and JPEG and other pictures whole: these are decoded on first use, and kept.
 
-PNG and JPEG headers are parsed here; Pillow recognises and describes the other formats. imagecodecs decodes JPEG, WebP
-and PNG, in less memory than Pillow and with all bits. EXIF orientation is ignored: pixels are returned as stored.
+PNG, JPEG and Netpbm headers are parsed here; Pillow recognises and describes the other formats. imagecodecs decodes
+JPEG, WebP, PNG and QOI, in less memory than Pillow and with all bits. What Pillow decodes without a known bound, it
+decodes in another process, under limits. EXIF orientation is ignored: pixels are returned as stored.
 """
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
-from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -17,18 +16,13 @@ from PIL import Image, UnidentifiedImageError
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, Pixels
 from fitcli.images.chunks import ChunkedReader, ChunkGrid, ChunkKey
-from fitcli.images.encoded_size import essential_png, is_complete_jpeg, read_jpeg_frame
+from fitcli.images.encoded_size import check_scans, essential_png, is_complete_jpeg, jpeg_frame, read_jpeg_frame
+from fitcli.images.jpeg2000 import read_codestream
+from fitcli.images.limited_decoding import decode_file_limited, describe_file_limited
+from fitcli.images.raster.pillow import Description, describe, rows
 from fitcli.images.raster.png import PngGrid, channels_of
 from fitcli.images.raster.png_header import PALETTE, SIGNATURE, PngHeader, read_header
-
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF", "QOI", "PCX", "SGI", "TGA")
-"""Formats that Pillow may open. Others start programs (EPS) or cannot be recognised reliably."""
-
-MODES = {
-    "1": (1, "?"), "L": (1, "u1"), "LA": (2, "u1"), "RGB": (3, "u1"), "RGBA": (4, "u1"),
-    "I;16": (1, "u2"), "I;16L": (1, "u2"), "I;16B": (1, "u2"), "I": (1, "i4"), "F": (1, "f4"),
-}  # fmt: skip
-"""(channels, dtype) of the pixels per mode of Pillow. Other modes are read as RGB, or as RGBA with alpha."""
+from fitcli.images.raster.pnm import COLOR, GREY, MASK, PnmGrid
 
 JPEG_START = b"\xff\xd8\xff"
 """First bytes of every JPEG file."""
@@ -39,16 +33,21 @@ MAX_BYTES = 1_500_000_000
 AT_ONCE_BYTES = 16 << 20
 """PNG files of up to this many bytes of pixels are decoded whole, which takes half the time per pixel."""
 
-MORE_BYTES = {"WEBP": 7, "JPEG2000": 17, "AVIF": 8}
+MORE_BYTES = {"WEBP": 7, "JPEG2000": 17, "AVIF": 8, "QOI": 1}
 """Bytes per pixel that decoding takes beside the pixels, measured with 8 bits of red, green and blue."""
 
 OTHER_BYTES = 5
 """The same for all other formats: Pillow keeps 4 bytes per pixel, and a few rows."""
 
-CONVERTED_ROWS = 256
-"""Rows that are converted from Pillow to numpy at once, because the conversion makes two copies."""
+SMALL_BYTES, SMALL_PIXELS = 1 << 20, 1 << 22
+"""Files and pictures of up to this size are described and decoded with Pillow in this process: even its decoders that
+are written in Python take at most some seconds for them."""
 
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # Pillow's limit for errors stays in force
+PIXEL_SECONDS, OTHER_SECONDS = {"JPEG2000": 6e-7, "AVIF": 3e-7}, 1e-7
+"""CPU time per pixel that another process may take, by format and for all others: three times the usual time."""
+
+OVERHEAD_BYTES = 1 << 28
+"""Memory that the decoder of a JPEG 2000 file may take beside its pixels, for parts that its header names."""
 
 
 class RasterReader(ChunkedReader):
@@ -74,7 +73,7 @@ class RasterReader(ChunkedReader):
             width=grid.width,
             channels=grid.channels,
             dtype=grid.dtype,
-            chunk=None if grid.single_chunk else grid.chunk,
+            chunk=grid.band if isinstance(grid, PnmGrid) else None if grid.single_chunk else grid.chunk,
             format=name,
             axes="YX" if grid.channels == 1 else "YXS",
             color=grid.channels >= 3,
@@ -92,7 +91,7 @@ class RasterGrid(ChunkGrid):
         size: (height, width) in pixels.
         channels: Number of channels that are read.
         dtype: Dtype that is read.
-        codec: "PNG", "JPEG" or "WEBP" for imagecodecs, "" for Pillow.
+        codec: "PNG", "JPEG", "WEBP" or "QOI" for imagecodecs, another format for Pillow.
         extra_bytes: Bytes per pixel that decoding takes beside the pixels.
 
     Attributes:
@@ -103,20 +102,22 @@ class RasterGrid(ChunkGrid):
     """
 
     def __init__(
-        self, path: Path, size: tuple[int, int], channels: int, dtype: str, codec: str = "", extra_bytes: float = 0
+        self, path: Path, size: tuple[int, int], channels: int, dtype: str, codec: str, extra_bytes: float = 0
     ) -> None:
         self.path, self.codec = path, codec
         self.height, self.width = self.chunk = size
         self.channels = self.plane_channels = channels
         self.dtype = np.dtype(dtype)
         # A PNG is copied without its texts. Pillow reads the file piece by piece.
-        encoded = path.stat().st_size * {"": 0, "PNG": 3}.get(codec, 1)
+        encoded = path.stat().st_size * {"PNG": 3, "JPEG": 1, "WEBP": 1, "QOI": 1}.get(codec, 0)
         self.decoding_bytes = encoded + self.chunk_bytes + int(extra_bytes * self.height * self.width)
         if self.decoding_bytes > MAX_BYTES:
             raise _too_large(path, _size(self))
 
     def decode(self, key: ChunkKey) -> Pixels:
-        pixels = self._with_imagecodecs() if self.codec else self._with_pillow()
+        if self.codec not in ("PNG", "JPEG", "WEBP", "QOI"):
+            return self._with_pillow()
+        pixels = self._with_imagecodecs()
         if pixels.ndim == 2:
             pixels = pixels[:, :, None]
         if pixels.shape[:2] != (self.height, self.width) or pixels.shape[2] < self.channels:
@@ -130,20 +131,39 @@ class RasterGrid(ChunkGrid):
             return imagecodecs.png_decode(essential_png(data))
         if self.codec == "WEBP":
             return imagecodecs.webp_decode(data)
-        if not is_complete_jpeg(data):  # the decoder would fill missing pixels with grey
-            raise ValueError("it ends early")
+        if self.codec == "QOI":
+            return imagecodecs.qoi_decode(data)
+        _check_jpeg(data)
         return imagecodecs.jpeg8_decode(data)
 
     def _with_pillow(self) -> Pixels:
         pixels = np.empty((self.height, self.width, self.channels), self.dtype)
-        with _open(self.path) as image:
-            image.load()
-            for top in range(0, self.height, CONVERTED_ROWS):
-                band = image.crop((0, top, self.width, min(top + CONVERTED_ROWS, self.height)))
-                if band.mode not in MODES:
-                    band = band.convert("RGB" if self.channels == 3 else "RGBA")
-                pixels[top : top + CONVERTED_ROWS] = np.asarray(band).reshape(band.height, band.width, -1)
+        if self.codec == "JPEG2000":
+            overhead = read_codestream(self.path.read_bytes()).overhead_bytes
+            if overhead > OVERHEAD_BYTES:
+                raise ValueError(f"its header makes the decoder take {overhead >> 20} MiB beside the pixels")
+        if self.codec == "CMYK":
+            _check_jpeg(self.path.read_bytes())
+        elif self.codec == "AVIF" or self.height * self.width > SMALL_PIXELS or not _is_small(self.path):
+            decode_file_limited(self.path, pixels, self.decoding_bytes, PIXEL_SECONDS.get(self.codec, OTHER_SECONDS))
+            return pixels
+        top = 0
+        for band in rows(self.path, self.channels):
+            pixels[top : top + len(band)] = band
+            top += len(band)
         return pixels
+
+
+def _check_jpeg(data: bytes) -> None:
+    if not is_complete_jpeg(data):  # the decoder would fill missing pixels with grey
+        raise ValueError("it ends early")
+    frame = jpeg_frame(data)
+    if frame is not None:
+        check_scans(data, frame)
+
+
+def _is_small(path: Path) -> bool:
+    return path.stat().st_size <= SMALL_BYTES
 
 
 def _describe(path: Path) -> tuple[str, ChunkGrid]:
@@ -152,14 +172,18 @@ def _describe(path: Path) -> tuple[str, ChunkGrid]:
         start = file.read(8)
         if start == SIGNATURE:
             return "PNG", _png_grid(path, read_header(file))
+    if start[:2] in (MASK, GREY, COLOR):
+        return "PPM", PnmGrid(path)
     if start.startswith(JPEG_START):
         frame = read_jpeg_frame(path)
+        kept = 2 * frame.coefficients if frame.progressive else 0  # 16 bits each
+        size = frame.height, frame.width
         if frame.components in (1, 3):
-            size, dtype = (frame.height, frame.width), "u1" if frame.bits <= 8 else "u2"
-            kept = 2 * frame.coefficients if frame.progressive else 0  # 16 bits each
-            return "JPEG", RasterGrid(path, size, frame.components, dtype, "JPEG", kept)
-    with _open(path) as image:
-        return "JPEG" if image.format == "MPO" else str(image.format), _pillow_grid(path, image)
+            return "JPEG", RasterGrid(path, size, frame.components, "u1" if frame.bits <= 8 else "u2", "JPEG", kept)
+        ink = describe(path)
+        return "JPEG", RasterGrid(path, size, ink.channels, ink.dtype, "CMYK", OTHER_BYTES + kept)
+    described = describe(path) if _is_small(path) else describe_file_limited(path)
+    return described.format, _pillow_grid(path, described)
 
 
 def _png_grid(path: Path, header: PngHeader) -> ChunkGrid:
@@ -168,21 +192,19 @@ def _png_grid(path: Path, header: PngHeader) -> ChunkGrid:
     if plain and (header.interlaced or header.row_bytes * header.height <= AT_ONCE_BYTES):
         return RasterGrid(path, (header.height, header.width), channels, f"u{header.bits // 8}", "PNG")
     if header.interlaced:
-        with _open(path) as image:
-            return _pillow_grid(path, image)
+        return _pillow_grid(path, describe(path) if _is_small(path) else describe_file_limited(path))
     strips = PngGrid(path, header)
     if not strips.is_affordable:
         raise _too_large(path, _size(strips))
     return strips
 
 
-def _pillow_grid(path: Path, image: Any) -> RasterGrid:
-    width, height = image.size
-    if image.format not in ("MPO", "PNG") and getattr(image, "n_frames", 1) > 1:
-        raise ImageError(path, f"holds {image.n_frames} frames; save the one you want to a file")
-    channels, dtype = MODES.get(image.mode, (4 if image.has_transparency_data else 3, "u1"))
-    codec = "WEBP" if image.format == "WEBP" else ""
-    return RasterGrid(path, (height, width), channels, dtype, codec, MORE_BYTES.get(image.format, OTHER_BYTES))
+def _pillow_grid(path: Path, described: Description) -> RasterGrid:
+    if described.frames > 1:
+        raise ImageError(path, f"holds {described.frames} frames; save the one you want to a file")
+    codec = "interlaced" if described.format == "PNG" else described.format
+    size, extra = (described.height, described.width), MORE_BYTES.get(codec, OTHER_BYTES)
+    return RasterGrid(path, size, described.channels, described.dtype, codec, extra)
 
 
 def _size(grid: ChunkGrid) -> str:
@@ -195,8 +217,3 @@ def _too_large(path: Path, what: str) -> ImageError:
         f"has {what} than can be decoded whole; convert it to a tiled TIFF, for example with "
         f"`vips tiffsave {path.name} {path.stem}.tif --tile --pyramid --bigtiff --compression jpeg`",
     )
-
-
-def _open(path: Path) -> Image.Image:
-    Image.init()
-    return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])

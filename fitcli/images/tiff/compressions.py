@@ -20,6 +20,10 @@ SLACK_BYTES = 32 << 20
 """Memory of a decoder beside its pixels that is always accepted."""
 
 
+MAX_COEFFICIENT_BYTES = 128 << 20
+"""Largest memory for the coefficients of a chunk of progressive JPEG."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeclaredChunk:
     """What a TIFF declares about each of its chunks.
@@ -82,6 +86,9 @@ def check_jpeg(header: bytes, data: bytes, chunk: DeclaredChunk) -> None:
     if frame is None:
         raise ValueError("it has no frame header")
     chunk.check((frame.height, frame.width), frame.components, frame.bits)
+    coefficients = 2 * frame.coefficients * frame.height * frame.width if frame.progressive else 0
+    if coefficients > MAX_COEFFICIENT_BYTES:
+        raise ValueError("it is progressive and too large to decode in a chunk")
     check_scans(data, frame)
 
 
