@@ -29,7 +29,7 @@ class LockedError(Exception):
     """Another process holds a lock.
 
     Attributes:
-        holder: That process, in words.
+        holder: The other process, in words.
     """
 
     def __init__(self, holder: str) -> None:

@@ -24,7 +24,7 @@ class Publication:
     """A file or folder that is being written. Leaving the context publishes it, or discards it after an error.
 
     Args:
-        target: What it becomes. A link there is replaced, not followed.
+        target: Path of the finished file or folder. A link there is replaced, not followed.
         folder: Write a folder, which is there already, instead of a file.
         token: See `StagingFolder`: after an error, what was written stays.
         continues: Start from what was written with the same token before.

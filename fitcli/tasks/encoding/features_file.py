@@ -79,11 +79,12 @@ class EmbeddingsWriter(ABC):
     ) -> None:
         self.target, self._specs, self._attributes = target, dict(specs), dict(attributes)
         self._check_target()
+        old = None if token is None or token_path(target, token).exists() else _old_token_path(target, token)
         try:
             self._publication = Publication(target, self.is_folder, token, continues)
             try:
-                if continues and token is not None and _old_token_path(target, token).exists():
-                    os.rename(_old_token_path(target, token), self._publication.path)
+                if continues and old is not None and old.exists():
+                    os.rename(old, self._publication.path)
                 self._open()
             except BaseException:
                 self._close()

@@ -56,8 +56,15 @@ def test_what_an_older_version_left_is_continued(suffix: str, tmp_path: Path) ->
     assert not can_continue(out, "0000000b")
     token_path(out, "0000000a").rename(tmp_path / f".out{suffix}.partial-0000000b")
     assert can_continue(out, "0000000b")
+    with contextlib.suppress(InterruptedError), create_embeddings(out, SPECS, {}, "0000000b", continues=True) as file:
+        file.write("latents", slice(2, 4), ones[2:4])
+        raise InterruptedError
+    old = tmp_path / f".out{suffix}.partial-0000000b"
+    old.mkdir() if suffix == ".zarr" else old.touch()
     with create_embeddings(out, SPECS, {}, "0000000b", continues=True) as file:
-        file.write("latents", slice(2, 5), ones[2:])
+        file.write("latents", slice(4, 5), ones[4:])
+    assert old.exists(), "what is older is not taken any more"
+    old.rmdir() if suffix == ".zarr" else old.unlink()
     assert load_features(out)[0]["latents"].sum() == 30
     shutil.rmtree(token_path(out, "0000000a").parent)
     assert list(tmp_path.iterdir()) == [out]
