@@ -73,7 +73,7 @@ def test_accumulated_passes_are_one_large_batch(data: Path, tmp_path: Path, task
 
     def losses(batch_size: int, accumulate: int) -> list[float]:
         seen: list[Report] = []
-        settings = {"task": task, "batch_size": batch_size, "accumulate": accumulate, "steps": 3}
+        settings: dict[str, Any] = {"task": task, "batch_size": batch_size, "accumulate": accumulate, "steps": 3}
         train(run_of(data, tmp_path / f"{batch_size}x{accumulate}", **settings), seen.append)
         return [report.loss for report in seen if isinstance(report, StepReport)]
 
@@ -130,7 +130,7 @@ def test_it_learns(data: Path, tmp_path: Path, task: str) -> None:
     seen: list[Report] = []
     rows = [f"{data / label / f'{number}.png'},{label},train" for label in ("dark", "light") for number in range(2)]
     (tmp_path / "data.csv").write_text("\n".join(["path,label,split", *rows]))
-    settings = {"task": task, "steps": 30, "learning_rate": 0.003, "ema": 0.0}
+    settings: dict[str, Any] = {"task": task, "steps": 30, "learning_rate": 0.003, "ema": 0.0}
     train(run_of(tmp_path / "data.csv", tmp_path / "run", **settings), seen.append)
     assert not (tmp_path / "run/ema.safetensors").exists()
     losses = [report.loss for report in seen if isinstance(report, StepReport)]
@@ -176,7 +176,7 @@ def test_half_precision_and_floats(tmp_path: Path, task: str) -> None:
         pixels = np.random.default_rng(number).normal(3, 2, (40 + 8 * number, 44, 2)).astype(np.float32)
         pixels[:3, :5], pixels[20:] = np.nan, 1.0
         save(tmp_path / "data" / f"{number}.tif", pixels)
-    settings = {"task": task, "steps": 2, "precision": "bf16"}
+    settings: dict[str, Any] = {"task": task, "steps": 2, "precision": "bf16"}
     more = {"skip_background": True} if task == "diffusion" else {"levels": 32}
     run = run_of(tmp_path / "data", tmp_path / "run", **settings, **more)
     assert run.config.preprocessing.limits is not None

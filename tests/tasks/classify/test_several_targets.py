@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 from support.command_line import Fit
 from support.pictures import save
-from support.small_runs import at, quietly, run_of
+from support.runs import assert_same_run
+from support.small_runs import at, interrupt, quietly, run_of
 
 from fitcli.data.bad_images import BadImages
 from fitcli.data.dataset import Sample, load_dataset
@@ -26,7 +28,6 @@ from fitcli.tasks.class_targets import ClassSets, class_reader
 from fitcli.training.loop import train
 from models.groups import Groups
 from models.pooling import AttentionPool
-from tests.training.test_training import assert_same_run, interrupt
 
 TARGETS = (Target("kind", "single-label", ("cat", "dog", "owl")), Target("marks", "multi-label", ("a", "b")))
 
@@ -149,8 +150,10 @@ def test_from_a_table_to_predictions(fit: Fit, pictures: Path, tmp_path: Path) -
 
 
 def test_a_run_of_several_targets_that_is_resumed_is_the_same_run(pictures: Path, tmp_path: Path) -> None:
-    how = {"preset": "nano", "patch": 4, "augment": False, "batch_size": 4, "epochs": 2, "drop_path": 0.4,
-           "token_dropout": 0.3, "shift_canvas": 9, "balance": True}  # fmt: skip
+    how: dict[str, Any] = {
+        "preset": "nano", "patch": 4, "augment": False, "batch_size": 4, "epochs": 2, "drop_path": 0.4,
+        "token_dropout": 0.3, "shift_canvas": 9, "balance": True,
+    }  # fmt: skip
     train(run_of(pictures, tmp_path / "whole", **how), quietly)
     with pytest.raises(KeyboardInterrupt):
         train(run_of(pictures, tmp_path / "parts", **how), at(3, interrupt))
@@ -173,9 +176,16 @@ def test_an_image_that_replaces_another_keeps_its_own_targets(tmp_path: Path) ->
 
 
 def test_a_run_can_begin_with_the_weights_of_another(pictures: Path, tmp_path: Path) -> None:
-    how = {"preset": "nano", "patch": 4, "augment": False, "batch_size": 4, "steps": 1, "learning_rate": 1e-12}
+    how: dict[str, Any] = {
+        "preset": "nano",
+        "patch": 4,
+        "augment": False,
+        "batch_size": 4,
+        "steps": 1,
+        "learning_rate": 1e-12,
+    }
     train(run_of(pictures, tmp_path / "first", **how | {"learning_rate": 1e-2}), quietly)
-    again = {**how, "start_from": str(tmp_path / "first")}
+    again: dict[str, Any] = {**how, "start_from": str(tmp_path / "first")}
     train(run_of(pictures, tmp_path / "second", **again), quietly)
     first, second = (load_file(tmp_path / run / "model.safetensors") for run in ("first", "second"))
     assert all(torch.allclose(first[name], second[name], atol=1e-9) for name in first)
@@ -259,7 +269,7 @@ def rewritten(table: Path, name: str, *changes: tuple[str, str]) -> Path:
 
 
 def test_a_run_is_not_resumed_with_other_questions(pictures: Path, tmp_path: Path) -> None:
-    how = {"preset": "nano", "patch": 4, "augment": False, "batch_size": 4, "steps": 1}
+    how: dict[str, Any] = {"preset": "nano", "patch": 4, "augment": False, "batch_size": 4, "steps": 1}
     train(run_of(pictures, tmp_path / "run", **how), quietly)
     other = rewritten(pictures, "kind.csv", ("label:ground", "labels:ground"))
     with pytest.raises(
@@ -269,7 +279,14 @@ def test_a_run_is_not_resumed_with_other_questions(pictures: Path, tmp_path: Pat
 
 
 def test_answers_to_other_classes_begin_anew(pictures: Path, tmp_path: Path) -> None:
-    how = {"preset": "nano", "patch": 4, "augment": False, "batch_size": 4, "steps": 1, "learning_rate": 1e-9}
+    how: dict[str, Any] = {
+        "preset": "nano",
+        "patch": 4,
+        "augment": False,
+        "batch_size": 4,
+        "steps": 1,
+        "learning_rate": 1e-9,
+    }
     train(run_of(pictures, tmp_path / "first", **how | {"learning_rate": 0.1}), quietly)
     other = rewritten(pictures, "classes.csv", (",dark,", ",night,"), (",light,", ",day,"))
     again = how | {"seed": 1, "start_from": str(tmp_path / "first")}

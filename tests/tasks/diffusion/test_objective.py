@@ -30,9 +30,9 @@ def test_what_a_denoiser_sees(data: Path, tmp_path: Path) -> None:
     assert diffusion.patch == 4
     assert isinstance(run.config.model, DenoiserConfig)
     assert run.config.model.condition_width == 2
-    dropped: Any = objective.job(build(run.config.model), batch)  # type: ignore[arg-type]
+    dropped: Any = objective.job(build(run.config.model), batch)
     kept_run = replace(run, config=replace(run.config, details=replace(diffusion, class_dropout=0.0)))
-    kept: Any = find_task("diffusion").objective(kept_run).job(build(run.config.model), batch)  # type: ignore[arg-type]
+    kept: Any = find_task("diffusion").objective(kept_run).job(build(run.config.model), batch)
     with torch.no_grad():
         assert (dropped.context()[0, 1] == dropped.context()[1, 1]).all(), "no class for anyone"
         assert (dropped.context()[:, 0] == kept.context()[:, 0]).all(), "the same times"

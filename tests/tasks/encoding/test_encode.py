@@ -1,0 +1,90 @@
+"""A pass is planned within the memory limit, leaves out background, and its state belongs to one job."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fitcli.device.runtime import choose_runtime
+from fitcli.errors import FitError, ImageError
+from fitcli.images.array_image import ArrayReader
+from fitcli.images.open import open_image
+from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.classify.task import TASK as CLASSIFY
+from fitcli.tasks.encoding.encode import EncodingSettings, encoding
+from fitcli.tasks.load import load_run
+from models.encoder import FITClassifier
+
+CPU = choose_runtime("cpu", "fp32")
+
+
+@pytest.fixture
+def checkpoint(trained: Path) -> Checkpoint[FITClassifier]:
+    return load_run(trained, CPU, CLASSIFY)
+
+
+def half_empty() -> ArrayReader:
+    """An image whose left half is constant."""
+    pixels = np.full((128, 256, 3), 200, np.uint8)
+    pixels[:, 128:] = np.random.default_rng(0).integers(0, 256, (128, 1, 3), np.uint8)
+    return ArrayReader(pixels)
+
+
+def test_the_background_threshold_is_that_of_the_training_unless_set(checkpoint: Checkpoint[FITClassifier]) -> None:
+    preprocessing = replace(checkpoint.config.preprocessing, background=0.1)
+    config = replace(checkpoint.config, preprocessing=preprocessing)
+    assert EncodingSettings().threshold(config) == 0.1
+    assert EncodingSettings(background=0.3).threshold(config) == 0.3
+    assert EncodingSettings(background=None).threshold(config) is None
+
+
+def test_background_groups_are_left_out(checkpoint: Checkpoint[FITClassifier]) -> None:
+    with encoding(checkpoint, half_empty(), CPU, EncodingSettings(background=0.05), purpose="test") as job:
+        side = job.grid.patch * job.grid.group
+        assert job.places == [place for place in job.grid.coordinates() if place[1] * side >= 128]
+        assert len(job.groups.number) == len(job.places)
+        latents = job.run(lambda share: None)
+    assert latents.shape[0] == len(job.places)
+
+
+def test_a_limit_that_is_too_low_is_an_error_of_the_image(checkpoint: Checkpoint[FITClassifier]) -> None:
+    settings = EncodingSettings(memory_bytes=1000)
+    with (
+        pytest.raises(ImageError, match="array: "),
+        encoding(checkpoint, half_empty(), CPU, settings, purpose="test"),
+    ):
+        pass
+
+
+def test_a_state_is_kept_after_an_error_and_belongs_to_its_job(
+    checkpoint: Checkpoint[FITClassifier], dataset: Path, tmp_path: Path
+) -> None:
+    settings = EncodingSettings(state=tmp_path / "state")
+    path = next((dataset / "red").glob("*.png"))
+    with (
+        open_image(path) as image,
+        suppress(InterruptedError),
+        encoding(checkpoint, image, CPU, settings, purpose="classify", keep_reads=True) as job,
+    ):
+        assert job.reads is not None
+        plan = job.plan
+        raise InterruptedError
+    assert len(list((tmp_path / "state").iterdir())) == 1
+    with (
+        open_image(path) as image,
+        pytest.raises(FitError, match="was begun with purpose classify, not embed"),
+        encoding(checkpoint, image, CPU, settings, purpose="embed", keep_reads=True),
+    ):
+        pass
+    with open_image(path) as image:
+        with encoding(checkpoint, image, CPU, settings, purpose="classify", keep_reads=True) as job:
+            assert job.plan == plan
+            latents = job.run(lambda share: None)
+        assert not (tmp_path / "state").exists()
+        with encoding(checkpoint, image, CPU, EncodingSettings(), purpose="classify") as job:
+            assert torch.equal(latents, job.run(lambda share: None))
