@@ -18,6 +18,9 @@ from fitcli.files.output_checks import check_output_file
 from fitcli.files.publish import remove_folder
 from fitcli.files.staging import recover
 
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""An interrupt in the middle of a library leaves files open until they are collected."""
+
 FAILURES = {
     "interrupt": (fail_with_interrupt, False),
     "interrupt after": (fail_with_interrupt, True),
