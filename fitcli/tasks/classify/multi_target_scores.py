@@ -36,14 +36,14 @@ def evaluate_targets(targets: Sequence[Target], split: Split, scored: TargetProb
         else:
             own = multi_label_scores(probabilities, held)
         scores[target.name] = {"kind": target.kind, **own, "classes": list(target.classes)}
-    answers = [heading for target in targets for heading in (target.column, f"predicted:{target.name}")]
+    headings = [heading for target in targets for heading in (target.column, f"predicted:{target.name}")]
     return Evaluation(
         task=ClassifyDetails.task,
         split=split,
         images=len(scored),
         failed=failed,
         scores={"accuracy": float(np.mean([each["accuracy"] for each in scores.values()])), "tasks": scores},
-        columns=("path", *answers, *probability_columns(targets)),
+        columns=("path", *headings, *probability_columns(targets)),
         rows=[_row(targets, sample, probabilities) for sample, probabilities in scored],
         table_scores={
             f"{target}: {name}": value

@@ -142,7 +142,7 @@ def _multi_label_scores(probabilities: Probabilities, held: NDArray[np.bool_]) -
     """Return the scores from probabilities [i k] and whether each class holds, [i k], balanced over yes and no."""
     loss = -np.log(np.maximum(np.where(held, probabilities, 1 - probabilities), 1e-12)).sum(axis=1).mean()
     predicted = probabilities > 0.5
-    recalls = [(predicted == held)[held == answer].mean() for answer in (False, True) if (held == answer).any()]
+    recalls = [(predicted == held)[held == value].mean() for value in (False, True) if (held == value).any()]
     return Scores(float(loss), float((predicted == held).all(axis=1).mean()), float(np.mean(recalls)))
 
 

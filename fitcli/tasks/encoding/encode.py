@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,20 +11,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from fitcli import __version__
 from fitcli.device.runtime import Runtime
 from fitcli.device.transfer import to_device
-from fitcli.errors import FitError, ImageError
+from fitcli.errors import ImageError
 from fitcli.files.names import short_enough
 from fitcli.images.base import ImageReader
 from fitcli.images.open import stored_bytes
-from fitcli.images.reader_memory import reader_bytes
-from fitcli.memory.budget import MemoryPlan, Work, plan_memory
-from fitcli.memory.machine import default_budget, free_bytes, host_budget
+from fitcli.memory.budget import MemoryPlan
 from fitcli.memory.size_checks import check_groups
 from fitcli.patches.background import foreground
 from fitcli.patches.cutting import groups_of, normalize, read_patches
@@ -35,6 +31,7 @@ from fitcli.runs.weights import Checkpoint, model_hash
 from fitcli.streaming.journal import FolderJournal
 from fitcli.streaming.sweeps import PassOutputs, Sink, Streaming
 from fitcli.streaming.token_store import TokenStore, open_store
+from fitcli.tasks.encoding.memory_plan import encoding_work, plan_encoding
 from fitcli.tasks.encoding.stream import stream_encoder
 from models.encoder import FITClassifier
 from models.groups import Groups
@@ -163,14 +160,14 @@ def encoding(
     threshold = settings.threshold(checkpoint.config)
     kept = None if threshold is None else foreground(image, grid, threshold)
     count = grid.count if kept is None else len(kept)
-    work = _work(checkpoint, image, count, keep_reads, finish_bytes, settings.state is not None)
+    work = encoding_work(checkpoint, image, count, keep_reads, finish_bytes, settings.state is not None)
     with ExitStack() as stack:
         state = None
         if settings.state is not None:
             job = _description(checkpoint, image, runtime, settings) | {"purpose": purpose, "heat map": keep_reads}
             state = FolderJournal(_state_folder(settings.state, image), job)
             stack.callback(state.close)
-        plan = _plan(image.path, work, runtime, settings, state)
+        plan = plan_encoding(image.path, work, runtime, settings.memory_bytes, state)
         # Only now, because the plan refuses images with too many groups to list.
         places = list(grid.coordinates()) if kept is None else kept
         yield EncodingPass(
@@ -214,59 +211,6 @@ def _patch_grid(checkpoint: Checkpoint[FITClassifier], image: ImageReader) -> Pa
     if reason := checkpoint.config.preprocessing.mismatch(image.info):
         raise ImageError(image.path, reason)
     return PatchGrid(image.info.size, checkpoint.model.config.patch, checkpoint.model.config.group)
-
-
-def _work(
-    checkpoint: Checkpoint[FITClassifier],
-    image: ImageReader,
-    groups: int,
-    keep_reads: bool,
-    finish_bytes: int,
-    keep_state: bool,
-) -> Work:
-    config = checkpoint.model.config
-    return Work(
-        config=config,
-        groups=groups,
-        weights_bytes=sum(p.numel() * p.element_size() for p in checkpoint.model.parameters()),
-        value_bytes=np.dtype(checkpoint.config.preprocessing.dtype).itemsize,
-        values=config.values,
-        reader_bytes=reader_bytes(image, config.patch * config.group),
-        finish_bytes=finish_bytes,
-        keep_reads=keep_reads,
-        keep_state=keep_state,
-    )
-
-
-def _plan(
-    path: Path, work: Work, runtime: Runtime, settings: EncodingSettings, state: FolderJournal | None
-) -> MemoryPlan:
-    """Return the plan of the pass that is continued, or a new one.
-
-    Raises:
-        ImageError: The memory limit is too low for this image.
-    """
-    if state is not None and state.plan is not None:
-        return MemoryPlan(**state.plan)
-    try:
-        if settings.memory_bytes is not None:
-            plan = plan_memory(work, runtime.device.type, settings.memory_bytes, host_budget(runtime))
-        else:
-            plan = _default_plan(work, runtime)
-    except FitError as error:
-        # An error of this image alone: smaller images may fit.
-        raise ImageError(path, str(error)) from None
-    if state is not None:
-        state.save_plan(dataclasses.asdict(plan))
-    return plan
-
-
-def _default_plan(work: Work, runtime: Runtime) -> MemoryPlan:
-    """Plan within a share of the free memory, or within all of it if the share is too small: nobody set a limit."""
-    try:
-        return plan_memory(work, runtime.device.type, default_budget(runtime), host_budget(runtime))
-    except FitError:
-        return plan_memory(work, runtime.device.type, free_bytes(runtime), host_budget(runtime))
 
 
 def _state_folder(state: Path, image: ImageReader) -> Path:
