@@ -220,5 +220,7 @@ def undo_on_failure(folder: Path) -> Iterator[None]:
             if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
             else:
-                left.unlink(missing_ok=True)
+                # A folder within a file is no folder, and cannot be removed either: what failed says so.
+                with suppress(NotADirectoryError):
+                    left.unlink(missing_ok=True)
         raise
