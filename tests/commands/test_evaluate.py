@@ -16,9 +16,11 @@ from fitcli.device.runtime import choose_runtime
 from fitcli.images.open import open_image
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig, save_config
-from fitcli.runs.weights import load_decoder, save_weights
+from fitcli.runs.weights import save_weights
 from fitcli.tasks.autoregressive.scores import image_bits
 from fitcli.tasks.autoregressive.sequences import SequenceConfig
+from fitcli.tasks.autoregressive.task import TASK as AUTOREGRESSIVE
+from fitcli.tasks.load import load_run
 from models.config import DecoderConfig
 
 
@@ -34,7 +36,7 @@ def decoder_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     pixels = Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3)
     sequence = SequenceConfig(patch=(8, 8), size=(32, 32), levels=16)
-    config = RunConfig(task="autoregressive", model=model, preprocessing=pixels, classes=(), sequence=sequence)
+    config = RunConfig(model=model, preprocessing=pixels, classes=(), details=sequence)
     save_config(run, config)
     save_weights(run, live(model, torch.float32))
     return run
@@ -46,7 +48,7 @@ def test_a_classifier_by_what_fit_classify_says(fit: Fit, dataset: Path, trained
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
     held_out = load_dataset(dataset)
-    paths = {str(sample.path): held_out.classes[sample.label] for sample in held_out.validation}
+    paths = {str(sample.path): held_out.classes[sample.target] for sample in held_out.validation}
     said = json.loads(fit("classify", *paths, "--checkpoint", trained, "--json").stdout)
     right = [entry["predictions"][0]["label"] == paths[entry["path"]] for entry in said]
     assert (found["task"], found["split"], found["images"], found["failed"]) == ("classify", "val", len(paths), 0)
@@ -67,7 +69,7 @@ def test_each_split_is_its_own(fit: Fit, dataset: Path, trained: Path, tmp_path:
     listing = tmp_path / "data.csv"
     splits = ["train", "train", "val", "test"] * 3
     names = ("blue", "red")
-    lines = [f"{s.path},{names[s.label]},{split}" for s, split in zip(samples, splits, strict=True)]
+    lines = [f"{s.path},{names[s.target]},{split}" for s, split in zip(samples, splits, strict=True)]
     listing.write_text("\n".join(["path,label,split", *lines]) + "\n")
     for split, images in (("train", 6), ("val", 3), ("test", 3), ("all", 12)):
         result = fit("evaluate", listing, "--checkpoint", trained, "--split", split, "--json")
@@ -91,7 +93,7 @@ def test_images_that_nothing_could_be_trained_on(fit: Fit, dataset: Path, traine
         assert (found["images"], found["auroc"], sum(found["confusion"][0])) == (1, None, 0)
     result = fit("evaluate", listing, "--checkpoint", trained, "--split", "train")
     assert result.exit_code == 1
-    assert "does not know its class 'green'" in result.stderr
+    assert result.stderr == f"error: {listing}: the run has no class 'green'; it was trained on blue, red\n"
 
 
 def test_the_confusion_is_shown(fit: Fit, dataset: Path, trained: Path) -> None:
@@ -107,7 +109,7 @@ def test_bits_per_dimension(fit: Fit, dataset: Path, decoder_run: Path) -> None:
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
     runtime = choose_runtime("cpu", "fp32")
-    checkpoint, bits = load_decoder(decoder_run, runtime), []
+    checkpoint, bits = load_run(decoder_run, runtime, AUTOREGRESSIVE), []
     for sample in load_dataset(dataset).validation:
         with open_image(sample.path) as image:
             bits.append(image_bits(checkpoint, image, runtime))

@@ -149,7 +149,7 @@ def test_repainting_and_enlarging(fit: Fit, run: Path, tmp_path: Path) -> None:
         (["--height", "32"], "belong together"),
         (["--res", "99999999"], "pixels"),
         (["--window", "0,0,4,4"], "give --image FILE too"),
-        (["--strength", "0"], "--strength 0.0"),
+        (["--strength", "0"], "--strength must be above 0 and at most 1, not 0.0"),
         (["--memory", "20MiB"], "give more with --memory"),
         (["--seed", str(2**64)], "0 ... 2**64 - 1"),
         (["--preview", "small.tif"], "give a .png or .jpg"),
@@ -227,11 +227,12 @@ def test_a_full_disk_leaves_nothing_behind(
 
 def test_runs_of_other_tasks_are_refused(fit: Fit, tmp_path: Path) -> None:
     from fitcli.runs.config import RunConfig, save_config
+    from fitcli.tasks.classify.config import ClassifyDetails
     from models.presets import classifier_preset
 
     pixels = Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3)
     model = classifier_preset("debug", 3, 2)
-    save_config(tmp_path, RunConfig(task="classify", model=model, preprocessing=pixels, classes=("a", "b")))
+    save_config(tmp_path, RunConfig(model=model, preprocessing=pixels, classes=("a", "b"), details=ClassifyDetails()))
     result = fit("generate", "--checkpoint", tmp_path, "--out", tmp_path / "out.tif")
     assert result.exit_code == 1
     assert "trained with --task classify" in result.stderr
@@ -297,9 +298,10 @@ def pixels_of(path: Path) -> np.ndarray:
 
 def test_an_autoregressive_run_draws_what_the_library_draws(fit: Fit, decoder_run: Path, tmp_path: Path) -> None:
     from fitcli.device.runtime import choose_runtime
-    from fitcli.runs.weights import load_decoder
     from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
     from fitcli.tasks.autoregressive.generate_images import Request, generate_images
+    from fitcli.tasks.autoregressive.task import TASK as AUTOREGRESSIVE
+    from fitcli.tasks.load import load_run
 
     arguments = ["--count", 3, "--label", "dog", "--seed", 5, "--temperature", 0.7, "--top-k", 9, "--top-p", 0.9]
     result = fit("generate", "--checkpoint", decoder_run, "--out", tmp_path / "a.png", *arguments, "--json")
@@ -308,7 +310,7 @@ def test_an_autoregressive_run_draws_what_the_library_draws(fit: Fit, decoder_ru
     names = [f"a-{number}.png" for number in range(3)]
     assert [Path(document["path"]).name for document in documents] == names
     draws = Draws(seed=5, temperature=0.7, top_k=9, top_p=0.9)
-    checkpoint = load_decoder(decoder_run, choose_runtime("cpu", "fp32"))
+    checkpoint = load_run(decoder_run, choose_runtime("cpu", "fp32"), AUTOREGRESSIVE)
     expected = list(generate_images(checkpoint, Request(count=3, label="dog", draws=draws)))
     for name, pixels in zip(names, expected, strict=True):
         assert np.array_equal(pixels_of(tmp_path / name), pixels[..., 0])
@@ -349,13 +351,13 @@ def test_the_rest_of_an_image_is_drawn(fit: Fit, decoder_run: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--steps", "50"], "--steps is for runs of --task diffusion, not of autoregressive"),
-        (["--one-pass"], "--one-pass is for runs of --task diffusion"),
-        (["--memory", "1GiB"], "--memory is for runs of --task diffusion"),
+        (["--steps", "50"], "--steps is for --task diffusion, not for autoregressive; leave it out"),
+        (["--one-pass"], "--one-pass is for --task diffusion, not for autoregressive"),
+        (["--memory", "1GiB"], "--memory is for --task diffusion, not for autoregressive"),
         (["--cuda-graphs", "--device", "cpu"], "--cuda-graphs is for CUDA devices, not for cpu; leave it out"),
         (["--label", "fox"], "it knows bird, cat, dog"),
         (["--res", "8", "--width", "8"], "give either --res"),
-        (["--top-p", "0"], "top-p must lie in (0, 1]"),
+        (["--top-p", "0"], "--top-p must be above 0 and at most 1, not 0.0"),
     ],
 )
 def test_what_a_decoder_cannot_do_is_refused(
@@ -371,7 +373,7 @@ def test_what_a_decoder_cannot_do_is_refused(
 def test_a_denoiser_draws_no_values(fit: Fit, run: Path, tmp_path: Path) -> None:
     result = fit("generate", "--checkpoint", run, "--out", tmp_path / "out.png", "--top-k", 3)
     assert result.exit_code == 1
-    assert "--top-k is for runs of --task autoregressive, not of diffusion" in result.stderr
+    assert "--top-k is for --task autoregressive, not for diffusion; leave it out" in result.stderr
 
 
 def test_drawn_images_do_not_replace_others_unless_asked(fit: Fit, decoder_run: Path, tmp_path: Path) -> None:

@@ -36,7 +36,8 @@ def test_the_command_line_wins(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     found = settings(tmp_path / "run")
     assert (found["preset"], found["steps"], found["learning_rate"], found["clip"]) == ("debug", 1, 0.5, 2.0)
-    assert (found["background"], found["augment"], found["size"]) == (0.02, False, 64)
+    assert (found["skip_background"], found["background_threshold"]) == (True, 0.02)
+    assert (found["augment"], found["size"]) == (False, 64)
     # What a model was trained with is part of what it expects.
     assert json.loads((tmp_path / "run/config.json").read_text())["preprocessing"]["background"] == 0.02
 
@@ -64,7 +65,7 @@ def test_the_command_line_wins(fit: Fit, dataset: Path, tmp_path: Path) -> None:
         ("size = 64.5", "size = 64.5: "),
         ('memory = "lots"', "memory = 'lots': 'lots' is no size"),
         ('prediction = "z"', "prediction = 'z': "),
-        ("drop-path = 1.5", "--drop-path must be in 0 ... 1, not 1.5"),
+        ("drop-path = 1.5", "--drop-path must be at least 0 and below 1, not 1.5"),
         ("patch = 7", "--preset tiny --patch 7: "),
         ('task = "diffusion"\nschedule = "steep"', "--schedule steep: unknown schedule"),
         ('task = "diffusion"\nscale = 0', "--scale 0.0: scale must be positive"),
@@ -87,7 +88,7 @@ def test_what_is_not_the_fault_of_a_recipe(fit: Fit, dataset: Path, tmp_path: Pa
     chosen = recipe(tmp_path, 'preset = "debug"\ndrop-path = 0.1\nbalance = true\n')
     out = ("--recipe", chosen, "--out", tmp_path / "run")
     given = fit("train", dataset, *out, "--drop-path", "2")
-    assert (given.exit_code, given.stderr) == (1, "error: --drop-path must be in 0 ... 1, not 2.0\n")
+    assert (given.exit_code, given.stderr) == (1, "error: --drop-path must be at least 0 and below 1, not 2.0\n")
     absent = fit("train", tmp_path / "absent", *out)
     assert (absent.exit_code, "recipe" in absent.stderr.replace(str(tmp_path), "")) == (1, False)
 

@@ -121,7 +121,7 @@ def test_out_of_time_it_is_saved_and_goes_on(fit: Fit, dataset: Path, tmp_path: 
     run = tmp_path / "run"
     result = fit(*quick(dataset, run, "--max-minutes", 0))
     assert result.exit_code == 0, result.stderr
-    assert result.stdout == f"{run}: 1 of 2 steps, the time is over; continue with --resume\n"
+    assert result.stdout == f"{run}: 1 of 2 steps at the time limit; continue with --resume\n"
     assert "max_minutes" not in (run / "training/settings.json").read_text()
     result = fit(*quick(dataset, run, "--max-minutes", 60, "--auto-resume"))
     assert result.exit_code == 0, result.stderr
