@@ -152,7 +152,7 @@ class TrainSettings:
         panel=STOPPING,
         minimum=1,
         changeable=True,
-        more="Else at the end of each epoch. Whatever it is, also every ten minutes, at the best score so far, and at the end.",
+        more="Else a run is saved at each epoch; always every ten minutes, when it is the best, and at the end.",
     )
     keep: int = option(
         2,

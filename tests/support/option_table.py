@@ -13,9 +13,10 @@ from fitcli.tasks.registry import generate_options, task_options
 
 HEAD = """# Options of `fit train` and `fit generate`
 
-Every option stands once in the code, in a field of a dataclass; these tables are made from there
-(`python -m tests.support.option_table`), and so are the help texts, the checks, and the keys of a recipe. An option of another task is
-refused. Options that several commands share (`--memory`, `--device`, `--precision`, `--state`, ...) are in `fit COMMAND --help`.
+Each option is declared once, in a field of a dataclass (`fitcli/runs/option.py`). These tables
+(`python -m tests.support.option_table`), the help texts, the checks and the keys of a recipe follow from them.
+A command refuses an option of another task. `fit COMMAND --help` shows options of several commands
+(`--memory`, `--device`, `--precision`, `--state`, ...).
 """
 
 
