@@ -1,12 +1,25 @@
-"""Turning groups equals turning the image and cutting it."""
+"""Turning and shifting groups equals doing so with the image and then cutting it; hidden patches are padding."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from support.loading import (
+    GROUP,
+    PATCH,
+    SIZES,
+    assert_same_batch,
+    images,
+    lay_out,
+    loader,
+    pixels,
+    real_patches,
+    samples_in,
+)
 
 from fitcli.data.augmentation import turn_groups, turn_patches
+from fitcli.data.dataset import Sample
 from fitcli.patches.cutting import groups_of, to_patches
 from fitcli.patches.grid import PatchGrid
 
@@ -29,14 +42,100 @@ def test_turning_groups_equals_turning_the_image(quarters: int, mirror: bool) ->
 
 
 @pytest.mark.parametrize(("quarters", "mirror"), WAYS)
-def test_padding_moves_with_the_pixels(quarters: int, mirror: bool) -> None:
+def test_padding_turns_with_the_pixels(quarters: int, mirror: bool) -> None:
     pixels = np.ones((17, 30, 1), np.uint8)
     grid = PatchGrid((17, 30), 4, 3)
     before, groups = to_patches(pixels, grid), groups_of(grid)
     assert groups.mask is not None
     before = before.masked_fill(~groups.mask[..., None], 0)
-    patches, moved = turn_patches(before, grid, quarters, mirror), turn_groups(groups, grid, quarters, mirror)
-    assert moved.mask is not None
-    assert torch.equal(patches[..., 0] > 0, moved.mask)
-    assert moved.coordinates.min() == 0
-    assert moved.coordinates.amax(0).tolist() == ([1, 2] if quarters % 2 == 0 else [2, 1])
+    patches, turned = turn_patches(before, grid, quarters, mirror), turn_groups(groups, grid, quarters, mirror)
+    assert turned.mask is not None
+    assert torch.equal(patches[..., 0] > 0, turned.mask)
+    assert turned.coordinates.min() == 0
+    assert turned.coordinates.amax(0).tolist() == ([1, 2] if quarters % 2 == 0 else [2, 1])
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
+    """Five images of different sizes. The class of each is its number."""
+    return samples_in(tmp_path_factory.mktemp("images"))
+
+
+def test_augmentation_turns_and_flips_and_nothing_else(samples: list[Sample]) -> None:
+    # 20 x 30 pixels fill 3 x 4 groups of 8 x 8 pixels; the padding turns with the image.
+    padded = np.pad(pixels(0), ((0, 4), (0, 2), (0, 0)), mode="edge")
+    filled = np.zeros((24, 32), bool)
+    filled[:20, :32] = True
+    eight = [
+        [np.rot90(array[:, ::step], turns) for array in (padded, filled)] for step in (1, -1) for turns in range(4)
+    ]
+    seen, gains, shifts, origins = [0] * 8, [], [], set()
+    for batch in loader(samples[:1], batch_size=1, augment=True).batches(0, 80):
+        image, mask = lay_out(batch)
+        (match,) = (number for number, (way, _) in enumerate(eight) if np.array_equal(way, image))
+        np.testing.assert_array_equal(mask, eight[match][1])
+        seen[match] += 1
+        gains.append(batch.gain[0].item())
+        shifts.append(batch.shift[0].item())
+        origins.add(tuple(batch.groups.coordinates.amin(0).tolist()))
+        assert len(batch.gain.unique()) == len(batch.shift.unique()) == 1, "one image, one change"
+    assert min(seen) > 0
+    assert 0.7 < min(gains) < 0.95 < 1.05 < max(gains) < 1.4
+    assert -0.5 < min(shifts) < -0.05 < 0.05 < max(shifts) < 0.5
+    assert len(origins) > 40
+
+
+def test_without_augmentation_nothing_is_changed(samples: list[Sample]) -> None:
+    for batch in loader(samples[:1], batch_size=1).batches(0, 5):
+        np.testing.assert_array_equal(images(batch, [SIZES[0]])[0], pixels(0))
+        assert batch.groups.coordinates.amin() == 0
+
+
+def test_a_shifted_image_is_whole(samples: list[Sample]) -> None:
+    """Everything beside the image is padding, and groups without pixels are left out."""
+    shifts = set()
+    for batch in loader(samples[:1], batch_size=1, shift_canvas=13).batches(0, 60):
+        image, mask = lay_out(batch)
+        height, width = SIZES[0]
+        matches = [
+            (top, left)
+            for top in range(image.shape[0] - height + 1)
+            for left in range(image.shape[1] - width + 1)
+            if np.array_equal(image[top : top + height, left : left + width], pixels(0))
+        ]
+        ((top, left),) = matches
+        expected = np.zeros_like(mask)
+        expected[
+            top // PATCH * PATCH : -(-(top + height) // PATCH) * PATCH,
+            left // PATCH * PATCH : -(-(left + width) // PATCH) * PATCH,
+        ] = True
+        np.testing.assert_array_equal(mask, expected)
+        shifts.add((top, left))
+    side = PATCH * GROUP
+    assert {top for top, _ in shifts} == {left for _, left in shifts} == set(range(side)), (
+        "groups without pixels are left out"
+    )
+
+
+def test_patches_are_hidden_at_random(samples: list[Sample]) -> None:
+    hidden, real = [], []
+    plain = list(loader(samples, augment=True).batches(0, 40))
+    for batch, whole in zip(loader(samples, augment=True, token_dropout=0.4).batches(0, 40), plain, strict=True):
+        mask, before = real_patches(batch), real_patches(whole)
+        assert mask.any(dim=1).all(), "no group is empty"
+        assert not (mask & ~before).any(), "padding stays padding"
+        assert torch.equal(batch.patches, whole.patches), "everything else is the same"
+        many = before.sum(dim=1) == GROUP**2
+        real.append(before[many].sum())
+        hidden.append((before & ~mask)[many].sum())
+    # One of the four patches of a group always stays: 0.4, less the case that all four would be hidden.
+    fraction = float(sum(hidden) / sum(real))
+    assert fraction == pytest.approx(0.4 - 0.4**4 / 4, abs=0.04)
+
+
+@pytest.mark.parametrize("name", ["shift_canvas", "token_dropout"])
+def test_shifts_and_hidden_patches_follow_from_the_position(samples: list[Sample], name: str) -> None:
+    many = loader(samples, augment=True, **{name: 0.5 if name == "token_dropout" else 9})
+    whole = list(many.batches(0, 6))
+    for one, other in zip(many.batches(3, 6), whole[3:], strict=True):
+        assert_same_batch(one, other)

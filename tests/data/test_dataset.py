@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.data_sets import labelled, table, touch
 from support.pictures import save
 
-from fitcli.data.dataset import Dataset, Sample, load_dataset
+from fitcli.data.dataset import Sample, load_dataset
 from fitcli.errors import DataError
-
-
-def touch(folder: Path, *names: str) -> Path:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"not looked at")
-    return folder
 
 
 def numbered(folder: Path, **counts: int) -> Path:
     return touch(folder, *(f"{label}/{number:03}.png" for label, count in counts.items() for number in range(count)))
 
 
-def table(folder: Path, *lines: str, name: str = "data.csv") -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder / name
-
-
 def names(samples: Iterable[Sample], root: Path) -> set[str]:
     return {sample.path.relative_to(root).as_posix() for sample in samples}
-
-
-def labelled(data: Dataset) -> dict[str, str]:
-    return {sample.path.name: data.classes[sample.target] for sample in data.train + data.validation}
 
 
 def test_a_folder_per_class(tmp_path: Path) -> None:
@@ -110,64 +93,6 @@ def test_adding_images_moves_few_others(tmp_path: Path) -> None:
     assert {name for name in before if name.startswith("b")} == {name for name in after if name.startswith("b")}
 
 
-def test_a_table(tmp_path: Path) -> None:
-    touch(tmp_path, "sub/a.png", "sub/b, c.png", "d.png", "e.png")
-    lines = [
-        "path,label",
-        "sub/a.png,cat",
-        '"sub/b, c.png","cat"',
-        "",
-        "  d.png , dog ",
-        f"{tmp_path / 'e.png'},dog",
-        "",
-    ]
-    data = load_dataset(table(tmp_path, *lines))
-    assert labelled(data) == {"a.png": "cat", "b, c.png": "cat", "d.png": "dog", "e.png": "dog"}
-    assert len(data.validation) == 2
-
-
-def test_a_table_with_line_breaks_in_its_fields(tmp_path: Path) -> None:
-    touch(tmp_path, "a", "b", "c\nd")
-    lines = ["path,label,split", '"a","two\nwords",train', "b,y\u2028z,train", '"c\nd",y\u2028z,val']
-    data = load_dataset(table(tmp_path, *lines))
-    assert data.classes == ("two\nwords", "y\u2028z")
-    assert [sample.path.name for sample in data.validation] == ["c\nd"]
-    with pytest.raises(DataError, match=r"data\.csv, line 7: no file"):
-        load_dataset(table(tmp_path, *lines, "gone,x,train"))
-
-
-def test_a_table_from_a_spreadsheet(tmp_path: Path) -> None:
-    touch(tmp_path, "a.png", "b.png")
-    text = "Split;x,Label, PATH,split\r\n1,Käse,a.png,Train\r\n2,Brot,b.png,train\r\n"
-    (tmp_path / "data.csv").write_bytes(codecs.BOM_UTF8 + text.encode())
-    data = load_dataset(tmp_path / "data.csv")
-    assert data.classes == ("Brot", "Käse")
-    assert len(data.train) == 2
-
-
-@pytest.mark.parametrize("separator", [";", "\t", ","])
-@pytest.mark.parametrize("quote", ["", '"'])
-def test_a_table_with_other_separators(tmp_path: Path, separator: str, quote: str) -> None:
-    touch(tmp_path, "a, b.png", "c;d.png", "e.png", "f;g.png")
-    rows = [("a, b.png", "1,5"), ("c;d.png", "2;5"), ("e.png", "1,5"), ("f;g.png", "2;5")]
-    lines = [f"{quote}path{quote}{separator}{quote}label{quote}"]
-    lines += [separator.join(f'"{field}"' for field in row) for row in rows]
-    (tmp_path / "data.csv").write_bytes(codecs.BOM_UTF8 + "\r\n".join(lines).encode())
-    data = load_dataset(tmp_path / "data.csv")
-    assert labelled(data) == {"a, b.png": "1,5", "c;d.png": "2;5", "e.png": "1,5", "f;g.png": "2;5"}
-
-
-def test_a_table_from_windows(tmp_path: Path) -> None:
-    touch(tmp_path, "sub/a.png", "sub/b.png", "c\\d.png", "e.png")
-    lines = ["path,label", "sub\\a.png,x", ".\\sub\\b.png,y", "c\\d.png,x", "e.png,y"]
-    data = load_dataset(table(tmp_path, *lines))
-    assert labelled(data) == {"a.png": "x", "b.png": "y", "c\\d.png": "x", "e.png": "y"}
-    with pytest.raises(DataError, match="listed as 'x' and as 'y'"):
-        load_dataset(table(tmp_path, *lines, "sub/a.png,y"))
-    with pytest.raises(DataError, match="line 2: no file"):
-        load_dataset(table(tmp_path, "path,label", "C:\\images\\a.png,x"))
-
-
 def test_links_to_the_same_image_are_noticed(tmp_path: Path) -> None:
     touch(tmp_path, "one/a.png", "b.png")
     (tmp_path / "two").symlink_to(tmp_path / "one")
@@ -217,36 +142,6 @@ def test_too_few_classes_or_images(tmp_path: Path) -> None:
         load_dataset(numbered(tmp_path / "single", a=5, b=1))
     with pytest.raises(DataError, match="no training image of class 'b'"):
         load_dataset(touch(tmp_path / "split", "train/a/1.png", "val/a/2.png", "val/b/3.png"))
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        (["path,label", "a,x", "b,y", "gone.png,x"], r"data\.csv, line 4: no file .*gone\.png"),
-        (["path,label", "a,x", "", "", "gone.png,x"], r"data\.csv, line 5: no file .*gone\.png"),
-        (["path,label", "a,x", f"{'long' * 100},y"], r"data\.csv, line 3: no file"),
-        (["path,label,split", "a,x,train", "b,y,trian"], r"data\.csv, line 3: split 'trian' is none of train, val"),
-        (["path,label", "a,x", "b,"], r"data\.csv, line 3: label must not be empty"),
-        (["path,label", "a,x", "b"], r"data\.csv, line 3: label must not be empty"),
-        (["path,label", "a,x", "b,y, z"], r"data\.csv, line 3: has more fields than the first line"),
-        (["file,class", "a,x"], r"data\.csv: needs the columns path,label\[,split\], has file,class"),
-        ([""], r"data\.csv: needs the columns path,label\[,split\], has none"),
-        (["path,label", "a,x", "a,x"], r"data\.csv: .*a is listed twice"),
-        (["path,label", "a,x", "./a,y"], r"data\.csv: .*a is listed as 'x' and as 'y'"),
-        (["path,label,split", "a,x,train", "b,y,train", "a,x,val"], r"a is listed twice"),
-        (["path,label", "a,x", "b\0c,y"], r"data\.csv, line 3"),
-    ],
-)
-def test_a_table_that_is_wrong_says_where(tmp_path: Path, lines: list[str], message: str) -> None:
-    touch(tmp_path, "a", "b")
-    with pytest.raises(DataError, match=message):
-        load_dataset(table(tmp_path, *lines))
-
-
-def test_a_table_that_is_no_text(tmp_path: Path) -> None:
-    (tmp_path / "data.csv").write_bytes("path,label\na,Käse\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"data\.csv: not UTF-8 text .*; save it as UTF-8"):
-        load_dataset(tmp_path / "data.csv")
 
 
 def test_names_that_are_no_text(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""From a number of bytes to how a pass is run; and sizes as people write them."""
+"""Streamed passes are planned within a budget: groups at a time, and the store for tokens."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-import typer
 
-from fitcli.commands.options import parse_size
 from fitcli.device.runtime import choose_runtime
 from fitcli.errors import FitError
 from fitcli.memory import machine
@@ -20,7 +18,7 @@ TINY = classifier_preset("tiny", 3, 2)
 
 
 def work(side: int, preset: str = "tiny", **changes: object) -> Work:
-    """An image of so many pixels per side."""
+    """A pass over an image of `side` pixels per side."""
     config = classifier_preset(preset, 3, 2)
     made = Work(
         config=config,
@@ -33,7 +31,7 @@ def work(side: int, preset: str = "tiny", **changes: object) -> Work:
     return replace(made, **changes)
 
 
-def test_tokens_rest_in_memory_while_there_is_room_and_on_disk_then() -> None:
+def test_tokens_rest_in_memory_if_there_is_room_else_on_disk() -> None:
     plans = [plan_memory(work(side), "cpu", GIB) for side in (1024, 8192, 16384)]
     assert [plan.store for plan in plans] == ["host", "host", "disk"]
     assert {plan.handful for plan in plans} == {8}
@@ -60,7 +58,7 @@ def test_large_images_fit_in_a_gibibyte(side: int, keep_reads: bool) -> None:
     assert plan_memory(work(side, keep_reads=keep_reads), "cpu", GIB).handful >= 1
 
 
-def test_too_little_is_refused_with_what_is_enough() -> None:
+def test_too_little_memory_is_refused_with_the_least_that_is_enough() -> None:
     with pytest.raises(FitError) as caught:
         plan_memory(work(32768), "cpu", 100 * MIB)
     match = re.search(
@@ -85,19 +83,19 @@ def test_a_state_that_is_kept_rests_on_disk() -> None:
     assert (plan.store, plan.reads_store) == ("disk", "disk")
 
 
-def test_a_device_holds_the_tokens_while_it_can_then_the_host_then_the_disk() -> None:
+def test_tokens_rest_on_the_device_else_on_the_host_else_on_disk() -> None:
     for budget, host, store in ((64 * GIB, GIB, "device"), (4 * GIB, 64 * GIB, "host"), (4 * GIB, GIB, "disk")):
         assert plan_memory(work(32768), "cuda", budget, host).store == store
 
 
-def test_a_plan_of_one_segment_rests_nowhere() -> None:
+def test_a_model_of_one_segment_stores_no_tokens() -> None:
     config = replace(TINY, plan="(2)2")
     plan = plan_memory(work(32768, config=config), "cpu", GIB)
     assert plan.parts["tokens at rest"] == 0
     assert plan.store == "host"
 
 
-def test_a_plan_says_what_it_is() -> None:
+def test_the_summary_of_a_plan() -> None:
     summary = plan_memory(work(16384), "cpu", GIB).summary()
     assert re.fullmatch(
         r"memory: 1\.00 GiB allowed, about \d+ MiB used; 8 groups at a time, tokens rest on disk", summary
@@ -110,23 +108,6 @@ def test_without_a_budget_a_share_of_what_is_free() -> None:
     assert machine.host_budget(choose_runtime("cpu")) is None
 
 
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("4GiB", 4 * GIB), ("500MB", 500_000_000), ("2G", 2 * GIB), ("1.5 GiB", 3 * GIB // 2), ("1000000", 10**6),
-        ("2000000B", 2 * 10**6), ("3000kib", 3000 * 1024), ("1T", 2**40), (" 7m ", 7 * MIB), ("2gb", 2 * 10**9),
-    ],
-)  # fmt: skip
-def test_sizes_as_people_write_them(text: str, size: int) -> None:
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "GiB", "-1G", "4 GiB free", "1e9", "0", "0.2B", "8", "999kB", "4PiB", "nan"])
-def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(typer.BadParameter):
-        parse_size(text)
-
-
 @pytest.mark.parametrize(("size", "text"), [(GIB, "1.00 GiB"), (GIB + 1, "1.01 GiB"), (MIB + 1, "2 MiB"), (0, "0 MiB")])
-def test_sizes_for_people_are_rounded_up(size: int, text: str) -> None:
+def test_sizes_as_text_are_rounded_up(size: int, text: str) -> None:
     assert size_text(size) == text

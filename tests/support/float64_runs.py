@@ -67,7 +67,8 @@ def train_here(
         settings: Fields of `TrainSettings`.
     """
     fields = train_settings(**{"preset": "debug", "batch_size": 4, "accumulate": 2, "steps": 3, **settings})
-    run, _ = prepare(fields, StartOptions(data=data, folder=folder, runtime=CPU, resume=resume, world=world, shard=shard))
+    start = StartOptions(data=data, folder=folder, runtime=CPU, resume=resume, world=world, shard=shard)
+    run, _ = prepare(fields, start)
     if plan is not None:
         run = replace(run, plan=ExecutionPlan(**plan))
     with pytest.MonkeyPatch.context() as patch:

@@ -16,6 +16,11 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in entry.items() if name not in CLOCK} for entry in entries]
 
 
+def logged(folder: Path) -> list[tuple[str, int]]:
+    """Return kind and step of every entry in the log of a run."""
+    return [(entry["kind"], entry["step"]) for entry in metrics(folder)]
+
+
 def contents(folder: Path) -> dict[str, Any]:
     """Read all files of a run folder but TensorBoard events, by name, as bytes; and the log."""
     files = {

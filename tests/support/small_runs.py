@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,3 +66,8 @@ def at(step: int, act: Callable[[], object]) -> Observer:
 
 def die() -> None:
     raise SystemError("the machine is gone")
+
+
+def interrupt() -> None:
+    """Interrupt this process, as Ctrl-C does."""
+    signal.raise_signal(signal.SIGINT)

@@ -18,10 +18,9 @@ from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.estimate import estimate_step
 from fitcli.tasks.context import TrainingRun
-from fitcli.training import gradients
 from fitcli.training.execution_choice import PLAN, has_room_ahead, largest_step, load_plan
 from fitcli.training.loop import train
-from fitcli.training.reports import MemoryReport, Report, StepReport
+from fitcli.training.reports import Report, StepReport
 
 MIB = 1 << 20
 
@@ -106,58 +105,6 @@ def test_too_little_memory_is_refused_before_anything_is_written(data: Path, tmp
     with pytest.raises(FitError, match="20 MiB are too little: a training step of this model of 0 M parameters takes"):
         run_of(data, tmp_path / "run", 20 * MIB)
     assert not (tmp_path / "run").exists()
-
-
-def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, calls: set[int]) -> None:
-    """Some calls of `run_job` fail after they have added gradients."""
-    real, count = gradients.run_job, 0
-
-    def run_job(*arguments: Any) -> Any:
-        nonlocal count
-        count += 1
-        outcome = real(*arguments)
-        if count in calls:
-            raise error
-        return outcome
-
-    monkeypatch.setattr(gradients, "run_job", run_job)
-
-
-ERRORS = [
-    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
-    MemoryError(),
-    RuntimeError("[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory: you tried to ..."),
-]
-
-
-@pytest.mark.parametrize("error", ERRORS, ids=["cuda", "python", "cpu"])
-def test_running_out_of_memory_loses_nothing(
-    error: Exception, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In the second pass of the second step: what the first pass gave is done again, on the same images."""
-    undisturbed: list[Report] = []
-    train(run_of(data, tmp_path / "undisturbed", 1 << 40, accumulate=2, batch_size=1), undisturbed.append)
-    failing(monkeypatch, error, {4})
-    disturbed: list[Report] = []
-    run = run_of(data, tmp_path / "disturbed", 1 << 40, accumulate=2, batch_size=1)
-    train(run, disturbed.append)
-    assert steps_of(disturbed) == pytest.approx(steps_of(undisturbed), rel=1e-5)
-    said = [report for report in disturbed if isinstance(report, MemoryReport)]
-    assert len(said) == 1
-    assert load_plan(run.folder).kind != "plain"
-
-
-def test_running_out_twice_is_the_end(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    failing(monkeypatch, torch.OutOfMemoryError("CUDA out of memory."), {1, 3})
-    run = run_of(data, tmp_path / "run")
-    with pytest.raises(FitError, match=r"out of memory on cpu .* use a smaller --batch-size"):
-        train(run, lambda report: None)
-
-
-def test_other_errors_are_not_taken_for_that(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    failing(monkeypatch, RuntimeError("a mistake of ours"), {1})
-    with pytest.raises(RuntimeError, match="a mistake of ours"):
-        train(run_of(data, tmp_path / "run"), lambda report: None)
 
 
 def test_the_plan_is_readable(data: Path, tmp_path: Path) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import signal
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,20 +13,15 @@ import numpy as np
 import pytest
 import torch
 from support.command_line import Fit
-from support.pictures import colored, save
 from support.runs import assert_same_run, metrics
 from support.small_runs import at, die, quietly, run_of, two_classes
 
-from fitcli import __version__
 from fitcli.data.bad_images import TooManyBadImages
-from fitcli.data.dataset_changes import describe_changes
-from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.training import loop
 from fitcli.training.checkpointing.saved_states import saved_steps
 from fitcli.training.loop import train
-from fitcli.training.metrics_log import MetricsLog
-from fitcli.training.reports import BadImageReport, DamageReport, Report, StepReport, ValidationReport
+from fitcli.training.reports import DamageReport, Report, StepReport, ValidationReport
 
 
 @pytest.fixture
@@ -123,24 +116,6 @@ def test_what_follows_from_a_state_is_written_again(data: Path, tmp_path: Path) 
     assert_same_run(run, whole)
 
 
-@pytest.mark.parametrize("cut", [1, 2, 20])
-def test_lines_that_were_cut_off_are_dropped(tmp_path: Path, cut: int) -> None:
-    """By a kill, or a full disk."""
-    path = tmp_path / "metrics.jsonl"
-    lines = [json.dumps({"kind": "train", "step": step, "loss": 0.5}) + "\n" for step in range(1, 8)]
-    path.write_text("".join(lines[:6])[:-cut])
-    with MetricsLog(tmp_path, step=4) as log:
-        assert path.read_text() == "".join(lines[:4])
-    path.write_text("".join(lines[:6])[:-cut])
-    with MetricsLog(tmp_path, step=6) as log:
-        log(BadImageReport(step=7, path=Path("a"), reason="b"))
-    *kept, bad = path.read_text().splitlines(keepends=True)
-    assert kept == lines[: 6 if cut == 1 else 5], "a line that lacks its end alone is whole"
-    assert json.loads(bad)["step"] == 7
-    with MetricsLog(tmp_path, step=7) as log:
-        assert [bad.path for bad in log.bad_images] == [Path("a")]
-
-
 def test_a_validation_that_was_logged_but_not_saved_is_done_again(data: Path, tmp_path: Path) -> None:
     """Someone asked to stop at the end of an epoch: the look at it waits for the next process, which dies then."""
     whole, run = tmp_path / "whole", tmp_path / "run"
@@ -189,88 +164,11 @@ def test_bad_images_are_told_once_in_all_processes(data: Path, tmp_path: Path, s
         train(again, quietly, resume=True)
 
 
-def refused(data: Path, run: Path, match: str, **settings: Any) -> None:
-    before = sorted(run.rglob("*"))
-    with pytest.raises(FitError, match=match) as caught:
-        run_of(data, run, resume=True, **settings)
-    assert "\n" not in str(caught.value)
-    assert sorted(run.rglob("*")) == before
-
-
-def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    document = json.loads(path.read_text())
-    change(document)
-    path.write_text(json.dumps(document))
-
-
 @pytest.fixture
 def begun(data: Path, tmp_path: Path) -> Path:
     """A run of four steps, one epoch."""
     train(run_of(data, tmp_path / "run", epochs=1), quietly)
     return tmp_path / "run"
-
-
-def test_a_config_that_was_edited_is_refused_by_name(data: Path, begun: Path) -> None:
-    original = (begun / "config.json").read_text()
-    rewrite(begun / "config.json", lambda document: document["model"].update(latents=3, pool_heads=2))
-    refused(data, begun, r"config\.json: was changed .* \(model.latents is 3, was 2, model.pool_heads is 2, was 1\); "
-                         r"put it back as it is in .*training/config\.json, or start a new run")  # fmt: skip
-    (begun / "config.json").write_text(original)
-    rewrite(begun / "config.json", lambda document: document["preprocessing"].update(mean=[1, 2, 3]))
-    refused(data, begun, r"preprocessing\.mean is \(1, 2, 3\), was ")
-    # Without anything to compare it with, the tensors tell.
-    rewrite(begun / "config.json", lambda document: document["model"].update(token_width=128))
-    (begun / "training/config.json").unlink()
-    with pytest.raises(CheckpointError, match=r"damaged \(Error.*size mismatch for "):
-        train(run_of(data, begun, resume=True), quietly, resume=True)
-
-
-def test_what_a_newer_fit_wrote_is_refused_with_both_versions(data: Path, begun: Path) -> None:
-    versions = rf"fit 9\.1.*, this is fit {__version__}"
-    settings, config = (begun / name for name in ("training/settings.json", "config.json"))
-    rewrite(settings, lambda document: document.update(fit="9.1", moon=1))
-    refused(data, begun, rf"settings\.json: was written by {versions} \(.*'moon'\); install fit 9\.1")
-    rewrite(settings, lambda document: document.pop("moon"))
-    run_of(data, begun, resume=True)
-    config.write_text(config.read_text().replace('"format": 1', '"format": 2').replace(__version__, "9.1"))
-    refused(data, begun, rf"config\.json: written by {versions} \(format 1\); install fit 9\.1")
-    (begun / "training/state.pt").touch()
-    refused(data, begun, "begun with an older fit, whose saved states are not readable any more; start a new run")
-
-
-def test_a_data_set_that_changed_is_refused_by_what_changed(data: Path, begun: Path) -> None:
-    (data / "dark/0.png").rename(data / "dark/9.png")
-    (data / "dark/1.png").rename(data / "light/8.png")
-    refused(data, begun, r"data: is not what .*run was trained on: 2 images added \(dark/9.png; light/8.png\), "
-                         r"2 images removed \(dark/0.png; dark/1.png\).*; resume with the data set as it was, go on "
-                         r"with this one with --accept-changed-data, or start a new run")  # fmt: skip
-    with pytest.raises(FitError, match="--accept-changed-data is for --resume"):
-        run_of(data, begun.parent / "new", accept=True)
-
-
-def test_kinds_of_changes() -> None:
-    before = [("a", "x", "train"), ("b", "x", "val"), ("c", "y", "train"), ("d", "y", "train")]
-    assert describe_changes(before, before) == ""
-    assert describe_changes(before, before[::-1]) == "the same images are listed in another order"
-    assert describe_changes(before, [("a", "y", "train"), *before[1:]]) == "1 image of another class (a: y, was x)"
-    assert describe_changes(before, [before[0], ("b", "y", "train"), *before[2:]]) == (
-        "1 image of another class (b: y, was x), 1 image in another split (b: train, was val)"
-    )
-    many = [*before, *((f"{number}", "x", "train") for number in range(100))]
-    assert describe_changes(before, many[2:]) == "100 images added (0; 1; 2; ...), 2 images removed (a; b)"
-    assert describe_changes(many, before) == "100 images removed (0; 1; 2; ...)"
-
-
-def test_a_changed_data_set_can_be_accepted(data: Path, begun: Path, fit: Fit) -> None:
-    save(data / "dark/17.png", colored((24, 16), (60, 80, 70), 17))
-    arguments = ["train", data, "--out", begun, "--resume", "--epochs", 3, "--device", "cpu"]
-    result = fit(*arguments)
-    assert result.exit_code == 1
-    assert "1 image added (dark/17.png)" in result.stderr
-    result = fit(*arguments, "--accept-changed-data")
-    assert result.exit_code == 0, result.stderr
-    assert f"warning: {data}: 1 image added (dark/17.png)" in result.stderr
-    assert fit(*arguments).exit_code == 0, "from now on it is the data set of the run"
 
 
 def test_other_validation_images_are_judged_anew(data: Path, begun: Path) -> None:
@@ -289,18 +187,6 @@ def test_other_validation_images_are_judged_anew(data: Path, begun: Path) -> Non
     train(run_of(data / "list.csv", begun, resume=True, accept=True, epochs=2), observe, resume=True)
     (look,) = [report for report in seen if isinstance(report, ValidationReport)]
     assert look.best
-
-
-def test_a_start_that_was_killed_can_be_repeated(data: Path, tmp_path: Path) -> None:
-    begun, run = tmp_path / "begun", tmp_path / "run"
-    train(run_of(data, begun), quietly)
-    shutil.copytree(begun / "training", run / "training")
-    shutil.rmtree(run / "training/states")
-    train(run_of(data, run), quietly)
-    assert_same_run(run, begun)
-    (tmp_path / "mine/training").mkdir(parents=True)
-    with pytest.raises(FitError, match="is not an empty folder"):
-        run_of(data, tmp_path / "mine")
 
 
 def test_damage_is_one_report(data: Path, begun: Path) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import fcntl
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from support.command_line import Fit
 from support.pictures import colored, save
+from support.small_runs import quietly, run_of, two_classes
 
 from fitcli.errors import FitError
 from fitcli.training.checkpointing.run_lock import locked
+from fitcli.training.loop import train
 
 LINKS = ("training", "training/states", "last", "tensorboard", "metrics.jsonl", "training/lock",
          "training/states/00000004")  # fmt: skip
@@ -107,3 +111,50 @@ def test_files_of_the_user_stay(begun: tuple[Path, list[object]], tmp_path: Path
     assert "damaged" not in result.stderr
     for name in mine:
         assert (tmp_path / "run" / name).read_text() == "mine"
+
+
+ROOT = Path(__file__).parents[3]
+
+HOLD = """
+import sys
+from pathlib import Path
+from fitcli.training.checkpointing.run_lock import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_processes_do_not_train_into_one_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run = run_of(two_classes(tmp_path / "data"), folder, epochs=1)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdin=pipe, stdout=pipe, cwd=ROOT)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+        with pytest.raises(FitError, match=rf"run: process {process.pid} on .* is training there; .* another --out"):
+            train(run, quietly)
+        assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    finally:
+        process.kill()
+        process.communicate()
+    assert train(run, quietly).step == 4, "the lock of a process that died is gone"
+
+
+def test_a_folder_that_was_taken_since_the_run_was_prepared(tmp_path: Path) -> None:
+    data = two_classes(tmp_path / "data")
+    first, second = (run_of(data, tmp_path / "run", epochs=1) for _ in range(2))
+    train(first, quietly)
+    before = snapshot(tmp_path / "run")
+    with pytest.raises(FitError, match="now holds a run"):
+        train(second, quietly)
+    assert snapshot(tmp_path / "run") == before
+
+
+def test_a_lock_is_released(tmp_path: Path) -> None:
+    for _ in range(2):
+        with locked(tmp_path / "run"):
+            pass
+    shutil.rmtree(tmp_path / "run")

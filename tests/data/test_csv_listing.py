@@ -1,0 +1,100 @@
+"""CSV files that list images: what they may look like, and the line that an error names."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+import pytest
+from support.data_sets import labelled, table, touch
+
+from fitcli.data.dataset import load_dataset
+from fitcli.errors import DataError
+
+
+def test_a_table(tmp_path: Path) -> None:
+    touch(tmp_path, "sub/a.png", "sub/b, c.png", "d.png", "e.png")
+    lines = [
+        "path,label",
+        "sub/a.png,cat",
+        '"sub/b, c.png","cat"',
+        "",
+        "  d.png , dog ",
+        f"{tmp_path / 'e.png'},dog",
+        "",
+    ]
+    data = load_dataset(table(tmp_path, *lines))
+    assert labelled(data) == {"a.png": "cat", "b, c.png": "cat", "d.png": "dog", "e.png": "dog"}
+    assert len(data.validation) == 2
+
+
+def test_a_table_with_line_breaks_in_its_fields(tmp_path: Path) -> None:
+    touch(tmp_path, "a", "b", "c\nd")
+    lines = ["path,label,split", '"a","two\nwords",train', "b,y\u2028z,train", '"c\nd",y\u2028z,val']
+    data = load_dataset(table(tmp_path, *lines))
+    assert data.classes == ("two\nwords", "y\u2028z")
+    assert [sample.path.name for sample in data.validation] == ["c\nd"]
+    with pytest.raises(DataError, match=r"data\.csv, line 7: no file"):
+        load_dataset(table(tmp_path, *lines, "gone,x,train"))
+
+
+def test_a_table_from_a_spreadsheet(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "b.png")
+    text = "Split;x,Label, PATH,split\r\n1,Käse,a.png,Train\r\n2,Brot,b.png,train\r\n"
+    (tmp_path / "data.csv").write_bytes(codecs.BOM_UTF8 + text.encode())
+    data = load_dataset(tmp_path / "data.csv")
+    assert data.classes == ("Brot", "Käse")
+    assert len(data.train) == 2
+
+
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_table_with_other_separators(tmp_path: Path, separator: str, quote: str) -> None:
+    touch(tmp_path, "a, b.png", "c;d.png", "e.png", "f;g.png")
+    rows = [("a, b.png", "1,5"), ("c;d.png", "2;5"), ("e.png", "1,5"), ("f;g.png", "2;5")]
+    lines = [f"{quote}path{quote}{separator}{quote}label{quote}"]
+    lines += [separator.join(f'"{field}"' for field in row) for row in rows]
+    (tmp_path / "data.csv").write_bytes(codecs.BOM_UTF8 + "\r\n".join(lines).encode())
+    data = load_dataset(tmp_path / "data.csv")
+    assert labelled(data) == {"a, b.png": "1,5", "c;d.png": "2;5", "e.png": "1,5", "f;g.png": "2;5"}
+
+
+def test_a_table_from_windows(tmp_path: Path) -> None:
+    touch(tmp_path, "sub/a.png", "sub/b.png", "c\\d.png", "e.png")
+    lines = ["path,label", "sub\\a.png,x", ".\\sub\\b.png,y", "c\\d.png,x", "e.png,y"]
+    data = load_dataset(table(tmp_path, *lines))
+    assert labelled(data) == {"a.png": "x", "b.png": "y", "c\\d.png": "x", "e.png": "y"}
+    with pytest.raises(DataError, match="listed as 'x' and as 'y'"):
+        load_dataset(table(tmp_path, *lines, "sub/a.png,y"))
+    with pytest.raises(DataError, match="line 2: no file"):
+        load_dataset(table(tmp_path, "path,label", "C:\\images\\a.png,x"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["path,label", "a,x", "b,y", "gone.png,x"], r"data\.csv, line 4: no file .*gone\.png"),
+        (["path,label", "a,x", "", "", "gone.png,x"], r"data\.csv, line 5: no file .*gone\.png"),
+        (["path,label", "a,x", f"{'long' * 100},y"], r"data\.csv, line 3: no file"),
+        (["path,label,split", "a,x,train", "b,y,trian"], r"data\.csv, line 3: split 'trian' is none of train, val"),
+        (["path,label", "a,x", "b,"], r"data\.csv, line 3: label must not be empty"),
+        (["path,label", "a,x", "b"], r"data\.csv, line 3: label must not be empty"),
+        (["path,label", "a,x", "b,y, z"], r"data\.csv, line 3: has more fields than the first line"),
+        (["file,class", "a,x"], r"data\.csv: needs the columns path,label\[,split\], has file,class"),
+        ([""], r"data\.csv: needs the columns path,label\[,split\], has none"),
+        (["path,label", "a,x", "a,x"], r"data\.csv: .*a is listed twice"),
+        (["path,label", "a,x", "./a,y"], r"data\.csv: .*a is listed as 'x' and as 'y'"),
+        (["path,label,split", "a,x,train", "b,y,train", "a,x,val"], r"a is listed twice"),
+        (["path,label", "a,x", "b\0c,y"], r"data\.csv, line 3"),
+    ],
+)
+def test_a_table_that_is_wrong_says_where(tmp_path: Path, lines: list[str], message: str) -> None:
+    touch(tmp_path, "a", "b")
+    with pytest.raises(DataError, match=message):
+        load_dataset(table(tmp_path, *lines))
+
+
+def test_a_table_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_bytes("path,label\na,Käse\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"data\.csv: not UTF-8 text .*; save it as UTF-8"):
+        load_dataset(tmp_path / "data.csv")

@@ -1,0 +1,142 @@
+"""The survey of a data set: what it finds against numpy, and how many unusable images it passes over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from support.pictures import save
+from support.small_runs import quietly, run_of, two_classes
+
+from fitcli.data import survey
+from fitcli.data.dataset import Dataset, Sample
+from fitcli.data.survey import image_sizes, survey_images
+from fitcli.errors import DataError, FitError
+from fitcli.training.loop import train
+from fitcli.training.reports import BadImageReport, Report
+
+
+def data_set(folder: Path, images: list[NDArray[Any]], validation: int = 0) -> Dataset:
+    """Write images as lossless TIFF files; the last ones are for validation."""
+    paths = [save(folder / f"{number}.tif", pixels, compression="deflate") for number, pixels in enumerate(images)]
+    samples = tuple(Sample(path, 0) for path in paths)
+    kept = len(images) - validation
+    return Dataset(classes=(), train=samples[:kept], validation=samples[kept:], fingerprint="")
+
+
+def noise(number: int, height: int = 20, width: int = 30, channels: int = 3) -> NDArray[np.uint8]:
+    return np.random.default_rng(number).integers(0, 256, (height, width, channels), np.uint8)
+
+
+def test_mean_and_deviation_of_every_channel(tmp_path: Path) -> None:
+    """Of the training images alone. Images that are no larger than a window are read whole."""
+    images = [noise(number) // (number + 1) for number in range(5)]
+    values = np.concatenate([pixels.reshape(-1, 3).astype(np.float64) for pixels in images[:4]])
+    preprocessing = survey_images(data_set(tmp_path, images, validation=1), 0).preprocessing
+    assert (preprocessing.channels, preprocessing.dtype, preprocessing.limits) == (3, "uint8", None)
+    np.testing.assert_allclose(preprocessing.mean, values.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(preprocessing.std, values.std(0), rtol=1e-9)
+
+
+def test_nan_and_infinity_do_not_count(tmp_path: Path) -> None:
+    images = [np.random.default_rng(number).normal(3, 2, (9, 9, 2)).astype(np.float32) for number in range(2)]
+    images[0][:4, :, 0], images[1][2:3], images[1][5:6, :, 1] = np.nan, np.inf, -np.inf
+    stacked = np.concatenate([pixels.reshape(-1, 2).astype(np.float64) for pixels in images])
+    preprocessing = survey_images(data_set(tmp_path, images), 0).preprocessing
+    for channel in range(2):
+        finite = stacked[:, channel][np.isfinite(stacked[:, channel])]
+        assert preprocessing.mean[channel] == pytest.approx(finite.mean(), rel=1e-9)
+        assert preprocessing.std[channel] == pytest.approx(finite.std(), rel=1e-9)
+    finite = stacked[np.isfinite(stacked)]
+    assert preprocessing.limits == (finite.min(), finite.max())
+
+
+def test_constant_channels_and_images_without_finite_pixels(tmp_path: Path) -> None:
+    constant = np.full((5, 5, 1), 7, np.float32)
+    preprocessing = survey_images(data_set(tmp_path / "constant", [constant]), 0).preprocessing
+    assert (preprocessing.mean, preprocessing.std, preprocessing.limits) == ((7.0,), (1.0,), (7.0, 8.0))
+    preprocessing = survey_images(data_set(tmp_path / "nan", [constant * np.nan]), 0).preprocessing
+    assert (preprocessing.mean, preprocessing.std, preprocessing.limits) == ((0.0,), (1.0,), None)
+
+
+def test_windows_of_large_images_follow_from_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survey, "SIDE", 4)
+    dataset = data_set(tmp_path, [noise(number) for number in range(3)])
+    means = [survey_images(dataset, seed).preprocessing.mean for seed in (1, 1, 2)]
+    assert means[0] == means[1] != means[2]
+
+
+def test_sizes(tmp_path: Path) -> None:
+    images = [noise(number, height, width) for number, (height, width) in enumerate([(9, 50), (20, 8), (30, 31)])]
+    dataset = data_set(tmp_path, images, validation=1)
+    result = survey_images(dataset, 0)
+    assert result.sizes == ((9, 50), (20, 8), (30, 31))
+    assert result.smallest == (tmp_path / "1.tif", (20, 8))
+    assert (result.typical_size(None), result.typical_size(16)) == ((20, 31), (16, 16))
+    (tmp_path / "0.tif").write_bytes(b"")
+    assert image_sizes(dataset) == [(20, 8)], "training images that can be opened"
+
+
+@pytest.mark.parametrize(("scales", "expected"), [((0.5, 0.5), 0.5), ((0.5, 0.25), None), ((None, 0.5), 0.5)])
+def test_microns_per_pixel_count_if_the_images_agree(
+    tmp_path: Path, scales: tuple[float | None, ...], expected: float | None
+) -> None:
+    paths = [save(tmp_path / f"{number}.tif", noise(number), mpp) for number, mpp in enumerate(scales)]
+    dataset = Dataset(classes=(), train=tuple(Sample(path, 0) for path in paths), validation=(), fingerprint="")
+    assert survey_images(dataset, 0).preprocessing.mpp == expected
+
+
+def test_the_most_common_kind_of_image_wins(tmp_path: Path) -> None:
+    images: list[NDArray[Any]] = [noise(0), noise(1, channels=5), noise(2), noise(3)]
+    dataset = data_set(tmp_path, images)
+    with pytest.raises(DataError, match=r"^.*1\.tif: has 5 channels[^(]*$"):
+        survey_images(dataset, 0)
+    result = survey_images(dataset, 0, most_bad=1)
+    assert (result.preprocessing.channels, len(result.sizes)) == (3, 3)
+
+
+def test_unusable_images_are_counted_over_all_kinds(tmp_path: Path) -> None:
+    """One has no header, one another kind, one has damaged pixels."""
+    dataset = data_set(tmp_path, [noise(0), noise(1, channels=5), noise(2), noise(3), noise(4)])
+    (tmp_path / "0.tif").write_bytes(b"")
+    save(tmp_path / "3.png", noise(3))
+    damaged = (tmp_path / "3.png").read_bytes()[:-60]
+    (tmp_path / "3.tif").write_bytes(damaged)
+    for most in (0, 1, 2):
+        with pytest.raises(DataError, match=r"\.tif: "):
+            survey_images(dataset, 0, most_bad=most)
+    kept = np.concatenate([noise(number).reshape(-1, 3).astype(np.float64) for number in (2, 4)])
+    np.testing.assert_allclose(survey_images(dataset, 0, most_bad=3).preprocessing.mean, kept.mean(0), rtol=1e-12)
+
+
+def test_a_data_set_of_unusable_images_is_refused(tmp_path: Path) -> None:
+    data = two_classes(tmp_path / "data")
+    for path in data.rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"\(and 9 more images that cannot be read\)"):
+        run_of(data, tmp_path / "run", max_bad_images=1000)
+
+
+@pytest.mark.parametrize("damage", ["header", "pixels", "channels"])
+def test_a_run_passes_over_as_many_as_it_allows(tmp_path: Path, damage: str) -> None:
+    data = two_classes(tmp_path / "data")
+    clean = run_of(data, tmp_path / "run")
+    victim = clean.dataset.train[5].path
+    if damage == "header":
+        victim.write_bytes(b"")
+    elif damage == "pixels":
+        victim.write_bytes(victim.read_bytes()[:-60])
+    else:
+        victim.unlink()
+        save(tmp_path / "five.tif", np.zeros((24, 24, 5), np.uint8)).rename(victim)
+    with pytest.raises(FitError, match=victim.name):
+        run_of(data, tmp_path / "run")
+    run = run_of(data, tmp_path / "run", max_bad_images=1)
+    assert run.config.preprocessing != clean.config.preprocessing, "the unusable image does not count"
+    reports: list[Report] = []
+    train(run, reports.append)
+    assert [report.path for report in reports if isinstance(report, BadImageReport)] == [victim]
+    assert train(run_of(data, tmp_path / "run", resume=True), quietly, resume=True).step == run.total_steps

@@ -1,0 +1,107 @@
+"""The gradients of several batches are those of one large batch, also if memory runs out on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support import small_runs
+from support.small_runs import two_classes
+
+from fitcli.errors import FitError
+from fitcli.tasks.context import TrainingRun
+from fitcli.training import gradients
+from fitcli.training.execution_choice import load_plan
+from fitcli.training.loop import train
+from fitcli.training.reports import (
+    MemoryReport,
+    Report,
+    StepReport,
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return two_classes(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of 4 x 4 groups, for which executions differ in their memory."""
+    return two_classes(tmp_path_factory.mktemp("large"), (512, 400), 4)
+
+
+def run_of(data: Path, folder: Path, **settings: Any) -> TrainingRun:
+    """A run of two steps in which memory is plenty."""
+    return small_runs.run_of(data, folder, memory=1 << 40, **{"steps": 2, "augment": False, **settings})
+
+
+def losses(reports: list[Report]) -> list[float]:
+    return [report.loss for report in reports if isinstance(report, StepReport)]
+
+
+def test_accumulated_passes_are_one_large_batch(data: Path, tmp_path: Path) -> None:
+    def reports(batch_size: int, accumulate: int) -> list[StepReport]:
+        seen: list[Report] = []
+        settings = {"batch_size": batch_size, "accumulate": accumulate, "steps": 3}
+        train(run_of(data, tmp_path / f"{batch_size}x{accumulate}", **settings), seen.append)
+        return [report for report in seen if isinstance(report, StepReport)]
+
+    whole, parts = reports(4, 1), reports(2, 2)
+    for one, other in zip(whole, parts, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-4)
+        assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-3)
+        assert (one.scores, one.epoch) == (other.scores, other.epoch)
+
+
+def fail_calls(monkeypatch: pytest.MonkeyPatch, error: Exception, calls: set[int]) -> None:
+    """Make some calls of `run_job` fail after they have added gradients. Calls are counted from 1."""
+    real, count = gradients.run_job, 0
+
+    def run_job(*arguments: Any) -> Any:
+        nonlocal count
+        count += 1
+        outcome = real(*arguments)
+        if count in calls:
+            raise error
+        return outcome
+
+    monkeypatch.setattr(gradients, "run_job", run_job)
+
+
+ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+    MemoryError(),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory: you tried to ..."),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=["cuda", "python", "cpu"])
+def test_running_out_of_memory_loses_nothing(
+    error: Exception, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory runs out in the second pass of the second step. Both passes are repeated, on the same images."""
+    undisturbed: list[Report] = []
+    train(run_of(large, tmp_path / "undisturbed", accumulate=2, batch_size=1), undisturbed.append)
+    fail_calls(monkeypatch, error, {4})
+    disturbed: list[Report] = []
+    run = run_of(large, tmp_path / "disturbed", accumulate=2, batch_size=1)
+    train(run, disturbed.append)
+    assert losses(disturbed) == pytest.approx(losses(undisturbed), rel=1e-5)
+    assert len([report for report in disturbed if isinstance(report, MemoryReport)]) == 1
+    assert load_plan(run.folder).kind != "plain"
+
+
+def test_running_out_of_memory_twice_ends_the_run(large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_calls(monkeypatch, torch.OutOfMemoryError("CUDA out of memory."), {1, 3})
+    run = run_of(large, tmp_path / "run")
+    with pytest.raises(FitError, match=r"out of memory on cpu .* use a smaller --batch-size"):
+        train(run, lambda report: None)
+
+
+def test_other_errors_do_not_change_the_execution(large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_calls(monkeypatch, RuntimeError("a mistake of ours"), {1})
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        train(run_of(large, tmp_path / "run"), lambda report: None)

@@ -1,0 +1,168 @@
+"""The training loop: a run that died continues as the same run; the best and the last weights are kept."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.pictures import colored, save
+from support.runs import assert_same_run, logged, metrics
+from support.small_runs import at, die, quietly, run_of, two_classes
+
+from fitcli.data.bad_images import TooManyBadImages
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.tasks.classify import objective
+from fitcli.tasks.classify.objective import balanced_weights
+from fitcli.tasks.classify.validation import Scores
+from fitcli.training import loop
+from fitcli.training.loop import train
+from fitcli.training.reports import (
+    BeginReport,
+    Report,
+    StepReport,
+    ValidationReport,
+)
+from models.build import build
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return two_classes(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of eight steps, four per epoch."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    progress = train(run_of(data, folder), quietly)
+    assert progress.step == 8
+    return folder
+
+
+@pytest.mark.parametrize("step", [2, 6])
+def test_a_run_that_died_is_the_same_run(data: Path, uninterrupted: Path, tmp_path: Path, step: int) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(SystemError):
+        train(run_of(data, folder), at(step, die))
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "train", "st')
+    train(run_of(data, folder, resume=True), quietly, resume=True)
+    assert_same_run(folder, uninterrupted)
+
+
+def test_a_run_that_died_leaves_no_thread_behind(data: Path, tmp_path: Path) -> None:
+    """Not even while the traceback keeps the frames of the loop alive. Threads that the garbage collector ended, while
+    another thread was being started, once blocked a process for ever.
+    """
+    with pytest.raises(SystemError) as caught:
+        train(run_of(data, tmp_path / "run"), at(2, die))
+    left = {thread.name for thread in threading.enumerate()}
+    assert not [name for name in left if name.startswith(("loader", "joined"))]
+    assert caught.tb is not None
+
+
+def test_resuming_a_finished_run_changes_nothing(data: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train(run_of(data, folder), quietly)
+    seen: list[Report] = []
+    progress = train(run_of(data, folder, resume=True), seen.append, resume=True)
+    assert (progress.step, [type(report) for report in seen]) == (8, [BeginReport])
+    assert_same_run(folder, uninterrupted)
+
+
+def test_the_same_seed_gives_the_same_run(data: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    train(run_of(data, tmp_path / "same"), quietly)
+    assert_same_run(tmp_path / "same", uninterrupted)
+    train(run_of(data, tmp_path / "other", seed=1), quietly)
+    assert metrics(tmp_path / "other")[0]["loss"] != metrics(uninterrupted)[0]["loss"]
+
+
+def test_a_run_without_an_estimate_is_introduced_without_memory(data: Path, tmp_path: Path) -> None:
+    run = replace(run_of(data, tmp_path / "run"), plan=ExecutionPlan(kind="recompute", handful=1), work=None)
+    assert run.introduction() == (run.summary(),)
+
+
+def test_reports(data: Path, tmp_path: Path) -> None:
+    seen: list[Report] = []
+    progress = train(run_of(data, tmp_path / "run", epochs=3), seen.append)
+    steps = [report for report in seen if isinstance(report, StepReport)]
+    validations = [report for report in seen if isinstance(report, ValidationReport)]
+    assert [report.step for report in steps] == list(range(1, 13))
+    assert [report.step for report in validations] == [4, 8, 12]
+    assert [steps[number].epoch for number in (3, 7, 11)] == [1.0, 2.0, 3.0]
+    for step in steps:
+        assert math.isfinite(step.loss)
+        assert 0 <= step.scores["accuracy"] <= 1
+        assert 0 <= step.data_wait <= 1
+        assert step.patches_per_second == pytest.approx(4 * step.images_per_second), "24 x 24 pixels are 2 x 2 patches"
+    assert progress.best[0] == max(report.scores["accuracy"] for report in validations)
+    assert len(logged(tmp_path / "run")) == 15
+    assert list((tmp_path / "run/tensorboard").glob("events.*"))
+
+
+def test_the_best_model_is_kept_and_the_last_one_too(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([Scores(0.9, 0.5, 0.5), Scores(0.4, 0.9, 0.9), Scores(0.1, 0.7, 0.7), Scores(0.5, 0.9, 0.9)])
+    monkeypatch.setattr(objective, "validate", lambda *_: next(scores))
+    models: list[Any] = []
+    monkeypatch.setattr(loop, "build", lambda *args, **settings: models.append(build(*args, **settings)) or models[0])
+    folder, kept = tmp_path / "run", []
+
+    def observe(report: Report) -> None:
+        if isinstance(report, ValidationReport):
+            kept.append(models[0].encoder.latent_norm.weight.detach().clone())
+
+    progress = train(run_of(data, folder, epochs=4), observe)
+    assert (progress.best, progress.best_step) == ((0.9, -0.4), 8)
+    best = load_file(folder / "model.safetensors")["encoder.latent_norm.weight"]
+    assert [torch.equal(weights, best) for weights in kept] == [False, True, False, False]
+    last = load_file(folder / "last/model.safetensors")["encoder.latent_norm.weight"]
+    assert [torch.equal(weights, last) for weights in kept] == [False, False, False, True]
+
+
+def test_without_validation_the_last_model_is_the_model(data: Path, tmp_path: Path) -> None:
+    rows = [f"{data / label / f'{number}.png'},{label},train" for label in ("dark", "light") for number in range(3)]
+    (tmp_path / "data.csv").write_text("\n".join(["path,label,split", *rows]))
+    progress = train(run_of(tmp_path / "data.csv", tmp_path / "run"), quietly)
+    assert progress.summary(tmp_path) == f"{tmp_path}: 6 steps"
+    run, last = (load_file(tmp_path / "run" / name) for name in ("model.safetensors", "last/model.safetensors"))
+    assert all(torch.equal(run[name], last[name]) for name in run)
+
+
+def test_nan_and_infinite_pixels_do_not_reach_the_loss(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        for number in range(3):
+            pixels = np.random.default_rng(number).normal(0, 1, (20, 20, 1)).astype(np.float32)
+            pixels[:3], pixels[3:5], pixels[5:7] = np.nan, np.inf, -np.inf
+            save(tmp_path / "data" / label / f"{number}.tif", pixels)
+    train(run_of(tmp_path / "data", tmp_path / "run", epochs=1), quietly)
+    assert all(math.isfinite(entry["loss"]) for entry in metrics(tmp_path / "run"))
+
+
+def test_a_file_that_breaks_is_named_and_the_run_can_continue(data: Path, tmp_path: Path) -> None:
+    for label in ("dark", "light"):
+        for number in range(3):
+            save(tmp_path / "data" / label / f"{number}.png", colored((24, 24), (60, 80, 70), number))
+    run = run_of(tmp_path / "data", tmp_path / "run", epochs=3)
+    victim = run.dataset.train[0].path
+    whole = victim.read_bytes()
+    with pytest.raises(TooManyBadImages, match=victim.name):
+        train(run, at(1, lambda: victim.write_bytes(b"gone")))
+    victim.write_bytes(whole)
+    assert train(run_of(tmp_path / "data", tmp_path / "run", resume=True, epochs=3), quietly, resume=True).step == 6
+
+
+def test_balanced_weights_give_every_class_the_same_say() -> None:
+    labels = torch.tensor([0] * 8 + [1] * 1 + [2] * 3)
+    weights = balanced_weights(labels, 3)
+    say = [float(weights[label]) * int((labels == label).sum()) for label in range(3)]
+    assert say == pytest.approx([4.0, 4.0, 4.0])
+    assert float(weights[labels].mean()) == pytest.approx(1.0)

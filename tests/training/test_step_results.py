@@ -1,0 +1,43 @@
+"""Losses and scores of the passes of a step, added up over passes and processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+
+from fitcli.distributed.world import ALONE, World
+from fitcli.tasks.task import DeferredScores
+from fitcli.training.step_results import PassResult, StepResults
+
+
+def one_pass(loss: float, weight: float, right: int | None) -> PassResult:
+    scores = None
+    if right is not None:
+        scores = DeferredScores(torch.tensor([right, 1.0]), lambda values: {"right": values[0], "images": values[1]})
+    return PassResult(torch.tensor(loss), weight, scores)
+
+
+def test_a_single_process() -> None:
+    results = StepResults()
+    results.read([one_pass(2.0, 1.0, 3), one_pass(4.0, 1.0, None)], torch.tensor(5.0), ALONE)
+    assert (results.loss, results.norm) == (3.0, 5.0)
+    assert dict(results.scores) == {"right": 3.0, "images": 1.0}
+
+
+def test_two_processes_with_unequal_parts_of_a_batch() -> None:
+    """Losses are weighted by the part of the batch, scores are sums over images."""
+    own, other = [one_pass(2.0, 0.25, 1)], {"loss": 0.75 * 6.0, "scores": {"right": 2.0}}
+
+    @dataclass(frozen=True, slots=True)
+    class Two(World):
+        def gather(self, value: Any) -> list[Any]:
+            return [value, [other]]
+
+    results = StepResults()
+    results.read(own, torch.tensor(1.0), Two(**{name: getattr(ALONE, name) for name in World.__slots__}))
+    assert results.loss == pytest.approx(0.25 * 2.0 + 0.75 * 6.0)
+    assert dict(results.scores) == {"right": 3.0, "images": 1.0}
+    assert replace(results, loss=0.0).norm == 1.0
