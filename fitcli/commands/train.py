@@ -116,7 +116,6 @@ def train(
 
     with naming(recipe, defaulted(context)), processes(device, group_parallel) as world:
         runtime = world.run_on_all(lambda: choose_runtime(device, precision, compiled=compile))
-        settings = train_settings(task, precision=runtime.precision, **options)
         # Agents of several machines count restarts differently.
         again = world.any(auto_resume or world.restarts > 0)
         start = StartOptions(
@@ -124,7 +123,18 @@ def train(
             resume=resume or (again and world.broadcast(is_run(out))), memory_bytes=memory, deadline=deadline,
             world=world, shard=shard,
         )  # fmt: skip
-        _train(settings, start)
+        chosen = world.run_on_all(lambda: _task(task, start))
+        _train(train_settings(chosen, precision=runtime.precision, **options), start)
+
+
+def _task(task: str, start: StartOptions) -> str:
+    """Return the task of the run: resumed without `--task`, it has options of its own task, not of the default."""
+    from fitcli.runs.config import is_run
+    from fitcli.tasks.load import load_config
+
+    if start.resume and "task" not in start.given and is_run(start.folder):
+        return load_config(start.folder).task
+    return task
 
 
 def _train(settings: TrainSettings, start: StartOptions) -> None:

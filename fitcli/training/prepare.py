@@ -75,6 +75,7 @@ def _resumed(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun,
     """Return a run to continue, and (height, width) of its images."""
     data, folder = start.data, start.folder
     config, settings = check_config(folder), load_settings(folder).resumed(settings, start.given)
+    refuse_options(settings.task, set(start.given))
     _check_share(settings, start)
     runtime = choose_runtime(str(start.runtime.device), settings.precision)
     runtime = replace(runtime, compiled=start.runtime.compiled)

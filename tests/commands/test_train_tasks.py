@@ -81,6 +81,23 @@ def test_options_reach_the_run(fit: Fit, scenes: Path, tmp_path: Path) -> None:
     assert not (run / "ema.safetensors").exists()
 
 
+def test_a_resumed_run_has_the_options_of_its_own_task(fit: Fit, scenes: Path, tmp_path: Path) -> None:
+    """`--task` need not be given again."""
+    run = tmp_path / "run"
+    assert fit(*quick(scenes, run, "diffusion", "--size", 16, "--schedule", "simple_linear")).exit_code == 0
+    again = ["train", scenes, "--out", run, "--device", "cpu", "--resume", "--steps", "3"]
+    refused(
+        fit(*again, "--schedule", "cosine"),
+        1,
+        "--schedule: the run was begun with schedule = simple_linear, not cosine",
+    )
+    refused(fit(*again, "--balance"), 1, "--balance is for --task classify, not for diffusion; leave it out")
+    refused(fit(*again, "--task", "classify", "--balance"), 1, "--task: the run was begun with task = diffusion")
+    result = fit(*again, "--schedule", "simple_linear", "--prediction", "v")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith(f"{run}: 3 steps")
+
+
 def test_commands_for_classifiers_refuse_other_runs(fit: Fit, scenes: Path, tmp_path: Path) -> None:
     run, image = tmp_path / "run", save(tmp_path / "image.png", colored((40, 40), (1, 2, 3), 0))
     assert fit(*quick(scenes, run, "diffusion", "--size", 16)).exit_code == 0
