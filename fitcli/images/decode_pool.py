@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from fitcli.process.limits import available_cores
+
 T = TypeVar("T")
 
 MAX_WORKERS = 16
@@ -15,10 +17,8 @@ MAX_WORKERS = 16
 
 
 def usable_cores() -> int:
-    """Return the number of cores that this process may run on, at most `MAX_WORKERS`."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    count = len(affinity(0)) if affinity else (os.cpu_count() or 1)
-    return min(count, MAX_WORKERS)
+    """Return the number of cores that this process may use, at most `MAX_WORKERS`."""
+    return min(available_cores(), MAX_WORKERS)
 
 
 def run_all(job: Callable[[T], object], items: Sequence[T], at_once: int = MAX_WORKERS) -> None:

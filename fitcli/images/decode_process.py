@@ -1,6 +1,6 @@
 """Decodes pictures for another process, under limits of memory and time: `limited_decoding.py` starts it.
 
-It answers requests until its input ends. A request is a line of JSON and the encoded bytes; the answer is a line of JSON
+It answers requests until its input ends. A request is a line of JSON and the encoded bytes; an answer is a line of JSON
 and the pixels.
 """
 

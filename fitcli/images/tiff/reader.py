@@ -18,7 +18,7 @@ import tifffile
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo
 from fitcli.images.byte_source import SourceFile
-from fitcli.images.chunks import ChunkedReader, levels_of
+from fitcli.images.chunks import MAX_CHANNELS, ChunkedReader, levels_of
 from fitcli.images.colors import (
     Conversion,
     cmyk_to_rgb,
@@ -38,6 +38,7 @@ from fitcli.images.tiff.metadata import (
     ome_other_file,
     tag_mpp,
 )
+from fitcli.images.tiff.planes import check_planes
 from fitcli.images.tiff.stream import StructureStream, TooMuchStructure
 
 WHITE_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 2, 3, 5, 6
@@ -46,6 +47,9 @@ WHITE_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 2, 3, 5, 6
 WEBP, APERIO_JP2K_YCBCR, APERIO_JP2K_RGB, JPEG_XL = 50001, 33003, 33005, (50002, 52546)
 DECODES_TO_RGB = JPEG | {WEBP, APERIO_JP2K_YCBCR, APERIO_JP2K_RGB, *JPEG_XL}
 """Values of the Compression tag whose decoders convert YCbCr to RGB themselves."""
+
+MAX_LISTED_CHUNKS = 1 << 22
+"""Largest number of chunks that the pages of a level may list together. Each takes 16 bytes."""
 
 OTHER_AXES = {"T": "time points", "Z": "focal planes"}
 """Names of axes in messages."""
@@ -64,7 +68,7 @@ class TiffReader(ChunkedReader):
         self._source = SourceFile(path)
         try:
             stream: Any = StructureStream(self._source)
-            with tifffile.TiffFile(stream, name=path.name) as file:
+            with _TiffFile(stream, name=path.name) as file:
                 parsed = _parse(file, self._source)
         except TooMuchStructure:
             raise ImageError(path, "describes far more than an image needs; it is damaged or forged") from None
@@ -82,6 +86,16 @@ class TiffReader(ChunkedReader):
         self._source.close()
 
 
+class _TiffFile(tifffile.TiffFile):  # type: ignore[misc]  # tifffile has no types here
+    """A file whose series never come from Micro-Manager metadata, which list any number of planes and other files."""
+
+    def _series_mmstack(self) -> None:
+        return None
+
+    def _series_ndtiff(self) -> None:
+        return None
+
+
 @dataclass(frozen=True)
 class _Parsed:
     info: ImageInfo
@@ -91,6 +105,7 @@ class _Parsed:
 
 def _parse(file: Any, source: SourceFile) -> _Parsed:
     check_description(file, source.path)
+    check_planes(file, source.path)
     xml: str | None = file.ome_metadata
     other = ome_other_file(xml, source.path.name) if xml else None
     if other is not None:  # checked before tifffile parses the series, which would open the files named
@@ -175,6 +190,9 @@ def _grid(file: Any, series: Any, source: SourceFile) -> TiffGrid:
 
 def _pages(file: Any, series: Any, count: int, source: SourceFile) -> list[Page]:
     keyframe = series.keyframe
+    listed = count * len(keyframe.dataoffsets)
+    if count > MAX_CHANNELS or listed > MAX_LISTED_CHUNKS:
+        raise ImageError(source.path, f"claims {count:,} pages of channels; fit reads at most {MAX_CHANNELS:,}")
     if count > 1 and (len(series) == 1 or (series.kind == "imagej" and count > len(file.pages))):
         return _virtual_pages(keyframe, count, source)
     pages: list[Page] = []
@@ -194,6 +212,9 @@ def _virtual_pages(keyframe: Any, count: int, source: SourceFile) -> list[Page]:
     if not is_raw(keyframe):
         raise ImageError(source.path, f"describes only one of its {count} pages; export the image again")
     page_bytes = int(keyframe.nbytes)
+    missing = count * page_bytes - source.size
+    if missing > 0:
+        raise ImageError(source.path, f"ends {missing} bytes before its pixels do; copy or export it again")
     first = np.asarray(keyframe.dataoffsets, np.int64)
     return [Page(list(first + page * page_bytes), keyframe.databytecounts, None) for page in range(count)]
 

@@ -17,7 +17,7 @@ import numpy as np
 from fitcli.errors import ImageError
 from fitcli.images.base import Pixels
 from fitcli.images.chunks import ChunkGrid, ChunkKey
-from fitcli.images.zarr.codecs import WIDEST, ChunkDecoder, ShardIndex
+from fitcli.images.zarr.codecs import ChunkDecoder, ShardIndex
 
 Coordinates = tuple[int, ...]
 """Index of a chunk in the grid of its array, one number per axis."""
@@ -235,5 +235,4 @@ class ShardFiles:
 
 def encoded_limit(decode: ChunkDecoder) -> int:
     """Return the largest plausible number of encoded bytes of a chunk."""
-    widened = WIDEST if decode.filters else 1
-    return max(2 * decode.size * widened, 1 << 20)
+    return max(2 * decode.filtered_size, 1 << 20)

@@ -14,10 +14,13 @@ from typing import Any
 
 import google_crc32c
 import imagecodecs
-import numcodecs  # type: ignore[import-untyped]
 import numpy as np
 
 from fitcli.images.base import Pixels
+from fitcli.images.zarr.filters import Filters, chunk_filters
+
+MAX_CHECKSUMS = 2
+"""Largest number of checksums of a chunk. Each takes a pass over it."""
 
 Decompress = Callable[[bytes, int], bytes | bytearray]
 """Maps (encoded bytes, expected output in bytes) to the output, which is at most one byte larger than expected."""
@@ -50,12 +53,6 @@ DECOMPRESSORS: dict[str, Decompress] = {
 }
 """Decoder per codec name (without "numcodecs."), for zarr 2 and 3."""
 
-FILTERS = frozenset({"delta", "fixedscaleoffset", "quantize", "bitround", "shuffle", "astype", "packbits"})
-"""Filters of zarr 2 that map each value to one value, so that bounded input gives bounded output."""
-
-WIDEST = 8
-"""Bytes of the widest number type, as which a filter may store a value."""
-
 
 @dataclass(frozen=True)
 class ChunkDecoder:
@@ -67,7 +64,7 @@ class ChunkDecoder:
         order: Axes from slowest to fastest in memory.
         decompress: Decompressor; None if chunks are not compressed.
         checksums: Number of trailing checksums, removed one by one before decompression.
-        filters: Filters of `numcodecs`, undone last to first after decompression.
+        filters: Filters, undone after decompression; None if there are none.
     """
 
     shape: tuple[int, ...]
@@ -75,12 +72,22 @@ class ChunkDecoder:
     order: tuple[int, ...]
     decompress: Decompress | None
     checksums: int = 0
-    filters: tuple[Any, ...] = ()
+    filters: Filters | None = None
 
     @property
     def size(self) -> int:
         """Size of a decoded chunk in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def filtered_size(self) -> int:
+        """Size of a decompressed chunk in bytes, before its filters are undone."""
+        return self.size if self.filters is None else self.filters.sizes[-1]
+
+    @property
+    def memory(self) -> int:
+        """Bytes that decoding a chunk takes."""
+        return self.size if self.filters is None else max(self.size, self.filters.memory)
 
     def __call__(self, data: bytes) -> Pixels:
         """Decode a chunk to a read-only array of `shape`, possibly a view of `data`.
@@ -90,10 +97,9 @@ class ChunkDecoder:
         """
         for _ in range(self.checksums):
             data = without_checksum(data)
-        limit = max(math.prod(self.shape) * WIDEST, self.size) if self.filters else self.size
-        decoded = data if self.decompress is None else self.decompress(data, limit)
-        for codec in reversed(self.filters):
-            decoded = np.asarray(codec.decode(decoded)).tobytes()
+        decoded = data if self.decompress is None else self.decompress(data, self.filtered_size)
+        if self.filters is not None:
+            decoded = self.filters.undo(decoded)
         if len(decoded) != self.size:
             raise ValueError(f"it holds {len(decoded)} bytes, but {self.size} are needed")
         pixels: Pixels = np.frombuffer(decoded, self.dtype)
@@ -143,9 +149,6 @@ def without_checksum(data: bytes) -> bytes:
 
 def decoder_v2(document: dict[str, Any], dtype: np.dtype[Any]) -> ChunkDecoder | None:
     """Return the decoder for a `.zarray` document; None if it needs codecs that are not supported."""
-    filters = document.get("filters") or []
-    if any(described["id"] not in FILTERS for described in filters):
-        return None
     compressor = document.get("compressor")
     decompress = None if compressor is None else DECOMPRESSORS.get(compressor["id"])
     if compressor is not None and decompress is None:
@@ -153,7 +156,10 @@ def decoder_v2(document: dict[str, Any], dtype: np.dtype[Any]) -> ChunkDecoder |
     shape = tuple(document["chunks"])
     axes = tuple(range(len(shape)))
     order = axes[::-1] if document.get("order") == "F" else axes
-    return ChunkDecoder(shape, dtype, order, decompress, filters=tuple(map(numcodecs.get_codec, filters)))
+    filters = chunk_filters(document.get("filters") or [], math.prod(shape), dtype)
+    if filters is None:
+        return None
+    return ChunkDecoder(shape, dtype, order, decompress, filters=filters if filters.codecs else None)
 
 
 def decoder_v3(codecs: list[dict[str, Any]], shape: tuple[int, ...], dtype: np.dtype[Any]) -> ChunkDecoder | None:
@@ -167,7 +173,7 @@ def decoder_v3(codecs: list[dict[str, Any]], shape: tuple[int, ...], dtype: np.d
             order = tuple(order[axis] for axis in options["order"])
         elif name == "bytes" and stored is None:
             stored = dtype.newbyteorder(">" if options.get("endian") == "big" else "<")
-        elif name == "crc32c" and stored is not None:
+        elif name == "crc32c" and stored is not None and checksums < MAX_CHECKSUMS:
             checksums += 1
         elif name in DECOMPRESSORS and stored is not None and decompress is None and not checksums:
             decompress = DECOMPRESSORS[name]

@@ -23,6 +23,9 @@ AXIS_NAMES = {
 OTHER_AXES = {"t": "time points", "z": "focal planes"}
 """Names of axes in messages."""
 
+MAX_LEVELS = 64
+"""Largest number of levels: each has half the side of the one before."""
+
 PRIMARIES = ("FF0000", "00FF00", "0000FF")
 """Red, green and blue."""
 
@@ -58,7 +61,9 @@ def multiscale(attributes: dict[str, Any], path: Path) -> Multiscale | None:
     if not images:
         return None
     image = images[0]
-    paths = tuple(str(dataset["path"]) for dataset in image["datasets"])
+    if len(image["datasets"]) > MAX_LEVELS:
+        raise ImageError(path, f"lists {len(image['datasets']):,} levels; fit reads at most {MAX_LEVELS}")
+    paths = tuple(dict.fromkeys(str(dataset["path"]) for dataset in image["datasets"]))
     for name in paths:
         if not name or any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name:
             raise ImageError(path, f"lists an array at {name!r}, which is not inside it; the metadata is forged")

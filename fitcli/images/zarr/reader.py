@@ -6,7 +6,6 @@ zarr-python opens and validates the arrays. `chunks.py` then reads chunks direct
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from fitcli.images.base import ImageInfo
 from fitcli.images.chunks import MAX_CHUNK_BYTES, ChunkedReader, levels_of
 from fitcli.images.zarr.chunks import MAX_INDEX_BYTES, ChunkFiles, Coordinates, ShardFiles, StoreFiles, ZarrGrid
 from fitcli.images.zarr.codecs import decoder_v2, decoder_v3, shard_codecs
+from fitcli.images.zarr.documents import group_attributes, read_document
 from fitcli.images.zarr.ngff import Multiscale, array_axes, check_single_image, multiscale
 
 READABLE = "zstd, blosc, gzip, lz4 or no compression, and at most one level of shards"
@@ -46,15 +46,15 @@ class ZarrReader(ChunkedReader):
 
 def _parse(path: Path) -> tuple[ImageInfo, list[ZarrGrid]]:
     StoreFiles(path, path).check_metadata()
-    node: Any = zarr.open(LocalStore(path, read_only=True), mode="r")  # by default, zarr creates a missing array
-    attributes = dict(node.attrs)
-    if isinstance(node, zarr.Array):
-        names = _document(path).get("dimension_names") or attributes.get("_ARRAY_DIMENSIONS")
+    document = read_document(path)
+    if (path / ".zarray").is_file() or document.get("node_type") == "array":
+        node: Any = zarr.open_array(LocalStore(path, read_only=True), mode="r")
+        names = document.get("dimension_names") or dict(node.attrs).get("_ARRAY_DIMENSIONS")
         axes = array_axes(tuple(node.shape), names)
         image = Multiscale(version=None, axes=axes, mpp=None, color=None, paths=())
         grids = [_grid(StoreFiles(path, path), path, node, axes)]
     else:
-        described = multiscale(attributes, path)
+        described = multiscale(group_attributes(path), path)
         if described is None:
             raise ImageError(path, _no_image(path))
         image = described
@@ -81,6 +81,7 @@ def _parse(path: Path) -> tuple[ImageInfo, list[ZarrGrid]]:
 def _level(path: Path, name: str, axes: str) -> ZarrGrid:
     files = StoreFiles(path, path / name)
     files.check_metadata()
+    read_document(path / name)
     try:
         array: Any = zarr.open_array(LocalStore(path / name, read_only=True), mode="r")
     except Exception as error:
@@ -108,32 +109,31 @@ def _grid(files: StoreFiles, folder: Path, array: Any, axes: str) -> ZarrGrid:
         raise ImageError(folder, "holds no pixels; copy or export it again")
     if array.dtype.kind not in "buif":
         raise ImageError(folder, f"holds {array.dtype} values; convert them to integers or floats")
-    fetcher = _fetcher(files, _document(folder), array, stored)
+    fetcher = _fetcher(files, read_document(folder), array, stored)
     if fetcher is None:
         raise ImageError(folder, f"is encoded in a way that fit does not read; write it again with {READABLE}")
-    chunk, fetch = fetcher
+    chunk, fetch, memory = fetcher
     if min(chunk) < 1:
         raise ImageError(folder, f"declares chunks of {chunk}; it is damaged")
-    size = math.prod(chunk) * array.dtype.itemsize
-    if size > MAX_CHUNK_BYTES:
-        raise ImageError(folder, f"is stored in chunks of {size >> 20} MiB; convert it to chunks of 512 x 512 pixels")
+    if memory > MAX_CHUNK_BYTES:
+        raise ImageError(folder, f"is stored in chunks of {memory >> 20} MiB; convert it to chunks of 512 x 512 pixels")
     return ZarrGrid(axes, shape, chunk, array.dtype, array.fill_value, fetch)
 
 
 def _fetcher(
     files: StoreFiles, document: dict[str, Any], array: Any, stored: Coordinates
-) -> tuple[Coordinates, Callable[[Coordinates], Any]] | None:
-    """Return (chunk shape, function that fetches a chunk); None for codecs that are not supported."""
+) -> tuple[Coordinates, Callable[[Coordinates], Any], int] | None:
+    """Return (chunk shape, function that fetches a chunk, memory for it); None for codecs that are not supported."""
     name = _chunk_names(document)
     if document.get("zarr_format") == 2:
         decoder = decoder_v2(document, array.dtype.newbyteorder(document["dtype"][0]))
         if decoder is None or decoder.shape != stored:
             return None
-        return stored, ChunkFiles(files, name, decoder)
+        return stored, ChunkFiles(files, name, decoder), decoder.memory
     codecs = document["codecs"]
     decoder = decoder_v3(codecs, stored, array.dtype)
     if decoder is not None:
-        return stored, ChunkFiles(files, name, decoder)
+        return stored, ChunkFiles(files, name, decoder), decoder.memory
     shard = shard_codecs(codecs, stored)
     if shard is None:
         return None
@@ -141,7 +141,7 @@ def _fetcher(
     if index.size > MAX_INDEX_BYTES:
         raise ImageError(files.array, f"has shards of {math.prod(index.chunks):,} chunks; write it again with fewer")
     decoder = decoder_v3(inner_codecs, inner, array.dtype)
-    return None if decoder is None else (inner, ShardFiles(files, name, decoder, index))
+    return None if decoder is None else (inner, ShardFiles(files, name, decoder, index), decoder.memory)
 
 
 def _chunk_names(document: dict[str, Any]) -> Callable[[Coordinates], str]:
@@ -158,12 +158,3 @@ def _chunk_names(document: dict[str, Any]) -> Callable[[Coordinates], str]:
     if separator not in (".", "/"):
         raise ValueError(f"unknown chunk separator {separator!r}")
     return lambda place: prefix + separator.join(map(str, place))
-
-
-def _document(folder: Path) -> dict[str, Any]:
-    """Return the JSON document of an array; {} if only consolidated metadata describe it."""
-    for name in ("zarr.json", ".zarray"):
-        if (folder / name).is_file():
-            document: dict[str, Any] = json.loads((folder / name).read_bytes())
-            return document
-    return {}
