@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.pictures import colored, save
-from support.small_runs import CPU, at, first_batch, quietly, run_of, two_classes
+from support.runs import assert_same_run, metrics
+from support.small_runs import CPU, at, first_batch, interrupt, quietly, run_of, two_classes
 
 from fitcli.data.loader import Loader
 from fitcli.errors import DataError, FitError
@@ -32,25 +31,6 @@ GENERATING = ["diffusion", "autoregressive"]
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return two_classes(tmp_path_factory.mktemp("data"), (24, 16), 4)
-
-
-def interrupt() -> None:
-    signal.raise_signal(signal.SIGINT)
-
-
-def logged(folder: Path) -> list[dict[str, Any]]:
-    """What was logged, without what depends on the clock."""
-    clock = {"images_per_second", "patches_per_second", "data_wait", "peak_bytes"}
-    entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in entry.items() if name not in clock} for entry in entries]
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    for name in ("model", "ema", "last/model", "last/ema"):
-        mine, theirs = load_file(one / f"{name}.safetensors"), load_file(other / f"{name}.safetensors")
-        assert all(torch.equal(mine[key], theirs[key]) for key in theirs), name
-    assert (one / "config.json").read_text() == (other / "config.json").read_text()
-    assert logged(one) == logged(other)
 
 
 @pytest.mark.parametrize("task", GENERATING)
@@ -182,7 +162,7 @@ def test_half_precision_and_floats(tmp_path: Path, task: str) -> None:
     assert run.config.preprocessing.limits is not None
     assert run.config.preprocessing.limits[0] < 0 < 6 < run.config.preprocessing.limits[1]
     train(run, quietly)
-    assert all(np.isfinite(entry["loss"]) for entry in logged(tmp_path / "run"))
+    assert all(np.isfinite(entry["loss"]) for entry in metrics(tmp_path / "run"))
 
 
 def test_one_class_is_none(data: Path, tmp_path: Path) -> None:
