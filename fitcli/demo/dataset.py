@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from fitcli.files.publish import undo_on_failure, write_text
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
 from fitcli.images.window import Window
+from fitcli.process.limits import available_cores
 
 IMAGES_PER_CLASS = 80
 
@@ -111,7 +111,7 @@ def make_demo(folder: Path, seed: int = 0, advance: Callable[[float], None] = la
     with undo_on_failure(folder):
         _make_folders(folder)
         stop = Event()
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "demo") as pool:
+        with ThreadPoolExecutor(min(8, available_cores()), "demo") as pool:
             try:
                 for _ in pool.map(lambda file: _write(folder / file.name, file.scene, stop), files):
                     advance(1 / len(files))

@@ -1,13 +1,11 @@
-"""Reads how much memory of this machine is free."""
+"""Returns how much memory a job uses by default."""
 
 from __future__ import annotations
-
-import os
-from pathlib import Path
 
 import torch
 
 from fitcli.device.runtime import Runtime
+from fitcli.process import limits
 
 HOST_FRACTION = 0.5
 """Fraction of the free host memory that a job uses without `--memory`."""
@@ -34,26 +32,5 @@ def host_budget(runtime: Runtime) -> int | None:
 
 
 def available_bytes() -> int:
-    """Return the bytes of host memory that are free without swapping and within the limit of the container."""
-    return min([_machine_bytes(), *_container_bytes()])
-
-
-def _machine_bytes() -> int:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    # Without /proc the free memory is unknown: assume half of the total.
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-
-
-def _container_bytes() -> list[int]:
-    """Return the bytes left below the limit of the container (cgroup 2); [] without a limit."""
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        return [max(int(limit) - int(used), 0)]
-    except (OSError, ValueError):
-        return []
+    """Return the bytes of host memory that are free without swapping and within the limits of this process."""
+    return limits.available_bytes()

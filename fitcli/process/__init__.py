@@ -1,0 +1,1 @@
+"""Reads what the operating system grants this process."""
