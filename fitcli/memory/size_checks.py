@@ -8,7 +8,7 @@ from fitcli.memory.budget import size_text
 from fitcli.memory.machine import available_bytes
 from fitcli.patches.grid import PatchGrid
 
-LISTED_BYTES = 200
+GROUP_BYTES = 200
 """Bytes per group in a list of positions: a tuple of two integers, with its entries in arrays."""
 
 
@@ -20,7 +20,7 @@ def check_pixels(image: ImageReader, size: tuple[int, int], advice: str) -> None
 
 def check_groups(image: ImageReader, grid: PatchGrid, advice: str) -> None:
     """Raise ImageError if a list of the groups of an image does not fit into free memory."""
-    _check(image, f"its {grid.count} groups", grid.count * LISTED_BYTES, advice)
+    _check(image, f"its {grid.count} groups", grid.count * GROUP_BYTES, advice)
 
 
 def _check(image: ImageReader, what: str, needed: int, advice: str) -> None:

@@ -1,4 +1,4 @@
-"""How often the host waits for the device in an optimizer step: once, whatever is trained, however it is executed."""
+"""In an optimizer step of any task and execution, the host waits for the device once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PLANS = {
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of four images each, of several sizes; `several.csv` asks two things of them."""
+    """Two classes of four images each, of several sizes; `several.csv` has two targets."""
     folder, rows = tmp_path_factory.mktemp("data"), ["path,label:kind,labels:more,split"]
     for label, number in itertools.product(("dark", "light"), range(4)):
         save(folder / label / f"{number}.png", colored((32 + 16 * number, 32), (60, 80, 70), number))
@@ -52,7 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_of(data: Path, folder: Path, task: str, runtime: Runtime) -> TrainingRun:
     source = data / "several.csv" if task == "several tasks" else data
     run = small_runs.run_of(source, folder, accumulate=2, steps=3, save_every=100, **TASKS[task])
-    # Nothing to save or to look at between the first step and the second.
+    # No validation and no save between the first step and the second.
     return replace(run, dataset=replace(run.dataset, validation=()), runtime=runtime)
 
 
@@ -61,7 +61,7 @@ class EnoughSeen(Exception):
 
 
 def one_step(run: TrainingRun, patch: pytest.MonkeyPatch, begins: Callable[[], None]) -> None:
-    """Train from the beginning of the first step, which is told, to that of the second."""
+    """Train from the start of the first step, at which `begins` is called, to that of the second."""
     plainly, calls = Gradients.accumulate, 0
 
     def accumulate(self: Gradients, batches: Any) -> StepResults:
@@ -98,8 +98,8 @@ def test_a_step_waits_once(data: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert waits.sends == []
 
 
-def test_waiting_in_a_step_is_noticed(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In each of its two passes, beside the read that has to be."""
+def test_waits_in_a_step_are_counted(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the two passes waits, in addition to the one necessary read."""
     plainly = ClassificationObjective.scores
 
     def scores(self: ClassificationObjective, batch: Any, outcome: Any) -> Any:
@@ -129,14 +129,18 @@ def test_waiting_in_a_step_is_noticed(data: Path, tmp_path: Path, monkeypatch: p
         (lambda there: there * 2 + torch.ones(2, device=DEVICE), 0, 0),
     ],
 )
-def test_what_waits(monkeypatch: pytest.MonkeyPatch, act: Callable[[Tensor], Any], reads: int, sends: int) -> None:
+def test_operations_that_wait(
+    monkeypatch: pytest.MonkeyPatch, act: Callable[[Tensor], Any], reads: int, sends: int
+) -> None:
     with valueless(monkeypatch) as waits:
         act(torch.empty(2, device=DEVICE))
     assert (len(waits.reads), len(waits.sends)) == (reads, sends)
 
 
 @pytest.mark.parametrize("act", [torch.nonzero, lambda there: there[there > 0]])
-def test_what_has_no_shape_without_values(monkeypatch: pytest.MonkeyPatch, act: Callable[[Tensor], Any]) -> None:
+def test_shapes_that_depend_on_values_are_refused(
+    monkeypatch: pytest.MonkeyPatch, act: Callable[[Tensor], Any]
+) -> None:
     with valueless(monkeypatch), pytest.raises(NotImplementedError):
         act(torch.empty(2, device=DEVICE))
 
@@ -147,19 +151,19 @@ def test_what_has_no_shape_without_values(monkeypatch: pytest.MonkeyPatch, act: 
 def test_a_step_waits_once_for_a_real_device(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, plan: str
 ) -> None:
-    """As torch counts them; tokens of the streamed execution rest in host memory."""
+    """torch counts the waits. In the streamed execution, tokens rest in host memory."""
     how = replace(PLANS[plan], store="host")
     run = replace(run_of(data, tmp_path / "run", task, choose_runtime("cuda", "bf16")), plan=how)
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
 
         def begins() -> None:
-            said.clear()
+            caught.clear()
             torch.cuda.set_sync_debug_mode("warn")
 
         try:
             one_step(run, monkeypatch, begins)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    found = [str(each.message) for each in said if "called a synchronizing" in str(each.message)]
-    assert len(found) == 1, found
+    waits = [str(each.message) for each in caught if "called a synchronizing" in str(each.message)]
+    assert len(waits) == 1, waits

@@ -9,7 +9,7 @@ from torch import nn
 from fitcli.training.ema import Ema, decay_at
 
 
-def test_the_average_of_weights_that_are_known() -> None:
+def test_the_average_of_known_weights() -> None:
     model = nn.Linear(1, 1, bias=False, dtype=torch.float64)
     nn.init.constant_(model.weight, 1.0)
     ema, expected = Ema(model, 0.5), 1.0

@@ -1,4 +1,4 @@
-"""Training within a budget: the execution is chosen, kept when a run is resumed, and changed where memory runs out."""
+"""Training within a memory budget: an execution is chosen that gives the same training; a resumed run keeps it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Groups of 128 pixels are 4 x 4."""
+    """Images of 4 x 4 groups of 128 pixels."""
     return two_classes(tmp_path_factory.mktemp("data"), (512, 400), 4)
 
 
@@ -36,7 +36,7 @@ def run_of(data: Path, folder: Path, memory: int | None = None, resume: bool = F
 
 
 def tight(run: TrainingRun) -> int:
-    """Less than the plain step takes."""
+    """Return less memory than the plain step takes."""
     assert run.work is not None
     return estimate_step(run.work, ExecutionPlan()).needed_bytes - MIB
 
@@ -45,7 +45,7 @@ def steps_of(reports: list[Report]) -> list[float]:
     return [report.loss for report in reports if isinstance(report, StepReport)]
 
 
-def test_the_largest_step_is_that_of_the_largest_image(data: Path, tmp_path: Path) -> None:
+def test_the_largest_step_has_the_groups_of_the_largest_image(data: Path, tmp_path: Path) -> None:
     run = run_of(data, tmp_path / "run")
     sizes = [(512, 400), (100, 1300), (129, 127)]
     assert largest_step(run, sizes).groups == 16
@@ -53,9 +53,9 @@ def test_the_largest_step_is_that_of_the_largest_image(data: Path, tmp_path: Pat
     assert largest_step(run, sizes).images == 2
 
 
-def test_the_next_pixels_wait_on_a_device_where_there_is_room_for_them(data: Path, tmp_path: Path) -> None:
+def test_pixels_are_copied_ahead_to_a_device_with_room_for_them(data: Path, tmp_path: Path) -> None:
     run = run_of(data, tmp_path / "run")
-    assert not has_room_ahead(run), "on a CPU they are where they are computed"
+    assert not has_room_ahead(run), "a CPU needs no copy"
     assert run.work is not None
     work = replace(run.work, device="cuda", precision="bf16")
     run = replace(run, runtime=Runtime(torch.device("cuda"), "bf16"), work=work)
@@ -64,7 +64,7 @@ def test_the_next_pixels_wait_on_a_device_where_there_is_room_for_them(data: Pat
     assert has_room_ahead(replace(run, memory_bytes=needed + pixels))
     assert not has_room_ahead(replace(run, memory_bytes=needed + pixels - 1))
     streamed = replace(run, plan=ExecutionPlan(kind="stream"), memory_bytes=1 << 40)
-    assert not has_room_ahead(streamed), "they come from the host a handful at a time"
+    assert not has_room_ahead(streamed), "a streamed step copies a handful at a time"
 
 
 @pytest.mark.parametrize("task", ["classify", "diffusion", "autoregressive"])

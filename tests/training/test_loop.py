@@ -19,7 +19,6 @@ from support.small_runs import at, die, quietly, run_of, two_classes
 from fitcli.data.bad_images import TooManyBadImages
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.tasks.classify import objective
-from fitcli.tasks.classify.objective import balanced_weights
 from fitcli.tasks.classify.validation import Scores
 from fitcli.training import loop
 from fitcli.training.loop import train
@@ -158,11 +157,3 @@ def test_a_file_that_breaks_is_named_and_the_run_can_continue(data: Path, tmp_pa
         train(run, at(1, lambda: victim.write_bytes(b"gone")))
     victim.write_bytes(whole)
     assert train(run_of(tmp_path / "data", tmp_path / "run", resume=True, epochs=3), quietly, resume=True).step == 6
-
-
-def test_balanced_weights_give_every_class_the_same_say() -> None:
-    labels = torch.tensor([0] * 8 + [1] * 1 + [2] * 3)
-    weights = balanced_weights(labels, 3)
-    say = [float(weights[label]) * int((labels == label).sum()) for label in range(3)]
-    assert say == pytest.approx([4.0, 4.0, 4.0])
-    assert float(weights[labels].mean()) == pytest.approx(1.0)

@@ -1,4 +1,4 @@
-"""`--resume`: the same run to the bit, however steps are executed, and one clear error where it cannot be that."""
+"""`--resume`: the run is the same to the bit, in every execution and after any damage that can be repaired."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def data(tmp_path: Path) -> Path:
 def test_every_source_of_state(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], plan: ExecutionPlan
 ) -> None:
-    """Saved within an epoch, and resumed where global generators of random numbers are elsewhere."""
-    # In the foreground, so that nothing is put off.
+    """The run is saved within an epoch, and resumed with other states of the global random generators."""
+    # In the foreground every save is made when it is due.
     monkeypatch.setattr(loop, "has_room_for_copy", lambda _: False)
     settings = {**settings, "steps": 5, "save_every": 3}
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -67,7 +67,7 @@ def test_every_source_of_state(
     assert_same_run(parts, whole)
 
 
-def test_training_draws_from_no_global_generator(data: Path, tmp_path: Path) -> None:
+def test_training_uses_no_global_random_generator(data: Path, tmp_path: Path) -> None:
     states = [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # type: ignore[index,union-attr]
     for task in ("classify", "diffusion", "autoregressive"):
         train(run_of(data, tmp_path / task, task=task, steps=2), quietly)
@@ -75,7 +75,7 @@ def test_training_draws_from_no_global_generator(data: Path, tmp_path: Path) -> 
     assert states == after
 
 
-def test_a_damaged_state_is_told_and_the_run_is_the_same(data: Path, tmp_path: Path, fit: Fit) -> None:
+def test_a_damaged_state_is_a_warning_and_the_run_is_the_same(data: Path, tmp_path: Path, fit: Fit) -> None:
     arguments = ["train", data, "--preset", "debug", "--batch-size", 2, "--device", "cpu", "--out"]
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert fit(*arguments, whole, "--epochs", 3).exit_code == 0
@@ -100,8 +100,8 @@ def test_a_damaged_state_is_told_and_the_run_is_the_same(data: Path, tmp_path: P
     assert result.stderr.count("\n") == 1
 
 
-def test_what_follows_from_a_state_is_written_again(data: Path, tmp_path: Path) -> None:
-    """As after a kill between the state and the weights to be used."""
+def test_weights_are_written_again_after_a_kill(data: Path, tmp_path: Path) -> None:
+    """The process is killed after it saved the state, and before it published the weights."""
     whole, run = tmp_path / "whole", tmp_path / "run"
     train(run_of(data, whole), quietly)
     train(run_of(data, run), quietly)
@@ -116,8 +116,8 @@ def test_what_follows_from_a_state_is_written_again(data: Path, tmp_path: Path) 
     assert_same_run(run, whole)
 
 
-def test_a_validation_that_was_logged_but_not_saved_is_done_again(data: Path, tmp_path: Path) -> None:
-    """Someone asked to stop at the end of an epoch: the look at it waits for the next process, which dies then."""
+def test_a_validation_that_was_logged_but_not_saved_is_repeated(data: Path, tmp_path: Path) -> None:
+    """A request to stop at the end of an epoch leaves the validation to the next process, which dies after it."""
     whole, run = tmp_path / "whole", tmp_path / "run"
     train(run_of(data, whole), quietly)
 
@@ -125,21 +125,21 @@ def test_a_validation_that_was_logged_but_not_saved_is_done_again(data: Path, tm
         if isinstance(report, StepReport) and report.step == 4:
             signal.raise_signal(signal.SIGINT)
 
-    def die_when_told(report: Report) -> None:
+    def die_after_validation(report: Report) -> None:
         if isinstance(report, ValidationReport):
             die()
 
     with pytest.raises(KeyboardInterrupt):
         train(run_of(data, run), stop)
     with pytest.raises(SystemError):
-        train(run_of(data, run, resume=True), die_when_told, resume=True)
+        train(run_of(data, run, resume=True), die_after_validation, resume=True)
     assert [entry["step"] for entry in metrics(run)] == [1, 2, 3, 4, 4]
     train(run_of(data, run, resume=True), quietly, resume=True)
     assert_same_run(run, whole)
 
 
 @pytest.mark.parametrize("split", [pytest.param("train", marks=pytest.mark.slow), "val"])
-def test_bad_images_are_told_once_in_all_processes(data: Path, tmp_path: Path, split: str) -> None:
+def test_bad_images_are_reported_once_over_all_starts(data: Path, tmp_path: Path, split: str) -> None:
     whole, run = tmp_path / "whole", tmp_path / "run"
     dataset = run_of(data, tmp_path / "none").dataset
     victim = (dataset.train[3] if split == "train" else dataset.validation[0]).path
@@ -156,7 +156,7 @@ def test_bad_images_are_told_once_in_all_processes(data: Path, tmp_path: Path, s
     train(resumed, quietly, resume=True)
     assert [entry["kind"] for entry in metrics(run)].count("bad image") == 1
     assert_same_run(run, whole)
-    # It counts in this process as it would have without an interruption.
+    # It still counts after the interruption.
     other = (dataset.train[5] if split == "train" else dataset.validation[1]).path
     again = run_of(data, run, resume=True, epochs=3)
     other.write_bytes(other.read_bytes()[:-60])
@@ -171,8 +171,8 @@ def begun(data: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_other_validation_images_are_judged_anew(data: Path, begun: Path) -> None:
-    """The best so far was the best on others; until the next validation it stays."""
+def test_other_validation_images_start_a_new_comparison(data: Path, begun: Path) -> None:
+    """The best model on the earlier images stays until the next validation, which is the best on the new images."""
     kept = (begun / "model.safetensors").read_bytes()
     rows = [f"{path},{path.parent.name},{split}" for path, split in
             zip(sorted(data.rglob("*.png")), ["val", *["train"] * 8, "val"], strict=True)]  # fmt: skip
@@ -185,11 +185,11 @@ def test_other_validation_images_are_judged_anew(data: Path, begun: Path) -> Non
             assert (begun / "model.safetensors").read_bytes() == kept
 
     train(run_of(data / "list.csv", begun, resume=True, accept=True, epochs=2), observe, resume=True)
-    (look,) = [report for report in seen if isinstance(report, ValidationReport)]
-    assert look.best
+    (validation,) = [report for report in seen if isinstance(report, ValidationReport)]
+    assert validation.best
 
 
-def test_damage_is_one_report(data: Path, begun: Path) -> None:
+def test_damage_is_reported_once(data: Path, begun: Path) -> None:
     seen: list[Report] = []
     (begun / "training/states/00000004/optimizer.safetensors").unlink()
     train(run_of(data, begun, resume=True), seen.append, resume=True)

@@ -1,4 +1,4 @@
-"""Events for TensorBoard, read by TensorBoard; and what becomes of a run that cannot write them."""
+"""TensorBoard reads the events that a run writes; a run continues if it cannot write them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from fitcli.training.tensorboard_events import EventFile
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """(step, value) of everything that TensorBoard shows."""
-    found = EventAccumulator(str(folder)).Reload()
-    return {tag: [(event.step, event.value) for event in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
+    """Return (step, value) of everything that TensorBoard shows, by tag."""
+    shown = EventAccumulator(str(folder)).Reload()
+    return {tag: [(event.step, event.value) for event in shown.Scalars(tag)] for tag in shown.Tags()["scalars"]}
 
 
 def fail(error: OSError) -> None:
     raise error
 
 
-def test_steps_that_are_made_again_replace_those_of_before(tmp_path: Path) -> None:
+def test_repeated_steps_replace_the_earlier_ones(tmp_path: Path) -> None:
     folder = tmp_path / "tensorboard"
     first = EventFile(folder, 1, fail)
     for step in range(1, 6):
@@ -50,27 +50,27 @@ def test_tensorboard_shows_what_the_run_has_logged(tmp_path: Path) -> None:
     assert "validation/accuracy" in found
 
 
-def test_a_run_goes_on_without_them(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    run, told = tmp_path / "run", list[Report]()
+def test_a_run_continues_without_events(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run, reports = tmp_path / "run", list[Report]()
     remove = at(2, lambda: shutil.rmtree(run / "tensorboard"))
 
     def observe(report: Report) -> None:
-        told.append(report)
+        reports.append(report)
         remove(report)
 
     train(run_of(two_classes(tmp_path / "data"), run), observe)
-    (lost,) = [report for report in told if isinstance(report, EventsReport)]
+    (lost,) = [report for report in reports if isinstance(report, EventsReport)]
     assert lost.reason == f"{run / 'tensorboard'}: cannot be written to (No such file or directory)"
     assert len([entry for entry in metrics(run) if entry["kind"] == "train"]) == 8
     assert "".join(capfd.readouterr()) == ""
 
 
-def test_their_loss_is_one_warning(fit: Fit, tmp_path: Path) -> None:
+def test_the_loss_of_events_is_one_warning(fit: Fit, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(run_of(two_classes(tmp_path / "data"), run, epochs=1), quietly)
     shutil.rmtree(run / "tensorboard")
     (run / "tensorboard").touch()
     result = fit("train", tmp_path / "data", "--out", run, "--resume", "--epochs", 2, "--device", "cpu")
     assert result.exit_code == 0, result.stderr
-    (said,) = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
-    assert said.startswith(f"warning: {run / 'tensorboard'}: cannot be written to (File exists); continuing without")
+    (warning,) = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
+    assert warning.startswith(f"warning: {run / 'tensorboard'}: cannot be written to (File exists); continuing without")
