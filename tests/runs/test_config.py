@@ -17,11 +17,10 @@ from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig, save_config
 from fitcli.runs.weights import EMA_WEIGHTS, Checkpoint, save_weights
 from fitcli.tasks.autoregressive.sequences import SequenceConfig
-from fitcli.tasks.diffusion.config import DiffusionConfig, shift_for
+from fitcli.tasks.diffusion.config import DiffusionConfig
 from fitcli.tasks.load import expect_task, load_config, load_run
 from fitcli.tasks.registry import TASKS, find_task
 from models.build import build
-from models.checks import ConfigError
 from models.config import DecoderConfig, DenoiserConfig
 from tests.runs.test_weights import CONFIG as CLASSIFIER
 
@@ -167,12 +166,3 @@ def test_the_range_of_pixels() -> None:
     assert dataclasses.replace(GREY, dtype="uint16", limits=None).range == (0.0, 65535.0)
     with pytest.raises(CheckpointError, match="black and white"):
         _ = dataclasses.replace(GREY, limits=None).range
-
-
-def test_the_shift_follows_the_size() -> None:
-    # 2 log(64 / 256), and nothing for what is small already.
-    assert shift_for((256, 256)) == pytest.approx(-2.7725887)
-    assert shift_for((128, 512)) == pytest.approx(-2.7725887)
-    assert shift_for((64, 64)) == shift_for((28, 28)) == 0.0
-    with pytest.raises(ConfigError, match="shift"):
-        DiffusionConfig(patch=4, size=(8, 8), shift=float("nan"))
