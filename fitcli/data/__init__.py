@@ -1,1 +1,1 @@
-"""Data sets and batches: which images, which part of each, joined and read ahead."""
+"""Data sets and batches: images are listed, surveyed, read ahead at random places, and joined."""

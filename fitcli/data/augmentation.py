@@ -78,8 +78,8 @@ def mask_margin(groups: Groups, grid: PatchGrid, margin: tuple[int, int]) -> Gro
         margin: (top, left) pixels between the edges of the canvas and the image.
     """
     steps = torch.arange(grid.group)
-    places = groups.coordinates[:, :, None] * grid.group + steps  # [g 2 group]
-    inside = places >= torch.tensor([pixels // grid.patch for pixels in margin])[:, None]
+    positions = groups.coordinates[:, :, None] * grid.group + steps  # of patches: [g 2 group]
+    inside = positions >= torch.tensor([pixels // grid.patch for pixels in margin])[:, None]
     if bool(inside.all()):
         return groups
     mask = rearrange(inside[:, 0, :, None] & inside[:, 1, None, :], "g i j -> g (i j)")

@@ -1,4 +1,4 @@
-"""Unusable images that a run meets on its way: they are counted and reported, and too many of them end the run."""
+"""Counts the unusable images that a run meets, for reports and against a limit."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class BadImages:
         self.add(new)
 
     def restore(self, images: Iterable[BadImage]) -> None:
-        """Count images that the run met and reported before it was resumed. Never too many."""
+        """Count images that the run met and reported before it was resumed. Raises nothing."""
         self._seen.update({bad.path: bad for bad in images})
         self._reported = len(self._seen)
         self._sent = set(self._seen)

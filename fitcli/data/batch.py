@@ -20,7 +20,7 @@ class BatchTarget(Protocol):
     """The targets of the images of a batch: tensors that only the task understands."""
 
     def map_tensors(self, move: Callable[[Tensor], Tensor]) -> Self:
-        """Return the same with `move` applied to every tensor."""
+        """Return the targets with `move` applied to every tensor."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +28,7 @@ class Item:
     """One image of a batch.
 
     Attributes:
-        patches: [g n p] of the groups that this process computes.
+        patches: Patches [g n p] of the groups that this process computes.
         place: The part of the image that the patches show.
         target: The target at this place, as `TargetReader.read` gives it.
         path: File of the image.
@@ -45,7 +45,7 @@ class Batch:
     """Images of any sizes, cut into patches.
 
     Attributes:
-        patches: [g n p] in the dtype of the pixels.
+        patches: Patches [g n p] in the dtype of the pixels.
         groups: Positions of the patches.
         target: Targets of the images, see `TargetReader.join`.
         gain, shift: [g 1 1] float32: factor and summand of the normalised values.
@@ -72,7 +72,7 @@ class Batch:
 
     @property
     def device(self) -> torch.device:
-        """Device of all but perhaps the patches."""
+        """Device of all tensors except perhaps the patches."""
         return self.gain.device
 
     @property
@@ -81,7 +81,7 @@ class Batch:
         return self.source or self
 
     def pinned(self, device: torch.device) -> Batch:
-        """Return the batch in pinned memory, from which a CUDA device copies by itself."""
+        """Return the batch in pinned memory, from which a CUDA device copies without the host."""
         return self._map(partial(pin, device=device), pin(self.patches, device))
 
     def to(self, device: torch.device, pixels: bool = True, arrived: Tensor | None = None) -> Batch:
@@ -107,7 +107,7 @@ class Batch:
         return int(mask.sum()) if mask is not None else self.patches[..., 0].numel()
 
     def _map(self, move: Callable[[Tensor], Tensor], patches: Tensor) -> Batch:
-        """The same with other patches, and `move` applied to every other tensor."""
+        """Return the batch with other patches, and with `move` applied to every other tensor."""
         return replace(
             self,
             patches=patches,
@@ -132,14 +132,14 @@ class Arrivals:
         self._begun: PendingCopy | None = None
 
     def bring(self, batch: Batch, pixels: bool) -> Batch:
-        """Return a batch on the device; without `pixels`, the patches stay in pinned host memory, see `Batch.part`."""
+        """Return a batch on the device. Without `pixels`, the patches stay in pinned host memory, see `Batch.part`."""
         begun, self._begun = self._begun, None
         if begun is None or begun.source is not batch.patches or not pixels:
             return batch.to(self._device, pixels)
         return batch.to(self._device, arrived=begun.receive())
 
     def begin(self, batch: Batch | None) -> None:
-        """Start to copy the pixels of the next batch, if there is one by now.
+        """Start to copy the pixels of the next batch; None if it is not ready.
 
         Call after the kernels of a batch are queued: the one before is freed by then, so at most two batches are on the
         device.
@@ -152,7 +152,7 @@ class Arrivals:
             self.stop()
 
     def forget(self) -> None:
-        """Drop a copy that was started: the next batch is copied when it is its turn."""
+        """Drop a copy that was started; the next batch is copied when its turn comes."""
         self._begun = None
 
     def stop(self) -> None:

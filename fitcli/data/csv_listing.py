@@ -1,7 +1,7 @@
 """Reads the CSV file that lists the images of a data set. It decodes no pixels and does not import torch.
 
 A column `label` holds the class of each image. Several columns `label:NAME` are several targets with one class each; a
-column `labels` or `labels:NAME` holds any number of classes, separated by "|". An empty cell holds no class.
+column `labels` or `labels:NAME` holds any number of classes, separated by "|"; its empty cells hold none.
 """
 
 from __future__ import annotations

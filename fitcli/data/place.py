@@ -43,8 +43,8 @@ class Layout:
     Attributes:
         patch: Side of a patch, in pixels.
         group: Side of a group, in patches.
-        order: Order of the groups, where it matters; pixels that do not fill a group are then left out. None: images
-            are padded to whole groups.
+        order: Order of the groups for a model to which it matters; pixels that do not fill a group are then left out.
+            None if the order does not matter; images are then padded to whole groups.
         any_origin: Whether the grid of an augmented image starts anywhere. Otherwise only the grid of a window of a
             larger image does.
     """

@@ -22,7 +22,7 @@ from fitcli.patches.preprocessing import Preprocessing
 
 
 class TargetReader(Protocol):
-    """How a task reads the targets of its samples. Only the task knows what a target is."""
+    """Reads the targets of samples for a task. Only the task interprets them."""
 
     def read(self, sample: Sample, place: Place) -> Any:
         """Return the target of a sample at a place: a class, a value, a label image turned as the pixels are, ...
@@ -48,7 +48,7 @@ class Reading:
     Attributes:
         layout: Layout that the model wants.
         rules: Rules by which places are drawn.
-        preprocessing: What the model expects of pixels.
+        preprocessing: Pixel format and normalisation that the model expects.
         targets: Reader of the targets.
     """
 
@@ -64,7 +64,8 @@ def read_item(reading: Reading, sample: Sample, epoch: int, index: int, group_sh
     Args:
         reading: How images are read.
         sample: The image and its target.
-        epoch, index: Epoch and number of the sample whose turn it is: the sample may stand in for an unreadable one.
+        epoch: Epoch.
+        index: Number of the sample that determines the place. `sample` may be its replacement.
         group_share: The processes that read a part of the groups each.
 
     Raises:

@@ -33,7 +33,7 @@ class Survey(NamedTuple):
     """Properties of the images of a data set.
 
     Attributes:
-        preprocessing: What a model trained on the images expects of pixels.
+        preprocessing: Pixel format and normalisation for a model that is trained on the images.
         sizes: (height, width) in pixels of each image whose header was read.
         smallest: File of the image with the shortest side, and its (height, width).
     """
@@ -62,7 +62,7 @@ class _Moments(NamedTuple):
 
 
 def survey_images(dataset: Dataset, seed: int, most_bad: int = 0) -> Survey:
-    """Read headers and some pixels of a data set, and decide what a model trained on it expects of pixels.
+    """Read headers and some pixels of a data set, and derive the preprocessing of a model that is trained on it.
 
     The most common number of channels and dtype win; an image that cannot be converted to them is unusable.
 

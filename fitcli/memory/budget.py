@@ -76,8 +76,8 @@ class MemoryPlan:
     Attributes:
         budget_bytes: Memory that the pass may use.
         handful: Number of groups that are computed together.
-        store: Where tokens are stored.
-        reads_store: Where the weights of the last `read` are stored.
+        store: Store for tokens.
+        reads_store: Store for the weights of the last `read`.
         parts: Bytes on the device that computes, by purpose, in the phase that takes the most.
     """
 

@@ -1,6 +1,6 @@
 """The file `config.json` of a run folder: task, model, preprocessing, classes, and the part that belongs to the task.
 
-This file knows no task: a task hands in its part, a subclass of `TaskDetails`.
+This module names no task: each task adds its part, a subclass of `TaskDetails`.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class RunConfig:
 
     Attributes:
         model: Architecture.
-        preprocessing: What the model expects of pixels.
+        preprocessing: Pixel format and normalisation that the model expects.
         classes: Names of the classes, in the order of the logits or of the labels of a condition; empty without
             classes. With several targets, the classes of the first.
         details: The part that belongs to the task.

@@ -169,7 +169,7 @@ def check_options(settings: object) -> None:
 
 
 def _classes(kind: Any) -> Iterator[type]:
-    """The classes whose instances are values of a type. An integer is a number, too; a bool is not."""
+    """Yield the classes of the values of a type. For a number, an integer is allowed, too; a bool is not."""
     if get_origin(kind) in (Union, UnionType):
         for each in get_args(kind):
             yield from _classes(each)

@@ -184,11 +184,11 @@ def load_weights(folder: Path, model: nn.Module, device: torch.device, name: str
     model.load_state_dict({name: tensor.to(device) for name, tensor in weights.items()}, assign=True)
 
 
-def _compare(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    if missing := sorted(set(expected) - set(found)):
+def _compare(path: Path, shapes: dict[str, Any], expected: dict[str, Any]) -> None:
+    if missing := sorted(set(expected) - set(shapes)):
         raise CheckpointError(f"{path}: not the weights of this model: {missing[0]} is missing ({len(missing)} in all)")
-    if extra := sorted(set(found) - set(expected)):
+    if extra := sorted(set(shapes) - set(expected)):
         raise CheckpointError(f"{path}: not the weights of this model: unexpected {extra[0]} ({len(extra)} in all)")
     for name, shape in expected.items():
-        if found[name] != shape:
-            raise CheckpointError(f"{path}: {name} is {found[name]}, the model needs {shape}")
+        if shapes[name] != shape:
+            raise CheckpointError(f"{path}: {name} is {shapes[name]}, the model needs {shape}")

@@ -1,4 +1,4 @@
-"""CSV files that list images: what they may look like, and the line that an error names."""
+"""CSV files that list images: their variants, and errors that name the line."""
 
 from __future__ import annotations
 
@@ -88,13 +88,13 @@ def test_a_table_from_windows(tmp_path: Path) -> None:
         (["path,label", "a,x", "b\0c,y"], r"data\.csv, line 3"),
     ],
 )
-def test_a_table_that_is_wrong_says_where(tmp_path: Path, lines: list[str], message: str) -> None:
+def test_errors_name_the_line(tmp_path: Path, lines: list[str], message: str) -> None:
     touch(tmp_path, "a", "b")
     with pytest.raises(DataError, match=message):
         load_dataset(table(tmp_path, *lines))
 
 
-def test_a_table_that_is_no_text(tmp_path: Path) -> None:
+def test_a_table_that_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_bytes("path,label\na,Käse\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"data\.csv: not UTF-8 text .*; save it as UTF-8"):
         load_dataset(tmp_path / "data.csv")

@@ -1,4 +1,4 @@
-"""Which images a data set has, which are held out, and what is said of one that cannot be used. No pixel is read."""
+"""The images of a data set, those that are held out, and errors about unusable data sets. No pixel is read."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_folders_for_training_and_validation(tmp_path: Path, word: str) -> None:
     assert labelled(data) == {"a.png": "cat", "b.png": "dog", "c.png": "cat", "d.png": "dog"}
 
 
-def test_a_class_that_is_called_train_is_a_class_beside_others(tmp_path: Path) -> None:
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     assert load_dataset(numbered(tmp_path, train=3, bus=3)).classes == ("bus", "train")
 
 
@@ -50,7 +50,7 @@ def test_zarr_folders_are_one_image_each(tmp_path: Path) -> None:
     assert names(data.train + data.validation, tmp_path) == {"a/0.zarr", "a/1.zarr", "b/0.zarr", "b/1.zarr"}
 
 
-def test_what_is_no_image_is_left_out(tmp_path: Path) -> None:
+def test_other_files_are_left_out(tmp_path: Path) -> None:
     numbered(tmp_path, a=3, b=3)
     touch(tmp_path, "large.tif", "truth.json", ".git/x.png", "a/.hidden.png", "a/notes.txt", "a/.cache/y.png")
     (tmp_path / "empty").mkdir()
@@ -64,7 +64,7 @@ def test_a_zarr_beside_the_classes_is_no_class(tmp_path: Path) -> None:
     assert load_dataset(tmp_path).classes == ("a", "b")
 
 
-def test_the_split_takes_its_share_of_every_class(tmp_path: Path) -> None:
+def test_a_fraction_of_every_class_is_held_out(tmp_path: Path) -> None:
     data = load_dataset(numbered(tmp_path, many=50, some=10, two=2))
     held = [sum(sample.target == label for sample in data.validation) for label in range(3)]
     kept = [sum(sample.target == label for sample in data.train) for label in range(3)]
@@ -80,7 +80,7 @@ def test_the_split_does_not_follow_the_order_of_the_names(tmp_path: Path) -> Non
     assert max(held) > 70
 
 
-def test_the_split_is_the_same_wherever_the_data_set_lies(tmp_path: Path) -> None:
+def test_the_split_of_a_moved_data_set_is_the_same(tmp_path: Path) -> None:
     here, there = numbered(tmp_path / "here", a=20, b=20), numbered(tmp_path / "other/there", a=20, b=20)
     assert names(load_dataset(here).validation, here) == names(load_dataset(there).validation, there)
 
@@ -93,7 +93,7 @@ def test_adding_images_moves_few_others(tmp_path: Path) -> None:
     assert {name for name in before if name.startswith("b")} == {name for name in after if name.startswith("b")}
 
 
-def test_links_to_the_same_image_are_noticed(tmp_path: Path) -> None:
+def test_links_to_the_same_image_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "one/a.png", "b.png")
     (tmp_path / "two").symlink_to(tmp_path / "one")
     with pytest.raises(DataError, match="listed twice"):
@@ -111,7 +111,7 @@ def test_a_table_with_a_split(tmp_path: Path) -> None:
     assert names(data.validation, tmp_path) == {"c", "d"}
 
 
-def test_a_table_that_names_test_images_alone_leaves_the_others_to_us(tmp_path: Path) -> None:
+def test_a_table_that_names_only_test_images(tmp_path: Path) -> None:
     images = [f"{label}{number}" for label in "xy" for number in range(10)]
     touch(tmp_path, *images)
     lines = [f"{image},{image[0]},{'test' if image in ('x3', 'y0', 'y7') else ''}" for image in images]
@@ -121,12 +121,12 @@ def test_a_table_that_names_test_images_alone_leaves_the_others_to_us(tmp_path: 
     assert len(data.train) == 13
 
 
-def test_a_table_may_say_that_nothing_is_held_out(tmp_path: Path) -> None:
+def test_a_table_without_validation_images(tmp_path: Path) -> None:
     touch(tmp_path, "a", "b")
     assert load_dataset(table(tmp_path, "path,label,split", "a,x,train", "b,y,train")).validation == ()
 
 
-def test_a_data_set_that_is_not_there_or_empty(tmp_path: Path) -> None:
+def test_a_missing_or_empty_data_set(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for path, reason in ((tmp_path / "none", "no such data set"), (tmp_path / "empty", "no images found")):
         with pytest.raises(DataError, match=f"{path}: {reason}.*; give a folder"):
@@ -144,7 +144,7 @@ def test_too_few_classes_or_images(tmp_path: Path) -> None:
         load_dataset(touch(tmp_path / "split", "train/a/1.png", "val/a/2.png", "val/b/3.png"))
 
 
-def test_names_that_are_no_text(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     for number in range(4):
         touch(tmp_path, f"{'ab'[number % 2]}/{number}\udcff.png")
     dataset = load_dataset(tmp_path)

@@ -1,4 +1,4 @@
-"""Run folders: what is saved comes back, and nothing that is damaged or made up gets further than one clear error."""
+"""Weights of a run folder: they are loaded as they were saved; damaged and forged files are one error."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_what_is_saved_comes_back(run: Path) -> None:
         assert torch.equal(mine, saved)
 
 
-def test_only_what_is_needed_lies_there(run: Path) -> None:
+def test_files_of_a_run_folder(run: Path) -> None:
     assert sorted(os.listdir(run)) == ["config.json", "model.safetensors"]
 
 
@@ -119,7 +119,7 @@ def test_truncated_weights(run: Path, kept: float) -> None:
     refused(run, r"model\.safetensors: damaged weights")
 
 
-def test_a_header_that_claims_the_world(run: Path) -> None:
+def test_a_header_that_claims_huge_tensors(run: Path) -> None:
     (run / "model.safetensors").write_bytes((10**15).to_bytes(8, "little") + b"{}")
     refused(run, r"model\.safetensors: damaged weights")
 
@@ -241,7 +241,7 @@ def test_a_crash_while_saving_leaves_the_old_weights(run: Path, monkeypatch: pyt
 
 
 def forged(header: object, size: int = 64) -> bytes:
-    """A safetensors file with any header."""
+    """Return a safetensors file with any header, as bytes."""
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + bytes(size)
 
@@ -278,7 +278,7 @@ def test_forged_headers_of_weights(run: Path, header: object) -> None:
     assert peak < 20e6
 
 
-def test_settings_without_end(run: Path) -> None:
+def test_endless_settings(run: Path) -> None:
     with (run / "config.json").open("wb") as file:
         file.truncate(1 << 40)  # takes no space
     refused(run, r"config\.json: 1,099,511,627,776 bytes of settings")
@@ -294,7 +294,7 @@ def test_damaged_settings_of_a_run_are_one_error(run: Path, text: str | None) ->
         load_settings(run)
 
 
-def test_every_setting_is_remembered(run: Path) -> None:
+def test_every_setting_is_saved(run: Path) -> None:
     settings = train_settings()
     save_settings(run, settings)
     stored = json.loads((run / "training/settings.json").read_text())

@@ -89,7 +89,7 @@ def test_a_damaged_state_is_a_warning_and_the_run_is_the_same(data: Path, tmp_pa
     result = fit(*arguments, run, "--resume")
     assert result.exit_code == 0
     warning = f"warning: {weights.parent}: damaged (model.safetensors is not the file that was saved: its checksum "
-    assert result.stderr.startswith(f"{warning}differs); going on from step {before}, which was saved before\n")
+    assert result.stderr.startswith(f"{warning}differs); continuing from step {before}, which was saved before\n")
     assert_same_run(run, whole)
     for state in (run / "training/states").iterdir():
         (state / "state.json").unlink()
@@ -195,4 +195,4 @@ def test_damage_is_reported_once(data: Path, begun: Path) -> None:
     train(run_of(data, begun, resume=True), seen.append, resume=True)
     (report,) = [report for report in seen if isinstance(report, DamageReport)]
     assert report.step == 0
-    assert report.reason.endswith("(optimizer.safetensors is missing); going on from step 0, which was saved before")
+    assert report.reason.endswith("(optimizer.safetensors is missing); continuing from step 0, which was saved before")

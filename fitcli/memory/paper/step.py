@@ -36,9 +36,9 @@ def bundles(groups: int, plan: ExecutionPlan) -> list[Bundle]:
     kept = plan.kept(count) if plan.kind == "recompute" else 0
     # The incomplete handful is the last, and it is kept if any is.
     replayed = whole - max(0, kept - (rest > 0))
-    found = [Bundle(times, handful, False) for times in _first_middle_last(replayed)]
-    found += [Bundle(times, handful, True) for times in _first_middle_last(whole - replayed)]
-    return found + ([Bundle(1, rest, kept > 0)] if rest else [])
+    result = [Bundle(times, handful, False) for times in _first_middle_last(replayed)]
+    result += [Bundle(times, handful, True) for times in _first_middle_last(whole - replayed)]
+    return result + ([Bundle(1, rest, kept > 0)] if rest else [])
 
 
 def _first_middle_last(count: int) -> list[int]:

@@ -10,13 +10,13 @@ from fitcli.errors import FitError
 from fitcli.files.file_lock import FileLock, LockedError
 
 LOCK = "training/lock"
-"""Names the process that holds, or held, the run."""
+"""File that names the process that holds, or held, the run."""
 
 FOLDERS = ("training", "training/states", "last", "tensorboard")
 """Folders of a run that training writes to."""
 
 APPENDED = ("metrics.jsonl",)
-"""Files of a run that training writes to in place; it replaces all others, links included."""
+"""Files of a run that training appends to. It replaces all others, links included."""
 
 
 @contextmanager

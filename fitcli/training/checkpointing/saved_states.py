@@ -35,7 +35,7 @@ LONGEST_REASON = 300
 """Largest number of characters: torch names every tensor that does not fit."""
 
 PROGRESS_FIELDS = {"said": "headline"}
-"""Keys of the progress in a manifest whose field has another name: earlier versions wrote these."""
+"""Fields of the progress by their keys in a manifest, where the two differ: earlier versions wrote these keys."""
 
 
 def save_state(run: Path, state: State, progress: Progress) -> None:
@@ -108,11 +108,11 @@ def load_state(run: Path, use: Callable[[State], None], damaged: Callable[[str, 
             reasons.append(f"{folder}: damaged ({_reason(error)})")
             continue
         if reasons:
-            damaged(f"{'; '.join(reasons)}; going on from step {step}, which was saved before", step)
+            damaged(f"{'; '.join(reasons)}; continuing from step {step}, which was saved before", step)
         return progress
     if reasons:
         raise CheckpointError(f"{reasons[0]}, and no state before it is whole; start a new run")
-    raise CheckpointError(f"{run}: no state of it is left in {STATES}; remove the folder and start again")
+    raise CheckpointError(f"{run}: no saved state is left in {STATES}; remove the folder and start again")
 
 
 def saved_step(run: Path) -> int:
@@ -159,7 +159,7 @@ def _read(folder: Path) -> tuple[Progress, State]:
 
 
 def _progress(values: dict[str, Any]) -> Progress:
-    """Rebuild the progress from JSON, which knows lists alone."""
+    """Rebuild the progress from JSON data, in which tuples are lists."""
     named = {PROGRESS_FIELDS.get(key, key): value for key, value in values.items()}
     tuples: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in named.items()}
     return Progress(**tuples)

@@ -1,4 +1,4 @@
-"""Training processes that are killed at random moments: resumed, they end as if nothing had been, to the bit."""
+"""Training processes that are killed at random moments: the resumed run is the same to the bit."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def arguments(data: Path, run: Path, task: str, steps: int, *more: object) -> li
 
 
 def test_three_kills(data: Path, tmp_path: Path) -> None:
-    """The first comes before there is a run, or just after."""
+    """The first kill comes before the run exists, or just after."""
     options: list[Any] = ["classify", 12, "--save-every", 1]
-    whole, run, said = tmp_path / "whole", tmp_path / "killed", tmp_path / "said"
-    finish(arguments(data, whole, *options), said)
-    done = train_with_kills(arguments(data, run, *options), run, said, 12, kills=3, moments=random.Random(8))
+    whole, run, output = tmp_path / "whole", tmp_path / "killed", tmp_path / "output"
+    finish(arguments(data, whole, *options), output)
+    done = train_with_kills(arguments(data, run, *options), run, output, 12, kills=3, moments=random.Random(8))
     assert len(done) == 3
     assert_same_run(run, whole)
 
@@ -51,11 +51,11 @@ def test_three_kills(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("seed", range(2))
 def test_many_kills(data: Path, tmp_path: Path, task: str, seed: int) -> None:
-    """In all 6 x 8."""
+    """8 kills in each of 6 runs."""
     options: list[Any] = [task, 60, *(["--save-every", 1] if seed else [])]
-    whole, run, said = tmp_path / "whole", tmp_path / "killed", tmp_path / "said"
-    finish(arguments(data, whole, *options), said)
-    done = train_with_kills(arguments(data, run, *options), run, said, 60, kills=8, moments=random.Random(seed))
+    whole, run, output = tmp_path / "whole", tmp_path / "killed", tmp_path / "output"
+    finish(arguments(data, whole, *options), output)
+    done = train_with_kills(arguments(data, run, *options), run, output, 60, kills=8, moments=random.Random(seed))
     print(f"{task}: killed at steps {done} of 60; all bits equal")
     assert len(done) == 8
     assert_same_run(run, whole)
@@ -64,11 +64,11 @@ def test_many_kills(data: Path, tmp_path: Path, task: str, seed: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("call", range(1, 62, 4))
 def test_killed_while_saving(data: Path, tmp_path: Path, call: int) -> None:
-    """At every fourth of the calls to the system that saving makes."""
-    whole, run, said = tmp_path / "whole", tmp_path / "killed", tmp_path / "said"
-    finish(arguments(data, whole, "classify", 12), said)
-    assert wait(start(arguments(data, run, "classify", 12), said, killed_at=call)) == -signal.SIGKILL
+    """The process is killed at every fourth system call of a save."""
+    whole, run, output = tmp_path / "whole", tmp_path / "killed", tmp_path / "output"
+    finish(arguments(data, whole, "classify", 12), output)
+    assert wait(start(arguments(data, run, "classify", 12), output, killed_at=call)) == -signal.SIGKILL
     assert saved_steps(run), "there is a state"
-    assert "damaged" not in finish(arguments(data, run, "classify", 12, "--resume"), said)
+    assert "damaged" not in finish(arguments(data, run, "classify", 12, "--resume"), output)
     assert_same_run(run, whole)
     assert not list(run.rglob(".fit-*"))

@@ -1,4 +1,4 @@
-"""The states of a run on the disk: what is damaged is noticed, and the state before it is used."""
+"""Saved states of a run: damage is detected, and the state before it is used."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILES = ["model.safetensors", "optimizer.safetensors", "state.json"]
 
 
 class Training:
-    """A small model that learns, and what it was told."""
+    """A small model that learns, and the reasons for states that it could not load."""
 
     def __init__(self, seed: int) -> None:
         torch.manual_seed(seed)
@@ -33,7 +33,7 @@ class Training:
         decayed = [{"params": [self.model[0].weight, self.model[2].weight]}]
         others = {"params": [self.model[0].bias, *self.model[1].parameters()], "weight_decay": 0.0}
         self.optimizer = torch.optim.AdamW([*decayed, others], lr=0.1)
-        self.told: list[str] = []
+        self.reasons: list[str] = []
 
     def step(self) -> None:
         self.optimizer.zero_grad()
@@ -50,7 +50,7 @@ class Training:
         restore(state, self.model, self.optimizer)
 
     def load(self, run: Path) -> Progress:
-        return load_state(run, self.use, lambda reason, step: self.told.append(reason))
+        return load_state(run, self.use, lambda reason, step: self.reasons.append(reason))
 
     def weights(self) -> list[torch.Tensor]:
         return [tensor.clone() for tensor in self.model.state_dict().values()]
@@ -75,21 +75,21 @@ def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     return all(torch.equal(mine, theirs) for mine, theirs in zip(one, other, strict=True))
 
 
-def test_a_state_that_comes_back_goes_on_alike(tmp_path: Path) -> None:
+def test_a_restored_state_continues_alike(tmp_path: Path) -> None:
     training, again = Training(1), Training(2)
     training.step()
     training.save(tmp_path, 7)
     assert again.load(tmp_path) == Progress(step=7, best=(0.5, -1 / 3), headline=("a", "b"))
-    # What was loaded does not hang on the files.
+    # Loaded tensors do not depend on the files.
     shutil.rmtree(folder(tmp_path, 7))
     for either in (training, again, training, again):
         either.step()
     assert same(training.weights(), again.weights())
-    assert again.told == []
+    assert again.reasons == []
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_flipped_bit_is_noticed_wherever_it_is(saved: tuple[Path, Any], name: str) -> None:
+def test_a_flipped_bit_anywhere_is_detected(saved: tuple[Path, Any], name: str) -> None:
     run, weights = saved
     path = folder(run, 8) / name
     good = path.read_bytes()
@@ -98,31 +98,31 @@ def test_a_flipped_bit_is_noticed_wherever_it_is(saved: tuple[Path, Any], name: 
         training = Training(2)
         assert training.load(run).step == 4
         assert same(training.weights(), weights[4])
-        (said,) = training.told
-        assert said.startswith(f"{folder(run, 8)}: damaged (")
-        assert said.endswith("; going on from step 4, which was saved before")
+        (reason,) = training.reasons
+        assert reason.startswith(f"{folder(run, 8)}: damaged (")
+        assert reason.endswith("; continuing from step 4, which was saved before")
     path.write_bytes(good)
     training = Training(2)
     assert training.load(run).step == 8
-    assert training.told == []
+    assert training.reasons == []
     assert same(training.weights(), weights[8])
 
 
 @pytest.mark.parametrize("kept", [None, 0, 0.5, 0.99], ids=["missing", "empty", "half", "almost all"])
 @pytest.mark.parametrize("name", FILES)
-def test_what_is_missing_or_cut_off_is_noticed(saved: tuple[Path, Any], name: str, kept: float | None) -> None:
+def test_missing_and_truncated_files_are_detected(saved: tuple[Path, Any], name: str, kept: float | None) -> None:
     run, _ = saved
     path = folder(run, 8) / name
     path.unlink() if kept is None else path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     training = Training(2)
     assert training.load(run).step == 4
-    assert len(training.told) == 1
+    assert len(training.reasons) == 1
     shutil.rmtree(folder(run, 8))
     folder(run, 8).mkdir()
     assert training.load(run).step == 4
 
 
-def test_where_all_are_damaged_there_is_one_error(saved: tuple[Path, Any]) -> None:
+def test_if_all_states_are_damaged_there_is_one_error(saved: tuple[Path, Any]) -> None:
     run, _ = saved
     for step in (4, 8):
         (folder(run, step) / "model.safetensors").write_bytes(b"")
@@ -131,12 +131,12 @@ def test_where_all_are_damaged_there_is_one_error(saved: tuple[Path, Any]) -> No
     ):
         Training(2).load(run)
     shutil.rmtree(run / "training/states")
-    with pytest.raises(CheckpointError, match=r"no state of it is left in training/states"):
+    with pytest.raises(CheckpointError, match=r"no saved state is left in training/states"):
         Training(2).load(run)
 
 
 def rewrite(run: Path, step: int, **changes: Any) -> None:
-    """Change a manifest as a program would, checksum included."""
+    """Change a manifest and its checksum."""
     path = folder(run, step) / "state.json"
     document = {**json.loads(path.read_text()), **changes}
     document.pop("checksum")
@@ -154,7 +154,7 @@ def test_a_newer_format_is_refused_with_both_versions(saved: tuple[Path, Any]) -
 
 
 @pytest.mark.parametrize("progress", [{}, {"step": 8, "moon": 1}, [], 5])
-def test_a_manifest_of_something_else_is_noticed(saved: tuple[Path, Any], progress: object) -> None:
+def test_a_manifest_of_something_else_is_refused(saved: tuple[Path, Any], progress: object) -> None:
     run, _ = saved
     rewrite(run, 8, progress=progress)
     assert Training(2).load(run).step == 4
@@ -197,10 +197,10 @@ def test_the_last_few_are_kept(tmp_path: Path) -> None:
     forget_states(tmp_path, keep=3, newest=4)
     assert saved_steps(tmp_path) == [4, 3, 2]
     forget_states(tmp_path, keep=2, newest=3)
-    assert saved_steps(tmp_path) == [3, 2], "what lies beyond a state that is gone on from is of steps done again"
+    assert saved_steps(tmp_path) == [3, 2], "the steps of later states are repeated"
 
 
-def test_progress_alone_may_be_new(saved: tuple[Path, Any]) -> None:
+def test_progress_can_be_replaced_alone(saved: tuple[Path, Any]) -> None:
     run, weights = saved
     save_progress(run, Progress(step=8, validated=8, judged_on="them"))
     training = Training(2)
@@ -216,10 +216,10 @@ CALLS = ("replace", "rename", "fsync", "mkdir", "open")
 
 
 @pytest.mark.parametrize("moment", range(1, 16))
-def test_a_state_is_there_wherever_saving_the_next_one_stopped(
+def test_a_state_exists_if_the_process_ends_while_the_next_is_saved(
     saved: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:
-    """As with a kill, nothing is cleaned up."""
+    """As after a kill, nothing is cleaned up."""
     run, weights = saved
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
     for name in ("unlink", "rmdir"):
@@ -259,7 +259,7 @@ def test_a_state_is_there_wherever_saving_the_next_one_stopped(
     assert not list(run.rglob(".fit-*"))
 
 
-def test_everything_about_progress_is_remembered(tmp_path: Path) -> None:
+def test_all_of_the_progress_is_saved(tmp_path: Path) -> None:
     progress = Progress(step=3, validated=2, best=(0.1, 2 / 3), best_step=2, judged_on="x", headline=("loss", "0.1"))
     assert all(getattr(progress, field.name) != field.default for field in dataclasses.fields(progress))
     training = Training(1)

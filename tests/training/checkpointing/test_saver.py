@@ -1,4 +1,4 @@
-"""Saving while steps go on: who waits for what, and what happens where nothing can be written."""
+"""Saving in the background: what waits for what, and what a failure to write leaves behind."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def state(value: float) -> State:
 
 
 class Gate:
-    """Writing a state waits until it is opened."""
+    """Blocks the writing of states until it is opened."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.opened, self.reached, self.written = threading.Event(), threading.Event(), []
@@ -51,7 +51,7 @@ class Gate:
         save_state(run, state, progress)
 
 
-def test_steps_go_on_while_a_state_is_written_and_what_is_due_is_saved_later(
+def test_a_save_that_becomes_due_while_a_state_is_written_follows(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, value = Gate(monkeypatch), 0.0
@@ -62,24 +62,24 @@ def test_steps_go_on_while_a_state_is_written_and_what_is_due_is_saved_later(
         progress.step, value = 3, 3.0
         saver.save(progress)
         assert gate.reached.wait(30)
-        # The thread has its own copy of how far the run is.
+        # The thread has its own copy of the progress.
         progress.step, value = 6, 6.0
         assert not saver.due(6, ends_epoch=False), "one at a time"
         gate.opened.set()
         saver.wait()
         progress.step, value = 7, 7.0
-        assert saver.due(7, ends_epoch=False), "what was due is not forgotten"
+        assert saver.due(7, ends_epoch=False), "it is still due"
         saver.save(progress)
         assert not saver.due(8, ends_epoch=True)
         monkeypatch.setattr(saver_module, "SAVE_SECONDS", 0)
         saver.wait()
-        assert saver.due(8, ends_epoch=False), "it has been long enough"
+        assert saver.due(8, ends_epoch=False), "the longest time between two saves has passed"
     assert gate.written == saved_steps(tmp_path)[::-1] == [3, 7]
     assert load_file(tmp_path / "training/states/00000003/model.safetensors")["w"].tolist() == [3, 3]
     assert load_file(tmp_path / "last/model.safetensors")["w"].tolist() == [7, 7]
 
 
-def test_the_end_and_an_interruption_wait_for_what_is_being_written(
+def test_the_end_waits_for_a_state_that_is_being_written(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate(monkeypatch)
@@ -94,7 +94,7 @@ def test_the_end_and_an_interruption_wait_for_what_is_being_written(
 
 
 @pytest.mark.parametrize(("step", "background"), [(4, True), (8, False)])
-def test_a_full_disk_ends_the_run_and_leaves_what_was_good(
+def test_a_full_disk_ends_the_run_and_leaves_earlier_states(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, background: bool
 ) -> None:
     def full(run: Path, state: State, progress: Progress) -> None:
@@ -121,9 +121,7 @@ def test_a_full_disk_ends_the_run_and_leaves_what_was_good(
     assert not [*folder.rglob("*.partial-*"), *folder.rglob(".fit-*")]
 
 
-def test_within_a_budget_steps_wait_for_a_state_that_cannot_be_copied(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_room_for_a_copy_of_the_state(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = run_of(data, tmp_path / "none", ema=0.5)
     assert run.work is not None
     step = estimate_step(run.work, run.plan).needed_bytes
@@ -137,7 +135,7 @@ def test_within_a_budget_steps_wait_for_a_state_that_cannot_be_copied(
     assert has_room_for_copy(run)
 
 
-def test_a_mistake_in_the_thread_is_no_users_mistake(
+def test_an_unexpected_error_in_the_thread_is_raised_as_it_is(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
@@ -148,7 +146,7 @@ def test_a_mistake_in_the_thread_is_no_users_mistake(
         train(run_of(data, tmp_path / "run"), quietly)
 
 
-def test_who_does_not_write_takes_part_in_gathering(data: Path, tmp_path: Path) -> None:
+def test_a_process_that_does_not_write_takes_part_in_snapshots(data: Path, tmp_path: Path) -> None:
     gathered = []
 
     def gather(copy: bool) -> State:
@@ -167,26 +165,26 @@ def test_a_log_that_cannot_be_written(small_disk: Path) -> None:
     (small_disk / "config.json").write_text("{}")
     report = StepReport(step=1, epoch=1, loss=1, learning_rate=1, gradient_norm=1, images_per_second=1,
                         patches_per_second=1, data_wait=0, peak_bytes=1, scores={})  # fmt: skip
-    said = r"disk: cannot be written to \(No space left on device\); what"
-    with pytest.raises(FitError, match=said), MetricsLog(small_disk, 0) as log:  # noqa: PT012
+    message = r"disk: cannot be written to \(No space left on device\); what"
+    with pytest.raises(FitError, match=message), MetricsLog(small_disk, 0) as log:  # noqa: PT012
         (small_disk / "ballast").write_bytes(bytes((4 << 20) - 64 * 1024))
         while True:
             log(report)
 
 
 def test_a_file_system_that_fills_up(data: Path, tmp_path: Path, small_disk: Path, fit: Fit) -> None:
-    """Real writes fail half way, at whichever file it is; with room again the run goes on as if nothing had been."""
+    """Real writes fail in the middle of some file. With more room, the resumed run is the same run."""
     whole, run = tmp_path / "whole", small_disk / "run"
     arguments = ["train", data, "--preset", "debug", "--steps", 12, "--batch-size", 2, "--device", "cpu", "--out"]
     assert fit(*arguments, whole).exit_code == 0
-    # The first state, without moments, is of 1.2 MB; the others are three times as large.
+    # The first state, without moments, takes 1.2 MB; the others are three times as large.
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(1 << 20))
     result = fit(*arguments, run)
     assert result.exit_code == 1, result.output
     assert result.stdout == ""
-    (said,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert said.startswith(f"error: {run}: cannot be written to (No space left on device); what was saved before is")
+    (message,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert message.startswith(f"error: {run}: cannot be written to (No space left on device); what was saved before is")
     assert not list(run.rglob(".fit-*"))
     before = saved_steps(run)[0]
     assert fit(*arguments, run, "--resume").exit_code == 1, "still no room"
