@@ -113,7 +113,7 @@ class DamageReport:
     """The last saved state is damaged, and the run continues from an earlier one.
 
     Attributes:
-        reason: What is damaged, in one line.
+        reason: Description of the damage, in one line.
         step: Step of the state that is used instead.
     """
 
