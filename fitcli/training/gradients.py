@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -33,6 +33,18 @@ from fitcli.training.step_results import PassResult, StepResults
 
 class OutOfMemory(FitError):
     """A step needs more memory than is free."""
+
+
+class _Part(NamedTuple):
+    """The part of a process in the mean over a batch.
+
+    Attributes:
+        weight: Share of the mean, in [0, 1].
+        divisor: Divisor of the mean of all processes: a number of images or patches.
+    """
+
+    weight: float
+    divisor: float
 
 
 class Gradients:
@@ -63,7 +75,8 @@ class Gradients:
         """Compute the clipped gradients of the next `settings.accumulate` batches. Parameters have no gradients before.
 
         Each process computes the gradients of its part of each batch, weighted by its part of the mean. Then all
-        gradients are summed, many per message.
+        gradients are summed, many per message. The mean is that over all images or patches of the step: batches count
+        by their divisors.
 
         `DistributedDataParallel` does not fit. Its hooks expect one backward pass through one call of the model, but a
         streamed step makes many. And a process that runs out of memory in a backward pass would leave the others
@@ -86,20 +99,25 @@ class Gradients:
         """Compute the gradients of a step. Append each batch to `taken`, to be used again if memory runs out."""
         results, passes = StepResults(), list[PassResult]()
         for _ in range(self.run.settings.accumulate):
-            weight, plan = self._read(batches, taken, results)
-            everyone = self.run.world.gather_results(partial(self._compute, taken[-1], weight, plan, results, passes))
+            part, plan = self._read(batches, taken, results)
+            # The divisor of the whole step is not known yet: count in divisors of the first batch.
+            unit = passes[0].divisor if passes else part.divisor
+            everyone = self.run.world.gather_results(
+                partial(self._compute, taken[-1], part, part.divisor / unit, plan, results, passes)
+            )
             self._arrivals.begin(taken[-1].following())
-            results.patches += sum(part["patches"] for part in everyone)
-        self._sum_over_ranks([part["gradients"] for part in everyone])
+            results.patches += sum(each["patches"] for each in everyone)
+        self._sum_over_ranks([each["gradients"] for each in everyone])
+        self._scale(passes[0].divisor / sum(each.divisor for each in passes))
         norm = nn.utils.clip_grad_norm_(self._model.parameters(), self.run.settings.clip or math.inf)
         results.read(passes, whole_tensor(norm), self.run.world)
         return results
 
-    def _read(self, batches: Iterator[Batch], taken: list[Batch], results: StepResults) -> tuple[float, ExecutionPlan]:
+    def _read(self, batches: Iterator[Batch], taken: list[Batch], results: StepResults) -> tuple[_Part, ExecutionPlan]:
         """Take the next batch, on all processes.
 
         Returns:
-            The weight of this process's part in the mean over the batch, and the execution of the pass.
+            The part of this process in the mean over the batch, and the execution of the pass.
         """
         began, run = time.perf_counter(), self.run
 
@@ -118,8 +136,9 @@ class Gradients:
         for part in parts:
             results.paths += map(Path, part["paths"])
         results.waited += time.perf_counter() - began
-        weight = float(parts[run.world.data.rank]["weight"] / sum(part["weight"] for part in parts))
-        return weight, self._with_equal_calls(run.plan, max(part["groups"] for part in everyone))
+        divisor = sum(part["weight"] for part in parts)
+        own = _Part(float(parts[run.world.data.rank]["weight"] / divisor), float(divisor))
+        return own, self._with_equal_calls(run.plan, max(part["groups"] for part in everyone))
 
     def _with_equal_calls(self, plan: ExecutionPlan, most: int) -> ExecutionPlan:
         """Make all processes call a sharded layer equally often; the largest part of the batch has `most` groups."""
@@ -131,12 +150,20 @@ class Gradients:
     def _compute(
         self,
         on_host: Batch,
-        weight: float,
+        part: _Part,
+        unit: float,
         plan: ExecutionPlan,
         results: StepResults,
         passes: list[PassResult],
     ) -> dict[str, Any]:
         """Add the gradients of a batch, and append its result to `passes`.
+
+        Args:
+            on_host: The batch.
+            part: The part of this process in it.
+            unit: Divisor of the batch, in divisors of the first batch of the step.
+            plan: Execution of the pass.
+            results, passes: Results of the step so far.
 
         Returns:
             Numbers for all processes: real patches, and which parameters have gradients.
@@ -151,10 +178,11 @@ class Gradients:
             batch = self._arrivals.bring(on_host, run.brings_pixels)
             results.waited += time.perf_counter() - began
             with run.runtime.autocast():
-                outcome = self._run(batch, weight, plan)
+                outcome = self._run(batch, part.weight * unit, plan)
             # Scores are summed over processes, so a score that follows from the loss needs the weight of the loss.
-            scores = self.objective.scores(batch, outcome._replace(loss=outcome.loss * weight * run.world.data.size))
-            passes.append(PassResult(outcome.loss, weight, scores))
+            loss = outcome.loss * part.weight * run.world.data.size
+            scores = self.objective.scores(batch, outcome._replace(loss=loss))
+            passes.append(PassResult(outcome.loss, part.weight, part.divisor, scores))
             return {"patches": batch.real_patches(), "gradients": self._existing_gradients()}
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
@@ -169,7 +197,6 @@ class Gradients:
 
     def _run(self, batch: Batch, weight: float, plan: ExecutionPlan) -> Outcome:
         run, make = self.run, partial(self.objective.job, self._model, batch, plan)
-        weight = weight / run.settings.accumulate
         if self._sharded is None:
             return run_job(make(), plan, weight)
         # FSDP takes the mean over the processes, not the sum.
@@ -195,6 +222,13 @@ class Gradients:
             if parameter.grad is None and "g" in letters:
                 parameter.grad = torch.zeros_like(parameter)
         world.add_up(parameter.grad for parameter in parameters if parameter.grad is not None)
+
+    def _scale(self, factor: float) -> None:
+        """Turn gradients in divisors of the first batch into those of the mean over the step."""
+        if factor == 1:
+            return
+        gradients = [local_part(p.grad) for p in self._model.parameters() if p.grad is not None]
+        torch._foreach_mul_(gradients, factor)
 
     def release(self) -> None:
         """Free the pixels of the next batch on the device, to make room for a validation."""

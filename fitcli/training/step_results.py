@@ -22,12 +22,14 @@ class PassResult(NamedTuple):
 
     Attributes:
         loss: Scalar on the device.
-        weight: Weight of the loss in the mean over the batch of all processes.
+        weight: Part of this process in the mean over the batch of all processes.
+        divisor: Divisor of the mean over the batch of all processes: a number of images or patches.
         scores: Other scores of the task; None without.
     """
 
     loss: Tensor
     weight: float
+    divisor: float
     scores: DeferredScores | None
 
 
@@ -36,7 +38,7 @@ class StepResults:
     """Results of an optimizer step over all processes.
 
     Attributes:
-        loss: Mean over the batches.
+        loss: Mean over all images or patches of the step.
         norm: Norm of the gradient before clipping.
         patches: Number of patches without padding.
         waited: Seconds that this process waited for batches, its own and those of other processes.
@@ -67,7 +69,8 @@ class StepResults:
             for loss, each in zip(losses, passes, strict=True)
         ]
         # Python adds in double precision, in one order: the sum is the same on all processes, to the bit.
-        for of_all_ranks in zip(*world.gather(own), strict=True):
+        total = sum(each.divisor for each in passes)
+        for each, of_all_ranks in zip(passes, zip(*world.gather(own), strict=True), strict=True):
             for result in of_all_ranks:
-                self.loss += result["loss"] / len(passes)
+                self.loss += result["loss"] * (each.divisor / total)
                 self.scores.update(result["scores"])

@@ -13,11 +13,11 @@ from fitcli.tasks.task import DeferredScores
 from fitcli.training.step_results import PassResult, StepResults
 
 
-def one_pass(loss: float, weight: float, right: int | None) -> PassResult:
+def one_pass(loss: float, weight: float, right: int | None, divisor: float = 1.0) -> PassResult:
     scores = None
     if right is not None:
         scores = DeferredScores(torch.tensor([right, 1.0]), lambda values: {"right": values[0], "images": values[1]})
-    return PassResult(torch.tensor(loss), weight, scores)
+    return PassResult(torch.tensor(loss), weight, divisor, scores)
 
 
 def test_a_single_process() -> None:
@@ -25,6 +25,13 @@ def test_a_single_process() -> None:
     results.read([one_pass(2.0, 1.0, 3), one_pass(4.0, 1.0, None)], torch.tensor(5.0), ALONE)
     assert (results.loss, results.norm) == (3.0, 5.0)
     assert dict(results.scores) == {"right": 3.0, "images": 1.0}
+
+
+def test_passes_count_by_their_divisors() -> None:
+    """A mean over 1 + 3 images, not a mean of two means."""
+    results = StepResults()
+    results.read([one_pass(2.0, 1.0, None), one_pass(4.0, 1.0, None, divisor=3.0)], torch.tensor(5.0), ALONE)
+    assert results.loss == pytest.approx((2.0 + 3 * 4.0) / 4)
 
 
 def test_two_processes_with_unequal_parts_of_a_batch() -> None:

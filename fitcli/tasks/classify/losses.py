@@ -23,6 +23,23 @@ def multi_hot(numbers: Tensor, classes: int) -> Tensor:
     return held.scatter_(1, numbers.remainder(classes + 1), 1.0)[:, :classes]
 
 
+def mean_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None, smoothing: float) -> Tensor:
+    """Return the weighted sum of the cross-entropies over the number of images, in nats.
+
+    The divisor is the number of images, not the sum of their weights, which would cancel the weights in a batch of one
+    image and shift them in every small batch. With class weights of mean 1 over the data set, the mean is the same.
+
+    Args:
+        logits: [b k].
+        labels: [b] int64.
+        weights: Class weights [k]; None for equal weights.
+        smoothing: Share of the label that is spread over the classes.
+    """
+    if weights is None:
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    return F.cross_entropy(logits, labels, weights, reduction="sum", label_smoothing=smoothing) / len(labels)
+
+
 def loss_of_targets(
     logits: Tensor, numbers: Tensor, targets: Sequence[Target], weights: Tensor | None = None, smoothing: float = 0.0
 ) -> Tensor:
@@ -44,7 +61,7 @@ def loss_of_targets(
         own, expected = logits[:, part], held[:, part].to(logits.dtype)
         weight = None if weights is None else weights[part]
         if target.is_single:
-            loss = F.cross_entropy(own, expected.argmax(dim=1), weight, label_smoothing=smoothing)
+            loss = mean_cross_entropy(own, expected.argmax(dim=1), weight, smoothing)
         else:
             smoothed = expected * (1 - smoothing) + smoothing / 2
             loss = F.binary_cross_entropy_with_logits(own, smoothed, pos_weight=weight) * own.shape[1]

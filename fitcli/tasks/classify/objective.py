@@ -7,14 +7,12 @@ from functools import partial
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fitcli.data.batch import Batch
 from fitcli.data.place import Layout
 from fitcli.data.read_item import Reading
 from fitcli.device.transfer import to_device
-from fitcli.errors import FitError
 from fitcli.execution.drop_path import draw_drop_path
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
@@ -22,7 +20,7 @@ from fitcli.patches.cutting import normalize
 from fitcli.runs.targets import Target
 from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.class_targets import ClassLabels, ClassSets, class_reader, padded
-from fitcli.tasks.classify.losses import balanced_target_weights, correct_targets, loss_of_targets
+from fitcli.tasks.classify.losses import balanced_target_weights, correct_targets, loss_of_targets, mean_cross_entropy
 from fitcli.tasks.classify.options import ClassifyOptions
 from fitcli.tasks.classify.step import classification_job
 from fitcli.tasks.classify.validation import named_accuracies, validate, validation_bytes
@@ -89,7 +87,7 @@ class ClassificationObjective:
             smoothing = self.options.label_smoothing
             if self.targets:
                 return loss_of_targets(exact, _sets(batch), self.targets, weights, smoothing)
-            return F.cross_entropy(exact, _labels(batch), weights, label_smoothing=smoothing)
+            return mean_cross_entropy(exact, _labels(batch), weights, smoothing)
 
         classifier, drop_path, seed = cast(FITClassifier, model), None, self.run.settings.seed
         if rate := self.options.drop_path:
@@ -97,10 +95,8 @@ class ClassificationObjective:
         return classification_job(classifier, batch.groups, patches, loss, drop_path)
 
     def weight(self, batch: Batch) -> float:
-        """Return the divisor of the loss of a batch: cross-entropy is divided by the weights of the labels."""
-        if self.weights is None or self.targets:
-            return batch.images
-        return float(self.weights[_labels(batch.on_host)].sum(dtype=torch.float64))
+        """Return the divisor of the loss of a batch: its number of images."""
+        return batch.images
 
     def scores(self, batch: Batch, outcome: Outcome) -> DeferredScores | None:
         """Count the images that are classified correctly, by target and on average if there are several targets.
@@ -137,15 +133,9 @@ class ClassificationObjective:
 
 
 def classification_objective(run: TrainingRun) -> ClassificationObjective:
-    """Return the objective of a run.
-
-    Raises:
-        FitError: Several processes would have to balance the classes of several targets.
-    """
+    """Return the objective of a run."""
     device, preprocessing = run.runtime.device, run.config.preprocessing
     balance = cast(ClassifyOptions, run.settings.options).balance
-    if balance and run.config.targets and run.world.data.size > 1:
-        raise FitError("--balance: one process alone can balance the classes of several targets; leave it out")
     return ClassificationObjective(
         mean=torch.tensor(preprocessing.mean, device=device),
         std=torch.tensor(preprocessing.std, device=device),

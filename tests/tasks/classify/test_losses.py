@@ -8,7 +8,14 @@ import torch
 import torch.nn.functional as F
 
 from fitcli.runs.targets import Target
-from fitcli.tasks.classify.losses import balanced_target_weights, correct_targets, loss_of_targets, multi_hot
+from fitcli.tasks.classify.losses import (
+    balanced_target_weights,
+    correct_targets,
+    loss_of_targets,
+    mean_cross_entropy,
+    multi_hot,
+)
+from fitcli.tasks.classify.objective import balanced_weights
 
 TARGETS = (Target("kind", "single-label", ("cat", "dog", "owl")), Target("marks", "multi-label", ("a", "b")))
 
@@ -41,3 +48,18 @@ def test_a_class_that_holds_is_worth_what_all_others_are() -> None:
 def test_a_prediction_is_correct_where_all_its_classes_are() -> None:
     logits = torch.tensor([[2.0, 1, 0, 1, 1], [2, 1, 0, -1, 1], [0, 1, 0, 1, 1]])
     assert correct_targets(logits, NUMBERS, TARGETS).tolist() == [[True, True], [False, False], [True, False]]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 8, 16, 20])
+def test_a_rare_class_has_its_share_of_the_loss_in_batches_of_any_size(batch_size: int) -> None:
+    """Of 95 and 5 images the rare class has half of the balanced loss, as its class weights intend."""
+    labels = torch.tensor(([0] * 19 + [1]) * 5)
+    weights, logits = balanced_weights(labels, 2), torch.zeros(100, 2)
+
+    def total(weights: torch.Tensor) -> float:
+        """The loss over all images: each batch counts by its number of images."""
+        batches = zip(logits.split(batch_size), labels.split(batch_size), strict=True)
+        return sum(float(mean_cross_entropy(own, held, weights, 0.0)) * len(held) for own, held in batches)
+
+    rare = total(weights * torch.tensor([0.0, 1.0])) / total(weights)
+    assert rare == pytest.approx(0.5)
