@@ -15,9 +15,9 @@ from support.processes import run_ranks
 from fitcli.distributed.process_group import processes
 from fitcli.distributed.world import ALONE
 from fitcli.errors import FitError
-from fitcli.runs.train_settings import TrainSettings
+from fitcli.tasks.registry import train_settings
 from fitcli.training.prepare import prepare
-from fitcli.training.start_options import Launch
+from fitcli.training.start_options import StartOptions
 
 SIZES = ((24, 24), (40, 33), (30, 64), (17, 50))
 
@@ -106,9 +106,9 @@ def test_the_time_of_one_process_is_that_of_all(data: Path, tmp_path: Path) -> N
 
 
 def test_what_cannot_be_shared(data: Path, tmp_path: Path) -> None:
-    launch = Launch(data=data, folder=tmp_path / "run", runtime=CPU)
+    launch = StartOptions(data=data, folder=tmp_path / "run", runtime=CPU)
     three = replace(ALONE, size=3, data=replace(ALONE.data, size=3))
     with pytest.raises(FitError, match=r"--batch-size 4: 3 processes .* use a multiple of 3"):
-        prepare(TrainSettings(batch_size=4), replace(launch, world=three))
+        prepare(train_settings(batch_size=4), replace(launch, world=three))
     with pytest.raises(FitError, match=r"--shard .* torchrun"):
-        prepare(TrainSettings(), replace(launch, shard=True))
+        prepare(train_settings(), replace(launch, shard=True))
