@@ -77,7 +77,7 @@ def report_json(
 
 
 def _side_text(subject: Subject, side: int | None) -> str:
-    """Return the side of the largest image as text; it may be larger than the limit of `largest_sizes`."""
+    """Return the side of the largest image as text, with "or more" at the limit of `largest_sizes`."""
     if side is None:
         return ""
     return f"{side:,}{' or more' if side >= MOST_GROUPS * subject.group_pixels else ''}"
