@@ -1,4 +1,6 @@
-"""Ctrl-C, SIGTERM and SIGHUP end a process in the middle of any work with one word and code 130, and no file stays.
+"""Signals that ask to stop end a process in the middle of any work with one word and code 130, and no file stays.
+
+Training saves first.
 
 The tests send real signals to real processes.
 """
@@ -6,6 +8,7 @@ The tests send real signals to real processes.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import signal
 import subprocess
@@ -19,7 +22,8 @@ import pytest
 from support.pictures import colored, save
 from typer.testing import Result
 
-from fitcli.interrupts import interrupt
+from fitcli.interrupts import NAMES, interrupt
+from fitcli.training.checkpointing.saved_states import saved_step
 
 Fit = Callable[..., Result]
 ROOT = Path(__file__).parent.parent
@@ -56,16 +60,21 @@ def denoiser(dataset: Path, fit: Fit, tmp_path_factory: pytest.TempPathFactory) 
     return run
 
 
-def start(folder: Path, code: str, *arguments: object) -> subprocess.Popen[str]:
-    """Start Python in a folder that also holds its temporary files."""
+def start(folder: Path, code: str, *arguments: object, ignored: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """Start Python in a folder that also holds its temporary files, with some signals ignored."""
+
+    def set_signals() -> None:
+        # A shell that runs the tests in the background ignores SIGINT, and children inherit that.
+        for name in NAMES:
+            signal.signal(getattr(signal, name), signal.SIG_IGN if name in ignored else signal.SIG_DFL)
+
     temporary = folder / "temporary"
     temporary.mkdir()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         cwd=folder, env=environment,
-        # A shell that runs the tests in the background ignores SIGINT, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=set_signals,
     )  # fmt: skip
 
 
@@ -94,6 +103,10 @@ COMMANDS = {
     [
         ("info", "fitcli.commands.info:describe", 2, "SIGINT"),
         ("info", "fitcli.commands.info:describe", 2, "SIGHUP"),
+        ("info", "fitcli.commands.info:describe", 2, "SIGUSR1"),
+        slow("info", "fitcli.commands.info:describe", 2, "SIGUSR2"),
+        slow("info", "fitcli.commands.info:describe", 2, "SIGXCPU"),
+        slow("info", "fitcli.commands.info:describe", 2, "SIGTERM"),
         ("classify", "fitcli.images.pyramid_writer:check_write_arguments", 1, "SIGINT"),
         ("embed", "fitcli.tasks.encoding.encode:read_patches", 2, "SIGTERM"),
         ("generate", "fitcli.tasks.diffusion.stream:stream_trunk", 2, "SIGINT"),
@@ -131,6 +144,53 @@ def test_in_the_middle(
     assert output == ""
     assert messages == "interrupted\n"
     assert left(tmp_path) == []
+
+
+TRAIN = ["--preset", "debug", "--steps", "5", "--batch-size", "2", "--device", "cpu"]
+STEP = "fitcli.training.loop:learning_rate"
+"""Called once per step."""
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Return the exit code and the messages of a process."""
+    try:
+        _, messages = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    return process.returncode, messages
+
+
+def logged_steps(run: Path) -> list[int]:
+    entries = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [entry["step"] for entry in entries if entry["kind"] == "train"]
+
+
+@pytest.mark.parametrize(
+    "number", ["SIGHUP", "SIGUSR1", slow("SIGINT"), slow("SIGTERM"), slow("SIGUSR2"), slow("SIGXCPU")]
+)
+def test_training_saves(tmp_path: Path, dataset: Path, number: str) -> None:
+    run = tmp_path / "run"
+    code, messages = finished(
+        start(tmp_path, INTERRUPTED.format(where=STEP, call=3, number=number), "train", dataset, "--out", run, *TRAIN)
+    )
+    assert code == 130, messages
+    assert messages.splitlines()[-1] == f"interrupted: {run} was saved, continue with --resume"
+    assert logged_steps(run) == [1, 2, 3]
+    assert saved_step(run) == 3
+
+
+@pytest.mark.parametrize("number", ["SIGINT", slow("SIGHUP"), slow("SIGUSR1")])
+def test_what_was_ignored_at_the_start_stays_ignored(tmp_path: Path, dataset: Path, image: Path, number: str) -> None:
+    """As by `nohup fit ...` and `sh -c "fit ... &"`."""
+    run = tmp_path / "run"
+    script = INTERRUPTED.format(where=STEP, call=3, number=number)
+    code, messages = finished(start(tmp_path, script, "train", dataset, "--out", run, *TRAIN, ignored=(number,)))
+    assert (code, logged_steps(run)) == (0, [1, 2, 3, 4, 5]), messages
+    other = tmp_path / "other"
+    other.mkdir()
+    script = INTERRUPTED.format(where="fitcli.commands.info:describe", call=1, number=number)
+    code, messages = finished(start(other, script, "info", image, ignored=(number,)))
+    assert (code, messages) == (0, "")
 
 
 @pytest.mark.parametrize("delay", [slow(0.1), 0.3, slow(0.6), slow(1.0)])

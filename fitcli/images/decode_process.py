@@ -20,10 +20,12 @@ import numpy as np
 from PIL import Image
 
 from fitcli.images.raster.pillow import describe, rows
+from fitcli.interrupts import leave_signals_to_parent
 
 
 def main() -> None:
     """Answer requests."""
+    leave_signals_to_parent()
     reading, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # output of libraries must not mix with answers
     _warm_up()

@@ -1,4 +1,4 @@
-"""Turns Ctrl-C, SIGTERM and a time limit into requests that the loop sees between two steps.
+"""Turns the signals that ask a process to stop, and a time limit, into requests that the loop sees between two steps.
 
 So a step is never interrupted by an exception.
 """
@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+
+from fitcli.interrupts import STOP_SIGNALS, is_ignored, under_torchrun
 
 
 class StopReason(IntEnum):
@@ -46,23 +48,35 @@ class StopRequests:
             return StopReason.REQUEST
         return StopReason.NEVER if time.monotonic() < self._deadline else StopReason.TIME
 
-    def request(self) -> None:
-        """Request a stop after the current step. A second request raises KeyboardInterrupt at once."""
-        if self.requested:
+    def request(self, urgent: bool = False) -> None:
+        """Request a stop after the current step.
+
+        Args:
+            urgent: Whether to raise KeyboardInterrupt at once if this is not the first request.
+        """
+        if not self.requested:
+            self.requested = True
+            self._on_request()
+        elif urgent:
             raise KeyboardInterrupt
-        self.requested = True
-        self._on_request()
 
 
 @contextmanager
 def catch_stop_requests(on_request: Callable[[], None], deadline: float = math.inf) -> Iterator[StopRequests]:
-    """Turn SIGINT and SIGTERM into requests within the context; outside the main thread, signals cannot be caught."""
+    """Turn the signals that ask to stop into requests within the context, unless they are ignored.
+
+    A second Ctrl-C stops at once. Other signals only repeat the request: job queues and service managers send them to
+    all processes of a job, and torchrun, which gets one too, sends it again. So under torchrun SIGINT is no exception.
+
+    Outside the main thread, signals cannot be caught.
+    """
     requests = StopRequests(on_request, deadline)
     if threading.current_thread() is not threading.main_thread():
         yield requests
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: requests.request()) for number in numbers}
+    at_once = None if under_torchrun() else signal.SIGINT
+    numbers = [number for number in STOP_SIGNALS if not is_ignored(number)]
+    before = {number: signal.signal(number, lambda each, _: requests.request(each == at_once)) for number in numbers}
     try:
         yield requests
     finally:

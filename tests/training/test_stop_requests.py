@@ -12,6 +12,7 @@ import pytest
 from support.runs import assert_same_run, logged
 from support.small_runs import at, interrupt, quietly, run_of, two_classes
 
+from fitcli.interrupts import STOP_SIGNALS
 from fitcli.training import stop_requests
 from fitcli.training.loop import train
 from fitcli.training.reports import BeginReport, Report, StepReport, StopReport
@@ -102,18 +103,50 @@ def test_a_request_is_reported(data: Path, tmp_path: Path) -> None:
     assert [type(report) for report in seen] == [BeginReport, StepReport, StopReport]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_request_stops_at_once(number: signal.Signals) -> None:
+def test_a_second_ctrl_c_stops_at_once() -> None:
+    calls: list[str] = []
+    before = signal.getsignal(signal.SIGINT)
+    with catch_stop_requests(lambda: calls.append("requested")) as requests:
+        assert requests.reason() == StopReason.NEVER
+        signal.raise_signal(signal.SIGINT)
+        assert requests.reason() == StopReason.REQUEST
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert calls == ["requested"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+@pytest.mark.parametrize("torchrun", [False, True])
+def test_a_signal_that_a_queue_sends_twice_is_one_request(
+    number: signal.Signals, torchrun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A queue sends it to torchrun and to its processes, and torchrun sends it to these again."""
+    if number == signal.SIGINT and not torchrun:
+        return
+    if torchrun:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     calls: list[str] = []
     before = signal.getsignal(number)
     with catch_stop_requests(lambda: calls.append("requested")) as requests:
         assert requests.reason() == StopReason.NEVER
-        signal.raise_signal(number)
-        assert requests.reason() == StopReason.REQUEST
-        with pytest.raises(KeyboardInterrupt):
+        for _ in range(3):
             signal.raise_signal(number)
+            assert requests.reason() == StopReason.REQUEST
     assert calls == ["requested"]
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_an_ignored_signal_stays_ignored(number: signal.Signals) -> None:
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with catch_stop_requests(lambda: None) as requests:
+            signal.raise_signal(number)
+            assert requests.reason() == StopReason.NEVER
+        assert signal.getsignal(number) == signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
 
 
 def test_signals_are_left_alone_outside_of_the_main_thread() -> None:
