@@ -26,6 +26,23 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "MPS backend out of memory")
+"""Parts of the messages of RuntimeErrors that torch raises instead of an OutOfMemoryError, a CPU for example."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out, on the host or on a device. Does not import torch."""
+    kind = type(error)
+    if isinstance(error, MemoryError) or (kind.__module__, kind.__name__) == ("torch", "OutOfMemoryError"):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
+
+
+def out_of_memory_reason(error: BaseException) -> str:
+    """Return the first line of the message of an error for which `is_out_of_memory` holds."""
+    return str(error).splitlines()[0] if str(error) else "the system has no more memory"
+
+
 class FitError(Exception):
     """Base of all errors that are printed as one line: what is wrong, with which file or option, and what to do.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import typer
 from support.pictures import save
 from typer.models import CommandInfo
@@ -127,6 +128,42 @@ def test_what_a_user_can_act_on_is_one_line() -> None:
 def test_what_the_system_refuses_is_one_line(error: OSError, line: str) -> None:
     result = CliRunner().invoke(tool(error))
     assert (result.exit_code, result.stderr) == (1, line)
+
+
+@pytest.mark.parametrize(
+    ("error", "device"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nMore lines."), "cuda"),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), "mps"),
+        (RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried to ..."), "cpu"),
+        (np._core._exceptions._ArrayMemoryError((1,), np.dtype(np.uint8)), "cpu"),  # type: ignore[attr-defined]
+        (MemoryError(), "cpu"),
+    ],
+)
+def test_memory_that_runs_out_anywhere_is_one_line(error: Exception, device: str) -> None:
+    result = CliRunner().invoke(tool(error))
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: out of memory on {device} (")
+    assert "; give --memory " in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_memory_that_really_runs_out_is_one_line(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside the steps of training, which fall back to a smaller execution: here in `fit info`, and from torch."""
+
+    def exhaust(*arguments: object) -> None:
+        torch.empty(1 << 60, dtype=torch.uint8)
+
+    monkeypatch.setattr("fitcli.commands.info.describe", exhaust)
+    result = fit("info", save(tmp_path / "image.png", np.zeros((8, 8, 3), np.uint8)))
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith("error: out of memory on cpu (")
+
+
+def test_other_errors_of_torch_keep_their_traceback() -> None:
+    with pytest.raises(RuntimeError) as shapes:
+        torch.ones(2) @ torch.ones(3)
+    assert CliRunner().invoke(tool(shapes.value)).exception is shapes.value
 
 
 def test_a_mistake_of_ours_keeps_its_traceback() -> None:

@@ -34,13 +34,13 @@ def classify(
     heatmap: Annotated[
         Path | None,
         typer.Option(
-            help="Where the evidence lies: a picture (.png, .jpg), a full-size layer (.tif, .zarr), "
-            "or a folder for one picture per image."
+            help="Write a heat map of the evidence: a picture (.png, .jpg), a full-size layer (.tif, .zarr), "
+            "or a folder of pictures."
         ),
     ] = None,
     heatmap_target: Annotated[
         str | None,
-        typer.Option("--heatmap-target", help="Target to draw, if a run has several; else the first.", metavar="NAME"),
+        typer.Option("--heatmap-target", help="Target whose evidence is drawn; default: the first.", metavar="NAME"),
     ] = None,
     heatmap_task: Annotated[str | None, typer.Option("--heatmap-task", hidden=True)] = None,
     skip_background: SkipBackground = None,
@@ -51,7 +51,7 @@ def classify(
     precision: PrecisionName = "auto",
     compile: Compile = False,
 ) -> None:
-    """Classify whole images of any size, reading each window by window."""
+    """Classify whole images of any size; each is read one window at a time."""
     from fitcli.device.runtime import choose_runtime
     from fitcli.distributed.image_queue import open_queue
     from fitcli.images.open import matching_paths

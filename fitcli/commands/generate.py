@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from fitcli import console
 from fitcli.commands.options import (
     CheckpointFolder,
-    Compile,
     DeviceName,
     Json,
-    Memory,
-    PrecisionName,
-    StateFolder,
+    compile_option,
     given,
+    memory_option,
+    precision_option,
+    state_option,
 )
 from fitcli.commands.signature import with_options
 from fitcli.errors import FitError
@@ -34,9 +34,14 @@ if TYPE_CHECKING:
     from fitcli.tasks.generated_image import GeneratedImage
 
 DIFFUSION_ONLY = ("memory", "state", "precision", "compile")
-"""Options of other commands that drawing value by value does not have."""
+"""Options of `fit generate` for diffusion only.
 
-Side = typer.Option(min=1, metavar="PIXELS", help="Side of the image; else as in training.")
+An autoregressive model draws in the precision of its weights and keeps its images in memory. `--state` keeps finished
+steps, which drawing value by value does not have.
+"""
+
+ONLY = " (diffusion)"
+"""End of the help texts of `DIFFUSION_ONLY`."""
 
 
 @with_options({}, generate_options(), "With a run of --task {task}", "With a run of several tasks")
@@ -45,8 +50,22 @@ def generate(
     checkpoint: CheckpointFolder,
     out: Annotated[Path, typer.Option(help="Image to write: .tif, .ome.tif, .zarr, .png or .jpg.", metavar="FILE")],
     res: Annotated[int | None, typer.Option(min=1, metavar="PIXELS", help="Height and width of the image.")] = None,
-    height: Annotated[int | None, Side] = None,
-    width: Annotated[int | None, Side] = None,
+    height: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="PIXELS",
+            help="Height of the image, for diffusion with --width; by default that of the training images.",
+        ),
+    ] = None,
+    width: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="PIXELS",
+            help="Width of the image, for diffusion with --height; by default that of the training images.",
+        ),
+    ] = None,
     label: Annotated[str | None, typer.Option(metavar="NAME", help="Class of the image.")] = None,
     count: Annotated[int, typer.Option(min=1, help="Number of images; several are numbered.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same image.")] = 0,
@@ -55,14 +74,14 @@ def generate(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     json: Json = False,
-    memory: Memory = None,
-    state: StateFolder = None,
+    memory: Annotated[int | None, memory_option(ONLY)] = None,
+    state: Annotated[Path | None, state_option(ONLY)] = None,
     device: DeviceName = "auto",
-    precision: PrecisionName = "auto",
-    compile: Compile = False,
+    precision: Annotated[Literal["auto", "fp32", "bf16"], precision_option(ONLY)] = "auto",
+    compile: Annotated[bool, compile_option(ONLY)] = False,
     **options: Any,
 ) -> None:
-    """Generate images of any size, coherent over the whole canvas, in bounded memory; or draw them value by value."""
+    """Generate images of any size with a diffusion or an autoregressive run."""
     from fitcli.device.runtime import choose_runtime
     from fitcli.images.open import open_image
     from fitcli.tasks.load import expect_task

@@ -36,7 +36,11 @@ def info(images: Images, as_json: Json = False) -> None:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What `--json` prints of one image. Raises `ImageError` where there is none."""
+    """Return the properties of an image, as `--json` prints them.
+
+    Raises:
+        ImageError: There is no image at the path.
+    """
     from fitcli.images.open import open_image, stored_bytes
 
     with open_image(path) as image:
@@ -52,14 +56,14 @@ def describe(path: Path) -> dict[str, Any]:
         "levels": [{"width": at.width, "height": at.height, "downsample": at.downsample} for at in found.levels],
         "chunk": None if found.chunk is None else list(found.chunk),
         "mpp": found.mpp,
-        # Often NaN, which JSON does not know.
+        # Often NaN, which JSON cannot express.
         "nodata": None if found.nodata is None else f"{found.nodata:g}",
         "bytes": stored_bytes(path),
     }
 
 
 def show(value: Any) -> str | list[str]:
-    """A value of `describe` for a table: a line, or several."""
+    """Return a value of `describe` as one line of text, or as several."""
     if isinstance(value, list):
         if isinstance(value[0], int):
             return " x ".join(map(str, value))

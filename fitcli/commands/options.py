@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -62,6 +62,27 @@ def parse_size(text: str) -> int:
     return size
 
 
+def precision_option(note: str = "") -> Any:
+    """Return `--precision`; `note` ends its help text."""
+    return typer.Option("--precision", help=f"Precision of matrix products{note}.", rich_help_panel=COMPUTING)
+
+
+def compile_option(note: str = "") -> Any:
+    """Return `--compile`; `note` ends its help text."""
+    text = f"Compile layers; for GPUs{note}."
+    return typer.Option("--compile/--no-compile", help=text, show_default=False, rich_help_panel=COMPUTING)
+
+
+def memory_option(note: str = "") -> Any:
+    """Return `--memory`; `note` ends its help text."""
+    return typer.Option("--memory", parser=parse_size, metavar="SIZE", help=f"Memory limit, like 4GiB{note}.")
+
+
+def state_option(note: str = "") -> Any:
+    """Return `--state`; `note` ends its help text."""
+    return typer.Option("--state", metavar="FOLDER", help=f"Folder for unfinished work, which a rerun continues{note}.")
+
+
 if TYPE_CHECKING:
     TaskName = str
     OptionalTaskName = str | None
@@ -80,44 +101,18 @@ DeviceName = Annotated[
         rich_help_panel=COMPUTING,
     ),
 ]
-PrecisionName = Annotated[
-    Literal["auto", "fp32", "bf16"],
-    typer.Option(
-        "--precision",
-        help="Precision of matrix products.",
-        rich_help_panel=COMPUTING,
-    ),
-]
-Compile = Annotated[
-    bool,
-    typer.Option(
-        "--compile/--no-compile",
-        help="Compile layers; for GPUs.",
-        show_default=False,
-        rich_help_panel=COMPUTING,
-    ),
-]
+PrecisionName = Annotated[Literal["auto", "fp32", "bf16"], precision_option()]
+Compile = Annotated[bool, compile_option()]
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files, zarr folders or glob patterns.")]
 CheckpointFolder = Annotated[Path, typer.Option("--checkpoint", help="Run folder of `fit train`.", metavar="RUN")]
-Memory = Annotated[
-    int | None,
-    typer.Option(
-        "--memory",
-        parser=parse_size,
-        metavar="SIZE",
-        help="Memory limit, like 4GiB.",
-    ),
-]
-StateFolder = Annotated[
-    Path | None,
-    typer.Option("--state", metavar="FOLDER", help="Folder for unfinished work, which a rerun continues."),
-]
+Memory = Annotated[int | None, memory_option()]
+StateFolder = Annotated[Path | None, state_option()]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 SkipBackground = Annotated[
     bool | None,
     typer.Option(
         "--skip-background/--no-skip-background",
-        help="Leave out groups of nearly constant pixels, or not; else as in training.",
+        help="Skip background groups; default: as in training.",
         show_default=False,
     ),
 ]

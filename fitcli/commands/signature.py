@@ -69,7 +69,7 @@ def _parameter(declared: DeclaredOption, panel: str, tasks: Mapping[str, type], 
 
 
 def _parser(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A parser whose errors are wrong calls."""
+    """Return a parser that raises `typer.BadParameter` instead of ValueError."""
 
     def parsed(text: str) -> Any:
         try:
@@ -81,13 +81,13 @@ def _parser(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _metavar(declared: DeclaredOption) -> str | None:
-    """A short placeholder, so that help texts get the width of the terminal."""
+    """Return a short placeholder, so that help texts get the width of the terminal."""
     kinds = get_args(declared.type) or (declared.type,)
     return next((letter for kind, letter in ((int, "N"), (float, "X"), (str, "NAME")) if kind in kinds), None)
 
 
 def _limits(declared: DeclaredOption) -> dict[str, Any]:
-    """The limits that the parser of the command line can check; the dataclass checks all of them."""
+    """Return the limits that the parser of the command line can check; the dataclass checks all of them."""
     option = declared.option
     if option.above is not None or option.below is not None:
         return {}

@@ -82,9 +82,9 @@ def train(
         float,
         typer.Option(
             "--max-minutes",
-            help="Save and stop after this.",
+            help="Minutes after which to save and stop.",
             min=0,
-            metavar="MINUTES",
+            metavar="X",
             show_default=False,
             rich_help_panel=STOPPING,
         ),
@@ -106,7 +106,7 @@ def train(
 ) -> None:
     """Train on whole images of any size, or on windows of them.
 
-    docs/options.md explains every option, docs/scaling.md several processes.
+    docs/options.md explains the options of a run, docs/scaling.md several processes.
     """
     deadline = time.monotonic() + 60 * max_minutes
     from fitcli.device.runtime import choose_runtime

@@ -60,10 +60,10 @@ class TrainSettings:
     )
     size: int | None = option(
         None,
-        "Train on random windows; else whole images.",
+        "Side of random windows; else whole images.",
         minimum=1,
         metavar="PIXELS",
-        more="Training sees a random square of each image; the validation of a classifier reads whole images.",
+        more="Training sees a random square window of each image; the validation of a classifier reads whole images.",
     )
     epochs: int = option(
         30,

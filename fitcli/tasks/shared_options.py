@@ -14,7 +14,7 @@ BACKGROUND_THRESHOLD = 0.02
 SKIP_BACKGROUND = option(
     False,
     "Leave out constant groups.",
-    more="A classifier then also leaves them out in `fit classify` and `fit embed`, unless told otherwise.",
+    more="A classifier then also leaves them out in `fit classify` and `fit embed`, which can override it.",
 )
 THRESHOLD = option(
     BACKGROUND_THRESHOLD,
@@ -29,7 +29,7 @@ LABEL_SMOOTHING = option(
     "Share to spread evenly.",
     minimum=0,
     below=1,
-    more="This share of each target is spread evenly over all classes, or all levels.",
+    more="It is a share of the label's probability, spread evenly over all classes or all levels.",
 )
 UNCONDITIONAL = option(False, "Ignore the classes.", more="The model then learns what all images have in common.")
 

@@ -18,7 +18,7 @@ from torch import nn
 from fitcli.data.batch import Arrivals, Batch
 from fitcli.distributed.sharded_tensors import local_part, whole_tensor
 from fitcli.distributed.world import UnrecoverableRankError
-from fitcli.errors import FitError
+from fitcli.errors import FitError, is_out_of_memory, out_of_memory_reason
 from fitcli.execution.job import Outcome, largest_handful
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
@@ -72,14 +72,14 @@ class Gradients:
         self._arrivals = Arrivals(run.runtime.device, ahead=has_room_ahead(run))
 
     def accumulate(self, batches: Iterator[Batch]) -> StepResults:
-        """Compute the clipped gradients of the next `settings.accumulate` batches. Parameters have no gradients before.
+        """Compute the clipped gradients of the next `settings.accumulate` batches.
 
         Each process computes the gradients of its part of each batch, weighted by its part of the mean. Then all
         gradients are summed, many per message. The mean is that over all images or patches of the step: batches count
-        by their divisors.
+        by their divisors. Call it when no parameter has a gradient.
 
-        `DistributedDataParallel` does not fit. Its hooks expect one backward pass through one call of the model, but a
-        streamed step makes many. And a process that runs out of memory in a backward pass would leave the others
+        `DistributedDataParallel` cannot be used. Its hooks expect one backward pass through one call of the model, but
+        a streamed step makes many. And a process that runs out of memory in a backward pass would leave the others
         waiting for a sum; here all of them start over with a smaller execution. The price is that sums do not overlap
         with the backward pass; with few parameters and many patches they take a small part of a step.
 
@@ -185,9 +185,9 @@ class Gradients:
             passes.append(PassResult(outcome.loss, part.weight, part.divisor, scores))
             return {"patches": batch.real_patches(), "gradients": self._existing_gradients()}
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
-            reason = str(error).splitlines()[0] if str(error) else "the system has no more memory"
+            reason = out_of_memory_reason(error)
         if self._sharded is not None or run.world.groups.size > 1:
             raise UnrecoverableRankError(
                 f"out of memory on {run.runtime.device} ({reason}); give --memory, or use more processes, a smaller "
@@ -267,8 +267,3 @@ def _check_alike(everyone: list[dict[str, Any]], ranks: int) -> None:
                 f"{min(strange, key=strange.count)} replaces an image of which only a part can be read, which "
                 "--group-parallel does not support; leave that image out of the data set"
             )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # On a CPU, torch raises a plain RuntimeError.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -1,6 +1,6 @@
 """The tables of docs/options.md, from the dataclasses that declare the options.
 
-    python -m tests.support.option_table > docs/options.md
+python -m tests.support.option_table > docs/options.md
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from fitcli.tasks.registry import generate_options, task_options
 
 HEAD = """# Options of `fit train` and `fit generate`
 
-Each option is declared once, in a field of a dataclass (`fitcli/runs/option.py`). These tables
-(`python -m tests.support.option_table`), the help texts, the checks and the keys of a recipe follow from them.
-A command refuses an option of another task. `fit COMMAND --help` shows options of several commands
-(`--memory`, `--device`, `--precision`, `--state`, ...).
+This page lists the options that a dataclass declares. `fit COMMAND --help` lists all. Each declared option is written
+once, in a field of the dataclass (`fitcli/runs/option.py`). These tables (`python -m tests.support.option_table`), the
+help texts, the checks and the keys of a recipe follow from it. A command refuses an option of another task.
 """
 
 
 def document() -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = [HEAD, "## `fit train`\n", "### With every task\n"]
     parts += [table(declared_options(TrainSettings).values(), task_options())]
     parts += sections(task_options())
@@ -30,7 +29,7 @@ def document() -> str:
 
 
 def sections(tasks: Mapping[str, type]) -> Iterable[str]:
-    """A table for each set of tasks that has options of its own."""
+    """Yield a table for each set of tasks that has options of its own."""
     groups: dict[tuple[str, ...], list[DeclaredOption]] = {}
     for declared, names in merged_options(tasks).values():
         groups.setdefault(names, []).append(declared)
@@ -49,7 +48,7 @@ def table(options: Iterable[DeclaredOption], tasks: Mapping[str, type]) -> str:
 
 
 def values(declared: DeclaredOption) -> str:
-    """What may be given, in words."""
+    """Return the possible values, in words."""
     if declared.choices:
         return ", ".join(declared.choices)
     if declared.is_switch:

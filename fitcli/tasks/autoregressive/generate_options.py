@@ -9,13 +9,13 @@ from fitcli.runs.option import check_options, option
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AutoregressiveGenerateOptions:
-    """Options of drawing value by value; `Draws` has the meaning of the first three.
+    """Options of drawing value by value; `Draws` explains the first three.
 
     Attributes:
         cuda_graphs: Whether to record the kernels of a value on a CUDA device and replay them, with the same values.
     """
 
-    temperature: float = option(1.0, "Below 1, likely values get likelier; 0: the likeliest.", minimum=0)
+    temperature: float = option(1.0, "Sampling temperature; 0: the likeliest value.", minimum=0)
     top_k: int | None = option(None, "Draw from the K likeliest values.", minimum=1, metavar="K")
     top_p: float = option(1.0, "Draw from the likeliest values of this total probability.", above=0, maximum=1)
     cuda_graphs: bool = option(False, "Replay recorded kernels on a CUDA device.")

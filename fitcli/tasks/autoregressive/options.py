@@ -12,7 +12,7 @@ from fitcli.tasks.shared_options import LABEL_SMOOTHING, UNCONDITIONAL
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AutoregressiveOptions(TaskOptions):
-    """Options of autoregressive models; `SequenceConfig` has the meaning of each."""
+    """Options of autoregressive models; the help text of each field explains it."""
 
     averages: ClassVar[float] = 0.9999
     next_command: ClassVar[str] = "fit generate --out FILE --checkpoint {run}"
@@ -30,7 +30,7 @@ class AutoregressiveOptions(TaskOptions):
         "raster", "Order of the patches.", more="In snake order every second row runs from right to left."
     )
     start: Literal["learned", "zero"] = option(
-        "learned", "Token in front of an image.", more="A learned start has one token per class."
+        "learned", "First token of a sequence.", more="A learned start has one token per class."
     )
     label_smoothing: float = shared(LABEL_SMOOTHING)
 

@@ -19,7 +19,7 @@ from fitcli.tasks.shared_options import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassifyOptions(TaskOptions):
-    """Options of classifiers; `option` has the meaning of each."""
+    """Options of classifiers; the help text of each field explains it."""
 
     augments: ClassVar[bool] = True
     next_command: ClassVar[str] = "fit classify IMAGE --checkpoint {run}"
@@ -29,7 +29,7 @@ class ClassifyOptions(TaskOptions):
     )
     shift_canvas: int = option(
         0,
-        "Move images by up to so many pixels.",
+        "Move images by at most this many pixels.",
         minimum=0,
         metavar="PIXELS",
         more="The borders of patches and groups then fall elsewhere in every epoch.",

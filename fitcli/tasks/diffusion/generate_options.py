@@ -39,8 +39,8 @@ class SamplingOptions:
 
     steps: int = option(50, "Evaluations of the network.", minimum=1)
     sampler: Literal["ddim", "dpm", "ddpm"] = option("ddim", "dpm takes the fewest steps, ddpm adds noise in each.")
-    guidance: float = option(0.0, "Weight of the difference that the label makes.", minimum=0)
-    strength: float = option(0.5, "Share of noise before each larger size.", above=0, maximum=1)
+    guidance: float = option(0.0, "Classifier-free guidance weight; 0: none.", minimum=0)
+    strength: float = option(0.5, "Noise time at which each larger size starts.", above=0, maximum=1)
     one_pass: bool = option(False, "Generate at the full size at once, not coarse to fine.")
     shift_grid: bool = option(False, "Shift the groups in every other step: softer seams.")
 

@@ -19,7 +19,7 @@ from fitcli.tasks.shared_options import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiffusionOptions(TaskOptions):
-    """Options of diffusion models; `DiffusionConfig` has the meaning of each."""
+    """Options of diffusion models; the help text of each field explains it."""
 
     averages: ClassVar[float] = 0.9999
     next_command: ClassVar[str] = "fit generate --out FILE --checkpoint {run}"
@@ -42,7 +42,8 @@ class DiffusionOptions(TaskOptions):
     scale: float = option(
         1.0,
         "Scale of the data.",
-        more="Pixels become data in [-scale, scale]; smaller data is noisier at the same time (arXiv:2301.10972).",
+        more="Pixels become data in [-scale, scale]. A smaller scale makes the data noisier at each diffusion time "
+        "(arXiv:2301.10972).",
     )
     self_condition_rate: float = option(
         0.9,
