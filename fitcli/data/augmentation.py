@@ -12,6 +12,9 @@ from torch import Tensor
 from fitcli.patches.grid import PatchGrid
 from models.groups import Groups
 
+SAME_WIDTH = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+"""Signed types of the width of unsigned ones."""
+
 
 def turn_patches(patches: Tensor, grid: PatchGrid, quarters: int, mirror: bool) -> Tensor:
     """Turn the pixels of groups, as `turn_groups` turns their positions. Padding turns with the image.
@@ -25,12 +28,14 @@ def turn_patches(patches: Tensor, grid: PatchGrid, quarters: int, mirror: bool) 
     Returns:
         Patches [g n p], in the order of the groups that were given.
     """
-    values = rearrange(patches, "g (i j) (y x a) -> g i y j x a", i=grid.group, y=grid.patch, x=grid.patch)
+    # torch flips no unsigned integers wider than a byte: the bits are moved as those of signed ones.
+    bits = patches.view(SAME_WIDTH.get(patches.dtype, patches.dtype))
+    values = rearrange(bits, "g (i j) (y x a) -> g i y j x a", i=grid.group, y=grid.patch, x=grid.patch)
     for _ in range(quarters % 4):
         values = rearrange(values, "g i y j x a -> g j x i y a").flip(1, 2)
     if mirror:
         values = values.flip(3, 4)
-    return rearrange(values, "g i y j x a -> g (i j) (y x a)")
+    return rearrange(values, "g i y j x a -> g (i j) (y x a)").view(patches.dtype)
 
 
 def turn_groups(groups: Groups, grid: PatchGrid, quarters: int, mirror: bool) -> Groups:

@@ -81,6 +81,9 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0) -> Survey:
     broken = {sample.path: str(info) for sample, info in headers if isinstance(info, ImageError)}
     _refuse(broken, "cannot be read", min(most_bad, len(headers) - 1))
     channels, dtype = Counter((info.channels, info.dtype.name) for _, info in infos).most_common(1)[0][0]
+    if dtype == "uint64":
+        path = next(sample.path for sample, info in infos if info.dtype.name == dtype)
+        raise DataError(f"{path}: has uint64 pixels; convert the images to integers of at most 32 bits, or to floats")
     wanted = Preprocessing(channels=channels, dtype=dtype, mean=(0.0,) * channels, std=(1.0,) * channels)
     misfits = {sample.path: f"{sample.path}: {reason}" for sample, info in infos if (reason := wanted.mismatch(info))}
     _refuse(misfits, "differ from the others", most_bad - len(broken))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from fitcli.errors import FitError
+from fitcli.errors import DataError, FitError
 from fitcli.files.output_checks import check_output_file
 from fitcli.images.base import ImageInfo, Pixels
 from fitcli.images.chunk_encoding import Compression
@@ -22,6 +22,19 @@ WRITER_BYTES = 32 << 20
 """Memory for incomplete chunks. It is small because windows come in bands, which complete chunks soon."""
 
 RASTERS = (".png", ".jpg", ".jpeg")
+
+
+def check_writable_pixels(preprocessing: Preprocessing, path: Path) -> None:
+    """Check before training that the images of a model could be written.
+
+    Raises:
+        DataError: Its pixels are of a type that no format takes.
+    """
+    if preprocessing.dtype == "int64":
+        raise DataError(
+            f"{path}: has int64 pixels, which no generated image can have; convert the images to integers of at most "
+            "32 bits, or to floats"
+        )
 
 
 def numbered(path: Path, count: int) -> list[Path]:

@@ -20,7 +20,7 @@ from support.loading import (
 
 from fitcli.data.augmentation import turn_groups, turn_patches
 from fitcli.data.dataset import Sample
-from fitcli.patches.cutting import groups_of, to_patches
+from fitcli.patches.cutting import groups_of, to_patches, to_pixels
 from fitcli.patches.grid import PatchGrid
 
 WAYS = [(quarters, mirror) for quarters in range(4) for mirror in (False, True)]
@@ -139,3 +139,20 @@ def test_shifts_and_hidden_patches_follow_from_the_position(samples: list[Sample
     whole = list(many.batches(0, 6))
     for one, other in zip(many.batches(3, 6), whole[3:], strict=True):
         assert_same_batch(one, other)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16",
+                                   "float32", "float64"])  # fmt: skip
+@pytest.mark.parametrize(("patch", "group", "channels"), [(4, 2, 3), (16, 8, 1), (1, 4, 1)])
+def test_pixels_of_every_type_turn_as_numpy_turns_them(dtype: str, patch: int, group: int, channels: int) -> None:
+    """One group is one image: its pixels, put together, turn as a whole."""
+    side = patch * group
+    image = np.arange(side * side * channels).reshape(side, side, channels).astype(dtype)
+    grid = PatchGrid((side, side), patch, group)
+    for quarters in range(4):
+        for mirror in (False, True):
+            expected = np.rot90(image, quarters)
+            expected = expected[:, ::-1] if mirror else expected
+            turned = turn_patches(to_patches(image, grid), grid, quarters, mirror)
+            assert turned.dtype == getattr(torch, dtype)
+            assert np.array_equal(to_pixels(turned, grid), expected)

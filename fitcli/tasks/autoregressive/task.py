@@ -28,6 +28,7 @@ from fitcli.tasks.autoregressive.step import decoding_job
 from fitcli.tasks.autoregressive.stream import stream_decoder
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.image_output import check_writable_pixels
 from fitcli.tasks.task import PresetModel, Task
 from models.config import DecoderConfig
 from models.decoder import FITDecoder
@@ -59,6 +60,7 @@ class Autoregressive(Task[FITDecoder]):
         options = cast(AutoregressiveOptions, settings.options)
         preprocessing, classes = survey.preprocessing, len(dataset.classes)
         path, smallest = survey.smallest
+        check_writable_pixels(preprocessing, path)
         if preprocessing.dtype != "uint8" and options.levels is None:
             raise DataError(
                 f"{path}: has {preprocessing.dtype} pixels, too many different values to predict; "

@@ -29,6 +29,7 @@ from fitcli.tasks.diffusion.scorer import DenoisingScorer
 from fitcli.tasks.diffusion.step import denoising_job, mean_square
 from fitcli.tasks.diffusion.stream import stream_denoiser
 from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.image_output import check_writable_pixels
 from fitcli.tasks.sample_pixels import as_pixels
 from fitcli.tasks.task import PresetModel, Task
 from models.checks import ConfigError
@@ -59,6 +60,7 @@ class Diffusion(Task[FITDenoiser]):
 
     def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
         options = cast(DiffusionOptions, settings.options)
+        check_writable_pixels(survey.preprocessing, survey.smallest[0])
         _ = survey.preprocessing.range
         model, patch = denoiser_preset(
             settings.preset,
