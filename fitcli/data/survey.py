@@ -64,7 +64,8 @@ class _Moments(NamedTuple):
 def survey_images(dataset: Dataset, seed: int, most_bad: int = 0) -> Survey:
     """Read headers and some pixels of a data set, and derive the preprocessing of a model that is trained on it.
 
-    The most common number of channels and dtype win; an image that cannot be converted to them is unusable.
+    Number of channels and dtype are those that most images can be converted to, and of these the most common. An image
+    that cannot be converted to them is unusable.
 
     Args:
         dataset: The images.
@@ -80,11 +81,11 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0) -> Survey:
     infos = [(sample, info) for sample, info in headers if isinstance(info, ImageInfo)]
     broken = {sample.path: str(info) for sample, info in headers if isinstance(info, ImageError)}
     _refuse(broken, "cannot be read", min(most_bad, len(headers) - 1))
-    channels, dtype = Counter((info.channels, info.dtype.name) for _, info in infos).most_common(1)[0][0]
+    channels, dtype = _common_pixels([info for _, info in infos])
     if dtype == "uint64":
         path = next(sample.path for sample, info in infos if info.dtype.name == dtype)
         raise DataError(f"{path}: has uint64 pixels; convert the images to integers of at most 32 bits, or to floats")
-    wanted = Preprocessing(channels=channels, dtype=dtype, mean=(0.0,) * channels, std=(1.0,) * channels)
+    wanted = _plain(channels, dtype)
     misfits = {sample.path: f"{sample.path}: {reason}" for sample, info in infos if (reason := wanted.mismatch(info))}
     _refuse(misfits, "differ from the others", most_bad - len(broken))
     infos = [(sample, info) for sample, info in infos if sample.path not in misfits]
@@ -100,6 +101,21 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0) -> Survey:
     )
     smallest, info = min(infos, key=lambda pair: min(pair[1].size))
     return Survey(preprocessing, tuple(info.size for _, info in infos), (smallest.path, info.size))
+
+
+def _common_pixels(infos: Sequence[ImageInfo]) -> tuple[int, str]:
+    """Return the number of channels and the dtype that most images can be converted to; of several the most common."""
+    kinds = Counter((info.channels, info.dtype.name) for info in infos)
+
+    def misfits(kind: tuple[int, str]) -> int:
+        return sum(_plain(*kind).mismatch(info) is not None for info in infos)
+
+    return min(kinds, key=lambda kind: (misfits(kind), -kinds[kind]))
+
+
+def _plain(channels: int, dtype: str) -> Preprocessing:
+    """A preprocessing that changes no value, to ask which images fit."""
+    return Preprocessing(channels=channels, dtype=dtype, mean=(0.0,) * channels, std=(1.0,) * channels)
 
 
 def image_sizes(dataset: Dataset) -> list[tuple[int, int]]:

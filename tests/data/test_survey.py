@@ -140,3 +140,14 @@ def test_a_run_passes_over_as_many_as_it_allows(tmp_path: Path, damage: str) -> 
     train(run, reports.append)
     assert [report.path for report in reports if isinstance(report, BadImageReport)] == [victim]
     assert train(run_of(data, tmp_path / "run", resume=True), quietly, resume=True).step == run.total_steps
+
+
+@pytest.mark.parametrize("order", [(3, 4), (4, 3)])
+@pytest.mark.parametrize("counts", [(4, 4), (1, 7), (7, 1)])
+def test_rgb_and_rgba_images_are_trained_on_as_rgb(
+    tmp_path: Path, order: tuple[int, int], counts: tuple[int, int]
+) -> None:
+    """Every image can be brought to RGB, none to RGBA, whichever are more and come first."""
+    channels = [c for c, count in zip(order, counts, strict=True) for _ in range(count)]
+    images = [noise(number, channels=count) for number, count in enumerate(channels)]
+    assert survey_images(data_set(tmp_path, images), 0).preprocessing.channels == 3
