@@ -7,8 +7,15 @@ import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from fitcli.errors import FitError
+
+LARGEST = 1 << 20
+"""Largest recipe in bytes: one that names all options has a few thousand."""
+
+SHOWN = 10
+"""Number of unknown options that an error names."""
 
 
 def read_recipe(
@@ -27,30 +34,51 @@ def read_recipe(
     Raises:
         FitError: The file cannot be read or is no TOML; or it has an unknown option, one twice, or an impossible value.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FitError(f"--recipe {path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FitError(f"--recipe {path}: is no TOML ({error})") from None
+    document = _document(path)
     if unknown := sorted(name for name in document if _parameter(name) not in options):
-        names = ", ".join(unknown)
+        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+        names = ", ".join(f"{name:.80}" for name in unknown[:SHOWN]) + more
         raise FitError(f"--recipe {path}: no such options of `fit train` in a recipe: {names}; see `fit train --help`")
     values: dict[str, str | bool] = {}
     for name, value in document.items():
         parameter = _parameter(name)
         if isinstance(value, bool) != options[parameter] or not isinstance(value, str | int | float):
             wanted = "true or false" if options[parameter] else "one number or text"
-            raise FitError(f"--recipe {path}: {name} must be {wanted}, not {value!r}")
+            raise FitError(f"--recipe {path}: {name} must be {wanted}, not {_shown(value)}")
         if parameter in values:
             raise FitError(f"--recipe {path}: {name} is there twice, with - and with _; keep one")
         # As text, which typer converts to the type of the option, as on the command line.
-        values[parameter] = value if isinstance(value, bool) else str(value)
         try:
+            values[parameter] = value if isinstance(value, bool) else str(value)
             check(parameter, values[parameter])
         except ValueError as error:
-            raise FitError(f"--recipe {path}: {name} = {value!r}: {error}") from None
+            raise FitError(f"--recipe {path}: {name} = {_shown(value)}: {error}") from None
     return values
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise FitError(f"--recipe {path}: is no recipe: it has more than {LARGEST} bytes")
+        # TOML wants \n or \r\n, but files with \r alone were always read.
+        return tomllib.loads(content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n"))
+    except OSError as error:
+        raise FitError(f"--recipe {path}: cannot be read ({error.strerror})") from None
+    # A ValueError is text that is no UTF-8, no TOML, or has a number of thousands of digits.
+    except (ValueError, RecursionError) as error:
+        reason = "its values are nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise FitError(f"--recipe {path}: is no TOML ({reason})") from None
+
+
+def _shown(value: Any) -> str:
+    """Return a value as text of at most 80 characters."""
+    try:
+        return f"{value!r:.80}"
+    except (ValueError, RecursionError):
+        # An integer of thousands of digits, from hexadecimal ones; or values nested in each other.
+        return f"this {type(value).__name__}"
 
 
 @contextmanager

@@ -97,3 +97,30 @@ def test_what_is_not_the_fault_of_a_recipe(fit: Fit, dataset: Path, tmp_path: Pa
 def test_our_own_recipes_can_be_followed(fit: Fit, dataset: Path, tmp_path: Path, path: Path) -> None:
     result = fit("train", dataset, "--recipe", path, "--out", tmp_path / "run", "--steps", "1", "--size", "64")
     assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = " + "[" * 100_000 + "]" * 100_000, "is no TOML (its values are nested too deeply)"),
+        ("a = " + "{b = " * 5000 + "1" + "}" * 5000, "is no TOML (its values are nested too deeply)"),
+        ("steps = " + "9" * 5000, "is no TOML ("),
+        ("steps = 0x" + "9" * 5000, "steps = this int: "),
+        ("augment = 0x" + "9" * 5000, "augment must be true or false, not this int"),
+        ("".join(f"name{number} = 1\n" for number in range(50_000)), "name10, name100, name1000, name10000, "),
+        ("x" * 10_000 + " = 1", f"in a recipe: {'x' * 80}; see"),
+        ("preset = [" + "1, " * 100_000 + "]", "preset must be one number or text, not [1, 1, "),
+        ("# " + "x" * 2_000_000, "is no recipe: it has more than 1048576 bytes"),
+    ],
+    ids=["arrays", "tables", "decimal", "hexadecimal", "switch", "names", "name", "long", "large"],
+)
+def test_a_file_made_to_confuse_is_one_short_line(
+    fit: Fit, dataset: Path, tmp_path: Path, text: str, message: str
+) -> None:
+    path = recipe(tmp_path, text)
+    result = fit("train", dataset, "--recipe", path, "--out", tmp_path / "run")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: --recipe {path}: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert len(result.stderr) < 1000 + len(str(path))
