@@ -28,8 +28,17 @@ class Console(RichConsole):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person may be watching; False for a silent console, so that it draws no progress bar."""
+        """Whether to print colors; False for a silent console."""
         return not self.silent and super().is_terminal
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a person may be watching.
+
+        FORCE_COLOR and TTY_COMPATIBLE make a terminal of any file for rich. They decide on colors alone: a live display
+        would fill a log with movements of the cursor.
+        """
+        return self.is_terminal and self.file.isatty()
 
     def on_broken_pipe(self) -> None:
         """Raise the BrokenPipeError that is being handled. rich would exit with code 1 here."""
@@ -72,7 +81,7 @@ def _stdout() -> Console:
     # Created per call, because a test or a pipe may have replaced the stream since the import. Without a terminal,
     # tables get their full width, so that no path is cut short in a pipe.
     console = Console(markup=False)
-    return console if console.is_terminal else Console(markup=False, width=10_000)
+    return console if console.is_watched else Console(markup=False, width=10_000)
 
 
 def _stderr() -> Console:
@@ -163,7 +172,7 @@ def log(message: str) -> None:
 
 def hint(message: str) -> None:
     """Print a message for a person who is watching. Without a terminal on stderr, print nothing."""
-    if _stderr().is_terminal:
+    if _stderr().is_watched:
         log(message)
 
 
@@ -176,7 +185,7 @@ def progress(description: str) -> Iterator[Callable[[float], None]]:
     """
     console = _stderr()
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_watched) as bar:
         task = bar.add_task(plain(description), total=1.0)
         yield lambda fraction: bar.advance(task, fraction)
 
@@ -196,7 +205,7 @@ def status(description: str) -> Iterator[Callable[[float, str | None], None]]:
         TextColumn("{task.fields[words]}", markup=False),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_watched) as bar:
         task = bar.add_task(plain(description), total=1.0, words="")
 
         def show(fraction: float, words: str | None) -> None:
@@ -211,7 +220,7 @@ def status(description: str) -> Iterator[Callable[[float, str | None], None]]:
 def live() -> Iterator[Live | None]:
     """Open a region on stderr that can be redrawn and that stays at the end; yield None without a terminal."""
     console = _stderr()
-    if not console.is_terminal:
+    if not console.is_watched:
         yield None
         return
     with Live(console=console, refresh_per_second=4) as region:

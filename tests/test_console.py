@@ -63,3 +63,26 @@ def test_a_muted_process_prints_nothing(capsys: pytest.CaptureFixture[str]):
     assert capsys.readouterr() == ("", "")
     console.data("three")
     assert capsys.readouterr() == ("three\n", "")
+
+
+@pytest.mark.parametrize("name", ["FORCE_COLOR", "TTY_COMPATIBLE"])
+def test_colors_in_a_log_bring_no_live_display(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Continuous integration sets these variables for logs, where movements of the cursor are noise."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv(name, "1")
+    with console.progress("working") as advance:
+        advance(0.5)
+    with console.status("working") as show:
+        show(0.5, "words")
+    with console.live() as region:
+        assert region is None
+    console.hint("for a person")
+    assert capsys.readouterr() == ("", "")
+    console.error("red")
+    console.table(["path"], [["x" * 300]])
+    output, messages = capsys.readouterr()
+    assert "\x1b[1;31merror:" in messages
+    assert "x" * 300 in output
