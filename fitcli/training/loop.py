@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fitcli.data.bad_images import BadImage, TooManyBadImages
 from fitcli.data.batch import Batch
+from fitcli.distributed.agreement import require_agreement, weights_digest
 from fitcli.errors import DataError, FitError
 from fitcli.files.leftovers import remove_leftovers
 from fitcli.runs.config import RunConfig, is_run, save_config
@@ -116,7 +117,8 @@ class _Training:
         self.resumed = False
 
     def begin(self) -> None:
-        """Turn the run folder into that of a run that can be resumed."""
+        """Write the first state, so that the run can be resumed."""
+        self._compare_weights()
         state = self._snapshot(copy=False)
         if not self.run.world.is_first:
             return
@@ -132,10 +134,21 @@ class _Training:
         self.resumed = True
         if len(set(self.run.world.gather(self.progress.step))) > 1:
             raise FitError(f"{self.run.folder}: the processes see different files there; use a folder that they share")
+        self._compare_weights()
         if not self.run.world.is_first:
             return
         with saving(self.run.folder):
             self._save_record()
+
+    def _compare_weights(self) -> None:
+        """Compare the weights over all processes, unless each holds another part of them."""
+        if self.run.world.size == 1 or self.run.shard:
+            return
+        models = {"the weights": self.model, "the moving average of the weights": self.average}
+        facts = {
+            name: weights_digest(model.state_dict().items()) for name, model in models.items() if model is not None
+        }
+        require_agreement(self.run.world, facts, "give all machines the same files, and the same kind of device")
 
     def go(self) -> Progress:
         """Train to the end."""

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import torch
+
+from fitcli import __version__
 from fitcli.data.bad_images import BadImages
 from fitcli.data.dataset import Dataset, load_dataset
 from fitcli.data.dataset_changes import describe_changes
 from fitcli.data.survey import image_sizes, survey_images
 from fitcli.device.runtime import Runtime, choose_runtime
+from fitcli.distributed.agreement import digest, require_agreement
 from fitcli.errors import CheckpointError, FitError
 from fitcli.files.leftovers import is_leftover
 from fitcli.files.output_checks import check_output_folder
-from fitcli.runs.config import RunConfig, is_run
+from fitcli.runs.config import RunConfig, config_document, is_run
 from fitcli.runs.targets import Target
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.context import TrainingRun
@@ -46,9 +51,11 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
         FitError: The folder is not free, or has no run to resume, or a run with other settings or data; or the
             processes cannot share a batch evenly; or the preset is unknown or does not fit the patch size.
     """
+    _compare_start(settings, start)
     _check_folder(start.folder, start.resume)
     if start.resume:
         run, sizes = _resumed(settings, start)
+        _compare_data(run, sizes)
         memory = start.memory_bytes
         run = with_saved_plan(run, sizes) if memory is None else with_plan(run, sizes, memory)
         return run, saved_step(start.folder)
@@ -68,7 +75,30 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     dataset = _dataset(start.data, settings)
     survey = survey_images(dataset, settings.seed, settings.max_bad_images)
     run = _run(task.describe(settings, dataset, survey), settings, dataset, start.runtime, start)
+    _compare_data(run, survey.sizes)
     return with_plan(run, survey.sizes, start.memory_bytes), 0
+
+
+def _compare_start(settings: TrainSettings, start: StartOptions) -> None:
+    """Compare versions and options over all processes; collective."""
+    facts: dict[str, Any] = {"the version of fit": __version__, "the version of torch": torch.__version__}
+    facts |= {f"--{name.replace('_', '-')}": value for name, value in settings.as_dict().items()}
+    facts |= {"--resume": start.resume, "--shard": start.shard, "--accept-changed-data": start.accept_changed_data}
+    facts |= {"the given options": sorted(start.given)}
+    require_agreement(start.world, facts, "start the same fit with the same options on all machines")
+
+
+def _compare_data(run: TrainingRun, sizes: Sequence[tuple[int, int]]) -> None:
+    """Compare the data set over all processes; collective."""
+    preprocessing = run.config.preprocessing
+    facts = {
+        "the number of images": len(run.dataset.listed),
+        "the names, labels and splits of the images": digest([run.dataset.fingerprint, run.dataset.listed]),
+        "the sizes of the images": digest(sizes),
+        "the mean and deviation of the pixels": [preprocessing.mean, preprocessing.std],
+        "config.json": digest(config_document(run.config)),
+    }
+    require_agreement(run.world, facts, "give all machines the same data and run folder")
 
 
 def _resumed(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, list[tuple[int, int]]]:

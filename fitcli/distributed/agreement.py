@@ -1,0 +1,71 @@
+"""Compares what the ranks of a job hold: a rank with other settings, data or weights spoils a run without a word."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fitcli.distributed.world import World
+from fitcli.errors import FitError
+
+SHOWN = 60
+"""Longest text of a value in an error, in characters."""
+
+
+def require_agreement(world: World, facts: Mapping[str, Any], advice: str) -> None:
+    """Compare facts over all ranks. Collective.
+
+    Args:
+        world: The ranks.
+        facts: Values by name, as JSON data.
+        advice: What to do if they differ.
+
+    Raises:
+        FitError: They differ. The message, which is the same on all ranks, names the first rank that differs from most
+            others, or from rank 0 if there is no majority.
+    """
+    if world.size == 1:
+        return
+    ranks = [dict(each) for each in world.gather({name: _text(value) for name, value in facts.items()})]
+    for name in dict.fromkeys(name for each in ranks for name in each):
+        texts = [each.get(name, "none") for each in ranks]
+        if len(set(texts)) > 1:
+            # `most_common` keeps the order of the ranks among equal counts.
+            usual = Counter(texts).most_common(1)[0][0]
+            rank = next(rank for rank, text in enumerate(texts) if text != usual)
+            error = FitError(
+                f"rank {rank} differs in {name}: it has {_short(texts[rank])}, "
+                f"rank {texts.index(usual)} has {_short(usual)}; {advice}"
+            )
+            error.shared = True
+            raise error
+
+
+def digest(value: Any) -> str:
+    """Return a short hash of JSON data."""
+    return hashlib.sha256(_text(value).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def weights_digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """Return a short hash of named tensors, read from the device one after the other."""
+    result = hashlib.sha256()
+    for name, tensor in tensors:
+        result.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        values = tensor.detach().cpu().contiguous().reshape(-1)
+        if values.numel():
+            result.update(values.view(torch.uint8).numpy().data)
+    return result.hexdigest()[:16]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
