@@ -267,3 +267,15 @@ def test_without_a_home(tmp_path: Path) -> None:
     command = [sys.executable, "-c", RUN, "info", str(image)]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd="/", check=False)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("train", "data", "--out", "run"), ("demo", "folder"), ("generate", "--checkpoint", "run", "--out", "out.png")],
+)
+def test_a_seed_of_more_than_64_bits_is_one_line(fit: Fit, arguments: tuple[str, ...]) -> None:
+    result = fit(*arguments, "--seed", 2**64)
+    assert result.exit_code in (1, 2)
+    assert "Traceback" not in result.stderr
+    assert "--seed" in result.stderr
+    assert str(2**64 - 1) in " ".join(result.stderr.split())

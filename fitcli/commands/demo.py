@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from fitcli import console
+from fitcli.runs.train_settings import LARGEST_SEED
 
 
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write; absent or empty.")],
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other images.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Another seed gives other images.")] = 0,
 ) -> None:
     """Make a small data set of real TIFF, OME-Zarr and PNG files, to try every command on."""
     from fitcli.demo.dataset import make_demo

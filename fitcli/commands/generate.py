@@ -24,6 +24,7 @@ from fitcli.commands.options import (
 from fitcli.commands.signature import with_options
 from fitcli.errors import FitError
 from fitcli.runs.option import flag, refuse_foreign_options
+from fitcli.runs.train_settings import LARGEST_SEED
 from fitcli.tasks.registry import generate_options
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def generate(
     ] = None,
     label: Annotated[str | None, typer.Option(metavar="NAME", help="Class of the image.")] = None,
     count: Annotated[int, typer.Option(min=1, help="Number of images; several are numbered.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same image.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed; the same seed gives the same image.")] = 0,
     image: Annotated[
         str | None, typer.Option(metavar="FILE", help="Image to enlarge, to repaint in part, or to complete downwards.")
     ] = None,

@@ -73,7 +73,7 @@ class Option:
 
 
 def _limit(word: str, value: float | None) -> str:
-    return "" if value is None else f"{word} {value:g}"
+    return "" if value is None else f"{word} {value if isinstance(value, int) else f'{value:g}'}"
 
 
 @dataclass(frozen=True, slots=True)

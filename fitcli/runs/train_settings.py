@@ -13,6 +13,9 @@ from typing import Any, ClassVar, Literal, Self
 from fitcli.errors import FitError
 from fitcli.runs.option import check_options, declared_options, flag, option
 
+LARGEST_SEED = 2**64 - 1
+"""Largest seed: generators take 64 bits."""
+
 IMAGES, LEARNING, STOPPING = "Images", "Learning", "Starting and stopping"
 """Panels of `fit train --help`."""
 
@@ -125,6 +128,7 @@ class TrainSettings:
         "Seed of all random choices.",
         panel=LEARNING,
         minimum=0,
+        maximum=LARGEST_SEED,
         more="It decides the initial weights, the order of the data, augmentation and noise.",
     )
     patch: int | None = option(
