@@ -142,18 +142,27 @@ IMAGE_SUFFIXES = frozenset(
 def find_images(folder: str | Path) -> list[Path]:
     """List the images in a folder and its subfolders, sorted: files with an image suffix, and zarr folders.
 
-    Hidden files and folders are left out; no file is opened.
+    Hidden files and folders are left out; no file is opened. A folder that links lead to again is listed once.
     """
     images: list[Path] = []
-    for child in sorted(Path(folder).iterdir()):
-        if child.name.startswith("."):
-            continue
-        if child.is_dir():
-            is_zarr = any((child / marker).is_file() for marker in ZARR_MARKERS)
-            images += [child] if is_zarr else find_images(child)
-        elif child.suffix.lower() in IMAGE_SUFFIXES:
-            images.append(child)
+    visited: set[tuple[int, int]] = set()
+    pending = [root := Path(folder)]
+    while pending:
+        path = pending.pop()
+        if path != root and not path.is_dir():
+            images += [path] if path.suffix.lower() in IMAGE_SUFFIXES else []
+        elif path != root and any((path / marker).is_file() for marker in ZARR_MARKERS):
+            images.append(path)
+        elif (identity := _identity(path)) not in visited:
+            visited.add(identity)
+            children = (child for child in path.iterdir() if not child.name.startswith("."))
+            pending += sorted(children, reverse=True)
     return images
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def matching_paths(patterns: Iterable[str]) -> list[Path]:
