@@ -38,7 +38,7 @@ class TrunkConfig:
         latent_positions: Position codes of the latents: "coordinates" (row and column of the group, any image size),
             or a table of the reference for a fixed number of groups ("learned", "sincos").
         groups: Number of groups of every image, for the tables of `latent_positions`; not used by "coordinates".
-        causal: "none": everything sees everything. "groups": the latents of a group don't see later groups. "tokens":
+        causal: "none": no causal mask. "groups": the latents of a group don't see later groups. "tokens":
             like "groups", and tokens don't see later tokens of their group and read only latents of earlier groups.
         local_attention: Whether the local layers have attention; without it they are feed-forward layers.
         cross_mlp: Whether a feed-forward layer follows each `read` and `write`.

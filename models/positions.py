@@ -84,9 +84,9 @@ class TokenPositions(nn.Module):
 class LatentStart(nn.Module):
     """The latents before the first segment [g m d]. They depend on the position of the group, not on its content.
 
-    Kind "coordinates", for images of any size: the sinusoidal code of the group's row and column, plus a learned vector
-    per latent. Kinds "learned" and "sincos", as in the reference: a table with a row per group and latent, for a fixed
-    number of groups.
+    Kind "coordinates" adds the sinusoidal code of row and column of the group to a learned vector per latent. It works
+    for any image size. Kinds "learned" and "sincos" are those of the reference: a table with a row per group and
+    latent, for a fixed number of groups.
     """
 
     def __init__(self, config: TrunkConfig) -> None:

@@ -8,8 +8,7 @@ machine if possible.
 Messages go over gloo, whatever the device, so they wait for no kernel. Tensors go over NCCL on CUDA devices.
 
 `all_gather_object` unpickles the messages that it receives. Only ranks of the same job send them: processes that the
-same torchrun started, with the same code and the same rights. Nothing here reads a file, and messages hold plain data,
-so no pickle is ever loaded from a path that a user gives.
+same torchrun started, with the same code and the same rights. Nothing here reads a file, and messages hold plain data.
 """
 
 from __future__ import annotations

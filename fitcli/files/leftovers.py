@@ -1,6 +1,6 @@
 """Removes what processes that were killed left, also those of older versions, and nothing of the user.
 
-Older versions wrote beside the target without a staging folder: to `.NAME.partial-TOKEN`, and, through the
+Older versions wrote beside the destination without a staging folder: to `.NAME.partial-TOKEN`, and, through the
 safetensors library, to `.tmp??????`.
 """
 
@@ -44,16 +44,16 @@ def remove_leftovers(folder: Path, *within: str) -> None:
             _remove(left)
 
 
-def remove_old_partials(target: Path) -> None:
-    """Remove what older versions left of a target that no other process writes to; put back what they moved away."""
-    name = re.compile(re.escape(f".{target.name}.partial-") + "[0-9a-f]{8}(-replaced)?")
-    if not target.parent.is_dir():
+def remove_old_partials(destination: Path) -> None:
+    """Remove what older versions left of a destination without other writers; put back what they moved away."""
+    name = re.compile(re.escape(f".{destination.name}.partial-") + "[0-9a-f]{8}(-replaced)?")
+    if not destination.parent.is_dir():
         return
-    for left in [*target.parent.iterdir()]:
+    for left in [*destination.parent.iterdir()]:
         match = name.fullmatch(left.name)
-        if match is not None and match[1] and not os.path.lexists(target):
-            # A process was killed after it had moved away what stood at the target.
-            os.rename(left, target)
+        if match is not None and match[1] and not os.path.lexists(destination):
+            # A process was killed after it had moved away what stood at the destination.
+            os.rename(left, destination)
         elif match is not None:
             _remove(left)
 

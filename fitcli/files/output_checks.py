@@ -32,8 +32,8 @@ def check_output_file(option: str, path: Path) -> None:
         raise FitError(f"{option} {path}: no folder {folder}; make it first")
     _check_takes_files(option, path, folder)
     with naming(path):
-        for target in {path, Path(os.path.realpath(path))}:
-            recover(target)
+        for destination in {path, Path(os.path.realpath(path))}:
+            recover(destination)
 
 
 def check_output_folder(option: str, path: Path) -> None:
@@ -45,16 +45,18 @@ def check_output_folder(option: str, path: Path) -> None:
     _check_takes_files(option, path, path)
 
 
-def check_not_replaced(option: str, targets: Iterable[Path], others: Iterable[Path]) -> None:
+def check_not_replaced(option: str, destinations: Iterable[Path], others: Iterable[Path]) -> None:
     """Check that the outputs of a command do not replace its inputs, or its other outputs.
 
     Raises:
-        FitError: One of `targets` is the same file as one of `others`.
+        FitError: One of `destinations` is the same file as one of `others`.
     """
     taken = {os.path.realpath(path) for path in others}
-    for target in targets:
-        if os.path.realpath(target) in taken:
-            raise FitError(f"{option} {target} would replace what this command reads or writes; choose another place")
+    for destination in destinations:
+        if os.path.realpath(destination) in taken:
+            raise FitError(
+                f"{option} {destination} would replace what this command reads or writes; choose another place"
+            )
 
 
 def _check_takes_files(option: str, path: Path, folder: Path) -> None:

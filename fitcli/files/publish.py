@@ -1,8 +1,8 @@
 """Publishes a file or a folder whole or not at all: at its name stands the old one or the new one, at any moment.
 
-Everything is written to a staging folder beside the target (see `staging.py`), synced, and put into place by one call
-to the system: a rename, or an exchange if a folder is replaced. Where folders cannot be exchanged, two renames do it,
-and what stood at the target is put back if anything comes in between: at once, or the next time after a kill.
+Everything is written to a staging folder beside the destination (see `staging.py`), synced, and put into place by one
+call to the system: a rename, or an exchange if a folder is replaced. Where folders cannot be exchanged, two renames do
+it, and what stood at the destination is put back if anything comes in between: at once, or the next time after a kill.
 """
 
 from __future__ import annotations
@@ -24,20 +24,22 @@ class Publication:
     """A file or folder that is being written. Leaving the context publishes it, or discards it after an error.
 
     Args:
-        target: Path of the finished file or folder. A link there is replaced, not followed.
+        destination: Path of the finished file or folder. A link there is replaced, not followed.
         folder: Write a folder, which is there already, instead of a file.
         token: See `StagingFolder`: after an error, what was written stays.
         continues: Start from what was written with the same token before.
 
     Raises:
-        OSError: It cannot be written; the error names `target`.
+        OSError: It cannot be written; the error names `destination`.
         FitError: Another process continues the work with this token.
     """
 
-    def __init__(self, target: Path, folder: bool = False, token: str | None = None, continues: bool = False) -> None:
-        self.target, self._folder, self._keep = target, folder, token is not None
-        with naming(self.target):
-            self._staging = StagingFolder(target, token)
+    def __init__(
+        self, destination: Path, folder: bool = False, token: str | None = None, continues: bool = False
+    ) -> None:
+        self.destination, self._folder, self._keep = destination, folder, token is not None
+        with naming(self.destination):
+            self._staging = StagingFolder(destination, token)
             try:
                 if not continues:
                     self._staging.clear()
@@ -56,28 +58,28 @@ class Publication:
         """Wait until what was written so far would survive a power cut, for a process that continues it.
 
         Raises:
-            OSError: An error of the system; it names `target`.
+            OSError: An error of the system; it names `destination`.
         """
-        with naming(self.target):
+        with naming(self.destination):
             sync_all(self.path)
             sync(self._staging.path)
-            sync(self.target.parent)
+            sync(self.destination.parent)
 
     def publish(self) -> None:
-        """Make it durable and put it in place of what stands at the target.
+        """Make it durable and put it in place of what stands at the destination.
 
         Raises:
-            OSError: That is not possible; the error names `target`.
+            OSError: That is not possible; the error names `destination`.
         """
-        with naming(self.target):
+        with naming(self.destination):
             sync_all(self.path)
             if self._keep:
                 self._leave_token()
-            if self._folder and os.path.lexists(self.target):
+            if self._folder and os.path.lexists(self.destination):
                 self._replace_folder()
             else:
-                os.replace(self.path, self.target)
-            sync(self.target.parent)
+                os.replace(self.path, self.destination)
+            sync(self.destination.parent)
         self.discard()
 
     def discard(self) -> None:
@@ -92,8 +94,8 @@ class Publication:
             self.discard()
 
     def _leave_token(self) -> None:
-        """Go on in a slot: what is exchanged with the target must not be taken for work to be continued."""
-        slot = StagingFolder(self.target)
+        """Go on in a slot: what is exchanged with the destination must not be taken for work to be continued."""
+        slot = StagingFolder(self.destination)
         try:
             os.rename(self.path, slot.new)
         except BaseException:
@@ -105,14 +107,14 @@ class Publication:
         kept.remove()
 
     def _replace_folder(self) -> None:
-        if exchange(self.path, self.target):
+        if exchange(self.path, self.destination):
             return
         old = self._staging.old
         old.parent.mkdir(exist_ok=True)
         sync(self._staging.path)
         try:
-            os.rename(self.target, old)
-            os.rename(self.path, self.target)
+            os.rename(self.destination, old)
+            os.rename(self.path, self.destination)
         finally:
             put_back(self._staging.path)
 
@@ -133,8 +135,8 @@ class Publication:
 
 
 @contextmanager
-def naming(target: Path) -> Iterator[None]:
-    """Make an `OSError` in this context name the target if it names no file, or one in a staging folder."""
+def naming(destination: Path) -> Iterator[None]:
+    """Make an `OSError` in this context name the destination if it names no file, or one in a staging folder."""
     try:
         yield
     except FitError:
@@ -144,7 +146,7 @@ def naming(target: Path) -> Iterator[None]:
         is_other = isinstance(name, str | os.PathLike) and not any(map(STAGING.fullmatch, Path(name).parts))
         if error.errno is None or is_other:
             raise
-        raise OSError(error.errno, error.strerror, str(target)) from error
+        raise OSError(error.errno, error.strerror, str(destination)) from error
 
 
 @contextmanager

@@ -1,14 +1,14 @@
-"""Staging folders: where a file or folder is written, beside its target, until it is complete.
+"""Staging folders: where a file or folder is written, beside its destination, until it is complete.
 
-    FOLDER/NAME                  the target
+    FOLDER/NAME                  the destination
     FOLDER/.fit-HASH-removed/    NAME, while it is removed
     FOLDER/.fit-HASH-SLOT/       its staging folder; HASH is of NAME, so these names are short however long NAME is
         lock                     locked while the process that writes lives
         new                      the file or folder being written
-        old/NAME                 what stood at the target, between the two renames of `publish.Publication`
+        old/NAME                 what stood at the destination, between the two renames of `publish.Publication`
 
-A process that is killed leaves its staging folder, and the lock is free then. Whoever writes the same target next
-puts `old/NAME` back if nothing stands at the target, and removes the rest.
+A process that is killed leaves its staging folder, and the lock is free then. Whoever writes the same destination next
+puts `old/NAME` back if nothing stands at the destination, and removes the rest.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ PAUSES = (0.01, 0.1)
 """Seconds between attempts to remove a folder: after an error, threads of the zarr library may still write to it."""
 
 SLOTS = 16
-"""Processes that can write one target at the same time."""
+"""Processes that can write one destination at the same time."""
 
 
 class StagingFolder:
-    """The staging folder of a target, for this process.
+    """The staging folder of a destination, for this process.
 
     Args:
-        target: The file or folder to be written.
+        destination: The file or folder to be written.
         token: Eight hexadecimal digits that name a folder which survives `close`, for a process that continues the
             work; None for one of the slots.
 
     Attributes:
-        target: As above.
+        destination: As above.
         path: The staging folder.
 
     Raises:
@@ -64,13 +64,13 @@ class StagingFolder:
 
     _lock: FileLock | None
 
-    def __init__(self, target: Path, token: str | None = None) -> None:
-        self.target = target
+    def __init__(self, destination: Path, token: str | None = None) -> None:
+        self.destination = destination
         if token is None:
-            recover(target)
-            self.path, self._lock = _claim_slot(target)
+            recover(destination)
+            self.path, self._lock = _claim_slot(destination)
         else:
-            self.path, self._lock = _claim(_place(target, token), continues=True)
+            self.path, self._lock = _claim(_place(destination, token), continues=True)
 
     @property
     def new(self) -> Path:
@@ -79,15 +79,15 @@ class StagingFolder:
 
     @property
     def old(self) -> Path:
-        """Where to move what stands at the target. Its folder has to be made."""
-        return self.path / OLD / self.target.name
+        """Where to move what stands at the destination. Its folder has to be made."""
+        return self.path / OLD / self.destination.name
 
     def clear(self) -> None:
         """Remove everything that was written so far."""
         _clear(self.path)
 
     def remove(self) -> None:
-        """Put back what was moved away, if nothing stands at the target; remove the folder. Idempotent."""
+        """Put back what was moved away, if nothing stands at the destination; remove the folder. Idempotent."""
         lock, self._lock = self._lock, None
         if lock is not None:
             _end(self.path, lock, removes=True)
@@ -99,20 +99,20 @@ class StagingFolder:
             lock.close()
 
 
-def token_path(target: Path, token: str) -> Path:
+def token_path(destination: Path, token: str) -> Path:
     """Return where a staging folder with a token has what was written."""
-    return _place(target, token) / NEW
+    return _place(destination, token) / NEW
 
 
-def removed_path(target: Path) -> Path:
+def removed_path(destination: Path) -> Path:
     """Return where a folder is while it is removed."""
-    return _place(target, "removed")
+    return _place(destination, "removed")
 
 
-def recover(target: Path) -> None:
-    """Complete or undo what processes that died left of writing a target, see above."""
+def recover(destination: Path) -> None:
+    """Complete or undo what processes that died left of writing a destination, see above."""
     for slot in range(SLOTS):
-        recover_folder(_place(target, _slot(slot)))
+        recover_folder(_place(destination, _slot(slot)))
 
 
 def recover_folder(path: Path, alone: bool = False) -> None:
@@ -147,7 +147,7 @@ def is_staging(path: Path) -> bool:
 
 
 def put_back(staging: Path) -> None:
-    """Move what stood at the target of a staging folder back there, if nothing stands there now."""
+    """Move what stood at the destination of a staging folder back there, if nothing stands there now."""
     with suppress(FileNotFoundError, NotADirectoryError):
         for name in os.listdir(staging / OLD):
             if not os.path.lexists(staging.parent / name):
@@ -155,20 +155,22 @@ def put_back(staging: Path) -> None:
                 sync(staging.parent)
 
 
-def _place(target: Path, token: str) -> Path:
-    return target.parent / f".fit-{sha256(os.fsencode(target.name)).hexdigest()[:16]}-{token}"
+def _place(destination: Path, token: str) -> Path:
+    return destination.parent / f".fit-{sha256(os.fsencode(destination.name)).hexdigest()[:16]}-{token}"
 
 
 def _slot(number: int) -> str:
     return f"{number:02}"
 
 
-def _claim_slot(target: Path) -> tuple[Path, FileLock]:
+def _claim_slot(destination: Path) -> tuple[Path, FileLock]:
     for number in range(SLOTS):
         with suppress(FileExistsError):
-            return _claim(_place(target, _slot(number)))
-    first = _place(target, _slot(0)).name
-    raise OSError(EBUSY, f"{SLOTS} unfinished copies are beside it already, remove {first} and the like", str(target))
+            return _claim(_place(destination, _slot(number)))
+    first = _place(destination, _slot(0)).name
+    raise OSError(
+        EBUSY, f"{SLOTS} unfinished copies are beside it already, remove {first} and the like", str(destination)
+    )
 
 
 def _claim(path: Path, continues: bool = False) -> tuple[Path, FileLock]:

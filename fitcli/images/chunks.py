@@ -24,7 +24,7 @@ ChunkKey: TypeAlias = tuple[int, int, int]
 """(plane, row, column) of a chunk in its grid."""
 
 MAX_CHUNK_BYTES = 256 << 20
-"""Chunks of more decoded bytes are refused: whatever a file claims, a window costs no more memory than this."""
+"""Chunks of more decoded bytes are refused. Besides its own pixels, reading a window takes at most this."""
 
 AT_ONCE_BYTES = 64 << 20
 """Bytes of chunks that are decoded at the same time. With a full cache this makes `MAX_CHUNK_BYTES` again."""

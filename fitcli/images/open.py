@@ -1,6 +1,6 @@
 """Opens and creates images: the only module that looks at a path and chooses a reader or writer.
 
-Files are recognised by their content, never by their suffix.
+`open_image` recognises a file by its content. `find_images` lists a folder by suffix.
 """
 
 from __future__ import annotations
@@ -132,9 +132,16 @@ IMAGE_SUFFIXES = frozenset(
         ".bmp",
         ".gif",
         ".webp",
+        ".avif",
+        ".qoi",
+        ".pcx",
+        ".sgi",
+        ".tga",
+        ".dib",
+        ".ppm",
+        ".pgm",
         ".zarr",
     }
-    | {".ppm", ".pgm"}
 )
 """Suffixes that `find_images` takes for images. `open_image` itself looks only at the content."""
 

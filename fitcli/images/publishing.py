@@ -58,7 +58,7 @@ class ImagePublication(Publication):
             ImageError: Meanwhile, `path` has become something else than an image.
             OSError: The image cannot be moved to its path.
         """
-        self._check(self.target)
+        self._check(self.destination)
         super().publish()
 
     def _check(self, target: Path) -> None:

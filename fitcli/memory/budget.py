@@ -116,7 +116,7 @@ def plan_memory(work: Work, device: str, budget_bytes: int, host_bytes: int | No
     for store, reads in _stores(work, device, host_bytes):
         room = budget_bytes - sum(pass_parts(work, device, 0, store, reads).values())
         handful = min(most, int(room // _group_bytes(work, device)))
-        # Tokens on disk are slower than handfuls of half the size.
+        # Halving the handful costs less time than storing tokens on disk.
         if handful >= max(1, most // 2) or ((store, reads) == ("disk", "disk") and handful >= 1):
             parts = pass_parts(work, device, handful, store, reads)
             return MemoryPlan(budget_bytes=budget_bytes, handful=handful, store=store, reads_store=reads, parts=parts)

@@ -1,6 +1,6 @@
 """Estimates the memory and the operations of a training step without running it, from sizes alone.
 
-`paper/executions.py` goes through the step on paper. Nothing is measured, so a laptop can estimate for any device.
+`paper/executions.py` goes through the step on paper. No step is run, so a laptop can estimate for any device.
 """
 
 from __future__ import annotations

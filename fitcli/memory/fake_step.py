@@ -100,7 +100,7 @@ def simulate_step(
 
     def open_store(shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> TokenStore:
         nonlocal away
-        away += (store := NoStore(shape, dtype, device)).bytes
+        away += (store := ShapeOnlyStore(shape, dtype, device)).bytes
         return store
 
     with FakeTensorMode():
@@ -190,7 +190,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.live -= size
 
 
-class NoStore(TokenStore):
+class ShapeOnlyStore(TokenStore):
     """A store of tokens elsewhere than on the device: it keeps their shape only."""
 
     def __init__(self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> None:

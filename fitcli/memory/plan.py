@@ -20,7 +20,7 @@ KEEP_STEPS = 16
 """Number of steps in which the fraction of kept groups is varied."""
 
 FAR_LESS = 0.7
-"""Largest fraction of the variable memory of an execution that a smaller one may take after it ran out of memory."""
+"""After an execution runs out of memory, the next may take at most this fraction of its variable memory."""
 
 GLOBAL_LAYERS: tuple[GlobalLayers, ...] = ("selective", "attention", "checkpoint")
 """Ways to run global layers, from the fastest to the smallest."""
@@ -49,12 +49,13 @@ class Choice:
 
 
 def choose(work: Training, budget_bytes: int, away_bytes: int | None = None) -> Choice:
-    """Choose the execution with the fewest operations that fits.
+    """Choose the first execution that fits, in this order: plain, selective, recompute, stream.
 
     Args:
         work: The step.
         budget_bytes: Memory of the device that computes.
-        away_bytes: Host memory for tokens that a device stores there; None without a limit. Beyond it, they go to disk.
+        away_bytes: Limit of host memory for stored tokens; None without a limit. Executions that need more are tried on
+            disk.
 
     Raises:
         FitError: No execution fits. The message says what the smallest takes.
@@ -164,7 +165,7 @@ def _global(plan: ExecutionPlan) -> str:
 
 
 def _candidates(work: Training, budget_bytes: int) -> Iterator[Choice]:
-    """Yield executions from the fewest operations to the fewest bytes."""
+    """Yield executions in the order in which they are tried: plain, selective, recompute, stream."""
     yield evaluate_plan(work, ExecutionPlan())
     yield _most_kept(work, budget_bytes)
     handfuls = _handfuls(work)

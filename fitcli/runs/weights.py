@@ -7,7 +7,8 @@
     RUN/training/             what resuming needs
     RUN/metrics.jsonl         one line per report
 
-Weights are safetensors, settings are JSON; no pickle is ever loaded from a path that a user gives.
+Weights are safetensors, settings are JSON. No pickle is loaded from a run folder. A `--state` folder is read with
+`weights_only=True`, see `streaming/journal.py`.
 """
 
 from __future__ import annotations

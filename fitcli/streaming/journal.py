@@ -27,9 +27,12 @@ from fitcli.streaming.sweeps import Position
 from fitcli.streaming.token_store import DiskStore, TokenStore
 
 SAVE_SECONDS = 30.0
-"""Seconds between two saves of the position: the most work that is lost if the process is killed."""
+"""Seconds after which the next handful ends with a save of the position. A kill can lose a little more than this."""
 
 JOB, POSITION, LOCK = "job.json", "position.pt", "lock"
+
+NEW_LATENTS = "fresh"
+"""Name of `Position.new_latents` in the file of a position."""
 
 WRITTEN = (POSITION, "even", "odd", "reads", "canvas-*", JOB)
 """Patterns of the names of everything that jobs write to the folder, in the order in which it is removed."""
@@ -88,8 +91,8 @@ class FolderJournal:
     def resume(self) -> Position | None:
         values = self.load()
         try:
-            return None if values is None else Position(**values)
-        except TypeError as error:
+            return None if values is None else Position(new_latents=values.pop(NEW_LATENTS), **values)
+        except (KeyError, TypeError) as error:
             raise self._damaged(error) from error
 
     def load(self) -> dict[str, Any] | None:
@@ -114,7 +117,8 @@ class FolderJournal:
         for store in stores:
             store.flush()
         self.sync_output()
-        self.save(position._asdict())
+        values = position._asdict()
+        self.save({NEW_LATENTS: values.pop("new_latents"), **values})
 
     def save(self, values: dict[str, Any]) -> None:
         """Save numbers and tensors by name, in place of those saved before.

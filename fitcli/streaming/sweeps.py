@@ -45,13 +45,13 @@ class Position(NamedTuple):
         segment: Number of the segment that is being swept.
         groups: Number of groups finished in this sweep.
         latents: Latents [g m d] at the start of the sweep.
-        fresh: Latents [g m d] after `read`; valid for the finished groups.
+        new_latents: Latents [g m d] after `read`; valid for the finished groups.
     """
 
     segment: int
     groups: int
     latents: Tensor
-    fresh: Tensor
+    new_latents: Tensor
 
 
 class Journal(Protocol):
@@ -76,7 +76,7 @@ class Streaming:
     Attributes:
         handful: Number of groups that are computed together.
         store: Kind of store for the tokens between sweeps.
-        advance: Called with a number of groups when these are finished, in every segment.
+        advance: Called after each handful with its group count, in each segment.
         journal: Records the progress; None if the pass need not be resumable.
     """
 
@@ -96,7 +96,7 @@ class TokenSource:
 
     Attributes:
         load: Reads the inputs of a slice of the groups.
-        embed: Turns these inputs, on the device, and their slice into tokens [part n c].
+        embed: Embeds these inputs, on the device, as tokens [part n c]; also takes the slice.
         shape: (n, c) of the tokens.
     """
 
@@ -210,7 +210,7 @@ class _Sweeps:
                 self._stores[position.segment % len(self._stores)].put(part, tokens)
             self._streaming.advance(part.stop - part.start)
             self.record(position._replace(groups=part.stop))
-        return position.fresh if reads else position.latents
+        return position.new_latents if reads else position.latents
 
     def record(self, position: Position) -> None:
         """Record a position in the journal, if there is one."""
@@ -229,7 +229,8 @@ class _Sweeps:
         assert read is not None
         if last and self._outputs.reads is not None:
             self._outputs.reads(part, read.weights(position.latents[part], tokens, mask).float())
-        position.fresh[part] = read(position.latents[part], tokens, mask).to(position.fresh.dtype)
+        latents = read(position.latents[part], tokens, mask)
+        position.new_latents[part] = latents.to(position.new_latents.dtype)
 
     def _tokens(self, position: Position, readable: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Yield the tokens [part n c] that enter a segment, handful by handful, on the device."""

@@ -37,7 +37,7 @@ class ClassSets:
     """Any number of classes per image.
 
     Attributes:
-        numbers: Numbers of the classes that hold, counted over all targets, [b l] int64; -1 fills up.
+        numbers: Numbers of the classes that apply, counted over all targets, [b l] int64; padded with -1.
     """
 
     numbers: Tensor
@@ -65,16 +65,16 @@ class ClassLabelReader:
 
 @dataclass(frozen=True, slots=True)
 class ClassSetReader:
-    """Reads targets that are numbers of classes, counted over several questions.
+    """Reads numbers of classes, counted over several targets.
 
     Attributes:
-        targets: The questions, in the order of their classes.
+        targets: The targets, in the order of their classes.
     """
 
     targets: tuple[Target, ...]
 
     def read(self, sample: Sample, place: Place) -> tuple[int, ...]:
-        """Return the numbers of the classes that hold."""
+        """Return the numbers of the classes that apply."""
         return tuple(sample.target)
 
     def join(self, targets: Sequence[tuple[int, ...]]) -> ClassSets:
@@ -82,7 +82,10 @@ class ClassSetReader:
         return ClassSets(padded(targets))
 
     def stratum(self, sample: Sample) -> int:
-        """Return the number of the class in the first single-label target; -1 if it has none, 0 without a target."""
+        """Return the number of the class in the first single-label target.
+
+        It is -1 if the sample has no class there; 0 if no target is single-label.
+        """
         for target, part in zip(self.targets, slices(self.targets), strict=True):
             if target.is_single:
                 return next((number - part.start for number in sample.target if part.start <= number < part.stop), -1)
@@ -95,7 +98,7 @@ def class_reader(targets: tuple[Target, ...]) -> TargetReader:
 
 
 def padded(targets: Sequence[Sequence[int]]) -> Tensor:
-    """Join the class numbers of each image into [b l] int64; -1 fills up shorter lists."""
+    """Join the class numbers of each image into [b l] int64; shorter lists are padded with -1."""
     longest = max(map(len, targets))
     rows = [[*numbers, *[-1] * (longest - len(numbers))] for numbers in targets]
     return torch.tensor(rows, dtype=torch.int64).reshape(len(targets), longest)

@@ -1,6 +1,6 @@
 """The protocol of a task: everything that training, evaluation and profiling need from it.
 
-A task is one folder and one line in `registry.py`; no other module names it.
+A task is one folder and one line in `registry.py`; outside its folder, only the registry and commands name it.
 """
 
 from __future__ import annotations
@@ -143,8 +143,8 @@ class Task(ABC, Generic[M]):
     Attributes:
         name: Name on the command line and in config.json.
         details: Class of its part of config.json.
-        labels: Whether training needs the classes of a data set.
-        several_targets: Whether a data set may ask several questions of every image.
+        labels: How training uses classes: "needed", "welcome" or "ignored".
+        several_targets: Whether a data set may have several targets.
         used_by: Commands that use its runs, for error messages.
         casts_weights_ahead: Whether inference holds weights in the precision in which they are multiplied.
         class_weights: Prefixes of the names of weights that depend on the classes of a run.

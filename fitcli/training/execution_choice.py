@@ -56,7 +56,7 @@ def _groups(layout: Layout, size: tuple[int, int]) -> int:
 
 
 def choose_plan(run: TrainingRun, work: Training, memory_bytes: int | None) -> Choice:
-    """Choose the execution with the fewest operations that fits into memory.
+    """Choose the first execution that fits into memory, in the order of `memory.plan.choose`.
 
     Args:
         run: The run.

@@ -30,7 +30,8 @@ from models.layers import CrossAttentionLayer, SelfAttentionLayer
 class ShardedStep(nn.Module):
     """Training steps of a sharded model.
 
-    FSDP2 gathers the weights outside of the layers while the root of all modules is called: here the whole step is.
+    FSDP2 gathers weights outside the layers only during a call of the root module. So this module is the root, and its
+    call is the whole step.
 
     Args:
         model: The model; its parameters become `DTensor`s in place, so build the optimizer afterwards.

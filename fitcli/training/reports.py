@@ -18,8 +18,8 @@ class StepReport:
         scores: Other scores of the task for these images, by name.
         learning_rate: Learning rate of this step.
         gradient_norm: Norm of the gradient before clipping.
-        images_per_second: Images of this step by its duration, waiting included.
-        patches_per_second: Patches without padding by the same duration.
+        images_per_second: Images of this step divided by its duration in seconds, waiting included.
+        patches_per_second: Patches without padding, divided by the same duration.
         data_wait: Fraction of the duration spent waiting for images.
         peak_bytes: Highest memory so far: allocated on CUDA, resident in the process on a CPU.
     """

@@ -9,7 +9,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.memory.fake_step import ROUNDING, Meter, NoStore, simulate_step
+from fitcli.memory.fake_step import ROUNDING, Meter, ShapeOnlyStore, simulate_step
 from fitcli.tasks.registry import DEFAULT_TASK, find_task
 from models.presets import classifier_preset
 
@@ -53,7 +53,7 @@ def test_attention() -> None:
 
 
 def test_a_store_counts_and_holds_nothing() -> None:
-    store = NoStore((6, 4, 8), torch.float32, torch.device("cpu"))
+    store = ShapeOnlyStore((6, 4, 8), torch.float32, torch.device("cpu"))
     assert store.bytes == 6 * 4 * 8 * 4
     store.put(slice(0, 2), torch.zeros(2, 4, 8))
     assert store.get(slice(1, 4)).shape == (3, 4, 8)

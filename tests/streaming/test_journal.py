@@ -45,8 +45,8 @@ def test_another_process_resumes_where_the_first_was(tmp_path: Path) -> None:
     assert position is not None
     assert position[:2] == POSITION[:2]
     assert torch.equal(position.latents, POSITION.latents)
-    assert torch.equal(position.fresh, POSITION.fresh)
-    assert position.fresh.dtype == torch.bfloat16
+    assert torch.equal(position.new_latents, POSITION.new_latents)
+    assert position.new_latents.dtype == torch.bfloat16
     with second.open_store("even", (3, 2, 1), torch.float32, CPU) as store:
         assert torch.equal(store.get(slice(0, 3)), POSITION.latents)
     second.restart()

@@ -178,7 +178,7 @@ class Memory:
         return self.position
 
     def record(self, position: Position, stores: object) -> None:
-        self.position = position._replace(latents=position.latents.clone(), fresh=position.fresh.clone())
+        self.position = position._replace(latents=position.latents.clone(), new_latents=position.new_latents.clone())
         self.moments -= 1
         if self.moments == 0:
             raise InterruptedError

@@ -44,7 +44,7 @@ def run(*targets: Target, classes: tuple[str, ...] = ()) -> RunConfig:
     counts = tuple(len(target.classes) for target in targets)
     model = replace(classifier_preset("debug", 1, sum(counts) or len(classes)), targets=counts)
     pixels = Preprocessing(channels=1, dtype="uint8", mean=(0.0,), std=(1.0,))
-    return RunConfig(model=model, preprocessing=pixels, classes=names, details=ClassifyDetails(questions=targets))
+    return RunConfig(model=model, preprocessing=pixels, classes=names, details=ClassifyDetails(all_targets=targets))
 
 
 def test_one_class_per_image() -> None:

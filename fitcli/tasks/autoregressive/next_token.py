@@ -10,12 +10,12 @@ from torch import Tensor
 from models.checks import ConfigError
 
 
-def next_token_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+def next_token_loss(logits: Tensor, next_ids: Tensor, smoothing: float = 0.0) -> Tensor:
     """Return the mean cross-entropy in bits per token, a scalar.
 
     Args:
         logits: [... v], the logits for the token at each position.
-        targets: [...] int64, the token at each position, in [0, v).
+        next_ids: [...] int64, the token at each position, in [0, v).
         smoothing: Share of the target probability that is spread evenly over all v tokens (Szegedy et al. 2016,
             arXiv:1512.00567, section 7), in [0, 1].
 
@@ -24,5 +24,5 @@ def next_token_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> 
     """
     if not 0 <= smoothing <= 1:
         raise ConfigError(f"label smoothing must lie in [0, 1], not {smoothing}")
-    nats = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), label_smoothing=smoothing)
+    nats = F.cross_entropy(logits.flatten(0, -2), next_ids.flatten(), label_smoothing=smoothing)
     return nats / math.log(2)

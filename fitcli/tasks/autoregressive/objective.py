@@ -102,16 +102,16 @@ class NextTokenObjective:
         def levels(patches: Tensor) -> Tensor:
             return patches_to_levels(patches, preprocessing.range, self.config.levels).flatten(1)
 
-        def targets(part: slice) -> Tensor:
+        def next_ids(part: slice) -> Tensor:
             return levels(batch.part(part))
 
         before = self._tokens_before(batch, levels(to_device(batch.patches[:, -1:, -1:], batch.device))[:, 0])  # [g]
 
         def ids(part: slice) -> Tensor:
-            return torch.cat([before[part, None], targets(part)[:, :-1]], dim=1)
+            return torch.cat([before[part, None], next_ids(part)[:, :-1]], dim=1)
 
         labels = _labels(batch) if self.run.config.classes else None
-        return decoding_job(cast(FITDecoder, model), batch.groups, ids, targets, labels, smoothing)
+        return decoding_job(cast(FITDecoder, model), batch.groups, ids, next_ids, labels, smoothing)
 
     def _tokens_before(self, batch: Batch, last: Tensor) -> Tensor:
         """Return the token before each group, [g]: the last of the group before, or the start of its image.

@@ -78,27 +78,27 @@ def image_bits(
     for part in parts:
         pixels = config.preprocessing.convert(part.read(Window(0, 0, *part.info.size)), image.info)
         levels = to_levels(whole_patches(pixels, sequence.patch), sequence.levels, config.preprocessing.range)
-        targets = to_sequence(levels, sequence.patch, sequence.order)
-        total += _sequence_bits(checkpoint.model, sequence, targets, levels.shape[:2], runtime, label)
-        dimensions += targets.numel()
+        next_ids = to_sequence(levels, sequence.patch, sequence.order)
+        total += _sequence_bits(checkpoint.model, sequence, next_ids, levels.shape[:2], runtime, label)
+        dimensions += next_ids.numel()
     return Bits(total, dimensions)
 
 
 def _sequence_bits(
     model: FITDecoder,
     sequence: SequenceConfig,
-    targets: Tensor,
+    next_ids: Tensor,
     size: tuple[int, ...],
     runtime: Runtime,
     label: int | None,
 ) -> float:
     """Return the bits of one window, from its levels [g n] and its (height, width)."""
     sums: list[Tensor] = []
-    ids = shift_right(targets, sequence.first(label))
+    ids = shift_right(next_ids, sequence.first(label))
     labels = None if not model.config.classes else to_device(torch.tensor([label]), runtime.device)
 
     def add(part: slice, logits: Tensor) -> None:
-        expected = to_device(targets[part].flatten(), logits.device)
+        expected = to_device(next_ids[part].flatten(), logits.device)
         nats = F.cross_entropy(logits.float().flatten(0, 1), expected, reduction="none")
         sums.append(nats.double().sum())
 

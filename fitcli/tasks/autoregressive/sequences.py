@@ -159,14 +159,14 @@ def from_sequence(sequence: Tensor, patch: tuple[int, int], columns: int, order:
     return join(groups[:, None], patch, (1, 1), columns)
 
 
-def shift_right(targets: Tensor, first: int = 0) -> Tensor:
-    """Return the input of the decoder that predicts the targets [g n] of one image: the token before each position.
+def shift_right(next_ids: Tensor, first: int = 0) -> Tensor:
+    """Return the input of the decoder that predicts `next_ids` [g n] of one image: the token before each position.
 
     The first position of a group gets the last token of the group before. The first group gets `first`, see
     `SequenceConfig.first`.
     """
-    flat = targets.flatten()
-    return torch.cat([flat.new_full((1,), first), flat[:-1]]).reshape(targets.shape)
+    flat = next_ids.flatten()
+    return torch.cat([flat.new_full((1,), first), flat[:-1]]).reshape(next_ids.shape)
 
 
 def sequence_groups(rows: int, columns: int, order: Order = "raster") -> Groups:

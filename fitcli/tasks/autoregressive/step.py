@@ -17,7 +17,7 @@ def decoding_job(
     model: FITDecoder,
     groups: Groups,
     ids: Part,
-    targets: Part,
+    next_ids: Part,
     labels: Tensor | None = None,
     smoothing: float = 0.0,
 ) -> Job:
@@ -27,14 +27,14 @@ def decoding_job(
         model: The decoder.
         groups: All groups of the batch, on the device of the model.
         ids: Returns the inputs [part n] int64: the token before each position.
-        targets: Returns the token at each position, [part n] int64.
+        next_ids: Returns the token at each position, [part n] int64.
         labels: Classes of the images [b]; None for a model without classes.
         smoothing: Share of the target probability that is spread evenly over the vocabulary.
     """
 
     def loss_from_tokens(part: slice, tokens: Tensor) -> Tensor:
         logits = model.predict(tokens)
-        nats = F.cross_entropy(logits.mT, targets(part), reduction="none", label_smoothing=smoothing)  # [part n]
+        nats = F.cross_entropy(logits.mT, next_ids(part), reduction="none", label_smoothing=smoothing)  # [part n]
         bits = nats / math.log(2)
         return zero_padding(bits, part_mask(groups, part)).sum(dim=1) / groups.count_real_tokens(bits.shape[1])
 

@@ -66,7 +66,7 @@ def classify_image(
 
     Args:
         checkpoint: The model and its preprocessing.
-        image: The open image; level 0 is read once.
+        image: The open image; level 0 is read once, and once more to find background if the image has no smaller level.
         runtime: Device and precision.
         settings: Background threshold, memory limit and folder for the state.
         keep_evidence: Whether to return `evidence`.
@@ -108,4 +108,6 @@ def _probabilities(logits: Tensor, targets: Sequence[Target]) -> list[NDArray[np
 def _spread(evidence: Tensor, reads: TokenStore, handful: int) -> NDArray[np.float32]:
     """Return the share of each patch [g n]: the shares of the latents [g m] times their attention weights [g m n]."""
     parts = [slice(start, min(start + handful, len(evidence))) for start in range(0, len(evidence), handful)]
-    return np.concatenate([torch.einsum("gm,gmn->gn", evidence[part], reads.get(part)).numpy() for part in parts])
+    # The caller may have enabled autocast, whose results in bfloat16 numpy cannot hold.
+    with torch.autocast("cpu", enabled=False):
+        return np.concatenate([torch.einsum("gm,gmn->gn", evidence[part], reads.get(part)).numpy() for part in parts])

@@ -20,18 +20,18 @@ class ClassifyDetails(TaskDetails):
     """Details of a classifier.
 
     Attributes:
-        questions: All targets, if there are several or one is multi-label; else empty.
+        all_targets: All targets, if there are several or one is multi-label; else empty.
     """
 
     task: ClassVar[str] = "classify"
     model_type: ClassVar[type[ModelConfig]] = ClassifierConfig
 
-    questions: tuple[Target, ...] = ()
+    all_targets: tuple[Target, ...] = ()
 
     @property
     def targets(self) -> tuple[Target, ...]:
         """All targets, if there are several or one is multi-label; else empty."""
-        return self.questions
+        return self.all_targets
 
     def agreements(self, config: RunConfig) -> list[Agreement]:
         """Return the numbers of a config that have to be equal."""
@@ -49,9 +49,9 @@ class ClassifyDetails(TaskDetails):
 
     def to_document(self) -> dict[str, Any]:
         """Return the entries that this part adds to `config.json`."""
-        return {TARGETS: [dataclasses.asdict(target) for target in self.questions]} if self.questions else {}
+        return {TARGETS: [dataclasses.asdict(target) for target in self.all_targets]} if self.all_targets else {}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """Rebuild this part from the entries of `config.json`."""
-        return cls(questions=tuple(Target(**with_tuples(target)) for target in document.get(TARGETS, ())))
+        return cls(all_targets=tuple(Target(**with_tuples(target)) for target in document.get(TARGETS, ())))

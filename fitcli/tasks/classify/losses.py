@@ -12,10 +12,10 @@ from fitcli.runs.targets import Target, slices
 
 
 def multi_hot(numbers: Tensor, classes: int) -> Tensor:
-    """Return [b k] float32, 1 for the classes that hold.
+    """Return [b k] float32, 1 for the classes that apply.
 
     Args:
-        numbers: [b l], numbers of the classes that hold; -1 fills up.
+        numbers: [b l], numbers of the classes that apply; padded with -1.
         classes: Number of classes, k.
     """
     held = torch.zeros(len(numbers), classes + 1, device=numbers.device)
@@ -46,7 +46,7 @@ def loss_of_targets(
     """Return the mean loss over targets and images, in nats.
 
     A single-label target has the cross-entropy. A multi-label target has the binary cross-entropies, summed over its
-    classes.
+    classes; `fit evaluate` reports their mean over the classes, see `multi_label_scores`.
 
     Args:
         logits: [b k], the classes of all targets side by side.
@@ -72,8 +72,8 @@ def loss_of_targets(
 def correct_targets(logits: Tensor, numbers: Tensor, targets: Sequence[Target]) -> Tensor:
     """Return whether each prediction is correct, [b t] bool.
 
-    The most probable class has to hold. For a multi-label target, exactly the classes that hold have to have a
-    probability above one half.
+    A single-label prediction is correct if its most probable class applies. A multi-label prediction is correct if
+    exactly the classes that apply have a probability above one half.
 
     Args:
         logits, numbers, targets: As in `loss_of_targets`.

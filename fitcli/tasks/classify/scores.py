@@ -59,13 +59,14 @@ def multi_label_scores(probabilities: NDArray[np.float64], held: NDArray[np.bool
 
     Args:
         probabilities: [i k], each in [0, 1].
-        held: [i k], whether a class holds.
+        held: [i k], whether a class applies.
 
     Returns:
         - `accuracy`: share of the images whose classes are all correct (subset accuracy);
         - `class_accuracy`: share of correct classes over all images;
         - `f1`: mean of the F1 score over the classes; a class that neither occurs nor is predicted counts as 0;
-        - `loss`: mean binary cross-entropy, in nats.
+        - `loss`: binary cross-entropy, in nats, mean over images and classes; training and validation report the sum
+          over the classes.
     """
     predicted = probabilities > 0.5
     correct = predicted == held

@@ -62,7 +62,7 @@ class Classify(Task[FITClassifier]):
             counts = tuple(len(target.classes) for target in dataset.targets)
             model = replace(model, classes=sum(counts), targets=counts)
         preprocessing = replace(survey.preprocessing, background=options.background)
-        details = ClassifyDetails(questions=dataset.targets)
+        details = ClassifyDetails(all_targets=dataset.targets)
         return RunConfig(model=model, preprocessing=preprocessing, classes=classes, details=details)
 
     def objective(self, run: TrainingRun) -> ClassificationObjective:

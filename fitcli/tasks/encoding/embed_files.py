@@ -93,7 +93,7 @@ def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
             raise FitError(f"--out {out}: name it {' or '.join(SUFFIXES)}, or give a folder, without a suffix")
         planned = [out / f"{name}.zarr" for name in _names(out, paths)]
         try:
-            for folder in {out, *(target.parent for target in planned)}:
+            for folder in {out, *(path.parent for path in planned)}:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FitError(f"--out {out}: cannot be created ({error.strerror})") from None
@@ -194,7 +194,7 @@ def embed_image(
 
     Args:
         checkpoint: The model and its preprocessing.
-        image: The open image; level 0 is read once.
+        image: The open image; level 0 is read once, and once more to find background if the image has no smaller level.
         out: A `.zarr` or `.safetensors` file; an existing one is replaced.
         runtime: Device and precision.
         settings: Background threshold, memory limit and folder for the state.

@@ -37,7 +37,8 @@ from models.encoder import FITClassifier
 from models.groups import Groups
 
 Background = float | None | Literal["as trained"]
-"""Share of the pixel range below which groups are left out; None to keep all groups."""
+"""Share of the pixel range below which groups are left out; None to keep all groups; "as trained" for the threshold of
+the training."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +63,7 @@ class EncodingSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncodingPass:
-    """One image to encode. No pixel has been decoded at full resolution yet.
+    """One image to encode.
 
     Attributes:
         checkpoint: The model and its preprocessing.
@@ -143,7 +144,7 @@ def encoding(
 
     Args:
         checkpoint: The model and its preprocessing.
-        image: The open image; level 0 is read once.
+        image: The open image; level 0 is read once, and once more to find background if the image has no smaller level.
         runtime: Device and precision.
         settings: Background threshold, memory limit and folder for the state.
         purpose: Use of the result; a state is continued only for the same purpose.

@@ -56,7 +56,7 @@ class EmbeddingsWriter(ABC):
     """Arrays of features that are being written. Leaving the context publishes them, or discards them after an error.
 
     Args:
-        target: Path of the finished file.
+        destination: Path of the finished file.
         specs: Arrays by name.
         attributes: Description of what the features belong to; JSON.
         token: Eight hexadecimal digits. With them, what was written stays after an error, for another writer of the
@@ -71,17 +71,17 @@ class EmbeddingsWriter(ABC):
 
     def __init__(
         self,
-        target: Path,
+        destination: Path,
         specs: Mapping[str, ArraySpec],
         attributes: Mapping[str, Any],
         token: str | None = None,
         continues: bool = False,
     ) -> None:
-        self.target, self._specs, self._attributes = target, dict(specs), dict(attributes)
+        self.destination, self._specs, self._attributes = destination, dict(specs), dict(attributes)
         self._check_target()
-        old = None if token is None or token_path(target, token).exists() else _old_token_path(target, token)
+        old = None if token is None or token_path(destination, token).exists() else _old_token_path(destination, token)
         try:
-            self._publication = Publication(target, self.is_folder, token, continues)
+            self._publication = Publication(destination, self.is_folder, token, continues)
             try:
                 if continues and old is not None and old.exists():
                     os.rename(old, self._publication.path)
@@ -150,7 +150,7 @@ class EmbeddingsWriter(ABC):
     def _cannot(self, error: OSError) -> FitError:
         size = sum(spec.shape[0] * spec.group_bytes for spec in self._specs.values())
         return FitError(
-            f"{self.target}: cannot be written ({error.strerror or error}); "
+            f"{self.destination}: cannot be written ({error.strerror or error}); "
             f"{size / 1e6:,.1f} MB are needed there, in a folder that exists and can be written to"
         )
 
@@ -161,8 +161,8 @@ class ZarrWriter(EmbeddingsWriter):
     is_folder = True
 
     def _check_target(self) -> None:
-        if self.target.exists() and not (self.target / "zarr.json").is_file():
-            raise FitError(f"{self.target}: is no zarr group, so it is not replaced; choose another name")
+        if self.destination.exists() and not (self.destination / "zarr.json").is_file():
+            raise FitError(f"{self.destination}: is no zarr group, so it is not replaced; choose another name")
 
     def _open(self) -> None:
         import zarr
@@ -190,8 +190,8 @@ class SafetensorsWriter(EmbeddingsWriter):
     _file = -1
 
     def _check_target(self) -> None:
-        if self.target.is_dir():
-            raise FitError(f"{self.target}: is a folder; choose another name")
+        if self.destination.is_dir():
+            raise FitError(f"{self.destination}: is a folder; choose another name")
 
     def _open(self) -> None:
         header: dict[str, Any] = {"__metadata__": {name: _text(value) for name, value in self._attributes.items()}}
@@ -222,32 +222,32 @@ class SafetensorsWriter(EmbeddingsWriter):
 
 
 def create_embeddings(
-    target: Path,
+    destination: Path,
     specs: Mapping[str, ArraySpec],
     attributes: Mapping[str, Any],
     token: str | None = None,
     continues: bool = False,
 ) -> EmbeddingsWriter:
-    """Begin a file of features in the format that the suffix of `target` names, see `EmbeddingsWriter`.
+    """Begin a file of features in the format that the suffix of `destination` names, see `EmbeddingsWriter`.
 
     Raises:
         FitError: There is no such format, or the file cannot be written.
     """
     kinds = {".zarr": ZarrWriter, ".safetensors": SafetensorsWriter}
-    kind = kinds.get(target.suffix.lower())
+    kind = kinds.get(destination.suffix.lower())
     if kind is None:
-        raise FitError(f"{target}: features are written as {' or '.join(SUFFIXES)}")
-    return kind(target, specs, attributes, token, continues)
+        raise FitError(f"{destination}: features are written as {' or '.join(SUFFIXES)}")
+    return kind(destination, specs, attributes, token, continues)
 
 
-def can_continue(target: Path, token: str) -> bool:
+def can_continue(destination: Path, token: str) -> bool:
     """Return whether a writer left something to be continued with a token."""
-    return token_path(target, token).exists() or _old_token_path(target, token).exists()
+    return token_path(destination, token).exists() or _old_token_path(destination, token).exists()
 
 
-def _old_token_path(target: Path, token: str) -> Path:
+def _old_token_path(destination: Path, token: str) -> Path:
     """Return where older versions wrote features that were to be continued."""
-    return target.with_name(f".{target.name}.partial-{token}")
+    return destination.with_name(f".{destination.name}.partial-{token}")
 
 
 def _text(value: Any) -> str:

@@ -22,7 +22,7 @@ LAST = "last"
 """Folder with the last weights, a run folder within the run folder."""
 
 SAVE_SECONDS = 600.0
-"""Longest time between two saves, and so the most work that is lost when a process is killed."""
+"""Seconds after which the next step ends with a save. A kill can lose a little more than this."""
 
 
 @contextmanager
@@ -49,7 +49,8 @@ class Saver:
     """Saves a run, one state at a time.
 
     A save first writes the state, then replaces the weights for inference, and last removes earlier states. So there is
-    a whole state at any moment; if the process dies after the state, the resumed run writes the weights again.
+    a whole state at any moment; if the process dies after the state is written, the resumed run writes the weights
+    again.
 
     Args:
         run: The run.
@@ -148,7 +149,7 @@ class Saver:
             self._error = error
 
     def _publish(self, state: State, progress: Progress) -> None:
-        """Write the last weights for inference, and the best if these are. Before any validation, they are."""
+        """Write the last weights, also as the best if this step is the best so far or nothing was validated yet."""
         folder = self._run.folder
         (folder / LAST).mkdir(exist_ok=True)
         save_config(folder / LAST, self._run.config)

@@ -60,7 +60,7 @@ def test_columns_of_a_table(tmp_path: Path, several: bool) -> None:
         model=replace(model, classes=4, targets=(2, 2)) if several else model,
         preprocessing=Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3),
         classes=("cat", "dog"),
-        details=ClassifyDetails(questions=targets if several else ()),
+        details=ClassifyDetails(all_targets=targets if several else ()),
     )
     write_csv(tmp_path / "out.csv", [["a.png", "dog", "0.1", "0.9"]], config)
     header, row = csv.reader((tmp_path / "out.csv").open())

@@ -26,7 +26,7 @@ def test_one_class_per_image_adds_nothing_to_the_document() -> None:
 
 
 def test_several_targets_are_stored_under_their_old_key() -> None:
-    details = ClassifyDetails(questions=TARGETS)
+    details = ClassifyDetails(all_targets=TARGETS)
     document = details.to_document()
     assert [task["name"] for task in document["tasks"]] == ["kind", "marks"]
     assert ClassifyDetails.from_document(document) == details
@@ -36,8 +36,8 @@ def test_several_targets_are_stored_under_their_old_key() -> None:
 
 def test_targets_have_to_go_with_the_model() -> None:
     for model, details, message in (
-        (MODEL, ClassifyDetails(questions=TARGETS), "2 targets for a model of 1 targets"),
-        (replace(SEVERAL, classes=4, targets=(2, 2)), ClassifyDetails(questions=TARGETS), "3 class names"),
+        (MODEL, ClassifyDetails(all_targets=TARGETS), "2 targets for a model of 1 targets"),
+        (replace(SEVERAL, classes=4, targets=(2, 2)), ClassifyDetails(all_targets=TARGETS), "3 class names"),
         (replace(MODEL, channels=1), ClassifyDetails(), "3 channels of pixels for a model of 1 channels"),
     ):
         with pytest.raises(CheckpointError, match=message):
