@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import resource
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +32,16 @@ LARGEST_ON_HEAP, LARGEST_FREE = 32 << 20, 64 << 20
 """Bytes of the two thresholds in `keep_freed_memory`; glibc accepts no higher M_MMAP_THRESHOLD."""
 
 
+@contextlib.contextmanager
+def _float32(device_type: str) -> Iterator[None]:
+    """Compute in float32, whatever autocast the caller has enabled."""
+    with (
+        torch.autocast(device_type, enabled=False),
+        fast_float32() if device_type == "cpu" else contextlib.nullcontext(),
+    ):
+        yield
+
+
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """The device that computes, and its arithmetic.
@@ -51,10 +62,13 @@ class Runtime:
         return f"{self.precision}, compiled" if self.compiled else self.precision
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
-        """Return the context for a forward pass, and for the backward pass of a training step."""
+        """Return the context for a forward pass, and for the backward pass of a training step.
+
+        An autocast that the caller of the library has enabled does not matter within.
+        """
         if self.precision == "bf16":
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return fast_float32() if self.device.type == "cpu" else contextlib.nullcontext()
+        return _float32(self.device.type)
 
     def prepare(self, model: nn.Module) -> None:
         """Prepare a model for fast inference. Do not train it afterwards, and call it only within `autocast`."""

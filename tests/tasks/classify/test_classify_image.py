@@ -148,3 +148,14 @@ def test_an_image_that_breaks_half_way_is_an_image_error(checkpoint: Checkpoint)
 
     with pytest.raises(ImageError, match="chunk 7"):
         classify_image(checkpoint, Broken(picture((200, 50))), CPU)
+
+
+def test_autocast_of_the_caller_changes_nothing(checkpoint: Checkpoint) -> None:
+    pixels = picture(SIZES[0])
+    expected = classify_image(checkpoint, ArrayReader(pixels), CPU, keep_evidence=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        result = classify_image(checkpoint, ArrayReader(pixels), CPU, keep_evidence=True)
+    assert result.evidence is not None
+    assert expected.evidence is not None
+    np.testing.assert_array_equal(result.evidence, expected.evidence)
+    np.testing.assert_array_equal(result.probabilities, expected.probabilities)
