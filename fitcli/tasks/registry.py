@@ -2,7 +2,8 @@
 
 The folder of a task has `options.py` with `OPTIONS`, its dataclass of options of `fit train`, and `task.py`, which
 defines `TASK`, with everything else; `tasks/task.py` is the protocol. A task that generates images has
-`generate_options.py` with `GENERATE_OPTIONS`, too. All are imported on demand: `fit --help` needs the options, which import no torch.
+`generate_options.py` with `GENERATE_OPTIONS`, too. All are imported on demand: `fit --help` needs the options, which
+import no torch.
 """
 
 from __future__ import annotations
