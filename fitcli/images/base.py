@@ -1,6 +1,6 @@
 """Defines what an image is to the rest of the project: its description, and the interfaces of readers and writers.
 
-Independent of file formats: `open.py` chooses those.
+It does not depend on file formats; `open.py` chooses those.
 """
 
 from __future__ import annotations

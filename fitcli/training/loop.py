@@ -66,8 +66,8 @@ def train(run: TrainingRun, observe: Observer, resume: bool = False) -> Progress
         KeyboardInterrupt: A user or a scheduler asked to stop; the run was saved and can be resumed.
         TimeLimitReached: The deadline has passed after at least one step; the run was saved and can be resumed.
         TooManyBadImages: More images are unusable than the settings allow; the run was saved and can be resumed.
-        FitError: The loss is NaN or infinite, or nothing can be written; earlier saved states are still there. Or
-            another process trains in the folder.
+        FitError: The loss is NaN or infinite, or nothing can be written; earlier saved states are still there. Another
+            process trains in the folder.
     """
     with ExitStack() as resources:
         run.world.run_on_all(partial(_claim, run, resume, resources))

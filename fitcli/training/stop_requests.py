@@ -17,7 +17,7 @@ from fitcli.interrupts import STOP_SIGNALS, is_ignored, under_torchrun
 
 
 class StopReason(IntEnum):
-    """Why a run stops before its end; of several reasons, the greatest counts."""
+    """The reason why a run stops before its end. If there are several, the greatest counts."""
 
     NEVER = 0
     TIME = 1
@@ -25,11 +25,11 @@ class StopReason(IntEnum):
 
 
 class TimeLimitReached(Exception):
-    """A run has reached its time limit. No failure: the run was saved and can be resumed."""
+    """A run has reached its time limit. This is no failure: the run was saved and can be resumed."""
 
 
 class StopRequests:
-    """Whether a process should stop: at a user's request, or at the time limit.
+    """Reports whether a process should stop: at a user's request, or at the time limit.
 
     Args:
         on_request: Called once, at the first request.
