@@ -110,6 +110,4 @@ def _spread(evidence: Tensor, reads: TokenStore, handful: int) -> NDArray[np.flo
     parts = [slice(start, min(start + handful, len(evidence))) for start in range(0, len(evidence), handful)]
     # The caller may have enabled autocast, whose results in bfloat16 numpy cannot hold.
     with torch.autocast("cpu", enabled=False):
-        # The caller may have enabled autocast, whose results in bfloat16 numpy cannot hold.
-    with torch.autocast("cpu", enabled=False):
         return np.concatenate([torch.einsum("gm,gmn->gn", evidence[part], reads.get(part)).numpy() for part in parts])
