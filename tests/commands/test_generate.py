@@ -151,7 +151,6 @@ def test_repainting_and_enlarging(fit: Fit, run: Path, tmp_path: Path) -> None:
         (["--window", "0,0,4,4"], "give --image FILE too"),
         (["--strength", "0"], "--strength must be above 0 and at most 1, not 0.0"),
         (["--memory", "20MiB"], "give more with --memory"),
-        (["--seed", str(2**64)], "0 ... 2**64 - 1"),
         (["--preview", "small.tif"], "give a .png or .jpg"),
         (["--preview", "nowhere/small.png"], "--preview nowhere/small.png: no folder"),
     ],
