@@ -13,6 +13,9 @@ from fitcli.runs.option import DeclaredOption, flag, merged_options
 
 C = TypeVar("C", bound=Callable[..., None])
 
+LARGEST_SHOWN = 10**6
+"""Largest upper limit of an option that `--help` shows."""
+
 
 def with_options(
     common: Mapping[str, DeclaredOption],
@@ -91,7 +94,9 @@ def _limits(declared: DeclaredOption) -> dict[str, Any]:
     option = declared.option
     if option.above is not None or option.below is not None:
         return {}
-    return {"min": option.minimum, "max": option.maximum}
+    # The parser prints its limits beside the option: a long one takes the width of the help text.
+    shown = option.maximum is None or option.maximum <= LARGEST_SHOWN
+    return {"min": option.minimum, "max": option.maximum if shown else None}
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> Parameter:

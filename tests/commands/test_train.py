@@ -69,6 +69,7 @@ def test_that_nothing_is_held_out_is_said(fit: Fit, dataset: Path, tmp_path: Pat
 
 def test_what_is_said_in_a_terminal(fit: Fit, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("fitcli.console.Console.is_watched", True)
     result = fit(*quick(dataset, tmp_path / "run"))
     assert result.exit_code == 0, result.stderr
     assert "10 images to train on, 2 to validate" in result.stderr
