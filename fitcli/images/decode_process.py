@@ -19,7 +19,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from fitcli.images.raster.pillow import describe, rows
+from fitcli.images.pillow_decoding import describe, rows
 from fitcli.interrupts import leave_signals_to_parent
 
 

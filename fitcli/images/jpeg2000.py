@@ -172,4 +172,4 @@ def _style_bytes(style: _Style, size: tuple[int, int], components: int, layers: 
 
 
 def _parts(sides: list[int], logarithms: tuple[int, int] | list[int]) -> int:
-    return (-(-sides[0] // 2 ** logarithms[0]) + 1) * (-(-sides[1] // 2 ** logarithms[1]) + 1)
+    return ((sides[0] - 1 >> logarithms[0]) + 2) * ((sides[1] - 1 >> logarithms[1]) + 2)

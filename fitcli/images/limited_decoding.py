@@ -23,14 +23,14 @@ from PIL import Image, UnidentifiedImageError
 
 import fitcli
 from fitcli.images.base import Pixels
-from fitcli.images.raster.pillow import Description
+from fitcli.images.pillow_decoding import Description
 
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 120
 """Seconds after which a process without an answer is killed, on a busy machine too. Its CPU time has a lower limit."""
 
-MEMORY_BYTES, SECONDS = 384 << 20, 10
+MEMORY_BYTES, SECONDS = 384 << 20, 7
 """Address space in bytes that a decoder may take beside its pixels, and CPU time for a small picture."""
 
 KEPT = 16
@@ -119,7 +119,7 @@ def _ask(request: dict[str, Any], data: bytes, receive: Callable[[dict[str, Any]
         result = receive(answer, process.stdout)
         reusable = True
         return result
-    except (OSError, json.JSONDecodeError):  # it ended while it was written to or read from
+    except (BrokenPipeError, json.JSONDecodeError):  # it ended while it was written to or read from
         raise DecodingLimit(BEYOND) from None
     finally:
         timer.cancel()
@@ -130,7 +130,7 @@ def _ask(request: dict[str, Any], data: bytes, receive: Callable[[dict[str, Any]
 
 
 def _receive(stream: IO[bytes], pixels: Pixels) -> Pixels:
-    view = memoryview(pixels.reshape(-1).view(np.uint8))
+    view = pixels.reshape(-1).view(np.uint8).data
     done = 0
     while done < len(view):
         got = stream.readinto(view[done:])  # type: ignore[attr-defined]

@@ -28,7 +28,7 @@ except ImportError:
 
 with instrument:
     from fitcli.images.encoded_size import check_encoded_size, encoded_size, essential_png, is_complete_jpeg, jpeg_frame
-    from fitcli.images.raster.png_header import read_header
+    from fitcli.images.png_header import read_header
     from fitcli.images.tiff.metadata import aperio_mpp, ome_mpp, ome_other_file
     from fitcli.images.zarr.codecs import ShardIndex, decoder_v2, decoder_v3, shard_codecs
     from fitcli.images.zarr.ngff import array_axes, multiscale

@@ -35,6 +35,9 @@ FORBIDDEN = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.f
              "pty.spawn", "urllib.Request", "ctypes.dlopen", "os.putenv")  # fmt: skip
 """Events of `sys.addaudithook` that no reader may cause."""
 
+DECODER = "fitcli.images.decode_process"
+"""Module of the one program that a reader may start: a decoder under limits, which reads the image alone."""
+
 WATCHED = ("open", "os.listdir", "os.scandir", "glob.glob")
 """Events whose path must lie inside the image."""
 
@@ -58,6 +61,8 @@ class Watch:
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.inside is None:
             return
+        if event == "subprocess.Popen" and arguments[1][-1] == DECODER:
+            return
         if event in FORBIDDEN:
             self.seen.append(event)
         elif event in WATCHED and isinstance(arguments[0], str | bytes | os.PathLike):
@@ -65,7 +70,7 @@ class Watch:
             real = os.path.realpath(os.fsdecode(arguments[0]))
             self.inside = inside
             code = real.startswith(self._libraries) and real.endswith((".py", ".pyc", ".so"))
-            if real != inside and not real.startswith(inside + os.sep) and not code:
+            if real not in (inside, os.devnull) and not real.startswith(inside + os.sep) and not code:
                 self.seen.append(f"{event} {real}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import struct
 import zlib
@@ -15,8 +16,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from fitcli.images.encoded_size import (
     MARGIN,
+    MAX_SCANS,
+    MAX_SEGMENTS,
     PREFIX_BYTES,
     check_encoded_size,
+    check_scans,
     encoded_size,
     essential_png,
     is_complete_jpeg,
@@ -132,3 +136,38 @@ def test_damage_of_a_png() -> None:
     text = b"tEXtComment\0hello"
     broken = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text) ^ 1)
     assert essential_png(data[:33] + broken + data[33:]) == data, "a damaged text is harmless"
+
+
+def test_pictures_in_several_scans() -> None:
+    """A decoder keeps all coefficients if the first scan lacks components, progressive or not."""
+    for name, several in (("jpeg", False), ("grey jpeg", False), ("progressive jpeg", True)):
+        frame = jpeg_frame(PICTURES[name])
+        assert frame is not None
+        assert (frame.progressive, frame.scanned) == (several, True)
+    data = bytearray(PICTURES["jpeg"])
+    data[data.index(b"\xff\xda") + 4] = 1
+    frame = jpeg_frame(bytes(data))
+    assert frame is not None
+    assert frame.progressive
+
+
+def test_scans_that_take_too_long() -> None:
+    data = PICTURES["progressive jpeg"]
+    frame = jpeg_frame(data)
+    assert frame is not None
+    check_scans(data, frame)
+    with pytest.raises(ValueError, match="too many to decode"):
+        check_scans(data + b"\xff\xda" * MAX_SCANS, frame)
+    large = dataclasses.replace(frame, height=60_000, width=60_000)
+    with pytest.raises(ValueError, match="too many to decode"):
+        check_scans(data, large)
+
+
+@pytest.mark.parametrize("padding", [b"\xff", b"\xff\xfe\0\2"])
+def test_segments_without_end(padding: bytes) -> None:
+    data = PICTURES["jpeg"]
+    assert jpeg_frame(data[:2] + padding * 1000 + data[2:]) == jpeg_frame(data)
+    forged = data[:2] + padding * (MAX_SEGMENTS + 1) + data[2:]
+    assert jpeg_frame(forged) is None
+    assert encoded_size(forged) is None
+    assert not is_complete_jpeg(forged)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fitcli.images.base import Pixels
 from fitcli.images.chunks import ChunkGrid, ChunkKey
-from fitcli.images.raster.png_header import PALETTE, SAMPLES, PngHeader
+from fitcli.images.png_header import PALETTE, SAMPLES, PngHeader
 from fitcli.images.raster.png_rows import PngRows, Rows
 
 STRIP_BYTES = 4 << 20

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.images.byte_source import SourceFile
-from fitcli.images.raster.png_header import SIGNATURE, PngHeader, unpack, verify_checksum
+from fitcli.images.png_header import SIGNATURE, PngHeader, unpack, verify_checksum
 
 Rows: TypeAlias = NDArray[np.uint8]
 """Array [rows, row_bytes] as stored, with the filters undone."""

@@ -119,5 +119,5 @@ class PnmGrid(ChunkGrid):
 
     def _samples(self, rows: Pixels) -> Pixels:
         if self._mask:  # 1 is black
-            return np.unpackbits(rows, axis=1)[:, :, None] == 0
+            return np.logical_not(np.unpackbits(rows, axis=1)[:, :, None])
         return rows.view(self._stored).reshape(len(rows), -1, self.channels)

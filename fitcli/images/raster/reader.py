@@ -19,9 +19,9 @@ from fitcli.images.chunks import ChunkedReader, ChunkGrid, ChunkKey
 from fitcli.images.encoded_size import check_scans, essential_png, is_complete_jpeg, jpeg_frame, read_jpeg_frame
 from fitcli.images.jpeg2000 import read_codestream
 from fitcli.images.limited_decoding import decode_file_limited, describe_file_limited
-from fitcli.images.raster.pillow import Description, describe, rows
+from fitcli.images.pillow_decoding import Description, describe, rows
+from fitcli.images.png_header import PALETTE, SIGNATURE, PngHeader, read_header
 from fitcli.images.raster.png import PngGrid, channels_of
-from fitcli.images.raster.png_header import PALETTE, SIGNATURE, PngHeader, read_header
 from fitcli.images.raster.pnm import COLOR, GREY, MASK, PnmGrid
 
 JPEG_START = b"\xff\xd8\xff"
@@ -43,11 +43,11 @@ SMALL_BYTES, SMALL_PIXELS = 1 << 20, 1 << 22
 """Files and pictures of up to this size are described and decoded with Pillow in this process: even its decoders that
 are written in Python take at most some seconds for them."""
 
-PIXEL_SECONDS, OTHER_SECONDS = {"JPEG2000": 6e-7, "AVIF": 3e-7}, 1e-7
-"""CPU time per pixel that another process may take, by format and for all others: three times the usual time."""
+PIXEL_SECONDS = {"JPEG2000": 4e-7, "AVIF": 1e-7}
+"""CPU time per pixel that another process may take beyond its seconds for any picture, by format; 0 for others."""
 
 OVERHEAD_BYTES = 1 << 28
-"""Memory that the decoder of a JPEG 2000 file may take beside its pixels, for parts that its header names."""
+"""Memory that the decoder of a JPEG 2000 file may take beside twice its pixels, for parts that its header names."""
 
 
 class RasterReader(ChunkedReader):
@@ -140,12 +140,12 @@ class RasterGrid(ChunkGrid):
         pixels = np.empty((self.height, self.width, self.channels), self.dtype)
         if self.codec == "JPEG2000":
             overhead = read_codestream(self.path.read_bytes()).overhead_bytes
-            if overhead > OVERHEAD_BYTES:
+            if overhead > OVERHEAD_BYTES + self.chunk_bytes:
                 raise ValueError(f"its header makes the decoder take {overhead >> 20} MiB beside the pixels")
         if self.codec == "CMYK":
             _check_jpeg(self.path.read_bytes())
         elif self.codec == "AVIF" or self.height * self.width > SMALL_PIXELS or not _is_small(self.path):
-            decode_file_limited(self.path, pixels, self.decoding_bytes, PIXEL_SECONDS.get(self.codec, OTHER_SECONDS))
+            decode_file_limited(self.path, pixels, self.decoding_bytes, PIXEL_SECONDS.get(self.codec, 0))
             return pixels
         top = 0
         for band in rows(self.path, self.channels):

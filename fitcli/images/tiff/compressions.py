@@ -14,7 +14,7 @@ from types import MappingProxyType
 from fitcli.images.encoded_size import MARGIN, check_scans, encoded_size, essential_png, jpeg_frame
 from fitcli.images.jpeg2000 import read_codestream
 from fitcli.images.lerc import lerc_bytes
-from fitcli.images.raster.png_header import SAMPLES
+from fitcli.images.png_header import SAMPLES
 
 SLACK_BYTES = 32 << 20
 """Memory of a decoder beside its pixels that is always accepted."""

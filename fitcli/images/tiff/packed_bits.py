@@ -73,10 +73,11 @@ class PackedBits:
         most = self._shape[0] * self._row_bytes
         if self._reversed:
             data = imagecodecs.bitorder_decode(data)
+        decoded: bytes | bytearray = data
         if self._decoder:
-            data = getattr(imagecodecs, f"{self._decoder}_decode")(data, out=most + SPARE_BYTES)
-        rows = min(len(data) // self._row_bytes, self._shape[0])
+            decoded = getattr(imagecodecs, f"{self._decoder}_decode")(data, out=most + SPARE_BYTES)
+        rows = min(len(decoded) // self._row_bytes, self._shape[0])
         samples = self._shape[1] * self._shape[2]
-        packed = bytes(memoryview(data)[: rows * self._row_bytes])
+        packed = bytes(memoryview(decoded)[: rows * self._row_bytes])
         pixels: Pixels = imagecodecs.packints_decode(packed, self._dtype, self._bits, runlen=samples)
         return pixels.reshape(rows, *self._shape[1:])

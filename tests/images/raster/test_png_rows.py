@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fitcli.images.png_header import SIGNATURE, read_header
 from fitcli.images.raster import png_rows
-from fitcli.images.raster.png_header import SIGNATURE, read_header
 from fitcli.images.raster.png_rows import PngRows
 from tests.images.raster.test_png import file_of
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fitcli.images.raster import png_header
-from fitcli.images.raster.png_header import PngHeader, read_header, unpack, verify_checksum
+from fitcli.images import png_header
+from fitcli.images.png_header import PngHeader, read_header, unpack, verify_checksum
 from tests.images.raster.test_png import file_of, part
 
 NOISE = np.random.default_rng(0).integers(0, 256, (37, 61, 4), np.uint8)
