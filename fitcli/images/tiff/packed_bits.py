@@ -71,11 +71,9 @@ class PackedBits:
     def decode(self, data: bytes) -> Pixels:
         """Return the whole rows [rows, width, channels] that a chunk holds; at the bottom edge, it may hold fewer."""
         most = self._shape[0] * self._row_bytes
-        if self._reversed:
-            data = imagecodecs.bitorder_decode(data)
-        decoded: bytes | bytearray = data
+        decoded: bytes | bytearray = imagecodecs.bitorder_decode(data) if self._reversed else data
         if self._decoder:
-            decoded = getattr(imagecodecs, f"{self._decoder}_decode")(data, out=most + SPARE_BYTES)
+            decoded = getattr(imagecodecs, f"{self._decoder}_decode")(decoded, out=most + SPARE_BYTES)
         rows = min(len(decoded) // self._row_bytes, self._shape[0])
         samples = self._shape[1] * self._shape[2]
         packed = bytes(memoryview(decoded)[: rows * self._row_bytes])
