@@ -24,7 +24,7 @@ def require_agreement(world: World, facts: Mapping[str, Any], advice: str) -> No
     Args:
         world: The ranks.
         facts: Values by name, as JSON data.
-        advice: What to do if they differ.
+        advice: Advice for the error message.
 
     Raises:
         FitError: They differ. The message, which is the same on all ranks, names the first rank that differs from most

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fitcli.errors import FitError
 from fitcli.runs.option import option
+from fitcli.runs.train_settings import TaskOptions
 
 BACKGROUND_THRESHOLD = 0.02
 """Default of `--background-threshold`, a share of the range of the pixels."""
 
-SKIP_BACKGROUND = option(
-    False,
-    "Leave out constant groups.",
-    more="A classifier then also leaves them out in `fit classify` and `fit embed`, which can override it.",
-)
-THRESHOLD = option(
-    BACKGROUND_THRESHOLD,
-    "Pixel range of background.",
-    minimum=0,
-    maximum=1,
-    metavar="SHARE",
-    more="A group whose pixels vary by less than this share of the range of the pixel type is background.",
-)
 LABEL_SMOOTHING = option(
     0.0,
     "Share to spread evenly.",
@@ -45,9 +34,37 @@ def background_share(skip: bool, threshold: float) -> float | None:
     return threshold if skip else None
 
 
-def with_background_switch(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace the setting `background`, a share or None, by the two options that it came from."""
-    values = dict(stored)
-    if "background" in values and (share := values.pop("background")) is not None:
-        values |= {"skip_background": True, "background_threshold": share}
-    return values
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackgroundOptions(TaskOptions):
+    """Options of tasks that can leave out background."""
+
+    skip_background: bool = option(
+        False,
+        "Leave out constant groups.",
+        more="A classifier then also leaves them out in `fit classify` and `fit embed`, which can override it.",
+    )
+    background_threshold: float = option(
+        BACKGROUND_THRESHOLD,
+        "Pixel range of background.",
+        minimum=0,
+        maximum=1,
+        metavar="SHARE",
+        more="A group whose pixels vary by less than this share of the range of the pixel type is background.",
+    )
+
+    def __post_init__(self) -> None:
+        TaskOptions.__post_init__(self)
+        _ = self.background
+
+    @property
+    def background(self) -> float | None:
+        """Share of the pixel range below which groups are left out; None to keep all."""
+        return background_share(self.skip_background, self.background_threshold)
+
+    @classmethod
+    def upgraded(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Return stored settings under the names of today: `background`, a share or None, became two options."""
+        values = dict(stored)
+        if "background" in values and (share := values.pop("background")) is not None:
+            values |= {"skip_background": True, "background_threshold": share}
+        return values

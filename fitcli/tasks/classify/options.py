@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from fitcli.runs.option import option, shared
-from fitcli.runs.train_settings import TaskOptions
-from fitcli.tasks.shared_options import (
-    LABEL_SMOOTHING,
-    SKIP_BACKGROUND,
-    THRESHOLD,
-    background_share,
-    with_background_switch,
-)
+from fitcli.tasks.shared_options import LABEL_SMOOTHING, BackgroundOptions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ClassifyOptions(TaskOptions):
+class ClassifyOptions(BackgroundOptions):
     """Options of classifiers; the help text of each field explains it."""
 
     augments: ClassVar[bool] = True
@@ -45,22 +37,6 @@ class ClassifyOptions(TaskOptions):
         more="The rate falls linearly to 0 for the first layer (arXiv:1603.09382).",
     )
     label_smoothing: float = shared(LABEL_SMOOTHING)
-    skip_background: bool = shared(SKIP_BACKGROUND)
-    background_threshold: float = shared(THRESHOLD)
-
-    def __post_init__(self) -> None:
-        super(ClassifyOptions, self).__post_init__()
-        _ = self.background
-
-    @property
-    def background(self) -> float | None:
-        """Share of the pixel range below which groups are left out; None to keep all."""
-        return background_share(self.skip_background, self.background_threshold)
-
-    @classmethod
-    def upgraded(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """Return stored settings under the names of today: `background` was one number or null."""
-        return with_background_switch(stored)
 
 
 OPTIONS = ClassifyOptions

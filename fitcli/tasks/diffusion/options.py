@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from fitcli.runs.option import option, shared
-from fitcli.runs.train_settings import TaskOptions
-from fitcli.tasks.shared_options import (
-    SKIP_BACKGROUND,
-    THRESHOLD,
-    UNCONDITIONAL,
-    background_share,
-    with_background_switch,
-)
+from fitcli.tasks.shared_options import UNCONDITIONAL, BackgroundOptions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DiffusionOptions(TaskOptions):
+class DiffusionOptions(BackgroundOptions):
     """Options of diffusion models; the help text of each field explains it."""
 
     averages: ClassVar[float] = 0.9999
@@ -55,27 +47,11 @@ class DiffusionOptions(TaskOptions):
     class_dropout: float = option(
         0.1, "Share of images without class.", minimum=0, maximum=1, more="`fit generate --guidance` needs them."
     )
-    skip_background: bool = shared(SKIP_BACKGROUND)
-    background_threshold: float = shared(THRESHOLD)
-
-    def __post_init__(self) -> None:
-        super(DiffusionOptions, self).__post_init__()
-        _ = self.background
 
     @property
     def ignores_classes(self) -> bool:
         """Whether the classes of the data set are left out."""
         return self.unconditional
-
-    @property
-    def background(self) -> float | None:
-        """Share of the pixel range below which groups are left out; None to keep all."""
-        return background_share(self.skip_background, self.background_threshold)
-
-    @classmethod
-    def upgraded(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """Return stored settings under the names of today: `background` was one number or null."""
-        return with_background_switch(stored)
 
 
 OPTIONS = DiffusionOptions
