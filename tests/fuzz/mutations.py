@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -66,6 +67,16 @@ def forge_number(data: bytes, rng: random.Random, _: list[bytes]) -> bytes:
     return data[:at] + value.to_bytes(size, rng.choice(("little", "big"))) + data[at + size :]
 
 
+def forge_text(data: bytes, rng: random.Random, _: list[bytes]) -> bytes:
+    """Replace a number that is written in digits: a count in a description, an attribute, or a text header."""
+    places = list(re.finditer(rb"\d+", data))
+    if not places:
+        return forge_number(data, rng, [])
+    place = rng.choice(places)
+    value = rng.choice((0, 1, 2, 255, 4095, 65535, 10**6, 10**8, 2**31, 10**12, 10**18))
+    return data[: place.start()] + str(value).encode() + data[place.end() :]
+
+
 def forge_tag(data: bytes, rng: random.Random, _: list[bytes]) -> bytes:
     """Change the code, type, count or value of an entry of a TIFF directory."""
     order = "<" if data[:2] == b"II" else ">"
@@ -115,9 +126,9 @@ def forge_json(data: bytes, rng: random.Random, _: list[bytes]) -> bytes:
 def mutate(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
     """Apply one to three mutations that suit the file."""
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        fitting: list[Mutation] = [truncate, flip, scribble, splice, cut_out, forge_number]
+        fitting: list[Mutation] = [truncate, flip, scribble, splice, cut_out, forge_number, forge_text]
         if data[:2] in (b"II", b"MM"):
-            fitting += [forge_tag] * 6
+            fitting += [forge_tag] * 6 + [forge_text] * 2
         if data[:1] == b"{":
             fitting += [forge_json] * 12
         if not data:

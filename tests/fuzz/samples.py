@@ -46,6 +46,9 @@ def _tiffs() -> None:
     color, small = {"photometric": "rgb"}, {"tile": (32, 32)}
     for codec in ("deflate", "lzw", "zstd", "lzma", "jpeg", "jpeg2000", "webp", "jpegxl"):
         _tiff(f"tiles-{codec}", picture(), compression=codec, **small, **color)
+    for codec in ("lerc", "png", "jpegxr"):
+        _tiff(f"tiles-{codec}", picture(1), compression=codec, **small)
+    _tiff("bits-lzw", picture(1) > 99, compression="lzw", **small)
     for codec in ("deflate", "lzw", "packbits", "zstd", "jpeg"):
         _tiff(f"strips-{codec}", picture(), compression=codec, rowsperstrip=16, **color)
     _tiff("tiles-raw", picture(), **small, **color)
@@ -108,6 +111,9 @@ def _zarrs() -> None:
     }.items():
         _zarr(f"2-{name}", planar, compressors=compressor, zarr_format=2, **chunks)
     _zarr("2-delta", picture(1, "u2"), filters=[numcodecs.Delta(dtype="u2")], zarr_format=2, chunks=(32, 32, 1))
+    scale = numcodecs.FixedScaleOffset(0, 1, "<u2", "<u2")
+    chain = [numcodecs.Delta(dtype="u2"), scale, numcodecs.AsType("<u4", "<u2"), numcodecs.Shuffle(4)]
+    _zarr("2-filters", picture(1, "u2"), filters=chain, zarr_format=2, chunks=(32, 32, 1))
     _zarr("3-sharded", planar, shards=(3, 64, 64), **chunks)
     _zarr("3-transposed", planar, filters=codecs.TransposeCodec(order=(1, 2, 0)), **chunks)
 
@@ -142,6 +148,8 @@ def _rasters() -> None:
         "jpeg2000": ("JPEG2000", picture(), {}),
         "pcx": ("PCX", picture(), {}),
         "sgi": ("SGI", picture(), {}),
+        "qoi": ("QOI", picture(), {}),
+        "pbm": ("PPM", picture(1) > 99, {}),
         "tga": ("TGA", picture(), {"compression": "tga_rle"}),
     }
     if features.check("avif"):
@@ -152,6 +160,9 @@ def _rasters() -> None:
             Image.fromarray(np.squeeze(pixels)).save(path, kind, **options)
 
         SAMPLES[name] = write
+    raw = picture(3, "u2") >> 4
+    header = b"P6\n# twelve bits\n%d %d\n4095\n" % (WIDTH, HEIGHT)
+    SAMPLES["ppm-12"] = lambda path: path.write_bytes(header + raw.astype(">u2").tobytes())
     SAMPLES["jpeg-12"] = lambda path: path.write_bytes(
         imagecodecs.jpeg8_encode(picture(1, "u2")[:, :, 0] >> 4, level=90, bitspersample=12)
     )
