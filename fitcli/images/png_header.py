@@ -23,6 +23,9 @@ BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)
 MAX_PARTS = 1 << 20
 """Largest plausible number of parts (PNG chunks) of a file: with the usual 8 KiB each, they hold 8 GiB."""
 
+MAX_SMALL_PARTS, USUAL_BYTES = 10_000, 256
+"""A file of more than `MAX_SMALL_PARTS` parts has at least `USUAL_BYTES` bytes per part: each takes microseconds."""
+
 MAX_KEPT_BYTES = 768
 """Largest part that is parsed, in bytes: a palette of 256 colours."""
 
@@ -71,7 +74,9 @@ def read_header(file: BinaryIO) -> PngHeader:
     contents: dict[bytes, bytes] = {}
     start = None
     at, size = len(SIGNATURE), file.seek(0, os.SEEK_END)
-    for _ in range(MAX_PARTS):
+    for number in range(MAX_PARTS):
+        if number > MAX_SMALL_PARTS and at < number * USUAL_BYTES:
+            raise ValueError(f"it has more than {number:,} parts in {at:,} bytes")
         file.seek(at)
         length, name = unpack(">I4s", file.read(8))
         if at + 12 + length > size:

@@ -236,6 +236,9 @@ def _rasters() -> None:
     data("jpeg-scans", lambda: scans(10_000, 8000))
     data("jpeg-segments", lambda: jpeg_with(b"\xff\xfe\0\2", 15_000_000))
     data("jpeg-padding", lambda: jpeg_with(b"\xff", 60_000_000))
+    header, rows = struct.pack(">IIBBBBB", 6000, 6000, 8, 0, 0, 0, 0), zlib.compress(bytes(6001 * 6000))
+    data("png-empty-parts", lambda: png(header, *[(b"IDAT", b"")] * 1_000_000, (b"IDAT", rows)))
+    data("png-texts", lambda: png(header, *[(b"tEXt", b"")] * 1_000_000, (b"IDAT", rows)))
     gif = io.BytesIO()
     Image.fromarray(GREY).save(gif, "GIF")
     body = gif.getvalue()
@@ -286,11 +289,10 @@ def _v3(name: str, change: Callable[[dict[str, Any]], None], data: bytes = b"", 
     BOMBS[f"zarr-{name}"] = write
 
 
-def _group(name: str, datasets: list[dict[str, Any]], consolidated: int = 0) -> None:
+def _group(name: str, datasets: list[dict[str, Any]], consolidated: int = 0, axes: Any = ("y", "x")) -> None:
     def write(path: Path) -> None:
         group = zarr.create_group(str(path))
-        axes = [{"name": name, "type": "space"} for name in "yx"]
-        group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": list(axes), "datasets": datasets}]}
         group.create_array("0", shape=(32, 32), dtype="u1", chunks=(32, 32))[...] = GREY
         if consolidated:
             document = json.loads((path / "zarr.json").read_text())
@@ -332,6 +334,7 @@ def _zarrs() -> None:
     _array("many-filters", lambda d: d.update(filters=[{"id": "delta", "dtype": "|u1"}] * 40_000), bytes(32 * 32))
     _array("axes", lambda d: d.update(shape=[10**18] * 60_000, chunks=[10**18] * 60_000), b"")
     _array("dtype", lambda d: d.update(dtype="|V2000000000"), b"")
+    _group("described-axes", [{"path": "0"}], axes=["y", "x"] * 100_000)
     checks = {"name": "crc32c"}
     _v3("checksums", lambda d: d["codecs"].extend([checks] * 60_000), bytes(16_000_000), side=4000)
     turn = {"name": "transpose", "configuration": {"order": [1, 0]}}

@@ -31,7 +31,16 @@ WHOLE_MEMORY = {"qoi": 1.5e9}
 """Memory of pictures that are decoded whole, in bytes, per kind."""
 
 SLOW = {"tiff-png-size", "tiff-png-samples", "tiff-jpegxl-channels", "gif-frames", "gif-comments", "bmp-runs", "qoi"}
-SLOW |= {"pgm-plain", "pgm-comments", "tiff-shaped-axes", "tiff-lzma-dictionary", "tiff-bits", "tga", "jpeg-segments"}
+SLOW |= {
+    "png-empty-parts",
+    "pgm-plain",
+    "pgm-comments",
+    "tiff-shaped-axes",
+    "tiff-lzma-dictionary",
+    "tiff-bits",
+    "tga",
+    "jpeg-segments",
+}
 """Kinds that take more than a second to write or to refuse."""
 
 

@@ -22,11 +22,15 @@ from fitcli.images.chunks import MAX_CHUNK_BYTES, ChunkGrid, ChunkKey
 from fitcli.images.encoded_size import encoded_size
 from fitcli.images.limited_decoding import decode_limited
 from fitcli.images.tiff.compressions import CODECS, Codec, DeclaredChunk, check_jpeg
+from fitcli.images.tiff.lzw import valid_lzw
 from fitcli.images.tiff.packed_bits import PackedBits, unpacking_cost
 from fitcli.images.window import Window
 
 JPEG = frozenset({6, 7, 33007, 34892})
 """Values of the Compression tag whose chunks share JPEG tables that are stored once per page."""
+
+LZW = 5
+"""Value of the Compression tag."""
 
 PLAIN_JPEG, YCBCR = 7, 6
 """Values of the Compression and PhotometricInterpretation tags of nearly all JPEG in TIFF."""
@@ -146,6 +150,7 @@ class CompressedTiffGrid(TiffGrid):
         shape = (*self.declared_chunk, self.plane_channels)
         self._packed = PackedBits(keyframe, shape, self.dtype) if PackedBits.suits(keyframe) else None
         self._jpeg = int(keyframe.compression) in JPEG
+        self._lzw, self._reversed = int(keyframe.compression) == LZW, int(keyframe.fillorder) == 2
         self._header: bytes | None = keyframe.jpegheader if self._jpeg else None
         # Only this common kind is decoded here: its decoder needs no more than the bytes and the tables.
         self._plain_jpeg = (
@@ -171,11 +176,19 @@ class CompressedTiffGrid(TiffGrid):
             check_jpeg(self._header or data, data, self._declared)
             decoded, _, _ = self._decode(data, index, jpegtables=page.tables, jpegheader=self._header)
         else:
-            if self.codec.check is not None:
+            if self._lzw:
+                data = self._valid_lzw(data)
+            elif self.codec.check is not None:
                 data = self.codec.check(data, self._declared)
             decoded, _, _ = self._decode(data, index)
         pixels: Pixels = decoded[0]  # [depth, rows, columns, samples] of depth 1
         return pixels
+
+    def _valid_lzw(self, data: bytes) -> bytes:
+        if not self._reversed:
+            return valid_lzw(data)
+        turn = imagecodecs.bitorder_decode  # tifffile turns the bits back
+        return bytes(turn(valid_lzw(turn(data))))
 
     def _limited(self, data: bytes) -> Pixels:
         pixels = decode_limited(self.codec.limited, data, self.chunk_bytes)

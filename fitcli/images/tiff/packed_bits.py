@@ -13,6 +13,7 @@ import imagecodecs
 import numpy as np
 
 from fitcli.images.base import Pixels
+from fitcli.images.tiff.lzw import valid_lzw
 
 DECODERS: Mapping[int, str] = MappingProxyType(
     {1: "", 5: "lzw", 8: "deflate", 32773: "packbits", 32946: "deflate", 34925: "lzma", 34926: "zstd", 50000: "zstd"}
@@ -72,6 +73,8 @@ class PackedBits:
         """Return the whole rows [rows, width, channels] that a chunk holds; at the bottom edge, it may hold fewer."""
         most = self._shape[0] * self._row_bytes
         decoded: bytes | bytearray = imagecodecs.bitorder_decode(data) if self._reversed else data
+        if self._decoder == "lzw":
+            decoded = valid_lzw(bytes(decoded))
         if self._decoder:
             decoded = getattr(imagecodecs, f"{self._decoder}_decode")(decoded, out=most + SPARE_BYTES)
         rows = min(len(decoded) // self._row_bytes, self._shape[0])

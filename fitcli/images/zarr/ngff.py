@@ -13,6 +13,7 @@ from typing import Any
 
 from fitcli.errors import ImageError
 from fitcli.images.lengths import microns
+from fitcli.images.zarr.documents import MAX_AXES
 
 AXIS_NAMES = {
     "channel": "c", "channels": "c", "band": "c", "bands": "c", "s": "c", "row": "y", "rows": "y", "lat": "y",
@@ -70,6 +71,8 @@ def multiscale(attributes: dict[str, Any], path: Path) -> Multiscale | None:
     if not paths:
         raise ImageError(path, "lists no arrays in its OME-Zarr metadata; export it again")
     described = image.get("axes") or list("tczyx")  # before version 0.3, axes are fixed and not described
+    if len(described) > MAX_AXES:
+        raise ImageError(path, f"describes {len(described):,} axes; it is damaged or forged")
     axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in described]
     letters = _letters([axis.get("name") for axis in axes])
     if letters is None:
