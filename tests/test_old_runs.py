@@ -20,6 +20,10 @@ import tifffile
 import torch
 from safetensors.numpy import load_file
 
+from fitcli.device.runtime import Runtime
+from fitcli.runs.weights import model_hash
+from fitcli.tasks.load import load_run
+
 Fit = Callable[..., Any]
 
 RUNS = Path(__file__).parent / "data" / "runs"
@@ -27,6 +31,14 @@ EXPECTED = json.loads((RUNS / "expected.json").read_text())
 
 CLOCK = {"images_per_second", "patches_per_second", "data_wait", "peak_bytes", "seconds", "memory"}
 """What depends on the machine and its load; everything else is compared."""
+
+HASHES = {
+    "classify": "415d935c8b9237bf6f47b87be3392d8e98eebdb64ecf4ed96d0c45666838499d",
+    "several": "85fc1b1d906402e3d35fd78dbe5facf679e86ba0899ec2e558b6cac17e922c9a",
+    "diffusion": "719434b32a233763fe76ea50594b20e93c4b3e21c2b0533904494d5dd298f324",
+    "autoregressive": "ee1b3913fc1a3927e3cdd26b582dba3cb4548b6c3b43d95221c371cf51c00eef",
+}
+"""The hash of each model, without the moving average. Files of features and `--state` folders name the model by it."""
 
 WEIGHTS = ("model.safetensors", "ema.safetensors", "last/model.safetensors", "last/ema.safetensors")
 
@@ -225,3 +237,9 @@ def test_where_the_old_runs_were_made_bits_are_equal(replay: Replay) -> None:
                 continue  # It has --balance: class weights are divided by the number of images since.
             assert weights(trained(name)) == expected["weights"], (runs, name)
             assert metrics(trained(name)) == expected["metrics"], (runs, name)
+
+
+@pytest.mark.parametrize("name", HASHES)
+def test_hash_of_a_model_stays(name: str) -> None:
+    checkpoint = load_run(RUNS / name, Runtime(torch.device("cpu"), "fp32"), ema=False)
+    assert model_hash(checkpoint) == HASHES[name]

@@ -92,8 +92,6 @@ def _metavar(declared: DeclaredOption) -> str | None:
 def _limits(declared: DeclaredOption) -> dict[str, Any]:
     """Return the limits that the parser of the command line can check; the dataclass checks all of them."""
     option = declared.option
-    if option.above is not None or option.below is not None:
-        return {}
     # The parser prints its limits beside the option: a long one takes the width of the help text.
     shown = option.maximum is None or option.maximum <= LARGEST_SHOWN
     return {"min": option.minimum, "max": option.maximum if shown else None}

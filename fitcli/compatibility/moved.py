@@ -72,7 +72,10 @@ def moved_names(module: str) -> Callable[[str], Any]:
             FutureWarning,
             stacklevel=2,
         )
-        return getattr(import_module(place), own)
+        found = getattr(import_module(place), own)
+        # Kept in the module, so that the next use of the name is silent.
+        setattr(sys.modules[module], name, found)
+        return found
 
     return find
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -83,6 +84,10 @@ class TaskDetails(ABC):
     @abstractmethod
     def agreements(self, config: RunConfig) -> list[Agreement]:
         """Return the numbers of a config of this task that have to be equal."""
+
+    @abstractmethod
+    def identity(self) -> str:
+        """Return the text of this part in `identity` of a config."""
 
     @abstractmethod
     def to_document(self) -> dict[str, Any]:
@@ -167,6 +172,19 @@ def config_document(config: RunConfig) -> dict[str, Any]:
     return document | config.details.to_document()
 
 
+def identity(config: RunConfig) -> str:
+    """Return the text of a config that is part of the hash of a model.
+
+    It is the representation of the config in the first version: files of features, generated images and `--state`
+    folders name their model by this hash, so it must not change with the names of fields.
+    """
+    model = re.sub(r"\btargets=", "tasks=", repr(config.model))
+    return (
+        f"RunConfig(task={config.task!r}, model={model}, preprocessing={config.preprocessing!r}, "
+        f"classes={config.classes!r}, {config.details.identity()})"
+    )
+
+
 def save_config(folder: Path, config: RunConfig) -> None:
     """Write `config.json`."""
     document = {"format": FORMAT, "fit": __version__, **config_document(config)}
@@ -209,7 +227,7 @@ def read_config(folder: Path, find_details: FindDetails) -> RunConfig:
         raise CheckpointError(f"{path}: {error}") from None
     except ConfigError as error:
         raise CheckpointError(f"{path}: no model: {error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, OSError) as error:
         raise CheckpointError(f"{path}: not a run's settings ({type(error).__name__}: {error})") from error
 
 

@@ -61,8 +61,9 @@ class Option:
         too_high = (self.maximum is not None and value > self.maximum) or (
             self.below is not None and value >= self.below
         )
-        if too_low or too_high or not math.isfinite(value):
-            limits = [self.limits()] if math.isfinite(value) else [self.limits(), "finite"]
+        finite = isinstance(value, int) or math.isfinite(value)
+        if too_low or too_high or not finite:
+            limits = [self.limits()] if finite else [self.limits(), "finite"]
             raise FitError(f"{flag(name)} must be {' and '.join(filter(None, limits))}, not {value}")
 
     def limits(self) -> str:

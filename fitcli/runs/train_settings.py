@@ -86,7 +86,7 @@ class TrainSettings:
         "Begin with the weights of another run.",
         panel=LEARNING,
         metavar="RUN",
-        more="Task, preset and patch are those of the run; with other classes, their weights start anew.",
+        more="Give the same task, preset and patch; with other classes, their weights start anew.",
     )
     steps: int | None = option(
         None,
@@ -174,6 +174,8 @@ class TrainSettings:
         check_options(self)
         if not 0 <= self.warmup < 1:
             raise FitError(f"warmup must be at least 0 and below 1, not {self.warmup}")
+        if self.precision not in ("fp32", "bf16"):
+            raise FitError(f"precision must be fp32 or bf16, not {self.precision!r}")
 
     @property
     def augments(self) -> bool:

@@ -14,7 +14,6 @@ Weights are safetensors, settings are JSON. No pickle is loaded from a run folde
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -31,7 +30,7 @@ from torch import Tensor, nn
 from fitcli.device.runtime import Runtime
 from fitcli.errors import CheckpointError
 from fitcli.files.publish import publish_file
-from fitcli.runs.config import RunConfig, config_document
+from fitcli.runs.config import RunConfig, identity
 from fitcli.streaming.token_store import bytes_of
 from models.build import build
 from models.decoder import FITDecoder
@@ -100,7 +99,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def model_hash(checkpoint: Checkpoint[TaskModel]) -> str:
     """Return the SHA-256 of the weights and the config, in hexadecimal."""
-    digest = sha256(json.dumps(config_document(checkpoint.config), sort_keys=True).encode())
+    digest = sha256(identity(checkpoint.config).encode())
     for name, tensor in sorted(checkpoint.model.state_dict().items()):
         digest.update(name.encode())
         digest.update(bytes_of(tensor.cpu().contiguous()))

@@ -79,6 +79,10 @@ class SequenceConfig(TaskDetails):
             Agreement("starts", self.starts(classes), "starts", model.starts),
         ]
 
+    def identity(self) -> str:
+        """Return the text of this part in the hash of a model."""
+        return f"diffusion=None, sequence={self!r}, tasks=()"
+
     def to_document(self) -> dict[str, Any]:
         """Return the entries that this part adds to `config.json`."""
         return {"sequence": dataclasses.asdict(self)}

@@ -47,6 +47,12 @@ class ClassifyDetails(TaskDetails):
             Agreement("channels of pixels", config.preprocessing.channels, "channels", model.channels),
         ]
 
+    def identity(self) -> str:
+        """Return the text of this part in the hash of a model."""
+        targets = (f"ClassTask(name={t.name!r}, kind={t.kind!r}, classes={t.classes!r})" for t in self.all_targets)
+        text = ", ".join(targets) + ("," if len(self.all_targets) == 1 else "")
+        return f"diffusion=None, sequence=None, tasks=({text})"
+
     def to_document(self) -> dict[str, Any]:
         """Return the entries that this part adds to `config.json`."""
         return {TARGETS: [dataclasses.asdict(target) for target in self.all_targets]} if self.all_targets else {}

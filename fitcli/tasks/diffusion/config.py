@@ -52,7 +52,7 @@ class DiffusionConfig(TaskDetails):
             raise ConfigError(f"a network predicts eps, x or v, not {self.prediction!r}")
         if not isinstance(self.schedule, str) or not isinstance(self.clip, bool):
             raise ConfigError(f"schedule must be text and clip true or false, not {self.schedule!r} and {self.clip!r}")
-        if not 0 < self.scale < math.inf:
+        if not (math.isfinite(self.scale) and self.scale > 0):
             raise ConfigError(f"scale must be positive, not {self.scale}")
         if not -LARGEST_SHIFT <= self.shift <= LARGEST_SHIFT:
             raise ConfigError(f"shift must lie within {LARGEST_SHIFT} of 0, not {self.shift}")
@@ -74,6 +74,10 @@ class DiffusionConfig(TaskDetails):
             Agreement("values of a patch", values, "values", model.values),
             Agreement("values of a patch", values, "predicted values", model.out_values),
         ]
+
+    def identity(self) -> str:
+        """Return the text of this part in the hash of a model."""
+        return f"diffusion={self!r}, sequence=None, tasks=()"
 
     def to_document(self) -> dict[str, Any]:
         """Return the entries that this part adds to `config.json`."""

@@ -58,7 +58,7 @@ def load_settings(run: Path) -> TrainSettings:
         for options in task_options().values():
             stored = options.upgraded(stored)
         return train_settings(task, **stored)
-    except (OSError, ValueError, TypeError, KeyError, FitError) as error:
+    except (OSError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError, FitError) as error:
         if writer != __version__:
             raise CheckpointError(
                 f"{path}: was written by fit {writer}, this is fit {__version__} ({error}); install fit {writer}"
