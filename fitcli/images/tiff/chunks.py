@@ -188,7 +188,7 @@ class CompressedTiffGrid(TiffGrid):
         if not self._reversed:
             return valid_lzw(data)
         turn = imagecodecs.bitorder_decode  # tifffile turns the bits back
-        return bytes(turn(valid_lzw(turn(data))))
+        return bytes(turn(valid_lzw(bytes(turn(data)))))
 
     def _limited(self, data: bytes) -> Pixels:
         pixels = decode_limited(self.codec.limited, data, self.chunk_bytes)

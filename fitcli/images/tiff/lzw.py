@@ -7,6 +7,7 @@ data can end the process.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 CLEAR, END = 256, 257
 """Codes that empty the table, and that end the data."""
@@ -40,9 +41,10 @@ def valid_lzw(data: bytes) -> bytes:
     return data
 
 
-def _codes(padded: np.ndarray, at: int, count: int) -> np.ndarray:  # type: ignore[type-arg]
+def _codes(padded: NDArray[np.uint8], at: int, count: int) -> NDArray[np.int64]:
     """Return the next codes after the table was emptied, from a position in bits."""
     places = at + _STARTS[:count]
     byte, widths = places >> 3, _WIDTHS[:count]
     bits = (padded[byte].astype(np.int64) << 16) | (padded[byte + 1].astype(np.int64) << 8) | padded[byte + 2]
-    return (bits >> (24 - (places & 7) - widths)) & ((1 << widths) - 1)
+    codes: NDArray[np.int64] = (bits >> (24 - (places & 7) - widths)) & ((1 << widths) - 1)
+    return codes
