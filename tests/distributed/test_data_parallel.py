@@ -13,7 +13,7 @@ from support.pictures import save
 from support.processes import run_ranks
 
 from fitcli.distributed.process_group import processes
-from fitcli.distributed.world import ALONE
+from fitcli.distributed.world import ALONE, World
 from fitcli.errors import FitError
 from fitcli.tasks.registry import train_settings
 from fitcli.training.prepare import prepare
@@ -105,7 +105,8 @@ def test_the_time_of_one_process_is_that_of_all(data: Path, tmp_path: Path) -> N
     assert_close_runs(tmp_path / "run", tmp_path / "whole")
 
 
-def test_what_cannot_be_shared(data: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_shared(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(World, "gather", lambda world, value: [value] * world.size)
     launch = StartOptions(data=data, folder=tmp_path / "run", runtime=CPU)
     three = replace(ALONE, size=3, data=replace(ALONE.data, size=3))
     with pytest.raises(FitError, match=r"--batch-size 4: 3 processes .* use a multiple of 3"):
