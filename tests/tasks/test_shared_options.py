@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fitcli.errors import FitError
-from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD, background_share, with_background_switch
+from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD, BackgroundOptions, background_share
 
 
 def test_a_threshold_needs_the_switch() -> None:
@@ -14,10 +14,15 @@ def test_a_threshold_needs_the_switch() -> None:
     assert background_share(True, 0.1) == 0.1
     with pytest.raises(FitError, match="--background-threshold is for --skip-background"):
         background_share(False, 0.1)
+    assert BackgroundOptions().background is None
+    assert BackgroundOptions(skip_background=True, background_threshold=0.1).background == 0.1
+    with pytest.raises(FitError, match="--background-threshold is for --skip-background"):
+        BackgroundOptions(background_threshold=0.1)
 
 
 def test_older_settings_hold_the_share_alone() -> None:
-    assert with_background_switch({"balance": True, "background": None}) == {"balance": True}
-    assert with_background_switch({"background": 0.1}) == {"skip_background": True, "background_threshold": 0.1}
+    upgraded = BackgroundOptions.upgraded
+    assert upgraded({"balance": True, "background": None}) == {"balance": True}
+    assert upgraded({"background": 0.1}) == {"skip_background": True, "background_threshold": 0.1}
     newer = {"skip_background": False, "background_threshold": BACKGROUND_THRESHOLD}
-    assert with_background_switch(newer) == newer
+    assert upgraded(newer) == newer
