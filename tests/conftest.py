@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,10 @@ from support.command_line import Fit
 from support.pictures import colored, save
 
 torch.set_num_threads(1)
+
+# A shell that runs the tests in the background ignores Ctrl-C for them. Then training would ignore it, too.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COLORS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
 SHAPES = ((70, 90), (64, 64), (33, 130), (100, 40), (64, 96), (50, 50))
