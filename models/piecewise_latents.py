@@ -22,93 +22,93 @@ PIECE = 8192
 """Number of latents that are processed at once; more are split."""
 
 
-def apply_piecewise(layer: Callable[..., Tensor], x: Tensor, *arguments: Any) -> Tensor:
+def apply_piecewise(layer: Callable[..., Tensor], x: Tensor, *arguments: Any, piece: int = PIECE) -> Tensor:
     """Run a layer of `Mix` over x [b t width]; a `models.layers.Call`.
 
-    If t exceeds `PIECE`, x is overwritten with the result. The memory besides x is then its keys and values, twice the
-    size of x, and the workspace for `PIECE` positions.
+    If t exceeds `piece`, x is overwritten with the result. The memory besides x is then its keys and values, twice the
+    size of x, and the workspace for `piece` positions.
 
     Returns:
         [b t width].
 
     Raises:
-        TypeError: t exceeds `PIECE`, and the layer is of a kind that `Mix` does not have.
+        TypeError: t exceeds `piece`, and the layer is of a kind that `Mix` does not have.
     """
-    if x.shape[1] <= PIECE:
+    if x.shape[1] <= piece:
         return layer(x, *arguments)
-    pieces = _pieces(x.shape[1])
+    parts = _parts(x.shape[1], piece)
     if isinstance(layer, CrossAttentionLayer):
-        for piece in pieces:
-            x[:, piece] = layer(x[:, piece], *arguments)
+        for part in parts:
+            x[:, part] = layer(x[:, part], *arguments)
     elif isinstance(layer, SelfAttentionLayer):
-        _self_attention(layer, x, pieces, *arguments)
-        for piece in pieces:
-            x[:, piece] = layer.feed_forward(x[:, piece])
+        _self_attention(layer, x, parts, *arguments)
+        for part in parts:
+            x[:, part] = layer.feed_forward(x[:, part])
     else:
         raise TypeError(f"{type(layer).__name__} cannot run piecewise; pass a self-attention or cross-attention layer")
     return x
 
 
-def normalize_piecewise(norm: Callable[[Tensor], Tensor], latents: Tensor) -> Tensor:
-    """Normalise latents [g m d]; more than `PIECE` of them are overwritten with the result."""
-    if latents.shape[0] * latents.shape[1] <= PIECE:
+def normalize_piecewise(norm: Callable[[Tensor], Tensor], latents: Tensor, piece: int = PIECE) -> Tensor:
+    """Normalise latents [g m d]; more than `piece` of them are overwritten with the result."""
+    if latents.shape[0] * latents.shape[1] <= piece:
         return norm(latents)
     flat = latents.flatten(0, 1)
-    for piece in _pieces(len(flat)):
-        flat[piece] = norm(flat[piece])
+    for part in _parts(len(flat), piece):
+        flat[part] = norm(flat[part])
     return latents
 
 
-def pool_piecewise(head: AttentionPool, latents: Tensor, groups: Groups) -> Pooled:
+def pool_piecewise(head: AttentionPool, latents: Tensor, groups: Groups, piece: int = PIECE) -> Pooled:
     """Return `head(latents, groups)` for the latents [g m d] of one image."""
-    if latents.shape[0] * latents.shape[1] <= PIECE:
+    if latents.shape[0] * latents.shape[1] <= piece:
         return cast(Pooled, head(latents, groups))
-    flat, pieces = latents.flatten(0, 1), _pieces(latents.shape[0] * latents.shape[1])
+    flat, parts = latents.flatten(0, 1), _parts(latents.shape[0] * latents.shape[1], piece)
     targets = len(head.targets)
-    scores = torch.cat([head.scores(flat[piece]) for piece in pieces])  # [n (t h)]
+    scores = torch.cat([head.scores(flat[part]) for part in parts])  # [n (t h)]
     weights = (scores * sharpness(scores.new_tensor(len(scores)))).softmax(dim=0)
     weights = rearrange(weights, "n (t h) -> n t h", t=targets)
     pooled = latents.new_zeros(targets, head.heads, latents.shape[-1] // head.heads)
-    for piece in pieces:
-        values = rearrange(head.value(flat[piece]), "n (h e) -> n h e", h=head.heads)
-        pooled += einsum(weights[piece].to(values.dtype), values, "n t h, n h e -> t h e")
+    for part in parts:
+        values = rearrange(head.value(flat[part]), "n (h e) -> n h e", h=head.heads)
+        pooled += einsum(weights[part].to(values.dtype), values, "n t h, n h e -> t h e")
     evidence = rearrange(weights.mean(dim=-1), "(g m) t -> g m t", g=latents.shape[0])
     return Pooled(head.logits(pooled.flatten(1)[None]), evidence)
 
 
-def _pieces(count: int) -> list[slice]:
-    return [slice(start, min(start + PIECE, count)) for start in range(0, count, PIECE)]
+def _parts(count: int, piece: int) -> list[slice]:
+    return [slice(start, min(start + piece, count)) for start in range(0, count, piece)]
 
 
 def _self_attention(
-    layer: SelfAttentionLayer, x: Tensor, pieces: list[slice], mask: Tensor | None = None, causal: bool = False
+    layer: SelfAttentionLayer, x: Tensor, parts: list[slice], mask: Tensor | None = None, causal: bool = False
 ) -> None:
     """Add the self-attention of a layer to x [b t width], in place."""
     if layer.attention is None or layer.norm is None:
         return
     assert not causal, "latents have no causal order within a group"
     attention = layer.attention
-    key, value = _keys_and_values(attention, layer.norm, x, pieces)
+    key, value = _keys_and_values(attention, layer.norm, x, parts)
     inner = key.shape[1] * key.shape[-1]
     weight, bias = attention.query_key_value.weight[:inner], attention.query_key_value.bias[:inner]
-    for piece in pieces:
-        query = rearrange(F.linear(layer.norm(x[:, piece]), weight, bias), "b t (h e) -> b h t e", h=attention.heads)
-        rows = mask[..., piece, :] if mask is not None and mask.shape[-2] > 1 else mask
+    for part in parts:
+        query = rearrange(F.linear(layer.norm(x[:, part]), weight, bias), "b t (h e) -> b h t e", h=attention.heads)
+        rows = mask[..., part, :] if mask is not None and mask.shape[-2] > 1 else mask
         attended = dot_product_attention(query, key, value, rows)
-        x[:, piece] += attention.out(rearrange(attended, "b h t e -> b t (h e)"))
+        x[:, part] += attention.out(rearrange(attended, "b h t e -> b t (h e)"))
 
 
 def _keys_and_values(
-    attention: SelfAttention, norm: Callable[[Tensor], Tensor], x: Tensor, pieces: list[slice]
+    attention: SelfAttention, norm: Callable[[Tensor], Tensor], x: Tensor, parts: list[slice]
 ) -> tuple[Tensor, Tensor]:
     """Return the keys and values [b h t e] of all positions of x, which must not have changed yet."""
     projection = attention.query_key_value
     inner = projection.out_features // 3
     result: Tensor | None = None
-    for piece in pieces:
-        projected = F.linear(norm(x[:, piece]), projection.weight[inner:], projection.bias[inner:])
+    for part in parts:
+        projected = F.linear(norm(x[:, part]), projection.weight[inner:], projection.bias[inner:])
         result = projected.new_empty(*x.shape[:2], 2 * inner) if result is None else result
-        result[:, piece] = projected
+        result[:, part] = projected
     assert result is not None
     key, value = rearrange(result, "b t (i h e) -> i b h t e", i=2, h=attention.heads)
     return key, value

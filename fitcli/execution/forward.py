@@ -56,7 +56,7 @@ def _forward(job: Job, plan: ExecutionPlan, new_store: OpenStore | None, with_lo
     """
     streamed = plan.kind == "stream"
     count = len(job.groups.number)
-    parts = job.parts(plan.handful if plan.kind in ("recompute", "stream") else count, plan.calls)
+    parts = job.parts(plan)
     open_one = new_store or partial(open_store, plan.store if streamed else "device")
     losses: list[Tensor] = []
     store: TokenStore | None = None

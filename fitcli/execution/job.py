@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fitcli.execution.drop_path import DropPath
+from fitcli.execution.plan import ExecutionPlan
 from models.config import DecoderConfig, TrunkConfig
 from models.groups import Groups
 from models.layers import Call, direct
@@ -127,17 +128,9 @@ class Job:
         """The device of the weights."""
         return next(self.trunk.parameters()).device
 
-    def parts(self, handful: int, calls: int = 1) -> list[slice]:
-        """Cut all groups into slices of a handful, or of `largest` groups if that is less.
-
-        Args:
-            handful: Number of groups.
-            calls: Least number of slices; empty ones are appended. There is always one slice: a rank without groups
-                still has to join the other ranks in `mix`.
-        """
-        count, handful = len(self.groups.number), max(1, min(handful, self.largest or handful))
-        parts = [slice(start, min(start + handful, count)) for start in range(0, count, handful)]
-        return parts + [slice(count, count)] * (max(1, calls) - len(parts))
+    def parts(self, plan: ExecutionPlan) -> list[slice]:
+        """Cut all groups into the handfuls of a plan."""
+        return plan.slices(len(self.groups.number), self.largest)
 
     def call(self, part: slice = EVERY, how: Call = direct) -> Call:
         """Return a `Call` for the layers over a slice of the groups, or over all images: `how`, with `drop_path`."""

@@ -67,6 +67,22 @@ class ExecutionPlan:
         """Whether the plan can run compiled layers. One that keeps selected operations has to see each operation."""
         return not self.selective and self.global_layers not in ("selective", "attention")
 
+    def slices(self, count: int, largest: int | None = None) -> list[slice]:
+        """Cut `count` groups into handfuls. Kinds that compute all groups at once have one handful.
+
+        Args:
+            count: Number of groups.
+            largest: Most groups in one handful, see `job.largest_handful`; None for no limit.
+
+        Returns:
+            At least `calls` slices, of which the last may be empty, and at least one: a process without groups still
+            has to join the others in `mix`.
+        """
+        handful = self.handful if self.kind in ("recompute", "stream") else count
+        handful = max(1, min(handful, largest or handful))
+        parts = [slice(start, min(start + handful, count)) for start in range(0, count, handful)]
+        return parts + [slice(count, count)] * (max(1, self.calls) - len(parts))
+
     def kept(self, handfuls: int) -> int:
         """Return how many of `handfuls` are kept."""
         return round(self.keep * handfuls)

@@ -72,7 +72,7 @@ def _run_whole(job: Job, plan: ExecutionPlan) -> Outcome:
 
 def _run_handfuls(job: Job, plan: ExecutionPlan) -> Outcome:
     """Run each handful as an autograd node of its own, which keeps its inputs and is replayed in the backward pass."""
-    parts = job.parts(plan.handful, plan.calls)
+    parts = job.parts(plan)
     sizes = [part.stop - part.start for part in parts]
     calls = _calls(plan, len(parts))
     latents = job.start()  # [g m d]

@@ -94,7 +94,7 @@ class Stream:
         """Run a segment over all groups, store its tokens, and return the latents that enter its `mix`."""
         read = torch.empty_like(latents)
         readable = self._readable(index, latents)
-        for part in self.job.parts(self.plan.handful):
+        for part in self.job.parts(self.plan):
             tokens = self._stores[index].get(part) if index else None
             visit = self.job.visit(index, part, tokens, latents[part], None if readable is None else readable[part])
             assert visit.latents is not None
@@ -161,7 +161,7 @@ class Stream:
         readable = self._readable(index, latents)
         gradient = torch.zeros_like(latents) if read is not None or readable is not None else None
         readable_gradient = None if readable is None else torch.empty_like(readable)
-        for part in self.job.parts(self.plan.handful):
+        for part in self.job.parts(self.plan):
             tokens = self._stores[index].get(part).requires_grad_() if index else None
             leaf = latents[part].detach().requires_grad_()
             written = None if readable is None else readable[part].detach().requires_grad_()

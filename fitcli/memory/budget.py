@@ -1,29 +1,33 @@
-"""Plans a streamed pass within a memory budget: groups at a time, and the store for tokens. Arithmetic only.
+"""Plans a streamed pass within a memory budget: groups at a time, and the store for tokens.
 
 Every part of the sum has a name, so that an error can say what the memory is needed for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from fitcli.device.runtime import Precision
 from fitcli.errors import FitError
+from fitcli.memory.dry_run import DryPass, SamplePass
+from fitcli.memory.estimate import FLOAT, OVERHEAD
+from fitcli.memory.handfuls import usual_handful
+from fitcli.memory.sizes import actual_sizes
+from fitcli.memory.table import Peak
+from fitcli.memory.table_store import find_table
 from fitcli.streaming.token_store import StoreKind
-from models.config import EncoderConfig, TrunkConfig
+from models.config import TrunkConfig
 from models.piecewise_latents import PIECE
-
-HANDFUL_TOKENS = {"cpu": 2048, "cuda": 65536, "mps": 16384}
-"""Most tokens of a handful, by kind of device: enough to keep it busy; on a CPU, few enough for its caches."""
 
 READ_AHEAD = 4
 """Handfuls of pixels in memory: one is computed, one is read, two are queued."""
 
-OVERHEAD = {"cpu": 96 << 20, "cuda": 512 << 20, "mps": 256 << 20}
-"""Bytes for libraries, threads, workspaces of kernels and memory that allocators keep, by kind of device."""
-
 SLACK = 1.15
-"""Bytes that allocators take for every byte that is requested."""
+"""Bytes that allocators take for every byte that is requested for a handful."""
+
+SAMPLER_VALUES = 8
+"""Values per predicted value: prediction, noisy patches, data, noise, and inputs and results of the sampler."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +35,9 @@ class Work:
     """A streamed pass over an image, whose memory is planned.
 
     Attributes:
+        task: Task of the model.
         config: Config of the model.
+        precision: Precision of matrix products.
         groups: Number of groups of the image.
         weights_bytes: Size of the weights.
         value_bytes: Bytes per value of a patch as it is read.
@@ -44,7 +50,9 @@ class Work:
         output_values: Values per patch of a prediction that is processed on the device; 0 without predictions.
     """
 
+    task: SamplePass
     config: TrunkConfig
+    precision: Precision
     groups: int
     weights_bytes: int
     value_bytes: int
@@ -59,14 +67,38 @@ class Work:
     @property
     def tokens_bytes(self) -> int:
         """Size of all stored tokens; 0 if the model needs one sweep only, which stores none."""
-        if len(self.config.segments) < 2:
-            return 0
-        return 4 * self.groups * self.config.tokens * self.config.token_width
+        return self._peak(1, stored_here=False).stored_bytes
 
     @property
     def reads_bytes(self) -> int:
         """Size of the weights that are kept of the last `read`."""
-        return 4 * self.groups * self.config.latents * self.config.tokens if self.keep_reads else 0
+        return FLOAT * self.groups * self.config.latents * self.config.tokens if self.keep_reads else 0
+
+    def handful_bytes(self, handful: int, stored_here: bool) -> dict[str, int]:
+        """Return the bytes that a pass takes with a handful of groups at a time, by purpose.
+
+        Args:
+            handful: Number of groups.
+            stored_here: Whether the tokens are stored on the device that computes.
+        """
+        parts = self._peak(handful, stored_here).parts
+        for name in ("ends", "local", "cross"):
+            parts[name] = int(SLACK * parts[name])
+        return parts
+
+    def _peak(self, handful: int, stored_here: bool) -> Peak:
+        without = {"pixels", "workspace"} | (set() if stored_here else {"stored tokens"})
+        table = find_table(
+            DryPass(
+                task=self.task,
+                config=self.task.typical_config(self.config),
+                precision=self.precision,
+                streamed=True,
+                in_pieces=self.groups * self.config.latents > PIECE,
+                keep_reads=self.keep_reads,
+            )
+        )
+        return table.peak(actual_sizes(1, self.groups, handful), without)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,10 +144,9 @@ def plan_memory(work: Work, device: str, budget_bytes: int, host_bytes: int | No
     Raises:
         FitError: Even one group at a time takes more. The message says how much.
     """
-    most = max(1, min(HANDFUL_TOKENS[device] // work.config.tokens, work.groups))
+    most = min(usual_handful(work.config, "pass", device), work.groups)
     for store, reads in _stores(work, device, host_bytes):
-        room = budget_bytes - sum(pass_parts(work, device, 0, store, reads).values())
-        handful = min(most, int(room // _group_bytes(work, device)))
+        handful = largest_handful(work, device, store, reads, budget_bytes)
         # Halving the handful costs less time than storing tokens on disk.
         if handful >= max(1, most // 2) or ((store, reads) == ("disk", "disk") and handful >= 1):
             parts = pass_parts(work, device, handful, store, reads)
@@ -141,56 +172,44 @@ def _stores(work: Work, device: str, host_bytes: int | None) -> Iterator[tuple[S
     yield "disk", "disk"
 
 
+def largest_handful(work: Work, device: str, store: StoreKind, reads: StoreKind, budget_bytes: int) -> int:
+    """Return the largest handful, of at most the usual size, with which a pass fits a budget; 0 if none does."""
+    most = min(usual_handful(work.config, "pass", device), work.groups)
+    return largest(lambda handful: sum(pass_parts(work, device, handful, store, reads).values()) <= budget_bytes, most)
+
+
 def pass_parts(work: Work, device: str, handful: int, store: StoreKind, reads: StoreKind) -> dict[str, int]:
     """Return the bytes on the device that computes, by purpose, in the phase that takes the most."""
+    patches = handful * work.config.tokens
+    held = work.handful_bytes(handful, stored_here=store == ("host" if device == "cpu" else "device"))
     parts = {
         "weights": work.weights_bytes,
-        "latents": _latent_bytes(work.config, work.groups),
-        "groups at a time": int(handful * _group_bytes(work, device)),
-        "tokens at rest": work.tokens_bytes if store == ("host" if device == "cpu" else "device") else 0,
+        **held,
+        "pixels": patches * work.values * work.value_bytes * (READ_AHEAD if device == "cpu" else 1),
+        "sampler": FLOAT * SAMPLER_VALUES * patches * work.output_values,
         "reads for the heat map": work.reads_bytes if device == "cpu" and reads == "host" else 0,
         "image reader": work.reader_bytes if device == "cpu" else 0,
         "canvas": work.canvas_bytes,
         "overhead": OVERHEAD[device],
     }
-    if device != "cpu":
-        return parts
-    # The heat map comes after the tokens are freed. Weights exist twice while they are loaded, before anything else.
-    later = work.finish_bytes - parts["groups at a time"] - parts["tokens at rest"]
-    earlier = work.weights_bytes + parts["weights"] + parts["overhead"] - sum(parts.values())
-    return parts | {"heat map or loading": max(0, later, earlier)}
+    if device == "cpu":
+        # The heat map comes after the pass. Weights exist twice while they are loaded, before anything else.
+        later = work.finish_bytes - sum(held.values()) - parts["pixels"]
+        earlier = work.weights_bytes + parts["weights"] + parts["overhead"] - sum(parts.values())
+        parts["heat map or loading"] = max(0, later, earlier)
+    return {name: size for name, size in parts.items() if size}
 
 
-def _latent_bytes(config: TrunkConfig, groups: int) -> int:
-    """Return the size of all latents with the workspace of the sweeps or of `mix`, whichever is larger."""
-    count = groups * config.latents
-    latents = 4 * count * config.latent_width
-    sweep = latents * (3 if config.causal == "tokens" else 2)
-    workspace = 4 * min(count, PIECE) * config.latent_width * (4 + 2 * config.mlp_ratio)
-    kept = latents * (3 if count > PIECE else 1)
-    masks = count**2 if config.causal != "none" else 0
-    return max(sweep, kept + workspace + masks)
-
-
-def _group_bytes(work: Work, device: str) -> float:
-    """Return the memory per group that is computed, with its pixels and those that are read ahead."""
-    config, pixel_bytes = work.config, work.values * work.value_bytes
-    layer = 4 * config.token_width * max(6, 3 + 2 * config.mlp_ratio)
-    read_ahead = READ_AHEAD * pixel_bytes if device == "cpu" else pixel_bytes
-    # 8 values per output value: prediction, noisy patches, data, noise, and inputs and results of the sampler.
-    output = 4 * (8 * work.output_values + 2 * config.token_width) if work.output_values else 0
-    return SLACK * config.tokens * (max(layer, _stem_bytes(work), output) + read_ahead)
-
-
-def _stem_bytes(work: Work) -> int:
-    """Return the memory of the stem per patch."""
-    config = work.config
-    values = 4 * 3 * work.values
-    if not isinstance(config, EncoderConfig) or config.stem == "linear":
-        return values + 4 * 3 * config.token_width
-    hidden = max(config.token_width // 4, 8)
-    # 3 copies after the first convolution: its result, the GELU of it, and one in the layout of the kernel.
-    return values + 4 * 3 * hidden * (config.patch // 2) ** 2
+def largest(fits: Callable[[int], bool], most: int) -> int:
+    """Return the largest of 1 ... `most` that fits; 0 if none does. Smaller numbers must fit if a larger one does."""
+    low, high = 0, 1
+    while high <= most and fits(high):
+        low, high = high, 2 * high
+    high = min(high, most + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
 
 
 def size_text(size_bytes: float) -> str:

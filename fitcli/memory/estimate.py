@@ -1,29 +1,32 @@
-"""Estimates the memory and the operations of a training step without running it, from sizes alone.
+"""Estimates the memory and the operations of a training step from a table, without running it for its size.
 
-`paper/executions.py` goes through the step on paper. No step is run, so a laptop can estimate for any device.
+The table comes from one dry run of the real step, see `dry_run.py`. It holds for any number of groups and images.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 from typing import cast
 
 from torch import nn
 
 from fitcli.device.runtime import Precision
-from fitcli.execution.plan import ExecutionPlan, Store
-from fitcli.memory.budget import OVERHEAD
-from fitcli.memory.paper.executions import recomputed, streamed, whole
-from fitcli.memory.paper.heads_and_stems import ends_of
-from fitcli.memory.paper.layers import Parts
-from fitcli.memory.paper.ledger import Ledger
-from fitcli.memory.paper.operations import FLOAT, Operations
-from fitcli.memory.paper.step import PaperStep
-from fitcli.memory.paper.tape import Product
+from fitcli.execution.job import largest_handful
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.memory.dry_run import DryStep, SampleStep
+from fitcli.memory.sizes import actual_sizes
+from fitcli.memory.table_store import find_table
 from models.build import build
 from models.config import TrunkConfig
 from models.layers import CrossAttentionLayer, SelfAttentionLayer
+
+FLOAT = 4
+"""Bytes of a weight in float32."""
+
+OVERHEAD = {"cpu": 96 << 20, "cuda": 512 << 20, "mps": 256 << 20}
+"""Bytes for libraries, threads, workspaces of kernels and memory that allocators keep, by kind of device."""
 
 FRAGMENTS = 0.05
 """Memory that the allocator of a device loses to fragments, as a fraction of what is allocated."""
@@ -34,26 +37,27 @@ LIBRARIES: dict[Precision, int] = {"fp32": 108 << 20, "bf16": 148 << 20}
 FIXED = ("parameters", "optimizer", "ema", "libraries")
 """Names of the parts that are the same in every execution."""
 
-EXECUTIONS = {"plain": whole, "layers": whole, "recompute": recomputed, "stream": streamed}
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
     """A training step to estimate.
 
     Attributes:
-        config: Config of a classifier, denoiser or decoder.
+        task: Task of the model.
+        config: Config of the model.
         groups: Number of groups of each image.
         images: Images of a batch.
         precision: Precision of matrix products.
         device: Kind of the device that computes: "cpu", "cuda" or "mps".
         ema: Whether a moving average of the weights is kept.
         batches: Number of batches whose pixels are in the memory of a CPU, including those that are read ahead.
+        value_bytes: Bytes per value of a pixel; None for those of the sample step.
         shards: Number of processes that shard weights, gradients and optimizer; 0 without sharding.
         compiled: Whether the layers are compiled; then no operations of a layer can be selected to be kept.
         ranks: Number of processes that share each image; the estimate is for the first, which has the most groups.
     """
 
+    task: SampleStep
     config: TrunkConfig
     groups: int
     images: int = 1
@@ -61,9 +65,17 @@ class Training:
     device: str = "cuda"
     ema: bool = False
     batches: int = 4
+    value_bytes: int | None = None
     shards: int = 0
     compiled: bool = False
     ranks: int = 1
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of the pixels of a batch."""
+        one = self.task.step_input(self.config)
+        own_groups = -(-self.groups // self.ranks)
+        return self.images * own_groups * prod(one.shape) * (self.value_bytes or one.dtype.itemsize)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,13 +86,13 @@ class Estimate:
         parts: Bytes on the device that computes, by purpose, at the peak.
         reserve_bytes: Bytes that the device needs beside them, for itself and for fragments.
         away_bytes: Bytes of tokens that are stored elsewhere: in host memory or on disk.
-        flops: Operations of matrix products and attention, by (part of the model, "product" or "attention").
+        flops: Operations of matrix products and attention, by "part of the model, kind".
     """
 
     parts: dict[str, int]
     reserve_bytes: int
     away_bytes: int
-    flops: dict[tuple[str, Product], int]
+    flops: dict[str, int]
 
     @property
     def peak_bytes(self) -> int:
@@ -107,43 +119,62 @@ class Estimate:
 def estimate_step(work: Training, plan: ExecutionPlan) -> Estimate:
     """Estimate an optimizer step over one batch, after the first step, which creates the moments of AdamW.
 
+    The last handful counts as a whole one.
+
     Raises:
-        TypeError: The config is that of a bare encoder.
+        FitError: The step cannot run without memory.
     """
-    ledger = Ledger()
-    config, groups = work.config, -(-work.groups // work.ranks) * work.images
-    run = Operations(
-        ledger=ledger,
-        low=2 if work.precision == "bf16" else FLOAT,
-        flash_workspace=work.device == "cuda",
-        # A plain step runs in one autocast context, which caches casts of weights; a replay casts them again.
-        cached=plan.kind == "plain",
+    own_groups = -(-work.groups // work.ranks)
+    handfuls, kept_groups, keep = _kept(work, plan, own_groups)
+    in_handfuls = plan.kind in ("recompute", "stream")
+    shape = ExecutionPlan(
+        kind=plan.kind, keep=keep, selective=plan.selective and keep > 0, global_layers=plan.global_layers
     )
-    ends = ends_of(config, run)
-    pixels = groups * config.tokens * ends.patch_bytes
+    config = work.task.typical_config(work.config)
+    table = find_table(
+        DryStep(task=work.task, config=config, plan=shape, precision=work.precision, ranks=work.ranks)
+    )
+    sizes = actual_sizes(
+        work.images, own_groups, handfuls if in_handfuls else own_groups * work.images, kept_groups, 0 < keep < 1
+    )
+    near = plan.store == ("host" if work.device == "cpu" else "device")
+    without = {"pixels"} | ({"stored tokens"} if not near else set()) | ({"workspace"} if work.device != "cuda" else set())
+    peak = table.peak(sizes, without)
     # A streamed step copies a handful of pixels at a time from the host.
     resident = work.batches if work.device == "cpu" else int(plan.kind != "stream")
-    waiting = ledger.take("pixels", resident * pixels)
-    rest: Store = "host" if work.device == "cpu" else "device"
-    step = PaperStep(Parts(config, run, work.images, ends.context, work.ranks), ends, groups, plan, rest)
-    EXECUTIONS[plan.kind](step)
-    del waiting
-    parts = _parts(work, ledger)
+    parts = _parts(work, {"pixels": resident * work.pixel_bytes, **peak.parts})
     return Estimate(
-        parts=parts, reserve_bytes=reserve_bytes(work.device, parts), away_bytes=step.away, flops=dict(run.flops)
+        parts=parts,
+        reserve_bytes=reserve_bytes(work.device, parts),
+        away_bytes=0 if near else peak.stored_bytes,
+        flops=table.operations(sizes),
     )
 
 
-def _parts(work: Training, ledger: Ledger) -> dict[str, int]:
-    weights, gathered, at_peak = FLOAT * parameter_count(work.config), {}, dict(ledger.at_peak)
+def _kept(work: Training, plan: ExecutionPlan, own_groups: int) -> tuple[int, int, float]:
+    """Return the groups of a handful, the groups in kept handfuls, and the fraction that is kept: 0, 0.5 or 1."""
+    groups = own_groups * work.images
+    handful = min(plan.handful, largest_handful(work.config), groups)
+    if plan.kind != "recompute":
+        return handful, 0, 0.0
+    handfuls = -(-groups // handful)
+    kept = plan.kept(handfuls)
+    if kept in (0, handfuls):
+        return handful, 0, float(kept > 0)
+    return handful, groups - (handfuls - kept) * handful, 0.5
+
+
+def _parts(work: Training, at_peak: dict[str, int]) -> dict[str, int]:
+    weights, gathered = FLOAT * parameter_count(work.config), {}
     if work.shards:
         weights = -(-weights // work.shards)
-        at_peak["gradients"] = -(-at_peak.get("gradients", 0) // work.shards)
+        at_peak["gradients"] = -(-at_peak["gradients"] // work.shards)
         # The layer that is computed and the next one, which is being gathered, each with its gradients.
         gathered = {"gathered layers": 4 * FLOAT * largest_layer(work.config)}
     libraries = {"libraries": LIBRARIES[work.precision]} if work.device == "cpu" else {}
     ema = {"ema": weights} if work.ema else {}
-    return {"parameters": weights, "optimizer": 2 * weights, **ema, **at_peak, **gathered, **libraries}
+    held = {name: size for name, size in at_peak.items() if size or name == "gradients"}
+    return {"parameters": weights, "optimizer": 2 * weights, **ema, **held, **gathered, **libraries}
 
 
 def reserve_bytes(device: str, parts: dict[str, int]) -> int:

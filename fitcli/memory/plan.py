@@ -1,20 +1,18 @@
-"""Chooses the execution of a training step that fits a budget, and finds the largest image that fits. Arithmetic only.
+"""Chooses the execution of a training step that fits a budget, and finds the largest image that fits.
 
 `fit train --memory` and `fit profile-memory` use the same functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from fitcli.errors import FitError
 from fitcli.execution.plan import ExecutionPlan, GlobalLayers, Store
-from fitcli.memory.budget import size_text
+from fitcli.memory.budget import largest, size_text
 from fitcli.memory.estimate import Estimate, Training, estimate_step, parameter_count
-
-STEP_HANDFUL_TOKENS = {"cpu": 2048, "cuda": 8192, "mps": 8192}
-"""Tokens of a handful in a training step that computes a handful at a time, by kind of device."""
+from fitcli.memory.handfuls import usual_handful
 
 KEEP_STEPS = 16
 """Number of steps in which the fraction of kept groups is varied."""
@@ -85,7 +83,7 @@ def cheaper_choice(work: Training, choice: Choice) -> Choice | None:
 
 def named_plans(work: Training) -> dict[str, ExecutionPlan]:
     """Return the executions that a table shows, by name, from the fastest to the smallest."""
-    handful = usual_handful(work)
+    handful = usual_handful(work.config, "step", work.device)
     recompute = ExecutionPlan(kind="recompute", handful=handful)
     return {
         "plain": ExecutionPlan(),
@@ -97,11 +95,6 @@ def named_plans(work: Training) -> dict[str, ExecutionPlan]:
         "stream": ExecutionPlan(kind="stream", handful=handful, global_layers="attention"),
         "stream, from disk": ExecutionPlan(kind="stream", handful=handful, global_layers="rerun", store="disk"),
     }
-
-
-def usual_handful(work: Training) -> int:
-    """Return the usual number of groups of a handful."""
-    return max(1, STEP_HANDFUL_TOKENS[work.device] // work.config.tokens)
 
 
 def evaluate_plan(work: Training, plan: ExecutionPlan) -> Choice:
@@ -124,18 +117,6 @@ def largest_side(work: Training, plan: ExecutionPlan, budget_bytes: int, most: i
         return estimate_step(replace(work, groups=side * side), plan).needed_bytes <= budget_bytes
 
     return largest(fits, most)
-
-
-def largest(fits: Callable[[int], bool], most: int) -> int:
-    """Return the largest of 1 ... `most` that fits; 0 if none does. Smaller numbers must fit if a larger one does."""
-    low, high = 0, 1
-    while high <= most and fits(high):
-        low, high = high, 2 * high
-    high = min(high, most + 1)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
 
 
 def describe_plan(plan: ExecutionPlan) -> str:
@@ -181,7 +162,7 @@ def _candidates(work: Training, budget_bytes: int) -> Iterator[Choice]:
 
 def _handfuls(work: Training) -> list[int]:
     """Return sizes of handfuls to try: the usual one, a quarter of it, one group."""
-    usual = usual_handful(work)
+    usual = usual_handful(work.config, "step", work.device)
     return sorted({usual, max(1, usual // 4), 1}, reverse=True)
 
 
@@ -192,7 +173,7 @@ def _most_kept(work: Training, budget_bytes: int) -> Choice:
     def plan(kept: int) -> ExecutionPlan:
         return ExecutionPlan(
             kind="recompute",
-            handful=usual_handful(work),
+            handful=usual_handful(work.config, "step", work.device),
             keep=kept / KEEP_STEPS,
             selective=selective,
             global_layers="selective" if selective else "checkpoint",

@@ -13,7 +13,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.errors import FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.estimate import Training
-from fitcli.profiling.inference import Inference
+from fitcli.profiling.inference import Inference, streamed_handful
 from fitcli.profiling.peers import Peer, vit_sizes
 from fitcli.streaming.token_store import StoreKind
 from models.config import EncoderConfig
@@ -63,7 +63,8 @@ def measure_pass(
     task: str, inference: Inference, store: StoreKind | None, side: tuple[int, int], runtime: Runtime
 ) -> Measurement | None:
     """Measure forward passes over one image of random pixels, see `measure_step`."""
-    return _run({"kind": "infer", "store": store, "side": side, **_model(task, inference)}, runtime)
+    handful = streamed_handful(inference, store)
+    return _run({"kind": "infer", "store": store, "handful": handful, "side": side, **_model(task, inference)}, runtime)
 
 
 def measure_peer(peer: Peer, work: Training, side: int, checkpointed: bool, runtime: Runtime) -> Measurement | None:

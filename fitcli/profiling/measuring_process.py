@@ -17,7 +17,7 @@ from fitcli import console
 from fitcli.device.runtime import Runtime, choose_runtime, return_freed_memory
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from fitcli.memory.plan import STEP_HANDFUL_TOKENS
+from fitcli.memory.handfuls import usual_handful
 from fitcli.profiling.peer_models import build_peer
 from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.registry import find_task, train_settings
@@ -60,17 +60,17 @@ def measure(request: dict[str, Any], runtime: Runtime) -> dict[str, float]:
 
 def training_step(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]:
     """Return a training step with its optimizer."""
-    model = _model(request, runtime)
+    model, task = _model(request, runtime), _task(request)
     groups = Groups.of_grid(request["images"], *request["side"]).to(runtime.device)
     plan = ExecutionPlan(**request["plan"])
     batches = [_inputs(request, model, len(groups.number)) for _ in range(request["batches"])]
     if plan.kind != "stream":
         batches[0] = batches[0].to(runtime.device)
-    job = _task(request).sample_step(model, groups, lambda part: batches[0][part].to(runtime.device, non_blocking=True))
     optimizer = build_optimizer(model, train_settings())
 
     def step() -> None:
         with runtime.autocast():
+            job = task.sample_step(model, groups, lambda part: batches[0][part].to(runtime.device), plan)
             run_job(job, plan)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -84,14 +84,14 @@ def forward_pass(request: dict[str, Any], runtime: Runtime) -> Callable[[], obje
     groups = Groups.of_grid(1, *request["side"])
     inputs = _inputs(request, model, len(groups.number))
     how = Streaming(
-        handful=max(1, STEP_HANDFUL_TOKENS[runtime.device.type] // cast(int, model.config.tokens)),  # type: ignore[union-attr]
+        handful=request["handful"],
         store=request["store"] or "host",
     )
 
     def step() -> None:
         with torch.inference_mode(), runtime.autocast():
             streaming = None if request["store"] is None else how
-            _task(request).sample_pass(model, groups, inputs, runtime.device, streaming)
+            _task(request).passes.sample_pass(model, groups, inputs, runtime.device, streaming)
 
     return step
 

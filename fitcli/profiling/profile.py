@@ -8,13 +8,14 @@ from typing import Any
 
 from fitcli.device.runtime import Runtime
 from fitcli.errors import FitError
-from fitcli.memory.budget import size_text
+from fitcli.memory.budget import largest, size_text
 from fitcli.memory.estimate import Estimate, Training, parameter_count
-from fitcli.memory.plan import evaluate_plan, largest, largest_side, named_plans
+from fitcli.memory.plan import evaluate_plan, largest_side, named_plans
 from fitcli.profiling.inference import Inference, estimate_pass, pass_executions
 from fitcli.profiling.measure import Measurement, measure_pass, measure_step
 from fitcli.profiling.rows import Mode, Row
 from fitcli.profiling.subject import Conditions, Subject
+from fitcli.tasks.registry import find_task
 
 MEASURED_FLOPS = {"cpu": 5e12, "cuda": 1e16, "mps": 1e14}
 """Largest number of operations of a step that `--method auto` measures, by kind of device. It takes some seconds."""
@@ -46,6 +47,7 @@ def execution_names(subject: Subject, conditions: Conditions, mode: Mode) -> lis
 def training_step(subject: Subject, conditions: Conditions, side: int) -> Training:
     """Return a training step over square images of `side` x `side` groups."""
     return Training(
+        task=find_task(subject.task),
         config=subject.config,
         groups=side**2,
         images=conditions.images,
@@ -86,7 +88,14 @@ def smallest_need(subject: Subject, conditions: Conditions, modes: list[Mode]) -
 
 
 def _inference(subject: Subject, conditions: Conditions, side: int) -> Inference:
-    return Inference(config=subject.config, groups=side**2, precision=conditions.precision, device=conditions.device)
+    return Inference(
+        task=find_task(subject.task).passes,
+        config=subject.config,
+        groups=side**2,
+        precision=conditions.precision,
+        device=conditions.device,
+        budget_bytes=conditions.budget_bytes,
+    )
 
 
 def _train(subject: Subject, conditions: Conditions, res: int) -> Iterator[Row]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from fitcli import console
 from fitcli.errors import FitError
-from fitcli.memory.budget import OVERHEAD, size_text
-from fitcli.memory.estimate import estimate_step, parameter_count
+from fitcli.memory.budget import size_text
+from fitcli.memory.estimate import OVERHEAD, estimate_step, parameter_count
 from fitcli.memory.plan import named_plans
 from fitcli.profiling.measure import measure_peer
 from fitcli.profiling.peer_models import can_build

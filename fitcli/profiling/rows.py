@@ -62,7 +62,7 @@ class Row:
             "away_bytes": self.estimate.away_bytes,
             "components": parts,
             "flops": self.estimate.total_flops,
-            "flops_by_part": {f"{place} {kind}": count for (place, kind), count in self.estimate.flops.items()},
+            "flops_by_part": self.estimate.flops,
             "extra_flops": self.extra,
             **_measured(self.measurement, groups * config.tokens, self.estimate.total_flops),
             "fits": self.fits,

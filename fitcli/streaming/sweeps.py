@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple, Protocol, TypeVar, cast
 
 import torch
@@ -22,7 +23,7 @@ from fitcli.streaming.device_inputs import groups_on_device, mask_on_device
 from fitcli.streaming.token_store import StoreKind, TokenStore, open_store
 from models.groups import Groups
 from models.layers import CrossAttentionLayer
-from models.piecewise_latents import apply_piecewise
+from models.piecewise_latents import PIECE, apply_piecewise
 from models.trunk import Segment, Trunk, key_mask
 
 T = TypeVar("T")
@@ -78,12 +79,20 @@ class Streaming:
         store: Kind of store for the tokens between sweeps.
         advance: Called after each handful with its group count, in each segment.
         journal: Records the progress; None if the pass need not be resumable.
+        ahead: Number of handfuls that another thread reads while one is computed; with 0, no thread is started.
+        piece: Number of latents that `mix` processes at once.
     """
 
     handful: int
     store: StoreKind = "host"
     advance: Callable[[int], None] = lambda count: None
     journal: Journal | None = None
+    ahead: int = AHEAD
+    piece: int = PIECE
+
+    def open_store(self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> TokenStore:
+        """Open a store for the tokens [g n c] between sweeps, which `device` computes."""
+        return open_store(self.store, shape, dtype, device)
 
     def slices(self, count: int, first: int = 0) -> list[slice]:
         """Cut the groups from number `first` to `count` into handfuls."""
@@ -168,7 +177,7 @@ def stream_trunk(
             # Free the latents from before the sweep, so that they take no memory during `mix`.
             del position
             if mix is not None and (number < sweeps.count or outputs.latents):
-                values = mix(values, whole, context, apply_piecewise).to(values.dtype)
+                values = mix(values, whole, context, partial(apply_piecewise, piece=streaming.piece)).to(values.dtype)
             position = Position(number, 0, values, torch.empty_like(values) if number < sweeps.count else values)
             sweeps.record(position)
         return position.latents
@@ -236,14 +245,14 @@ class _Sweeps:
         """Yield the tokens [part n c] that enter a segment, handful by handful, on the device."""
         parts = self._streaming.slices(len(self._groups.number), position.groups)
         if position.segment == 0:
-            with closing(prefetch(self._load, parts)) as loaded:
+            with closing(prefetch(self._load, parts, self._streaming.ahead)) as loaded:
                 for part, values in zip(parts, loaded, strict=True):
                     yield part, self._source.embed(self._to_device(values), part)
             return
         before = position.segment - 1
         write, store = self.segments[before].write, self._stores[before % len(self._stores)]
         assert write is not None
-        with closing(prefetch(store.fetch, parts, store.ahead)) as early:
+        with closing(prefetch(store.fetch, parts, min(store.ahead, self._streaming.ahead))) as early:
             for part, fetched in zip(parts, early, strict=True):
                 yield part, write(store.get(part, fetched), readable[part])
 
@@ -254,9 +263,7 @@ class _Sweeps:
         """
         shape, journal = (len(self._groups.number), *self._source.shape), self._streaming.journal
         if journal is None:
-            stores = [
-                open_store(self._streaming.store, shape, dtype, self._device) for _ in range(min(1, self.count - 1))
-            ]
+            stores = [self._streaming.open_store(shape, dtype, self._device) for _ in range(min(1, self.count - 1))]
         else:
             names = ("even", "odd")[: self.count - 1]
             stores = [journal.open_store(name, shape, dtype, self._device) for name in names]

@@ -23,11 +23,10 @@ from fitcli.device.runtime import Runtime
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.images.base import ImageReader
-from fitcli.memory.fake_step import StepInput
+from fitcli.memory.dry_run import SamplePass, StepInput
 from fitcli.runs.config import ModelConfig, RunConfig, TaskDetails
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint, TaskModel
-from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.class_targets import match_classes
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.encoding.encode import EncodingSettings
@@ -216,25 +215,24 @@ class Task(ABC, Generic[M]):
         """Return the input of one group of a training step, for a config of this task."""
 
     @abstractmethod
-    def sample_step(self, model: Any, groups: Groups, read: Callable[[slice], Tensor]) -> Job:
+    def typical_config(self, config: Any) -> Any:
+        """Return a config whose step takes the same memory beside the weights, with a usual number of classes.
+
+        So the estimates of a preset need not be made again for every number of classes.
+        """
+
+    @abstractmethod
+    def sample_step(self, model: Any, groups: Groups, read: Callable[[slice], Tensor], plan: ExecutionPlan) -> Job:
         """Return a training step on sample images, to be estimated or measured.
 
         Args:
             model: A model of this task.
             groups: All groups of the batch, on its device.
             read: Returns the input of a slice of the groups, on the device of the model.
+            plan: Execution of the step.
         """
 
+    @property
     @abstractmethod
-    def sample_pass(
-        self, model: Any, groups: Groups, inputs: Tensor, device: torch.device, how: Streaming | None
-    ) -> None:
-        """Run a forward pass over a sample image, to be measured.
-
-        Args:
-            model: A model of this task, in eval mode.
-            groups: All groups of the image.
-            inputs: Input of all groups, in host memory.
-            device: Device of the model.
-            how: Handfuls and store of a streamed pass; None for one call over everything.
-        """
+    def passes(self) -> SamplePass:
+        """The forward pass of inference over a sample image, to be estimated or measured."""

@@ -8,14 +8,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from fitcli.data.loader import AHEAD
 from fitcli.data.place import Layout
 from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.files.publish import write_text
-from fitcli.memory.estimate import Training, estimate_step, parameter_count
+from fitcli.memory.estimate import FLOAT, Training, estimate_step, parameter_count
 from fitcli.memory.machine import HOST_FRACTION, available_bytes, default_budget, free_bytes, host_budget
-from fitcli.memory.paper.operations import FLOAT
 from fitcli.memory.plan import Choice, cheaper_choice, choose, evaluate_plan
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.registry import find_task
@@ -35,6 +36,7 @@ def largest_step(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training
     window, margin = reading.rules.size, reading.rules.shift_canvas
     shown = ((min(height, window or height) + margin, min(width, window or width) + margin) for height, width in sizes)
     return Training(
+        task=find_task(run.config.task),
         config=run.config.model,
         groups=max((_groups(reading.layout, size) for size in shown), default=1),
         images=settings.batch_size // run.world.data.size,
@@ -42,6 +44,7 @@ def largest_step(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training
         device=run.runtime.device.type,
         ema=bool(settings.ema_decay),
         batches=1 + AHEAD,
+        value_bytes=np.dtype(run.config.preprocessing.dtype).itemsize,
         shards=run.world.data.size if run.shard else 0,
         compiled=run.runtime.compiled,
         ranks=run.world.groups.size,
@@ -109,7 +112,7 @@ def has_room_ahead(run: TrainingRun) -> bool:
         return True
     budget = free_bytes(run.runtime) if run.memory_bytes is None else run.memory_bytes
     estimate = estimate_step(work, run.plan)
-    return estimate.needed_bytes + estimate.parts["pixels"] <= budget
+    return estimate.needed_bytes + work.pixel_bytes <= budget
 
 
 def save_plan(folder: Path, plan: ExecutionPlan) -> None:

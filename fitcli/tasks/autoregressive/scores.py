@@ -14,7 +14,7 @@ from fitcli.device.transfer import read_together, to_device
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageReader
 from fitcli.images.window import Window
-from fitcli.memory.budget import HANDFUL_TOKENS
+from fitcli.memory.handfuls import usual_handful
 from fitcli.patches.group_order import whole_patches
 from fitcli.patches.levels import to_levels
 from fitcli.runs.weights import Checkpoint
@@ -102,7 +102,7 @@ def _sequence_bits(
         nats = F.cross_entropy(logits.float().flatten(0, 1), expected, reduction="none")
         sums.append(nats.double().sum())
 
-    handful = max(1, HANDFUL_TOKENS[runtime.device.type] // model.config.tokens)
+    handful = usual_handful(model.config, "pass", runtime.device.type)
     with runtime.autocast():
         stream_decoder(
             model, sequence.groups((size[0], size[1])), lambda part: ids[part], add, Streaming(handful=handful), labels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 import torch
@@ -15,7 +16,8 @@ from fitcli.data.survey import Survey
 from fitcli.device.runtime import Runtime
 from fitcli.errors import DataError
 from fitcli.execution.job import Job
-from fitcli.memory.fake_step import StepInput
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.memory.dry_run import SamplePass, StepInput
 from fitcli.runs.config import RunConfig, TaskDetails
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint
@@ -40,6 +42,9 @@ ALL_LEVELS = 256
 
 CHANNELS, CLASSES, STARTS = 3, 0, 1
 """Assumptions of `Task.preset`: colour images without classes, with a learned start."""
+
+TYPICAL_CLASSES, MOST_TYPICAL_CLASSES = 10, 1000
+"""Number of classes for which there is a table of memory, and up to how many classes a step takes about as much."""
 
 
 class Autoregressive(Task[FITDecoder]):
@@ -99,20 +104,39 @@ class Autoregressive(Task[FITDecoder]):
         return sequence_of(config).patch[0]
 
     def step_input(self, config: DecoderConfig) -> StepInput:
-        return StepInput((config.tokens,), torch.long, config.vocabulary)
+        return StepInput((config.tokens,), torch.uint8, config.vocabulary)
 
-    def sample_step(self, model: FITDecoder, groups: Groups, read: Callable[[slice], Tensor]) -> Job:
+    def typical_config(self, config: DecoderConfig) -> DecoderConfig:
+        if not 0 < config.classes <= MOST_TYPICAL_CLASSES:
+            return config
+        starts = TYPICAL_CLASSES if config.starts == config.classes else config.starts
+        return replace(config, classes=TYPICAL_CLASSES, starts=starts)
+
+    def sample_step(
+        self, model: FITDecoder, groups: Groups, read: Callable[[slice], Tensor], plan: ExecutionPlan
+    ) -> Job:
         device = groups.number.device
         labels = torch.zeros(groups.images, dtype=torch.long, device=device) if model.config.classes else None
-        return decoding_job(model, groups, read, read, labels)
+        return decoding_job(model, groups, lambda part: read(part).long(), lambda part: read(part).long(), labels)
+
+    @property
+    def passes(self) -> SamplePass:
+        return self
 
     def sample_pass(
-        self, model: Any, groups: Groups, inputs: Tensor, device: torch.device, how: Streaming | None
+        self,
+        model: Any,
+        groups: Groups,
+        inputs: Tensor,
+        device: torch.device,
+        how: Streaming | None,
+        keep_reads: bool = False,
     ) -> None:
+        labels = torch.zeros(1, dtype=torch.long, device=device) if model.config.classes else None
         if how is None:
-            model(inputs.to(device), groups.to(device))
+            model(inputs.to(device).long(), groups.to(device), labels)
         else:
-            stream_decoder(model, groups, lambda part: inputs[part], lambda part, values: None, how)
+            stream_decoder(model, groups, lambda part: inputs[part].long(), lambda part, values: None, how, labels)
 
 
 TASK = Autoregressive()

@@ -15,7 +15,8 @@ from fitcli.data.dataset import Dataset
 from fitcli.data.survey import Survey
 from fitcli.device.runtime import Runtime
 from fitcli.execution.job import Job
-from fitcli.memory.fake_step import StepInput
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.memory.dry_run import SamplePass, StepInput
 from fitcli.runs.config import RunConfig, TaskDetails
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint
@@ -27,8 +28,9 @@ from fitcli.tasks.classify.scorer import ClassificationScorer
 from fitcli.tasks.classify.step import classification_job
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.encoding.sample_pass import ENCODING
 from fitcli.tasks.encoding.stream import stream_encoder
-from fitcli.tasks.sample_pixels import as_pixels
+from fitcli.patches.sample_pixels import as_pixels
 from fitcli.tasks.task import PresetModel, Task
 from models.config import ClassifierConfig
 from models.encoder import FITClassifier
@@ -82,9 +84,14 @@ class Classify(Task[FITClassifier]):
         return model.patch * model.group
 
     def step_input(self, config: ClassifierConfig) -> StepInput:
-        return StepInput((config.tokens, config.values), torch.uint8, 256)
+        return ENCODING.step_input(config)
 
-    def sample_step(self, model: FITClassifier, groups: Groups, read: Callable[[slice], Tensor]) -> Job:
+    def typical_config(self, config: ClassifierConfig) -> ClassifierConfig:
+        return ENCODING.typical_config(config)
+
+    def sample_step(
+        self, model: FITClassifier, groups: Groups, read: Callable[[slice], Tensor], plan: ExecutionPlan
+    ) -> Job:
         labels = torch.zeros(groups.images, dtype=torch.long, device=groups.number.device)
 
         def loss(logits: Tensor) -> Tensor:
@@ -92,13 +99,9 @@ class Classify(Task[FITClassifier]):
 
         return classification_job(model, groups, lambda part: as_pixels(read(part)), loss)
 
-    def sample_pass(
-        self, model: Any, groups: Groups, inputs: Tensor, device: torch.device, how: Streaming | None
-    ) -> None:
-        if how is None:
-            model(as_pixels(inputs.to(device)), groups.to(device))
-        else:
-            stream_encoder(model.encoder, groups, lambda part: inputs[part], how, PassOutputs(), as_pixels)
+    @property
+    def passes(self) -> SamplePass:
+        return ENCODING
 
 
 TASK = Classify()

@@ -18,8 +18,7 @@ from fitcli.distributed.world import World
 from fitcli.errors import DataError
 from fitcli.images.chunk_cache import LARGEST_BYTES
 from fitcli.images.open import open_image
-from fitcli.memory.budget import OVERHEAD
-from fitcli.memory.estimate import parameter_count
+from fitcli.memory.estimate import OVERHEAD, parameter_count
 from fitcli.runs.targets import Target, slices
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.class_targets import padded

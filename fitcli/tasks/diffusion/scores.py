@@ -16,7 +16,7 @@ from fitcli.errors import ImageError
 from fitcli.execution.forward import group_losses
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.images.base import ImageReader
-from fitcli.memory.budget import HANDFUL_TOKENS
+from fitcli.memory.handfuls import usual_handful
 from fitcli.noise import group_noise
 from fitcli.patches.cutting import groups_of, read_patches, to_unit
 from fitcli.patches.grid import PatchGrid
@@ -102,6 +102,6 @@ def _loss_at(
         condition=condition,
         conditioned=torch.ones(1, dtype=torch.bool),
     )
-    plan = ExecutionPlan(kind="stream", handful=max(1, HANDFUL_TOKENS[device.type] // model.config.tokens))
+    plan = ExecutionPlan(kind="stream", handful=usual_handful(model.config, "pass", device.type))
     with runtime.autocast():
         return float(group_losses(diffusion_job(diffusion_loss(diffusion), model, step, plan), plan).sum())

@@ -14,23 +14,21 @@ from fitcli.data.survey import Survey
 from fitcli.device.runtime import Runtime
 from fitcli.errors import FitError
 from fitcli.execution.job import Job
-from fitcli.memory.fake_step import StepInput
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.memory.dry_run import SamplePass, StepInput
 from fitcli.runs.config import RunConfig, TaskDetails
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint
-from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of, shift_for
 from fitcli.tasks.diffusion.loss import diffusion_loss
 from fitcli.tasks.diffusion.objective import DenoisingObjective
 from fitcli.tasks.diffusion.options import DiffusionOptions
+from fitcli.tasks.diffusion.sample import DENOISING
 from fitcli.tasks.diffusion.schedules import parse_schedule
 from fitcli.tasks.diffusion.scorer import DenoisingScorer
-from fitcli.tasks.diffusion.step import denoising_job, mean_square
-from fitcli.tasks.diffusion.stream import stream_denoiser
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.image_output import check_writable_pixels
-from fitcli.tasks.sample_pixels import as_pixels
 from fitcli.tasks.task import PresetModel, Task
 from models.checks import ConfigError
 from models.config import DenoiserConfig
@@ -93,25 +91,19 @@ class Diffusion(Task[FITDenoiser]):
         return diffusion_of(config).patch * cast(DenoiserConfig, config.model).group
 
     def step_input(self, config: DenoiserConfig) -> StepInput:
-        return StepInput((config.tokens, config.values), torch.uint8, 256)
+        return DENOISING.step_input(config)
 
-    def sample_step(self, model: FITDenoiser, groups: Groups, read: Callable[[slice], Tensor]) -> Job:
-        def pixels(part: slice) -> Tensor:
-            return as_pixels(read(part))
+    def typical_config(self, config: DenoiserConfig) -> DenoiserConfig:
+        return DENOISING.typical_config(config)
 
-        device, width = groups.number.device, model.config.condition_width
-        level = torch.full((groups.images,), 0.5, device=device)
-        condition = None if width is None else torch.zeros(groups.images, 1, width, device=device)
-        return denoising_job(model, groups, pixels, level, mean_square(groups, pixels), condition)
+    def sample_step(
+        self, model: FITDenoiser, groups: Groups, read: Callable[[slice], Tensor], plan: ExecutionPlan
+    ) -> Job:
+        return DENOISING.sample_step(model, groups, read, plan)
 
-    def sample_pass(
-        self, model: Any, groups: Groups, inputs: Tensor, device: torch.device, how: Streaming | None
-    ) -> None:
-        level = torch.full((1,), 0.5, device=device)
-        if how is None:
-            model(as_pixels(inputs.to(device)), groups.to(device), level)
-        else:
-            stream_denoiser(model, groups, lambda part: as_pixels(inputs[part]), level, lambda part, values: None, how)
+    @property
+    def passes(self) -> SamplePass:
+        return DENOISING
 
 
 def _check(options: str, parse: Callable[[], object]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fitcli.device.runtime import Runtime
+from fitcli.device.runtime import Precision, Runtime
 from fitcli.errors import FitError, ImageError
 from fitcli.images.base import ImageReader
 from fitcli.images.reader_memory import reader_bytes
@@ -15,6 +15,7 @@ from fitcli.memory.budget import MemoryPlan, Work, plan_memory
 from fitcli.memory.machine import default_budget, free_bytes, host_budget
 from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.journal import FolderJournal
+from fitcli.tasks.encoding.sample_pass import ENCODING
 from models.encoder import FITClassifier
 
 
@@ -22,6 +23,7 @@ def encoding_work(
     checkpoint: Checkpoint[FITClassifier],
     image: ImageReader,
     groups: int,
+    precision: Precision,
     keep_reads: bool,
     finish_bytes: int,
     keep_state: bool,
@@ -32,13 +34,16 @@ def encoding_work(
         checkpoint: The model and its preprocessing.
         image: The open image.
         groups: Number of groups to encode.
+        precision: Precision of matrix products.
         keep_reads: Whether the attention weights of the last `read` are kept.
         finish_bytes: Memory for the work that follows the pass.
         keep_state: Whether the state of the pass is kept on disk.
     """
     config = checkpoint.model.config
     return Work(
+        task=ENCODING,
         config=config,
+        precision=precision,
         groups=groups,
         weights_bytes=sum(p.numel() * p.element_size() for p in checkpoint.model.parameters()),
         value_bytes=np.dtype(checkpoint.config.preprocessing.dtype).itemsize,

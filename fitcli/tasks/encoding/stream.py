@@ -103,4 +103,4 @@ def stream_encoder(
         streaming,
         outputs.map_tokens(encoder.token_norm),
     )
-    return normalize_piecewise(encoder.latent_norm, latents)
+    return normalize_piecewise(encoder.latent_norm, latents, streaming.piece)

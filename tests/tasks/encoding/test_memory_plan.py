@@ -24,7 +24,7 @@ CPU, PATH = choose_runtime("cpu", "fp32"), Path("image.tif")
 def work(trained: Path) -> Work:
     checkpoint = load_run(trained, CPU, CLASSIFY)
     image = ArrayReader(np.zeros((64, 64, 3), np.uint8))
-    return encoding_work(checkpoint, image, 400, keep_reads=False, finish_bytes=0, keep_state=False)
+    return encoding_work(checkpoint, image, 400, "fp32", keep_reads=False, finish_bytes=0, keep_state=False)
 
 
 def test_a_larger_limit_computes_more_groups_together(work: Work) -> None:

@@ -34,6 +34,7 @@ from fitcli.tasks.diffusion.generate.preview import Preview
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings, ResourceLimits
 from fitcli.tasks.diffusion.generate.stages import Stage
 from fitcli.tasks.diffusion.samplers import MULTISTEP, find_step
+from fitcli.tasks.diffusion.sample import DENOISING
 from fitcli.tasks.diffusion.sampling import StepResult
 from fitcli.tasks.generated_image import GeneratedImage, file_description
 from fitcli.tasks.image_output import check_outputs, numbered, write_image, writing_bytes
@@ -163,7 +164,8 @@ class GenerationJob:
         changed = (1 + multistep) * (2 if state is not None else 1)
         side = diffusion_of(self.checkpoint.config).patch * model.config.group
         plan = plan_generation(
-            config=model.config,
+            DENOISING,
+            model.config,
             weights_bytes=sum(p.numel() * p.element_size() for p in model.parameters()),
             groups=prepared.stages[-1].layout(self.settings.shift_grid).count,
             canvases=changed + bool(self.settings.guidance),

@@ -10,6 +10,7 @@ from typing import Any
 from fitcli.device.runtime import Runtime
 from fitcli.errors import FitError
 from fitcli.memory.budget import MemoryPlan, Work, plan_memory
+from fitcli.memory.dry_run import SamplePass
 from fitcli.memory.machine import default_budget, free_bytes, host_budget
 from fitcli.streaming.token_store import StoreKind
 from models.config import DenoiserConfig
@@ -50,6 +51,7 @@ class GenerationPlan:
 
 
 def plan_generation(
+    task: SamplePass,
     config: DenoiserConfig,
     weights_bytes: int,
     groups: int,
@@ -64,6 +66,7 @@ def plan_generation(
     """Choose the fastest execution within a memory limit.
 
     Args:
+        task: The task of the model.
         config: Architecture of the model.
         weights_bytes: Memory of the weights.
         groups: Number of groups of the largest stage.
@@ -81,7 +84,9 @@ def plan_generation(
     patches = groups * config.tokens
     canvas_bytes = 4 * config.values * canvases * (patches + (patches // COARSER_SHARE if coarser else 0))
     work = Work(
+        task=task,
         config=config,
+        precision=runtime.precision,
         groups=groups,
         weights_bytes=weights_bytes,
         value_bytes=4,

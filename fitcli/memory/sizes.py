@@ -1,0 +1,133 @@
+"""The sizes that the memory of a step grows with, and how one dry run tells for each tensor with which of them it does.
+
+A dry run takes a prime, or a product of primes, for each size. The bytes of a tensor are then a multiple of the size
+that it grows with, and of no other. So one run gives the bytes for all sizes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Size(IntEnum):
+    """A size that bytes or operations are proportional to.
+
+    A dry run hands out the groups in four parts: the first handful, all groups in between, one handful in the shadow of
+    these, and the last. While the two in the middle are computed, the peak does not count: what they leave behind does.
+    The third makes a loop drop what its variables still hold of the second. If some handfuls are recomputed and others
+    are kept, there are four parts of each.
+    """
+
+    ONE = 0
+    IMAGES = 1
+    IMAGE_GROUPS = 2
+    GROUPS = 3
+    SQUARED_GROUPS = 4
+    """Groups of all images, times the groups of one image."""
+    SQUARED_IMAGE_GROUPS = 5
+    """Groups of one image, squared."""
+    HANDFUL = 6
+    BETWEEN = 7
+    SHADOW = 8
+    KEPT_BETWEEN = 9
+    KEPT_SHADOW = 10
+
+
+IN_BETWEEN = frozenset((Size.BETWEEN, Size.SHADOW, Size.KEPT_BETWEEN, Size.KEPT_SHADOW))
+"""Sizes of the parts that stand for many handfuls, and of those in their shadow."""
+
+ALL_GROUPS = frozenset((Size.GROUPS, Size.SQUARED_GROUPS, Size.SQUARED_IMAGE_GROUPS))
+"""Sizes that grow with all groups."""
+
+IMAGES, IMAGE_GROUPS, HANDFUL, SHADOW, KEPT_BETWEEN, KEPT_SHADOW = 101, 10007, 131, 137, 4099, 139
+"""Sizes of dry runs: primes that divide no size of a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrySizes:
+    """The sizes of a dry run.
+
+    Attributes:
+        images: Number of images.
+        parts: Number of groups in each part; None for all groups at once.
+        kept_parts: How many of the parts, the last ones, are kept.
+        values: The size that each member of `Size` stands for.
+    """
+
+    images: int
+    parts: tuple[int, ...] | None
+    kept_parts: int
+    values: tuple[int, ...]
+
+    def split(self, number: int) -> tuple[Size, int]:
+        """Return the size that a number of bytes or operations is a multiple of, and the factor."""
+        return _split(self.values, number)
+
+
+@cache
+def _split(values: tuple[int, ...], number: int) -> tuple[Size, int]:
+    for size in _ORDER:
+        factor, rest = divmod(number, values[size])
+        if not rest:
+            return size, factor
+    raise AssertionError("every number is a multiple of one")
+
+
+_ORDER = (
+    Size.SQUARED_GROUPS, Size.SQUARED_IMAGE_GROUPS, Size.GROUPS, Size.BETWEEN, Size.KEPT_BETWEEN, Size.SHADOW, Size.KEPT_SHADOW, Size.HANDFUL,
+    Size.IMAGE_GROUPS, Size.IMAGES, Size.ONE,
+)  # fmt: skip
+"""Products before their factors."""
+
+
+def dry_sizes(images: int, handfuls: bool, some_kept: bool = False, all_kept: bool = False) -> DrySizes:
+    """Return the sizes of a dry run.
+
+    Args:
+        images: Number of images: `IMAGES`, or 1 for a pass over one image.
+        handfuls: Whether the groups are computed a handful at a time.
+        some_kept, all_kept: Whether the activations of some or of all handfuls are kept.
+    """
+    groups = images * IMAGE_GROUPS
+    kept = (HANDFUL, KEPT_BETWEEN, KEPT_SHADOW, HANDFUL) if some_kept else ()
+    between = groups - sum(kept) - 2 * HANDFUL - SHADOW
+    parts = (HANDFUL, between, SHADOW, HANDFUL, *kept) if handfuls else None
+    values = (
+        1, images if images > 1 else 2 * groups**2, IMAGE_GROUPS, groups, groups * IMAGE_GROUPS, IMAGE_GROUPS**2, HANDFUL, between, SHADOW,
+        KEPT_BETWEEN, KEPT_SHADOW,
+    )  # fmt: skip
+    return DrySizes(images, parts, len(kept) or (4 if all_kept else 0), values)
+
+
+def typical_sizes(handfuls: bool, some_kept: bool) -> NDArray[np.float64]:
+    """Return the sizes of many real steps, [steps sizes], from one group to the largest image of anyone."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(1500):
+        images, image_groups = int(2 ** rng.uniform(0, 7)), int(10 ** rng.uniform(0, 6))
+        groups = images * image_groups
+        handful = int(2 ** rng.uniform(0, 11)) if handfuls else groups
+        kept = int(rng.uniform() * groups) if number % 2 else groups - handful
+        rows.append(actual_sizes(images, image_groups, handful, max(0, kept), some_kept))
+    return np.stack(rows)
+
+
+def actual_sizes(
+    images: int, image_groups: int, handful: int, kept_groups: int = 0, some_kept: bool = False
+) -> NDArray[np.float64]:
+    """Return the value of each member of `Size` for a real step; the parts in between are what the others leave."""
+    groups = images * image_groups
+    kept = kept_groups if some_kept else 0
+    handful = max(1, min(handful, groups - kept))
+    return np.array(
+        [
+            1, images, image_groups, groups, groups * image_groups, image_groups**2, handful, groups - kept - 3 * handful, handful,
+            kept - 3 * handful if some_kept else 0, handful,
+        ],
+        np.float64,
+    )  # fmt: skip
