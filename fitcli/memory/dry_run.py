@@ -18,7 +18,11 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    FakeTensorMode,
+    UnsupportedFakeTensorException,
+)
 
 from fitcli.device.runtime import Precision
 from fitcli.errors import FitError
@@ -90,10 +94,14 @@ class SamplePass(Sample, Protocol):
 
     Attributes:
         casts_weights_ahead: Whether inference holds weights in the precision in which they are multiplied.
+        returns_reads: Whether a streamed pass can return the weights of the last `read`.
     """
 
     @property
     def casts_weights_ahead(self) -> bool: ...
+
+    @property
+    def returns_reads(self) -> bool: ...
 
     def sample_pass(
         self,
@@ -219,7 +227,8 @@ class DryStep:
         in_handfuls, kept = self.plan.kind in ("recompute", "stream"), self.plan.keep
         sizes = dry_sizes(IMAGES, in_handfuls, 0 < kept < 1, kept == 1)
         plan = DryPlan(**{each.name: getattr(self.plan, each.name) for each in fields(ExecutionPlan)}, sizes=sizes)
-        with dry_model(self.config, self.precision, sizes, self.ranks) as (model, meter):
+        model = _build(self.config, self.ranks)
+        with dry_model(model, self.precision, sizes) as meter:
             groups = _dry_groups(IMAGES, self.ranks)
             with meter.purpose("pixels"):
                 one = self.task.step_input(self.config)
@@ -256,8 +265,10 @@ class DryPass:
     def table(self) -> Table:
         """Run the pass and return its table."""
         sizes = dry_sizes(1, handfuls=self.streamed)
-        cast_ahead = self.task.casts_weights_ahead and self.precision == "bf16"
-        with dry_model(self.config, self.precision, sizes, cast_ahead=cast_ahead) as (model, meter), torch.no_grad():
+        model = _build(self.config)
+        if self.task.casts_weights_ahead and self.precision == "bf16":
+            precast_weights(model, torch.bfloat16)
+        with dry_model(model, self.precision, sizes) as meter, torch.no_grad():
             groups, one = _dry_groups(1), self.task.step_input(self.config)
             with meter.purpose("pixels"):
                 inputs = torch.zeros(len(groups.number), *one.shape, dtype=one.dtype)
@@ -269,28 +280,27 @@ class DryPass:
 
 
 @contextmanager
-def dry_model(config: TrunkConfig, precision: Precision, sizes: DrySizes, ranks: int = 1, cast_ahead: bool = False) -> Iterator[tuple[Any, Meter]]:
-    """Yield a model without memory and a meter that records what runs in the context.
+def dry_model(model: nn.Module, precision: Precision, sizes: DrySizes) -> Iterator[Meter]:
+    """Give a model on the device "meta" weights without memory; yield a meter that records what runs in the context.
 
     Raises:
         FitError: An operation cannot run without memory.
     """
-    if config.groups:
-        # A table of positions has a row for each group of an image.
-        config = replace(config, groups=IMAGE_GROUPS * ranks)
-    model = cast(nn.Module, build(config, "meta"))  # type: ignore[call-overload]
-    if cast_ahead:
-        precast_weights(model, torch.bfloat16)
     with FakeTensorMode():
         without_memory(model)
         try:
             with Meter(model, sizes) as meter, autocast(precision):
-                yield model, meter
-        except (NotImplementedError, torch._subclasses.fake_tensor.UnsupportedFakeTensorException) as error:
+                yield meter
+        except (NotImplementedError, UnsupportedFakeTensorException, DataDependentOutputException) as error:
             raise FitError(
                 f"the memory of this model cannot be estimated ({str(error).splitlines()[0]}); measure it with "
                 "`fit profile-memory --method measure`, or train without --memory"
             ) from error
+
+
+def _build(config: TrunkConfig, ranks: int = 1) -> Any:
+    """Build a model on the device "meta". A table of positions has a row for each group of an image."""
+    return build(replace(config, groups=IMAGE_GROUPS * ranks) if config.groups else config, "meta")  # type: ignore[call-overload]
 
 
 def without_memory(model: nn.Module) -> None:
@@ -298,6 +308,8 @@ def without_memory(model: nn.Module) -> None:
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             setattr(module, name, nn.Parameter(torch.empty(parameter.shape, dtype=parameter.dtype)))
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, torch.empty(buffer.shape, dtype=buffer.dtype))
         if isinstance(module, nn.LayerNorm):
             module.register_forward_pre_hook(lambda module, inputs: (inputs[0].float(),))
 
@@ -337,6 +349,21 @@ def _reader(one: StepInput, groups: int, on_device: bool) -> Callable[[slice], T
     )
 
 
+class DryRun(Protocol):
+    """Something that can run without memory."""
+
+    @property
+    def key(self) -> str:
+        """Text that identifies it."""
+
+    def table(self) -> Table:
+        """Run it and return its table."""
+
+
 def _key(kind: str, run: DryStep | DryPass, *settings: Any) -> str:
-    document = [kind, run.task.name, run.config.to_dict(), run.precision, *settings]
+    return key_of([kind, run.task.name, run.config.to_dict(), run.precision, *settings])
+
+
+def key_of(document: list[Any]) -> str:
+    """Return the hash of JSON data that identifies a dry run."""
     return hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,14 +1,10 @@
-"""Finds the table of a step: shipped with fit, in the cache of the user, or made now.
-
-python -m fitcli.memory.table_store [FILE]     # makes the file of the tables that fit ships
-"""
+"""Finds the table of a step: among those that fit ships, in the cache of the user, or by a dry run."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import sys
 import zipfile
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -19,7 +15,7 @@ import torch
 
 from fitcli import console
 from fitcli.files.publish import write_text
-from fitcli.memory.dry_run import DryPass, DryStep
+from fitcli.memory.dry_run import DryRun
 from fitcli.memory.table import Table
 
 SHIPPED = Path(__file__).with_name("tables.zip")
@@ -33,7 +29,7 @@ CODE = ("models", "fitcli/execution", "fitcli/memory", "fitcli/streaming", "fitc
 
 
 @cache
-def find_table(run: DryStep | DryPass) -> Table:
+def find_table(run: DryRun) -> Table:
     """Return the table of a step or a pass.
 
     Raises:
@@ -99,7 +95,7 @@ def _maker() -> list[str]:
     return [torch.__version__, digest.hexdigest()]
 
 
-def make(path: Path, runs: Iterable[DryStep | DryPass]) -> Iterator[str]:
+def make(path: Path, runs: Iterable[DryRun]) -> Iterator[str]:
     """Write the tables of steps and passes as an archive; yield the key of each."""
     documents: dict[str, dict[str, Any]] = {}
     for run in runs:

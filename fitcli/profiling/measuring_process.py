@@ -98,10 +98,12 @@ def forward_pass(request: dict[str, Any], runtime: Runtime) -> Callable[[], obje
 
 def peer_step(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]:
     """Return a training step of a peer with its optimizer."""
-    model, images = build_peer(
-        request["peer"], request["pixels"], request["patch"], request["width"], request["depth"],
-        request["checkpointed"], request["images"], runtime.device,
-    )  # fmt: skip
+    side, patch, device = request["pixels"], request["patch"], runtime.device
+    model, shape = build_peer(
+        request["peer"], side, 3 * patch**2, request["width"], request["depth"], request["checkpointed"], device
+    )
+    patches = [(side // patch) ** 2] if request["peer"] == "vit" else []
+    images = torch.rand(request["images"], *patches, *shape, device=device)
     optimizer = build_optimizer(model, train_settings())
 
     def step() -> None:

@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from fitcli.errors import FitError
 from fitcli.execution.recompute import recompute
 from fitcli.profiling.peers import HEAD_WIDTH, SWIN_WINDOW, Peer
 from models.layers import Stack, direct, layer_norm
@@ -65,21 +66,30 @@ class Swin(nn.Module):
 
 
 def build_peer(
-    peer: Peer, side: int, patch: int, width: int, depth: int, checkpointed: bool, images: int, device: torch.device
-) -> tuple[nn.Module, Tensor]:
-    """Return a peer with its input: random colour images of `side` x `side` pixels, as floats.
+    peer: Peer,
+    side: int,
+    values: int,
+    width: int,
+    depth: int,
+    checkpointed: bool,
+    device: torch.device | str = "meta",
+) -> tuple[nn.Module, tuple[int, ...]]:
+    """Return a peer, and the shape of an image, or of a patch of a ViT, in float32.
 
     Args:
         peer: Name of the peer.
-        side: Side of the images in pixels.
-        patch: Side of a patch of a ViT, in pixels.
+        side: Side of the images of a Swin in pixels.
+        values: Values per patch of a ViT.
         width, depth: Width and number of the layers of a ViT.
         checkpointed: Whether every layer is recomputed in the backward pass.
-        images: Images of a batch.
-        device: Device that computes.
+        device: Device of the model.
+
+    Raises:
+        FitError: The peer is not installed.
     """
-    if peer == "vit":
-        values = 3 * patch**2
-        model: nn.Module = ViT(values, width, depth, checkpointed)
-        return model.to(device), torch.rand(images, (side // patch) ** 2, values, device=device)
-    return Swin(side, checkpointed).to(device), torch.rand(images, 3, side, side, device=device)
+    if not can_build(peer):
+        raise FitError(f"--compare {peer} needs timm; install it with: pip install 'fitcli[bench]'")
+    with torch.device(device):
+        if peer == "vit":
+            return ViT(values, width, depth, checkpointed), (values,)
+        return Swin(side, checkpointed), (3, side, side)

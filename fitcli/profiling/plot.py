@@ -12,7 +12,8 @@ from fitcli.files.output_checks import check_output_file
 from fitcli.files.publish import publish_file
 from fitcli.memory.estimate import Estimate, estimate_step
 from fitcli.memory.plan import named_plans
-from fitcli.profiling.peers import Peer, estimate_peer
+from fitcli.profiling.peer_estimate import estimate_peer
+from fitcli.profiling.peers import Peer
 from fitcli.profiling.profile import training_step
 from fitcli.profiling.subject import Conditions, Subject
 

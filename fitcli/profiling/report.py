@@ -10,8 +10,9 @@ from fitcli.memory.budget import size_text
 from fitcli.memory.estimate import OVERHEAD, estimate_step, parameter_count
 from fitcli.memory.plan import named_plans
 from fitcli.profiling.measure import measure_peer
+from fitcli.profiling.peer_estimate import estimate_peer
 from fitcli.profiling.peer_models import can_build
-from fitcli.profiling.peers import Peer, estimate_peer
+from fitcli.profiling.peers import Peer
 from fitcli.profiling.profile import (
     MOST_GROUPS,
     execution_names,

@@ -221,6 +221,10 @@ class Task(ABC, Generic[M]):
         So the estimates of a preset need not be made again for every number of classes.
         """
 
+    def typical_configs(self, preset: str) -> list[Any]:
+        """Return the configs of a preset whose estimates fit ships."""
+        return [self.typical_config(self.preset(preset).config)]
+
     @abstractmethod
     def sample_step(self, model: Any, groups: Groups, read: Callable[[slice], Tensor], plan: ExecutionPlan) -> Job:
         """Return a training step on sample images, to be estimated or measured.

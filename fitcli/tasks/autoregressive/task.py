@@ -112,12 +112,18 @@ class Autoregressive(Task[FITDecoder]):
         starts = TYPICAL_CLASSES if config.starts == config.classes else config.starts
         return replace(config, classes=TYPICAL_CLASSES, starts=starts)
 
+    def typical_configs(self, preset: str) -> list[DecoderConfig]:
+        numbers = ((0, STARTS), (TYPICAL_CLASSES, TYPICAL_CLASSES))
+        return [decoder_preset(preset, CHANNELS, classes, ALL_LEVELS, starts)[0] for classes, starts in numbers]
+
     def sample_step(
         self, model: FITDecoder, groups: Groups, read: Callable[[slice], Tensor], plan: ExecutionPlan
     ) -> Job:
         device = groups.number.device
         labels = torch.zeros(groups.images, dtype=torch.long, device=device) if model.config.classes else None
         return decoding_job(model, groups, lambda part: read(part).long(), lambda part: read(part).long(), labels)
+
+    returns_reads: ClassVar[bool] = False
 
     @property
     def passes(self) -> SamplePass:

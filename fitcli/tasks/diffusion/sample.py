@@ -30,6 +30,7 @@ class DenoisingSample:
 
     name = "diffusion"
     casts_weights_ahead = False
+    returns_reads = False
 
     def typical_config(self, config: DenoiserConfig) -> DenoiserConfig:
         """Return a config whose step takes the same memory beside the weights, with a usual number of classes."""

@@ -24,7 +24,7 @@ from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of, shift_f
 from fitcli.tasks.diffusion.loss import diffusion_loss
 from fitcli.tasks.diffusion.objective import DenoisingObjective
 from fitcli.tasks.diffusion.options import DiffusionOptions
-from fitcli.tasks.diffusion.sample import DENOISING
+from fitcli.tasks.diffusion.sample import DENOISING, TYPICAL_CLASSES
 from fitcli.tasks.diffusion.schedules import parse_schedule
 from fitcli.tasks.diffusion.scorer import DenoisingScorer
 from fitcli.tasks.encoding.encode import EncodingSettings
@@ -95,6 +95,9 @@ class Diffusion(Task[FITDenoiser]):
 
     def typical_config(self, config: DenoiserConfig) -> DenoiserConfig:
         return DENOISING.typical_config(config)
+
+    def typical_configs(self, preset: str) -> list[DenoiserConfig]:
+        return [denoiser_preset(preset, CHANNELS, classes)[0] for classes in (0, TYPICAL_CLASSES)]
 
     def sample_step(
         self, model: FITDenoiser, groups: Groups, read: Callable[[slice], Tensor], plan: ExecutionPlan

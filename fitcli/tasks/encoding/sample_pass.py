@@ -25,6 +25,7 @@ class EncodingSample:
 
     name = "encoding"
     casts_weights_ahead = True
+    returns_reads = True
 
     def typical_config(self, config: ClassifierConfig) -> ClassifierConfig:
         """Return a config whose step takes the same memory beside the weights, with a usual number of classes."""
