@@ -232,7 +232,7 @@ class DryStep:
             groups = _dry_groups(IMAGES, self.ranks)
             with meter.purpose("pixels"):
                 one = self.task.step_input(self.config)
-                read = _reader(one, len(groups.number), on_device=plan.kind != "stream")
+                read = reader(one, len(groups.number), on_device=plan.kind != "stream")
             run_job(self.task.sample_step(model, groups, read, plan), plan, new_store=partial(DryStore, meter))
         return Table.of(meter, typical_sizes(in_handfuls, 0 < kept < 1))
 
@@ -332,16 +332,17 @@ class _Gathered(torch.autograd.Function):
         return parts.sum(dim=0, dtype=torch.promote_types(gradient.dtype, torch.float32)).to(gradient.dtype), None
 
 
-def _gathered(ranks: int, values: Tensor) -> Tensor:
+def dry_gather(ranks: int, values: Tensor) -> Tensor:
+    """Return the memory of an all-gather over ranks, without other processes."""
     return _Gathered.apply(values, ranks)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def _dry_groups(images: int, ranks: int = 1) -> Groups:
     groups = Groups.of_grid(images, IMAGE_GROUPS * ranks, 1)
-    return groups.share_of(0, ranks, partial(_gathered, ranks)) if ranks > 1 else groups
+    return groups.share_of(0, ranks, partial(dry_gather, ranks)) if ranks > 1 else groups
 
 
-def _reader(one: StepInput, groups: int, on_device: bool) -> Callable[[slice], Tensor]:
+def reader(one: StepInput, groups: int, on_device: bool) -> Callable[[slice], Tensor]:
     """Return a function that reads a slice of the groups, from a tensor on the device or as a new tensor."""
     stored = torch.zeros(groups, *one.shape, dtype=one.dtype) if on_device else None
     return lambda part: (

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakIdKeyDictionary
 
-from fitcli.memory.sizes import ALL_GROUPS, IN_BETWEEN, DrySizes, Size
+from fitcli.memory.sizes import ALL_GROUPS, HANDFULS, IN_BETWEEN, DrySizes, Size
 from models.trunk import Segment
 
 ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
@@ -68,7 +68,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._places: list[str] = []
         self._place_of: Any = WeakIdKeyDictionary()
         self._purpose: str | None = None
-        self._in_between = False
+        self._part: Size | None = None
         self._watch(model)
 
     @contextmanager
@@ -122,7 +122,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         workspace = self._count_operations(packet, args, kwargs, out, inputs)
         created = [size for tensor in outputs if (size := self._hold(tensor.untyped_storage())) is not None]
         self._follow({self._sizes.split(tensor.numel())[0] for tensor in (*inputs, *outputs)}, created)
-        if (created or workspace) and not self._in_between:
+        if (created or workspace) and self._part is None:
             line = self._live.copy()
             if workspace:
                 size, factor = self._sizes.split(workspace)
@@ -131,13 +131,13 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
     def _follow(self, touched: set[Size], created: list[Size]) -> None:
-        """Note whether the operation belongs to a part in between. Those on weights belong to the part before."""
+        """Note which part in between the operation belongs to. Those on weights belong to the part before."""
         if any(size in ALL_GROUPS for size in created):
-            self._in_between = False
-        elif touched & IN_BETWEEN:
-            self._in_between = True
+            self._part = None
+        elif between := touched & IN_BETWEEN:
+            self._part = min(between)
         elif touched & (ALL_GROUPS | {Size.HANDFUL}):
-            self._in_between = False
+            self._part = None
 
     def _count_operations(self, packet: Any, args: Any, kwargs: Any, out: Any, inputs: list[Tensor]) -> int:
         """Count the operations of a call; return the bytes of the workspace that it takes on a GPU."""
@@ -166,6 +166,8 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if storage in self._held:
             return None
         size, factor = self._sizes.split(storage.nbytes())
+        if size is Size.ONE and self._part is not None:
+            size = HANDFULS.get(self._part, size)
         in_backward = torch._C._current_graph_task_id() != -1
         place = self._places[-1] if self._places else None if in_backward else "ends"
         if place is not None:

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 class Size(IntEnum):
     """A size that bytes or operations are proportional to.
 
-    A dry run hands out the groups in four parts: the first handful, all groups in between, one handful in the shadow of
-    these, and the last. While the two in the middle are computed, the peak does not count: what they leave behind does.
-    The third makes a loop drop what its variables still hold of the second. If some handfuls are recomputed and others
-    are kept, there are four parts of each.
+    A dry run hands out the groups in five parts: the first handful, all groups in between, one handful in the shadow of
+    these, and the last two. While the second and third are computed, the peak does not count: what they leave behind
+    does. The third makes a loop drop what its variables still hold of the second. There are two last handfuls since a
+    backward pass begins with them: only the second adds to gradients that exist. If some handfuls are recomputed and
+    others are kept, there are five parts of each.
     """
 
     ONE = 0
@@ -36,10 +37,16 @@ class Size(IntEnum):
     SHADOW = 8
     KEPT_BETWEEN = 9
     KEPT_SHADOW = 10
+    HANDFULS_BETWEEN = 11
+    """Number of handfuls in between: each may keep something of constant size, such as casts of weights."""
+    KEPT_HANDFULS_BETWEEN = 12
 
 
 IN_BETWEEN = frozenset((Size.BETWEEN, Size.SHADOW, Size.KEPT_BETWEEN, Size.KEPT_SHADOW))
 """Sizes of the parts that stand for many handfuls, and of those in their shadow."""
+
+HANDFULS = {Size.BETWEEN: Size.HANDFULS_BETWEEN, Size.KEPT_BETWEEN: Size.KEPT_HANDFULS_BETWEEN}
+"""The number of handfuls that the parts in between stand for."""
 
 ALL_GROUPS = frozenset((Size.GROUPS, Size.SQUARED_GROUPS, Size.SQUARED_IMAGE_GROUPS))
 """Sizes that grow with all groups."""
@@ -94,14 +101,14 @@ def dry_sizes(images: int, handfuls: bool, some_kept: bool = False, all_kept: bo
         some_kept, all_kept: Whether the activations of some or of all handfuls are kept.
     """
     groups = images * IMAGE_GROUPS
-    kept = (HANDFUL, KEPT_BETWEEN, KEPT_SHADOW, HANDFUL) if some_kept else ()
-    between = groups - sum(kept) - 2 * HANDFUL - SHADOW
-    parts = (HANDFUL, between, SHADOW, HANDFUL, *kept) if handfuls else None
+    kept = (HANDFUL, KEPT_BETWEEN, KEPT_SHADOW, HANDFUL, HANDFUL) if some_kept else ()
+    between = groups - sum(kept) - 3 * HANDFUL - SHADOW
+    parts = (HANDFUL, between, SHADOW, HANDFUL, HANDFUL, *kept) if handfuls else None
     values = (
         1, images if images > 1 else 2 * groups**2, IMAGE_GROUPS, groups, groups * IMAGE_GROUPS, IMAGE_GROUPS**2, HANDFUL, between, SHADOW,
-        KEPT_BETWEEN, KEPT_SHADOW,
+        KEPT_BETWEEN, KEPT_SHADOW, 0, 0,
     )  # fmt: skip
-    return DrySizes(images, parts, len(kept) or (4 if all_kept else 0), values)
+    return DrySizes(images, parts, len(kept) or (5 if all_kept else 0), values)
 
 
 def typical_sizes(handfuls: bool, some_kept: bool) -> NDArray[np.float64]:
@@ -124,10 +131,11 @@ def actual_sizes(
     groups = images * image_groups
     kept = kept_groups if some_kept else 0
     handful = max(1, min(handful, groups - kept))
+    between, kept_between = groups - kept - 4 * handful, kept - 4 * handful if some_kept else 0
     return np.array(
         [
-            1, images, image_groups, groups, groups * image_groups, image_groups**2, handful, groups - kept - 3 * handful, handful,
-            kept - 3 * handful if some_kept else 0, handful,
+            1, images, image_groups, groups, groups * image_groups, image_groups**2, handful, between, handful,
+            kept_between, handful, between / handful, kept_between / handful,
         ],
         np.float64,
     )  # fmt: skip

@@ -1,19 +1,16 @@
-"""Runs a real training step on fake tensors, which have no memory, to check the arithmetic of `estimate.py`.
+"""Runs a real training step of real size on tensors without memory, group by group: the obvious way to its peak.
 
 Every storage counts from its creation to its release, rounded as in CUDA's allocator. The float32 workspace of the
-backward pass of flash attention counts, too. The CUDA context, workspaces of matrix products and fragments do not.
-
-Fake CUDA tensors need a CUDA build, so these are fake CPU tensors. A hook imitates CUDA autocast where it differs:
-normalisation takes and returns float32.
+backward pass of flash attention counts, too.
 """
 
 from __future__ import annotations
 
+import math
 import weakref
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Iterable
 from functools import partial
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +21,9 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakIdKeyDictionary
 
 from fitcli.device.runtime import Precision
-from fitcli.execution.job import Job
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
+from fitcli.memory.dry_run import SampleStep, autocast, dry_gather, reader, without_memory
 from fitcli.streaming.token_store import TokenStore
 from models.build import build
 from models.config import TrunkConfig
@@ -36,30 +33,6 @@ ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
 
 ROUNDING = 512
 """Size to whose multiples CUDA's allocator rounds, in bytes."""
-
-
-class StepInput(NamedTuple):
-    """The input of one group of a training step.
-
-    Attributes:
-        shape: Shape without the axis of groups: patches [n p], or levels [n] of a decoder.
-        dtype: Type of the values.
-        values: Number of different values, which are 0 ... `values - 1`.
-    """
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    values: int
-
-
-class SampleTask(Protocol):
-    """The part of a task that `simulate_step` needs."""
-
-    def step_input(self, config: Any) -> StepInput:
-        """Return the input of one group of a training step."""
-
-    def sample_step(self, model: Any, groups: Groups, read: Callable[[slice], Tensor]) -> Job:
-        """Return a training step on sample images; `read` returns the input of a slice of the groups."""
 
 
 class Simulation(NamedTuple):
@@ -77,7 +50,7 @@ class Simulation(NamedTuple):
 
 
 def simulate_step(
-    task: SampleTask,
+    task: SampleStep,
     config: TrunkConfig,
     images: int,
     side: tuple[int, int],
@@ -100,49 +73,35 @@ def simulate_step(
 
     def open_store(shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> TokenStore:
         nonlocal away
-        away += (store := ShapeOnlyStore(shape, dtype, device)).bytes
-        return store
+        away += math.prod(shape) * dtype.itemsize
+        return ShapeOnlyStore(shape, dtype, device)
 
+    model = cast(nn.Module, build(config, "meta"))  # type: ignore[call-overload]
     with FakeTensorMode():
-        model = cast(nn.Module, build(config, "meta"))  # type: ignore[call-overload]
-        for module in model.modules():
-            for name, parameter in module.named_parameters(recurse=False):
-                setattr(module, name, nn.Parameter(torch.empty(parameter.shape)))
-            if isinstance(module, nn.LayerNorm):
-                module.register_forward_pre_hook(lambda module, inputs: (inputs[0].float(),))
+        without_memory(model)
         groups = Groups.of_grid(images, *side)
         if ranks > 1:
-            groups = groups.share_of(0, ranks, partial(_gathered, ranks))
-        autocast = torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
-        with Meter(model.parameters()) as meter, autocast:
-            read = _reader(task.step_input(config), len(groups.number), on_device=plan.kind != "stream")
-            run_job(task.sample_step(model, groups, read), plan, new_store=open_store)
+            groups = groups.share_of(0, ranks, partial(dry_gather, ranks))
+        with Meter(model.parameters()) as meter, autocast(precision):
+            read = reader(task.step_input(config), len(groups.number), on_device=plan.kind != "stream")
+            run_job(task.sample_step(model, groups, read, plan), plan, new_store=open_store)
     return Simulation(meter.peak, away, meter.flops)
 
 
-class _Gathered(torch.autograd.Function):
-    """Has the memory of `latent_exchange.Exchange`, without other processes."""
+class ShapeOnlyStore(TokenStore):
+    """A store of tokens elsewhere than on the device: it keeps their shape only."""
 
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, ranks: int) -> Tensor:
-        return values.new_empty(ranks, *values.shape)
+    def __init__(self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> None:
+        self._shape, self._dtype, self._device = shape, dtype, device
 
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        parts = torch.empty_like(gradient)
-        return parts.sum(dim=0, dtype=torch.promote_types(gradient.dtype, torch.float32)).to(gradient.dtype), None
+    def put(self, part: slice, tokens: Tensor) -> None:
+        assert tokens.dtype == self._dtype
 
+    def get(self, part: slice, fetched: Tensor | None = None) -> Tensor:
+        return torch.empty(part.stop - part.start, *self._shape[1:], dtype=self._dtype, device=self._device)
 
-def _gathered(ranks: int, values: Tensor) -> Tensor:
-    return _Gathered.apply(values, ranks)  # type: ignore[no-any-return,no-untyped-call]
-
-
-def _reader(one: StepInput, groups: int, on_device: bool) -> Callable[[slice], Tensor]:
-    """Return a function that reads a slice of the groups, from a tensor on the device or as a new tensor."""
-    stored = torch.zeros(groups, *one.shape, dtype=one.dtype) if on_device else None
-    return lambda part: (
-        torch.zeros(part.stop - part.start, *one.shape, dtype=one.dtype) if stored is None else stored[part]
-    )
+    def close(self) -> None:
+        pass
 
 
 class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -188,20 +147,3 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _release(self, size: int) -> None:
         self.live -= size
-
-
-class ShapeOnlyStore(TokenStore):
-    """A store of tokens elsewhere than on the device: it keeps their shape only."""
-
-    def __init__(self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> None:
-        self._shape, self._dtype, self._device = shape, dtype, device
-        self.bytes = shape[0] * shape[1] * shape[2] * dtype.itemsize
-
-    def put(self, part: slice, tokens: Tensor) -> None:
-        assert tokens.dtype == self._dtype
-
-    def get(self, part: slice, fetched: Tensor | None = None) -> Tensor:
-        return torch.empty(part.stop - part.start, *self._shape[1:], dtype=self._dtype, device=self._device)
-
-    def close(self) -> None:
-        pass
