@@ -154,7 +154,9 @@ def child_sync() -> None:
 
 def child_training(compiled: bool = False) -> None:
     """Print the speed of training steps, one JSON line for each preset and execution."""
-    from models.cost import encoder_flops
+    from fitcli.execution.plan import ExecutionPlan
+    from fitcli.memory.estimate import Training, estimate_step
+    from fitcli.tasks.registry import find_task
 
     rate = product_rate()
     print(json.dumps({"product_tflops": rate / 1e12}), flush=True)
@@ -171,8 +173,8 @@ def child_training(compiled: bool = False) -> None:
             except torch.OutOfMemoryError as error:
                 print(json.dumps({"preset": preset, "kind": kind, "failed": str(error).splitlines()[0]}), flush=True)
                 continue
-            # A backward pass has twice the operations of a forward pass.
-            achieved = 3 * encoder_flops(config, groups).total / seconds
+            work = Training(task=find_task("classify"), config=config, groups=groups, precision="bf16")
+            achieved = estimate_step(work, ExecutionPlan()).total_flops / seconds
             row = {"preset": preset, "kind": kind, "compiled": compiled, "first_step_seconds": first}
             row |= {"seconds": seconds, "tflops": achieved / 1e12}
             row |= {"fraction": achieved / rate, "peak_bytes": torch.cuda.max_memory_allocated()}

@@ -74,7 +74,7 @@ def pixels(preset: str, size: int, passes: int, runtime: Runtime) -> dict[str, A
 
     def step(batch: Batch, then: Callable[[], None]) -> float:
         model.zero_grad(set_to_none=True)
-        job = CLASSIFY.sample_step(model, batch.groups, lambda part: batch.patches[part])
+        job = CLASSIFY.sample_step(model, batch.groups, lambda part: batch.patches[part], ExecutionPlan())
         with runtime.autocast():
             outcome = run_job(job, ExecutionPlan())
         then()

@@ -28,8 +28,7 @@ from fitcli.device.runtime import return_freed_memory
 from fitcli.execution.job import Job
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from fitcli.memory.estimate import parameter_count
-from fitcli.memory.fake_step import Meter, simulate_step
+from fitcli.memory.estimate import Training, estimate_step, parameter_count
 from fitcli.tasks.classify.task import TASK as CLASSIFY
 from models.build import build
 from models.config import ClassifierConfig
@@ -110,20 +109,20 @@ def step_job(model: Any, groups: Groups, host: bool = False) -> Job:
     def read(part: slice) -> Tensor:
         return torch.zeros(part.stop - part.start, *shape, dtype=dtype) if pixels is None else pixels[part]
 
-    return CLASSIFY.sample_step(model, groups, read)
+    return CLASSIFY.sample_step(model, groups, read, ExecutionPlan())
 
 
 def estimate(config: ClassifierConfig, size: int, plan: ExecutionPlan) -> dict[str, Any]:
-    """Return the bytes and FLOPs of a step in bf16 autocast, run on tensors without memory."""
+    """Return the bytes and FLOPs of a step in bf16 autocast, as estimated."""
     side = size // (config.patch * config.group)
-    simulation = simulate_step(CLASSIFY, config, 1, (side, side), plan, "bf16")
+    estimate = estimate_step(Training(task=CLASSIFY, config=config, groups=side**2, precision="bf16"), plan)
     count = parameter_count(config)
     return {
         "parameters": count,
-        "total_gib": (simulation.peak_bytes + 12 * count) / GIB,
-        "activations_gib": (simulation.peak_bytes - 4 * count) / GIB,
-        "host_gib": (simulation.away_bytes + (size**2 * 3 if plan.kind == "stream" else 0)) / GIB,
-        "flops": simulation.flops,
+        "total_gib": estimate.peak_bytes / GIB,
+        "activations_gib": (estimate.peak_bytes - 16 * count) / GIB,
+        "host_gib": (estimate.away_bytes + (size**2 * 3 if plan.kind == "stream" else 0)) / GIB,
+        "flops": estimate.total_flops,
     }
 
 
@@ -156,9 +155,8 @@ def measure_time(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def count_flops(model: Any, groups: Groups, plan: ExecutionPlan) -> int:
     """Return the FLOPs of one step."""
-    with Meter() as meter:
-        run_job(step_job(model, groups), plan)
-    return int(meter.flops)
+    work = Training(task=CLASSIFY, config=model.config, groups=len(groups.number))
+    return estimate_step(work, plan).total_flops
 
 
 def child(preset: str, size: int, name: str) -> None:

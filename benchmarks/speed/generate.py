@@ -30,7 +30,7 @@ from benchmarks.support.machine import save_results
 from benchmarks.support.processes import peak_with_torch, resident_bytes, run_python, timed
 from fitcli.images.open import open_image
 from fitcli.images.window import Window
-from fitcli.memory.budget import HANDFUL_TOKENS
+from fitcli.memory.handfuls import usual_handful
 from fitcli.noise import group_noise
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig, save_config
@@ -59,7 +59,7 @@ def step_jobs(name: str, size: int, sampler: str, guidance: float, kind: StoreKi
     layout, cpu = CanvasLayout(side, side, config.group), torch.device("cpu")
     names: list[Quantity] = ["x", "data", "unconditional"]
     canvases = {kept: open_canvas(kind, side, side, config.values, cpu) for kept in names}
-    how = Streaming(handful=max(1, HANDFUL_TOKENS["cpu"] // config.tokens))
+    how = Streaming(handful=usual_handful(config, "pass", "cpu"))
 
     def noise(k: int, part: slice) -> torch.Tensor:
         return group_noise(0, "step", range(part.start, part.stop), (config.tokens, config.values), step=k)

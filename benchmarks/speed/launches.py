@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks.support.machine import save_results
-from fitcli.memory.budget import HANDFUL_TOKENS
+from fitcli.memory.handfuls import usual_handful
 from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.autoregressive.decoding.kv_cache import CachedDecoder
 from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
@@ -74,7 +74,7 @@ def denoising(preset: str, size: int) -> dict[str, Any]:
     model, side = build(config, DEVICE).eval(), -(-size // (patch * config.group)) * config.group
     layout, names = CanvasLayout(side, side, config.group), get_args(Quantity)
     canvases: dict[Quantity, Any] = {name: open_canvas("device", side, side, config.values, DEVICE) for name in names}
-    how = Streaming(handful=max(1, HANDFUL_TOKENS["cuda"] // config.tokens), store="device")
+    how = Streaming(handful=usual_handful(config, "pass", "cuda"), store="device")
     view = StreamedView(model, layout, how, canvases, canvases)
     like, condition = torch.empty(1, device=DEVICE), torch.empty(1, 1, 2, device=DEVICE)
     steps = sample(lambda k: view, Sampling(steps=50, prediction="v"), like, condition)

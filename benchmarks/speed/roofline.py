@@ -34,7 +34,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks.support.machine import save_results
 from fitcli.device.processor import onednn
 from fitcli.device.runtime import Precision, Runtime
-from fitcli.memory.budget import HANDFUL_TOKENS
+from fitcli.memory.handfuls import usual_handful
 from fitcli.patches.cutting import groups_of, normalize
 from fitcli.patches.grid import PatchGrid
 from fitcli.streaming.sweeps import PassOutputs, Streaming
@@ -141,7 +141,7 @@ class Case:
         self.runtime.compile(self.encoder)
         grid = PatchGrid((size, size), config.patch, config.group)
         self.groups = groups_of(grid)
-        self.handful = max(1, HANDFUL_TOKENS[device.type] // config.tokens)
+        self.handful = usual_handful(config, "pass", device.type)
         generator = torch.Generator().manual_seed(0)
         shape = (len(self.groups.number), config.tokens, config.values)
         self.pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)

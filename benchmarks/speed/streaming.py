@@ -29,7 +29,7 @@ from benchmarks.support.image_sources import slide_window, write_image
 from benchmarks.support.machine import save_results
 from benchmarks.support.processes import peak_with_torch, resident_bytes, run_python, timed
 from fitcli.images.open import open_image
-from fitcli.memory.budget import HANDFUL_TOKENS
+from fitcli.memory.handfuls import usual_handful
 from fitcli.patches.cutting import groups_of, normalize, read_patches
 from fitcli.patches.grid import PatchGrid
 from fitcli.patches.preprocessing import Preprocessing
@@ -54,7 +54,7 @@ def jobs(image_path: Path, preset: str, precision: str) -> dict[str, Job]:
     image = open_image(image_path)
     grid = PatchGrid(image.info.size, config.patch, config.group)
     places, groups = list(grid.coordinates()), groups_of(grid)
-    how = Streaming(handful=max(1, HANDFUL_TOKENS["cpu"] // config.tokens))
+    how = Streaming(handful=usual_handful(config, "pass", "cpu"))
     decoded = read_patches(image, grid, places)
 
     def autocast() -> Any:

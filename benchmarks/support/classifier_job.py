@@ -9,8 +9,8 @@ import torch
 from fitcli.device.runtime import Runtime
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
+from fitcli.patches.sample_pixels import as_pixels
 from fitcli.tasks.classify.task import TASK as CLASSIFY
-from fitcli.tasks.sample_pixels import as_pixels
 from models.build import build
 from models.encoder import FITClassifier
 from models.groups import Groups
@@ -38,7 +38,7 @@ def classifier_job(
         model.eval().requires_grad_(False)
         runtime.prepare(model)
     runtime.compile(model)
-    job = CLASSIFY.sample_step(model, groups, lambda part: pixels[part])
+    job = CLASSIFY.sample_step(model, groups, lambda part: pixels[part], plan or ExecutionPlan())
 
     def forward() -> object:
         with torch.inference_mode(), runtime.autocast():

@@ -11,9 +11,8 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
-
 from functools import partial
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -35,7 +34,7 @@ from fitcli.memory.table import Table
 from fitcli.streaming.sweeps import Streaming
 from fitcli.streaming.token_store import TokenStore
 from models.build import build
-from models.config import DecoderConfig, TrunkConfig
+from models.config import TrunkConfig
 from models.groups import Groups
 from models.piecewise_latents import PIECE
 from models.precast_weights import precast_weights

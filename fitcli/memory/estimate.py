@@ -131,14 +131,14 @@ def estimate_step(work: Training, plan: ExecutionPlan) -> Estimate:
         kind=plan.kind, keep=keep, selective=plan.selective and keep > 0, global_layers=plan.global_layers
     )
     config = work.task.typical_config(work.config)
-    table = find_table(
-        DryStep(task=work.task, config=config, plan=shape, precision=work.precision, ranks=work.ranks)
-    )
+    table = find_table(DryStep(task=work.task, config=config, plan=shape, precision=work.precision, ranks=work.ranks))
     sizes = actual_sizes(
         work.images, own_groups, handfuls if in_handfuls else own_groups * work.images, kept_groups, 0 < keep < 1
     )
     near = plan.store == ("host" if work.device == "cpu" else "device")
-    without = {"pixels"} | ({"stored tokens"} if not near else set()) | ({"workspace"} if work.device != "cuda" else set())
+    without = (
+        {"pixels"} | ({"stored tokens"} if not near else set()) | ({"workspace"} if work.device != "cuda" else set())
+    )
     peak = table.peak(sizes, without)
     # A streamed step copies a handful of pixels at a time from the host.
     resident = work.batches if work.device == "cpu" else int(plan.kind != "stream")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
@@ -84,7 +84,12 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Note which part of the model runs, and which weights belong to it."""
         parts = [("ends", cast(nn.Module, model))]
         for segment in (module for module in model.modules() if isinstance(module, Segment)):
-            named = (("local", segment.local), ("cross", segment.read), ("cross", segment.write), ("global", segment.mix))
+            named = (
+                ("local", segment.local),
+                ("cross", segment.read),
+                ("cross", segment.write),
+                ("global", segment.mix),
+            )
             parts += [(place, part) for place, part in named if part is not None]
         for place, part in parts:
             for parameter in part.parameters():

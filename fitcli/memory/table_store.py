@@ -79,7 +79,7 @@ def _save(path: Path, table: Table) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps({"made_by": _maker(), **table.to_document()}))
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         # A cache that cannot be written costs time only.
         if console.debugging():
             console.log(f"{path}: not kept ({error})")

@@ -17,7 +17,6 @@ from fitcli import console
 from fitcli.device.runtime import Runtime, choose_runtime, return_freed_memory
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from fitcli.memory.handfuls import usual_handful
 from fitcli.profiling.peer_models import build_peer
 from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.registry import find_task, train_settings

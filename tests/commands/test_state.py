@@ -17,7 +17,7 @@ from support.command_line import Fit
 from support.pictures import save
 from typer.testing import Result
 
-from fitcli.memory.budget import HANDFUL_TOKENS
+from fitcli.memory.handfuls import TOKENS
 from fitcli.streaming import journal
 from fitcli.streaming.journal import FolderJournal
 
@@ -27,9 +27,9 @@ torch.set_num_threads(1)
 from fitcli.streaming import journal
 from fitcli.app import app
 from fitcli.streaming import journal
-from fitcli.memory.budget import HANDFUL_TOKENS
+from fitcli.memory.handfuls import TOKENS
 from fitcli.streaming.journal import FolderJournal
-HANDFUL_TOKENS["cpu"] = 512
+TOKENS["pass", "cpu"] = 512
 journal.SAVE_SECONDS = 0
 reached, calls = journal.FolderJournal.record, []
 def killed(self, *arguments):
@@ -53,7 +53,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _two_groups_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(HANDFUL_TOKENS, "cpu", 512)
+    monkeypatch.setitem(TOKENS, ("pass", "cpu"), 512)
 
 
 def kill(moment: int, *arguments: object) -> None:

@@ -24,6 +24,7 @@ from fitcli.execution.run import run_job
 from fitcli.memory.estimate import Training, estimate_step
 from fitcli.memory.plan import choose
 from fitcli.tasks.encoding.stream import stream_latents
+from fitcli.tasks.registry import find_task
 from models.build import build
 from models.compilable import GRAPHS, Region, compile_regions
 from models.groups import Groups
@@ -190,7 +191,7 @@ def test_what_cannot_be_compiled_stays_eager(counter: CompileCounterWithBackend)
 
 
 def test_plans_that_select_operations_are_not_chosen() -> None:
-    work = Training(config=classifier_preset("small", 3, 10), groups=625, precision="bf16")
+    work = Training(task=find_task("classify"), config=classifier_preset("small", 3, 10), groups=625, precision="bf16")
     budget = estimate_step(work, ExecutionPlan()).needed_bytes // 2
     assert not choose(work, budget).plan.compilable, "without `compiled` the plan keeps selected operations"
     chosen = choose(replace(work, compiled=True), budget)

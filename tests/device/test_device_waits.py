@@ -16,7 +16,7 @@ from torch import Tensor
 from fitcli.device.runtime import Runtime
 from fitcli.device.transfer import to_device
 from fitcli.images.array_image import ArrayReader
-from fitcli.memory.budget import HANDFUL_TOKENS
+from fitcli.memory.handfuls import TOKENS
 from fitcli.noise import group_noise
 from fitcli.patches.cutting import groups_of
 from fitcli.patches.preprocessing import Preprocessing
@@ -45,7 +45,7 @@ RUNTIME = Runtime(DEVICE, "fp32")
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Waits]:
     """The recorder of waits. It sees nothing in inference mode, so tests unwrap functions that enable it."""
-    monkeypatch.setitem(HANDFUL_TOKENS, DEVICE.type, 8)
+    monkeypatch.setitem(TOKENS, ("pass", DEVICE.type), 8)
     with valueless(monkeypatch) as recorder, torch.no_grad():
         yield recorder
 

@@ -60,6 +60,6 @@ def _step(preset: str, plan: ExecutionPlan, runtime: Runtime) -> tuple[float, di
     pixels = pixels.to(runtime.device)
     groups = Groups.of_grid(images=1, rows=2, columns=3).to(runtime.device)
     with runtime.autocast():
-        outcome = run_job(CLASSIFY.sample_step(model, groups, lambda part: pixels[part]), plan)
+        outcome = run_job(CLASSIFY.sample_step(model, groups, lambda part: pixels[part], plan), plan)
     gradients = {name: p.grad.cpu() for name, p in model.named_parameters() if p.grad is not None}
     return outcome.loss.item(), gradients

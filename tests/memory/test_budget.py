@@ -11,6 +11,7 @@ from fitcli.device.runtime import choose_runtime
 from fitcli.errors import FitError
 from fitcli.memory import machine
 from fitcli.memory.budget import Work, plan_memory, size_text
+from fitcli.tasks.encoding.sample_pass import ENCODING
 from models.presets import classifier_preset
 
 MIB, GIB = 2**20, 2**30
@@ -21,7 +22,9 @@ def work(side: int, preset: str = "tiny", **changes: object) -> Work:
     """A pass over an image of `side` pixels per side."""
     config = classifier_preset(preset, 3, 2)
     made = Work(
+        task=ENCODING,
         config=config,
+        precision="fp32",
         groups=(side // 256) ** 2,
         weights_bytes=20 * MIB,
         value_bytes=1,
@@ -62,7 +65,7 @@ def test_too_little_memory_is_refused_with_the_least_that_is_enough() -> None:
     with pytest.raises(FitError) as caught:
         plan_memory(work(32768), "cpu", 100 * MIB)
     match = re.search(
-        r"need at least (\d+) MiB of memory \(latents \d+ MiB, .*\), but only 100 MiB are allowed; ", str(caught.value)
+        r"need at least (\d+) MiB of memory \(\w[\w ]* \d+ MiB, .*\), but only 100 MiB are allowed; ", str(caught.value)
     )
     assert match is not None, str(caught.value)
     enough = int(match[1]) * MIB
@@ -91,7 +94,7 @@ def test_tokens_rest_on_the_device_else_on_the_host_else_on_disk() -> None:
 def test_a_model_of_one_segment_stores_no_tokens() -> None:
     config = replace(TINY, plan="(2)2")
     plan = plan_memory(work(32768, config=config), "cpu", GIB)
-    assert plan.parts["tokens at rest"] == 0
+    assert "stored tokens" not in plan.parts
     assert plan.store == "host"
 
 

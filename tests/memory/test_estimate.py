@@ -11,7 +11,6 @@ from support.real_step import simulate_step
 
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.estimate import Training, estimate_step
-from fitcli.memory.plan import named_plans
 from fitcli.runs.config import ModelConfig
 from fitcli.tasks.registry import TASKS, find_task
 from models.config import DecoderConfig, DenoiserConfig

@@ -7,15 +7,19 @@ from dataclasses import replace
 import pytest
 
 from fitcli.errors import FitError
+from fitcli.memory.budget import largest
 from fitcli.memory.estimate import Training, parameter_count
-from fitcli.memory.plan import cheaper_choice, choose, evaluate_plan, largest, largest_side, named_plans
+from fitcli.memory.plan import cheaper_choice, choose, evaluate_plan, largest_side, named_plans
+from fitcli.tasks.registry import find_task
 from models.presets import classifier_preset
 
 GIB = 2**30
 
+BASE = Training(task=find_task("classify"), config=classifier_preset("base", 3, 100), groups=625, precision="bf16")
+
 
 def test_choices_fit_and_more_memory_never_costs_more() -> None:
-    work = Training(config=classifier_preset("base", 3, 100), groups=625, precision="bf16")
+    work = BASE
     choices = [choose(work, int(gib * GIB)) for gib in (40, 24, 16, 12, 8, 4, 3.2, 2.9)]
     for gib, choice in zip((40, 24, 16, 12, 8, 4, 3.2, 2.9), choices, strict=True):
         assert choice.estimate.needed_bytes <= gib * GIB
@@ -27,20 +31,20 @@ def test_choices_fit_and_more_memory_never_costs_more() -> None:
 
 def test_a_budget_is_used() -> None:
     """The fraction of kept groups is as large as fits."""
-    work = Training(config=classifier_preset("base", 3, 100), groups=625, precision="bf16")
+    work = BASE
     choice = choose(work, 12 * GIB)
     assert 0.3 < choice.plan.keep < 0.9
     assert choice.estimate.needed_bytes > 0.9 * 12 * GIB
 
 
 def test_too_little_memory_is_refused_with_what_the_smallest_takes() -> None:
-    work = Training(config=classifier_preset("base", 3, 100), groups=625, precision="bf16")
+    work = BASE
     with pytest.raises(FitError, match=r"113 M parameters takes at least 2\.\d+ GiB \(optimizer 861 MiB"):
         choose(work, GIB)
 
 
 def test_after_memory_ran_out_an_execution_takes_far_less() -> None:
-    work = Training(config=classifier_preset("base", 3, 100), groups=625, precision="bf16")
+    work = BASE
     first = choose(work, 16 * GIB)
     second = cheaper_choice(work, first)
     assert second is not None
@@ -50,14 +54,14 @@ def test_after_memory_ran_out_an_execution_takes_far_less() -> None:
 
 
 def test_tokens_rest_on_disk_if_the_host_is_too_small() -> None:
-    work = Training(config=classifier_preset("base", 3, 100), groups=625, precision="bf16")
+    work = BASE
     assert choose(work, 3 * GIB).plan.store == "host"
     assert choose(work, 3 * GIB, away_bytes=1 << 20).plan.store == "disk"
 
 
 @pytest.mark.parametrize("name", ["plain", "recompute", "stream"])
 def test_no_larger_image_fits(name: str) -> None:
-    work = Training(config=classifier_preset("tiny", 3, 10), groups=1, precision="bf16")
+    work = replace(BASE, config=classifier_preset("tiny", 3, 10), groups=1)
     plan = named_plans(work)[name]
     side = largest_side(work, plan, 2 * GIB)
 
@@ -75,7 +79,7 @@ def test_the_largest_number_that_fits(answer: int) -> None:
 def test_base_at_6400_trains_in_three_gigabytes() -> None:
     """About 100 M parameters at 160,000 tokens: weights, gradients, AdamW and all; FIT, section 4.1, needs 16 GB."""
     config = classifier_preset("base", 3, 100)
-    work = Training(config=config, groups=625, precision="bf16")
+    work = BASE
     choice = evaluate_plan(work, named_plans(work)["recompute all"])
     assert 100e6 < parameter_count(config) < 120e6
     assert choice.estimate.peak_bytes <= 3 * GIB

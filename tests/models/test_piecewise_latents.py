@@ -8,18 +8,12 @@ from support.batches import CONFIGS, live
 from support.operations import Operations
 from torch import Tensor, nn
 
-from models import piecewise_latents
 from models.groups import Groups
 from models.layers import CrossAttentionLayer, SelfAttentionLayer
 from models.masks import group_causal_mask
 from models.piecewise_latents import apply_piecewise, normalize_piecewise, pool_piecewise
 
-WIDTH, COUNT = 12, 17
-
-
-@pytest.fixture(autouse=True)
-def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(piecewise_latents, "PIECE", 5)
+WIDTH, COUNT, PIECE = 12, 17, 5
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -38,7 +32,7 @@ MASKS = {
 def test_self_attention_in_pieces_is_the_same(mask: str) -> None:
     layer, x = SelfAttentionLayer(WIDTH, heads=3, ratio=2).double(), random(2, COUNT, WIDTH)
     expected = layer(x, MASKS[mask])
-    result = apply_piecewise(layer, x, MASKS[mask])
+    result = apply_piecewise(layer, x, MASKS[mask], piece=PIECE)
     assert result is x
     torch.testing.assert_close(result, expected)
 
@@ -50,7 +44,7 @@ def test_layers_without_attention_and_cross_attention_are_the_same() -> None:
     for layer, arguments in [(feed_forward, ()), (cross, (random(2, 3, 8, seed=1),))]:
         x = random(2, COUNT, WIDTH)
         expected = layer(x, *arguments)
-        result = apply_piecewise(layer, x, *arguments)
+        result = apply_piecewise(layer, x, *arguments, piece=PIECE)
         assert result is x
         torch.testing.assert_close(result, expected)
 
@@ -59,7 +53,7 @@ def test_layers_without_attention_and_cross_attention_are_the_same() -> None:
 def test_few_latents_are_left_as_they_are() -> None:
     layer, x = SelfAttentionLayer(WIDTH, heads=3, ratio=2).double(), random(2, 5, WIDTH)
     before = x.clone()
-    assert torch.equal(apply_piecewise(layer, x), layer(before))
+    assert torch.equal(apply_piecewise(layer, x, piece=PIECE), layer(before))
     assert torch.equal(x, before)
 
 
@@ -68,7 +62,7 @@ def test_no_tensor_is_larger_than_keys_and_values() -> None:
     """The hidden values of the whole feed-forward layer are twice as large."""
     layer, x = SelfAttentionLayer(WIDTH, heads=3, ratio=4), random(1, 20 * COUNT, WIDTH).float()
     with Operations() as counted:
-        apply_piecewise(layer, x)
+        apply_piecewise(layer, x, piece=PIECE)
     assert counted.largest == 2 * x.numel()
     with Operations() as counted:
         layer(x)
@@ -77,14 +71,14 @@ def test_no_tensor_is_larger_than_keys_and_values() -> None:
 
 def test_other_layers_are_refused() -> None:
     with pytest.raises(TypeError, match="Linear"):
-        apply_piecewise(nn.Linear(WIDTH, WIDTH).double(), random(2, COUNT, WIDTH))
+        apply_piecewise(nn.Linear(WIDTH, WIDTH).double(), random(2, COUNT, WIDTH), piece=PIECE)
 
 
 @torch.no_grad()
 def test_normalising_in_pieces_is_the_same() -> None:
     norm, latents = nn.LayerNorm(WIDTH).double(), random(9, 2, WIDTH)
     expected = norm(latents)
-    result = normalize_piecewise(norm, latents)
+    result = normalize_piecewise(norm, latents, PIECE)
     assert result is latents
     torch.testing.assert_close(result, expected)
 
@@ -93,5 +87,5 @@ def test_normalising_in_pieces_is_the_same() -> None:
 def test_pooling_in_pieces_is_the_same(name: str) -> None:
     head, groups = live(CONFIGS[name]).head, Groups.of_grid(images=1, rows=3, columns=3)
     latents = random(9, 2, CONFIGS[name].latent_width)
-    for value, expected in zip(pool_piecewise(head, latents, groups), head(latents, groups), strict=True):
+    for value, expected in zip(pool_piecewise(head, latents, groups, PIECE), head(latents, groups), strict=True):
         torch.testing.assert_close(value, expected)

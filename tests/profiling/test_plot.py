@@ -10,7 +10,7 @@ import pytest
 from fitcli.errors import FitError
 from fitcli.memory.estimate import estimate_step
 from fitcli.memory.plan import named_plans
-from fitcli.profiling.peers import estimate_peer
+from fitcli.profiling.peer_estimate import estimate_peer
 from fitcli.profiling.plot import SHOWN, SIDES, check_plot, curves
 from fitcli.profiling.profile import training_step
 from fitcli.profiling.subject import Conditions, subject_for

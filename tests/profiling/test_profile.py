@@ -74,7 +74,7 @@ def test_less_than_the_smallest_need_fits_nothing() -> None:
 def test_what_is_measured() -> None:
     here = conditions(device="cpu", runtime=choose_runtime("cpu", "fp32"))
     (row, *_) = rows(TINY, here, [512])
-    cheap, dear = replace(row.estimate, flops={}), replace(row.estimate, flops={("head", "product"): 10**20})
+    cheap, dear = replace(row.estimate, flops={}), replace(row.estimate, flops={"ends, product": 10**20})
     for method, expected in (("estimate", (False, False)), ("auto", (True, False)), ("measure", (True, True))):
         given = replace(here, method=method)
         assert tuple(where_to_measure(given, each) is not None for each in (cheap, dear)) == expected

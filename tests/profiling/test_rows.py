@@ -18,7 +18,7 @@ ESTIMATE = Estimate(
     parts={"parameters": 100, "gradients": 200, "optimizer": 300, "latents": 40, "pixels": 2},
     reserve_bytes=1000,
     away_bytes=GIB,
-    flops={("local", "product"): 70, ("local", "attention"): 30},
+    flops={"local, product": 70, "local, attention": 30},
 )
 ROW = Row(
     res=512, groups=2, mode="train", execution="stream", estimate=ESTIMATE, extra=0.25, measurement=None, fits=True
@@ -34,7 +34,7 @@ def test_an_estimated_row() -> None:
         100, 200, 300, 42, 642,
     ]  # fmt: skip
     assert (document["method"], document["needed_bytes"], document["away_bytes"]) == ("estimate", 1642, GIB)
-    assert document["flops_by_part"] == {"local product": 70, "local attention": 30}
+    assert document["flops_by_part"] == {"local, product": 70, "local, attention": 30}
     assert (document["flops"], document["extra_flops"], document["seconds"]) == (100, 0.25, None)
     assert ROW.as_cells("9,999") == [
         "512 x 512", "train", "stream", "1 MiB", "+25%", "1.00 GiB", "yes", "9,999", "estimated",

@@ -8,7 +8,6 @@ from support.batches import CONFIGS, inputs_for
 from support.streamed import LAYOUTS, NETWORKS, golden, made, run_on_all, streamed
 
 from fitcli.streaming.sweeps import Streaming
-from models import piecewise_latents
 
 
 @torch.inference_mode()
@@ -55,10 +54,9 @@ def test_networks_of_the_reference(name: str, handful: int) -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("name", CONFIGS)
-def test_many_latents_are_mixed_in_pieces(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(piecewise_latents, "PIECE", 5)
+def test_many_latents_are_mixed_in_pieces(name: str) -> None:
     (model, config), groups = made(name, torch.float64), LAYOUTS["padded"]
     inputs = inputs_for(config, groups)
-    parts, wholes = streamed(model, groups, inputs, Streaming(handful=2)), run_on_all(model, groups, inputs)
-    for one, other in zip(parts, wholes, strict=True):
+    parts = streamed(model, groups, inputs, Streaming(handful=2, piece=5))
+    for one, other in zip(parts, run_on_all(model, groups, inputs), strict=True):
         assert (one - other).abs().max() < 1e-9

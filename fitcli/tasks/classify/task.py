@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +17,10 @@ from fitcli.device.runtime import Runtime
 from fitcli.execution.job import Job
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.dry_run import SamplePass, StepInput
+from fitcli.patches.sample_pixels import as_pixels
 from fitcli.runs.config import RunConfig, TaskDetails
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint
-from fitcli.streaming.sweeps import PassOutputs, Streaming
 from fitcli.tasks.classify.config import ClassifyDetails
 from fitcli.tasks.classify.objective import ClassificationObjective, classification_objective
 from fitcli.tasks.classify.options import ClassifyOptions
@@ -29,8 +29,6 @@ from fitcli.tasks.classify.step import classification_job
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.encoding.sample_pass import ENCODING
-from fitcli.tasks.encoding.stream import stream_encoder
-from fitcli.patches.sample_pixels import as_pixels
 from fitcli.tasks.task import PresetModel, Task
 from models.config import ClassifierConfig
 from models.encoder import FITClassifier

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
-import torch
 from torch import Tensor
 
 from fitcli.data.csv_listing import Labels

@@ -161,7 +161,9 @@ def encoding(
     threshold = settings.threshold(checkpoint.config)
     kept = None if threshold is None else foreground(image, grid, threshold)
     count = grid.count if kept is None else len(kept)
-    work = encoding_work(checkpoint, image, count, runtime.precision, keep_reads, finish_bytes, settings.state is not None)
+    work = encoding_work(
+        checkpoint, image, count, runtime.precision, keep_reads, finish_bytes, settings.state is not None
+    )
     with ExitStack() as stack:
         state = None
         if settings.state is not None:

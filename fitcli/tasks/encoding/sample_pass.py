@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from fitcli.memory.dry_run import StepInput
+from fitcli.patches.sample_pixels import as_pixels
 from fitcli.streaming.sweeps import PassOutputs, Streaming
 from fitcli.tasks.encoding.stream import stream_encoder
-from fitcli.patches.sample_pixels import as_pixels
 from models.config import ClassifierConfig
 from models.groups import Groups
 from models.piecewise_latents import pool_piecewise

@@ -11,7 +11,7 @@ from fitcli.errors import ImageError
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import Pixels
 from fitcli.images.window import Window
-from fitcli.memory.budget import HANDFUL_TOKENS
+from fitcli.memory.handfuls import TOKENS
 from fitcli.patches.cutting import groups_of, normalize, to_patches
 from fitcli.patches.grid import PatchGrid
 from fitcli.patches.preprocessing import Preprocessing
@@ -62,7 +62,7 @@ def whole(checkpoint: Checkpoint, pixels: np.ndarray) -> tuple[np.ndarray, torch
 def test_equal_to_the_model_on_the_whole(
     checkpoint: Checkpoint, size: tuple[int, int], handful: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(HANDFUL_TOKENS, "cpu", handful)
+    monkeypatch.setitem(TOKENS, ("pass", "cpu"), handful)
     result = classify_image(checkpoint, ArrayReader(picture(size)), CPU, keep_evidence=True)
     probabilities, evidence, grid = whole(checkpoint, picture(size))
     np.testing.assert_allclose(result.probabilities, probabilities, atol=1e-5)

@@ -15,7 +15,7 @@ from fitcli.device.runtime import choose_runtime
 from fitcli.errors import FitError, ImageError
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.open import open_image
-from fitcli.memory.budget import HANDFUL_TOKENS
+from fitcli.memory.handfuls import TOKENS
 from fitcli.patches.cutting import groups_of, normalize, to_patches
 from fitcli.patches.grid import PatchGrid
 from fitcli.patches.preprocessing import Preprocessing
@@ -54,7 +54,7 @@ def picture(size: tuple[int, int]) -> np.ndarray:
 def test_features_are_those_of_the_encoder(
     checkpoint: Checkpoint, size: tuple[int, int], suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(HANDFUL_TOKENS, "cpu", 30)
+    monkeypatch.setitem(TOKENS, ("pass", "cpu"), 30)
     out, image = tmp_path / f"out{suffix}", ArrayReader(picture(size), mpp=0.5)
     done = embed_image(checkpoint, image, out, CPU, EncodingSettings(), keep_patches=True)
     grid = PatchGrid(size, 4, 3)
@@ -99,7 +99,7 @@ def test_an_image_that_breaks_half_way_leaves_what_was_there(
 def test_a_saved_position_promises_patches_that_survive_a_power_cut(
     checkpoint: Checkpoint, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(HANDFUL_TOKENS, "cpu", 18)
+    monkeypatch.setitem(TOKENS, ("pass", "cpu"), 18)
     monkeypatch.setattr(journal, "SAVE_SECONDS", 0.0)
     out, synced, positions = tmp_path / f"out{suffix}", set[int](), []
     fsync, replace = os.fsync, os.replace

@@ -33,8 +33,8 @@ from fitcli.tasks.diffusion.generate.prepare import InitialImage, Prepared, prep
 from fitcli.tasks.diffusion.generate.preview import Preview
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings, ResourceLimits
 from fitcli.tasks.diffusion.generate.stages import Stage
-from fitcli.tasks.diffusion.samplers import MULTISTEP, find_step
 from fitcli.tasks.diffusion.sample import DENOISING
+from fitcli.tasks.diffusion.samplers import MULTISTEP, find_step
 from fitcli.tasks.diffusion.sampling import StepResult
 from fitcli.tasks.generated_image import GeneratedImage, file_description
 from fitcli.tasks.image_output import check_outputs, numbered, write_image, writing_bytes

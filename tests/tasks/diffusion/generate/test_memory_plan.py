@@ -6,6 +6,7 @@ from support.generators import model_config
 
 from fitcli.device.runtime import choose_runtime
 from fitcli.tasks.diffusion.generate.memory_plan import GenerationPlan, plan_generation
+from fitcli.tasks.diffusion.sample import DENOISING
 
 RUNTIME = choose_runtime("cpu", "fp32")
 
@@ -13,7 +14,7 @@ RUNTIME = choose_runtime("cpu", "fp32")
 def test_canvases_rest_in_memory_while_there_is_room_and_on_disk_then() -> None:
     def where(memory: int, on_disk: bool = False) -> GenerationPlan:
         return plan_generation(
-            config=model_config(), weights_bytes=10**6, groups=65536, canvases=2, coarser=True, runtime=RUNTIME,
+            DENOISING, config=model_config(), weights_bytes=10**6, groups=65536, canvases=2, coarser=True, runtime=RUNTIME,
             memory_bytes=memory, reader_bytes=0, finish_bytes=10**7, on_disk=on_disk,
         )  # fmt: skip
 

@@ -6,10 +6,10 @@ import gc
 
 import pytest
 import torch
+from support.real_step import ROUNDING, Meter, ShapeOnlyStore, simulate_step
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.memory.fake_step import ROUNDING, Meter, ShapeOnlyStore, simulate_step
 from fitcli.tasks.registry import DEFAULT_TASK, find_task
 from models.presets import classifier_preset
 
