@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +21,11 @@ torch.set_num_threads(1)
 # A shell that runs the tests in the background ignores Ctrl-C for them. Then training would ignore it, too.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests read and write no cache of the user. All processes of a run share one.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="fit-test-cache-")
+    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 COLORS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
 SHAPES = ((70, 90), (64, 64), (33, 130), (100, 40), (64, 96), (50, 50))

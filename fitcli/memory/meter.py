@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,7 +82,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _watch(self, model: nn.Module) -> None:
         """Note which part of the model runs, and which weights belong to it."""
-        parts = [("ends", cast(nn.Module, model))]
+        parts: list[tuple[str, nn.Module]] = [("ends", model)]
         for segment in (module for module in model.modules() if isinstance(module, Segment)):
             named = (
                 ("local", segment.local),
@@ -99,7 +99,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 part.register_forward_pre_hook(partial(self._enter, place))
                 part.register_forward_hook(self._leave, always_call=True)
         for parameter in model.parameters():
-            parameter.register_post_accumulate_grad_hook(self._is_gradient)
+            parameter.register_post_accumulate_grad_hook(self._is_gradient)  # type: ignore[no-untyped-call]
 
     def _enter(self, place: str, *_: object) -> None:
         self._places.append(place)

@@ -86,8 +86,8 @@ def _split(values: tuple[int, ...], number: int) -> tuple[Size, int]:
 
 
 _ORDER = (
-    Size.SQUARED_GROUPS, Size.SQUARED_IMAGE_GROUPS, Size.GROUPS, Size.BETWEEN, Size.KEPT_BETWEEN, Size.SHADOW, Size.KEPT_SHADOW, Size.HANDFUL,
-    Size.IMAGE_GROUPS, Size.IMAGES, Size.ONE,
+    Size.SQUARED_GROUPS, Size.SQUARED_IMAGE_GROUPS, Size.GROUPS, Size.BETWEEN, Size.KEPT_BETWEEN, Size.SHADOW,
+    Size.KEPT_SHADOW, Size.HANDFUL, Size.IMAGE_GROUPS, Size.IMAGES, Size.ONE,
 )  # fmt: skip
 """Products before their factors."""
 
@@ -104,11 +104,22 @@ def dry_sizes(images: int, handfuls: bool, some_kept: bool = False, all_kept: bo
     kept = (HANDFUL, KEPT_BETWEEN, KEPT_SHADOW, HANDFUL, HANDFUL) if some_kept else ()
     between = groups - sum(kept) - 3 * HANDFUL - SHADOW
     parts = (HANDFUL, between, SHADOW, HANDFUL, HANDFUL, *kept) if handfuls else None
-    values = (
-        1, images if images > 1 else 2 * groups**2, IMAGE_GROUPS, groups, groups * IMAGE_GROUPS, IMAGE_GROUPS**2, HANDFUL, between, SHADOW,
-        KEPT_BETWEEN, KEPT_SHADOW, 0, 0,
-    )  # fmt: skip
-    return DrySizes(images, parts, len(kept) or (5 if all_kept else 0), values)
+    values = {
+        Size.ONE: 1,
+        # Nothing is a multiple of a single image.
+        Size.IMAGES: images if images > 1 else groups**3,
+        Size.IMAGE_GROUPS: IMAGE_GROUPS,
+        Size.GROUPS: groups,
+        Size.SQUARED_GROUPS: groups * IMAGE_GROUPS,
+        Size.SQUARED_IMAGE_GROUPS: IMAGE_GROUPS**2,
+        Size.HANDFUL: HANDFUL,
+        Size.BETWEEN: between,
+        Size.SHADOW: SHADOW,
+        Size.KEPT_BETWEEN: KEPT_BETWEEN,
+        Size.KEPT_SHADOW: KEPT_SHADOW,
+    }
+    kept_parts = len(kept) or (5 if all_kept else 0)
+    return DrySizes(images, parts, kept_parts, tuple(values.get(size, 0) for size in Size))
 
 
 def typical_sizes(handfuls: bool, some_kept: bool) -> NDArray[np.float64]:
@@ -127,15 +138,35 @@ def typical_sizes(handfuls: bool, some_kept: bool) -> NDArray[np.float64]:
 def actual_sizes(
     images: int, image_groups: int, handful: int, kept_groups: int = 0, some_kept: bool = False
 ) -> NDArray[np.float64]:
-    """Return the value of each member of `Size` for a real step; the parts in between are what the others leave."""
+    """Return the value of each member of `Size` for a real step.
+
+    The parts in between are what the others leave. They are negative for few handfuls, which is right: bytes that each
+    handful keeps are then counted for fewer.
+
+    Args:
+        images: Number of images.
+        image_groups: Number of groups of one image.
+        handful: Number of groups of a handful.
+        kept_groups: Number of groups in the handfuls whose activations are kept.
+        some_kept: Whether that are some, but not all of them.
+    """
     groups = images * image_groups
     kept = kept_groups if some_kept else 0
     handful = max(1, min(handful, groups - kept))
     between, kept_between = groups - kept - 4 * handful, kept - 4 * handful if some_kept else 0
-    return np.array(
-        [
-            1, images, image_groups, groups, groups * image_groups, image_groups**2, handful, between, handful,
-            kept_between, handful, between / handful, kept_between / handful,
-        ],
-        np.float64,
-    )  # fmt: skip
+    values = {
+        Size.ONE: 1,
+        Size.IMAGES: images,
+        Size.IMAGE_GROUPS: image_groups,
+        Size.GROUPS: groups,
+        Size.SQUARED_GROUPS: groups * image_groups,
+        Size.SQUARED_IMAGE_GROUPS: image_groups**2,
+        Size.HANDFUL: handful,
+        Size.BETWEEN: between,
+        Size.SHADOW: handful,
+        Size.KEPT_BETWEEN: kept_between,
+        Size.KEPT_SHADOW: handful,
+        Size.HANDFULS_BETWEEN: between / handful,
+        Size.KEPT_HANDFULS_BETWEEN: kept_between / handful,
+    }
+    return np.array([values[size] for size in Size], np.float64)
