@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
+    DynamicOutputShapeException,
     FakeTensorMode,
     UnsupportedFakeTensorException,
 )
@@ -38,6 +39,11 @@ from models.config import TrunkConfig
 from models.groups import Groups
 from models.piecewise_latents import PIECE
 from models.precast_weights import precast_weights
+
+WITHOUT_VALUES = (
+    NotImplementedError, UnsupportedFakeTensorException, DataDependentOutputException, DynamicOutputShapeException,
+)  # fmt: skip
+"""Errors of operations that need the values of their tensors."""
 
 NO_PIECES = 2**62
 """Size of a piece of latents that is larger than any number of latents."""
@@ -290,9 +296,9 @@ def dry_model(model: nn.Module, precision: Precision, sizes: DrySizes) -> Iterat
         try:
             with Meter(model, sizes) as meter, autocast(precision):
                 yield meter
-        except (NotImplementedError, UnsupportedFakeTensorException, DataDependentOutputException) as error:
+        except WITHOUT_VALUES as error:
             raise FitError(
-                f"the memory of this model cannot be estimated ({str(error).splitlines()[0]}); measure it with "
+                f"the memory of this model cannot be estimated ({_first_line(error)}); measure it with "
                 "`fit profile-memory --method measure`, or train without --memory"
             ) from error
 
@@ -300,6 +306,10 @@ def dry_model(model: nn.Module, precision: Precision, sizes: DrySizes) -> Iterat
 def _build(config: TrunkConfig, ranks: int = 1) -> Any:
     """Build a model on the device "meta". A table of positions has a row for each group of an image."""
     return build(replace(config, groups=IMAGE_GROUPS * ranks) if config.groups else config, "meta")  # type: ignore[call-overload]
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def without_memory(model: nn.Module) -> None:

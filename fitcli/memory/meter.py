@@ -171,9 +171,10 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if storage in self._held:
             return None
         size, factor = self._sizes.split(storage.nbytes())
-        if size is Size.ONE and self._part is not None:
-            size = HANDFULS.get(self._part, size)
         in_backward = torch._C._current_graph_task_id() != -1
+        if size is Size.ONE and self._part is not None and not in_backward:
+            # Each handful may keep such a thing; what a backward pass adds up, it adds up once.
+            size = HANDFULS.get(self._part, size)
         place = self._places[-1] if self._places else None if in_backward else "ends"
         if place is not None:
             self._place_of[storage] = place

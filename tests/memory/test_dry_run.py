@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -36,9 +37,9 @@ class Asking(nn.Module):
 
 @pytest.mark.parametrize("model", [Masked(), Asking()])
 def test_what_cannot_run_without_memory_is_one_line(model: nn.Module) -> None:
-    with pytest.raises(FitError, match=r"^the memory of this model cannot be estimated \(.*\); measure it with "):
-        with dry_model(model, "fp32", dry_sizes(IMAGES, handfuls=False)):
-            model(torch.empty(4))
+    text = r"^the memory of this model cannot be estimated \(.*aten.*\); measure it with "
+    with pytest.raises(FitError, match=text), dry_model(model, "fp32", dry_sizes(IMAGES, handfuls=False)):
+        model(torch.empty(4))
 
 
 def test_parts_are_slices_of_all_groups() -> None:
@@ -46,7 +47,7 @@ def test_parts_are_slices_of_all_groups() -> None:
         parts = part_slices(dry_sizes(IMAGES, True, some_kept))
         assert parts[0].start == 0
         assert parts[-1].stop == IMAGES * IMAGE_GROUPS
-        assert all(one.stop == other.start for one, other in zip(parts, parts[1:], strict=False))
+        assert all(one.stop == other.start for one, other in pairwise(parts))
     assert part_slices(dry_sizes(1, handfuls=False)) == [slice(0, IMAGE_GROUPS)]
 
 

@@ -14,7 +14,8 @@ RUNTIME = choose_runtime("cpu", "fp32")
 def test_canvases_rest_in_memory_while_there_is_room_and_on_disk_then() -> None:
     def where(memory: int, on_disk: bool = False) -> GenerationPlan:
         return plan_generation(
-            DENOISING, config=model_config(), weights_bytes=10**6, groups=65536, canvases=2, coarser=True, runtime=RUNTIME,
+            DENOISING, config=model_config(), weights_bytes=10**6, groups=65536, canvases=2, coarser=True,
+            runtime=RUNTIME,
             memory_bytes=memory, reader_bytes=0, finish_bytes=10**7, on_disk=on_disk,
         )  # fmt: skip
 
