@@ -58,6 +58,7 @@ class Row:
             **{f"{name}_bytes": size for name, size in named.items()},
             "activations_bytes": self.estimate.peak_bytes - sum(named.values()),
             "peak_bytes": self.peak_bytes,
+            "estimated_peak_bytes": self.estimate.peak_bytes,
             "needed_bytes": self.estimate.needed_bytes,
             "away_bytes": self.estimate.away_bytes,
             "components": parts,
@@ -80,8 +81,16 @@ class Row:
             size_text(self.estimate.away_bytes) if self.estimate.away_bytes else "",
             "yes" if self.fits else "no",
             largest_side,
-            "estimated" if measured is None else f"measured, {measured.seconds:.2f} s",
+            "estimated" if measured is None else self._comparison(measured),
         ]
+
+    def _comparison(self, measured: Measurement) -> str:
+        """Return the time of a measurement, and the estimate of its peak with the difference, as text."""
+        estimate = self.estimate.peak_bytes
+        return (
+            f"measured, {measured.seconds:.2f} s; estimate {size_text(estimate)} "
+            f"({estimate / measured.peak_bytes - 1:+.1%})"
+        )
 
 
 def _measured(measurement: Measurement | None, patches: int, flops: int) -> dict[str, float | None]:

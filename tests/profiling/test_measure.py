@@ -19,7 +19,10 @@ CPU = choose_runtime("cpu", "fp32")
 
 
 def measured(task: str) -> Measurement | None:
-    inference = Inference(config=find_task(task).preset("debug").config, groups=2, device="cpu")
+    chosen = find_task(task)
+    inference = Inference(
+        task=chosen.passes, config=chosen.preset("debug").config, groups=2, device="cpu", budget_bytes=2**30
+    )
     return measure_pass(task, inference, None, (1, 2), CPU)
 
 

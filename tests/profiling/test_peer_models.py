@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+
+import pytest
 import torch
 
+from fitcli.errors import FitError
 from fitcli.profiling.peer_models import ViT, build_peer, can_build
 
 CPU = torch.device("cpu")
@@ -34,8 +38,10 @@ def test_checkpoints_change_neither_result_nor_gradients() -> None:
         assert torch.equal(one.grad, other.grad)
 
 
-def test_inputs() -> None:
-    model, patches = build_peer("vit", 32, 8, 64, 2, False, 3, CPU)
-    assert patches.shape == (3, 16, 3 * 64)
-    assert model(patches).shape == (3, 64)
+def test_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, shape = build_peer("vit", 32, 3 * 64, 64, 2, False, CPU)
+    assert model(torch.rand(3, 16, *shape)).shape == (3, 64)
     assert can_build("vit")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(FitError, match=r"^--compare swin needs timm; install it with: pip install 'fitcli\[bench\]'$"):
+        build_peer("swin", 256, 0, 0, 0, False)

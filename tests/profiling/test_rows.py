@@ -50,5 +50,5 @@ def test_a_measured_row() -> None:
     assert document["patches_per_second"] == 2 * document["tokens"]
     assert document["flops_per_second"] == 200
     assert row.as_cells("") == [
-        "512 x 512", "infer", "stream", "1.00 GiB", "", "", "no", "", "measured, 0.50 s",
+        "512 x 512", "infer", "stream", "1.00 GiB", "", "", "no", "", "measured, 0.50 s; estimate 1 MiB (-100.0%)",
     ]  # fmt: skip
