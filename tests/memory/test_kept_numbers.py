@@ -1,0 +1,25 @@
+"""Estimates of every task and execution against kept numbers of the real step at its full size."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from support.kept_memory import NUMBERS, Case, cases
+
+from fitcli.memory.estimate import estimate_step
+from fitcli.memory.plan import named_plans
+
+KEPT = json.loads(NUMBERS.read_text())
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
+def test_estimates_are_the_numbers_of_the_real_step(case: Case) -> None:
+    """Within 1 % from 600 groups on. For few handfuls the last one counts as a whole one."""
+    work, kept = case.work(), KEPT[case.name]
+    estimate = estimate_step(work, named_plans(work)[case.execution])
+    moving = sum(size for name, size in estimate.parts.items() if name not in ("parameters", "optimizer"))
+    large = work.groups >= 600
+    assert moving == pytest.approx(kept["moving_bytes"], rel=0.01 if large else 0.05)
+    assert estimate.total_flops == kept["flops"]
+    assert estimate.away_bytes == kept["away_bytes"]
