@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -13,8 +12,7 @@ from torch import Tensor
 from fitcli.execution.job import Job, LatentLoss
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.recompute import uncached_autocast
-from fitcli.execution.stream import OpenStore
-from fitcli.streaming.token_store import TokenStore, open_store
+from fitcli.streaming.token_store import TokenStore
 
 
 class Forward(NamedTuple):
@@ -29,17 +27,17 @@ class Forward(NamedTuple):
     losses: Tensor | None
 
 
-def last_latents(job: Job, plan: ExecutionPlan, new_store: OpenStore | None = None) -> Tensor:
+def last_latents(job: Job, plan: ExecutionPlan) -> Tensor:
     """Return the latents [g m d] after the last segment, without a graph. Nothing after the last `mix` runs."""
     loss_from_tokens = None if job.segments[-1].mix is not None else job.loss_from_tokens
     return _forward(
-        replace(job, loss_from_latents=_no_loss, loss_from_tokens=loss_from_tokens), plan, new_store, with_losses=False
+        replace(job, loss_from_latents=_no_loss, loss_from_tokens=loss_from_tokens), plan, with_losses=False
     ).latents
 
 
-def group_losses(job: Job, plan: ExecutionPlan, new_store: OpenStore | None = None) -> Tensor:
+def group_losses(job: Job, plan: ExecutionPlan) -> Tensor:
     """Return the contribution [g] of each group to the loss, without a graph. The job needs a `loss_from_tokens`."""
-    losses = _forward(job, plan, new_store, with_losses=True).losses
+    losses = _forward(job, plan, with_losses=True).losses
     assert losses is not None
     return losses
 
@@ -49,15 +47,13 @@ def _no_loss(latents: Tensor) -> LatentLoss:
 
 
 @torch.no_grad()
-def _forward(job: Job, plan: ExecutionPlan, new_store: OpenStore | None, with_losses: bool) -> Forward:
+def _forward(job: Job, plan: ExecutionPlan, with_losses: bool) -> Forward:
     """Sweep once over the handfuls per segment. Between sweeps the tokens rest in the store that the plan names.
 
     This holds the tokens once. The step itself holds them at every segment boundary.
     """
-    streamed = plan.kind == "stream"
     count = len(job.groups.number)
     parts = job.parts(plan)
-    open_one = new_store or partial(open_store, plan.store if streamed else "device")
     losses: list[Tensor] = []
     store: TokenStore | None = None
     mixing = [index for index in range(len(job.segments)) if job.mixes(index)]
@@ -74,7 +70,7 @@ def _forward(job: Job, plan: ExecutionPlan, new_store: OpenStore | None, with_lo
                 if visit.tokens is not None and index + 1 < stop:
                     if store is None:
                         shape = (count, visit.tokens.shape[1], visit.tokens.shape[2])
-                        store = resources.enter_context(open_one(shape, visit.tokens.dtype, job.device))
+                        store = resources.enter_context(plan.open_store(shape, visit.tokens.dtype, job.device))
                     store.put(part, visit.tokens)
                 if visit.latents is not None:
                     read.append(visit.latents)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import torch
+
+from fitcli.streaming.token_store import TokenStore, open_store
+
 Kind = Literal["plain", "layers", "recompute", "stream"]
 GlobalLayers = Literal["keep", "selective", "attention", "checkpoint", "rerun"]
 Store = Literal["device", "host", "disk"]
@@ -82,6 +86,10 @@ class ExecutionPlan:
         handful = max(1, min(handful, largest or handful))
         parts = [slice(start, min(start + handful, count)) for start in range(0, count, handful)]
         return parts + [slice(count, count)] * (max(1, self.calls) - len(parts))
+
+    def open_store(self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> TokenStore:
+        """Open a store for tokens [g n c] that `device` computes: where the plan says, else on the device."""
+        return open_store(self.store if self.kind == "stream" else "device", shape, dtype, device)
 
     def kept(self, handfuls: int) -> int:
         """Return how many of `handfuls` are kept."""

@@ -12,12 +12,11 @@ from torch import Tensor
 from fitcli.execution.job import Job, Outcome, SegmentOutput
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.recompute import global_call, recompute, recompute_cheap, uncached_autocast, without_autocast
-from fitcli.execution.stream import OpenStore, Stream
-from fitcli.streaming.token_store import open_store
+from fitcli.execution.stream import Stream
 from models.layers import direct
 
 
-def run_job(job: Job, plan: ExecutionPlan, weight: float = 1.0, new_store: OpenStore | None = None) -> Outcome:
+def run_job(job: Job, plan: ExecutionPlan, weight: float = 1.0) -> Outcome:
     """Compute the loss of a step and add its gradients to those of the parameters.
 
     The step runs in the autocast of the caller. After an error some gradients may have been added already.
@@ -26,14 +25,13 @@ def run_job(job: Job, plan: ExecutionPlan, weight: float = 1.0, new_store: OpenS
         job: The step.
         plan: Its execution.
         weight: Factor of the loss in the gradients.
-        new_store: Opens the stores of a streamed execution, in place of those that the plan names.
 
     Returns:
         The loss, without `weight`, and the output of the job; both without a graph.
     """
     if plan.kind == "stream":
         with torch.enable_grad(), uncached_autocast(job.device), ExitStack() as resources:
-            return Stream(job, plan, weight, new_store or partial(open_store, plan.store), resources).run()
+            return Stream(job, plan, weight, resources).run()
     return backward(partial(forward, job, plan), plan, weight, job.device)
 
 

@@ -8,7 +8,6 @@ handful.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -21,9 +20,6 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.recompute import global_call, without_autocast
 from fitcli.streaming.token_store import TokenStore
 from models.layers import direct
-
-OpenStore = Callable[[tuple[int, int, int], torch.dtype, torch.device], TokenStore]
-"""Opens a store for tokens, from their shape (g, n, c), their dtype and the device that computes."""
 
 
 class _Mixed(NamedTuple):
@@ -46,14 +42,12 @@ class Stream:
         job: The step.
         plan: Its execution.
         weight: Factor of the loss in the gradients.
-        new_store: Opens a store.
         resources: Holds the open stores.
     """
 
     job: Job
     plan: ExecutionPlan
     weight: float
-    new_store: OpenStore
     resources: ExitStack
     _stores: dict[int, TokenStore] = field(default_factory=dict)
     _latents: list[Tensor] = field(default_factory=list)
@@ -110,7 +104,7 @@ class Stream:
         """Return the store of the tokens that enter a segment; open it when the first handful shows their shape."""
         if index not in self._stores:
             shape = (len(self.job.groups.number), like.shape[1], like.shape[2])
-            self._stores[index] = self.resources.enter_context(self.new_store(shape, like.dtype, self.job.device))
+            self._stores[index] = self.resources.enter_context(self.plan.open_store(shape, like.dtype, self.job.device))
         return self._stores[index]
 
     def _mix(self, index: int, latents: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ class Work:
             stored_here: Whether the tokens are stored on the device that computes.
         """
         parts = self._peak(handful, stored_here).parts
-        for name in ("ends", "local", "cross"):
+        for name in ("stem and head", "local layers", "read and write"):
             parts[name] = int(SLACK * parts[name])
         return parts
 

@@ -135,13 +135,19 @@ class DryPlan(ExecutionPlan):
 
     Attributes:
         sizes: Sizes of the dry run.
+        meter: Meter of the dry run.
     """
 
     sizes: DrySizes
+    meter: Meter
 
     def slices(self, count: int, largest: int | None = None) -> list[slice]:
         """Return the parts of the dry run."""
         return part_slices(self.sizes)
+
+    def open_store(self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> TokenStore:
+        """Open a store without memory. Only those of a streamed step may be elsewhere than on the device."""
+        return DryStore(self.meter, shape, dtype, device, is_elsewhere=self.kind == "stream")
 
     def kept(self, handfuls: int) -> int:
         """Return how many parts are kept."""
@@ -175,10 +181,18 @@ class DryStore(TokenStore):
     Args:
         meter: Meter of the dry run, which counts the stored tokens for a purpose of their own.
         shape, dtype, device: As for every store.
+        is_elsewhere: Whether the tokens may be stored elsewhere than on the device that computes.
     """
 
-    def __init__(self, meter: Meter, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> None:
-        with meter.purpose("stored tokens"):
+    def __init__(
+        self,
+        meter: Meter,
+        shape: tuple[int, int, int],
+        dtype: torch.dtype,
+        device: torch.device,
+        is_elsewhere: bool = True,
+    ) -> None:
+        with meter.purpose("stored tokens") if is_elsewhere else nullcontext():
             self._tokens: Tensor | None = torch.empty(shape, dtype=dtype, device=device)
 
     def put(self, part: slice, tokens: Tensor) -> None:
@@ -231,14 +245,14 @@ class DryStep:
         """Run the step and return its table."""
         in_handfuls, kept = self.plan.kind in ("recompute", "stream"), self.plan.keep
         sizes = dry_sizes(IMAGES, in_handfuls, 0 < kept < 1, kept == 1)
-        plan = DryPlan(**{each.name: getattr(self.plan, each.name) for each in fields(ExecutionPlan)}, sizes=sizes)
-        model = _build(self.config, self.ranks)
+        model, shared = _build(self.config, self.ranks), fields(ExecutionPlan)
         with dry_model(model, self.precision, sizes) as meter:
+            plan = DryPlan(**{each.name: getattr(self.plan, each.name) for each in shared}, sizes=sizes, meter=meter)
             groups = _dry_groups(IMAGES, self.ranks)
             with meter.purpose("pixels"):
                 one = self.task.step_input(self.config)
                 read = reader(one, len(groups.number), on_device=plan.kind != "stream")
-            run_job(self.task.sample_step(model, groups, read, plan), plan, new_store=partial(DryStore, meter))
+            run_job(self.task.sample_step(model, groups, read, plan), plan)
         return Table.of(meter, typical_sizes(in_handfuls, 0 < kept < 1))
 
 

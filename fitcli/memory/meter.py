@@ -23,12 +23,12 @@ from models.trunk import Segment
 
 ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
 
-PLACES = ("ends", "local", "cross", "global")
-"""Parts of a model: stem and head with the loss, local layers, `read` and `write`, global layers."""
+PLACES = {"ends": "stem and head", "local": "local layers", "cross": "read and write", "global": "global layers"}
+"""Parts of a model, and what bytes of their forward pass are for. The loss belongs to the head."""
 
-PURPOSES = ("gradients", "pixels", "stored tokens", "workspace", "backward", *PLACES)
-"""What bytes are for: one of `PLACES` in a forward pass; what a backward pass takes besides; gradients of weights; the
-input; tokens in a store; and the float32 workspace of the backward pass of flash attention on a GPU."""
+PURPOSES = ("gradients", "pixels", "stored tokens", "workspace", "backward pass", *PLACES.values())
+"""What bytes are for: those of `PLACES`; what a backward pass takes besides; gradients of weights; the input; tokens in
+a store; and the float32 workspace of the backward pass of flash attention on a GPU."""
 
 Forms = NDArray[np.int64]
 """Bytes as multiples of sizes, [purposes sizes]."""
@@ -178,7 +178,8 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         place = self._places[-1] if self._places else None if in_backward else "ends"
         if place is not None:
             self._place_of[storage] = place
-        held = _Held(PURPOSES.index(self._purpose or place or "backward"), size, factor)
+        purpose = self._purpose or ("backward pass" if place is None else PLACES[place])
+        held = _Held(PURPOSES.index(purpose), size, factor)
         self._held[storage] = held
         self._live[held.purpose, size] += factor
         weakref.finalize(storage, self._release, held)

@@ -46,6 +46,11 @@ class RecordedStore(MemoryStore):
         self.closed = True
 
 
+class RecordedPlan(ExecutionPlan):
+    def open_store(self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> RecordedStore:
+        return RecordedStore(shape, dtype, device)
+
+
 @pytest.fixture
 def stores(monkeypatch: pytest.MonkeyPatch) -> list[RecordedStore]:
     monkeypatch.setattr(RecordedStore, "opened", [], raising=False)
@@ -54,7 +59,7 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> list[RecordedStore]:
 
 def test_stores_are_released(stores: list[RecordedStore]) -> None:
     step = Step(CONFIGS["classifier of many segments"])
-    run_job(step.job(), ExecutionPlan(kind="stream", handful=2), new_store=RecordedStore)
+    run_job(step.job(), RecordedPlan(kind="stream", handful=2))
     assert len(stores) == 2
     assert all(store.closed and store.largest == 2 for store in stores)
 
@@ -72,7 +77,7 @@ def test_an_error_at_any_time_releases_the_stores(calls: int, stores: list[Recor
 
     job = classification_job(step.model, step.groups, broken, step.cross_entropy)
     with pytest.raises(OSError, match="the reader fails"):
-        run_job(job, ExecutionPlan(kind="stream", handful=1), new_store=RecordedStore)
+        run_job(job, RecordedPlan(kind="stream", handful=1))
     assert all(store.closed for store in stores)
     assert len(stores) == (2 if calls >= 8 else int(calls > 0))
     # A failed replay must not disturb the next step.

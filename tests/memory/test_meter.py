@@ -30,11 +30,11 @@ def test_bytes_are_multiples_of_sizes() -> None:
             first = torch.empty(GROUPS, 3)
             second = torch.empty(HANDFUL, 5)
             third = torch.empty(7)
-        assert bytes_of(meter.lines[-1], "ends") == {"GROUPS": 12, "HANDFUL": 20, "ONE": 28}
+        assert bytes_of(meter.lines[-1], "stem and head") == {"GROUPS": 12, "HANDFUL": 20, "ONE": 28}
         with meter:
             del first, second, third
             last = torch.empty(IMAGES, 2)
-        assert bytes_of(meter.lines[-1], "ends") == {"IMAGES": 8}
+        assert bytes_of(meter.lines[-1], "stem and head") == {"IMAGES": 8}
         del last
 
 
@@ -60,7 +60,7 @@ def test_parts_in_between_count_when_they_are_done() -> None:
             del big
             assert len(meter.lines) == 1, "nothing counts while a part in between is computed"
             kept += [between, torch.empty(HANDFUL, 2)]
-        assert bytes_of(meter.lines[-1], "ends") == {"HANDFUL": 16, "BETWEEN": 8, "HANDFULS_BETWEEN": 36}
+        assert bytes_of(meter.lines[-1], "stem and head") == {"HANDFUL": 16, "BETWEEN": 8, "HANDFULS_BETWEEN": 36}
         del weights
 
 

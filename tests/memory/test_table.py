@@ -13,7 +13,7 @@ from fitcli.memory.meter import PURPOSES
 from fitcli.memory.sizes import Size, actual_sizes
 from fitcli.memory.table import Table
 
-LOCAL, GRADIENTS, STORED = (PURPOSES.index(name) for name in ("local", "gradients", "stored tokens"))
+LOCAL, GRADIENTS, STORED = (PURPOSES.index(name) for name in ("local layers", "gradients", "stored tokens"))
 
 
 def table() -> Table:
@@ -27,7 +27,7 @@ def table() -> Table:
 def test_the_highest_line_is_the_peak() -> None:
     for groups, parts in ((40, (0, 400)), (80, (300, 320))):
         peak = table().peak(actual_sizes(1, groups, 1), without={"stored tokens"})
-        assert (peak.parts["gradients"], peak.parts["local"]) == (0, 800) if groups == 80 else parts
+        assert (peak.parts["gradients"], peak.parts["local layers"]) == (0, 800) if groups == 80 else parts
         assert "stored tokens" not in peak.parts
         assert peak.stored_bytes == groups
 

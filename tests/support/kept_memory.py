@@ -42,7 +42,9 @@ class Case(NamedTuple):
     @property
     def name(self) -> str:
         rows, columns = self.side
-        return f"{self.task} {self.preset}, {self.images} x {rows} x {columns} groups, {self.precision}, {self.execution}"
+        return (
+            f"{self.task} {self.preset}, {self.images} x {rows} x {columns} groups, {self.precision}, {self.execution}"
+        )
 
     def work(self) -> Training:
         task = find_task(self.task)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -69,13 +70,6 @@ def simulate_step(
         precision: Precision of matrix products.
         ranks: Number of processes that share the images; the step is that of the first.
     """
-    away = 0
-
-    def open_store(shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> TokenStore:
-        nonlocal away
-        away += math.prod(shape) * dtype.itemsize
-        return ShapeOnlyStore(shape, dtype, device)
-
     model = cast(nn.Module, build(config, "meta"))  # type: ignore[call-overload]
     with FakeTensorMode():
         without_memory(model)
@@ -84,15 +78,39 @@ def simulate_step(
             groups = groups.share_of(0, ranks, partial(dry_gather, ranks))
         with Meter(model.parameters()) as meter, autocast(precision):
             read = reader(task.step_input(config), len(groups.number), on_device=plan.kind != "stream")
-            run_job(task.sample_step(model, groups, read, plan), plan, new_store=open_store)
-    return Simulation(meter.peak, away, meter.flops)
+            shapes = ShapesOnly(**{each.name: getattr(plan, each.name) for each in fields(ExecutionPlan)})
+            run_job(task.sample_step(model, groups, read, shapes), shapes)
+    return Simulation(meter.peak, shapes.away.most, meter.flops)
+
+
+class Away:
+    """Counts the bytes of tokens that are stored elsewhere."""
+
+    now = most = 0
+
+    def add(self, count: int) -> None:
+        self.now += count
+        self.most = max(self.most, self.now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShapesOnly(ExecutionPlan):
+    """An execution whose stores keep shapes only."""
+
+    away: Away = field(default_factory=Away)
+
+    def open_store(self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> TokenStore:
+        if self.kind != "stream":
+            return ExecutionPlan.open_store(self, shape, dtype, device)
+        self.away.add(math.prod(shape) * dtype.itemsize)
+        return ShapeOnlyStore(shape, dtype, device, self.away)
 
 
 class ShapeOnlyStore(TokenStore):
     """A store of tokens elsewhere than on the device: it keeps their shape only."""
 
-    def __init__(self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> None:
-        self._shape, self._dtype, self._device = shape, dtype, device
+    def __init__(self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device, away: Away) -> None:
+        self._shape, self._dtype, self._device, self._away = shape, dtype, device, away
 
     def put(self, part: slice, tokens: Tensor) -> None:
         assert tokens.dtype == self._dtype
@@ -101,7 +119,8 @@ class ShapeOnlyStore(TokenStore):
         return torch.empty(part.stop - part.start, *self._shape[1:], dtype=self._dtype, device=self._device)
 
     def close(self) -> None:
-        pass
+        self._away.add(-math.prod(self._shape) * self._dtype.itemsize)
+        self._shape = (0, 0, 0)
 
 
 class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 import torch
-from support.real_step import ROUNDING, Meter, ShapeOnlyStore, simulate_step
+from support.real_step import ROUNDING, Away, Meter, ShapeOnlyStore, simulate_step
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fitcli.execution.plan import ExecutionPlan
@@ -53,7 +53,7 @@ def test_attention() -> None:
 
 
 def test_a_store_counts_and_holds_nothing() -> None:
-    store = ShapeOnlyStore((6, 4, 8), torch.float32, torch.device("cpu"))
+    store = ShapeOnlyStore((6, 4, 8), torch.float32, torch.device("cpu"), Away())
     store.put(slice(0, 2), torch.zeros(2, 4, 8))
     assert store.get(slice(1, 4)).shape == (3, 4, 8)
 
