@@ -196,13 +196,13 @@ def test_ctrl_c_saves_and_the_run_can_be_resumed(dataset: Path, tmp_path: Path) 
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
     ) as process:
         try:
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 240
             while not (run / "metrics.jsonl").exists() or len((run / "metrics.jsonl").read_text().splitlines()) < 4:
                 assert process.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             process.send_signal(signal.SIGINT)
-            output, said = process.communicate(timeout=60)
+            output, said = process.communicate(timeout=240)
         finally:
             process.kill()
     assert process.returncode == 130
@@ -224,7 +224,7 @@ def test_ctrl_c_saves_and_the_run_can_be_resumed(dataset: Path, tmp_path: Path) 
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
+            process.communicate(timeout=240)
         finally:
             process.kill()
     assert process.returncode == 130
