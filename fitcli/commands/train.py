@@ -145,6 +145,8 @@ def _train(settings: TrainSettings, start: StartOptions) -> None:
     from fitcli.training.stop_requests import TimeLimitReached
 
     run, done = start.world.run_on_all(lambda: prepare(settings, start))
+    for text in run.warnings:
+        console.warning(f"{start.data}: {text}")
     if run.changed:
         console.warning(f"{start.data}: {run.changed}")
     if not run.dataset.validation:

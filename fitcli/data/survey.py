@@ -16,6 +16,7 @@ from fitcli.data.dataset import Dataset, Sample, spread
 from fitcli.errors import DataError, ImageError
 from fitcli.images.base import ImageInfo, ImageReader
 from fitcli.images.open import open_image
+from fitcli.images.scale import common_scale
 from fitcli.images.window import Window
 from fitcli.patches.preprocessing import WHITE, Preprocessing
 
@@ -36,11 +37,13 @@ class Survey(NamedTuple):
         preprocessing: Pixel format and normalisation for a model that is trained on the images.
         sizes: (height, width) in pixels of each image whose header was read.
         smallest: File of the image with the shortest side, and its (height, width).
+        scales: Microns per pixel of each image whose header was read; None if unknown.
     """
 
     preprocessing: Preprocessing
     sizes: tuple[tuple[int, int], ...]
     smallest: tuple[Path, tuple[int, int]]
+    scales: tuple[float | None, ...] = ()
 
     def typical_size(self, window: int | None) -> tuple[int, int]:
         """Return the median (height, width) of the images, cropped to `window` pixels per side if it is given."""
@@ -90,17 +93,17 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0) -> Survey:
     _refuse(misfits, "differ from the others", most_bad - len(broken))
     infos = [(sample, info) for sample, info in infos if sample.path not in misfits]
     moments = _moments(dataset.train, wanted, seed, broken | misfits, most_bad)
-    scales = {info.mpp for _, info in infos if info.mpp is not None}
+    scales = tuple(info.mpp for _, info in infos)
     preprocessing = Preprocessing(
         channels=channels,
         dtype=dtype,
         mean=moments.mean,
         std=moments.std,
-        mpp=scales.pop() if len(scales) == 1 else None,
+        mpp=common_scale(scales),
         limits=None if dtype in WHITE else moments.limits,
     )
     smallest, info = min(infos, key=lambda pair: min(pair[1].size))
-    return Survey(preprocessing, tuple(info.size for _, info in infos), (smallest.path, info.size))
+    return Survey(preprocessing, tuple(info.size for _, info in infos), (smallest.path, info.size), scales)
 
 
 def _common_pixels(infos: Sequence[ImageInfo]) -> tuple[int, str]:

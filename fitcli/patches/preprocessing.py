@@ -25,7 +25,8 @@ class Preprocessing:
         channels: Values per pixel.
         dtype: Name of the numpy dtype, "uint8", "uint16", "float32", ...
         mean, std: Mean and standard deviation of the training pixels per channel, in units of the pixels.
-        mpp: Microns per pixel of the training images, if all images with a known value agree; None if unknown.
+        mpp: Microns per pixel of the training images: the median of the known values, if they differ by no more than a
+            tenth; None if they differ more, or if none is known.
         limits: (least, greatest) training pixel, for a dtype that is not in `WHITE`; None for others.
         background: Threshold below which groups were left out, see `background.foreground`; None if none were.
 

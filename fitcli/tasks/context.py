@@ -11,6 +11,7 @@ from typing import Any
 from fitcli.data.bad_images import BadImages
 from fitcli.data.batch import Batch
 from fitcli.data.dataset import Dataset
+from fitcli.data.description import describe_dataset
 from fitcli.data.loader import Loader
 from fitcli.data.place import PlaceRules
 from fitcli.data.read_item import Reading
@@ -39,6 +40,8 @@ class TrainingRun:
         work: The largest step; None if its memory was not estimated.
         memory_bytes: Memory limit where the steps are computed; None for a share of the free memory.
         bad_images: Counter of unusable images.
+        notes: Further lines on the images.
+        warnings: What may be wrong with the data set, in sentences.
         changed: Differences between the data set and that of the run so far, as text; empty for none.
         world: The processes that share the work.
         shard: Whether the processes also share the weights.
@@ -54,6 +57,8 @@ class TrainingRun:
     work: Training | None = None
     memory_bytes: int | None = None
     bad_images: BadImages = field(default_factory=BadImages)
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     changed: str = ""
     world: World = ALONE
     shard: bool = False
@@ -65,9 +70,10 @@ class TrainingRun:
         return self.settings.total_steps(len(self.dataset.train))
 
     def introduction(self) -> tuple[str, ...]:
-        """Return lines that describe the run, and its memory if that is limited."""
+        """Return lines that describe the run, its images, and its memory if that is limited."""
         bounded = self.work is not None and (self.memory_bytes is not None or self.plan.kind != "plain")
-        return (self.summary(), self.memory()) if bounded else (self.summary(),)
+        memory = (self.memory(),) if bounded else ()
+        return self.summary(), *describe_dataset(self.dataset), *self.notes, *memory
 
     def summary(self) -> str:
         """Return one line that describes model, data and device."""

@@ -11,14 +11,17 @@ import torch
 
 from fitcli import __version__
 from fitcli.data.bad_images import BadImages
+from fitcli.data.class_names import composed
 from fitcli.data.dataset import Dataset, load_dataset
 from fitcli.data.dataset_changes import describe_changes
+from fitcli.data.description import warn_of_names
 from fitcli.data.survey import image_sizes, survey_images
 from fitcli.device.runtime import Runtime, choose_runtime
 from fitcli.distributed.agreement import digest, require_agreement
 from fitcli.errors import CheckpointError, FitError
 from fitcli.files.leftovers import is_leftover
 from fitcli.files.output_checks import check_output_folder
+from fitcli.images.scale import scale_text, warn_of_mixed_scales
 from fitcli.runs.config import RunConfig, config_document, is_run
 from fitcli.runs.targets import Target
 from fitcli.runs.train_settings import TrainSettings
@@ -75,6 +78,8 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     dataset = _dataset(start.data, settings)
     survey = survey_images(dataset, settings.seed, settings.max_bad_images)
     run = _run(task.describe(settings, dataset, survey), settings, dataset, start.runtime, start)
+    warnings = filter(None, (warn_of_names(dataset), warn_of_mixed_scales(survey.scales)))
+    run = replace(run, notes=(scale_text(survey.scales),), warnings=tuple(warnings))
     _compare_data(run, survey.sizes)
     return with_plan(run, survey.sizes, start.memory_bytes), 0
 
@@ -112,7 +117,7 @@ def _resumed(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun,
     dataset = _dataset(data, settings)
     if config.task != settings.task:
         raise FitError(f"{folder}: config.json belongs to another run, of task {config.task}; start a new run")
-    if (dataset.classes, dataset.targets) != (config.classes, config.targets):
+    if _class_names(dataset.classes, dataset.targets) != _class_names(config.classes, config.targets):
         raise FitError(
             f"{folder}: was trained on {_targets_text(config.classes, config.targets)}; "
             f"{data} has {_targets_text(dataset.classes, dataset.targets)}; start a new run for these"
@@ -124,7 +129,16 @@ def _resumed(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun,
             f"{data}: is not what {folder} was trained on: {changed}; resume with the data set as it was, go on with "
             "this one with --accept-changed-data, or start a new run"
         )
-    return replace(_run(config, settings, dataset, runtime, start), changed=changed), image_sizes(dataset)
+    scale = config.preprocessing.mpp
+    notes = () if scale is None else (scale_text([scale]),)
+    return replace(_run(config, settings, dataset, runtime, start), changed=changed, notes=notes), image_sizes(dataset)
+
+
+def _class_names(classes: Sequence[str], targets: Sequence[Target]) -> list[list[str]]:
+    """Return the names of the classes and targets in one Unicode form; earlier versions kept others."""
+    return [[composed(name) for name in (*target.classes, target.column)] for target in targets] or [
+        [composed(name) for name in classes]
+    ]
 
 
 def _targets_text(classes: Sequence[str], targets: Sequence[Target]) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,9 @@ def test_what_is_said(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith(f"{tmp_path / 'run'}: 2 steps, best validation accuracy ")
     assert result.stdout.count("\n") == 1
-    begun, step, *others = result.stderr.splitlines()
+    begun, classes, scale, step, *others = result.stderr.splitlines()
+    assert classes == "classes (training + validation images): blue (5 + 1), red (5 + 1)"
+    assert scale == "scale: unknown"
     assert "10 images to train on, 2 to validate, 2 steps on cpu in fp32" in begun
     assert step.startswith("step 2 of 2: ")
     assert not others, "hints are for a terminal"
@@ -231,3 +234,46 @@ def test_ctrl_c_saves_and_the_run_can_be_resumed(dataset: Path, tmp_path: Path) 
     again = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert again[: len(steps)] == steps
     assert again[len(steps)] == steps[-1] + 1
+
+
+def test_the_first_lines_say_what_is_trained_on(fit: Fit, tmp_path: Path) -> None:
+    for label in ("Normal", "normal"):
+        for number in range(3):
+            save(
+                tmp_path / "data" / label / f"{number}.tif",
+                colored((16, 16), (90, 90, 90), number),
+                0.25 * (number + 1),
+            )
+    (tmp_path / "data/normal/a.czi").touch()
+    result = fit(*quick(tmp_path / "data", tmp_path / "run"))
+    assert result.exit_code == 0, result.stderr
+    assert [" ".join(line.split()) for line in result.stderr.splitlines()][:6] == [
+        f"warning: {tmp_path / 'data'}: classes whose names differ only by case, spaces or Unicode form: 'Normal' and "
+        "'normal'; they stay different classes; give them one name if they are one class",
+        f"warning: {tmp_path / 'data'}: the images differ in scale: 0.25 (2 images), 0.5 (2 images), 0.75 (2 images) "
+        "microns per pixel, so the same thing has several sizes in pixels; --mpp 0.75 reads all of them at one scale",
+        result.stderr.splitlines()[2],
+        "classes (training + validation images): Normal (2 + 1), normal (2 + 1)",
+        "1 file passed over: normal/a.czi",
+        "scale: 0.25 (2 images), 0.5 (2 images), 0.75 (2 images) microns per pixel",
+    ]
+    assert json.loads((tmp_path / "run/config.json").read_text())["preprocessing"]["mpp"] is None
+    result = fit("evaluate", tmp_path / "data", "--checkpoint", tmp_path / "run")
+    assert (result.exit_code, result.stderr) == (0, ""), "a run of mixed scales does not warn"
+
+
+@pytest.mark.parametrize("command", ["classify", "embed", "evaluate"])
+def test_images_of_another_scale_than_in_training(fit: Fit, tmp_path: Path, command: str) -> None:
+    for label, name, scale in product(("a", "b"), ("train", "same", "other"), (0.5, 0.51)):
+        path = tmp_path / name / label / f"{scale}.tif"
+        save(path, colored((16, 16), (90, 90, 90), 1), scale / 2 if name == "other" else scale)
+    assert fit(*quick(tmp_path / "train", run := tmp_path / "run")).exit_code == 0
+    assert json.loads((run / "config.json").read_text())["preprocessing"]["mpp"] == pytest.approx(0.505)
+    for name in ("same", "other"):
+        images = [tmp_path / name] if command == "evaluate" else sorted((tmp_path / name).glob("*/*"))
+        more = {"embed": ["--out", tmp_path / f"features {name}"], "evaluate": ["--split", "all"]}.get(command, [])
+        result = fit(command, *images, "--checkpoint", run, *more)
+        assert result.exit_code == 0, result.stderr
+        said = [line for line in result.stderr.splitlines() if "microns per pixel" in line]
+        assert len(said) == (name == "other"), result.stderr
+        assert name == "same" or "the run was trained at 0.505" in said[0]

@@ -80,13 +80,17 @@ def test_sizes(tmp_path: Path) -> None:
     assert image_sizes(dataset) == [(20, 8)], "training images that can be opened"
 
 
-@pytest.mark.parametrize(("scales", "expected"), [((0.5, 0.5), 0.5), ((0.5, 0.25), None), ((None, 0.5), 0.5)])
+@pytest.mark.parametrize(
+    ("scales", "expected"), [((0.5, 0.5), 0.5), ((0.5, 0.25), None), ((None, 0.5), 0.5), ((0.5, 0.52), 0.51)]
+)
 def test_microns_per_pixel_count_if_the_images_agree(
     tmp_path: Path, scales: tuple[float | None, ...], expected: float | None
 ) -> None:
     paths = [save(tmp_path / f"{number}.tif", noise(number), mpp) for number, mpp in enumerate(scales)]
     dataset = Dataset(classes=(), train=tuple(Sample(path, 0) for path in paths), validation=(), fingerprint="")
-    assert survey_images(dataset, 0).preprocessing.mpp == expected
+    result = survey_images(dataset, 0)
+    assert result.preprocessing.mpp == pytest.approx(expected)
+    assert [scale and round(scale, 3) for scale in result.scales] == list(scales)
 
 
 def test_the_most_common_kind_of_image_wins(tmp_path: Path) -> None:
