@@ -267,7 +267,8 @@ def test_images_of_another_scale_than_in_training(fit: Fit, tmp_path: Path, comm
     for label, name, scale in product(("a", "b"), ("train", "same", "other"), (0.5, 0.51)):
         path = tmp_path / name / label / f"{scale}.tif"
         save(path, colored((16, 16), (90, 90, 90), 1), scale / 2 if name == "other" else scale)
-    assert fit(*quick(tmp_path / "train", run := tmp_path / "run")).exit_code == 0
+    run = tmp_path / "run"
+    assert fit(*quick(tmp_path / "train", run)).exit_code == 0
     assert json.loads((run / "config.json").read_text())["preprocessing"]["mpp"] == pytest.approx(0.505)
     for name in ("same", "other"):
         images = [tmp_path / name] if command == "evaluate" else sorted((tmp_path / name).glob("*/*"))
