@@ -94,7 +94,7 @@ def train(
     compile: Compile = False,
     shard: Annotated[
         bool,
-        typer.Option("--shard", help="Share the weights over processes.", rich_help_panel=COMPUTING),
+        typer.Option("--shard", help="Share weights over processes.", rich_help_panel=COMPUTING),
     ] = False,
     group_parallel: Annotated[
         int,

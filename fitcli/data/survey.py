@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from fitcli.data.dataset import Dataset, Sample, spread
 from fitcli.errors import DataError, ImageError
 from fitcli.images.base import ImageInfo, ImageReader
-from fitcli.images.open import open_image
+from fitcli.images.read_as import AS_STORED, ReadAs, open_as
 from fitcli.images.scale import common_scale
 from fitcli.images.window import Window
 from fitcli.patches.preprocessing import WHITE, Preprocessing
@@ -64,7 +66,7 @@ class _Moments(NamedTuple):
     limits: tuple[float, float] | None
 
 
-def survey_images(dataset: Dataset, seed: int, most_bad: int = 0) -> Survey:
+def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = AS_STORED) -> Survey:
     """Read headers and some pixels of a data set, and derive the preprocessing of a model that is trained on it.
 
     Number of channels and dtype are those that most images can be converted to, and of these the most common. An image
@@ -74,13 +76,14 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0) -> Survey:
         dataset: The images.
         seed: Seed of the positions of the windows that are read.
         most_bad: Number of unusable images to pass over.
+        how: What is read of each image.
 
     Raises:
         DataError: More images are unreadable or differ from the others. Names the first and counts the rest.
     """
     samples = spread(dataset.train + dataset.validation, HEADERS)
     with ThreadPoolExecutor(8, "inspect") as pool:
-        headers = list(zip(samples, pool.map(_info, samples), strict=True))
+        headers = list(zip(samples, pool.map(partial(_info, how), samples), strict=True))
     infos = [(sample, info) for sample, info in headers if isinstance(info, ImageInfo)]
     broken = {sample.path: str(info) for sample, info in headers if isinstance(info, ImageError)}
     _refuse(broken, "cannot be read", min(most_bad, len(headers) - 1))
@@ -92,6 +95,7 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0) -> Survey:
     misfits = {sample.path: f"{sample.path}: {reason}" for sample, info in infos if (reason := wanted.mismatch(info))}
     _refuse(misfits, "differ from the others", most_bad - len(broken))
     infos = [(sample, info) for sample, info in infos if sample.path not in misfits]
+    wanted = replace(wanted, read_mpp=how.mpp, read_level=how.level)
     moments = _moments(dataset.train, wanted, seed, broken | misfits, most_bad)
     scales = tuple(info.mpp for _, info in infos)
     preprocessing = Preprocessing(
@@ -101,6 +105,8 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0) -> Survey:
         std=moments.std,
         mpp=common_scale(scales),
         limits=None if dtype in WHITE else moments.limits,
+        read_mpp=how.mpp,
+        read_level=how.level,
     )
     smallest, info = min(infos, key=lambda pair: min(pair[1].size))
     return Survey(preprocessing, tuple(info.size for _, info in infos), (smallest.path, info.size), scales)
@@ -121,16 +127,16 @@ def _plain(channels: int, dtype: str) -> Preprocessing:
     return Preprocessing(channels=channels, dtype=dtype, mean=(0.0,) * channels, std=(1.0,) * channels)
 
 
-def image_sizes(dataset: Dataset) -> list[tuple[int, int]]:
-    """Return (height, width) of the training images of a data set that can be opened."""
+def image_sizes(dataset: Dataset, how: ReadAs = AS_STORED) -> list[tuple[int, int]]:
+    """Return (height, width), as they are read, of the training images of a data set that can be opened."""
     with ThreadPoolExecutor(8, "inspect") as pool:
-        infos = pool.map(_info, spread(dataset.train, HEADERS))
+        infos = pool.map(partial(_info, how), spread(dataset.train, HEADERS))
         return [info.size for info in infos if isinstance(info, ImageInfo)]
 
 
-def _info(sample: Sample) -> ImageInfo | ImageError:
+def _info(how: ReadAs, sample: Sample) -> ImageInfo | ImageError:
     try:
-        with open_image(sample.path) as image:
+        with open_as(sample.path, how) as image:
             return image.info
     except ImageError as error:
         return error
@@ -154,7 +160,7 @@ def _moments(
     def sums(number: int) -> NDArray[np.float64] | ImageError:
         """Return [5 channels]: count, sum and sum of squares of the finite pixels, smallest and largest."""
         try:
-            with open_image(chosen[number].path) as image:
+            with open_as(chosen[number].path, wanted.read_as) as image:
                 pixels = wanted.convert(image.read(_window(image, [seed, 3, number])), image.info)
         except ImageError as error:
             return error

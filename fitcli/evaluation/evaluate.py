@@ -89,7 +89,7 @@ class _Job:
             FitError: No image can be read.
         """
         samples, count = self.samples, len(self.samples)
-        opener = ImageOpener(self.queue, self.checkpoint.config.preprocessing.mpp)
+        opener = ImageOpener(self.queue, self.checkpoint.config.preprocessing, self.settings.read_as)
 
         def score(number: int) -> list[float] | None:
             try:

@@ -33,8 +33,8 @@ class ReadAs:
     def __post_init__(self) -> None:
         if self.level is not None and self.mpp is not None:
             raise FitError("--level and --mpp both choose the size of the pixels; give one of them")
-        if self.level is not None and self.level < 0:
-            raise FitError(f"--level must be at least 0, not {self.level}")
+        if self.level is not None and not (isinstance(self.level, int) and self.level >= 0):
+            raise FitError(f"--level must be an integer of at least 0, not {self.level}")
         if self.mpp is not None and not 0 < self.mpp < math.inf:
             raise FitError(f"--mpp must be above 0 and finite, not {self.mpp}")
 
@@ -64,6 +64,9 @@ def open_as(path: str | Path, how: ReadAs = AS_STORED) -> ImageReader:
 def _choice(image: ImageReader, how: ReadAs) -> tuple[int, float]:
     """Return a level, and the side of a new pixel in pixels of that level."""
     if how.level is not None:
+        if how.level >= (count := len(image.info.levels)):
+            levels = f"levels 0 to {count - 1}" if count > 1 else "level 0"
+            raise ImageError(image.path, f"has no level {how.level}, only {levels}; give another --level, or --mpp")
         return how.level, 1.0
     if how.mpp is None or (image.info.mpp is None and not how.needs_scale):
         return 0, 1.0
@@ -85,7 +88,7 @@ def level_of_scale(info: ImageInfo, own: float, wanted: float) -> tuple[int, flo
         wanted: Microns per pixel to read it at.
     """
     scales = [own * level.downsample for level in info.levels]
-    nearest = min(range(len(scales)), key=lambda number: abs(math.log(scales[number] / wanted)))
+    nearest = min(range(len(scales)), key=lambda number: abs(math.log(scales[number]) - math.log(wanted)))
     if same_scale(scales[nearest], wanted):
         return nearest, 1.0
     # A coarser level would lose detail that the image has.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from fitcli.errors import CheckpointError
+from fitcli.errors import CheckpointError, FitError
 from fitcli.images.base import ImageInfo, Pixels
+from fitcli.images.read_as import ReadAs
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in brightness (ITU-R BT.601)."""
@@ -29,6 +30,7 @@ class Preprocessing:
             tenth; None if they differ more, or if none is known.
         limits: (least, greatest) training pixel, for a dtype that is not in `WHITE`; None for others.
         background: Threshold below which groups were left out, see `background.foreground`; None if none were.
+        read_mpp, read_level: Choice of `ReadAs` in training; None for whole files. Not in `repr`, which names models.
 
     Raises:
         CheckpointError: A value is impossible.
@@ -41,6 +43,8 @@ class Preprocessing:
     mpp: float | None = None
     limits: tuple[float, float] | None = None
     background: float | None = None
+    read_mpp: float | None = field(default=None, repr=False)
+    read_level: int | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not (len(self.mean) == len(self.std) == self.channels):
@@ -59,6 +63,15 @@ class Preprocessing:
             raise CheckpointError(f"limits must be two rising numbers, not {self.limits}")
         if self.background is not None and not 0 <= self.background <= 1:
             raise CheckpointError(f"background must lie in [0, 1], not {self.background}")
+        try:
+            ReadAs(level=self.read_level, mpp=self.read_mpp)
+        except FitError as error:
+            raise CheckpointError(f"images cannot be read as in training: {error}") from None
+
+    @property
+    def read_as(self) -> ReadAs:
+        """What was read of each training image."""
+        return ReadAs(level=self.read_level, mpp=self.read_mpp)
 
     @property
     def range(self) -> tuple[float, float]:

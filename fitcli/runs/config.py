@@ -166,8 +166,9 @@ def config_document(config: RunConfig) -> dict[str, Any]:
         if model.get(name) == default:
             del model[name]
     preprocessing = dataclasses.asdict(config.preprocessing)
-    if config.preprocessing.background is None:
-        del preprocessing["background"]
+    for name in ("background", "read_mpp", "read_level"):
+        if preprocessing[name] is None:
+            del preprocessing[name]
     document = {"task": config.task, "model": model, "preprocessing": preprocessing, "classes": list(config.classes)}
     return document | config.details.to_document()
 

@@ -21,6 +21,7 @@ from fitcli.distributed.agreement import digest, require_agreement
 from fitcli.errors import CheckpointError, FitError
 from fitcli.files.leftovers import is_leftover
 from fitcli.files.output_checks import check_output_folder
+from fitcli.images.read_as import ReadAs
 from fitcli.images.scale import scale_text, warn_of_mixed_scales
 from fitcli.runs.config import RunConfig, config_document, is_run
 from fitcli.runs.targets import Target
@@ -76,7 +77,8 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     if settings.start_from is not None:
         _check_start(Path(settings.start_from), settings)
     dataset = _dataset(start.data, settings)
-    survey = survey_images(dataset, settings.seed, settings.max_bad_images)
+    how = ReadAs(level=settings.level, mpp=settings.mpp)
+    survey = survey_images(dataset, settings.seed, settings.max_bad_images, how)
     run = _run(task.describe(settings, dataset, survey), settings, dataset, start.runtime, start)
     warnings = filter(None, (warn_of_names(dataset), warn_of_mixed_scales(survey.scales)))
     run = replace(run, notes=(scale_text(survey.scales),), warnings=tuple(warnings))
@@ -131,7 +133,8 @@ def _resumed(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun,
         )
     scale = config.preprocessing.mpp
     notes = () if scale is None else (scale_text([scale]),)
-    return replace(_run(config, settings, dataset, runtime, start), changed=changed, notes=notes), image_sizes(dataset)
+    run = replace(_run(config, settings, dataset, runtime, start), changed=changed, notes=notes)
+    return run, image_sizes(dataset, config.preprocessing.read_as)
 
 
 def _class_names(classes: Sequence[str], targets: Sequence[Target]) -> list[list[str]]:

@@ -17,6 +17,8 @@ import pytest
 from support.pictures import colored, save
 from typer.testing import Result
 
+from fitcli.images.open import open_image
+
 Fit = Callable[..., Result]
 
 
@@ -278,3 +280,71 @@ def test_images_of_another_scale_than_in_training(fit: Fit, tmp_path: Path, comm
         said = [line for line in result.stderr.splitlines() if "microns per pixel" in line]
         assert len(said) == (name == "other"), result.stderr
         assert name == "same" or "the run was trained at 0.505" in said[0]
+
+
+def pyramids(folder: Path, *scales: float | None) -> Path:
+    """Make a data set of two classes with an image of each scale, all of the same 24 x 24 microns."""
+    for label, scale in product("ab", scales):
+        side = 96 if scale is None else round(24 / scale)
+        pixels = colored((side, side), (90, 90, 90) if label == "a" else (160, 90, 90), 1)
+        save(folder / label / f"{scale}.tif", pixels, scale, levels=2, compression="deflate", chunk=16)
+    return folder
+
+
+def test_a_scale_is_kept_and_applied_by_the_other_commands(fit: Fit, tmp_path: Path) -> None:
+    data, run = pyramids(tmp_path / "data", 0.25, 0.5, 0.8), tmp_path / "run"
+    result = fit(*quick(data, run, "--mpp", 0.5))
+    assert result.exit_code == 0, result.stderr
+    assert "scale: 0.5 microns per pixel" in result.stderr.splitlines()
+    assert "warning" not in result.stderr
+    preprocessing = json.loads((run / "config.json").read_text())["preprocessing"]
+    assert (preprocessing["read_mpp"], preprocessing["mpp"]) == (0.5, pytest.approx(0.5))
+    images = sorted(data.glob("a/*"))
+    result = fit("classify", *images, "--checkpoint", run, "--json", "--heatmap", tmp_path / "maps")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert {(entry["width"], entry["height"]) for entry in json.loads(result.stdout)} == {(48, 48)}
+    # Another choice for once; it is another scale than in training.
+    result = fit("classify", images[0], "--checkpoint", run, "--json", "--level", 0, "--heatmap", tmp_path / "map.tif")
+    assert json.loads(result.stdout)[0]["width"] == 96
+    assert "the run was trained at 0.5" in result.stderr
+    # The heat map of a rescaled image covers the same microns.
+    fit("classify", images[2], "--checkpoint", run, "--heatmap", tmp_path / "map.tif")
+    with open_image(tmp_path / "map.tif") as layer:
+        assert layer.info.mpp == pytest.approx(0.5)
+        assert layer.info.size == (48, 48)
+    result = fit("embed", *images, "--checkpoint", run, "--out", tmp_path / "features")
+    assert (result.exit_code, result.stderr) == (0, "")
+    result = fit("evaluate", data, "--checkpoint", run, "--split", "all", "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["images"] == 6
+    result = fit(*quick(data, run, "--resume", "--epochs", 2))
+    assert result.exit_code == 0, result.stderr
+    refused(fit(*quick(data, run, "--resume", "--mpp", 0.25)), 1, "--mpp: the run was begun with mpp = 0.5, not 0.25")
+
+
+def test_a_level_is_kept_and_applied_by_the_other_commands(fit: Fit, tmp_path: Path) -> None:
+    data, run = pyramids(tmp_path / "data", 0.5, 0.51), tmp_path / "run"
+    assert fit(*quick(data, run, "--level", 1)).exit_code == 0
+    assert json.loads((run / "config.json").read_text())["preprocessing"]["read_level"] == 1
+    result = fit("classify", data / "a/0.5.tif", "--checkpoint", run, "--json")
+    assert (json.loads(result.stdout)[0]["width"], result.stderr) == (24, "")
+    refused(fit("classify", data / "a/0.5.tif", "--checkpoint", run, "--level", 5), 1, "only levels 0 to 1; give")
+
+
+def test_scales_that_cannot_be(fit: Fit, tmp_path: Path) -> None:
+    data, run = pyramids(tmp_path / "data", 0.5, 0.8, None), tmp_path / "run"
+    refused(fit(*quick(data, run, "--mpp", 0.5)), 1, "None.tif: does not say its microns per pixel", "leave out --mpp")
+    refused(fit(*quick(data, run, "--mpp", 0.5, "--level", 1)), 1, "--level and --mpp both choose")
+    refused(fit(*quick(data, run, "--mpp", 0)), 1, "--mpp must be above 0")
+    refused(fit(*quick(data, run, "--mpp", 1e-9, "--max-bad-images", 2)), 1, "check the scale")
+    assert fit(*quick(data, run, "--level", -1)).exit_code == 2
+    assert not run.exists()
+    assert fit(*quick(data, run, "--mpp", 0.5, "--max-bad-images", 2)).exit_code == 0
+    for command in ("classify", "embed"):
+        more = ["--out", tmp_path / "features"] if command == "embed" else []
+        paths = sorted(data.glob("a/*"))
+        result = fit(command, *paths, "--checkpoint", run, *more)
+        assert result.exit_code == 0, "as in training, an image without a scale is read as it is"
+        assert result.stderr.count("warning") == result.stderr.count("does not say its microns per pixel") == 1
+        result = fit(command, *paths, "--checkpoint", run, *more, "--mpp", 0.5)
+        assert (result.exit_code, result.stderr.count("error: ")) == (1, 1)

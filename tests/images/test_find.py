@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 
 from fitcli.images.find import find_images
@@ -160,3 +161,12 @@ print(len(seen))
     (tmp_path / "unusual.lsm").touch()
     result = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, cwd=ROOT)
     assert result.stdout == "1\n", result.stderr
+
+
+def test_images_of_a_folder(tmp_path: Path) -> None:
+    for name in ("b.TIF", "a.png", "notes.txt", ".hidden.png", "deep/er/c.jpg", ".cache/d.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    zarr.create_array(str(tmp_path / "array"), shape=(4, 4), dtype="u1")
+    found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path).images]
+    assert found == ["a.png", "array", "b.TIF", "deep/er/c.jpg"]

@@ -19,7 +19,7 @@ from support.reader_contract import assert_equal, read_all
 
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo
-from fitcli.images.open import create_image, find_images, matching_paths, open_image, stored_bytes
+from fitcli.images.open import create_image, matching_paths, open_image, stored_bytes
 from fitcli.images.window import Window
 
 
@@ -128,13 +128,11 @@ def test_stored_bytes(tmp_path: Path):
     assert stored_bytes(tmp_path) == 15
 
 
-def test_images_of_a_folder(tmp_path: Path):
-    for name in ("b.TIF", "a.png", "notes.txt", ".hidden.png", "deep/er/c.jpg", ".cache/d.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    zarr.create_array(str(tmp_path / "array"), shape=(4, 4), dtype="u1")
-    found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
-    assert found == ["a.png", "array", "b.TIF", "deep/er/c.jpg"]
+@pytest.mark.parametrize(("asked", "stored"), [("K\u00e4se", "Ka\u0308se"), ("Ka\u0308se", "K\u00e4se")])
+def test_a_path_in_another_unicode_form(tmp_path: Path, asked: str, stored: str):
+    (tmp_path / stored).mkdir()
+    (tmp_path / stored / "a[1].png").touch()
+    assert matching_paths([f"{tmp_path}/{asked}/a[1].png"]) == [tmp_path / stored / "a[1].png"]
 
 
 def test_patterns(tmp_path: Path):

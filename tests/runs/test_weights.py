@@ -172,6 +172,9 @@ HOSTILE: list[tuple[str, str, object]] = [
     ("preprocessing", "std", [1, 0, 1]),
     ("preprocessing", "std", [1, float("nan"), 1]),
     ("preprocessing", "mpp", "fine"),
+    ("preprocessing", "read_mpp", "fine"),
+    ("preprocessing", "read_mpp", -1.0),
+    ("preprocessing", "read_level", 1.5),
     ("preprocessing", "unknown", 1),
 ]
 

@@ -193,7 +193,7 @@ def classify_files(
         The report on each image, on the first process; None for an image that cannot be read, which is reported.
     """
 
-    opener = ImageOpener(queue, checkpoint.config.preprocessing.mpp)
+    opener = ImageOpener(queue, checkpoint.config.preprocessing, settings.read_as)
 
     def classify(number: int) -> dict[str, Any] | None:
         try:

@@ -150,7 +150,7 @@ def embed_files(
         `EmbeddedImage.as_dict` of each image, on the first process; None for an image that cannot be read, which is
         reported.
     """
-    outputs, opener = plan_outputs(paths, out), ImageOpener(queue, checkpoint.config.preprocessing.mpp)
+    outputs, opener = plan_outputs(paths, out), ImageOpener(queue, checkpoint.config.preprocessing, settings.read_as)
     journal = open_result_journal(
         queue, "embed", checkpoint, runtime, settings, paths, outputs, output=out, details={"patches": keep_patches}
     )

@@ -21,6 +21,7 @@ from fitcli.errors import ImageError
 from fitcli.files.names import short_enough
 from fitcli.images.base import ImageReader
 from fitcli.images.open import stored_bytes
+from fitcli.images.read_as import ReadAs
 from fitcli.memory.budget import MemoryPlan
 from fitcli.memory.size_checks import check_groups
 from fitcli.patches.background import foreground
@@ -50,11 +51,13 @@ class EncodingSettings:
             None to keep all groups; by default the threshold of the training.
         memory_bytes: Memory limit; None for a share of the free memory.
         state: Folder for the state of a pass, so that another process can continue it; None to keep no state.
+        read_as: What is read of each image; None for what was read in training.
     """
 
     background: Background = "as trained"
     memory_bytes: int | None = None
     state: Path | None = None
+    read_as: ReadAs | None = None
 
     def threshold(self, config: RunConfig) -> float | None:
         """Return the background threshold for a model: a share of the pixel range; None to keep all groups."""
