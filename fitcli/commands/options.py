@@ -124,7 +124,7 @@ StateFolder = Annotated[Path | None, state_option()]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Mpp = Annotated[
     float | None,
-    typer.Option("--mpp", metavar="X", help="Microns per pixel to read images at; default: as in training."),
+    typer.Option("--mpp", metavar="X", help="Microns per pixel to read at; default: as in training."),
 ]
 PyramidLevel = Annotated[
     int | None, typer.Option("--level", min=0, metavar="N", help="Pyramid level to read; default: as in training.")

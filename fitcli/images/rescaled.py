@@ -154,7 +154,7 @@ def _neighbours(source: int, target: int, start: int, stop: int) -> Taps:
 def resample(pixels: Pixels, rows: Taps, columns: Taps, nodata: float | None) -> Pixels:
     """Return the weighted means [rows columns channels] of pixels [height width channels], in their dtype."""
     missing = _missing(pixels, nodata)
-    if not missing.any():
+    if missing is None or not missing.any():
         return _as_dtype(_means(pixels.astype(np.float64), rows, columns), pixels.dtype)
     sums = _means(np.where(missing, 0.0, pixels.astype(np.float64)), rows, columns)
     present = _means((~missing).astype(np.float64), rows, columns)
@@ -166,23 +166,32 @@ def resample(pixels: Pixels, rows: Taps, columns: Taps, nodata: float | None) ->
     return filled
 
 
-def _missing(pixels: Pixels, nodata: float | None) -> NDArray[np.bool_]:
-    missing: NDArray[np.bool_] = ~np.isfinite(pixels) if pixels.dtype.kind == "f" else np.zeros(pixels.shape, bool)
-    return missing if nodata is None or np.isnan(nodata) else missing | (pixels == nodata)
+def _missing(pixels: Pixels, nodata: float | None) -> NDArray[np.bool_] | None:
+    """Return which values are missing; None if none can be."""
+    marked: NDArray[np.bool_] | None = None if nodata is None or np.isnan(nodata) else pixels == nodata
+    if pixels.dtype.kind != "f":
+        return marked
+    return ~np.isfinite(pixels) if marked is None else marked | ~np.isfinite(pixels)
 
 
 def _means(values: NDArray[np.float64], rows: Taps, columns: Taps) -> NDArray[np.float64]:
     """Weigh along both axes. The order of the sums depends on nothing but the tap."""
-    tall = np.zeros((rows.pixels.shape[1], *values.shape[1:]))
-    wide = np.zeros((len(tall), columns.pixels.shape[1], values.shape[2]))
+    height, width = rows.pixels.shape[1], columns.pixels.shape[1]
+    tall = _weighted_sum(values, rows, 0, (height, *values.shape[1:]))
     # Rounding can lift a mean of the largest floats above them.
+    tall.clip(-LARGEST_FLOAT, LARGEST_FLOAT, out=tall)
+    return _weighted_sum(tall, columns, 1, (height, width, values.shape[2]))
+
+
+def _weighted_sum(values: NDArray[np.float64], along: Taps, axis: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    total, part = np.zeros(shape), np.empty(shape)
     with np.errstate(over="ignore"):
-        for pixel, weight in zip(*rows, strict=True):
-            tall += weight[:, None, None] * values[pixel]
-        tall.clip(-LARGEST_FLOAT, LARGEST_FLOAT, out=tall)
-        for pixel, weight in zip(*columns, strict=True):
-            wide += weight[:, None] * tall[:, pixel]
-    return wide
+        for pixel, weight in zip(*along, strict=True):
+            # "clip" lets numpy write to `part` directly; no index is beyond the edge.
+            np.take(values, pixel, axis, out=part, mode="clip")
+            part *= weight[:, None, None] if axis == 0 else weight[:, None]
+            total += part
+    return total
 
 
 def _as_dtype(means: NDArray[np.float64], dtype: np.dtype[Any]) -> Pixels:
