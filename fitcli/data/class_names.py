@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def composed(name: str) -> str:
@@ -14,6 +14,13 @@ def composed(name: str) -> str:
     look the same, so they have to be the same class.
     """
     return unicodedata.normalize("NFC", name)
+
+
+def number_of_name(name: str, names: Sequence[str]) -> int | None:
+    """Return the index of a name that a user gives, in either Unicode form; None if it is not there."""
+    if name in names:
+        return names.index(name)
+    return next((number for number, each in enumerate(names) if composed(each) == composed(name)), None)
 
 
 def confusable_names(names: Iterable[str]) -> list[tuple[str, ...]]:

@@ -7,7 +7,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fitcli.data.class_names import composed, confusable_names
+from fitcli.data.class_names import composed, confusable_names, number_of_name
 
 
 def test_an_accent_has_one_form() -> None:
@@ -19,6 +19,13 @@ def test_an_accent_has_one_form() -> None:
 def test_all_forms_of_a_name_are_one(name: str) -> None:
     assert composed(unicodedata.normalize("NFD", name)) == composed(name) == composed(composed(name))
     assert composed(name) == name or not name.isascii()
+
+
+def test_a_user_gives_a_name_in_either_form() -> None:
+    names = ("Brot", "Ka\u0308se", "K\u00e4se2")
+    assert [number_of_name(name, names) for name in ("Brot", "K\u00e4se", "Ka\u0308se", "Ka\u0308se2")] == [0, 1, 1, 2]
+    assert number_of_name("brot", names) is None
+    assert number_of_name("K\u00e4se", ("Ka\u0308se", "K\u00e4se")) == 1, "the form that is given comes first"
 
 
 def test_names_that_differ_by_case_spaces_or_form() -> None:

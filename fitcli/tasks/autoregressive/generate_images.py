@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fitcli.data.class_names import number_of_name
 from fitcli.errors import FitError, ImageError
 from fitcli.images.base import ImageReader, Pixels
 from fitcli.images.window import Window
@@ -179,10 +180,10 @@ def _labels(request: Request, config: RunConfig) -> list[int] | list[None]:
     """Return the numbers of the classes that the images get in turn; [None] for a model without classes."""
     if request.label is None:
         return list(range(len(config.classes))) or [None]
-    if request.label not in config.classes:
+    if (number := number_of_name(request.label, config.classes)) is None:
         known = f"it knows {', '.join(config.classes)}" if config.classes else "it was trained without classes"
         raise FitError(f"--label {request.label!r} is no class of the model; {known}")
-    return [config.classes.index(request.label)]
+    return [number]
 
 
 def _check_size(
