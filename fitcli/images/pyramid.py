@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.images.base import Level, Pixels
+from fitcli.images.missing import nodata_pixels
 
 Resampling = Literal["mean", "nearest"]
 """How four pixels become one: their mean, or the upper left one."""
@@ -78,10 +79,8 @@ def pad_edges(pixels: Pixels, height: int, width: int) -> Pixels:
 
 def _missing(pixels: Pixels, nodata: float | None) -> NDArray[np.bool_] | None:
     missing: NDArray[np.bool_] | None = np.isnan(pixels) if pixels.dtype.kind == "f" else None
-    if nodata is not None and not np.isnan(nodata):
-        marked: NDArray[np.bool_] = pixels == nodata
-        return marked if missing is None else marked | missing
-    return missing
+    marked = nodata_pixels(pixels, nodata)
+    return missing if marked is None else marked if missing is None else marked | missing
 
 
 def _mean(pixels: Pixels) -> Pixels:

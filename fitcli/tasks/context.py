@@ -12,8 +12,9 @@ from fitcli.data.bad_images import BadImages
 from fitcli.data.batch import Batch
 from fitcli.data.dataset import Dataset
 from fitcli.data.loader import Loader
-from fitcli.data.place import PlaceRules
+from fitcli.data.place import BackgroundRule, PlaceRules
 from fitcli.data.read_item import Reading
+from fitcli.data.survey import describe_pixels
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.latent_exchange import Exchange
 from fitcli.distributed.world import ALONE, World
@@ -39,6 +40,8 @@ class TrainingRun:
         work: The largest step; None if its memory was not estimated.
         memory_bytes: Memory limit where the steps are computed; None for a share of the free memory.
         bad_images: Counter of unusable images.
+        pixels: How the pixels of the data set were understood, in one line.
+        warnings: What is unusual about the data set, one line each.
         changed: Differences between the data set and that of the run so far, as text; empty for none.
         world: The processes that share the work.
         shard: Whether the processes also share the weights.
@@ -54,6 +57,8 @@ class TrainingRun:
     work: Training | None = None
     memory_bytes: int | None = None
     bad_images: BadImages = field(default_factory=BadImages)
+    pixels: str = ""
+    warnings: tuple[str, ...] = ()
     changed: str = ""
     world: World = ALONE
     shard: bool = False
@@ -65,9 +70,11 @@ class TrainingRun:
         return self.settings.total_steps(len(self.dataset.train))
 
     def introduction(self) -> tuple[str, ...]:
-        """Return lines that describe the run, and its memory if that is limited."""
-        bounded = self.work is not None and (self.memory_bytes is not None or self.plan.kind != "plain")
-        return (self.summary(), self.memory()) if bounded else (self.summary(),)
+        """Return lines that describe the run, its pixels, and its memory if that is limited."""
+        lines = [self.summary(), self.pixels or describe_pixels(self.config.preprocessing)]
+        if self.work is not None and (self.memory_bytes is not None or self.plan.kind != "plain"):
+            lines.append(self.memory())
+        return tuple(lines)
 
     def summary(self) -> str:
         """Return one line that describes model, data and device."""
@@ -110,6 +117,15 @@ class TrainingRun:
         return f"memory: {evaluate_plan(self.work, self.plan).summary()}"
 
 
-def place_rules(settings: TrainSettings, **rules: Any) -> PlaceRules:
-    """Return the rules for drawing places: those that all tasks share, and `rules` of the task."""
-    return PlaceRules(seed=settings.seed, size=settings.size, augment=settings.augments, **rules)
+def place_rules(run: TrainingRun, background: float | None = None, **rules: Any) -> PlaceRules:
+    """Return the rules for drawing places: those that all tasks share, and `rules` of the task.
+
+    Args:
+        run: The run.
+        background: Threshold of background; None to keep all groups.
+        rules: Other fields of `PlaceRules`.
+    """
+    settings, left_out = run.settings, None
+    if background is not None:
+        left_out = BackgroundRule(background, run.config.preprocessing)
+    return PlaceRules(seed=settings.seed, size=settings.size, augment=settings.augments, background=left_out, **rules)

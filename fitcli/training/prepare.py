@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from fitcli import __version__
+from fitcli.data.background_check import check_background
 from fitcli.data.bad_images import BadImages
 from fitcli.data.dataset import Dataset, load_dataset
 from fitcli.data.dataset_changes import describe_changes
@@ -76,6 +77,8 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     survey = survey_images(dataset, settings.seed, settings.max_bad_images)
     run = _run(task.describe(settings, dataset, survey), settings, dataset, start.runtime, start)
     _compare_data(run, survey.sizes)
+    warnings = survey.warnings + check_background(run.dataset, task.objective(run).reading)
+    run = replace(run, pixels=survey.introduction(), warnings=warnings)
     return with_plan(run, survey.sizes, start.memory_bytes), 0
 
 

@@ -36,7 +36,11 @@ def test_mean_and_deviation_of_every_channel(tmp_path: Path) -> None:
     images = [noise(number) // (number + 1) for number in range(5)]
     values = np.concatenate([pixels.reshape(-1, 3).astype(np.float64) for pixels in images[:4]])
     preprocessing = survey_images(data_set(tmp_path, images, validation=1), 0).preprocessing
-    assert (preprocessing.channels, preprocessing.dtype, preprocessing.limits) == (3, "uint8", None)
+    assert (preprocessing.channels, preprocessing.dtype, preprocessing.limits) == (
+        3,
+        "uint8",
+        (values.min(), values.max()),
+    )
     np.testing.assert_allclose(preprocessing.mean, values.mean(0), rtol=1e-12)
     np.testing.assert_allclose(preprocessing.std, values.std(0), rtol=1e-9)
 

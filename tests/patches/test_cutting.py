@@ -95,10 +95,10 @@ def test_normalising_is_per_channel_and_hides_nan() -> None:
 
 def test_levels_of_patches_are_those_of_pixels() -> None:
     for dtype in (np.uint8, np.uint16):
-        pixels = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
+        pixels, whole = np.arange(np.iinfo(dtype).max + 1).astype(dtype), (0.0, float(np.iinfo(dtype).max))
         patches = torch.tensor(pixels)
         for levels in (2, 7, 255, 256):
-            assert (patches_to_levels(patches, (0.0, 1.0), levels).numpy() == to_levels(pixels, levels)).all()
+            assert (patches_to_levels(patches, whole, levels).numpy() == to_levels(pixels, levels)).all()
     values = torch.tensor([-9.0, -1.0, -0.01, 0.01, 1.0, 9.0, float("nan")])
     assert patches_to_levels(values, (-1.0, 1.0), 2).tolist() == [0, 0, 0, 1, 1, 1, 1]
     many = np.random.default_rng(0).normal(0, 2, 10_000).astype(np.float32)
