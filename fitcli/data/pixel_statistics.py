@@ -30,8 +30,8 @@ class WindowStatistics:
     """Statistics of the pixels of one window, each [channels]; NaN for a channel without a usable value.
 
     Attributes:
-        count: Number of values that mean and variance are computed from.
-        mean, variance: Mean, and mean squared deviation from it.
+        count: Number of values that mean and deviation are computed from.
+        mean, std: Mean and standard deviation.
         low, high: Smallest and largest value that is no outlier.
         missing: Number of missing values.
         bounded: Whether the pixels are of 8 bits or less: then nothing lies far off, and nothing is left out.
@@ -39,7 +39,7 @@ class WindowStatistics:
 
     count: Values
     mean: Values
-    variance: Values
+    std: Values
     low: Values
     high: Values
     missing: int
@@ -71,40 +71,56 @@ def window_statistics(pixels: Pixels, missing: NDArray[np.bool_] | None) -> Wind
     present = np.ones(values.shape, bool) if missing is None else ~missing.reshape(shape)
     bounded = pixels.dtype.name in FULL
     parts = [_channel(values[:, c][present[:, c]], bounded) for c in range(values.shape[1])]
-    count, mean, variance, low, high = np.array(parts, np.float64).T
-    return WindowStatistics(count, mean, variance, low, high, present.size - int(np.count_nonzero(present)), bounded)
+    count, mean, std, low, high = np.array(parts, np.float64).T
+    return WindowStatistics(count, mean, std, low, high, present.size - int(np.count_nonzero(present)), bounded)
 
 
 def merge_statistics(windows: Sequence[WindowStatistics]) -> PixelStatistics:
     """Merge the statistics of windows. Each channel leaves out the windows that are odd in it."""
-    count, mean, variance, low, high = (
-        np.stack([getattr(window, name) for window in windows]) for name in ("count", "mean", "variance", "low", "high")
+    count, mean, std, low, high = (
+        np.stack([getattr(window, name) for window in windows]) for name in ("count", "mean", "std", "low", "high")
     )
-    used = count > 0
-    for channel in range(0 if windows[0].bounded else count.shape[1]):
+    used = count > 0 if windows[0].bounded else _usual(low, high)
+    lows, highs = np.where(used, low, np.inf).min(axis=0), np.where(used, high, -np.inf).max(axis=0)
+    middle, spread = _moments(np.where(used, count, 0), np.where(used, mean, 0), np.where(used, std, 0))
+    # Exact equality, not a small number: pixels may have any scale.
+    spread = np.where((highs > lows) & (spread > 0), spread, 1.0)
+    least, most = float(lows.min()), float(highs.max())
+    missing = sum(window.missing for window in windows)
+    return PixelStatistics(
+        mean=tuple(middle.tolist()),
+        std=tuple(spread.tolist()),
+        limits=(least, most if most > least else least + max(1.0, abs(least) * 1e-6)) if least <= most else None,
+        missing=missing / max(float(count.sum()) + missing, 1),
+        odd=tuple(np.flatnonzero((~used & (count > 0)).any(axis=1)).tolist()),
+    )
+
+
+def _usual(low: Values, high: Values) -> NDArray[np.bool_]:
+    """Return which windows are no outliers in which channels, [windows channels], from their smallest and largest."""
+    used = ~np.isnan(low)
+    for channel in range(low.shape[1]):
         inside = _range(low[:, channel], high[:, channel], ODD_SHARE, ODD_REACH, least=4)
         used[:, channel] &= (low[:, channel] >= inside[0]) & (high[:, channel] <= inside[1])
-    odd = tuple(np.flatnonzero((~used & (count > 0)).any(axis=1)).tolist())
-    total = np.where(used, count, 0).sum(axis=0)
-    share = np.where(used, count, 0) / np.maximum(total, 1)
+    return used
+
+
+def _moments(count: Values, mean: Values, std: Values) -> tuple[Values, Values]:
+    """Return mean and standard deviation of each channel over windows, whose own are [windows channels]."""
+    share = count / np.maximum(count.sum(axis=0), 1)
     # Differences from one of the means keep the digits that a large mean would take.
-    base = np.where(used.any(axis=0), mean[used.argmax(axis=0), np.arange(mean.shape[1])], 0)
-    shift = np.where(used, mean - base, 0)
+    base = mean[(count > 0).argmax(axis=0), np.arange(mean.shape[1])]
+    shift = np.where(count > 0, mean - base, 0)
     offset = (share * shift).sum(axis=0)
-    spread = (share * (np.where(used, variance, 0) + np.where(used, shift - offset, 0) ** 2)).sum(axis=0)
-    lows, highs = np.where(used, low, np.inf).min(axis=0), np.where(used, high, -np.inf).max(axis=0)
-    std = np.sqrt(spread)
-    # Exact equality, not a small number: pixels may have any scale.
-    std = np.where((highs > lows) & (std > 0), std, 1.0)
-    least, most = float(lows.min()), float(highs.max())
-    limits = (least, most if most > least else least + max(1.0, abs(least) * 1e-6)) if least <= most else None
-    pixels = float(count.sum()) + sum(window.missing for window in windows)
-    missing = sum(window.missing for window in windows) / max(pixels, 1)
-    return PixelStatistics(tuple((base + offset).tolist()), tuple(std.tolist()), limits, missing, odd)
+    outer = np.where(count > 0, np.abs(shift - offset), 0)
+    # Divided by the largest, because squares of tiny and of huge values leave the range of floats.
+    largest = np.maximum(np.maximum(std.max(axis=0), outer.max(axis=0)), np.finfo(np.float64).tiny)
+    spread = np.sqrt((share * ((std / largest) ** 2 + (outer / largest) ** 2)).sum(axis=0))
+    return base + offset, largest * spread
 
 
 def _channel(values: Pixels, bounded: bool) -> tuple[float, float, float, float, float]:
-    """Return (count, mean, variance, low, high) of the present values of a channel."""
+    """Return (count, mean, std, low, high) of the present values of a channel."""
     if not values.size:
         return 0, np.nan, np.nan, np.nan, np.nan
     usual = values.astype(np.float64)
@@ -112,11 +128,11 @@ def _channel(values: Pixels, bounded: bool) -> tuple[float, float, float, float,
         low, high = _range(usual, usual, HOT_SHARE, HOT_REACH, least=3)
         usual = usual[(usual >= low) & (usual <= high)]
     low, high = float(usual.min()), float(usual.max())
-    # A power of two changes no digit. It keeps squares of tiny and of huge values in the range of floats.
+    # A power of two changes no digit, and keeps squares in the range of floats.
     scale = 2.0 ** np.ceil(np.log2(max(high - low, np.finfo(np.float64).tiny)))
     unit = (usual - low) / scale
     offset = unit.mean()
-    return usual.size, low + offset * scale, np.square(unit - offset).mean() * scale**2, low, high
+    return usual.size, low + offset * scale, np.sqrt(np.square(unit - offset).mean()) * scale, low, high
 
 
 def _range(lows: Pixels, highs: Pixels, share: float, reach: float, least: int) -> tuple[float, float]:

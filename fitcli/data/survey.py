@@ -80,7 +80,8 @@ def describe_pixels(preprocessing: Preprocessing) -> str:
     channels, limits = preprocessing.channels, preprocessing.limits
     parts = [f"pixels: {channels} {'channel' if channels == 1 else 'channels'} of {preprocessing.dtype}"]
     if limits is not None:
-        parts.append(f" from {limits[0]:g} to {limits[1]:g}")
+        digits = "g" if preprocessing.dtype.startswith("float") else ".0f"
+        parts.append(f" from {limits[0]:{digits}} to {limits[1]:{digits}}")
     if preprocessing.uint16_white is not None:
         parts.append(f"; files of uint16 are read as {preprocessing.uint16_white.bit_length()} bits beside uint8")
     return "".join(parts)

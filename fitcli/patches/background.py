@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from fitcli.images.base import ImageInfo, ImageReader, Pixels
 from fitcli.images.window import Window
 from fitcli.patches.grid import PatchGrid
-from fitcli.patches.preprocessing import Preprocessing
+from fitcli.patches.preprocessing import FULL, Preprocessing
 
 CELLS = 16
 """Cells per side of a group. Pixels are averaged over each cell before cells are compared. That removes noise, but it
@@ -78,10 +78,16 @@ def _span(number: int, side: float, length: int) -> tuple[int, int]:
 
 
 def _present(pixels: Pixels, info: ImageInfo, preprocessing: Preprocessing) -> Pixels:
-    """Return pixels with NaN for those that are missing, in the units of the training pixels."""
+    """Return pixels in the units of the training pixels, with NaN for missing ones.
+
+    A hot pixel counts as if it were one range beyond the training pixels.
+    """
     if preprocessing.rules == 1:
         return pixels
     converted, missing = preprocessing.convert_marked(pixels, info)
+    limits, spread = preprocessing.limits, preprocessing.spread
+    if limits is not None and spread is not None and preprocessing.dtype not in FULL:
+        converted = converted.astype(np.float64).clip(limits[0] - spread, limits[1] + spread)
     return converted if missing is None else np.where(missing, np.nan, converted.astype(np.float64))
 
 

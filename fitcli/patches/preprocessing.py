@@ -21,6 +21,10 @@ WHITE = {"uint8": 255.0, "uint16": 65535.0, "bool": 1.0}
 FULL = ("uint8", "bool")
 """Dtypes whose images use their whole range. uint16 files often hold 10, 12 or 14 bits."""
 
+FARTHEST = 100.0
+"""Standard deviations from the mean at which pixels of more than 8 bits are clipped: a hot pixel of 3e38 would overflow
+in the model."""
+
 CURRENT_RULES = 2
 """Rules by which new runs read pixels, see `Preprocessing.rules`."""
 
@@ -116,15 +120,15 @@ class Preprocessing:
 
         Alpha is dropped. Grey is repeated into red, green and blue; for a model of grey images, colour becomes
         brightness. uint8 and uint16 are scaled into each other, see `uint16_white`. Missing pixels become the mean of
-        their channel, rounded for integers.
+        their channel, rounded for integers. Pixels of more than 8 bits are clipped at `FARTHEST`.
         """
         if self.rules == 1:
             return self._convert(pixels, info)
         converted, missing = self.convert_marked(pixels, info)
-        if missing is None:
-            return converted
-        fill = np.array(self.mean) if converted.dtype.kind == "f" else np.rint(self.mean)
-        return np.where(missing, fill.astype(converted.dtype), converted)
+        if missing is not None:
+            fill = np.array(self.mean) if converted.dtype.kind == "f" else np.rint(self.mean)
+            converted = np.where(missing, fill.astype(converted.dtype), converted)
+        return converted if self.dtype in FULL else np.clip(converted, *self._farthest())
 
     def convert_marked(self, pixels: Pixels, info: ImageInfo) -> tuple[Pixels, NDArray[np.bool_] | None]:
         """Convert pixels as `convert` does, but leave missing pixels as they are.
@@ -157,6 +161,17 @@ class Preprocessing:
         if value is None or info.dtype.kind == "f" or info.dtype == self.dtype:
             return info.nodata
         return float(self._convert_dtype(np.array([value]))[0])
+
+    def _farthest(self) -> tuple[Pixels, Pixels]:
+        """Return the least and the greatest value of each channel [channels], in the dtype of the model."""
+        dtype, bounds = np.dtype(self.dtype), []
+        limits: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+        for sign in (-1, 1):
+            ends = [mean + sign * FARTHEST * std for mean, std in zip(self.mean, self.std, strict=True)]
+            inside = [min(max(end, float(limits.min)), float(limits.max)) for end in ends]
+            whole = [int(limits.max) if end >= float(limits.max) else int(end) for end in inside]
+            bounds.append(np.array(inside if dtype.kind == "f" else whole, dtype))
+        return bounds[0], bounds[1]
 
     def _convert(self, pixels: Pixels, info: ImageInfo) -> Pixels:
         if info.channels != self.channels:
