@@ -52,7 +52,8 @@ def test_what_is_said(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith(f"{tmp_path / 'run'}: 2 steps, best validation accuracy ")
     assert result.stdout.count("\n") == 1
-    begun, step, *others = result.stderr.splitlines()
+    begun, pixels, step, *others = result.stderr.splitlines()
+    assert pixels.startswith("pixels: 3 channels of uint8 from ")
     assert "10 images to train on, 2 to validate, 2 steps on cpu in fp32" in begun
     assert step.startswith("step 2 of 2: ")
     assert not others, "hints are for a terminal"

@@ -17,6 +17,7 @@ from support.runs import assert_same_run, logged, metrics
 from support.small_runs import at, die, quietly, run_of, two_classes
 
 from fitcli.data.bad_images import TooManyBadImages
+from fitcli.data.survey import describe_pixels
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.tasks.classify import objective
 from fitcli.tasks.classify.validation import Scores
@@ -85,7 +86,8 @@ def test_the_same_seed_gives_the_same_run(data: Path, uninterrupted: Path, tmp_p
 
 def test_a_run_without_an_estimate_is_introduced_without_memory(data: Path, tmp_path: Path) -> None:
     run = replace(run_of(data, tmp_path / "run"), plan=ExecutionPlan(kind="recompute", handful=1), work=None)
-    assert run.introduction() == (run.summary(),)
+    assert run.introduction() == (run.summary(), run.pixels)
+    assert replace(run, pixels="").introduction() == (run.summary(), describe_pixels(run.config.preprocessing))
 
 
 def test_reports(data: Path, tmp_path: Path) -> None:
