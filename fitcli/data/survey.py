@@ -83,7 +83,8 @@ def describe_pixels(preprocessing: Preprocessing) -> str:
         digits = "g" if preprocessing.dtype.startswith("float") else ".0f"
         parts.append(f" from {limits[0]:{digits}} to {limits[1]:{digits}}")
     if preprocessing.uint16_white is not None:
-        parts.append(f"; files of uint16 are read as {preprocessing.uint16_white.bit_length()} bits beside uint8")
+        bits = f"{preprocessing.uint16_white.bit_length()} bits"
+        parts.append(f" ({bits})" if preprocessing.dtype == "uint16" else f"; files of uint16 hold {bits}")
     return "".join(parts)
 
 

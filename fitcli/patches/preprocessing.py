@@ -79,8 +79,9 @@ class Preprocessing:
             raise CheckpointError(f"background must lie in [0, 1], not {self.background}")
         if self.rules not in (1, CURRENT_RULES):
             raise CheckpointError(f"pixels are read by rules {self.rules!r}, which this version does not know")
-        if self.uint16_white is not None and not 0 < self.uint16_white <= WHITE["uint16"]:
-            raise CheckpointError(f"uint16_white must lie in 1 ... 65535, not {self.uint16_white}")
+        white = self.uint16_white
+        if white is not None and not (isinstance(white, int) and 0 < white <= WHITE["uint16"]):
+            raise CheckpointError(f"uint16_white must be a whole number in 1 ... 65535, not {white!r}")
 
     @property
     def range(self) -> tuple[float, float]:

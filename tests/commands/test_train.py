@@ -16,6 +16,10 @@ import pytest
 from support.pictures import colored, save
 from typer.testing import Result
 
+from fitcli.images.base import ImageInfo
+from fitcli.images.open import create_image
+from fitcli.images.window import Window
+
 Fit = Callable[..., Result]
 
 
@@ -232,3 +236,27 @@ def test_ctrl_c_saves_and_the_run_can_be_resumed(dataset: Path, tmp_path: Path) 
     again = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert again[: len(steps)] == steps
     assert again[len(steps)] == steps[-1] + 1
+
+
+def test_what_is_said_about_pixels(fit: Fit, tmp_path: Path) -> None:
+    """Type, range and nodata; and a warning if leaving out background leaves almost nothing."""
+    for label in ("a", "b"):
+        for number in range(4):
+            rng = np.random.default_rng([number, label == "a"])
+            pixels = rng.integers(300, 1500, (160, 160, 1)).astype(np.uint16)
+            pixels[:, :40] = 0
+            info = ImageInfo(height=160, width=160, channels=1, dtype=pixels.dtype, nodata=0)
+            (tmp_path / "data" / label).mkdir(parents=True, exist_ok=True)
+            with create_image(tmp_path / "data" / label / f"{number}.tif", info) as canvas:
+                canvas.write(Window(0, 0, 160, 160), pixels)
+    options = ["--skip-background", "--background-threshold", "0.9"]
+    result = fit(*quick(tmp_path / "data", tmp_path / "run", *options))
+    assert result.exit_code == 0, result.stderr
+    expected = "from 300 to 1499 (11 bits); nodata 0; 25.0% of the sampled values missing"
+    assert f"pixels: 1 channel of uint16 {expected}" in result.stderr
+    assert "--skip-background leaves out almost all of 6 of 6 training images that were checked" in result.stderr
+    image = tmp_path / "data/a/0.tif"
+    result = fit("classify", image, "--checkpoint", tmp_path / "run", "--device", "cpu")
+    assert f"{image}: 3 of 4 groups are left out as background" in result.stderr
+    result = fit("classify", image, "--checkpoint", tmp_path / "run", "--device", "cpu", "--no-skip-background")
+    assert "left out" not in result.stderr

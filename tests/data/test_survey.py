@@ -217,7 +217,7 @@ def test_files_of_8_bits_and_of_more_are_brought_together(tmp_path: Path, bits: 
     assert found.limits == (0, target)
     expected = np.concatenate([pixels.ravel() for pixels in [*shades[deep:], *shades[: deep - 1]]]) / 255 * target
     assert (found.mean[0], found.std[0]) == pytest.approx((expected.mean(), expected.std()), rel=1e-2)
-    assert (f"read as {bits} bits" in result.introduction()) == (bits < 16)
+    assert (f"{bits} bits" in result.introduction()) == (bits < 16)
 
 
 def test_the_depth_of_uint16_files_alone_is_recorded(tmp_path: Path) -> None:

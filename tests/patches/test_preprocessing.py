@@ -187,7 +187,9 @@ def test_background_is_a_share_of_the_limits_by_the_current_rules() -> None:
     assert Preprocessing(channels=1, dtype="float32", mean=(0.0,), std=(1.0,), limits=(0.0, 1.0)).spread is None
 
 
-@pytest.mark.parametrize("entry", [{"rules": 3}, {"rules": "new"}, {"uint16_white": 0}, {"uint16_white": 70000}])
+@pytest.mark.parametrize(
+    "entry", [{"rules": 3}, {"rules": "new"}, {"uint16_white": 0}, {"uint16_white": 70000}, {"uint16_white": 4095.5}]
+)
 def test_impossible_rules_are_refused(entry: dict[str, Any]) -> None:
     with pytest.raises(CheckpointError):
         Preprocessing(**{"channels": 1, "dtype": "uint8", "mean": (0.0,), "std": (1.0,), **entry})

@@ -96,8 +96,10 @@ def test_repainting_keeps_the_rest(
     assert (before[window.slices()] != after[window.slices()]).mean() > 0.9
 
 
-@pytest.mark.parametrize(("dtype", "nodata"), [("uint8", 0.0), ("uint8", 255.0), ("float32", -9999.0),
-                                               ("float32", -3.4028234663852886e38), ("float32", float("nan"))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("dtype", "nodata"),
+    [("uint8", 0.0), ("uint8", 255.0), ("float32", -9999.0), ("float32", -3.4e38), ("float32", float("nan"))],
+)
 def test_repainting_keeps_missing_pixels_and_their_value(tmp_path: Path, dtype: str, nodata: float) -> None:
     """Those outside of the window. None of the new pixels counts as missing."""
     run = load_run(make_run(tmp_path / "run", dtype=dtype), RUNTIME, DIFFUSION)
