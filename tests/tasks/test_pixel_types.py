@@ -87,9 +87,8 @@ def half_missing(folder: Path, dtype: str, nodata: float | None, fill: float) ->
     return folder
 
 
-NODATA = [("uint8", 0), ("int8", -128), ("uint16", 65535), ("int16", -9999), ("int32", -(2**31)), ("float16", -9999),
-          ("float32", -9999), ("float32", -3.4028234663852886e38), ("float32", 0.1), ("float32", float("nan")),
-          ("float64", -9999)]  # fmt: skip
+NODATA = [("uint8", 0), ("uint16", 65535), ("int16", -9999), ("float16", -9999), ("float32", -3.4028234663852886e38),
+          ("float32", float("nan")), ("float64", -9999)]  # fmt: skip
 
 
 @pytest.mark.parametrize(("dtype", "nodata"), NODATA)

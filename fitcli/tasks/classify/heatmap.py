@@ -56,7 +56,7 @@ def heatmap_bytes(path: Path, info: ImageInfo, patch: int) -> int:
     patches = -(-info.height // patch) * -(-info.width // patch)
     # Incomplete chunks of the writer of a layer, or strips that are read and averaged for a picture.
     drawing = 2 * 96 * 2**20 if path.suffix.lower() in (".tif", ".tiff", ".zarr") else 24 * STRIP_PIXELS
-    return 4 * 4 * patches + drawing
+    return 6 * 4 * patches + drawing
 
 
 def relative_evidence(result: Classification) -> NDArray[np.float32]:
