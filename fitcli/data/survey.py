@@ -185,6 +185,11 @@ def _statistics(
     _refuse({**bad, **broken} if broken else {}, "cannot be read", min(most_bad, len(bad) + len(results) - 1))
     usable = [(sample, found) for sample, found in results if not isinstance(found, ImageError)]
     merged = merge_statistics([found for _, found in usable])
+    if merged.limits is None:
+        raise DataError(
+            f"{chosen[0].path}: all pixels that were sampled of the training images are missing (nodata, NaN or "
+            "infinity); check the nodata value with `fit info`"
+        )
     return merged, tuple(usable[number][0].path for number in merged.odd)
 
 

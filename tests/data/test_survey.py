@@ -65,8 +65,8 @@ def test_constant_channels_and_images_without_finite_pixels(tmp_path: Path) -> N
     constant = np.full((5, 5, 1), 7, np.float32)
     preprocessing = survey_images(data_set(tmp_path / "constant", [constant]), 0).preprocessing
     assert (preprocessing.mean, preprocessing.std, preprocessing.limits) == ((7.0,), (1.0,), (7.0, 8.0))
-    preprocessing = survey_images(data_set(tmp_path / "nan", [constant * np.nan]), 0).preprocessing
-    assert (preprocessing.mean, preprocessing.std, preprocessing.limits) == ((0.0,), (1.0,), None)
+    with pytest.raises(DataError, match=r"0\.tif: all pixels that were sampled .* are missing"):
+        survey_images(data_set(tmp_path / "nan", [constant * np.nan]), 0)
 
 
 def test_windows_of_large_images_follow_from_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
