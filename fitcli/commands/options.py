@@ -139,5 +139,10 @@ SkipBackground = Annotated[
 ]
 BackgroundThreshold = Annotated[
     float,
-    typer.Option(min=0, max=1, metavar="SHARE", help="Share of the pixel range below which a group is background."),
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="SHARE",
+        help="Share of the training pixels' range below which a group is background.",
+    ),
 ]

@@ -145,10 +145,10 @@ def _train(settings: TrainSettings, start: StartOptions) -> None:
     from fitcli.training.stop_requests import TimeLimitReached
 
     run, done = start.world.run_on_all(lambda: prepare(settings, start))
-    for text in run.warnings:
-        console.warning(f"{start.data}: {text}")
     if run.changed:
         console.warning(f"{start.data}: {run.changed}")
+    for warning in run.warnings:
+        console.warning(warning)
     if not run.dataset.validation:
         console.warning(f"{start.data}: no image is held out to validate on; the last weights are kept")
     if start.memory_bytes is not None and run.runtime.device.type == "cpu":

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, ImageReader, Level, Pixels
+from fitcli.images.missing import avoid_nodata, missing_mark, missing_pixels
 from fitcli.images.window import Window
 
 LARGEST_FACTOR = 256.0
@@ -40,9 +41,9 @@ class Taps(NamedTuple):
 class Rescaled(ImageReader):
     """Reads a level of another image and its smaller levels, in pixels of another size.
 
-    A smaller image has the mean of the area under each pixel, a larger one is interpolated linearly. NaN, infinity and
-    nodata are left out; a pixel without any other stays missing. Each pixel follows from its place in the image alone,
-    so windows fit together without a seam.
+    A smaller image has the mean of the area under each pixel, a larger one is interpolated linearly. Missing pixels
+    (see `fitcli.images.missing`) are left out; a pixel without any other stays missing. Each pixel follows from its
+    place in the image alone, so windows fit together without a seam.
 
     Args:
         image: The image to read. It belongs to this reader, which closes it.
@@ -152,26 +153,20 @@ def _neighbours(source: int, target: int, start: int, stop: int) -> Taps:
 
 
 def resample(pixels: Pixels, rows: Taps, columns: Taps, nodata: float | None) -> Pixels:
-    """Return the weighted means [rows columns channels] of pixels [height width channels], in their dtype."""
-    missing = _missing(pixels, nodata)
+    """Return the weighted means [rows columns channels] of pixels [height width channels], in their dtype.
+
+    A mean that happens to be the nodata value becomes the next value, see `avoid_nodata`.
+    """
+    missing = missing_pixels(pixels, nodata)
     if missing is None or not missing.any():
-        return _as_dtype(_means(pixels.astype(np.float64), rows, columns), pixels.dtype)
+        return avoid_nodata(_as_dtype(_means(pixels.astype(np.float64), rows, columns), pixels.dtype), nodata)
     sums = _means(np.where(missing, 0.0, pixels.astype(np.float64)), rows, columns)
     present = _means((~missing).astype(np.float64), rows, columns)
     # A pixel with nothing missing under it has the same bits as without the division.
     whole = _means(missing.astype(np.float64), rows, columns) == 0
     means = np.where(whole, sums, sums / np.where(present > 0, present, 1.0))
-    filler = np.array(np.nan if nodata is None else nodata).astype(pixels.dtype)
-    filled: Pixels = np.where(present > 0, _as_dtype(means, pixels.dtype), filler)
-    return filled
-
-
-def _missing(pixels: Pixels, nodata: float | None) -> NDArray[np.bool_] | None:
-    """Return which values are missing; None if none can be."""
-    marked: NDArray[np.bool_] | None = None if nodata is None or np.isnan(nodata) else pixels == nodata
-    if pixels.dtype.kind != "f":
-        return marked
-    return ~np.isfinite(pixels) if marked is None else marked | ~np.isfinite(pixels)
+    mixed = avoid_nodata(_as_dtype(means, pixels.dtype), nodata)
+    return np.where(present > 0, mixed, missing_mark(nodata, pixels.dtype))
 
 
 def _means(values: NDArray[np.float64], rows: Taps, columns: Taps) -> NDArray[np.float64]:

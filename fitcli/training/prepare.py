@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from fitcli import __version__
+from fitcli.data.background_check import check_background
 from fitcli.data.bad_images import BadImages
 from fitcli.data.class_names import composed
 from fitcli.data.dataset import Dataset, load_dataset
 from fitcli.data.dataset_changes import describe_changes
-from fitcli.data.description import warn_of_names
-from fitcli.data.survey import image_sizes, survey_images
+from fitcli.data.description import describe_dataset, warn_of_names
+from fitcli.data.survey import describe_pixels, image_sizes, survey_images
 from fitcli.device.runtime import Runtime, choose_runtime
 from fitcli.distributed.agreement import digest, require_agreement
 from fitcli.errors import CheckpointError, FitError
@@ -80,9 +81,12 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     how = ReadAs(level=settings.level, mpp=settings.mpp)
     survey = survey_images(dataset, settings.seed, settings.max_bad_images, how)
     run = _run(task.describe(settings, dataset, survey), settings, dataset, start.runtime, start)
-    warnings = filter(None, (warn_of_names(dataset), warn_of_mixed_scales(survey.scales)))
-    run = replace(run, notes=(scale_text(survey.scales),), warnings=tuple(warnings))
     _compare_data(run, survey.sizes)
+    understood = survey.pixels(), *describe_dataset(dataset), scale_text(survey.scales)
+    alike = filter(None, (warn_of_names(dataset), warn_of_mixed_scales(survey.scales)))
+    background = check_background(dataset, task.objective(run).reading)
+    warnings = (*(f"{start.data}: {text}" for text in alike), *survey.warnings, *background)
+    run = replace(run, understood=understood, warnings=warnings)
     return with_plan(run, survey.sizes, start.memory_bytes), 0
 
 
@@ -131,9 +135,10 @@ def _resumed(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun,
             f"{data}: is not what {folder} was trained on: {changed}; resume with the data set as it was, go on with "
             "this one with --accept-changed-data, or start a new run"
         )
-    scale = config.preprocessing.mpp
-    notes = () if scale is None else (scale_text([scale]),)
-    run = replace(_run(config, settings, dataset, runtime, start), changed=changed, notes=notes)
+    pixels = config.preprocessing
+    scale = () if pixels.mpp is None else (scale_text([pixels.mpp]),)
+    understood = describe_pixels(pixels), *describe_dataset(dataset), *scale
+    run = replace(_run(config, settings, dataset, runtime, start), changed=changed, understood=understood)
     return run, image_sizes(dataset, config.preprocessing.read_as)
 
 

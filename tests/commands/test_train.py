@@ -17,7 +17,9 @@ import pytest
 from support.pictures import colored, save
 from typer.testing import Result
 
-from fitcli.images.open import open_image
+from fitcli.images.base import ImageInfo
+from fitcli.images.open import create_image, open_image
+from fitcli.images.window import Window
 
 Fit = Callable[..., Result]
 
@@ -55,7 +57,8 @@ def test_what_is_said(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith(f"{tmp_path / 'run'}: 2 steps, best validation accuracy ")
     assert result.stdout.count("\n") == 1
-    begun, classes, scale, step, *others = result.stderr.splitlines()
+    begun, pixels, classes, scale, step, *others = result.stderr.splitlines()
+    assert pixels.startswith("pixels: 3 channels of uint8 from ")
     assert classes == "classes (training + validation images): blue (5 + 1), red (5 + 1)"
     assert scale == "scale: unknown"
     assert "10 images to train on, 2 to validate, 2 steps on cpu in fp32" in begun
@@ -249,12 +252,13 @@ def test_the_first_lines_say_what_is_trained_on(fit: Fit, tmp_path: Path) -> Non
     (tmp_path / "data/normal/a.czi").touch()
     result = fit(*quick(tmp_path / "data", tmp_path / "run"))
     assert result.exit_code == 0, result.stderr
-    assert [" ".join(line.split()) for line in result.stderr.splitlines()][:6] == [
+    assert [" ".join(line.split()) for line in result.stderr.splitlines()][:7] == [
         f"warning: {tmp_path / 'data'}: classes whose names differ only by case, spaces or Unicode form: 'Normal' and "
         "'normal'; they stay different classes; give them one name if they are one class",
         f"warning: {tmp_path / 'data'}: the images differ in scale: 0.25 (2 images), 0.5 (2 images), 0.75 (2 images) "
         "microns per pixel, so the same thing has several sizes in pixels; --mpp 0.75 reads all of them at one scale",
         result.stderr.splitlines()[2],
+        result.stderr.splitlines()[3],
         "classes (training + validation images): Normal (2 + 1), normal (2 + 1)",
         "1 file passed over: normal/a.czi",
         "scale: 0.25 (2 images), 0.5 (2 images), 0.75 (2 images) microns per pixel",
@@ -348,3 +352,27 @@ def test_scales_that_cannot_be(fit: Fit, tmp_path: Path) -> None:
         assert result.stderr.count("warning") == result.stderr.count("does not say its microns per pixel") == 1
         result = fit(command, *paths, "--checkpoint", run, *more, "--mpp", 0.5)
         assert (result.exit_code, result.stderr.count("error: ")) == (1, 1)
+
+
+def test_what_is_said_about_pixels(fit: Fit, tmp_path: Path) -> None:
+    """Type, range and nodata; and a warning if leaving out background leaves almost nothing."""
+    for label in ("a", "b"):
+        for number in range(4):
+            rng = np.random.default_rng([number, label == "a"])
+            pixels = rng.integers(300, 1500, (160, 160, 1)).astype(np.uint16)
+            pixels[:, :40] = 0
+            info = ImageInfo(height=160, width=160, channels=1, dtype=pixels.dtype, nodata=0)
+            (tmp_path / "data" / label).mkdir(parents=True, exist_ok=True)
+            with create_image(tmp_path / "data" / label / f"{number}.tif", info) as canvas:
+                canvas.write(Window(0, 0, 160, 160), pixels)
+    options = ["--skip-background", "--background-threshold", "0.9"]
+    result = fit(*quick(tmp_path / "data", tmp_path / "run", *options))
+    assert result.exit_code == 0, result.stderr
+    expected = "from 300 to 1499 (11 bits); nodata 0; 25.0% of the sampled values missing"
+    assert f"pixels: 1 channel of uint16 {expected}" in result.stderr
+    assert "--skip-background leaves out almost all of 6 of 6 training images that were checked" in result.stderr
+    image = tmp_path / "data/a/0.tif"
+    result = fit("classify", image, "--checkpoint", tmp_path / "run", "--device", "cpu")
+    assert f"{image}: 3 of 4 groups are left out as background" in result.stderr
+    result = fit("classify", image, "--checkpoint", tmp_path / "run", "--device", "cpu", "--no-skip-background")
+    assert "left out" not in result.stderr

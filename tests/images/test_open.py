@@ -177,12 +177,22 @@ def test_same_info_and_pixels(tmp_path: Path, name: str, channels: int, dtype: s
         np.testing.assert_array_equal(image.read(Window(0, 0, 75, 110)), pixels)
 
 
-def test_nodata(tmp_path: Path) -> None:
-    info = ImageInfo(height=20, width=20, channels=1, dtype=np.dtype("f4"), nodata=-9999)
-    with create_image(tmp_path / "x.tif", info):
+@pytest.mark.parametrize("name", ["x.tif", "x.ome.tif", "x.zarr"])
+@pytest.mark.parametrize(("dtype", "nodata"), [("f4", -9999.0), ("f4", -3.4028234663852886e38), ("f4", float("nan")),
+                                               ("f8", 0.1), ("u1", 0.0), ("i2", -32768.0), ("f4", None)])  # fmt: skip
+def test_nodata(tmp_path: Path, name: str, dtype: str, nodata: float | None) -> None:
+    info = ImageInfo(height=20, width=20, channels=1, dtype=np.dtype(dtype), nodata=nodata)
+    with create_image(tmp_path / name, info):
         pass
-    with open_image(tmp_path / "x.tif") as image:
-        assert image.info.nodata == -9999
+    with open_image(tmp_path / name) as image:
+        assert str(image.info.nodata) == str(nodata)
+
+
+@pytest.mark.parametrize("value", [True, [1], {}, "none", 10**400, None])
+def test_an_attribute_of_zarr_that_is_no_nodata_value(tmp_path: Path, value: object) -> None:
+    zarr.create_array(str(tmp_path / "x.zarr"), shape=(8, 8), dtype="u1", attributes={"_FillValue": value})
+    with open_image(tmp_path / "x.zarr") as image:
+        assert image.info.nodata is None
 
 
 @pytest.mark.parametrize("name", ["x.tif", "x.ome.tif", "x.zarr"])

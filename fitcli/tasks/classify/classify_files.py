@@ -23,7 +23,7 @@ from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.classify_image import Classification, classify_image
 from fitcli.tasks.classify.heatmap import heatmap_bytes, write_heatmap
 from fitcli.tasks.classify.labels import predicted_labels, prediction_document, top_classes
-from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.encoding.encode import EncodingSettings, warn_of_background
 from fitcli.tasks.encoding.image_opener import ImageOpener
 from fitcli.tasks.encoding.result_journal import open_result_journal
 from models.encoder import FITClassifier
@@ -239,6 +239,8 @@ def _classify_file(
         if settings.memory_bytes is not None and result.plan is not None:
             console.log(f"{path.name}: {result.plan.summary()}")
         seconds = time.perf_counter() - began
+        kept, groups = len(result.places), result.grid.count
+        warn_of_background(path, kept, groups, settings.threshold(checkpoint.config))
         drawn = heatmap is None or _draw(heatmap, image, result)
         return Prediction(path, image.info.width, image.info.height, result, seconds, runtime.peak_bytes(), drawn)
 

@@ -21,7 +21,7 @@ from fitcli.files.output_checks import check_not_replaced, check_output_file, ch
 from fitcli.images.base import ImageReader
 from fitcli.memory.budget import MemoryPlan
 from fitcli.runs.weights import Checkpoint, model_hash
-from fitcli.tasks.encoding.encode import EncodingPass, EncodingSettings, encoding
+from fitcli.tasks.encoding.encode import EncodingPass, EncodingSettings, encoding, warn_of_background
 from fitcli.tasks.encoding.features_file import (
     SUFFIXES,
     ArraySpec,
@@ -221,6 +221,7 @@ def embed_image(
 
             latents = job.run(advance, take if keep_patches else None)
             _write_groups(file, job, latents)
+        warn_of_background(image.path, len(job.places), job.grid.count, settings.threshold(checkpoint.config))
         model = checkpoint.model.config
         return EmbeddedImage(image.path, out, len(job.places), model.latents, model.latent_width, job.plan)
 

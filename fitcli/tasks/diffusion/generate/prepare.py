@@ -140,7 +140,9 @@ def _prepare_repainting(
     source = image_source(Crop(image, context), preprocessing, diffusion.scale)
     return Prepared(
         stages=_stages(checkpoint, settings, [(height, width)], 1.0),
-        info=output_info(image.info.size, preprocessing, image.info.mpp, image.info.geo),
+        info=output_info(
+            image.info.size, preprocessing, image.info.mpp, image.info.geo, preprocessing.kept_nodata(image.info)
+        ),
         condition=condition,
         inpainting=Inpainting(source, window.shift(-top, -left), diffusion.patch),
         context=context,
