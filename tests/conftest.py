@@ -11,12 +11,17 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 from support.command_line import Fit
 from support.pictures import colored, save
 
 torch.set_num_threads(1)
+
+# A busy machine takes any time for an example; `timeout` in pyproject.toml ends what hangs.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # A shell that runs the tests in the background ignores Ctrl-C for them. Then training would ignore it, too.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -137,7 +137,7 @@ def test_in_the_middle(
     code = INTERRUPTED.format(where=where, call=call, number=number)
     process = start(tmp_path, code, *(word.format(**places) for word in COMMANDS[command]))
     try:
-        output, messages = process.communicate(timeout=60)
+        output, messages = process.communicate(timeout=240)
     finally:
         process.kill()
     assert process.returncode == 130, messages
@@ -154,7 +154,7 @@ STEP = "fitcli.training.loop:learning_rate"
 def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Return the exit code and the messages of a process."""
     try:
-        _, messages = process.communicate(timeout=120)
+        _, messages = process.communicate(timeout=240)
     finally:
         process.kill()
     return process.returncode, messages
@@ -202,7 +202,7 @@ def test_while_it_starts(tmp_path: Path, image: Path, trained: Path, delay: floa
         assert process.stderr.readline() == "on\n"
         time.sleep(delay)
         process.send_signal(signal.SIGINT)
-        _, messages = process.communicate(timeout=60)
+        _, messages = process.communicate(timeout=240)
     finally:
         process.kill()
     # If the signal comes while a class is created, Python ends by the signal itself; shells report that as 130 too.
@@ -238,7 +238,7 @@ main()
 def test_while_it_imports(tmp_path: Path, image: Path, name: str, number: str) -> None:
     code = IMPORTING.format(name=name, number=number)
     process = start(tmp_path, code, "classify", image, "--checkpoint", "none", "--csv", "csv", "--device", "cpu")
-    assert process.communicate(timeout=60) == ("", "")
+    assert process.communicate(timeout=240) == ("", "")
     assert (process.returncode, left(tmp_path)) == (130, [])
 
 

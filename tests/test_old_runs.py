@@ -172,6 +172,11 @@ def check_metrics(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -
     assert list(differences(found, expected, 1e-4, 1e-6)) == []
 
 
+def bits(of: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Hash of all values in each file of weights. The last digits of the norm depend on the threads of numpy's BLAS."""
+    return {file: part["sha256"] for file, part in of.items()}
+
+
 def check_weights(found: dict[str, dict[str, Any]], expected: dict[str, dict[str, Any]]) -> None:
     """Compare which files of weights there are, and how long the vector of all weights is."""
     assert found.keys() == expected.keys()
@@ -220,9 +225,13 @@ def test_a_new_run_learns_as_it_did(replay: Replay, name: str) -> None:
     expected, run = EXPECTED["begun"][name], replay.begun(name)
     text = (run / "config.json").read_text()
     config = json.loads(text)
+    # The range of 8-bit pixels and the version of the rules are recorded since.
+    pixels = config["preprocessing"]
+    assert (pixels.pop("rules"), 0 <= pixels["limits"][0] < pixels["limits"][1] <= 255) == (2, True)
+    pixels["limits"] = None
     # The same names and values in the same order; only the version is another one.
     assert json.dumps(rounded(config | {"fit": ""})) == json.dumps(rounded(expected["config"] | {"fit": ""}))
-    assert text == json.dumps(config, indent=2) + "\n"
+    assert text == json.dumps(json.loads(text), indent=2) + "\n"
     check_metrics(metrics(run), expected["metrics"])
     check_weights(weights(run), expected["weights"])
 
@@ -235,7 +244,7 @@ def test_where_the_old_runs_were_made_bits_are_equal(replay: Replay) -> None:
         for name, expected in EXPECTED[runs].items():
             if name == "classify":
                 continue  # It has --balance: class weights are divided by the number of images since.
-            assert weights(trained(name)) == expected["weights"], (runs, name)
+            assert bits(weights(trained(name))) == bits(expected["weights"]), (runs, name)
             assert metrics(trained(name)) == expected["metrics"], (runs, name)
 
 

@@ -59,13 +59,12 @@ class Steps:
         self.model = build(run.config.model, seed=0).train()
         self.optimizer = build_optimizer(self.model, run.settings)
         self.gradients = Gradients(run, self.model, lambda choice: None)
-        self.batches = run.batches(self.gradients.objective.reading, 0)
         gather: Callable[..., Any] = partial(snapshot, self.model, self.optimizer, None)
         self.saver = Saver(run, gather, lambda: None, self.progress, in_background=lambda: self.background)
 
     def step(self) -> None:
         """Run one optimizer step."""
-        self.gradients.accumulate(self.batches)
+        self.gradients.accumulate(self.progress.step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1

@@ -16,10 +16,13 @@ from fitcli.commands.options import (
     Images,
     Json,
     Memory,
+    Mpp,
     PrecisionName,
+    PyramidLevel,
     SkipBackground,
     StateFolder,
     background_choice,
+    reading_choice,
 )
 from fitcli.errors import FitError
 from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD
@@ -43,6 +46,8 @@ def classify(
         typer.Option("--heatmap-target", help="Target whose evidence is drawn; default: the first.", metavar="NAME"),
     ] = None,
     heatmap_task: Annotated[str | None, typer.Option("--heatmap-task", hidden=True)] = None,
+    mpp: Mpp = None,
+    level: PyramidLevel = None,
     skip_background: SkipBackground = None,
     background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     memory: Memory = None,
@@ -66,7 +71,7 @@ def classify(
         heatmap_target = heatmap_target or heatmap_task
     if heatmap_target is not None and heatmap is None:
         raise FitError("--heatmap-target is for --heatmap; give both, or leave it out")
-    background = background_choice(skip_background, background_threshold)
+    background, how = background_choice(skip_background, background_threshold), reading_choice(level, mpp)
     paths = matching_paths(images)
     with open_queue(device) as queue:
         check_csv(csv, paths)
@@ -74,7 +79,7 @@ def classify(
         runtime = choose_runtime(device, precision, inference=True, compiled=compile)
         model = load_run(checkpoint, runtime, CLASSIFY)
         config, drawn = model.config, find_target(model.config.class_targets, heatmap_target)
-        settings = EncodingSettings(background=background, memory_bytes=memory, state=state)
+        settings = EncodingSettings(background=background, memory_bytes=memory, state=state, read_as=how)
         done = list(classify_files(queue, model, paths, heatmaps, runtime, settings, top_k, csv, drawn))
         good = [report for report in done if report is not None]
         if csv is not None and queue.world.is_first:

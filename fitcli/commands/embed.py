@@ -16,10 +16,13 @@ from fitcli.commands.options import (
     Images,
     Json,
     Memory,
+    Mpp,
     PrecisionName,
+    PyramidLevel,
     SkipBackground,
     StateFolder,
     background_choice,
+    reading_choice,
 )
 from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD
 
@@ -33,6 +36,8 @@ def embed(
     ],
     patches: Annotated[bool, typer.Option("--patches", help="Also write the features of every patch.")] = False,
     json: Json = False,
+    mpp: Mpp = None,
+    level: PyramidLevel = None,
     skip_background: SkipBackground = None,
     background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     memory: Memory = None,
@@ -50,12 +55,12 @@ def embed(
     from fitcli.tasks.encoding.encode import EncodingSettings
     from fitcli.tasks.load import load_run
 
-    background = background_choice(skip_background, background_threshold)
+    background, how = background_choice(skip_background, background_threshold), reading_choice(level, mpp)
     paths = matching_paths(images)
     with open_queue(device) as queue:
         runtime = choose_runtime(device, precision, inference=True, compiled=compile)
         model = load_run(checkpoint, runtime, CLASSIFY)
-        settings = EncodingSettings(background=background, memory_bytes=memory, state=state)
+        settings = EncodingSettings(background=background, memory_bytes=memory, state=state, read_as=how)
         done = list(embed_files(queue, model, paths, out, runtime, settings, patches))
     if not queue.world.is_first:
         return

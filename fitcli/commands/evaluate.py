@@ -15,9 +15,12 @@ from fitcli.commands.options import (
     DeviceName,
     Json,
     Memory,
+    Mpp,
     PrecisionName,
+    PyramidLevel,
     SkipBackground,
     background_choice,
+    reading_choice,
 )
 from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD
 
@@ -32,6 +35,8 @@ def evaluate(
     ] = "val",
     json: Json = False,
     csv: Annotated[Path | None, typer.Option(help="Write a CSV file with one line per image.")] = None,
+    mpp: Mpp = None,
+    level: PyramidLevel = None,
     skip_background: SkipBackground = None,
     background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
     memory: Memory = None,
@@ -56,7 +61,9 @@ def evaluate(
         check_csv(csv, [data])
         runtime = choose_runtime(device, precision, compiled=compile)
         settings = EncodingSettings(
-            background=background_choice(skip_background, background_threshold), memory_bytes=memory
+            background=background_choice(skip_background, background_threshold),
+            memory_bytes=memory,
+            read_as=reading_choice(level, mpp),
         )
         found = run_evaluation(queue, data, checkpoint, split, runtime, settings, csv)
         if csv is not None and found is not None:

@@ -12,6 +12,7 @@ from fitcli.tasks.registry import TASKS
 from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD, background_share
 
 if TYPE_CHECKING:
+    from fitcli.images.read_as import ReadAs
     from fitcli.tasks.encoding.encode import Background
 
 COMPUTING = "Computing"
@@ -29,6 +30,17 @@ def background_choice(skip: bool | None, threshold: float) -> Background:
     """
     asked = skip is not None or threshold != BACKGROUND_THRESHOLD
     return background_share(bool(skip), threshold) if asked else "as trained"
+
+
+def reading_choice(level: int | None, mpp: float | None) -> ReadAs | None:
+    """Return what is read of each image; None without an option, for what was read in training.
+
+    Raises:
+        FitError: Both are given, or one is impossible.
+    """
+    from fitcli.images.read_as import ReadAs
+
+    return None if level is None and mpp is None else ReadAs(level=level, mpp=mpp)
 
 
 def given(context: typer.Context) -> frozenset[str]:
@@ -64,7 +76,9 @@ def parse_size(text: str) -> int:
 
 def precision_option(note: str = "") -> Any:
     """Return `--precision`; `note` ends its help text."""
-    return typer.Option("--precision", help=f"Precision of matrix products{note}.", rich_help_panel=COMPUTING)
+    # With the three words as placeholder, all texts of the panel would be folded.
+    text = f"auto, fp32 or bf16{note}."
+    return typer.Option("--precision", help=text, metavar="NAME", rich_help_panel=COMPUTING)
 
 
 def compile_option(note: str = "") -> Any:
@@ -95,7 +109,7 @@ DeviceName = Annotated[
     str,
     typer.Option(
         "--device",
-        help="auto, cpu, cuda, cuda:N or mps.",
+        help="auto, cpu, cuda, cuda:N, mps.",
         metavar="DEVICE",
         show_default=False,
         rich_help_panel=COMPUTING,
@@ -108,6 +122,13 @@ CheckpointFolder = Annotated[Path, typer.Option("--checkpoint", help="Run folder
 Memory = Annotated[int | None, memory_option()]
 StateFolder = Annotated[Path | None, state_option()]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Mpp = Annotated[
+    float | None,
+    typer.Option("--mpp", metavar="X", help="Microns per pixel to read at; default: as in training."),
+]
+PyramidLevel = Annotated[
+    int | None, typer.Option("--level", min=0, metavar="N", help="Pyramid level to read; default: as in training.")
+]
 SkipBackground = Annotated[
     bool | None,
     typer.Option(
@@ -118,5 +139,10 @@ SkipBackground = Annotated[
 ]
 BackgroundThreshold = Annotated[
     float,
-    typer.Option(min=0, max=1, metavar="SHARE", help="Share of the pixel range below which a group is background."),
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="SHARE",
+        help="Share of the training pixels' range below which a group is background.",
+    ),
 ]

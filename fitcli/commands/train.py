@@ -94,7 +94,7 @@ def train(
     compile: Compile = False,
     shard: Annotated[
         bool,
-        typer.Option("--shard", help="Share the weights over processes.", rich_help_panel=COMPUTING),
+        typer.Option("--shard", help="Share weights over processes.", rich_help_panel=COMPUTING),
     ] = False,
     group_parallel: Annotated[
         int,
@@ -147,6 +147,8 @@ def _train(settings: TrainSettings, start: StartOptions) -> None:
     run, done = start.world.run_on_all(lambda: prepare(settings, start))
     if run.changed:
         console.warning(f"{start.data}: {run.changed}")
+    for warning in run.warnings:
+        console.warning(warning)
     if not run.dataset.validation:
         console.warning(f"{start.data}: no image is held out to validate on; the last weights are kept")
     if start.memory_bytes is not None and run.runtime.device.type == "cpu":

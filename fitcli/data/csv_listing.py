@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fitcli.data.class_names import composed
 from fitcli.errors import DataError
+from fitcli.files.spelling import existing_spelling
 from fitcli.runs.targets import SEPARATOR, TargetKind
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -74,10 +76,17 @@ class ListedImage:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The images of a data set, with the label columns that their cells belong to."""
+    """The images of a data set.
+
+    Attributes:
+        rows: The images.
+        columns: The label columns that their cells belong to.
+        notes: What was passed over, in sentences.
+    """
 
     rows: list[ListedImage]
     columns: tuple[LabelColumn, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def is_plain(self) -> bool:
@@ -134,7 +143,7 @@ def _heading(name: str) -> str:
     """Return a heading in lower case, except for the name of a target, which keeps its case."""
     first, colon, target = name.strip().partition(":")
     kind = first.strip().lower()
-    return f"{kind}:{target.strip()}" if colon and kind in KINDS else name.strip().lower()
+    return f"{kind}:{composed(target.strip())}" if colon and kind in KINDS else name.strip().lower()
 
 
 def _label_columns(path: Path, headings: Sequence[str], several: bool) -> Iterator[LabelColumn]:
@@ -157,7 +166,7 @@ def _row(path: Path, line: int, row: dict[str, str | None], columns: Sequence[La
             f"{path}, line {line}: has more fields than the first line; put quotes around those with commas"
         )
     name, split = _text(row.get("path")), _text(row.get("split")).lower()
-    labels = tuple(_text(row.get(column.heading)) for column in columns)
+    labels = tuple(composed(_text(row.get(column.heading))) for column in columns)
     missing = [c.heading for c, label in zip(columns, labels, strict=True) if c.kind == "single-label" and not label]
     if not name or missing:
         empty = [*([] if name else ["path"]), *missing]
@@ -174,14 +183,13 @@ def _row(path: Path, line: int, row: dict[str, str | None], columns: Sequence[La
 
 def _file(path: Path, line: int, name: str) -> tuple[Path, str]:
     """Return the file of a row, and its name as `ListedImage.key`."""
-    image = path.parent / name
-    # os.path: `Path.exists` raises for a name that is too long for the file system.
-    if "\\" in name and os.sep == "/" and not os.path.exists(image):
-        name = name.replace("\\", "/")  # a CSV file from Windows
-        image = path.parent / name
-    if not os.path.exists(image):
-        raise DataError(f"{path}, line {line}: no file {image}; paths are relative to the CSV file")
-    return image, name
+    names = [name]
+    if "\\" in name and os.sep == "/":
+        names.append(name.replace("\\", "/"))  # a CSV file from Windows
+    for each in names:
+        if (image := existing_spelling(path.parent / each)) is not None:
+            return image, composed(each)
+    raise DataError(f"{path}, line {line}: no file {path.parent / names[-1]}; paths are relative to the CSV file")
 
 
 def _text(value: object) -> str:

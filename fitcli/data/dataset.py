@@ -19,9 +19,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fitcli.data.csv_listing import PLAIN, SPLITS, LabelColumn, Labels, ListedImage, Listing, read_csv
+from fitcli.data.csv_listing import LabelColumn, Labels, ListedImage, Listing, read_csv
+from fitcli.data.folder_listing import read_folder
 from fitcli.errors import DataError
-from fitcli.images.open import ZARR_MARKERS, find_images
+from fitcli.files.spelling import existing_spelling
 from fitcli.runs.targets import Target, slices
 
 VALIDATION_FRACTION = 0.2
@@ -60,6 +61,7 @@ class Dataset:
             stays the same when the data set moves.
         listed: The images outside of `test`.
         targets: All targets, if there are several or one is multi-label; else empty.
+        notes: What was passed over, in sentences.
     """
 
     classes: tuple[str, ...]
@@ -69,6 +71,7 @@ class Dataset:
     test: tuple[Sample, ...] = ()
     listed: tuple[Listed, ...] = ()
     targets: tuple[Target, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def validation_fingerprint(self) -> str:
@@ -90,9 +93,10 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
         DataError: The data set is missing or empty, or names missing files. For training: it has one class, or a class
             with too few images.
     """
+    path = existing_spelling(path) or path
     needed = "one subfolder per class" if labels == "needed" else "images"
     if path.is_dir():
-        listing = Listing(_folder_rows(path) or ([] if labels == "needed" else _loose_rows(path)), (PLAIN,))
+        listing = read_folder(path, labels)
     elif path.is_file():
         listing = read_csv(path, labels, several=several and labels == "needed")
     else:
@@ -102,55 +106,11 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
         raise DataError(f"{path}: no images found; give a folder with {needed}, or a CSV file")
     if labels == "ignored" or (labels == "welcome" and len({row.labels for row in rows}) == 1):
         # A single class gives a model nothing to distinguish.
-        listing = Listing([replace(row, labels=()) for row in rows], ())
+        listing = replace(listing, rows=[replace(row, labels=()) for row in rows], columns=())
     _check_duplicates(path, listing)
     if not any(row.split in ("train", "val") for row in rows):
         listing = replace(listing, rows=_hold_out(path, listing, training))
     return (_dataset if listing.is_plain else _dataset_of_targets)(path, listing, training)
-
-
-def _folder_rows(root: Path) -> list[ListedImage]:
-    """List the images in subfolders, one per class."""
-    folders = _subfolders(root)
-    if _are_splits(folders):
-        return [
-            ListedImage(image, image.relative_to(root).as_posix(), (label.name,), SPLITS[split.name.lower()])
-            for split in folders
-            for label in _subfolders(split)
-            for image in find_images(label)
-        ]
-    return [
-        ListedImage(image, image.relative_to(root).as_posix(), (label.name,), "")
-        for label in folders
-        for image in find_images(label)
-    ]
-
-
-def _loose_rows(root: Path) -> list[ListedImage]:
-    """List the images in the folder itself, or in its `train` and `val` folders."""
-    folders = _subfolders(root)
-    sources = [(folder, SPLITS[folder.name.lower()]) for folder in folders] if _are_splits(folders) else [(root, "")]
-    return [
-        ListedImage(image, image.relative_to(root).as_posix(), ("",), split)
-        for folder, split in sources
-        for image in find_images(folder)
-    ]
-
-
-def _are_splits(folders: Sequence[Path]) -> bool:
-    names = {folder.name.lower() for folder in folders}
-    return "train" in names and names <= set(SPLITS)
-
-
-def _subfolders(root: Path) -> list[Path]:
-    """Return the folders that may be classes: not hidden, and no images themselves."""
-    return sorted(
-        child
-        for child in root.iterdir()
-        if child.is_dir()
-        and not child.name.startswith(".")
-        and not any((child / marker).is_file() for marker in ZARR_MARKERS)
-    )
 
 
 def _check_duplicates(path: Path, listing: Listing) -> None:
@@ -224,6 +184,7 @@ def _dataset(path: Path, listing: Listing, training: bool) -> Dataset:
         test=samples["test"],
         fingerprint=_digest([learned, listed]),
         listed=tuple(listed),
+        notes=listing.notes,
     )
 
 
@@ -261,6 +222,7 @@ def _dataset_of_targets(path: Path, listing: Listing, training: bool) -> Dataset
         fingerprint=_digest([learned_labels, listed]),
         listed=tuple(listed),
         targets=targets,
+        notes=listing.notes,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fitcli.data.class_names import composed
 from fitcli.data.dataset import Listed
 
 NAMED = 3
@@ -18,6 +19,8 @@ def describe_changes(before: Sequence[Listed], now: Sequence[Listed]) -> str:
     Returns:
         A phrase for an error message; "" if the images are the same in the same order.
     """
+    # Earlier versions kept names in the Unicode form in which they were stored.
+    before = [(composed(name), composed(label), split) for name, label, split in before]
     old, new = ({name: (label, split) for name, label, split in images} for images in (before, now))
     both = [name for name in new if name in old]
     kinds = [

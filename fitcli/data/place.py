@@ -23,6 +23,7 @@ from fitcli.patches.background import foreground
 from fitcli.patches.cutting import groups_of
 from fitcli.patches.grid import PatchGrid
 from fitcli.patches.group_order import Order, permutation
+from fitcli.patches.preprocessing import Preprocessing
 from models.groups import Groups, span
 
 ORIGINS = 64
@@ -55,6 +56,19 @@ class Layout:
     any_origin: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class BackgroundRule:
+    """The rule by which background is left out.
+
+    Attributes:
+        threshold: Fraction of the pixel range below which a group is background, see `background.foreground`.
+        preprocessing: Pixels that the model is trained on.
+    """
+
+    threshold: float
+    preprocessing: Preprocessing
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlaceRules:
     """The rules by which places are drawn.
@@ -65,7 +79,7 @@ class PlaceRules:
         augment: Whether images are turned and mirrored, and light changes of brightness and contrast apply.
         shift_canvas: Largest shift of an image down and to the right, in pixels.
         token_dropout: Probability in [0, 1) that a patch is hidden.
-        background: Fraction of the pixel range below which a group is background and left out; None to keep all.
+        background: Rule by which groups are left out; None to keep all.
     """
 
     seed: int = 0
@@ -73,7 +87,7 @@ class PlaceRules:
     augment: bool = False
     shift_canvas: int = 0
     token_dropout: float = 0.0
-    background: float | None = None
+    background: BackgroundRule | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,7 +216,8 @@ def _positions(
 ) -> list[tuple[int, int]]:
     """Return the groups that hold pixels of the image and are no background; if all are background, all with pixels."""
     every = list(grid.coordinates())
-    kept = every if rules.background is None else foreground(canvas, grid, rules.background)
+    rule = rules.background
+    kept = every if rule is None else foreground(canvas, grid, rule.threshold, rule.preprocessing)
     return beyond_margin(kept, grid, margin) or beyond_margin(every, grid, margin)
 
 

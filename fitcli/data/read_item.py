@@ -16,7 +16,7 @@ from fitcli.data.place import Layout, Place, PlaceRules, draw_place
 from fitcli.distributed.world import Axis
 from fitcli.errors import DataError
 from fitcli.images.base import ImageReader
-from fitcli.images.open import open_image
+from fitcli.images.read_as import open_as
 from fitcli.patches.cutting import read_patches
 from fitcli.patches.preprocessing import Preprocessing
 
@@ -71,7 +71,7 @@ def read_item(reading: Reading, sample: Sample, epoch: int, index: int, group_sh
     Raises:
         DataError, ImageError: The image cannot be read, or is not of the kind that the model is trained on.
     """
-    with open_image(sample.path) as image:
+    with open_as(sample.path, reading.preprocessing.read_as) as image:
         if reason := reading.preprocessing.mismatch(image.info):
             raise DataError(f"{sample.path}: {reason}")
         place = draw_place(image, reading.layout, reading.rules, epoch, index, group_share)

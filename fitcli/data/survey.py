@@ -1,29 +1,35 @@
-"""Surveys the images of a data set before training: channels, dtype, mean, standard deviation, microns per pixel."""
+"""Surveys the images of a data set before training: size, microns per pixel, and the statistics of some pixels."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fitcli.data.dataset import Dataset, Sample, spread
+from fitcli.data.pixel_statistics import PixelStatistics, WindowStatistics, merge_statistics, window_statistics
 from fitcli.errors import DataError, ImageError
 from fitcli.images.base import ImageInfo, ImageReader
-from fitcli.images.open import open_image
+from fitcli.images.read_as import AS_STORED, ReadAs, open_as
+from fitcli.images.scale import common_scale
 from fitcli.images.window import Window
-from fitcli.patches.preprocessing import WHITE, Preprocessing
+from fitcli.patches.preprocessing import CURRENT_RULES, Preprocessing
 
 SAMPLED_IMAGES = 64
 """Number of training images, evenly spaced, whose pixels are read for mean and standard deviation."""
 
 SIDE = 512
 """Side of the window that is read of each, in pixels of level 0: smaller levels average out fine detail."""
+
+WINDOWS = 4
+"""Number of windows of an image that are tried until one holds pixels that are not missing."""
 
 HEADERS = 2000
 """Largest number of images whose headers are read; of a larger data set, evenly spaced ones."""
@@ -36,11 +42,36 @@ class Survey(NamedTuple):
         preprocessing: Pixel format and normalisation for a model that is trained on the images.
         sizes: (height, width) in pixels of each image whose header was read.
         smallest: File of the image with the shortest side, and its (height, width).
+        scales: Microns per pixel of each image whose header was read; None if unknown.
+        nodata: Nodata values of the images, as text.
+        missing: Share of the values that were read that are missing.
+        odd: Images whose pixels lie so far from those of the others that they do not count for the statistics.
     """
 
     preprocessing: Preprocessing
     sizes: tuple[tuple[int, int], ...]
     smallest: tuple[Path, tuple[int, int]]
+    scales: tuple[float | None, ...] = ()
+    nodata: tuple[str, ...] = ()
+    missing: float = 0.0
+    odd: tuple[Path, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Lines for the user about images that do not go with the others."""
+        if not self.odd:
+            return ()
+        more = f" (and {len(self.odd) - 1} more images)" if len(self.odd) > 1 else ""
+        return (f"{self.odd[0]}: its pixels are far from those of the other images{more}; check their units",)
+
+    def pixels(self) -> str:
+        """Return one line that says how pixels were understood."""
+        parts = [describe_pixels(self.preprocessing)]
+        if self.nodata:
+            parts.append(f"nodata {', '.join(self.nodata[:3])}{', ...' if len(self.nodata) > 3 else ''}")
+        if self.nodata or self.missing:
+            parts.append(f"{self.missing:.1%} of the sampled values missing")
+        return "; ".join(parts)
 
     def typical_size(self, window: int | None) -> tuple[int, int]:
         """Return the median (height, width) of the images, cropped to `window` pixels per side if it is given."""
@@ -48,20 +79,20 @@ class Survey(NamedTuple):
         return round(median(rows)), round(median(columns))
 
 
-class _Moments(NamedTuple):
-    """Statistics of pixels.
+def describe_pixels(preprocessing: Preprocessing) -> str:
+    """Return one line on the channels, the dtype and the range of the pixels of a model."""
+    channels, limits = preprocessing.channels, preprocessing.limits
+    parts = [f"pixels: {channels} {'channel' if channels == 1 else 'channels'} of {preprocessing.dtype}"]
+    if limits is not None:
+        digits = "g" if preprocessing.dtype.startswith("float") else ".0f"
+        parts.append(f" from {limits[0]:{digits}} to {limits[1]:{digits}}")
+    if preprocessing.uint16_white is not None:
+        bits = f"{preprocessing.uint16_white.bit_length()} bits"
+        parts.append(f" ({bits})" if preprocessing.dtype == "uint16" else f"; files of uint16 hold {bits}")
+    return "".join(parts)
 
-    Attributes:
-        mean, std: Mean and standard deviation of each channel.
-        limits: Smallest and largest value over all channels; None if no pixel is finite.
-    """
 
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    limits: tuple[float, float] | None
-
-
-def survey_images(dataset: Dataset, seed: int, most_bad: int = 0) -> Survey:
+def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = AS_STORED) -> Survey:
     """Read headers and some pixels of a data set, and derive the preprocessing of a model that is trained on it.
 
     Number of channels and dtype are those that most images can be converted to, and of these the most common. An image
@@ -71,13 +102,14 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0) -> Survey:
         dataset: The images.
         seed: Seed of the positions of the windows that are read.
         most_bad: Number of unusable images to pass over.
+        how: What is read of each image.
 
     Raises:
         DataError: More images are unreadable or differ from the others. Names the first and counts the rest.
     """
     samples = spread(dataset.train + dataset.validation, HEADERS)
     with ThreadPoolExecutor(8, "inspect") as pool:
-        headers = list(zip(samples, pool.map(_info, samples), strict=True))
+        headers = list(zip(samples, pool.map(partial(_info, how), samples), strict=True))
     infos = [(sample, info) for sample, info in headers if isinstance(info, ImageInfo)]
     broken = {sample.path: str(info) for sample, info in headers if isinstance(info, ImageError)}
     _refuse(broken, "cannot be read", min(most_bad, len(headers) - 1))
@@ -89,18 +121,30 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0) -> Survey:
     misfits = {sample.path: f"{sample.path}: {reason}" for sample, info in infos if (reason := wanted.mismatch(info))}
     _refuse(misfits, "differ from the others", most_bad - len(broken))
     infos = [(sample, info) for sample, info in infos if sample.path not in misfits]
-    moments = _moments(dataset.train, wanted, seed, broken | misfits, most_bad)
-    scales = {info.mpp for _, info in infos if info.mpp is not None}
-    preprocessing = Preprocessing(
-        channels=channels,
-        dtype=dtype,
-        mean=moments.mean,
-        std=moments.std,
-        mpp=scales.pop() if len(scales) == 1 else None,
-        limits=None if dtype in WHITE else moments.limits,
+    wanted = replace(wanted, read_mpp=how.mpp, read_level=how.level)
+    if {"uint8", "uint16"} <= {info.dtype.name for _, info in infos}:
+        wanted = replace(wanted, uint16_white=_uint16_white(infos, wanted, seed))
+    found, odd = _statistics(dataset.train, wanted, seed, broken | misfits, most_bad)
+    scales = tuple(info.mpp for _, info in infos)
+    preprocessing = replace(
+        wanted,
+        mean=found.mean,
+        std=found.std,
+        mpp=common_scale(scales),
+        limits=found.limits,
+        rules=CURRENT_RULES,
+        uint16_white=wanted.uint16_white or (_white(found.limits) if dtype == "uint16" else None),
     )
     smallest, info = min(infos, key=lambda pair: min(pair[1].size))
-    return Survey(preprocessing, tuple(info.size for _, info in infos), (smallest.path, info.size))
+    return Survey(
+        preprocessing,
+        sizes=tuple(info.size for _, info in infos),
+        smallest=(smallest.path, info.size),
+        scales=scales,
+        nodata=tuple(sorted({f"{info.nodata:g}" for _, info in infos if info.nodata is not None})),
+        missing=found.missing,
+        odd=odd,
+    )
 
 
 def _common_pixels(infos: Sequence[ImageInfo]) -> tuple[int, str]:
@@ -118,16 +162,16 @@ def _plain(channels: int, dtype: str) -> Preprocessing:
     return Preprocessing(channels=channels, dtype=dtype, mean=(0.0,) * channels, std=(1.0,) * channels)
 
 
-def image_sizes(dataset: Dataset) -> list[tuple[int, int]]:
-    """Return (height, width) of the training images of a data set that can be opened."""
+def image_sizes(dataset: Dataset, how: ReadAs = AS_STORED) -> list[tuple[int, int]]:
+    """Return (height, width), as they are read, of the training images of a data set that can be opened."""
     with ThreadPoolExecutor(8, "inspect") as pool:
-        infos = pool.map(_info, spread(dataset.train, HEADERS))
+        infos = pool.map(partial(_info, how), spread(dataset.train, HEADERS))
         return [info.size for info in infos if isinstance(info, ImageInfo)]
 
 
-def _info(sample: Sample) -> ImageInfo | ImageError:
+def _info(how: ReadAs, sample: Sample) -> ImageInfo | ImageError:
     try:
-        with open_image(sample.path) as image:
+        with open_as(sample.path, how) as image:
             return image.info
     except ImageError as error:
         return error
@@ -140,43 +184,64 @@ def _refuse(problems: Mapping[Path, str], what: str, most: int) -> None:
         raise DataError(f"{next(iter(problems.values()))}{more}")
 
 
-def _moments(
+def _statistics(
     samples: Sequence[Sample], wanted: Preprocessing, seed: int, bad: Mapping[Path, str], most_bad: int
-) -> _Moments:
-    """Return the moments of one random window of each of some usable images, without NaN and infinity."""
+) -> tuple[PixelStatistics, tuple[Path, ...]]:
+    """Return the statistics of one random window of each of some usable images, and the images that count for none."""
     chosen = spread([sample for sample in samples if sample.path not in bad], SAMPLED_IMAGES)
     if not chosen:
         raise DataError(f"{next(iter(bad.values()))}; no other training image can be used either; give other images")
+    results = _read_windows(chosen, wanted, seed)
+    broken = {sample.path: str(found) for sample, found in results if isinstance(found, ImageError)}
+    _refuse({**bad, **broken} if broken else {}, "cannot be read", min(most_bad, len(bad) + len(results) - 1))
+    usable = [(sample, found) for sample, found in results if not isinstance(found, ImageError)]
+    merged = merge_statistics([found for _, found in usable])
+    if merged.limits is None:
+        raise DataError(
+            f"{chosen[0].path}: all pixels that were sampled of the training images are missing (nodata, NaN or "
+            "infinity); check the nodata value with `fit info`"
+        )
+    return merged, tuple(usable[number][0].path for number in merged.odd)
 
-    def sums(number: int) -> NDArray[np.float64] | ImageError:
-        """Return [5 channels]: count, sum and sum of squares of the finite pixels, smallest and largest."""
+
+def _read_windows(
+    chosen: Sequence[Sample], wanted: Preprocessing, seed: int
+) -> list[tuple[Sample, WindowStatistics | ImageError]]:
+    """Return the statistics of a random window of each image, with its channels and dtype converted."""
+
+    def read(number: int) -> WindowStatistics | ImageError:
         try:
-            with open_image(chosen[number].path) as image:
-                pixels = wanted.convert(image.read(_window(image, [seed, 3, number])), image.info)
+            with open_as(chosen[number].path, wanted.read_as) as image:
+                rng = np.random.default_rng([seed, 3, number])
+                for _ in range(WINDOWS):
+                    pixels, missing = wanted.convert_marked(image.read(_window(image, rng)), image.info)
+                    if missing is None or not missing.all():
+                        break
+                return window_statistics(pixels, missing)
         except ImageError as error:
             return error
-        values = pixels.reshape(-1, wanted.channels).astype(np.float64)
-        finite = np.isfinite(values)
-        least, most = np.where(finite, values, np.inf).min(0), np.where(finite, values, -np.inf).max(0)
-        values = np.where(finite, values, 0.0)
-        return np.stack([finite.sum(0), values.sum(0), (values**2).sum(0), least, most])
 
-    with ThreadPoolExecutor(2, "moments") as pool:
-        results = list(zip(chosen, pool.map(sums, range(len(chosen))), strict=True))
-    broken = {sample.path: str(values) for sample, values in results if isinstance(values, ImageError)}
-    _refuse({**bad, **broken} if broken else {}, "cannot be read", min(most_bad, len(bad) + len(results) - 1))
-    stacked = np.stack([values for _, values in results if not isinstance(values, ImageError)])
-    count, total, squares = np.sum(stacked[:, :3], axis=0)
-    low, high = float(stacked[:, 3].min()), float(stacked[:, 4].max())
-    mean = total / np.maximum(count, 1)
-    std = np.sqrt(np.maximum(squares / np.maximum(count, 1) - mean**2, 0))
-    # A constant channel gets 1, because preprocessing divides by it.
-    std = np.where(std > 1e-6, std, 1.0)
-    limits = (low, high if high > low else low + 1) if low <= high else None
-    return _Moments(tuple(mean.tolist()), tuple(std.tolist()), limits)
+    with ThreadPoolExecutor(2, "statistics") as pool:
+        return list(zip(chosen, pool.map(read, range(len(chosen))), strict=True))
 
 
-def _window(image: ImageReader, seed: list[int]) -> Window:
-    rng = np.random.default_rng(seed)
+def _window(image: ImageReader, rng: np.random.Generator) -> Window:
     top, left = (int(rng.integers(max(0, side - SIDE) + 1)) for side in image.info.size)
     return Window(top, left, SIDE, SIDE).clip(*image.info.size)
+
+
+def _uint16_white(infos: Sequence[tuple[Sample, ImageInfo]], wanted: Preprocessing, seed: int) -> int | None:
+    """Return the white of the uint16 images of a data set that also has uint8 images, see `_white`."""
+    deep = [sample for sample, info in infos if info.dtype == np.uint16]
+    windows = [
+        found
+        for _, found in _read_windows(spread(deep, SAMPLED_IMAGES), replace(wanted, dtype="uint16"), seed)
+        if not isinstance(found, ImageError)
+    ]
+    return _white(merge_statistics(windows).limits) if windows else None
+
+
+def _white(limits: tuple[float, float] | None) -> int | None:
+    """Return the smallest 2^n - 1 that holds uint16 pixels, which are often of 10 or 12 bits; None for all 16 bits."""
+    bits = 16 if limits is None else max(8, int(limits[1]).bit_length())
+    return None if bits >= 16 else 2**bits - 1

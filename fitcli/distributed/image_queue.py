@@ -96,16 +96,25 @@ class ImageQueue:
         world: The processes, seen from this one.
         store: The key-value store of the processes; None if there is only one.
         complete: Journals of which every image is finished; `close` deletes them.
+        asked: Names that this process has passed to `is_first_time`.
     """
 
     world: World = ALONE
     store: ResultStore | None = None
     complete: list[ResultJournal] = field(default_factory=list)
+    asked: set[str] = field(default_factory=set)
 
     @property
     def restartable(self) -> bool:
         """Whether torchrun started the job, which then may start it again."""
         return self.world is not ALONE
+
+    def is_first_time(self, name: str) -> bool:
+        """Return whether no process of the job has asked for this name before: for messages that are printed once."""
+        if name in self.asked:
+            return False
+        self.asked.add(name)
+        return self.store is None or self.store.add(f"first time {name}", 1) == 1
 
     def results(self, count: int, do: Callable[[int], Any], journal: ResultJournal | None = None) -> Iterator[Any]:
         """Process every image on one of the processes.

@@ -14,9 +14,9 @@ from fitcli.data.dataset import Dataset, Sample, load_dataset
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import DataError, FitError, ImageError
-from fitcli.images.open import open_image
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.encoding.image_opener import ImageOpener
 from fitcli.tasks.encoding.result_journal import open_result_journal
 from fitcli.tasks.evaluation_result import Evaluation, Split
 from fitcli.tasks.load import load_config, load_run
@@ -89,10 +89,11 @@ class _Job:
             FitError: No image can be read.
         """
         samples, count = self.samples, len(self.samples)
+        opener = ImageOpener(self.queue, self.checkpoint.config.preprocessing, self.settings.read_as)
 
         def score(number: int) -> list[float] | None:
             try:
-                with open_image(samples[number].path) as image:
+                with opener.open(samples[number].path) as image:
                     return scorer.score(image, samples[number], number)
             except ImageError as error:
                 console.error(str(error))

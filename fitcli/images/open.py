@@ -1,6 +1,6 @@
 """Opens and creates images: the only module that looks at a path and chooses a reader or writer.
 
-`open_image` recognises a file by its content. `find_images` lists a folder by suffix.
+`open_image` recognises a file by its content.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fitcli.errors import ImageError
+from fitcli.files.spelling import existing_spelling
 from fitcli.images.base import ImageInfo, ImageReader, ImageWriter
 
 if TYPE_CHECKING:
@@ -117,67 +118,16 @@ def create_image(
     raise ImageError(path, f"no image format is written under this suffix; name it {WRITABLE}")
 
 
-IMAGE_SUFFIXES = frozenset(
-    {
-        ".tif",
-        ".tiff",
-        ".svs",
-        ".ndpi",
-        ".scn",
-        ".bif",
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jp2",
-        ".bmp",
-        ".gif",
-        ".webp",
-        ".avif",
-        ".qoi",
-        ".pcx",
-        ".sgi",
-        ".tga",
-        ".dib",
-        ".ppm",
-        ".pgm",
-        ".zarr",
-    }
-)
-"""Suffixes that `find_images` takes for images. `open_image` itself looks only at the content."""
-
-
-def find_images(folder: str | Path) -> list[Path]:
-    """List the images in a folder and its subfolders, sorted: files with an image suffix, and zarr folders.
-
-    Hidden files and folders are left out; no file is opened. A folder that links lead to again is listed once.
-    """
-    images: list[Path] = []
-    visited: set[tuple[int, int]] = set()
-    pending = [root := Path(folder)]
-    while pending:
-        path = pending.pop()
-        if path != root and not path.is_dir():
-            images += [path] if path.suffix.lower() in IMAGE_SUFFIXES else []
-        elif path != root and any((path / marker).is_file() for marker in ZARR_MARKERS):
-            images.append(path)
-        elif (identity := _identity(path)) not in visited:
-            visited.add(identity)
-            children = (child for child in path.iterdir() if not child.name.startswith("."))
-            pending += sorted(children, reverse=True)
-    return images
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino
-
-
 def matching_paths(patterns: Iterable[str]) -> list[Path]:
-    """Expand patterns: a path that does not exist but matches files as a glob is replaced by its sorted matches."""
+    """Return the paths that patterns mean: a path that exists; its other Unicode form; the sorted matches of a glob."""
     paths: list[Path] = []
     for pattern in patterns:
-        matches = [] if os.path.lexists(pattern) else sorted(glob.glob(pattern, recursive=True))
-        paths += map(Path, matches or [pattern])
+        if os.path.lexists(pattern):
+            paths.append(Path(pattern))
+        elif (path := existing_spelling(Path(pattern))) is not None:
+            paths.append(path)
+        else:
+            paths += map(Path, sorted(glob.glob(pattern, recursive=True)) or [pattern])
     return paths
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.images.base import Level, Pixels
+from fitcli.images.missing import avoid_nodata, missing_mark, missing_pixels
 
 Resampling = Literal["mean", "nearest"]
 """How four pixels become one: their mean, or the upper left one."""
@@ -51,17 +52,18 @@ def pyramid_levels(height: int, width: int, chunk: int, count: int | None = None
 def halve(pixels: Pixels, resampling: Resampling, nodata: float | None = None) -> Pixels:
     """Halve the height and width of [height, width, channels], rounded up. Keeps dtype and memory layout.
 
-    "mean" takes the mean of each 2 x 2 square. Integers are rounded to the nearest, halves up. NaN and pixels of value
-    `nodata` are left out; a square without any other pixel stays missing. An odd last row or column counts twice.
+    "mean" takes the mean of each 2 x 2 square. Integers are rounded to the nearest, halves up. Missing pixels (see
+    `fitcli.images.missing`) are left out; a square without any other stays missing. A mean that happens to be the
+    nodata value becomes the next value. An odd last row or column counts twice.
     "nearest" takes the upper left pixel of each square (for label images).
     """
     if resampling == "nearest":
         return pixels[::2, ::2].copy(order="K")
     pixels = pad_edges(pixels, pixels.shape[0] + pixels.shape[0] % 2, pixels.shape[1] + pixels.shape[1] % 2)
-    missing = _missing(pixels, nodata)
+    missing = missing_pixels(pixels, nodata)
     if missing is None or not missing.any():
-        return _mean(pixels)
-    return _mean_of_present(pixels, missing, np.nan if nodata is None else nodata)
+        return avoid_nodata(_mean(pixels), nodata)
+    return _mean_of_present(pixels, missing, nodata)
 
 
 def pad_edges(pixels: Pixels, height: int, width: int) -> Pixels:
@@ -74,14 +76,6 @@ def pad_edges(pixels: Pixels, height: int, width: int) -> Pixels:
     padded[rows:, :columns] = pixels[-1:]
     padded[:, columns:] = padded[:, columns - 1 : columns]
     return padded
-
-
-def _missing(pixels: Pixels, nodata: float | None) -> NDArray[np.bool_] | None:
-    missing: NDArray[np.bool_] | None = np.isnan(pixels) if pixels.dtype.kind == "f" else None
-    if nodata is not None and not np.isnan(nodata):
-        marked: NDArray[np.bool_] = pixels == nodata
-        return marked if missing is None else marked | missing
-    return missing
 
 
 def _mean(pixels: Pixels) -> Pixels:
@@ -100,7 +94,7 @@ def _mean(pixels: Pixels) -> Pixels:
         return total.astype(pixels.dtype, copy=False)
 
 
-def _mean_of_present(pixels: Pixels, missing: NDArray[np.bool_], filler: float) -> Pixels:
+def _mean_of_present(pixels: Pixels, missing: NDArray[np.bool_], nodata: float | None) -> Pixels:
     height, width, channels = pixels.shape
     squares = (height // 2, 2, width // 2, 2, channels)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -110,5 +104,6 @@ def _mean_of_present(pixels: Pixels, missing: NDArray[np.bool_], filler: float) 
         floating = total.dtype.kind == "f"
         mean = total / at_least_one if floating else (2 * total + at_least_one) // (2 * at_least_one)
         small = np.empty_like(pixels, shape=(height // 2, width // 2, channels))
-        small[...] = np.where(count > 0, mean, np.array(filler).astype(pixels.dtype))
+        small[...] = mean
+    small[...] = np.where(count > 0, avoid_nodata(small, nodata), missing_mark(nodata, pixels.dtype))
     return small

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from fitcli.images.base import ImageReader
 from fitcli.images.chunk_cache import DEFAULT_BYTES, LARGEST_BYTES
+from fitcli.images.rescaled import PIECE_BYTES, Rescaled
 
 
 def reader_bytes(image: ImageReader, side: int) -> int:
@@ -13,6 +16,8 @@ def reader_bytes(image: ImageReader, side: int) -> int:
         image: The open image.
         side: Height and width of the windows in level-0 pixels.
     """
+    if isinstance(image, Rescaled):
+        return reader_bytes(image.image, math.ceil(side * image.factor)) + (PIECE_BYTES if image.factor != 1 else 0)
     info = image.info
     pixel = info.channels * info.dtype.itemsize
     whole = info.height * info.width * pixel

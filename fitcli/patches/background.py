@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.images.base import ImageInfo, ImageReader, Pixels
 from fitcli.images.window import Window
 from fitcli.patches.grid import PatchGrid
+from fitcli.patches.preprocessing import FULL, Preprocessing
 
 CELLS = 16
 """Cells per side of a group. Pixels are averaged over each cell before cells are compared. That removes noise, but it
 keeps a mark of one sixteenth of the group's side."""
 
 
-def foreground(image: ImageReader, grid: PatchGrid, threshold: float) -> list[tuple[int, int]]:
+FEW = 50
+"""Almost everything is left out if less than one group in so many is kept."""
+
+
+def foreground(
+    image: ImageReader, grid: PatchGrid, threshold: float, preprocessing: Preprocessing
+) -> list[tuple[int, int]]:
     """Return (row, column) of the groups whose pixels vary, row by row. At least one group is returned.
 
     If the image has smaller levels, background is never decoded at full resolution. Detail finer than a sixteenth of a
-    group, with the mean of its surroundings, is missed.
+    group, with the mean of its surroundings, is missed. Missing pixels are ignored; a group without others is
+    background.
 
     Args:
         image: The open image.
         grid: Grid over the image.
         threshold: Largest difference between the cells of a background group, in any channel, as a fraction of the
-            range of the pixels: 255 for uint8, 65535 for uint16, the largest difference in any group for floats.
+            range of the training pixels, see `Preprocessing.spread`. For a run of `rules` 1 it is a fraction of 255 for
+            uint8, 65535 for uint16, and the largest difference in any group for floats.
+        preprocessing: Pixels that the model was trained on.
 
     Raises:
         ImageError: The image cannot be read.
     """
-    spreads = _spreads(image, grid)
-    limit = threshold * _range(image.info.dtype, spreads)
+    spreads = _spreads(image, grid, preprocessing)
+    limit = threshold * _range(image.info, spreads, preprocessing)
     kept = [place for place in grid.coordinates() if spreads[place] > limit]
     return kept or [divmod(int(spreads.argmax()), grid.columns)]
 
 
-def _spreads(image: ImageReader, grid: PatchGrid) -> NDArray[np.float64]:
+def almost_all_left_out(kept: int, groups: int) -> bool:
+    """Return whether so few of the groups of an image are kept that the threshold is likely wrong for it."""
+    return groups >= 4 and kept <= max(1, groups // FEW)
+
+
+def _spreads(image: ImageReader, grid: PatchGrid, preprocessing: Preprocessing) -> NDArray[np.float64]:
     """Return the spread of the cells of every group, [rows columns]."""
     level = _level(image.info, grid)
     stored = image.info.levels[level]
@@ -45,7 +58,7 @@ def _spreads(image: ImageReader, grid: PatchGrid) -> NDArray[np.float64]:
     spreads = np.zeros((grid.rows, grid.columns))
     for row in range(grid.rows):
         top, bottom = _span(row, side, stored.height)
-        strip = image.read(Window(top, 0, bottom - top, stored.width), level)
+        strip = _present(image.read(Window(top, 0, bottom - top, stored.width), level), image.info, preprocessing)
         for column in range(grid.columns):
             left, right = _span(column, side, stored.width)
             spreads[row, column] = _spread(strip[:, left:right])
@@ -62,6 +75,20 @@ def _span(number: int, side: float, length: int) -> tuple[int, int]:
     """Return (start, stop) in pixels of group `number` along an axis of `length` pixels; at least one pixel."""
     first = min(int(number * side), length - 1)
     return first, max(min(round((number + 1) * side), length), first + 1)
+
+
+def _present(pixels: Pixels, info: ImageInfo, preprocessing: Preprocessing) -> Pixels:
+    """Return pixels in the units of the training pixels, with NaN for missing ones.
+
+    A hot pixel counts as if it were one range beyond the training pixels.
+    """
+    if preprocessing.rules == 1:
+        return pixels
+    converted, missing = preprocessing.convert_marked(pixels, info)
+    limits, spread = preprocessing.limits, preprocessing.spread
+    if limits is not None and spread is not None and preprocessing.dtype not in FULL:
+        converted = converted.astype(np.float64).clip(limits[0] - spread, limits[1] + spread)
+    return converted if missing is None else np.where(missing, np.nan, converted.astype(np.float64))
 
 
 def _spread(pixels: Pixels) -> float:
@@ -83,5 +110,8 @@ def _cells(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values
 
 
-def _range(dtype: np.dtype[Any], spreads: NDArray[np.float64]) -> float:
-    return float(np.iinfo(dtype).max) if dtype.kind in "iu" else float(spreads.max())
+def _range(info: ImageInfo, spreads: NDArray[np.float64], preprocessing: Preprocessing) -> float:
+    """Return the range that the threshold is a fraction of."""
+    if preprocessing.spread is not None:
+        return preprocessing.spread
+    return float(np.iinfo(info.dtype).max) if info.dtype.kind in "iu" else float(spreads.max())

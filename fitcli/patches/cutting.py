@@ -15,9 +15,12 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fitcli.device.transfer import to_device
 from fitcli.images.base import ImageReader, Pixels
 from fitcli.images.window import Window
 from fitcli.patches.grid import PatchGrid
+from fitcli.patches.levels import has_whole_range
+from fitcli.patches.preprocessing import Preprocessing
 from models.groups import Groups
 
 
@@ -118,37 +121,54 @@ def _masks(grid: PatchGrid, coordinates: list[tuple[int, int]]) -> Tensor | None
     return rearrange(rows[:, :, None] & columns[:, None, :], "g i j -> g (i j)")
 
 
+WIDE = (torch.int32, torch.uint32, torch.int64, torch.float64)
+"""Dtypes whose values float32 rounds. It would lose the variation of counts around 1e9."""
+
+
+def statistics(preprocessing: Preprocessing, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation [channels] of the training pixels on a device, for `normalize`."""
+    exact = _exact(getattr(torch, preprocessing.dtype), device)
+    mean, std = (torch.tensor(values, dtype=exact) for values in (preprocessing.mean, preprocessing.std))
+    return to_device(mean, device), to_device(std, device)
+
+
+def _exact(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """Return the dtype in which pixels are scaled. MPS devices have no float64."""
+    return torch.float64 if dtype in WIDE and device.type != "mps" else torch.float32
+
+
 def normalize(patches: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Scale patches [... p] of any dtype to float32 values with about zero mean and unit variance.
 
-    NaN and infinity, the missing pixels of float images, become 0, which is the mean.
+    NaN and infinity become 0, which is the mean.
 
     Args:
         patches: Patches as `cut` returns them.
-        mean, std: Statistics per channel [channels], float32, in units of the pixels.
+        mean, std: Statistics per channel [channels], in units of the pixels, see `statistics`. The arithmetic has their
+            dtype.
     """
     # Repeated to a whole patch: over an axis of three channels the arithmetic takes ten times as long.
     pixels = patches.shape[-1] // len(mean)
-    values = (patches.to(torch.float32) - mean.repeat(pixels)).div_(std.repeat(pixels))
+    values = (patches.to(mean.dtype) - mean.repeat(pixels)).div_(std.repeat(pixels)).to(torch.float32)
     return values.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0) if patches.is_floating_point() else values
 
 
 def to_unit(patches: Tensor, low: float, high: float) -> Tensor:
     """Scale patches of any dtype to float32 values in [0, 1], from black (`low`) to white (`high`).
 
-    NaN, a missing pixel of a float image, becomes 0.5. Values beyond black and white are clipped.
+    NaN becomes 0.5. Values beyond black and white are clipped.
     """
-    return ((patches.to(torch.float32) - low) / (high - low)).nan_to_num(nan=0.5).clamp(0, 1)
+    values = (patches.to(_exact(patches.dtype, patches.device)) - low) / (high - low)
+    return values.to(torch.float32).nan_to_num(nan=0.5).clamp(0, 1)
 
 
 def patches_to_levels(patches: Tensor, limits: tuple[float, float], levels: int) -> Tensor:
     """Quantise patches of any dtype to levels 0 ... `levels` - 1, int64. Each level covers an equal part of the range.
 
-    The range of uint8 and uint16 pixels is that of their dtype, as in `levels.to_levels`; the range of other pixels is
-    `limits` (black, white).
+    The range is `limits` (black, white), but for uint8 pixels that of their dtype, as in `levels.to_levels`.
     """
-    if patches.dtype in (torch.uint8, torch.uint16):
-        bits = torch.iinfo(patches.dtype).bits
+    bits = {torch.uint8: 8, torch.uint16: 16}.get(patches.dtype)
+    if bits is not None and has_whole_range(f"uint{bits}", limits):
         return (patches.to(torch.int64) * levels) >> bits
     return (to_unit(patches, *limits) * levels).to(torch.int64).clamp(max=levels - 1)
 

@@ -7,32 +7,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-WHOLE_RANGE = ("uint8", "uint16")
-"""Dtypes whose whole range is divided into levels. For other dtypes callers give the range."""
+from fitcli.patches.value_range import to_unit_range
+
+UNIT = (0.0, 1.0)
+"""Range of pixels that are neither uint8 nor uint16, unless a caller gives another."""
 
 MOST_LEVELS = 256
 """Largest number of levels: the values of an 8-bit pixel. Each level is one token of the vocabulary."""
 
 
-def to_levels(pixels: NDArray[Any], levels: int, limits: tuple[float, float] = (0.0, 1.0)) -> NDArray[np.uint8]:
+def has_whole_range(dtype: str, limits: tuple[float, float] | None) -> bool:
+    """Return whether levels divide all values of a dtype: for uint8 always, for uint16 unless `limits` are narrower."""
+    return dtype == "uint8" or (dtype == "uint16" and limits in (None, (0.0, 65535.0)))
+
+
+def to_levels(pixels: NDArray[Any], levels: int, limits: tuple[float, float] | None = None) -> NDArray[np.uint8]:
     """Quantise pixels to levels 0 ... `levels` - 1. Each level covers an equal part of the range.
 
     Args:
         pixels: Pixels of any dtype.
         levels: Number of levels, 2 ... 256.
-        limits: (black, white) for pixels that are neither uint8 nor uint16; these two have the range of their dtype.
-            Pixels beyond the limits become black or white, and NaN becomes the middle.
+        limits: (black, white). Pixels beyond them become black or white, and NaN becomes the middle. uint8 pixels have
+            the range of their dtype instead. None for the range of uint16, and for 0 ... 1 of other pixels.
     """
-    if pixels.dtype.name in WHOLE_RANGE:
+    if has_whole_range(pixels.dtype.name, limits):
         return (pixels.astype(np.uint32) * levels // _values(pixels.dtype)).astype(np.uint8)
-    low, high = np.float32(limits[0]), np.float32(limits[1])
-    unit = np.nan_to_num((pixels.astype(np.float32) - low) / (high - low), nan=0.5, posinf=1, neginf=0).clip(0, 1)
+    unit = to_unit_range(pixels, *(limits or UNIT))
     quantized: NDArray[np.uint8] = np.minimum(unit * levels, levels - 1).astype(np.uint8)
     return quantized
 
 
 def from_levels(
-    values: NDArray[Any], levels: int, dtype: np.dtype[Any], limits: tuple[float, float] = (0.0, 1.0)
+    values: NDArray[Any], levels: int, dtype: np.dtype[Any], limits: tuple[float, float] | None = None
 ) -> NDArray[Any]:
     """Turn levels back into pixels of `dtype`.
 
@@ -43,12 +49,14 @@ def from_levels(
     value of its run, and the levels between them values in proportion.
     """
     numbers = np.arange(levels, dtype=np.int64)
-    if dtype.name in WHOLE_RANGE:
+    if has_whole_range(dtype.name, limits):
         count = _values(dtype)
         lowest, highest = -(-numbers * count // levels), -(-(numbers + 1) * count // levels) - 1
         table = lowest + ((highest - lowest) * numbers + (levels - 1) // 2) // (levels - 1)
     else:
-        table = limits[0] + numbers / (levels - 1) * (limits[1] - limits[0])
+        low, high = limits or UNIT
+        # The product comes first: it is exact for integers, and so is a quotient that is one.
+        table = low + numbers * (high - low) / (levels - 1)
         if dtype.kind != "f":
             # Round towards the middle of the run of values that the level covers.
             table = np.where(numbers < levels / 2, np.ceil(table), np.floor(table))

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fitcli.errors import CheckpointError
+from fitcli.errors import CheckpointError, FitError
 from fitcli.images.base import ImageInfo, Pixels
+from fitcli.images.missing import missing_pixels, nodata_value
+from fitcli.images.read_as import ReadAs
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in brightness (ITU-R BT.601)."""
 
 WHITE = {"uint8": 255.0, "uint16": 65535.0, "bool": 1.0}
 """White of the dtypes with a fixed range. Pixels of other dtypes have no common white."""
+
+FULL = ("uint8", "bool")
+"""Dtypes whose images use their whole range. uint16 files often hold 10, 12 or 14 bits."""
+
+FARTHEST = 100.0
+"""Standard deviations from the mean at which pixels of more than 8 bits are clipped: a hot pixel of 3e38 would overflow
+in the model."""
+
+CURRENT_RULES = 2
+"""Rules by which new runs read pixels, see `Preprocessing.rules`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,9 +38,16 @@ class Preprocessing:
         channels: Values per pixel.
         dtype: Name of the numpy dtype, "uint8", "uint16", "float32", ...
         mean, std: Mean and standard deviation of the training pixels per channel, in units of the pixels.
-        mpp: Microns per pixel of the training images, if all images with a known value agree; None if unknown.
-        limits: (least, greatest) training pixel, for a dtype that is not in `WHITE`; None for others.
+        mpp: Microns per pixel of the training images: the median of the known values, if they differ by no more than a
+            tenth; None if they differ more, or if none is known.
+        limits: (least, greatest) training pixel, without outliers; None if no training pixel was present. Runs of
+            `rules` 1 count outliers, and have None for a dtype that is in `WHITE`.
         background: Threshold below which groups were left out, see `background.foreground`; None if none were.
+        rules: Version of the rules by which pixels are read. By 2, missing pixels (see `fitcli.images.missing`) become
+            the mean of their channel, and background is a share of `limits`. By 1, which runs of earlier versions keep,
+            nodata is a value like others, and background is a share of the range of the dtype.
+        uint16_white: Value in uint16 files that files of uint8 show as 255; None for 65535.
+        read_mpp, read_level: Choice of `ReadAs` in training; None for whole files. Not in `repr`, which names models.
 
     Raises:
         CheckpointError: A value is impossible.
@@ -40,6 +60,10 @@ class Preprocessing:
     mpp: float | None = None
     limits: tuple[float, float] | None = None
     background: float | None = None
+    rules: int = 1
+    uint16_white: int | None = None
+    read_mpp: float | None = field(default=None, repr=False)
+    read_level: int | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not (len(self.mean) == len(self.std) == self.channels):
@@ -58,15 +82,39 @@ class Preprocessing:
             raise CheckpointError(f"limits must be two rising numbers, not {self.limits}")
         if self.background is not None and not 0 <= self.background <= 1:
             raise CheckpointError(f"background must lie in [0, 1], not {self.background}")
+        if self.rules not in (1, CURRENT_RULES):
+            raise CheckpointError(f"pixels are read by rules {self.rules!r}, which this version does not know")
+        white = self.uint16_white
+        if white is not None and not (isinstance(white, int) and 0 < white <= WHITE["uint16"]):
+            raise CheckpointError(f"uint16_white must be a whole number in 1 ... 65535, not {white!r}")
+        try:
+            ReadAs(level=self.read_level, mpp=self.read_mpp)
+        except FitError as error:
+            raise CheckpointError(f"images cannot be read as in training: {error}") from None
+
+    @property
+    def read_as(self) -> ReadAs:
+        """What was read of each training image."""
+        return ReadAs(level=self.read_level, mpp=self.read_mpp)
 
     @property
     def range(self) -> tuple[float, float]:
-        """(black, white): the range of the dtype for uint8, uint16 and bool, otherwise `limits`."""
-        if self.dtype in WHITE:
+        """(black, white): the range of the dtype for uint8 and bool, otherwise `limits`.
+
+        It is the range of the dtype for uint16, too, if no limits are recorded, or if they reach into its upper half:
+        then no bit is unused, and nothing is clipped.
+        """
+        whole = self.dtype in WHITE and (self.limits is None or self.limits[1] > WHITE[self.dtype] / 2)
+        if whole or self.dtype in FULL:
             return 0.0, WHITE[self.dtype]
         if self.limits is None:
             raise CheckpointError(f"black and white of {self.dtype} pixels are not recorded; train the model again")
         return self.limits
+
+    @property
+    def spread(self) -> float | None:
+        """Range of the training pixels, of which background is a share; None for runs of `rules` 1."""
+        return None if self.rules == 1 or self.limits is None else self.limits[1] - self.limits[0]
 
     def mismatch(self, info: ImageInfo) -> str | None:
         """Return why an image cannot be converted for the model, and what to do; None if it can."""
@@ -86,13 +134,73 @@ class Preprocessing:
         """Convert pixels [height width channels] of a file to the channels and the dtype of the model.
 
         Alpha is dropped. Grey is repeated into red, green and blue; for a model of grey images, colour becomes
-        brightness. uint8 and uint16 are scaled into each other over their full ranges.
+        brightness. uint8 and uint16 are scaled into each other, see `uint16_white`. Missing pixels become the mean of
+        their channel, rounded for integers. Pixels of more than 8 bits are clipped at `FARTHEST`.
         """
+        if self.rules == 1:
+            return self._convert(pixels, info)
+        converted, missing = self.convert_marked(pixels, info)
+        if missing is not None:
+            fill = np.array(self.mean) if converted.dtype.kind == "f" else np.rint(self.mean)
+            converted = np.where(missing, fill.astype(converted.dtype), converted)
+        return converted if self.dtype in FULL else np.clip(converted, *self._farthest())
+
+    def convert_marked(self, pixels: Pixels, info: ImageInfo) -> tuple[Pixels, NDArray[np.bool_] | None]:
+        """Convert pixels as `convert` does, but leave missing pixels as they are.
+
+        Returns:
+            The pixels, and which of them are missing, both [height width channels]; None if certainly none are.
+        """
+        missing = missing_pixels(pixels, info.nodata)
+        converted = self._convert(pixels, info)
+        if missing is None or not missing.any():
+            # Floats of fewer bits may overflow.
+            missing = missing_pixels(converted, None) if converted.dtype.itemsize < pixels.dtype.itemsize else None
+            return converted, missing
+        if info.channels != self.channels:
+            missing = _convert_missing(missing, self.channels)
+        unusable = missing_pixels(converted, None)
+        return converted, missing if unusable is None else missing | unusable
+
+    def convert_to_keep(self, pixels: Pixels, info: ImageInfo) -> Pixels:
+        """Convert pixels as `convert` does, but give missing pixels the value `kept_nodata`, to write them again."""
+        converted, missing = self.convert_marked(pixels, info)
+        value = nodata_value(self.kept_nodata(info), converted.dtype)
+        if missing is None or value is None:
+            return converted
+        return np.where(missing & np.isfinite(converted), value, converted)
+
+    def kept_nodata(self, info: ImageInfo) -> float | None:
+        """Return the nodata value of an image after `convert_to_keep`; None if it has none."""
+        value = nodata_value(info.nodata, info.dtype)
+        if value is None or info.dtype.kind == "f" or info.dtype == self.dtype:
+            return info.nodata
+        return float(self._convert_dtype(np.array([value]))[0])
+
+    def _farthest(self) -> tuple[Pixels, Pixels]:
+        """Return the least and the greatest value of each channel [channels], in the dtype of the model."""
+        dtype, bounds = np.dtype(self.dtype), []
+        limits: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+        for sign in (-1, 1):
+            ends = [mean + sign * FARTHEST * std for mean, std in zip(self.mean, self.std, strict=True)]
+            inside = [min(max(end, float(limits.min)), float(limits.max)) for end in ends]
+            whole = [int(limits.max) if end >= float(limits.max) else int(end) for end in inside]
+            bounds.append(np.array(inside if dtype.kind == "f" else whole, dtype))
+        return bounds[0], bounds[1]
+
+    def _convert(self, pixels: Pixels, info: ImageInfo) -> Pixels:
         if info.channels != self.channels:
             pixels = _convert_channels(pixels, self.channels)
-        if info.dtype != self.dtype:
-            pixels = _convert_dtype(pixels, np.dtype(self.dtype))
-        return pixels
+        return pixels if info.dtype == self.dtype else self._convert_dtype(pixels)
+
+    def _convert_dtype(self, pixels: Pixels) -> Pixels:
+        target, white = np.dtype(self.dtype), self.uint16_white or 65535
+        if pixels.dtype == np.uint16 and target == np.uint8:
+            return ((pixels.astype(np.uint32) * 255 + white // 2) // white).clip(0, 255).astype(np.uint8)
+        if pixels.dtype == np.uint8 and target == np.uint16:
+            return ((pixels.astype(np.uint32) * white + 127) // 255).astype(np.uint16)
+        with np.errstate(over="ignore"):
+            return pixels.astype(target) * (255 if pixels.dtype == np.bool_ else 1)
 
 
 def _channels_convert(info: ImageInfo, channels: int) -> bool:
@@ -113,17 +221,17 @@ def _convert_channels(pixels: Pixels, channels: int) -> Pixels:
     return (colors @ LUMA)[..., None].astype(pixels.dtype)
 
 
+def _convert_missing(missing: NDArray[np.bool_], channels: int) -> NDArray[np.bool_]:
+    """Return which values are missing after `_convert_channels`."""
+    colors = missing[..., : 3 if missing.shape[-1] >= 3 else 1]
+    if channels == 3:
+        return np.broadcast_to(colors, (*colors.shape[:2], 3))
+    return np.logical_or.reduce(colors, axis=-1, keepdims=True)
+
+
 def _dtype_converts(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
     if source == target:
         return True
     if target.kind == "f":
         return source.kind == "f"
     return {source.name, target.name} <= {"uint8", "uint16"} or (source.name, target.name) == ("bool", "uint8")
-
-
-def _convert_dtype(pixels: Pixels, target: np.dtype[Any]) -> Pixels:
-    if pixels.dtype == np.uint16 and target == np.uint8:
-        return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if pixels.dtype == np.uint8 and target == np.uint16:
-        return pixels.astype(np.uint16) * np.uint16(257)
-    return pixels.astype(target) * (255 if pixels.dtype == np.bool_ else 1)

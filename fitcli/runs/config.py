@@ -30,6 +30,9 @@ FORMAT = 1
 LATER_SETTINGS: dict[str, Any] = {"tasks": (), "attention_start": "reference"}
 """Settings of models that earlier versions did not have, with their value then; left out of the file when equal."""
 
+LATER_PIXEL_RULES: dict[str, Any] = {"rules": 1, "uint16_white": None}
+"""Entries of the preprocessing that earlier versions did not have, with their value then; left out when equal."""
+
 LARGEST_SIZE, MOST_LAYERS, LARGEST_GROUP = 2**16, 1000, 2**14
 """Limits of a model: largest size, number of layers, pixels per side of a group. A file beyond them is forged."""
 
@@ -166,8 +169,9 @@ def config_document(config: RunConfig) -> dict[str, Any]:
         if model.get(name) == default:
             del model[name]
     preprocessing = dataclasses.asdict(config.preprocessing)
-    if config.preprocessing.background is None:
-        del preprocessing["background"]
+    for name, default in {**LATER_PIXEL_RULES, "background": None, "read_mpp": None, "read_level": None}.items():
+        if preprocessing[name] == default:
+            del preprocessing[name]
     document = {"task": config.task, "model": model, "preprocessing": preprocessing, "classes": list(config.classes)}
     return document | config.details.to_document()
 
@@ -179,8 +183,11 @@ def identity(config: RunConfig) -> str:
     folders name their model by this hash, so it must not change with the names of fields.
     """
     model = re.sub(r"\btargets=", "tasks=", repr(config.model))
+    pixels = repr(config.preprocessing)
+    for name, default in LATER_PIXEL_RULES.items():
+        pixels = pixels.replace(f", {name}={default!r}", "")
     return (
-        f"RunConfig(task={config.task!r}, model={model}, preprocessing={config.preprocessing!r}, "
+        f"RunConfig(task={config.task!r}, model={model}, preprocessing={pixels}, "
         f"classes={config.classes!r}, {config.details.identity()})"
     )
 

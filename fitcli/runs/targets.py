@@ -13,6 +13,10 @@ SEPARATOR = "|"
 """Separates the labels of an image in a cell of a multi-label column."""
 
 
+PROBABILITY = "probability"
+"""Stands before a class whose name is the heading of another column."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A question asked of every image, such as its grade.
@@ -51,9 +55,28 @@ class Target:
         return tuple(sorted({self.classes.index(label) for label in labels if label in self.classes}))
 
 
-def probability_columns(targets: Sequence[Target]) -> list[str]:
-    """Return the headings of the CSV columns with a probability per class, in the order of the logits."""
-    return [f"{target.name}:{label}" for target in targets for label in target.classes]
+def result_columns(before: Sequence[str], targets: Sequence[Target], plain: bool) -> list[str]:
+    """Return the columns of a CSV file of results: those before the probabilities, then a probability per class.
+
+    A probability is headed CLASS, or TARGET:CLASS with several targets. If that is the heading of another column,
+    `probability:` stands before it: `path` or `Label` may be a class.
+
+    Args:
+        before: Headings of the columns before the probabilities.
+        targets: The targets, in the order of the logits.
+        plain: Whether there is only one class per image, so that its target has no name.
+    """
+    wanted = [label if plain else f"{target.name}:{label}" for target in targets for label in target.classes]
+    # Many readers ignore the case of headings, fit among them.
+    reserved, taken, columns = {heading.lower() for heading in before}, set(wanted), list(before)
+    used: set[str] = set()
+    for heading in wanted:
+        free = heading
+        while free.strip().lower() in reserved or free in used or (free != heading and free in taken):
+            free = f"{PROBABILITY}:{free}"
+        used.add(free)
+        columns.append(free)
+    return columns
 
 
 def slices(targets: Sequence[Target]) -> list[slice]:

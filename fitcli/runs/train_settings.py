@@ -134,6 +134,21 @@ class TrainSettings:
     patch: int | None = option(
         None, "Side of a patch; else from the preset.", panel=IMAGES, minimum=1, metavar="PIXELS"
     )
+    mpp: float | None = option(
+        None,
+        "Scale: microns per pixel.",
+        panel=IMAGES,
+        above=0,
+        more="Images are read at the level nearest to it, resampled if that differs by more than a tenth. Every image "
+        "must say its scale. The run keeps it, and other commands read their images so.",
+    )
+    level: int | None = option(
+        None,
+        "Pyramid level to read.",
+        panel=IMAGES,
+        minimum=0,
+        more="0 is full resolution. The run keeps it, as it does --mpp.",
+    )
     augment: bool | None = option(
         None,
         "Flips and quarter turns.",
@@ -172,6 +187,8 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.mpp is not None and self.level is not None:
+            raise FitError("--level and --mpp both choose the size of the pixels; give one of them")
         if not 0 <= self.warmup < 1:
             raise FitError(f"warmup must be at least 0 and below 1, not {self.warmup}")
         if self.precision not in ("fp32", "bf16"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fitcli.data.class_names import composed
 from fitcli.data.dataset import Dataset, Sample
 from fitcli.data.place import Place
 from fitcli.data.read_item import TargetReader
@@ -122,14 +123,15 @@ def match_classes(data: Path, dataset: Dataset, chosen: Sequence[Sample], config
         return _match_targets(data, dataset, chosen, config)
     if not config.classes:
         return [Sample(sample.path, 0) for sample in chosen]
-    labels = [dataset.classes[sample.target] for sample in chosen]
-    _check_known(data, labels, config.classes)
-    return [Sample(sample.path, config.classes.index(label)) for sample, label in zip(chosen, labels, strict=True)]
+    labels = [composed(dataset.classes[sample.target]) for sample in chosen]
+    classes = [composed(name) for name in config.classes]
+    _check_known(data, labels, classes)
+    return [Sample(sample.path, classes.index(label)) for sample, label in zip(chosen, labels, strict=True)]
 
 
 def _match_targets(data: Path, dataset: Dataset, chosen: Sequence[Sample], config: RunConfig) -> list[Sample]:
-    own = {target.name: number for number, target in enumerate(dataset.targets)}
-    if missing := [target.column for target in config.targets if target.name not in own]:
+    own = {composed(target.name): number for number, target in enumerate(dataset.targets)}
+    if missing := [target.column for target in config.targets if composed(target.name) not in own]:
         raise DataError(f"{data}: has no column {missing[0]}, which the run was trained on")
     if not config.targets:
         columns = ", ".join(target.column for target in dataset.targets)
@@ -139,10 +141,14 @@ def _match_targets(data: Path, dataset: Dataset, chosen: Sequence[Sample], confi
     for sample in chosen:
         numbers: list[int] = []
         for target, offset in zip(config.targets, offsets, strict=True):
-            part, classes = parts[own[target.name]], dataset.targets[own[target.name]].classes
-            labels = [classes[number - part.start] for number in sample.target if part.start <= number < part.stop]
-            _check_known(data, labels, target.classes)
-            numbers += [offset + number for number in target.numbers(labels)]
+            column = own[composed(target.name)]
+            part, classes = parts[column], dataset.targets[column].classes
+            labels = [
+                composed(classes[number - part.start]) for number in sample.target if part.start <= number < part.stop
+            ]
+            known = [composed(name) for name in target.classes]
+            _check_known(data, labels, known)
+            numbers += [offset + number for number in sorted({known.index(label) for label in labels})]
         samples.append(Sample(sample.path, tuple(numbers)))
     return samples
 

@@ -12,7 +12,7 @@ from fitcli.data.bad_images import BadImages
 from fitcli.data.batch import Batch
 from fitcli.data.dataset import Dataset
 from fitcli.data.loader import Loader
-from fitcli.data.place import PlaceRules
+from fitcli.data.place import BackgroundRule, PlaceRules
 from fitcli.data.read_item import Reading
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.latent_exchange import Exchange
@@ -39,6 +39,8 @@ class TrainingRun:
         work: The largest step; None if its memory was not estimated.
         memory_bytes: Memory limit where the steps are computed; None for a share of the free memory.
         bad_images: Counter of unusable images.
+        understood: Lines on how the data set was understood.
+        warnings: What may be wrong with the data set, one line each.
         changed: Differences between the data set and that of the run so far, as text; empty for none.
         world: The processes that share the work.
         shard: Whether the processes also share the weights.
@@ -54,6 +56,8 @@ class TrainingRun:
     work: Training | None = None
     memory_bytes: int | None = None
     bad_images: BadImages = field(default_factory=BadImages)
+    understood: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     changed: str = ""
     world: World = ALONE
     shard: bool = False
@@ -65,9 +69,10 @@ class TrainingRun:
         return self.settings.total_steps(len(self.dataset.train))
 
     def introduction(self) -> tuple[str, ...]:
-        """Return lines that describe the run, and its memory if that is limited."""
+        """Return lines that describe the run, its data set, and its memory if that is limited."""
         bounded = self.work is not None and (self.memory_bytes is not None or self.plan.kind != "plain")
-        return (self.summary(), self.memory()) if bounded else (self.summary(),)
+        memory = (self.memory(),) if bounded else ()
+        return self.summary(), *self.understood, *memory
 
     def summary(self) -> str:
         """Return one line that describes model, data and device."""
@@ -110,6 +115,15 @@ class TrainingRun:
         return f"memory: {evaluate_plan(self.work, self.plan).summary()}"
 
 
-def place_rules(settings: TrainSettings, **rules: Any) -> PlaceRules:
-    """Return the rules for drawing places: those that all tasks share, and `rules` of the task."""
-    return PlaceRules(seed=settings.seed, size=settings.size, augment=settings.augments, **rules)
+def place_rules(run: TrainingRun, background: float | None = None, **rules: Any) -> PlaceRules:
+    """Return the rules for drawing places: those that all tasks share, and `rules` of the task.
+
+    Args:
+        run: The run.
+        background: Threshold of background; None to keep all groups.
+        rules: Other fields of `PlaceRules`.
+    """
+    settings, left_out = run.settings, None
+    if background is not None:
+        left_out = BackgroundRule(background, run.config.preprocessing)
+    return PlaceRules(seed=settings.seed, size=settings.size, augment=settings.augments, background=left_out, **rules)

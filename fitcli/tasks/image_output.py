@@ -68,8 +68,9 @@ def output_info(
     preprocessing: Preprocessing,
     mpp: float | None = None,
     geo: GeoReference | None = None,
+    nodata: float | None = None,
 ) -> ImageInfo:
-    """Return the header of an image that a model generates."""
+    """Return the header of an image that a model generates; `nodata` marks missing pixels that it keeps."""
     return ImageInfo(
         height=size[0],
         width=size[1],
@@ -78,6 +79,7 @@ def output_info(
         color=preprocessing.channels in (3, 4),
         mpp=mpp,
         geo=geo,
+        nodata=nodata,
     )
 
 

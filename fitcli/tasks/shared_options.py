@@ -49,7 +49,7 @@ class BackgroundOptions(TaskOptions):
         minimum=0,
         maximum=1,
         metavar="SHARE",
-        more="A group whose pixels vary by less than this share of the range of the pixel type is background.",
+        more="A group whose pixels vary by less than this share of the range of the training pixels is background.",
     )
 
     def __post_init__(self) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,6 +55,8 @@ class Gradients:
         on_fallback: Called with the new execution if memory ran out.
         sharded: Steps of the model if it is sharded; else None.
 
+    Close it at the end, see `Loader`.
+
     Attributes:
         run, objective: The run with its present execution, which changes at most once, and its objective.
     """
@@ -70,9 +71,13 @@ class Gradients:
         self.run, self.objective = run, find_task(run.config.task).objective(run)
         self._model, self._on_fallback, self._sharded, self._fell_back = model, on_fallback, sharded, False
         self._arrivals = Arrivals(run.runtime.device, ahead=has_room_ahead(run))
+        self._batches: Generator[Batch] | None = None
 
-    def accumulate(self, batches: Iterator[Batch]) -> StepResults:
-        """Compute the clipped gradients of the next `settings.accumulate` batches.
+    def accumulate(self, step: int) -> StepResults:
+        """Compute the clipped gradients of the `settings.accumulate` batches of a step.
+
+        The first step may be any; then call it step by step. If memory runs out, the batches of the step are read
+        again: keeping them would take memory that grows with their number.
 
         Each process computes the gradients of its part of each batch, weighted by its part of the mean. Then all
         gradients are summed, many per message. The mean is that over all images or patches of the step: batches count
@@ -86,26 +91,34 @@ class Gradients:
         Raises:
             FitError: Memory ran out, and there is no smaller execution, or it ran out a second time.
         """
-        taken: list[Batch] = []
+        if self._batches is None:
+            self._batches = self.run.batches(self.objective.reading, step)
         try:
-            return self._all(batches, taken)
+            return self._all(self._batches)
         except OutOfMemory as error:
             reason = str(error)
         # Outside of the except clause, because its traceback refers to the tensors that filled the memory.
+        self.close()
         self._shrink(reason)
-        return self._all(chain(taken, batches), [])
+        self._batches = self.run.batches(self.objective.reading, step)
+        return self._all(self._batches)
 
-    def _all(self, batches: Iterator[Batch], taken: list[Batch]) -> StepResults:
-        """Compute the gradients of a step. Append each batch to `taken`, to be used again if memory runs out."""
+    def close(self) -> None:
+        """Stop reading batches."""
+        if self._batches is not None:
+            self._batches.close()
+
+    def _all(self, batches: Iterator[Batch]) -> StepResults:
+        """Compute the gradients of the next step of `batches`."""
         results, passes = StepResults(), list[PassResult]()
         for _ in range(self.run.settings.accumulate):
-            part, plan = self._read(batches, taken, results)
+            batch, part, plan = self._read(batches, results)
             # The divisor of the whole step is not known yet: count in divisors of the first batch.
             unit = passes[0].divisor if passes else part.divisor
             everyone = self.run.world.gather_results(
-                partial(self._compute, taken[-1], part, part.divisor / unit, plan, results, passes)
+                partial(self._compute, batch, part, part.divisor / unit, plan, results, passes)
             )
-            self._arrivals.begin(taken[-1].following())
+            self._arrivals.begin(batch.following())
             results.patches += sum(each["patches"] for each in everyone)
         self._sum_over_ranks([each["gradients"] for each in everyone])
         self._scale(passes[0].divisor / sum(each.divisor for each in passes))
@@ -113,18 +126,18 @@ class Gradients:
         results.read(passes, whole_tensor(norm), self.run.world)
         return results
 
-    def _read(self, batches: Iterator[Batch], taken: list[Batch], results: StepResults) -> tuple[_Part, ExecutionPlan]:
+    def _read(self, batches: Iterator[Batch], results: StepResults) -> tuple[Batch, _Part, ExecutionPlan]:
         """Take the next batch, on all processes.
 
         Returns:
-            The part of this process in the mean over the batch, and the execution of the pass.
+            The batch, the part of this process in the mean over it, and the execution of the pass.
         """
-        began, run = time.perf_counter(), self.run
+        began, run, taken = time.perf_counter(), self.run, list[Batch]()
 
         def read() -> dict[str, Any]:
-            taken.append(next(batches))
-            paths = [str(path) for path in taken[-1].paths]
-            groups, weight = len(taken[-1].groups.number), self.objective.weight(taken[-1])
+            taken.append(batch := next(batches))
+            paths = [str(path) for path in batch.paths]
+            groups, weight = len(batch.groups.number), self.objective.weight(batch)
             return {"groups": groups, "weight": weight, "paths": paths, "bad": run.bad_images.take_unsent()}
 
         everyone, ranks = run.world.gather_results(read), run.world.groups.size
@@ -138,7 +151,7 @@ class Gradients:
         results.waited += time.perf_counter() - began
         divisor = sum(part["weight"] for part in parts)
         own = _Part(float(parts[run.world.data.rank]["weight"] / divisor), float(divisor))
-        return own, self._with_equal_calls(run.plan, max(part["groups"] for part in everyone))
+        return taken[0], own, self._with_equal_calls(run.plan, max(part["groups"] for part in everyone))
 
     def _with_equal_calls(self, plan: ExecutionPlan, most: int) -> ExecutionPlan:
         """Make all processes call a sharded layer equally often; the largest part of the batch has `most` groups."""

@@ -6,13 +6,12 @@ It knows no command line and prints nothing: reports go to an observer.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
 from fitcli.data.bad_images import BadImage, TooManyBadImages
-from fitcli.data.batch import Batch
 from fitcli.distributed.agreement import require_agreement, weights_digest
 from fitcli.errors import DataError, FitError
 from fitcli.files.leftovers import remove_leftovers
@@ -166,7 +165,7 @@ class _Training:
                 in_background=partial(has_room_for_copy, run),
             ) as self.saver,
             catch_stop_requests(partial(self.observe, StopReport()), run.deadline) as self.stop_requests,
-            closing(run.batches(self.gradients.objective.reading, progress.step)) as batches,
+            closing(self.gradients),
         ):
             known = {sample.path for sample in run.dataset.train + run.dataset.validation}
             logged = run.world.broadcast([(str(bad.path), str(bad.error)) for bad in self.log.bad_images])
@@ -179,7 +178,7 @@ class _Training:
                     # Every start does at least one step, even after its deadline.
                     self._end_step(least=StopReason.REQUEST)
                 for step in range(progress.step, run.total_steps):
-                    self._report(self._step(batches, step))
+                    self._report(self._step(step))
                     progress.step = step + 1
                     if self.ema is not None:
                         self.ema.update(self.model, progress.step)
@@ -250,11 +249,11 @@ class _Training:
             self.log(entry)
             self.observe(entry)
 
-    def _step(self, batches: Iterator[Batch], step: int) -> StepReport:
+    def _step(self, step: int) -> StepReport:
         """Take one optimizer step over `accumulate` batches."""
         run, settings = self.run, self.run.settings
         began = time.perf_counter()
-        results = self.gradients.accumulate(batches)
+        results = self.gradients.accumulate(step)
         check_finite("loss", results.loss, run.folder, step + 1, results.paths)
         check_finite("gradient", results.norm, run.folder, step + 1, results.paths)
         rate = learning_rate(step, run.total_steps, settings)

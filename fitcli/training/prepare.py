@@ -10,15 +10,20 @@ from typing import Any
 import torch
 
 from fitcli import __version__
+from fitcli.data.background_check import check_background
 from fitcli.data.bad_images import BadImages
+from fitcli.data.class_names import composed
 from fitcli.data.dataset import Dataset, load_dataset
 from fitcli.data.dataset_changes import describe_changes
-from fitcli.data.survey import image_sizes, survey_images
+from fitcli.data.description import describe_dataset, warn_of_names
+from fitcli.data.survey import describe_pixels, image_sizes, survey_images
 from fitcli.device.runtime import Runtime, choose_runtime
 from fitcli.distributed.agreement import digest, require_agreement
 from fitcli.errors import CheckpointError, FitError
 from fitcli.files.leftovers import is_leftover
 from fitcli.files.output_checks import check_output_folder
+from fitcli.images.read_as import ReadAs
+from fitcli.images.scale import scale_text, warn_of_mixed_scales
 from fitcli.runs.config import RunConfig, config_document, is_run
 from fitcli.runs.targets import Target
 from fitcli.runs.train_settings import TrainSettings
@@ -73,9 +78,15 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     if settings.start_from is not None:
         _check_start(Path(settings.start_from), settings)
     dataset = _dataset(start.data, settings)
-    survey = survey_images(dataset, settings.seed, settings.max_bad_images)
+    how = ReadAs(level=settings.level, mpp=settings.mpp)
+    survey = survey_images(dataset, settings.seed, settings.max_bad_images, how)
     run = _run(task.describe(settings, dataset, survey), settings, dataset, start.runtime, start)
     _compare_data(run, survey.sizes)
+    understood = survey.pixels(), *describe_dataset(dataset), scale_text(survey.scales)
+    alike = filter(None, (warn_of_names(dataset), warn_of_mixed_scales(survey.scales)))
+    background = check_background(dataset, task.objective(run).reading)
+    warnings = (*(f"{start.data}: {text}" for text in alike), *survey.warnings, *background)
+    run = replace(run, understood=understood, warnings=warnings)
     return with_plan(run, survey.sizes, start.memory_bytes), 0
 
 
@@ -112,7 +123,7 @@ def _resumed(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun,
     dataset = _dataset(data, settings)
     if config.task != settings.task:
         raise FitError(f"{folder}: config.json belongs to another run, of task {config.task}; start a new run")
-    if (dataset.classes, dataset.targets) != (config.classes, config.targets):
+    if _class_names(dataset.classes, dataset.targets) != _class_names(config.classes, config.targets):
         raise FitError(
             f"{folder}: was trained on {_targets_text(config.classes, config.targets)}; "
             f"{data} has {_targets_text(dataset.classes, dataset.targets)}; start a new run for these"
@@ -124,7 +135,18 @@ def _resumed(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun,
             f"{data}: is not what {folder} was trained on: {changed}; resume with the data set as it was, go on with "
             "this one with --accept-changed-data, or start a new run"
         )
-    return replace(_run(config, settings, dataset, runtime, start), changed=changed), image_sizes(dataset)
+    pixels = config.preprocessing
+    scale = () if pixels.mpp is None else (scale_text([pixels.mpp]),)
+    understood = describe_pixels(pixels), *describe_dataset(dataset), *scale
+    run = replace(_run(config, settings, dataset, runtime, start), changed=changed, understood=understood)
+    return run, image_sizes(dataset, config.preprocessing.read_as)
+
+
+def _class_names(classes: Sequence[str], targets: Sequence[Target]) -> list[list[str]]:
+    """Return the names of the classes and targets in one Unicode form; earlier versions kept others."""
+    return [[composed(name) for name in (*target.classes, target.column)] for target in targets] or [
+        [composed(name) for name in classes]
+    ]
 
 
 def _targets_text(classes: Sequence[str], targets: Sequence[Target]) -> str:

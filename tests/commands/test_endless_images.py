@@ -25,7 +25,6 @@ def good(tmp_path: Path) -> Path:
     return save(tmp_path / "good.png", colored((70, 90), (40, 60, 200), 3))
 
 
-@pytest.mark.timeout(30, func_only=True)
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("options", [[], ["--memory", "1G"], ["--heatmap", "maps"], ["--state", "state"]], ids=str)
 def test_classify(
@@ -42,7 +41,6 @@ def test_classify(
     assert "memory" in errors[0]
 
 
-@pytest.mark.timeout(30, func_only=True)
 def test_leaving_out_the_background(fit: Fit, trained: Path, tmp_path: Path) -> None:
     endless = endless_image(tmp_path / "endless.zarr", SIDES[0])
     result = fit("classify", endless, "--checkpoint", trained, "--device", "cpu", "--skip-background")
@@ -51,7 +49,6 @@ def test_leaving_out_the_background(fit: Fit, trained: Path, tmp_path: Path) -> 
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.timeout(30, func_only=True)
 @pytest.mark.parametrize("side", SIDES)
 def test_embed(fit: Fit, trained: Path, good: Path, tmp_path: Path, side: int) -> None:
     endless = endless_image(tmp_path / "endless.zarr", side)
@@ -63,7 +60,6 @@ def test_embed(fit: Fit, trained: Path, good: Path, tmp_path: Path, side: int) -
     assert [path.name for path in out.iterdir()] == ["good.zarr"]
 
 
-@pytest.mark.timeout(30, func_only=True)
 def test_info(fit: Fit, tmp_path: Path) -> None:
     """It is what the file says of itself, and nothing has to be read."""
     result = fit("info", endless_image(tmp_path / "endless.zarr"), "--json")
@@ -72,7 +68,6 @@ def test_info(fit: Fit, tmp_path: Path) -> None:
     assert (found["width"], found["height"]) == (2**40, 2**40)
 
 
-@pytest.mark.timeout(30, func_only=True)
 def test_evaluate(fit: Fit, trained: Path, tmp_path: Path) -> None:
     for label in ("blue", "red"):
         for number in range(2):
@@ -84,7 +79,6 @@ def test_evaluate(fit: Fit, trained: Path, tmp_path: Path) -> None:
     assert f"error: {endless}: " in result.stderr
 
 
-@pytest.mark.timeout(20, func_only=True)
 def test_train(fit: Fit, tmp_path: Path) -> None:
     for label in ("blue", "red"):
         for number in range(2):
@@ -98,7 +92,6 @@ def test_train(fit: Fit, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.timeout(30, func_only=True)
 @pytest.mark.parametrize("side", SIDES)
 def test_windows_of_a_generator_are_counted_before_one_is_scored(tmp_path: Path, side: int) -> None:
     with (

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.batches import live
 from support.command_line import Fit
+from support.pictures import colored, save
 
 from fitcli.data.dataset import load_dataset
 from fitcli.device.runtime import choose_runtime
@@ -209,3 +210,30 @@ def test_nothing_to_score_is_an_error(fit: Fit, dataset: Path, trained: Path, tm
     result = fit("evaluate", data, "--checkpoint", trained)
     assert result.exit_code == 1
     assert "none of 2 images could be read" in result.stderr
+
+
+COLUMNS = ("label", "Path", "predicted", "probability:label")
+"""Names of classes that are also headings of a CSV file of results."""
+
+
+def test_classes_called_like_columns(fit: Fit, tmp_path: Path) -> None:
+    for label in COLUMNS:
+        for number in range(2):
+            save(tmp_path / "data" / label / f"{number}.png", colored((16, 16), (90, 90, 90), number))
+    data, run = tmp_path / "data", tmp_path / "run"
+    assert fit("train", data, "--out", run, "--preset", "debug", "--steps", "1").exit_code == 0
+    paths = [path for label in COLUMNS for path in (data / label).iterdir()]
+    for command in (("evaluate", data, "--split", "all"), ("classify", *paths)):
+        result = fit(*command, "--checkpoint", run, "--csv", tmp_path / "out.csv")
+        assert result.exit_code == 0, result.stderr
+        with (tmp_path / "out.csv").open() as file:
+            headings, *rows = csv.reader(file)
+        lower = [heading.lower() for heading in headings]
+        assert len(set(lower)) == len(lower) == len(rows[0]), headings
+        assert len(rows) == 8
+        probabilities = headings[-4:]
+        assert all(any(heading.endswith(label) for heading in probabilities) for label in COLUMNS)
+        for row in rows:
+            assert sum(map(float, row[-4:])) == pytest.approx(1, abs=1e-4)
+    # The results are a data set again.
+    assert set(load_dataset(tmp_path / "out.csv", training=False).classes) <= set(COLUMNS)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import typer
 
-from fitcli.commands.options import parse_size
+from fitcli.commands.options import parse_size, reading_choice
+from fitcli.errors import FitError
+from fitcli.images.read_as import ReadAs
 
 MIB, GIB = 2**20, 2**30
 
@@ -25,3 +27,11 @@ def test_sizes_in_bytes(text: str, size: int) -> None:
 def test_texts_that_are_no_sizes(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         parse_size(text)
+
+
+def test_what_is_read_of_an_image() -> None:
+    assert reading_choice(None, None) is None, "as in training"
+    assert reading_choice(0, None) == ReadAs(level=0)
+    assert reading_choice(None, 0.5) == ReadAs(mpp=0.5)
+    with pytest.raises(FitError, match="give one of them"):
+        reading_choice(1, 0.5)

@@ -9,12 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.pictures import colored, save
 from typer.testing import Result
+
+from fitcli.images.base import ImageInfo
+from fitcli.images.open import create_image, open_image
+from fitcli.images.window import Window
 
 Fit = Callable[..., Result]
 
@@ -52,7 +57,10 @@ def test_what_is_said(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith(f"{tmp_path / 'run'}: 2 steps, best validation accuracy ")
     assert result.stdout.count("\n") == 1
-    begun, step, *others = result.stderr.splitlines()
+    begun, pixels, classes, scale, step, *others = result.stderr.splitlines()
+    assert pixels.startswith("pixels: 3 channels of uint8 from ")
+    assert classes == "classes (training + validation images): blue (5 + 1), red (5 + 1)"
+    assert scale == "scale: unknown"
     assert "10 images to train on, 2 to validate, 2 steps on cpu in fp32" in begun
     assert step.startswith("step 2 of 2: ")
     assert not others, "hints are for a terminal"
@@ -196,13 +204,13 @@ def test_ctrl_c_saves_and_the_run_can_be_resumed(dataset: Path, tmp_path: Path) 
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
     ) as process:
         try:
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 240
             while not (run / "metrics.jsonl").exists() or len((run / "metrics.jsonl").read_text().splitlines()) < 4:
                 assert process.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             process.send_signal(signal.SIGINT)
-            output, said = process.communicate(timeout=60)
+            output, said = process.communicate(timeout=240)
         finally:
             process.kill()
     assert process.returncode == 130
@@ -224,10 +232,147 @@ def test_ctrl_c_saves_and_the_run_can_be_resumed(dataset: Path, tmp_path: Path) 
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
+            process.communicate(timeout=240)
         finally:
             process.kill()
     assert process.returncode == 130
     again = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert again[: len(steps)] == steps
     assert again[len(steps)] == steps[-1] + 1
+
+
+def test_the_first_lines_say_what_is_trained_on(fit: Fit, tmp_path: Path) -> None:
+    for label in ("Normal", "normal"):
+        for number in range(3):
+            save(
+                tmp_path / "data" / label / f"{number}.tif",
+                colored((16, 16), (90, 90, 90), number),
+                0.25 * (number + 1),
+            )
+    (tmp_path / "data/normal/a.czi").touch()
+    result = fit(*quick(tmp_path / "data", tmp_path / "run"))
+    assert result.exit_code == 0, result.stderr
+    assert [" ".join(line.split()) for line in result.stderr.splitlines()][:7] == [
+        f"warning: {tmp_path / 'data'}: classes whose names differ only by case, spaces or Unicode form: 'Normal' and "
+        "'normal'; they stay different classes; give them one name if they are one class",
+        f"warning: {tmp_path / 'data'}: the images differ in scale: 0.25 (2 images), 0.5 (2 images), 0.75 (2 images) "
+        "microns per pixel, so the same thing has several sizes in pixels; --mpp 0.75 reads all of them at one scale",
+        result.stderr.splitlines()[2],
+        result.stderr.splitlines()[3],
+        "classes (training + validation images): Normal (2 + 1), normal (2 + 1)",
+        "1 file passed over: normal/a.czi",
+        "scale: 0.25 (2 images), 0.5 (2 images), 0.75 (2 images) microns per pixel",
+    ]
+    assert json.loads((tmp_path / "run/config.json").read_text())["preprocessing"]["mpp"] is None
+    result = fit("evaluate", tmp_path / "data", "--checkpoint", tmp_path / "run")
+    assert (result.exit_code, result.stderr) == (0, ""), "a run of mixed scales does not warn"
+
+
+@pytest.mark.parametrize("command", ["classify", "embed", "evaluate"])
+def test_images_of_another_scale_than_in_training(fit: Fit, tmp_path: Path, command: str) -> None:
+    for label, name, scale in product(("a", "b"), ("train", "same", "other"), (0.5, 0.51)):
+        path = tmp_path / name / label / f"{scale}.tif"
+        save(path, colored((16, 16), (90, 90, 90), 1), scale / 2 if name == "other" else scale)
+    run = tmp_path / "run"
+    assert fit(*quick(tmp_path / "train", run)).exit_code == 0
+    assert json.loads((run / "config.json").read_text())["preprocessing"]["mpp"] == pytest.approx(0.505)
+    for name in ("same", "other"):
+        images = [tmp_path / name] if command == "evaluate" else sorted((tmp_path / name).glob("*/*"))
+        more = {"embed": ["--out", tmp_path / f"features {name}"], "evaluate": ["--split", "all"]}.get(command, [])
+        result = fit(command, *images, "--checkpoint", run, *more)
+        assert result.exit_code == 0, result.stderr
+        said = [line for line in result.stderr.splitlines() if "microns per pixel" in line]
+        assert len(said) == (name == "other"), result.stderr
+        assert name == "same" or "the run was trained at 0.505" in said[0]
+
+
+def pyramids(folder: Path, *scales: float | None) -> Path:
+    """Make a data set of two classes with an image of each scale, all of the same 24 x 24 microns."""
+    for label, scale in product("ab", scales):
+        side = 96 if scale is None else round(24 / scale)
+        pixels = colored((side, side), (90, 90, 90) if label == "a" else (160, 90, 90), 1)
+        save(folder / label / f"{scale}.tif", pixels, scale, levels=2, compression="deflate", chunk=16)
+    return folder
+
+
+def test_a_scale_is_kept_and_applied_by_the_other_commands(fit: Fit, tmp_path: Path) -> None:
+    data, run = pyramids(tmp_path / "data", 0.25, 0.5, 0.8), tmp_path / "run"
+    result = fit(*quick(data, run, "--mpp", 0.5))
+    assert result.exit_code == 0, result.stderr
+    assert "scale: 0.5 microns per pixel" in result.stderr.splitlines()
+    assert "warning" not in result.stderr
+    preprocessing = json.loads((run / "config.json").read_text())["preprocessing"]
+    assert (preprocessing["read_mpp"], preprocessing["mpp"]) == (0.5, pytest.approx(0.5))
+    images = sorted(data.glob("a/*"))
+    result = fit("classify", *images, "--checkpoint", run, "--json", "--heatmap", tmp_path / "maps")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert {(entry["width"], entry["height"]) for entry in json.loads(result.stdout)} == {(48, 48)}
+    # Another choice for once; it is another scale than in training.
+    result = fit("classify", images[0], "--checkpoint", run, "--json", "--level", 0, "--heatmap", tmp_path / "map.tif")
+    assert json.loads(result.stdout)[0]["width"] == 96
+    assert "the run was trained at 0.5" in result.stderr
+    # The heat map of a rescaled image covers the same microns.
+    fit("classify", images[2], "--checkpoint", run, "--heatmap", tmp_path / "map.tif")
+    with open_image(tmp_path / "map.tif") as layer:
+        assert layer.info.mpp == pytest.approx(0.5)
+        assert layer.info.size == (48, 48)
+    result = fit("embed", *images, "--checkpoint", run, "--out", tmp_path / "features")
+    assert (result.exit_code, result.stderr) == (0, "")
+    result = fit("evaluate", data, "--checkpoint", run, "--split", "all", "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["images"] == 6
+    result = fit(*quick(data, run, "--resume", "--epochs", 2))
+    assert result.exit_code == 0, result.stderr
+    refused(fit(*quick(data, run, "--resume", "--mpp", 0.25)), 1, "--mpp: the run was begun with mpp = 0.5, not 0.25")
+
+
+def test_a_level_is_kept_and_applied_by_the_other_commands(fit: Fit, tmp_path: Path) -> None:
+    data, run = pyramids(tmp_path / "data", 0.5, 0.51), tmp_path / "run"
+    assert fit(*quick(data, run, "--level", 1)).exit_code == 0
+    assert json.loads((run / "config.json").read_text())["preprocessing"]["read_level"] == 1
+    result = fit("classify", data / "a/0.5.tif", "--checkpoint", run, "--json")
+    assert (json.loads(result.stdout)[0]["width"], result.stderr) == (24, "")
+    refused(fit("classify", data / "a/0.5.tif", "--checkpoint", run, "--level", 5), 1, "only levels 0 to 1; give")
+
+
+def test_scales_that_cannot_be(fit: Fit, tmp_path: Path) -> None:
+    data, run = pyramids(tmp_path / "data", 0.5, 0.8, None), tmp_path / "run"
+    refused(fit(*quick(data, run, "--mpp", 0.5)), 1, "None.tif: does not say its microns per pixel", "leave out --mpp")
+    refused(fit(*quick(data, run, "--mpp", 0.5, "--level", 1)), 1, "--level and --mpp both choose")
+    refused(fit(*quick(data, run, "--mpp", 0)), 1, "--mpp must be above 0")
+    refused(fit(*quick(data, run, "--mpp", 1e-9, "--max-bad-images", 2)), 1, "check the scale")
+    assert fit(*quick(data, run, "--level", -1)).exit_code == 2
+    assert not run.exists()
+    assert fit(*quick(data, run, "--mpp", 0.5, "--max-bad-images", 2)).exit_code == 0
+    for command in ("classify", "embed"):
+        more = ["--out", tmp_path / "features"] if command == "embed" else []
+        paths = sorted(data.glob("a/*"))
+        result = fit(command, *paths, "--checkpoint", run, *more)
+        assert result.exit_code == 0, "as in training, an image without a scale is read as it is"
+        assert result.stderr.count("warning") == result.stderr.count("does not say its microns per pixel") == 1
+        result = fit(command, *paths, "--checkpoint", run, *more, "--mpp", 0.5)
+        assert (result.exit_code, result.stderr.count("error: ")) == (1, 1)
+
+
+def test_what_is_said_about_pixels(fit: Fit, tmp_path: Path) -> None:
+    """Type, range and nodata; and a warning if leaving out background leaves almost nothing."""
+    for label in ("a", "b"):
+        for number in range(4):
+            rng = np.random.default_rng([number, label == "a"])
+            pixels = rng.integers(300, 1500, (160, 160, 1)).astype(np.uint16)
+            pixels[:, :40] = 0
+            info = ImageInfo(height=160, width=160, channels=1, dtype=pixels.dtype, nodata=0)
+            (tmp_path / "data" / label).mkdir(parents=True, exist_ok=True)
+            with create_image(tmp_path / "data" / label / f"{number}.tif", info) as canvas:
+                canvas.write(Window(0, 0, 160, 160), pixels)
+    options = ["--skip-background", "--background-threshold", "0.9"]
+    result = fit(*quick(tmp_path / "data", tmp_path / "run", *options))
+    assert result.exit_code == 0, result.stderr
+    expected = "from 300 to 1499 (11 bits); nodata 0; 25.0% of the sampled values missing"
+    assert f"pixels: 1 channel of uint16 {expected}" in result.stderr
+    assert "--skip-background leaves out almost all of 6 of 6 training images that were checked" in result.stderr
+    image = tmp_path / "data/a/0.tif"
+    result = fit("classify", image, "--checkpoint", tmp_path / "run", "--device", "cpu")
+    assert f"{image}: 3 of 4 groups are left out as background" in result.stderr
+    result = fit("classify", image, "--checkpoint", tmp_path / "run", "--device", "cpu", "--no-skip-background")
+    assert "left out" not in result.stderr

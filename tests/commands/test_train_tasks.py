@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,17 @@ def test_what_is_refused(fit: Fit, scenes: Path, tmp_path: Path) -> None:
     empty.mkdir()
     refused(fit(*quick(empty, run, "diffusion")), 1, "no images found; give a folder with images, or a CSV file")
     assert not run.exists()
+
+
+@pytest.mark.parametrize("task", ["classify", "diffusion", "autoregressive"])
+def test_every_task_reads_images_at_one_scale(fit: Fit, tmp_path: Path, task: str) -> None:
+    for label, scale in product("ab", (0.5, 1.0)):
+        save(tmp_path / "data" / label / f"{scale}.tif", colored((round(32 / scale),) * 2, (90, 90, 90), 1), scale)
+    run = tmp_path / "run"
+    result = fit(*quick(tmp_path / "data", run, task, "--mpp", 1.0))
+    assert (result.exit_code, "warning" in result.stderr) == (0, False), result.stderr
+    config = json.loads((run / "config.json").read_text())
+    assert (config["preprocessing"]["mpp"], config["preprocessing"]["read_mpp"]) == (pytest.approx(1.0), 1.0)
+    result = fit("evaluate", tmp_path / "data", "--checkpoint", run, "--split", "all", "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["images"] == 4

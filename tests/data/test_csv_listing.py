@@ -98,3 +98,23 @@ def test_a_table_that_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_bytes("path,label\na,Käse\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"data\.csv: not UTF-8 text .*; save it as UTF-8"):
         load_dataset(tmp_path / "data.csv")
+
+
+NFC, NFD = "K\u00e4se", "Ka\u0308se"
+
+
+@pytest.mark.parametrize(("written", "stored"), [(NFC, NFD), (NFD, NFC), (NFC, NFC), (NFD, NFD)])
+def test_names_in_both_unicode_forms(tmp_path: Path, written: str, stored: str) -> None:
+    touch(tmp_path, *(f"{stored}/{stored}{number}.png" for number in range(4)))
+    lines = [f"{written}/{written}{number}.png,{name},{name}|x" for number, name in enumerate((NFC, NFD, "x", "x"))]
+    data = load_dataset(table(tmp_path, f"path,label:{written},labels:b", *lines))
+    assert [target.classes for target in data.targets] == [(NFC, "x"), (NFC, "x")]
+    assert data.targets[0].name == NFC
+    assert all(sample.path.exists() for sample in data.train + data.validation)
+    assert all(name.startswith(f"{NFC}/{NFC}") for name, _, _ in data.listed)
+
+
+def test_one_file_in_both_unicode_forms_is_listed_twice(tmp_path: Path) -> None:
+    touch(tmp_path, NFD, "b")
+    with pytest.raises(DataError, match="listed as 'x' and as 'y'"):
+        load_dataset(table(tmp_path, "path,label", f"{NFC},x", f"{NFD},y", "b,y"))

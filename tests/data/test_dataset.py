@@ -157,3 +157,25 @@ def test_one_file_under_two_labels(tmp_path: Path) -> None:
     (tmp_path / "b/link.png").symlink_to(tmp_path / "a/000.png")
     with pytest.raises(DataError, match="as 'a' and as 'b'"):
         load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "names", "lines"),
+    [
+        ("d6ed778e90847", [f"{label}/{number}.png" for label in ("cat", "Dog") for number in range(5)], []),
+        (
+            "cbfee47564b5a",
+            [f"{s}/{c}/sub/{n}.tif" for s in ("train", "val") for c in ("cat", "Dog") for n in range(2)],
+            [],
+        ),
+        ("c2d1bfbe78356", [], ["path,label", *(f"f/cat/{n}.png,{'xy'[n % 2]}" for n in range(5))]),
+        ("85db7d560a174", [], ["path,label:G,labels:m", *(f"f/cat/{n}.png,{'xy'[n % 2]},p|q" for n in range(5))]),
+    ],
+)
+def test_the_fingerprint_of_earlier_versions(
+    tmp_path: Path, fingerprint: str, names: list[str], lines: list[str]
+) -> None:
+    """A run that was begun with version 0.1 resumes on the same data."""
+    touch(tmp_path, *names, *(f"f/cat/{number}.png" for number in range(5 if lines else 0)))
+    data = table(tmp_path, *lines) if lines else tmp_path
+    assert load_dataset(data).fingerprint.startswith(fingerprint)

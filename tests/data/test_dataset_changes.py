@@ -16,3 +16,8 @@ def test_kinds_of_changes() -> None:
     many = [*before, *((f"{number}", "x", "train") for number in range(100))]
     assert describe_changes(before, many[2:]) == "100 images added (0; 1; 2; ...), 2 images removed (a; b)"
     assert describe_changes(many, before) == "100 images removed (0; 1; 2; ...)"
+
+
+def test_a_record_in_another_unicode_form_is_no_change() -> None:
+    before = [("Ka\u0308se/a", "Ka\u0308se", "train"), ("x/b", "x", "val")]
+    assert describe_changes(before, [("K\u00e4se/a", "K\u00e4se", "train"), ("x/b", "x", "val")]) == ""

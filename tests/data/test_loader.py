@@ -106,7 +106,6 @@ def test_a_window_is_cropped_to_a_small_image(samples: list[Sample]) -> None:
     assert any(np.array_equal(pixels(2)[top : top + 14], window) for top in range(20))
 
 
-@pytest.mark.timeout(30)
 @pytest.mark.parametrize("threads", [1, 4])
 def test_a_broken_file_ends_the_batches_with_its_name(samples: list[Sample], tmp_path: Path, threads: int) -> None:
     broken = tmp_path / "broken.png"
@@ -205,7 +204,6 @@ def test_slow_last_batches_for_a_cuda_device_are_read_to_the_end(
     assert len(list(many.batches(0, 4))) == 4
 
 
-@pytest.mark.timeout(30)
 def test_a_batch_that_is_not_ready_is_not_waited_for(samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
     go_on = threading.Event()
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from support.pictures import save
 
 from fitcli.data.dataset import Sample
-from fitcli.data.place import ORIGINS, Layout, Place, PlaceRules, draw_place
+from fitcli.data.place import ORIGINS, BackgroundRule, Layout, Place, PlaceRules, draw_place
 from fitcli.data.read_item import Reading, read_item
 from fitcli.distributed.world import Axis
 from fitcli.errors import DataError
@@ -181,9 +181,10 @@ def test_processes_that_share_an_image_read_its_groups_once() -> None:
 def test_constant_groups_are_left_out_unless_all_are_constant() -> None:
     half = np.concatenate([PIXELS[:, :24], np.full_like(PIXELS[:, 24:], 200)], axis=1)
     everywhere = draw(pixels=half).positions
-    kept = draw(pixels=half, background=0.02).positions
+    rule = BackgroundRule(0.02, RGB)
+    kept = draw(pixels=half, background=rule).positions
     assert kept == [(row, column) for row, column in everywhere if column < 3]
-    assert len(draw(pixels=np.full_like(PIXELS, 200), background=0.02).positions) == 1
+    assert len(draw(pixels=np.full_like(PIXELS, 200), background=rule).positions) == 1
 
 
 def test_an_image_below_one_group_is_no_sequence() -> None:

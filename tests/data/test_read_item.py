@@ -50,7 +50,6 @@ def test_pixels_are_converted_to_what_the_model_expects(tmp_path: Path) -> None:
     assert (item.patches.int() - expected.int()).abs().max() <= 1
 
 
-@pytest.mark.timeout(10)
 def test_an_image_that_claims_more_pixels_than_there_is_memory(tmp_path: Path) -> None:
     sample = Sample(endless_image(tmp_path / "endless.zarr"), 0)
     message = r"endless\.zarr: its .* pixels take .* are free; train on windows with --size"

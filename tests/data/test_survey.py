@@ -15,6 +15,10 @@ from fitcli.data import survey
 from fitcli.data.dataset import Dataset, Sample
 from fitcli.data.survey import image_sizes, survey_images
 from fitcli.errors import DataError, FitError
+from fitcli.images.base import ImageInfo
+from fitcli.images.open import create_image
+from fitcli.images.read_as import ReadAs
+from fitcli.images.window import Window
 from fitcli.training.loop import train
 from fitcli.training.reports import BadImageReport, Report
 
@@ -36,7 +40,11 @@ def test_mean_and_deviation_of_every_channel(tmp_path: Path) -> None:
     images = [noise(number) // (number + 1) for number in range(5)]
     values = np.concatenate([pixels.reshape(-1, 3).astype(np.float64) for pixels in images[:4]])
     preprocessing = survey_images(data_set(tmp_path, images, validation=1), 0).preprocessing
-    assert (preprocessing.channels, preprocessing.dtype, preprocessing.limits) == (3, "uint8", None)
+    assert (preprocessing.channels, preprocessing.dtype, preprocessing.limits) == (
+        3,
+        "uint8",
+        (values.min(), values.max()),
+    )
     np.testing.assert_allclose(preprocessing.mean, values.mean(0), rtol=1e-12)
     np.testing.assert_allclose(preprocessing.std, values.std(0), rtol=1e-9)
 
@@ -58,8 +66,8 @@ def test_constant_channels_and_images_without_finite_pixels(tmp_path: Path) -> N
     constant = np.full((5, 5, 1), 7, np.float32)
     preprocessing = survey_images(data_set(tmp_path / "constant", [constant]), 0).preprocessing
     assert (preprocessing.mean, preprocessing.std, preprocessing.limits) == ((7.0,), (1.0,), (7.0, 8.0))
-    preprocessing = survey_images(data_set(tmp_path / "nan", [constant * np.nan]), 0).preprocessing
-    assert (preprocessing.mean, preprocessing.std, preprocessing.limits) == ((0.0,), (1.0,), None)
+    with pytest.raises(DataError, match=r"0\.tif: all pixels that were sampled .* are missing"):
+        survey_images(data_set(tmp_path / "nan", [constant * np.nan]), 0)
 
 
 def test_windows_of_large_images_follow_from_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,13 +88,17 @@ def test_sizes(tmp_path: Path) -> None:
     assert image_sizes(dataset) == [(20, 8)], "training images that can be opened"
 
 
-@pytest.mark.parametrize(("scales", "expected"), [((0.5, 0.5), 0.5), ((0.5, 0.25), None), ((None, 0.5), 0.5)])
+@pytest.mark.parametrize(
+    ("scales", "expected"), [((0.5, 0.5), 0.5), ((0.5, 0.25), None), ((None, 0.5), 0.5), ((0.5, 0.52), 0.51)]
+)
 def test_microns_per_pixel_count_if_the_images_agree(
     tmp_path: Path, scales: tuple[float | None, ...], expected: float | None
 ) -> None:
     paths = [save(tmp_path / f"{number}.tif", noise(number), mpp) for number, mpp in enumerate(scales)]
     dataset = Dataset(classes=(), train=tuple(Sample(path, 0) for path in paths), validation=(), fingerprint="")
-    assert survey_images(dataset, 0).preprocessing.mpp == expected
+    result = survey_images(dataset, 0)
+    assert result.preprocessing.mpp == pytest.approx(expected)
+    assert [scale and round(scale, 3) for scale in result.scales] == list(scales)
 
 
 def test_the_most_common_kind_of_image_wins(tmp_path: Path) -> None:
@@ -151,3 +163,90 @@ def test_rgb_and_rgba_images_are_trained_on_as_rgb(
     channels = [c for c, count in zip(order, counts, strict=True) for _ in range(count)]
     images = [noise(number, channels=count) for number, count in enumerate(channels)]
     assert survey_images(data_set(tmp_path, images), 0).preprocessing.channels == 3
+
+
+def with_nodata(folder: Path, dtype: str, nodata: float, images: int = 3, mpp: float | None = None) -> Dataset:
+    """Write images whose left half is missing; the rest has about the mean 60 and the deviation 5."""
+    samples = []
+    for number in range(images):
+        pixels = np.random.default_rng(number).normal(60, 5, (24, 40, 1)).round().astype(dtype)
+        pixels[:, :20] = np.array(nodata).astype(dtype)
+        info = ImageInfo(height=24, width=40, channels=1, dtype=pixels.dtype, nodata=nodata, mpp=mpp)
+        path = folder / f"{number}.tif"
+        folder.mkdir(exist_ok=True)
+        with create_image(path, info, compression="deflate") as canvas:
+            canvas.write(Window(0, 0, 24, 40), pixels)
+        samples.append(Sample(path, 0))
+    return Dataset(classes=(), train=tuple(samples), validation=(), fingerprint="")
+
+
+NODATA = [
+    *((dtype, nodata) for dtype in ("float32", "float64")
+      for nodata in (-9999.0, -3.4028234663852886e38, float("nan"), 0.1)),
+    ("float16", -9999.0), ("uint8", 0.0), ("uint8", 255.0), ("int8", -128.0), ("uint16", 65535.0), ("uint16", 0.0),
+    ("int16", -32768.0), ("int16", -9999.0), ("uint32", 4294967295.0), ("int32", -2147483648.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), NODATA)
+def test_nodata_does_not_count(tmp_path: Path, dtype: str, nodata: float) -> None:
+    result = survey_images(with_nodata(tmp_path / "data", dtype, nodata), 0)
+    found = result.preprocessing
+    assert found.mean == pytest.approx((60,), abs=1)
+    assert found.std == pytest.approx((5,), abs=1)
+    assert found.limits is not None
+    assert 30 < found.limits[0] < found.limits[1] < 90
+    assert (result.missing, result.nodata) == (0.5, (f"{nodata:g}",))
+    assert result.pixels().endswith(f"nodata {nodata:g}; 50.0% of the sampled values missing")
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), NODATA)
+@pytest.mark.parametrize("mpp", [0.4, 0.9])
+def test_nodata_does_not_count_at_another_scale(tmp_path: Path, dtype: str, nodata: float, mpp: float) -> None:
+    result = survey_images(with_nodata(tmp_path / "data", dtype, nodata, mpp=0.6), 0, how=ReadAs(mpp=mpp))
+    assert (result.sizes[0], result.preprocessing.read_mpp) == ((round(24 * 0.6 / mpp), round(40 * 0.6 / mpp)), mpp)
+    assert result.preprocessing.mean == pytest.approx((60,), abs=1)
+    assert result.preprocessing.limits is not None
+    assert 30 < result.preprocessing.limits[0] < result.preprocessing.limits[1] < 90
+    assert result.missing == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_window_without_pixels_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survey, "SIDE", 8)
+    result = survey_images(with_nodata(tmp_path / "data", "float32", -9999.0, images=8), 0)
+    assert result.missing < 0.5
+    assert result.preprocessing.mean == pytest.approx((60,), abs=1)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("deep", [2, 6])
+def test_files_of_8_bits_and_of_more_are_brought_together(tmp_path: Path, bits: int, deep: int) -> None:
+    """uint16 files of n bits mean the same as uint8 files, whichever are more."""
+    white, rng = 2**bits - 1, np.random.default_rng(0)
+    shades = [rng.integers(0, 256, (20, 30, 1)).astype(np.uint8) for _ in range(8)]
+    images: list[NDArray[Any]] = [*shades[deep:]]
+    images += [np.rint(pixels / 255 * white).astype(np.uint16) for pixels in shades[:deep]]
+    result = survey_images(data_set(tmp_path, images, validation=1), 0)
+    found, target = result.preprocessing, 255 if deep == 2 else white
+    assert found.dtype == ("uint8" if deep == 2 else "uint16")
+    assert found.uint16_white == (None if bits == 16 else white)
+    assert found.limits == (0, target)
+    expected = np.concatenate([pixels.ravel() for pixels in [*shades[deep:], *shades[: deep - 1]]]) / 255 * target
+    assert (found.mean[0], found.std[0]) == pytest.approx((expected.mean(), expected.std()), rel=1e-2)
+    assert (f"{bits} bits" in result.pixels()) == (bits < 16)
+
+
+def test_the_depth_of_uint16_files_alone_is_recorded(tmp_path: Path) -> None:
+    images = [np.random.default_rng(number).integers(300, 1500, (20, 30, 1)).astype(np.uint16) for number in range(3)]
+    found = survey_images(data_set(tmp_path, images), 0).preprocessing
+    assert (found.uint16_white, found.range) == (2047, found.limits)
+
+
+def test_an_odd_image_is_named(tmp_path: Path) -> None:
+    images: list[NDArray[Any]] = [np.random.default_rng(number).random((20, 30, 1)) for number in range(6)]
+    images[4] = images[4] * 255
+    result = survey_images(data_set(tmp_path, images), 0)
+    assert result.preprocessing.limits == pytest.approx((0, 1), abs=0.05)
+    (text,) = result.warnings
+    assert text == f"{tmp_path / '4.tif'}: its pixels are far from those of the other images; check their units"
+    assert survey_images(data_set(tmp_path / "others", images[:4]), 0).warnings == ()

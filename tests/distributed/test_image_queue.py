@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.pictures import colored, save
+from torch.distributed import HashStore
 from typer.testing import Result
 
 from fitcli.distributed.image_queue import ImageQueue, ResultJournal
@@ -184,3 +185,11 @@ def test_an_error_of_one_process_is_printed_once(trained: Path, images: Path, tm
     failed = torchrun(2, full, "embed", *paths, "--checkpoint", trained, "--out", tmp_path / "out", "--device", "cpu")
     assert failed.returncode == 1
     assert failed.stderr.count("error: the disk is full") == 1
+
+
+def test_a_message_is_printed_by_the_first_process_that_asks() -> None:
+    alone = ImageQueue()
+    assert [alone.is_first_time(name) for name in ("a", "a", "b")] == [True, False, True]
+    store = HashStore()
+    queues = [ImageQueue(store=store) for _ in range(3)]
+    assert [queue.is_first_time("a") for queue in (*queues, *queues)] == [True, *[False] * 5]

@@ -29,7 +29,7 @@ from samples import write_samples
 SECONDS, MEMORY = 10.0, 300e6
 """Limits of reading one damaged image, in seconds and bytes, including the windows that are read (at most 16 MiB)."""
 
-PATIENCE = 60.0
+PATIENCE = 240.0
 """Seconds without an answer after which a worker is killed. Even on a busy machine, it starts within this time."""
 
 WORKER = Path(__file__).with_name("worker.py")

@@ -45,9 +45,11 @@ for line in sys.stdin:
 def test_hangs_and_crashes_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "worker.py").write_text(WORKER)
     monkeypatch.setattr("campaign.WORKER", tmp_path / "worker.py")
-    monkeypatch.setattr("campaign.PATIENCE", 3.0)
-    worker = Worker(tmp_path)
-    outcomes = [worker.judge(tmp_path / name)["outcome"] for name in ("good", "crash", "good", "hang", "good")]
+    worker, outcomes = Worker(tmp_path), []
+    for name in ("good", "crash", "good", "hang", "good"):
+        # Only the answer that never comes is waited for briefly: a busy machine may be slow to start a worker.
+        monkeypatch.setattr("campaign.PATIENCE", 0.5 if name == "hang" else 240.0)
+        outcomes.append(worker.judge(tmp_path / name)["outcome"])
     worker.stop()
     assert outcomes == ["pixels", "crash", "pixels", "hang", "pixels"]
 

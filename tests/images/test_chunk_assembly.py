@@ -29,7 +29,7 @@ def noise() -> Pixels:
 
 
 @given(data=st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_each_chunk_comes_once_and_complete(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     budget = data.draw(st.sampled_from([1, 20_000, 10**7]))
     folder, canvas = tmp_path_factory.mktemp("assembly"), noise()

@@ -33,7 +33,7 @@ def test_number_of_jobs_at_once_is_limited(monkeypatch: pytest.MonkeyPatch, at_o
             running += 1
             most = max(most, running)
         if item < max(at_once, 1):
-            together.wait(60)
+            together.wait(240)
         time.sleep(0.005)
         with lock:
             running -= 1

@@ -60,7 +60,6 @@ def refused(path: Path, match: str) -> None:
 # TIFF
 
 
-@pytest.mark.timeout(60)
 def test_a_chain_of_directories_without_end(tmp_path: Path):
     start, size = 72, len(directory(0))
     chain = b"".join(directory(start + (number + 1) * size) for number in range(100_000))
@@ -68,7 +67,6 @@ def test_a_chain_of_directories_without_end(tmp_path: Path):
     refused(tmp_path / "image", "describes far more than an image needs")
 
 
-@pytest.mark.timeout(60)
 def test_a_page_with_as_many_levels_as_fit_into_the_file(tmp_path: Path):
     start, count = 72, 100_000
     size = len(directory(0, (330, 4, 1, 0)))
@@ -95,7 +93,6 @@ def test_entities_that_expand_without_end(tmp_path: Path):
         pass
 
 
-@pytest.mark.timeout(20)
 def test_files_beside_a_micro_manager_file_are_not_opened(tmp_path: Path):
     """tifffile follows `NDTiff.index` to other files; a pipe of that name would block it for ever."""
     os.mkfifo(tmp_path / "NDTiff.index")
@@ -309,7 +306,6 @@ def test_claims_that_cost_nothing(tmp_path: Path, shape: tuple[int, ...], chunks
     refused(tmp_path / "image", match)
 
 
-@pytest.mark.timeout(10)
 @pytest.mark.parametrize("name", [".zarray", ".zattrs", ".zgroup", ".zmetadata"])
 @pytest.mark.parametrize("what", ["pipe", "link", "huge"])
 def test_metadata_that_are_not_regular_files(tmp_path: Path, name: str, what: str):

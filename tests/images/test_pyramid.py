@@ -40,9 +40,18 @@ def test_nan_is_left_out() -> None:
     assert np.isnan(small).any()
 
 
-def test_infinity_stays() -> None:
-    pixels = np.array([[1, np.inf], [2, 3]], np.float32)[:, :, None]
-    assert halve(pixels, "mean")[0, 0, 0] == np.inf
+@pytest.mark.parametrize("nodata", [None, -99.0, 1e39])
+def test_infinity_is_left_out(nodata: float | None) -> None:
+    pixels = np.array([[1, np.inf, np.inf, -np.inf], [2, 3, np.inf, np.inf]], np.float32)[:, :, None]
+    mark = np.nan if nodata is None else np.float32(min(nodata, float(np.finfo(np.float32).max)))
+    np.testing.assert_array_equal(halve(pixels, "mean", nodata)[:, :, 0], [[2, mark]])
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("i2", 1), ("f4", np.nextafter(np.float32(0), np.float32(1)))])
+def test_a_mean_is_not_nodata_by_chance(dtype: str, value: float) -> None:
+    pixels = np.array([[-5, 5, -3, 0], [5, -5, 0, 3]], dtype)[:, :, None]
+    assert halve(pixels[:, :2], "mean", nodata=0)[:, :, 0].tolist() == [[value]]
+    assert halve(pixels, "mean", nodata=0)[:, :, 0].tolist() == [[value, value]]
 
 
 @pytest.mark.parametrize("dtype", ["i2", "f4"])

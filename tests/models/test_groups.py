@@ -17,7 +17,7 @@ from models.groups import Groups
 
 MODELS = {name: live(config) for name, config in CONFIGS.items()}
 every_model = pytest.mark.parametrize("name", MODELS)
-quick = settings(max_examples=15, deadline=None)
+quick = settings(max_examples=15)
 
 
 @st.composite
@@ -101,7 +101,6 @@ def test_an_image_without_any_group_has_scores_and_gradients() -> None:
 
 
 @given(parts=batches)
-@settings(deadline=None)
 def test_scatter_is_the_inverse_of_arrange(parts: list[Groups]) -> None:
     groups = join(*parts)
     values = torch.arange(1.0, len(groups.number) + 1)[:, None].expand(-1, 3)
@@ -118,7 +117,6 @@ def test_scatter_is_the_inverse_of_arrange(parts: list[Groups]) -> None:
 
 
 @given(parts=batches)
-@settings(deadline=None)
 def test_joining_keeps_every_part_and_its_order(parts: list[Groups]) -> None:
     groups = join(*parts)
     groups.check(4)
@@ -135,7 +133,6 @@ def test_joining_keeps_every_part_and_its_order(parts: list[Groups]) -> None:
 
 
 @given(parts=batches)
-@settings(deadline=None)
 def test_shifting_gives_each_group_the_values_of_the_one_before(parts: list[Groups]) -> None:
     groups = join(*parts)
     values = torch.arange(1.0, len(groups.number) + 1)
@@ -147,7 +144,6 @@ def test_shifting_gives_each_group_the_values_of_the_one_before(parts: list[Grou
 
 
 @given(parts=batches)
-@settings(deadline=None)
 def test_only_real_tokens_are_counted(parts: list[Groups]) -> None:
     expected = sum(len(part.number) * 4 if part.mask is None else int(part.mask.sum()) for part in parts)
     assert int(join(*parts).count_real_tokens(4)) == expected

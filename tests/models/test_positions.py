@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from support.batches import denoiser_config, encoder_config, inputs_for, live, run
@@ -24,7 +24,6 @@ def code(coordinates: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     coordinates=st.lists(st.floats(-1000, 1000, width=32), min_size=1, max_size=8),
     width=st.integers(1, 65),
 )
-@settings(deadline=None)
 def test_code_is_its_definition_up_to_the_rounding_of_angles(coordinates: list[float], width: int) -> None:
     # The spacing of float32 numbers near 1000 is 6e-5.
     expected = code(np.array(coordinates), width)

@@ -16,12 +16,15 @@ from fitcli.patches.cutting import (
     normalize,
     patches_to_levels,
     read_patches,
+    statistics,
     to_patches,
     to_pixels,
     to_unit,
 )
 from fitcli.patches.grid import PatchGrid
 from fitcli.patches.levels import to_levels
+from fitcli.patches.preprocessing import Preprocessing
+from fitcli.patches.value_range import PixelRange
 
 sizes = st.tuples(st.integers(1, 70), st.integers(1, 70))
 grids = st.builds(PatchGrid, sizes, st.integers(1, 9), st.integers(1, 5))
@@ -93,12 +96,40 @@ def test_normalising_is_per_channel_and_hides_nan() -> None:
     assert out.tolist() == [[[0.0, 2.0, 0.0, 0.0]]]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "scale", "offset"),
+    [
+        *(("float32", scale, offset * scale) for scale in (1e-8, 1.0, 1e8) for offset in (0.0, 100.0)),
+        ("float64", 1e-8, 1.0), ("float64", 1.0, 1e9), ("float64", 1e-100, 0.0), ("int32", 1.0, 1e9),
+        ("uint32", 1.0, 4e9), ("int64", 1.0, 1e12), ("int16", 100.0, 0.0), ("uint16", 100.0, 3e4),
+        ("float16", 1.0, 0.0),
+    ],
+)  # fmt: skip
+def test_pixels_of_every_scale_are_seen_alike(dtype: str, scale: float, offset: float) -> None:
+    """Normalised values and values in the range are those of float64, also where float32 would round the pixels."""
+    pixels = (offset + scale * np.random.default_rng(0).normal(0, 3, (4, 6, 1))).astype(dtype)
+    exact = pixels.astype(np.float64)
+    mean, std, limits = exact.mean(), exact.std(), (float(exact.min()), float(exact.max()))
+    found = Preprocessing(channels=1, dtype=dtype, mean=(float(mean),), std=(float(std),), limits=limits)
+    patches = cut(pixels, (2, 2), (1, 1))
+    values = normalize(patches, *statistics(found, torch.device("cpu")))
+    assert values.dtype == torch.float32
+    tolerance = 2e-3 if dtype == "float16" else 1e-4
+    np.testing.assert_allclose(values, cut((exact - mean) / std, (2, 2), (1, 1)), atol=tolerance)
+    expected = (exact - limits[0]) / (limits[1] - limits[0])
+    np.testing.assert_allclose(to_unit(patches, *limits), cut(expected, (2, 2), (1, 1)), atol=tolerance)
+    np.testing.assert_allclose(PixelRange(*limits, pixels.dtype).to_values(pixels), expected, atol=tolerance)
+    np.testing.assert_array_equal(
+        patches_to_levels(patches, limits, 16), cut(to_levels(pixels, 16, limits), (2, 2), (1, 1))
+    )
+
+
 def test_levels_of_patches_are_those_of_pixels() -> None:
     for dtype in (np.uint8, np.uint16):
-        pixels = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
+        pixels, whole = np.arange(np.iinfo(dtype).max + 1).astype(dtype), (0.0, float(np.iinfo(dtype).max))
         patches = torch.tensor(pixels)
         for levels in (2, 7, 255, 256):
-            assert (patches_to_levels(patches, (0.0, 1.0), levels).numpy() == to_levels(pixels, levels)).all()
+            assert (patches_to_levels(patches, whole, levels).numpy() == to_levels(pixels, levels)).all()
     values = torch.tensor([-9.0, -1.0, -0.01, 0.01, 1.0, 9.0, float("nan")])
     assert patches_to_levels(values, (-1.0, 1.0), 2).tolist() == [0, 0, 0, 1, 1, 1, 1]
     many = np.random.default_rng(0).normal(0, 2, 10_000).astype(np.float32)

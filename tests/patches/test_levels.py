@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fitcli.patches.levels import from_levels, quantize, to_levels
@@ -24,6 +24,23 @@ def test_levels_divide_the_range_evenly_and_come_back(levels: int, dtype: np.dty
     assert (back[0], back[-1]) == (0, every[-1])
     assert (np.diff(back.astype(int)) > 0).all()
     np.testing.assert_array_equal(to_levels(back, levels), np.arange(levels))
+
+
+@given(st.integers(2, 256), st.integers(0, 60000), st.integers(1, 5535))
+@example(256, 0, 255)
+@example(256, 7, 255)
+def test_levels_divide_the_range_of_the_data_of_16_bits(levels: int, low: int, span: int) -> None:
+    limits = (float(low), float(low + span))
+    every = np.arange(low, low + span + 1).astype(np.uint16)
+    result = to_levels(every, levels, limits)
+    assert (result[0], result[-1]) == (0, levels - 1)
+    assert (np.diff(result.astype(int)) >= 0).all()
+    back = from_levels(np.arange(levels), levels, every.dtype, limits)
+    assert (back[0], back[-1]) == limits
+    if span >= 2 * levels:
+        np.testing.assert_array_equal(to_levels(back, levels, limits), np.arange(levels))
+    again = from_levels(result, levels, every.dtype, limits).astype(int)
+    assert np.abs(again - every).max() <= (0 if span == levels - 1 else max(1, span / (levels - 1)))
 
 
 def test_all_levels_of_8_bits_are_the_pixels() -> None:

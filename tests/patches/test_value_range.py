@@ -33,6 +33,16 @@ def test_values_are_those_of_training(dtype: str, limits: tuple[float, float] | 
     np.testing.assert_allclose(PixelRange.of(preprocessing).to_values(pixels), expected.numpy(), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"), [("uint16", 300, 1500), ("uint16", 0, 1023), ("int32", 10**9, 10**9 + 9)]
+)
+def test_integers_between_limits_survive(dtype: str, low: int, high: int) -> None:
+    every, values = np.arange(low, high + 1).astype(dtype), PixelRange.of(pixels_of(dtype, (low, high)))
+    found = values.to_values(every)
+    assert (found[0], found[-1]) == (0, 1)
+    np.testing.assert_array_equal(values.to_pixels(found), every)
+
+
 def test_values_beyond_the_range_are_black_and_white() -> None:
     values = np.array([-0.2, 0.0, 0.5, 1.0, 7.0], np.float32)
     assert PixelRange.of(pixels_of("uint8")).to_pixels(values).tolist() == [0, 0, 128, 255, 255]

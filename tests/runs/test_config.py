@@ -14,7 +14,7 @@ import torch
 from fitcli.device.runtime import choose_runtime
 from fitcli.errors import CheckpointError
 from fitcli.patches.preprocessing import Preprocessing
-from fitcli.runs.config import RunConfig, save_config
+from fitcli.runs.config import RunConfig, config_document, identity, save_config
 from fitcli.runs.weights import EMA_WEIGHTS, Checkpoint, save_weights
 from fitcli.tasks.autoregressive.sequences import SequenceConfig
 from fitcli.tasks.diffusion.config import DiffusionConfig
@@ -149,7 +149,6 @@ def test_the_part_of_another_task_is_ignored(tmp_path: Path, config: RunConfig) 
     assert load_config(run) == config
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("number", range(len(HOSTILE)))
 def test_hostile_settings_are_refused(tmp_path: Path, number: int) -> None:
     config, change = HOSTILE[number]
@@ -166,3 +165,16 @@ def test_the_range_of_pixels() -> None:
     assert dataclasses.replace(GREY, dtype="uint16", limits=None).range == (0.0, 65535.0)
     with pytest.raises(CheckpointError, match="black and white"):
         _ = dataclasses.replace(GREY, limits=None).range
+
+
+def test_rules_of_reading_pixels_are_kept_and_part_of_the_identity(tmp_path: Path) -> None:
+    """Configs of earlier versions, without them, keep their text and their identity."""
+    old = dataclasses.replace(DIFFUSION, preprocessing=GREY)
+    assert not {"rules", "uint16_white"} & config_document(old)["preprocessing"].keys()
+    assert "rules" not in identity(old)
+    assert "uint16_white" not in identity(old)
+    current = dataclasses.replace(GREY, dtype="uint16", rules=2, uint16_white=4095)
+    new = dataclasses.replace(DIFFUSION, preprocessing=current)
+    save_config(tmp_path, new)
+    assert load_config(tmp_path) == new
+    assert "rules=2, uint16_white=4095" in identity(new)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fitcli.runs.targets import Target, TargetKind, probability_columns, slices
+from fitcli.runs.targets import Target, TargetKind, result_columns, slices
 
 GRADE = Target("grade", "single-label", ("high", "low"))
 FINDINGS = Target("findings", "multi-label", ("mitosis", "necrosis", "none"))
@@ -13,9 +13,39 @@ FINDINGS = Target("findings", "multi-label", ("mitosis", "necrosis", "none"))
 def test_columns_of_a_csv_file() -> None:
     assert (GRADE.column, FINDINGS.column) == ("label:grade", "labels:findings")
     assert (GRADE.is_single, FINDINGS.is_single) == (True, False)
-    assert probability_columns([GRADE, FINDINGS]) == [
-        "grade:high", "grade:low", "findings:mitosis", "findings:necrosis", "findings:none",
+    assert result_columns(["path"], [GRADE, FINDINGS], plain=False) == [
+        "path", "grade:high", "grade:low", "findings:mitosis", "findings:necrosis", "findings:none",
     ]  # fmt: skip
+    assert result_columns(["path", "label"], [GRADE], plain=True) == ["path", "label", "high", "low"]
+
+
+NAMES = ("Label", "PATH ", "label", "path", "predicted", "probability:label", "probability:probability:label", "x")
+
+
+@pytest.mark.parametrize("before", [["path", "label"], ["path", "label", "predicted"]])
+def test_a_class_called_like_a_column_has_a_column_of_its_own(before: list[str]) -> None:
+    columns = result_columns(before, [Target("label", "single-label", NAMES)], plain=True)
+    assert len(columns) == len(before) + len(NAMES)
+    assert len(set(columns)) == len(columns)
+    assert not {column.strip().lower() for column in columns[len(before) :]} & set(before), "not by case alone"
+    free = [name for name in NAMES if name.strip().lower() not in before]
+    assert [column for column in columns if column in free] == free, "other classes keep their names"
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        [Target("predicted", "single-label", ("grade", "b")), Target("grade", "single-label", ("a", "b"))],
+        [Target("label", "single-label", ("grade", "b")), Target("grade", "single-label", ("a", "b"))],
+        [Target("labels", "multi-label", ("label", "labels")), Target("label", "single-label", ("label", "labels"))],
+        [Target("a", "single-label", ("b:c", "x")), Target("a:b", "multi-label", ("c", "x"))],
+        [Target("path", "single-label", ("path", "label:path")), Target("probability", "multi-label", ("path",))],
+    ],
+)
+def test_targets_called_like_columns(targets: list[Target]) -> None:
+    before = ["path", *(name for target in targets for name in (target.column, f"predicted:{target.name}"))]
+    columns = result_columns(before, targets, plain=False)
+    assert len(set(columns)) == len(columns) == len(before) + sum(len(target.classes) for target in targets)
 
 
 def test_class_numbers_are_sorted_and_unknown_names_are_left_out() -> None:

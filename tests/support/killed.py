@@ -18,7 +18,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-SECONDS = 120
+SECONDS = 240
 """Longest wait for a process, in seconds."""
 
 SAVER_CALLS = ("replace", "rename", "fsync", "mkdir", "unlink", "rmdir")

@@ -14,7 +14,7 @@ from models.groups import Gather
 
 T = TypeVar("T")
 
-PATIENCE = 60
+PATIENCE = 240
 """Longest wait for the other ranks, in seconds."""
 
 

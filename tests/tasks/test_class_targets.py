@@ -108,3 +108,14 @@ def test_targets_and_single_classes_are_not_mixed_up() -> None:
         match_classes(DATA, dataset(KIND, MARKS), samples((0,)), run(classes=("cat", "dog")))
     with pytest.raises(DataError, match="has no column label:kind, which the run was trained on"):
         match_classes(DATA, dataset(classes=("cat", "dog")), samples(0), run(KIND, MARKS))
+
+
+def test_names_in_another_unicode_form_match() -> None:
+    """Earlier versions kept names in the form in which they were stored."""
+    old, new = "Ka\u0308se", "K\u00e4se"
+    chosen = samples(1, 0)
+    matched = match_classes(DATA, dataset(classes=("Brot", new)), chosen, run(classes=("Brot", old)))
+    assert [sample.target for sample in matched] == [1, 0]
+    wanted = Target(new, "multi-label", ("Brot", new))
+    matched = match_classes(DATA, dataset(wanted), samples((0, 1), ()), run(Target(old, "multi-label", ("Brot", old))))
+    assert [sample.target for sample in matched] == [(0, 1), ()]

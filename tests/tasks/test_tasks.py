@@ -128,7 +128,7 @@ def test_without_classes(data: Path, tmp_path: Path, task: str) -> None:
     for run in (loose, ignoring):
         assert run.config.classes == ()
         train(run, quietly)
-    with pytest.raises(DataError, match="no images found; give a folder with one subfolder per class"):
+    with pytest.raises(DataError, match="4 images, but no class folders; move the images into one subfolder per class"):
         run_of(tmp_path / "loose", tmp_path / "third")
 
 

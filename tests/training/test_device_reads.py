@@ -64,12 +64,12 @@ def one_step(run: TrainingRun, patch: pytest.MonkeyPatch, begins: Callable[[], N
     """Train from the start of the first step, at which `begins` is called, to that of the second."""
     plainly, calls = Gradients.accumulate, 0
 
-    def accumulate(self: Gradients, batches: Any) -> StepResults:
+    def accumulate(self: Gradients, step: int) -> StepResults:
         nonlocal calls
         if (calls := calls + 1) > 1:
             raise EnoughSeen
         begins()
-        return plainly(self, batches)
+        return plainly(self, step)
 
     patch.setattr(Gradients, "accumulate", accumulate)
     with pytest.raises(EnoughSeen):

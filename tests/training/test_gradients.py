@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,15 @@ from support import small_runs
 from support.pictures import colored, save
 from support.small_runs import two_classes
 
+from fitcli.data import loader
+from fitcli.data.batch import Batch
 from fitcli.errors import FitError
 from fitcli.tasks.context import TrainingRun
 from fitcli.training import gradients
 from fitcli.training.execution_choice import load_plan
 from fitcli.training.loop import train
 from fitcli.training.reports import (
+    BadImageReport,
     MemoryReport,
     Report,
     StepReport,
@@ -116,6 +121,71 @@ def test_running_out_of_memory_loses_nothing(
     assert losses(disturbed) == pytest.approx(losses(undisturbed), rel=1e-5)
     assert len([report for report in disturbed if isinstance(report, MemoryReport)]) == 1
     assert load_plan(run.folder).kind != "plain"
+
+
+def watch_batches(monkeypatch: pytest.MonkeyPatch) -> list[Batch]:
+    """Return a list to which every batch that is joined is added."""
+    real, joined = loader.collate, list[Batch]()
+
+    def collate(*arguments: Any) -> Batch:
+        joined.append(real(*arguments))
+        return joined[-1]
+
+    monkeypatch.setattr(loader, "collate", collate)
+    return joined
+
+
+def test_a_step_that_starts_over_reads_the_same_batches(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory runs out in the last pass of the second step. An unusable image is replaced alike and counted once."""
+    data = tmp_path / "data"
+    shutil.copytree(large, data)
+    settings = {"accumulate": 4, "batch_size": 1, "max_bad_images": 1, "augment": True, "token_dropout": 0.5}
+    runs = [run_of(data, tmp_path / name, **settings) for name in ("undisturbed", "disturbed")]
+    runs[0].dataset.train[1].path.write_bytes(b"")
+    joined = watch_batches(monkeypatch)
+    undisturbed: list[Report] = []
+    train(runs[0], undisturbed.append)
+    expected = joined[:]
+    joined.clear()
+    fail_calls(monkeypatch, MemoryError(), {8})
+    disturbed: list[Report] = []
+    train(runs[1], disturbed.append)
+    assert (len(expected), len(joined)) == (8, 12)
+    for one, other in zip(joined, [*expected, *expected[4:]], strict=True):
+        assert (one.showings, one.paths) == (other.showings, other.paths)
+        assert torch.equal(one.patches, other.patches)
+        assert torch.equal(one.groups.coordinates, other.groups.coordinates)
+    assert len([report for report in disturbed if isinstance(report, BadImageReport)]) == 1
+    assert losses(disturbed) == pytest.approx(losses(undisturbed), rel=1e-5)
+
+
+@pytest.mark.parametrize("accumulate", [2, 12])
+@pytest.mark.parametrize("fails", [False, True])
+def test_memory_does_not_grow_with_the_number_of_passes(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accumulate: int, fails: bool
+) -> None:
+    """Counts the batches that are alive whenever another one is joined."""
+    real, alive, most = loader.collate, set[int](), 0
+
+    def collate(*arguments: Any) -> Batch:
+        nonlocal most
+        batch = real(*arguments)
+        key = len(seen)
+        seen.append(key)
+        alive.add(key)
+        weakref.finalize(batch.patches, alive.discard, key)
+        most = max(most, len(alive))
+        return batch
+
+    seen: list[int] = []
+    monkeypatch.setattr(loader, "collate", collate)
+    fail_calls(monkeypatch, MemoryError(), {accumulate} if fails else set())
+    train(run_of(large, tmp_path / "run", accumulate=accumulate, batch_size=1, steps=1), lambda report: None)
+    assert len(seen) == accumulate * (2 if fails else 1)
+    # The traceback of the error that this test raises keeps the batch of its pass.
+    assert most <= 2 + fails
 
 
 def test_running_out_of_memory_twice_ends_the_run(large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

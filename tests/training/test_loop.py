@@ -85,7 +85,11 @@ def test_the_same_seed_gives_the_same_run(data: Path, uninterrupted: Path, tmp_p
 
 def test_a_run_without_an_estimate_is_introduced_without_memory(data: Path, tmp_path: Path) -> None:
     run = replace(run_of(data, tmp_path / "run"), plan=ExecutionPlan(kind="recompute", handful=1), work=None)
-    assert run.introduction() == (run.summary(),)
+    pixels, classes, scale = run.understood
+    assert pixels.startswith("pixels: ")
+    assert classes == "classes (training + validation images): dark (4 + 1), light (4 + 1)"
+    assert scale == "scale: unknown"
+    assert run.introduction() == (run.summary(), pixels, classes, scale)
 
 
 def test_reports(data: Path, tmp_path: Path) -> None:

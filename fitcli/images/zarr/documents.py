@@ -30,7 +30,7 @@ def read_document(folder: Path) -> dict[str, Any]:
 
 
 def group_attributes(folder: Path) -> dict[str, Any]:
-    """Return the attributes of a group, without those of its members that its metadata may repeat."""
+    """Return the attributes of a group or an array, without those of members that its metadata may repeat."""
     for name in ("zarr.json", ".zattrs"):
         if (folder / name).is_file():
             document = json.loads((folder / name).read_bytes())

@@ -74,8 +74,20 @@ def _parse(path: Path) -> tuple[ImageInfo, list[ZarrGrid]]:
         format=f"OME-Zarr {image.version}" if image.version else "Zarr",
         axes=image.axes.upper(),
         color=three_bytes if image.color is None else image.color,
+        nodata=_nodata(path / image.paths[0] if image.paths else path),
     )
     return info, [base, *smaller]
+
+
+def _nodata(array: Path) -> float | None:
+    """Return the nodata value of an array, its attribute `_FillValue`; None without one. "NaN" is a number, too."""
+    value = group_attributes(array).get("_FillValue")
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _level(path: Path, name: str, axes: str) -> ZarrGrid:

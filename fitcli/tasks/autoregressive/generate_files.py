@@ -36,7 +36,8 @@ def draw_images(
     """
     began, config = time.perf_counter(), checkpoint.config
     size = image_size(request, sequence_of(config))
-    info = output_info(size, config.preprocessing, config.preprocessing.mpp)
+    nodata = None if request.given is None else config.preprocessing.kept_nodata(request.given.info)
+    info = output_info(size, config.preprocessing, config.preprocessing.mpp, nodata=nodata)
     paths, model = numbered(out, request.count), model_hash(checkpoint)
     with console.status(out.name) as show:
         images = generate_images(checkpoint, request, lambda share: show(share, None))

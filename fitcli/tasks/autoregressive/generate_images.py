@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fitcli.data.class_names import number_of_name
 from fitcli.errors import FitError, ImageError
 from fitcli.images.base import ImageReader, Pixels
+from fitcli.images.missing import avoid_nodata
 from fitcli.images.window import Window
 from fitcli.patches.levels import from_levels, to_levels
 from fitcli.runs.config import RunConfig
@@ -83,7 +86,8 @@ def generate_images(
         ImageError: The given image cannot be read or continued.
     """
     sequence, preprocessing = sequence_of(checkpoint.config), checkpoint.config.preprocessing
-    size, kept = image_size(request, sequence), _kept_rows(request, checkpoint.config)
+    size, rows_kept = image_size(request, sequence), _kept_rows(request, checkpoint.config)
+    kept = None if rows_kept is None else rows_kept.seen
     labels = _labels(request, checkpoint.config)
     _check_size(size, kept, request, checkpoint, sequence)
     _check_graphs(request, checkpoint)
@@ -105,9 +109,10 @@ def generate_images(
             for ids in drawn.cpu():
                 levels = from_sequence(ids, sequence.patch, columns, sequence.order)[: size[0], : size[1]]
                 pixels = from_levels(levels, sequence.levels, np.dtype(preprocessing.dtype), preprocessing.range)
-                if kept is not None:
+                if rows_kept is not None:
+                    pixels = avoid_nodata(pixels, rows_kept.nodata)
                     # The levels may be coarser than the pixels of the given image.
-                    pixels[: len(kept)] = kept
+                    pixels[: len(rows_kept.kept)] = rows_kept.kept
                 yield pixels
 
     return batches()
@@ -162,7 +167,21 @@ def image_size(request: Request, sequence: SequenceConfig) -> tuple[int, int]:
     return height, request.width or columns * sequence.patch[1]
 
 
-def _kept_rows(request: Request, config: RunConfig) -> Pixels | None:
+class _Rows(NamedTuple):
+    """The rows of the given image that are kept.
+
+    Attributes:
+        seen: Pixels that the model sees, without missing ones.
+        kept: Pixels that are written again.
+        nodata: Value of the missing ones among `kept`; None if there is none.
+    """
+
+    seen: Pixels
+    kept: Pixels
+    nodata: float | None
+
+
+def _kept_rows(request: Request, config: RunConfig) -> _Rows | None:
     """Return the rows of the given image that are kept, converted for the model; None without a given image."""
     image = request.given
     if image is None:
@@ -172,17 +191,19 @@ def _kept_rows(request: Request, config: RunConfig) -> Pixels | None:
     rows = request.rows or image.info.height
     if rows > image.info.height:
         raise ImageError(image.path, f"has {image.info.height} rows, {rows} cannot be kept; give fewer")
-    return config.preprocessing.convert(image.read(Window(0, 0, rows, image.info.width)), image.info)
+    pixels, preprocessing = image.read(Window(0, 0, rows, image.info.width)), config.preprocessing
+    kept = preprocessing.convert_to_keep(pixels, image.info)
+    return _Rows(preprocessing.convert(pixels, image.info), kept, preprocessing.kept_nodata(image.info))
 
 
 def _labels(request: Request, config: RunConfig) -> list[int] | list[None]:
     """Return the numbers of the classes that the images get in turn; [None] for a model without classes."""
     if request.label is None:
         return list(range(len(config.classes))) or [None]
-    if request.label not in config.classes:
+    if (number := number_of_name(request.label, config.classes)) is None:
         known = f"it knows {', '.join(config.classes)}" if config.classes else "it was trained without classes"
         raise FitError(f"--label {request.label!r} is no class of the model; {known}")
-    return [config.classes.index(request.label)]
+    return [number]
 
 
 def _check_size(

@@ -51,7 +51,7 @@ class NextTokenObjective:
         layout = Layout(patch=1, group=self.config.patch[0], order=self.config.order, any_origin=False)
         return Reading(
             layout=layout,
-            rules=place_rules(self.run.settings),
+            rules=place_rules(self.run),
             preprocessing=self.run.config.preprocessing,
             targets=ClassLabelReader(),
         )

@@ -17,14 +17,14 @@ from fitcli.errors import FitError, ImageError
 from fitcli.files.output_checks import check_not_replaced, check_output_file, check_output_folder
 from fitcli.files.publish import publish_csv
 from fitcli.images.base import ImageReader
-from fitcli.images.open import open_image
 from fitcli.runs.config import RunConfig
-from fitcli.runs.targets import SEPARATOR, Target, probability_columns
+from fitcli.runs.targets import SEPARATOR, Target, result_columns
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.classify_image import Classification, classify_image
 from fitcli.tasks.classify.heatmap import heatmap_bytes, write_heatmap
 from fitcli.tasks.classify.labels import predicted_labels, prediction_document, top_classes
-from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.encoding.encode import EncodingSettings, warn_of_background
+from fitcli.tasks.encoding.image_opener import ImageOpener
 from fitcli.tasks.encoding.result_journal import open_result_journal
 from models.encoder import FITClassifier
 
@@ -193,9 +193,13 @@ def classify_files(
         The report on each image, on the first process; None for an image that cannot be read, which is reported.
     """
 
+    opener = ImageOpener(queue, checkpoint.config.preprocessing, settings.read_as)
+
     def classify(number: int) -> dict[str, Any] | None:
         try:
-            done = _classify_file(checkpoint, paths[number], heatmaps[number], runtime, settings, heatmap_target)
+            done = _classify_file(
+                opener, checkpoint, paths[number], heatmaps[number], runtime, settings, heatmap_target
+            )
         except ImageError as error:
             console.error(str(error))
             return None
@@ -217,6 +221,7 @@ def classify_files(
 
 
 def _classify_file(
+    opener: ImageOpener,
     checkpoint: Checkpoint[FITClassifier],
     path: Path,
     heatmap: Path | None,
@@ -225,7 +230,7 @@ def _classify_file(
     heatmap_target: int,
 ) -> Prediction:
     began = time.perf_counter()
-    with open_image(path) as image:
+    with opener.open(path) as image:
         with console.progress(path.name) as advance:
             drawing = 0 if heatmap is None else heatmap_bytes(heatmap, image.info, checkpoint.model.config.patch)
             result = classify_image(
@@ -234,6 +239,8 @@ def _classify_file(
         if settings.memory_bytes is not None and result.plan is not None:
             console.log(f"{path.name}: {result.plan.summary()}")
         seconds = time.perf_counter() - began
+        kept, groups = len(result.places), result.grid.count
+        warn_of_background(path, kept, groups, settings.threshold(checkpoint.config))
         drawn = heatmap is None or _draw(heatmap, image, result)
         return Prediction(path, image.info.width, image.info.height, result, seconds, runtime.peak_bytes(), drawn)
 
@@ -263,9 +270,9 @@ def write_csv(path: Path, rows: Iterable[Sequence[str]], config: RunConfig) -> N
         FitError: The file cannot be written.
     """
     labels = [target.column for target in config.targets] or ["label"]
-    probabilities = probability_columns(config.targets) or list(config.classes)
+    columns = result_columns(["path", *labels], config.class_targets, plain=not config.targets)
     try:
         with publish_csv(path) as file:
-            csv.writer(file).writerows([["path", *labels, *probabilities], *rows])
+            csv.writer(file).writerows([columns, *rows])
     except OSError as error:
         raise FitError(f"--csv {path}: cannot be written ({error.strerror})") from None

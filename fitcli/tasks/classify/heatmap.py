@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.images.base import ImageInfo, ImageReader, Pixels
+from fitcli.images.missing import missing_pixels
 from fitcli.images.open import create_image
 from fitcli.images.window import Window
 from fitcli.patches.grid import PatchGrid
@@ -20,8 +22,8 @@ LONGEST_SIDE = 1600
 GLOW = 0.006
 """Standard deviation of the blur of evidence in a picture, as a share of the longest side of the picture."""
 
-STRIP_PIXELS = 2**22
-"""Number of pixels that are read, averaged or written at a time."""
+STRIP_PIXELS, CAREFUL = 2**22, 4
+"""Number of pixels that are read, averaged or written at a time, and divisor for pixels that may be missing or wide."""
 
 COLORS = np.array([[0, 0, 0], [70, 0, 90], [190, 25, 80], [250, 120, 20], [255, 220, 60], [255, 255, 230]], np.float32)
 """Colours from no evidence to the most, in equal steps. They rise from dark to light, so that grey prints work too."""
@@ -32,13 +34,14 @@ def write_heatmap(path: Path, image: ImageReader, result: Classification) -> Non
 
     A `.tif`, `.ome.tif` or `.zarr` file becomes a layer with the size and the scale of the image, and a pyramid. Its
     single channel holds the evidence of each patch relative to the strongest patch, from 0 to 255. Other formats become
-    a picture of at most `LONGEST_SIDE` pixels per side: the image in grey, with the evidence in colour.
+    a picture of at most `LONGEST_SIDE` pixels per side: the image in grey, with the evidence in colour. Patches whose
+    pixels are all missing have no evidence, and missing pixels are dark.
 
     Raises:
         ImageError: The file cannot be written, or the image cannot be read.
         ValueError: The classification kept no evidence.
     """
-    strength = relative_evidence(result)
+    strength = _without_missing(relative_evidence(result), image, result.grid)
     if path.suffix.lower() in (".tif", ".tiff", ".zarr"):
         _write_layer(path, image.info, strength, result.grid)
         return
@@ -53,7 +56,7 @@ def heatmap_bytes(path: Path, info: ImageInfo, patch: int) -> int:
     patches = -(-info.height // patch) * -(-info.width // patch)
     # Incomplete chunks of the writer of a layer, or strips that are read and averaged for a picture.
     drawing = 2 * 96 * 2**20 if path.suffix.lower() in (".tif", ".tiff", ".zarr") else 24 * STRIP_PIXELS
-    return 4 * 4 * patches + drawing
+    return 6 * 4 * patches + drawing
 
 
 def relative_evidence(result: Classification) -> NDArray[np.float32]:
@@ -72,6 +75,37 @@ def relative_evidence(result: Classification) -> NDArray[np.float32]:
     patches = evidence.swapaxes(1, 2).reshape(grid.rows * grid.group, grid.columns * grid.group)[:height, :width]
     strongest = np.maximum(patches.max(), np.finfo(np.float32).tiny)
     return np.asarray(patches / strongest, np.float32)
+
+
+def _without_missing(strength: NDArray[np.float32], image: ImageReader, grid: PatchGrid) -> NDArray[np.float32]:
+    """Return relative evidence [rows columns] that is 0 where all pixels of a patch are missing.
+
+    It reads the smallest level at which a patch still has two pixels per side.
+    """
+    info = image.info
+    if info.nodata is None and info.dtype.kind != "f":
+        return strength
+    level = max(number for number, each in enumerate(info.levels) if number == 0 or each.downsample <= grid.patch / 2)
+    stored, present = info.levels[level], np.zeros(strength.shape, np.float32)
+    edges = [_first_pixels(count, grid.patch / stored.downsample, side) for count, side in
+             zip(strength.shape, (stored.height, stored.width), strict=True)]  # fmt: skip
+    at_once = max(1, int(STRIP_PIXELS // CAREFUL * stored.downsample / (stored.width * grid.patch)))
+    for first in range(0, strength.shape[0], at_once):
+        rows = edges[0][first : first + at_once]
+        stop = edges[0][first + at_once] if first + at_once < strength.shape[0] else stored.height
+        pixels = image.read(Window(int(rows[0]), 0, int(stop - rows[0]), stored.width), level)
+        missing = missing_pixels(pixels, info.nodata)
+        some = np.ones(pixels.shape[:2], bool) if missing is None else ~missing.all(axis=-1)
+        present[first : first + at_once] = np.logical_or.reduceat(
+            np.logical_or.reduceat(some, rows - rows[0], axis=0), edges[1], axis=1
+        )
+    left: NDArray[np.float32] = strength * present
+    return np.asarray(left / np.maximum(left.max(), np.finfo(np.float32).tiny), np.float32)
+
+
+def _first_pixels(patches: int, side: float, length: int) -> NDArray[np.int64]:
+    """Return the first pixel of each patch along an axis of `length` pixels of a level."""
+    return np.minimum((np.arange(patches) * side).astype(np.int64), length - 1)
 
 
 def overlay(image: ImageReader, strength: NDArray[np.float32], grid: PatchGrid) -> NDArray[np.uint8]:
@@ -139,38 +173,55 @@ def _view(image: ImageReader) -> NDArray[np.float32]:
     )
     shown = info.levels[level]
     step = max(1, -(-max(shown.height, shown.width) // LONGEST_SIDE))
-    rows = max(step, STRIP_PIXELS // shown.width // step * step)
+    careful = info.nodata is not None or info.dtype.kind == "f" or info.dtype.itemsize > 2
+    rows = max(step, STRIP_PIXELS // (CAREFUL if careful else 1) // shown.width // step * step)
     # Whole steps only: an incomplete step at the lower edge would become a row of its own.
     height = max(step, shown.height // step * step)
     strips = [
-        _mean(image.read(Window(top, 0, min(rows, height - top), shown.width), level)[..., :3], step)
+        _mean(image.read(Window(top, 0, min(rows, height - top), shown.width), level)[..., :3], step, info.nodata)
         for top in range(0, height, rows)
     ]
     return _bytes(np.concatenate(strips))
 
 
-def _mean(pixels: Pixels, step: int) -> NDArray[np.float32]:
-    """Return the means of step x step pixels. Incomplete steps at the edges are dropped, unless there is no other."""
+def _mean(pixels: Pixels, step: int, nodata: float | None) -> NDArray[Any]:
+    """Return the means of step x step pixels, without missing ones; NaN if all are missing.
+
+    Incomplete steps at the edges are dropped, unless there is no other.
+    """
     height, width = max(1, pixels.shape[0] // step), max(1, pixels.shape[1] // step)
+    whole = pixels[: height * step, : width * step]
+    missing = missing_pixels(whole, nodata)
+    # float32 would round counts and offsets away.
+    exact = np.float64 if whole.dtype.itemsize > 2 else np.float32
     # The division comes first because sums of large floats could overflow.
-    cut = pixels[: height * step, : width * step].astype(np.float32) / np.float32(step**2)
-    sums = np.add.reduceat(np.add.reduceat(cut, range(0, cut.shape[0], step), 0), range(0, cut.shape[1], step), 1)
-    return np.asarray(sums[:height, :width], np.float32)
+    if missing is None or not missing.any():
+        return _means(whole.astype(exact), step)[:height, :width]
+    share = _means((~missing).astype(exact), step)
+    means: NDArray[Any] = _means(np.where(missing, 0, whole).astype(exact), step) / np.where(share > 0, share, np.nan)
+    return means[:height, :width]
 
 
-def _bytes(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+def _means(values: NDArray[Any], step: int) -> NDArray[Any]:
+    """Return the means of step x step values, in their dtype."""
+    rows = np.add.reduceat(values / values.dtype.type(step**2), range(0, values.shape[0], step), 0)
+    means: NDArray[Any] = np.add.reduceat(rows, range(0, values.shape[1], step), 1)
+    return means
+
+
+def _bytes(pixels: NDArray[Any]) -> NDArray[np.float32]:
     """Stretch the middle 98 % of the values to 0 ... 255. Values that are not finite become 0.
 
     If the middle values are all equal, all values are stretched: thin strokes on plain ground would be lost otherwise.
     """
     finite = pixels[np.isfinite(pixels)].astype(np.float64)
     if not finite.size:
-        return np.zeros_like(pixels)
+        return np.zeros(pixels.shape, np.float32)
     low, high = np.percentile(finite, [1, 99])
     if low == high:
         low, high = finite.min(), finite.max()
     stretched = np.clip(np.nan_to_num(pixels, nan=low, posinf=low, neginf=low), low, high) - low
-    return np.asarray(stretched / max(high - low, 1e-6) * 255, np.float32)
+    return np.asarray(stretched / (high - low or 1) * 255, np.float32)
 
 
 def _write_layer(path: Path, info: ImageInfo, strength: NDArray[np.float32], grid: PatchGrid) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fitcli.data.class_names import number_of_name
 from fitcli.errors import FitError
 from fitcli.runs.targets import Target
 
@@ -21,9 +22,9 @@ def find_target(targets: Sequence[Target], name: str | None) -> int:
     names = [target.name for target in targets]
     if name is None:
         return 0
-    if name not in names:
+    if (number := number_of_name(name, names)) is None:
         raise FitError(f"--heatmap-target {name}: the run knows {', '.join(names)}; give one of these, or leave it out")
-    return names.index(name)
+    return number
 
 
 def top_classes(classes: Sequence[str], probabilities: NDArray[np.float64], top_k: int) -> list[tuple[str, float]]:

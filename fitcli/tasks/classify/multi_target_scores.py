@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.data.dataset import Sample
-from fitcli.runs.targets import SEPARATOR, Target, probability_columns, slices
+from fitcli.runs.targets import SEPARATOR, Target, result_columns, slices
 from fitcli.tasks.classify.config import ClassifyDetails
 from fitcli.tasks.classify.labels import predicted_labels
 from fitcli.tasks.classify.scores import classification_scores, multi_label_scores
@@ -43,7 +43,7 @@ def evaluate_targets(targets: Sequence[Target], split: Split, scored: TargetProb
         images=len(scored),
         failed=failed,
         scores={"accuracy": float(np.mean([each["accuracy"] for each in scores.values()])), "tasks": scores},
-        columns=("path", *headings, *probability_columns(targets)),
+        columns=tuple(result_columns(["path", *headings], targets, plain=False)),
         rows=[_row(targets, sample, probabilities) for sample, probabilities in scored],
         table_scores={
             f"{target}: {name}": value

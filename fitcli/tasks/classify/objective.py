@@ -16,7 +16,7 @@ from fitcli.device.transfer import to_device
 from fitcli.execution.drop_path import draw_drop_path
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.patches.cutting import normalize
+from fitcli.patches.cutting import normalize, statistics
 from fitcli.runs.targets import Target
 from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.class_targets import ClassLabels, ClassSets, class_reader, padded
@@ -63,7 +63,7 @@ class ClassificationObjective:
         return Reading(
             layout=Layout(patch=model.patch, group=model.group),
             rules=place_rules(
-                self.run.settings,
+                self.run,
                 shift_canvas=options.shift_canvas,
                 token_dropout=options.token_dropout,
                 background=options.background,
@@ -134,11 +134,11 @@ class ClassificationObjective:
 
 def classification_objective(run: TrainingRun) -> ClassificationObjective:
     """Return the objective of a run."""
-    device, preprocessing = run.runtime.device, run.config.preprocessing
+    mean, std = statistics(run.config.preprocessing, run.runtime.device)
     balance = cast(ClassifyOptions, run.settings.options).balance
     return ClassificationObjective(
-        mean=torch.tensor(preprocessing.mean, device=device),
-        std=torch.tensor(preprocessing.std, device=device),
+        mean=mean,
+        std=std,
         weights=_weights(run) if balance else None,
         run=run,
     )

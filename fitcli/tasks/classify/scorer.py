@@ -10,7 +10,7 @@ import numpy as np
 from fitcli.data.dataset import Sample
 from fitcli.device.runtime import Runtime
 from fitcli.images.base import ImageReader
-from fitcli.runs.targets import slices
+from fitcli.runs.targets import result_columns, slices
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.classify_image import classify_image
 from fitcli.tasks.classify.multi_target_scores import evaluate_targets
@@ -46,7 +46,8 @@ class ClassificationScorer:
 
     def summarize(self, scored: Sequence[tuple[Sample, list[float]]], split: Split, failed: int) -> Evaluation:
         """Return accuracy, AUROC, calibration and confusion; with several targets, the scores of each."""
-        targets, classes = self.checkpoint.config.targets, self.checkpoint.config.classes
+        config = self.checkpoint.config
+        targets, classes = config.targets, config.classes
         if targets:
             parts = slices(targets)
             by_target = [(sample, tuple(np.array(row[part]) for part in parts)) for sample, row in scored]
@@ -58,11 +59,11 @@ class ClassificationScorer:
             for sample, row in scored
         ]
         return Evaluation(
-            task=self.checkpoint.config.task,
+            task=config.task,
             split=split,
             images=len(scored),
             failed=failed,
             scores={**scores, "classes": list(classes)},
-            columns=("path", "label", "predicted", *classes),
+            columns=tuple(result_columns(["path", "label", "predicted"], config.class_targets, plain=True)),
             rows=list(rows),
         )

@@ -17,7 +17,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.distributed.world import World
 from fitcli.errors import DataError
 from fitcli.images.chunk_cache import LARGEST_BYTES
-from fitcli.images.open import open_image
+from fitcli.images.read_as import open_as
 from fitcli.memory.estimate import OVERHEAD, parameter_count
 from fitcli.runs.targets import Target, slices
 from fitcli.runs.weights import Checkpoint
@@ -148,5 +148,5 @@ def _multi_label_scores(probabilities: Probabilities, held: NDArray[np.bool_]) -
 def _probabilities(
     checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: EncodingSettings, path: Path
 ) -> tuple[Probabilities, ...]:
-    with open_image(path) as image:
+    with open_as(path, checkpoint.config.preprocessing.read_as) as image:
         return classify_image(checkpoint, image, runtime, settings).target_probabilities

@@ -63,7 +63,7 @@ class DenoisingObjective:
         model, options = cast(DenoiserConfig, self.run.config.model), cast(DiffusionOptions, self.run.settings.options)
         return Reading(
             layout=Layout(patch=self.config.patch, group=model.group, any_origin=False),
-            rules=place_rules(self.run.settings, background=options.background),
+            rules=place_rules(self.run, background=options.background),
             preprocessing=self.run.config.preprocessing,
             targets=ClassLabelReader(),
         )

@@ -19,10 +19,9 @@ from fitcli.errors import FitError, ImageError
 from fitcli.files.leftovers import remove_old_partials
 from fitcli.files.output_checks import check_not_replaced, check_output_file, check_output_folder
 from fitcli.images.base import ImageReader
-from fitcli.images.open import open_image
 from fitcli.memory.budget import MemoryPlan
 from fitcli.runs.weights import Checkpoint, model_hash
-from fitcli.tasks.encoding.encode import EncodingPass, EncodingSettings, encoding
+from fitcli.tasks.encoding.encode import EncodingPass, EncodingSettings, encoding, warn_of_background
 from fitcli.tasks.encoding.features_file import (
     SUFFIXES,
     ArraySpec,
@@ -30,6 +29,7 @@ from fitcli.tasks.encoding.features_file import (
     can_continue,
     create_embeddings,
 )
+from fitcli.tasks.encoding.image_opener import ImageOpener
 from fitcli.tasks.encoding.result_journal import open_result_journal
 from models.encoder import FITClassifier
 
@@ -150,7 +150,7 @@ def embed_files(
         `EmbeddedImage.as_dict` of each image, on the first process; None for an image that cannot be read, which is
         reported.
     """
-    outputs = plan_outputs(paths, out)
+    outputs, opener = plan_outputs(paths, out), ImageOpener(queue, checkpoint.config.preprocessing, settings.read_as)
     journal = open_result_journal(
         queue, "embed", checkpoint, runtime, settings, paths, outputs, output=out, details={"patches": keep_patches}
     )
@@ -159,7 +159,7 @@ def embed_files(
         if journal is not None and settings.state is None:
             remove_old_partials(outputs[number])
         try:
-            with open_image(paths[number]) as image, console.progress(paths[number].name) as advance:
+            with opener.open(paths[number]) as image, console.progress(paths[number].name) as advance:
                 done = embed_image(checkpoint, image, outputs[number], runtime, settings, keep_patches, advance)
         except ImageError as error:
             console.error(str(error))
@@ -221,6 +221,7 @@ def embed_image(
 
             latents = job.run(advance, take if keep_patches else None)
             _write_groups(file, job, latents)
+        warn_of_background(image.path, len(job.places), job.grid.count, settings.threshold(checkpoint.config))
         model = checkpoint.model.config
         return EmbeddedImage(image.path, out, len(job.places), model.latents, model.latent_width, job.plan)
 

@@ -14,17 +14,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from fitcli import __version__
+from fitcli import __version__, console
 from fitcli.device.runtime import Runtime
-from fitcli.device.transfer import to_device
 from fitcli.errors import ImageError
 from fitcli.files.names import short_enough
 from fitcli.images.base import ImageReader
 from fitcli.images.open import stored_bytes
+from fitcli.images.read_as import ReadAs
 from fitcli.memory.budget import MemoryPlan
 from fitcli.memory.size_checks import check_groups
-from fitcli.patches.background import foreground
-from fitcli.patches.cutting import groups_of, normalize, read_patches
+from fitcli.patches.background import almost_all_left_out, foreground
+from fitcli.patches.cutting import groups_of, normalize, read_patches, statistics
 from fitcli.patches.grid import PatchGrid
 from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint, model_hash
@@ -50,11 +50,13 @@ class EncodingSettings:
             None to keep all groups; by default the threshold of the training.
         memory_bytes: Memory limit; None for a share of the free memory.
         state: Folder for the state of a pass, so that another process can continue it; None to keep no state.
+        read_as: What is read of each image; None for what was read in training.
     """
 
     background: Background = "as trained"
     memory_bytes: int | None = None
     state: Path | None = None
+    read_as: ReadAs | None = None
 
     def threshold(self, config: RunConfig) -> float | None:
         """Return the background threshold for a model: a share of the pixel range; None to keep all groups."""
@@ -101,7 +103,7 @@ class EncodingPass:
             ImageError: The image cannot be read.
             FitError: There is not enough memory or disk space for the tokens.
         """
-        model, preprocessing = self.checkpoint.model, self.checkpoint.config.preprocessing
+        model = self.checkpoint.model
         work = len(self.places) * len(model.config.segments)
         how = Streaming(
             handful=self.plan.handful,
@@ -110,9 +112,7 @@ class EncodingPass:
             journal=self.state,
         )
         outputs = PassOutputs(tokens=take_tokens, reads=None if self.reads is None else self.reads.put)
-        mean, std = (
-            to_device(torch.tensor(values), self.runtime.device) for values in (preprocessing.mean, preprocessing.std)
-        )
+        mean, std = statistics(self.checkpoint.config.preprocessing, self.runtime.device)
         with self.runtime.autocast():
             return stream_encoder(
                 model.encoder,
@@ -159,7 +159,7 @@ def encoding(
     grid = _patch_grid(checkpoint, image)
     check_groups(image, grid, "use a model with larger groups")
     threshold = settings.threshold(checkpoint.config)
-    kept = None if threshold is None else foreground(image, grid, threshold)
+    kept = None if threshold is None else foreground(image, grid, threshold, checkpoint.config.preprocessing)
     count = grid.count if kept is None else len(kept)
     work = encoding_work(
         checkpoint, image, count, runtime.precision, keep_reads, finish_bytes, settings.state is not None
@@ -187,6 +187,15 @@ def encoding(
         if state is not None and settings.state is not None:
             state.remove()
             _remove_empty(settings.state)
+
+
+def warn_of_background(path: Path, kept: int, groups: int, threshold: float | None) -> None:
+    """Warn if hardly any groups of an image are no background."""
+    if threshold is not None and almost_all_left_out(kept, groups):
+        console.warning(
+            f"{path}: {groups - kept} of {groups} groups are left out as background; if they show something, give "
+            f"--skip-background with a --background-threshold below {threshold:g}, or --no-skip-background"
+        )
 
 
 def _open_reads(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def open_result_journal(
     """Open the journal of a job that torchrun may start again: in the folder of `--state`, else beside the output.
 
     A result belongs to its image file (path, bytes and time), the version of fit, the command, the model, the device,
-    the precision, the background threshold and the details.
+    the precision, the background threshold, what is read of each image, and the details.
 
     Args:
         queue: The processes of the job.
@@ -60,6 +61,8 @@ def open_result_journal(
         folder = output.absolute().with_name(short_enough(f".{output.name}.done"))
     threshold = settings.threshold(checkpoint.config)
     job = [command, model_hash(checkpoint), runtime.device.type, runtime.arithmetic, threshold, details]
+    if settings.read_as is not None:
+        job.append(asdict(settings.read_as))
     jobs = [job] * len(paths) if per_image is None else [[*job, value] for value in per_image]
     keys = [_key(path, each) for path, each in zip(paths, jobs, strict=True)]
     return ResultJournal(folder, keys, outputs)

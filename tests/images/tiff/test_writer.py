@@ -120,7 +120,7 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path, compression: str) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_size(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("any")
     height, width = data.draw(st.integers(1, 100)), data.draw(st.integers(1, 100))

@@ -76,7 +76,6 @@ def test_links_out_of_the_store_are_refused(tmp_path: Path, what: str):
         read_all(reader)
 
 
-@pytest.mark.timeout(10)
 def test_pipe_among_the_chunks_is_an_error(tmp_path: Path):
     write_array(tmp_path / "image", picture(1)[:, :, 0], chunks=(64, 64))
     (tmp_path / "image" / "c" / "0" / "0").unlink()

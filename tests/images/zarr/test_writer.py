@@ -66,7 +66,7 @@ class TestUncompressedFloat(TestOmeZarr):
 
 
 @given(data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_any_size(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("any") / "x.zarr"
     height, width = data.draw(st.integers(1, 200)), data.draw(st.integers(1, 60))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,14 +12,18 @@ import torch
 from support.batches import live
 from support.decoders import CLASSES, checkpoint
 
+from fitcli.device.runtime import choose_runtime
 from fitcli.errors import CheckpointError, FitError, ImageError
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import Pixels
+from fitcli.images.open import open_image
+from fitcli.images.window import Window
 from fitcli.patches.levels import to_levels
-from fitcli.patches.preprocessing import Preprocessing
+from fitcli.patches.preprocessing import CURRENT_RULES, Preprocessing
 from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
+from fitcli.tasks.autoregressive.generate_files import draw_images
 from fitcli.tasks.autoregressive.generate_images import Request, generate_images
 from fitcli.tasks.autoregressive.sequences import from_sequence, sequence_of, to_sequence
 from fitcli.tasks.classify.config import ClassifyDetails
@@ -137,6 +143,25 @@ def test_floats_span_the_range_of_the_training_images() -> None:
     assert set(np.unique(image)) <= {-2.0, 0.0, 2.0, 4.0}
     (again,) = drawn(made, given=ArrayReader(image[:4]))
     np.testing.assert_array_equal(again, image)
+
+
+def test_missing_pixels_of_given_rows_stay_missing(tmp_path: Path) -> None:
+    """The model sees the mean in their place; no drawn pixel counts as missing."""
+    made = checkpoint(levels=4, dtype="float32", limits=(-2.0, 4.0))
+    preprocessing = replace(made.config.preprocessing, rules=CURRENT_RULES)
+    made = replace(made, config=replace(made.config, preprocessing=preprocessing))
+    pixels = np.full((4, 6, 1), 2, np.float32)
+    pixels[0] = 4.0
+    request = Request(given=ArrayReader(pixels, nodata=4.0))
+    list(draw_images(made, request, tmp_path / "x.tif", False, choose_runtime("cpu", "fp32")))
+    with open_image(tmp_path / "x.tif") as image:
+        found = image.read(Window(0, 0, 8, 6))
+        assert image.info.nodata == 4
+    np.testing.assert_array_equal(found[:4], pixels)
+    assert not (found[4:] == 4).any()
+    pixels[0] = 0.0
+    (same,) = drawn(made, given=ArrayReader(pixels))
+    np.testing.assert_allclose(found[4:], same[4:], atol=1e-6)
 
 
 def test_by_default_an_image_has_the_whole_patches_of_the_trained_size() -> None:

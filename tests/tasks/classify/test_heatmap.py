@@ -113,6 +113,36 @@ def test_groups_that_were_left_out_have_no_evidence() -> None:
     assert strength.sum() == GROUP**2
 
 
+@pytest.mark.parametrize("levels", [1, 2])
+@pytest.mark.parametrize(("dtype", "nodata"), [("float32", -9999.0), ("float32", float("nan")), ("float64", None),
+                                               ("int16", -32768.0), ("uint8", 0.0)])  # fmt: skip
+def test_missing_patches_have_no_evidence(tmp_path: Path, dtype: str, nodata: float | None, levels: int) -> None:
+    """The strongest of the others counts as the strongest. A patch with a pixel that is present keeps its evidence."""
+    size, value = (70, 90), np.nan if nodata is None else nodata
+    pixels = np.random.default_rng(0).integers(50, 99, (*size, 2)).astype(dtype)
+    pixels[:32] = np.array(value).astype(dtype)
+    pixels[:8, :2] = 60
+    pixels[32:, :, 1] = np.array(value).astype(dtype)
+    image = ArrayReader([pixels, pixels[::2, ::2]][:levels], nodata=nodata)
+    result = found(size, (20, 20), (0, 0), (50, 40), (69, 89), weights=(0.5, 0.2, 0.2, 0.1))
+    write_heatmap(tmp_path / "layer.tif", image, result)
+    with open_image(tmp_path / "layer.tif") as layer:
+        drawn_layer = layer.read(Window(0, 0, *size))[..., 0]
+    assert [drawn_layer[place] for place in ((20, 20), (0, 0), (50, 40), (69, 89))] == [0, 255, 255, 128]
+    write_heatmap(tmp_path / "picture.png", image, result)
+    with open_image(tmp_path / "picture.png") as picture:
+        shown = picture.read(Window(0, 0, *size)).astype(int)
+    assert not colored(shown)[16:30].any()
+    assert shown[16:30].max() <= 45 < shown[34:].mean(), "missing pixels are dark, others stretch over the greys"
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+def test_images_of_every_scale_look_alike(scale: float) -> None:
+    pixels = grey((64, 64)).astype(np.float64) * scale
+    expected = drawn(ArrayReader(pixels / scale), found((64, 64), (5, 5)))
+    np.testing.assert_allclose(drawn(ArrayReader(pixels), found((64, 64), (5, 5))), expected, atol=1)
+
+
 @pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".zarr"])
 @pytest.mark.parametrize("size", [(1200, 531), (5, 3)], ids=str)
 def test_a_layer_lies_on_the_image(tmp_path: Path, suffix: str, size: tuple[int, int]) -> None:

@@ -13,7 +13,7 @@ from fitcli.tasks.classify.scores import BINS, classification_scores, multi_labe
 
 
 @given(st.integers(2, 5), st.integers(1, 40), st.integers(0, 10_000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_scores_are_their_definitions(classes: int, images: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     weights = rng.random((images, classes)) + 0.01

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.denoisers import normal, ragged
 
@@ -23,7 +23,6 @@ from models.groups import Groups
 
 
 @given(gamma=st.floats(1e-3, 1 - 1e-3), seed=st.integers(0, 99))
-@settings(deadline=None)
 def test_every_prediction_of_the_truth_gives_the_truth(gamma: float, seed: int) -> None:
     data, noise, level = normal(2, 4, 3, seed=seed), normal(2, 4, 3, seed=seed + 1), torch.tensor(gamma).double()
     noisy = add_noise(data, noise, level)

@@ -16,7 +16,7 @@ from fitcli.images.array_image import ArrayReader
 from fitcli.images.open import open_image
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.task import TASK as CLASSIFY
-from fitcli.tasks.encoding.encode import EncodingSettings, encoding
+from fitcli.tasks.encoding.encode import EncodingSettings, encoding, warn_of_background
 from fitcli.tasks.load import load_run
 from models.encoder import FITClassifier
 
@@ -88,3 +88,11 @@ def test_a_state_is_kept_after_an_error_and_belongs_to_its_job(
         assert not (tmp_path / "state").exists()
         with encoding(checkpoint, image, CPU, EncodingSettings(), purpose="classify") as job:
             assert torch.equal(latents, job.run(lambda share: None))
+
+
+def test_a_warning_if_almost_all_is_background(capsys: pytest.CaptureFixture[str]) -> None:
+    for kept, groups, threshold in ((2, 16, 0.02), (1, 16, None), (1, 1, 0.02)):
+        warn_of_background(Path("a.tif"), kept, groups, threshold)
+    assert capsys.readouterr().err == ""
+    warn_of_background(Path("a.tif"), 1, 16, 0.02)
+    assert "a.tif: 15 of 16 groups are left out as background; if they show" in capsys.readouterr().err

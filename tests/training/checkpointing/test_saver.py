@@ -46,7 +46,7 @@ class Gate:
 
     def _save_state(self, run: Path, state: State, progress: Progress) -> None:
         self.reached.set()
-        assert self.opened.wait(30)
+        assert self.opened.wait(240)
         self.written.append(progress.step)
         save_state(run, state, progress)
 
@@ -61,7 +61,7 @@ def test_a_save_that_becomes_due_while_a_state_is_written_follows(
         assert [saver.due(step, ends_epoch=True) for step in (1, 2, 3)] == [False, False, True]
         progress.step, value = 3, 3.0
         saver.save(progress)
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(240)
         # The thread has its own copy of the progress.
         progress.step, value = 6, 6.0
         assert not saver.due(6, ends_epoch=False), "one at a time"

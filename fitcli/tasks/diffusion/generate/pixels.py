@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fitcli.images.base import ImageReader, Pixels
+from fitcli.images.missing import avoid_nodata
 from fitcli.images.window import Window
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.patches.value_range import PixelRange
@@ -35,6 +36,8 @@ def repainted_pixels(
 ) -> Callable[[Window], Pixels]:
     """Return a function that returns the pixels of a window of an image, part of which is generated.
 
+    Missing pixels outside of the generated part stay missing.
+
     Args:
         image: The image.
         preprocessing: Pixels that the model was trained on.
@@ -43,12 +46,14 @@ def repainted_pixels(
         window: The generated part, in pixels of the image.
     """
 
+    nodata = preprocessing.kept_nodata(image.info)
+
     def read(part: Window) -> Pixels:
-        pixels = preprocessing.convert(image.read(part), image.info)
+        pixels = preprocessing.convert_to_keep(image.read(part), image.info)
         new = part.intersection(window)
         if new.area:
             place = new.shift(-part.top, -part.left).slices()
-            pixels[place] = generated(new.shift(-context.top, -context.left))
+            pixels[place] = avoid_nodata(generated(new.shift(-context.top, -context.left)), nodata)
         return pixels
 
     return read

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fitcli.data.class_names import number_of_name
 from fitcli.device.runtime import Runtime
 from fitcli.errors import CheckpointError, FitError, ImageError
 from fitcli.images.base import ImageInfo, ImageReader
@@ -139,7 +140,9 @@ def _prepare_repainting(
     source = image_source(Crop(image, context), preprocessing, diffusion.scale)
     return Prepared(
         stages=_stages(checkpoint, settings, [(height, width)], 1.0),
-        info=output_info(image.info.size, preprocessing, image.info.mpp, image.info.geo),
+        info=output_info(
+            image.info.size, preprocessing, image.info.mpp, image.info.geo, preprocessing.kept_nodata(image.info)
+        ),
         condition=condition,
         inpainting=Inpainting(source, window.shift(-top, -left), diffusion.patch),
         context=context,
@@ -177,7 +180,8 @@ def _condition(checkpoint: Checkpoint[FITDenoiser], settings: GenerationSettings
             raise FitError("--guidance: the model was trained without labels, which guidance needs; leave it out")
         return None
     known = f"there are {', '.join(classes[:20])}{', ...' if len(classes) > 20 else ''}"
-    if settings.label is not None and settings.label not in classes:
+    number = None if settings.label is None else number_of_name(settings.label, classes)
+    if settings.label is not None and number is None:
         raise FitError(f"--label {settings.label}: no such class; {known}")
     if settings.label is None and (settings.guidance or not dropout):
         why = "--guidance needs a label" if settings.guidance else "the model was never trained without a label"
@@ -187,8 +191,8 @@ def _condition(checkpoint: Checkpoint[FITDenoiser], settings: GenerationSettings
             "--guidance: the model was never trained without a label, which guidance needs; leave it out"
         )
     condition = torch.zeros(1, 1, len(classes), device=runtime.device)
-    if settings.label is not None:
-        condition[..., classes.index(settings.label)] = 1
+    if number is not None:
+        condition[..., number] = 1
     return condition
 
 

@@ -45,7 +45,7 @@ def test_each_step_gives_the_logits_of_the_reference_models(path: Path, given: i
     changes=st.sampled_from([{}, {"cross_mlp": True}, {"cross_norm": False}, {"local_attention": False}]),
     order=st.sampled_from(["raster", "snake"]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_each_step_gives_the_logits_of_the_whole_model(
     plan: str, classes: int, separate: bool, changes: dict[str, Any], order: Any
 ) -> None:

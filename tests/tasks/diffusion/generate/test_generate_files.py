@@ -12,9 +12,12 @@ import tifffile
 from support.generators import make_run, photograph
 
 from fitcli.device.runtime import choose_runtime
+from fitcli.images.array_image import ArrayReader
 from fitcli.images.georeference import GeoReference
+from fitcli.images.missing import missing_pixels
 from fitcli.images.open import open_image
 from fitcli.images.window import Window
+from fitcli.patches.preprocessing import CURRENT_RULES
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.diffusion.generate import generate_files
 from fitcli.tasks.diffusion.generate.generate_files import GenerationJob
@@ -91,6 +94,34 @@ def test_repainting_keeps_the_rest(
     outside[window.slices()] = False
     assert np.array_equal(before[outside], after[outside])
     assert (before[window.slices()] != after[window.slices()]).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata"),
+    [("uint8", 0.0), ("uint8", 255.0), ("float32", -9999.0), ("float32", -3.4e38), ("float32", float("nan"))],
+)
+def test_repainting_keeps_missing_pixels_and_their_value(tmp_path: Path, dtype: str, nodata: float) -> None:
+    """Those outside of the window. None of the new pixels counts as missing."""
+    run = load_run(make_run(tmp_path / "run", dtype=dtype), RUNTIME, DIFFUSION)
+    pixels = np.random.default_rng(0).uniform(0.1, 0.9, (60, 64, 3)) * (255 if dtype == "uint8" else 1)
+    pixels = pixels.astype(dtype)
+    pixels[:20, :30] = pixels[40:, 50:, 1] = np.array(nodata).astype(dtype)
+    image, out, window = ArrayReader(pixels, nodata=nodata, path=tmp_path), tmp_path / "out.tif", Window(10, 20, 30, 17)
+    preprocessing = replace(run.config.preprocessing, rules=CURRENT_RULES)
+    checkpoint = replace(run, config=replace(run.config, preprocessing=preprocessing))
+    job = GenerationJob(
+        checkpoint=checkpoint, out=out, settings=GenerationSettings(size=(1, 1), steps=2),
+        limits=ResourceLimits(), runtime=RUNTIME, initial=InitialImage(image=image, window=window),
+    )  # fmt: skip
+    list(job.run())
+    with open_image(out) as result:
+        after, found = result.read(Window(0, 0, 60, 64)), result.info.nodata
+    assert found == pytest.approx(nodata, nan_ok=True)
+    outside = np.ones((60, 64), bool)
+    outside[window.slices()] = False
+    np.testing.assert_array_equal(after[outside], pixels[outside])
+    missing = missing_pixels(after[window.slices()], found)
+    assert missing is None or not missing.any()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,58 @@
+"""Opens the images that a run is used on, and warns of those whose scale is not that of the training images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fitcli import console
+from fitcli.distributed.image_queue import ImageQueue
+from fitcli.images.base import ImageReader
+from fitcli.images.read_as import ReadAs, open_as
+from fitcli.images.scale import same_scale
+from fitcli.patches.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOpener:
+    """Opens the images of one command as in training, or as the user wants them read.
+
+    Attributes:
+        queue: The processes that share the images.
+        preprocessing: The pixels that the model was trained on.
+        chosen: What the user wants to be read; None for what was read in training.
+    """
+
+    queue: ImageQueue
+    preprocessing: Preprocessing
+    chosen: ReadAs | None = None
+
+    @property
+    def how(self) -> ReadAs:
+        """What is read of each image. Only a user who asks for a scale needs images that have one."""
+        return self.chosen or replace(self.preprocessing.read_as, needs_scale=False)
+
+    def open(self, path: Path) -> ImageReader:
+        """Open an image. The first one of another scale than in training is warned of.
+
+        Raises:
+            ImageError: It cannot be opened, or does not have the level or the scale that the user asks for.
+        """
+        image = open_as(path, self.how)
+        scale, trained = image.info.mpp, self.preprocessing.mpp
+        if scale is None and self.how.mpp is not None:
+            self._warn(
+                f"{path}: does not say its microns per pixel and is read as it is; training images were read at "
+                f"{self.how.mpp:g}"
+            )
+        # An image or a run without a scale cannot be compared.
+        elif scale is not None and trained is not None and not same_scale(scale, trained):
+            self._warn(
+                f"{path}: has {scale:g} microns per pixel, the run was trained at {trained:g}, so things have another "
+                f"size in pixels; --mpp {trained:g} reads images at the scale of the run"
+            )
+        return image
+
+    def _warn(self, text: str) -> None:
+        if self.queue.is_first_time("scale"):
+            console.warning(f"{text} (further images are not named)")

@@ -1,0 +1,64 @@
+"""Images that a run is used on: a warning, once, of another scale than in training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support.pictures import save
+
+from fitcli.distributed.image_queue import ImageQueue
+from fitcli.errors import ImageError
+from fitcli.images.read_as import ReadAs
+from fitcli.patches.preprocessing import Preprocessing
+from fitcli.tasks.encoding.image_opener import ImageOpener
+
+
+@pytest.mark.parametrize(
+    ("scale", "trained", "warned"),
+    [(0.25, 0.5, True), (0.5, 0.25, True), (0.5, 0.54, False), (None, 0.5, False), (0.5, None, False)],
+)
+def test_another_scale_is_said_once_per_command(
+    tmp_path, capsys: pytest.CaptureFixture[str], scale: float | None, trained: float | None, warned: bool
+) -> None:
+    path = save(tmp_path / "a.tif", np.zeros((16, 16, 1), np.uint8), scale)
+    pixels = Preprocessing(channels=1, dtype="uint8", mean=(0.0,), std=(1.0,), mpp=trained)
+    opener = ImageOpener(ImageQueue(), pixels)
+    for _ in range(3):
+        with opener.open(path) as image:
+            assert image.info.size == (16, 16)
+    message = capsys.readouterr().err
+    assert message.count("warning") == warned
+    if warned:
+        assert f"{path}: has {scale} microns per pixel, the run was trained at {trained}" in message
+        assert f"--mpp {trained}" in message
+    with ImageOpener(ImageQueue(), pixels).open(path):
+        assert capsys.readouterr().err.count("warning") == warned, "the next command says it again"
+
+
+@pytest.mark.parametrize(
+    ("scale", "chosen", "side", "warned"),
+    [
+        (0.25, None, 32, False),
+        (0.5, None, 64, False),
+        (None, None, 64, True),
+        (0.25, ReadAs(level=0), 64, True),
+        (0.25, ReadAs(mpp=1.0), 16, True),
+    ],
+)
+def test_images_are_read_as_in_training_unless_the_user_chooses(
+    tmp_path, capsys: pytest.CaptureFixture[str], scale: float | None, chosen: ReadAs | None, side: int, warned: bool
+) -> None:
+    path = save(tmp_path / "a.tif", np.zeros((64, 64, 1), np.uint8), scale)
+    pixels = Preprocessing(channels=1, dtype="uint8", mean=(0.0,), std=(1.0,), mpp=0.5, read_mpp=0.5)
+    opener = ImageOpener(ImageQueue(), pixels, chosen)
+    for _ in range(2):
+        with opener.open(path) as image:
+            assert image.info.size == (side, side)
+    assert capsys.readouterr().err.count("warning") == warned
+
+
+def test_a_user_who_asks_for_a_scale_needs_one(tmp_path) -> None:
+    path = save(tmp_path / "a.png", np.zeros((64, 64, 1), np.uint8))
+    pixels = Preprocessing(channels=1, dtype="uint8", mean=(0.0,), std=(1.0,))
+    with pytest.raises(ImageError, match=r"a\.png: does not say"):
+        ImageOpener(ImageQueue(), pixels, ReadAs(mpp=0.5)).open(path)
