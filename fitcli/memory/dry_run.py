@@ -63,7 +63,7 @@ class StepInput(NamedTuple):
     values: int
 
 
-class Sample(Protocol):
+class SampleInput(Protocol):
     """The parts that a step and a pass over sample images have in common.
 
     Attributes:
@@ -80,7 +80,7 @@ class Sample(Protocol):
         """Return the input of one group."""
 
 
-class SampleStep(Sample, Protocol):
+class SampleStep(SampleInput, Protocol):
     """A training step over sample images: the part of a task that a dry run needs."""
 
     def sample_step(self, model: Any, groups: Groups, read: Callable[[slice], Tensor], plan: ExecutionPlan) -> Job:
@@ -94,7 +94,7 @@ class SampleStep(Sample, Protocol):
         """
 
 
-class SamplePass(Sample, Protocol):
+class SamplePass(SampleInput, Protocol):
     """A forward pass over a sample image.
 
     Attributes:
