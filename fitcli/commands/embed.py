@@ -19,8 +19,10 @@ from fitcli.commands.options import (
     PrecisionName,
     SkipBackground,
     StateFolder,
+    Timeout,
     background_choice,
 )
+from fitcli.distributed.heartbeat import TIMEOUT_MINUTES
 from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD
 
 
@@ -40,6 +42,7 @@ def embed(
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     compile: Compile = False,
+    timeout: Timeout = TIMEOUT_MINUTES,
 ) -> None:
     """Write the features of whole images of any size: the latents of every group, with their coordinates."""
     from fitcli.device.runtime import choose_runtime
@@ -52,7 +55,7 @@ def embed(
 
     background = background_choice(skip_background, background_threshold)
     paths = matching_paths(images)
-    with open_queue(device) as queue:
+    with open_queue(device, 60 * timeout) as queue:
         runtime = choose_runtime(device, precision, inference=True, compiled=compile)
         model = load_run(checkpoint, runtime, CLASSIFY)
         settings = EncodingSettings(background=background, memory_bytes=memory, state=state)
