@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from fitcli.errors import DataError
+from fitcli.files.csv_cells import original_text
 from fitcli.runs.targets import SEPARATOR, TargetKind
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -157,7 +158,7 @@ def _row(path: Path, line: int, row: dict[str, str | None], columns: Sequence[La
             f"{path}, line {line}: has more fields than the first line; put quotes around those with commas"
         )
     name, split = _text(row.get("path")), _text(row.get("split")).lower()
-    labels = tuple(_text(row.get(column.heading)) for column in columns)
+    labels = tuple(original_text(_text(row.get(column.heading))) for column in columns)
     missing = [c.heading for c, label in zip(columns, labels, strict=True) if c.kind == "single-label" and not label]
     if not name or missing:
         empty = [*([] if name else ["path"]), *missing]
@@ -175,6 +176,9 @@ def _row(path: Path, line: int, row: dict[str, str | None], columns: Sequence[La
 def _file(path: Path, line: int, name: str) -> tuple[Path, str]:
     """Return the file of a row, and its name as `ListedImage.key`."""
     image = path.parent / name
+    if not os.path.exists(image) and os.path.exists(path.parent / original_text(name)):
+        name = original_text(name)  # a CSV file that fit wrote
+        image = path.parent / name
     # os.path: `Path.exists` raises for a name that is too long for the file system.
     if "\\" in name and os.sep == "/" and not os.path.exists(image):
         name = name.replace("\\", "/")  # a CSV file from Windows

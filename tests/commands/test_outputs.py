@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,6 +64,30 @@ def test_a_folder_is_made(fit: Fit, tmp_path: Path, dataset: Path, trained: Path
     result = fit(*line.format(image=image, dataset=dataset, trained=trained, new=new).split())
     assert result.exit_code == 0, result.stderr
     assert new.is_dir()
+
+
+TABLES = [
+    "classify {listed} --checkpoint {trained} --device cpu --csv {out}",
+    "evaluate {listing} --checkpoint {trained} --device cpu --split all --csv {out}",
+]
+
+
+@pytest.mark.parametrize("line", TABLES)
+def test_a_name_is_no_formula_in_a_table(
+    fit: Fit, tmp_path: Path, dataset: Path, trained: Path, image: Path, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fit reads the same image from the table that it wrote."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(image, "=1+1.png")
+    label, *_ = sorted(path.name for path in dataset.iterdir() if path.is_dir())
+    listing, out = Path("list.csv"), Path("out.csv")
+    listing.write_text(f"path,label\n=1+1.png,{label}\n")
+    places = {"listed": "=1+1.png", "listing": listing, "trained": trained, "out": out}
+    assert fit(*line.format(**places).split()).exit_code == 0
+    _, row = csv.reader(out.open(newline=""))
+    assert row[0] == "'=1+1.png"
+    again = fit("evaluate", out, "--checkpoint", trained, "--device", "cpu", "--split", "all", "--json")
+    assert json.loads(again.stdout)["images"] == 1
 
 
 OVER = [

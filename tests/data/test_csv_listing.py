@@ -10,6 +10,7 @@ from support.data_sets import labelled, table, touch
 
 from fitcli.data.dataset import load_dataset
 from fitcli.errors import DataError
+from fitcli.files.publish import publish_csv
 
 
 def test_a_table(tmp_path: Path) -> None:
@@ -98,3 +99,23 @@ def test_a_table_that_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_bytes("path,label\na,Käse\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"data\.csv: not UTF-8 text .*; save it as UTF-8"):
         load_dataset(tmp_path / "data.csv")
+
+
+def test_a_table_that_fit_wrote(tmp_path: Path) -> None:
+    """Names and labels that look like formulas have an apostrophe there, which is not part of them."""
+    names = ["=1.png", "+a.png", "-a.png", "@a.png", "'=2.png", "plain.png"]
+    touch(tmp_path, *names)
+    with publish_csv(tmp_path / "data.csv") as rows:
+        rows.write_rows(
+            [["path", "label"], *([name, "=x" if number % 2 else "-1"] for number, name in enumerate(names))]
+        )
+    assert "'=1.png" in (tmp_path / "data.csv").read_text()
+    data = load_dataset(tmp_path / "data.csv", training=False)
+    assert sorted(name for name, _, _ in data.listed) == sorted(names)
+    assert data.classes == ("-1", "=x")
+
+
+def test_a_name_with_an_apostrophe_of_its_own(tmp_path: Path) -> None:
+    touch(tmp_path, "'=a.png", "b.png")
+    data = load_dataset(table(tmp_path, "path,label", "'=a.png,x", "b.png,y"), training=False)
+    assert {name for name, _, _ in data.listed} == {"'=a.png", "b.png"}

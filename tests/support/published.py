@@ -28,8 +28,8 @@ def text(path: Path, value: int) -> None:
 
 
 def table(path: Path, value: int) -> None:
-    with publish_csv(path) as file:
-        file.write(f"{value}\n")
+    with publish_csv(path) as rows:
+        rows.write_rows([[value]])
 
 
 def read_text(path: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -265,7 +264,7 @@ def write_csv(path: Path, rows: Iterable[Sequence[str]], config: RunConfig) -> N
     labels = [target.column for target in config.targets] or ["label"]
     probabilities = probability_columns(config.targets) or list(config.classes)
     try:
-        with publish_csv(path) as file:
-            csv.writer(file).writerows([["path", *labels, *probabilities], *rows])
+        with publish_csv(path) as table:
+            table.write_rows([["path", *labels, *probabilities], *rows])
     except OSError as error:
         raise FitError(f"--csv {path}: cannot be written ({error.strerror})") from None
