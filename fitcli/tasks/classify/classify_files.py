@@ -18,6 +18,7 @@ from fitcli.files.publish import publish_csv
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.runs.config import RunConfig
+from fitcli.runs.finite_output import NonFiniteOutput
 from fitcli.runs.targets import SEPARATOR, Target, probability_columns
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.classify_image import Classification, classify_image
@@ -195,7 +196,7 @@ def classify_files(
     def classify(number: int) -> dict[str, Any] | None:
         try:
             done = _classify_file(checkpoint, paths[number], heatmaps[number], runtime, settings, heatmap_target)
-        except ImageError as error:
+        except (ImageError, NonFiniteOutput) as error:
             console.error(str(error))
             return None
         return asdict(done.report(checkpoint.config, top_k))
