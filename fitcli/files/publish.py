@@ -136,6 +136,14 @@ class Publication:
             raise
 
 
+def followed(path: Path) -> Path:
+    """Return where an output of a command goes: the end of the links at `path`, which stay.
+
+    Files within a run folder are no outputs of this kind: a link there is replaced, and nothing outside is touched.
+    """
+    return Path(os.path.realpath(path))
+
+
 @contextmanager
 def naming(destination: Path) -> Iterator[None]:
     """Make an `OSError` in this context name the destination if it names no file, or one in a staging folder."""
@@ -192,12 +200,16 @@ class CsvTable:
 def publish_csv(path: Path) -> Iterator[CsvTable]:
     """Give a table to write, which becomes the file `path` if the context ends without an error.
 
-    The file is UTF-8. Names of files need not be valid text: their bytes are written as they are.
+    A link at `path` is followed. The file is UTF-8. Names of files need not be valid text: their bytes are written as
+    they are.
 
     Raises:
         OSError: The file cannot be written; the error names it.
     """
-    with publish_file(path) as new, new.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with (
+        publish_file(followed(path)) as new,
+        new.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         yield CsvTable(file)
 
 

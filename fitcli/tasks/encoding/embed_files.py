@@ -18,6 +18,7 @@ from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import FitError, ImageError
 from fitcli.files.leftovers import remove_old_partials
 from fitcli.files.output_checks import check_not_replaced, check_output_file, check_output_folder
+from fitcli.files.publish import followed
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.memory.budget import MemoryPlan
@@ -158,7 +159,7 @@ def embed_files(
 
     def embed(number: int) -> dict[str, Any] | None:
         if journal is not None and settings.state is None:
-            remove_old_partials(outputs[number])
+            remove_old_partials(followed(outputs[number]))
         try:
             with open_image(paths[number]) as image, console.progress(paths[number].name) as advance:
                 done = embed_image(checkpoint, image, outputs[number], runtime, settings, keep_patches, advance)
