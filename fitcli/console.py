@@ -146,6 +146,14 @@ def error(message: str) -> None:
         _stderr().print_exception()
 
 
+def last_error(message: str) -> None:
+    """Print an error from a thread that ends the process: neither muted nor captured, and the cursor is shown again."""
+    global _captured
+    Console.silent, _captured = False, None
+    _stderr().show_cursor(True)
+    error(message)
+
+
 def warning(message: str) -> None:
     """Print a warning as one line."""
     if _capture("warning", message):

@@ -21,9 +21,11 @@ from fitcli.commands.options import (
     PyramidLevel,
     SkipBackground,
     StateFolder,
+    Timeout,
     background_choice,
     reading_choice,
 )
+from fitcli.distributed.heartbeat import TIMEOUT_MINUTES
 from fitcli.errors import FitError
 from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD
 
@@ -55,6 +57,7 @@ def classify(
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     compile: Compile = False,
+    timeout: Timeout = TIMEOUT_MINUTES,
 ) -> None:
     """Classify whole images of any size; each is read one window at a time."""
     from fitcli.device.runtime import choose_runtime
@@ -73,7 +76,7 @@ def classify(
         raise FitError("--heatmap-target is for --heatmap; give both, or leave it out")
     background, how = background_choice(skip_background, background_threshold), reading_choice(level, mpp)
     paths = matching_paths(images)
-    with open_queue(device) as queue:
+    with open_queue(device, 60 * timeout) as queue:
         check_csv(csv, paths)
         heatmaps = plan_heatmaps(paths, heatmap)
         runtime = choose_runtime(device, precision, inference=True, compiled=compile)

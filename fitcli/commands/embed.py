@@ -21,9 +21,11 @@ from fitcli.commands.options import (
     PyramidLevel,
     SkipBackground,
     StateFolder,
+    Timeout,
     background_choice,
     reading_choice,
 )
+from fitcli.distributed.heartbeat import TIMEOUT_MINUTES
 from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD
 
 
@@ -45,6 +47,7 @@ def embed(
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     compile: Compile = False,
+    timeout: Timeout = TIMEOUT_MINUTES,
 ) -> None:
     """Write the features of whole images of any size: the latents of every group, with their coordinates."""
     from fitcli.device.runtime import choose_runtime
@@ -57,7 +60,7 @@ def embed(
 
     background, how = background_choice(skip_background, background_threshold), reading_choice(level, mpp)
     paths = matching_paths(images)
-    with open_queue(device) as queue:
+    with open_queue(device, 60 * timeout) as queue:
         runtime = choose_runtime(device, precision, inference=True, compiled=compile)
         model = load_run(checkpoint, runtime, CLASSIFY)
         settings = EncodingSettings(background=background, memory_bytes=memory, state=state, read_as=how)

@@ -19,9 +19,11 @@ from fitcli.commands.options import (
     PrecisionName,
     PyramidLevel,
     SkipBackground,
+    Timeout,
     background_choice,
     reading_choice,
 )
+from fitcli.distributed.heartbeat import TIMEOUT_MINUTES
 from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD
 
 
@@ -43,6 +45,7 @@ def evaluate(
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     compile: Compile = False,
+    timeout: Timeout = TIMEOUT_MINUTES,
 ) -> None:
     """Score a run on a data set.
 
@@ -57,7 +60,7 @@ def evaluate(
     from fitcli.tasks.encoding.encode import EncodingSettings
     from fitcli.tasks.evaluation_result import write_csv
 
-    with open_queue(device) as queue:
+    with open_queue(device, 60 * timeout) as queue:
         check_csv(csv, [data])
         runtime = choose_runtime(device, precision, compiled=compile)
         settings = EncodingSettings(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from fitcli.distributed.heartbeat import TIMEOUT_MINUTES
 from fitcli.tasks.registry import TASKS
 from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD, background_share
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 COMPUTING = "Computing"
 """Panel of the options that say where and how a model runs."""
+
+LEAST_TIMEOUT, LONGEST_TIMEOUT = 0.05, 1e6
+"""Least and largest value of `--timeout` but 0, in minutes."""
 
 LEAST_MEMORY = 10**6
 """Least value of `--memory`, in bytes. A smaller one has lost its unit."""
@@ -78,13 +82,38 @@ def precision_option(note: str = "") -> Any:
     """Return `--precision`; `note` ends its help text."""
     # With the three words as placeholder, all texts of the panel would be folded.
     text = f"auto, fp32 or bf16{note}."
-    return typer.Option("--precision", help=text, metavar="NAME", rich_help_panel=COMPUTING)
+    return typer.Option("--precision", help=text, metavar="NAME", show_default=False, rich_help_panel=COMPUTING)
 
 
 def compile_option(note: str = "") -> Any:
     """Return `--compile`; `note` ends its help text."""
     text = f"Compile layers; for GPUs{note}."
     return typer.Option("--compile/--no-compile", help=text, show_default=False, rich_help_panel=COMPUTING)
+
+
+def parse_timeout(text: str) -> float:
+    """Return a number of minutes, 0 for no limit.
+
+    Raises:
+        typer.BadParameter: The text is no number, or too short a time.
+    """
+    try:
+        minutes = float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number of minutes") from None
+    if minutes != 0 and not LEAST_TIMEOUT <= minutes <= LONGEST_TIMEOUT:
+        raise typer.BadParameter(
+            f"{text} minutes; give at least {LEAST_TIMEOUT} and at most {LONGEST_TIMEOUT:,.0f}, or 0 to wait for ever"
+        )
+    return minutes
+
+
+def timeout_option(panel: str = COMPUTING) -> Any:
+    """Return `--timeout`, under a heading of `--help`."""
+    text = f"Minutes of silence that end a job. [default: {TIMEOUT_MINUTES:g}]".replace("[", r"\[")
+    return typer.Option(
+        "--timeout", parser=parse_timeout, metavar="X", help=text, show_default=False, rich_help_panel=panel
+    )
 
 
 def memory_option(note: str = "") -> Any:
@@ -117,6 +146,7 @@ DeviceName = Annotated[
 ]
 PrecisionName = Annotated[Literal["auto", "fp32", "bf16"], precision_option()]
 Compile = Annotated[bool, compile_option()]
+Timeout = Annotated[float, timeout_option()]
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files, zarr folders or glob patterns.")]
 CheckpointFolder = Annotated[Path, typer.Option("--checkpoint", help="Run folder of `fit train`.", metavar="RUN")]
 Memory = Annotated[int | None, memory_option()]

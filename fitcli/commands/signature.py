@@ -13,7 +13,7 @@ from fitcli.runs.option import DeclaredOption, flag, merged_options
 
 C = TypeVar("C", bound=Callable[..., None])
 
-LARGEST_SHOWN = 10**6
+LARGEST_SHOWN = 1000
 """Largest upper limit of an option that `--help` shows."""
 
 

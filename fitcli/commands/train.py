@@ -10,9 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fitcli import console
-from fitcli.commands.options import COMPUTING, Compile, DeviceName, Memory, PrecisionName, TaskName, defaulted, given
+from fitcli.commands.options import (
+    COMPUTING,
+    Compile,
+    DeviceName,
+    Memory,
+    PrecisionName,
+    TaskName,
+    defaulted,
+    given,
+    timeout_option,
+)
 from fitcli.commands.recipe import naming, read_recipe
 from fitcli.commands.signature import with_options
+from fitcli.distributed.heartbeat import TIMEOUT_MINUTES
 from fitcli.errors import FitError
 from fitcli.runs.option import declared_options
 from fitcli.runs.train_settings import STOPPING, TrainSettings
@@ -89,6 +100,7 @@ def train(
             rich_help_panel=STOPPING,
         ),
     ] = math.inf,
+    timeout: Annotated[float, timeout_option(STOPPING)] = TIMEOUT_MINUTES,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     compile: Compile = False,
@@ -99,7 +111,12 @@ def train(
     group_parallel: Annotated[
         int,
         typer.Option(
-            "--group-parallel", min=1, metavar="N", help="Processes that share each image.", rich_help_panel=COMPUTING
+            "--group-parallel",
+            min=1,
+            metavar="N",
+            help="Processes that share each image.",
+            show_default=False,
+            rich_help_panel=COMPUTING,
         ),
     ] = 1,
     **options: Any,
@@ -114,7 +131,7 @@ def train(
     from fitcli.runs.config import is_run
     from fitcli.training.start_options import StartOptions
 
-    with naming(recipe, defaulted(context)), processes(device, group_parallel) as world:
+    with naming(recipe, defaulted(context)), processes(device, group_parallel, 60 * timeout) as world:
         runtime = world.run_on_all(lambda: choose_runtime(device, precision, compiled=compile))
         # Agents of several machines count restarts differently.
         again = world.any(auto_resume or world.restarts > 0)

@@ -16,6 +16,7 @@ from typing import Literal
 
 from fitcli.data.class_names import composed
 from fitcli.errors import DataError
+from fitcli.files.csv_cells import original_text
 from fitcli.files.spelling import existing_spelling
 from fitcli.runs.targets import SEPARATOR, TargetKind
 
@@ -166,7 +167,7 @@ def _row(path: Path, line: int, row: dict[str, str | None], columns: Sequence[La
             f"{path}, line {line}: has more fields than the first line; put quotes around those with commas"
         )
     name, split = _text(row.get("path")), _text(row.get("split")).lower()
-    labels = tuple(composed(_text(row.get(column.heading))) for column in columns)
+    labels = tuple(composed(original_text(_text(row.get(column.heading)))) for column in columns)
     missing = [c.heading for c, label in zip(columns, labels, strict=True) if c.kind == "single-label" and not label]
     if not name or missing:
         empty = [*([] if name else ["path"]), *missing]
@@ -183,10 +184,10 @@ def _row(path: Path, line: int, row: dict[str, str | None], columns: Sequence[La
 
 def _file(path: Path, line: int, name: str) -> tuple[Path, str]:
     """Return the file of a row, and its name as `ListedImage.key`."""
-    names = [name]
-    if "\\" in name and os.sep == "/":
-        names.append(name.replace("\\", "/"))  # a CSV file from Windows
-    for each in names:
+    names = [name, original_text(name)]  # the second is of a CSV file that fit wrote
+    if os.sep == "/":
+        names += [each.replace("\\", "/") for each in names]  # of a CSV file from Windows
+    for each in dict.fromkeys(names):
         if (image := existing_spelling(path.parent / each)) is not None:
             return image, composed(each)
     raise DataError(f"{path}, line {line}: no file {path.parent / names[-1]}; paths are relative to the CSV file")

@@ -23,6 +23,7 @@ from fitcli.data.bad_images import Attempt, BadImage, BadImages, first_good
 from fitcli.data.batch import Batch, Item, collate
 from fitcli.data.dataset import Sample
 from fitcli.data.read_item import Reading, read_item
+from fitcli.distributed.heartbeat import working_alone
 from fitcli.distributed.world import Axis
 from fitcli.errors import DataError
 from models.groups import Gather, Groups
@@ -189,7 +190,8 @@ class Loader:
 
     def _joined(self, pending: _PendingItems) -> _Joined:
         """Join images, whose replacements were already tried. Counts nothing, because it runs in any thread."""
-        attempts = [future.result() for future in pending]
+        with working_alone():
+            attempts = [future.result() for future in pending]
         items, failed = [], list[BadImage]()
         for attempt in attempts:
             failed += attempt.failed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,10 @@ SHOWN = 60
 """Longest text of a value in an error, in characters."""
 
 
+NAMED = 4
+"""Number of ranks that an error names."""
+
+
 def require_agreement(world: World, facts: Mapping[str, Any], advice: str) -> None:
     """Compare facts over all ranks. Collective.
 
@@ -27,8 +31,8 @@ def require_agreement(world: World, facts: Mapping[str, Any], advice: str) -> No
         advice: Advice for the error message.
 
     Raises:
-        FitError: They differ. The message, which is the same on all ranks, names the first rank that differs from most
-            others, or from rank 0 if there is no majority.
+        FitError: They differ. The message, which is the same on all ranks, names those that differ from most others, or
+            from rank 0 if there is no majority.
     """
     if world.size == 1:
         return
@@ -38,9 +42,10 @@ def require_agreement(world: World, facts: Mapping[str, Any], advice: str) -> No
         if len(set(texts)) > 1:
             # `most_common` keeps the order of the ranks among equal counts.
             usual = Counter(texts).most_common(1)[0][0]
-            rank = next(rank for rank, text in enumerate(texts) if text != usual)
+            others = [rank for rank, text in enumerate(texts) if text != usual]
+            has = "it has" if len(others) == 1 else f"rank {others[0]} has"
             error = FitError(
-                f"rank {rank} differs in {name}: it has {_short(texts[rank])}, "
+                f"{_named(others)} in {name}: {has} {_short(texts[others[0]])}, "
                 f"rank {texts.index(usual)} has {_short(usual)}; {advice}"
             )
             error.shared = True
@@ -65,6 +70,13 @@ def weights_digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+
+
+def _named(ranks: Sequence[int]) -> str:
+    if len(ranks) == 1:
+        return f"rank {ranks[0]} differs"
+    more = f" and {len(ranks) - NAMED} more" if len(ranks) > NAMED else ""
+    return f"ranks {', '.join(map(str, ranks[:NAMED]))}{more} differ"
 
 
 def _short(text: str) -> str:

@@ -22,7 +22,8 @@ from typing import Any, Protocol
 
 from fitcli import console
 from fitcli.device.runtime import claim_device
-from fitcli.distributed.process_group import connect_store, read_world
+from fitcli.distributed.heartbeat import working_alone
+from fitcli.distributed.process_group import TIMEOUT, connected_store, read_world
 from fitcli.distributed.world import ALONE, World
 from fitcli.errors import FitError
 
@@ -145,7 +146,8 @@ class ImageQueue:
     def _one(self, index: int, do: Callable[[int], Any], journal: ResultJournal | None) -> Any:
         if journal is not None and (kept := journal.recall(index)) is not None:
             return kept
-        result = do(index)
+        with working_alone():
+            result = do(index)
         if journal is not None and result is not None:
             journal.keep(self.world.rank, index, result)
         return result
@@ -193,7 +195,7 @@ class ImageQueue:
 
 
 @contextmanager
-def open_queue(device: str) -> Iterator[ImageQueue]:
+def open_queue(device: str, timeout: float = TIMEOUT) -> Iterator[ImageQueue]:
     """Connect the processes that torchrun started and give each its own CUDA device.
 
     Without torchrun there is one process. The first process prints the messages of all. Leave the context after all
@@ -201,27 +203,28 @@ def open_queue(device: str) -> Iterator[ImageQueue]:
 
     Args:
         device: The device as the user names it, see `choose_runtime`.
+        timeout: Seconds without a sign of life after which a process counts as lost; 0 to wait for ever.
 
     Raises:
         DeviceError: There are more processes than devices.
+        FitError: The processes cannot connect.
     """
     own = read_world()
     if own.size == 1:
         yield (queue := ImageQueue(own))
         queue.close()
         return
-    store = connect_store(own.rank, own.size)
-    try:
-        with nullcontext() if own.is_first else console.muted():
+    with nullcontext() if own.is_first else console.muted(), connected_store(own, timeout) as store:
+        try:
             claim_device(device, own.local_rank, own.local_size)
             yield (queue := ImageQueue(own, store))
             queue.close()
-    except FitError as error:
-        if own.is_first:
-            raise
-        store.set("failed", str(error))
-        raise SystemExit(1) from error
-    except KeyboardInterrupt as stop:
-        if own.is_first:
-            raise
-        raise SystemExit(130) from stop
+        except FitError as error:
+            if own.is_first:
+                raise
+            store.set("failed", str(error))
+            raise SystemExit(1) from error
+        except KeyboardInterrupt as stop:
+            if own.is_first:
+                raise
+            raise SystemExit(130) from stop

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from fitcli.distributed.heartbeat import exchanging
 from models.config import ClassifierConfig, TrunkConfig
 
 
@@ -38,7 +39,8 @@ class Exchange:
     def gather(self, values: Tensor) -> Tensor:
         """Gather values, without a graph: [...] -> [ranks ...]."""
         gathered = values.new_empty(self.ranks, *values.shape)
-        dist.all_gather(list(gathered.unbind()), values.contiguous(), self.group)
+        with exchanging():
+            dist.all_gather(list(gathered.unbind()), values.contiguous(), self.group)
         self._count(gathered)
         return gathered
 
@@ -49,7 +51,8 @@ class Exchange:
         the backend: the sum is the same each time, and gradients in bfloat16 lose no precision.
         """
         parts = torch.empty_like(values, memory_format=torch.contiguous_format)
-        dist.all_to_all_single(parts, values.contiguous(), group=self.group)
+        with exchanging():
+            dist.all_to_all_single(parts, values.contiguous(), group=self.group)
         self._count(parts)
         wide = torch.promote_types(values.dtype, torch.float32)
         return parts.sum(dim=0, dtype=wide).to(values.dtype)

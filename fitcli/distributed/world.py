@@ -24,6 +24,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 
+from fitcli.distributed.heartbeat import exchanging, working_alone
 from fitcli.errors import FitError
 
 T = TypeVar("T")
@@ -123,7 +124,8 @@ class World:
             return [act()]
         result, own = None, None
         try:
-            result = act()
+            with working_alone():
+                result = act()
         except FitError as error:
             if error.shared or isinstance(error, UnrecoverableRankError):
                 raise
@@ -208,7 +210,8 @@ ALONE = World()
 def _peers() -> Iterator[None]:
     """Turn the RuntimeError that torch raises for a broken connection into PeerLost."""
     try:
-        yield
+        with exchanging():
+            yield
     except RuntimeError as error:
         raise PeerLost("another process of this job has ended; see its own message or that of torchrun") from error
 

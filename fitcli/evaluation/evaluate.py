@@ -14,6 +14,7 @@ from fitcli.data.dataset import Dataset, Sample, load_dataset
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import DataError, FitError, ImageError
+from fitcli.runs.finite_output import NonFiniteOutput, check_finite_numbers
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.encoding.image_opener import ImageOpener
@@ -80,13 +81,13 @@ class _Job:
     output: Path | None
 
     def run(self, scorer: Scorer) -> list[tuple[Sample, list[float]]] | None:
-        """Score the images, and report those that cannot be read.
+        """Score the images, and report those that cannot be read or scored.
 
         Returns:
-            The images that could be read with their scores, on the first process; None on the others.
+            The images that were scored with their scores, on the first process; None on the others.
 
         Raises:
-            FitError: No image can be read.
+            FitError: No image can be scored.
         """
         samples, count = self.samples, len(self.samples)
         opener = ImageOpener(self.queue, self.checkpoint.config.preprocessing, self.settings.read_as)
@@ -94,8 +95,10 @@ class _Job:
         def score(number: int) -> list[float] | None:
             try:
                 with opener.open(samples[number].path) as image:
-                    return scorer.score(image, samples[number], number)
-            except ImageError as error:
+                    scores = scorer.score(image, samples[number], number)
+                    check_finite_numbers(self.checkpoint, scores, "scores", image.path)
+                    return scores
+            except (ImageError, NonFiniteOutput) as error:
                 console.error(str(error))
                 return None
 
@@ -119,7 +122,7 @@ class _Job:
         if not self.queue.world.is_first:
             return None
         if not any(results):
-            raise FitError(f"none of {count} images could be read")
+            raise FitError(f"none of {count} images could be scored")
         return [(sample, result) for sample, result in zip(samples, results, strict=True) if result is not None]
 
 

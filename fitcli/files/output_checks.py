@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from fitcli.errors import FitError
-from fitcli.files.publish import naming
+from fitcli.files.publish import followed, naming
 from fitcli.files.staging import recover
 
 
@@ -27,12 +27,12 @@ def check_output_file(option: str, path: Path) -> None:
     Raises:
         FitError: Its folder does not exist, or no files can be made there.
     """
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise FitError(f"{option} {path}: no folder {folder}; make it first")
-    _check_takes_files(option, path, folder)
+    for folder in dict.fromkeys((path.absolute().parent, followed(path).parent)):
+        if not folder.is_dir():
+            raise FitError(f"{option} {path}: no folder {folder}; make it first")
+    _check_takes_files(option, path, followed(path).parent)
     with naming(path):
-        for destination in {path, Path(os.path.realpath(path))}:
+        for destination in {path, followed(path)}:
             recover(destination)
 
 

@@ -7,15 +7,17 @@ it, and what stood at the destination is put back if anything comes in between: 
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
 from fitcli.errors import FitError
+from fitcli.files.csv_cells import safe_cell
 from fitcli.files.disk import exchange, sync, sync_all
 from fitcli.files.staging import STAGING, StagingFolder, put_back, removed_path
 
@@ -134,6 +136,14 @@ class Publication:
             raise
 
 
+def followed(path: Path) -> Path:
+    """Return where an output of a command goes: the end of the links at `path`, which stay.
+
+    Files within a run folder are no outputs of this kind: a link there is replaced, and nothing outside is touched.
+    """
+    return Path(os.path.realpath(path))
+
+
 @contextmanager
 def naming(destination: Path) -> Iterator[None]:
     """Make an `OSError` in this context name the destination if it names no file, or one in a staging folder."""
@@ -171,17 +181,36 @@ def publish_folder(path: Path) -> Iterator[Path]:
         yield publication.path
 
 
-@contextmanager
-def publish_csv(path: Path) -> Iterator[TextIO]:
-    """Give a text file to write a table to, which becomes `path` if the context ends without an error.
+class CsvTable:
+    """A CSV file that is being written.
 
-    The file is UTF-8. Names of files need not be valid text: their bytes are written as they are.
+    Args:
+        file: The open file.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._writer = csv.writer(file)
+
+    def write_rows(self, rows: Iterable[Iterable[object]]) -> None:
+        """Write rows. No text becomes a formula in a spreadsheet, see `csv_cells.safe_cell`."""
+        self._writer.writerows(map(safe_cell, row) for row in rows)
+
+
+@contextmanager
+def publish_csv(path: Path) -> Iterator[CsvTable]:
+    """Give a table to write, which becomes the file `path` if the context ends without an error.
+
+    A link at `path` is followed. The file is UTF-8. Names of files need not be valid text: their bytes are written as
+    they are.
 
     Raises:
         OSError: The file cannot be written; the error names it.
     """
-    with publish_file(path) as new, new.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        yield file
+    with (
+        publish_file(followed(path)) as new,
+        new.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        yield CsvTable(file)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
 
 from fitcli.errors import ImageError
-from fitcli.files.publish import Publication
+from fitcli.files.publish import Publication, followed
 
 
 def cannot_write(path: Path, error: OSError, needed_bytes: int | None = None) -> ImageError:
@@ -40,7 +39,7 @@ class ImagePublication(Publication):
 
     def __init__(self, path: Path, markers: tuple[str, ...] | None = None) -> None:
         self._path, self._markers = path, markers
-        target = Path(os.path.realpath(path))
+        target = followed(path)
         folder = target.parent
         if not folder.is_dir():
             missing = "is not a folder" if folder.exists() else "does not exist; create it first"

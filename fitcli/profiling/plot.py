@@ -9,7 +9,7 @@ from typing import Any
 
 from fitcli.errors import FitError
 from fitcli.files.output_checks import check_output_file
-from fitcli.files.publish import publish_file
+from fitcli.files.publish import followed, publish_file
 from fitcli.memory.estimate import Estimate, estimate_step
 from fitcli.memory.plan import named_plans
 from fitcli.profiling.peer_estimate import estimate_peer
@@ -62,7 +62,7 @@ def draw(path: Path, subject: Subject, conditions: Conditions, peers: list[Peer]
     _label(computing, "TFLOP of a training step")
     memory.legend(fontsize=8)
     figure.suptitle(f"{subject.name}, {conditions.precision}, batch of {conditions.images}: estimated", fontsize=10)
-    with publish_file(path) as new:
+    with publish_file(followed(path)) as new:
         figure.savefig(new, dpi=130, format=path.suffix[1:].lower())
 
 

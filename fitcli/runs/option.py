@@ -15,8 +15,26 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from fitcli.errors import FitError
 
+
+class OptionError(FitError):
+    """A value of an option is impossible.
+
+    Args:
+        name: Name of the field.
+        reason: What is wrong with the value, without the name.
+        shown: Name in the message; None for the option on the command line.
+    """
+
+    def __init__(self, name: str, reason: str, shown: str | None = None) -> None:
+        self.name, self.reason = name, reason
+        super().__init__(f"{flag(name) if shown is None else shown} {reason}")
+
+
 KEY = "option"
 """Key of an `Option` in the metadata of a field."""
+
+LARGEST_NUMBER = 10**100
+"""Integers from here on are no numbers of an option; Python could not make a float of the largest."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +70,7 @@ class Option:
     changeable: bool = False
 
     def check(self, name: str, value: object) -> None:
-        """Raise FitError, which names the option, for a number outside of the limits. None is allowed."""
+        """Raise OptionError for a number outside of the limits. None is allowed."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return
         too_low = (self.minimum is not None and value < self.minimum) or (
@@ -64,13 +82,20 @@ class Option:
         finite = isinstance(value, int) or math.isfinite(value)
         if too_low or too_high or not finite:
             limits = [self.limits()] if finite else [self.limits(), "finite"]
-            raise FitError(f"{flag(name)} must be {' and '.join(filter(None, limits))}, not {value}")
+            raise OptionError(name, f"must be {' and '.join(filter(None, limits))}, not {_shown(value)}")
 
     def limits(self) -> str:
         """Return the limits in words, such as "at least 1"; empty without limits."""
         low = _limit("at least", self.minimum) or _limit("above", self.above)
         high = _limit("at most", self.maximum) or _limit("below", self.below)
         return " and ".join(limit for limit in (low, high) if limit)
+
+
+def _shown(value: object) -> str:
+    """Return a value as text of at most 80 characters: it may be a list, or an integer of thousands of digits."""
+    if isinstance(value, int) and abs(value) >= LARGEST_NUMBER:
+        return f"{'-' * (value < 0)}2^{value.bit_length() - 1} or more"
+    return f"{value!r:.80}"
 
 
 def _limit(word: str, value: float | None) -> str:
@@ -156,16 +181,18 @@ def check_options(settings: object) -> None:
     """Check the values of a dataclass against the types and limits of its options.
 
     Raises:
-        FitError: A value is of another type, no choice or out of its limits. Names the option.
+        OptionError: A value is of another type, no choice or out of its limits.
     """
     for name, declared in declared_options(type(settings)).items():
         value = getattr(settings, name)
         if declared.choices and value not in declared.choices:
-            raise FitError(f"{flag(name)} must be {', '.join(declared.choices)}, not {value!r}")
+            raise OptionError(name, f"must be {', '.join(declared.choices)}, not {_shown(value)}")
         classes = tuple(_classes(declared.type))
         # In Python, True is also an integer.
         if not isinstance(value, classes) or (isinstance(value, bool) and bool not in classes):
-            raise FitError(f"{flag(name)} must be {_type_text(declared.type)}, not {value!r}")
+            raise OptionError(name, f"must be {_type_text(declared.type)}, not {_shown(value)}")
+        if isinstance(value, int) and abs(value) >= LARGEST_NUMBER and float in classes:
+            raise OptionError(name, f"must be below {LARGEST_NUMBER:g}, not {_shown(value)}")
         declared.option.check(name, value)
 
 

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Self
 
 from fitcli.errors import FitError
-from fitcli.runs.option import check_options, declared_options, flag, option
+from fitcli.runs.option import OptionError, check_options, declared_options, flag, option
 
 LARGEST_SEED = 2**64 - 1
 """Largest seed: generators take 64 bits."""
+
+LARGEST_SIDE, MOST_IMAGES, MOST_PASSES, MOST = 2**22, 2**16, 10**6, 10**9
+"""Largest pixels per side, images per pass, passes per step, and number of anything else."""
 
 IMAGES, LEARNING, STOPPING = "Images", "Learning", "Starting and stopping"
 """Panels of `fit train --help`."""
@@ -65,6 +68,7 @@ class TrainSettings:
         None,
         "Side of random windows; else whole images.",
         minimum=1,
+        maximum=LARGEST_SIDE,
         metavar="PIXELS",
         more="Training sees a random square window of each image; the validation of a classifier reads whole images.",
     )
@@ -72,6 +76,7 @@ class TrainSettings:
         30,
         "Passes over the training images.",
         minimum=1,
+        maximum=MOST,
         changeable=True,
         more="A resumed run may be given another number: the learning rate then falls towards the new end.",
     )
@@ -79,6 +84,7 @@ class TrainSettings:
         4,
         "Images per pass.",
         minimum=1,
+        maximum=MOST_IMAGES,
         more="Several processes share the images of a batch; the result is that of one process.",
     )
     start_from: str | None = option(
@@ -93,6 +99,7 @@ class TrainSettings:
         "Optimizer steps instead of --epochs.",
         panel=LEARNING,
         minimum=1,
+        maximum=MOST,
         changeable=True,
         more="The length of the run in optimizer steps, whatever the number of images.",
     )
@@ -101,6 +108,7 @@ class TrainSettings:
         "Passes per optimizer step.",
         panel=LEARNING,
         minimum=1,
+        maximum=MOST_PASSES,
         more="An optimizer step then sees batch size times this many images.",
     )
     learning_rate: float = option(
@@ -132,7 +140,7 @@ class TrainSettings:
         more="It decides the initial weights, the order of the data, augmentation and noise.",
     )
     patch: int | None = option(
-        None, "Side of a patch; else from the preset.", panel=IMAGES, minimum=1, metavar="PIXELS"
+        None, "Side of a patch; else from the preset.", panel=IMAGES, minimum=1, maximum=LARGEST_SIDE, metavar="PIXELS"
     )
     mpp: float | None = option(
         None,
@@ -147,6 +155,7 @@ class TrainSettings:
         "Pyramid level to read.",
         panel=IMAGES,
         minimum=0,
+        maximum=64,
         more="0 is full resolution. The run keeps it, as it does --mpp.",
     )
     augment: bool | None = option(
@@ -162,6 +171,7 @@ class TrainSettings:
         "Unreadable images to leave out.",
         panel=IMAGES,
         minimum=0,
+        maximum=MOST,
         changeable=True,
         more="Each is reported; one more stops the run, which can be resumed.",
     )
@@ -170,6 +180,7 @@ class TrainSettings:
         "Steps between saves.",
         panel=STOPPING,
         minimum=1,
+        maximum=MOST,
         changeable=True,
         more="Else a run is saved at each epoch; always every ten minutes, when it is the best, and at the end.",
     )
@@ -178,6 +189,7 @@ class TrainSettings:
         "Saved states to keep.",
         panel=STOPPING,
         minimum=1,
+        maximum=MOST,
         changeable=True,
         more="If the newest is damaged, a resumed run goes on from the one before.",
     )
@@ -188,11 +200,11 @@ class TrainSettings:
     def __post_init__(self) -> None:
         check_options(self)
         if self.mpp is not None and self.level is not None:
-            raise FitError("--level and --mpp both choose the size of the pixels; give one of them")
-        if not 0 <= self.warmup < 1:
-            raise FitError(f"warmup must be at least 0 and below 1, not {self.warmup}")
+            raise OptionError("level", "and --mpp both choose the size of the pixels; give one of them")
+        if isinstance(self.warmup, bool) or not isinstance(self.warmup, int | float) or not 0 <= self.warmup < 1:
+            raise OptionError("warmup", f"must be at least 0 and below 1, not {self.warmup!r:.80}", "warmup")
         if self.precision not in ("fp32", "bf16"):
-            raise FitError(f"precision must be fp32 or bf16, not {self.precision!r}")
+            raise OptionError("precision", f"must be fp32 or bf16, not {self.precision!r:.80}", "precision")
 
     @property
     def augments(self) -> bool:

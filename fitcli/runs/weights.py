@@ -46,10 +46,17 @@ M_co = TypeVar("M_co", bound=TaskModel, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint(Generic[M_co]):
-    """A trained model with the config of its run."""
+    """A trained model with the config of its run.
+
+    Attributes:
+        model: The model.
+        config: Config of the run.
+        folder: Folder of the run; None for a model that is being trained.
+    """
 
     model: M_co
     config: RunConfig
+    folder: Path | None = None
 
 
 def save_weights(folder: Path, model: nn.Module, name: str = WEIGHTS) -> None:
@@ -126,7 +133,7 @@ def load_model(folder: Path, config: RunConfig, runtime: Runtime, ema: bool, cas
     if cast_ahead:
         runtime.prepare(model)
     runtime.compile(model)
-    return Checkpoint(model, config)
+    return Checkpoint(model, config, folder)
 
 
 def start_from(

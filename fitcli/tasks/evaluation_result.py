@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -71,7 +70,7 @@ def write_csv(path: Path, evaluation: Evaluation) -> None:
         FitError: The file cannot be written.
     """
     try:
-        with publish_csv(path) as file:
-            csv.writer(file).writerows([evaluation.columns, *evaluation.rows])
+        with publish_csv(path) as table:
+            table.write_rows([evaluation.columns, *evaluation.rows])
     except OSError as error:
         raise FitError(f"--csv {path}: cannot be written ({error.strerror})") from None

@@ -15,6 +15,7 @@ from fitcli.data.place import Layout
 from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.files.publish import write_text
+from fitcli.memory.budget import size_text
 from fitcli.memory.estimate import FLOAT, Training, estimate_step, parameter_count
 from fitcli.memory.machine import HOST_FRACTION, available_bytes, default_budget, free_bytes, host_budget
 from fitcli.memory.plan import Choice, cheaper_choice, choose, evaluate_plan
@@ -23,6 +24,9 @@ from fitcli.tasks.registry import find_task
 
 PLAN = "training/plan.json"
 """File of a run folder that keeps the execution."""
+
+MOST_OVER_FREE = 3
+"""A resumed run begins if its steps take at most this many times the memory that is free now."""
 
 
 def largest_step(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training:
@@ -156,10 +160,18 @@ def with_saved_plan(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Train
     """Return a resumed run with its earlier execution, or with a new one if that cannot be sharded or compiled.
 
     Raises:
-        CheckpointError: The file with the earlier execution is damaged.
+        CheckpointError: The file with the earlier execution is damaged, or a step takes far more memory than is free.
     """
     sizes = list(sizes)
     plan = load_plan(run.folder)
     if (run.shard and not plan.shardable) or (run.runtime.compiled and not plan.compilable):
         return with_plan(run, sizes, None)
-    return replace(run, plan=plan, work=largest_step(run, sizes))
+    work = largest_step(run, sizes)
+    needed, free = estimate_step(work, plan).needed_bytes, free_bytes(run.runtime)
+    # Not `choose`: other programs may hold memory for a while, and the execution must stay the same.
+    if needed > MOST_OVER_FREE * free:
+        raise CheckpointError(
+            f"{run.folder}: with training/settings.json as it is, a step takes {size_text(needed)}, but "
+            f"{size_text(free)} are free; give --memory, or continue on a larger machine"
+        )
+    return replace(run, plan=plan, work=work)

@@ -22,7 +22,7 @@ from fitcli.tasks.load import expect_task
 from fitcli.tasks.registry import find_task
 from fitcli.training.checkpointing.run_lock import locked
 from fitcli.training.checkpointing.run_record import TRAINING, save_record
-from fitcli.training.checkpointing.saved_states import STATES, load_state, save_state
+from fitcli.training.checkpointing.saved_states import STATES, checksums, load_state, save_state
 from fitcli.training.checkpointing.saver import LAST, Saver, saving
 from fitcli.training.checkpointing.snapshot import Progress, State, restore, snapshot
 from fitcli.training.ema import Ema
@@ -107,6 +107,8 @@ class _Training:
             run.world.run_on_all(partial(_start_from, Path(settings.start_from), self.model, run.config))
         self.ema = Ema(self.model, settings.ema_decay) if settings.ema_decay else None
         self.average = None if self.ema is None else self.ema.model
+        # Each process holds another part of sharded weights: only the whole ones can be compared.
+        self.whole = self._digests() if run.shard and not resumes else {}
         sharded = shard_model(self.model, self.average, run.world) if run.shard else None
         for model in (self.model, self.average):
             if model is not None:
@@ -117,7 +119,7 @@ class _Training:
 
     def begin(self) -> None:
         """Write the first state, so that the run can be resumed."""
-        self._compare_weights()
+        self._compare(self.whole if self.run.shard else self._digests())
         state = self._snapshot(copy=False)
         if not self.run.world.is_first:
             return
@@ -133,20 +135,23 @@ class _Training:
         self.resumed = True
         if len(set(self.run.world.gather(self.progress.step))) > 1:
             raise FitError(f"{self.run.folder}: the processes see different files there; use a folder that they share")
-        self._compare_weights()
+        # Every process has read all files of the state, and compared them with their checksums.
+        files = {f"the saved {name}": each for name, each in checksums(self.run.folder, self.progress.step).items()}
+        self._compare(files | ({} if self.run.shard else self._digests()))
         if not self.run.world.is_first:
             return
         with saving(self.run.folder):
             self._save_record()
 
-    def _compare_weights(self) -> None:
-        """Compare the weights over all processes, unless each holds another part of them."""
-        if self.run.world.size == 1 or self.run.shard:
-            return
+    def _digests(self) -> dict[str, str]:
+        """Return hashes of the weights by name, for the comparison with other processes; none for a single process."""
+        if self.run.world.size == 1:
+            return {}
         models = {"the weights": self.model, "the moving average of the weights": self.average}
-        facts = {
-            name: weights_digest(model.state_dict().items()) for name, model in models.items() if model is not None
-        }
+        return {name: weights_digest(model.state_dict().items()) for name, model in models.items() if model is not None}
+
+    def _compare(self, facts: dict[str, str]) -> None:
+        """Compare hashes over all processes; collective."""
         require_agreement(self.run.world, facts, "give all machines the same files, and the same kind of device")
 
     def go(self) -> Progress:

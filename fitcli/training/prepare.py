@@ -16,6 +16,7 @@ from fitcli.data.class_names import composed
 from fitcli.data.dataset import Dataset, load_dataset
 from fitcli.data.dataset_changes import describe_changes
 from fitcli.data.description import describe_dataset, warn_of_names
+from fitcli.data.pixel_digest import pixel_digests
 from fitcli.data.survey import describe_pixels, image_sizes, survey_images
 from fitcli.device.runtime import Runtime, choose_runtime
 from fitcli.distributed.agreement import digest, require_agreement
@@ -109,6 +110,9 @@ def _compare_data(run: TrainingRun, sizes: Sequence[tuple[int, int]]) -> None:
         "the mean and deviation of the pixels": [preprocessing.mean, preprocessing.std],
         "config.json": digest(config_document(run.config)),
     }
+    if run.world.size > 1:
+        pixels = pixel_digests(run.dataset, run.settings.seed)
+        facts |= {f"the pixels of {name}": value for name, value in pixels.items()}
     require_agreement(run.world, facts, "give all machines the same data and run folder")
 
 

@@ -209,7 +209,7 @@ def test_nothing_to_score_is_an_error(fit: Fit, dataset: Path, trained: Path, tm
             (data / name / f"{number}.png").write_bytes(b"no image")
     result = fit("evaluate", data, "--checkpoint", trained)
     assert result.exit_code == 1
-    assert "none of 2 images could be read" in result.stderr
+    assert "none of 2 images could be scored" in result.stderr
 
 
 COLUMNS = ("label", "Path", "predicted", "probability:label")

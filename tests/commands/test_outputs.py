@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,6 +64,73 @@ def test_a_folder_is_made(fit: Fit, tmp_path: Path, dataset: Path, trained: Path
     result = fit(*line.format(image=image, dataset=dataset, trained=trained, new=new).split())
     assert result.exit_code == 0, result.stderr
     assert new.is_dir()
+
+
+LINKED = [
+    "classify {image} --checkpoint {trained} --device cpu --csv {out}.csv",
+    "classify {image} --checkpoint {trained} --device cpu --heatmap {out}.png",
+    "classify {image} --checkpoint {trained} --device cpu --heatmap {out}.tif",
+    "classify {image} --checkpoint {trained} --device cpu --heatmap {out}.zarr",
+    "evaluate {dataset} --checkpoint {trained} --device cpu --csv {out}.csv",
+    "embed {image} --checkpoint {trained} --device cpu --out {out}.zarr",
+    "embed {image} --checkpoint {trained} --device cpu --out {out}.safetensors",
+    "generate --checkpoint {denoiser} --device cpu --steps 1 --overwrite --out {out}.png",
+    "generate --checkpoint {denoiser} --device cpu --steps 1 --overwrite --out {out}.ome.tif",
+    "generate --checkpoint {denoiser} --device cpu --steps 1 --overwrite --out {out}.zarr",
+    "generate --checkpoint {denoiser} --device cpu --steps 1 --overwrite --out image.png --preview {out}.png",
+    "profile-memory --preset debug --plot {out}.png",
+]
+
+
+@pytest.mark.parametrize("line", LINKED, ids=lambda line: f"{line.split()[0]} {' '.join(line.split()[-2:])}")
+def test_an_output_goes_to_the_end_of_a_link(
+    fit: Fit, tmp_path: Path, dataset: Path, trained: Path, denoiser: Path, image: Path, line: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The link stays. Nothing stands at its end at first, and an output of before the second time."""
+    if "--plot" in line:
+        pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    suffix = line.rpartition("{out}")[2].split()[0]
+    link, end = tmp_path / f"out{suffix}", tmp_path / "store" / f"other{suffix}"
+    link.symlink_to(Path("store", end.name))
+    places = {"image": image, "dataset": dataset, "trained": trained, "denoiser": denoiser, "out": tmp_path / "out"}
+    missing = fit(*line.format(**places).split())
+    assert missing.exit_code == 1
+    assert f"no folder {end.parent}; make it first" in missing.stderr
+    end.parent.mkdir()
+    found = []
+    for _ in range(2):
+        result = fit(*line.format(**places).split())
+        assert result.exit_code == 0, result.stderr
+        assert link.is_symlink()
+        found.append(end.lstat().st_ino)
+    assert found[0] != found[1], "another one stands there"
+    assert [path.name for path in end.parent.iterdir()] == [end.name]
+
+
+TABLES = [
+    "classify {listed} --checkpoint {trained} --device cpu --csv {out}",
+    "evaluate {listing} --checkpoint {trained} --device cpu --split all --csv {out}",
+]
+
+
+@pytest.mark.parametrize("line", TABLES)
+def test_a_name_is_no_formula_in_a_table(
+    fit: Fit, tmp_path: Path, dataset: Path, trained: Path, image: Path, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fit reads the same image from the table that it wrote."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(image, "=1+1.png")
+    label, *_ = sorted(path.name for path in dataset.iterdir() if path.is_dir())
+    listing, out = Path("list.csv"), Path("out.csv")
+    listing.write_text(f"path,label\n=1+1.png,{label}\n")
+    places = {"listed": "=1+1.png", "listing": listing, "trained": trained, "out": out}
+    assert fit(*line.format(**places).split()).exit_code == 0
+    _, row = csv.reader(out.open(newline=""))
+    assert row[0] == "'=1+1.png"
+    again = fit("evaluate", out, "--checkpoint", trained, "--device", "cpu", "--split", "all", "--json")
+    assert json.loads(again.stdout)["images"] == 1
 
 
 OVER = [

@@ -10,6 +10,7 @@ from support.data_sets import labelled, table, touch
 
 from fitcli.data.dataset import load_dataset
 from fitcli.errors import DataError
+from fitcli.files.publish import publish_csv
 
 
 def test_a_table(tmp_path: Path) -> None:
@@ -118,3 +119,23 @@ def test_one_file_in_both_unicode_forms_is_listed_twice(tmp_path: Path) -> None:
     touch(tmp_path, NFD, "b")
     with pytest.raises(DataError, match="listed as 'x' and as 'y'"):
         load_dataset(table(tmp_path, "path,label", f"{NFC},x", f"{NFD},y", "b,y"))
+
+
+def test_a_table_that_fit_wrote(tmp_path: Path) -> None:
+    """Names and labels that look like formulas have an apostrophe there, which is not part of them."""
+    names = ["=1.png", "+a.png", "-a.png", "@a.png", "'=2.png", "plain.png"]
+    touch(tmp_path, *names)
+    with publish_csv(tmp_path / "data.csv") as rows:
+        rows.write_rows(
+            [["path", "label"], *([name, "=x" if number % 2 else "-1"] for number, name in enumerate(names))]
+        )
+    assert "'=1.png" in (tmp_path / "data.csv").read_text()
+    data = load_dataset(tmp_path / "data.csv", training=False)
+    assert sorted(name for name, _, _ in data.listed) == sorted(names)
+    assert data.classes == ("-1", "=x")
+
+
+def test_a_name_with_an_apostrophe_of_its_own(tmp_path: Path) -> None:
+    touch(tmp_path, "'=a.png", "b.png")
+    data = load_dataset(table(tmp_path, "path,label", "'=a.png,x", "b.png,y"), training=False)
+    assert {name for name, _, _ in data.listed} == {"'=a.png", "b.png"}

@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.pictures import colored, save
+from support.processes import NEEDS_PROC, stop_until_noticed
 from torch.distributed import HashStore
 from typer.testing import Result
 
@@ -47,10 +49,17 @@ main()
 
 def torchrun(processes: int, code: str, *arguments: object, restarts: int = 0) -> subprocess.CompletedProcess[str]:
     """Run Python in several processes."""
+    job = start(processes, code, *arguments, restarts=restarts)
+    out, err = job.communicate(timeout=250)
+    return subprocess.CompletedProcess(job.args, job.returncode, out, err)
+
+
+def start(processes: int, code: str, *arguments: object, restarts: int = 0) -> subprocess.Popen[str]:
+    """Start Python in several processes."""
     launch = ["--standalone", "--no-python", "--nproc-per-node", str(processes), "--max-restarts", str(restarts)]
     command = [sys.executable, "-m", "torch.distributed.run", *launch, sys.executable, "-c", code, *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=250)
+    return subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +164,37 @@ def test_a_process_is_killed(
     files = {path.relative_to(alone): path.read_bytes() for path in alone.rglob("*") if path.is_file()}
     assert files == {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
     assert not (tmp_path / ".features.done").exists()
+
+
+@pytest.mark.distributed
+@NEEDS_PROC
+@pytest.mark.parametrize(("command", "how"), [("classify", "stopped"), ("embed", "stopped"), ("classify", "waits")])
+def test_a_process_hangs(fit: Fit, trained: Path, images: Path, tmp_path: Path, command: str, how: str) -> None:
+    """It is named, what is finished is kept, and the same command does the rest."""
+    log, out = tmp_path / "log", tmp_path / "out"
+    log.touch()
+    paths = [images / f"{number}.tif" for number in range(7)]
+    outputs = {"classify": ["--csv", out], "embed": ["--out", out]}[command]
+    arguments = [command, *paths, "--checkpoint", trained, "--json", "--device", "cpu", *outputs]
+    # "waits": as for a disk that never answers.
+    code = RECORDED.format(log=str(log), dies=1).replace("os.kill(os.getpid(), 9)", "import time; time.sleep(10**6)")
+    job = start(2, code, *arguments, "--timeout", 0.05)
+    if how == "stopped":
+        while "1:" not in log.read_text():
+            assert job.poll() is None
+            time.sleep(0.01)
+        stop_until_noticed(job, 1)
+    _, err = job.communicate(timeout=250)
+    assert job.returncode == 1
+    (line,) = (line for line in err.splitlines() if line.startswith("error: "))
+    assert line.startswith("error: rank 1 (process ")
+    assert "has given no sign of life for 3 seconds (--timeout)" in line
+    last = torchrun(3, RECORDED.format(log=str(log), dies=None), *arguments)
+    assert last.returncode == 0, last.stderr
+    done = [line.split(":")[1] for line in log.read_text().splitlines()]
+    assert set(done) == set("0123456")
+    assert len(done) <= 8, "at most the image in work is processed again"
+    assert [entry["path"] for entry in json.loads(last.stdout)] == [str(path) for path in paths]
 
 
 @pytest.mark.distributed

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.pictures import save
+from support.processes import NEEDS_PROC, stop_until_noticed, worker
 from support.runs import assert_same_run
 
 from fitcli.distributed.process_group import processes, read_world
@@ -68,19 +69,6 @@ def wait_until(job: subprocess.Popen[str], condition: Callable[[], bool]) -> Non
         time.sleep(0.01)
 
 
-def worker(job: subprocess.Popen[str], rank: int) -> int:
-    """Return the process id of a rank."""
-    for child in _children(job.pid):
-        environment = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
-        if f"RANK={rank}".encode() in environment:
-            return child
-    raise AssertionError(f"no process {rank}")
-
-
-def _children(parent: int) -> Iterator[int]:
-    yield from map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
-
-
 SETTINGS = ("--batch-size", 4, "--epochs", 12, "--ema", 0.9, "--save-every", 2)
 
 
@@ -92,7 +80,7 @@ def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.distributed
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc to find the processes")
+@NEEDS_PROC
 @pytest.mark.parametrize(("rank", "shard"), [(0, False), (1, False), (1, True)])
 def test_torchrun_restarts_a_job_of_which_a_process_was_killed(
     data: Path, uninterrupted: Path, tmp_path: Path, rank: int, shard: bool
@@ -105,6 +93,24 @@ def test_torchrun_restarts_a_job_of_which_a_process_was_killed(
     if not shard:
         assert_same_run(run, uninterrupted)
     assert steps(run) == steps(uninterrupted) == 36
+
+
+@pytest.mark.distributed
+@NEEDS_PROC
+@pytest.mark.parametrize("stopped", [0, 1])
+def test_a_stopped_process_ends_the_job_which_can_go_on(
+    data: Path, uninterrupted: Path, tmp_path: Path, stopped: int
+) -> None:
+    run = tmp_path / "run"
+    job = start(data, "--out", run, *SETTINGS, "--timeout", 0.05)
+    wait_until(job, lambda: steps(run) >= 3)
+    stop_until_noticed(job, stopped)
+    code, (line,) = wait_for_end(job)
+    assert code == 1
+    assert line.startswith(f"error: rank {stopped} (process ")
+    assert "has given no sign of life for 3 seconds (--timeout)" in line
+    assert wait_for_end(start(data, "--out", run, *SETTINGS, "--auto-resume")) == (0, [])
+    assert_same_run(run, uninterrupted)
 
 
 @pytest.mark.distributed

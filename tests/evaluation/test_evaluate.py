@@ -42,7 +42,7 @@ def test_bad_images_are_counted_and_the_others_scored(
     assert "2.png" in capsys.readouterr().err
     for path in data.glob("*/*"):
         shutil.rmtree(path) if path.is_dir() else path.write_bytes(b"no image")
-    with pytest.raises(FitError, match=r"none of \d+ images could be read"):
+    with pytest.raises(FitError, match=r"none of \d+ images could be scored"):
         score(data, trained, "all")
 
 

@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from support.published import FOLDERS, KINDS, PLAIN, Kind, folder, read_folder
+from support.published import FOLDERS, INTERNAL, KINDS, PLAIN, Kind, folder, read_folder
 from support.system_calls import Failure, die, fail_with_full_disk, fail_with_interrupt, failing, in_child, names
 
 from fitcli.errors import FitError
@@ -147,7 +147,7 @@ def test_kills(tmp_path: Path, kind: Kind, after: bool, exchange: bool) -> None:
 
 
 @pytest.mark.parametrize("how", FAILURES)
-@pytest.mark.parametrize("kind", PLAIN, ids=str)
+@pytest.mark.parametrize("kind", INTERNAL, ids=str)
 def test_a_link_is_replaced_and_what_it_points_to_stays(tmp_path: Path, kind: Kind, how: str, exchange: bool) -> None:
     def link(target: Path) -> None:
         kind.write(target.with_name("other"), 1)
@@ -160,6 +160,20 @@ def test_a_link_is_replaced_and_what_it_points_to_stays(tmp_path: Path, kind: Ki
         assert kind.read(target.with_name("other")) == 1
         check_afterwards(kind, target, {"other"})
         assert kind.read(target.with_name("other")) == 1
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.follows], ids=str)
+def test_an_output_goes_to_the_end_of_a_link(tmp_path: Path, kind: Kind) -> None:
+    """The link stays, also where nothing stands at its end yet."""
+    (tmp_path / "store").mkdir()
+    link, end = tmp_path / kind.name, tmp_path / "store" / f"other{Path(kind.name).suffix}"
+    link.symlink_to(Path("store", end.name))
+    for value in (1, 2):
+        kind.write(link, value)
+        assert link.is_symlink()
+        assert not end.is_symlink()
+        assert kind.read(end) == kind.read(link) == value
+        assert (names(tmp_path), names(end.parent)) == ([kind.name, "store"], [end.name])
 
 
 @pytest.mark.parametrize("kind", PLAIN, ids=str)

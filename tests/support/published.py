@@ -28,8 +28,8 @@ def text(path: Path, value: int) -> None:
 
 
 def table(path: Path, value: int) -> None:
-    with publish_csv(path) as file:
-        file.write(f"{value}\n")
+    with publish_csv(path) as rows:
+        rows.write_rows([[value]])
 
 
 def read_text(path: Path) -> int:
@@ -90,22 +90,27 @@ def read_image(path: Path) -> int:
 
 @dataclass(frozen=True)
 class Kind:
-    """Something that is published: its name, and functions that write and read it with a value."""
+    """Something that is published: its name, and functions that write and read it with a value.
+
+    `follows`: It is an output of a command, for which a link is followed. Within a run folder, links are replaced.
+    """
 
     name: str
     write: Callable[[Path, int], None]
     read: Callable[[Path], int]
+    follows: bool = True
 
     def __str__(self) -> str:
         return f"{self.write.__name__} {self.name}"
 
 
-PLAIN = [Kind("a.txt", text, read_text), Kind("a.csv", table, read_text), Kind("a", folder, read_folder)]
+PLAIN = [Kind("a.txt", text, read_text, False), Kind("a.csv", table, read_text), Kind("a", folder, read_folder, False)]
 KINDS = [
     *PLAIN,
-    Kind("model.safetensors", weights, read_weights),
+    Kind("model.safetensors", weights, read_weights, False),
     Kind("f.safetensors", features, read_features),
     Kind("f.zarr", features, read_features),
     *(Kind(name, image, read_image) for name in ("i.png", "i.tif", "i.ome.tif", "i.zarr")),
 ]
+INTERNAL = [kind for kind in PLAIN if not kind.follows]
 FOLDERS = [kind for kind in KINDS if kind.read is read_folder or kind.name.endswith("zarr")]

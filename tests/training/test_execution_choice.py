@@ -18,6 +18,7 @@ from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.estimate import estimate_step
 from fitcli.tasks.context import TrainingRun
+from fitcli.training import execution_choice
 from fitcli.training.execution_choice import PLAN, has_room_ahead, largest_step, load_plan
 from fitcli.training.loop import train
 from fitcli.training.reports import Report, StepReport
@@ -91,6 +92,20 @@ def test_a_resumed_run_is_executed_as_before(data: Path, tmp_path: Path) -> None
     assert resumed.plan == run.plan
     assert resumed.work == run.work
     assert run_of(data, run.folder, 1 << 40, resume=True).plan.kind == "plain"
+
+
+def test_a_resumed_run_whose_steps_cannot_fit_is_refused(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings that were edited ask for it, or the machine is smaller."""
+    run = small_runs.run_of(data, tmp_path / "run", epochs=1)
+    train(run, small_runs.quietly)
+    settings = run.folder / "training" / "settings.json"
+    small_runs.run_of(data, run.folder, resume=True)
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"batch_size": 65536}))
+    monkeypatch.setattr(execution_choice, "free_bytes", lambda runtime: 200 << 20)
+    with pytest.raises(CheckpointError, match=r"settings.json as it is, a step takes .* GiB, but 200 MiB are free"):
+        small_runs.run_of(data, run.folder, resume=True)
 
 
 def test_a_damaged_plan(data: Path, tmp_path: Path) -> None:

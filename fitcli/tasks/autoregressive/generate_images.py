@@ -18,9 +18,10 @@ from fitcli.images.missing import avoid_nodata
 from fitcli.images.window import Window
 from fitcli.patches.levels import from_levels, to_levels
 from fitcli.runs.config import RunConfig
+from fitcli.runs.finite_output import non_finite
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.autoregressive.decoding.cuda_graphs import CaptureError
-from fitcli.tasks.autoregressive.decoding.sample import FREE, sample
+from fitcli.tasks.autoregressive.decoding.sample import FREE, INVALID, sample
 from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
 from fitcli.tasks.autoregressive.sequences import SequenceConfig, from_sequence, sequence_of, to_sequence
 from models.decoder import FITDecoder
@@ -82,7 +83,7 @@ def generate_images(
 
     Raises:
         FitError: The model does not have the class or cannot have the size, or CUDA graphs are requested without a CUDA
-            device or cannot be recorded.
+            device or cannot be recorded; or the model predicts NaN or infinity.
         ImageError: The given image cannot be read or continued.
     """
     sequence, preprocessing = sequence_of(checkpoint.config), checkpoint.config.preprocessing
@@ -107,6 +108,8 @@ def generate_images(
             report = partial(_advance, advance, share)
             drawn = _draw_batch(checkpoint, request, groups, images, image_labels, known, report)
             for ids in drawn.cpu():
+                if (ids == INVALID).any():
+                    raise non_finite(checkpoint, "predictions")
                 levels = from_sequence(ids, sequence.patch, columns, sequence.order)[: size[0], : size[1]]
                 pixels = from_levels(levels, sequence.levels, np.dtype(preprocessing.dtype), preprocessing.range)
                 if rows_kept is not None:

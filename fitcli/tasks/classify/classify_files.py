@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from fitcli.files.output_checks import check_not_replaced, check_output_file, ch
 from fitcli.files.publish import publish_csv
 from fitcli.images.base import ImageReader
 from fitcli.runs.config import RunConfig
+from fitcli.runs.finite_output import NonFiniteOutput
 from fitcli.runs.targets import SEPARATOR, Target, result_columns
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.classify_image import Classification, classify_image
@@ -200,7 +200,7 @@ def classify_files(
             done = _classify_file(
                 opener, checkpoint, paths[number], heatmaps[number], runtime, settings, heatmap_target
             )
-        except ImageError as error:
+        except (ImageError, NonFiniteOutput) as error:
             console.error(str(error))
             return None
         return asdict(done.report(checkpoint.config, top_k))
@@ -272,7 +272,7 @@ def write_csv(path: Path, rows: Iterable[Sequence[str]], config: RunConfig) -> N
     labels = [target.column for target in config.targets] or ["label"]
     columns = result_columns(["path", *labels], config.class_targets, plain=not config.targets)
     try:
-        with publish_csv(path) as file:
-            csv.writer(file).writerows([columns, *rows])
+        with publish_csv(path) as table:
+            table.write_rows([columns, *rows])
     except OSError as error:
         raise FitError(f"--csv {path}: cannot be written ({error.strerror})") from None

@@ -14,6 +14,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.images.base import ImageReader
 from fitcli.memory.budget import MemoryPlan
 from fitcli.patches.grid import PatchGrid
+from fitcli.runs.finite_output import check_finite_numbers
 from fitcli.runs.targets import Target, slices
 from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.token_store import TokenStore
@@ -78,6 +79,7 @@ def classify_image(
         ImageError: The image cannot be read, is not of a kind that the model was trained on, or needs more memory than
             the limit.
         FitError: The state belongs to another job.
+        NonFiniteOutput: The predictions are NaN or infinite.
     """
     with encoding(
         checkpoint,
@@ -91,6 +93,7 @@ def classify_image(
         latents = job.run(advance)
         with runtime.autocast():
             pooled = pool_piecewise(checkpoint.model.head, latents, job.groups.to(runtime.device)._replace(mask=None))
+        check_finite_numbers(checkpoint, pooled.logits[0].tolist(), "predictions", image.path)
         first, *others = _probabilities(pooled.logits[0].double(), checkpoint.config.class_targets)
         shares = pooled.evidence[..., evidence_target].float().cpu()
         evidence = None if job.reads is None else _spread(shares, job.reads, job.plan.handful)

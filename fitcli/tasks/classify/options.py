@@ -23,6 +23,7 @@ class ClassifyOptions(BackgroundOptions):
         0,
         "Move images by at most this many pixels.",
         minimum=0,
+        maximum=2**16,
         metavar="PIXELS",
         more="The borders of patches and groups then fall elsewhere in every epoch.",
     )

@@ -18,8 +18,10 @@ from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import FitError, ImageError
 from fitcli.files.leftovers import remove_old_partials
 from fitcli.files.output_checks import check_not_replaced, check_output_file, check_output_folder
+from fitcli.files.publish import followed
 from fitcli.images.base import ImageReader
 from fitcli.memory.budget import MemoryPlan
+from fitcli.runs.finite_output import NonFiniteOutput, check_finite_groups
 from fitcli.runs.weights import Checkpoint, model_hash
 from fitcli.tasks.encoding.encode import EncodingPass, EncodingSettings, encoding, warn_of_background
 from fitcli.tasks.encoding.features_file import (
@@ -157,11 +159,11 @@ def embed_files(
 
     def embed(number: int) -> dict[str, Any] | None:
         if journal is not None and settings.state is None:
-            remove_old_partials(outputs[number])
+            remove_old_partials(followed(outputs[number]))
         try:
             with opener.open(paths[number]) as image, console.progress(paths[number].name) as advance:
                 done = embed_image(checkpoint, image, outputs[number], runtime, settings, keep_patches, advance)
-        except ImageError as error:
+        except (ImageError, NonFiniteOutput) as error:
             console.error(str(error))
             return None
         if settings.memory_bytes is not None:
@@ -205,6 +207,7 @@ def embed_image(
         ImageError: The image cannot be read, is not of a kind that the model was trained on, or needs more memory than
             the limit.
         FitError: The file cannot be written, or the state belongs to another job.
+        NonFiniteOutput: The features are NaN or infinite; nothing is written.
     """
     purpose = f"embed{' --patches' if keep_patches else ''} --out {os.path.realpath(out)}"
     with encoding(checkpoint, image, runtime, settings, purpose=purpose) as job:
@@ -217,6 +220,7 @@ def embed_image(
                 job.state.sync_output = file.sync
 
             def take(part: slice, tokens: Tensor) -> None:
+                check_finite_groups(checkpoint, tokens, "features of patches", image.path)
                 file.write("patches", part, tokens.float().cpu().numpy())
 
             latents = job.run(advance, take if keep_patches else None)

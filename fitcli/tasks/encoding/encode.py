@@ -27,6 +27,7 @@ from fitcli.patches.background import almost_all_left_out, foreground
 from fitcli.patches.cutting import groups_of, normalize, read_patches, statistics
 from fitcli.patches.grid import PatchGrid
 from fitcli.runs.config import RunConfig
+from fitcli.runs.finite_output import check_finite_groups
 from fitcli.runs.weights import Checkpoint, model_hash
 from fitcli.streaming.journal import FolderJournal
 from fitcli.streaming.sweeps import PassOutputs, Sink, Streaming
@@ -102,6 +103,7 @@ class EncodingPass:
         Raises:
             ImageError: The image cannot be read.
             FitError: There is not enough memory or disk space for the tokens.
+            NonFiniteOutput: The results are NaN or infinite.
         """
         model = self.checkpoint.model
         work = len(self.places) * len(model.config.segments)
@@ -114,7 +116,7 @@ class EncodingPass:
         outputs = PassOutputs(tokens=take_tokens, reads=None if self.reads is None else self.reads.put)
         mean, std = statistics(self.checkpoint.config.preprocessing, self.runtime.device)
         with self.runtime.autocast():
-            return stream_encoder(
+            latents = stream_encoder(
                 model.encoder,
                 self.groups,
                 self._read,
@@ -122,6 +124,8 @@ class EncodingPass:
                 outputs,
                 lambda patches: normalize(patches, mean, std),
             )
+        check_finite_groups(self.checkpoint, latents, "latents", self.image.path)
+        return latents
 
     def _read(self, part: slice) -> Tensor:
         """Read patches [part n p] in the dtype of the training images: bytes are smaller to copy than floats."""

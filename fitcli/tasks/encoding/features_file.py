@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.errors import FitError
-from fitcli.files.publish import Publication
+from fitcli.files.publish import Publication, followed
 from fitcli.files.scratch import write_all
 from fitcli.files.staging import token_path
 
@@ -230,6 +230,8 @@ def create_embeddings(
 ) -> EmbeddingsWriter:
     """Begin a file of features in the format that the suffix of `destination` names, see `EmbeddingsWriter`.
 
+    A link at `destination` is followed.
+
     Raises:
         FitError: There is no such format, or the file cannot be written.
     """
@@ -237,11 +239,12 @@ def create_embeddings(
     kind = kinds.get(destination.suffix.lower())
     if kind is None:
         raise FitError(f"{destination}: features are written as {' or '.join(SUFFIXES)}")
-    return kind(destination, specs, attributes, token, continues)
+    return kind(followed(destination), specs, attributes, token, continues)
 
 
 def can_continue(destination: Path, token: str) -> bool:
     """Return whether a writer left something to be continued with a token."""
+    destination = followed(destination)
     return token_path(destination, token).exists() or _old_token_path(destination, token).exists()
 
 

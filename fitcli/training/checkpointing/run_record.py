@@ -11,9 +11,10 @@ from fitcli.data.dataset import Dataset, Listed
 from fitcli.errors import CheckpointError, FitError
 from fitcli.files.publish import write_text
 from fitcli.runs.config import RunConfig, config_document, is_run, save_config
+from fitcli.runs.option import OptionError
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.load import load_config
-from fitcli.tasks.registry import DEFAULT_TASK, task_options, train_settings
+from fitcli.tasks.registry import DEFAULT_TASK, TASKS, task_options, train_settings
 
 TRAINING = "training"
 """Folder within a run folder with all that resuming needs."""
@@ -53,17 +54,27 @@ def load_settings(run: Path) -> TrainSettings:
         stored = dict(json.loads(path.read_text(encoding="utf-8")))
         writer = str(stored.pop("fit", __version__))
         stored.pop("dataset", None)
-        task = str(stored.pop("task", DEFAULT_TASK))
+        task = stored.pop("task", DEFAULT_TASK)
+        if task not in TASKS:
+            raise OptionError("task", f"must be {', '.join(TASKS)}, not {task!r:.80}", "task")
         # Earlier versions stored the options of all tasks, under other names.
         for options in task_options().values():
             stored = options.upgraded(stored)
         return train_settings(task, **stored)
+    except OptionError as error:
+        if writer != __version__:
+            raise _other_version(path, writer, error) from None
+        raise CheckpointError(f"{path}: {error.name} {error.reason}; put the value back, or start a new run") from None
     except (OSError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError, FitError) as error:
         if writer != __version__:
-            raise CheckpointError(
-                f"{path}: was written by fit {writer}, this is fit {__version__} ({error}); install fit {writer}"
-            ) from None
+            raise _other_version(path, writer, error) from None
         raise CheckpointError(f"{path}: cannot be read ({error}); start a new run") from None
+
+
+def _other_version(path: Path, writer: str, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: was written by fit {writer}, this is fit {__version__} ({error}); install fit {writer}"
+    )
 
 
 def load_fingerprint(run: Path) -> str:

@@ -62,6 +62,15 @@ def save_progress(run: Path, progress: Progress) -> None:
     write_text(path, _manifest(progress, _parsed(path)["sha256"]))
 
 
+def checksums(run: Path, step: int) -> dict[str, str]:
+    """Return the checksums of the files of a state, by name.
+
+    Raises:
+        OSError, ValueError, KeyError: The state is missing or damaged.
+    """
+    return dict(_parsed(_folder(run, step) / MANIFEST)["sha256"])
+
+
 def forget_states(run: Path, keep: int, newest: int) -> None:
     """Remove all states except the last `keep` up to step `newest`. The steps of later states are done again."""
     steps = saved_steps(run)

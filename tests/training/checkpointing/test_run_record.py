@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from support.small_runs import quietly, run_of, two_classes
 
 from fitcli import __version__
 from fitcli.errors import CheckpointError, FitError
+from fitcli.runs.option import declared_options
+from fitcli.runs.train_settings import TrainSettings
+from fitcli.tasks.registry import DEFAULT_TASK, task_options, train_settings
+from fitcli.training.checkpointing.run_record import SETTINGS, load_settings, save_settings
 from fitcli.training.loop import train
 
 
@@ -71,3 +77,72 @@ def test_files_of_a_newer_fit_are_refused_with_both_versions(data: Path, begun: 
     assert_refused(
         data, begun, "begun with an older fit, whose saved states are not readable any more; start a new run"
     )
+
+
+FIELDS = [
+    (task, name)
+    for task, options in task_options().items()
+    for name in (each.name for each in (*fields(TrainSettings), *fields(options)) if each.name != "options")
+    if task == DEFAULT_TASK or name in {each.name for each in fields(options)}
+]
+"""Every key of settings.json: the shared ones once, those of each task with that task."""
+
+HUGE = 10**200
+
+WRONG: list[Any] = [
+    -1e300, 1e300, -HUGE, HUGE, 10**9 + 1, -1, 2.5, "x", "", True, [], {}, [1], None, math.nan, math.inf,
+]  # fmt: skip
+
+
+def possible(options: type, name: str, value: Any) -> bool:
+    """Whether the declared type and limits allow a value, worked out again."""
+    kinds = get_type_hints(options)[name]
+    option = declared_options(options)[name].option if name in declared_options(options) else None
+    if get_origin(kinds) is Literal:
+        return value in get_args(kinds)
+    allowed = get_args(kinds) or (kinds,)
+    if value is None or isinstance(value, str | bool | list | dict):
+        return type(value) in allowed
+    if not (float in allowed or (int in allowed and isinstance(value, int))) or abs(value) == HUGE:
+        return False
+    if not math.isfinite(value):
+        return False
+    if name == "warmup":
+        return bool(0 <= value < 1)
+    assert option is not None
+    return not (
+        (option.minimum is not None and value < option.minimum)
+        or (option.maximum is not None and value > option.maximum)
+        or (option.above is not None and value <= option.above)
+        or (option.below is not None and value >= option.below)
+    )
+
+
+@pytest.mark.parametrize(("task", "name"), FIELDS)
+def test_impossible_settings_name_the_file_and_the_key(tmp_path: Path, task: str, name: str) -> None:
+    """As on the command line; the file may have been edited."""
+    save_settings(tmp_path, train_settings(task))
+    path = tmp_path / SETTINGS
+    stored, refused = json.loads(path.read_text()), 0
+    options = task_options()[task]
+    owner = options if name in {each.name for each in fields(options)} else TrainSettings
+    for value in WRONG:
+        path.write_text(json.dumps({**stored, name: value}))
+        if name == "task" or not possible(owner, name, value):
+            refused += 1
+            with pytest.raises(CheckpointError) as caught:
+                load_settings(tmp_path)
+            message = str(caught.value)
+            assert message.startswith(f"{path}: {name} must be "), (value, message)
+            assert len(message) < len(str(path)) + 200, message
+        elif name != "background_threshold":
+            assert getattr(load_settings(tmp_path), name, value) == value
+    assert refused >= 3
+
+
+def test_every_number_of_things_has_a_limit() -> None:
+    for options in (TrainSettings, *task_options().values()):
+        for name, declared in declared_options(options).items():
+            if int in (declared.type, *get_args(declared.type)):
+                assert declared.option.minimum is not None, name
+                assert declared.option.maximum is not None, name

@@ -21,6 +21,9 @@ Draw = Callable[[Tensor, Tensor], Tensor]
 FREE = -1
 """Stands for an id that is drawn, among ids that are given."""
 
+INVALID = -2
+"""Stands for the ids of an image for which the model gave NaN or infinity."""
+
 
 @torch.inference_mode()
 def sample(
@@ -54,7 +57,8 @@ def sample(
             graph of its own, recorded in the second group. The bits are the same.
 
     Returns:
-        The ids [b g n] int64, on the device of the model.
+        The ids [b g n] int64, on the device of the model. Those of an image are all `INVALID` if the model gave NaN or
+        infinity for one of them.
 
     Raises:
         ValueError: The known ids do not have the shape of the groups, or are not in the vocabulary.
@@ -69,7 +73,8 @@ def sample(
     drawn = torch.empty(len(first), count, tokens, dtype=torch.int64, device=device)
     before = to_device(torch.tensor(first), device)  # [b]
     recorder = Recorder(device) if graphs else None
-    functions = _draw_functions(decoder, draws, tokens, recorder)
+    finite = torch.ones(len(first), dtype=torch.bool, device=device)
+    functions = _draw_functions(decoder, draws, finite, tokens, recorder)
     for group in range(count):
         given = known[group].tolist()
         drawn[:, group] = to_device(known[group], device)
@@ -82,7 +87,8 @@ def sample(
         advance(1)
     if recorder is not None:
         recorder.wait()
-    return drawn
+    # Without reading the flags: the host never waits for the device here.
+    return torch.where(finite[:, None, None], drawn, INVALID)
 
 
 def _numbers(draws: Draws, images: Sequence[int], group: int, tokens: int, device: torch.device) -> Tensor:
@@ -91,9 +97,11 @@ def _numbers(draws: Draws, images: Sequence[int], group: int, tokens: int, devic
     return to_device(numbers.float() if device.type == "mps" else numbers, device)
 
 
-def _draw_functions(decoder: CachedDecoder, draws: Draws, tokens: int, recorder: Recorder | None) -> list[Draw]:
+def _draw_functions(
+    decoder: CachedDecoder, draws: Draws, finite: Tensor, tokens: int, recorder: Recorder | None
+) -> list[Draw]:
     """Return the function that draws at each position of a group; with a recorder, it is recorded and replayed."""
-    functions: list[Draw] = [partial(_draw, decoder, draws, token) for token in range(tokens)]
+    functions: list[Draw] = [partial(_draw, decoder, draws, finite, token) for token in range(tokens)]
     return functions if recorder is None else [RecordedFunction(function, recorder) for function in functions]
 
 
@@ -119,9 +127,14 @@ def _draw_group(
         before = drawn[:, token]
 
 
-def _draw(decoder: CachedDecoder, draws: Draws, token: int, before: Tensor, numbers: Tensor) -> Tensor:
-    """Draw the ids [b] at a position, from the ids [b] before it and a random number for each [b]."""
-    return draws.draw(decoder.logits(token, before), numbers)
+def _draw(decoder: CachedDecoder, draws: Draws, finite: Tensor, token: int, before: Tensor, numbers: Tensor) -> Tensor:
+    """Draw the ids [b] at a position, from the ids [b] before it and a random number for each [b].
+
+    `finite` [b] becomes false for an image whose logits are not finite.
+    """
+    logits = decoder.logits(token, before)
+    finite.logical_and_(logits.isfinite().all(dim=-1))
+    return draws.draw(logits, numbers)
 
 
 def _check(known: Tensor, shape: tuple[int, int], vocabulary: int) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from fitcli.device.runtime import Runtime
 from fitcli.device.transfer import to_device
 from fitcli.noise import group_noise
+from fitcli.runs.finite_output import check_finite_groups
 from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.journal import FolderJournal
 from fitcli.streaming.sweeps import Streaming
@@ -91,6 +92,7 @@ class ImageGeneration:
 
         Raises:
             FitError: There is not enough memory or disk space.
+            NonFiniteOutput: A prediction is NaN or infinite.
         """
         saved = self._saved_progress()
         with ExitStack() as stack:
@@ -151,13 +153,17 @@ class ImageGeneration:
 
     def _run_steps(self, index: int, canvases: StageCanvases, state: SamplingState) -> None:
         stage, sampling = self.stages[index], self.sampling(self.stages[index])
-        layouts = canvases.layouts
+        layouts, outputs = canvases.layouts, list[Tensor]()
 
         def constrain(k: int, part: slice, values: Tensor, gamma: Tensor) -> Tensor:
             layout = layouts[k % len(layouts)]
             assert self.inpainting is not None
             noise = partial(self._noise, f"known {index}", layout, k, part)
             return self.inpainting.keep(layout, part, values, gamma, noise)
+
+        def done(k: int, result: StepResult) -> None:
+            outputs.append(_largest(result))
+            self.listener.done(stage, layouts[k % len(layouts)], k, result)
 
         def view(k: int) -> StreamedView:
             self.listener.step(index, k)
@@ -168,10 +174,13 @@ class ImageGeneration:
                 self._noise(f"step {index}", layouts[k % len(layouts)], k, part), self.runtime.device
             ),
             constrain=None if self.inpainting is None else constrain,
-            done=lambda k, result: self.listener.done(stage, layouts[k % len(layouts)], k, result),
+            done=done,
         )
         like = torch.zeros(1, device=self.runtime.device)
         for after in sample(view, sampling, like, self.condition, hooks, state):
+            # Before the step is saved. The host waits for the device once per step.
+            check_finite_groups(self.checkpoint, torch.cat(outputs), f"predictions in step {after.step}")
+            outputs.clear()
             if after.step < sampling.steps or index + 1 == len(self.stages):
                 self._save(_Progress(index, True, after.step, after.latents), canvases)
             else:
@@ -202,6 +211,12 @@ class ImageGeneration:
         config = self.checkpoint.model.config
         groups, shape = range(part.start, part.stop), (config.tokens, config.values)
         return group_noise(self.settings.seed, stream, groups, shape, self.number, step)
+
+
+def _largest(result: StepResult) -> Tensor:
+    """Return the largest magnitude [part] of what the network predicts for each group: NaN if one value is."""
+    largest = result.output.abs().amax(dim=(1, 2))
+    return largest if result.unconditional is None else largest + result.unconditional.abs().amax(dim=(1, 2))
 
 
 class _Progress(NamedTuple):

@@ -1,0 +1,52 @@
+"""Hashes some pixels of a data set: processes compare them, as equal names do not mean equal images."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from fitcli.data.dataset import Dataset, Sample, spread
+from fitcli.errors import ImageError
+from fitcli.images.open import open_image
+from fitcli.images.window import Window
+
+SAMPLED_IMAGES = 16
+"""Number of images, evenly spaced, of which a window is read."""
+
+SIDE = 256
+"""Side of the window, in pixels."""
+
+
+def pixel_digests(dataset: Dataset, seed: int) -> dict[str, str]:
+    """Return a short hash of a window of some images, "unreadable" for one that cannot be read.
+
+    Args:
+        dataset: The images.
+        seed: Seed of the positions of the windows.
+
+    Returns:
+        Hashes by folder and name of the file; files of one name in several such folders share an entry.
+    """
+    samples = spread(dataset.train + dataset.validation, SAMPLED_IMAGES)
+    with ThreadPoolExecutor(2, "pixels") as pool:
+        digests = pool.map(lambda number: _digest(samples[number], [seed, 6, number]), range(len(samples)))
+        by_name: dict[str, str] = {}
+        for sample, digest in zip(samples, digests, strict=True):
+            name = "/".join(sample.path.parts[-2:])
+            by_name[name] = by_name.get(name, "") + digest
+        return by_name
+
+
+def _digest(sample: Sample, seed: list[int]) -> str:
+    rng = np.random.default_rng(seed)
+    try:
+        with open_image(sample.path) as image:
+            top, left = (int(rng.integers(max(0, side - SIDE) + 1)) for side in image.info.size)
+            pixels = image.read(Window(top, left, SIDE, SIDE).clip(*image.info.size))
+    except ImageError:
+        return "unreadable"
+    result = hashlib.sha256(f"{pixels.dtype.str} {pixels.shape}\n".encode())
+    result.update(np.ascontiguousarray(pixels).data)
+    return result.hexdigest()[:16]
