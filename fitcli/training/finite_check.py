@@ -12,7 +12,7 @@ NAMED = 4
 """Number of images that an error names."""
 
 
-def check_finite(name: str, value: float, folder: Path, step: int, paths: Sequence[Path] = ()) -> None:
+def check_finite(name: str, value: float, folder: Path, step: int, paths: Sequence[Path] = (), images: int = 0) -> None:
     """Raise FitError if a value is NaN or infinite.
 
     Args:
@@ -20,10 +20,11 @@ def check_finite(name: str, value: float, folder: Path, step: int, paths: Sequen
         value: A loss, or the norm of a gradient.
         folder: Run folder.
         step: Number of the step, counted from 1.
-        paths: Files of the images that the value was computed from.
+        paths: Files of the first images that the value was computed from.
+        images: Number of these images.
     """
     if not math.isfinite(value):
-        more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+        more = f" and {images - NAMED} more" if images > NAMED else ""
         files = f", on {', '.join(map(str, paths[:NAMED]))}{more}" if paths else ""
         raise FitError(
             f"the {name} became {value} in step {step}{files}; start again with a lower --learning-rate "

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -110,20 +109,21 @@ class Gradients:
 
     def _all(self, batches: Iterator[Batch]) -> StepResults:
         """Compute the gradients of the next step of `batches`."""
-        results, passes = StepResults(), list[PassResult]()
+        results = StepResults()
         for _ in range(self.run.settings.accumulate):
+            results.read_some(self.run.world)
             batch, part, plan = self._read(batches, results)
             # The divisor of the whole step is not known yet: count in divisors of the first batch.
-            unit = passes[0].divisor if passes else part.divisor
+            unit = results.divisors[0] if results.divisors else part.divisor
             everyone = self.run.world.gather_results(
-                partial(self._compute, batch, part, part.divisor / unit, plan, results, passes)
+                partial(self._compute, batch, part, part.divisor / unit, plan, results)
             )
             self._arrivals.begin(batch.following())
             results.patches += sum(each["patches"] for each in everyone)
         self._sum_over_ranks([each["gradients"] for each in everyone])
-        self._scale(passes[0].divisor / sum(each.divisor for each in passes))
+        self._scale(results.divisors[0] / sum(results.divisors))
         norm = nn.utils.clip_grad_norm_(self._model.parameters(), self.run.settings.clip or math.inf)
-        results.read(passes, whole_tensor(norm), self.run.world)
+        results.read(whole_tensor(norm), self.run.world)
         return results
 
     def _read(self, batches: Iterator[Batch], results: StepResults) -> tuple[Batch, _Part, ExecutionPlan]:
@@ -147,7 +147,7 @@ class Gradients:
         # Processes that share images report the same; count each image once.
         parts = everyone[::ranks]
         for part in parts:
-            results.paths += map(Path, part["paths"])
+            results.name(part["paths"])
         results.waited += time.perf_counter() - began
         divisor = sum(part["weight"] for part in parts)
         own = _Part(float(parts[run.world.data.rank]["weight"] / divisor), float(divisor))
@@ -167,16 +167,15 @@ class Gradients:
         unit: float,
         plan: ExecutionPlan,
         results: StepResults,
-        passes: list[PassResult],
     ) -> dict[str, Any]:
-        """Add the gradients of a batch, and append its result to `passes`.
+        """Add the gradients of a batch, and its result to `results`.
 
         Args:
             on_host: The batch.
             part: The part of this process in it.
             unit: Divisor of the batch, in divisors of the first batch of the step.
             plan: Execution of the pass.
-            results, passes: Results of the step so far.
+            results: Results of the step so far.
 
         Returns:
             Numbers for all processes: real patches, and which parameters have gradients.
@@ -195,7 +194,7 @@ class Gradients:
             # Scores are summed over processes, so a score that follows from the loss needs the weight of the loss.
             loss = outcome.loss * part.weight * run.world.data.size
             scores = self.objective.scores(batch, outcome._replace(loss=loss))
-            passes.append(PassResult(outcome.loss, part.weight, part.divisor, scores))
+            results.add(PassResult(outcome.loss, part.weight, part.divisor, scores))
             return {"patches": batch.real_patches(), "gradients": self._existing_gradients()}
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):

@@ -259,8 +259,9 @@ class _Training:
         run, settings = self.run, self.run.settings
         began = time.perf_counter()
         results = self.gradients.accumulate(step)
-        check_finite("loss", results.loss, run.folder, step + 1, results.paths)
-        check_finite("gradient", results.norm, run.folder, step + 1, results.paths)
+        images = settings.images_per_step
+        check_finite("loss", results.loss, run.folder, step + 1, results.paths, images)
+        check_finite("gradient", results.norm, run.folder, step + 1, results.paths, images)
         rate = learning_rate(step, run.total_steps, settings)
         set_learning_rate(self.optimizer, rate)
         self.optimizer.step()

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from fitcli.device import transfer
 from fitcli.distributed.world import ALONE, World
 from fitcli.tasks.task import DeferredScores
+from fitcli.training import step_results
 from fitcli.training.step_results import PassResult, StepResults
 
 
@@ -20,9 +23,16 @@ def one_pass(loss: float, weight: float, right: int | None, divisor: float = 1.0
     return PassResult(torch.tensor(loss), weight, divisor, scores)
 
 
+def read(results: StepResults, passes: list[PassResult], norm: torch.Tensor, world: World) -> None:
+    for each in passes:
+        results.read_some(world)
+        results.add(each)
+    results.read(norm, world)
+
+
 def test_a_single_process() -> None:
     results = StepResults()
-    results.read([one_pass(2.0, 1.0, 3), one_pass(4.0, 1.0, None)], torch.tensor(5.0), ALONE)
+    read(results, [one_pass(2.0, 1.0, 3), one_pass(4.0, 1.0, None)], torch.tensor(5.0), ALONE)
     assert (results.loss, results.norm) == (3.0, 5.0)
     assert dict(results.scores) == {"right": 3.0, "images": 1.0}
 
@@ -30,7 +40,7 @@ def test_a_single_process() -> None:
 def test_passes_count_by_their_divisors() -> None:
     """A mean over 1 + 3 images, not a mean of two means."""
     results = StepResults()
-    results.read([one_pass(2.0, 1.0, None), one_pass(4.0, 1.0, None, divisor=3.0)], torch.tensor(5.0), ALONE)
+    read(results, [one_pass(2.0, 1.0, None), one_pass(4.0, 1.0, None, divisor=3.0)], torch.tensor(5.0), ALONE)
     assert results.loss == pytest.approx((2.0 + 3 * 4.0) / 4)
 
 
@@ -44,7 +54,34 @@ def test_two_processes_with_unequal_parts_of_a_batch() -> None:
             return [value, [other]]
 
     results = StepResults()
-    results.read(own, torch.tensor(1.0), Two(**{name: getattr(ALONE, name) for name in World.__slots__}))
+    read(results, own, torch.tensor(1.0), Two(**{name: getattr(ALONE, name) for name in World.__slots__}))
     assert results.loss == pytest.approx(0.25 * 2.0 + 0.75 * 6.0)
     assert dict(results.scores) == {"right": 3.0, "images": 1.0}
     assert replace(results, loss=0.0).norm == 1.0
+
+
+@pytest.mark.parametrize("most", [1, 3, 7])
+def test_many_passes_are_read_in_between(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """The results are the same to the bit, and no more passes than that stay on the device."""
+    numbers = np.random.default_rng(0).random((7, 2)).tolist()
+    passes = [one_pass(loss, 0.7, number, divisor) for number, (loss, divisor) in enumerate(numbers)]
+    expected, results, reads = StepResults(), StepResults(), []
+    read(expected, passes, torch.tensor(5.0), ALONE)
+
+    def read_together(tensors: Any) -> Any:
+        reads.append(len(tensors))
+        return transfer.read_together(tensors)
+
+    monkeypatch.setattr(step_results, "MOST_UNREAD", most)
+    monkeypatch.setattr(step_results, "read_together", read_together)
+    read(results, passes, torch.tensor(5.0), ALONE)
+    assert results == expected
+    assert len(reads) == -(-7 // most)
+    assert max(reads) <= 2 * most + 1
+
+
+def test_the_first_images_are_named() -> None:
+    results = StepResults()
+    for names in ("ab", "cde", "f"):
+        results.name(list(names))
+    assert [str(path) for path in results.paths] == ["a", "b", "c", "d"]
