@@ -80,7 +80,7 @@ def test_options_of_other_tasks_are_left_out_of_settings_and_refused_if_given() 
 def test_unknown_and_impossible_settings_are_refused() -> None:
     with pytest.raises(TypeError, match="moon"):
         train_settings(moon=1)
-    with pytest.raises(FitError, match="--epochs must be at least 1, not 0"):
+    with pytest.raises(FitError, match="--epochs must be at least 1 and at most 1000000000, not 0"):
         train_settings(epochs=0)
     with pytest.raises(FitError, match="--scale must be a number, not 'x'"):
         train_settings("diffusion", scale="x")
