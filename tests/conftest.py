@@ -23,9 +23,11 @@ torch.set_num_threads(1)
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
-# A shell that runs the tests in the background ignores Ctrl-C for them. Then training would ignore it, too.
+# A shell that runs the tests in the background ignores Ctrl-C for them, and nohup a hangup. Then training would, too.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Tests read and write no cache of the user. All processes of a run share one.
 if "PYTEST_XDIST_WORKER" not in os.environ:

@@ -194,7 +194,7 @@ def stop_one() -> str:
             store.set("continued", "")
             return ""
         number = int(store.get("number"))
-        assert ended.wait(60)
+        assert ended.wait(240)
         while not store.check(["continued"]):
             os.kill(number, signal.SIGCONT)
             time.sleep(0.01)
