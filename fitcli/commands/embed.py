@@ -53,7 +53,7 @@ def embed(
     background = background_choice(skip_background, background_threshold)
     paths = matching_paths(images)
     with open_queue(device) as queue:
-        runtime = choose_runtime(device, precision, inference=True, compiled=compile)
+        runtime = choose_runtime(device, precision, inference=True, compiled=compile, memory_bytes=memory)
         model = load_run(checkpoint, runtime, CLASSIFY)
         settings = EncodingSettings(background=background, memory_bytes=memory, state=state)
         done = list(embed_files(queue, model, paths, out, runtime, settings, patches))

@@ -13,8 +13,9 @@ from fitcli.data.csv_listing import Labels
 from fitcli.data.dataset import Dataset, Sample, load_dataset
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
-from fitcli.errors import DataError, FitError, ImageError
+from fitcli.errors import DataError, FitError, ImageError, OutOfMemory
 from fitcli.images.open import open_image
+from fitcli.memory.retry import one_line
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.encoding.result_journal import open_result_journal
@@ -92,9 +93,9 @@ class _Job:
 
         def score(number: int) -> list[float] | None:
             try:
-                with open_image(samples[number].path) as image:
+                with one_line(samples[number].path), open_image(samples[number].path) as image:
                     return scorer.score(image, samples[number], number)
-            except ImageError as error:
+            except (ImageError, OutOfMemory) as error:
                 console.error(str(error))
                 return None
 

@@ -229,7 +229,7 @@ class DryStep:
 
     def table(self) -> Table:
         """Run the step and return its table."""
-        in_handfuls, kept = self.plan.kind in ("recompute", "stream"), self.plan.keep
+        in_handfuls, kept = self.plan.in_handfuls, self.plan.keep
         sizes = dry_sizes(IMAGES, in_handfuls, 0 < kept < 1, kept == 1)
         plan = DryPlan(**{each.name: getattr(self.plan, each.name) for each in fields(ExecutionPlan)}, sizes=sizes)
         model = _build(self.config, self.ranks)
