@@ -103,7 +103,7 @@ class AttentionPool(nn.Module):
 def _exact(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return a product in the precision of the weights, whatever autocast says.
 
-    In bf16 a score of 8 is off by up to 0.02 and its share of the softmax by 2 %, times the sharpness; logits would tie.
+    In bf16 a score of 8 is off by up to 0.02, and its share of the softmax by 2 % times the sharpness; logits tie.
     """
     with torch.autocast(x.device.type, enabled=False):
         return linear(x.to(weight.dtype), weight, bias)
