@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fitcli.device.allocator import limit_memory, set_up_allocator
 from fitcli.device.compilation import check_compiler
@@ -75,6 +75,15 @@ class Runtime:
         if self.precision in HALF:
             return torch.autocast(self.device.type, dtype=HALF[self.precision])
         return _float32(self.device.type)
+
+    def check_overflow(self, values: Tensor) -> None:
+        """Check results of a model in fp16, whose largest number is 65,504; bf16 and fp32 reach as far as each other.
+
+        Raises:
+            DeviceError: A value is infinite or NaN.
+        """
+        if self.precision == "fp16" and not bool(torch.isfinite(values).all()):
+            raise DeviceError("values of this model are too large for fp16; use --precision fp32")
 
     def prepare(self, model: nn.Module) -> None:
         """Prepare a model for fast inference. Do not train it afterwards, and call it only within `autocast`."""

@@ -149,3 +149,14 @@ def test_processes_without_a_device_are_refused(
 
 def test_any_number_of_processes_share_a_cpu() -> None:
     assert {claim_device("cpu", rank, 9) for rank in range(9)} == {"cpu"}
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_only_fp16_overflows(value: float) -> None:
+    values = torch.tensor([1.0, value])
+    for precision in ("fp32", "bf16"):
+        Runtime(torch.device("cpu"), precision).check_overflow(values)  # type: ignore[arg-type]
+    half = Runtime(torch.device("cpu"), "fp16")
+    half.check_overflow(values[:1])
+    with pytest.raises(DeviceError, match="too large for fp16; use --precision fp32"):
+        half.check_overflow(values)

@@ -101,6 +101,7 @@ def _sequence_bits(
         sums: list[Tensor] = []
 
         def add(part: slice, logits: Tensor) -> None:
+            runtime.check_overflow(logits)
             expected = to_device(next_ids[part].flatten(), logits.device)
             nats = F.cross_entropy(logits.float().flatten(0, 1), expected, reduction="none")
             sums.append(nats.double().sum())

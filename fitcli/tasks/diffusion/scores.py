@@ -107,6 +107,8 @@ def _loss_at(
     def loss(handful: int) -> float:
         plan = ExecutionPlan(kind="stream", handful=handful)
         with runtime.autocast():
-            return float(group_losses(diffusion_job(diffusion_loss(diffusion), model, step, plan), plan).sum())
+            losses = group_losses(diffusion_job(diffusion_loss(diffusion), model, step, plan), plan)
+        runtime.check_overflow(losses)
+        return float(losses.sum())
 
     return with_less(device, loss, min(len(raw), usual_handful(model.config, "pass", device.type)))

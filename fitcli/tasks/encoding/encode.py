@@ -128,7 +128,7 @@ class EncodingPass:
             to_device(torch.tensor(values), self.runtime.device) for values in (preprocessing.mean, preprocessing.std)
         )
         with self.runtime.autocast():
-            return stream_encoder(
+            latents = stream_encoder(
                 model.encoder,
                 self.groups,
                 self._read,
@@ -136,6 +136,8 @@ class EncodingPass:
                 outputs,
                 lambda patches: normalize(patches, mean, std),
             )
+        self.runtime.check_overflow(latents)
+        return latents
 
     def _read(self, part: slice) -> Tensor:
         """Read patches [part n p] in the dtype of the training images: bytes are smaller to copy than floats."""

@@ -163,12 +163,16 @@ class ImageGeneration:
             self.listener.step(index, k)
             return canvases.views[k % len(canvases.views)]
 
+        def done(k: int, result: StepResult) -> None:
+            self.runtime.check_overflow(result.output)
+            self.listener.done(stage, layouts[k % len(layouts)], k, result)
+
         hooks = Hooks(
             noise=lambda k, part: to_device(
                 self._noise(f"step {index}", layouts[k % len(layouts)], k, part), self.runtime.device
             ),
             constrain=None if self.inpainting is None else constrain,
-            done=lambda k, result: self.listener.done(stage, layouts[k % len(layouts)], k, result),
+            done=done,
         )
         like = torch.zeros(1, device=self.runtime.device)
         for after in sample(view, sampling, like, self.condition, hooks, state):
