@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 import typer
+from support.pictures import save
+from typer.testing import Result
 
 from fitcli.commands.options import parse_size
+from fitcli.device import runtime
+from fitcli.errors import DeviceError
+
+Fit = Callable[..., Result]
 
 MIB, GIB = 2**20, 2**30
 
@@ -25,3 +36,32 @@ def test_sizes_in_bytes(text: str, size: int) -> None:
 def test_texts_that_are_no_sizes(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         parse_size(text)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("classify", "IMAGE", "--checkpoint", "run"), ("embed", "IMAGE", "--checkpoint", "run", "--out", "out"),
+        ("evaluate", "data", "--checkpoint", "run"), ("generate", "--checkpoint", "run", "--out", "out.png"),
+        ("train", "data", "--out", "run"),
+    ],
+    ids=lambda command: command[0],
+)  # fmt: skip
+def test_every_memory_limit_is_a_bound_of_the_device(
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """The device gets the limit before anything is loaded; only training computes gradients."""
+    asked: list[dict[str, Any]] = []
+
+    def stop(device: str, precision: str, **settings: Any) -> None:
+        asked.append(settings)
+        raise DeviceError("stop")
+
+    monkeypatch.setattr(runtime, "choose_runtime", stop)
+    image = save(tmp_path / "image.png", np.zeros((8, 8, 3), np.uint8))
+    result = fit(*(image if each == "IMAGE" else each for each in command), "--memory", "3GiB", "--device", "cpu")
+    assert result.stderr == "error: stop\n"
+    assert asked[0]["memory_bytes"] == 3 << 30
+    assert asked[0].get("inference", False) == (command[0] != "train")
+    # Scores and generated images stay exact on a CPU.
+    assert asked[0].get("float32_on_cpu", False) == (command[0] in ("evaluate", "generate"))
