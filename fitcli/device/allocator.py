@@ -17,11 +17,15 @@ VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 """Variables of the environment that hold settings of the allocator. PyTorch before 2.9 knows the second alone."""
 
 
+def torch_release() -> tuple[int, ...]:
+    """Return the first two numbers of the version of PyTorch."""
+    return tuple(int(number) for number in torch.__version__.split(".")[:2])
+
+
 def set_up_allocator() -> None:
     """Choose the settings of the allocator, unless the user did. Call it before anything touches a CUDA device."""
     if not any(name in os.environ for name in VARIABLES):
-        release = tuple(int(number) for number in torch.__version__.split(".")[:2])
-        os.environ[VARIABLES[0] if release >= (2, 9) else VARIABLES[1]] = SETTINGS
+        os.environ[VARIABLES[0] if torch_release() >= (2, 9) else VARIABLES[1]] = SETTINGS
 
 
 def limit_memory(device: torch.device, memory_bytes: int) -> None:
@@ -55,3 +59,5 @@ def release_unused(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from fitcli.device.allocator import torch_release
 from fitcli.errors import DeviceError, first_line, is_out_of_memory
 
 ATTENTION = {"flash": True, "mem_efficient": True, "math": True, "cudnn": False}
@@ -21,13 +22,10 @@ def choose_kernels() -> None:
     for name, enabled in ATTENTION.items():
         getattr(torch.backends.cuda, f"enable_{name}_sdp")(enabled)
     products: Any = torch.backends.cuda.matmul
-    convolutions: Any = torch.backends.cudnn
-    if hasattr(convolutions, "conv"):
-        # By default products are exact, and convolutions round to TF32.
-        convolutions.conv.fp32_precision = "tf32" if products.fp32_precision == "tf32" else "ieee"
-    else:
-        # PyTorch before 2.9.
-        convolutions.allow_tf32 = products.allow_tf32
+    # By default products are exact, and convolutions round to TF32. PyTorch before 2.9 has no `fp32_precision`. Its
+    # newer setting for convolutions alone would make the compiler fail, which reads the older one.
+    rounds = products.fp32_precision == "tf32" if torch_release() >= (2, 9) else products.allow_tf32
+    torch.backends.cudnn.allow_tf32 = bool(rounds)
 
 
 def check_device(device: torch.device) -> None:

@@ -280,10 +280,11 @@ class _Training:
         try:
             return self._validate()
         except OutOfMemory as error:
-            reason = str(error)
+            failed = OutOfMemory(f"validation: {error}; {self.run.folder} was saved, continue with --resume")
+            failed.shared = error.shared
         self._save()
         self.run.world.gather_results(self.saver.wait)
-        raise OutOfMemory(f"validation: {reason}; {self.run.folder} was saved, continue with --resume")
+        raise failed
 
     def _validate(self) -> ValidationReport:
         """Validate the weights that inference will use: their moving average if the run keeps one."""

@@ -33,13 +33,14 @@ def test_cudnn_attention_is_off_on_cuda(machine: CudaMachine) -> None:
     assert enabled() == ATTENTION == {"flash": True, "mem_efficient": True, "math": True, "cudnn": False}
 
 
-@pytest.mark.parametrize(("products", "convolutions"), [("none", "ieee"), ("ieee", "ieee"), ("tf32", "tf32")])
-def test_convolutions_round_as_products_do(machine: CudaMachine, products: str, convolutions: str) -> None:
+@pytest.mark.parametrize(("products", "rounds"), [("none", False), ("ieee", False), ("tf32", True)])
+def test_convolutions_round_as_products_do(machine: CudaMachine, products: str, rounds: bool) -> None:
     backends: Any = torch.backends
-    backends.cuda.matmul.fp32_precision = products
-    backends.cudnn.conv.fp32_precision = "ieee" if convolutions == "tf32" else "tf32"
+    backends.cuda.matmul.fp32_precision, backends.cudnn.allow_tf32 = products, not rounds
     choose_runtime("cuda")
-    assert backends.cudnn.conv.fp32_precision == convolutions
+    assert (backends.cudnn.conv.fp32_precision == "tf32") == rounds
+    # The compiler reads the older setting, which must agree with the newer ones.
+    assert backends.cudnn.allow_tf32 == rounds
 
 
 def test_a_kernel_is_run_before_any_work(machine: CudaMachine) -> None:

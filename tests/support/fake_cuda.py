@@ -286,8 +286,8 @@ def cuda_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[CudaMachine]:
     """Let PyTorch report a CUDA device until the end of the test; restore the choice of kernels after the context."""
     machine, cuda, backends = CudaMachine(), torch.cuda, torch.backends
     enabled = {name: getattr(backends.cuda, f"{name}_sdp_enabled")() for name in SDP}
-    arithmetic: list[Any] = [backends.cuda.matmul, backends.cudnn.conv]  # type: ignore[attr-defined]
-    rounding = [each.fp32_precision for each in arithmetic]
+    products: Any = backends.cuda.matmul
+    rounding = products.fp32_precision, backends.cudnn.allow_tf32
     answers: dict[str, Callable[..., Any]] = {
         "is_available": lambda: True,
         "is_initialized": lambda: True,
@@ -316,8 +316,7 @@ def cuda_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[CudaMachine]:
     finally:
         for name, on in enabled.items():
             getattr(backends.cuda, f"enable_{name}_sdp")(on)
-        for each, before in zip(arithmetic, rounding, strict=True):
-            each.fp32_precision = before
+        products.fp32_precision, backends.cudnn.allow_tf32 = rounding
 
 
 SDP = ("flash", "mem_efficient", "math", "cudnn")
