@@ -132,7 +132,7 @@ def train(
     from fitcli.training.start_options import StartOptions
 
     with naming(recipe, defaulted(context)), processes(device, group_parallel, 60 * timeout) as world:
-        runtime = world.run_on_all(lambda: choose_runtime(device, precision, compiled=compile))
+        runtime = world.run_on_all(lambda: choose_runtime(device, precision, compiled=compile, memory_bytes=memory))
         # Agents of several machines count restarts differently.
         again = world.any(auto_resume or world.restarts > 0)
         start = StartOptions(

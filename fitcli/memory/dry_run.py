@@ -243,7 +243,7 @@ class DryStep:
 
     def table(self) -> Table:
         """Run the step and return its table."""
-        in_handfuls, kept = self.plan.kind in ("recompute", "stream"), self.plan.keep
+        in_handfuls, kept = self.plan.in_handfuls, self.plan.keep
         sizes = dry_sizes(IMAGES, in_handfuls, 0 < kept < 1, kept == 1)
         model, shared = _build(self.config, self.ranks), fields(ExecutionPlan)
         with dry_model(model, self.precision, sizes) as meter:

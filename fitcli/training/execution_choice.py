@@ -17,7 +17,7 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.files.publish import write_text
 from fitcli.memory.budget import size_text
 from fitcli.memory.estimate import FLOAT, Training, estimate_step, parameter_count
-from fitcli.memory.machine import HOST_FRACTION, available_bytes, default_budget, free_bytes, host_budget
+from fitcli.memory.machine import HOST_FRACTION, available_bytes, default_budget, free_bytes, host_budget, plan_within
 from fitcli.memory.plan import Choice, cheaper_choice, choose, evaluate_plan
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.registry import find_task
@@ -78,16 +78,12 @@ def choose_plan(run: TrainingRun, work: Training, memory_bytes: int | None) -> C
     host = None if host is None else host // sharing
     # Each process has its own CUDA device; all processes of a machine share the memory of the host.
     here = 1 if runtime.device.type == "cuda" else sharing
-    if memory_bytes is not None:
-        try:
-            return choose(work, memory_bytes, host)
-        except FitError as error:
-            raise FitError(f"--memory: {error}") from None
+    if memory_bytes is None:
+        return plan_within(runtime, lambda budget: choose(work, budget // here, host))
     try:
-        return choose(work, default_budget(runtime) // here, host)
-    except FitError:
-        # The user set no limit: rather take all free memory than fail.
-        return choose(work, free_bytes(runtime) // here, host)
+        return choose(work, memory_bytes, host)
+    except FitError as error:
+        raise FitError(f"--memory: {error}") from None
 
 
 def fall_back(run: TrainingRun) -> Choice | None:
@@ -114,9 +110,9 @@ def has_room_ahead(run: TrainingRun) -> bool:
         return False
     if work is None:
         return True
-    budget = free_bytes(run.runtime) if run.memory_bytes is None else run.memory_bytes
-    estimate = estimate_step(work, run.plan)
-    return estimate.needed_bytes + work.pixel_bytes <= budget
+    needed = estimate_step(work, run.plan).needed_bytes + work.pixel_bytes
+    weights = FLOAT * parameter_count(work.config) * (1 + work.ema) // max(1, work.shards)
+    return needed <= (default_budget(run.runtime, weights) if run.memory_bytes is None else run.memory_bytes)
 
 
 def save_plan(folder: Path, plan: ExecutionPlan) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
@@ -29,7 +31,7 @@ from fitcli.tasks.diffusion.options import DiffusionOptions
 from fitcli.tasks.diffusion.parameterization import to_data
 from fitcli.tasks.diffusion.step import DiffusionStep, diffusion_job
 from fitcli.tasks.task import DeferredScores, Validation
-from fitcli.tasks.validation import shared_sums, validation_loader
+from fitcli.tasks.validation import shared_sums, validation_loader, with_less_memory
 from models.config import DenoiserConfig
 from models.denoiser import FITDenoiser
 
@@ -112,9 +114,13 @@ class DenoisingObjective:
         losses = []
         for bucket in range(BUCKETS):
             time = (bucket + draws[:, 0]) / BUCKETS
-            with run.runtime.autocast():
-                job = self._job(model, on_device, f"validation noise {bucket}", time, draws[:, 1], labels)
-                losses.append(float(group_losses(job, run.plan).sum()))
+            job = partial(self._job, model, on_device, f"validation noise {bucket}", time, draws[:, 1], labels)
+
+            def loss(plan: ExecutionPlan, job: Callable[[ExecutionPlan], Job] = job) -> float:
+                with run.runtime.autocast():
+                    return float(group_losses(job(plan), plan).sum())
+
+            losses.append(with_less_memory(run, len(on_device.groups.number), loss))
         return losses
 
     def _draws(self, stream: str, showing: tuple[int, int]) -> list[float]:
