@@ -126,14 +126,13 @@ def estimate_step(work: Training, plan: ExecutionPlan) -> Estimate:
     """
     own_groups = -(-work.groups // work.ranks)
     handfuls, kept_groups, keep = _kept(work, plan, own_groups)
-    in_handfuls = plan.kind in ("recompute", "stream")
     shape = ExecutionPlan(
         kind=plan.kind, keep=keep, selective=plan.selective and keep > 0, global_layers=plan.global_layers
     )
     config = work.task.typical_config(work.config)
     table = find_table(DryStep(task=work.task, config=config, plan=shape, precision=work.precision, ranks=work.ranks))
     sizes = actual_sizes(
-        work.images, own_groups, handfuls if in_handfuls else own_groups * work.images, kept_groups, 0 < keep < 1
+        work.images, own_groups, handfuls if plan.in_handfuls else own_groups * work.images, kept_groups, 0 < keep < 1
     )
     near = plan.store == ("host" if work.device == "cpu" else "device")
     without = (

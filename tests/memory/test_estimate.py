@@ -80,7 +80,10 @@ def moving_bytes(work: Training, plan: ExecutionPlan) -> int:
 def test_the_estimate_is_that_of_the_real_step(
     model: str, plan: str, precision: Any, batch: tuple[int, tuple[int, int]]
 ) -> None:
-    """Whole handfuls: bytes within 1 %, which the allocator's rounding takes, and operations to the last."""
+    """Whole handfuls: bytes within 1 %, which the allocator's rounding takes, and operations to the last.
+
+    A short strip of causal attention counts as a whole one.
+    """
     config, (images, side) = CONFIGS[model], batch
     real = simulate_step(task_of(config), config, images, side, PLANS[plan], precision)
     work = Training(
@@ -88,5 +91,26 @@ def test_the_estimate_is_that_of_the_real_step(
     )
     estimate = estimate_step(work, PLANS[plan])
     assert moving_bytes(work, PLANS[plan]) == pytest.approx(real.peak_bytes, rel=0.01)
-    assert estimate.total_flops == real.flops
+    causal = config.causal != "none"
+    assert estimate.total_flops == pytest.approx(real.flops, rel=0.03 if causal else 0, abs=0)
     assert estimate.away_bytes == real.away_bytes
+
+
+def test_memory_of_a_causal_step_is_linear_in_the_latents() -> None:
+    """At 8 x 8 and 16 x 16 groups: nothing but the operations of attention is quadratic."""
+    task = find_task("autoregressive")
+    config = task.preset("tiny").config
+    small, large = (simulate_step(task, config, 1, (side, side), ExecutionPlan(), "fp32") for side in (8, 16))
+    assert large.peak_bytes < 4 * small.peak_bytes
+    growth = large.flops / small.flops
+    assert growth > 4, "attention is"
+
+
+@pytest.mark.parametrize("plan", [ExecutionPlan(), ExecutionPlan(kind="layers")], ids=["plain", "layers"])
+def test_a_decoder_of_many_groups(plan: ExecutionPlan) -> None:
+    task = find_task("autoregressive")
+    config = task.preset("tiny").config
+    real = simulate_step(task, config, 1, (32, 32), plan, "bf16")
+    work = Training(task=task, config=config, groups=32 * 32, precision="bf16", batches=1)
+    assert moving_bytes(work, plan) == pytest.approx(real.peak_bytes, rel=0.01)
+    assert estimate_step(work, plan).total_flops == real.flops
