@@ -156,9 +156,7 @@ class SelfAttentionLayer(Region):
         self.attention = SelfAttention(width, heads) if attention else None
         self.feed_forward = FeedForward(width, ratio)
 
-    def forward(
-        self, x: Tensor, mask: Visible = None, causal: bool = False, gather: Gather | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, mask: Visible = None, causal: bool = False, gather: Gather | None = None) -> Tensor:
         """Run the layer: [b t width] -> [b t width].
 
         Args:

@@ -200,7 +200,7 @@ class DryStore(TokenStore):
 
 
 class DryStrips(CausalStrips):
-    """All strips as one, so that what they leave is a multiple of all latents. It has a mask of one row, see `Meter`."""
+    """All strips as one, so that what they leave is a multiple of all latents. Its mask has one row, see `Meter`."""
 
     __slots__ = ()
 
