@@ -90,18 +90,17 @@ def test_the_estimate_is_that_of_the_real_step(
         task=task_of(config), config=config, groups=side[0] * side[1], images=images, precision=precision, batches=1
     )
     estimate, causal = estimate_step(work, PLANS[plan]), config.causal != "none"
-    assert moving_bytes(work, PLANS[plan]) == pytest.approx(real.peak_bytes, rel=0.01)
+    assert moving_bytes(work, PLANS[plan]) == pytest.approx(real.peak_bytes, rel=0.05 if causal else 0.01)
     assert estimate.total_flops == pytest.approx(real.flops, rel=0.03 if causal else 0, abs=0)
     assert estimate.away_bytes == real.away_bytes
 
 
-@pytest.mark.parametrize("plan", ["plain", "recompute", "stream"])
-def test_memory_of_a_causal_step_is_linear_in_the_latents(plan: str) -> None:
+@pytest.mark.parametrize("name", ["plain", "recompute", "stream"])
+def test_memory_of_a_causal_step_is_linear_in_the_latents(name: str) -> None:
     """A mask over all pairs would alone be larger than all that is live."""
     config = DecoderConfig(plan="(1)1(1)", vocabulary=8, causal="tokens", **TRUNK | {"tokens": 4, "latent_width": 64})
-    small, large = (
-        simulate_step(task_of(config), config, 1, side, PLANS[plan], "fp32") for side in ((16, 16), (16, 32))
-    )
+    plan, sides = replace(PLANS[name], handful=64), ((16, 16), (16, 32))
+    small, large = (simulate_step(task_of(config), config, 1, side, plan, "fp32") for side in sides)
     assert large.peak_bytes <= 2 * small.peak_bytes < (256 * config.latents) ** 2 * 8
     assert large.flops > 3 * small.flops, "operations are quadratic"
 
