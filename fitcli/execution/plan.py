@@ -59,7 +59,7 @@ class ExecutionPlan:
 
     @property
     def in_handfuls(self) -> bool:
-        """Whether the groups are computed a handful at a time, instead of all at once."""
+        """Whether a handful of groups is computed at a time, rather than all groups at once."""
         return self.kind in ("recompute", "stream")
 
     @property

@@ -25,6 +25,7 @@ def validation_loader(run: TrainingRun, samples: Sequence[Sample], reading: Read
         samples,
         replace(reading, rules=replace(reading.rules, augment=False)),
         run.settings.batch_size,
+        run.reader_threads,
         bad_images=run.bad_images,
         share=run.world.everyone,
     )

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from fitcli.data.loader import AHEAD
 from fitcli.data.place import Layout
 from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
@@ -39,7 +38,7 @@ def largest_step(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training
     settings, reading = run.settings, find_task(run.config.task).objective(run).reading
     window, margin = reading.rules.size, reading.rules.shift_canvas
     shown = ((min(height, window or height) + margin, min(width, window or width) + margin) for height, width in sizes)
-    return Training(
+    work = Training(
         task=find_task(run.config.task),
         config=run.config.model,
         groups=max((_groups(reading.layout, size) for size in shown), default=1),
@@ -47,12 +46,12 @@ def largest_step(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training
         precision=run.runtime.precision,
         device=run.runtime.device.type,
         ema=bool(settings.ema_decay),
-        batches=1 + AHEAD,
         value_bytes=np.dtype(run.config.preprocessing.dtype).itemsize,
         shards=run.world.data.size if run.shard else 0,
         compiled=run.runtime.compiled,
         ranks=run.world.groups.size,
     )
+    return replace(work, batches=1 + -(-run.images_ahead(work) // work.images))
 
 
 def _groups(layout: Layout, size: tuple[int, int]) -> int:
@@ -146,10 +145,11 @@ def with_plan(run: TrainingRun, sizes: Iterable[tuple[int, int]], memory_bytes: 
     Raises:
         FitError: No execution fits.
     """
+    run = replace(run, memory_bytes=memory_bytes)
     work = largest_step(run, sizes)
     plans = run.world.gather_results(lambda: dataclasses.asdict(choose_plan(run, work, memory_bytes).plan))
     # All processes take that of the first: one execution per run, which `plan.json` keeps for a resumed run.
-    return replace(run, plan=ExecutionPlan(**plans[0]), work=work, memory_bytes=memory_bytes)
+    return replace(run, plan=ExecutionPlan(**plans[0]), work=work)
 
 
 def with_saved_plan(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> TrainingRun:

@@ -56,6 +56,17 @@ def test_the_largest_step_has_the_groups_of_the_largest_image(data: Path, tmp_pa
     assert largest_step(run, sizes).images == 2
 
 
+@pytest.mark.parametrize(("workers", "batches"), [(1, 3), (2, 3), (5, 5)])
+def test_a_plan_counts_what_the_loader_reads_ahead(workers: int, batches: int, data: Path, tmp_path: Path) -> None:
+    """Two images, as many again, and one per reader; the memory of a CPU holds the pixels of them all."""
+    run = replace(run_of(data, tmp_path / "run"), workers=workers)
+    work = largest_step(run, [(512, 400)])
+    assert work.batches == batches
+    assert run.images_ahead(work) == 2 + workers <= (batches - 1) * work.images
+    limited = replace(run, memory_bytes=work.pixel_bytes)
+    assert largest_step(limited, [(512, 400)]).batches == 2, "the next batch in any case"
+
+
 def test_pixels_are_copied_ahead_to_a_device_with_room_for_them(data: Path, tmp_path: Path) -> None:
     run = run_of(data, tmp_path / "run")
     assert not has_room_ahead(run), "a CPU needs no copy"

@@ -20,7 +20,7 @@ from fitcli.device.transfer import to_device
 from fitcli.execution.forward import group_losses
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.noise import generator, group_noise
+from fitcli.noise import Address, draw_noise, generator
 from fitcli.patches.cutting import to_unit
 from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.class_targets import ClassLabelReader, ClassLabels
@@ -158,7 +158,8 @@ class DenoisingObjective:
             return to_data(to_unit(batch.part(part), *preprocessing.range), self.config.scale)
 
         def noise(part: slice) -> Tensor:
-            return to_device(addresses.noise(self.run.settings.seed, stream, part, (values[0], values[1])), device)
+            drawn = draw_noise(self.run.settings.seed, stream, addresses[part], (values[0], values[1]))
+            return to_device(drawn, device)
 
         condition = None
         if classes:
@@ -177,29 +178,10 @@ class DenoisingObjective:
         return diffusion_job(self.loss, cast(FITDenoiser, model), step, plan or self.run.plan)
 
 
-@dataclass(frozen=True, slots=True)
-class _Addresses:
-    """Addresses of the noise of all groups of a batch.
-
-    Attributes:
-        showings: (epoch, image) of each group.
-        numbers: Number of each group in its image.
-    """
-
-    showings: list[tuple[int, int]]
-    numbers: list[int]
-
-    def noise(self, seed: int, stream: str, part: slice, shape: tuple[int, int]) -> Tensor:
-        """Return the noise [part n p] of a slice of the groups, float32, on the CPU."""
-        each = [
-            group_noise(seed, stream, [number], shape, image=image, step=epoch)
-            for (epoch, image), number in zip(self.showings[part], self.numbers[part], strict=True)
-        ]
-        return torch.cat(each) if each else torch.empty(0, *shape)
-
-
-def _addresses(batch: Batch) -> _Addresses:
+def _addresses(batch: Batch) -> list[Address]:
+    """Return the address of the noise of each group of a batch."""
     showings = [
         showing for showing, count in zip(batch.showings, batch.groups.counts(), strict=True) for _ in range(count)
     ]
-    return _Addresses(showings, batch.groups.number.tolist())
+    numbers = batch.groups.number.tolist()
+    return [Address(image, number, epoch) for (epoch, image), number in zip(showings, numbers, strict=True)]
