@@ -25,7 +25,7 @@ from fitcli.commands.generate import generate
 from fitcli.commands.info import info
 from fitcli.commands.profile_memory import profile_memory
 from fitcli.commands.train import train
-from fitcli.errors import FitError, is_out_of_memory, out_of_memory_reason
+from fitcli.errors import FitError, is_out_of_memory, out_of_memory_text
 from fitcli.interrupts import INTERRUPTED
 
 P = ParamSpec("P")
@@ -74,7 +74,7 @@ def _message(error: Exception) -> str | None:
         # For example a full disk, or a folder without write permission.
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if is_out_of_memory(error):
-        return _out_of_memory_text(error)
+        return out_of_memory_text(error)
     if type(error).__module__.startswith("torch."):
         from fitcli.device.compilation import compile_error, is_compile_error
 
@@ -83,12 +83,6 @@ def _message(error: Exception) -> str | None:
     from models.checks import ConfigError
 
     return str(error) if isinstance(error, ConfigError) else None
-
-
-def _out_of_memory_text(error: Exception) -> str:
-    reason = out_of_memory_reason(error)
-    device = next((name for name in ("CUDA", "MPS") if name in reason), "CPU").lower()
-    return f"out of memory on {device} ({reason}); give --memory less than is free, or use a smaller model or image"
 
 
 def _check_models_package() -> None:

@@ -26,21 +26,56 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "MPS backend out of memory")
-"""Parts of the messages of RuntimeErrors that torch raises instead of an OutOfMemoryError, a CPU for example."""
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "CUDA out of memory",
+    "MPS backend out of memory",
+    "HIP out of memory",
+    "HIP error: out of memory",
+    # Libraries that allocate beside PyTorch: for products, convolutions and attention, and for exchanges.
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "DEVICE_ALLOCATION_FAILED",
+    "HOST_ALLOCATION_FAILED",
+    "CUSOLVER_STATUS_ALLOC_FAILED",
+    "'out of memory'",
+)
+"""Parts of the messages of RuntimeErrors that torch raises instead of an OutOfMemoryError. NCCL quotes the last one."""
+
+DEVICES = {"cuda": ("CUDA", "CUBLAS", "CUDNN", "CUSOLVER", "NCCL", "HIP", "DEVICE_ALLOCATION"), "mps": ("MPS",)}
+"""Words of messages that tell on which kind of device memory ran out; without any, it was the CPU."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether memory ran out, on the host or on a device. Does not import torch."""
     kind = type(error)
-    if isinstance(error, MemoryError) or (kind.__module__, kind.__name__) == ("torch", "OutOfMemoryError"):
+    if isinstance(error, MemoryError | OutOfMemory) or (kind.__module__, kind.__name__) == (
+        "torch",
+        "OutOfMemoryError",
+    ):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
 
 
 def out_of_memory_reason(error: BaseException) -> str:
     """Return the first line of the message of an error for which `is_out_of_memory` holds."""
-    return str(error).splitlines()[0] if str(error) else "the system has no more memory"
+    return first_line(error) if str(error).strip() else "the system has no more memory"
+
+
+def out_of_memory_text(error: BaseException) -> str:
+    """Return one line for an error for which `is_out_of_memory` holds: where memory ran out, and what to do."""
+    if isinstance(error, OutOfMemory):
+        return str(error)
+    reason = out_of_memory_reason(error)
+    device = next((name for name, words in DEVICES.items() if any(word in str(error) for word in words)), "cpu")
+    return f"out of memory on {device} ({reason}); give --memory less than is free, or use a smaller model or image"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of the message of an error that is not empty; else the name of its class."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 class FitError(Exception):
@@ -69,6 +104,10 @@ class ImageError(FitError, OSError):
     def __reduce__(self) -> tuple[type[ImageError], tuple[Path, str]]:
         # OSError would rebuild it from the message alone when it is unpickled in another process.
         return type(self), (self.path, self.reason)
+
+
+class OutOfMemory(FitError):
+    """A job needs more memory than there is, or than it may use. No file is to blame."""
 
 
 class DataError(FitError, ValueError):

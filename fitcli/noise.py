@@ -7,8 +7,9 @@ drawn on the CPU. Philox is a counter-based generator (Salmon et al. 2011, "Para
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -40,6 +41,14 @@ def generator(seed: int, stream: str, image: int = 0, group: int = 0, step: int 
     return np.random.Generator(bits)
 
 
+class Address(NamedTuple):
+    """The address of the noise of one group, within a seed and a stream; see `generator`."""
+
+    image: int
+    group: int
+    step: int
+
+
 def group_noise(
     seed: int,
     stream: str,
@@ -58,13 +67,27 @@ def group_noise(
     Returns:
         Noise [g n p], float32 on the CPU; row i depends only on the i-th group number.
     """
-    numbers = list(groups)
-    noise = torch.empty(len(numbers), *shape)
+    return draw_noise(seed, stream, [Address(image, group, step) for group in groups], shape)
+
+
+def draw_noise(seed: int, stream: str, addresses: Sequence[Address], shape: tuple[int, int]) -> Tensor:
+    """Draw standard normal noise for the patches of groups of any images, on all cores.
+
+    Args:
+        seed, stream: See `generator`.
+        addresses: The address of each group.
+        shape: (n, p), the shape of a group.
+
+    Returns:
+        Noise [g n p], float32 on the CPU; row i depends only on the i-th address.
+    """
+    noise = torch.empty(len(addresses), *shape)
     rows = noise.numpy()
 
     def draw(row: int) -> None:
-        generator(seed, stream, image, numbers[row], step).standard_normal(dtype=np.float32, out=rows[row])
+        image, group, step = addresses[row]
+        generator(seed, stream, image, group, step).standard_normal(dtype=np.float32, out=rows[row])
 
     # numpy releases the GIL while it draws.
-    run_all(draw, range(len(numbers)), torch.get_num_threads())
+    run_all(draw, range(len(addresses)), torch.get_num_threads())
     return noise

@@ -18,7 +18,8 @@ def dot_product_attention(
     Args:
         query: [b h t e].
         key, value: [b h u e].
-        mask: Bool, broadcasts to [b h t u], True where the query (row) may attend to the key (column).
+        mask: Broadcasts to [b h t u]: bool, True where the query (row) may attend to the key (column), or added to the
+            scores.
         causal: Whether query i attends to keys 0 to i only; cannot be combined with `mask`.
 
     Returns:
@@ -40,7 +41,7 @@ def _products_are_faster(query: Tensor, mask: Tensor | None) -> bool:
         and query.dtype is torch.bfloat16
         and query.device.type == "cpu"
         and torch.is_inference_mode_enabled()
-        and (mask is None or mask.shape[-2] == 1)
+        and (mask is None or (mask.shape[-2] == 1 and mask.dtype is torch.bool))
     )
 
 

@@ -56,7 +56,7 @@ def compile_regions(model: nn.Module, backend: Backend = "inductor") -> None:
     """Compile the regions of a model, each kind at its first call. The state dict does not change.
 
     Code that calls only a part of a region stays eager: decoding with a KV cache, piecewise layers, the weights of
-    `read` for heat maps, and layers that gather the latents of other ranks.
+    `read` for heat maps, layers that gather the latents of other ranks, and attention in causal strips.
 
     Args:
         model: Model on its final device and in its final dtypes.

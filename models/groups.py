@@ -106,7 +106,9 @@ class Groups(NamedTuple):
             mask=None if self.mask is None else self.mask[index],
             slot=None if even else taken[:, rank].flatten().nonzero()[:, 0].to(device),
             longest=longest,
-            share=RankShare(rank, ranks, gather, self, None if filled else taken.flatten(1).to(device)),
+            share=RankShare(
+                rank, ranks, gather, self, None if filled else taken.flatten(1).to(device), tuple(map(tuple, lengths))
+            ),
         )
 
     @property
@@ -227,6 +229,7 @@ class RankShare(NamedTuple):
         whole: Groups of all ranks, in the order of a single process.
         present: [images (ranks longest)] bool, True where the arrangements of all ranks, side by side, hold a group;
             None if they do everywhere.
+        counts: Number of groups of each image on each rank.
     """
 
     rank: int
@@ -234,6 +237,7 @@ class RankShare(NamedTuple):
     gather: Gather
     whole: Groups
     present: Tensor | None
+    counts: tuple[tuple[int, ...], ...]
 
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> RankShare:
         """Return the share with `function` applied to every tensor."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from models.attention import dot_product_attention
 from models.cache import KeyValues
+from models.causal_strips import CausalStrips, Visible, attend
 from models.compilable import Region
 from models.groups import Gather
 from models.masks import causal_mask
@@ -77,27 +78,29 @@ class SelfAttention(nn.Module):
         self.query_key_value = nn.Linear(width, 3 * inner)
         self.out = nn.Linear(inner, width)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+    def forward(self, x: Tensor, mask: Visible = None, causal: bool = False) -> Tensor:
         """Attend within x: [b t width] -> [b t width].
 
         Args:
             x: Sequences [b t width].
-            mask: Bool, broadcasts to [b h t t], True where the query (row) may attend to the key (column).
+            mask: Broadcasts to [b h t t]: bool, True where the query (row) may attend to the key (column), or added to
+                the scores; or causal strips.
             causal: Whether each position attends to itself and earlier positions only.
         """
         if causal and mask is not None:
             # Some attention kernels reject a mask together with the causal flag.
+            assert isinstance(mask, Tensor), "strips have an order of their own"
             mask, causal = mask & causal_mask(x.shape[1], x.device), False
         query, key, value = _split(self.query_key_value(x), 3, self.heads)
-        return cast(Tensor, self.out(_join(dot_product_attention(query, key, value, mask, causal))))
+        return cast(Tensor, self.out(_join(attend(query, key, value, mask, causal))))
 
-    def across(self, x: Tensor, whole: Tensor, mask: Tensor | None = None) -> Tensor:
+    def across(self, x: Tensor, whole: Tensor, mask: Visible = None) -> Tensor:
         """Attend from x [b t width], a part of a sequence, to the whole sequence [b u width] -> [b t width]."""
         inner = self.query_key_value.out_features // 3
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         (query,) = _split(F.linear(x, weight[:inner], bias[:inner]), 1, self.heads)
         key, value = _split(F.linear(whole, weight[inner:], bias[inner:]), 2, self.heads)
-        return cast(Tensor, self.out(_join(F.scaled_dot_product_attention(query, key, value, attn_mask=mask))))
+        return cast(Tensor, self.out(_join(attend(query, key, value, mask))))
 
     def extend(self, x: Tensor, cache: KeyValues) -> Tensor:
         """Append x [b t width] to the sequence in `cache` and attend from x to all of it -> [b t width]."""
@@ -153,26 +156,27 @@ class SelfAttentionLayer(Region):
         self.attention = SelfAttention(width, heads) if attention else None
         self.feed_forward = FeedForward(width, ratio)
 
-    def forward(
-        self, x: Tensor, mask: Tensor | None = None, causal: bool = False, gather: Gather | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, mask: Visible = None, causal: bool = False, gather: Gather | None = None) -> Tensor:
         """Run the layer: [b t width] -> [b t width].
 
         Args:
             x: Sequences [b t width], or the part of them that this rank has.
-            mask: Bool, broadcasts to [b h t u], True where the query (row) may attend to the key (column).
+            mask: See `SelfAttention.forward`.
             causal: Whether each position attends to itself and earlier positions only; ignored with `gather`.
             gather: Gathers the parts of all ranks, [b t width] -> [b u width]: x then attends to the whole sequence.
         """
-        return super().forward(x, mask, causal) if gather is None else self._across(x, mask, gather)
+        if gather is not None:
+            return self._across(x, mask, gather)
+        # The number of strips varies with the image: a graph would be one of its size.
+        return self.compute(x, mask, causal) if isinstance(mask, CausalStrips) else super().forward(x, mask, causal)
 
-    def compute(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+    def compute(self, x: Tensor, mask: Visible = None, causal: bool = False) -> Tensor:
         """Run `forward` without `gather`."""
         if self.attention is not None and self.norm is not None:
             x = x + self.attention(self.norm(x), mask, causal)
         return cast(Tensor, self.feed_forward(x))
 
-    def _across(self, x: Tensor, mask: Tensor | None, gather: Gather) -> Tensor:
+    def _across(self, x: Tensor, mask: Visible, gather: Gather) -> Tensor:
         if self.attention is not None and self.norm is not None:
             normal = self.norm(x)
             x = x + self.attention.across(normal, gather(to_autocast_dtype(normal)), mask)
@@ -239,7 +243,7 @@ class Stack(nn.Module):
     def forward(
         self,
         x: Tensor,
-        mask: Tensor | None = None,
+        mask: Visible = None,
         causal: bool = False,
         call: Call = direct,
         gather: Gather | None = None,

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from einops import einsum, rearrange
 from torch import Tensor
 
-from models.attention import dot_product_attention
+from models.causal_strips import CausalStrips, Visible, attend
 from models.groups import Groups
 from models.layers import CrossAttentionLayer, SelfAttention, SelfAttentionLayer
 from models.pooling import AttentionPool, Pooled, sharpness
@@ -41,7 +41,7 @@ def apply_piecewise(layer: Callable[..., Tensor], x: Tensor, *arguments: Any, pi
         for part in parts:
             x[:, part] = layer(x[:, part], *arguments)
     elif isinstance(layer, SelfAttentionLayer):
-        _self_attention(layer, x, parts, *arguments)
+        _self_attention(layer, x, piece, *arguments)
         for part in parts:
             x[:, part] = layer.feed_forward(x[:, part])
     else:
@@ -81,21 +81,28 @@ def _parts(count: int, piece: int) -> list[slice]:
 
 
 def _self_attention(
-    layer: SelfAttentionLayer, x: Tensor, parts: list[slice], mask: Tensor | None = None, causal: bool = False
+    layer: SelfAttentionLayer, x: Tensor, piece: int, mask: Visible = None, causal: bool = False
 ) -> None:
     """Add the self-attention of a layer to x [b t width], in place."""
     if layer.attention is None or layer.norm is None:
         return
     assert not causal, "latents have no causal order within a group"
     attention = layer.attention
+    parts = _parts(x.shape[1], mask.whole_groups(piece) if isinstance(mask, CausalStrips) else piece)
     key, value = _keys_and_values(attention, layer.norm, x, parts)
     inner = key.shape[1] * key.shape[-1]
     weight, bias = attention.query_key_value.weight[:inner], attention.query_key_value.bias[:inner]
     for part in parts:
         query = rearrange(F.linear(layer.norm(x[:, part]), weight, bias), "b t (h e) -> b h t e", h=attention.heads)
-        rows = mask[..., part, :] if mask is not None and mask.shape[-2] > 1 else mask
-        attended = dot_product_attention(query, key, value, rows)
+        attended = attend(query, key, value, _rows(mask, part))
         x[:, part] += attention.out(rearrange(attended, "b h t e -> b t (h e)"))
+
+
+def _rows(mask: Visible, part: slice) -> Visible:
+    """Return what a part of the queries attends to."""
+    if isinstance(mask, CausalStrips):
+        return mask.at(part.start)
+    return mask[..., part, :] if mask is not None and mask.shape[-2] > 1 else mask
 
 
 def _keys_and_values(

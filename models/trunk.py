@@ -7,20 +7,27 @@ execution with everything in memory. Other drivers call the same submodules for 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from models.causal_strips import CausalStrips, Present, Visible
 from models.compilable import Region
 from models.config import TrunkConfig
 from models.groups import Groups
-from models.layers import Call, CrossAttentionLayer, Stack, direct
-from models.masks import group_causal_mask
+from models.layers import Call, CrossAttentionLayer, Stack, direct, to_autocast_dtype
 
 
 class Mix(nn.Module):
-    """Global layers: all latents of an image attend to its conditioning tokens, if there are any, and to each other."""
+    """Global layers: all latents of an image attend to its conditioning tokens, if there are any, and to each other.
+
+    Attributes:
+        strips: Cuts causal attention into strips; a dry run passes its own class.
+    """
+
+    strips: type[CausalStrips] = CausalStrips
 
     def __init__(self, config: TrunkConfig, depth: int, context_width: int | None) -> None:
         super().__init__()
@@ -53,19 +60,24 @@ class Mix(nn.Module):
         if self.condition is not None:
             z = call(self.condition, z, context)
         gather = None if groups.share is None else groups.gather
-        z = self.stack(z, self._mask(groups, z), False, call, gather)
+        z = self.stack(z, self._visible(groups, z), False, call, gather)
         return groups.scatter(rearrange(z, "b (g m) d -> b g m d", m=self.latents))
 
-    def _mask(self, groups: Groups, z: Tensor) -> Tensor | None:
-        """Return a mask that broadcasts to [b 1 t u], from t latents of this rank to u of all; None if all see all."""
-        present = groups.present()
-        mask = None if present is None else repeat(present, "b g -> b 1 1 (g m)", m=self.latents)
-        if self.causal:
-            rank, ranks = (0, 1) if groups.share is None else groups.share[:2]
-            own, count = slice(rank * z.shape[1], (rank + 1) * z.shape[1]), ranks * z.shape[1]
-            causal = group_causal_mask(count, self.latents, z.device, own)
-            mask = causal if mask is None else mask & causal
-        return mask
+    def _visible(self, groups: Groups, z: Tensor) -> Visible:
+        """Return which latents of all ranks those of this rank, z [b t d], attend to; None if all see all."""
+        if not self.causal:
+            present = groups.present()
+            return None if present is None else repeat(present, "b g -> b 1 1 (g m)", m=self.latents)
+        own, share = z.shape[1], groups.share
+        ranks, like = 1 if share is None else share.ranks, to_autocast_dtype(z[:0])
+        strips = self.strips.of(ranks * own, own, self.latents, like)
+        if share is None:
+            # The padding of an image comes after its latents, which do not see it.
+            return strips if len(strips.mask) < own else strips.mask
+        if share.present is None:
+            return strips.at(share.rank * own)
+        lengths = ([self.latents * groups for groups in each] for each in share.counts)
+        return replace(strips, present=tuple(Present.of(each, share.rank) for each in lengths))
 
 
 class Segment(nn.Module):

@@ -134,6 +134,8 @@ def test_what_the_system_refuses_is_one_line(error: OSError, line: str) -> None:
     ("error", "device"),
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nMore lines."), "cuda"),
+        (torch.AcceleratorError("CUDA error: out of memory\nMore lines."), "cuda"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "cuda"),
         (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), "mps"),
         (RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried to ..."), "cpu"),
         (np._core._exceptions._ArrayMemoryError((1,), np.dtype(np.uint8)), "cpu"),  # type: ignore[attr-defined]

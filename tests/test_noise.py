@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from threading import Barrier
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fitcli.noise import LARGEST, generator, group_noise
+from fitcli import noise
+from fitcli.images import decode_pool
+from fitcli.noise import LARGEST, Address, draw_noise, generator, group_noise
 
 SHAPE = (4, 12)
 
@@ -22,6 +26,28 @@ def test_any_order_and_any_slices_give_the_same_bits(order: list[int], handful: 
         group_noise(7, "start", order[i : i + handful], SHAPE, image=3, step=5) for i in range(0, len(order), handful)
     ]
     assert torch.equal(torch.cat(parts), whole[list(order)])
+
+
+def test_groups_of_several_images_have_the_values_of_each() -> None:
+    addresses = [Address(3, 0, 5), Address(3, 1, 5), Address(4, 0, 5), Address(4, 2, 6)]
+    each = [group_noise(7, "start", [group], SHAPE, image=image, step=step) for image, group, step in addresses]
+    assert torch.equal(draw_noise(7, "start", addresses, SHAPE), torch.cat(each))
+    assert draw_noise(7, "start", [], SHAPE).shape == (0, *SHAPE)
+
+
+def test_groups_of_several_images_are_drawn_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of two draws waits until the other has begun."""
+    both = Barrier(2, timeout=60)
+
+    def waiting(*address: Any) -> np.random.Generator:
+        both.wait()
+        return generator(*address)
+
+    expected = draw_noise(7, "start", [Address(1, 0, 0), Address(2, 0, 0)], SHAPE)
+    monkeypatch.setattr(noise, "generator", waiting)
+    monkeypatch.setattr(decode_pool, "usable_cores", lambda: 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert torch.equal(draw_noise(7, "start", [Address(1, 0, 0), Address(2, 0, 0)], SHAPE), expected)
 
 
 def test_every_part_of_an_address_matters() -> None:

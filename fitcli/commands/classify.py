@@ -79,7 +79,7 @@ def classify(
     with open_queue(device, 60 * timeout) as queue:
         check_csv(csv, paths)
         heatmaps = plan_heatmaps(paths, heatmap)
-        runtime = choose_runtime(device, precision, inference=True, compiled=compile)
+        runtime = choose_runtime(device, precision, inference=True, compiled=compile, memory_bytes=memory)
         model = load_run(checkpoint, runtime, CLASSIFY)
         config, drawn = model.config, find_target(model.config.class_targets, heatmap_target)
         settings = EncodingSettings(background=background, memory_bytes=memory, state=state, read_as=how)

@@ -61,7 +61,7 @@ def embed(
     background, how = background_choice(skip_background, background_threshold), reading_choice(level, mpp)
     paths = matching_paths(images)
     with open_queue(device, 60 * timeout) as queue:
-        runtime = choose_runtime(device, precision, inference=True, compiled=compile)
+        runtime = choose_runtime(device, precision, inference=True, compiled=compile, memory_bytes=memory)
         model = load_run(checkpoint, runtime, CLASSIFY)
         settings = EncodingSettings(background=background, memory_bytes=memory, state=state, read_as=how)
         done = list(embed_files(queue, model, paths, out, runtime, settings, patches))

@@ -62,7 +62,9 @@ def evaluate(
 
     with open_queue(device, 60 * timeout) as queue:
         check_csv(csv, [data])
-        runtime = choose_runtime(device, precision, compiled=compile)
+        runtime = choose_runtime(
+            device, precision, inference=True, compiled=compile, memory_bytes=memory, float32_on_cpu=True
+        )
         settings = EncodingSettings(
             background=background_choice(skip_background, background_threshold),
             memory_bytes=memory,

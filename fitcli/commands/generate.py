@@ -87,7 +87,9 @@ def generate(
     from fitcli.images.open import open_image
     from fitcli.tasks.load import expect_task
 
-    runtime = choose_runtime(device, precision, compiled=compile)
+    runtime = choose_runtime(
+        device, precision, inference=True, compiled=compile, memory_bytes=memory, float32_on_cpu=True
+    )
     with ExitStack() as stack:
         opened = None if image is None else stack.enter_context(open_image(image))
         request = ImageRequest(

@@ -119,11 +119,15 @@ def train(
             rich_help_panel=COMPUTING,
         ),
     ] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, metavar="N", help="Images read at once.", rich_help_panel=COMPUTING),
+    ] = None,
     **options: Any,
 ) -> None:
     """Train on whole images of any size, or on windows of them.
 
-    docs/options.md explains the options of a run, docs/scaling.md several processes.
+    docs/options.md explains the options, docs/scaling.md several processes.
     """
     deadline = time.monotonic() + 60 * max_minutes
     from fitcli.device.runtime import choose_runtime
@@ -132,13 +136,13 @@ def train(
     from fitcli.training.start_options import StartOptions
 
     with naming(recipe, defaulted(context)), processes(device, group_parallel, 60 * timeout) as world:
-        runtime = world.run_on_all(lambda: choose_runtime(device, precision, compiled=compile))
+        runtime = world.run_on_all(lambda: choose_runtime(device, precision, compiled=compile, memory_bytes=memory))
         # Agents of several machines count restarts differently.
         again = world.any(auto_resume or world.restarts > 0)
         start = StartOptions(
             data=data, folder=out, runtime=runtime, given=given(context), accept_changed_data=accept_changed_data,
             resume=resume or (again and world.broadcast(is_run(out))), memory_bytes=memory, deadline=deadline,
-            world=world, shard=shard,
+            world=world, shard=shard, workers=workers,
         )  # fmt: skip
         chosen = world.run_on_all(lambda: _task(task, start))
         _train(train_settings(chosen, precision=runtime.precision, **options), start)

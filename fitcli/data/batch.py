@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fitcli.data.place import Place
 from fitcli.device.transfer import DeviceCopies, PendingCopy, pin, to_device
+from fitcli.errors import is_out_of_memory
 from models.groups import Groups
 
 
@@ -148,7 +149,9 @@ class Arrivals:
             return
         try:
             self._begun = self._copies.begin(batch.patches)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             self.stop()
 
     def forget(self) -> None:

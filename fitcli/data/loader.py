@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,12 +26,36 @@ from fitcli.data.read_item import Reading, read_item
 from fitcli.distributed.heartbeat import working_alone
 from fitcli.distributed.world import Axis
 from fitcli.errors import DataError
+from fitcli.process.limits import available_cores
 from models.groups import Gather, Groups
 
-AHEAD = 3
-"""Number of batches that are read while one is computed. For a CUDA device, one more is being joined."""
+LEAST_THREADS, MOST_THREADS = 2, 16
+"""Limits of the number of images that a process reads at the same time, unless the user gives another."""
+
+AHEAD_BYTES = 1 << 30
+"""Size of the pixels beyond which fewer images are read ahead."""
 
 CPU = torch.device("cpu")
+
+
+def reader_threads(processes: int = 1) -> int:
+    """Return how many images each of several processes of a machine reads at once: as many as it has cores."""
+    return min(max(LEAST_THREADS, available_cores() // processes), MOST_THREADS)
+
+
+def images_ahead(batch: int, threads: int, image_bytes: int = 1, most_bytes: int = AHEAD_BYTES) -> int:
+    """Return how many images are read, or being read, while a batch is computed.
+
+    One batch, so that the next step need not wait, and as many as there are threads, so that these need not wait
+    either; if their pixels take too much memory, fewer, but one batch.
+
+    Args:
+        batch: Images of the batch of a process.
+        threads: Number of images that are read at the same time.
+        image_bytes: Size of the pixels of the largest image.
+        most_bytes: Memory for pixels that are read ahead.
+    """
+    return max(batch, min(batch + threads, most_bytes // image_bytes))
 
 
 class _Joined(NamedTuple):
@@ -67,17 +91,20 @@ class Loader:
         group_share: The processes that divide the groups of each image, see `models.groups.span`.
         gather: Gathers the latents of all groups; required if `group_share` has several processes.
         device: Device that training batches are for. For a CUDA device, a thread joins and pins them ahead.
+        ahead: Number of images that are read, or being read, while a batch is computed, see `images_ahead`; None where
+            memory is no concern. For a CUDA device, one more batch is being joined.
     """
 
     samples: Sequence[Sample]
     reading: Reading
     batch_size: int
-    threads: int = 2
+    threads: int = field(default_factory=reader_threads)
     bad_images: BadImages = field(default_factory=BadImages)
     share: Axis = field(default_factory=Axis)
     group_share: Axis = field(default_factory=Axis)
     gather: Gather | None = None
     device: torch.device = CPU
+    ahead: int | None = None
     _strata: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -111,17 +138,16 @@ class Loader:
 
     def _pending_items(self, start: int, stop: int) -> Generator[_PendingItems, None, None]:
         """Yield the images of one batch after the other, and read the next ones ahead."""
+        size = self.batch_size // self.share.size
+        ahead = images_ahead(size, self.threads) if self.ahead is None else self.ahead
+        items = chain.from_iterable(map(self._positions, range(start, stop)))
         with ThreadPoolExecutor(self.threads, "loader") as pool:
-            pending: deque[_PendingItems] = deque()
+            pending: deque[Future[Attempt[Item]]] = deque()
             try:
-                for number in range(start, stop + AHEAD):
-                    if number < stop:
-                        items = self._positions(number)
-                        pending.append([pool.submit(self._read_one, epoch, index) for epoch, index in items])
-                    if number >= start + AHEAD and pending:
-                        yield pending.popleft()
-                while pending:
-                    yield pending.popleft()
+                for _ in range(start, stop):
+                    for epoch, index in islice(items, size + ahead - len(pending)):
+                        pending.append(pool.submit(self._read_one, epoch, index))
+                    yield [pending.popleft() for _ in range(size)]
             except GeneratorExit:
                 # Cancel only if the consumer stops early: after the last `yield`, the last batches may still be read.
                 pool.shutdown(wait=False, cancel_futures=True)

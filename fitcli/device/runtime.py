@@ -11,15 +11,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from fitcli.device.allocator import limit_memory, set_up_allocator
 from fitcli.device.compilation import check_compiler
+from fitcli.device.kernels import check_device, choose_kernels
 from fitcli.device.processor import fast_float32, has_bf16_units
 from fitcli.errors import DeviceError
 from models.compilable import compile_regions
 from models.precast_weights import precast_weights
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp16"]
+
+HALF: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""Types of 16 bits by precision."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters of mallopt(3): the most free memory at the end of the heap, and the least size of an allocation that gets
@@ -48,7 +53,8 @@ class Runtime:
 
     Attributes:
         device: Device of the tensors.
-        precision: Precision of matrix products. Weights are always float32.
+        precision: Precision of matrix products. Weights are always float32. Training in "fp16" would need scaled
+            losses, so it is for inference alone, on devices without bf16.
         compiled: Whether the operations between the products are compiled (`--compile`).
     """
 
@@ -66,14 +72,23 @@ class Runtime:
 
         An autocast that the caller of the library has enabled does not matter within.
         """
-        if self.precision == "bf16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        if self.precision in HALF:
+            return torch.autocast(self.device.type, dtype=HALF[self.precision])
         return _float32(self.device.type)
+
+    def check_overflow(self, values: Tensor) -> None:
+        """Check results of a model in fp16, whose largest number is 65,504; bf16 and fp32 reach as far as each other.
+
+        Raises:
+            DeviceError: A value is infinite or NaN.
+        """
+        if self.precision == "fp16" and not bool(torch.isfinite(values).all()):
+            raise DeviceError("values of this model are too large for fp16; use --precision fp32")
 
     def prepare(self, model: nn.Module) -> None:
         """Prepare a model for fast inference. Do not train it afterwards, and call it only within `autocast`."""
-        if self.precision == "bf16":
-            precast_weights(model, torch.bfloat16)
+        if self.precision in HALF:
+            precast_weights(model, HALF[self.precision])
         if self.device.type == "cpu":
             keep_freed_memory()
 
@@ -111,33 +126,64 @@ def keep_freed_memory() -> None:
 
 
 def choose_runtime(
-    device: str = "auto", precision: str = "auto", inference: bool = False, compiled: bool = False
+    device: str = "auto",
+    precision: str = "auto",
+    inference: bool = False,
+    compiled: bool = False,
+    memory_bytes: int | None = None,
+    float32_on_cpu: bool = False,
 ) -> Runtime:
-    """Return the runtime for options of the command line.
+    """Return the runtime for options of the command line. On a CUDA device, select its kernels.
 
     Args:
         device: "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:N" or "mps".
-        precision: "auto", "fp32" or "bf16". "auto" is bf16 on CUDA devices that support it, and for inference on CPUs
-            that multiply faster in it; otherwise fp32.
+        precision: "auto", "fp32" or "bf16". "auto" is bf16 on CUDA devices that have it, and for inference on CPUs
+            that multiply faster in it; fp16 for inference on other CUDA devices; otherwise fp32.
         inference: Whether no gradients will be computed.
         compiled: Whether the operations between the matrix products are compiled.
+        memory_bytes: Limit of the memory that this process takes of a CUDA device; None for none.
+        float32_on_cpu: Whether "auto" is fp32 on a CPU, also for inference.
 
     Raises:
-        DeviceError: The device is unknown, is not on this machine or lacks the precision, or PyTorch cannot compile for
-            it.
+        DeviceError: The device is unknown, is not on this machine, cannot be used or lacks the precision, or PyTorch
+            cannot compile for it.
     """
     chosen = _device(device)
+    if chosen.type == "cuda":
+        if memory_bytes is not None:
+            limit_memory(chosen, memory_bytes)
+        check_device(chosen)
+        choose_kernels()
     if compiled:
         check_compiler(chosen)
     if precision == "auto":
-        if chosen.type == "cuda":
-            fast = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            fast = chosen.type == "cpu" and inference and has_bf16_units()
-        return Runtime(chosen, "bf16" if fast else "fp32", compiled)
-    if precision == "bf16" and chosen.type == "mps":
-        raise DeviceError("--precision bf16: not supported on mps; use --precision fp32")
+        return Runtime(chosen, _fastest_precision(chosen, inference, float32_on_cpu), compiled)
+    if precision == "bf16":
+        _check_bf16(chosen)
     return Runtime(chosen, "bf16" if precision == "bf16" else "fp32", compiled)
+
+
+def _fastest_precision(device: torch.device, inference: bool, float32_on_cpu: bool) -> Precision:
+    if device.type == "cuda":
+        return "bf16" if _has_bf16(device) else "fp16" if inference else "fp32"
+    fast = device.type == "cpu" and inference and not float32_on_cpu and has_bf16_units()
+    return "bf16" if fast else "fp32"
+
+
+def _check_bf16(device: torch.device) -> None:
+    if device.type == "mps":
+        raise DeviceError("--precision bf16: not supported on mps; use --precision fp32")
+    if device.type == "cuda" and not _has_bf16(device):
+        raise DeviceError(
+            "--precision bf16: this GPU only emulates it, slowly and in much memory; use --precision fp32, or auto, "
+            "which is fp16 where nothing is trained"
+        )
+
+
+def _has_bf16(device: torch.device) -> bool:
+    """Return whether a CUDA device computes in bf16. Others emulate it, without fast attention."""
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def claim_device(name: str, local_rank: int, local_size: int) -> str:
@@ -186,6 +232,10 @@ def _mallopt(settings: dict[int, int]) -> None:
 
 
 def _device(name: str) -> torch.device:
+    set_up_allocator()
+    if name in ("auto", "cuda") and not torch.cuda.is_available() and torch.cuda.device_count():
+        # The driver lists devices, but PyTorch cannot start it.
+        raise DeviceError(f"--device {name}: PyTorch cannot use the GPU; update its driver, or use --device cpu")
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())

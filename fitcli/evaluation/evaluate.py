@@ -13,7 +13,8 @@ from fitcli.data.csv_listing import Labels
 from fitcli.data.dataset import Dataset, Sample, load_dataset
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
-from fitcli.errors import DataError, FitError, ImageError
+from fitcli.errors import DataError, FitError, ImageError, OutOfMemory
+from fitcli.memory.retry import one_line
 from fitcli.runs.finite_output import NonFiniteOutput, check_finite_numbers
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.encoding.encode import EncodingSettings
@@ -94,11 +95,11 @@ class _Job:
 
         def score(number: int) -> list[float] | None:
             try:
-                with opener.open(samples[number].path) as image:
+                with one_line(samples[number].path), opener.open(samples[number].path) as image:
                     scores = scorer.score(image, samples[number], number)
                     check_finite_numbers(self.checkpoint, scores, "scores", image.path)
                     return scores
-            except (ImageError, NonFiniteOutput) as error:
+            except (ImageError, NonFiniteOutput, OutOfMemory) as error:
                 console.error(str(error))
                 return None
 

@@ -58,6 +58,11 @@ class ExecutionPlan:
             raise ValueError('global_layers "rerun" needs the kind "stream"')
 
     @property
+    def in_handfuls(self) -> bool:
+        """Whether a handful of groups is computed at a time, rather than all groups at once."""
+        return self.kind in ("recompute", "stream")
+
+    @property
     def shardable(self) -> bool:
         """Whether the plan can run layers of sharded weights, which are gathered in every call.
 
@@ -82,7 +87,7 @@ class ExecutionPlan:
             At least `calls` slices, of which the last may be empty, and at least one: a process without groups still
             has to join the others in `mix`.
         """
-        handful = self.handful if self.kind in ("recompute", "stream") else count
+        handful = self.handful if self.in_handfuls else count
         handful = max(1, min(handful, largest or handful))
         parts = [slice(start, min(start + handful, count)) for start in range(0, count, handful)]
         return parts + [slice(count, count)] * (max(1, self.calls) - len(parts))

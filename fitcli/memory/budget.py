@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from fitcli.device.runtime import Precision
-from fitcli.errors import FitError
+from fitcli.errors import OutOfMemory
 from fitcli.memory.dry_run import DryPass, SamplePass
 from fitcli.memory.estimate import FLOAT, OVERHEAD
 from fitcli.memory.handfuls import usual_handful
@@ -92,7 +92,8 @@ class Work:
             DryPass(
                 task=self.task,
                 config=self.task.typical_config(self.config),
-                precision=self.precision,
+                # The types of 16 bits take the same memory.
+                precision="fp32" if self.precision == "fp32" else "bf16",
                 streamed=True,
                 in_pieces=self.groups * self.config.latents > PIECE,
                 keep_reads=self.keep_reads,
@@ -142,7 +143,7 @@ def plan_memory(work: Work, device: str, budget_bytes: int, host_bytes: int | No
         host_bytes: Memory that it may use on the host beside a device; None without a limit.
 
     Raises:
-        FitError: Even one group at a time takes more. The message says how much.
+        OutOfMemory: Even one group at a time takes more. The message says how much.
     """
     most = min(usual_handful(work.config, "pass", device), work.groups)
     for store, reads in _stores(work, device, host_bytes):
@@ -153,7 +154,7 @@ def plan_memory(work: Work, device: str, budget_bytes: int, host_bytes: int | No
             return MemoryPlan(budget_bytes=budget_bytes, handful=handful, store=store, reads_store=reads, parts=parts)
     floor = pass_parts(work, device, 1, "disk", "disk")
     largest = ", ".join(f"{name} {size_text(size)}" for name, size in sorted(floor.items(), key=lambda p: -p[1])[:3])
-    raise FitError(
+    raise OutOfMemory(
         f"{work.groups} groups need at least {size_text(sum(floor.values()))} of memory ({largest}), "
         f"but only {size_text(budget_bytes)} are allowed; give more with --memory, or use a model with larger groups"
     )

@@ -34,11 +34,14 @@ from fitcli.memory.sizes import HANDFUL, IMAGE_GROUPS, IMAGES, DrySizes, dry_siz
 from fitcli.memory.table import Table
 from fitcli.streaming.sweeps import Streaming
 from fitcli.streaming.token_store import TokenStore
+from models.attention import dot_product_attention
 from models.build import build
+from models.causal_strips import CausalStrips
 from models.config import TrunkConfig
 from models.groups import Groups
 from models.piecewise_latents import PIECE
 from models.precast_weights import precast_weights
+from models.trunk import Mix
 
 WITHOUT_VALUES = (
     NotImplementedError, UnsupportedFakeTensorException, DataDependentOutputException, DynamicOutputShapeException,
@@ -210,6 +213,16 @@ class DryStore(TokenStore):
         self._tokens = None
 
 
+class DryStrips(CausalStrips):
+    """All strips as one, so that what they leave is a multiple of all latents. Its mask has one row, see `Meter`."""
+
+    __slots__ = ()
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, start: int) -> Tensor:
+        key, value = (torch.narrow(whole, 2, 0, whole.shape[2]) for whole in (key, value))
+        return torch.cat([dot_product_attention(query, key, value, self.mask[-1:])], dim=2)
+
+
 def part_slices(sizes: DrySizes) -> list[slice]:
     """Return the parts of a dry run as slices of its groups."""
     lengths = sizes.parts or (sizes.images * IMAGE_GROUPS,)
@@ -243,7 +256,7 @@ class DryStep:
 
     def table(self) -> Table:
         """Run the step and return its table."""
-        in_handfuls, kept = self.plan.kind in ("recompute", "stream"), self.plan.keep
+        in_handfuls, kept = self.plan.in_handfuls, self.plan.keep
         sizes = dry_sizes(IMAGES, in_handfuls, 0 < kept < 1, kept == 1)
         model, shared = _build(self.config, self.ranks), fields(ExecutionPlan)
         with dry_model(model, self.precision, sizes) as meter:
@@ -307,6 +320,8 @@ def dry_model(model: nn.Module, precision: Precision, sizes: DrySizes) -> Iterat
     """
     with FakeTensorMode():
         without_memory(model)
+        for mix in (module for module in model.modules() if isinstance(module, Mix)):
+            mix.strips = DryStrips
         try:
             with Meter(model, sizes) as meter, autocast(precision):
                 yield meter

@@ -12,6 +12,7 @@ from typing import cast
 
 from torch import nn
 
+from fitcli.device.allocator import CONTEXT_BYTES
 from fitcli.device.runtime import Precision
 from fitcli.execution.job import largest_handful
 from fitcli.execution.plan import ExecutionPlan
@@ -25,7 +26,7 @@ from models.layers import CrossAttentionLayer, SelfAttentionLayer
 FLOAT = 4
 """Bytes of a weight in float32."""
 
-OVERHEAD = {"cpu": 96 << 20, "cuda": 512 << 20, "mps": 256 << 20}
+OVERHEAD = {"cpu": 96 << 20, "cuda": CONTEXT_BYTES, "mps": 256 << 20}
 """Bytes for libraries, threads, workspaces of kernels and memory that allocators keep, by kind of device."""
 
 FRAGMENTS = 0.05
@@ -71,11 +72,15 @@ class Training:
     ranks: int = 1
 
     @property
+    def own_groups(self) -> int:
+        """Groups of each image that the process has, if several share the image: those of the first, the most."""
+        return -(-self.groups // self.ranks)
+
+    @property
     def pixel_bytes(self) -> int:
         """Bytes of the pixels of a batch."""
         one = self.task.step_input(self.config)
-        own_groups = -(-self.groups // self.ranks)
-        return self.images * own_groups * prod(one.shape) * (self.value_bytes or one.dtype.itemsize)
+        return self.images * self.own_groups * prod(one.shape) * (self.value_bytes or one.dtype.itemsize)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,16 +129,15 @@ def estimate_step(work: Training, plan: ExecutionPlan) -> Estimate:
     Raises:
         FitError: The step cannot run without memory.
     """
-    own_groups = -(-work.groups // work.ranks)
+    own_groups = work.own_groups
     handfuls, kept_groups, keep = _kept(work, plan, own_groups)
-    in_handfuls = plan.kind in ("recompute", "stream")
     shape = ExecutionPlan(
         kind=plan.kind, keep=keep, selective=plan.selective and keep > 0, global_layers=plan.global_layers
     )
     config = work.task.typical_config(work.config)
     table = find_table(DryStep(task=work.task, config=config, plan=shape, precision=work.precision, ranks=work.ranks))
     sizes = actual_sizes(
-        work.images, own_groups, handfuls if in_handfuls else own_groups * work.images, kept_groups, 0 < keep < 1
+        work.images, own_groups, handfuls if plan.in_handfuls else own_groups * work.images, kept_groups, 0 < keep < 1
     )
     near = plan.store == ("host" if work.device == "cpu" else "device")
     without = (

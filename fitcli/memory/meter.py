@@ -19,6 +19,7 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakIdKeyDictionary
 
 from fitcli.memory.sizes import ALL_GROUPS, HANDFULS, IN_BETWEEN, DrySizes, Size
+from models.causal_strips import STRIP
 from models.trunk import Segment
 
 ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
@@ -149,7 +150,14 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if packet.__name__.startswith(ATTENTION):
             is_backward = packet.__name__.endswith("backward")
             query, key = args[1:3] if is_backward else args[:2]
-            self._add_operations("attention", query.numel() * key.shape[-2] * (10 if is_backward else 4), inputs)
+            mask = kwargs.get("attn_mask")
+            each = query.numel() * (10 if is_backward else 4)
+            if mask is None or mask.shape[-2] > 1:
+                self._add_operations("attention", each * key.shape[-2], inputs)
+            else:
+                # A mask of one row stands for causal strips: their queries compute half of the keys and half a strip.
+                self._add_operations("attention", each * key.shape[-2] // 2, inputs)
+                self._add_operations("attention", each * STRIP // 2, inputs)
             return 4 * query.numel() if is_backward else 0
         if packet in flop_registry:
             self._add_operations("product", flop_registry[packet](*args, **kwargs, out_val=out), inputs)

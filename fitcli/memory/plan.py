@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from fitcli.errors import FitError
+from fitcli.execution.job import largest_handful
 from fitcli.execution.plan import ExecutionPlan, GlobalLayers, Store
 from fitcli.memory.budget import largest, size_text
 from fitcli.memory.estimate import Estimate, Training, estimate_step, parameter_count
@@ -59,8 +60,12 @@ def choose(work: Training, budget_bytes: int, away_bytes: int | None = None) -> 
         FitError: No execution fits. The message says what the smallest takes.
     """
     smallest: Choice | None = None
+    largest = largest_handful(work.config)
     for choice in _candidates(work, budget_bytes):
         if (work.shards and not choice.plan.shardable) or (work.compiled and not choice.plan.compilable):
+            continue
+        if work.device != "cpu" and not choice.plan.in_handfuls and work.images * work.own_groups > largest:
+            # Its kernels could not be launched, however much memory there is.
             continue
         fits_away = choice.plan.store != "host" or away_bytes is None or choice.estimate.away_bytes <= away_bytes
         if choice.estimate.needed_bytes <= budget_bytes and fits_away:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fitcli import console
 from fitcli.device.runtime import Runtime, choose_runtime, return_freed_memory
+from fitcli.errors import is_out_of_memory
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from fitcli.profiling.peer_models import build_peer
@@ -32,7 +33,9 @@ def main() -> None:
     runtime = choose_runtime(request["device"], request["precision"])
     try:
         console.json(measure(request, runtime))
-    except torch.OutOfMemoryError:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         console.json(None)
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from fitcli.device.transfer import DeviceCopies
-from fitcli.errors import FitError
+from fitcli.errors import FitError, OutOfMemory
 from fitcli.files.scratch import write_all
 
 StoreKind = Literal["device", "host", "disk"]
@@ -85,7 +85,7 @@ class MemoryStore(TokenStore):
         on_device: Whether the tokens rest on that device rather than on the host.
 
     Raises:
-        FitError: There is not enough memory.
+        OutOfMemory: There is not enough memory.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class MemoryStore(TokenStore):
                 torch.empty((length, *shape[1:]), dtype=dtype, device=where, pin_memory=pinned) for length in lengths
             ]
         except RuntimeError as error:
-            raise FitError(
+            raise OutOfMemory(
                 f"cannot allocate {_size(shape, dtype)} of {'device' if on_device else 'host'} memory for tokens at "
                 f"rest ({str(error).splitlines()[0]}); give a smaller --memory, so that they rest on disk"
             ) from error

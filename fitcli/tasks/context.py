@@ -11,7 +11,7 @@ from typing import Any
 from fitcli.data.bad_images import BadImages
 from fitcli.data.batch import Batch
 from fitcli.data.dataset import Dataset
-from fitcli.data.loader import Loader
+from fitcli.data.loader import AHEAD_BYTES, Loader, images_ahead, reader_threads
 from fitcli.data.place import BackgroundRule, PlaceRules
 from fitcli.data.read_item import Reading
 from fitcli.device.runtime import Runtime
@@ -23,6 +23,9 @@ from fitcli.memory.plan import evaluate_plan
 from fitcli.runs.config import RunConfig
 from fitcli.runs.train_settings import TrainSettings
 from models.build import build
+
+AHEAD_PART = 16
+"""On a CPU, pixels that are read ahead take at most one part in this many of `--memory`, or a batch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +48,7 @@ class TrainingRun:
         world: The processes that share the work.
         shard: Whether the processes also share the weights.
         deadline: Time at which this process has to stop, on the clock of `time.monotonic`.
+        workers: Number of images that this process reads at once; None for what its cores allow.
     """
 
     folder: Path
@@ -62,6 +66,19 @@ class TrainingRun:
     world: World = ALONE
     shard: bool = False
     deadline: float = math.inf
+    workers: int | None = None
+
+    @property
+    def reader_threads(self) -> int:
+        """Number of images that this process reads at once."""
+        return reader_threads(self.world.local_size) if self.workers is None else self.workers
+
+    def images_ahead(self, work: Training) -> int:
+        """Return how many images are read while a batch as large as that of `work` is computed."""
+        most = AHEAD_BYTES
+        if self.memory_bytes is not None and self.runtime.device.type == "cpu":
+            most = min(most, self.memory_bytes // AHEAD_PART)
+        return images_ahead(work.images, self.reader_threads, max(1, work.pixel_bytes // work.images), most)
 
     @property
     def total_steps(self) -> int:
@@ -91,6 +108,8 @@ class TrainingRun:
             self.dataset.train,
             reading,
             self.settings.batch_size,
+            self.reader_threads,
+            ahead=None if self.work is None else self.images_ahead(self.work),
             bad_images=self.bad_images,
             share=self.world.data,
             group_share=self.world.groups,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fitcli.data.bad_images import BadImages
 from fitcli.data.dataset import Sample
@@ -12,6 +12,8 @@ from fitcli.data.loader import Loader
 from fitcli.data.read_item import Reading
 from fitcli.distributed.world import World, totals
 from fitcli.errors import DataError
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.memory.retry import one_line, with_less
 from fitcli.tasks.context import TrainingRun
 
 T = TypeVar("T")
@@ -23,9 +25,31 @@ def validation_loader(run: TrainingRun, samples: Sequence[Sample], reading: Read
         samples,
         replace(reading, rules=replace(reading.rules, augment=False)),
         run.settings.batch_size,
+        run.reader_threads,
         bad_images=run.bad_images,
         share=run.world.everyone,
     )
+
+
+def with_less_memory(run: TrainingRun, groups: int, losses: Callable[[ExecutionPlan], T]) -> T:
+    """Compute the losses of a batch as its step would be executed; if memory runs out, in handfuls of half the size.
+
+    Args:
+        run: The run.
+        groups: Number of groups of the batch.
+        losses: Computes the losses with an execution.
+
+    Raises:
+        OutOfMemory: Memory ran out twice.
+    """
+    handful = min(run.plan.handful, groups) if run.plan.in_handfuls else groups
+
+    def compute(amount: int) -> T:
+        if amount >= handful:
+            return losses(run.plan)
+        return losses(replace(run.plan, kind=run.plan.kind if run.plan.in_handfuls else "recompute", handful=amount))
+
+    return with_less(run.runtime.device, compute, handful)
 
 
 def shared_sums(run: TrainingRun, own_sums: Callable[[], dict[str, float]]) -> dict[str, float]:
@@ -50,8 +74,14 @@ def gather_scores(world: World, bad_images: BadImages, score_own: Callable[[], T
 
     Raises:
         TooManyBadImages: More images than allowed are unusable.
+        OutOfMemory: Memory ran out on a process.
     """
-    gathered = world.gather_results(lambda: {"scores": score_own(), "bad": bad_images.take_unsent()})
+
+    def act() -> dict[str, Any]:
+        with one_line():
+            return {"scores": score_own(), "bad": bad_images.take_unsent()}
+
+    gathered = world.gather_results(act)
     for each in gathered:
         bad_images.receive(each["bad"])
     return [each["scores"] for each in gathered]

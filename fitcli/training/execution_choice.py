@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fitcli.data.loader import AHEAD
 from fitcli.data.place import Layout
 from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.files.publish import write_text
 from fitcli.memory.budget import size_text
 from fitcli.memory.estimate import FLOAT, Training, estimate_step, parameter_count
-from fitcli.memory.machine import HOST_FRACTION, available_bytes, default_budget, free_bytes, host_budget
+from fitcli.memory.machine import HOST_FRACTION, available_bytes, default_budget, free_bytes, host_budget, plan_within
 from fitcli.memory.plan import Choice, cheaper_choice, choose, evaluate_plan
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.registry import find_task
@@ -39,7 +38,7 @@ def largest_step(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training
     settings, reading = run.settings, find_task(run.config.task).objective(run).reading
     window, margin = reading.rules.size, reading.rules.shift_canvas
     shown = ((min(height, window or height) + margin, min(width, window or width) + margin) for height, width in sizes)
-    return Training(
+    work = Training(
         task=find_task(run.config.task),
         config=run.config.model,
         groups=max((_groups(reading.layout, size) for size in shown), default=1),
@@ -47,12 +46,12 @@ def largest_step(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training
         precision=run.runtime.precision,
         device=run.runtime.device.type,
         ema=bool(settings.ema_decay),
-        batches=1 + AHEAD,
         value_bytes=np.dtype(run.config.preprocessing.dtype).itemsize,
         shards=run.world.data.size if run.shard else 0,
         compiled=run.runtime.compiled,
         ranks=run.world.groups.size,
     )
+    return replace(work, batches=1 + -(-run.images_ahead(work) // work.images))
 
 
 def _groups(layout: Layout, size: tuple[int, int]) -> int:
@@ -78,16 +77,12 @@ def choose_plan(run: TrainingRun, work: Training, memory_bytes: int | None) -> C
     host = None if host is None else host // sharing
     # Each process has its own CUDA device; all processes of a machine share the memory of the host.
     here = 1 if runtime.device.type == "cuda" else sharing
-    if memory_bytes is not None:
-        try:
-            return choose(work, memory_bytes, host)
-        except FitError as error:
-            raise FitError(f"--memory: {error}") from None
+    if memory_bytes is None:
+        return plan_within(runtime, lambda budget: choose(work, budget // here, host))
     try:
-        return choose(work, default_budget(runtime) // here, host)
-    except FitError:
-        # The user set no limit: rather take all free memory than fail.
-        return choose(work, free_bytes(runtime) // here, host)
+        return choose(work, memory_bytes, host)
+    except FitError as error:
+        raise FitError(f"--memory: {error}") from None
 
 
 def fall_back(run: TrainingRun) -> Choice | None:
@@ -114,9 +109,9 @@ def has_room_ahead(run: TrainingRun) -> bool:
         return False
     if work is None:
         return True
-    budget = free_bytes(run.runtime) if run.memory_bytes is None else run.memory_bytes
-    estimate = estimate_step(work, run.plan)
-    return estimate.needed_bytes + work.pixel_bytes <= budget
+    needed = estimate_step(work, run.plan).needed_bytes + work.pixel_bytes
+    weights = FLOAT * parameter_count(work.config) * (1 + work.ema) // max(1, work.shards)
+    return needed <= (default_budget(run.runtime, weights) if run.memory_bytes is None else run.memory_bytes)
 
 
 def save_plan(folder: Path, plan: ExecutionPlan) -> None:
@@ -150,10 +145,11 @@ def with_plan(run: TrainingRun, sizes: Iterable[tuple[int, int]], memory_bytes: 
     Raises:
         FitError: No execution fits.
     """
+    run = replace(run, memory_bytes=memory_bytes)
     work = largest_step(run, sizes)
     plans = run.world.gather_results(lambda: dataclasses.asdict(choose_plan(run, work, memory_bytes).plan))
     # All processes take that of the first: one execution per run, which `plan.json` keeps for a resumed run.
-    return replace(run, plan=ExecutionPlan(**plans[0]), work=work, memory_bytes=memory_bytes)
+    return replace(run, plan=ExecutionPlan(**plans[0]), work=work)
 
 
 def with_saved_plan(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> TrainingRun:

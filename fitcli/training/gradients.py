@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -14,9 +13,10 @@ import torch
 from torch import nn
 
 from fitcli.data.batch import Arrivals, Batch
+from fitcli.device.allocator import release_unused
 from fitcli.distributed.sharded_tensors import local_part, whole_tensor
 from fitcli.distributed.world import UnrecoverableRankError
-from fitcli.errors import FitError, is_out_of_memory, out_of_memory_reason
+from fitcli.errors import FitError, OutOfMemory, is_out_of_memory, out_of_memory_reason
 from fitcli.execution.job import Outcome, largest_handful
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
@@ -27,10 +27,6 @@ from fitcli.tasks.registry import find_task
 from fitcli.training.execution_choice import fall_back, has_room_ahead, save_plan
 from fitcli.training.fsdp import ShardedStep
 from fitcli.training.step_results import PassResult, StepResults
-
-
-class OutOfMemory(FitError):
-    """A step needs more memory than is free."""
 
 
 class _Part(NamedTuple):
@@ -88,7 +84,7 @@ class Gradients:
         with the backward pass; with few parameters and many patches they take a small part of a step.
 
         Raises:
-            FitError: Memory ran out, and there is no smaller execution, or it ran out a second time.
+            OutOfMemory: Memory ran out, and there is no smaller execution, or it ran out a second time.
         """
         if self._batches is None:
             self._batches = self.run.batches(self.objective.reading, step)
@@ -196,7 +192,7 @@ class Gradients:
             scores = self.objective.scores(batch, outcome._replace(loss=loss))
             results.add(PassResult(outcome.loss, part.weight, part.divisor, scores))
             return {"patches": batch.real_patches(), "gradients": self._existing_gradients()}
-        except (RuntimeError, MemoryError) as error:
+        except (RuntimeError, MemoryError, OutOfMemory) as error:
             if not is_out_of_memory(error):
                 raise
             reason = out_of_memory_reason(error)
@@ -250,16 +246,14 @@ class Gradients:
         """Switch to a smaller execution.
 
         Raises:
-            FitError: There is none, or this is not the first time.
+            OutOfMemory: There is none, or this is not the first time.
         """
         self._model.zero_grad(set_to_none=True)
         self._arrivals.stop()
-        gc.collect()
-        if self.run.runtime.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_unused(self.run.runtime.device)
         choice = None if self._fell_back else fall_back(self.run)
         if choice is None:
-            raise FitError(
+            raise OutOfMemory(
                 f"out of memory on {self.run.runtime.device} ({reason}); use a smaller --batch-size, --size or --preset"
             )
         self._fell_back = True

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fitcli.data.bad_images import BadImage, TooManyBadImages
 from fitcli.distributed.agreement import require_agreement, weights_digest
-from fitcli.errors import DataError, FitError
+from fitcli.errors import DataError, FitError, OutOfMemory
 from fitcli.files.leftovers import remove_leftovers
 from fitcli.runs.config import RunConfig, is_run, save_config
 from fitcli.runs.weights import Checkpoint, TaskModel, start_from
@@ -224,7 +224,7 @@ class _Training:
         # A run that stops leaves the validation to `resume`.
         if ends and run.dataset.validation and progress.validated < progress.step and not stops:
             self.observe(ValidatingReport(len(run.dataset.validation)))
-            report = self._validate()
+            report = self._validate_or_save()
             self._report(report)
             better = report.best
         due = run.world.broadcast(self.saver.due(progress.step, ends))
@@ -279,6 +279,17 @@ class _Training:
             peak_bytes=run.runtime.peak_bytes(),
             scores={name: total / settings.images_per_step for name, total in results.scores.items()},
         )
+
+    def _validate_or_save(self) -> ValidationReport:
+        """Validate; if memory runs out, save before the run ends. A resumed run begins with the validation."""
+        try:
+            return self._validate()
+        except OutOfMemory as error:
+            failed = OutOfMemory(f"validation: {error}; {self.run.folder} was saved, continue with --resume")
+            failed.shared = error.shared
+        self._save()
+        self.run.world.gather_results(self.saver.wait)
+        raise failed
 
     def _validate(self) -> ValidationReport:
         """Validate the weights that inference will use: their moving average if the run keeps one."""

@@ -179,6 +179,7 @@ def _run(
         world=start.world,
         shard=start.shard,
         deadline=start.deadline,
+        workers=start.workers,
     )
 
 

@@ -27,6 +27,7 @@ class StartOptions:
         deadline: Time at which the process has to stop, on the clock of `time.monotonic`.
         world: Processes that share the work; all of them call `prepare`.
         shard: Whether they also share the weights.
+        workers: Number of images that each process reads at once; None for what its cores allow.
     """
 
     data: Path
@@ -39,3 +40,4 @@ class StartOptions:
     deadline: float = math.inf
     world: World = ALONE
     shard: bool = False
+    workers: int | None = None

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from fitcli.images.georeference import GeoReference
 from fitcli.images.open import create_image, open_image
 from fitcli.images.window import Window
 from fitcli.tasks.classify import classify_files
+from fitcli.tasks.encoding import encode
 
 Fit = Callable[..., Result]
 
@@ -82,6 +84,26 @@ def test_patterns(fit: Fit, trained: Path, images: Path) -> None:
     result = classify(fit, trained, images / "none*", "--json")
     assert (result.exit_code, json.loads(result.stdout)) == (1, [])
     assert "none*: no file matches" in result.stderr
+
+
+def test_an_image_that_does_not_fit_among_others_that_do(
+    fit: Fit, trained: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory runs out in both passes over the second image."""
+    passes, real = list[int](), encode.stream_encoder
+
+    def limited(*arguments: Any) -> Any:
+        passes.append(1)
+        if len(passes) in (2, 3):
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+        return real(*arguments)
+
+    monkeypatch.setattr(encode, "stream_encoder", limited)
+    result = classify(fit, trained, images / "sky.tif", images / "sky.tif", images / "brick.png", "--json")
+    assert result.exit_code == 1
+    assert [Path(one["path"]).name for one in json.loads(result.stdout)] == ["sky.tif", "brick.png"]
+    assert result.stderr.startswith(f"error: {images / 'sky.tif'}: out of memory on cuda (CUDA error: CUBLAS_STATUS")
+    assert result.stderr.count("\n") == 1
 
 
 def test_bad_files_among_good_ones(fit: Fit, trained: Path, images: Path, tmp_path: Path) -> None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 import typer
+from support.pictures import save
+from typer.testing import Result
 
 from fitcli.commands.options import parse_size, reading_choice
-from fitcli.errors import FitError
+from fitcli.device import runtime
+from fitcli.errors import DeviceError, FitError
 from fitcli.images.read_as import ReadAs
+
+Fit = Callable[..., Result]
 
 MIB, GIB = 2**20, 2**30
 
@@ -35,3 +45,32 @@ def test_what_is_read_of_an_image() -> None:
     assert reading_choice(None, 0.5) == ReadAs(mpp=0.5)
     with pytest.raises(FitError, match="give one of them"):
         reading_choice(1, 0.5)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("classify", "IMAGE", "--checkpoint", "run"), ("embed", "IMAGE", "--checkpoint", "run", "--out", "out"),
+        ("evaluate", "data", "--checkpoint", "run"), ("generate", "--checkpoint", "run", "--out", "out.png"),
+        ("train", "data", "--out", "run"),
+    ],
+    ids=lambda command: command[0],
+)  # fmt: skip
+def test_every_memory_limit_is_a_bound_of_the_device(
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """The device gets the limit before anything is loaded; only training computes gradients."""
+    asked: list[dict[str, Any]] = []
+
+    def stop(device: str, precision: str, **settings: Any) -> None:
+        asked.append(settings)
+        raise DeviceError("stop")
+
+    monkeypatch.setattr(runtime, "choose_runtime", stop)
+    image = save(tmp_path / "image.png", np.zeros((8, 8, 3), np.uint8))
+    result = fit(*(image if each == "IMAGE" else each for each in command), "--memory", "3GiB", "--device", "cpu")
+    assert result.stderr == "error: stop\n"
+    assert asked[0]["memory_bytes"] == 3 << 30
+    assert asked[0].get("inference", False) == (command[0] != "train")
+    # Scores and generated images stay exact on a CPU.
+    assert asked[0].get("float32_on_cpu", False) == (command[0] in ("evaluate", "generate"))

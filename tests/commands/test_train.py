@@ -11,15 +11,18 @@ import time
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from support.pictures import colored, save
 from typer.testing import Result
 
+from fitcli.data.loader import Loader
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image, open_image
 from fitcli.images.window import Window
+from fitcli.tasks import context, validation
 
 Fit = Callable[..., Result]
 
@@ -50,6 +53,29 @@ def test_a_run_folder(trained: Path) -> None:
     assert config["preprocessing"]["dtype"] == "uint8"
     # The colours of the two classes, mixed.
     assert config["preprocessing"]["mean"] == pytest.approx([120, 60, 120], abs=12)
+
+
+def test_workers_change_who_reads_and_nothing_else(
+    fit: Fit, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def noted(*given: Any, **more: Any) -> Loader:
+        loader = Loader(*given, **more)
+        threads.append(loader.threads)
+        return loader
+
+    for module in (context, validation):
+        monkeypatch.setattr(module, "Loader", noted)
+    weights = []
+    for workers in (1, 5):
+        run = tmp_path / str(workers)
+        assert fit(*quick(dataset, run, "--workers", workers)).exit_code == 0
+        assert set(threads) == {workers}, "training and validation"
+        weights.append((run / "model.safetensors").read_bytes())
+        threads.clear()
+    assert weights[0] == weights[1]
+    refused(fit(*quick(dataset, tmp_path / "none", "--workers", 0)), 2, "--workers")
 
 
 def test_what_is_said(fit: Fit, dataset: Path, tmp_path: Path) -> None:

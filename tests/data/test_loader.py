@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ from support.loading import (
 )
 from support.pictures import save
 
+from fitcli.data import loader as module
 from fitcli.data.bad_images import BadImages, TooManyBadImages
 from fitcli.data.batch import Batch
 from fitcli.data.dataset import Sample
-from fitcli.data.loader import Loader
+from fitcli.data.loader import Loader, images_ahead, reader_threads
 from fitcli.errors import DataError
 
 
@@ -73,6 +75,59 @@ def test_a_batch_does_not_depend_on_the_number_of_threads(samples: list[Sample],
     few, many = loader(samples, augment=True, size=8), loader(samples, threads, augment=True, size=8)
     for one, other in zip(few.batches(0, 6), many.batches(0, 6), strict=True):
         assert_same_batch(one, other)
+
+
+@pytest.mark.parametrize(("cores", "processes", "threads"), [(1, 1, 2), (8, 1, 8), (8, 2, 4), (8, 8, 2), (64, 2, 16)])
+def test_a_process_reads_as_many_images_as_it_has_cores(
+    cores: int, processes: int, threads: int, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "available_cores", lambda: cores)
+    assert reader_threads(processes) == threads
+    if processes == 1:
+        assert Loader(samples, reading(), 2).threads == threads
+
+
+def test_images_ahead_are_a_batch_and_one_per_thread_as_far_as_memory_allows() -> None:
+    assert images_ahead(batch=4, threads=16) == 20
+    assert images_ahead(batch=4, threads=16, image_bytes=100, most_bytes=799) == 7
+    assert images_ahead(batch=4, threads=16, image_bytes=100, most_bytes=100) == 4, "the next batch in any case"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("size", "threads", "ahead"), [(1, 4, None), (3, 2, None), (2, 1, 2), (2, 4, 3)])
+def test_how_many_images_are_read_ahead(
+    size: int, threads: int, ahead: int | None, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as are said, and no more, however slow the steps are."""
+    begun, read = list[int](), Loader._read_one
+
+    def noted(many: Loader, epoch: int, index: int) -> Any:
+        begun.append(index)
+        return read(many, epoch, index)
+
+    monkeypatch.setattr(Loader, "_read_one", noted)
+    many = Loader(samples, reading(), size, threads, ahead=ahead)
+    expected = images_ahead(size, threads) if ahead is None else ahead
+    with closing(many.batches(0, 50)) as batches:
+        for number in range(1, 5):
+            next(batches)
+            while len(begun) < number * size + expected:
+                time.sleep(0.001)
+            time.sleep(0.02)
+            assert len(begun) == number * size + expected
+
+
+@pytest.mark.timeout(60)
+def test_all_threads_read_at_the_same_time(samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of one image leave no thread idle: each read waits for the others to begin."""
+    all_begun, read = threading.Barrier(4, timeout=50), Loader._read_one
+
+    def waiting(many: Loader, epoch: int, index: int) -> Any:
+        all_begun.wait()
+        return read(many, epoch, index)
+
+    monkeypatch.setattr(Loader, "_read_one", waiting)
+    assert len(list(Loader(samples, reading(), 1, 4).batches(0, 8))) == 8
 
 
 def test_other_seeds_give_other_orders(samples: list[Sample]) -> None:

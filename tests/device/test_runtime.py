@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from support.fake_cuda import CudaMachine, cuda_machine
 from support.pictures import colored
 
-from fitcli.device.runtime import choose_runtime, claim_device
+from fitcli.device.runtime import Precision, Runtime, choose_runtime, claim_device
 from fitcli.errors import DeviceError
 from fitcli.images.array_image import ArrayReader
 from fitcli.tasks.classify.classify_image import classify_image
@@ -19,11 +21,12 @@ from fitcli.tasks.classify.task import TASK as CLASSIFY
 from fitcli.tasks.load import load_run
 
 
-def test_bf16_gives_the_classes_of_fp32(trained: Path) -> None:
-    """`--precision auto` may take bf16 since the class stays the same, and probabilities stay within 0.01."""
+@pytest.mark.parametrize("half", ["bf16", "fp16"])
+def test_half_precision_gives_the_classes_of_fp32(trained: Path, half: Precision) -> None:
+    """`--precision auto` may take 16 bits since the class stays the same, and probabilities stay within 0.01."""
     results = {}
-    for precision in ("fp32", "bf16"):
-        runtime = choose_runtime("cpu", precision)
+    for precision in ("fp32", half):
+        runtime = Runtime(torch.device("cpu"), precision)
         checkpoint = load_run(trained, runtime, CLASSIFY)
         images = [
             ArrayReader(colored(size, color, seed))
@@ -32,9 +35,37 @@ def test_bf16_gives_the_classes_of_fp32(trained: Path) -> None:
             )
         ]
         results[precision] = [classify_image(checkpoint, image, runtime).probabilities for image in images]
-    for exact, fast in zip(results["fp32"], results["bf16"], strict=True):
+    for exact, fast in zip(results["fp32"], results[half], strict=True):
         assert exact.argmax() == fast.argmax()
         assert abs(exact - fast).max() < 0.01
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[CudaMachine]:
+    with cuda_machine(monkeypatch) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("has_bf16", "inference", "precision"),
+    [(True, False, "bf16"), (True, True, "bf16"), (False, True, "fp16"), (False, False, "fp32")],
+)
+def test_auto_is_the_fastest_that_a_gpu_computes_itself(
+    machine: CudaMachine, has_bf16: bool, inference: bool, precision: str
+) -> None:
+    machine.has_bf16 = has_bf16
+    for float32_on_cpu in (False, True):
+        chosen = choose_runtime("cuda", inference=inference, float32_on_cpu=float32_on_cpu)
+        assert chosen.precision == precision
+    assert choose_runtime("cuda", "fp32", inference=inference).precision == "fp32"
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_bf16_is_refused_where_it_is_emulated(machine: CudaMachine, inference: bool) -> None:
+    assert choose_runtime("cuda", "bf16", inference=inference).precision == "bf16"
+    machine.has_bf16 = False
+    with pytest.raises(DeviceError, match=r"bf16: this GPU only emulates it.*; use --precision fp32, or auto"):
+        choose_runtime("cuda", "bf16", inference=inference)
 
 
 @pytest.mark.parametrize("name", ["gpu", "xpu", "cpu:x", ""])
@@ -50,10 +81,12 @@ def test_mps_has_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_runtime("mps").precision == "fp32"
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
-def test_products_have_the_precision(precision: str, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16), ("fp32", torch.float32)]
+)
+def test_products_have_the_precision(precision: Precision, dtype: torch.dtype) -> None:
     x = torch.ones(2, 3)
-    with choose_runtime("cpu", precision).autocast():
+    with Runtime(torch.device("cpu"), precision).autocast():
         assert F.linear(x, x).dtype == dtype
     assert F.linear(x, x).dtype == torch.float32
 
@@ -116,3 +149,14 @@ def test_processes_without_a_device_are_refused(
 
 def test_any_number_of_processes_share_a_cpu() -> None:
     assert {claim_device("cpu", rank, 9) for rank in range(9)} == {"cpu"}
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_only_fp16_overflows(value: float) -> None:
+    values = torch.tensor([1.0, value])
+    for precision in ("fp32", "bf16"):
+        Runtime(torch.device("cpu"), precision).check_overflow(values)  # type: ignore[arg-type]
+    half = Runtime(torch.device("cpu"), "fp16")
+    half.check_overflow(values[:1])
+    with pytest.raises(DeviceError, match="too large for fp16; use --precision fp32"):
+        half.check_overflow(values)

@@ -22,6 +22,7 @@ from fitcli.distributed.process_group import processes
 from fitcli.execution.job import Outcome
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
+from models import causal_strips
 from models.groups import Gather, Groups, span
 
 Gradients = dict[str, Tensor | None]
@@ -69,6 +70,14 @@ def test_a_step_of_three_ranks_is_that_of_one(name: str) -> None:
     """The images have two, two and three groups: ranks have uneven numbers of groups, some none."""
     plans = {"plain": ExecutionPlan(), **{name: PLANS[name] for name in ("all replayed", "streamed, reruns")}}
     assert_same_step(name, "ragged", 3, plans)
+
+
+@pytest.mark.parametrize("kind", ["whole", "ragged"])
+@pytest.mark.parametrize("name", ["decoder", "causal classifier"])
+def test_causal_strips_of_three_ranks_are_those_of_one(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A strip of one group: ranks begin in the middle of the keys, and see no padding of the ranks before."""
+    monkeypatch.setattr(causal_strips, "STRIP", 4)
+    assert_same_step(name, kind, 3, {"plain": ExecutionPlan(), "all replayed": PLANS["all replayed"]})
 
 
 @pytest.mark.slow

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from fitcli.data.dataset import load_dataset
 from fitcli.device.runtime import choose_runtime
 from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import DataError, FitError
 from fitcli.evaluation.evaluate import evaluate
+from fitcli.tasks.encoding import encode
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.evaluation_result import Evaluation, Split
 
@@ -44,6 +48,30 @@ def test_bad_images_are_counted_and_the_others_scored(
         shutil.rmtree(path) if path.is_dir() else path.write_bytes(b"no image")
     with pytest.raises(FitError, match=r"none of \d+ images could be scored"):
         score(data, trained, "all")
+
+
+def test_an_image_that_does_not_fit_is_named_and_the_others_scored(
+    dataset: Path, trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes, real = list[int](), encode.stream_encoder
+
+    def limited(*arguments: Any) -> Any:
+        passes.append(1)
+        if len(passes) in (3, 4, 6):
+            raise torch.OutOfMemoryError("CUDA out of memory.\nMore.")
+        return real(*arguments)
+
+    monkeypatch.setattr(encode, "stream_encoder", limited)
+    monkeypatch.setattr(encode, "with_less", partial(always_halved, encode.with_less))
+    result = score(dataset, trained, "all")
+    assert (result.images, result.failed) == (11, 1), "the fifth image went through with half the handful"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ": out of memory on cuda (CUDA out of memory.)" in line
+
+
+def always_halved(with_less: Any, device: torch.device, run: Any, amount: int) -> Any:
+    """Images of one group have no handful to halve: act as if they had."""
+    return with_less(device, lambda number: run(max(1, number // 2)), 2 * amount)
 
 
 def test_an_image_of_the_data_set_is_not_replaced(dataset: Path, trained: Path, tmp_path: Path) -> None:

@@ -80,13 +80,36 @@ def moving_bytes(work: Training, plan: ExecutionPlan) -> int:
 def test_the_estimate_is_that_of_the_real_step(
     model: str, plan: str, precision: Any, batch: tuple[int, tuple[int, int]]
 ) -> None:
-    """Whole handfuls: bytes within 1 %, which the allocator's rounding takes, and operations to the last."""
+    """Whole handfuls: bytes within 1 %, which the allocator's rounding takes, and operations to the last.
+
+    A short strip of causal attention counts as a whole one, and so does its mask.
+    """
     config, (images, side) = CONFIGS[model], batch
     real = simulate_step(task_of(config), config, images, side, PLANS[plan], precision)
     work = Training(
         task=task_of(config), config=config, groups=side[0] * side[1], images=images, precision=precision, batches=1
     )
-    estimate = estimate_step(work, PLANS[plan])
-    assert moving_bytes(work, PLANS[plan]) == pytest.approx(real.peak_bytes, rel=0.01)
-    assert estimate.total_flops == real.flops
+    estimate, causal = estimate_step(work, PLANS[plan]), config.causal != "none"
+    assert moving_bytes(work, PLANS[plan]) == pytest.approx(real.peak_bytes, rel=0.05 if causal else 0.01)
+    assert estimate.total_flops == pytest.approx(real.flops, rel=0.03 if causal else 0, abs=0)
     assert estimate.away_bytes == real.away_bytes
+
+
+@pytest.mark.parametrize("name", ["plain", "recompute", "stream"])
+def test_memory_of_a_causal_step_is_linear_in_the_latents(name: str) -> None:
+    """A mask over all pairs would alone be larger than all that is live."""
+    config = DecoderConfig(plan="(1)1(1)", vocabulary=8, causal="tokens", **TRUNK | {"tokens": 4, "latent_width": 64})
+    plan, sides = replace(PLANS[name], handful=64), ((16, 16), (16, 32))
+    small, large = (simulate_step(task_of(config), config, 1, side, plan, "fp32") for side in sides)
+    assert large.peak_bytes <= 2 * small.peak_bytes < (256 * config.latents) ** 2 * 8
+    assert large.flops > 3 * small.flops, "operations are quadratic"
+
+
+@pytest.mark.parametrize("plan", [ExecutionPlan(), ExecutionPlan(kind="layers")], ids=["plain", "layers"])
+def test_a_decoder_of_many_groups(plan: ExecutionPlan) -> None:
+    task = find_task("autoregressive")
+    config = task.preset("tiny").config
+    real = simulate_step(task, config, 1, (32, 32), plan, "bf16")
+    work = Training(task=task, config=config, groups=32 * 32, precision="bf16", batches=1)
+    assert moving_bytes(work, plan) == pytest.approx(real.peak_bytes, rel=0.01)
+    assert estimate_step(work, plan).total_flops == real.flops

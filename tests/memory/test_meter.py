@@ -8,12 +8,13 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from fitcli.memory.dry_run import without_memory
+from fitcli.memory.dry_run import dry_model, without_memory
 from fitcli.memory.meter import PURPOSES, Meter
 from fitcli.memory.sizes import HANDFUL, IMAGE_GROUPS, IMAGES, Size, dry_sizes
 from models.build import build
+from models.causal_strips import STRIP
 from models.groups import Groups
-from models.presets import classifier_preset
+from models.presets import classifier_preset, decoder_preset
 
 SIZES = dry_sizes(IMAGES, handfuls=True)
 GROUPS = IMAGES * IMAGE_GROUPS
@@ -83,3 +84,15 @@ def test_operations_of_the_parts_of_a_model(kind: str) -> None:
         # Multiplication and addition, forward, and backward to inputs and to weights.
         assert meter.flops["local", kind][Size.GROUPS] == 3 * 2 * local * n * (4 + 2 * ratio) * c * c
         assert meter.flops["global", kind][Size.GROUPS] == 3 * 2 * mix * m * (4 + 2 * ratio) * d * d
+
+
+def test_queries_of_causal_strips_see_half_of_the_keys_and_half_a_strip() -> None:
+    config, sizes = decoder_preset("tiny", 1, 0, 256, 0)[0], dry_sizes(1, handfuls=False)
+    model = build(config, "meta")
+    with dry_model(model, "fp32", sizes) as meter:
+        groups = Groups.of_grid(1, IMAGE_GROUPS, 1)
+        model(torch.zeros(IMAGE_GROUPS, config.tokens, dtype=torch.int64), groups).sum().backward()
+    mix, m, d = sum(mix for _, mix in config.segments), config.latents, config.latent_width
+    flops = meter.flops["global", "attention"]
+    assert flops[Size.SQUARED_GROUPS] == 3.5 * mix * 4 * m * m * d / 2
+    assert flops[Size.GROUPS] == 3.5 * mix * 4 * m * STRIP * d / 2

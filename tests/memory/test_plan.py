@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fitcli.errors import FitError
+from fitcli.execution.job import largest_handful
 from fitcli.memory.budget import largest
 from fitcli.memory.estimate import Training, parameter_count
 from fitcli.memory.plan import cheaper_choice, choose, evaluate_plan, largest_side, named_plans
@@ -84,3 +85,17 @@ def test_base_at_6400_trains_in_three_gigabytes() -> None:
     assert 100e6 < parameter_count(config) < 120e6
     assert choice.estimate.peak_bytes <= 3 * GIB
     assert choice.extra < 0.31
+
+
+@pytest.mark.parametrize(("groups", "images"), [(70_000, 1), (17_500, 4)])
+def test_no_plan_exceeds_what_a_kernel_takes_in_one_call(groups: int, images: int) -> None:
+    """However much memory there is: all groups at once are one launch, whose grid has a limit. A CPU has none."""
+    config = classifier_preset("nano", 3, 2)
+    assert groups * images > largest_handful(config)
+    work = Training(task=find_task("classify"), config=config, groups=groups, images=images, precision="fp32")
+    on_gpu = choose(replace(work, device="cuda"), 1 << 50).plan
+    assert on_gpu.in_handfuls
+    assert on_gpu.handful <= largest_handful(config)
+    assert choose(replace(work, device="cpu"), 1 << 50).plan.kind == "plain"
+    few = replace(work, device="cuda", groups=largest_handful(config) // images)
+    assert choose(few, 1 << 50).plan.kind == "plain"

@@ -12,8 +12,9 @@ import random
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -242,3 +243,81 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch, seed: int = 0) -> Iterator[FakeCu
         patch.setattr(Tensor, "record_stream", lambda tensor, stream: cuda.record_stream(tensor, stream))
         patch.setattr(Tensor, "pin_memory", lambda tensor: cuda.pin(tensor))
         yield cuda
+
+
+class CudaMachine:
+    """What a machine with one CUDA device tells PyTorch, for tests of what is asked of it; nothing computes there.
+
+    Attributes:
+        total, free, reserved, allocated: Bytes of the device: all, free by the driver, held by the allocator, in use.
+        fraction: Fraction of all bytes that the process may allocate.
+        has_bf16: Whether the device computes in bf16 without emulation.
+        launches: Number of small kernels that were run to check the device.
+        error: Error of the next kernel; None if kernels run.
+        emptied: Number of times that the allocator gave back what it kept for reuse.
+    """
+
+    def __init__(self) -> None:
+        self.total, self.free, self.reserved, self.allocated = 16 << 30, 10 << 30, 5 << 30, 3 << 30
+        self.fraction, self.has_bf16, self.launches, self.emptied = 1.0, True, 0, 0
+        self.error: Exception | None = None
+
+    def ones(self, *size: int, device: torch.device | None = None) -> Tensor:
+        if device is None or device.type != "cuda":
+            return ONES(*size, device=device)
+        self.launches += 1
+        if self.error is not None:
+            raise self.error
+        return ONES(*size)
+
+    def limit(self, fraction: float, device: torch.device) -> None:
+        assert 0 <= fraction <= 1
+        self.fraction = fraction
+
+    def empty_cache(self) -> None:
+        self.emptied += 1
+
+
+ONES = torch.ones
+
+
+@contextmanager
+def cuda_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[CudaMachine]:
+    """Let PyTorch report a CUDA device until the end of the test; restore the choice of kernels after the context."""
+    machine, cuda, backends = CudaMachine(), torch.cuda, torch.backends
+    enabled = {name: getattr(backends.cuda, f"{name}_sdp_enabled")() for name in SDP}
+    products: Any = backends.cuda.matmul
+    rounding = products.fp32_precision, backends.cudnn.allow_tf32
+    answers: dict[str, Callable[..., Any]] = {
+        "is_available": lambda: True,
+        "is_initialized": lambda: True,
+        "device_count": lambda: 1,
+        "current_device": lambda: 0,
+        "mem_get_info": lambda device=None: (machine.free, machine.total),
+        "memory_reserved": lambda device=None: machine.reserved,
+        "memory_allocated": lambda device=None: machine.allocated,
+        "get_per_process_memory_fraction": lambda device=None: machine.fraction,
+        "set_per_process_memory_fraction": machine.limit,
+        "get_device_properties": lambda device=None: SimpleNamespace(total_memory=machine.total),
+        "is_bf16_supported": lambda including_emulation=True: machine.has_bf16 or including_emulation,
+        "device": lambda device: nullcontext(),
+        "empty_cache": machine.empty_cache,
+    }
+    # Without a context of its own: a test may replace an answer, and all are undone in the opposite order.
+    for name, answer in answers.items():
+        monkeypatch.setattr(cuda, name, answer)
+    monkeypatch.setattr(torch, "ones", machine.ones)
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        # Set first, so that what is set inside is undone.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    try:
+        yield machine
+    finally:
+        for name, on in enabled.items():
+            getattr(backends.cuda, f"enable_{name}_sdp")(on)
+        products.fp32_precision, backends.cudnn.allow_tf32 = rounding
+
+
+SDP = ("flash", "mem_efficient", "math", "cudnn")
+"""Attention kernels of PyTorch for CUDA devices."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from support.small_runs import first_batch, run_of, two_classes
 
-from fitcli.errors import DataError
+from fitcli.errors import DataError, OutOfMemory
+from fitcli.execution.plan import ExecutionPlan
 from fitcli.tasks.context import TrainingRun
-from fitcli.tasks.validation import gather_scores, shared_sums, validation_loader
+from fitcli.tasks.validation import gather_scores, shared_sums, validation_loader, with_less_memory
 
 
 @pytest.fixture
@@ -35,3 +39,52 @@ def test_sums_need_a_usable_image(run: TrainingRun) -> None:
 
 def test_one_process_gathers_its_own_scores(run: TrainingRun) -> None:
     assert gather_scores(run.world, run.bad_images, lambda: [1, 2]) == [[1, 2]]
+
+
+def test_memory_that_runs_out_on_a_process_is_one_line(run: TrainingRun) -> None:
+    def exhaust() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nMore.")
+
+    with pytest.raises(OutOfMemory, match="out of memory on cuda"):
+        gather_scores(run.world, run.bad_images, exhaust)
+
+
+RECOMPUTE = ExecutionPlan(kind="recompute", handful=4, keep=0.5)
+
+
+@pytest.mark.parametrize(
+    ("plan", "groups", "second"),
+    [
+        (ExecutionPlan(), 6, ExecutionPlan(kind="recompute", handful=3)),
+        (ExecutionPlan(kind="layers"), 7, ExecutionPlan(kind="recompute", handful=3)),
+        (RECOMPUTE, 100, replace(RECOMPUTE, handful=2)),
+        (RECOMPUTE, 2, replace(RECOMPUTE, handful=1)),
+        (
+            ExecutionPlan(kind="stream", handful=4, store="disk"),
+            100,
+            ExecutionPlan(kind="stream", handful=2, store="disk"),
+        ),
+    ],
+)
+def test_a_batch_is_computed_again_in_handfuls_of_half_the_size(
+    run: TrainingRun, plan: ExecutionPlan, groups: int, second: ExecutionPlan
+) -> None:
+    run = replace(run, plan=plan)
+    plans: list[ExecutionPlan] = []
+    assert with_less_memory(run, groups, failing(plans, 0)) == 0.5
+    assert plans == [plan]
+    plans.clear()
+    assert with_less_memory(run, groups, failing(plans, 1)) == 0.5
+    assert plans == [plan, second]
+    with pytest.raises(OutOfMemory):
+        with_less_memory(run, groups, failing([], 2))
+
+
+def failing(plans: list[ExecutionPlan], failures: int) -> Callable[[ExecutionPlan], float]:
+    def losses(plan: ExecutionPlan) -> float:
+        plans.append(plan)
+        if len(plans) <= failures:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return 0.5
+
+    return losses

@@ -11,12 +11,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support import small_runs
+from support.fake_cuda import cuda_machine
 from support.small_runs import two_classes
 
+from fitcli.device.allocator import CONTEXT_BYTES
 from fitcli.device.runtime import Runtime
 from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.memory.estimate import estimate_step
+from fitcli.memory.estimate import estimate_step, parameter_count
 from fitcli.tasks.context import TrainingRun
 from fitcli.training import execution_choice
 from fitcli.training.execution_choice import PLAN, has_room_ahead, largest_step, load_plan
@@ -54,6 +56,17 @@ def test_the_largest_step_has_the_groups_of_the_largest_image(data: Path, tmp_pa
     assert largest_step(run, sizes).images == 2
 
 
+@pytest.mark.parametrize(("workers", "batches"), [(1, 3), (2, 3), (5, 5)])
+def test_a_plan_counts_what_the_loader_reads_ahead(workers: int, batches: int, data: Path, tmp_path: Path) -> None:
+    """Two images, as many again, and one per reader; the memory of a CPU holds the pixels of them all."""
+    run = replace(run_of(data, tmp_path / "run"), workers=workers)
+    work = largest_step(run, [(512, 400)])
+    assert work.batches == batches
+    assert run.images_ahead(work) == 2 + workers <= (batches - 1) * work.images
+    limited = replace(run, memory_bytes=work.pixel_bytes)
+    assert largest_step(limited, [(512, 400)]).batches == 2, "the next batch in any case"
+
+
 def test_pixels_are_copied_ahead_to_a_device_with_room_for_them(data: Path, tmp_path: Path) -> None:
     run = run_of(data, tmp_path / "run")
     assert not has_room_ahead(run), "a CPU needs no copy"
@@ -66,6 +79,24 @@ def test_pixels_are_copied_ahead_to_a_device_with_room_for_them(data: Path, tmp_
     assert not has_room_ahead(replace(run, memory_bytes=needed + pixels - 1))
     streamed = replace(run, plan=ExecutionPlan(kind="stream"), memory_bytes=1 << 40)
     assert not has_room_ahead(streamed), "a streamed step copies a handful at a time"
+
+
+def test_weights_that_are_there_leave_room_for_pixels(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without `--memory`, before the first step: weights and context are on the device, and the step counts them."""
+    run = run_of(data, tmp_path / "run")
+    assert run.work is not None
+    work = replace(run.work, device="cuda", precision="bf16")
+    run = replace(run, runtime=Runtime(torch.device("cuda", 0), "bf16"), work=work, memory_bytes=None)
+    missing = estimate_step(work, run.plan).needed_bytes + work.pixel_bytes - CONTEXT_BYTES
+    missing -= 4 * parameter_count(work.config)
+    with cuda_machine(monkeypatch) as machine:
+        machine.reserved = machine.allocated
+        machine.free = int(missing / 0.9) + 2
+        assert has_room_ahead(run)
+        machine.free -= 4
+        assert not has_room_ahead(run)
 
 
 @pytest.mark.parametrize("task", ["classify", "diffusion", "autoregressive"])

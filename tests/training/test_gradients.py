@@ -15,7 +15,7 @@ from support.small_runs import two_classes
 
 from fitcli.data import loader
 from fitcli.data.batch import Batch
-from fitcli.errors import FitError
+from fitcli.errors import FitError, OutOfMemory
 from fitcli.tasks.context import TrainingRun
 from fitcli.training import gradients
 from fitcli.training.execution_choice import load_plan
@@ -102,12 +102,15 @@ def fail_calls(monkeypatch: pytest.MonkeyPatch, error: Exception, calls: set[int
 
 ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+    torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    OutOfMemory("cannot allocate 1 GiB of host memory for tokens at rest"),
     MemoryError(),
     RuntimeError("[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory: you tried to ..."),
 ]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=["cuda", "python", "cpu"])
+@pytest.mark.parametrize("error", ERRORS, ids=["cuda", "launch", "cublas", "store", "python", "cpu"])
 def test_running_out_of_memory_loses_nothing(
     error: Exception, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

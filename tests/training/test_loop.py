@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import threading
 from dataclasses import replace
@@ -17,12 +18,15 @@ from support.runs import assert_same_run, logged, metrics
 from support.small_runs import at, die, quietly, run_of, two_classes
 
 from fitcli.data.bad_images import TooManyBadImages
+from fitcli.errors import OutOfMemory
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.tasks.classify import objective
 from fitcli.tasks.classify.validation import Scores
+from fitcli.tasks.context import TrainingRun
 from fitcli.training import loop
 from fitcli.training.loop import train
 from fitcli.training.reports import (
+    BadImageReport,
     BeginReport,
     Report,
     StepReport,
@@ -161,3 +165,61 @@ def test_a_file_that_breaks_is_named_and_the_run_can_continue(data: Path, tmp_pa
         train(run, at(1, lambda: victim.write_bytes(b"gone")))
     victim.write_bytes(whole)
     assert train(run_of(tmp_path / "data", tmp_path / "run", resume=True, epochs=3), quietly, resume=True).step == 6
+
+
+@pytest.mark.parametrize("task", ["classify", "diffusion", "autoregressive"])
+def test_a_validation_that_runs_out_of_memory_once_gives_the_same_scores(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = two_classes(tmp_path / "data", (200, 136))
+    expected = validations(run_of_task(data, tmp_path / "whole", task))
+    calls = fail_validations(monkeypatch, task, {1})
+    for one, other in zip(validations(run_of_task(data, tmp_path / "run", task)), expected, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-5)
+    assert len(calls) > 1
+
+
+@pytest.mark.parametrize("task", ["classify", "diffusion", "autoregressive"])
+def test_a_validation_that_does_not_fit_ends_a_run_that_is_saved(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No image is called bad. The resumed run begins with the validation, and is the run that went through."""
+    data = two_classes(tmp_path / "data", (200, 136))
+    validations(run_of_task(data, tmp_path / "whole", task))
+    run, reports = run_of_task(data, tmp_path / "run", task), list[Report]()
+    with monkeypatch.context() as patched:
+        fail_validations(patched, task, set(range(1, 100)))
+        with pytest.raises(OutOfMemory, match=r"^validation: .*out of memory on cuda .*run was saved, .* --resume$"):
+            train(run, reports.append)
+    assert not [report for report in reports if isinstance(report, BadImageReport)]
+    train(run_of_task(data, run.folder, task, resume=True), quietly, resume=True)
+    assert_same_run(run.folder, tmp_path / "whole")
+
+
+def run_of_task(data: Path, folder: Path, task: str, resume: bool = False) -> TrainingRun:
+    other: dict[str, Any] = {"size": 136, "patch": 8, "preset": "nano" if task == "diffusion" else "debug"}
+    return run_of(data, folder, resume, task=task, epochs=1, **({} if task == "classify" else other))
+
+
+def validations(run: TrainingRun) -> list[ValidationReport]:
+    reports: list[Report] = []
+    train(run, reports.append)
+    return [report for report in reports if isinstance(report, ValidationReport)]
+
+
+def fail_validations(monkeypatch: pytest.MonkeyPatch, task: str, which: set[int]) -> list[int]:
+    """Let memory run out at the end of some passes of validation, counted from 1; return the list of calls to come."""
+    shared = task == "classify"
+    place, function = ("encoding.encode", "stream_encoder") if shared else (f"{task}.objective", "group_losses")
+    module, calls = importlib.import_module(f"fitcli.tasks.{place}"), list[int]()
+    real = getattr(module, function)
+
+    def limited(*arguments: Any) -> Any:
+        calls.append(len(calls) + 1)
+        result = real(*arguments)
+        if calls[-1] in which:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nMore.")
+        return result
+
+    monkeypatch.setattr(module, function, limited)
+    return calls

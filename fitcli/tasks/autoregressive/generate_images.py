@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from fitcli.errors import FitError, ImageError
 from fitcli.images.base import ImageReader, Pixels
 from fitcli.images.missing import avoid_nodata
 from fitcli.images.window import Window
+from fitcli.memory.retry import RestartableProgress, with_less
 from fitcli.patches.levels import from_levels, to_levels
 from fitcli.runs.config import RunConfig
 from fitcli.runs.finite_output import non_finite
@@ -106,8 +108,7 @@ def generate_images(
             image_labels = [labels[image % len(labels)] for image in images]
             share = len(images) / (rows * columns * request.count)
             report = partial(_advance, advance, share)
-            drawn = _draw_batch(checkpoint, request, groups, images, image_labels, known, report)
-            for ids in drawn.cpu():
+            for ids in _draw_in_parts(checkpoint, request, groups, images, image_labels, known, report):
                 if (ids == INVALID).any():
                     raise non_finite(checkpoint, "predictions")
                 levels = from_sequence(ids, sequence.patch, columns, sequence.order)[: size[0], : size[1]]
@@ -119,6 +120,29 @@ def generate_images(
                 yield pixels
 
     return batches()
+
+
+def _draw_in_parts(
+    checkpoint: Checkpoint[FITDecoder],
+    request: Request,
+    groups: Groups,
+    images: range,
+    labels: list[int | None],
+    known: Tensor | None,
+    advance: Callable[[float], None],
+) -> Tensor:
+    """Draw the ids [b g n] of a batch of images together; if memory runs out, half of them at a time."""
+    progress = RestartableProgress(advance)
+
+    def draw(amount: int) -> Tensor:
+        progress.restart()
+        drawn = []
+        for part in (slice(start, start + amount) for start in range(0, len(images), amount)):
+            report = partial(_advance, progress, len(images[part]) / len(images))
+            drawn.append(_draw_batch(checkpoint, request, groups, images[part], labels[part], known, report).cpu())
+        return torch.cat(drawn)
+
+    return with_less(checkpoint.model.embedding.weight.device, draw, len(images))
 
 
 def _draw_batch(

@@ -24,7 +24,7 @@ from fitcli.tasks.autoregressive.step import decoding_job
 from fitcli.tasks.class_targets import ClassLabelReader, ClassLabels
 from fitcli.tasks.context import TrainingRun, place_rules
 from fitcli.tasks.task import DeferredScores, Validation
-from fitcli.tasks.validation import shared_sums, validation_loader
+from fitcli.tasks.validation import shared_sums, validation_loader, with_less_memory
 from models.decoder import FITDecoder
 
 
@@ -80,9 +80,13 @@ class NextTokenObjective:
             total, patches = 0.0, 0
             with closing(loader.fixed()) as batches:
                 for batch in batches:
-                    with run.runtime.autocast():
-                        job = self._job(checkpoint.model, run.bring(batch), smoothing=0.0)
-                        total += float(group_losses(job, run.plan).sum()) * batch.real_patches()
+                    job = self._job(checkpoint.model, run.bring(batch), smoothing=0.0)
+
+                    def loss(plan: ExecutionPlan, job: Job = job) -> float:
+                        with run.runtime.autocast():
+                            return float(group_losses(job, plan).sum())
+
+                    total += with_less_memory(run, len(batch.groups.number), loss) * batch.real_patches()
                     patches += batch.real_patches()
             return {"bits": total, "patches": patches}
 

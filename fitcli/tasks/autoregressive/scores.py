@@ -15,6 +15,7 @@ from fitcli.errors import ImageError
 from fitcli.images.base import ImageReader
 from fitcli.images.window import Window
 from fitcli.memory.handfuls import usual_handful
+from fitcli.memory.retry import with_less
 from fitcli.patches.group_order import whole_patches
 from fitcli.patches.levels import to_levels
 from fitcli.runs.weights import Checkpoint
@@ -93,18 +94,21 @@ def _sequence_bits(
     label: int | None,
 ) -> float:
     """Return the bits of one window, from its levels [g n] and its (height, width)."""
-    sums: list[Tensor] = []
     ids = shift_right(next_ids, sequence.first(label))
     labels = None if not model.config.classes else to_device(torch.tensor([label]), runtime.device)
 
-    def add(part: slice, logits: Tensor) -> None:
-        expected = to_device(next_ids[part].flatten(), logits.device)
-        nats = F.cross_entropy(logits.float().flatten(0, 1), expected, reduction="none")
-        sums.append(nats.double().sum())
+    def bits(handful: int) -> float:
+        sums: list[Tensor] = []
 
-    handful = usual_handful(model.config, "pass", runtime.device.type)
-    with runtime.autocast():
-        stream_decoder(
-            model, sequence.groups((size[0], size[1])), lambda part: ids[part], add, Streaming(handful=handful), labels
-        )
-    return sum(nats / math.log(2) for (nats,) in read_together(sums))
+        def add(part: slice, logits: Tensor) -> None:
+            runtime.check_overflow(logits)
+            expected = to_device(next_ids[part].flatten(), logits.device)
+            nats = F.cross_entropy(logits.float().flatten(0, 1), expected, reduction="none")
+            sums.append(nats.double().sum())
+
+        groups, how = sequence.groups((size[0], size[1])), Streaming(handful=handful)
+        with runtime.autocast():
+            stream_decoder(model, groups, lambda part: ids[part], add, how, labels)
+        return sum(nats / math.log(2) for (nats,) in read_together(sums))
+
+    return with_less(runtime.device, bits, min(len(ids), usual_handful(model.config, "pass", runtime.device.type)))

@@ -12,7 +12,7 @@ from typing import Any
 from fitcli import console
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
-from fitcli.errors import FitError, ImageError
+from fitcli.errors import FitError, ImageError, OutOfMemory
 from fitcli.files.output_checks import check_not_replaced, check_output_file, check_output_folder
 from fitcli.files.publish import publish_csv
 from fitcli.images.base import ImageReader
@@ -200,7 +200,7 @@ def classify_files(
             done = _classify_file(
                 opener, checkpoint, paths[number], heatmaps[number], runtime, settings, heatmap_target
             )
-        except (ImageError, NonFiniteOutput) as error:
+        except (ImageError, NonFiniteOutput, OutOfMemory) as error:
             console.error(str(error))
             return None
         return asdict(done.report(checkpoint.config, top_k))

@@ -76,8 +76,8 @@ def classify_image(
         evidence_target: Number of the target whose evidence is kept.
 
     Raises:
-        ImageError: The image cannot be read, is not of a kind that the model was trained on, or needs more memory than
-            the limit.
+        ImageError: The image cannot be read, or is not of a kind that the model was trained on.
+        OutOfMemory: The image needs more memory than the limit, or than there is.
         FitError: The state belongs to another job.
         NonFiniteOutput: The predictions are NaN or infinite.
     """

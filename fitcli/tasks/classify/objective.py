@@ -121,7 +121,7 @@ class ClassificationObjective:
             run.runtime,
             run.bad_images,
             run.world,
-            EncodingSettings(memory_bytes=validation_bytes(run)),
+            EncodingSettings(memory_bytes=validation_bytes(run), plans={}),
         )
         named = {"accuracy": scores.accuracy, "balanced_accuracy": scores.balanced_accuracy, **(scores.targets or {})}
         return Validation(

@@ -72,6 +72,7 @@ def validate(
 
     Raises:
         TooManyBadImages: More images than allowed are unusable.
+        OutOfMemory: An image needs more memory than there is.
         DataError: No image is usable.
     """
     read = partial(_probabilities, checkpoint, runtime, settings)
@@ -116,12 +117,14 @@ def named_accuracies(targets: Sequence[Target], accuracies: Sequence[float]) -> 
 
 
 def validation_bytes(run: TrainingRun) -> int | None:
-    """Return the memory for validation: that of the run without its optimizer; None without a limit.
+    """Return the memory for validation: that of the run without its optimizer; None for a share of what is free.
+
+    On a CUDA device free memory ends at the limit of the run, and the optimizer is there already.
 
     It has a lower bound for images with large chunks, which take more memory to read than a step: no validation image
     should stop a run whose steps fit.
     """
-    if run.memory_bytes is None:
+    if run.memory_bytes is None or run.runtime.device.type == "cuda":
         return None
     weights = 4 * parameter_count(run.config.model)
     least = OVERHEAD[run.runtime.device.type] + 2 * weights + READING_BYTES

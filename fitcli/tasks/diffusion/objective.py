@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
@@ -18,7 +20,7 @@ from fitcli.device.transfer import to_device
 from fitcli.execution.forward import group_losses
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.noise import generator, group_noise
+from fitcli.noise import Address, draw_noise, generator
 from fitcli.patches.cutting import to_unit
 from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.class_targets import ClassLabelReader, ClassLabels
@@ -29,7 +31,7 @@ from fitcli.tasks.diffusion.options import DiffusionOptions
 from fitcli.tasks.diffusion.parameterization import to_data
 from fitcli.tasks.diffusion.step import DiffusionStep, diffusion_job
 from fitcli.tasks.task import DeferredScores, Validation
-from fitcli.tasks.validation import shared_sums, validation_loader
+from fitcli.tasks.validation import shared_sums, validation_loader, with_less_memory
 from models.config import DenoiserConfig
 from models.denoiser import FITDenoiser
 
@@ -112,9 +114,13 @@ class DenoisingObjective:
         losses = []
         for bucket in range(BUCKETS):
             time = (bucket + draws[:, 0]) / BUCKETS
-            with run.runtime.autocast():
-                job = self._job(model, on_device, f"validation noise {bucket}", time, draws[:, 1], labels)
-                losses.append(float(group_losses(job, run.plan).sum()))
+            job = partial(self._job, model, on_device, f"validation noise {bucket}", time, draws[:, 1], labels)
+
+            def loss(plan: ExecutionPlan, job: Callable[[ExecutionPlan], Job] = job) -> float:
+                with run.runtime.autocast():
+                    return float(group_losses(job(plan), plan).sum())
+
+            losses.append(with_less_memory(run, len(on_device.groups.number), loss))
         return losses
 
     def _draws(self, stream: str, showing: tuple[int, int]) -> list[float]:
@@ -152,7 +158,8 @@ class DenoisingObjective:
             return to_data(to_unit(batch.part(part), *preprocessing.range), self.config.scale)
 
         def noise(part: slice) -> Tensor:
-            return to_device(addresses.noise(self.run.settings.seed, stream, part, (values[0], values[1])), device)
+            drawn = draw_noise(self.run.settings.seed, stream, addresses[part], (values[0], values[1]))
+            return to_device(drawn, device)
 
         condition = None
         if classes:
@@ -171,29 +178,10 @@ class DenoisingObjective:
         return diffusion_job(self.loss, cast(FITDenoiser, model), step, plan or self.run.plan)
 
 
-@dataclass(frozen=True, slots=True)
-class _Addresses:
-    """Addresses of the noise of all groups of a batch.
-
-    Attributes:
-        showings: (epoch, image) of each group.
-        numbers: Number of each group in its image.
-    """
-
-    showings: list[tuple[int, int]]
-    numbers: list[int]
-
-    def noise(self, seed: int, stream: str, part: slice, shape: tuple[int, int]) -> Tensor:
-        """Return the noise [part n p] of a slice of the groups, float32, on the CPU."""
-        each = [
-            group_noise(seed, stream, [number], shape, image=image, step=epoch)
-            for (epoch, image), number in zip(self.showings[part], self.numbers[part], strict=True)
-        ]
-        return torch.cat(each) if each else torch.empty(0, *shape)
-
-
-def _addresses(batch: Batch) -> _Addresses:
+def _addresses(batch: Batch) -> list[Address]:
+    """Return the address of the noise of each group of a batch."""
     showings = [
         showing for showing, count in zip(batch.showings, batch.groups.counts(), strict=True) for _ in range(count)
     ]
-    return _Addresses(showings, batch.groups.number.tolist())
+    numbers = batch.groups.number.tolist()
+    return [Address(image, number, epoch) for (epoch, image), number in zip(showings, numbers, strict=True)]

@@ -17,6 +17,7 @@ from fitcli.execution.forward import group_losses
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.images.base import ImageReader
 from fitcli.memory.handfuls import usual_handful
+from fitcli.memory.retry import with_less
 from fitcli.noise import group_noise
 from fitcli.patches.cutting import groups_of, read_patches, to_unit
 from fitcli.patches.grid import PatchGrid
@@ -102,6 +103,12 @@ def _loss_at(
         condition=condition,
         conditioned=torch.ones(1, dtype=torch.bool),
     )
-    plan = ExecutionPlan(kind="stream", handful=usual_handful(model.config, "pass", device.type))
-    with runtime.autocast():
-        return float(group_losses(diffusion_job(diffusion_loss(diffusion), model, step, plan), plan).sum())
+
+    def loss(handful: int) -> float:
+        plan = ExecutionPlan(kind="stream", handful=handful)
+        with runtime.autocast():
+            losses = group_losses(diffusion_job(diffusion_loss(diffusion), model, step, plan), plan)
+        runtime.check_overflow(losses)
+        return float(losses.sum())
+
+    return with_less(device, loss, min(len(raw), usual_handful(model.config, "pass", device.type)))

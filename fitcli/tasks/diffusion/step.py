@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from torch import Tensor
 
@@ -26,7 +27,7 @@ class DiffusionStep:
     Attributes:
         groups: All groups of the batch.
         data: Returns patches [part n p] in [-scale, scale], the same in every call.
-        noise: Returns standard normal noise [part n p], the same in every call.
+        noise: Draws standard normal noise [part n p], the same in every call.
         time: Time of each image, [b], in [0, 1].
         condition: Conditioning tokens [b s width]; None for a model without them.
         conditioned: Whether each image starts from the latents of a first prediction without gradients, [b] bool, on
@@ -56,11 +57,13 @@ def diffusion_job(loss: DiffusionLoss, model: FITDenoiser, step: DiffusionStep, 
     gamma = loss.schedule(step.time)  # [b]
     spread = per_group(gamma, groups)  # [g 1 1]
 
+    noise_of = step.noise if plan.in_handfuls else drawn_once(step.noise, len(groups.number))
+
     def noisy(part: slice) -> Tensor:
-        return add_noise(step.data(part), step.noise(part), spread[part])
+        return add_noise(step.data(part), noise_of(part), spread[part])
 
     def group_loss(part: slice, output: Tensor) -> Tensor:
-        data, noise = step.data(part), step.noise(part)
+        data, noise = step.data(part), noise_of(part)
         seen = add_noise(data, noise, spread[part])
         error, _ = loss.error(output, seen, data, noise, spread[part])
         error = zero_padding(error, part_mask(groups, part))
@@ -75,6 +78,15 @@ def diffusion_job(loss: DiffusionLoss, model: FITDenoiser, step: DiffusionStep, 
     latents = last_latents(job, plan)
     previous = latents * per_group(to_device(step.conditioned.to(latents.dtype), latents.device), groups)
     return denoising_job(model, groups, noisy, gamma, group_loss, step.condition, previous)
+
+
+def drawn_once(draw: Part, count: int) -> Part:
+    """Return a function with the values of `draw`, which keeps those of all `count` groups from its first call on.
+
+    For executions that have all groups in memory: noise takes longer to draw than to keep.
+    """
+    whole = cache(lambda: draw(slice(0, count)))
+    return lambda part: whole()[part]
 
 
 def denoising_job(

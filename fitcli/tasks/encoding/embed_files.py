@@ -15,7 +15,7 @@ from torch import Tensor
 from fitcli import console
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
-from fitcli.errors import FitError, ImageError
+from fitcli.errors import FitError, ImageError, OutOfMemory
 from fitcli.files.leftovers import remove_old_partials
 from fitcli.files.output_checks import check_not_replaced, check_output_file, check_output_folder
 from fitcli.files.publish import followed
@@ -163,7 +163,7 @@ def embed_files(
         try:
             with opener.open(paths[number]) as image, console.progress(paths[number].name) as advance:
                 done = embed_image(checkpoint, image, outputs[number], runtime, settings, keep_patches, advance)
-        except (ImageError, NonFiniteOutput) as error:
+        except (ImageError, NonFiniteOutput, OutOfMemory) as error:
             console.error(str(error))
             return None
         if settings.memory_bytes is not None:
@@ -204,8 +204,8 @@ def embed_image(
         advance: Called with the share of the work that was just done; the shares sum to 1.
 
     Raises:
-        ImageError: The image cannot be read, is not of a kind that the model was trained on, or needs more memory than
-            the limit.
+        ImageError: The image cannot be read, or is not of a kind that the model was trained on.
+        OutOfMemory: The image needs more memory than the limit, or than there is.
         FitError: The file cannot be written, or the state belongs to another job.
         NonFiniteOutput: The features are NaN or infinite; nothing is written.
     """
@@ -220,6 +220,7 @@ def embed_image(
                 job.state.sync_output = file.sync
 
             def take(part: slice, tokens: Tensor) -> None:
+                runtime.check_overflow(tokens)
                 check_finite_groups(checkpoint, tokens, "features of patches", image.path)
                 file.write("patches", part, tokens.float().cpu().numpy())
 

@@ -21,7 +21,8 @@ from fitcli.files.names import short_enough
 from fitcli.images.base import ImageReader
 from fitcli.images.open import stored_bytes
 from fitcli.images.read_as import ReadAs
-from fitcli.memory.budget import MemoryPlan
+from fitcli.memory.budget import MemoryPlan, Work
+from fitcli.memory.retry import RestartableProgress, one_line, with_less
 from fitcli.memory.size_checks import check_groups
 from fitcli.patches.background import almost_all_left_out, foreground
 from fitcli.patches.cutting import groups_of, normalize, read_patches, statistics
@@ -52,12 +53,15 @@ class EncodingSettings:
         memory_bytes: Memory limit; None for a share of the free memory.
         state: Folder for the state of a pass, so that another process can continue it; None to keep no state.
         read_as: What is read of each image; None for what was read in training.
+        plans: Plans so far, which later passes of the same work take; None to plan each pass by the memory that is free
+            then.
     """
 
     background: Background = "as trained"
     memory_bytes: int | None = None
     state: Path | None = None
     read_as: ReadAs | None = None
+    plans: dict[Work, MemoryPlan] | None = None
 
     def threshold(self, config: RunConfig) -> float | None:
         """Return the background threshold for a model: a share of the pixel range; None to keep all groups."""
@@ -102,13 +106,23 @@ class EncodingPass:
 
         Raises:
             ImageError: The image cannot be read.
-            FitError: There is not enough memory or disk space for the tokens.
+            OutOfMemory: Memory ran out, also with half of the handful.
+            FitError: There is not enough disk space for the tokens.
             NonFiniteOutput: The results are NaN or infinite.
         """
+        progress = RestartableProgress(advance)
+
+        def encode(handful: int) -> Tensor:
+            progress.restart()
+            return self._encode(handful, progress, take_tokens)
+
+        return with_less(self.runtime.device, encode, self.plan.handful)
+
+    def _encode(self, handful: int, advance: Callable[[float], None], take_tokens: Sink | None) -> Tensor:
         model = self.checkpoint.model
         work = len(self.places) * len(model.config.segments)
         how = Streaming(
-            handful=self.plan.handful,
+            handful=handful,
             store=self.plan.store,
             advance=lambda count: advance(count / work),
             journal=self.state,
@@ -124,6 +138,7 @@ class EncodingPass:
                 outputs,
                 lambda patches: normalize(patches, mean, std),
             )
+        self.runtime.check_overflow(latents)
         check_finite_groups(self.checkpoint, latents, "latents", self.image.path)
         return latents
 
@@ -156,8 +171,9 @@ def encoding(
         finish_bytes: Memory for the work that follows the pass.
 
     Raises:
-        ImageError: The image cannot be read, is not of a kind that the model was trained on, or needs more memory than
-            the limit.
+        ImageError: The image cannot be read, or is not of a kind that the model was trained on.
+        OutOfMemory: The image needs more memory than the limit, or than there is. The context turns errors of the
+            allocator into this one.
         FitError: The state belongs to another job.
     """
     grid = _patch_grid(checkpoint, image)
@@ -168,13 +184,16 @@ def encoding(
     work = encoding_work(
         checkpoint, image, count, runtime.precision, keep_reads, finish_bytes, settings.state is not None
     )
-    with ExitStack() as stack:
+    with one_line(image.path), ExitStack() as stack:
         state = None
         if settings.state is not None:
             job = _description(checkpoint, image, runtime, settings) | {"purpose": purpose, "heat map": keep_reads}
             state = FolderJournal(_state_folder(settings.state, image), job)
             stack.callback(state.close)
-        plan = plan_encoding(image.path, work, runtime, settings.memory_bytes, state)
+        plan = None if settings.plans is None else settings.plans.get(work)
+        plan = plan or plan_encoding(work, runtime, settings.memory_bytes, state)
+        if settings.plans is not None:
+            settings.plans[work] = plan
         # Only now, because the plan refuses images with too many groups to list.
         places = list(grid.coordinates()) if kept is None else kept
         yield EncodingPass(

@@ -15,10 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from fitcli import __version__
-from fitcli.errors import CheckpointError, FitError
+from fitcli.errors import CheckpointError, OutOfMemory, is_out_of_memory
 from fitcli.files.publish import publish_folder, remove_folder, write_text
 from fitcli.runs.weights import read_tensors, write_tensors
 from fitcli.training.checkpointing.snapshot import EMA, MODEL, OPTIMIZER, Progress, State
@@ -99,7 +97,7 @@ def load_state(run: Path, use: Callable[[State], None], damaged: Callable[[str, 
 
     Raises:
         CheckpointError: There is no state, all are damaged, or a newer fit wrote it.
-        FitError: There is not enough memory.
+        OutOfMemory: There is not enough memory.
     """
     steps, reasons = saved_steps(run), []
     for step in steps:
@@ -109,11 +107,10 @@ def load_state(run: Path, use: Callable[[State], None], damaged: Callable[[str, 
             use(state)
         except CheckpointError:
             raise
-        except torch.OutOfMemoryError as error:
-            raise FitError(
-                f"{folder}: does not fit into memory ({_reason(error)}); free some, then try again"
-            ) from None
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                text = f"{folder}: does not fit into memory ({_reason(error)}); free some, then try again"
+                raise OutOfMemory(text) from None
             reasons.append(f"{folder}: damaged ({_reason(error)})")
             continue
         if reasons:

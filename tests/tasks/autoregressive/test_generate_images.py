@@ -13,7 +13,7 @@ from support.batches import live
 from support.decoders import CLASSES, checkpoint
 
 from fitcli.device.runtime import choose_runtime
-from fitcli.errors import CheckpointError, FitError, ImageError
+from fitcli.errors import CheckpointError, FitError, ImageError, OutOfMemory
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import Pixels
 from fitcli.images.open import open_image
@@ -22,6 +22,8 @@ from fitcli.patches.levels import to_levels
 from fitcli.patches.preprocessing import CURRENT_RULES, Preprocessing
 from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.autoregressive import generate_images as generate_images_module
+from fitcli.tasks.autoregressive.decoding.sample import sample
 from fitcli.tasks.autoregressive.decoding.token_sampling import Draws
 from fitcli.tasks.autoregressive.generate_files import draw_images
 from fitcli.tasks.autoregressive.generate_images import Request, generate_images
@@ -53,6 +55,33 @@ def test_an_image_depends_on_its_number_and_the_seed_alone() -> None:
         np.testing.assert_array_equal(one, other)
     assert sum(shares) == pytest.approx(1)
     assert not np.array_equal(drawn(made, draws=Draws(seed=1))[0], images[0])
+
+
+@pytest.mark.parametrize("failures", [0, 1, 2])
+def test_memory_that_runs_out_is_one_more_try_with_half_of_the_batch(
+    monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    made, shares, batches = checkpoint(classes=CLASSES), list[float](), list[int]()
+    expected = drawn(made, count=5)
+
+    def limited(*arguments: Any) -> Any:
+        batches.append(len(arguments[2]))
+        result = sample(*arguments)
+        if len(batches) <= failures:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return result
+
+    monkeypatch.setattr(generate_images_module, "sample", limited)
+    if failures == 2:
+        with pytest.raises(OutOfMemory, match="out of memory on cuda"):
+            drawn(made, count=5)
+        assert batches == [5, 2]
+        return
+    images = list(generate_images(made, Request(count=5), shares.append))
+    assert batches == [5, 2, 2, 1][: 4 * failures or 1]
+    for one, other in zip(images, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert sum(shares) == pytest.approx(1)
 
 
 def test_labels_come_in_turn_or_as_asked() -> None:

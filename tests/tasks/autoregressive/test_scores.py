@@ -11,10 +11,11 @@ import torch
 from support.decoders import CLASSES, checkpoint
 
 from fitcli.device.runtime import choose_runtime
-from fitcli.errors import ImageError
+from fitcli.errors import ImageError, OutOfMemory
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import Pixels
 from fitcli.patches.levels import to_levels
+from fitcli.tasks.autoregressive import scores
 from fitcli.tasks.autoregressive.next_token import next_token_loss
 from fitcli.tasks.autoregressive.scores import image_bits
 from fitcli.tasks.autoregressive.sequences import sequence_of, shift_right, to_sequence
@@ -78,3 +79,28 @@ def test_images_without_bits_are_refused() -> None:
         image_bits(checkpoint(latent_positions="learned", groups=6), ArrayReader(noise(7, 9)), CPU)
     with pytest.raises(ImageError, match="float32"):
         image_bits(checkpoint(), ArrayReader(np.zeros((8, 6, 1), np.float32)), CPU)
+
+
+def test_memory_that_runs_out_is_one_more_pass_with_half_the_handful(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, passes, failures, real = checkpoint(16), list[int](), set[int](), scores.stream_decoder
+
+    def limited(*arguments: Any) -> Any:
+        passes.append(next(each.handful for each in arguments if hasattr(each, "handful")))
+        result = real(*arguments)
+        if len(passes) in failures:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return result
+
+    def score() -> Any:
+        passes.clear()
+        return image_bits(made, ArrayReader(noise(8, 6)), CPU).total
+
+    monkeypatch.setattr(scores, "stream_decoder", limited)
+    expected = score()
+    whole = passes[0]
+    failures.add(1)
+    assert score() == pytest.approx(expected, rel=1e-5)
+    assert passes[:2] == [whole, whole // 2]
+    failures.add(2)
+    with pytest.raises(OutOfMemory, match="out of memory on cuda"):
+        score()

@@ -10,6 +10,10 @@ import pytest
 import torch
 from support.small_runs import first_batch, run_of, two_classes
 
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.execution.run import run_job
+from fitcli.noise import group_noise
+from fitcli.tasks.diffusion import objective as module
 from fitcli.tasks.diffusion.config import DiffusionConfig
 from fitcli.tasks.registry import find_task
 from models.build import build
@@ -38,3 +42,54 @@ def test_what_a_denoiser_sees(data: Path, tmp_path: Path) -> None:
         assert (dropped.context()[:, 0] == kept.context()[:, 0]).all(), "the same times"
     embedded = kept.embed(slice(0, 1))
     assert torch.equal(embedded, kept.embed(slice(0, 2))[:1]), "a group is the same whatever is beside it"
+
+
+EXECUTIONS = {
+    "plain": (ExecutionPlan(), 1),
+    "layers": (ExecutionPlan(kind="layers"), 1),
+    # The first prediction, the step and its replay embed the noise; the loss and its replay compare with it.
+    "recompute": (ExecutionPlan(kind="recompute", handful=2, global_layers="checkpoint"), 5),
+    "stream": (ExecutionPlan(kind="stream", handful=2, global_layers="rerun"), 4),
+}
+
+
+@pytest.mark.parametrize("name", EXECUTIONS)
+def test_how_often_noise_is_drawn(name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all groups in memory once; else again for every handful, so that no memory grows with the image."""
+    plan, times = EXECUTIONS[name]
+    run = run_of(data, tmp_path / "run", task="diffusion", self_condition_rate=1.0)
+    objective, batch = first_batch(run)
+    drawn: list[torch.Tensor] = []
+
+    def counted(*address: Any) -> torch.Tensor:
+        drawn.append(draw(*address))
+        return drawn[-1]
+
+    draw = module.draw_noise
+    monkeypatch.setattr(module, "draw_noise", counted)
+    run_job(objective.job(build(run.config.model), batch, plan), plan)
+    count, (_, n, p) = len(batch.groups.number), batch.patches.shape
+    assert sum(len(noise) for noise in drawn) == times * count
+    assert max(len(noise) for noise in drawn) == (2 if plan.in_handfuls else count)
+    first = torch.cat(drawn)[:count]
+    each = [
+        group_noise(run.settings.seed, "training noise", [number], (n, p), image=image, step=epoch)
+        for (epoch, image), groups in zip(batch.showings, batch.groups.counts(), strict=True)
+        for number in range(groups)
+    ]
+    assert torch.equal(first, torch.cat(each)), "the values of the addresses"
+
+
+def test_validation_draws_once_per_part_of_time(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of(data, tmp_path / "run", task="diffusion")
+    objective, batch = first_batch(run)
+    assert isinstance(objective, module.DenoisingObjective)
+    values, draw = [], module.draw_noise
+
+    def counted(*address: Any) -> torch.Tensor:
+        values.append(draw(*address))
+        return values[-1]
+
+    monkeypatch.setattr(module, "draw_noise", counted)
+    objective._losses(build(run.config.model), batch)
+    assert [len(noise) for noise in values] == [len(batch.groups.number)] * module.BUCKETS

@@ -11,7 +11,7 @@ from support.batches import live
 from support.decoders import CLASSES, checkpoint
 
 from fitcli.device.runtime import choose_runtime
-from fitcli.errors import CheckpointError
+from fitcli.errors import CheckpointError, OutOfMemory
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import Pixels
 from fitcli.noise import group_noise
@@ -20,6 +20,7 @@ from fitcli.patches.grid import PatchGrid
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.diffusion import scores
 from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of
 from fitcli.tasks.diffusion.schedules import parse_schedule, shifted
 from fitcli.tasks.diffusion.scores import TIMES, image_losses
@@ -78,3 +79,28 @@ def test_a_larger_image_is_denoised_in_windows_unless_trained_whole() -> None:
     assert not np.allclose(parts, upper)
     with pytest.raises(CheckpointError, match="'autoregressive'"):
         image_losses(checkpoint(), image, CPU, 0)  # type: ignore[arg-type]
+
+
+def test_memory_that_runs_out_is_one_more_pass_with_half_the_handful(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, passes, failures, real = denoiser(), list[int](), set[int](), scores.group_losses
+
+    def limited(*arguments: Any) -> Any:
+        passes.append(next(each.handful for each in arguments if hasattr(each, "handful")))
+        result = real(*arguments)
+        if len(passes) in failures:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return result
+
+    def score() -> Any:
+        passes.clear()
+        return image_losses(made, ArrayReader(noise(24, 20)), CPU, 0, whole=True)
+
+    monkeypatch.setattr(scores, "group_losses", limited)
+    expected = score()
+    whole = passes[0]
+    failures.add(1)
+    assert score() == pytest.approx(expected, rel=1e-5)
+    assert passes[:2] == [whole, whole // 2]
+    failures.add(2)
+    with pytest.raises(OutOfMemory, match="out of memory on cuda"):
+        score()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint
 from fitcli.streaming import journal
 from fitcli.tasks.classify.config import ClassifyDetails
+from fitcli.tasks.encoding import encode
 from fitcli.tasks.encoding.embed_files import embed_image, plan_outputs
 from fitcli.tasks.encoding.encode import EncodingSettings
 from models.build import build
@@ -47,6 +49,31 @@ def checkpoint() -> Checkpoint:
 
 def picture(size: tuple[int, int]) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (*size, 3)).astype("uint8")
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".safetensors"])
+def test_features_are_whole_if_memory_ran_out_in_the_first_pass(
+    checkpoint: Checkpoint, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tokens of the first pass are written over by those of the second, in other handfuls."""
+    monkeypatch.setitem(TOKENS, ("pass", "cpu"), 45)
+    image, files, handfuls = ArrayReader(picture((50, 41))), [], list[int]()
+    real = encode.stream_encoder
+
+    def limited(*arguments: Any) -> torch.Tensor:
+        handfuls.append(arguments[3].handful)
+        latents = real(*arguments)
+        if len(handfuls) == 2:
+            raise MemoryError
+        return latents
+
+    monkeypatch.setattr(encode, "stream_encoder", limited)
+    for name in ("whole", "again"):
+        embed_image(checkpoint, image, tmp_path / f"{name}{suffix}", CPU, EncodingSettings(), keep_patches=True)
+        files.append(load_features(tmp_path / f"{name}{suffix}")[0])
+    assert handfuls == [5, 5, 2]
+    for name, expected in files[0].items():
+        np.testing.assert_allclose(files[1][name], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("suffix", [".zarr", ".safetensors"])

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from fitcli.errors import is_out_of_memory
+
 
 class CaptureError(RuntimeError):
     """PyTorch cannot record a function."""
@@ -53,9 +55,9 @@ class Recorder:
                     result = function()
                 finally:
                     graph.capture_end()
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             raise CaptureError(str(error).splitlines()[0]) from error
         current.wait_stream(self._stream)
         return graph, result

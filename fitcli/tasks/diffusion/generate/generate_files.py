@@ -22,6 +22,7 @@ from fitcli.files.output_checks import check_not_replaced
 from fitcli.images.open import stored_bytes
 from fitcli.images.reader_memory import reader_bytes
 from fitcli.memory.budget import size_text
+from fitcli.memory.retry import with_less
 from fitcli.runs.weights import Checkpoint, model_hash
 from fitcli.streaming.journal import FolderJournal
 from fitcli.tasks.diffusion.canvas import CanvasLayout
@@ -92,7 +93,12 @@ class GenerationJob:
                 console.log(plan.summary())
             saved = state.load() if state is not None else None
             for number in range(0 if saved is None else int(saved["image"]), self.count):
-                yield self._generate(prepared, plan, state, number, paths[number])
+
+                def generate(handful: int, number: int = number) -> GeneratedImage:
+                    return self._generate(prepared, plan.with_handful(handful), state, number, paths[number])
+
+                # A second attempt begins the image again, or continues its saved state.
+                yield with_less(self.runtime.device, generate, plan.passes.handful)
             if state is not None:
                 state.remove()
 

@@ -162,7 +162,9 @@ class ImageGeneration:
             return self.inpainting.keep(layout, part, values, gamma, noise)
 
         def done(k: int, result: StepResult) -> None:
-            outputs.append(_largest(result))
+            largest = _largest(result)
+            self.runtime.check_overflow(largest)
+            outputs.append(largest)
             self.listener.done(stage, layouts[k % len(layouts)], k, result)
 
         def view(k: int) -> StreamedView:

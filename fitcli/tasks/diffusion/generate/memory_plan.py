@@ -11,7 +11,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.errors import FitError
 from fitcli.memory.budget import MemoryPlan, Work, plan_memory
 from fitcli.memory.dry_run import SamplePass
-from fitcli.memory.machine import default_budget, free_bytes, host_budget
+from fitcli.memory.machine import host_budget, plan_within
 from fitcli.streaming.token_store import StoreKind
 from models.config import DenoiserConfig
 
@@ -39,6 +39,10 @@ class GenerationPlan:
         """Return the plan as one line for a person."""
         where = {"device": "on the device", "host": "in memory", "disk": "on disk"}[self.canvas]
         return f"{self.passes.summary()}, canvas {where}"
+
+    def with_handful(self, groups: int) -> GenerationPlan:
+        """Return the plan with another handful."""
+        return dataclasses.replace(self, passes=dataclasses.replace(self.passes, handful=groups))
 
     def for_state(self) -> dict[str, Any]:
         """Return the plan as JSON data for the state of a job."""
@@ -95,14 +99,9 @@ def plan_generation(
         finish_bytes=finish_bytes,
         output_values=config.out_values,
     )
-    budget = default_budget(runtime) if memory_bytes is None else memory_bytes
-    try:
-        return _within(work, canvas_bytes, budget, runtime, on_disk)
-    except FitError:
-        if memory_bytes is not None:
-            raise
-        # No user set this limit, so all free memory may be used.
-        return _within(work, canvas_bytes, free_bytes(runtime), runtime, on_disk)
+    return plan_within(
+        runtime, lambda budget: _within(work, canvas_bytes, budget, runtime, on_disk), memory_bytes, weights_bytes
+    )
 
 
 def _within(work: Work, canvas_bytes: int, budget: int, runtime: Runtime, on_disk: bool) -> GenerationPlan:

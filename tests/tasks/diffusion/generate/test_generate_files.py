@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import torch
 from support.generators import make_run, photograph
 
 from fitcli.device.runtime import choose_runtime
+from fitcli.errors import OutOfMemory
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.georeference import GeoReference
 from fitcli.images.missing import missing_pixels
@@ -21,6 +23,7 @@ from fitcli.patches.preprocessing import CURRENT_RULES
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.diffusion.generate import generate_files
 from fitcli.tasks.diffusion.generate.generate_files import GenerationJob
+from fitcli.tasks.diffusion.generate.generate_image import ImageGeneration
 from fitcli.tasks.diffusion.generate.prepare import InitialImage
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings, ResourceLimits
 from fitcli.tasks.diffusion.task import TASK as DIFFUSION
@@ -64,6 +67,46 @@ def test_a_job_of_several_images_goes_on_with_the_one_it_was_at(
         with open_image(one.path) as left, open_image(tmp_path / f"broken-{one.number}.tif") as right:
             everything = Window(0, 0, 40, 40)
             assert np.array_equal(left.read(everything), right.read(everything))
+
+
+@pytest.mark.parametrize("state", [None, "state"])
+def test_memory_that_runs_out_is_one_more_try_with_half_the_handful(
+    checkpoint: Checkpoint[FITDenoiser], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str | None
+) -> None:
+    handfuls: list[int] = []
+
+    def job(name: str) -> GenerationJob:
+        return GenerationJob(
+            checkpoint=checkpoint, out=tmp_path / name, settings=GenerationSettings(size=(80, 80), steps=2),
+            limits=ResourceLimits(state=state and tmp_path / state), runtime=RUNTIME,
+        )  # fmt: skip
+
+    def fail(failures: int) -> None:
+        real = ImageGeneration._run_steps
+
+        def limited(self: ImageGeneration, *arguments: Any) -> None:
+            real(self, *arguments)
+            handfuls.append(self.plan.passes.handful)
+            if len(handfuls) <= failures:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+
+        monkeypatch.setattr(ImageGeneration, "_run_steps", limited)
+
+    (whole,) = job("whole.tif").run()
+    with monkeypatch.context() as monkeypatch:
+        fail(1)
+        (again,) = job("again.tif").run()
+    assert handfuls[1] == handfuls[0] // 2
+    with open_image(whole.path) as left, open_image(again.path) as right:
+        everything = Window(0, 0, 80, 80)
+        np.testing.assert_allclose(left.read(everything).astype(int), right.read(everything).astype(int), atol=1)
+    handfuls.clear()
+    with monkeypatch.context() as monkeypatch:
+        fail(2)
+        with pytest.raises(OutOfMemory, match="out of memory on cuda"):
+            list(job("never.tif").run())
+    assert len(handfuls) == 2
+    assert not (tmp_path / "never.tif").exists()
 
 
 def _fails_for(name: str, write: Any) -> Any:
