@@ -22,7 +22,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.images.base import ImageReader
-from fitcli.memory.dry_run import SamplePass, StepInput
+from fitcli.memory.samples import SamplePass, StepInput
 from fitcli.runs.config import ModelConfig, RunConfig, TaskDetails
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint, TaskModel
