@@ -32,7 +32,8 @@ from fitcli.device.runtime import choose_runtime
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
-from fitcli.streaming.sweeps import Streaming, prefetch
+from fitcli.streaming.prefetch import prefetch
+from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.classify.classify_image import classify_image
 from fitcli.tasks.classify.task import TASK as CLASSIFY
 from fitcli.tasks.encoding.encode import EncodingSettings, encoding

@@ -35,7 +35,8 @@ from fitcli.patches.grid import PatchGrid
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig, save_config
 from fitcli.runs.weights import save_weights
-from fitcli.streaming.sweeps import PassOutputs, Streaming, prefetch
+from fitcli.streaming.prefetch import prefetch
+from fitcli.streaming.sweeps import PassOutputs, Streaming
 from fitcli.tasks.classify.config import ClassifyDetails
 from fitcli.tasks.encoding.stream import stream_encoder
 from models.build import build

@@ -19,7 +19,7 @@ def check_background(dataset: Dataset, reading: Reading) -> tuple[str, ...]:
 
     Args:
         dataset: The images.
-        reading: How they are read.
+        reading: Rules by which they are read.
     """
     if reading.rules.background is None:
         return ()

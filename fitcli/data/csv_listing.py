@@ -82,7 +82,7 @@ class Listing:
     Attributes:
         rows: The images.
         columns: The label columns that their cells belong to.
-        notes: What was passed over, in sentences.
+        notes: Sentences on files and folders that were passed over.
     """
 
     rows: list[ListedImage]

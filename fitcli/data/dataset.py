@@ -61,7 +61,7 @@ class Dataset:
             stays the same when the data set moves.
         listed: The images outside of `test`.
         targets: All targets, if there are several or one is multi-label; else empty.
-        notes: What was passed over, in sentences.
+        notes: Sentences on files and folders that were passed over.
     """
 
     classes: tuple[str, ...]

@@ -83,7 +83,7 @@ class Loader:
 
     Attributes:
         samples: The training images.
-        reading: How images are read.
+        reading: Rules by which images are read.
         batch_size: Images per batch, over all processes.
         threads: Number of images that are read at the same time.
         bad_images: Counter of unusable images.

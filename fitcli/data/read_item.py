@@ -62,7 +62,7 @@ def read_item(reading: Reading, sample: Sample, epoch: int, index: int, group_sh
     """Read a sample as a step sees it in an epoch.
 
     Args:
-        reading: How images are read.
+        reading: Rules by which images are read.
         sample: The image and its target.
         epoch: Epoch.
         index: Number of the sample that determines the place. `sample` may be its replacement.

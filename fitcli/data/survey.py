@@ -102,7 +102,7 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = 
         dataset: The images.
         seed: Seed of the positions of the windows that are read.
         most_bad: Number of unusable images to pass over.
-        how: What is read of each image.
+        how: Level or scale at which each image is read.
 
     Raises:
         DataError: More images are unreadable or differ from the others. Names the first and counts the rest.

@@ -240,7 +240,7 @@ def heartbeat(
 
     Args:
         store: Connection to the key-value store of the job that nothing else uses: a call may wait for long.
-        place: Where the store is, in words.
+        place: Place of the store, as text for messages.
         rank: Rank of this process.
         size: Number of processes.
         timeout: Seconds without a sign after which a process counts as lost.

@@ -44,7 +44,7 @@ def evaluate(
         folder: Run folder.
         split: Split to score.
         runtime: Device and precision.
-        settings: How encoders read images.
+        settings: Settings with which encoders read images.
         output: File that will hold the scores; None for none. It must not be an image of the data set.
 
     Returns:

@@ -80,7 +80,7 @@ class PyramidWriter(ImageWriter):
         path: Path of the finished image. The scratch file is in the same folder.
         info: Complete description, with the `levels` and the `chunk` to write.
         sink: Encodes and stores the chunks. The writer finishes or discards it.
-        resampling: How each level is computed from the one before.
+        resampling: Method by which each level is computed from the one before.
         memory_bytes: Memory for incomplete chunks. Further ones wait in the scratch file.
         threads: Number of encoding threads; None: one per core, at most 8. Fewer if their chunks exceed
             `memory_bytes`.

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 from fitcli.device.runtime import Precision
 from fitcli.errors import OutOfMemory
-from fitcli.memory.dry_run import DryPass, SamplePass
+from fitcli.memory.dry_run import DryPass
 from fitcli.memory.estimate import FLOAT, OVERHEAD
 from fitcli.memory.handfuls import usual_handful
+from fitcli.memory.samples import SamplePass
 from fitcli.memory.sizes import actual_sizes
 from fitcli.memory.table import Peak
 from fitcli.memory.table_store import find_table

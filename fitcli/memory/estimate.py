@@ -16,7 +16,8 @@ from fitcli.device.allocator import CONTEXT_BYTES
 from fitcli.device.runtime import Precision
 from fitcli.execution.job import largest_handful
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.memory.dry_run import DryStep, SampleStep
+from fitcli.memory.dry_run import DryStep
+from fitcli.memory.samples import SampleStep
 from fitcli.memory.sizes import actual_sizes
 from fitcli.memory.table_store import find_table
 from models.build import build

@@ -55,7 +55,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         sizes: Sizes of the dry run.
 
     Attributes:
-        lines: What was live after each operation that took memory, outside of the parts in between.
+        lines: Live bytes after each operation that took memory, outside of the parts in between.
         flops: Operations by (part of the model, kind), as multiples of sizes, [sizes].
     """
 

@@ -62,7 +62,7 @@ class DrySizes:
     Attributes:
         images: Number of images.
         parts: Number of groups in each part; None for all groups at once.
-        kept_parts: How many of the parts, the last ones, are kept.
+        kept_parts: Number of parts, counted from the last, whose activations are kept.
         values: The size that each member of `Size` stands for.
     """
 

@@ -8,8 +8,9 @@ from functools import cache
 
 from fitcli.device.runtime import Precision
 from fitcli.memory.budget import Work, largest_handful, pass_parts
-from fitcli.memory.dry_run import DryPass, SamplePass
+from fitcli.memory.dry_run import DryPass
 from fitcli.memory.estimate import FLOAT, OVERHEAD, Estimate, parameter_count, reserve_bytes
+from fitcli.memory.samples import SamplePass
 from fitcli.memory.sizes import actual_sizes
 from fitcli.memory.table_store import find_table
 from fitcli.streaming.token_store import StoreKind

@@ -18,6 +18,7 @@ from fitcli.device.runtime import Runtime, choose_runtime, return_freed_memory
 from fitcli.errors import is_out_of_memory
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
+from fitcli.memory.samples import SampleImage
 from fitcli.profiling.peer_models import build_peer
 from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.registry import find_task, train_settings
@@ -84,7 +85,7 @@ def forward_pass(request: dict[str, Any], runtime: Runtime) -> Callable[[], obje
     """Return a forward pass over one image."""
     model = _model(request, runtime).eval().requires_grad_(False)
     groups = Groups.of_grid(1, *request["side"])
-    inputs = _inputs(request, model, len(groups.number))
+    image = SampleImage(groups, _inputs(request, model, len(groups.number)), runtime.device)
     how = Streaming(
         handful=request["handful"],
         store=request["store"] or "host",
@@ -93,7 +94,7 @@ def forward_pass(request: dict[str, Any], runtime: Runtime) -> Callable[[], obje
     def step() -> None:
         with torch.inference_mode(), runtime.autocast():
             streaming = None if request["store"] is None else how
-            _task(request).passes.sample_pass(model, groups, inputs, runtime.device, streaming)
+            _task(request).passes.sample_pass(model, image, streaming)
 
     return step
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from fitcli.device.runtime import Precision
-from fitcli.memory.dry_run import dry_model, key_of
+from fitcli.memory.dry_model import dry_model
+from fitcli.memory.dry_run import key_of
 from fitcli.memory.estimate import FLOAT, Estimate, Training, reserve_bytes
 from fitcli.memory.sizes import IMAGE_GROUPS, IMAGES, actual_sizes, dry_sizes, typical_sizes
 from fitcli.memory.table import Table

@@ -21,7 +21,7 @@ class OptionError(FitError):
 
     Args:
         name: Name of the field.
-        reason: What is wrong with the value, without the name.
+        reason: Fault of the value, without the name of the option.
         shown: Name in the message; None for the option on the command line.
     """
 

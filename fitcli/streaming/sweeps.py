@@ -7,29 +7,23 @@ thread.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple, Protocol, TypeVar, cast
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from fitcli.device.transfer import DeviceCopies, pin, to_device
 from fitcli.streaming.device_inputs import groups_on_device, mask_on_device
+from fitcli.streaming.prefetch import AHEAD, prefetch
 from fitcli.streaming.token_store import StoreKind, TokenStore, open_store
 from models.groups import Groups
 from models.layers import CrossAttentionLayer
 from models.piecewise_latents import PIECE, apply_piecewise
 from models.trunk import Segment, Trunk, key_mask
-
-T = TypeVar("T")
-
-AHEAD = 2
-"""Number of handfuls that are read while one is computed."""
 
 Load = Callable[[slice], Tensor]
 """Returns the inputs [part n ...] of a slice of the groups, such as patches or ids, on the host or on the device. It
@@ -279,27 +273,3 @@ class _Sweeps:
 
     def _mask(self, part: slice) -> Tensor | None:
         return key_mask(mask_on_device(self._groups, part, self._device))
-
-
-def prefetch(
-    function: Callable[[slice], T], arguments: Sequence[slice], ahead: int = AHEAD
-) -> Generator[T, None, None]:
-    """Yield the results of `function` for all arguments, in order. Another thread runs up to `ahead` calls early.
-
-    An exception of the function is raised here, in place of its result. Close the generator if you stop early: that
-    drops the calls that have not begun, and ends the thread. With `ahead` 0 the function runs in this thread.
-    """
-    if ahead == 0:
-        yield from map(function, arguments)
-        return
-    with ThreadPoolExecutor(1, "prefetch") as pool:
-        pending = deque(pool.submit(function, argument) for argument in arguments[:ahead])
-        try:
-            for following in [*arguments[ahead:], *[None] * len(pending)]:
-                result = pending.popleft().result()
-                if following is not None:
-                    pending.append(pool.submit(function, following))
-                yield result
-        finally:
-            for future in pending:
-                future.cancel()

@@ -43,7 +43,7 @@ class TrainingRun:
         memory_bytes: Memory limit where the steps are computed; None for a share of the free memory.
         bad_images: Counter of unusable images.
         understood: Lines on how the data set was understood.
-        warnings: What may be wrong with the data set, one line each.
+        warnings: Possible faults of the data set, one line each.
         changed: Differences between the data set and that of the run so far, as text; empty for none.
         world: The processes that share the work.
         shard: Whether the processes also share the weights.

@@ -22,7 +22,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.images.base import ImageReader
-from fitcli.memory.dry_run import SamplePass, StepInput
+from fitcli.memory.samples import SamplePass, StepInput
 from fitcli.runs.config import ModelConfig, RunConfig, TaskDetails
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint, TaskModel
@@ -141,7 +141,7 @@ class Task(ABC, Generic[M]):
     Attributes:
         name: Name on the command line and in config.json.
         details: Class of its part of config.json.
-        labels: How training uses classes: "needed", "welcome" or "ignored".
+        labels: Use of classes in training: "needed", "welcome" or "ignored".
         several_targets: Whether a data set may have several targets.
         used_by: Commands that use its runs, for error messages.
         casts_weights_ahead: Whether inference holds weights in the precision in which they are multiplied.
@@ -185,7 +185,7 @@ class Task(ABC, Generic[M]):
         Args:
             checkpoint: The model.
             runtime: Device and precision.
-            settings: How encoders read images.
+            settings: Settings with which encoders read images.
             whole: Whether the model was trained on whole images.
         """
 

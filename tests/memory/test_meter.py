@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from fitcli.memory.dry_run import dry_model, without_memory
+from fitcli.memory.dry_model import dry_model, without_memory
 from fitcli.memory.meter import PURPOSES, Meter
 from fitcli.memory.sizes import HANDFUL, IMAGE_GROUPS, IMAGES, Size, dry_sizes
 from models.build import build

@@ -10,7 +10,8 @@ from support.real_step import Meter
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fitcli.memory.budget import plan_memory
-from fitcli.memory.dry_run import without_memory
+from fitcli.memory.dry_model import without_memory
+from fitcli.memory.samples import SampleImage
 from fitcli.profiling.inference import Inference, estimate_pass, pass_executions, streamed_handful
 from fitcli.tasks.registry import TASKS, find_task
 from models.build import build
@@ -41,7 +42,7 @@ def test_a_pass_in_one_call_is_the_real_pass(task: str) -> None:
         groups = Groups.of_grid(1, SIDE, SIDE)
         inputs = torch.empty(SIDE**2, *one.shape, dtype=one.dtype)
         with torch.no_grad(), Meter([*model.parameters(), inputs]) as meter:
-            work.task.sample_pass(model, groups, inputs, torch.device("cpu"), None)
+            work.task.sample_pass(model, SampleImage(groups, inputs, torch.device("cpu")), None)
     estimate = estimate_pass(work, None)
     assert estimate.total_flops == meter.flops
     moving = estimate.peak_bytes - estimate.parts["parameters"] - estimate.parts["pixels"]

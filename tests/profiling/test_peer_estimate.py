@@ -10,7 +10,7 @@ import torch
 from support.real_step import Meter
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from fitcli.memory.dry_run import without_memory
+from fitcli.memory.dry_model import without_memory
 from fitcli.memory.estimate import FLOAT, Training
 from fitcli.profiling.peer_estimate import estimate_peer
 from fitcli.profiling.peer_models import build_peer

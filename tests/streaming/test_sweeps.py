@@ -16,7 +16,7 @@ from torch import Tensor
 from fitcli.errors import FitError
 from fitcli.patches.cutting import groups_of
 from fitcli.streaming import sweeps, token_store
-from fitcli.streaming.sweeps import PassOutputs, Position, Streaming, prefetch
+from fitcli.streaming.sweeps import PassOutputs, Position, Streaming
 from fitcli.streaming.token_store import MemoryStore, StoreKind, TokenStore
 from fitcli.tasks.encoding.stream import stream_encoder, stream_latents
 
@@ -54,19 +54,6 @@ def test_several_images_are_refused() -> None:
     groups = join(LAYOUTS["whole"], LAYOUTS["padded"])
     with pytest.raises(ValueError, match="of one image, not of 2"):
         streamed(model, groups, inputs_for(CONFIGS["encoder"], groups), Streaming(handful=2))
-
-
-def test_prefetching_keeps_the_order_and_runs_no_further_ahead() -> None:
-    begun: list[int] = []
-
-    def work(part: slice) -> int:
-        begun.append(part.start)
-        return part.start
-
-    results = prefetch(work, [slice(i, i + 1) for i in range(10)], ahead=2)
-    assert [next(results) for _ in range(3)] == [0, 1, 2]
-    assert max(begun) <= 4
-    assert list(results) == list(range(3, 10))
 
 
 # Stores ---------------------------------------------------------------------------------------------------------------

@@ -24,7 +24,9 @@ from torch.utils.weak import WeakIdKeyDictionary
 from fitcli.device.runtime import Precision
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
-from fitcli.memory.dry_run import SampleStep, autocast, dry_gather, reader, without_memory
+from fitcli.memory.dry_model import autocast, dry_gather, without_memory
+from fitcli.memory.dry_run import reader
+from fitcli.memory.samples import SampleStep
 from fitcli.streaming.token_store import TokenStore
 from models.build import build
 from models.config import TrunkConfig

@@ -56,7 +56,7 @@ class OmeZarrSink(ChunkSink):
         path: Path of the finished folder.
         info: Complete description; `info.chunk` must be square.
         compression: "zstd" or "none".
-        resampling: How levels were computed; recorded in the metadata.
+        resampling: Method by which levels were computed; recorded in the metadata.
         description: Text that is stored with the image.
 
     Raises:

@@ -40,7 +40,7 @@ class Request:
             A model whose latents have positions by coordinates draws other sizes, too. Beyond the trained size the
             quality is undefined.
         label: Name of a class; by default each image gets the next class in turn, if the model has classes.
-        draws: How tokens are drawn.
+        draws: Settings of the drawing of tokens.
         given: Image whose upper rows are kept; the rest is drawn.
         rows: Number of rows of `given` to keep; None for all.
         batch: Number of images that are drawn together.

@@ -17,11 +17,11 @@ from fitcli.device.runtime import Runtime
 from fitcli.errors import DataError
 from fitcli.execution.job import Job
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.memory.dry_run import SamplePass, StepInput
+from fitcli.memory.samples import SampleImage, SamplePass, StepInput
 from fitcli.runs.config import RunConfig, TaskDetails
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint
-from fitcli.streaming.sweeps import Streaming
+from fitcli.streaming.sweeps import Load, Streaming
 from fitcli.tasks.autoregressive.objective import NextTokenObjective
 from fitcli.tasks.autoregressive.options import AutoregressiveOptions
 from fitcli.tasks.autoregressive.scorer import LikelihoodScorer
@@ -129,20 +129,13 @@ class Autoregressive(Task[FITDecoder]):
     def passes(self) -> SamplePass:
         return self
 
-    def sample_pass(
-        self,
-        model: Any,
-        groups: Groups,
-        inputs: Tensor,
-        device: torch.device,
-        how: Streaming | None,
-        keep_reads: bool = False,
-    ) -> None:
-        labels = torch.zeros(1, dtype=torch.long, device=device) if model.config.classes else None
+    def sample_pass(self, model: Any, image: SampleImage, how: Streaming | None) -> None:
+        labels = torch.zeros(1, dtype=torch.long, device=image.device) if model.config.classes else None
         if how is None:
-            model(inputs.to(device).long(), groups.to(device), labels)
-        else:
-            stream_decoder(model, groups, lambda part: inputs[part].long(), lambda part, values: None, how, labels)
+            model(image.inputs.to(image.device).long(), image.groups.to(image.device), labels)
+            return
+        ids: Load = lambda part: image.inputs[part].long()  # noqa: E731
+        stream_decoder(model, image.groups, ids, lambda part, values: None, how, labels)
 
 
 TASK = Autoregressive()

@@ -27,7 +27,7 @@ class ClassificationScorer:
     Attributes:
         checkpoint: The model.
         runtime: Device and precision.
-        settings: How images are read.
+        settings: Settings with which images are read.
     """
 
     checkpoint: Checkpoint[FITClassifier]

@@ -16,7 +16,7 @@ from fitcli.data.survey import Survey
 from fitcli.device.runtime import Runtime
 from fitcli.execution.job import Job
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.memory.dry_run import SamplePass, StepInput
+from fitcli.memory.samples import SamplePass, StepInput
 from fitcli.patches.sample_pixels import as_pixels
 from fitcli.runs.config import RunConfig, TaskDetails
 from fitcli.runs.train_settings import TrainSettings

@@ -68,7 +68,7 @@ def validate(
         runtime: Device and precision.
         bad_images: Counter of unusable images.
         world: The processes that share the images.
-        settings: How images are read.
+        settings: Settings with which images are read.
 
     Raises:
         TooManyBadImages: More images than allowed are unusable.

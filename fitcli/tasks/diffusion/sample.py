@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fitcli.execution.job import Job
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.memory.dry_run import StepInput
+from fitcli.memory.samples import SampleImage, StepInput
 from fitcli.patches.sample_pixels import as_pixels
 from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.diffusion.loss import DiffusionLoss
@@ -64,25 +64,17 @@ class DenoisingSample:
         # With `calls`, the first prediction runs whichever images are conditioned: without memory none can be asked.
         return diffusion_job(DiffusionLoss(), model, step, replace(plan, calls=max(1, plan.calls)))
 
-    def sample_pass(
-        self,
-        model: Any,
-        groups: Groups,
-        inputs: Tensor,
-        device: torch.device,
-        how: Streaming | None,
-        keep_reads: bool = False,
-    ) -> None:
+    def sample_pass(self, model: Any, image: SampleImage, how: Streaming | None) -> None:
         """Run one prediction; see `SamplePass.sample_pass`."""
-        level, width = torch.full((1,), 0.5, device=device), model.config.condition_width
-        condition = None if width is None else torch.zeros(1, 1, width, device=device)
+        level, width = torch.full((1,), 0.5, device=image.device), model.config.condition_width
+        condition = None if width is None else torch.zeros(1, 1, width, device=image.device)
         if how is None:
-            model(as_pixels(inputs.to(device)), groups.to(device), level, condition)
+            model(as_pixels(image.inputs.to(image.device)), image.groups.to(image.device), level, condition)
             return
         stream_denoiser(
             model,
-            groups,
-            lambda part: as_pixels(inputs[part]),
+            image.groups,
+            lambda part: as_pixels(image.inputs[part]),
             level,
             lambda part, values: None,
             how,

@@ -14,7 +14,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.errors import FitError
 from fitcli.execution.job import Job
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.memory.dry_run import SamplePass, StepInput
+from fitcli.memory.samples import SamplePass, StepInput
 from fitcli.runs.config import RunConfig, TaskDetails
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint

@@ -52,7 +52,7 @@ class EncodingSettings:
             None to keep all groups; by default the threshold of the training.
         memory_bytes: Memory limit; None for a share of the free memory.
         state: Folder for the state of a pass, so that another process can continue it; None to keep no state.
-        read_as: What is read of each image; None for what was read in training.
+        read_as: Part of each image file that is read; None for that of training.
         plans: Plans so far, which later passes of the same work take; None to plan each pass by the memory that is free
             then.
     """

@@ -20,7 +20,7 @@ class ImageOpener:
     Attributes:
         queue: The processes that share the images.
         preprocessing: The pixels that the model was trained on.
-        chosen: What the user wants to be read; None for what was read in training.
+        chosen: Choice of the user; None for that of training.
     """
 
     queue: ImageQueue

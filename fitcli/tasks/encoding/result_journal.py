@@ -42,7 +42,7 @@ def open_result_journal(
         command: Name of the command.
         checkpoint: The model.
         runtime: Device and precision.
-        settings: How the model reads images.
+        settings: Settings with which the model reads images.
         paths: The images.
         outputs: The file that is written for each image; None for none.
         output: The file or folder of all results.

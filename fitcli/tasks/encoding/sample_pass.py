@@ -6,14 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from fitcli.memory.dry_run import StepInput
+from fitcli.memory.samples import SampleImage, StepInput
 from fitcli.patches.sample_pixels import as_pixels
 from fitcli.streaming.sweeps import PassOutputs, Streaming
 from fitcli.tasks.encoding.stream import stream_encoder
 from models.config import ClassifierConfig
-from models.groups import Groups
 from models.piecewise_latents import pool_piecewise
 
 TYPICAL_CLASSES, MOST_TYPICAL_CLASSES = 1000, 2000
@@ -37,22 +35,15 @@ class EncodingSample:
         """Return the input of one group."""
         return StepInput((config.tokens, config.values), torch.uint8, 256)
 
-    def sample_pass(
-        self,
-        model: Any,
-        groups: Groups,
-        inputs: Tensor,
-        device: torch.device,
-        how: Streaming | None,
-        keep_reads: bool = False,
-    ) -> None:
-        """Run the pass; see `Task.sample_pass`."""
+    def sample_pass(self, model: Any, image: SampleImage, how: Streaming | None) -> None:
+        """Run the pass; see `SamplePass`."""
+        groups = image.groups.to(image.device)
         if how is None:
-            model(as_pixels(inputs.to(device)), groups.to(device))
+            model(as_pixels(image.inputs.to(image.device)), groups)
             return
-        outputs = PassOutputs(reads=(lambda part, values: None) if keep_reads else None)
-        latents = stream_encoder(model.encoder, groups, lambda part: inputs[part], how, outputs, as_pixels)
-        pool_piecewise(model.head, latents, groups.to(device), how.piece)
+        outputs = PassOutputs(reads=(lambda part, values: None) if image.keep_reads else None)
+        latents = stream_encoder(model.encoder, image.groups, lambda part: image.inputs[part], how, outputs, as_pixels)
+        pool_piecewise(model.head, latents, groups, how.piece)
 
 
 ENCODING = EncodingSample()

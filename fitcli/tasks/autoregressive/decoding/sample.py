@@ -47,7 +47,7 @@ def sample(
         model: The decoder, in eval mode.
         groups: Groups of one image, in the order of the sequence.
         first: Id in front of each sequence [b], see `SequenceConfig.first`.
-        draws: How tokens are drawn.
+        draws: Settings of the drawing of tokens.
         labels: Class of each image [b]; None for a model without classes.
         known: Ids [g n] int64 that all images keep, `FREE` where ids are drawn; None to draw all. A draw depends on
             the ids before its position only.

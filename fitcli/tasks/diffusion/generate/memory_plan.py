@@ -10,8 +10,8 @@ from typing import Any
 from fitcli.device.runtime import Runtime
 from fitcli.errors import FitError
 from fitcli.memory.budget import MemoryPlan, Work, plan_memory
-from fitcli.memory.dry_run import SamplePass
 from fitcli.memory.machine import host_budget, plan_within
+from fitcli.memory.samples import SamplePass
 from fitcli.streaming.token_store import StoreKind
 from models.config import DenoiserConfig
 
