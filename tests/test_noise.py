@@ -37,7 +37,7 @@ def test_groups_of_several_images_have_the_values_of_each() -> None:
 
 def test_groups_of_several_images_are_drawn_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of two draws waits until the other has begun."""
-    both = Barrier(2, timeout=60)
+    both = Barrier(2, timeout=240)
 
     def waiting(*address: Any) -> np.random.Generator:
         both.wait()

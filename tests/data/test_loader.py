@@ -93,7 +93,7 @@ def test_images_ahead_are_a_batch_and_one_per_thread_as_far_as_memory_allows() -
     assert images_ahead(batch=4, threads=16, image_bytes=100, most_bytes=100) == 4, "the next batch in any case"
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(("size", "threads", "ahead"), [(1, 4, None), (3, 2, None), (2, 1, 2), (2, 4, 3)])
 def test_how_many_images_are_read_ahead(
     size: int, threads: int, ahead: int | None, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
@@ -117,10 +117,10 @@ def test_how_many_images_are_read_ahead(
             assert len(begun) == number * size + expected
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 def test_all_threads_read_at_the_same_time(samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of one image leave no thread idle: each read waits for the others to begin."""
-    all_begun, read = threading.Barrier(4, timeout=50), Loader._read_one
+    all_begun, read = threading.Barrier(4, timeout=200), Loader._read_one
 
     def waiting(many: Loader, epoch: int, index: int) -> Any:
         all_begun.wait()

@@ -97,12 +97,12 @@ def test_latents_alone_are_exchanged(name: str, ranks: int) -> None:
         assert run_on_ranks(step, ranks, plan)[2] == exchanged_values(CONFIGS[name], images, groups, ranks, replays)
 
 
-def test_in_bfloat16_half_as_much_is_sent() -> None:
-    dtypes = []
+def test_in_bfloat16_half_as_much_is_sent_between_layers() -> None:
+    sent = []
 
     def work(rank: int, gather: Gather) -> None:
         def noted(values: Tensor) -> Tensor:
-            dtypes.append(values.dtype)
+            sent.append(values)
             return gather(values)
 
         with torch.autocast("cpu", torch.bfloat16):
@@ -110,7 +110,11 @@ def test_in_bfloat16_half_as_much_is_sent() -> None:
 
     step = Step(CONFIGS["classifier"], "whole", torch.float32)
     run_on_all(1, work)
-    assert set(dtypes) == {torch.bfloat16}
+    *between_layers, scores, pooled = sent
+    assert {values.dtype for values in between_layers} == {torch.bfloat16}
+    # The softmax of the pooling head is computed in float32.
+    assert scores.dtype == torch.float32
+    assert scores.numel() + pooled.numel() < min(values.numel() for values in between_layers)
 
 
 @pytest.mark.parametrize("ranks", [pytest.param(2, marks=pytest.mark.slow), 3])

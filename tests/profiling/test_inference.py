@@ -44,7 +44,8 @@ def test_a_pass_in_one_call_is_the_real_pass(task: str) -> None:
         with torch.no_grad(), Meter([*model.parameters(), inputs]) as meter:
             work.task.sample_pass(model, SampleImage(groups, inputs, torch.device("cpu")), None)
     estimate = estimate_pass(work, None)
-    assert estimate.total_flops == meter.flops
+    # The dry run computes all strips of a causal `mix` as one, over half of the last strip more.
+    assert estimate.total_flops == pytest.approx(meter.flops, rel=0.005 if task == "autoregressive" else 0)
     moving = estimate.peak_bytes - estimate.parts["parameters"] - estimate.parts["pixels"]
     assert moving == pytest.approx(meter.peak, rel=0.01)
 
