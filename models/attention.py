@@ -25,12 +25,12 @@ def dot_product_attention(
     Returns:
         [b h t e].
     """
-    if not causal and _products_are_faster(query, mask):
-        return _by_products(query, key, value, mask)
+    if mask is None and not causal and _products_are_faster(query):
+        return _by_products(query, key, value)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
 
 
-def _products_are_faster(query: Tensor, mask: Tensor | None) -> bool:
+def _products_are_faster(query: Tensor) -> bool:
     """Return whether `_by_products` is the faster way to compute this attention.
 
     PyTorch's fused CPU kernel multiplies bf16 values in float32 units; matrix products use the bf16 units. This holds
@@ -41,30 +41,20 @@ def _products_are_faster(query: Tensor, mask: Tensor | None) -> bool:
         and query.dtype is torch.bfloat16
         and query.device.type == "cpu"
         and torch.is_inference_mode_enabled()
-        and (mask is None or (mask.shape[-2] == 1 and mask.dtype is torch.bool))
     )
 
 
-def _by_products(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """Compute `dot_product_attention` for a few queries at a time, so that at most about `SCORES` scores exist.
-
-    Args:
-        query, key, value: See `dot_product_attention`.
-        mask: Broadcasts to [b h 1 u]: all queries attend to the same keys.
-    """
+def _by_products(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Compute `dot_product_attention` for a few queries at a time, so that at most about `SCORES` scores exist."""
     (b, h, t, e), u = query.shape, key.shape[2]
     queries, keys, values = query.reshape(b * h, t, e), key.mT.reshape(b * h, e, u), value.reshape(b * h, u, e)
     # With beta=0, baddbmm does not read its first argument.
-    bias, beta = query.new_empty(()), 0
-    if mask is not None:
-        hidden = query.new_zeros(()).masked_fill(~mask, torch.finfo(query.dtype).min)
-        bias, beta = hidden.expand(b, h, 1, u).reshape(b * h, 1, u), 1
+    unread = query.new_empty(())
     out = query.new_empty(b * h, t, e)
     rows = max(1, min(t, SCORES // u))
     for batch in _slices(b * h, max(1, SCORES // (rows * u))):
         for part in _slices(t, rows):
-            added = bias[batch] if mask is not None else bias
-            scores = torch.baddbmm(added, queries[batch, part], keys[batch], beta=beta, alpha=e**-0.5)
+            scores = torch.baddbmm(unread, queries[batch, part], keys[batch], beta=0, alpha=e**-0.5)
             out[batch, part] = torch.bmm(scores.softmax(dim=-1), values[batch])
     return out.view(b, h, t, e)
 

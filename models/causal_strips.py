@@ -7,7 +7,6 @@ up to its own end, and all strips of all layers share one mask.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -30,14 +29,11 @@ class CausalStrips:
             them are the same, shifted by whole groups, so that the last columns serve every strip.
         run: Latents of a group.
         start: Position of the first query among the keys.
-        present: For each image, the runs of keys that are latents, the others being padding; None if keys that no query
-            must see all come after the queries.
     """
 
     mask: Tensor
     run: int
     start: int = 0
-    present: tuple[Present, ...] | None = None
 
     @classmethod
     def of(cls, count: int, own: int, run: int, like: Tensor) -> Self:
@@ -56,14 +52,7 @@ class CausalStrips:
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attend from queries [b h t e] to keys and values [b h u e] -> [b h t e]."""
-        if self.present is None:
-            return self._attend(query, key, value, self.start)
-        each = zip(torch.split(query, 1), torch.split(key, 1), torch.split(value, 1), self.present, strict=True)
-        return torch.cat([self._attend(q, own.select(k), own.select(v), own.start) for q, k, v, own in each])
-
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, start: int) -> Tensor:
-        """Run `attend` for images whose keys are all latents, and whose first query is at position `start`."""
-        attended, columns = [], self.mask.shape[1]
+        attended, columns, start = [], self.mask.shape[1], self.start
         # Not slices: the gradient of each slice is as large as all queries.
         for part in torch.split(query, self.lengths(query.shape[2]), dim=2):
             rows, stop = part.shape[2], start + part.shape[2]
@@ -77,38 +66,3 @@ class CausalStrips:
         """Return the lengths of the strips of `count` queries. Only the first may be shorter than the mask has rows."""
         whole, rest = divmod(count, len(self.mask))
         return [rest] * bool(rest) + [len(self.mask)] * whole
-
-
-@dataclass(frozen=True, slots=True)
-class Present:
-    """The keys of one image that are latents, where several ranks have some and padding each.
-
-    Attributes:
-        lengths: Number of latents of each rank.
-        start: Number of latents of the ranks before this one: the position of its first query.
-    """
-
-    lengths: tuple[int, ...]
-    start: int
-
-    @classmethod
-    def of(cls, lengths: Iterable[int], rank: int) -> Self:
-        """Return the keys for the queries of a rank."""
-        lengths = tuple(lengths)
-        return cls(lengths, sum(lengths[:rank]))
-
-    def select(self, gathered: Tensor) -> Tensor:
-        """Select the latents from the padded parts of all ranks: [1 h (ranks t) e] -> [1 h u e]."""
-        parts = gathered.chunk(len(self.lengths), dim=2)
-        return torch.cat([part[:, :, :length] for part, length in zip(parts, self.lengths, strict=True)], dim=2)
-
-
-Visible = Tensor | CausalStrips | None
-"""The keys that queries attend to: by a mask, in causal strips, or all."""
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, visible: Visible = None, causal: bool = False) -> Tensor:
-    """Return `dot_product_attention` with a mask, or in strips."""
-    if isinstance(visible, CausalStrips):
-        return visible.attend(query, key, value)
-    return dot_product_attention(query, key, value, visible, causal)

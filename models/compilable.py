@@ -105,6 +105,4 @@ def _dynamic_axes(value: Tensor, axes: int) -> list[int]:
     recomputed for its gradients could then hit another graph than in its forward pass, which may save other tensors.
     An axis of size 1 always has its own graph.
     """
-    # The axes of a mask are positions, never a width.
-    count = value.ndim if axes > 1 and value.dtype is torch.bool else min(axes, value.ndim)
-    return [axis for axis in range(count) if value.shape[axis] > 1]
+    return [axis for axis in range(min(axes, value.ndim)) if value.shape[axis] > 1]

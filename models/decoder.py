@@ -14,6 +14,7 @@ from models.config import DecoderConfig
 from models.groups import Groups
 from models.layers import layer_norm
 from models.positions import LatentStart, TokenPositions
+from models.real_tokens import WHOLE_GROUPS, RealTokens
 from models.trunk import Trunk
 
 
@@ -51,10 +52,11 @@ class FITDecoder(nn.Module):
             ValueError: The shape of `ids` does not fit the groups, or labels are missing or unexpected.
         """
         groups.check_values(ids, self.tokens)
-        tokens = self.embed(ids)  # [g n c]
+        real = groups.real_tokens().to(ids.device)
+        tokens = self.embed(real.pack(ids), real)
         latents = self.start(groups, tokens)  # [g m d]
-        tokens, _ = self.trunk(tokens, latents, groups, self.context(labels))
-        return self.predict(tokens)
+        tokens, _ = self.trunk(tokens, latents, groups, real, self.context(labels))
+        return real.unpack(self.predict(tokens))
 
     def context(self, labels: Tensor | None) -> Tensor | None:
         """Embed the labels [b] int64 as conditioning tokens [b 1 d]; None without classes.
@@ -66,13 +68,13 @@ class FITDecoder(nn.Module):
             raise ValueError(f"a decoder with {self.config.classes} classes cannot use labels {labels}")
         return None if labels is None or self.classes is None else self.classes(labels)[:, None]
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """Embed ids [g n] int64 as tokens [g n c]."""
+    def embed(self, ids: Tensor, real: RealTokens = WHOLE_GROUPS) -> Tensor:
+        """Embed the ids of real tokens, packed from [g n] int64, as tokens, packed from [g n c]."""
         tokens = self.embedding(ids)
-        return cast(Tensor, tokens + self.positions(tokens))
+        return cast(Tensor, tokens + self.positions(tokens, real))
 
     def predict(self, tokens: Tensor) -> Tensor:
-        """Map the tokens after the last segment [g n c] to logits [g n vocabulary]."""
+        """Map tokens after the last segment [... c] to logits [... vocabulary]."""
         table = self.embedding if self.out_embedding is None else self.out_embedding
         logits: Tensor = self.token_norm(tokens) @ table.weight[: self.vocabulary].T
         return logits if self.bias is None else logits + self.bias

@@ -17,6 +17,7 @@ from models.encoder import Features
 from models.groups import Groups
 from models.layers import FeedForward, layer_norm
 from models.positions import REFERENCE_RANGE, LatentStart, TokenPositions, sincos
+from models.real_tokens import WHOLE_GROUPS, RealTokens
 from models.stem import LinearStem
 from models.trunk import Trunk
 
@@ -88,23 +89,22 @@ class FITDenoiser(nn.Module):
             previous: Latents [g m d] of an earlier prediction; None stands for zeros.
 
         Returns:
-            The prediction [g n out_values] and the latents [g m d], which are not normalised.
+            The prediction [g n out_values], zeros for padding, and the latents [g m d], which are not normalised.
 
         Raises:
             ValueError: The shape of `patches` does not fit the groups.
         """
         groups.check_values(patches, self.tokens)
-        tokens = self.embed(patches, groups.mask)  # [g n c]
+        real = groups.real_tokens().to(patches.device)
+        tokens = self.embed(real.pack(patches), real)
         latents = self.begin(groups, tokens, previous)  # [g m d]
-        tokens, latents = self.trunk(tokens, latents, groups, self.context(level, condition))
-        return Features(self.predict(tokens), latents)
+        tokens, latents = self.trunk(tokens, latents, groups, real, self.context(level, condition))
+        return Features(real.unpack(self.predict(tokens)), latents)
 
-    def embed(self, patches: Tensor, mask: Tensor | None) -> Tensor:
-        """Embed patches [g n p] as tokens [g n c]. Padding (False in mask [g n]) counts as zeros, whatever it holds."""
-        if mask is not None:
-            patches = patches.masked_fill(~mask[..., None], 0)
+    def embed(self, patches: Tensor, real: RealTokens = WHOLE_GROUPS) -> Tensor:
+        """Embed real patches, packed from [g n p], as tokens, packed from [g n c]."""
         tokens = self.stem(patches)
-        return cast(Tensor, tokens + self.positions(tokens))
+        return cast(Tensor, tokens + self.positions(tokens, real))
 
     def begin(self, groups: Groups, like: Tensor, previous: Tensor | None) -> Tensor:
         """Return the latents before the first segment [g m d], in the dtype and on the device of `like`."""
@@ -122,6 +122,6 @@ class FITDenoiser(nn.Module):
         return torch.cat([context, projected], dim=1)
 
     def predict(self, tokens: Tensor) -> Tensor:
-        """Map the tokens after the last segment [g n c] to predictions [g n out_values]."""
+        """Map tokens after the last segment [... c] to predictions [... out_values]."""
         prediction: Tensor = self.out(self.token_norm(tokens))
         return prediction

@@ -15,6 +15,7 @@ from models.groups import Groups
 from models.layers import layer_norm
 from models.pooling import AttentionPool, Pooled
 from models.positions import LatentStart, TokenPositions
+from models.real_tokens import WHOLE_GROUPS, RealTokens
 from models.stem import LinearStem, build_stem
 from models.trunk import Trunk
 
@@ -27,10 +28,7 @@ class Features(NamedTuple):
 
 
 class PatchEmbedding(nn.Module):
-    """Embeds patches as tokens: the stem, plus the position code. Side tokens, if there are any, come first.
-
-    Padding counts as zeros, so that its content has no influence.
-    """
+    """Embeds patches as tokens: the stem, plus the position code. Side tokens, if there are any, come first."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -38,14 +36,15 @@ class PatchEmbedding(nn.Module):
         self.side_stem = None if config.side_values is None else LinearStem(config.side_values, config.token_width)
         self.positions = TokenPositions(config)
 
-    def forward(self, patches: Tensor, mask: Tensor | None = None, side: Tensor | None = None) -> Tensor:
-        """Embed patches [g n p] with mask [g n] and side tokens [g s values] as tokens [g (s n) c]."""
-        if mask is not None:
-            patches = patches.masked_fill(~mask[..., None], 0)
-        tokens: Tensor = self.stem(patches)
-        tokens = tokens + self.positions(tokens)
+    def forward(self, patches: Tensor, real: RealTokens = WHOLE_GROUPS, side: Tensor | None = None) -> Tensor:
+        """Embed real patches, packed from [g n p], and side tokens [g s values] as tokens, packed from [g (s n) c]."""
+        # In whole groups the pixels of padding are zeros, so that their content has no influence.
+        whole = self.stem.whole_groups
+        tokens: Tensor = real.pack(self.stem(real.unpack(patches))) if whole else self.stem(patches)
+        tokens = tokens + self.positions(tokens, real)
         if self.side_stem is not None and side is not None:
-            tokens = torch.cat([self.side_stem(side), tokens], dim=1)
+            each = zip(real.select(self.side_stem(side)), real.split(tokens), strict=True)
+            tokens = real.join([torch.cat(shape, dim=1) for shape in each])
         return tokens
 
 
@@ -66,21 +65,23 @@ class FITEncoder(nn.Module):
 
         Args:
             patches: [g n p] float, normalised.
-            groups: Groups of the patches; `groups.mask` is False for padding.
+            groups: Groups of the patches; where `groups.mask` is False, the patch is padding.
             side: Extra tokens of each group [g s values], for a config with `side_values`.
 
         Returns:
             Tokens [g (s n) c] and latents [g m d]. If the plan ends with global layers, the latents have seen the
-            whole image; if it ends with local layers, the tokens have. Ignore the tokens of padding.
+            whole image; if it ends with local layers, the tokens have. The tokens of padding are zeros.
 
         Raises:
             ValueError: The shape of `patches` does not fit the groups.
         """
         groups.check_values(patches, self.tokens)
-        tokens = self.embed(patches, groups.mask, side)  # [g n c]
+        real = groups.real_tokens().to(patches.device)
+        tokens = self.embed(real.pack(patches), real, side)
         latents = self.start(groups, tokens)  # [g m d]
-        tokens, latents = self.trunk(tokens, latents, with_side(groups, side))
-        return Features(self.token_norm(tokens), self.latent_norm(latents))
+        real = with_side(groups, side).real_tokens().to(patches.device)
+        tokens, latents = self.trunk(tokens, latents, groups, real)
+        return Features(real.unpack(self.token_norm(tokens)), self.latent_norm(latents))
 
 
 class FITClassifier(nn.Module):

@@ -12,6 +12,8 @@ from typing import NamedTuple, Self, cast
 import torch
 from torch import Tensor
 
+from models.real_tokens import RealTokens
+
 Gather = Callable[[Tensor], Tensor]
 """All-gather: values [...] of this rank -> values [ranks ...] of all ranks, in the order of the ranks.
 
@@ -29,12 +31,14 @@ class Groups(NamedTuple):
         coordinates: [g 2] int64, row and column of each group in the grid of its image.
         number: [g] int64, number of each group in its image, counted along the rows of the full grid or in the order
             of a sequence. It is the index into the fixed position tables.
-        mask: [g n] bool, True for patches with pixels, False for padding; None if there is no padding.
+        mask: [g n] bool, True for patches with pixels, False for padding; None if there is no padding. It stays in host
+            memory, because it decides the shapes of what a device computes.
         slot: [g] int64, index of each group in the padded arrangement [images longest], flattened; None if all images
             have `longest` groups, so that the list already is that arrangement.
         images: Number of images, b.
         longest: Largest number of groups of an image; if ranks share the images, the largest number on any one rank.
         share: Position of this rank among several; None if the list holds all groups.
+        sizes: Number of groups of each image, in host memory; None to count them in `slot` if they differ.
     """
 
     coordinates: Tensor
@@ -44,6 +48,7 @@ class Groups(NamedTuple):
     images: int
     longest: int
     share: RankShare | None = None
+    sizes: tuple[int, ...] | None = None
 
     @classmethod
     def of_grid(cls, images: int, rows: int, columns: int, device: torch.device | None = None) -> Self:
@@ -78,6 +83,7 @@ class Groups(NamedTuple):
             slot=torch.cat(slots) if ragged else None,
             images=len(counts),
             longest=longest,
+            sizes=tuple(counts) if ragged else None,
         )
 
     def share_of(self, rank: int, ranks: int, gather: Gather) -> Self:
@@ -95,20 +101,22 @@ class Groups(NamedTuple):
         device = self.number.device
         starts = [sum(counts[:image]) for image in range(self.images)]
         runs = [parts[rank] for parts in spans]
-        index = torch.cat(
+        chosen = torch.cat(
             [torch.arange(start + run.start, start + run.stop) for start, run in zip(starts, runs, strict=True)]
-        ).to(device)
+        )
+        index = chosen.to(device)
         even = all(each[rank] == longest for each in lengths)
         filled = all(length == longest for each in lengths for length in each)
         return self._replace(
             coordinates=self.coordinates[index],
             number=self.number[index],
-            mask=None if self.mask is None else self.mask[index],
+            mask=None if self.mask is None else self.mask[chosen],
             slot=None if even else taken[:, rank].flatten().nonzero()[:, 0].to(device),
             longest=longest,
             share=RankShare(
                 rank, ranks, gather, self, None if filled else taken.flatten(1).to(device), tuple(map(tuple, lengths))
             ),
+            sizes=None if even else tuple(each[rank] for each in lengths),
         )
 
     @property
@@ -118,6 +126,8 @@ class Groups(NamedTuple):
 
     def counts(self) -> list[int]:
         """Return the number of groups of each image."""
+        if self.sizes is not None:
+            return list(self.sizes)
         if self.slot is None:
             return [self.longest] * self.images
         return torch.bincount(self.slot // self.longest, minlength=self.images).tolist()
@@ -152,23 +162,30 @@ class Groups(NamedTuple):
             raise ValueError(f"{count} groups of {tokens} tokens cannot have values {list(values.shape)}")
 
     def to(self, device: torch.device) -> Self:
-        """Return the groups with all tensors on a device."""
+        """Return the groups with all tensors but the mask on a device."""
         return self.map_tensors(lambda values: values.to(device))
 
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Self:
-        """Return the groups with `function` applied to every tensor."""
+        """Return the groups with `function` applied to every tensor but the mask."""
         return self._replace(
             coordinates=function(self.coordinates),
             number=function(self.number),
-            mask=None if self.mask is None else function(self.mask),
             slot=None if self.slot is None else function(self.slot),
             share=None if self.share is None else self.share.map_tensors(function),
         )
 
-    def count_real_tokens(self, tokens: int) -> Tensor | int:
+    def real_tokens(self, part: slice = slice(None)) -> RealTokens:
+        """Return the real tokens of a slice of the groups, in host memory.
+
+        Raises:
+            ValueError: A group has no real token.
+        """
+        return RealTokens.of(None if self.mask is None else self.mask[part])
+
+    def count_real_tokens(self, tokens: int) -> int:
         """Count the tokens that are not padding, over the groups of all ranks with `tokens` tokens each."""
         whole = self.whole
-        return len(whole.number) * tokens if whole.mask is None else whole.mask.sum()
+        return len(whole.number) * tokens if whole.mask is None else int(whole.mask.sum())
 
     def arrange(self, values: Tensor) -> Tensor:
         """Pad the groups of each image: [g ...] -> [images longest ...], with zeros for missing groups."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from models.attention import dot_product_attention
 from models.cache import KeyValues
-from models.causal_strips import CausalStrips, Visible, attend
 from models.compilable import Region
 from models.groups import Gather
-from models.masks import causal_mask
+from models.images import Visible, attend
+from models.real_tokens import RealTokens
 
 EPSILON = 1e-6
 """Epsilon of every layer normalisation, as in the reference."""
@@ -28,6 +28,23 @@ Call = Callable[..., Tensor]
 def direct(layer: Callable[..., T], *arguments: Any) -> T:
     """Call the layer without recomputation: the default `Call`."""
     return layer(*arguments)
+
+
+@runtime_checkable
+class GroupCall(Protocol):
+    """A `Call` whose results depend on the groups that a layer runs over."""
+
+    def __call__(self, layer: Callable[..., Tensor], *arguments: Any) -> Tensor: ...
+
+    def of_groups(self, groups: Tensor) -> Call:
+        """Return the call for some of the groups, given by their indices [r] int64."""
+
+
+def for_groups(call: Call, real: RealTokens) -> list[Call]:
+    """Return a call for the groups of each shape."""
+    if not isinstance(call, GroupCall):
+        return [call] * max(1, len(real.shapes))
+    return [call if shape.groups is None else call.of_groups(shape.groups) for shape in real.shapes] or [call]
 
 
 def to_autocast_dtype(values: Tensor) -> Tensor:
@@ -83,14 +100,10 @@ class SelfAttention(nn.Module):
 
         Args:
             x: Sequences [b t width].
-            mask: Broadcasts to [b h t t]: bool, True where the query (row) may attend to the key (column), or added to
-                the scores; or causal strips.
-            causal: Whether each position attends to itself and earlier positions only.
+            mask: Keys that each position attends to; None for all. A tensor broadcasts to [b h t t]: bool, True where
+                the query (row) may attend to the key (column), or added to the scores.
+            causal: Whether each position attends to itself and earlier positions only; cannot be combined with `mask`.
         """
-        if causal and mask is not None:
-            # Some attention kernels reject a mask together with the causal flag.
-            assert isinstance(mask, Tensor), "strips have an order of their own"
-            mask, causal = mask & causal_mask(x.shape[1], x.device), False
         query, key, value = _split(self.query_key_value(x), 3, self.heads)
         return cast(Tensor, self.out(_join(attend(query, key, value, mask, causal))))
 
@@ -119,30 +132,25 @@ class CrossAttention(nn.Module):
         self.key_value = nn.Linear(source_width, 2 * inner)
         self.out = nn.Linear(inner, width)
 
-    def forward(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attend from x [b t width] to source [b u source_width] -> [b t width].
-
-        `mask` broadcasts to [b h t u], True where the query (row) may attend to the key (column).
-        """
-        return self.attend(x, *self.keys_values(source), mask)
+    def forward(self, x: Tensor, source: Tensor) -> Tensor:
+        """Attend from x [b t width] to source [b u source_width] -> [b t width]."""
+        return self.attend(x, *self.keys_values(source))
 
     def keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """Project source [b u source_width] to keys and values [b h u e] for `attend`."""
         key, value = _split(self.key_value(source), 2, self.heads)
         return key, value
 
-    def attend(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    def attend(self, x: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attend from x [b t width] to the result of `keys_values` -> [b t width]."""
         (query,) = _split(self.query(x), 1, self.heads)
-        return cast(Tensor, self.out(_join(dot_product_attention(query, key, value, mask))))
+        return cast(Tensor, self.out(_join(dot_product_attention(query, key, value))))
 
-    def weights(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
+    def weights(self, x: Tensor, source: Tensor) -> Tensor:
         """Return the attention weights [b t u] of `forward`, averaged over the heads."""
         (query,) = _split(self.query(x), 1, self.heads)
         key, _ = _split(self.key_value(source), 2, self.heads)
         scores = query @ key.mT * query.shape[-1] ** -0.5
-        if mask is not None:
-            scores = scores.masked_fill(~mask, float("-inf"))
         weights: Tensor = scores.softmax(dim=-1).mean(dim=1)
         return weights
 
@@ -167,8 +175,10 @@ class SelfAttentionLayer(Region):
         """
         if gather is not None:
             return self._across(x, mask, gather)
-        # The number of strips varies with the image: a graph would be one of its size.
-        return self.compute(x, mask, causal) if isinstance(mask, CausalStrips) else super().forward(x, mask, causal)
+        if mask is None or isinstance(mask, Tensor):
+            return super().forward(x, mask, causal)
+        # The number of strips or images varies: a graph would be one of their sizes.
+        return self.compute(x, mask, causal)
 
     def compute(self, x: Tensor, mask: Visible = None, causal: bool = False) -> Tensor:
         """Run `forward` without `gather`."""
@@ -210,12 +220,9 @@ class CrossAttentionLayer(Region):
         self.attention = CrossAttention(width, source_width, heads, head_width)
         self.feed_forward = FeedForward(width, ratio) if ratio is not None else nn.Identity()
 
-    def compute(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Run the layer from x [b t width] to source [b u source_width] -> [b t width].
-
-        `mask` broadcasts to [b h t u], True where the query (row) may attend to the key (column).
-        """
-        return cast(Tensor, self.feed_forward(x + self.attention(self.norm(x), self.source_norm(source), mask)))
+    def compute(self, x: Tensor, source: Tensor) -> Tensor:
+        """Run the layer from x [b t width] to source [b u source_width] -> [b t width]."""
+        return cast(Tensor, self.feed_forward(x + self.attention(self.norm(x), self.source_norm(source))))
 
     def keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """Normalise and project source [b u source_width] to keys and values [b h u e] for `attend`."""
@@ -225,9 +232,9 @@ class CrossAttentionLayer(Region):
         """Return what `forward` returns for the source of these keys and values."""
         return cast(Tensor, self.feed_forward(x + self.attention.attend(self.norm(x), key, value)))
 
-    def weights(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
+    def weights(self, x: Tensor, source: Tensor) -> Tensor:
         """Return the attention weights [b t u], averaged over the heads; they sum to 1 over u."""
-        return self.attention.weights(self.norm(x), self.source_norm(source), mask)
+        return self.attention.weights(self.norm(x), self.source_norm(source))
 
 
 class Stack(nn.Module):

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from einops import einsum, rearrange
 from torch import Tensor
 
-from models.causal_strips import CausalStrips, Visible, attend
+from models.causal_strips import CausalStrips
 from models.groups import Groups
+from models.images import Visible, attend
 from models.layers import CrossAttentionLayer, SelfAttention, SelfAttentionLayer
 from models.pooling import AttentionPool, Pooled, sharpness
 
@@ -102,6 +103,7 @@ def _rows(mask: Visible, part: slice) -> Visible:
     """Return what a part of the queries attends to."""
     if isinstance(mask, CausalStrips):
         return mask.at(part.start)
+    assert mask is None or isinstance(mask, Tensor), "a pass in pieces has one image"
     return mask[..., part, :] if mask is not None and mask.shape[-2] > 1 else mask
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.config import TrunkConfig
 from models.groups import Groups
+from models.real_tokens import WHOLE_GROUPS, RealTokens
 
 REFERENCE_RANGE = 1000.0
 """Largest coordinate in the fixed tables of the reference, which spread their positions over 0 to 1000."""
@@ -69,8 +70,11 @@ class TokenPositions(nn.Module):
         self.kind, self.tokens, self.width = config.token_positions, config.tokens, config.token_width
         self.table = nn.Parameter(torch.empty(self.tokens, self.width)) if self.kind == "learned" else None
 
-    def forward(self, like: Tensor) -> Tensor:
-        """Return the codes [n c] in the dtype and on the device of `like`."""
+    def forward(self, like: Tensor, real: RealTokens = WHOLE_GROUPS) -> Tensor:
+        """Return the codes, in the dtype and on the device of `like`: [n c], or in a form that fits packed tokens."""
+        return real.codes(self._codes(like))
+
+    def _codes(self, like: Tensor) -> Tensor:
         if self.table is not None:
             return self.table.to(like.dtype)
         if self.kind == "sincos":

@@ -20,6 +20,8 @@ from models.layers import layer_norm
 class LinearStem(Region):
     """A linear map and a layer normalisation, as in the reference."""
 
+    whole_groups = False
+
     def __init__(self, values: int, width: int) -> None:
         super().__init__()
         self.project = nn.Linear(values, width)
@@ -39,6 +41,8 @@ class ConvStem(Region):
     No normalisation follows. It would scale all patches to the same strength: a patch with a mark would not stand out,
     and the noise of a plain patch would become as strong as a mark.
     """
+
+    whole_groups = False
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -64,7 +68,12 @@ class OverlapStem(Region):
     Each token sees its own patch and patch - 1 pixels more on every side. A stroke looks the same wherever the border
     of a patch cuts it, so that the model needs fewer examples (Xiao et al. 2021, arXiv:2106.14881). Outside the group
     the pixels count as zeros, so that groups stay independent.
+
+    Attributes:
+        whole_groups: Whether a token depends on other patches of its group, so that the stem takes whole groups.
     """
+
+    whole_groups = True
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()

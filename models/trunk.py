@@ -7,17 +7,20 @@ execution with everything in memory. Other drivers call the same submodules for 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import cast
 
-from einops import rearrange, repeat
+import torch
+from einops import rearrange
 from torch import Tensor, nn
 
-from models.causal_strips import CausalStrips, Present, Visible
+from models.causal_strips import CausalStrips
 from models.compilable import Region
 from models.config import TrunkConfig
 from models.groups import Groups
-from models.layers import Call, CrossAttentionLayer, Stack, direct, to_autocast_dtype
+from models.images import Images, Present, SharedImages, Visible
+from models.layers import Call, CrossAttentionLayer, Stack, direct, for_groups, to_autocast_dtype
+from models.real_tokens import RealTokens
 
 
 class Mix(nn.Module):
@@ -56,6 +59,8 @@ class Mix(nn.Module):
             context: Conditioning tokens [b s d], for a `Mix` with a condition.
             call: Runs each layer.
         """
+        if groups.share is None and groups.slot is not None:
+            return self._image_by_image(latents, groups, context, call)
         z = rearrange(groups.arrange(latents), "b g m d -> b (g m) d")
         if self.condition is not None:
             z = call(self.condition, z, context)
@@ -63,21 +68,31 @@ class Mix(nn.Module):
         z = self.stack(z, self._visible(groups, z), False, call, gather)
         return groups.scatter(rearrange(z, "b (g m) d -> b g m d", m=self.latents))
 
+    def _image_by_image(self, latents: Tensor, groups: Groups, context: Tensor | None, call: Call) -> Tensor:
+        """Run `forward` for images with different numbers of groups: all in one sequence, which only attention cuts."""
+        lengths = [self.latents * count for count in groups.counts()]
+        z = rearrange(latents, "g m d -> 1 (g m) d")
+        if self.condition is not None and context is not None:
+            each = zip(torch.split(z, lengths, dim=1), torch.split(context, 1), strict=True)
+            z = torch.cat([call(self.condition, *image) for image in each], dim=1)
+        strips = self._strips(max(lengths), max(lengths), z) if self.causal else None
+        mixed: Tensor = self.stack(z, Images(tuple(lengths), strips), False, call)
+        return mixed.reshape(latents.shape)
+
     def _visible(self, groups: Groups, z: Tensor) -> Visible:
         """Return which latents of all ranks those of this rank, z [b t d], attend to; None if all see all."""
-        if not self.causal:
-            present = groups.present()
-            return None if present is None else repeat(present, "b g -> b 1 1 (g m)", m=self.latents)
         own, share = z.shape[1], groups.share
-        ranks, like = 1 if share is None else share.ranks, to_autocast_dtype(z[:0])
-        strips = self.strips.of(ranks * own, own, self.latents, like)
         if share is None:
-            # The padding of an image comes after its latents, which do not see it.
-            return strips if len(strips.mask) < own else strips.mask
+            strips = self._strips(own, own, z) if self.causal else None
+            return strips if strips is None or len(strips.mask) < own else strips.mask
+        strips = self._strips(share.ranks * own, own, z) if self.causal else None
         if share.present is None:
-            return strips.at(share.rank * own)
+            return None if strips is None else strips.at(share.rank * own)
         lengths = ([self.latents * groups for groups in each] for each in share.counts)
-        return replace(strips, present=tuple(Present.of(each, share.rank) for each in lengths))
+        return SharedImages(tuple(Present.of(each, share.rank) for each in lengths), strips)
+
+    def _strips(self, count: int, own: int, z: Tensor) -> CausalStrips:
+        return self.strips.of(count, own, self.latents, to_autocast_dtype(z[:0]))
 
 
 class Segment(nn.Module):
@@ -100,6 +115,29 @@ class Segment(nn.Module):
         self.mix = Mix(config, mixing, context_width) if mixing else None
         self.write = CrossAttentionLayer(c, d, *cross) if mixing and not last else None
 
+    def run_local(self, parts: Sequence[Tensor], real: RealTokens, causal: bool, call: Call = direct) -> list[Tensor]:
+        """Run `local` over the tokens of each shape of groups: [r k c] each; see `RealTokens.split`."""
+        return [
+            self.local(tokens, None, causal, how) for tokens, how in zip(parts, for_groups(call, real), strict=True)
+        ]
+
+    def run_read(self, latents: Tensor, parts: Sequence[Tensor], real: RealTokens, call: Call = direct) -> Tensor:
+        """Run `read` from latents [g m d] to the tokens [r k c] of each shape of groups -> [g m d]."""
+        each = zip(real.select(latents), parts, strict=True)
+        return real.merge([call(self.read, *shape) for shape in each])
+
+    def read_weights(self, latents: Tensor, parts: Sequence[Tensor], real: RealTokens) -> Tensor:
+        """Return the attention weights of `run_read`, [g m n], averaged over the heads; they are 0 for padding."""
+        assert self.read is not None
+        each = zip(real.select(latents), parts, strict=True)
+        return real.unpack(real.join([self.read.weights(*shape).mT for shape in each])).mT
+
+    def run_write(
+        self, parts: Sequence[Tensor], readable: Tensor, real: RealTokens, call: Call = direct
+    ) -> list[Tensor]:
+        """Run `write` from the tokens [r k c] of each shape of groups to latents [g m d], see `Trunk.readable`."""
+        return [call(self.write, *shape) for shape in zip(parts, real.select(readable), strict=True)]
+
 
 class Trunk(nn.Module):
     """All segments of a model.
@@ -119,30 +157,37 @@ class Trunk(nn.Module):
         )
 
     def forward(
-        self, tokens: Tensor, latents: Tensor, groups: Groups, context: Tensor | None = None, call: Call = direct
+        self,
+        tokens: Tensor,
+        latents: Tensor,
+        groups: Groups,
+        real: RealTokens,
+        context: Tensor | None = None,
+        call: Call = direct,
     ) -> tuple[Tensor, Tensor]:
         """Run all segments in memory.
 
         Args:
-            tokens: [g n c].
+            tokens: [g n c], or the real tokens alone, packed, see `RealTokens`.
             latents: [g m d].
-            groups: Groups of the tokens and latents; `groups.mask` hides padding.
+            groups: Groups of the tokens and latents.
+            real: Real tokens of the groups, on the device of the tokens.
             context: Conditioning tokens [b s d], for a trunk with a condition.
             call: Runs each layer.
 
         Returns:
-            Tokens [g n c] and latents [g m d], neither normalised.
+            Tokens, packed as they came, and latents [g m d], neither normalised.
         """
-        mask = key_mask(groups.mask)
+        parts = real.split(tokens)  # [r k c] each
         for segment in cast("list[Segment]", self.segments):
-            tokens = segment.local(tokens, mask, self.causal_tokens, call)  # [g n c]
-            if segment.read is None or segment.mix is None:
+            parts = segment.run_local(parts, real, self.causal_tokens, call)
+            if segment.mix is None:
                 break
-            latents = call(segment.read, latents, tokens, mask)  # [g m d]
+            latents = segment.run_read(latents, parts, real, call)  # [g m d]
             latents = segment.mix(latents, groups, context, call)  # [g m d]
             if segment.write is not None:
-                tokens = call(segment.write, tokens, self.readable(latents, groups))  # [g n c]
-        return tokens, latents
+                parts = segment.run_write(parts, self.readable(latents, groups), real, call)
+        return real.join(parts), latents
 
     def readable(self, latents: Tensor, groups: Groups) -> Tensor:
         """Return the latents [g m d] that the tokens of each group attend to in `write`.
@@ -151,8 +196,3 @@ class Trunk(nn.Module):
         the first group (FIT, section 3.2).
         """
         return groups.shift(latents) if self.causal_tokens else latents
-
-
-def key_mask(mask: Tensor | None) -> Tensor | None:
-    """Turn a mask [g n], False for padding, into an attention mask [g 1 1 n] for all queries of a group."""
-    return None if mask is None else mask[:, None, None, :]

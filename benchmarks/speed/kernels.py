@@ -3,10 +3,10 @@
     python -m benchmarks.speed.kernels --device cuda [--preset base] [--groups 64] [--compiled] [--out FILE.json]
 
 Covers every kind of attention in bf16: local layers (tokens of a group), read (latents to tokens), write (tokens to
-latents) and mix (all latents), with and without a mask, with and without gradients. `operations` are the attention
-operations that PyTorch chose; `kernels` are the kernels of the device with their number of launches. Without a fused
-operation, attention is plain arithmetic: it is slow, and its memory is quadratic in the tokens. On a CPU there are only
-operations.
+latents) and mix (all latents), for whole groups of one image, and for groups at an edge and two images of different
+sizes; with and without gradients. `operations` are the attention operations that PyTorch chose; `kernels` are the
+kernels of the device with their number of launches. Without a fused operation, attention is plain arithmetic: it is
+slow, and its memory is quadratic in the tokens. On a CPU there are only operations.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from benchmarks.support.machine import save_results
 from fitcli.device.runtime import Runtime
 from models.build import build
 from models.config import ClassifierConfig
+from models.images import Images
 from models.presets import classifier_preset
-from models.trunk import Segment, key_mask
+from models.trunk import Segment
 
 Call = Callable[[], Tensor]
 
@@ -36,7 +37,7 @@ FUSED = ("flash", "efficient", "cudnn")
 
 
 def cases(model: Any, config: ClassifierConfig, groups: int, device: torch.device) -> Iterator[tuple[str, bool, Call]]:
-    """Yield (kind of attention, whether it has a mask, a function that calls it once)."""
+    """Yield (kind of attention, whether groups are at an edge, a function that calls it once)."""
     segment: Segment = model.encoder.trunk.segments[0]
     assert segment.read is not None
     assert segment.write is not None
@@ -46,16 +47,13 @@ def cases(model: Any, config: ClassifierConfig, groups: int, device: torch.devic
     tokens = torch.randn(groups, n, c, device=device, requires_grad=True)
     latents = torch.randn(groups, m, d, device=device, requires_grad=True)
     together = torch.randn(1, groups * m, d, device=device, requires_grad=True)
-    padded = torch.ones(groups, n, dtype=torch.bool, device=device)
-    padded[:, n - 3 :] = False
-    absent = torch.ones(1, 1, 1, groups * m, dtype=torch.bool, device=device)
-    absent[..., -m:] = False
-    for masked in (False, True):
-        mask, present = (key_mask(padded), absent) if masked else (None, None)
-        yield "local", masked, partial(local, tokens, mask)
-        yield "read", masked, partial(read, latents, tokens, mask)
-        yield "mix", masked, partial(mix, together, present)
-    yield "write", False, partial(write, tokens, latents)
+    sizes = (groups * m // 2, groups * m - groups * m // 2)
+    for edge in (False, True):
+        some = tokens[:, : n - 3].detach().requires_grad_() if edge else tokens
+        yield "local", edge, partial(local, some)
+        yield "read", edge, partial(read, latents, some)
+        yield "write", edge, partial(write, some, latents)
+        yield "mix", edge, partial(mix, together, Images(sizes) if edge else None)
 
 
 def profiled(runtime: Runtime, call: Call, backward: bool) -> tuple[list[str], Counter[str]]:
@@ -94,9 +92,9 @@ def main() -> None:
         runtime = Runtime(torch.device(options.device), "bf16", compiled)
         model = build(config).to(runtime.device)
         runtime.compile(model)
-        for kind, masked, call in cases(model, config, options.groups, runtime.device):
+        for kind, edge, call in cases(model, config, options.groups, runtime.device):
             for backward in (False, True):
-                row: dict[str, Any] = {"attention": kind, "mask": masked, "backward": backward, "compiled": compiled}
+                row: dict[str, Any] = {"attention": kind, "edge": edge, "backward": backward, "compiled": compiled}
                 try:
                     operations, kernels = profiled(runtime, call, backward)
                     row |= {"operations": operations, "fused": any(kind in str(operations) for kind in FUSED)}
@@ -104,7 +102,7 @@ def main() -> None:
                 except (RuntimeError, AssertionError) as error:
                     row["failed"] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
                 rows.append(row)
-                print(f"{kind:5} {masked=!s:12} {backward=!s:14} {compiled=!s:14} {row.get('fused', row)}", flush=True)
+                print(f"{kind:5} {edge=!s:12} {backward=!s:14} {compiled=!s:14} {row.get('fused', row)}", flush=True)
                 save_results(options.out, ["torch"], {"rows": rows})
 
 

@@ -7,7 +7,7 @@ handful of groups after another, makes the same choice each time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -42,17 +42,44 @@ class DropPath:
 
     def scale(self, call: Call, part: slice) -> Call:
         """Return `call` with its results scaled, for a slice of the groups (`local`) or for all images (`mix`)."""
+        return _ScaledCall(self, call, self.images[part])
 
-        def run(layer: nn.Module, x: Tensor, *arguments: Any) -> Tensor:
-            after = call(layer, x, *arguments)
-            if (factors := self.mix.get(layer)) is None:
-                if (by_image := self.local.get(layer)) is None:
-                    return after
-                factors = by_image[self.images[part]]
-            # Every layer is residual: the difference is what it adds.
-            return x + factors[:, None, None].to(x.dtype) * (after - x)
 
-        return cast(Call, run)
+@dataclass(frozen=True, slots=True)
+class _ScaledCall:
+    """A call that scales what layers add; a `models.layers.GroupCall`.
+
+    Attributes:
+        drop_path: Factors of the layers.
+        call: Runs a layer.
+        images: Number of the image of each group that a layer of `local` runs over, [r] int64.
+    """
+
+    drop_path: DropPath
+    call: Call
+    images: Tensor
+
+    def __call__(self, layer: nn.Module, x: Tensor, *arguments: Any) -> Tensor:
+        after = self.call(layer, x, *arguments)
+        if (by_image := self.drop_path.mix.get(layer)) is not None:
+            factors = self._of_latents(by_image, x)
+        elif (by_image := self.drop_path.local.get(layer)) is not None:
+            factors = by_image[self.images][:, None, None]
+        else:
+            return after
+        # Every layer is residual: the difference is what it adds.
+        return x + factors.to(x.dtype) * (after - x)
+
+    def of_groups(self, groups: Tensor) -> _ScaledCall:
+        """Return the call for some of the groups, given by their indices [r] int64."""
+        return replace(self, images=self.images[groups])
+
+    def _of_latents(self, by_image: Tensor, x: Tensor) -> Tensor:
+        """Return the factors of latents x [b t d], or [1 t d] with the latents of all images in one sequence."""
+        if len(x) == len(by_image):
+            return by_image[:, None, None]
+        each = by_image[self.drop_path.images]  # of each group
+        return each.repeat_interleave(x.shape[1] // len(each))[None, :, None]
 
 
 def draw_drop_path(

@@ -65,13 +65,15 @@ def _forward(job: Job, plan: ExecutionPlan, with_losses: bool) -> Forward:
             readable = job.trunk.readable(latents, job.groups) if index else None
             read: list[Tensor] = []
             for part in parts:
-                tokens = store.get(part) if index and store is not None else None
+                real = job.real(part)
+                tokens = real.pack(store.get(part)) if index and store is not None else None
                 visit = job.visit(index, part, tokens, latents[part], None if readable is None else readable[part])
                 if visit.tokens is not None and index + 1 < stop:
+                    values = real.unpack(visit.tokens)
                     if store is None:
-                        shape = (count, visit.tokens.shape[1], visit.tokens.shape[2])
-                        store = resources.enter_context(plan.open_store(shape, visit.tokens.dtype, job.device))
-                    store.put(part, visit.tokens)
+                        shape = (count, *values.shape[1:])
+                        store = resources.enter_context(plan.open_store(shape, values.dtype, job.device))
+                    store.put(part, values)
                 if visit.latents is not None:
                     read.append(visit.latents)
                 if visit.losses is not None and with_losses:

@@ -7,18 +7,21 @@ sum of the losses of their jobs, and the same holds for the gradients.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
+from fitcli.device.transfer import to_device
 from fitcli.execution.drop_path import DropPath
 from fitcli.execution.plan import ExecutionPlan
 from models.config import DecoderConfig, TrunkConfig
 from models.groups import Groups
 from models.layers import Call, direct
-from models.trunk import Segment, Trunk, key_mask
+from models.real_tokens import RealTokens
+from models.trunk import Segment, Trunk
 
 EVERY = slice(None)
 """All groups."""
@@ -56,7 +59,7 @@ class SegmentOutput(NamedTuple):
     """The results of a segment for a handful, up to `mix`. A result that nothing depends on is None.
 
     Attributes:
-        tokens: Tokens [part n c] that enter the next segment.
+        tokens: Tokens that enter the next segment, packed from [part n c].
         latents: Latents [part m d] that enter `mix`.
         losses: Contribution of each group to the loss, [part].
     """
@@ -86,11 +89,12 @@ class Job:
     Attributes:
         trunk: The segments.
         groups: All groups of the batch, on the device of the model.
-        embed: Returns the tokens [part n c] of a slice of the groups.
+        embed: Returns the tokens of a slice of the groups, packed from [part n c]; also takes its real tokens.
         start: Returns the latents [g m d] before the first segment, in the dtype of the weights.
         context: Returns the conditioning tokens [b s d]; None for a model without them.
-        loss_from_tokens: Maps the tokens [part n c] of a slice of the groups after the last segment to the contribution
-            of each group to the loss, [part]; None if the loss does not depend on the tokens.
+        loss_from_tokens: Maps a slice of the groups, its real tokens and their values after the last segment, packed
+            from [part n c], to the contribution of each group to the loss, [part]; None if the loss does not depend on
+            the tokens.
         loss_from_latents: Maps the latents [g m d] after the last segment to a part of the loss; None if the loss does
             not depend on the latents.
         largest: Most groups in one call, see `largest_handful`; None for no limit.
@@ -102,13 +106,14 @@ class Job:
 
     trunk: Trunk
     groups: Groups
-    embed: Callable[[slice], Tensor]
+    embed: Callable[[slice, RealTokens], Tensor]
     start: Callable[[], Tensor]
     context: Callable[[], Tensor] | None = None
-    loss_from_tokens: Callable[[slice, Tensor], Tensor] | None = None
+    loss_from_tokens: Callable[[slice, RealTokens, Tensor], Tensor] | None = None
     loss_from_latents: Callable[[Tensor], LatentLoss] | None = None
     largest: int | None = None
     drop_path: DropPath | None = None
+    _real: dict[tuple[int, int], RealTokens] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.groups.check()
@@ -132,6 +137,13 @@ class Job:
         """Cut all groups into the handfuls of a plan."""
         return plan.slices(len(self.groups.number), self.largest)
 
+    def real(self, part: slice) -> RealTokens:
+        """Return the real tokens of a slice of the groups, on the device; a step finds them once."""
+        key = (part.start, part.stop)
+        if key not in self._real:
+            self._real[key] = self.groups.real_tokens(part).map_tensors(partial(to_device, device=self.device))
+        return self._real[key]
+
     def call(self, part: slice = EVERY, how: Call = direct) -> Call:
         """Return a `Call` for the layers over a slice of the groups, or over all images: `how`, with `drop_path`."""
         return how if self.drop_path is None else self.drop_path.scale(how, part)
@@ -149,24 +161,24 @@ class Job:
         Args:
             index: Number of the segment.
             part: Slice of the groups.
-            tokens: Tokens [part n c] after `local` of the segment before; None for the first segment, which embeds.
+            tokens: Tokens after `local` of the segment before, packed from [part n c]; None for the first segment,
+                which embeds.
             latents: Latents [part m d] before this segment.
             readable: Latents [part m d] that the tokens read in `write` of the segment before, see `Trunk.readable`;
                 None for the first segment.
         """
-        segment = self.segments[index]
-        mask = key_mask(None if self.groups.mask is None else self.groups.mask[part])
-        if index == 0:
-            tokens = self.embed(part)
+        segment, real = self.segments[index], self.real(part)
+        if tokens is None or readable is None:
+            parts = real.split(self.embed(part, real))
         else:
-            write = self.segments[index - 1].write
-            assert write is not None
-            tokens = write(tokens, readable)
-        tokens = segment.local(tokens, mask, self.trunk.causal_tokens, self.call(part))
-        read = segment.read(latents, tokens, mask) if segment.read is not None and self.mixes(index) else None
+            parts = self.segments[index - 1].run_write(real.split(tokens), readable, real)
+        parts = segment.run_local(parts, real, self.trunk.causal_tokens, self.call(part))
+        read = segment.run_read(latents, parts, real) if self.mixes(index) else None
         if index < len(self.segments) - 1:
-            return SegmentOutput(tokens, read, None)
-        return SegmentOutput(None, read, None if self.loss_from_tokens is None else self.loss_from_tokens(part, tokens))
+            return SegmentOutput(real.join(parts), read, None)
+        if self.loss_from_tokens is None:
+            return SegmentOutput(None, read, None)
+        return SegmentOutput(None, read, self.loss_from_tokens(part, real, real.join(parts)))
 
     def outcome(self, losses: list[Tensor], latent_loss: LatentLoss | None) -> Outcome:
         """Sum the contributions of all groups in one operation, so that the sum does not depend on the handfuls."""

@@ -62,9 +62,9 @@ def _run_whole(job: Job, plan: ExecutionPlan) -> Outcome:
     """Run all groups at once by `Trunk.forward`; the kind "layers" recomputes every layer."""
     every = slice(0, len(job.groups.number))
     context = None if job.context is None else job.context()
-    call = job.call(every, recompute if plan.kind == "layers" else direct)
-    tokens, latents = job.trunk(job.embed(every), job.start(), job.groups, context, call)
-    losses = [] if job.loss_from_tokens is None else [job.loss_from_tokens(every, tokens)]
+    call, real = job.call(every, recompute if plan.kind == "layers" else direct), job.real(every)
+    tokens, latents = job.trunk(job.embed(every, real), job.start(), job.groups, real, context, call)
+    losses = [] if job.loss_from_tokens is None else [job.loss_from_tokens(every, real, tokens)]
     return job.outcome(losses, None if job.loss_from_latents is None else job.loss_from_latents(latents))
 
 

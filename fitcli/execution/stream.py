@@ -89,13 +89,22 @@ class Stream:
         read = torch.empty_like(latents)
         readable = self._readable(index, latents)
         for part in self.job.parts(self.plan):
-            tokens = self._stores[index].get(part) if index else None
+            tokens = self._get(index, part) if index else None
             visit = self.job.visit(index, part, tokens, latents[part], None if readable is None else readable[part])
             assert visit.latents is not None
             read[part] = visit.latents
             if visit.tokens is not None:
-                self._store(index + 1, visit.tokens).put(part, visit.tokens)
+                self._put(index + 1, part, visit.tokens)
         return read
+
+    def _get(self, index: int, part: slice) -> Tensor:
+        """Return the tokens that enter a segment, or their gradient, packed."""
+        return self.job.real(part).pack(self._stores[index].get(part))
+
+    def _put(self, index: int, part: slice, packed: Tensor) -> None:
+        """Store the tokens that enter a segment, or their gradient."""
+        values = self.job.real(part).unpack(packed)
+        self._store(index, values).put(part, values)
 
     def _readable(self, index: int, latents: Tensor) -> Tensor | None:
         return self.job.trunk.readable(latents, self.job.groups) if index else None
@@ -156,7 +165,7 @@ class Stream:
         gradient = torch.zeros_like(latents) if read is not None or readable is not None else None
         readable_gradient = None if readable is None else torch.empty_like(readable)
         for part in self.job.parts(self.plan):
-            tokens = self._stores[index].get(part).requires_grad_() if index else None
+            tokens = self._get(index, part).requires_grad_() if index else None
             leaf = latents[part].detach().requires_grad_()
             written = None if readable is None else readable[part].detach().requires_grad_()
             with torch.enable_grad():
@@ -167,7 +176,7 @@ class Stream:
             if tokens is not None and written is not None and readable_gradient is not None:
                 assert tokens.grad is not None
                 assert written.grad is not None
-                self._stores[index].put(part, tokens.grad)
+                self._put(index, part, tokens.grad)
                 readable_gradient[part] = written.grad
         if index + 1 in self._stores:
             self._stores.pop(index + 1).close()
@@ -179,7 +188,7 @@ class Stream:
         """Run the backward pass of one handful."""
         pairs = []
         if visit.tokens is not None:
-            pairs.append((visit.tokens, self._stores[index + 1].get(part)))
+            pairs.append((visit.tokens, self._get(index + 1, part)))
         if visit.latents is not None and read is not None:
             pairs.append((visit.latents, read))
         if visit.losses is not None:

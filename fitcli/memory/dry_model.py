@@ -79,7 +79,7 @@ class DryStrips(CausalStrips):
 
     __slots__ = ()
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, start: int) -> Tensor:
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         key, value = (torch.narrow(whole, 2, 0, whole.shape[2]) for whole in (key, value))
         return torch.cat([dot_product_attention(query, key, value, self.mask[-1:])], dim=2)
 

@@ -17,10 +17,5 @@ def no_values(model: nn.Module) -> Tensor:
 
 
 def groups_on_device(groups: Groups, device: torch.device) -> Groups:
-    """Copy groups to a device, without their mask: it grows with the tokens, and goes there a slice at a time."""
-    return groups._replace(mask=None).map_tensors(partial(to_device, device=device))
-
-
-def mask_on_device(groups: Groups, part: slice, device: torch.device) -> Tensor | None:
-    """Copy the mask [part n] of a slice of the groups to a device; None if the groups have no mask."""
-    return None if groups.mask is None else to_device(groups.mask[part], device)
+    """Copy groups to a device; their mask stays in host memory."""
+    return groups.map_tensors(partial(to_device, device=device))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol, cast
 
@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from fitcli.device.transfer import DeviceCopies, pin, to_device
-from fitcli.streaming.device_inputs import groups_on_device, mask_on_device
+from fitcli.streaming.device_inputs import groups_on_device
 from fitcli.streaming.prefetch import AHEAD, prefetch
 from fitcli.streaming.token_store import StoreKind, TokenStore, open_store
 from models.groups import Groups
-from models.layers import CrossAttentionLayer
 from models.piecewise_latents import PIECE, apply_piecewise
-from models.trunk import Segment, Trunk, key_mask
+from models.real_tokens import RealTokens
+from models.trunk import Segment, Trunk
 
 Load = Callable[[slice], Tensor]
 """Returns the inputs [part n ...] of a slice of the groups, such as patches or ids, on the host or on the device. It
@@ -99,12 +99,13 @@ class TokenSource:
 
     Attributes:
         load: Reads the inputs of a slice of the groups.
-        embed: Embeds these inputs, on the device, as tokens [part n c]; also takes the slice.
+        embed: Embeds these inputs, on the device, as tokens, packed from [part n c]; also takes the slice and its real
+            tokens.
         shape: (n, c) of the tokens.
     """
 
     load: Load
-    embed: Callable[[Tensor, slice], Tensor]
+    embed: Callable[[Tensor, slice, RealTokens], Tensor]
     shape: tuple[int, int]
 
 
@@ -114,19 +115,17 @@ class PassOutputs:
 
     Attributes:
         latents: Whether the caller needs the latents after the last segment.
-        tokens: Takes the tokens [part n c] after the last local layers; None if they are not needed.
+        tokens: Takes values [part n ...] of the tokens after the last local layers, zeros for padding; None if they are
+            not needed.
+        head: Maps the tokens to these values.
         reads: Takes the attention weights [part m n], float32, with which each latent reads the tokens of its group in
             the last `read`; None if they are not needed.
     """
 
     latents: bool = True
     tokens: Sink | None = None
+    head: Callable[[Tensor], Tensor] = lambda tokens: tokens
     reads: Sink | None = None
-
-    def map_tokens(self, function: Callable[[Tensor], Tensor]) -> PassOutputs:
-        """Return the same outputs, with `function` applied to the tokens before `tokens` takes them."""
-        take = self.tokens
-        return self if take is None else replace(self, tokens=lambda part, tokens: take(part, function(tokens)))
 
 
 def stream_trunk(
@@ -202,15 +201,15 @@ class _Sweeps:
         """Finish the sweep of a segment from `position` on; return the latents [g m d] after its `read`."""
         segment, last = self.segments[position.segment], position.segment == self.count - 1
         reads = segment.read is not None and (not last or self._outputs.latents)
-        for part, tokens in self._tokens(position, readable):
-            mask = self._mask(part)
-            tokens = segment.local(tokens, mask, self._causal)
+        for part, real, before in self._tokens(position, readable):
+            tokens = segment.run_local(before, real, self._causal)
+            del before
             if last and self._outputs.tokens is not None:
-                self._outputs.tokens(part, tokens)
+                self._outputs.tokens(part, real.unpack(self._outputs.head(real.join(tokens))))
             if reads:
-                self._read(segment.read, part, tokens, mask, position, last)
+                self._read(segment, part, tokens, real, position, last)
             if not last:
-                self._stores[position.segment % len(self._stores)].put(part, tokens)
+                self._stores[position.segment % len(self._stores)].put(part, real.unpack(real.join(tokens)))
             self._streaming.advance(part.stop - part.start)
             self.record(position._replace(groups=part.stop))
         return position.new_latents if reads else position.latents
@@ -222,33 +221,34 @@ class _Sweeps:
 
     def _read(
         self,
-        read: CrossAttentionLayer | None,
+        segment: Segment,
         part: slice,
-        tokens: Tensor,
-        mask: Tensor | None,
+        tokens: list[Tensor],
+        real: RealTokens,
         position: Position,
         last: bool,
     ) -> None:
-        assert read is not None
+        latents = position.latents[part]
         if last and self._outputs.reads is not None:
-            self._outputs.reads(part, read.weights(position.latents[part], tokens, mask).float())
-        latents = read(position.latents[part], tokens, mask)
-        position.new_latents[part] = latents.to(position.new_latents.dtype)
+            self._outputs.reads(part, segment.read_weights(latents, tokens, real).float())
+        position.new_latents[part] = segment.run_read(latents, tokens, real).to(position.new_latents.dtype)
 
-    def _tokens(self, position: Position, readable: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Yield the tokens [part n c] that enter a segment, handful by handful, on the device."""
+    def _tokens(self, position: Position, readable: Tensor) -> Iterator[tuple[slice, RealTokens, list[Tensor]]]:
+        """Yield the tokens that enter a segment, handful by handful, on the device: [r k c] of each shape of groups."""
         parts = self._streaming.slices(len(self._groups.number), position.groups)
         if position.segment == 0:
             with closing(prefetch(self._load, parts, self._streaming.ahead)) as loaded:
                 for part, values in zip(parts, loaded, strict=True):
-                    yield part, self._source.embed(self._to_device(values), part)
+                    real = self._real(part)
+                    yield part, real, real.split(self._source.embed(self._to_device(values), part, real))
             return
         before = position.segment - 1
-        write, store = self.segments[before].write, self._stores[before % len(self._stores)]
-        assert write is not None
+        segment, store = self.segments[before], self._stores[before % len(self._stores)]
         with closing(prefetch(store.fetch, parts, min(store.ahead, self._streaming.ahead))) as early:
             for part, fetched in zip(parts, early, strict=True):
-                yield part, write(store.get(part, fetched), readable[part])
+                real = self._real(part)
+                tokens = real.split(real.pack(store.get(part, fetched)))
+                yield part, real, segment.run_write(tokens, readable[part], real)
 
     def _open_stores(self, dtype: torch.dtype, stack: ExitStack) -> list[TokenStore]:
         """Open the stores that the sweeps write to in turn.
@@ -271,5 +271,5 @@ class _Sweeps:
             return to_device(values, self._device)
         return self._copies.to_device(values)
 
-    def _mask(self, part: slice) -> Tensor | None:
-        return key_mask(mask_on_device(self._groups, part, self._device))
+    def _real(self, part: slice) -> RealTokens:
+        return self._groups.real_tokens(part).map_tensors(partial(to_device, device=self._device))

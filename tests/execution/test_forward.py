@@ -17,7 +17,8 @@ EVERY_PLAN = {"plain": ExecutionPlan(), **PLANS}
 def test_latents_are_those_of_the_trunk(name: str, kind: str) -> None:
     job = Step(CONFIGS[name], kind).job()
     context = None if job.context is None else job.context()
-    expected = job.trunk(job.embed(EVERY), job.start(), job.groups, context)[1].detach()
+    real = job.real(EVERY)
+    expected = job.trunk(job.embed(EVERY, real), job.start(), job.groups, real, context)[1].detach()
     for plan_name, plan in EVERY_PLAN.items():
         latents = last_latents(job, plan)
         assert not latents.requires_grad

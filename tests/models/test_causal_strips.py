@@ -14,7 +14,7 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from models import causal_strips
 from models.attention import dot_product_attention
-from models.causal_strips import CausalStrips, Present
+from models.causal_strips import CausalStrips
 from models.layers import SelfAttentionLayer
 from models.masks import group_causal_mask
 from models.piecewise_latents import apply_piecewise
@@ -54,25 +54,6 @@ def test_queries_in_the_middle(first: int, monkeypatch: pytest.MonkeyPatch) -> N
     strips = CausalStrips.of(18, 6, 2, torch.zeros(0, dtype=torch.float64)).at(2 * first)
     rows = slice(2 * first, 2 * first + 6)
     assert_equal_attention(strips, tensors(6, 18), group_causal_mask(18, 2, rows=rows))
-
-
-@pytest.mark.parametrize("rank", [0, 1, 2])
-def test_padding_between_the_latents_of_ranks_is_not_seen(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three ranks have room for three groups each, and the images have eight, four and one."""
-    monkeypatch.setattr(causal_strips, "STRIP", 4)
-    counts = ((3, 3, 2), (2, 1, 1), (1, 0, 0))
-    present = tuple(Present.of((2 * count for count in each), rank) for each in counts)
-    strips = CausalStrips.of(18, 6, 2, torch.zeros(0, dtype=torch.float64))
-    strips = CausalStrips(strips.mask, 2, present=present)
-    query, key, value = tensors(6, 18, images=3)
-    result = strips.attend(query, key, value)
-    assert result.isfinite().all()
-    causal = group_causal_mask(18, 2, rows=slice(6 * rank, 6 * rank + 6))
-    there = torch.stack([torch.cat([torch.arange(6) < 2 * count for count in each]) for each in counts])
-    expected = dot_product_attention(query, key, value, causal & there[:, None, None])
-    for image, each in enumerate(counts):
-        own = slice(0, 2 * each[rank])
-        torch.testing.assert_close(result[image, :, own], expected[image, :, own], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["whole", "ragged"])

@@ -22,7 +22,6 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 MASKS = {
     "none": None,
-    "keys": (torch.arange(COUNT) % 4 != 1)[None, None, None].expand(2, 1, 1, COUNT),
     "queries and keys": group_causal_mask(COUNT, 2),
 }
 

@@ -20,6 +20,7 @@ from fitcli.tasks.diffusion.step import denoising_job, mean_square
 from models.build import build
 from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig
 from models.groups import Gather, Groups
+from models.real_tokens import RealTokens
 
 TRUNK: dict[str, Any] = {
     "tokens": 4, "latents": 4, "token_width": 16, "latent_width": 24, "token_heads": 2, "latent_heads": 3,
@@ -109,12 +110,15 @@ class Step:
         mean, std = torch.tensor([100.0, 120.0, 140.0]), torch.tensor([50.0, 60.0, 70.0])
         return normalize(self.pixels[part], mean, std).to(self.noise.dtype)
 
+    def packed(self, part: slice, real: RealTokens) -> Tensor:
+        return real.pack(self.patches(part))
+
     def job(self) -> Job:
         if isinstance(self.model.config, ClassifierConfig):
             return classification_job(self.model, self.groups, self.patches, self.cross_entropy)
         if isinstance(self.model.config, DenoiserConfig):
             loss = mean_square(self.groups, lambda part: self.noise[part])
-            return denoising_job(self.model, self.groups, self.patches, self.level, loss, self.condition, self.previous)
+            return denoising_job(self.model, self.groups, self.packed, self.level, loss, self.condition, self.previous)
         return decoding_job(
             self.model, self.groups, lambda part: self.ids[part], lambda part: self.targets[part],
             labels=self.given_labels, smoothing=self.smoothing,

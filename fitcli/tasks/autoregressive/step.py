@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fitcli.execution.job import Job, Part, largest_handful
-from fitcli.execution.padding import part_mask, zero_padding
 from models.decoder import FITDecoder
 from models.groups import Groups
+from models.real_tokens import RealTokens
 
 
 def decoding_job(
@@ -32,16 +32,17 @@ def decoding_job(
         smoothing: Share of the target probability that is spread evenly over the vocabulary.
     """
 
-    def loss_from_tokens(part: slice, tokens: Tensor) -> Tensor:
+    def loss_from_tokens(part: slice, real: RealTokens, tokens: Tensor) -> Tensor:
         logits = model.predict(tokens)
-        nats = F.cross_entropy(logits.mT, next_ids(part), reduction="none", label_smoothing=smoothing)  # [part n]
-        bits = nats / math.log(2)
-        return zero_padding(bits, part_mask(groups, part)).sum(dim=1) / groups.count_real_tokens(bits.shape[1])
+        expected = real.pack(next_ids(part))
+        nats = F.cross_entropy(logits.mT, expected, reduction="none", label_smoothing=smoothing)
+        bits = real.unpack(nats / math.log(2))  # [part n]
+        return bits.sum(dim=1) / groups.count_real_tokens(bits.shape[1])
 
     return Job(
         trunk=model.trunk,
         groups=groups,
-        embed=lambda part: model.embed(ids(part)),
+        embed=lambda part, real: model.embed(real.pack(ids(part)), real),
         start=lambda: model.start(groups, next(model.parameters())),
         context=None if labels is None else lambda: _context(model, labels),
         loss_from_tokens=loss_from_tokens,

@@ -28,10 +28,12 @@ def stream_decoder(
         model.trunk,
         groups,
         TokenSource(
-            load=ids, embed=lambda values, part: model.embed(values), shape=(config.tokens, config.token_width)
+            load=ids,
+            embed=lambda values, part, real: model.embed(real.pack(values), real),
+            shape=(config.tokens, config.token_width),
         ),
         model.start(groups_on_device(groups, like.device), like),
         streaming,
-        PassOutputs(latents=False, tokens=predicted).map_tokens(model.predict),
+        PassOutputs(latents=False, tokens=predicted, head=model.predict),
         model.context(labels),
     )

@@ -92,7 +92,7 @@ def classify_image(
     ) as job:
         latents = job.run(advance)
         with runtime.autocast():
-            pooled = pool_piecewise(checkpoint.model.head, latents, job.groups.to(runtime.device)._replace(mask=None))
+            pooled = pool_piecewise(checkpoint.model.head, latents, job.groups.to(runtime.device))
         check_finite_numbers(checkpoint, pooled.logits[0].tolist(), "predictions", image.path)
         first, *others = _probabilities(pooled.logits[0].double(), checkpoint.config.class_targets)
         shares = pooled.evidence[..., evidence_target].float().cpu()

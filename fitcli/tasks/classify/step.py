@@ -8,7 +8,6 @@ from torch import Tensor
 
 from fitcli.execution.drop_path import DropPath
 from fitcli.execution.job import Job, LatentLoss, Part, largest_handful
-from fitcli.execution.padding import part_mask
 from models.encoder import FITClassifier
 from models.groups import Groups
 
@@ -41,7 +40,7 @@ def classification_job(
     return Job(
         trunk=encoder.trunk,
         groups=groups,
-        embed=lambda part: encoder.embed(patches(part), part_mask(groups, part)),
+        embed=lambda part, real: encoder.embed(real.pack(patches(part)), real),
         start=lambda: encoder.start(groups, next(model.parameters())),
         loss_from_latents=loss_from_latents,
         largest=largest_handful(model.config),

@@ -183,5 +183,5 @@ def _mean_square(error: Tensor, groups: Groups) -> Tensor:
     if groups.mask is None:
         return error.square().mean()
     # The mask comes before the square: after it, a NaN in the padding would still have a NaN gradient.
-    error = error.masked_fill(~groups.mask[..., None], 0)
-    return error.square().sum() / (groups.mask.sum() * error.shape[-1])
+    error = error.masked_fill(~groups.mask[..., None].to(error.device), 0)
+    return error.square().sum() / (groups.count_real_tokens(error.shape[1]) * error.shape[-1])

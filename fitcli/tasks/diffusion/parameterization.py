@@ -98,9 +98,9 @@ def normalize_images(patches: Tensor, groups: Groups) -> Tensor:
     Only the input of the network is normalised, never the patches that noise is added to or removed from. Padding does
     not count.
     """
-    real = patches.new_ones(patches.shape[:2]) if groups.mask is None else groups.mask.to(patches.dtype)
+    real = patches.new_ones(patches.shape[:2]) if groups.mask is None else groups.mask.to(patches)
     count = _image_sum(real, groups) * patches.shape[-1]
-    hidden = patches if groups.mask is None else patches.masked_fill(~groups.mask[..., None], 0)
+    hidden = patches if groups.mask is None else patches.masked_fill(real[..., None] == 0, 0)
     mean = per_group(_image_sum(hidden, groups) / count, groups)
     deviation = (hidden - mean) * real[..., None]
     variance = _image_sum(deviation.square(), groups) / count

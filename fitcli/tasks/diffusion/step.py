@@ -11,13 +11,13 @@ from torch import Tensor
 from fitcli.device.transfer import to_device
 from fitcli.execution.forward import last_latents
 from fitcli.execution.job import Job, Part, largest_handful
-from fitcli.execution.padding import part_mask, zero_padding
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.tasks.diffusion.loss import DiffusionLoss
 from fitcli.tasks.diffusion.parameterization import add_noise, per_group
 from models.checks import ConfigError
 from models.denoiser import FITDenoiser
 from models.groups import Groups
+from models.real_tokens import RealTokens
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,15 +59,16 @@ def diffusion_job(loss: DiffusionLoss, model: FITDenoiser, step: DiffusionStep, 
 
     noise_of = step.noise if plan.in_handfuls else drawn_once(step.noise, len(groups.number))
 
-    def noisy(part: slice) -> Tensor:
-        return add_noise(step.data(part), noise_of(part), spread[part])
+    def inputs(part: slice, real: RealTokens) -> tuple[Tensor, Tensor, Tensor]:
+        return real.pack(step.data(part)), real.pack(noise_of(part)), real.per_token(spread[part])
 
-    def group_loss(part: slice, output: Tensor) -> Tensor:
-        data, noise = step.data(part), noise_of(part)
-        seen = add_noise(data, noise, spread[part])
-        error, _ = loss.error(output, seen, data, noise, spread[part])
-        error = zero_padding(error, part_mask(groups, part))
-        return error.square().sum(dim=(1, 2)) / (groups.count_real_tokens(error.shape[1]) * error.shape[2])
+    def noisy(part: slice, real: RealTokens) -> Tensor:
+        return add_noise(*inputs(part, real))
+
+    def group_loss(part: slice, real: RealTokens, output: Tensor) -> Tensor:
+        data, noise, level = inputs(part, real)
+        error, _ = loss.error(output, add_noise(data, noise, level), data, noise, level)
+        return _group_means(error, real, groups)
 
     job = denoising_job(model, groups, noisy, gamma, group_loss, step.condition)
     if step.conditioned is None or not model.config.self_condition:
@@ -92,9 +93,9 @@ def drawn_once(draw: Part, count: int) -> Part:
 def denoising_job(
     model: FITDenoiser,
     groups: Groups,
-    patches: Part,
+    patches: Callable[[slice, RealTokens], Tensor],
     level: Tensor,
-    loss: Callable[[slice, Tensor], Tensor],
+    loss: Callable[[slice, RealTokens, Tensor], Tensor],
     condition: Tensor | None = None,
     previous: Tensor | None = None,
 ) -> Job:
@@ -103,27 +104,32 @@ def denoising_job(
     Args:
         model: The denoiser.
         groups: All groups of the batch, on the device of the model.
-        patches: Returns noisy patches [part n p].
+        patches: Returns noisy patches, packed from [part n p].
         level, condition, previous: As in `FITDenoiser.forward`.
-        loss: Maps the predictions [part n out_values] for a slice of the groups to the contribution of each group,
-            [part]; `mean_square` returns such a function.
+        loss: Maps the predictions for a slice of the groups, packed from [part n out_values], to the contribution of
+            each group, [part]; `mean_square` returns such a function.
     """
     return Job(
         trunk=model.trunk,
         groups=groups,
-        embed=lambda part: model.embed(patches(part), part_mask(groups, part)),
+        embed=lambda part, real: model.embed(patches(part, real), real),
         start=lambda: model.begin(groups, next(model.parameters()), previous),
         context=lambda: model.context(level, condition),
-        loss_from_tokens=lambda part, tokens: loss(part, model.predict(tokens)),
+        loss_from_tokens=lambda part, real, tokens: loss(part, real, model.predict(tokens)),
         largest=largest_handful(model.config),
     )
 
 
-def mean_square(groups: Groups, target: Part) -> Callable[[slice, Tensor], Tensor]:
+def mean_square(groups: Groups, target: Part) -> Callable[[slice, RealTokens, Tensor], Tensor]:
     """Return a loss for `denoising_job`: the mean squared error against `target` [part n p], without padding."""
 
-    def loss(part: slice, prediction: Tensor) -> Tensor:
-        error = zero_padding(target(part) - prediction, part_mask(groups, part))
-        return error.square().sum(dim=(1, 2)) / (groups.count_real_tokens(error.shape[1]) * error.shape[2])
+    def loss(part: slice, real: RealTokens, prediction: Tensor) -> Tensor:
+        return _group_means(real.pack(target(part)) - prediction, real, groups)
 
     return loss
+
+
+def _group_means(error: Tensor, real: RealTokens, groups: Groups) -> Tensor:
+    """Return the contribution [part] of each group to the mean square of errors, packed from [part n p]."""
+    squares = real.unpack(error.square().sum(dim=-1))  # [part n]
+    return squares.sum(dim=1) / (groups.count_real_tokens(squares.shape[1]) * error.shape[-1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fitcli.streaming.device_inputs import groups_on_device, mask_on_device, no_values
+from fitcli.streaming.device_inputs import groups_on_device, no_values
 from fitcli.streaming.sweeps import Load, PassOutputs, Sink, Streaming, TokenSource, stream_trunk
 from models.denoiser import FITDenoiser
 from models.groups import Groups
@@ -43,11 +43,11 @@ def stream_denoiser(
         groups,
         TokenSource(
             load=patches,
-            embed=lambda values, part: model.embed(values, mask_on_device(groups, part, like.device)),
+            embed=lambda values, part, real: model.embed(real.pack(values), real),
             shape=(config.tokens, config.token_width),
         ),
         model.begin(groups_on_device(groups, like.device), like, previous),
         streaming,
-        PassOutputs(latents=keep_latents, tokens=predicted).map_tokens(model.predict),
+        PassOutputs(latents=keep_latents, tokens=predicted, head=model.predict),
         model.context(level, condition),
     )

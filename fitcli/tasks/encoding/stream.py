@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from fitcli.device.transfer import to_device
-from fitcli.streaming.device_inputs import groups_on_device, mask_on_device, no_values
+from fitcli.streaming.device_inputs import groups_on_device, no_values
 from fitcli.streaming.sweeps import Load, PassOutputs, Streaming, TokenSource, stream_trunk
 from models.encoder import FITEncoder, with_side
 from models.groups import Groups
 from models.piecewise_latents import normalize_piecewise
+from models.real_tokens import RealTokens
 
 
 class StreamedFeatures(NamedTuple):
@@ -89,9 +91,10 @@ def stream_encoder(
     """
     config, like = encoder.config, no_values(encoder)
 
-    def embed(values: Tensor, part: slice) -> Tensor:
+    def embed(values: Tensor, part: slice, real: RealTokens) -> Tensor:
         beside = None if side is None else to_device(side[part], like.device)
-        tokens: Tensor = encoder.embed(prepare(values), mask_on_device(groups, part, like.device), beside)
+        patches = groups.real_tokens(part).to(like.device) if beside is not None else real
+        tokens: Tensor = encoder.embed(prepare(patches.pack(values)), patches, beside)
         return tokens
 
     shape = (config.tokens + (0 if side is None else side.shape[1]), config.token_width)
@@ -101,6 +104,6 @@ def stream_encoder(
         TokenSource(load=patches, embed=embed, shape=shape),
         encoder.start(groups_on_device(groups, like.device), like),
         streaming,
-        outputs.map_tokens(encoder.token_norm),
+        replace(outputs, head=encoder.token_norm),
     )
     return normalize_piecewise(encoder.latent_norm, latents, streaming.piece)
