@@ -2,8 +2,7 @@
 
 This is regional compilation: only `Region.compute` is compiled, not its callers. Every driver runs the same regions;
 hooks, recomputation and the gathering of sharded weights stay outside the graphs. All regions of one class call one
-compiled function, so that identical layers share graphs: one per kind of layer, kind of mask and mode (gradients,
-autocast).
+compiled function, so that identical layers share graphs: one per kind of layer and mode (gradients, autocast).
 """
 
 from __future__ import annotations
@@ -27,14 +26,7 @@ instead of silently running eagerly."""
 
 
 class Region(nn.Module):
-    """A module that can be compiled as one graph. Subclasses implement `compute` instead of `forward`.
-
-    Attributes:
-        dynamic_axes: Number of leading axes of the arguments whose sizes vary from call to call: 1 if that is the
-            groups, 2 if it is the images and their latents.
-    """
-
-    dynamic_axes = 1
+    """A module that can be compiled as one graph. Subclasses implement `compute` instead of `forward`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,7 +74,7 @@ def _compiled(compute: Computation, backend: Backend) -> Computation:
         owned = [_owned(value) if isinstance(value, Tensor) else value for value in arguments]
         for value in owned:
             if isinstance(value, Tensor):
-                for axis in _dynamic_axes(value, region.dynamic_axes):
+                for axis in _dynamic_axes(value):
                     mark(value, axis)
         return graph(region, *owned)
 
@@ -98,11 +90,11 @@ def _owned(value: Tensor) -> Tensor:
     return value if value._base is None and not value.storage_offset() else value.clone()
 
 
-def _dynamic_axes(value: Tensor, axes: int) -> list[int]:
-    """Return the axes to mark dynamic from the first call on.
+def _dynamic_axes(value: Tensor) -> list[int]:
+    """Return the axes to mark dynamic from the first call on: groups and their tokens, or images and their latents.
 
     By default `torch.compile` specialises the first size and compiles a second graph for all others. A layer that is
     recomputed for its gradients could then hit another graph than in its forward pass, which may save other tensors.
     An axis of size 1 always has its own graph.
     """
-    return [axis for axis in range(min(axes, value.ndim)) if value.shape[axis] > 1]
+    return [axis for axis in range(min(2, value.ndim)) if value.shape[axis] > 1]

@@ -15,7 +15,6 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from models.causal_strips import CausalStrips
-from models.compilable import Region
 from models.config import TrunkConfig
 from models.groups import Groups
 from models.images import Images, Present, SharedImages, Visible
@@ -43,10 +42,6 @@ class Mix(nn.Module):
             else CrossAttentionLayer(width, context_width, heads, width // heads, config.cross_norm)
         )
         self.stack = Stack(depth, width, heads, config.mlp_ratio)
-        for layer in self.modules():
-            if isinstance(layer, Region):
-                # Both the number of images and the number of latents per image vary.
-                layer.dynamic_axes = 2
 
     def forward(self, latents: Tensor, groups: Groups, context: Tensor | None = None, call: Call = direct) -> Tensor:
         """Mix the latents of each image: [g m d] -> [g m d].

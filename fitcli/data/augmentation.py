@@ -94,6 +94,8 @@ def mask_margin(groups: Groups, grid: PatchGrid, margin: tuple[int, int]) -> Gro
 def hide_patches(groups: Groups, tokens: int, rate: float, rng: np.random.Generator) -> Groups:
     """Return the groups with random patches masked as padding; at least one patch of each group stays.
 
+    Groups with equally many patches keep equally many, so that they stay one dense batch.
+
     Args:
         groups: Groups of one image.
         tokens: Patches per group.
@@ -102,7 +104,9 @@ def hide_patches(groups: Groups, tokens: int, rate: float, rng: np.random.Genera
     """
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     drawn = torch.rand(len(groups.number), tokens, generator=generator)
-    if groups.mask is not None:
-        drawn = drawn.masked_fill(~groups.mask, -1)
-    kept = (drawn >= rate) | (drawn == drawn.amax(dim=1, keepdim=True))
-    return groups._replace(mask=kept if groups.mask is None else kept & groups.mask)
+    real = torch.ones(drawn.shape, dtype=torch.bool) if groups.mask is None else groups.mask
+    count = real.sum(dim=1)
+    # Rounded at random, but the same way in all groups, so that small groups lose patches too.
+    hidden = (rate * count + torch.rand((), generator=generator)).floor().minimum(count - 1)
+    place = drawn.masked_fill(~real, 1).argsort(dim=1).argsort(dim=1)  # of each patch among those of its group
+    return groups._replace(mask=real & (place >= hidden[:, None]))

@@ -23,6 +23,8 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from fitcli.memory.estimate import Training, estimate_step
 from fitcli.memory.plan import choose
+from fitcli.patches.cutting import groups_of
+from fitcli.patches.grid import PatchGrid
 from fitcli.tasks.encoding.stream import stream_latents
 from fitcli.tasks.registry import find_task
 from models.build import build
@@ -37,8 +39,8 @@ EXECUTIONS = {
     "stream": ExecutionPlan(kind="stream", handful=3, global_layers="rerun", store="device"),
 }
 
-KINDS = 7
-"""Number of kinds of regions in a classifier: stem, mix, write, and local and read with and without a mask."""
+KINDS = 5
+"""Number of kinds of regions in a classifier: stem, local, read, mix and write."""
 
 
 @pytest.fixture
@@ -102,25 +104,27 @@ def test_inference_is_that_of_eager_layers(precision: runtime.Precision, toleran
 
 
 def test_few_graphs_whatever_the_sizes(counter: CompileCounterWithBackend) -> None:
-    """A pass over uneven handfuls takes one graph for a single group and one for several, for each kind of region."""
+    """A pass takes one graph for a single group or token and one for several, for each kind of region."""
     config = CONFIGS["classifier"]
     model = build(config).eval().requires_grad_(False).encoder
     compile_regions(model, counter)
 
-    def encode(rows: int, columns: int, masked: bool) -> None:
-        groups = Groups.of_grid(images=1, rows=rows, columns=columns)
-        if masked:
-            groups = groups._replace(mask=torch.rand(rows * columns, config.tokens) < 0.7)
-        patches = torch.randn(rows * columns, config.tokens, 12)
-        stream_latents(model, groups, lambda part: patches[part], handful=5)
+    def encode(height: int, width: int) -> None:
+        grid = PatchGrid((height, width), 2, 2)
+        patches = torch.randn(grid.count, config.tokens, 12)
+        stream_latents(model, groups_of(grid), lambda part: patches[part], handful=5)
 
     with torch.inference_mode():
-        encode(2, 3, False)
-        encode(2, 3, True)
+        encode(8, 12)
+        several = counter.frame_count
+        assert several == 2 * KINDS - 1, "the latents of an image are always several"
+        encode(7, 11)
+        encode(2, 2)
+        encode(10, 6)
         after = counter.frame_count
-        assert after == 2 * KINDS - 1, "the latents of an image are always several"
-        for rows, columns, masked in [(2, 4, True), (3, 3, False), (5, 1, True), (7, 3, False), (1, 1, False)]:
-            encode(rows, columns, masked)
+        assert after <= 4 * KINDS - 3, "one token or several; a stem sees all tokens of a handful, and mix sees latents"
+        for size in [(8, 16), (12, 12), (19, 4), (27, 11), (3, 3), (1, 1), (4, 4), (2, 12)]:
+            encode(*size)
     assert counter.frame_count == after
     assert not counters["graph_break"]
 

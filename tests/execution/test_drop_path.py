@@ -25,7 +25,7 @@ def test_every_execution_skips_the_same_layers() -> None:
     drop_path = draw(step)
 
     def job() -> Any:
-        return classification_job(step.model, step.groups, step.patches, step.cross_entropy, drop_path)
+        return classification_job(step.model, step.groups, step.packed, step.cross_entropy, drop_path)
 
     expected_loss = run_job(job(), ExecutionPlan()).loss
     expected = step.gradients()
@@ -50,7 +50,7 @@ def test_a_skipped_layer_does_nothing() -> None:
         logits.append(values.detach())
         return F.cross_entropy(values, step.labels)
 
-    run_job(classification_job(step.model, step.groups, step.patches, keep, drop_path), ExecutionPlan())
+    run_job(classification_job(step.model, step.groups, step.packed, keep, drop_path), ExecutionPlan())
     whole = step.model(step.patches(slice(None)), step.groups).logits
     for segment in trunk.segments:
         segment.local.layers = torch.nn.ModuleList()

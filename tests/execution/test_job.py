@@ -33,6 +33,6 @@ def test_handfuls_stay_below_what_attention_takes() -> None:
     assert largest_handful(config) == 4095 == (2**31 - 1) // (256 * 4 * 512)
     assert largest_handful(replace(config, tokens=16)) == 8191 == 65_535 // 8
     model, groups = build(config, "meta"), Groups.of_grid(images=1, rows=100, columns=100)
-    job = classification_job(model, groups, lambda part: torch.empty(0), torch.sum)
+    job = classification_job(model, groups, lambda part, real: torch.empty(0), torch.sum)
     assert [part.stop for part in job.parts(ExecutionPlan(kind="stream", handful=20_000))] == [4095, 8190, 10_000]
     assert largest_handful(DecoderConfig(plan="(1)1(1)", **DECODER | {"tokens": 2**20, "vocabulary": 2**9})) == 3

@@ -13,6 +13,7 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from fitcli.streaming.token_store import MemoryStore
 from fitcli.tasks.classify.step import classification_job
+from models.real_tokens import RealTokens
 
 
 @pytest.mark.parametrize("name", ["classifier", "decoder"])
@@ -70,10 +71,10 @@ def test_an_error_at_any_time_releases_the_stores(calls: int, stores: list[Recor
     step = Step(CONFIGS["classifier of many segments"], "whole")
     left = itertools.count(calls, -1)
 
-    def broken(part: slice) -> Tensor:
+    def broken(part: slice, real: RealTokens) -> Tensor:
         if next(left) == 0:
             raise OSError("the reader fails")
-        return step.patches(part)
+        return step.packed(part, real)
 
     job = classification_job(step.model, step.groups, broken, step.cross_entropy)
     with pytest.raises(OSError, match="the reader fails"):

@@ -115,7 +115,7 @@ class Step:
 
     def job(self) -> Job:
         if isinstance(self.model.config, ClassifierConfig):
-            return classification_job(self.model, self.groups, self.patches, self.cross_entropy)
+            return classification_job(self.model, self.groups, self.packed, self.cross_entropy)
         if isinstance(self.model.config, DenoiserConfig):
             loss = mean_square(self.groups, lambda part: self.noise[part])
             return denoising_job(self.model, self.groups, self.packed, self.level, loss, self.condition, self.previous)

@@ -29,6 +29,7 @@ from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.task import DeferredScores, Validation
 from models.config import ClassifierConfig
 from models.encoder import FITClassifier
+from models.real_tokens import RealTokens
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,8 +79,9 @@ class ClassificationObjective:
         The step keeps only the bytes of the pixels, and normalises them each time it embeds them.
         """
 
-        def patches(part: slice) -> Tensor:
-            return normalize(batch.part(part), self.mean, self.std) * batch.gain[part] + batch.shift[part]
+        def patches(part: slice, real: RealTokens) -> Tensor:
+            values = normalize(real.pack(batch.part(part)), self.mean, self.std)
+            return values * real.per_token(batch.gain[part]) + real.per_token(batch.shift[part])
 
         def loss(logits: Tensor) -> Tensor:
             exact = logits.to(torch.promote_types(logits.dtype, torch.float32))

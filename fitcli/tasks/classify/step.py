@@ -7,15 +7,16 @@ from collections.abc import Callable
 from torch import Tensor
 
 from fitcli.execution.drop_path import DropPath
-from fitcli.execution.job import Job, LatentLoss, Part, largest_handful
+from fitcli.execution.job import Job, LatentLoss, largest_handful
 from models.encoder import FITClassifier
 from models.groups import Groups
+from models.real_tokens import RealTokens
 
 
 def classification_job(
     model: FITClassifier,
     groups: Groups,
-    patches: Part,
+    patches: Callable[[slice, RealTokens], Tensor],
     loss: Callable[[Tensor], Tensor],
     drop_path: DropPath | None = None,
 ) -> Job:
@@ -24,7 +25,7 @@ def classification_job(
     Args:
         model: The classifier.
         groups: All groups of the batch, on the device of the model.
-        patches: Returns normalised patches [part n p].
+        patches: Returns normalised patches, packed from [part n p].
         loss: Maps the logits [b k] to a scalar.
         drop_path: Layers that each image skips; None if no layer is skipped.
     """
@@ -40,7 +41,7 @@ def classification_job(
     return Job(
         trunk=encoder.trunk,
         groups=groups,
-        embed=lambda part, real: encoder.embed(real.pack(patches(part)), real),
+        embed=lambda part, real: encoder.embed(patches(part, real), real),
         start=lambda: encoder.start(groups, next(model.parameters())),
         loss_from_latents=loss_from_latents,
         largest=largest_handful(model.config),

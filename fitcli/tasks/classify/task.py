@@ -95,7 +95,7 @@ class Classify(Task[FITClassifier]):
         def loss(logits: Tensor) -> Tensor:
             return F.cross_entropy(logits.float(), labels)
 
-        return classification_job(model, groups, lambda part: as_pixels(read(part)), loss)
+        return classification_job(model, groups, lambda part, real: as_pixels(real.pack(read(part))), loss)
 
     @property
     def passes(self) -> SamplePass:
