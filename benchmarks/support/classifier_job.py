@@ -9,6 +9,8 @@ import torch
 from fitcli.device.runtime import Runtime
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
+from fitcli.patches.cutting import groups_of
+from fitcli.patches.grid import PatchGrid
 from fitcli.patches.sample_pixels import as_pixels
 from fitcli.tasks.classify.task import TASK as CLASSIFY
 from models.build import build
@@ -30,10 +32,9 @@ def classifier_job(
     """
     config = classifier_preset(preset, 3, 100)
     model = build(config).to(runtime.device)
-    side = size // (config.patch * config.group)
-    groups = Groups.of_grid(images=1, rows=side, columns=side).to(runtime.device)
+    groups = groups_of(PatchGrid((size, size), config.patch, config.group)).to(runtime.device)
     one = CLASSIFY.step_input(config)
-    pixels = torch.randint(one.values, (side**2, *one.shape), dtype=one.dtype, device=runtime.device)
+    pixels = torch.randint(one.values, (len(groups.number), *one.shape), dtype=one.dtype, device=runtime.device)
     if plan is None:
         model.eval().requires_grad_(False)
         runtime.prepare(model)

@@ -32,12 +32,13 @@ def decoding_job(
         smoothing: Share of the target probability that is spread evenly over the vocabulary.
     """
 
+    tokens_in_all = groups.count_real_tokens(model.config.tokens)
+
     def loss_from_tokens(part: slice, real: RealTokens, tokens: Tensor) -> Tensor:
         logits = model.predict(tokens)
         expected = real.pack(next_ids(part))
         nats = F.cross_entropy(logits.mT, expected, reduction="none", label_smoothing=smoothing)
-        bits = real.unpack(nats / math.log(2))  # [part n]
-        return bits.sum(dim=1) / groups.count_real_tokens(bits.shape[1])
+        return real.unpack(nats / math.log(2)).sum(dim=1) / tokens_in_all
 
     return Job(
         trunk=model.trunk,

@@ -54,6 +54,7 @@ def diffusion_job(loss: DiffusionLoss, model: FITDenoiser, step: DiffusionStep, 
     if loss.normalize:
         raise ConfigError("a loss that normalises noisy images cannot be computed a handful of groups at a time")
     groups = step.groups
+    patches = groups.count_real_tokens(model.config.tokens)
     gamma = loss.schedule(step.time)  # [b]
     spread = per_group(gamma, groups)  # [g 1 1]
 
@@ -68,7 +69,7 @@ def diffusion_job(loss: DiffusionLoss, model: FITDenoiser, step: DiffusionStep, 
     def group_loss(part: slice, real: RealTokens, output: Tensor) -> Tensor:
         data, noise, level = inputs(part, real)
         error, _ = loss.error(output, add_noise(data, noise, level), data, noise, level)
-        return _group_means(error, real, groups)
+        return _group_means(error, real, patches)
 
     job = denoising_job(model, groups, noisy, gamma, group_loss, step.condition)
     if step.conditioned is None or not model.config.self_condition:
@@ -124,12 +125,16 @@ def mean_square(groups: Groups, target: Part) -> Callable[[slice, RealTokens, Te
     """Return a loss for `denoising_job`: the mean squared error against `target` [part n p], without padding."""
 
     def loss(part: slice, real: RealTokens, prediction: Tensor) -> Tensor:
-        return _group_means(real.pack(target(part)) - prediction, real, groups)
+        values = target(part)
+        return _group_means(real.pack(values) - prediction, real, groups.count_real_tokens(values.shape[1]))
 
     return loss
 
 
-def _group_means(error: Tensor, real: RealTokens, groups: Groups) -> Tensor:
-    """Return the contribution [part] of each group to the mean square of errors, packed from [part n p]."""
+def _group_means(error: Tensor, real: RealTokens, patches: int) -> Tensor:
+    """Return the contribution [part] of each group to the mean square over `patches` patches.
+
+    The errors are packed from [part n p].
+    """
     squares = real.unpack(error.square().sum(dim=-1))  # [part n]
-    return squares.sum(dim=1) / (groups.count_real_tokens(squares.shape[1]) * error.shape[-1])
+    return squares.sum(dim=1) / (patches * error.shape[-1])

@@ -1,0 +1,72 @@
+"""Compares a classifier on images of any size with one on an image of whole groups: what do the edges cost?
+
+    python -m benchmarks.speed.edges [--preset tiny] [--sizes 2048 2049 2040] [--out FILE.json]
+
+forward: the classifier over pixels in memory. step: a plain training step without the optimizer. All sizes take turns,
+and the least of `--repeats` rounds counts: on a CPU the CPU time of the process divided by its threads, on a GPU wall
+time. `times` divides by the first size; `per_patch` divides by the real patches of both.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.speed.compiled import seconds
+from benchmarks.support.classifier_job import classifier_job
+from benchmarks.support.machine import save_results
+from fitcli.device.runtime import Runtime
+from fitcli.execution.plan import ExecutionPlan
+from models.presets import classifier_preset
+
+WORKS = {"forward": None, "step": ExecutionPlan()}
+
+
+def measure(preset: str, sizes: list[int], device: str, work: str, repeats: int) -> list[dict[str, Any]]:
+    runtime = Runtime(torch.device(device), "fp32")
+    jobs = {size: classifier_job(preset, size, runtime, WORKS[work])[0] for size in sizes}
+    taken: dict[int, list[float]] = {size: [] for size in sizes}
+    for _ in range(repeats + 1):
+        for size, job in jobs.items():
+            taken[size].append(seconds(job, runtime))
+    # The first round warms up.
+    least = {size: min(each[1:]) for size, each in taken.items()}
+    patch, first = classifier_preset(preset, 3, 10).patch, sizes[0]
+    patches = {size: (-(-size // patch)) ** 2 for size in sizes}
+    rows = []
+    for size in sizes:
+        times = least[size] / least[first]
+        per_patch = times * patches[first] / patches[size]
+        row = {"preset": preset, "work": work, "size": size, "patches": patches[size], "seconds": least[size]}
+        rows.append(row | {"times": times, "per_patch": per_patch})
+        print(
+            f"{preset:6} {work:8} {size:6} {least[size]:8.3f} s, {times:.3f} times, {per_patch:.3f} per patch",
+            flush=True,
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[2048, 2049], help="sides of the images in pixels")
+    parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    rows = [
+        row
+        for work in options.works
+        for row in measure(options.preset, options.sizes, options.device, work, options.repeats)
+    ]
+    save_results(options.out, ["torch"], {"rows": rows}, threads=options.threads)
+
+
+if __name__ == "__main__":
+    main()
