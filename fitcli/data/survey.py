@@ -17,6 +17,7 @@ from fitcli.data.dataset import Dataset, Sample, spread
 from fitcli.data.pixel_statistics import PixelStatistics, WindowStatistics, merge_statistics, window_statistics
 from fitcli.errors import DataError, ImageError
 from fitcli.images.base import ImageInfo, ImageReader
+from fitcli.images.numbers import number_text, value_text
 from fitcli.images.read_as import AS_STORED, ReadAs, open_as
 from fitcli.images.scale import common_scale
 from fitcli.images.window import Window
@@ -84,8 +85,8 @@ def describe_pixels(preprocessing: Preprocessing) -> str:
     channels, limits = preprocessing.channels, preprocessing.limits
     parts = [f"pixels: {channels} {'channel' if channels == 1 else 'channels'} of {preprocessing.dtype}"]
     if limits is not None:
-        digits = "g" if preprocessing.dtype.startswith("float") else ".0f"
-        parts.append(f" from {limits[0]:{digits}} to {limits[1]:{digits}}")
+        low, high = (value_text(limit, np.dtype(preprocessing.dtype)) for limit in limits)
+        parts.append(f" from {low} to {high}")
     if preprocessing.uint16_white is not None:
         bits = f"{preprocessing.uint16_white.bit_length()} bits"
         parts.append(f" ({bits})" if preprocessing.dtype == "uint16" else f"; files of uint16 hold {bits}")
@@ -141,7 +142,7 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = 
         sizes=tuple(info.size for _, info in infos),
         smallest=(smallest.path, info.size),
         scales=scales,
-        nodata=tuple(sorted({f"{info.nodata:g}" for _, info in infos if info.nodata is not None})),
+        nodata=tuple(sorted({number_text(info.nodata) for _, info in infos if info.nodata is not None})),
         missing=found.missing,
         odd=odd,
     )

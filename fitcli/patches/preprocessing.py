@@ -175,7 +175,7 @@ class Preprocessing:
         value = nodata_value(info.nodata, info.dtype)
         if value is None or info.dtype.kind == "f" or info.dtype == self.dtype:
             return info.nodata
-        return float(self._convert_dtype(np.array([value]))[0])
+        return int(self._convert_dtype(np.array([value]))[0])
 
     def _farthest(self) -> tuple[Pixels, Pixels]:
         """Return the least and the greatest value of each channel [channels], in the dtype of the model."""

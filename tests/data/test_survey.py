@@ -16,6 +16,7 @@ from fitcli.data.dataset import Dataset, Sample
 from fitcli.data.survey import image_sizes, survey_images
 from fitcli.errors import DataError, FitError
 from fitcli.images.base import ImageInfo
+from fitcli.images.numbers import number_text
 from fitcli.images.open import create_image
 from fitcli.images.read_as import ReadAs
 from fitcli.images.window import Window
@@ -196,8 +197,8 @@ def test_nodata_does_not_count(tmp_path: Path, dtype: str, nodata: float) -> Non
     assert found.std == pytest.approx((5,), abs=1)
     assert found.limits is not None
     assert 30 < found.limits[0] < found.limits[1] < 90
-    assert (result.missing, result.nodata) == (0.5, (f"{nodata:g}",))
-    assert result.pixels().endswith(f"nodata {nodata:g}; 50.0% of the sampled values missing")
+    assert (result.missing, result.nodata) == (0.5, (number_text(nodata),))
+    assert result.pixels().endswith(f"nodata {number_text(nodata)}; 50.0% of the sampled values missing")
 
 
 @pytest.mark.parametrize(("dtype", "nodata"), NODATA)

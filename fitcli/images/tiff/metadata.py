@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 from fitcli.errors import ImageError
 from fitcli.images.georeference import DOUBLES_TAG, TEXT_TAG, GeoReference
 from fitcli.images.lengths import microns
+from fitcli.images.numbers import exact_number
 
 FORMATS = {
     "ome": "OME-TIFF",
@@ -116,12 +117,7 @@ def tag_mpp(page: Any, imagej: dict[str, Any] | None) -> float | None:
 
 def gdal_nodata(page: Any) -> float | None:
     """Return the value of missing pixels (tag GDAL_NODATA); None if the tag is missing or not a number."""
-    if 42113 not in page.tags:
-        return None
-    try:
-        return float(str(page.tags[42113].value).strip("\0 "))
-    except ValueError:
-        return None
+    return exact_number(str(page.tags[42113].value).strip("\0 ")) if 42113 in page.tags else None
 
 
 def georeference(page: Any) -> GeoReference | None:
