@@ -96,8 +96,8 @@ def describe_pixels(preprocessing: Preprocessing) -> str:
 def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = AS_STORED) -> Survey:
     """Read headers and some pixels of a data set, and derive the preprocessing of a model that is trained on it.
 
-    Number of channels and dtype are those that most images can be converted to, and of these the most common. An image
-    that cannot be converted to them is unusable.
+    Number of channels and dtype are those that most images can be converted to; see `_common_pixels`. An image that
+    cannot be converted to them is unusable.
 
     Args:
         dataset: The images.
@@ -123,7 +123,8 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = 
     _refuse(misfits, "differ from the others", most_bad - len(broken))
     infos = [(sample, info) for sample, info in infos if sample.path not in misfits]
     wanted = replace(wanted, read_mpp=how.mpp, read_level=how.level)
-    if {"uint8", "uint16"} <= {info.dtype.name for _, info in infos}:
+    names = {info.dtype.name for _, info in infos}
+    if "uint16" in names and len(names) > 1:
         wanted = replace(wanted, uint16_white=_uint16_white(infos, wanted, seed))
     found, odd = _statistics(dataset.train, wanted, seed, broken | misfits, most_bad)
     scales = tuple(info.mpp for _, info in infos)
@@ -149,13 +150,18 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = 
 
 
 def _common_pixels(infos: Sequence[ImageInfo]) -> tuple[int, str]:
-    """Return the number of channels and the dtype that most images can be converted to; of several the most common."""
+    """Return the number of channels and the dtype that most images can be converted to; of several the most common.
+
+    The dtype is then the widest of the images that as many can be converted to, because it loses no value.
+    """
     kinds = Counter((info.channels, info.dtype.name) for info in infos)
 
     def misfits(kind: tuple[int, str]) -> int:
         return sum(_plain(*kind).mismatch(info) is not None for info in infos)
 
-    return min(kinds, key=lambda kind: (misfits(kind), -kinds[kind]))
+    channels, common = min(kinds, key=lambda kind: (misfits(kind), -kinds[kind]))
+    wide = sorted({name for _, name in kinds}, key=lambda name: (-np.dtype(name).itemsize, name != common))
+    return channels, min(wide, key=lambda name: misfits((channels, name)))
 
 
 def _plain(channels: int, dtype: str) -> Preprocessing:
@@ -232,7 +238,7 @@ def _window(image: ImageReader, rng: np.random.Generator) -> Window:
 
 
 def _uint16_white(infos: Sequence[tuple[Sample, ImageInfo]], wanted: Preprocessing, seed: int) -> int | None:
-    """Return the white of the uint16 images of a data set that also has uint8 images, see `_white`."""
+    """Return the white of the uint16 images of a data set that also has images of fewer bits, see `_white`."""
     deep = [sample for sample, info in infos if info.dtype == np.uint16]
     windows = [
         found

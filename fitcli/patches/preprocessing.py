@@ -134,7 +134,8 @@ class Preprocessing:
         """Convert pixels [height width channels] of a file to the channels and the dtype of the model.
 
         Alpha is dropped. Grey is repeated into red, green and blue; for a model of grey images, colour becomes
-        brightness. uint8 and uint16 are scaled into each other, see `uint16_white`. Missing pixels become the mean of
+        brightness. uint8 and uint16 are scaled into each other, see `uint16_white`, and true becomes white. A value
+        beyond the range of a narrower float becomes its end. Missing pixels become the mean of
         their channel, rounded for integers. Pixels of more than 8 bits are clipped at `FARTHEST`.
         """
         if self.rules == 1:
@@ -154,9 +155,7 @@ class Preprocessing:
         missing = missing_pixels(pixels, info.nodata)
         converted = self._convert(pixels, info)
         if missing is None or not missing.any():
-            # Floats of fewer bits may overflow.
-            missing = missing_pixels(converted, None) if converted.dtype.itemsize < pixels.dtype.itemsize else None
-            return converted, missing
+            return converted, None
         if info.channels != self.channels:
             missing = _convert_missing(missing, self.channels)
         unusable = missing_pixels(converted, None)
@@ -199,8 +198,14 @@ class Preprocessing:
             return ((pixels.astype(np.uint32) * 255 + white // 2) // white).clip(0, 255).astype(np.uint8)
         if pixels.dtype == np.uint8 and target == np.uint16:
             return ((pixels.astype(np.uint32) * white + 127) // 255).astype(np.uint16)
+        if self.rules > 1 and target.kind == "f" and target.itemsize < pixels.dtype.itemsize:
+            # A value beyond a narrower float is a peak, not a missing pixel, so it does not become infinity.
+            pixels = np.where(np.isfinite(pixels), pixels.clip(np.finfo(target).min, np.finfo(target).max), pixels)
         with np.errstate(over="ignore"):
-            return pixels.astype(target) * (255 if pixels.dtype == np.bool_ else 1)
+            converted = pixels.astype(target)
+        if pixels.dtype == np.bool_:
+            return converted * target.type(255 if target == np.uint8 else white)
+        return converted
 
 
 def _channels_convert(info: ImageInfo, channels: int) -> bool:
@@ -234,4 +239,4 @@ def _dtype_converts(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
         return True
     if target.kind == "f":
         return source.kind == "f"
-    return {source.name, target.name} <= {"uint8", "uint16"} or (source.name, target.name) == ("bool", "uint8")
+    return target.name in ("uint8", "uint16") and source.name in (target.name, "bool", "uint8", "uint16")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from numpy.typing import NDArray
 from support.pictures import save
 from support.small_runs import quietly, run_of, two_classes
@@ -222,19 +224,72 @@ def test_a_window_without_pixels_is_replaced(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 @pytest.mark.parametrize("deep", [2, 6])
 def test_files_of_8_bits_and_of_more_are_brought_together(tmp_path: Path, bits: int, deep: int) -> None:
-    """uint16 files of n bits mean the same as uint8 files, whichever are more."""
+    """uint16 files of n bits mean the same as uint8 files. All become uint16, whichever are more: no value is lost."""
     white, rng = 2**bits - 1, np.random.default_rng(0)
     shades = [rng.integers(0, 256, (20, 30, 1)).astype(np.uint8) for _ in range(8)]
     images: list[NDArray[Any]] = [*shades[deep:]]
     images += [np.rint(pixels / 255 * white).astype(np.uint16) for pixels in shades[:deep]]
     result = survey_images(data_set(tmp_path, images, validation=1), 0)
-    found, target = result.preprocessing, 255 if deep == 2 else white
-    assert found.dtype == ("uint8" if deep == 2 else "uint16")
+    found = result.preprocessing
+    assert found.dtype == "uint16"
     assert found.uint16_white == (None if bits == 16 else white)
-    assert found.limits == (0, target)
-    expected = np.concatenate([pixels.ravel() for pixels in [*shades[deep:], *shades[: deep - 1]]]) / 255 * target
+    assert found.limits == (0, white)
+    expected = np.concatenate([pixels.ravel() for pixels in [*shades[deep:], *shades[: deep - 1]]]) / 255 * white
     assert (found.mean[0], found.std[0]) == pytest.approx((expected.mean(), expected.std()), rel=1e-2)
     assert (f"{bits} bits" in result.pixels()) == (bits < 16)
+
+
+DTYPES = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "int64", "float16", "float32", "float64")
+PROMOTED = {
+    **{frozenset(pair): pair[1] for pair in [("bool", "uint8"), ("bool", "uint16"), ("uint8", "uint16")]},
+    **{frozenset(pair): pair[1] for pair in [("float16", "float32"), ("float16", "float64"), ("float32", "float64")]},
+}
+"""The dtype that holds the values of both, per pair; other pairs are refused."""
+
+
+@pytest.mark.parametrize("deep", [1, 3])
+@pytest.mark.parametrize(("one", "other"), list(combinations(DTYPES, 2)))
+def test_no_pair_of_types_loses_a_value(tmp_path: Path, one: str, other: str, deep: int) -> None:
+    """The wider type is chosen, whichever images are more, and the ends of the range of each type stay apart."""
+    dataset = arrays_of(tmp_path, [one] * deep + [other] * (4 - deep))
+    promoted = PROMOTED.get(frozenset((one, other)))
+    if promoted is None:
+        with pytest.raises(DataError, match="pixels, the model was trained on"):
+            survey_images(dataset, 0)
+        return
+    found = survey_images(dataset, 0).preprocessing
+    assert found.dtype == promoted
+    for dtype in (one, other):
+        pixels = extremes(dtype)
+        info = ImageInfo(height=1, width=pixels.size, channels=1, dtype=np.dtype(dtype))
+        converted, missing = found.convert_marked(pixels, info)
+        assert missing is None or not missing.any()
+        assert np.isfinite(converted).all()
+        assert len(np.unique(converted)) == pixels.size
+
+
+def extremes(dtype: str) -> NDArray[Any]:
+    """Both ends of the range of a type and their neighbours, which differ in the last bit: [1 n 1]."""
+    kind = np.dtype(dtype)
+    if kind == np.bool_:
+        ends = np.array([False, True])
+    elif kind.kind == "f":
+        limits = np.finfo(kind)
+        ends = np.array([limits.min, np.nextafter(limits.min, kind.type(0)), 0, limits.tiny, limits.max], kind)
+    else:
+        bounds = np.iinfo(kind)
+        ends = np.array([bounds.min, bounds.min + 1, bounds.max - 1, bounds.max], kind)
+    return ends.reshape(1, -1, 1)
+
+
+def arrays_of(folder: Path, dtypes: list[str]) -> Dataset:
+    """Zarr arrays, which take every type, of the values 0 and 1."""
+    samples = []
+    for number, dtype in enumerate(dtypes):
+        pixels = (np.arange(600).reshape(20, 30) % 2).astype(dtype)
+        zarr.create_array(folder / f"{number}.zarr", data=pixels, dimension_names=("y", "x"))
+        samples.append(Sample(folder / f"{number}.zarr", 0))
+    return Dataset(classes=(), train=tuple(samples), validation=(), fingerprint="")
 
 
 def test_the_depth_of_uint16_files_alone_is_recorded(tmp_path: Path) -> None:
