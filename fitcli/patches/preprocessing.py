@@ -138,13 +138,20 @@ class Preprocessing:
         beyond the range of a narrower float becomes its end. Missing pixels become the mean of
         their channel, rounded for integers. Pixels of more than 8 bits are clipped at `FARTHEST`.
         """
+        return self.convert_filled(pixels, info)[0]
+
+    def convert_filled(self, pixels: Pixels, info: ImageInfo) -> tuple[Pixels, NDArray[np.bool_] | None]:
+        """Convert pixels as `convert` does, and return which of them are missing, as `convert_marked` does.
+
+        By `rules` 1, no pixel is missing.
+        """
         if self.rules == 1:
-            return self._convert(pixels, info)
+            return self._convert(pixels, info), None
         converted, missing = self.convert_marked(pixels, info)
         if missing is not None:
             fill = np.array(self.mean) if converted.dtype.kind == "f" else np.rint(self.mean)
             converted = np.where(missing, fill.astype(converted.dtype), converted)
-        return converted if self.dtype in FULL else np.clip(converted, *self._farthest())
+        return (converted if self.dtype in FULL else np.clip(converted, *self._farthest())), missing
 
     def convert_marked(self, pixels: Pixels, info: ImageInfo) -> tuple[Pixels, NDArray[np.bool_] | None]:
         """Convert pixels as `convert` does, but leave missing pixels as they are.
@@ -202,9 +209,9 @@ class Preprocessing:
             # A value beyond a narrower float is a peak, not a missing pixel, so it does not become infinity.
             pixels = np.where(np.isfinite(pixels), pixels.clip(np.finfo(target).min, np.finfo(target).max), pixels)
         with np.errstate(over="ignore"):
-            converted = pixels.astype(target)
+            converted: Pixels = pixels.astype(target)
         if pixels.dtype == np.bool_:
-            return converted * target.type(255 if target == np.uint8 else white)
+            converted *= target.type(255 if target == np.uint8 else white)
         return converted
 
 

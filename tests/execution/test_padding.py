@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fitcli.execution.padding import part_mask, zero_padding
+from fitcli.execution.padding import Missing, part_mask, zero_padding
 from models.groups import Groups
 
 MASK = torch.tensor([[True, True, False], [True, False, False]])
@@ -32,3 +32,14 @@ def test_a_slice_of_the_groups_has_its_mask() -> None:
     mask = part_mask(whole._replace(mask=MASK), slice(1, 2))
     assert mask is not None
     assert mask.tolist() == [[True, False, False]]
+
+
+def test_missing_values_are_zero_and_do_not_count() -> None:
+    marks = torch.zeros(3, 2, 4, dtype=torch.bool)
+    marks[1, 0, :3] = marks[2, 1] = True
+    missing = Missing.of(marks, None, torch.device("cpu"))
+    assert missing.present == 24 - 7
+    assert missing.zero(torch.ones(2, 2, 4), slice(1, 3)).sum() == 16 - 7
+    assert missing.zero(torch.ones(2, 8), slice(1, 3)).sum() == 16 - 7, "in either shape"
+    mask = torch.tensor([[True, True], [True, True], [True, False]])
+    assert Missing.of(marks, mask, torch.device("cpu")).present == 20 - 3, "padding is not missing twice"

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fitcli.execution.job import Job, Part, largest_handful
-from fitcli.execution.padding import part_mask, zero_padding
+from fitcli.execution.padding import Missing, part_mask, zero_padding
 from models.decoder import FITDecoder
 from models.groups import Groups
 
@@ -20,6 +20,7 @@ def decoding_job(
     next_ids: Part,
     labels: Tensor | None = None,
     smoothing: float = 0.0,
+    missing: Missing | None = None,
 ) -> Job:
     """Return the step of the mean cross-entropy of the next token, in bits, over all tokens but padding.
 
@@ -30,13 +31,17 @@ def decoding_job(
         next_ids: Returns the token at each position, [part n] int64.
         labels: Classes of the images [b]; None for a model without classes.
         smoothing: Share of the target probability that is spread evenly over the vocabulary.
+        missing: Values [part n] that the loss leaves out; None if it counts all but padding.
     """
 
     def loss_from_tokens(part: slice, tokens: Tensor) -> Tensor:
         logits = model.predict(tokens)
         nats = F.cross_entropy(logits.mT, next_ids(part), reduction="none", label_smoothing=smoothing)  # [part n]
         bits = nats / math.log(2)
-        return zero_padding(bits, part_mask(groups, part)).sum(dim=1) / groups.count_real_tokens(bits.shape[1])
+        bits = zero_padding(bits, part_mask(groups, part))
+        if missing is not None:
+            return missing.zero(bits, part).sum(dim=1) / max(missing.present, 1)
+        return bits.sum(dim=1) / groups.count_real_tokens(bits.shape[1])
 
     return Job(
         trunk=model.trunk,

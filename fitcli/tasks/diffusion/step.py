@@ -11,7 +11,7 @@ from torch import Tensor
 from fitcli.device.transfer import to_device
 from fitcli.execution.forward import last_latents
 from fitcli.execution.job import Job, Part, largest_handful
-from fitcli.execution.padding import part_mask, zero_padding
+from fitcli.execution.padding import Missing, part_mask, zero_padding
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.tasks.diffusion.loss import DiffusionLoss
 from fitcli.tasks.diffusion.parameterization import add_noise, per_group
@@ -32,6 +32,7 @@ class DiffusionStep:
         condition: Conditioning tokens [b s width]; None for a model without them.
         conditioned: Whether each image starts from the latents of a first prediction without gradients, [b] bool, on
             the host; None if no image does.
+        missing: Values [part n p] that the loss leaves out; None if it counts all but padding.
     """
 
     groups: Groups
@@ -40,6 +41,7 @@ class DiffusionStep:
     time: Tensor
     condition: Tensor | None = None
     conditioned: Tensor | None = None
+    missing: Missing | None = None
 
 
 def diffusion_job(loss: DiffusionLoss, model: FITDenoiser, step: DiffusionStep, plan: ExecutionPlan) -> Job:
@@ -67,6 +69,8 @@ def diffusion_job(loss: DiffusionLoss, model: FITDenoiser, step: DiffusionStep, 
         seen = add_noise(data, noise, spread[part])
         error, _ = loss.error(output, seen, data, noise, spread[part])
         error = zero_padding(error, part_mask(groups, part))
+        if step.missing is not None:
+            return step.missing.zero(error, part).square().sum(dim=(1, 2)) / max(step.missing.present, 1)
         return error.square().sum(dim=(1, 2)) / (groups.count_real_tokens(error.shape[1]) * error.shape[2])
 
     job = denoising_job(model, groups, noisy, gamma, group_loss, step.condition)
