@@ -47,6 +47,9 @@ MAX_GEO_VALUES = 100_000
 MAX_ELEMENTS = 200_000
 """Largest number of XML or JSON elements in the description of a file. Each takes half a kilobyte when parsed."""
 
+SOFTWARE = "fit"
+"""Value of the Software tag of the files that this software writes."""
+
 SCREEN_AND_PRINT_DPI = (72, 96, 150, 300)
 """Resolutions that software writes if the true one is unknown."""
 
@@ -99,7 +102,7 @@ def aperio_mpp(description: str) -> float | None:
 
 def tag_mpp(page: Any, imagej: dict[str, Any] | None) -> float | None:
     """Return the microns per pixel from the resolution tags; None if they are missing or implausible."""
-    if any(tag in page.tags for tag in MAP_TAGS) or 282 not in page.tags:
+    if (any(tag in page.tags for tag in MAP_TAGS) and not _by_fit(page)) or 282 not in page.tags:
         return None
     numerator, denominator = (float(part) for part in page.tags[282].value)
     if numerator <= 0 or denominator <= 0:
@@ -113,6 +116,14 @@ def tag_mpp(page: Any, imagej: dict[str, Any] | None) -> float | None:
     if not 0.001 <= mpp <= (20 if unit == 2 else 1000) or any(abs(dpi - usual) < 0.5 for usual in SCREEN_AND_PRINT_DPI):
         return None
     return mpp
+
+
+def _by_fit(page: Any) -> bool:
+    """Return whether the resolution tags of a map were written by this software, as the scale of its pixels.
+
+    Other software copies its name with all tags, even into a resized file, but into a BigTIFF only beyond 4 GiB.
+    """
+    return bool(page.parent.is_bigtiff) and str(page.tags.valueof(305, "")).strip("\0 ") == SOFTWARE
 
 
 def gdal_nodata(page: Any) -> float | None:

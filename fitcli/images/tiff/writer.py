@@ -25,7 +25,7 @@ from fitcli.images.numbers import number_text
 from fitcli.images.publishing import ImagePublication, cannot_write
 from fitcli.images.pyramid import pad_edges
 from fitcli.images.pyramid_writer import ChunkSink, PyramidWriter
-from fitcli.images.tiff.metadata import GEO_TAGS
+from fitcli.images.tiff.metadata import GEO_TAGS, SOFTWARE
 from fitcli.images.write_options import WriteOptions
 
 COMPRESSIONS: tuple[Compression, ...] = ("jpeg", "deflate", "zstd", "lzw", "none")
@@ -195,7 +195,7 @@ class TiffSink(ChunkSink):
             "compression": TIFFFILE_NAMES.get(self._compression, self._compression),
             "photometric": "rgb" if self._samples >= 3 else "minisblack",
             "metadata": None,
-            "software": "fit",
+            "software": SOFTWARE,
         }
         if self._compression == "jpeg" and self._samples == 3:
             # tifffile does not parse encoded chunks, so these tags must match what `jpeg_encoder` writes.
