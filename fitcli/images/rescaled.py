@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.errors import ImageError
+from fitcli.errors import ImageError, UnreadableAs
 from fitcli.images.base import ImageInfo, ImageReader, Level, Pixels
 from fitcli.images.missing import avoid_nodata, missing_mark, missing_pixels
 from fitcli.images.window import Window
@@ -59,7 +59,7 @@ class Rescaled(ImageReader):
         if not 0 <= level < len(info.levels):
             raise ImageError(image.path, f"has no level {level}; its levels are 0 to {len(info.levels) - 1}")
         if not 1 / LARGEST_FACTOR <= factor <= LARGEST_FACTOR:
-            raise ImageError(
+            raise UnreadableAs(
                 image.path,
                 f"its pixels cannot be made {factor:g} times as large, only up to {LARGEST_FACTOR:g} times as large or "
                 "small; check the scale",
