@@ -25,11 +25,13 @@ class ImageOpener:
         queue: The processes that share the images.
         preprocessing: The pixels that the model was trained on.
         chosen: Choice of the user; None for that of training.
+        offers_choice: Whether the command has --mpp and --level, for the advice.
     """
 
     queue: ImageQueue
     preprocessing: Preprocessing
     chosen: ReadAs | None = None
+    offers_choice: bool = True
 
     @property
     def how(self) -> ReadAs:
@@ -51,9 +53,10 @@ class ImageOpener:
             )
         # An image or a run without a scale cannot be compared.
         elif scale is not None and trained is not None and not same_scale(scale, trained):
+            advice = f"; --mpp {trained:g} reads images at the scale of the run" if self.offers_choice else ""
             self._warn(
                 f"{path}: has {scale:g} microns per pixel, the run was trained at {trained:g}, so things have another "
-                f"size in pixels; --mpp {trained:g} reads images at the scale of the run"
+                f"size in pixels{advice}"
             )
         return image
 
