@@ -75,7 +75,7 @@ def read_item(reading: Reading, sample: Sample, epoch: int, index: int, group_sh
         DataError, ImageError: The image cannot be read, or is not of the kind that the model is trained on.
     """
     with open_as(sample.path, reading.preprocessing.read_as) as image:
-        if reason := reading.preprocessing.mismatch(image.info):
+        if reason := reading.preprocessing.mismatch(image.info, training=True):
             raise DataError(f"{sample.path}: {reason}")
         place = draw_place(image, reading.layout, reading.rules, epoch, index, group_share)
         patches, missing = _read_pixels(image, place, reading.preprocessing, reading.marked)

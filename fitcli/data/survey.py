@@ -119,7 +119,11 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = 
         path = next(sample.path for sample, info in infos if info.dtype.name == dtype)
         raise DataError(f"{path}: has uint64 pixels; convert the images to integers of at most 32 bits, or to floats")
     wanted = _plain(channels, dtype)
-    misfits = {sample.path: f"{sample.path}: {reason}" for sample, info in infos if (reason := wanted.mismatch(info))}
+    misfits = {
+        sample.path: f"{sample.path}: {reason}"
+        for sample, info in infos
+        if (reason := wanted.mismatch(info, training=True))
+    }
     _refuse(misfits, "differ from the others", most_bad - len(broken))
     infos = [(sample, info) for sample, info in infos if sample.path not in misfits]
     wanted = replace(wanted, read_mpp=how.mpp, read_level=how.level)

@@ -116,17 +116,24 @@ class Preprocessing:
         """Range of the training pixels, of which background is a share; None for runs of `rules` 1."""
         return None if self.rules == 1 or self.limits is None else self.limits[1] - self.limits[0]
 
-    def mismatch(self, info: ImageInfo) -> str | None:
-        """Return why an image cannot be converted for the model, and what to do; None if it can."""
+    def mismatch(self, info: ImageInfo, training: bool = False) -> str | None:
+        """Return why an image cannot be converted for the model, and what to do; None if it can.
+
+        Args:
+            info: Description of the image.
+            training: Whether the model is still to be trained, on other images of the same data set.
+        """
+        others = "the other training images have" if training else "the model was trained on"
         if not _channels_convert(info, self.channels):
+            what = "leave it out" if training else "train on images like this one"
             return (
-                f"has {info.channels} channels, the model was trained on {self.channels}; "
-                "write an image with those channels, or train on images like this one"
+                f"has {info.channels} channels, {others} {self.channels}; write an image with those channels, or {what}"
             )
         if not _dtype_converts(info.dtype, np.dtype(self.dtype)):
+            what = "other" if training else "training"
             return (
-                f"has {info.dtype} pixels, the model was trained on {self.dtype}; "
-                f"rescale the image to {self.dtype} with the range of the training images"
+                f"has {info.dtype} pixels, {others} {self.dtype}; "
+                f"rescale the image to {self.dtype} with the range of the {what} images"
             )
         return None
 

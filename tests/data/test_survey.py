@@ -254,7 +254,7 @@ def test_no_pair_of_types_loses_a_value(tmp_path: Path, one: str, other: str, de
     dataset = arrays_of(tmp_path, [one] * deep + [other] * (4 - deep))
     promoted = PROMOTED.get(frozenset((one, other)))
     if promoted is None:
-        with pytest.raises(DataError, match="pixels, the model was trained on"):
+        with pytest.raises(DataError, match="pixels, the other training images have"):
             survey_images(dataset, 0)
         return
     found = survey_images(dataset, 0).preprocessing
