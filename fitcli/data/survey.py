@@ -86,7 +86,9 @@ def describe_pixels(preprocessing: Preprocessing) -> str:
     parts = [f"pixels: {channels} {'channel' if channels == 1 else 'channels'} of {preprocessing.dtype}"]
     if limits is not None:
         low, high = (value_text(limit, np.dtype(preprocessing.dtype)) for limit in limits)
-        parts.append(f" from {low} to {high}")
+        # If all pixels are equal, the upper limit is no pixel: limits differ in every config.
+        constant = all(mean == limits[0] for mean in preprocessing.mean)
+        parts.append(f", all of them {low}" if constant else f" from {low} to {high}")
     if preprocessing.uint16_white is not None:
         bits = f"{preprocessing.uint16_white.bit_length()} bits"
         parts.append(f" ({bits})" if preprocessing.dtype == "uint16" else f"; files of uint16 hold {bits}")

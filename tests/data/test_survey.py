@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from fitcli.images.numbers import number_text
 from fitcli.images.open import create_image
 from fitcli.images.read_as import ReadAs
 from fitcli.images.window import Window
+from fitcli.patches.preprocessing import Preprocessing
+from fitcli.runs.config import with_tuples
 from fitcli.training.loop import train
 from fitcli.training.reports import BadImageReport, Report
 
@@ -239,6 +243,43 @@ def test_files_of_8_bits_and_of_more_are_brought_together(tmp_path: Path, bits: 
     assert (f"{bits} bits" in result.pixels()) == (bits < 16)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        ("uint8", 7),
+        ("uint8", 255),
+        ("int16", -3),
+        ("int64", 2**53),
+        ("float32", 0.1),
+        ("float64", 1234567.89012345),
+        ("float64", 0.0),
+    ],
+)
+def test_constant_images_have_no_range(tmp_path: Path, dtype: str, value: float) -> None:
+    result = survey_images(arrays_of(tmp_path, [dtype] * 3, fill=value), 0)
+    text = str(value) if value else "0"
+    assert result.pixels() == f"pixels: 1 channel of {dtype}, all of them {text}"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [
+        ("float64", 1234567.89012345, 1234567.89012346),
+        ("float32", 0.1, 0.3),
+        ("int64", 2**62, 2**62 + 4096),
+        ("uint8", 3, 250),
+    ],
+)
+def test_ranges_keep_every_digit(tmp_path: Path, dtype: str, low: float, high: float) -> None:
+    """In the line that is printed, and in config.json."""
+    folder = tmp_path / "data"
+    dataset = arrays_of(folder, [dtype] * 3, fill=low, other=high)
+    result = survey_images(dataset, 0)
+    assert result.pixels() == f"pixels: 1 channel of {dtype} from {low!r} to {high!r}"
+    stored = json.loads(json.dumps(asdict(result.preprocessing)))
+    assert Preprocessing(**with_tuples(stored)) == result.preprocessing
+
+
 DTYPES = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "int64", "float16", "float32", "float64")
 PROMOTED = {
     **{frozenset(pair): pair[1] for pair in [("bool", "uint8"), ("bool", "uint16"), ("uint8", "uint16")]},
@@ -251,7 +292,7 @@ PROMOTED = {
 @pytest.mark.parametrize(("one", "other"), list(combinations(DTYPES, 2)))
 def test_no_pair_of_types_loses_a_value(tmp_path: Path, one: str, other: str, deep: int) -> None:
     """The wider type is chosen, whichever images are more, and the ends of the range of each type stay apart."""
-    dataset = arrays_of(tmp_path, [one] * deep + [other] * (4 - deep))
+    dataset = arrays_of(tmp_path, [one] * deep + [other] * (4 - deep), fill=0, other=1)
     promoted = PROMOTED.get(frozenset((one, other)))
     if promoted is None:
         with pytest.raises(DataError, match="pixels, the other training images have"):
@@ -282,11 +323,12 @@ def extremes(dtype: str) -> NDArray[Any]:
     return ends.reshape(1, -1, 1)
 
 
-def arrays_of(folder: Path, dtypes: list[str]) -> Dataset:
-    """Zarr arrays, which take every type, of the values 0 and 1."""
+def arrays_of(folder: Path, dtypes: list[str], fill: float = 0, other: float | None = None) -> Dataset:
+    """Zarr arrays, which take every type, of two values (of one, if one is given)."""
     samples = []
     for number, dtype in enumerate(dtypes):
-        pixels = (np.arange(600).reshape(20, 30) % 2).astype(dtype)
+        odd = np.arange(600).reshape(20, 30) % 2 == 1
+        pixels = np.where(odd, np.array(fill if other is None else other, dtype), np.array(fill, dtype))
         zarr.create_array(folder / f"{number}.zarr", data=pixels, dimension_names=("y", "x"))
         samples.append(Sample(folder / f"{number}.zarr", 0))
     return Dataset(classes=(), train=tuple(samples), validation=(), fingerprint="")
