@@ -104,8 +104,8 @@ def debugging() -> bool:
 
 
 def data(text: str) -> None:
-    """Print a result."""
-    _stdout().print(_lines(text), soft_wrap=True)
+    """Print a result of one line."""
+    _stdout().print(plain(text), soft_wrap=True)
 
 
 def json(document: Any) -> None:
@@ -141,7 +141,7 @@ def error(message: str) -> None:
         return
     _errors += 1
     _stderr().print("[bold red]error:[/] ", end="")
-    _stderr().print(_line(message), markup=False)
+    _stderr().print(plain(message.strip()), markup=False)
     if debugging() and sys.exc_info()[0] is not None:
         _stderr().print_exception()
 
@@ -159,23 +159,14 @@ def warning(message: str) -> None:
     if _capture("warning", message):
         return
     _stderr().print("[yellow]warning:[/] ", end="")
-    _stderr().print(_line(message), markup=False)
-
-
-def _line(message: str) -> str:
-    """Join the words of a message with single spaces: one line, safe to print."""
-    return plain(" ".join(message.split()))
-
-
-def _lines(message: str) -> str:
-    return "\n".join(map(plain, message.split("\n")))
+    _stderr().print(plain(message.strip()), markup=False)
 
 
 def log(message: str) -> None:
-    """Print a message that also belongs in the log of a job without a terminal."""
+    """Print a message of one line that also belongs in the log of a job without a terminal."""
     if _capture("log", message):
         return
-    _stderr().print(_lines(message), markup=False, style="dim")
+    _stderr().print(plain(message), markup=False, style="dim")
 
 
 def hint(message: str) -> None:
@@ -219,7 +210,7 @@ def status(description: str) -> Iterator[Callable[[float, str | None], None]]:
         def show(fraction: float, words: str | None) -> None:
             bar.update(task, advance=fraction)
             if words is not None:
-                bar.update(task, words=words)
+                bar.update(task, words=plain(words))
 
         yield show
 

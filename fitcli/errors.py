@@ -106,6 +106,10 @@ class ImageError(FitError, OSError):
         return type(self), (self.path, self.reason)
 
 
+class UnreadableAs(ImageError):
+    """An image cannot be read at the level or the scale that was chosen for all images of a command."""
+
+
 class OutOfMemory(FitError):
     """A job needs more memory than there is, or than it may use. No file is to blame."""
 

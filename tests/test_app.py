@@ -114,7 +114,7 @@ def tool(error: BaseException) -> typer.Typer:
 def test_what_a_user_can_act_on_is_one_line() -> None:
     result = CliRunner().invoke(tool(FitError("x.tif: is\nbroken; [bold]copy[/] it :smile:")))
     assert result.exit_code == 1
-    assert result.stderr == "error: x.tif: is broken; [bold]copy[/] it :smile:\n"
+    assert result.stderr == "error: x.tif: is\\nbroken; [bold]copy[/] it :smile:\n"
     assert result.stdout == ""
 
 

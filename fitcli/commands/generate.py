@@ -30,6 +30,7 @@ from fitcli.tasks.registry import generate_options
 if TYPE_CHECKING:
     from fitcli.device.runtime import Runtime
     from fitcli.images.base import ImageReader
+    from fitcli.patches.preprocessing import Preprocessing
     from fitcli.tasks.autoregressive.generate_options import AutoregressiveGenerateOptions
     from fitcli.tasks.diffusion.generate_options import DiffusionGenerateOptions
     from fitcli.tasks.generated_image import GeneratedImage
@@ -84,19 +85,19 @@ def generate(
 ) -> None:
     """Generate images of any size with a diffusion or an autoregressive run."""
     from fitcli.device.runtime import choose_runtime
-    from fitcli.images.open import open_image
     from fitcli.tasks.load import expect_task
 
     runtime = choose_runtime(
         device, precision, inference=True, compiled=compile, memory_bytes=memory, float32_on_cpu=True
     )
     with ExitStack() as stack:
-        opened = None if image is None else stack.enter_context(open_image(image))
+        config = expect_task(checkpoint, *generate_options())
+        task, enlarges = config.task, options.get("window") is None and config.task == "diffusion"
+        opened = None if image is None else stack.enter_context(_open(Path(image), config.preprocessing, enlarges))
         request = ImageRequest(
             checkpoint=checkpoint, runtime=runtime, out=out, overwrite=overwrite, count=count, label=label, seed=seed,
             sides=(res, height, width), image=opened, memory_bytes=memory, state=state,
         )  # fmt: skip
-        task = expect_task(checkpoint, *generate_options()).task
         _refuse_options(task, given(context))
         settings = generate_options()[task]
         own = settings(**{each.name: options[each.name] for each in fields(settings)})
@@ -109,6 +110,17 @@ def generate(
         console.json([one.as_dict() for one in done])
     else:
         console.table(("image", "size", "seconds"), [one.as_row() for one in done])
+
+
+def _open(path: Path, preprocessing: Preprocessing, enlarges: bool) -> ImageReader:
+    """Open the given image as in training. An image to enlarge is coarser than those of training, and read as it is."""
+    from fitcli.distributed.image_queue import ImageQueue
+    from fitcli.images.open import open_image
+    from fitcli.tasks.encoding.image_opener import ImageOpener
+
+    if enlarges:
+        return open_image(path)
+    return ImageOpener(ImageQueue(), preprocessing, offers_choice=False).open(path)
 
 
 def _refuse_options(task: str, names: frozenset[str]) -> None:

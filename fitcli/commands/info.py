@@ -41,6 +41,7 @@ def describe(path: Path) -> dict[str, Any]:
     Raises:
         ImageError: There is no image at the path.
     """
+    from fitcli.images.numbers import number_text
     from fitcli.images.open import open_image, stored_bytes
 
     with open_image(path) as image:
@@ -57,7 +58,7 @@ def describe(path: Path) -> dict[str, Any]:
         "chunk": None if found.chunk is None else list(found.chunk),
         "mpp": found.mpp,
         # Often NaN, which JSON cannot express.
-        "nodata": None if found.nodata is None else f"{found.nodata:g}",
+        "nodata": None if found.nodata is None else number_text(found.nodata),
         "bytes": stored_bytes(path),
     }
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from fitcli.data.place import Place
 from fitcli.device.transfer import DeviceCopies, PendingCopy, pin, to_device
 from fitcli.errors import is_out_of_memory
+from fitcli.execution.missing import Missing
 from models.groups import Groups
 
 
@@ -33,12 +34,14 @@ class Item:
         place: The part of the image that the patches show.
         target: The target at this place, as `TargetReader.read` gives it.
         path: File of the image.
+        missing: Which values of the patches are missing, [g n p] bool; None if none are, or if nobody asks.
     """
 
     patches: Tensor
     place: Place
     target: Any
     path: Path
+    missing: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Batch:
         gain, shift: [g 1 1] float32: factor and summand of the normalised values.
         showings: (epoch, number of the sample) of each image, which seed the random choices of a step.
         paths: Files of the images.
+        marks: Which values of the patches are missing, [g n p] bool in host memory; None if none are marked.
         source: The batch in host memory that this one was copied from; None for a batch in host memory.
         following: Returns the batch after this one if it is ready, else None; does not wait.
     """
@@ -63,6 +67,7 @@ class Batch:
     shift: Tensor
     showings: tuple[tuple[int, int], ...] = ()
     paths: tuple[Path, ...] = ()
+    marks: Tensor | None = None
     source: Batch | None = None
     following: Callable[[], Batch | None] = lambda: None
 
@@ -102,8 +107,15 @@ class Batch:
         """Return the patches [part n p] of a slice of the groups, on the device of the batch."""
         return to_device(self.patches[part], self.device)
 
-    def real_patches(self) -> int:
-        """Return the number of patches without padding."""
+    @property
+    def missing(self) -> Missing | None:
+        """Missing values, for losses on the device of the batch; None if there are none, or if nobody asks."""
+        return None if self.marks is None else Missing.of(self.marks, self.on_host.groups.mask, self.device)
+
+    def real_patches(self) -> float:
+        """Return the number of patches without padding and missing values; a patch may count in part."""
+        if self.missing is not None:
+            return self.missing.present / self.patches.shape[2]
         mask = self.on_host.groups.mask
         return int(mask.sum()) if mask is not None else self.patches[..., 0].numel()
 
@@ -176,8 +188,17 @@ def collate(items: list[Item], groups: Groups, target: BatchTarget) -> Batch:
         torch.tensor(values).repeat_interleave(counts)[:, None, None]
         for values in ([item.place.gain for item in items], [item.place.shift for item in items])
     )
+    marks = [item.missing for item in items]
     return Batch(
         patches=torch.cat([item.patches for item in items]),
+        marks=None
+        if all(mark is None for mark in marks)
+        else torch.cat(
+            [
+                torch.zeros(item.patches.shape, dtype=torch.bool) if item.missing is None else item.missing
+                for item in items
+            ]
+        ),
         groups=groups,
         target=target,
         gain=gain,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -17,7 +18,7 @@ from fitcli.distributed.world import Axis
 from fitcli.errors import DataError
 from fitcli.images.base import ImageReader
 from fitcli.images.read_as import open_as
-from fitcli.patches.cutting import read_patches
+from fitcli.patches.cutting import read_marked_patches, read_patches
 from fitcli.patches.preprocessing import Preprocessing
 
 
@@ -50,12 +51,14 @@ class Reading:
         rules: Rules by which places are drawn.
         preprocessing: Pixel format and normalisation that the model expects.
         targets: Reader of the targets.
+        marked: Whether missing pixels are marked, for scores that leave them out.
     """
 
     layout: Layout
     rules: PlaceRules
     preprocessing: Preprocessing
     targets: TargetReader
+    marked: bool = False
 
 
 def read_item(reading: Reading, sample: Sample, epoch: int, index: int, group_share: Axis) -> Item:
@@ -72,22 +75,28 @@ def read_item(reading: Reading, sample: Sample, epoch: int, index: int, group_sh
         DataError, ImageError: The image cannot be read, or is not of the kind that the model is trained on.
     """
     with open_as(sample.path, reading.preprocessing.read_as) as image:
-        if reason := reading.preprocessing.mismatch(image.info):
+        if reason := reading.preprocessing.mismatch(image.info, training=True):
             raise DataError(f"{sample.path}: {reason}")
         place = draw_place(image, reading.layout, reading.rules, epoch, index, group_share)
-        patches = _read_pixels(image, place, reading.preprocessing)
+        patches, missing = _read_pixels(image, place, reading.preprocessing, reading.marked)
     return Item(
         patches=turn_patches(patches, place.grid, place.quarters, place.mirror),
         place=place,
         target=reading.targets.read(sample, place),
         path=sample.path,
+        missing=None if missing is None else turn_patches(missing, place.grid, place.quarters, place.mirror),
     )
 
 
-def _read_pixels(image: ImageReader, place: Place, preprocessing: Preprocessing) -> Tensor:
-    """Return [g n p] of the groups that this process reads; g may be 0."""
+def _read_pixels(
+    image: ImageReader, place: Place, preprocessing: Preprocessing, marked: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Return [g n p] of the groups that this process reads, and which values are missing; g may be 0."""
     grid, canvas = place.grid, place.canvas(image)
+    if place.positions and marked:
+        return read_marked_patches(canvas, grid, place.positions, preprocessing)
     if place.positions:
-        return read_patches(canvas, grid, place.positions, lambda pixels: preprocessing.convert(pixels, canvas.info))
+        convert = partial(preprocessing.convert, info=canvas.info)
+        return read_patches(canvas, grid, place.positions, convert), None
     values = preprocessing.channels * grid.patch**2
-    return torch.empty(0, grid.group**2, values, dtype=getattr(torch, preprocessing.dtype))
+    return torch.empty(0, grid.group**2, values, dtype=getattr(torch, preprocessing.dtype)), None

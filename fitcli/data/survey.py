@@ -17,6 +17,7 @@ from fitcli.data.dataset import Dataset, Sample, spread
 from fitcli.data.pixel_statistics import PixelStatistics, WindowStatistics, merge_statistics, window_statistics
 from fitcli.errors import DataError, ImageError
 from fitcli.images.base import ImageInfo, ImageReader
+from fitcli.images.numbers import number_text, value_text
 from fitcli.images.read_as import AS_STORED, ReadAs, open_as
 from fitcli.images.scale import common_scale
 from fitcli.images.window import Window
@@ -84,8 +85,10 @@ def describe_pixels(preprocessing: Preprocessing) -> str:
     channels, limits = preprocessing.channels, preprocessing.limits
     parts = [f"pixels: {channels} {'channel' if channels == 1 else 'channels'} of {preprocessing.dtype}"]
     if limits is not None:
-        digits = "g" if preprocessing.dtype.startswith("float") else ".0f"
-        parts.append(f" from {limits[0]:{digits}} to {limits[1]:{digits}}")
+        low, high = (value_text(limit, np.dtype(preprocessing.dtype)) for limit in limits)
+        # If all pixels are equal, the upper limit is no pixel: limits differ in every config.
+        constant = all(mean == limits[0] for mean in preprocessing.mean)
+        parts.append(f", all of them {low}" if constant else f" from {low} to {high}")
     if preprocessing.uint16_white is not None:
         bits = f"{preprocessing.uint16_white.bit_length()} bits"
         parts.append(f" ({bits})" if preprocessing.dtype == "uint16" else f"; files of uint16 hold {bits}")
@@ -95,8 +98,8 @@ def describe_pixels(preprocessing: Preprocessing) -> str:
 def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = AS_STORED) -> Survey:
     """Read headers and some pixels of a data set, and derive the preprocessing of a model that is trained on it.
 
-    Number of channels and dtype are those that most images can be converted to, and of these the most common. An image
-    that cannot be converted to them is unusable.
+    Number of channels and dtype are those that most images can be converted to; see `_common_pixels`. An image that
+    cannot be converted to them is unusable.
 
     Args:
         dataset: The images.
@@ -118,11 +121,16 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = 
         path = next(sample.path for sample, info in infos if info.dtype.name == dtype)
         raise DataError(f"{path}: has uint64 pixels; convert the images to integers of at most 32 bits, or to floats")
     wanted = _plain(channels, dtype)
-    misfits = {sample.path: f"{sample.path}: {reason}" for sample, info in infos if (reason := wanted.mismatch(info))}
+    misfits = {
+        sample.path: f"{sample.path}: {reason}"
+        for sample, info in infos
+        if (reason := wanted.mismatch(info, training=True))
+    }
     _refuse(misfits, "differ from the others", most_bad - len(broken))
     infos = [(sample, info) for sample, info in infos if sample.path not in misfits]
     wanted = replace(wanted, read_mpp=how.mpp, read_level=how.level)
-    if {"uint8", "uint16"} <= {info.dtype.name for _, info in infos}:
+    names = {info.dtype.name for _, info in infos}
+    if "uint16" in names and len(names) > 1:
         wanted = replace(wanted, uint16_white=_uint16_white(infos, wanted, seed))
     found, odd = _statistics(dataset.train, wanted, seed, broken | misfits, most_bad)
     scales = tuple(info.mpp for _, info in infos)
@@ -141,20 +149,25 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = 
         sizes=tuple(info.size for _, info in infos),
         smallest=(smallest.path, info.size),
         scales=scales,
-        nodata=tuple(sorted({f"{info.nodata:g}" for _, info in infos if info.nodata is not None})),
+        nodata=tuple(sorted({number_text(info.nodata) for _, info in infos if info.nodata is not None})),
         missing=found.missing,
         odd=odd,
     )
 
 
 def _common_pixels(infos: Sequence[ImageInfo]) -> tuple[int, str]:
-    """Return the number of channels and the dtype that most images can be converted to; of several the most common."""
+    """Return the number of channels and the dtype that most images can be converted to; of several the most common.
+
+    The dtype is then the widest of the images that as many can be converted to, because it loses no value.
+    """
     kinds = Counter((info.channels, info.dtype.name) for info in infos)
 
     def misfits(kind: tuple[int, str]) -> int:
         return sum(_plain(*kind).mismatch(info) is not None for info in infos)
 
-    return min(kinds, key=lambda kind: (misfits(kind), -kinds[kind]))
+    channels, common = min(kinds, key=lambda kind: (misfits(kind), -kinds[kind]))
+    wide = sorted({name for _, name in kinds}, key=lambda name: (-np.dtype(name).itemsize, name != common))
+    return channels, min(wide, key=lambda name: misfits((channels, name)))
 
 
 def _plain(channels: int, dtype: str) -> Preprocessing:
@@ -231,7 +244,7 @@ def _window(image: ImageReader, rng: np.random.Generator) -> Window:
 
 
 def _uint16_white(infos: Sequence[tuple[Sample, ImageInfo]], wanted: Preprocessing, seed: int) -> int | None:
-    """Return the white of the uint16 images of a data set that also has uint8 images, see `_white`."""
+    """Return the white of the uint16 images of a data set that also has images of fewer bits, see `_white`."""
     deep = [sample for sample, info in infos if info.dtype == np.uint16]
     windows = [
         found

@@ -222,7 +222,7 @@ class Heartbeat:
                 self._stopped.set()
                 self._end(
                     f"{reason} for {duration(self._timeout)} (--timeout); what is saved or finished is kept: look at "
-                    "that machine, then start the job again (fit train with --resume or --auto-resume)",
+                    "that machine, then start the job again (fit train with --auto-resume)",
                     speaks,
                 )
 

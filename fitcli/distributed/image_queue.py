@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -97,25 +98,25 @@ class ImageQueue:
         world: The processes, seen from this one.
         store: The key-value store of the processes; None if there is only one.
         complete: Journals of which every image is finished; `close` deletes them.
-        asked: Names that this process has passed to `is_first_time`.
+        tallies: Numbers of events of this process, by name, if it has no store.
     """
 
     world: World = ALONE
     store: ResultStore | None = None
     complete: list[ResultJournal] = field(default_factory=list)
-    asked: set[str] = field(default_factory=set)
+    tallies: Counter[str] = field(default_factory=Counter)
 
     @property
     def restartable(self) -> bool:
         """Whether torchrun started the job, which then may start it again."""
         return self.world is not ALONE
 
-    def is_first_time(self, name: str) -> bool:
-        """Return whether no process of the job has asked for this name before: for messages that are printed once."""
-        if name in self.asked:
-            return False
-        self.asked.add(name)
-        return self.store is None or self.store.add(f"first time {name}", 1) == 1
+    def tally(self, name: str, events: int = 1) -> int:
+        """Count events of all processes by name, and return their number so far; with 0 events, return it alone."""
+        if self.store is not None:
+            return self.store.add(f"tally {name}", events)
+        self.tallies[name] += events
+        return self.tallies[name]
 
     def results(self, count: int, do: Callable[[int], Any], journal: ResultJournal | None = None) -> Iterator[Any]:
         """Process every image on one of the processes.

@@ -100,7 +100,7 @@ class _Job:
                     check_finite_numbers(self.checkpoint, scores, "scores", image.path)
                     return scores
             except (ImageError, NonFiniteOutput, OutOfMemory) as error:
-                console.error(str(error))
+                opener.report(error)
                 return None
 
         journal = open_result_journal(
@@ -122,6 +122,7 @@ class _Job:
                 advance(1 / count)
         if not self.queue.world.is_first:
             return None
+        opener.finish()
         if not any(results):
             raise FitError(f"none of {count} images could be scored")
         return [(sample, result) for sample, result in zip(samples, results, strict=True) if result is not None]

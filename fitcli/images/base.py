@@ -50,7 +50,7 @@ class ImageInfo:
         format: Short name: "TIFF", "OME-TIFF", "SVS", "OME-Zarr 0.5", "Zarr", "PNG", ...
         axes: Axes as stored, in the letters of the format ("YXS", "CYX", "TCZYX"); `read` always returns YXC.
         color: Whether the first three channels are red, green and blue.
-        nodata: Value that marks missing pixels; None if the file names none.
+        nodata: Value that marks missing pixels, an int if it is whole; None if the file names none.
         geo: Position of level 0 on the Earth; None if unknown.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -43,10 +44,10 @@ def nodata_value(nodata: float | None, dtype: np.dtype[Any]) -> Any:
         return None
     if dtype.kind == "f":
         limits = np.finfo(dtype)
-        inside = float(np.clip(nodata, float(limits.min), float(limits.max))) if np.isfinite(nodata) else nodata
+        inside = min(max(nodata, float(limits.min)), float(limits.max)) if math.isfinite(nodata) else nodata
         return dtype.type(inside)
     low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    if not np.isfinite(nodata) or nodata != int(nodata) or not low <= int(nodata) <= high:
+    if not math.isfinite(nodata) or nodata != int(nodata) or not low <= int(nodata) <= high:
         return None
     return dtype.type(int(nodata))
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from fitcli.errors import FitError, ImageError
+from fitcli.errors import FitError, ImageError, UnreadableAs
 from fitcli.images.base import ImageInfo, ImageReader
 from fitcli.images.open import open_image
 from fitcli.images.rescaled import Rescaled
@@ -50,7 +50,8 @@ def open_as(path: str | Path, how: ReadAs = AS_STORED) -> ImageReader:
     that is at least as fine, resampled.
 
     Raises:
-        ImageError: The image cannot be opened, or does not have the level or a scale.
+        UnreadableAs: The image does not have the level or a scale, or not one that can become that of `how`.
+        ImageError: The image cannot be opened.
     """
     image = open_image(path)
     try:
@@ -66,12 +67,12 @@ def _choice(image: ImageReader, how: ReadAs) -> tuple[int, float]:
     if how.level is not None:
         if how.level >= (count := len(image.info.levels)):
             levels = f"levels 0 to {count - 1}" if count > 1 else "level 0"
-            raise ImageError(image.path, f"has no level {how.level}, only {levels}; give another --level, or --mpp")
+            raise UnreadableAs(image.path, f"has no level {how.level}, only {levels}; give another --level, or --mpp")
         return how.level, 1.0
     if how.mpp is None or (image.info.mpp is None and not how.needs_scale):
         return 0, 1.0
     if image.info.mpp is None:
-        raise ImageError(
+        raise UnreadableAs(
             image.path,
             f"does not say its microns per pixel, so it cannot be read at {how.mpp:g}; write the scale into the file, "
             "or leave out --mpp",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.errors import ImageError
+from fitcli.errors import ImageError, UnreadableAs
 from fitcli.images.base import ImageInfo, ImageReader, Level, Pixels
 from fitcli.images.missing import avoid_nodata, missing_mark, missing_pixels
 from fitcli.images.window import Window
@@ -59,7 +59,7 @@ class Rescaled(ImageReader):
         if not 0 <= level < len(info.levels):
             raise ImageError(image.path, f"has no level {level}; its levels are 0 to {len(info.levels) - 1}")
         if not 1 / LARGEST_FACTOR <= factor <= LARGEST_FACTOR:
-            raise ImageError(
+            raise UnreadableAs(
                 image.path,
                 f"its pixels cannot be made {factor:g} times as large, only up to {LARGEST_FACTOR:g} times as large or "
                 "small; check the scale",
@@ -119,9 +119,28 @@ def _info(info: ImageInfo, level: int, factor: float) -> ImageInfo:
         width=size[1],
         levels=levels,
         chunk=info.chunk and (_side(info.chunk[0], factor), _side(info.chunk[1], factor)),
-        mpp=None if info.mpp is None else info.mpp * base.downsample * factor,
+        mpp=scale_after(info.mpp, (base.height, base.width), size, base.downsample),
         geo=info.geo and info.geo.resize(info.size, size),
     )
+
+
+def scale_after(
+    mpp: float | None, before: tuple[int, int], after: tuple[int, int], downsample: float = 1.0
+) -> float | None:
+    """Return the microns per pixel of an image that covers the same area in pixels of another size.
+
+    Sizes are whole pixels, so this is not quite the scale that was asked for. The longer side, which is rounded least,
+    decides.
+
+    Args:
+        mpp: Microns per pixel of level 0; None if unknown.
+        before: (height, width) of the level that is resampled.
+        after: (height, width) of the result.
+        downsample: Level-0 pixels per pixel of the level.
+    """
+    longer = 0 if before[0] >= before[1] else 1
+    # Equal sizes change no digit.
+    return None if mpp is None else mpp * downsample * (before[longer] / after[longer])
 
 
 def _side(pixels: int, factor: float) -> int:

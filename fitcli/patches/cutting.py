@@ -192,13 +192,38 @@ def read_patches(
     Returns:
         Patches [g n p] in the dtype that `convert` returns. The outermost pixels are repeated beyond the edges.
     """
-    patch, group, side = (grid.patch, grid.patch), (grid.group, grid.group), grid.group_pixels
-    parts = []
-    for row, column, length in _runs(coordinates):
-        window = Window(row * side, column * side, side, length * side)
-        pixels = convert(image.read(window.clip(*grid.size)))
-        parts.append(cut(pad(pixels, side, length * side), patch, group))
+    parts = [
+        _cut_run(convert(image.read(window.clip(*grid.size))), window, grid) for window in _windows(grid, coordinates)
+    ]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def read_marked_patches(
+    image: ImageReader, grid: PatchGrid, coordinates: Sequence[tuple[int, int]], preprocessing: Preprocessing
+) -> tuple[Tensor, Tensor | None]:
+    """Read groups of an open image as `read_patches` does, converted for a model, and mark what is missing.
+
+    Returns:
+        Patches [g n p], and which of their values are missing [g n p] bool; None if none are.
+    """
+    parts, marks, some = [], [], False
+    for window in _windows(grid, coordinates):
+        pixels, missing = preprocessing.convert_filled(image.read(window.clip(*grid.size)), image.info)
+        some = some or (missing is not None and bool(missing.any()))
+        parts.append(_cut_run(pixels, window, grid))
+        marks.append(_cut_run(np.zeros(pixels.shape, bool) if missing is None else missing, window, grid))
+    return torch.cat(parts), torch.cat(marks) if some else None
+
+
+def _windows(grid: PatchGrid, coordinates: Sequence[tuple[int, int]]) -> Iterator[Window]:
+    """Yield the window of each run of neighbours in a row. It may reach beyond the image."""
+    side = grid.group_pixels
+    for row, column, length in _runs(coordinates):
+        yield Window(row * side, column * side, side, length * side)
+
+
+def _cut_run(pixels: NDArray[Any], window: Window, grid: PatchGrid) -> Tensor:
+    return cut(pad(pixels, window.height, window.width), (grid.patch, grid.patch), (grid.group, grid.group))
 
 
 def _runs(coordinates: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:

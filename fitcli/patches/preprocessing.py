@@ -116,17 +116,24 @@ class Preprocessing:
         """Range of the training pixels, of which background is a share; None for runs of `rules` 1."""
         return None if self.rules == 1 or self.limits is None else self.limits[1] - self.limits[0]
 
-    def mismatch(self, info: ImageInfo) -> str | None:
-        """Return why an image cannot be converted for the model, and what to do; None if it can."""
+    def mismatch(self, info: ImageInfo, training: bool = False) -> str | None:
+        """Return why an image cannot be converted for the model, and what to do; None if it can.
+
+        Args:
+            info: Description of the image.
+            training: Whether the model is still to be trained, on other images of the same data set.
+        """
+        others = "the other training images have" if training else "the model was trained on"
         if not _channels_convert(info, self.channels):
+            what = "leave it out" if training else "train on images like this one"
             return (
-                f"has {info.channels} channels, the model was trained on {self.channels}; "
-                "write an image with those channels, or train on images like this one"
+                f"has {info.channels} channels, {others} {self.channels}; write an image with those channels, or {what}"
             )
         if not _dtype_converts(info.dtype, np.dtype(self.dtype)):
+            what = "other" if training else "training"
             return (
-                f"has {info.dtype} pixels, the model was trained on {self.dtype}; "
-                f"rescale the image to {self.dtype} with the range of the training images"
+                f"has {info.dtype} pixels, {others} {self.dtype}; "
+                f"rescale the image to {self.dtype} with the range of the {what} images"
             )
         return None
 
@@ -134,16 +141,24 @@ class Preprocessing:
         """Convert pixels [height width channels] of a file to the channels and the dtype of the model.
 
         Alpha is dropped. Grey is repeated into red, green and blue; for a model of grey images, colour becomes
-        brightness. uint8 and uint16 are scaled into each other, see `uint16_white`. Missing pixels become the mean of
+        brightness. uint8 and uint16 are scaled into each other, see `uint16_white`, and true becomes white. A value
+        beyond the range of a narrower float becomes its end. Missing pixels become the mean of
         their channel, rounded for integers. Pixels of more than 8 bits are clipped at `FARTHEST`.
         """
+        return self.convert_filled(pixels, info)[0]
+
+    def convert_filled(self, pixels: Pixels, info: ImageInfo) -> tuple[Pixels, NDArray[np.bool_] | None]:
+        """Convert pixels as `convert` does, and return which of them are missing, as `convert_marked` does.
+
+        By `rules` 1, no pixel is missing.
+        """
         if self.rules == 1:
-            return self._convert(pixels, info)
+            return self._convert(pixels, info), None
         converted, missing = self.convert_marked(pixels, info)
         if missing is not None:
             fill = np.array(self.mean) if converted.dtype.kind == "f" else np.rint(self.mean)
             converted = np.where(missing, fill.astype(converted.dtype), converted)
-        return converted if self.dtype in FULL else np.clip(converted, *self._farthest())
+        return (converted if self.dtype in FULL else np.clip(converted, *self._farthest())), missing
 
     def convert_marked(self, pixels: Pixels, info: ImageInfo) -> tuple[Pixels, NDArray[np.bool_] | None]:
         """Convert pixels as `convert` does, but leave missing pixels as they are.
@@ -154,9 +169,7 @@ class Preprocessing:
         missing = missing_pixels(pixels, info.nodata)
         converted = self._convert(pixels, info)
         if missing is None or not missing.any():
-            # Floats of fewer bits may overflow.
-            missing = missing_pixels(converted, None) if converted.dtype.itemsize < pixels.dtype.itemsize else None
-            return converted, missing
+            return converted, None
         if info.channels != self.channels:
             missing = _convert_missing(missing, self.channels)
         unusable = missing_pixels(converted, None)
@@ -175,7 +188,7 @@ class Preprocessing:
         value = nodata_value(info.nodata, info.dtype)
         if value is None or info.dtype.kind == "f" or info.dtype == self.dtype:
             return info.nodata
-        return float(self._convert_dtype(np.array([value]))[0])
+        return int(self._convert_dtype(np.array([value]))[0])
 
     def _farthest(self) -> tuple[Pixels, Pixels]:
         """Return the least and the greatest value of each channel [channels], in the dtype of the model."""
@@ -199,8 +212,14 @@ class Preprocessing:
             return ((pixels.astype(np.uint32) * 255 + white // 2) // white).clip(0, 255).astype(np.uint8)
         if pixels.dtype == np.uint8 and target == np.uint16:
             return ((pixels.astype(np.uint32) * white + 127) // 255).astype(np.uint16)
+        if self.rules > 1 and target.kind == "f" and target.itemsize < pixels.dtype.itemsize:
+            # A value beyond a narrower float is a peak, not a missing pixel, so it does not become infinity.
+            pixels = np.where(np.isfinite(pixels), pixels.clip(np.finfo(target).min, np.finfo(target).max), pixels)
         with np.errstate(over="ignore"):
-            return pixels.astype(target) * (255 if pixels.dtype == np.bool_ else 1)
+            converted: Pixels = pixels.astype(target)
+        if pixels.dtype == np.bool_:
+            converted *= target.type(255 if target == np.uint8 else white)
+        return converted
 
 
 def _channels_convert(info: ImageInfo, channels: int) -> bool:
@@ -234,4 +253,4 @@ def _dtype_converts(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
         return True
     if target.kind == "f":
         return source.kind == "f"
-    return {source.name, target.name} <= {"uint8", "uint16"} or (source.name, target.name) == ("bool", "uint8")
+    return target.name in ("uint8", "uint16") and source.name in (target.name, "bool", "uint8", "uint16")

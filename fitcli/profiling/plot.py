@@ -73,7 +73,7 @@ def curves(subject: Subject, conditions: Conditions, peers: list[Peer]) -> dict[
     for name in SHOWN:
         plan = named_plans(one)[name]
         by_name[f"FIT, {name}"] = [
-            (side, estimate_step(replace(one, groups=subject.side(side) ** 2), plan)) for side in SIDES
+            (side, estimate_step(replace(one, groups=subject.side(side, training=True) ** 2), plan)) for side in SIDES
         ]
     for peer in peers:
         for checkpointed in (False, True):

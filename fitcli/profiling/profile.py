@@ -99,7 +99,7 @@ def _inference(subject: Subject, conditions: Conditions, side: int) -> Inference
 
 
 def _train(subject: Subject, conditions: Conditions, res: int) -> Iterator[Row]:
-    side = subject.side(res)
+    side = subject.side(res, training=True)
     work = training_step(subject, conditions, side)
     for name, plan in named_plans(work).items():
         choice = evaluate_plan(work, plan)
@@ -111,7 +111,7 @@ def _train(subject: Subject, conditions: Conditions, res: int) -> Iterator[Row]:
 
 
 def _infer(subject: Subject, conditions: Conditions, res: int) -> Iterator[Row]:
-    side = subject.side(res)
+    side = subject.side(res, training=False)
     inference = _inference(subject, conditions, side)
     for name, store in pass_executions(conditions.device):
         estimate = estimate_pass(inference, store)

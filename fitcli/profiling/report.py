@@ -33,16 +33,15 @@ def report_table(
     subject: Subject, conditions: Conditions, modes: list[Mode], sizes: list[int], peers: list[Peer]
 ) -> None:
     """Print the rows as a table, with remarks."""
-    _check(subject, conditions, modes)
+    _check(subject, conditions, modes, sizes)
     rows = _rows(subject, conditions, modes, sizes)
     largest = largest_sizes(subject, conditions, modes)
     cells = [row.as_cells(_side_text(subject, largest.get((row.mode, row.execution)))) for row in rows]
     if "train" in modes:
         cells += [cell for size in sizes for cell in _peer_cells(subject, conditions, size, peers)]
     console.table(COLUMNS, cells, title(subject, conditions))
-    for res in sizes:
-        if (padded := subject.side(res) * subject.group_pixels) != res:
-            console.log(f"{res} pixels are padded to {padded}: groups are {subject.group_pixels} pixels wide")
+    for remark in filter(None, (_edge_remark(subject, modes, res) for res in sizes)):
+        console.log(remark)
     if conditions.device != "cpu":
         reserve = size_text(OVERHEAD[conditions.device])
         console.hint(f"to fit, a device needs about {reserve} for itself and 5 % for fragments beside the peak")
@@ -52,7 +51,7 @@ def report_json(
     subject: Subject, conditions: Conditions, modes: list[Mode], sizes: list[int], peers: list[Peer]
 ) -> dict[str, Any]:
     """Return the rows as one JSON document."""
-    _check(subject, conditions, modes)
+    _check(subject, conditions, modes, sizes)
     largest = largest_sizes(subject, conditions, modes)
     return {
         "model": {
@@ -84,7 +83,22 @@ def _side_text(subject: Subject, side: int | None) -> str:
     return f"{side:,}{' or more' if side >= MOST_GROUPS * subject.group_pixels else ''}"
 
 
-def _check(subject: Subject, conditions: Conditions, modes: list[Mode]) -> None:
+def _edge_remark(subject: Subject, modes: list[Mode], res: int) -> str:
+    """Return what happens to an image that is no whole number of groups; "" if it is one."""
+    side = subject.group_pixels
+    sizes = {mode: subject.side(res, mode == "train") * side for mode in modes}
+    parts = [f"are padded to {sizes[mode]}" for mode in modes if sizes[mode] > res][:1]
+    if any(size < res for size in sizes.values()):
+        parts = [f"are cropped to {sizes['train']} for training", *(f"{part} for inference" for part in parts)]
+    return f"{res} pixels {' and '.join(parts)}: groups are {side} pixels wide" if parts else ""
+
+
+def _check(subject: Subject, conditions: Conditions, modes: list[Mode], sizes: list[int]) -> None:
+    if subject.crops and "train" in modes and min(sizes) < subject.group_pixels:
+        raise FitError(
+            f"--res {min(sizes)}: training needs whole groups, which are {subject.group_pixels} pixels wide; "
+            f"give at least {subject.group_pixels}, or --mode infer"
+        )
     if conditions.budget_bytes < (least := smallest_need(subject, conditions, modes)):
         raise FitError(
             f"{size_text(conditions.budget_bytes)} are too little for this model of "
@@ -104,7 +118,7 @@ def _rows(subject: Subject, conditions: Conditions, modes: list[Mode], sizes: li
 
 
 def _peer(subject: Subject, conditions: Conditions, res: int, peer: Peer, checkpointed: bool) -> dict[str, Any]:
-    work = training_step(subject, conditions, subject.side(res))
+    work = training_step(subject, conditions, subject.side(res, training=True))
     estimate = estimate_peer(peer, work, res, checkpointed)
     runtime = where_to_measure(conditions, estimate) if can_build(peer) else None
     measured = None if runtime is None else measure_peer(peer, work, res, checkpointed, runtime)

@@ -31,6 +31,7 @@ class Subject:
         config: Architecture.
         group_pixels: Side of a group, in pixels.
         ema: Whether training keeps a moving average of the weights.
+        crops: Whether training leaves out pixels that do not fill a group; otherwise images are padded.
     """
 
     name: str
@@ -38,10 +39,14 @@ class Subject:
     config: TrunkConfig
     group_pixels: int
     ema: bool
+    crops: bool = False
 
-    def side(self, res: int) -> int:
-        """Return the groups per side of a square image of `res` pixels per side, which is padded to whole groups."""
-        return max(1, -(-res // self.group_pixels))
+    def side(self, res: int, training: bool) -> int:
+        """Return the groups per side of a square image of `res` pixels per side, at least 1.
+
+        The image is padded to whole groups; for training, `crops` leaves out what does not fill a group instead.
+        """
+        return max(1, res // self.group_pixels if training and self.crops else -(-res // self.group_pixels))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +92,7 @@ def subject_for(checkpoint: Path | None, preset: str | None, task: str | None) -
             config=run.model,
             group_pixels=find_task(run.task).group_pixels(run),
             ema=_keeps_average(run.task),
+            crops=find_task(run.task).crops_to_groups,
         )
     chosen = find_task(task or DEFAULT_TASK)
     name = preset or chosen.profiled_preset
@@ -97,6 +103,7 @@ def subject_for(checkpoint: Path | None, preset: str | None, task: str | None) -
         config=model.config,
         group_pixels=model.group_pixels,
         ema=_keeps_average(chosen.name),
+        crops=chosen.crops_to_groups,
     )
 
 

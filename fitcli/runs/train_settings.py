@@ -268,10 +268,17 @@ class TrainSettings:
         for name in before:
             if name in given and name not in changeable and before[name] != now.get(name):
                 raise FitError(
-                    f"{flag(name)}: the run was begun with {name} = {before[name]}, not {now.get(name)}; "
+                    f"{flag(name)}: the run was begun {_other_choice(name, before[name], now.get(name))}; "
                     "resume without this option, or start a new run"
                 )
         changes = {name: now[name] for name in changeable & set(given)}
         if "epochs" in changes and "steps" not in changes:
             changes["steps"] = new.steps
         return replace(self, **changes)
+
+
+def _other_choice(name: str, before: object, now: object) -> str:
+    """Return how a run was begun, and how it was not: "with seed = 3, not 5", or "without it, not with level = 2"."""
+    if before is None:
+        return f"without it, not with {name} = {now}"
+    return f"with {name} = {before}, not {'without it' if now is None else now}"

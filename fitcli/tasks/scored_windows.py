@@ -13,6 +13,9 @@ from fitcli.memory.size_checks import check_pixels
 MOST_WINDOWS = 1 << 20
 """Largest number of windows of one image. Windows of 256 x 256 pixels then cover 69 gigapixels."""
 
+NO_PIXELS = "holds missing pixels only (nodata, NaN or infinity), so there is nothing to score; leave it out"
+"""Reason why an image has no score."""
+
 
 def scored_parts(
     image: ImageReader, size: tuple[int, int] | None, least: tuple[int, int] = (1, 1)

@@ -147,6 +147,7 @@ class Task(ABC, Generic[M]):
         casts_weights_ahead: Whether inference holds weights in the precision in which they are multiplied.
         class_weights: Prefixes of the names of weights that depend on the classes of a run.
         profiled_preset: Preset that `fit profile-memory` describes without `--preset`.
+        crops_to_groups: Whether training leaves out pixels that do not fill a group; otherwise images are padded.
     """
 
     name: ClassVar[str]
@@ -157,6 +158,7 @@ class Task(ABC, Generic[M]):
     casts_weights_ahead: ClassVar[bool] = False
     class_weights: ClassVar[tuple[str, ...]] = ()
     profiled_preset: ClassVar[str] = "base"
+    crops_to_groups: ClassVar[bool] = False
 
     @abstractmethod
     def check(self, settings: TrainSettings) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fitcli.errors import FitError
+from fitcli.runs.config import is_run
 
 NAMED = 4
 """Number of images that an error names."""
@@ -26,7 +27,7 @@ def check_finite(name: str, value: float, folder: Path, step: int, paths: Sequen
     if not math.isfinite(value):
         more = f" and {images - NAMED} more" if images > NAMED else ""
         files = f", on {', '.join(map(str, paths[:NAMED]))}{more}" if paths else ""
+        kept = f" (what {folder} saved before is still there)" if is_run(folder) else ""
         raise FitError(
-            f"the {name} became {value} in step {step}{files}; start again with a lower --learning-rate "
-            f"(what {folder} saved before is still there)"
+            f"the {name} became {value} in step {step}{files}; start again with a lower --learning-rate{kept}"
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ import zarr
 from PIL import Image
 from support.command_line import Fit
 from support.generators import TRAINED, make_run
+from support.pictures import save
 
 from fitcli.images.open import open_image
 from fitcli.images.tiff import writer
@@ -273,6 +276,46 @@ def test_a_killed_process_goes_on_to_the_same_file(run: Path, tmp_path: Path, se
 
 
 # Runs of --task autoregressive ----------------------------------------------------------------------------------------
+
+
+def at_scale(run: Path, folder: Path, **changes: Any) -> Path:
+    """A copy of a run that was trained with --mpp or --level."""
+    shutil.copytree(run, folder)
+    document = json.loads((folder / "config.json").read_text())
+    document["preprocessing"] |= changes
+    (folder / "config.json").write_text(json.dumps(document))
+    return folder
+
+
+def test_a_given_image_is_read_as_in_training_but_for_enlarging(fit: Fit, run: Path, tmp_path: Path) -> None:
+    """The run was trained at 1 micron per pixel, the image has 0.5: 60 x 50 pixels are read as 30 x 25."""
+    trained = at_scale(run, tmp_path / "run", read_mpp=1.0, mpp=1.0)
+    given = save(tmp_path / "given.tif", np.full((60, 50, 3), 77, np.uint8), 0.5)
+    common = ["generate", "--checkpoint", trained, "--steps", 1, "--image", given]
+    result = fit(*common, "--out", tmp_path / "in.tif", "--window", "10,10,8,8")
+    assert (result.exit_code, result.stderr) == (0, "")
+    with open_image(tmp_path / "in.tif") as image:
+        assert (image.info.size, image.info.mpp) == ((30, 25), pytest.approx(1.0))
+    result = fit(*common, "--out", tmp_path / "up.tif", "--height", 120, "--width", 100)
+    assert result.exit_code == 0, result.stderr
+    with open_image(tmp_path / "up.tif") as image:
+        assert (image.info.size, image.info.mpp) == ((120, 100), pytest.approx(0.25))
+    other = at_scale(run, tmp_path / "other", mpp=1.0)
+    result = fit("generate", "--checkpoint", other, "--steps", 1, "--image", given, "--out", tmp_path / "as-stored.tif",
+                 "--window", "10,10,8,8")  # fmt: skip
+    assert result.exit_code == 0
+    assert "has 0.5 microns per pixel, the run was trained at 1" in result.stderr
+    assert "--mpp" not in result.stderr, "the command has no such option"
+
+
+def test_the_upper_part_of_an_image_is_read_as_in_training(fit: Fit, decoder_run: Path, tmp_path: Path) -> None:
+    trained = at_scale(decoder_run, tmp_path / "run", read_mpp=1.0, mpp=1.0)
+    given = save(tmp_path / "upper.tif", np.full((6, 12, 1), 90, np.uint8), 0.5)
+    result = fit("generate", "--checkpoint", trained, "--image", given, "--out", tmp_path / "out.tif", "--label", "cat")
+    assert result.exit_code == 0, result.stderr
+    with open_image(tmp_path / "out.tif") as image:
+        assert (image.info.size, image.info.mpp) == ((8, 6), pytest.approx(1.0))
+        assert (image.read(Window(0, 0, 3, 6)) == 90).all()
 
 
 @pytest.fixture(scope="module")

@@ -80,6 +80,39 @@ def test_models_that_generate(task: str, fit: Fit) -> None:
     assert all(row["components"]["ema"] == row["parameters_bytes"] for row in trained)
 
 
+@pytest.mark.parametrize(
+    ("task", "mode", "words", "tokens"),
+    [
+        ("classify", "train", "300 pixels are padded to 512: groups are 256 pixels wide", None),
+        ("autoregressive", "train", "17 pixels are cropped to 16 for training: groups are 8 pixels wide", 4 * 192),
+        ("autoregressive", "infer", "17 pixels are padded to 24: groups are 8 pixels wide", 9 * 192),
+        (
+            "autoregressive",
+            "both",
+            "17 pixels are cropped to 16 for training and are padded to 24 for inference: ",
+            None,
+        ),
+    ],
+)
+def test_what_happens_to_pixels_that_fill_no_group(
+    fit: Fit, task: str, mode: str, words: str, tokens: int | None
+) -> None:
+    res = words.split()[0]
+    command = ["profile-memory", "--task", task, "--preset", "tiny", "--res", res]
+    command += [] if mode == "both" else ["--mode", mode]
+    result = fit(*command)
+    assert result.exit_code == 0, result.stderr
+    assert words in result.stderr
+    if tokens is not None:
+        assert json.loads(fit(*command, "--json").stdout)["rows"][0]["tokens"] == tokens
+
+
+def test_an_image_without_a_whole_group_cannot_train(fit: Fit) -> None:
+    result = fit("profile-memory", "--task", "autoregressive", "--preset", "tiny", "--res", 5)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "--res 5: training needs whole groups" in result.stderr
+
+
 def test_a_larger_batch_takes_more(fit: Fit) -> None:
     asked = ("profile-memory", "--preset", "tiny", "--res", 1024, "--mode", "train", "--json")
     one, four = (json.loads(fit(*asked, "--batch-size", size).stdout)["rows"][0] for size in (1, 4))

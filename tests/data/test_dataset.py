@@ -96,10 +96,19 @@ def test_adding_images_moves_few_others(tmp_path: Path) -> None:
 def test_links_to_the_same_image_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "one/a.png", "b.png")
     (tmp_path / "two").symlink_to(tmp_path / "one")
-    with pytest.raises(DataError, match="listed twice"):
+    with pytest.raises(DataError, match=r"two/a\.png is listed twice \(the other time as .*one/a\.png\); keep one"):
         load_dataset(table(tmp_path, "path,label", "one/a.png,x", "two/a.png,x", "b.png,y"))
     with pytest.raises(DataError, match="listed twice"):
         load_dataset(table(tmp_path, "path,label", "one/a.png,x", "two/../one/a.png,x", "b.png,y"))
+
+
+@pytest.mark.parametrize("label", ["x", "y"])
+def test_a_link_in_a_class_folder_is_named_with_its_target(tmp_path: Path, label: str) -> None:
+    touch(tmp_path, "x/a.png", "y/b.png")
+    (tmp_path / label / "link.png").symlink_to(tmp_path / "x" / "a.png")
+    with pytest.raises(DataError) as caught:
+        load_dataset(tmp_path)
+    assert all(name in str(caught.value) for name in ("x/a.png", f"{label}/link.png"))
 
 
 def test_a_table_with_a_split(tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from numpy.typing import NDArray
 from support.pictures import save
 from support.small_runs import quietly, run_of, two_classes
@@ -16,9 +20,12 @@ from fitcli.data.dataset import Dataset, Sample
 from fitcli.data.survey import image_sizes, survey_images
 from fitcli.errors import DataError, FitError
 from fitcli.images.base import ImageInfo
+from fitcli.images.numbers import number_text
 from fitcli.images.open import create_image
 from fitcli.images.read_as import ReadAs
 from fitcli.images.window import Window
+from fitcli.patches.preprocessing import Preprocessing
+from fitcli.runs.config import with_tuples
 from fitcli.training.loop import train
 from fitcli.training.reports import BadImageReport, Report
 
@@ -196,8 +203,8 @@ def test_nodata_does_not_count(tmp_path: Path, dtype: str, nodata: float) -> Non
     assert found.std == pytest.approx((5,), abs=1)
     assert found.limits is not None
     assert 30 < found.limits[0] < found.limits[1] < 90
-    assert (result.missing, result.nodata) == (0.5, (f"{nodata:g}",))
-    assert result.pixels().endswith(f"nodata {nodata:g}; 50.0% of the sampled values missing")
+    assert (result.missing, result.nodata) == (0.5, (number_text(nodata),))
+    assert result.pixels().endswith(f"nodata {number_text(nodata)}; 50.0% of the sampled values missing")
 
 
 @pytest.mark.parametrize(("dtype", "nodata"), NODATA)
@@ -221,19 +228,110 @@ def test_a_window_without_pixels_is_replaced(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 @pytest.mark.parametrize("deep", [2, 6])
 def test_files_of_8_bits_and_of_more_are_brought_together(tmp_path: Path, bits: int, deep: int) -> None:
-    """uint16 files of n bits mean the same as uint8 files, whichever are more."""
+    """uint16 files of n bits mean the same as uint8 files. All become uint16, whichever are more: no value is lost."""
     white, rng = 2**bits - 1, np.random.default_rng(0)
     shades = [rng.integers(0, 256, (20, 30, 1)).astype(np.uint8) for _ in range(8)]
     images: list[NDArray[Any]] = [*shades[deep:]]
     images += [np.rint(pixels / 255 * white).astype(np.uint16) for pixels in shades[:deep]]
     result = survey_images(data_set(tmp_path, images, validation=1), 0)
-    found, target = result.preprocessing, 255 if deep == 2 else white
-    assert found.dtype == ("uint8" if deep == 2 else "uint16")
+    found = result.preprocessing
+    assert found.dtype == "uint16"
     assert found.uint16_white == (None if bits == 16 else white)
-    assert found.limits == (0, target)
-    expected = np.concatenate([pixels.ravel() for pixels in [*shades[deep:], *shades[: deep - 1]]]) / 255 * target
+    assert found.limits == (0, white)
+    expected = np.concatenate([pixels.ravel() for pixels in [*shades[deep:], *shades[: deep - 1]]]) / 255 * white
     assert (found.mean[0], found.std[0]) == pytest.approx((expected.mean(), expected.std()), rel=1e-2)
     assert (f"{bits} bits" in result.pixels()) == (bits < 16)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        ("uint8", 7),
+        ("uint8", 255),
+        ("int16", -3),
+        ("int64", 2**53),
+        ("float32", 0.1),
+        ("float64", 1234567.89012345),
+        ("float64", 0.0),
+    ],
+)
+def test_constant_images_have_no_range(tmp_path: Path, dtype: str, value: float) -> None:
+    result = survey_images(arrays_of(tmp_path, [dtype] * 3, fill=value), 0)
+    text = str(value) if value else "0"
+    assert result.pixels() == f"pixels: 1 channel of {dtype}, all of them {text}"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [
+        ("float64", 1234567.89012345, 1234567.89012346),
+        ("float32", 0.1, 0.3),
+        ("int64", 2**62, 2**62 + 4096),
+        ("uint8", 3, 250),
+    ],
+)
+def test_ranges_keep_every_digit(tmp_path: Path, dtype: str, low: float, high: float) -> None:
+    """In the line that is printed, and in config.json."""
+    folder = tmp_path / "data"
+    dataset = arrays_of(folder, [dtype] * 3, fill=low, other=high)
+    result = survey_images(dataset, 0)
+    assert result.pixels() == f"pixels: 1 channel of {dtype} from {low!r} to {high!r}"
+    stored = json.loads(json.dumps(asdict(result.preprocessing)))
+    assert Preprocessing(**with_tuples(stored)) == result.preprocessing
+
+
+DTYPES = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "int64", "float16", "float32", "float64")
+PROMOTED = {
+    **{frozenset(pair): pair[1] for pair in [("bool", "uint8"), ("bool", "uint16"), ("uint8", "uint16")]},
+    **{frozenset(pair): pair[1] for pair in [("float16", "float32"), ("float16", "float64"), ("float32", "float64")]},
+}
+"""The dtype that holds the values of both, per pair; other pairs are refused."""
+
+
+@pytest.mark.parametrize("deep", [1, 3])
+@pytest.mark.parametrize(("one", "other"), list(combinations(DTYPES, 2)))
+def test_no_pair_of_types_loses_a_value(tmp_path: Path, one: str, other: str, deep: int) -> None:
+    """The wider type is chosen, whichever images are more, and the ends of the range of each type stay apart."""
+    dataset = arrays_of(tmp_path, [one] * deep + [other] * (4 - deep), fill=0, other=1)
+    promoted = PROMOTED.get(frozenset((one, other)))
+    if promoted is None:
+        with pytest.raises(DataError, match="pixels, the other training images have"):
+            survey_images(dataset, 0)
+        return
+    found = survey_images(dataset, 0).preprocessing
+    assert found.dtype == promoted
+    for dtype in (one, other):
+        pixels = extremes(dtype)
+        info = ImageInfo(height=1, width=pixels.size, channels=1, dtype=np.dtype(dtype))
+        converted, missing = found.convert_marked(pixels, info)
+        assert missing is None or not missing.any()
+        assert np.isfinite(converted).all()
+        assert len(np.unique(converted)) == pixels.size
+
+
+def extremes(dtype: str) -> NDArray[Any]:
+    """Both ends of the range of a type and their neighbours, which differ in the last bit: [1 n 1]."""
+    kind = np.dtype(dtype)
+    if kind == np.bool_:
+        ends = np.array([False, True])
+    elif kind.kind == "f":
+        limits = np.finfo(kind)
+        ends = np.array([limits.min, np.nextafter(limits.min, kind.type(0)), 0, limits.tiny, limits.max], kind)
+    else:
+        bounds = np.iinfo(kind)
+        ends = np.array([bounds.min, bounds.min + 1, bounds.max - 1, bounds.max], kind)
+    return ends.reshape(1, -1, 1)
+
+
+def arrays_of(folder: Path, dtypes: list[str], fill: float = 0, other: float | None = None) -> Dataset:
+    """Zarr arrays, which take every type, of two values (of one, if one is given)."""
+    samples = []
+    for number, dtype in enumerate(dtypes):
+        odd = np.arange(600).reshape(20, 30) % 2 == 1
+        pixels = np.where(odd, np.array(fill if other is None else other, dtype), np.array(fill, dtype))
+        zarr.create_array(folder / f"{number}.zarr", data=pixels, dimension_names=("y", "x"))
+        samples.append(Sample(folder / f"{number}.zarr", 0))
+    return Dataset(classes=(), train=tuple(samples), validation=(), fingerprint="")
 
 
 def test_the_depth_of_uint16_files_alone_is_recorded(tmp_path: Path) -> None:

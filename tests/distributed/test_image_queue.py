@@ -229,7 +229,9 @@ def test_an_error_of_one_process_is_printed_once(trained: Path, images: Path, tm
 
 def test_a_message_is_printed_by_the_first_process_that_asks() -> None:
     alone = ImageQueue()
-    assert [alone.is_first_time(name) for name in ("a", "a", "b")] == [True, False, True]
+    assert [alone.tally(name) for name in ("a", "a", "b")] == [1, 2, 1]
+    assert [alone.tally("a", 0), alone.tally("c", 0)] == [2, 0]
     store = HashStore()
     queues = [ImageQueue(store=store) for _ in range(3)]
-    assert [queue.is_first_time("a") for queue in (*queues, *queues)] == [True, *[False] * 5]
+    assert [queue.tally("a") for queue in (*queues, *queues)] == [1, 2, 3, 4, 5, 6]
+    assert [queue.tally("a", 0) for queue in queues] == [6, 6, 6]

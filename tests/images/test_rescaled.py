@@ -207,6 +207,15 @@ def test_the_smaller_levels_of_a_rescaled_image() -> None:
     assert info.mpp == pytest.approx(0.32)
 
 
+@pytest.mark.parametrize("size", [(250, 250), (250, 40), (40, 250), (7, 5)], ids=str)
+@pytest.mark.parametrize("factor", [0.3, 1.0, 1.7, 3.0, 200.0])
+def test_the_scale_is_that_of_the_pixels(size: tuple[int, int], factor: float) -> None:
+    """250 pixels of 1 micron, read at 3, are 83 pixels of 250 / 83 microns: together they are as wide as before."""
+    info = Rescaled(ArrayReader(np.zeros((*size, 1), "u1"), mpp=1.0), 0, factor).info
+    assert info.mpp is not None
+    assert info.mpp * max(info.size) == pytest.approx(max(size), rel=1e-12)
+
+
 @pytest.mark.parametrize("factor", [0.4, 2.5])
 def test_the_same_place_on_the_earth(factor: float) -> None:
     geo = GeoReference(scale=(10.0, 10.0, 0.0), tiepoints=(0, 0, 0, 5000.0, 9000.0, 0))

@@ -121,8 +121,19 @@ def test_values_that_are_no_numbers_become_the_mean(bad: float) -> None:
     found = current(2, "float32").convert(pixels, file(2, "float32"))
     np.testing.assert_allclose(found, [[[60.4, 59], [61, 60]]], rtol=1e-6)
     assert np.isnan(expecting(2, "float32").convert(pixels * np.nan, file(2, "float32"))).all(), "as earlier versions"
-    large = current(1, "float16").convert(np.array([[[1e30], [60]]]), file(1, "float64"))
-    np.testing.assert_allclose(large.ravel(), [60.4, 60], rtol=1e-3)
+
+
+def test_a_peak_beyond_a_narrower_float_is_a_peak() -> None:
+    model, pixels = current(1, "float16"), np.array([[[1e30], [60], [-1e30]]])
+    converted, missing = model.convert_marked(pixels, file(1, "float64"))
+    assert missing is None
+    assert converted.ravel().tolist() == [65504, 60, -65504]
+    assert np.isnan(model.convert_marked(pixels * np.nan, file(1, "float64"))[0]).all()
+    found = model.convert(pixels, file(1, "float64")).ravel()
+    assert (
+        found.tolist()
+        == model.convert(np.array([[[65504], [60], [-65504]]], np.float16), file(1, "float16")).ravel().tolist()
+    )
 
 
 def test_missing_pixels_follow_their_channels() -> None:

@@ -24,7 +24,7 @@ def test_curves_are_the_estimates_of_every_size() -> None:
     assert list(drawn) == [*(f"FIT, {name}" for name in SHOWN), "vit", "vit, checkpointed"]
     assert all([side for side, _ in curve] == list(SIDES) for curve in drawn.values())
     number = SIDES.index(1024)
-    step = training_step(SUBJECT, CONDITIONS, SUBJECT.side(1024))
+    step = training_step(SUBJECT, CONDITIONS, SUBJECT.side(1024, training=True))
     assert drawn["FIT, recompute"][number][1] == estimate_step(step, named_plans(step)["recompute"])
     assert drawn["vit, checkpointed"][number][1] == estimate_peer("vit", step, 1024, checkpointed=True)
 

@@ -34,7 +34,14 @@ def test_a_run_folder(tmp_path: Path) -> None:
     subject = subject_for(tmp_path, None, None)
     assert (subject.name, subject.task, subject.config) == (str(tmp_path), run.config.task, run.config.model)
     side = subject.group_pixels
-    assert [subject.side(res) for res in (1, side, side + 1, 10 * side)] == [1, 1, 2, 10]
+    assert [subject.side(res, training=False) for res in (1, side, side + 1, 10 * side)] == [1, 1, 2, 10]
+    cropped = subject.crops
+    assert [subject.side(res, training=True) for res in (1, side, side + 1, 10 * side)] == [
+        1,
+        1,
+        1 if cropped else 2,
+        10,
+    ]
 
 
 def test_options_that_contradict_each_other(tmp_path: Path) -> None:

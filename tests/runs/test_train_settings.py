@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
 from fitcli.errors import FitError
+from fitcli.runs.option import declared_options
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.registry import task_options, train_settings
 
@@ -66,6 +68,20 @@ def test_a_resumed_run_changes_what_it_may_and_only_what_was_given() -> None:
     with pytest.raises(FitError, match=r"^--seed: the run was begun with seed = 3, not 5; resume without this option"):
         before.resumed(new, given={"keep", "seed"})
     assert before.resumed(train_settings(seed=3), given={"seed"}) == before, "the same value is no change"
+
+
+def test_no_message_about_an_option_prints_none() -> None:
+    """Every option that may be left out, begun without it and resumed with it, and the other way round."""
+    optional = {name for name, value in train_settings().as_dict().items() if value is None}
+    changeable = {name for name, each in declared_options(TrainSettings).items() if each.option.changeable}
+    assert {"level", "mpp", "size"} <= optional - changeable
+    for name in optional - changeable:
+        plain, chosen = train_settings(), SimpleNamespace(as_dict=lambda name=name: {name: 2})
+        with pytest.raises(FitError, match=f"was begun without it, not with {name} = 2; resume") as caught:
+            plain.resumed(chosen, given={name})  # type: ignore[arg-type]
+        assert "None" not in str(caught.value)
+    with pytest.raises(FitError, match="--level: the run was begun with level = 1, not without it; "):
+        train_settings(level=1).resumed(train_settings(), given={"level"})
 
 
 def test_new_epochs_replace_steps() -> None:

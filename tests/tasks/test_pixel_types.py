@@ -94,7 +94,7 @@ NODATA = [("uint8", 0), ("uint16", 65535), ("int16", -9999), ("float16", -9999),
 @pytest.mark.parametrize(("dtype", "nodata"), NODATA)
 @pytest.mark.parametrize("task", TASKS)
 def test_missing_pixels_are_the_mean_to_every_task(tmp_path: Path, task: str, dtype: str, nodata: float) -> None:
-    """A step and an evaluation see the images as if their missing pixels had the mean of the others."""
+    """A step sees the images as if their missing pixels had the mean of the others. Scores of pixels leave them out."""
     settings = {"task": task, **TASKS[task], "augment": False}
     settings.pop("skip_background", None)
     marked, plain = (tmp_path / name for name in ("marked", "plain"))
@@ -115,7 +115,23 @@ def test_missing_pixels_are_the_mean_to_every_task(tmp_path: Path, task: str, dt
         scorer = find_task(task).scorer(Checkpoint(model, run.config), CPU, EncodingSettings(), False)
         with open_image(folder / "a" / "0.tif") as image:
             scores.append(scorer.score(image, Sample(image.path, 0), 0))
-    assert str(scores[0]) == str(scores[1])
+    # A score of the image does not depend on how its missing pixels are known; a score of pixels counts half as many.
+    assert (str(scores[0]) == str(scores[1])) == (task == "classify")
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), NODATA)
+def test_validation_and_evaluation_count_the_same_pixels(tmp_path: Path, dtype: str, nodata: float) -> None:
+    data = half_missing(tmp_path / "data", dtype, nodata, nodata)
+    run = run_of(data, tmp_path / "run", task="autoregressive", **TASKS["autoregressive"])
+    checkpoint = Checkpoint(build(run.config.model).eval(), run.config)
+    scorer = find_task("autoregressive").scorer(checkpoint, CPU, EncodingSettings(), False)
+    scored = []
+    for sample in run.dataset.validation:
+        with open_image(sample.path) as image:
+            scored.append(scorer.score(image, sample, 0))
+    assert {dimensions for _, dimensions in scored} == {40 * 26}, "26 of 56 columns are present"
+    found = find_task("autoregressive").objective(run).validate(checkpoint)
+    assert found.loss == pytest.approx(sum(bits for bits, _ in scored) / (len(scored) * 40 * 26), rel=1e-4)
 
 
 def bright_and_dark(folder: Path, kind: str) -> Path:

@@ -16,6 +16,7 @@ from torch import nn
 from fitcli.errors import FitError
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.training import gradients, loop
+from fitcli.training.finite_check import check_finite
 from fitcli.training.loop import train
 from fitcli.training.optimizer import learning_rate
 from fitcli.training.reports import (
@@ -87,3 +88,12 @@ def test_the_error_names_the_images(data: Path, tmp_path: Path, monkeypatch: pyt
         train(run, lambda report: seen.append([]) if isinstance(report, StepReport) else None)
     named = [str(sample.path) for sample in run.dataset.train if str(sample.path) in str(caught.value)]
     assert len(named) == 4
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_only_what_exists_is_said_to_be_kept(tmp_path: Path, saved: bool) -> None:
+    if saved:
+        (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(FitError, match="became nan in step 1") as caught:
+        check_finite("loss", math.nan, tmp_path, 1)
+    assert ("is still there" in str(caught.value)) == saved

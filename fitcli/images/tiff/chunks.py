@@ -21,8 +21,10 @@ from fitcli.images.byte_source import SourceFile
 from fitcli.images.chunks import MAX_CHUNK_BYTES, ChunkGrid, ChunkKey
 from fitcli.images.encoded_size import encoded_size
 from fitcli.images.limited_decoding import decode_limited
+from fitcli.images.missing import nodata_value
 from fitcli.images.tiff.compressions import CODECS, Codec, DeclaredChunk, check_jpeg
 from fitcli.images.tiff.lzw import valid_lzw
+from fitcli.images.tiff.metadata import gdal_nodata
 from fitcli.images.tiff.packed_bits import PackedBits, unpacking_cost
 from fitcli.images.window import Window
 
@@ -91,7 +93,8 @@ class TiffGrid(ChunkGrid):
         self.channels = samples * len(pages)
         self.interleaved = self.plane_channels == self.channels
         self.dtype = np.dtype(keyframe.dtype).newbyteorder("=")
-        self.fill = np.asarray(keyframe.nodata).astype(self.dtype)
+        missing = nodata_value(gdal_nodata(keyframe), self.dtype)
+        self.fill = np.zeros((), self.dtype) if missing is None else np.asarray(missing)
         if keyframe.is_tiled:
             self.chunk = int(keyframe.tilelength), int(keyframe.tilewidth)
         else:

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 from fitcli.errors import ImageError
 from fitcli.images.georeference import DOUBLES_TAG, TEXT_TAG, GeoReference
 from fitcli.images.lengths import microns
+from fitcli.images.numbers import exact_number
 
 FORMATS = {
     "ome": "OME-TIFF",
@@ -45,6 +46,9 @@ MAX_GEO_VALUES = 100_000
 
 MAX_ELEMENTS = 200_000
 """Largest number of XML or JSON elements in the description of a file. Each takes half a kilobyte when parsed."""
+
+SOFTWARE = "fit"
+"""Value of the Software tag of the files that this software writes."""
 
 SCREEN_AND_PRINT_DPI = (72, 96, 150, 300)
 """Resolutions that software writes if the true one is unknown."""
@@ -98,7 +102,7 @@ def aperio_mpp(description: str) -> float | None:
 
 def tag_mpp(page: Any, imagej: dict[str, Any] | None) -> float | None:
     """Return the microns per pixel from the resolution tags; None if they are missing or implausible."""
-    if any(tag in page.tags for tag in MAP_TAGS) or 282 not in page.tags:
+    if (any(tag in page.tags for tag in MAP_TAGS) and not _by_fit(page)) or 282 not in page.tags:
         return None
     numerator, denominator = (float(part) for part in page.tags[282].value)
     if numerator <= 0 or denominator <= 0:
@@ -114,14 +118,17 @@ def tag_mpp(page: Any, imagej: dict[str, Any] | None) -> float | None:
     return mpp
 
 
+def _by_fit(page: Any) -> bool:
+    """Return whether the resolution tags of a map were written by this software, as the scale of its pixels.
+
+    Other software copies its name with all tags, even into a resized file, but into a BigTIFF only beyond 4 GiB.
+    """
+    return bool(page.parent.is_bigtiff) and str(page.tags.valueof(305, "")).strip("\0 ") == SOFTWARE
+
+
 def gdal_nodata(page: Any) -> float | None:
     """Return the value of missing pixels (tag GDAL_NODATA); None if the tag is missing or not a number."""
-    if 42113 not in page.tags:
-        return None
-    try:
-        return float(str(page.tags[42113].value).strip("\0 "))
-    except ValueError:
-        return None
+    return exact_number(str(page.tags[42113].value).strip("\0 ")) if 42113 in page.tags else None
 
 
 def georeference(page: Any) -> GeoReference | None:

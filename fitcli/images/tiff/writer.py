@@ -21,10 +21,11 @@ from fitcli.files.scratch import write_all
 from fitcli.images.base import ImageInfo, Level, Pixels
 from fitcli.images.chunk_encoding import Compression, tiff_encoder, tiff_predictor
 from fitcli.images.georeference import GeoReference
+from fitcli.images.numbers import number_text
 from fitcli.images.publishing import ImagePublication, cannot_write
 from fitcli.images.pyramid import pad_edges
 from fitcli.images.pyramid_writer import ChunkSink, PyramidWriter
-from fitcli.images.tiff.metadata import GEO_TAGS
+from fitcli.images.tiff.metadata import GEO_TAGS, SOFTWARE
 from fitcli.images.write_options import WriteOptions
 
 COMPRESSIONS: tuple[Compression, ...] = ("jpeg", "deflate", "zstd", "lzw", "none")
@@ -194,7 +195,7 @@ class TiffSink(ChunkSink):
             "compression": TIFFFILE_NAMES.get(self._compression, self._compression),
             "photometric": "rgb" if self._samples >= 3 else "minisblack",
             "metadata": None,
-            "software": "fit",
+            "software": SOFTWARE,
         }
         if self._compression == "jpeg" and self._samples == 3:
             # tifffile does not parse encoded chunks, so these tags must match what `jpeg_encoder` writes.
@@ -209,7 +210,7 @@ class TiffSink(ChunkSink):
         if self._info.mpp is not None:
             per_centimetre = 1e4 / (self._info.mpp * level.downsample)
             tags |= {"resolution": (per_centimetre, per_centimetre), "resolutionunit": "CENTIMETER"}
-        extra = [] if self._info.nodata is None else [_text_tag(NODATA_TAG, f"{self._info.nodata:.17g}")]
+        extra = [] if self._info.nodata is None else [_text_tag(NODATA_TAG, number_text(self._info.nodata))]
         if self._info.geo is not None and level is self._info.levels[0]:
             extra += geo_tags(self._info.geo)
         if extra:

@@ -17,6 +17,7 @@ from zarr.storage import LocalStore
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo
 from fitcli.images.chunks import MAX_CHUNK_BYTES, ChunkedReader, levels_of
+from fitcli.images.numbers import exact_number
 from fitcli.images.zarr.chunks import MAX_INDEX_BYTES, ChunkFiles, Coordinates, ShardFiles, StoreFiles, ZarrGrid
 from fitcli.images.zarr.codecs import decoder_v2, decoder_v3, shard_codecs
 from fitcli.images.zarr.documents import group_attributes, read_document
@@ -82,12 +83,7 @@ def _parse(path: Path) -> tuple[ImageInfo, list[ZarrGrid]]:
 def _nodata(array: Path) -> float | None:
     """Return the nodata value of an array, its attribute `_FillValue`; None without one. "NaN" is a number, too."""
     value = group_attributes(array).get("_FillValue")
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return None
+    return None if isinstance(value, bool) or not isinstance(value, int | float | str) else exact_number(value)
 
 
 def _level(path: Path, name: str, axes: str) -> ZarrGrid:

@@ -190,6 +190,6 @@ def _channels(info: ImageInfo) -> list[dict[str, Any]]:
 
 
 def _json_number(value: float) -> float | int | str:
-    if np.isnan(value):
-        return "NaN"
-    return int(value) if float(value).is_integer() else float(value)
+    if not np.isfinite(value):
+        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(float(value))]
+    return value if isinstance(value, int) else int(value) if float(value).is_integer() else float(value)

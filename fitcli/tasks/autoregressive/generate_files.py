@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from fitcli import console
@@ -36,8 +36,12 @@ def draw_images(
     """
     began, config = time.perf_counter(), checkpoint.config
     size = image_size(request, sequence_of(config))
-    nodata = None if request.given is None else config.preprocessing.kept_nodata(request.given.info)
-    info = output_info(size, config.preprocessing, config.preprocessing.mpp, nodata=nodata)
+    info = output_info(size, config.preprocessing, config.preprocessing.mpp)
+    if request.given is not None:
+        # Rows below the given ones have the same pixels, and the upper left corner stays in place.
+        given = request.given.info
+        nodata = config.preprocessing.kept_nodata(given)
+        info = replace(info, mpp=given.mpp or info.mpp, geo=given.geo, nodata=nodata)
     paths, model = numbered(out, request.count), model_hash(checkpoint)
     with console.status(out.name) as show:
         images = generate_images(checkpoint, request, lambda share: show(share, None))

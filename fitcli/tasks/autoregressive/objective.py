@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -74,10 +74,10 @@ class NextTokenObjective:
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
         """Compute the bits per dimension of all validation images, or of one window of each."""
         run = self.run
-        loader = validation_loader(run, run.dataset.validation, self.reading)
+        loader = validation_loader(run, run.dataset.validation, replace(self.reading, marked=True))
 
         def own_sums() -> dict[str, float]:
-            total, patches = 0.0, 0
+            total, patches = 0.0, 0.0
             with closing(loader.fixed()) as batches:
                 for batch in batches:
                     job = self._job(checkpoint.model, run.bring(batch), smoothing=0.0)
@@ -115,7 +115,7 @@ class NextTokenObjective:
             return torch.cat([before[part, None], next_ids(part)[:, :-1]], dim=1)
 
         labels = _labels(batch) if self.run.config.classes else None
-        return decoding_job(cast(FITDecoder, model), batch.groups, ids, next_ids, labels, smoothing)
+        return decoding_job(cast(FITDecoder, model), batch.groups, ids, next_ids, labels, smoothing, batch.missing)
 
     def _tokens_before(self, batch: Batch, last: Tensor) -> Tensor:
         """Return the token before each group, [g]: the last of the group before, or the start of its image.

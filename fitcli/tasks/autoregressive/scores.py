@@ -22,7 +22,7 @@ from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.autoregressive.sequences import SequenceConfig, sequence_of, shift_right, to_sequence
 from fitcli.tasks.autoregressive.stream import stream_decoder
-from fitcli.tasks.scored_windows import scored_parts
+from fitcli.tasks.scored_windows import NO_PIXELS, scored_parts
 from models.decoder import FITDecoder
 
 
@@ -31,7 +31,7 @@ class Bits(NamedTuple):
 
     Attributes:
         total: Bits of all scored values.
-        dimensions: Number of scored values.
+        dimensions: Number of scored values: all of the image that are not missing.
     """
 
     total: float
@@ -53,7 +53,8 @@ def image_bits(
 ) -> Bits:
     """Compute the negative log likelihood of an image.
 
-    Pixels at the right and the lower edge that do not fill a patch are left out.
+    Pixels at the right and the lower edge that do not fill a patch are left out, and missing ones
+    do not count: the model sees them as the mean.
 
     Args:
         checkpoint: A run of the task "autoregressive".
@@ -64,7 +65,8 @@ def image_bits(
             the trained size.
 
     Raises:
-        ImageError: The image cannot be read, is too small, or is not of a kind that the model was trained on.
+        ImageError: The image cannot be read, is too small, is not of a kind that the model was trained on, or has no
+            pixels.
         CheckpointError: The run is of another task.
     """
     config, sequence = checkpoint.config, sequence_of(checkpoint.config)
@@ -77,11 +79,19 @@ def image_bits(
     )
     total, dimensions = 0.0, 0
     for part in parts:
-        pixels = config.preprocessing.convert(part.read(Window(0, 0, *part.info.size)), image.info)
+        read = part.read(Window(0, 0, *part.info.size))
+        pixels, missing = config.preprocessing.convert_filled(read, image.info)
         levels = to_levels(whole_patches(pixels, sequence.patch), sequence.levels, config.preprocessing.range)
         next_ids = to_sequence(levels, sequence.patch, sequence.order)
-        total += _sequence_bits(checkpoint.model, sequence, next_ids, levels.shape[:2], runtime, label)
-        dimensions += next_ids.numel()
+        present = None
+        if missing is not None:
+            present = to_sequence(~whole_patches(missing, sequence.patch), sequence.patch, sequence.order).bool()
+            if not present.any():
+                continue
+        total += _sequence_bits(checkpoint.model, sequence, next_ids, present, levels.shape[:2], runtime, label)
+        dimensions += next_ids.numel() if present is None else int(present.sum())
+    if not dimensions:
+        raise ImageError(image.path, NO_PIXELS)
     return Bits(total, dimensions)
 
 
@@ -89,11 +99,12 @@ def _sequence_bits(
     model: FITDecoder,
     sequence: SequenceConfig,
     next_ids: Tensor,
+    present: Tensor | None,
     size: tuple[int, ...],
     runtime: Runtime,
     label: int | None,
 ) -> float:
-    """Return the bits of one window, from its levels [g n] and its (height, width)."""
+    """Return the bits of one window, from its levels [g n], those of them that count, and its (height, width)."""
     ids = shift_right(next_ids, sequence.first(label))
     labels = None if not model.config.classes else to_device(torch.tensor([label]), runtime.device)
 
@@ -104,6 +115,8 @@ def _sequence_bits(
             runtime.check_overflow(logits)
             expected = to_device(next_ids[part].flatten(), logits.device)
             nats = F.cross_entropy(logits.float().flatten(0, 1), expected, reduction="none")
+            if present is not None:
+                nats = nats.masked_fill(~to_device(present[part].flatten(), logits.device), 0)
             sums.append(nats.double().sum())
 
         groups, how = sequence.groups((size[0], size[1])), Streaming(handful=handful)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fitcli.execution.job import Job, Part, largest_handful
+from fitcli.execution.missing import Missing
 from models.decoder import FITDecoder
 from models.groups import Groups
 from models.real_tokens import RealTokens
@@ -20,6 +21,7 @@ def decoding_job(
     next_ids: Part,
     labels: Tensor | None = None,
     smoothing: float = 0.0,
+    missing: Missing | None = None,
 ) -> Job:
     """Return the step of the mean cross-entropy of the next token, in bits, over all tokens but padding.
 
@@ -30,6 +32,7 @@ def decoding_job(
         next_ids: Returns the token at each position, [part n] int64.
         labels: Classes of the images [b]; None for a model without classes.
         smoothing: Share of the target probability that is spread evenly over the vocabulary.
+        missing: Values [part n] that the loss leaves out; None if it counts all but padding.
     """
 
     tokens_in_all = groups.count_real_tokens(model.config.tokens)
@@ -38,7 +41,10 @@ def decoding_job(
         logits = model.predict(tokens)
         expected = real.pack(next_ids(part))
         nats = F.cross_entropy(logits.mT, expected, reduction="none", label_smoothing=smoothing)
-        return real.unpack(nats / math.log(2)).sum(dim=1) / tokens_in_all
+        bits = real.unpack(nats / math.log(2))  # [part n]
+        if missing is not None:
+            return missing.zero(bits, part).sum(dim=1) / max(missing.present, 1)
+        return bits.sum(dim=1) / tokens_in_all
 
     return Job(
         trunk=model.trunk,

@@ -56,6 +56,7 @@ class Autoregressive(Task[FITDecoder]):
     labels: ClassVar[Labels] = "welcome"
     used_by: ClassVar[str] = "`fit generate`"
     profiled_preset: ClassVar[str] = "small"
+    crops_to_groups: ClassVar[bool] = True
 
     def check(self, settings: TrainSettings) -> None:
         levels = cast(AutoregressiveOptions, settings.options).levels or ALL_LEVELS

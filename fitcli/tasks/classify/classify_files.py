@@ -201,7 +201,7 @@ def classify_files(
                 opener, checkpoint, paths[number], heatmaps[number], runtime, settings, heatmap_target
             )
         except (ImageError, NonFiniteOutput, OutOfMemory) as error:
-            console.error(str(error))
+            opener.report(error)
             return None
         return asdict(done.report(checkpoint.config, top_k))
 
@@ -218,6 +218,8 @@ def classify_files(
     )
     for result in queue.results(len(paths), classify, journal):
         yield None if result is None else ClassifyReport(**result)
+    if queue.world.is_first:
+        opener.finish()
 
 
 def _classify_file(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
@@ -89,7 +89,7 @@ class DenoisingObjective:
         """Compute the loss in equal parts of time. Every validation uses the same noise."""
         run = self.run
         images = spread(run.dataset.validation, VALIDATED)
-        loader = validation_loader(run, images, self.reading)
+        loader = validation_loader(run, images, replace(self.reading, marked=True))
 
         def own_sums() -> dict[str, float]:
             sums = dict.fromkeys([*map(str, range(BUCKETS)), "patches"], 0.0)
@@ -107,7 +107,7 @@ class DenoisingObjective:
         return Validation(loss=loss, scores=scores, rank=(-loss,), headline=("loss", f"{loss:.4f}"))
 
     def _losses(self, model: TaskModel, batch: Batch) -> list[float]:
-        """Return the mean loss over the patches of a validation batch in each part of time."""
+        """Return the mean loss over the pixels of a validation batch, without missing ones, in each part of time."""
         run, on_device = self.run, self.run.bring(batch)
         draws = torch.tensor([self._draws("validation image", showing) for showing in batch.showings])
         labels = torch.ones(len(draws), dtype=torch.bool)
@@ -174,6 +174,7 @@ class DenoisingObjective:
             time=to_device(time.float(), device),
             condition=condition,
             conditioned=coin < self.config.self_condition_rate,
+            missing=batch.missing,
         )
         return diffusion_job(self.loss, cast(FITDenoiser, model), step, plan or self.run.plan)
 

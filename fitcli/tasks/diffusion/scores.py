@@ -14,19 +14,20 @@ from fitcli.device.runtime import Runtime
 from fitcli.device.transfer import to_device
 from fitcli.errors import ImageError
 from fitcli.execution.forward import group_losses
+from fitcli.execution.missing import Missing
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.images.base import ImageReader
 from fitcli.memory.handfuls import usual_handful
 from fitcli.memory.retry import with_less
 from fitcli.noise import group_noise
-from fitcli.patches.cutting import groups_of, read_patches, to_unit
+from fitcli.patches.cutting import groups_of, read_marked_patches, to_unit
 from fitcli.patches.grid import PatchGrid
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.diffusion.config import diffusion_of
 from fitcli.tasks.diffusion.loss import diffusion_loss
 from fitcli.tasks.diffusion.parameterization import to_data
 from fitcli.tasks.diffusion.step import DiffusionStep, diffusion_job
-from fitcli.tasks.scored_windows import scored_parts
+from fitcli.tasks.scored_windows import NO_PIXELS, scored_parts
 from models.denoiser import FITDenoiser
 
 TIMES = tuple((number + 0.5) / 10 for number in range(10))
@@ -42,7 +43,7 @@ def image_losses(
     label: int | None = None,
     whole: bool = False,
 ) -> NDArray[np.float64]:
-    """Return the mean squared error of the predictions over all patches, at each of `TIMES`: [10].
+    """Return the mean squared error of the predictions over all pixels that are not missing, at each of `TIMES`: [10].
 
     A model with self-conditioning starts from the latents of a first prediction for the same noisy image.
 
@@ -55,22 +56,29 @@ def image_losses(
         whole: Whether an image larger than the training images is denoised as a whole, instead of window by window.
 
     Raises:
-        ImageError: The image cannot be read, or is not of a kind that the model was trained on.
+        ImageError: The image cannot be read, is not of a kind that the model was trained on, or has no pixels.
         CheckpointError: The run is of another task.
     """
     config, diffusion = checkpoint.config, diffusion_of(checkpoint.config)
     if (reason := config.preprocessing.mismatch(image.info)) is not None:
         raise ImageError(image.path, reason)
-    sums, patches = np.zeros(len(TIMES)), 0
+    sums, patches = np.zeros(len(TIMES)), 0.0
     for window, part in enumerate(scored_parts(image, None if whole else diffusion.size)):
         grid = PatchGrid(part.info.size, diffusion.patch, checkpoint.model.config.group)
-        raw = read_patches(part, grid, list(grid.coordinates()), lambda p: config.preprocessing.convert(p, image.info))
-        groups = groups_of(grid)
-        real = raw.shape[0] * raw.shape[1] if groups.mask is None else int(groups.mask.sum())
+        raw, marks = read_marked_patches(part, grid, list(grid.coordinates()), config.preprocessing)
+        mask = groups_of(grid).mask
+        missing = None if marks is None else Missing.of(marks, mask, runtime.device)
+        real: float = raw.shape[0] * raw.shape[1] if mask is None else int(mask.sum())
+        if missing is not None:
+            real = missing.present / raw.shape[2]
+        if not real:
+            continue
         for index, time in enumerate(TIMES):
             stream = f"evaluation {index} of window {window}"
-            sums[index] += real * _loss_at(checkpoint, grid, raw, runtime, time, stream, number, label)
+            sums[index] += real * _loss_at(checkpoint, grid, raw, missing, runtime, time, stream, number, label)
         patches += real
+    if not patches:
+        raise ImageError(image.path, NO_PIXELS)
     return sums / patches
 
 
@@ -78,13 +86,14 @@ def _loss_at(
     checkpoint: Checkpoint[FITDenoiser],
     grid: PatchGrid,
     raw: Tensor,
+    missing: Missing | None,
     runtime: Runtime,
     time: float,
     stream: str,
     number: int,
     label: int | None,
 ) -> float:
-    """Return the loss of one window at one time, from its patches [g n p] as read."""
+    """Return the loss of one window at one time, from its patches [g n p] as read and their missing values."""
     config, model, device = checkpoint.config, checkpoint.model, runtime.device
     diffusion = diffusion_of(config)
     scale, limits, values = diffusion.scale, config.preprocessing.range, (raw.shape[1], raw.shape[2])
@@ -102,6 +111,7 @@ def _loss_at(
         time=to_device(torch.tensor([time]), device),
         condition=condition,
         conditioned=torch.ones(1, dtype=torch.bool),
+        missing=missing,
     )
 
     def loss(handful: int) -> float:

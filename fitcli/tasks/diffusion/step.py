@@ -11,6 +11,7 @@ from torch import Tensor
 from fitcli.device.transfer import to_device
 from fitcli.execution.forward import last_latents
 from fitcli.execution.job import Job, Part, largest_handful
+from fitcli.execution.missing import Missing
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.tasks.diffusion.loss import DiffusionLoss
 from fitcli.tasks.diffusion.parameterization import add_noise, per_group
@@ -32,6 +33,7 @@ class DiffusionStep:
         condition: Conditioning tokens [b s width]; None for a model without them.
         conditioned: Whether each image starts from the latents of a first prediction without gradients, [b] bool, on
             the host; None if no image does.
+        missing: Values [part n p] that the loss leaves out; None if it counts all but padding.
     """
 
     groups: Groups
@@ -40,6 +42,7 @@ class DiffusionStep:
     time: Tensor
     condition: Tensor | None = None
     conditioned: Tensor | None = None
+    missing: Missing | None = None
 
 
 def diffusion_job(loss: DiffusionLoss, model: FITDenoiser, step: DiffusionStep, plan: ExecutionPlan) -> Job:
@@ -69,7 +72,9 @@ def diffusion_job(loss: DiffusionLoss, model: FITDenoiser, step: DiffusionStep, 
     def group_loss(part: slice, real: RealTokens, output: Tensor) -> Tensor:
         data, noise, level = inputs(part, real)
         error, _ = loss.error(output, add_noise(data, noise, level), data, noise, level)
-        return _group_means(error, real, patches)
+        if step.missing is not None:
+            return _group_means(step.missing.zero(error, part, real), real, max(step.missing.present, 1))
+        return _group_means(error, real, patches * error.shape[-1])
 
     job = denoising_job(model, groups, noisy, gamma, group_loss, step.condition)
     if step.conditioned is None or not model.config.self_condition:
@@ -126,15 +131,16 @@ def mean_square(groups: Groups, target: Part) -> Callable[[slice, RealTokens, Te
 
     def loss(part: slice, real: RealTokens, prediction: Tensor) -> Tensor:
         values = target(part)
-        return _group_means(real.pack(values) - prediction, real, groups.count_real_tokens(values.shape[1]))
+        patches = groups.count_real_tokens(values.shape[1])
+        return _group_means(real.pack(values) - prediction, real, patches * values.shape[2])
 
     return loss
 
 
-def _group_means(error: Tensor, real: RealTokens, patches: int) -> Tensor:
-    """Return the contribution [part] of each group to the mean square over `patches` patches.
+def _group_means(error: Tensor, real: RealTokens, values: int) -> Tensor:
+    """Return the contribution [part] of each group to the mean square over `values` values.
 
     The errors are packed from [part n p].
     """
     squares = real.unpack(error.square().sum(dim=-1))  # [part n]
-    return squares.sum(dim=1) / (patches * error.shape[-1])
+    return squares.sum(dim=1) / values

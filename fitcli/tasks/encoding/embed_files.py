@@ -164,13 +164,15 @@ def embed_files(
             with opener.open(paths[number]) as image, console.progress(paths[number].name) as advance:
                 done = embed_image(checkpoint, image, outputs[number], runtime, settings, keep_patches, advance)
         except (ImageError, NonFiniteOutput, OutOfMemory) as error:
-            console.error(str(error))
+            opener.report(error)
             return None
         if settings.memory_bytes is not None:
             console.log(f"{paths[number].name}: {done.plan.summary()}")
         return done.as_dict()
 
     yield from queue.results(len(paths), embed, journal)
+    if queue.world.is_first:
+        opener.finish()
 
 
 @torch.inference_mode()

@@ -7,10 +7,14 @@ from pathlib import Path
 
 from fitcli import console
 from fitcli.distributed.image_queue import ImageQueue
+from fitcli.errors import FitError, UnreadableAs
 from fitcli.images.base import ImageReader
 from fitcli.images.read_as import ReadAs, open_as
 from fitcli.images.scale import same_scale
 from fitcli.patches.preprocessing import Preprocessing
+
+UNREADABLE, OTHER_SCALE = "images that cannot be read as chosen", "images of another scale"
+"""Events that the queue counts over all processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +25,13 @@ class ImageOpener:
         queue: The processes that share the images.
         preprocessing: The pixels that the model was trained on.
         chosen: Choice of the user; None for that of training.
+        offers_choice: Whether the command has --mpp and --level, for the advice.
     """
 
     queue: ImageQueue
     preprocessing: Preprocessing
     chosen: ReadAs | None = None
+    offers_choice: bool = True
 
     @property
     def how(self) -> ReadAs:
@@ -33,7 +39,7 @@ class ImageOpener:
         return self.chosen or replace(self.preprocessing.read_as, needs_scale=False)
 
     def open(self, path: Path) -> ImageReader:
-        """Open an image. The first one of another scale than in training is warned of.
+        """Open an image. The first one of another scale than in training is warned of; `finish` counts the others.
 
         Raises:
             ImageError: It cannot be opened, or does not have the level or the scale that the user asks for.
@@ -47,12 +53,31 @@ class ImageOpener:
             )
         # An image or a run without a scale cannot be compared.
         elif scale is not None and trained is not None and not same_scale(scale, trained):
+            advice = f"; --mpp {trained:g} reads images at the scale of the run" if self.offers_choice else ""
             self._warn(
                 f"{path}: has {scale:g} microns per pixel, the run was trained at {trained:g}, so things have another "
-                f"size in pixels; --mpp {trained:g} reads images at the scale of the run"
+                f"size in pixels{advice}"
             )
         return image
 
+    def report(self, error: FitError) -> None:
+        """Print why an image cannot be used. Of images that one option makes unusable, only the first is named."""
+        if not isinstance(error, UnreadableAs):
+            console.error(str(error))
+        elif self.queue.tally(UNREADABLE) == 1:
+            console.error(f"{error} (further images are not named)")
+
+    def finish(self) -> None:
+        """Print how many further images were not named; call on the first process after all images."""
+        if (more := self.queue.tally(UNREADABLE, 0) - 1) > 0:
+            console.error(f"{more} more {_images(more)} cannot be read at the chosen level or scale, like the first")
+        if (more := self.queue.tally(OTHER_SCALE, 0) - 1) > 0:
+            console.warning(f"the scale of {more} more {_images(more)} is another than in training, or unknown")
+
     def _warn(self, text: str) -> None:
-        if self.queue.is_first_time("scale"):
+        if self.queue.tally(OTHER_SCALE) == 1:
             console.warning(f"{text} (further images are not named)")
+
+
+def _images(count: int) -> str:
+    return "image" if count == 1 else "images"

@@ -120,13 +120,17 @@ def check_config(run: Path) -> RunConfig:
     before, now = (_flat(config_document(each)) for each in (load_config(run / TRAINING), config))
     changed = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
     if changed:
-        # At most 80 characters per value: the names of classes may be hundreds.
-        differences = ", ".join(f"{name} is {now.get(name)!s:.80}, was {before.get(name)!s:.80}" for name in changed)
+        differences = ", ".join(f"{name} is {_entry(now, name)}, was {_entry(before, name)}" for name in changed)
         raise CheckpointError(
             f"{run}/config.json: was changed since the run was begun ({differences}); put it back as it is in "
             f"{run / TRAINING}/config.json, or start a new run"
         )
     return config
+
+
+def _entry(values: dict[str, Any], name: str) -> str:
+    """Return an entry as JSON of at most 80 characters, as there may be hundreds of classes."""
+    return f"{json.dumps(values[name]):.80}" if name in values else "absent"
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -221,7 +221,9 @@ def test_ome_xml(tmp_path: Path, channels: int, color: bool) -> None:
     )
 
 
-@pytest.mark.parametrize(("nodata", "text"), [(-9999.0, "-9999"), (float("nan"), "nan"), (0.1, "0.10000000000000001")])
+@pytest.mark.parametrize(
+    ("nodata", "text"), [(-9999.0, "-9999"), (float("nan"), "nan"), (0.1, "0.1"), (2**63 - 1, "9223372036854775807")]
+)
 def test_nodata(tmp_path: Path, nodata: float, text: str) -> None:
     write(tmp_path / "x.tif", noise(1, "f4"), info={"nodata": nodata})
     with tifffile.TiffFile(tmp_path / "x.tif") as tiff:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from support.decoders import CLASSES, checkpoint
 
 from fitcli.device.runtime import choose_runtime
@@ -40,6 +42,36 @@ def test_bits_of_an_image_are_the_loss_of_its_sequence(levels: int, label: int |
     assert bits.dimensions == 48
     # The logits are rounded to float32, whatever the model computes in.
     assert bits.per_dimension == pytest.approx(next_token_loss(logits, targets).item(), rel=1e-6)
+
+
+def with_rules(made: Any) -> Any:
+    """The checkpoint of a run that leaves missing pixels out."""
+    pixels = replace(made.config.preprocessing, rules=2, mean=(120.0,), std=(60.0,), limits=(0.0, 255.0))
+    return replace(made, config=replace(made.config, preprocessing=pixels))
+
+
+def test_missing_pixels_count_neither_as_bits_nor_as_dimensions() -> None:
+    made, pixels = with_rules(checkpoint(16)), noise(8, 6)
+    sequence, missing = sequence_of(made.config), np.zeros(pixels.shape, bool)
+    missing[1:6, 2:5] = True
+    filled = np.where(missing, 120, np.maximum(pixels, 1)).astype(np.uint8)
+    targets = to_sequence(to_levels(filled, 16), sequence.patch, sequence.order)
+    logits = made.model(shift_right(targets, sequence.first()), sequence.groups((8, 6)))
+    nats = F.cross_entropy(logits.mT.float(), targets, reduction="none")
+    present = to_sequence(~missing, sequence.patch, sequence.order).bool()
+    marked = ArrayReader(np.where(missing, 0, filled).astype(np.uint8), nodata=0)
+    bits = image_bits(made, marked, CPU)
+    assert bits.dimensions == 48 - 15
+    assert bits.total == pytest.approx(float(nats[present].sum()) / math.log(2), rel=1e-6)
+    with pytest.raises(ImageError, match="missing pixels only"):
+        image_bits(made, ArrayReader(np.zeros_like(pixels), nodata=0), CPU)
+
+
+def test_a_window_without_pixels_does_not_count() -> None:
+    made, pixels = with_rules(checkpoint(16)), np.maximum(noise(16, 6), 1)
+    upper = image_bits(made, ArrayReader(pixels[:8], nodata=0), CPU)
+    pixels[8:] = 0
+    assert image_bits(made, ArrayReader(pixels, nodata=0), CPU) == upper
 
 
 def test_ignorance_costs_the_logarithm_of_the_levels() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from support.pictures import save
 from fitcli.errors import ImageError
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import ImageReader
+from fitcli.images.georeference import GeoReference
 from fitcli.images.open import open_image
+from fitcli.images.rescaled import Rescaled
 from fitcli.images.window import Window
 from fitcli.patches.grid import PatchGrid
 from fitcli.tasks.classify import heatmap
@@ -155,6 +158,23 @@ def test_a_layer_lies_on_the_image(tmp_path: Path, suffix: str, size: tuple[int,
         assert (len(layer.info.levels) > 1) == (max(size) > 1000)
         np.testing.assert_array_equal(layer.read(Window(0, 0, *size))[..., 0] == 255, expected(size, *places))
         assert np.isin(layer.read(Window(0, 0, *size)), (0, 255)).all()
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".zarr"])
+@pytest.mark.parametrize("factor", [1.0, 3.0])
+def test_a_layer_of_a_map_has_its_place_and_the_scale_of_its_pixels(tmp_path: Path, suffix: str, factor: float) -> None:
+    """OME-Zarr has no place for a georeference."""
+    geo = GeoReference(scale=(10.0, 10.0, 0.0), tiepoints=(0, 0, 0, 5000.0, 9000.0, 0))
+    stored = ArrayReader(grey((250, 250)), mpp=0.5)
+    stored.info = replace(stored.info, geo=geo)
+    image = Rescaled(stored, 0, factor)
+    size = image.info.size
+    write_heatmap(tmp_path / f"layer{suffix}", image, found(size, (0, 0)))
+    with open_image(tmp_path / f"layer{suffix}") as layer:
+        assert layer.info.mpp == pytest.approx(0.5 * 250 / size[0], rel=1e-6)
+        if suffix != ".zarr":
+            assert layer.info.geo is not None
+            assert layer.info.geo.scale[0] * size[1] == pytest.approx(10.0 * 250)
 
 
 def test_a_layer_is_the_same_however_it_is_cut_into_strips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

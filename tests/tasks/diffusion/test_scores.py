@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from support.batches import live
 from support.decoders import CLASSES, checkpoint
 
 from fitcli.device.runtime import choose_runtime
-from fitcli.errors import CheckpointError, OutOfMemory
+from fitcli.errors import CheckpointError, ImageError, OutOfMemory
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import Pixels
 from fitcli.noise import group_noise
@@ -69,6 +70,30 @@ def test_losses_are_those_of_the_network_run_plainly(prediction: str, rate: floa
         expected.append(float(error.mean() if groups.mask is None else error[groups.mask].mean()))
     losses = image_losses(made, ArrayReader(pixels), CPU, 5, label)
     np.testing.assert_allclose(losses, expected, rtol=1e-4)
+
+
+def test_missing_pixels_do_not_count() -> None:
+    made, pixels = denoiser(prediction="eps", self_condition_rate=0.0), np.maximum(noise(12, 10), 1)
+    rules = replace(made.config.preprocessing, rules=2, mean=(120.0,), std=(60.0,), limits=(0.0, 255.0))
+    made = replace(made, config=replace(made.config, preprocessing=rules))
+    missing = np.zeros(pixels.shape, bool)
+    missing[3:9, 1:6] = True
+    filled = np.where(missing, 120, pixels).astype(np.uint8)
+    grid = PatchGrid((12, 10), 2, 2)
+    data = (to_patches(filled, grid).float() / 255 * 2 - 1) * 0.7
+    groups, present = groups_of(grid), to_patches(~missing, grid)
+    diffusion, expected = diffusion_of(made.config), []
+    for index, time in enumerate(TIMES):
+        drawn = group_noise(0, f"evaluation {index} of window 0", range(9), (4, 4), image=5)
+        gamma = shifted(parse_schedule(diffusion.schedule), diffusion.shift)(torch.tensor([time]))
+        noisy = gamma.sqrt() * data + (1 - gamma).sqrt() * drawn
+        error = (made.model(noisy, groups, gamma, None).tokens - drawn).square()
+        counted = present if groups.mask is None else present & groups.mask[..., None]
+        expected.append(float(error[counted].mean()))
+    marked = ArrayReader(np.where(missing, 0, filled).astype(np.uint8), nodata=0)
+    np.testing.assert_allclose(image_losses(made, marked, CPU, 5), expected, rtol=1e-4)
+    with pytest.raises(ImageError, match="missing pixels only"):
+        image_losses(made, ArrayReader(np.zeros_like(pixels), nodata=0), CPU, 5)
 
 
 def test_a_larger_image_is_denoised_in_windows_unless_trained_whole() -> None:

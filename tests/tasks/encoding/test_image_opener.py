@@ -62,3 +62,34 @@ def test_a_user_who_asks_for_a_scale_needs_one(tmp_path) -> None:
     pixels = Preprocessing(channels=1, dtype="uint8", mean=(0.0,), std=(1.0,))
     with pytest.raises(ImageError, match=r"a\.png: does not say"):
         ImageOpener(ImageQueue(), pixels, ReadAs(mpp=0.5)).open(path)
+
+
+@pytest.mark.parametrize("how", [ReadAs(mpp=0.001), ReadAs(level=3), ReadAs(mpp=1e6)], ids=str)
+def test_a_choice_that_fits_no_image_is_one_error_with_a_count(
+    tmp_path, capsys: pytest.CaptureFixture[str], how: ReadAs
+) -> None:
+    paths = [save(tmp_path / f"{number}.tif", np.zeros((16, 16, 1), np.uint8), 0.5) for number in range(5)]
+    pixels = Preprocessing(channels=1, dtype="uint8", mean=(0.0,), std=(1.0,))
+    opener = ImageOpener(ImageQueue(), pixels, how)
+    for path in (*paths, tmp_path / "missing.tif", tmp_path / "gone.tif"):
+        with pytest.raises(ImageError) as caught:
+            opener.open(path)
+        opener.report(caught.value)
+    opener.finish()
+    messages = capsys.readouterr().err.splitlines()
+    assert len(messages) == 4, "every file that is broken by itself is named"
+    assert str(paths[0]) in messages[0]
+    assert "missing.tif" in messages[1]
+    assert messages[3] == "error: 4 more images cannot be read at the chosen level or scale, like the first"
+
+
+def test_images_of_another_scale_are_counted(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = Preprocessing(channels=1, dtype="uint8", mean=(0.0,), std=(1.0,), mpp=0.5)
+    opener = ImageOpener(ImageQueue(), pixels)
+    for number in range(4):
+        path = save(tmp_path / f"{number}.tif", np.zeros((16, 16, 1), np.uint8), 0.5 if number == 2 else 2.0)
+        opener.open(path).close()
+    opener.finish()
+    first, last = capsys.readouterr().err.splitlines()
+    assert "0.tif: has 2 microns per pixel" in first
+    assert last == "warning: the scale of 2 more images is another than in training, or unknown"

@@ -56,7 +56,10 @@ def test_an_edited_config_is_refused_by_name(data: Path, begun: Path) -> None:
     assert_refused(data, begun, message)
     (begun / "config.json").write_text(original)
     rewrite(begun / "config.json", lambda document: document["preprocessing"].update(mean=[1, 2, 3]))
-    assert_refused(data, begun, r"preprocessing\.mean is \(1, 2, 3\), was ")
+    assert_refused(data, begun, r"preprocessing\.mean is \[1, 2, 3\], was ")
+    (begun / "config.json").write_text(original)
+    rewrite(begun / "config.json", lambda document: document["preprocessing"].update(read_level=1, limits=None))
+    assert_refused(data, begun, r"preprocessing\.limits is null, was \[.*read_level is 1, was absent")
     # Without a copy to compare it with, the tensors of the state do not fit.
     rewrite(begun / "config.json", lambda document: document["model"].update(token_width=128))
     (begun / "training/config.json").unlink()

@@ -12,6 +12,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.errors import CheckpointError, FitError, ImageError
 from fitcli.images.base import ImageInfo, ImageReader
 from fitcli.images.crop import Crop
+from fitcli.images.rescaled import scale_after
 from fitcli.images.window import Window
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.diffusion.config import diffusion_of
@@ -110,7 +111,7 @@ def _prepare_enlarging(
     geo = image.info.geo and image.info.geo.resize(source.size, settings.size)
     return Prepared(
         stages=_stages(checkpoint, settings, sizes, settings.strength),
-        info=output_info(settings.size, preprocessing, geo=geo),
+        info=output_info(settings.size, preprocessing, scale_after(image.info.mpp, source.size, settings.size), geo),
         condition=condition,
         source=source,
     )
