@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import _thread
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -76,7 +77,7 @@ def test_a_process_that_dies_is_one_error() -> None:
 
 def test_an_interrupt_ends_the_process() -> None:
     began = time.monotonic()
-    threading.Timer(1, _thread.interrupt_main).start()
+    threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         table_apart(Fails("import time; time.sleep(600)"))
     assert run_apart._process is None

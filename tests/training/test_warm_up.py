@@ -40,5 +40,5 @@ def test_libraries_are_loaded_once() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     loaded, again, imported = done.stdout.split()
     assert int(loaded) > 16 << 20, "the optimizer imports modules, and matrix products have a library"
-    assert int(again) < 8 << 20
+    assert 2 * int(again) < int(loaded)
     assert imported == "True"

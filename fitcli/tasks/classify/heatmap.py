@@ -30,6 +30,9 @@ STRIP_BYTES, VIEW_BYTES, WIDE_BYTES = 33, 108, 24
 """Bytes per pixel of a strip beside those that are read, and of a picture: of most images, and more where pixels may be
 missing or are wide."""
 
+MISSING_BYTES = 8
+"""Bytes per pixel beside those that are read, while missing pixels are looked for."""
+
 LAYER_ROWS, MOST_LAYER_BYTES = 1024, 192 << 20
 """Rows of incomplete chunks that the writer of a layer keeps, over all levels of its pyramid, and their most bytes."""
 
@@ -65,11 +68,14 @@ def write_heatmap(path: Path, image: ImageReader, result: Classification) -> Non
 def heatmap_bytes(path: Path, info: ImageInfo, patch: int) -> int:
     """Return roughly how much memory `write_heatmap` takes, in bytes."""
     patches = -(-info.height // patch) * -(-info.width // patch)
+    view, read = _View.of(info), info.channels * info.dtype.itemsize
     if path.suffix.lower() in (".tif", ".tiff", ".zarr"):
         drawing = 3 * min(STRIP_PIXELS, info.height * info.width) + min(LAYER_ROWS * info.width, MOST_LAYER_BYTES)
+        if view.careful:
+            # Missing pixels are looked for, strip by strip.
+            drawing += (read + MISSING_BYTES) * min(STRIP_PIXELS // CAREFUL, info.height * info.width)
     else:
-        view = _View.of(info)
-        pixel = STRIP_BYTES + info.channels * info.dtype.itemsize
+        pixel = STRIP_BYTES + read
         shown = VIEW_BYTES + WIDE_BYTES * view.careful
         drawing = max(pixel * view.rows * view.width, shown * view.height * view.width // view.step**2)
     return 6 * 4 * patches + drawing + WRITER_BYTES
