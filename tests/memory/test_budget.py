@@ -88,7 +88,7 @@ def test_what_weights_alone_exceed_is_refused_without_a_dry_run(monkeypatch: pyt
 
     monkeypatch.setattr(budget_module, "find_table", find)
     unknown = work(1024, config=replace(TINY, plan="(1)3(1)1"))
-    with pytest.raises(OutOfMemory, match=r"16 groups need more than 148 MiB of memory \(overhead 64 MiB"):
+    with pytest.raises(OutOfMemory, match=r"16 groups need more than 148 MiB of memory \(image reader 64 MiB"):
         plan_memory(unknown, "cpu", 100 * MIB)
 
 

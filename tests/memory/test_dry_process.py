@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.processes import NEEDS_PROC
+from support.processes import NEEDS_PROC, PATIENCE
 
 from fitcli.errors import FitError
 from fitcli.execution.plan import ExecutionPlan
@@ -49,36 +49,36 @@ def started(code: str = "dry_process.main()", parent: int | None = None) -> subp
 
 def test_it_ends_without_requests() -> None:
     with started() as process:
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=PATIENCE) == 0
 
 
 def test_it_ends_with_its_input() -> None:
     with started("dry_process.IDLE_SECONDS = 1000; dry_process.main()") as process:
-        process.communicate(b"", timeout=60)
+        process.communicate(b"", timeout=PATIENCE)
         assert process.returncode == 0
 
 
 def test_it_ends_when_its_parent_is_gone() -> None:
     """Even while it works: a parent that was killed closes nothing that a computation would notice."""
     with started("dry_process.IDLE_SECONDS = 1000; dry_process.main()", parent=1 << 30) as process:
-        assert process.wait(timeout=60) == 1
+        assert process.wait(timeout=PATIENCE) == 1
 
 
 @NEEDS_PROC
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_are_left_to_the_parent(number: int) -> None:
     with started("dry_process.IDLE_SECONDS = 1000; dry_process.main()") as process:
-        status, end = Path(f"/proc/{process.pid}/status"), time.monotonic() + 60
+        status, end = Path(f"/proc/{process.pid}/status"), time.monotonic() + PATIENCE
         while not int(status.read_text().split("SigIgn:")[1].split()[0], 16) >> (number - 1) & 1:
             assert time.monotonic() < end
             time.sleep(0.05)
         process.send_signal(number)
-        process.communicate(b"", timeout=60)
+        process.communicate(b"", timeout=PATIENCE)
         assert process.returncode == 0
 
 
 def test_a_request_that_is_cut_off_ends_it() -> None:
     with started("dry_process.IDLE_SECONDS = 1000; dry_process.main()") as process:
-        out, _ = process.communicate((100).to_bytes(dry_process.LENGTH_BYTES, "little") + b"cut", timeout=60)
+        out, _ = process.communicate((100).to_bytes(dry_process.LENGTH_BYTES, "little") + b"cut", timeout=PATIENCE)
         assert b"unknown" in out
         assert process.returncode == 0

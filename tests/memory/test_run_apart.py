@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -35,11 +34,12 @@ def _no_process_stays() -> Iterator[None]:
 
 
 def test_the_table_is_that_of_this_process() -> None:
-    apart, here = table_apart(STEP), STEP.table()
+    apart, first = table_apart(STEP), run_apart._process
+    again, second = table_apart(STEP), run_apart._process
+    here = STEP.table()
     assert np.array_equal(apart.lines, here.lines)
-    first = run_apart._process
-    assert table_apart(STEP).flops.keys() == here.flops.keys()
-    assert run_apart._process is first, "one process makes several tables"
+    assert again.flops.keys() == here.flops.keys()
+    assert first is second, "one process makes several tables"
 
 
 def test_a_process_that_ended_is_replaced() -> None:
@@ -76,12 +76,10 @@ def test_a_process_that_dies_is_one_error() -> None:
 
 
 def test_an_interrupt_ends_the_process() -> None:
-    began = time.monotonic()
     threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         table_apart(Fails("import time; time.sleep(600)"))
     assert run_apart._process is None
-    assert time.monotonic() - began < 300
 
 
 CODE = """
