@@ -17,6 +17,9 @@ import torch
 from support.command_line import Fit
 from support.pictures import colored, save
 
+from fitcli.memory import table_store
+from fitcli.training import execution_choice
+
 torch.set_num_threads(1)
 
 # A busy machine takes any time for an example; `timeout` in pyproject.toml ends what hangs.
@@ -36,6 +39,15 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 
 COLORS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
 SHAPES = ((70, 90), (64, 64), (33, 130), (100, 40), (64, 96), (50, 50))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _memory_of_the_tests() -> Iterator[None]:
+    """The process of the tests holds more than `fit` would, so a budget counts what is usual; and it makes tables."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execution_choice, "bytes_beyond_torch", lambda: None)
+        patch.setattr(table_store, "table_apart", lambda run: run.table())
+        yield
 
 
 @pytest.fixture(scope="session")

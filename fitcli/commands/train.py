@@ -165,6 +165,9 @@ def _train(settings: TrainSettings, start: StartOptions) -> None:
     from fitcli.training.progress_view import show_progress
     from fitcli.training.stop_requests import TimeLimitReached
 
+    if start.memory_bytes is not None and start.runtime.device.type == "cpu":
+        # Before images are read: the plan has only what they leave.
+        return_freed_memory()
     run, done = start.world.run_on_all(lambda: prepare(settings, start))
     if run.changed:
         console.warning(f"{start.data}: {run.changed}")
@@ -172,8 +175,6 @@ def _train(settings: TrainSettings, start: StartOptions) -> None:
         console.warning(warning)
     if not run.dataset.validation:
         console.warning(f"{start.data}: no image is held out to validate on; the last weights are kept")
-    if start.memory_bytes is not None and run.runtime.device.type == "cpu":
-        return_freed_memory()
     try:
         with show_progress(done, run.total_steps) as view:
             progress = run_training(run, view, start.resume)

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from fitcli.device import host_memory  # noqa: F401 - first: it reads what the process has with torch alone
 from fitcli.device.allocator import limit_memory, set_up_allocator
 from fitcli.device.compilation import check_compiler
 from fitcli.device.kernels import check_device, choose_kernels
@@ -30,8 +31,9 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters of mallopt(3): the most free memory at the end of the heap, and the least size of an allocation that gets
 pages of its own."""
 
-LARGE_ALLOCATION = 1 << 20
-"""Bytes from which on `return_freed_memory` gives an allocation pages of its own."""
+LARGE_ALLOCATION = 64 << 10
+"""Bytes from which on `return_freed_memory` gives an allocation pages of its own. With 1 MiB, a step of a small model
+holds up to half as much again as it uses: most of its tensors are smaller, and leave gaps that are not returned."""
 
 LARGEST_ON_HEAP, LARGEST_FREE = 32 << 20, 64 << 20
 """Bytes of the two thresholds in `keep_freed_memory`; glibc accepts no higher M_MMAP_THRESHOLD."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from fitcli.device.runtime import Precision
+from fitcli.device.runtime import LARGEST_FREE, Precision
 from fitcli.errors import OutOfMemory
 from fitcli.memory.dry_run import DryPass
 from fitcli.memory.estimate import FLOAT, OVERHEAD
@@ -16,7 +16,7 @@ from fitcli.memory.handfuls import usual_handful
 from fitcli.memory.samples import SamplePass
 from fitcli.memory.sizes import actual_sizes
 from fitcli.memory.table import Peak
-from fitcli.memory.table_store import find_table
+from fitcli.memory.table_store import find_table, has_table
 from fitcli.streaming.token_store import StoreKind
 from models.config import TrunkConfig
 from models.piecewise_latents import PIECE
@@ -26,6 +26,12 @@ READ_AHEAD = 4
 
 SLACK = 1.15
 """Bytes that allocators take for every byte that is requested for a handful."""
+
+HANDFUL_PARTS = ("stem and head", "local layers", "read and write")
+"""Purposes of the bytes that grow with a handful."""
+
+KEPT_CHUNKS = 0.6
+"""Freed bytes that the allocator keeps of threads that decode, for every byte of decoded chunks."""
 
 SAMPLER_VALUES = 8
 """Values per predicted value: prediction, noisy patches, data, noise, and inputs and results of the sampler."""
@@ -83,24 +89,26 @@ class Work:
             stored_here: Whether the tokens are stored on the device that computes.
         """
         parts = self._peak(handful, stored_here).parts
-        for name in ("stem and head", "local layers", "read and write"):
+        for name in HANDFUL_PARTS:
             parts[name] = int(SLACK * parts[name])
         return parts
 
+    @property
+    def dry_pass(self) -> DryPass:
+        """The dry run whose table tells what the pass takes."""
+        return DryPass(
+            task=self.task,
+            config=self.task.typical_config(self.config),
+            # The types of 16 bits take the same memory.
+            precision="fp32" if self.precision == "fp32" else "bf16",
+            streamed=True,
+            in_pieces=self.groups * self.config.latents > PIECE,
+            keep_reads=self.keep_reads,
+        )
+
     def _peak(self, handful: int, stored_here: bool) -> Peak:
         without = {"pixels", "workspace"} | (set() if stored_here else {"stored tokens"})
-        table = find_table(
-            DryPass(
-                task=self.task,
-                config=self.task.typical_config(self.config),
-                # The types of 16 bits take the same memory.
-                precision="fp32" if self.precision == "fp32" else "bf16",
-                streamed=True,
-                in_pieces=self.groups * self.config.latents > PIECE,
-                keep_reads=self.keep_reads,
-            )
-        )
-        return table.peak(actual_sizes(1, self.groups, handful), without)
+        return find_table(self.dry_pass).peak(actual_sizes(1, self.groups, handful), without)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,6 +154,10 @@ def plan_memory(work: Work, device: str, budget_bytes: int, host_bytes: int | No
     Raises:
         OutOfMemory: Even one group at a time takes more. The message says how much.
     """
+    fixed = _fixed_parts(work, device)
+    if sum(fixed.values()) > budget_bytes and not has_table(work.dry_pass):
+        # Without a dry run, which takes seconds.
+        raise OutOfMemory(_too_little_text(work, budget_bytes, fixed, "more than"))
     most = min(usual_handful(work.config, "pass", device), work.groups)
     for store, reads in _stores(work, device, host_bytes):
         handful = largest_handful(work, device, store, reads, budget_bytes)
@@ -153,12 +165,26 @@ def plan_memory(work: Work, device: str, budget_bytes: int, host_bytes: int | No
         if handful >= max(1, most // 2) or ((store, reads) == ("disk", "disk") and handful >= 1):
             parts = pass_parts(work, device, handful, store, reads)
             return MemoryPlan(budget_bytes=budget_bytes, handful=handful, store=store, reads_store=reads, parts=parts)
-    floor = pass_parts(work, device, 1, "disk", "disk")
-    largest = ", ".join(f"{name} {size_text(size)}" for name, size in sorted(floor.items(), key=lambda p: -p[1])[:3])
-    raise OutOfMemory(
-        f"{work.groups} groups need at least {size_text(sum(floor.values()))} of memory ({largest}), "
+    raise OutOfMemory(_too_little_text(work, budget_bytes, pass_parts(work, device, 1, "disk", "disk"), "at least"))
+
+
+def _too_little_text(work: Work, budget_bytes: int, parts: dict[str, int], how: str) -> str:
+    largest = ", ".join(f"{name} {size_text(size)}" for name, size in sorted(parts.items(), key=lambda p: -p[1])[:3])
+    return (
+        f"{work.groups} groups need {how} {size_text(sum(parts.values()))} of memory ({largest}), "
         f"but only {size_text(budget_bytes)} are allowed; give more with --memory, or use a model with larger groups"
     )
+
+
+def _fixed_parts(work: Work, device: str) -> dict[str, int]:
+    """Return the bytes that a pass takes whatever the handful and the stores, by purpose."""
+    parts = {
+        "weights": work.weights_bytes,
+        "image reader": work.reader_bytes if device == "cpu" else 0,
+        "canvas": work.canvas_bytes,
+        "overhead": OVERHEAD[device],
+    }
+    return {name: size for name, size in parts.items() if size}
 
 
 def _stores(work: Work, device: str, host_bytes: int | None) -> Iterator[tuple[StoreKind, StoreKind]]:
@@ -185,21 +211,32 @@ def pass_parts(work: Work, device: str, handful: int, store: StoreKind, reads: S
     patches = handful * work.config.tokens
     held = work.handful_bytes(handful, stored_here=store == ("host" if device == "cpu" else "device"))
     parts = {
-        "weights": work.weights_bytes,
+        **_fixed_parts(work, device),
         **held,
         "pixels": patches * work.values * work.value_bytes * (READ_AHEAD if device == "cpu" else 1),
         "sampler": FLOAT * SAMPLER_VALUES * patches * work.output_values,
         "reads for the heat map": work.reads_bytes if device == "cpu" and reads == "host" else 0,
-        "image reader": work.reader_bytes if device == "cpu" else 0,
-        "canvas": work.canvas_bytes,
-        "overhead": OVERHEAD[device],
     }
     if device == "cpu":
-        # The heat map comes after the pass. Weights exist twice while they are loaded, before anything else.
-        later = work.finish_bytes - sum(held.values()) - parts["pixels"]
+        parts["kept for reuse"] = kept_for_reuse(held, work.reader_bytes)
+        # The heat map comes after the pass, when the stored tokens are released, but not what the allocator keeps.
+        # Weights exist twice while they are loaded, before anything else.
+        later = work.finish_bytes - held.get("stored tokens", 0)
         earlier = work.weights_bytes + parts["weights"] + parts["overhead"] - sum(parts.values())
         parts["heat map or loading"] = max(0, later, earlier)
     return {name: size for name, size in parts.items() if size}
+
+
+def kept_for_reuse(held: dict[str, int], reader_bytes: int = 0) -> int:
+    """Return the freed bytes that the allocator of a CPU keeps during a pass, see `runtime.keep_freed_memory`.
+
+    Measured: at most as much as a handful takes, and a part of what threads decode.
+
+    Args:
+        held: Bytes that a pass takes with a handful of groups, by purpose.
+        reader_bytes: Bytes of decoded chunks that a reader holds.
+    """
+    return min(LARGEST_FREE, sum(held.get(name, 0) for name in HANDFUL_PARTS) + int(KEPT_CHUNKS * reader_bytes))
 
 
 def largest(fits: Callable[[int], bool], most: int) -> int:

@@ -27,14 +27,18 @@ from models.layers import CrossAttentionLayer, SelfAttentionLayer
 FLOAT = 4
 """Bytes of a weight in float32."""
 
-OVERHEAD = {"cpu": 96 << 20, "cuda": CONTEXT_BYTES, "mps": 256 << 20}
-"""Bytes for libraries, threads, workspaces of kernels and memory that allocators keep, by kind of device."""
+OVERHEAD = {"cpu": 64 << 20, "cuda": CONTEXT_BYTES, "mps": 256 << 20}
+"""Bytes that a pass takes beside its tensors, by kind of device: for libraries, threads and workspaces of kernels."""
 
 FRAGMENTS = 0.05
 """Memory that the allocator of a device loses to fragments, as a fraction of what is allocated."""
 
-LIBRARIES: dict[Precision, int] = {"fp32": 108 << 20, "bf16": 148 << 20}
-"""Measured bytes that matrix libraries and threads take on a CPU in a training step."""
+LOADED = 110 << 20
+"""Bytes that fit and its libraries take on a CPU beyond Python with torch, before the first training step."""
+
+FIRST_STEP: dict[Precision, int] = {"fp32": 48 << 20, "bf16": 84 << 20}
+"""Bytes that the first training step on a CPU adds beside its tensors: threads, workspaces of kernels, and what the
+allocator cannot return."""
 
 FIXED = ("parameters", "optimizer", "ema", "libraries")
 """Names of the parts that are the same in every execution."""
@@ -53,10 +57,13 @@ class Training:
         device: Kind of the device that computes: "cpu", "cuda" or "mps".
         ema: Whether a moving average of the weights is kept.
         batches: Number of batches whose pixels are in the memory of a CPU, including those that are read ahead.
+        reading: Number of images that are being read into the memory of a CPU during a step.
         value_bytes: Bytes per value of a pixel; None for those of the sample step.
         shards: Number of processes that shard weights, gradients and optimizer; 0 without sharding.
         compiled: Whether the layers are compiled; then no operations of a layer can be selected to be kept.
         ranks: Number of processes that share each image; the estimate is for the first, which has the most groups.
+        loaded_bytes: Bytes that the process has on a CPU beyond Python with torch, without the model; a training run
+            measures them.
     """
 
     task: SampleStep
@@ -67,10 +74,12 @@ class Training:
     device: str = "cuda"
     ema: bool = False
     batches: int = 4
+    reading: int = 0
     value_bytes: int | None = None
     shards: int = 0
     compiled: bool = False
     ranks: int = 1
+    loaded_bytes: int = LOADED
 
     @property
     def own_groups(self) -> int:
@@ -132,11 +141,7 @@ def estimate_step(work: Training, plan: ExecutionPlan) -> Estimate:
     """
     own_groups = work.own_groups
     handfuls, kept_groups, keep = _kept(work, plan, own_groups)
-    shape = ExecutionPlan(
-        kind=plan.kind, keep=keep, selective=plan.selective and keep > 0, global_layers=plan.global_layers
-    )
-    config = work.task.typical_config(work.config)
-    table = find_table(DryStep(task=work.task, config=config, plan=shape, precision=work.precision, ranks=work.ranks))
+    table = find_table(dry_step(work, plan))
     sizes = actual_sizes(
         work.images, own_groups, handfuls if plan.in_handfuls else own_groups * work.images, kept_groups, 0 < keep < 1
     )
@@ -147,13 +152,33 @@ def estimate_step(work: Training, plan: ExecutionPlan) -> Estimate:
     peak = table.peak(sizes, without)
     # A streamed step copies a handful of pixels at a time from the host.
     resident = work.batches if work.device == "cpu" else int(plan.kind != "stream")
-    parts = _parts(work, {"pixels": resident * work.pixel_bytes, **peak.parts})
+    pixels = resident * work.pixel_bytes
+    if work.device == "cpu":
+        # An image that is being read exists as decoded rows, and in its patches before and after they are turned.
+        pixels += 2 * work.reading * work.pixel_bytes // work.images
+    parts = _parts(work, {"pixels": pixels, **peak.parts})
     return Estimate(
         parts=parts,
         reserve_bytes=reserve_bytes(work.device, parts),
         away_bytes=0 if near else peak.stored_bytes,
         flops=table.operations(sizes),
     )
+
+
+def dry_step(work: Training, plan: ExecutionPlan) -> DryStep:
+    """Return the dry run whose table tells what a step takes."""
+    keep = _kept(work, plan, work.own_groups)[2]
+    shape = ExecutionPlan(
+        kind=plan.kind, keep=keep, selective=plan.selective and keep > 0, global_layers=plan.global_layers
+    )
+    config = work.task.typical_config(work.config)
+    return DryStep(task=work.task, config=config, plan=shape, precision=work.precision, ranks=work.ranks)
+
+
+def fixed_parts(work: Training) -> dict[str, int]:
+    """Return the bytes that a step takes in every execution, by purpose. They are known without a dry run."""
+    parts = _parts(work, {"gradients": 0})
+    return {name: size for name, size in parts.items() if name in FIXED}
 
 
 def _kept(work: Training, plan: ExecutionPlan, own_groups: int) -> tuple[int, int, float]:
@@ -176,7 +201,7 @@ def _parts(work: Training, at_peak: dict[str, int]) -> dict[str, int]:
         at_peak["gradients"] = -(-at_peak["gradients"] // work.shards)
         # The layer that is computed and the next one, which is being gathered, each with its gradients.
         gathered = {"gathered layers": 4 * FLOAT * largest_layer(work.config)}
-    libraries = {"libraries": LIBRARIES[work.precision]} if work.device == "cpu" else {}
+    libraries = {"libraries": work.loaded_bytes + FIRST_STEP[work.precision]} if work.device == "cpu" else {}
     ema = {"ema": weights} if work.ema else {}
     held = {name: size for name, size in at_peak.items() if size or name == "gradients"}
     return {"parameters": weights, "optimizer": 2 * weights, **ema, **held, **gathered, **libraries}

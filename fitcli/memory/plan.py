@@ -12,8 +12,17 @@ from fitcli.errors import FitError
 from fitcli.execution.job import largest_handful
 from fitcli.execution.plan import ExecutionPlan, GlobalLayers, Store
 from fitcli.memory.budget import largest, size_text
-from fitcli.memory.estimate import Estimate, Training, estimate_step, parameter_count
+from fitcli.memory.estimate import (
+    Estimate,
+    Training,
+    dry_step,
+    estimate_step,
+    fixed_parts,
+    parameter_count,
+    reserve_bytes,
+)
 from fitcli.memory.handfuls import usual_handful
+from fitcli.memory.table_store import has_table
 
 KEEP_STEPS = 16
 """Number of steps in which the fraction of kept groups is varied."""
@@ -23,6 +32,9 @@ FAR_LESS = 0.7
 
 GLOBAL_LAYERS: tuple[GlobalLayers, ...] = ("selective", "attention", "checkpoint")
 """Ways to run global layers, from the fastest to the smallest."""
+
+SMALLEST = ExecutionPlan(kind="stream", handful=1, global_layers="rerun", store="disk")
+"""The execution that takes the least memory."""
 
 STORES: tuple[Store, ...] = ("host", "disk")
 """Stores for tokens, from the fastest to the smallest."""
@@ -59,6 +71,7 @@ def choose(work: Training, budget_bytes: int, away_bytes: int | None = None) -> 
     Raises:
         FitError: No execution fits. The message says what the smallest takes.
     """
+    _refuse_early(work, budget_bytes)
     smallest: Choice | None = None
     largest = largest_handful(work.config)
     for choice in _candidates(work, budget_bytes):
@@ -73,7 +86,15 @@ def choose(work: Training, budget_bytes: int, away_bytes: int | None = None) -> 
         if smallest is None or choice.estimate.needed_bytes < smallest.estimate.needed_bytes:
             smallest = choice
     assert smallest is not None
-    raise FitError(_too_little_text(work, smallest, budget_bytes))
+    raise FitError(_too_little_text(work, budget_bytes, smallest.estimate.needed_bytes, smallest.estimate.parts))
+
+
+def _refuse_early(work: Training, budget_bytes: int) -> None:
+    """Raise FitError if not even weights, optimizer and libraries fit, unless the whole sum is known as quickly."""
+    fixed = fixed_parts(work)
+    least = sum(fixed.values()) + reserve_bytes(work.device, fixed)
+    if least > budget_bytes and not has_table(dry_step(work, SMALLEST)):
+        raise FitError(_too_little_text(work, budget_bytes, least, fixed, "more than"))
 
 
 def cheaper_choice(work: Training, choice: Choice) -> Choice | None:
@@ -188,12 +209,14 @@ def _most_kept(work: Training, budget_bytes: int) -> Choice:
     return evaluate_plan(work, plan(most))
 
 
-def _too_little_text(work: Training, smallest: Choice, budget_bytes: int) -> str:
-    largest_parts = sorted(smallest.estimate.parts.items(), key=lambda part: -part[1])[:3]
-    parts = ", ".join(f"{name} {size_text(size)}" for name, size in largest_parts)
+def _too_little_text(
+    work: Training, budget_bytes: int, needed_bytes: int, parts: dict[str, int], how: str = "at least"
+) -> str:
+    largest_parts = sorted(parts.items(), key=lambda part: -part[1])[:3]
+    largest_text = ", ".join(f"{name} {size_text(size)}" for name, size in largest_parts)
     millions = parameter_count(work.config) / 1e6
     return (
         f"{size_text(budget_bytes)} are too little: a training step of this model of {millions:.0f} M parameters takes "
-        f"at least {size_text(smallest.estimate.needed_bytes)} ({parts}); "
+        f"{how} {size_text(needed_bytes)} ({largest_text}); "
         "give more with --memory, or use a smaller model, batch or --size"
     )

@@ -95,11 +95,16 @@ class Table:
         lines = np.zeros((len(document["lines"]), len(PURPOSES), len(Size)))
         for line, entries in zip(lines, document["lines"], strict=True):
             for purpose, size, factor in entries:
+                if min(purpose, size) < 0:
+                    raise ValueError("a number of no purpose or size")
                 line[purpose, size] = factor
         flops = {str(name): np.array(factors, np.float64) for name, factors in document["flops"].items()}
-        values = np.concatenate([lines.ravel(), *flops.values()])
-        if not len(lines) or any(factors.shape != (len(Size),) for factors in flops.values()):
+        if any(factors.shape != (len(Size),) for factors in flops.values()):
             raise ValueError("a table of other sizes")
-        if not (np.abs(values) < LARGEST_FACTOR).all():
+        values = np.concatenate([lines.ravel(), *flops.values()])
+        if not ((values >= 0) & (values < LARGEST_FACTOR) & (values == np.floor(values))).all():
             raise ValueError("factors that no model has")
+        # Every operation of a step leaves something, and every model has matrix products.
+        if not lines.any(axis=(1, 2)).all() or not any(factors.any() for factors in flops.values()) or not len(lines):
+            raise ValueError("a table of no step")
         return cls(lines, flops)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import zipfile
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -16,6 +17,7 @@ import torch
 from fitcli import console
 from fitcli.files.publish import write_text
 from fitcli.memory.dry_run import DryRun
+from fitcli.memory.run_apart import table_apart
 from fitcli.memory.table import Table
 
 SHIPPED = Path(__file__).with_name("tables.zip")
@@ -35,23 +37,36 @@ def find_table(run: DryRun) -> Table:
     Raises:
         FitError: The step cannot run without memory.
     """
-    key = run.key
-    if (shipped := _shipped(key)) is not None:
-        return shipped
-    path = cache_folder() / f"{key}.json"
-    if (cached := _cached(path)) is not None:
-        return cached
+    if (known := _known(run.key)) is not None:
+        return known
     with console.progress("estimating memory") as advance:
-        table = run.table()
+        table = table_apart(run)
         advance(1)
-    _save(path, table)
+    _save(run.key, table)
     return table
 
 
+def has_table(run: DryRun) -> bool:
+    """Return whether the table of a step or a pass is found without a dry run."""
+    return _known(run.key) is not None
+
+
 def cache_folder() -> Path:
-    """Return the folder for tables in the cache of the user; it need not exist."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(root) / "fit" / "memory"
+    """Return the folder for tables in the cache of the user; it need not exist.
+
+    A relative `XDG_CACHE_HOME` is ignored, as the XDG Base Directory Specification demands.
+    """
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(root if os.path.isabs(root) else os.path.expanduser("~/.cache")) / "fit" / "memory"
+
+
+def _known(key: str) -> Table | None:
+    """Return a table that fit ships or that is in the cache; None if there is none."""
+    return _shipped(key) or _cached(key)
+
+
+def _path(key: str) -> Path:
+    return cache_folder() / f"{key}.json"
 
 
 def _shipped(key: str) -> Table | None:
@@ -59,26 +74,45 @@ def _shipped(key: str) -> Table | None:
     try:
         with zipfile.ZipFile(SHIPPED) as archive:
             return Table.from_document(json.loads(archive.read(f"{key}.json")))
-    except (OSError, KeyError):
+    except (OSError, KeyError, zipfile.BadZipFile):
         return None
 
 
-def _cached(path: Path) -> Table | None:
-    """Return a table from the cache; None if there is none, or one that is damaged or of another version."""
+def _cached(key: str) -> Table | None:
+    """Return a table from the cache; None if there is none, or one that is damaged or of another step or version."""
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            return None
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return Table.from_document(document) if document["made_by"] == _maker() else None
+        document = json.loads(_read_regular(_path(key)))
+        table = Table.from_document(document["table"])
+        return table if document["key"] == key and document["digest"] == _digest(key, document["table"]) else None
     except (OSError, ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError, RecursionError):
         return None
 
 
-def _save(path: Path, table: Table) -> None:
+def _read_regular(path: Path) -> bytes:
+    """Read a regular file. Anything else could block or never end: a pipe, a device, or a link to one.
+
+    Raises:
+        OSError, ValueError: It is no regular file, is larger than any table, or cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_BYTES:
+            raise ValueError("no table")
+        return file.read(LARGEST_BYTES)
+
+
+def _digest(key: str, document: dict[str, Any]) -> str:
+    """Return the hash of a table and of all that it depends on."""
+    return hashlib.sha256(json.dumps([key, _maker(), document], sort_keys=True).encode()).hexdigest()
+
+
+def _save(key: str, table: Table) -> None:
     """Keep a table in the cache, if it can be written."""
+    path, document = _path(key), table.to_document()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps({"made_by": _maker(), **table.to_document()}))
+        write_text(path, json.dumps({"key": key, "digest": _digest(key, document), "table": document}))
     except Exception as error:
         # A cache that cannot be written costs time only.
         if console.debugging():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from fitcli.device.runtime import Precision
-from fitcli.memory.budget import Work, largest_handful, pass_parts
+from fitcli.memory.budget import Work, kept_for_reuse, largest_handful, pass_parts
 from fitcli.memory.dry_run import DryPass
 from fitcli.memory.estimate import FLOAT, OVERHEAD, Estimate, parameter_count, reserve_bytes
 from fitcli.memory.samples import SamplePass
@@ -86,8 +86,8 @@ def estimate_pass(inference: Inference, store: StoreKind | None) -> Estimate:
     if store is None:
         at_peak = whole.peak(sizes, {"pixels", "workspace"}).parts
         pixels = work.groups * work.config.tokens * work.values * work.value_bytes
-        libraries = {"libraries": OVERHEAD["cpu"]} if device == "cpu" else {}
         held = {name: size for name, size in at_peak.items() if size}
+        libraries = {"libraries": OVERHEAD["cpu"] + kept_for_reuse(held)} if device == "cpu" else {}
         parts = {"parameters": work.weights_bytes, "pixels": pixels, **held, **libraries}
         return Estimate(parts=parts, reserve_bytes=reserve_bytes(device, parts), away_bytes=0, flops=flops)
     handful = streamed_handful(inference, store)

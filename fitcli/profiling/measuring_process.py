@@ -7,13 +7,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from fitcli import console
+from fitcli.device.host_memory import bytes_beyond_torch
 from fitcli.device.runtime import Runtime, choose_runtime, return_freed_memory
 from fitcli.errors import is_out_of_memory
 from fitcli.execution.plan import ExecutionPlan
@@ -45,7 +45,6 @@ def measure(request: dict[str, Any], runtime: Runtime) -> dict[str, float]:
     if runtime.device.type == "cpu":
         # A training run with --memory does the same.
         return_freed_memory()
-    before = _status("VmRSS") if runtime.device.type == "cpu" else 0
     step = {"train": training_step, "infer": forward_pass, "peer": peer_step}[request["kind"]](request, runtime)
     seconds = []
     for _ in range(request["steps"]):
@@ -57,7 +56,8 @@ def measure(request: dict[str, Any], runtime: Runtime) -> dict[str, float]:
     if runtime.device.type == "cuda":
         peak, reserved = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
     else:
-        peak = reserved = _status("VmHWM") - before
+        # Libraries included, as `--memory` counts them.
+        peak = reserved = bytes_beyond_torch("VmHWM") or 0
     return {"peak_bytes": peak, "reserved_bytes": reserved, "seconds": statistics.median(seconds[1:])}
 
 
@@ -132,11 +132,6 @@ def _inputs(request: dict[str, Any], model: nn.Module, groups: int) -> Tensor:
     """Return random inputs in host memory. All their pages are written, so that they count as resident."""
     one = _task(request).step_input(model.config)
     return torch.randint(one.values, (groups, *one.shape), dtype=one.dtype)
-
-
-def _status(name: str) -> int:
-    """Return VmRSS or VmHWM of this process in bytes. `ru_maxrss` would include the process before `exec`."""
-    return int(Path("/proc/self/status").read_text().split(f"{name}:")[1].split()[0]) * 1024
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ from models.config import TrunkConfig
 
 Method = Literal["auto", "estimate", "measure"]
 
+MOST_RANKS = 1024
+"""Largest number of devices that may share an image. The dry run of a step gathers the latents of all of them."""
+
 DEFAULT_GPU_BYTES = 16 << 30
 """Memory of the GPU that is assumed on a machine without one: that of the paper (FIT, section 4.1)."""
 
@@ -120,8 +123,10 @@ def conditions_for(
 
     Raises:
         DeviceError: This machine has no such device.
-        FitError: Several devices are to be measured.
+        FitError: Several devices are to be measured, or there are more than any machines have.
     """
+    if ranks > MOST_RANKS:
+        raise FitError(f"--group-parallel {ranks}: no machines have so many devices; give at most {MOST_RANKS}")
     if ranks > 1 and method == "measure":
         raise FitError("--group-parallel: several devices can only be estimated; leave out --method measure")
     is_here = device != "auto" or has_accelerator()

@@ -11,21 +11,27 @@ from pathlib import Path
 import numpy as np
 
 from fitcli.data.place import Layout
+from fitcli.device.host_memory import bytes_beyond_torch
 from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.files.publish import write_text
 from fitcli.memory.budget import size_text
-from fitcli.memory.estimate import FLOAT, Training, estimate_step, parameter_count
+from fitcli.memory.estimate import FLOAT, LOADED, Training, estimate_step, parameter_count
 from fitcli.memory.machine import HOST_FRACTION, available_bytes, default_budget, free_bytes, host_budget, plan_within
 from fitcli.memory.plan import Choice, cheaper_choice, choose, evaluate_plan
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.registry import find_task
+from fitcli.training.warm_up import warm_up
 
 PLAN = "training/plan.json"
 """File of a run folder that keeps the execution."""
 
 MOST_OVER_FREE = 3
 """A resumed run begins if its steps take at most this many times the memory that is free now."""
+
+
+ROUNDING = 8 << 20
+"""Bytes to whose multiple the memory of a process is rounded up: that of two starts differs by less."""
 
 
 def largest_step(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training:
@@ -51,7 +57,8 @@ def largest_step(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training
         compiled=run.runtime.compiled,
         ranks=run.world.groups.size,
     )
-    return replace(work, batches=1 + -(-run.images_ahead(work) // work.images))
+    ahead = run.images_ahead(work)
+    return replace(work, batches=1 + -(-ahead // work.images), reading=min(run.reader_threads, ahead))
 
 
 def _groups(layout: Layout, size: tuple[int, int]) -> int:
@@ -147,9 +154,21 @@ def with_plan(run: TrainingRun, sizes: Iterable[tuple[int, int]], memory_bytes: 
     """
     run = replace(run, memory_bytes=memory_bytes)
     work = largest_step(run, sizes)
+    if memory_bytes is not None and work.device == "cpu":
+        work = replace(work, loaded_bytes=_loaded_bytes(run))
     plans = run.world.gather_results(lambda: dataclasses.asdict(choose_plan(run, work, memory_bytes).plan))
     # All processes take that of the first: one execution per run, which `plan.json` keeps for a resumed run.
     return replace(run, plan=ExecutionPlan(**plans[0]), work=work)
+
+
+def _loaded_bytes(run: TrainingRun) -> int:
+    """Return what this process has before the model is built and after all libraries are loaded.
+
+    It is rounded up, so that a second start under the same conditions finds the same.
+    """
+    warm_up(run.runtime, run.settings)
+    loaded = bytes_beyond_torch()
+    return LOADED if loaded is None else -(-loaded // ROUNDING) * ROUNDING
 
 
 def with_saved_plan(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> TrainingRun:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from support.pictures import colored, save
+from support.processes import NEEDS_PROC
 
-from fitcli.device.runtime import choose_runtime
-from fitcli.errors import FitError
+from fitcli.device.runtime import LARGEST_FREE, choose_runtime
+from fitcli.errors import FitError, OutOfMemory
+from fitcli.memory import budget as budget_module
 from fitcli.memory import machine
-from fitcli.memory.budget import Work, plan_memory, size_text
+from fitcli.memory.budget import Work, kept_for_reuse, plan_memory, size_text
+from fitcli.memory.table import Table
 from fitcli.tasks.encoding.sample_pass import ENCODING
 from models.presets import classifier_preset
 
@@ -72,6 +80,57 @@ def test_too_little_memory_is_refused_with_the_least_that_is_enough() -> None:
     assert plan_memory(work(32768), "cpu", enough).handful == 1
     with pytest.raises(FitError):
         plan_memory(work(32768), "cpu", enough - 2 * MIB)
+
+
+def test_what_weights_alone_exceed_is_refused_without_a_dry_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(run: object) -> Table:
+        raise AssertionError("a dry run")
+
+    monkeypatch.setattr(budget_module, "find_table", find)
+    unknown = work(1024, config=replace(TINY, plan="(1)3(1)1"))
+    with pytest.raises(OutOfMemory, match=r"16 groups need more than 148 MiB of memory \(image reader 64 MiB"):
+        plan_memory(unknown, "cpu", 100 * MIB)
+
+
+def test_the_allocator_keeps_a_handful_up_to_a_limit() -> None:
+    assert kept_for_reuse({"local layers": 5, "stem and head": 7, "stored tokens": 100}) == 12
+    assert kept_for_reuse({"local layers": 5}, reader_bytes=10) == 11
+    assert kept_for_reuse({"local layers": GIB}) == LARGEST_FREE
+
+
+CODE = """
+import json, sys
+import torch
+from fitcli.process.resident import resident_bytes
+before = resident_bytes()
+torch.set_num_threads(1)
+from fitcli.app import app
+from fitcli.memory.budget import plan_memory
+from fitcli.tasks.encoding import memory_plan
+
+planned = []
+
+def plan(*arguments):
+    planned.append(plan_memory(*arguments))
+    return planned[-1]
+
+memory_plan.plan_memory = plan
+app(standalone_mode=False)
+print(json.dumps([sum(planned[0].parts.values()), resident_bytes("VmHWM") - before]))
+"""
+
+
+@NEEDS_PROC
+@pytest.mark.parametrize("options", [[], ["--heatmap", "map.png"]], ids=["plain", "heat map"])
+def test_a_pass_takes_what_is_planned(options: list[str], trained: Path, tmp_path: Path) -> None:
+    """Resident bytes of the process beyond Python with torch: at most the plan, and at most 64 MiB less."""
+    image = save(tmp_path / "image.png", colored((700, 900), (40, 60, 200), 0))
+    options = [*options[:1], *(str(tmp_path / name) for name in options[1:])]
+    command = ["classify", str(image), "--checkpoint", str(trained), "--memory", "1GiB", "--device", "cpu", *options]
+    done = subprocess.run([sys.executable, "-c", CODE, *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    planned, took = json.loads(done.stdout.splitlines()[-1])
+    assert planned - 64 * MIB <= took <= planned
 
 
 def test_more_memory_never_means_a_slower_plan() -> None:

@@ -8,9 +8,11 @@ import pytest
 
 from fitcli.errors import FitError
 from fitcli.execution.job import largest_handful
+from fitcli.memory import estimate
 from fitcli.memory.budget import largest
-from fitcli.memory.estimate import Training, parameter_count
-from fitcli.memory.plan import cheaper_choice, choose, evaluate_plan, largest_side, named_plans
+from fitcli.memory.estimate import Training, fixed_parts, parameter_count
+from fitcli.memory.plan import SMALLEST, cheaper_choice, choose, evaluate_plan, largest_side, named_plans
+from fitcli.memory.table import Table
 from fitcli.tasks.registry import find_task
 from models.presets import classifier_preset
 
@@ -99,3 +101,46 @@ def test_no_plan_exceeds_what_a_kernel_takes_in_one_call(groups: int, images: in
     assert choose(replace(work, device="cpu"), 1 << 50).plan.kind == "plain"
     few = replace(work, device="cuda", groups=largest_handful(config) // images)
     assert choose(few, 1 << 50).plan.kind == "plain"
+
+
+def test_what_weights_alone_exceed_is_refused_without_a_dry_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown = replace(BASE, config=replace(BASE.config, plan="(1)1(1)1"))
+
+    def find(run: object) -> Table:
+        raise AssertionError("a dry run")
+
+    monkeypatch.setattr(estimate, "find_table", find)
+    with pytest.raises(FitError, match=r"takes more than \d+ MiB \(optimizer \d+ MiB, parameters \d+ MiB\); "):
+        choose(unknown, 300 << 20)
+
+
+def test_the_fixed_parts_are_those_of_every_execution() -> None:
+    for device in ("cpu", "cuda"):
+        work = replace(BASE, device=device, ema=True)
+        fixed = fixed_parts(work)
+        for plan in named_plans(work).values():
+            parts = evaluate_plan(work, plan).estimate.parts
+            assert {name: parts[name] for name in fixed} == fixed
+
+
+def test_the_smallest_execution_is_the_smallest() -> None:
+    least = evaluate_plan(BASE, SMALLEST).estimate.needed_bytes
+    assert choose(BASE, least).estimate.needed_bytes <= least
+    with pytest.raises(FitError, match="too little"):
+        choose(BASE, least - 1)
+
+
+def test_what_a_process_has_loaded_counts() -> None:
+    work = replace(BASE, device="cpu", loaded_bytes=0)
+    more = replace(work, loaded_bytes=100 << 20)
+    plan = named_plans(work)["stream"]
+    bare, full = (evaluate_plan(each, plan).estimate.needed_bytes for each in (work, more))
+    assert full - bare == 100 << 20
+    assert evaluate_plan(replace(more, device="cuda"), plan).estimate == evaluate_plan(BASE, plan).estimate
+
+
+def test_images_that_are_being_read_count_twice_on_a_cpu() -> None:
+    work = replace(BASE, device="cpu", images=2)
+    plan = named_plans(work)["stream"]
+    none, three = (evaluate_plan(replace(work, reading=number), plan).estimate.parts["pixels"] for number in (0, 3))
+    assert three - none == 3 * work.pixel_bytes

@@ -53,6 +53,8 @@ def test_options_that_contradict_each_other(tmp_path: Path) -> None:
         subject_for(tmp_path, None, None)
     with pytest.raises(FitError, match="--group-parallel: several devices can only be estimated"):
         conditions_for("auto", "auto", 1, None, "measure", ranks=2)
+    with pytest.raises(FitError, match="--group-parallel 100000: no machines have so many devices; give at most 1024"):
+        conditions_for("auto", "auto", 1, None, "estimate", ranks=100_000)
 
 
 def test_a_machine_without_a_gpu_assumes_one() -> None:

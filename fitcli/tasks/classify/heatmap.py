@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,19 @@ GLOW = 0.006
 
 STRIP_PIXELS, CAREFUL = 2**22, 4
 """Number of pixels that are read, averaged or written at a time, and divisor for pixels that may be missing or wide."""
+
+STRIP_BYTES, VIEW_BYTES, WIDE_BYTES = 33, 108, 24
+"""Bytes per pixel of a strip beside those that are read, and of a picture: of most images, and more where pixels may be
+missing or are wide."""
+
+MISSING_BYTES = 8
+"""Bytes per pixel beside those that are read, while missing pixels are looked for."""
+
+LAYER_ROWS, MOST_LAYER_BYTES = 1024, 192 << 20
+"""Rows of incomplete chunks that the writer of a layer keeps, over all levels of its pyramid, and their most bytes."""
+
+WRITER_BYTES = 4 << 20
+"""Bytes that the writers take for an image of any size."""
 
 COLORS = np.array([[0, 0, 0], [70, 0, 90], [190, 25, 80], [250, 120, 20], [255, 220, 60], [255, 255, 230]], np.float32)
 """Colours from no evidence to the most, in equal steps. They rise from dark to light, so that grey prints work too."""
@@ -54,9 +68,17 @@ def write_heatmap(path: Path, image: ImageReader, result: Classification) -> Non
 def heatmap_bytes(path: Path, info: ImageInfo, patch: int) -> int:
     """Return roughly how much memory `write_heatmap` takes, in bytes."""
     patches = -(-info.height // patch) * -(-info.width // patch)
-    # Incomplete chunks of the writer of a layer, or strips that are read and averaged for a picture.
-    drawing = 2 * 96 * 2**20 if path.suffix.lower() in (".tif", ".tiff", ".zarr") else 24 * STRIP_PIXELS
-    return 6 * 4 * patches + drawing
+    view, read = _View.of(info), info.channels * info.dtype.itemsize
+    if path.suffix.lower() in (".tif", ".tiff", ".zarr"):
+        drawing = 3 * min(STRIP_PIXELS, info.height * info.width) + min(LAYER_ROWS * info.width, MOST_LAYER_BYTES)
+        if view.careful:
+            # Missing pixels are looked for, strip by strip.
+            drawing += (read + MISSING_BYTES) * min(STRIP_PIXELS // CAREFUL, info.height * info.width)
+    else:
+        pixel = STRIP_BYTES + read
+        shown = VIEW_BYTES + WIDE_BYTES * view.careful
+        drawing = max(pixel * view.rows * view.width, shown * view.height * view.width // view.step**2)
+    return 6 * 4 * patches + drawing + WRITER_BYTES
 
 
 def relative_evidence(result: Classification) -> NDArray[np.float32]:
@@ -164,23 +186,47 @@ def _colors(heat: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack([np.interp(heat, stops, COLORS[:, channel]) for channel in range(3)], axis=-1).astype(np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The rows of an image that a picture of at most `LONGEST_SIDE` pixels per side is made of.
+
+    Attributes:
+        level: Level that is read.
+        width, height: Size of the part of the level that is shown, in pixels.
+        step: Pixels per side of the level that become one pixel of the picture.
+        rows: Rows of the level that are read at a time.
+        careful: Whether pixels may be missing, or are wide.
+    """
+
+    level: int
+    width: int
+    height: int
+    step: int
+    rows: int
+    careful: bool
+
+    @classmethod
+    def of(cls, info: ImageInfo) -> _View:
+        """Return the view of an image."""
+        shrink = max(1.0, max(info.size) / LONGEST_SIDE)
+        level = max(number for number, level in enumerate(info.levels) if level.downsample <= shrink * 1.01)
+        shown = info.levels[level]
+        step = max(1, -(-max(shown.height, shown.width) // LONGEST_SIDE))
+        careful = info.nodata is not None or info.dtype.kind == "f" or info.dtype.itemsize > 2
+        # Whole steps only: an incomplete step at the lower edge would become a row of its own.
+        height = max(step, shown.height // step * step)
+        rows = max(step, STRIP_PIXELS // (CAREFUL if careful else 1) // shown.width // step * step)
+        return cls(level, shown.width, height, step, min(rows, height), careful)
+
+
 def _view(image: ImageReader) -> NDArray[np.float32]:
     """Return the image with at most `LONGEST_SIDE` pixels per side, as values in 0 ... 255."""
-    info = image.info
-    shrink = max(1.0, max(info.size) / LONGEST_SIDE)
-    level = max(
-        (number for number, level in enumerate(info.levels) if level.downsample <= shrink * 1.01), key=lambda n: n
-    )
-    shown = info.levels[level]
-    step = max(1, -(-max(shown.height, shown.width) // LONGEST_SIDE))
-    careful = info.nodata is not None or info.dtype.kind == "f" or info.dtype.itemsize > 2
-    rows = max(step, STRIP_PIXELS // (CAREFUL if careful else 1) // shown.width // step * step)
-    # Whole steps only: an incomplete step at the lower edge would become a row of its own.
-    height = max(step, shown.height // step * step)
+    view, nodata = _View.of(image.info), image.info.nodata
     strips = [
-        _mean(image.read(Window(top, 0, min(rows, height - top), shown.width), level)[..., :3], step, info.nodata)
-        for top in range(0, height, rows)
-    ]
+        _mean(image.read(Window(top, 0, min(view.rows, view.height - top), view.width), view.level)[..., :3], view.step,
+              nodata)
+        for top in range(0, view.height, view.rows)
+    ]  # fmt: skip
     return _bytes(np.concatenate(strips))
 
 

@@ -18,7 +18,7 @@ from fitcli.distributed.world import World
 from fitcli.errors import DataError
 from fitcli.images.chunk_cache import LARGEST_BYTES
 from fitcli.images.read_as import open_as
-from fitcli.memory.estimate import OVERHEAD, parameter_count
+from fitcli.memory.estimate import FIRST_STEP, OVERHEAD, parameter_count
 from fitcli.runs.targets import Target, slices
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.class_targets import padded
@@ -127,9 +127,12 @@ def validation_bytes(run: TrainingRun) -> int | None:
     if run.memory_bytes is None or run.runtime.device.type == "cuda":
         return None
     weights = 4 * parameter_count(run.config.model)
-    least = OVERHEAD[run.runtime.device.type] + 2 * weights + READING_BYTES
+    overhead = OVERHEAD[run.runtime.device.type]
+    least = overhead + 2 * weights + READING_BYTES
+    # A training loads more libraries than the plan of a pass counts.
+    loaded = 0 if run.work is None else run.work.loaded_bytes + FIRST_STEP[run.runtime.precision] - overhead
     # AdamW keeps two moments. Gradients are freed before validation; the plan of a pass counts the weights itself.
-    return max(least, run.memory_bytes - 2 * weights)
+    return max(least, run.memory_bytes - (2 + bool(run.settings.ema_decay)) * weights - loaded)
 
 
 def _single_label_scores(probabilities: Probabilities, labels: NDArray[np.int64]) -> Scores:

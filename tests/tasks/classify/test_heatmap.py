@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from fitcli.images.window import Window
 from fitcli.patches.grid import PatchGrid
 from fitcli.tasks.classify import heatmap
 from fitcli.tasks.classify.classify_image import Classification
-from fitcli.tasks.classify.heatmap import LONGEST_SIDE, overlay, relative_evidence, write_heatmap
+from fitcli.tasks.classify.heatmap import LONGEST_SIDE, heatmap_bytes, overlay, relative_evidence, write_heatmap
 
 PATCH, GROUP = 8, 4
 
@@ -270,3 +271,17 @@ def test_without_evidence_there_is_nothing_to_draw() -> None:
     grid = PatchGrid((16, 16), PATCH, GROUP)
     with pytest.raises(ValueError, match="keep_evidence=True"):
         relative_evidence(Classification(np.array([1.0]), None, grid, list(grid.coordinates())))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize(
+    ("size", "dtype"), [((64, 64), "uint8"), ((500, 700), "uint8"), ((2100, 2000), "uint8"), ((1500, 1500), "float32")]
+)
+def test_the_memory_of_drawing_is_known(size: tuple[int, int], dtype: str, suffix: str, tmp_path: Path) -> None:
+    """At least what NumPy allocates, and not far more."""
+    image, classified = ArrayReader(grey(size).astype(dtype)), found(size, (1, 1))
+    tracemalloc.start()
+    write_heatmap(tmp_path / f"map{suffix}", image, classified)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= heatmap_bytes(Path(f"map{suffix}"), image.info, PATCH) <= 2 * peak + (16 << 20)

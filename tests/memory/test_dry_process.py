@@ -1,0 +1,84 @@
+"""The process that makes tables: what it answers, and when it ends."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.processes import NEEDS_PROC, PATIENCE
+
+from fitcli.errors import FitError
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.memory import dry_process
+from fitcli.memory.dry_process import answer
+from fitcli.memory.dry_run import DryStep
+from fitcli.memory.table import Table
+from fitcli.tasks.registry import find_task
+
+TASK = find_task("classify")
+STEP = DryStep(task=TASK, config=TASK.preset("debug").config, plan=ExecutionPlan(), precision="fp32")
+
+
+@dataclass
+class Impossible:
+    """A dry run that cannot be made."""
+
+    def table(self) -> Table:
+        raise FitError("cannot be estimated")
+
+
+def test_answers() -> None:
+    table = answer(pickle.dumps(STEP))["table"]
+    assert table == STEP.table().to_document()
+    assert answer(pickle.dumps(Impossible())) == {"error": "cannot be estimated"}
+    assert "nowhere" in answer(b"cnowhere\nThing\n.")["unknown"]
+
+
+def started(code: str = "dry_process.main()", parent: int | None = None) -> subprocess.Popen[bytes]:
+    program = f"from fitcli.memory import dry_process; dry_process.IDLE_SECONDS = 0.2; {code}"
+    command = [sys.executable, "-c", program, str(os.getpid() if parent is None else parent)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def test_it_ends_without_requests() -> None:
+    with started() as process:
+        assert process.wait(timeout=PATIENCE) == 0
+
+
+def test_it_ends_with_its_input() -> None:
+    with started("dry_process.IDLE_SECONDS = 1000; dry_process.main()") as process:
+        process.communicate(b"", timeout=PATIENCE)
+        assert process.returncode == 0
+
+
+def test_it_ends_when_its_parent_is_gone() -> None:
+    """Even while it works: a parent that was killed closes nothing that a computation would notice."""
+    with started("dry_process.IDLE_SECONDS = 1000; dry_process.main()", parent=1 << 30) as process:
+        assert process.wait(timeout=PATIENCE) == 1
+
+
+@NEEDS_PROC
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_are_left_to_the_parent(number: int) -> None:
+    with started("dry_process.IDLE_SECONDS = 1000; dry_process.main()") as process:
+        status, end = Path(f"/proc/{process.pid}/status"), time.monotonic() + PATIENCE
+        while not int(status.read_text().split("SigIgn:")[1].split()[0], 16) >> (number - 1) & 1:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        process.send_signal(number)
+        process.communicate(b"", timeout=PATIENCE)
+        assert process.returncode == 0
+
+
+def test_a_request_that_is_cut_off_ends_it() -> None:
+    with started("dry_process.IDLE_SECONDS = 1000; dry_process.main()") as process:
+        out, _ = process.communicate((100).to_bytes(dry_process.LENGTH_BYTES, "little") + b"cut", timeout=PATIENCE)
+        assert b"unknown" in out
+        assert process.returncode == 0
