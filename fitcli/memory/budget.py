@@ -218,7 +218,9 @@ def pass_parts(work: Work, device: str, handful: int, store: StoreKind, reads: S
         "reads for the heat map": work.reads_bytes if device == "cpu" and reads == "host" else 0,
     }
     if device == "cpu":
-        parts["kept for reuse"] = kept_for_reuse(held, work.reader_bytes)
+        first = work.handful_bytes(1, stored_here=False)
+        grown = sum(held.get(name, 0) - first.get(name, 0) for name in HANDFUL_PARTS)
+        parts["kept for reuse"] = kept_for_reuse(max(0, grown), work.reader_bytes)
         # The heat map comes after the pass, when the stored tokens are released, but not what the allocator keeps.
         # Weights exist twice while they are loaded, before anything else.
         later = work.finish_bytes - held.get("stored tokens", 0)
@@ -227,16 +229,17 @@ def pass_parts(work: Work, device: str, handful: int, store: StoreKind, reads: S
     return {name: size for name, size in parts.items() if size}
 
 
-def kept_for_reuse(held: dict[str, int], reader_bytes: int = 0) -> int:
+def kept_for_reuse(handful_bytes: int, reader_bytes: int = 0) -> int:
     """Return the freed bytes that the allocator of a CPU keeps during a pass, see `runtime.keep_freed_memory`.
 
     Measured: at most as much as a handful takes, and a part of what threads decode.
 
     Args:
-        held: Bytes that a pass takes with a handful of groups, by purpose.
+        handful_bytes: Bytes by which what a pass takes grows with the handful. What it takes once, at its start, is
+            over when something is kept.
         reader_bytes: Bytes of decoded chunks that a reader holds.
     """
-    return min(LARGEST_FREE, sum(held.get(name, 0) for name in HANDFUL_PARTS) + int(KEPT_CHUNKS * reader_bytes))
+    return min(LARGEST_FREE, handful_bytes + int(KEPT_CHUNKS * reader_bytes))
 
 
 def largest(fits: Callable[[int], bool], most: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from fitcli.device.runtime import Precision
-from fitcli.memory.budget import Work, kept_for_reuse, largest_handful, pass_parts
+from fitcli.memory.budget import HANDFUL_PARTS, Work, kept_for_reuse, largest_handful, pass_parts
 from fitcli.memory.dry_run import DryPass
 from fitcli.memory.estimate import FLOAT, OVERHEAD, Estimate, parameter_count, reserve_bytes
 from fitcli.memory.samples import SamplePass
@@ -87,7 +87,11 @@ def estimate_pass(inference: Inference, store: StoreKind | None) -> Estimate:
         at_peak = whole.peak(sizes, {"pixels", "workspace"}).parts
         pixels = work.groups * work.config.tokens * work.values * work.value_bytes
         held = {name: size for name, size in at_peak.items() if size}
-        libraries = {"libraries": OVERHEAD["cpu"] + kept_for_reuse(held)} if device == "cpu" else {}
+        libraries = (
+            {"libraries": OVERHEAD["cpu"] + kept_for_reuse(sum(held.get(name, 0) for name in HANDFUL_PARTS))}
+            if device == "cpu"
+            else {}
+        )
         parts = {"parameters": work.weights_bytes, "pixels": pixels, **held, **libraries}
         return Estimate(parts=parts, reserve_bytes=reserve_bytes(device, parts), away_bytes=0, flops=flops)
     handful = streamed_handful(inference, store)

@@ -93,9 +93,9 @@ def test_what_weights_alone_exceed_is_refused_without_a_dry_run(monkeypatch: pyt
 
 
 def test_the_allocator_keeps_a_handful_up_to_a_limit() -> None:
-    assert kept_for_reuse({"local layers": 5, "stem and head": 7, "stored tokens": 100}) == 12
-    assert kept_for_reuse({"local layers": 5}, reader_bytes=10) == 11
-    assert kept_for_reuse({"local layers": GIB}) == LARGEST_FREE
+    assert kept_for_reuse(12) == 12
+    assert kept_for_reuse(5, reader_bytes=10) == 11
+    assert kept_for_reuse(GIB) == LARGEST_FREE
 
 
 CODE = """

@@ -20,7 +20,7 @@ def test_canvases_rest_in_memory_while_there_is_room_and_on_disk_then() -> None:
         )  # fmt: skip
 
     # Two canvases of 16 x 48 x 4 bytes per group, and a quarter more; tokens of 16 x 16 x 4 bytes.
-    plans = [where(mebibytes << 20) for mebibytes in (2048, 512, 200)]
+    plans = [where(mebibytes << 20) for mebibytes in (2048, 512, 170)]
     assert [(one.canvas, one.passes.store) for one in plans] == [("host", "host"), ("disk", "host"), ("disk", "disk")]
     assert plans[0].passes.parts["canvas"] == 4 * 48 * 16 * 2 * (65536 + 65536 // 4)
     for one in plans:
