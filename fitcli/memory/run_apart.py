@@ -9,7 +9,6 @@ import atexit
 import contextlib
 import json
 import os
-import pickle
 import subprocess
 import sys
 import threading
@@ -19,8 +18,8 @@ from typing import Any
 import fitcli
 from fitcli import console
 from fitcli.errors import FitError
-from fitcli.memory.dry_process import LENGTH_BYTES
 from fitcli.memory.dry_run import DryRun
+from fitcli.memory.run_document import UnknownError, to_document
 from fitcli.memory.table import Table
 
 WITHOUT = "measure it with `fit profile-memory --method measure`, or train without --memory"
@@ -34,17 +33,14 @@ def table_apart(run: DryRun) -> Table:
         FitError: The step cannot run without memory, or the process failed.
     """
     try:
-        request = pickle.dumps(run)
-    except Exception:
-        # A task or a config that is defined in a function.
+        request = json.dumps(to_document(run)).encode() + b"\n"
+    except UnknownError:
+        # A task of somebody else.
         return run.table()
     with _lock:
         answer = _ask(request)
     if "error" in answer:
         raise FitError(answer["error"])
-    if "unknown" in answer:
-        # A class of the main module, which has another name there.
-        return run.table()
     return Table.from_document(answer["table"])
 
 
@@ -67,7 +63,7 @@ def _exchange(process: subprocess.Popen[bytes], request: bytes) -> dict[str, Any
     line = b""
     try:
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(len(request).to_bytes(LENGTH_BYTES, "little") + request)
+            process.stdin.write(request)
             process.stdin.flush()
             line = process.stdout.readline()
         answer: dict[str, Any] | None = json.loads(line) if line.endswith(b"\n") else None

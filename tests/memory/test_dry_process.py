@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,9 @@ from support.processes import NEEDS_PROC, PATIENCE
 
 from fitcli.errors import FitError
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.memory import dry_process
 from fitcli.memory.dry_process import answer
 from fitcli.memory.dry_run import DryStep
+from fitcli.memory.run_document import to_document
 from fitcli.memory.table import Table
 from fitcli.tasks.registry import find_task
 
@@ -26,19 +25,15 @@ TASK = find_task("classify")
 STEP = DryStep(task=TASK, config=TASK.preset("debug").config, plan=ExecutionPlan(), precision="fp32")
 
 
-@dataclass
-class Impossible:
-    """A dry run that cannot be made."""
+def test_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = json.dumps(to_document(STEP)).encode()
+    assert answer(request) == {"table": STEP.table().to_document()}
 
-    def table(self) -> Table:
+    def impossible(self: DryStep) -> Table:
         raise FitError("cannot be estimated")
 
-
-def test_answers() -> None:
-    table = answer(pickle.dumps(STEP))["table"]
-    assert table == STEP.table().to_document()
-    assert answer(pickle.dumps(Impossible())) == {"error": "cannot be estimated"}
-    assert "nowhere" in answer(b"cnowhere\nThing\n.")["unknown"]
+    monkeypatch.setattr(DryStep, "table", impossible)
+    assert answer(request) == {"error": "cannot be estimated"}
 
 
 def started(code: str = "dry_process.main()", parent: int | None = None) -> subprocess.Popen[bytes]:
@@ -79,6 +74,6 @@ def test_signals_are_left_to_the_parent(number: int) -> None:
 
 def test_a_request_that_is_cut_off_ends_it() -> None:
     with started("dry_process.IDLE_SECONDS = 1000; dry_process.main()") as process:
-        out, _ = process.communicate((100).to_bytes(dry_process.LENGTH_BYTES, "little") + b"cut", timeout=PATIENCE)
-        assert b"unknown" in out
+        out, _ = process.communicate(b'{"class": "fitcli', timeout=PATIENCE)
+        assert not out
         assert process.returncode == 0

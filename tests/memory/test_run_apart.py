@@ -7,9 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -49,36 +47,36 @@ def test_a_process_that_ended_is_replaced() -> None:
 
 def test_a_run_that_no_other_process_knows_is_made_here() -> None:
     class Local(DryStep):
-        """A class that cannot be pickled."""
+        """A class that no other process could find."""
 
     local = Local(**{name: getattr(STEP, name) for name in ("task", "config", "plan", "precision")})
     assert np.array_equal(table_apart(local).lines, STEP.table().lines)
     assert run_apart._process is None
 
 
-@dataclass
-class Fails:
-    """A dry run whose pickle does something in the other process."""
+@pytest.fixture
+def other_code(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A function that makes the other process run another program."""
 
-    code: str
-    key: str = "x"
+    def replace(code: str) -> None:
+        start = subprocess.Popen
+        command = [sys.executable, "-c", code]
+        monkeypatch.setattr(run_apart.subprocess, "Popen", lambda _, **how: start(command, **how))
 
-    def __reduce__(self) -> Any:
-        return exec, (self.code,)
-
-    def table(self) -> Any:
-        raise AssertionError("made here")
+    return replace
 
 
-def test_a_process_that_dies_is_one_error() -> None:
+def test_a_process_that_dies_is_one_error(other_code: Callable[[str], None]) -> None:
+    other_code("import os; input(); os._exit(7)")
     with pytest.raises(FitError, match=r"^the memory of this model cannot be estimated \(exit code 7\); measure it"):
-        table_apart(Fails("import os; os._exit(7)"))
+        table_apart(STEP)
 
 
-def test_an_interrupt_ends_the_process() -> None:
+def test_an_interrupt_ends_the_process(other_code: Callable[[str], None]) -> None:
+    other_code("import time; time.sleep(600)")
     threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
-        table_apart(Fails("import time; time.sleep(600)"))
+        table_apart(STEP)
     assert run_apart._process is None
 
 
