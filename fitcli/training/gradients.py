@@ -71,6 +71,8 @@ class Gradients:
     def accumulate(self, step: int) -> StepResults:
         """Compute the clipped gradients of the `settings.accumulate` batches of a step.
 
+        The host does not wait for the last pass: receive the results later.
+
         The first step may be any; then call it step by step. If memory runs out, the batches of the step are read
         again: keeping them would take memory that grows with their number.
 
@@ -119,7 +121,7 @@ class Gradients:
         self._sum_over_ranks([each["gradients"] for each in everyone])
         self._scale(results.divisors[0] / sum(results.divisors))
         norm = nn.utils.clip_grad_norm_(self._model.parameters(), self.run.settings.clip or math.inf)
-        results.read(whole_tensor(norm), self.run.world)
+        results.begin_reading(whole_tensor(norm))
         return results
 
     def _read(self, batches: Iterator[Batch], results: StepResults) -> tuple[Batch, _Part, ExecutionPlan]:
