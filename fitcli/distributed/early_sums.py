@@ -2,7 +2,8 @@
 
 With a slow network the sums take longer than a step, so they have to travel during the backward pass. Which gradients
 share a reduction, and the order of the reductions, follow from the parameters and not from the time at which a process
-has computed them: so all processes begin the same ones, and the sums are those of `World.add_up`, to the bit.
+has computed them: so all processes begin the same ones, and the sums are those of `World.add_up` over the same
+parameters, to the bit.
 
 `DistributedDataParallel` cannot be used: a process that runs out of memory in its backward pass would leave the others
 waiting for a sum. Here it takes part in the remaining sums with zeros, and all of them discard the sums.

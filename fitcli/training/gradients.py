@@ -70,6 +70,7 @@ class Gradients:
         self._arrivals = Arrivals(run.runtime.device, ahead=has_room_ahead(run))
         self._batches: Generator[Batch] | None = None
         # Numbers of the parameters that had a gradient in the last step on any process; None before the first step.
+        # Some never have one: they are left out of early sums as of those that follow a pass, for the same bits.
         self._existing: set[int] | None = None
         self._sums: EarlySums | None = None
 

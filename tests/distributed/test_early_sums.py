@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -98,14 +98,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return two_classes(tmp_path_factory.mktemp("data"), (40, 33), 6)
 
 
-CASES = [("classify", *each) for each in itertools.product(PLANS, (1, 3))]
-OTHERS = [("diffusion", "plain", 1), ("diffusion", "recompute", 1), ("autoregressive", "plain", 3)]
+CASES = [("classify", *each) for each in itertools.product(("plain", "layers", "recompute"), (1, 3))]
+OTHERS = [("classify", "stream", 1), ("diffusion", "plain", 1), ("autoregressive", "recompute", 1)]
 
 
 @pytest.mark.distributed
 @pytest.mark.parametrize("count", [2, 3])
 def test_early_sums_are_those_that_follow_the_pass(data: Path, tmp_path: Path, count: int) -> None:
-    """Weights, average, moments and log. The sums of all steps but the first begin before the backward pass ends."""
+    """Weights, average, moments and log. Of all steps but the first, most sums begin before the backward pass ends."""
     cases = CASES + (OTHERS if count == 3 else [])
     for counts in run_ranks(count, train_both_ways, data, tmp_path, cases):
         for name, (early, every) in counts.items():
@@ -118,7 +118,7 @@ def test_early_sums_are_those_that_follow_the_pass(data: Path, tmp_path: Path, c
 
 
 def run_out(data: Path, folder: Path, accumulate: int, calls: set[int], when: str) -> dict[str, Any]:
-    """Train while memory runs out in some passes of rank 1: before any of its sums, among them, or after the last."""
+    """Train while memory runs out in some passes of rank 1: before its sums, among them, or after them."""
     with processes("cpu") as here, pytest.MonkeyPatch.context() as patch:
         patch.setattr(world, "BUCKET_BYTES", 100_000)
         real, count, began = gradients.run_job, list[int](), EarlySums._begin
@@ -168,15 +168,15 @@ def test_one_process_that_runs_out_of_memory_makes_all_start_over(data: Path, tm
 
 @pytest.mark.distributed
 def test_running_out_twice_ends_all_processes(data: Path, tmp_path: Path) -> None:
-    found = run_ranks(2, run_out, data, tmp_path / "run", 1, {2, 3}, "among")
-    assert all(each["error"].startswith("out of memory on cpu") for each in found)
+    found = run_ranks(2, run_out, data, tmp_path / "run", 1, {2, 4}, "among")
+    assert [each.get("error", each)[:20] for each in found] == ["out of memory on cpu"] * 2
 
 
 class Recorder(World):
     """Adds up with a second process whose gradients are the same, and records the sizes of the reductions."""
 
     __slots__ = ()
-    sizes: list[int] = []
+    sizes: ClassVar[list[int]] = []
 
     def begin_sum(self, bucket: Any, axis: Any = None) -> Any:
         values = [2 * tensor for tensor in bucket]
@@ -187,7 +187,7 @@ class Recorder(World):
 def test_reductions_and_their_order_follow_from_the_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a parameter gets no gradient: it holds up the sums behind it, and counts as zero."""
     monkeypatch.setattr(world, "BUCKET_BYTES", 40)
-    Recorder.sizes = []
+    Recorder.sizes.clear()
     parameters = [nn.Parameter(torch.full((5,), float(number))) for number in range(4)]
     sums = EarlySums(Recorder(size=2), parameters)
     with sums.during_backward():
