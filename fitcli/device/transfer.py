@@ -14,6 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+IN_ORDER = ("cpu", "mps")
+"""Types of devices whose values the host reads at once. It need not queue work ahead of a CPU; copies from MPS wait."""
+
 IN_FLIGHT = 2
 """Number of slices in flight to a CUDA device before the host waits until an earlier one has been used."""
 
@@ -124,17 +127,56 @@ class DeviceCopies:
             self._computed.pop(0).synchronize()
 
 
+def runs_ahead(device: torch.device) -> bool:
+    """Return whether the host queues work for the device and reads results later: only a CUDA device."""
+    return device.type not in IN_ORDER
+
+
 def read_together(tensors: Sequence[Tensor]) -> list[list[float]]:
     """Return the values of each tensor, flattened. One copy reads them all, so the host waits only once.
 
     Args:
         tensors: One or more tensors of any shape on one device. Integers are exact up to 2**24.
     """
+    return _split(_joined(tensors), [tensor.numel() for tensor in tensors])
+
+
+class PendingRead:
+    """Values on their way from the device to the host.
+
+    The host waits when it receives them, and only for the work that was queued before the read began; a plain read
+    also waits for all work that was queued since.
+
+    Args:
+        tensors: As for `read_together`.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._sizes, values = [tensor.numel() for tensor in tensors], _joined(tensors)
+        self._done: torch.cuda.Event | None = None
+        if runs_ahead(values.device):
+            # Into pinned memory, which PyTorch allocates here; into other memory the host would wait.
+            values = values.to("cpu", non_blocking=True)
+            self._done = torch.cuda.current_stream(tensors[0].device).record_event()
+        self._values = values
+
+    def receive(self) -> list[list[float]]:
+        """Wait for the values and return those of each tensor, flattened."""
+        if self._done is not None:
+            self._done.synchronize()
+        return _split(self._values, self._sizes)
+
+
+def _joined(tensors: Sequence[Tensor]) -> Tensor:
+    """Return all values in one tensor on the device."""
     # At least float32, which holds float16 and bfloat16 exactly; MPS has no wider type.
     dtype = reduce(torch.promote_types, (tensor.dtype for tensor in tensors), torch.float32)
-    values = torch.cat([tensor.detach().flatten().to(dtype) for tensor in tensors]).tolist()
-    result, start = [], 0
-    for tensor in tensors:
-        result.append(values[start : start + tensor.numel()])
-        start += tensor.numel()
+    return torch.cat([tensor.detach().flatten().to(dtype) for tensor in tensors])
+
+
+def _split(joined: Tensor, sizes: Sequence[int]) -> list[list[float]]:
+    values, result, start = joined.tolist(), [], 0
+    for size in sizes:
+        result.append(values[start : start + size])
+        start += size
     return result

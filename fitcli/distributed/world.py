@@ -28,6 +28,7 @@ from fitcli.distributed.heartbeat import exchanging, working_alone
 from fitcli.errors import FitError
 
 T = TypeVar("T")
+AnyTensor = TypeVar("AnyTensor", bound=Tensor)
 
 BUCKET_BYTES = 64 << 20
 """Size up to which tensors are packed into one reduction, in bytes."""
@@ -66,6 +67,31 @@ class _Message(NamedTuple):
 
     result: Any
     error: tuple[type[FitError], str] | None
+
+
+class PendingSum(NamedTuple):
+    """The sum of a bucket of tensors over several processes, while it is being computed.
+
+    Attributes:
+        flat: Values of all tensors, which become their sums.
+        work: The reduction.
+        shapes: Shapes of the tensors.
+    """
+
+    flat: Tensor
+    work: dist.Work
+    shapes: Sequence[torch.Size]
+
+    def receive(self) -> Iterable[Tensor]:
+        """Wait for the sums and return them, as parts of `flat`. A CUDA device waits, not the host.
+
+        Raises:
+            PeerLost: Another process has ended.
+        """
+        with _peers():
+            self.work.wait()
+        parts = torch.split(self.flat, [shape.numel() for shape in self.shapes])
+        return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,20 +200,29 @@ class World:
         """
         if (self.size if axis is None else axis.size) == 1:
             return
-        group = None if axis is None else axis.group
-        pending: deque[tuple[list[Tensor], Tensor, dist.Work]] = deque()
+        pending: deque[tuple[list[Tensor], PendingSum]] = deque()
         with torch.no_grad():
-            for bucket in _buckets(tensors):
-                flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
-                with _peers():
-                    work = dist.all_reduce(flat, group=group, async_op=True)
-                assert work is not None
-                pending.append((bucket, flat, work))
+            for bucket in buckets(tensors):
+                pending.append((bucket, self.begin_sum(bucket, axis)))
                 # The next bucket is packed during a reduction; more pending buckets would hold all tensors twice.
                 if len(pending) > 1:
                     _unpack(*pending.popleft())
             while pending:
                 _unpack(*pending.popleft())
+
+    @torch.no_grad()
+    def begin_sum(self, bucket: Sequence[Tensor], axis: Axis | None = None) -> PendingSum:
+        """Begin to sum the tensors of a bucket over all processes or over an axis. All of them begin the same ones.
+
+        Args:
+            bucket: Tensors of one dtype and device. They are copied, so they can be freed.
+            axis: The processes; None for all.
+        """
+        flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+        with _peers():
+            work = dist.all_reduce(flat, group=None if axis is None else axis.group, async_op=True)
+        assert work is not None
+        return PendingSum(flat, work, [tensor.shape for tensor in bucket])
 
     def _exchange(self, message: _Message) -> list[_Message]:
         received: list[Any] = [None] * self.size
@@ -224,9 +259,9 @@ def _rebuild(kind: type[FitError], text: str) -> FitError:
         return FitError(text)
 
 
-def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+def buckets(tensors: Iterable[AnyTensor]) -> Iterator[list[AnyTensor]]:
     """Group successive tensors of one dtype and device up to `BUCKET_BYTES`; a larger tensor has its own bucket."""
-    bucket: list[Tensor] = []
+    bucket: list[AnyTensor] = []
     held = 0
     for tensor in tensors:
         size = tensor.numel() * tensor.element_size()
@@ -240,10 +275,7 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
         yield bucket
 
 
-def _unpack(bucket: Sequence[Tensor], flat: Tensor, work: dist.Work) -> None:
-    """Wait for a reduction and copy its sums into the tensors of the bucket."""
-    with _peers():
-        work.wait()
-    parts = torch.split(flat, [tensor.numel() for tensor in bucket])
-    for tensor, part in zip(bucket, parts, strict=True):
-        tensor.copy_(part.view_as(tensor))
+def _unpack(bucket: Sequence[Tensor], pending: PendingSum) -> None:
+    """Wait for a sum and copy it into the tensors of the bucket."""
+    for tensor, part in zip(bucket, pending.receive(), strict=True):
+        tensor.copy_(part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from torch import nn
 
 from fitcli.data.batch import Arrivals, Batch
 from fitcli.device.allocator import release_unused
+from fitcli.distributed.early_sums import EarlySums
 from fitcli.distributed.sharded_tensors import local_part, whole_tensor
 from fitcli.distributed.world import UnrecoverableRankError
 from fitcli.errors import FitError, OutOfMemory, is_out_of_memory, out_of_memory_reason
@@ -67,9 +69,15 @@ class Gradients:
         self._model, self._on_fallback, self._sharded, self._fell_back = model, on_fallback, sharded, False
         self._arrivals = Arrivals(run.runtime.device, ahead=has_room_ahead(run))
         self._batches: Generator[Batch] | None = None
+        # Numbers of the parameters that had a gradient in the last step on any process; None before the first step.
+        # Some never have one: they are left out of early sums as of those that follow a pass, for the same bits.
+        self._existing: set[int] | None = None
+        self._sums: EarlySums | None = None
 
     def accumulate(self, step: int) -> StepResults:
         """Compute the clipped gradients of the `settings.accumulate` batches of a step.
+
+        The host does not wait for the last pass: receive the results later.
 
         The first step may be any; then call it step by step. If memory runs out, the batches of the step are read
         again: keeping them would take memory that grows with their number.
@@ -78,10 +86,8 @@ class Gradients:
         gradients are summed, many per message. The mean is that over all images or patches of the step: batches count
         by their divisors. Call it when no parameter has a gradient.
 
-        `DistributedDataParallel` cannot be used. Its hooks expect one backward pass through one call of the model, but
-        a streamed step makes many. And a process that runs out of memory in a backward pass would leave the others
-        waiting for a sum; here all of them start over with a smaller execution. The price is that sums do not overlap
-        with the backward pass; with few parameters and many patches they take a small part of a step.
+        The sums travel during the backward pass of the last batch, see `early_sums.py`. Those of a streamed step, whose
+        backward passes add to each gradient many times, of a step that shares images, and of the first step follow it.
 
         Raises:
             OutOfMemory: Memory ran out, and there is no smaller execution, or it ran out a second time.
@@ -92,6 +98,9 @@ class Gradients:
             return self._all(self._batches)
         except OutOfMemory as error:
             reason = str(error)
+        if self._sums is not None:
+            self._sums.discard()
+            self._sums = None
         # Outside of the except clause, because its traceback refers to the tensors that filled the memory.
         self.close()
         self._shrink(reason)
@@ -105,21 +114,22 @@ class Gradients:
 
     def _all(self, batches: Iterator[Batch]) -> StepResults:
         """Compute the gradients of the next step of `batches`."""
-        results = StepResults()
-        for _ in range(self.run.settings.accumulate):
+        results, passes = StepResults(), self.run.settings.accumulate
+        for number in range(1, passes + 1):
             results.read_some(self.run.world)
             batch, part, plan = self._read(batches, results)
             # The divisor of the whole step is not known yet: count in divisors of the first batch.
             unit = results.divisors[0] if results.divisors else part.divisor
+            self._sums = self._early_sums() if number == passes else None
             everyone = self.run.world.gather_results(
-                partial(self._compute, batch, part, part.divisor / unit, plan, results)
+                partial(self._compute_or_sum_zeros, batch, part, part.divisor / unit, plan, results)
             )
             self._arrivals.begin(batch.following())
             results.patches += sum(each["patches"] for each in everyone)
         self._sum_over_ranks([each["gradients"] for each in everyone])
         self._scale(results.divisors[0] / sum(results.divisors))
         norm = nn.utils.clip_grad_norm_(self._model.parameters(), self.run.settings.clip or math.inf)
-        results.read(whole_tensor(norm), self.run.world)
+        results.begin_reading(whole_tensor(norm))
         return results
 
     def _read(self, batches: Iterator[Batch], results: StepResults) -> tuple[Batch, _Part, ExecutionPlan]:
@@ -156,6 +166,33 @@ class Gradients:
         handful = min(plan.handful, largest_handful(self.run.config.model)) if plan.kind == "recompute" else most
         return replace(plan, calls=-(-most // handful))
 
+    def _early_sums(self) -> EarlySums | None:
+        """Return the sums for the next pass; None if they have to follow it."""
+        run = self.run
+        if self._existing is None or self._sharded is not None or run.plan.kind == "stream":
+            return None
+        if run.world.size == 1 or run.world.groups.size > 1:
+            return None
+        parameters = enumerate(self._model.parameters())
+        return EarlySums(run.world, [parameter for number, parameter in parameters if number in self._existing])
+
+    def _compute_or_sum_zeros(self, *arguments: Any) -> dict[str, Any]:
+        """Do as `_compute`. After an error that all processes will learn of, take part in the sums that are left."""
+        try:
+            return self._compute(*arguments)
+        except UnrecoverableRankError:
+            raise
+        except FitError as error:
+            if self._sums is None or error.shared:
+                raise
+            failed = error
+        self._model.zero_grad(set_to_none=True)
+        try:
+            self._sums.begin_rest()
+        except (RuntimeError, MemoryError) as error:
+            raise UnrecoverableRankError(str(failed)) from error
+        raise failed
+
     def _compute(
         self,
         on_host: Batch,
@@ -187,6 +224,8 @@ class Gradients:
             results.waited += time.perf_counter() - began
             with run.runtime.autocast():
                 outcome = self._run(batch, part.weight * unit, plan)
+            if self._sums is not None:
+                self._sums.begin_rest()
             # Scores are summed over processes, so a score that follows from the loss needs the weight of the loss.
             loss = outcome.loss * part.weight * run.world.data.size
             scores = self.objective.scores(batch, outcome._replace(loss=loss))
@@ -206,7 +245,9 @@ class Gradients:
     def _run(self, batch: Batch, weight: float, plan: ExecutionPlan) -> Outcome:
         run, make = self.run, partial(self.objective.job, self._model, batch, plan)
         if self._sharded is None:
-            return run_job(make(), plan, weight)
+            job = make()
+            with nullcontext() if self._sums is None else self._sums.during_backward():
+                return run_job(job, plan, weight)
         # FSDP takes the mean over the processes, not the sum.
         return self._sharded.run(make, plan, weight * run.world.data.size, run.runtime.device)
 
@@ -214,7 +255,8 @@ class Gradients:
         """Return a letter per parameter: "g" if it has a gradient, else "-". Empty if no other process needs it."""
         if self.run.world.size == 1 or self._sharded is not None:
             return ""
-        return "".join("-" if parameter.grad is None else "g" for parameter in self._model.parameters())
+        summed = set[nn.Parameter]() if self._sums is None else self._sums.have
+        return "".join("-" if p.grad is None and p not in summed else "g" for p in self._model.parameters())
 
     def _sum_over_ranks(self, existing: list[str]) -> None:
         """Sum the gradients of all processes; `existing` has the result of `_existing_gradients` of each."""
@@ -226,10 +268,16 @@ class Gradients:
             world.add_up(gradients, world.groups)
             return
         parameters = list(self._model.parameters())
-        for parameter, letters in zip(parameters, zip(*existing, strict=True), strict=True):
-            if parameter.grad is None and "g" in letters:
+        self._existing = {number for number, letters in enumerate(zip(*existing, strict=True)) if "g" in letters}
+        left = [parameters[number] for number in sorted(self._existing)]
+        if self._sums is not None:
+            self._sums.finish(set(left))
+            left = [parameter for parameter in left if parameter not in self._sums.parameters]
+            self._sums = None
+        for parameter in left:
+            if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        world.add_up(parameter.grad for parameter in parameters if parameter.grad is not None)
+        world.add_up(parameter.grad for parameter in left if parameter.grad is not None)
 
     def _scale(self, factor: float) -> None:
         """Turn gradients in divisors of the first batch into those of the mean over the step."""

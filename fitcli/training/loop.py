@@ -5,14 +5,16 @@ It knows no command line and prints nothing: reports go to an observer.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
 from fitcli.data.bad_images import BadImage, TooManyBadImages
+from fitcli.device.moment import Moment
+from fitcli.device.transfer import runs_ahead
 from fitcli.distributed.agreement import require_agreement, weights_digest
+from fitcli.distributed.world import PeerLost, UnrecoverableRankError
 from fitcli.errors import DataError, FitError, OutOfMemory
 from fitcli.files.leftovers import remove_leftovers
 from fitcli.runs.config import RunConfig, is_run, save_config
@@ -30,8 +32,9 @@ from fitcli.training.execution_choice import has_room_for_copy, save_plan
 from fitcli.training.finite_check import check_finite
 from fitcli.training.fsdp import shard_model, whole_model
 from fitcli.training.gradients import Gradients
+from fitcli.training.launched_step import LaunchedStep
 from fitcli.training.metrics_log import MetricsLog, NoLog
-from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
+from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate, step_if_finite
 from fitcli.training.reports import (
     BadImageReport,
     BeginReport,
@@ -116,6 +119,7 @@ class _Training:
         self.optimizer = build_optimizer(self.model, settings)
         self.gradients = Gradients(run, self.model, lambda choice: observe(MemoryReport(choice.summary())), sharded)
         self.resumed = False
+        self.unsettled: LaunchedStep | None = None
 
     def begin(self) -> None:
         """Write the first state, so that the run can be resumed."""
@@ -183,14 +187,11 @@ class _Training:
                     # Every start does at least one step, even after its deadline.
                     self._end_step(least=StopReason.REQUEST)
                 for step in range(progress.step, run.total_steps):
-                    self._report(self._step(step))
-                    progress.step = step + 1
-                    if self.ema is not None:
-                        self.ema.update(self.model, progress.step)
+                    self._step(step)
                     self._end_step()
                 run.world.gather_results(self.saver.wait)
             except TooManyBadImages:
-                self._report_bad_images(progress.step + 1)
+                self._report_bad_images(progress.step + 1, run.bad_images.take_pending())
                 self._save()
                 run.world.gather_results(self.saver.wait)
                 raise
@@ -205,6 +206,7 @@ class _Training:
         return snapshot(self.model, self.optimizer, self.average, copy, keep=self.run.world.is_first)
 
     def _save(self) -> None:
+        self._settle()
         # A snapshot needs all processes: first make sure that the one that writes has not failed.
         self.run.world.gather_results(self.saver.wait)
         self.saver.save(self.progress)
@@ -223,9 +225,10 @@ class _Training:
         ends, better = _ends_epoch(run, progress.step), False
         # A run that stops leaves the validation to `resume`.
         if ends and run.dataset.validation and progress.validated < progress.step and not stops:
+            self._settle()
             self.observe(ValidatingReport(len(run.dataset.validation)))
             report = self._validate_or_save()
-            self._report(report)
+            self._report(report, run.bad_images.take_pending())
             better = report.best
         due = run.world.broadcast(self.saver.due(progress.step, ends))
         if due or better or progress.step == run.total_steps or stops:
@@ -243,42 +246,57 @@ class _Training:
                 f"{run.folder}: {progress.step} of {run.total_steps} steps at the time limit; continue with --resume"
             )
 
-    def _report(self, entry: StepReport | ValidationReport) -> None:
-        self._report_bad_images(entry.step)
+    def _report(self, entry: StepReport | ValidationReport, bad_images: list[BadImage]) -> None:
+        self._report_bad_images(entry.step, bad_images)
         self.log(entry)
         self.observe(entry)
 
-    def _report_bad_images(self, step: int) -> None:
-        for bad in self.run.bad_images.take_pending():
+    def _report_bad_images(self, step: int, bad_images: list[BadImage]) -> None:
+        for bad in bad_images:
             entry = BadImageReport(step=step, path=bad.path, reason=str(bad.error))
             self.log(entry)
             self.observe(entry)
 
-    def _step(self, step: int) -> StepReport:
-        """Take one optimizer step over `accumulate` batches."""
-        run, settings = self.run, self.run.settings
-        began = time.perf_counter()
-        results = self.gradients.accumulate(step)
-        images = settings.images_per_step
-        check_finite("loss", results.loss, run.folder, step + 1, results.paths, images)
-        check_finite("gradient", results.norm, run.folder, step + 1, results.paths, images)
-        rate = learning_rate(step, run.total_steps, settings)
+    def _step(self, step: int) -> None:
+        """Launch an optimizer step over `accumulate` batches, and settle the one before."""
+        run, device = self.run, self.run.runtime.device
+        began = Moment(device)
+        try:
+            results = self.gradients.accumulate(step)
+        except FitError as error:
+            # All processes have the error, unless one of them is gone.
+            if not isinstance(error, PeerLost | UnrecoverableRankError):
+                self._settle()
+            raise
+        bad_images = run.bad_images.take_pending()
+        # The device has the passes of this step to do, so that it does not wait while the host reads.
+        self._settle()
+        rate = learning_rate(step, run.total_steps, run.settings)
         set_learning_rate(self.optimizer, rate)
-        self.optimizer.step()
+        assert results.norm_on_device is not None
+        step_if_finite(self.optimizer, results.norm_on_device)
         self.optimizer.zero_grad(set_to_none=True)
-        seconds = time.perf_counter() - began
-        return StepReport(
-            step=step + 1,
-            epoch=(step + 1) * settings.images_per_step / len(run.dataset.train),
-            loss=results.loss,
+        self.progress.step = step + 1
+        self.unsettled = LaunchedStep(
+            number=step + 1,
+            results=results,
             learning_rate=rate,
-            gradient_norm=results.norm,
-            images_per_second=settings.images_per_step / seconds,
-            patches_per_second=results.patches / seconds,
-            data_wait=results.waited / seconds,
+            bad_images=bad_images,
+            began=began,
+            ended=Moment(device),
             peak_bytes=run.runtime.peak_bytes(),
-            scores={name: total / settings.images_per_step for name, total in results.scores.items()},
         )
+        if not runs_ahead(device):
+            self._settle()
+
+    def _settle(self) -> None:
+        """Read, check and report the step that was launched last, and add its weights to their average; collective."""
+        launched, self.unsettled = self.unsettled, None
+        if launched is None:
+            return
+        self._report(launched.report(self.run), launched.bad_images)
+        if self.ema is not None:
+            self.ema.update(self.model, launched.number)
 
     def _validate_or_save(self) -> ValidationReport:
         """Validate; if memory runs out, save before the run ends. A resumed run begins with the validation."""

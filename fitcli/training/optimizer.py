@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from fitcli.device.transfer import runs_ahead
 from fitcli.runs.train_settings import TrainSettings
 
 BETAS = (0.9, 0.98)
@@ -25,8 +26,27 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Ad
         {"params": decayed, "weight_decay": settings.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    on_gpu = decayed[0].device.type == "cuda"
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=BETAS, fused=True if on_gpu else None)
+    # The fused kernel can leave out a step by itself. On a CPU its last bits differ, and there is nothing to wait for.
+    fused = True if runs_ahead(decayed[0].device) else None
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=BETAS, fused=fused)
+
+
+def step_if_finite(optimizer: torch.optim.AdamW, norm: Tensor) -> None:
+    """Take a step if the norm of the gradient is finite; otherwise change no weight, moment or count.
+
+    The host does not wait for a CUDA device. The fused kernel reads there whether to leave out the step, from the
+    attribute by which `torch.amp.GradScaler` tells it.
+
+    Args:
+        optimizer: The result of `build_optimizer`.
+        norm: Scalar on the device of the weights.
+    """
+    skips = torch.isfinite(norm).logical_not()
+    if optimizer.defaults["fused"]:
+        optimizer.found_inf = skips.to(torch.float32)  # type: ignore[attr-defined]
+        optimizer.step()
+    elif not bool(skips):
+        optimizer.step()
 
 
 def learning_rate(step: int, total: int, settings: TrainSettings) -> float:

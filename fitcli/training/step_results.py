@@ -1,7 +1,8 @@
 """Results of an optimizer step: those of all its passes, read from the device in one transfer per
 `MOST_UNREAD` passes.
 
-Every single `.item()` would make the host wait for the device, and then the device for the host.
+Every single `.item()` would make the host wait for the device, and then the device for the host. So the last transfer
+of a step only begins with it; the results are received when the device has other work.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from fitcli.device.transfer import read_together
+from fitcli.device.transfer import PendingRead
 from fitcli.distributed.world import World
 from fitcli.tasks.task import DeferredScores
 from fitcli.training.finite_check import NAMED
@@ -53,6 +54,9 @@ class StepResults:
         scores: Scores of the task, summed over the images.
         paths: Files of the first images, at most `NAMED`.
         divisors: Divisor of each pass.
+        norm_on_device: Scalar tensor of the norm, until the results are received; the same on all processes.
+
+    Loss, norm and scores are those of the whole step once `receive` has returned.
     """
 
     loss: float = 0.0
@@ -62,8 +66,10 @@ class StepResults:
     scores: Counter[str] = field(default_factory=Counter)
     paths: list[Path] = field(default_factory=list)
     divisors: array[float] = field(default_factory=lambda: array("d"))
+    norm_on_device: Tensor | None = None
     _losses: array[float] = field(default_factory=lambda: array("d"))
     _unread: list[PassResult] = field(default_factory=list)
+    _pending: PendingRead | None = None
 
     def name(self, paths: Sequence[str]) -> None:
         """Keep the files of the first images of the step."""
@@ -77,27 +83,37 @@ class StepResults:
     def read_some(self, world: World) -> None:
         """Read the results so far if they are many. All processes call it before each pass."""
         if len(self._unread) >= MOST_UNREAD:
-            self._read([], world)
+            self._begin([])
+            self._receive(0, world)
 
-    def read(self, norm: Tensor, world: World) -> None:
-        """Read the results of this process, and add up those of all processes.
+    def begin_reading(self, norm: Tensor) -> None:
+        """Begin to read the results of this process after the last pass. The host does not wait.
 
         Args:
             norm: Norm of the gradient: a scalar, the same on all processes.
-            world: All processes.
         """
-        ((self.norm,),) = self._read([norm], world)
+        self.norm_on_device = norm
+        self._begin([norm])
+
+    def receive(self, world: World) -> None:
+        """Wait for the results of this process, and add up those of all processes."""
+        ((self.norm,),), self.norm_on_device = self._receive(1, world), None
         total, ranks = sum(self.divisors), len(self._losses) // len(self.divisors)
         # Python adds in double precision, in one order: the sum is the same on all processes, to the bit.
         for number, loss in enumerate(self._losses):
             self.loss += loss * (self.divisors[number // ranks] / total)
 
-    def _read(self, others: list[Tensor], world: World) -> list[list[float]]:
-        """Read the passes that are not read yet, and other tensors, whose values are returned."""
+    def _begin(self, others: list[Tensor]) -> None:
+        """Begin to read the passes that are not read yet, and other tensors."""
+        deferred = [each.scores.values for each in self._unread if each.scores is not None]
+        self._pending = PendingRead([*others, *(each.loss for each in self._unread), *deferred])
+
+    def _receive(self, others: int, world: World) -> list[list[float]]:
+        """Receive the passes, and the values of the other tensors, which are returned."""
+        assert self._pending is not None
+        found, self._pending = self._pending.receive(), None
         passes, self._unread = self._unread, []
-        deferred = [each.scores.values for each in passes if each.scores is not None]
-        found = read_together([*others, *(each.loss for each in passes), *deferred])
-        rest = found[len(others) :]
+        rest = found[others:]
         losses, values = [loss for (loss,) in rest[: len(passes)]], iter(rest[len(passes) :])
         own = [
             {"loss": loss * each.weight, "scores": {} if each.scores is None else each.scores.scores(next(values))}
@@ -107,4 +123,4 @@ class StepResults:
             for result in of_all_ranks:
                 self._losses.append(result["loss"])
                 self.scores.update(result["scores"])
-        return found[: len(others)]
+        return found[:others]

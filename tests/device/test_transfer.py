@@ -11,7 +11,7 @@ import torch
 from support.fake_cuda import DEVICE, FakeCuda, fake_cuda
 from torch import Tensor
 
-from fitcli.device.transfer import read_together, to_device
+from fitcli.device.transfer import PendingRead, read_together, to_device
 from fitcli.streaming.token_store import open_store
 
 SEEDS = range(12)
@@ -90,3 +90,28 @@ def test_values_that_are_read_together_are_those_that_are_read_one_by_one() -> N
         [loss.item()], [2**24, 0, 3], [value.item() for value in logits.flatten()], []
     ]  # fmt: skip
     assert read_together([exact, loss]) == [[exact.item()], [loss.item()]]
+
+
+def test_a_pending_read_waits_once_and_only_for_earlier_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The values are right in any order of the streams. Work that is queued after the read need not be done."""
+    late = 0
+    for seed in SEEDS:
+        with fake_cuda(monkeypatch, seed) as cuda:
+            # Like the device that it stands for, which the tensors themselves do not show.
+            monkeypatch.setattr("fitcli.device.transfer.runs_ahead", lambda _: True)
+            loss, scores = (cuda.launch(changed, torch.full(shape, 7.0)) for shape in ((), (2, 3)))
+            read = PendingRead([loss, scores])
+            del loss, scores
+            done = list[bool]()
+            last = cuda.launch(torch.clone, torch.ones(3))
+            cuda.current.todo.append(lambda done=done: done.append(True))  # type: ignore[misc]
+            assert cuda.waits == 0
+            assert read.receive() == [[4.0], [4.0] * 6]
+            assert cuda.waits == 1
+            late += not done
+            assert torch.equal(cuda.values(last), torch.ones(3))
+    assert late
+
+
+def test_a_pending_read_of_a_cpu_has_the_values() -> None:
+    assert PendingRead([torch.tensor(2.0), torch.arange(3)]).receive() == [[2.0], [0.0, 1.0, 2.0]]

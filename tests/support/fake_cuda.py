@@ -28,10 +28,18 @@ EMPTY, CAT = torch.empty, torch.cat
 
 
 class Event:
-    """An event of a stream. It has happened when the stream gets there."""
+    """An event of a stream. It has happened when the stream gets there; its time counts the items done by then."""
 
     def __init__(self, cuda: FakeCuda) -> None:
-        self.happened, self._cuda = False, cuda
+        self.happened, self.time, self._cuda = False, 0, cuda
+
+    def happen(self) -> None:
+        self.happened, self.time = True, self._cuda.done
+
+    def elapsed_time(self, later: Event) -> float:
+        assert self.happened
+        assert later.happened
+        return float(later.time - self.time)
 
     def synchronize(self) -> None:
         self._cuda.waits += 1
@@ -52,9 +60,9 @@ class Stream:
     def wait_stream(self, other: Stream) -> None:
         self.wait_event(other.record_event())
 
-    def record_event(self) -> Event:
-        event = Event(self._cuda)
-        self.todo.append(lambda: setattr(event, "happened", True))
+    def record_event(self, event: Event | None = None) -> Event:
+        event = event or Event(self._cuda)
+        self.todo.append(event.happen)
         return event
 
     def synchronize(self) -> None:
@@ -70,6 +78,7 @@ class Stream:
         act = self.todo.popleft()
         assert not isinstance(act, Event)
         act()
+        self._cuda.done += 1
 
 
 class FakeCuda:
@@ -83,9 +92,11 @@ class FakeCuda:
         current: The current stream.
         waits: Number of times that the host waited.
         most: Peak of allocated bytes.
+        done: Number of items that the streams have run.
     """
 
     def __init__(self, seed: int) -> None:
+        self.done = 0
         self.streams: list[Stream] = []
         self.current = Stream(self)
         self.waits = self.most = self._taken = 0
@@ -151,7 +162,15 @@ class FakeCuda:
 
     def to(self, tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         device = args[0] if args else kwargs.get("device")
+        if device == tensor.dtype and address(tensor) in self._there:
+            return tensor
         if getattr(device, "type", device) != "cuda":
+            if address(tensor) in self._there and kwargs.get("non_blocking"):
+                made = self.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+                garbage(made)
+                self._copy(made, tensor.detach())
+                self.some()
+                return made
             if address(tensor) in self._there:
                 self.current.synchronize()
             return PLAIN["to"](tensor, *args, **kwargs)  # type: ignore[no-any-return]
@@ -232,7 +251,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch, seed: int = 0) -> Iterator[FakeCu
     cuda = FakeCuda(seed)
     with monkeypatch.context() as patch:
         patch.setattr(torch.cuda, "Stream", lambda device: Stream(cuda))
-        patch.setattr(torch.cuda, "Event", Event)
+        patch.setattr(torch.cuda, "Event", lambda enable_timing=False: Event(cuda))
         patch.setattr(torch.cuda, "current_stream", lambda device=None: cuda.current)
         patch.setattr(torch.cuda, "stream", cuda.on)
         patch.setattr(torch, "empty", cuda.empty)

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.optim import adam
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -40,16 +42,19 @@ class Waits(TorchDispatchMode):
     Attributes:
         reads: Places where the host read values of the device.
         sends: Places where the host waited to send values to the device.
+        events: Places where the host waited for a point in the queue of the device.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.reads: list[str] = []
         self.sends: list[str] = []
+        self.events: list[str] = []
 
     def forget(self) -> None:
         self.reads.clear()
         self.sends.clear()
+        self.events.clear()
 
     def make(self, maker: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """Call one of `MAKERS`."""
@@ -64,8 +69,9 @@ class Waits(TorchDispatchMode):
             self.reads.append(place())
             return 1.0
         if func is torch.ops.aten._to_copy.default and on_device(args[0]) and kwargs.get("device", DEVICE) != DEVICE:
-            self.reads.append(place())
-            return torch.ones(args[0].shape, dtype=kwargs.get("dtype", args[0].dtype))
+            if not kwargs.get("non_blocking"):
+                self.reads.append(place())
+            return torch.ones(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype)
         if func is torch.ops.aten.copy_.default and on_device(args[1]) and not on_device(args[0]):
             self.reads.append(place())
             return args[0].fill_(1)
@@ -75,6 +81,19 @@ class Waits(TorchDispatchMode):
         if waits and any(tensor.ndim for tensor in on_host) and any(map(on_device, tree_leaves(out))):
             self.sends.append(place())
         return out
+
+
+class _Event:
+    """A point in the queue of the device; a second passes between any two."""
+
+    def __init__(self, waits: Waits) -> None:
+        self._waits = waits
+
+    def synchronize(self) -> None:
+        self._waits.events.append(place())
+
+    def elapsed_time(self, later: _Event) -> float:
+        return 1000.0
 
 
 def place() -> str:
@@ -98,6 +117,11 @@ def valueless(monkeypatch: pytest.MonkeyPatch) -> Iterator[Waits]:
     monkeypatch.setattr(torch, "get_autocast_dtype", lambda _: torch.bfloat16)
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: False)
     waits = Waits()
+    stream = SimpleNamespace(record_event=lambda event=None: event or _Event(waits))
+    monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing=False: _Event(waits))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: stream)
+    # The optimizer does not know that this device has a fused kernel.
+    monkeypatch.setattr(adam, "_device_dtype_check_for_fused", lambda *_, **__: None)
     for owner, name in MAKERS:
         monkeypatch.setattr(owner, name, _made(waits, getattr(owner, name)))
     with waits:

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from fitcli.tasks.registry import train_settings
-from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate
+from fitcli.training import optimizer as optimizers
+from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate, step_if_finite
 from models.build import build
 from models.presets import classifier_preset
 
@@ -48,3 +49,28 @@ def test_every_parameter_is_optimized_once_and_only_matrices_decay() -> None:
     for name, parameter in model.named_parameters():
         shrunk = 0.95 if name in matrices else 1.0
         torch.testing.assert_close(parameter.detach(), before[name] * shrunk, msg=name)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_step_that_is_not_finite_is_left_out(monkeypatch: pytest.MonkeyPatch, fused: bool, bad: float) -> None:
+    """Weights, moments and counts stay as they were, and the steps before and after are those of a plain optimizer."""
+    monkeypatch.setattr(optimizers, "runs_ahead", lambda _: fused)
+    models = [nn.Linear(5, 3) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    skipping, plain = (build_optimizer(model, train_settings()) for model in models)
+    assert bool(skipping.defaults["fused"]) is fused
+    for norm in (1.0, bad, 2.0, bad):
+        for number, parameter in enumerate(models[0].parameters()):
+            parameter.grad = torch.full_like(parameter, bad if norm == bad or norm != norm else number + norm)
+            list(models[1].parameters())[number].grad = parameter.grad.clone()
+        step_if_finite(skipping, torch.tensor(norm))
+        if math.isfinite(norm):
+            plain.step()
+        for one, other in zip(states(models[0], skipping), states(models[1], plain), strict=True):
+            assert torch.equal(one, other)
+
+
+def states(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    moments = [value for state in optimizer.state.values() for value in state.values()]
+    return [parameter.detach() for parameter in model.parameters()] + moments

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fitcli.device import transfer
+from fitcli.device.transfer import PendingRead
 from fitcli.distributed.world import ALONE, World
 from fitcli.tasks.task import DeferredScores
 from fitcli.training import step_results
@@ -27,7 +27,8 @@ def read(results: StepResults, passes: list[PassResult], norm: torch.Tensor, wor
     for each in passes:
         results.read_some(world)
         results.add(each)
-    results.read(norm, world)
+    results.begin_reading(norm)
+    results.receive(world)
 
 
 def test_a_single_process() -> None:
@@ -68,12 +69,12 @@ def test_many_passes_are_read_in_between(monkeypatch: pytest.MonkeyPatch, most: 
     expected, results, reads = StepResults(), StepResults(), []
     read(expected, passes, torch.tensor(5.0), ALONE)
 
-    def read_together(tensors: Any) -> Any:
+    def begin(tensors: Any) -> PendingRead:
         reads.append(len(tensors))
-        return transfer.read_together(tensors)
+        return PendingRead(tensors)
 
     monkeypatch.setattr(step_results, "MOST_UNREAD", most)
-    monkeypatch.setattr(step_results, "read_together", read_together)
+    monkeypatch.setattr(step_results, "PendingRead", begin)
     read(results, passes, torch.tensor(5.0), ALONE)
     assert results == expected
     assert len(reads) == -(-7 // most)
