@@ -26,8 +26,9 @@ CLASSIFIERS = {
 Drop path, average and warm-up of "base" and "large" are those of ViT-B and ViT-L that are trained from scratch (He et
 al. 2021, arXiv:2111.06377, appendix A.2, table 11: drop path 0.1 and 0.2, average 0.9999, 20 of 300 and of 200 epochs
 of warm-up: 7 and 10 %, here 10 % for all). DeiT found the average 0.1 points better (Touvron et al. 2020,
-arXiv:2012.12877, section 6). DeiT III drops more layers in runs of 240 to 800 epochs (Touvron et al. 2022, arXiv:2204.07118: 0.1 to 0.2 for B, 0.3 to 0.45 for L). Smaller
-classifiers have neither (DeiT III: 0 to 0.05 for S).
+arXiv:2012.12877, section 6). DeiT III drops more layers in runs of 240 to 800 epochs (Touvron et al. 2022,
+arXiv:2204.07118, and its published commands: 0.1 to 0.2 for B, 0.3 to 0.45 for L). Smaller classifiers have neither
+(DeiT III: 0 to 0.05 for S).
 """
 
 GENERATORS = {name: PresetDefaults(learning_rate=rate, ema=0.9999) for name, rate in LEARNING_RATES.items()}
