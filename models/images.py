@@ -31,6 +31,12 @@ class Images:
         each = zip(*(torch.split(values, lengths, dim=2) for values in (query, key, value)), strict=True)
         return torch.cat([attend(q, k, v, self.strips) for q, k, v in each], dim=2)
 
+    def attend_each(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attend from queries [1 h t e] to keys and values [b h u e] of the images, which are no sequence."""
+        queries = torch.split(query, list(self.lengths), dim=2)
+        each = zip(queries, torch.split(key, 1), torch.split(value, 1), strict=True)
+        return torch.cat([dot_product_attention(q, k, v) for q, k, v in each], dim=2)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedImages:

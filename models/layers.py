@@ -13,7 +13,7 @@ from models.attention import dot_product_attention
 from models.cache import KeyValues
 from models.compilable import Region
 from models.groups import Gather
-from models.images import Visible, attend
+from models.images import Images, Visible, attend
 from models.real_tokens import RealTokens
 
 EPSILON = 1e-6
@@ -36,15 +36,16 @@ class GroupCall(Protocol):
 
     def __call__(self, layer: Callable[..., Tensor], *arguments: Any) -> Tensor: ...
 
-    def of_groups(self, groups: Tensor) -> Call:
-        """Return the call for some of the groups, given by their indices [r] int64."""
+    def of_groups(self, groups: Tensor | slice) -> Call:
+        """Return the call for some of the groups, given by their indices [r] int64 or as a slice."""
 
 
 def for_groups(call: Call, real: RealTokens) -> list[Call]:
     """Return a call for the groups of each shape."""
     if not isinstance(call, GroupCall):
-        return [call] * max(1, len(real.shapes))
-    return [call if shape.groups is None else call.of_groups(shape.groups) for shape in real.shapes] or [call]
+        return [call] * (max(1, len(real.shapes)) + real.empty)
+    calls = [call if shape.groups is None else call.of_groups(shape.groups) for shape in real.shapes] or [call]
+    return calls + [call.of_groups(slice(0, 0))] * real.empty
 
 
 def to_autocast_dtype(values: Tensor) -> Tensor:
@@ -132,19 +133,23 @@ class CrossAttention(nn.Module):
         self.key_value = nn.Linear(source_width, 2 * inner)
         self.out = nn.Linear(inner, width)
 
-    def forward(self, x: Tensor, source: Tensor) -> Tensor:
-        """Attend from x [b t width] to source [b u source_width] -> [b t width]."""
-        return self.attend(x, *self.keys_values(source))
+    def forward(self, x: Tensor, source: Tensor, images: Images | None = None) -> Tensor:
+        """Attend from x [b t width] to source [b u source_width] -> [b t width].
+
+        With `images`, x [1 t width] holds all of them in one sequence, and each attends to its own source.
+        """
+        return self.attend(x, *self.keys_values(source), images)
 
     def keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """Project source [b u source_width] to keys and values [b h u e] for `attend`."""
         key, value = _split(self.key_value(source), 2, self.heads)
         return key, value
 
-    def attend(self, x: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attend from x [b t width] to the result of `keys_values` -> [b t width]."""
+    def attend(self, x: Tensor, key: Tensor, value: Tensor, images: Images | None = None) -> Tensor:
+        """Attend from x [b t width] to the result of `keys_values` -> [b t width]; for `images` see `forward`."""
         (query,) = _split(self.query(x), 1, self.heads)
-        return cast(Tensor, self.out(_join(dot_product_attention(query, key, value))))
+        each = dot_product_attention if images is None else images.attend_each
+        return cast(Tensor, self.out(_join(each(query, key, value))))
 
     def weights(self, x: Tensor, source: Tensor) -> Tensor:
         """Return the attention weights [b t u] of `forward`, averaged over the heads."""
@@ -220,9 +225,17 @@ class CrossAttentionLayer(Region):
         self.attention = CrossAttention(width, source_width, heads, head_width)
         self.feed_forward = FeedForward(width, ratio) if ratio is not None else nn.Identity()
 
-    def compute(self, x: Tensor, source: Tensor) -> Tensor:
-        """Run the layer from x [b t width] to source [b u source_width] -> [b t width]."""
-        return cast(Tensor, self.feed_forward(x + self.attention(self.norm(x), self.source_norm(source))))
+    def forward(self, x: Tensor, source: Tensor, images: Images | None = None) -> Tensor:
+        """Run the layer from x [b t width] to source [b u source_width] -> [b t width].
+
+        With `images`, x [1 t width] holds all of them in one sequence, and each attends to its own source.
+        """
+        # The number of images varies: a graph would be one of their sizes.
+        return super().forward(x, source) if images is None else self.compute(x, source, images)
+
+    def compute(self, x: Tensor, source: Tensor, images: Images | None = None) -> Tensor:
+        """Run `forward`."""
+        return cast(Tensor, self.feed_forward(x + self.attention(self.norm(x), self.source_norm(source), images)))
 
     def keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """Normalise and project source [b u source_width] to keys and values [b h u e] for `attend`."""

@@ -41,12 +41,14 @@ class RealTokens:
         place: [g k] or [1 t] int64, index of each packed token among all g * n tokens; None if all are real.
         whole: (g, n): number of groups, and of tokens of a group with padding.
         order: [g] int64, indices of the groups, shape after shape; None if that is their order.
+        empty: Number of shapes without groups that come last, so that layers are called more often.
     """
 
     shapes: tuple[Shape, ...] = ()
     place: Tensor | None = None
     whole: tuple[int, int] = (0, 0)
     order: Tensor | None = None
+    empty: int = 0
 
     @classmethod
     def of(cls, mask: Tensor | None) -> RealTokens:
@@ -70,6 +72,10 @@ class RealTokens:
         runs = torch.split(order, lengths.tolist())
         shapes = tuple(Shape(run, *size) for run, size in zip(runs, sizes, strict=True))
         return cls(shapes, place[None], whole, order)
+
+    def with_shapes(self, count: int) -> RealTokens:
+        """Return the same tokens in at least `count` shapes, of which the last may be empty."""
+        return replace(self, empty=max(0, count - max(1, len(self.shapes))))
 
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> RealTokens:
         """Return the same tokens with `function` applied to every tensor."""
@@ -118,26 +124,30 @@ class RealTokens:
     def split(self, packed: Tensor) -> list[Tensor]:
         """Return packed values as one dense batch [r k ...] per shape."""
         if self.order is None:
-            return [packed]
+            return [packed, *[packed[:0]] * self.empty]
         parts = torch.split(packed[0], [shape.size * shape.tokens for shape in self.shapes])
-        return [
+        dense = [
             part.reshape(shape.size, shape.tokens, *part.shape[1:])
             for part, shape in zip(parts, self.shapes, strict=True)
         ]
+        return dense + [dense[-1][:0]] * self.empty
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """Return to packed values; the inverse of `split`."""
-        return parts[0] if self.order is None else torch.cat([part.flatten(0, 1) for part in parts])[None]
+        if self.order is None:
+            return torch.cat(list(parts)) if self.empty else parts[0]
+        return torch.cat([part.flatten(0, 1) for part in parts])[None]
 
     def select(self, values: Tensor) -> list[Tensor]:
         """Return values of groups [g ...], such as latents, for the groups [r ...] of each shape."""
-        if self.order is None:
-            return [values]
-        return list(torch.split(values.index_select(0, self.order), [shape.size for shape in self.shapes]))
+        sizes = [shape.size for shape in self.shapes] if self.order is not None else [len(values)]
+        rows = values if self.order is None else values.index_select(0, self.order)
+        return list(torch.split(rows, sizes + [0] * self.empty)) if len(sizes) + self.empty > 1 else [rows]
 
     def merge(self, parts: Sequence[Tensor]) -> Tensor:
         """Return to values [g ...] in the order of the groups; the inverse of `select`."""
-        return parts[0] if self.order is None else torch.cat(list(parts)).index_select(0, self.order.argsort())
+        rows = torch.cat(list(parts)) if len(parts) > 1 else parts[0]
+        return rows if self.order is None else rows.index_select(0, self.order.argsort())
 
 
 WHOLE_GROUPS = RealTokens()

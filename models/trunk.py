@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -67,9 +66,8 @@ class Mix(nn.Module):
         """Run `forward` for images with different numbers of groups: all in one sequence, which only attention cuts."""
         lengths = [self.latents * count for count in groups.counts()]
         z = rearrange(latents, "g m d -> 1 (g m) d")
-        if self.condition is not None and context is not None:
-            each = zip(torch.split(z, lengths, dim=1), torch.split(context, 1), strict=True)
-            z = torch.cat([call(self.condition, *image) for image in each], dim=1)
+        if self.condition is not None:
+            z = call(self.condition, z, context, Images(tuple(lengths)))
         strips = self._strips(max(lengths), max(lengths), z) if self.causal else None
         mixed: Tensor = self.stack(z, Images(tuple(lengths), strips), False, call)
         return mixed.reshape(latents.shape)

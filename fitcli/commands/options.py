@@ -146,6 +146,12 @@ DeviceName = Annotated[
 ]
 PrecisionName = Annotated[Literal["auto", "fp32", "bf16"], precision_option()]
 Compile = Annotated[bool, compile_option()]
+CompileIfItPays = Annotated[
+    bool | None,
+    typer.Option(
+        "--compile/--no-compile", help="Compile layers; default: auto.", show_default=False, rich_help_panel=COMPUTING
+    ),
+]
 Timeout = Annotated[float, timeout_option()]
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files, zarr folders or glob patterns.")]
 CheckpointFolder = Annotated[Path, typer.Option("--checkpoint", help="Run folder of `fit train`.", metavar="RUN")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, Signature
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Optional, TypeVar, get_args, get_type_hints
 
 import typer
 
@@ -57,7 +57,7 @@ def with_options(
 
 def _parameter(declared: DeclaredOption, panel: str, tasks: Mapping[str, type], suffix: str = "") -> Parameter:
     option, name = declared.option, flag(declared.name)
-    shown = declared.default_text(tasks)
+    shown = declared.default_text(tasks, short=True)
     information = typer.Option(
         f"{name}/--no-{name[2:]}" if option.negatable else name,
         # Square brackets are markup for the help texts of Typer.
@@ -68,7 +68,8 @@ def _parameter(declared: DeclaredOption, panel: str, tasks: Mapping[str, type], 
         rich_help_panel=panel or None,
         **_limits(declared),
     )
-    return _keyword(declared.name, Annotated[declared.type, information], declared.default)
+    kind = declared.type if declared.default is not None else Optional[declared.type]  # noqa: UP045
+    return _keyword(declared.name, Annotated[kind, information], declared.default)
 
 
 def _parser(parse: Callable[[str], Any]) -> Callable[[str], Any]:

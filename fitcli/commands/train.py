@@ -12,7 +12,7 @@ import typer
 from fitcli import console
 from fitcli.commands.options import (
     COMPUTING,
-    Compile,
+    CompileIfItPays,
     DeviceName,
     Memory,
     PrecisionName,
@@ -103,7 +103,7 @@ def train(
     timeout: Annotated[float, timeout_option(STOPPING)] = TIMEOUT_MINUTES,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
-    compile: Compile = False,
+    compile: CompileIfItPays = None,
     shard: Annotated[
         bool,
         typer.Option("--shard", help="Share weights over processes.", rich_help_panel=COMPUTING),
@@ -136,13 +136,15 @@ def train(
     from fitcli.training.start_options import StartOptions
 
     with naming(recipe, defaulted(context)), processes(device, group_parallel, 60 * timeout) as world:
-        runtime = world.run_on_all(lambda: choose_runtime(device, precision, compiled=compile, memory_bytes=memory))
+        runtime = world.run_on_all(
+            lambda: choose_runtime(device, precision, compiled=bool(compile), memory_bytes=memory)
+        )
         # Agents of several machines count restarts differently.
         again = world.any(auto_resume or world.restarts > 0)
         start = StartOptions(
             data=data, folder=out, runtime=runtime, given=given(context), accept_changed_data=accept_changed_data,
             resume=resume or (again and world.broadcast(is_run(out))), memory_bytes=memory, deadline=deadline,
-            world=world, shard=shard, workers=workers,
+            world=world, shard=shard, workers=workers, compile_if_it_pays=compile is None,
         )  # fmt: skip
         chosen = world.run_on_all(lambda: _task(task, start))
         _train(train_settings(chosen, precision=runtime.precision, **options), start)

@@ -8,7 +8,7 @@ from fitcli.errors import DeviceError
 
 NEEDED = (
     "install what torch.compile needs (a C++ compiler like g++; on a GPU also Triton and the headers of Python), or "
-    "leave --compile out"
+    "use --no-compile"
 )
 
 

@@ -70,8 +70,8 @@ class _ScaledCall:
         # Every layer is residual: the difference is what it adds.
         return x + factors.to(x.dtype) * (after - x)
 
-    def of_groups(self, groups: Tensor) -> _ScaledCall:
-        """Return the call for some of the groups, given by their indices [r] int64."""
+    def of_groups(self, groups: Tensor | slice) -> _ScaledCall:
+        """Return the call for some of the groups, given by their indices [r] int64 or as a slice."""
         return replace(self, images=self.images[groups])
 
     def _of_latents(self, by_image: Tensor, x: Tensor) -> Tensor:

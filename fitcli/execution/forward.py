@@ -52,7 +52,7 @@ def _forward(job: Job, plan: ExecutionPlan, with_losses: bool) -> Forward:
 
     This holds the tokens once. The step itself holds them at every segment boundary.
     """
-    count = len(job.groups.number)
+    job, count = job.of_plan(plan), len(job.groups.number)
     parts = job.parts(plan)
     losses: list[Tensor] = []
     store: TokenStore | None = None

@@ -7,7 +7,7 @@ sum of the losses of their jobs, and the same holds for the gradients.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple, cast
 
@@ -99,6 +99,7 @@ class Job:
             not depend on the latents.
         largest: Most groups in one call, see `largest_handful`; None for no limit.
         drop_path: Layers that each image skips; None if no layer is skipped.
+        least_shapes: See `ExecutionPlan.shapes`.
 
     Raises:
         ValueError: The loss does not depend on the last segment, or the groups are inconsistent.
@@ -113,6 +114,7 @@ class Job:
     loss_from_latents: Callable[[Tensor], LatentLoss] | None = None
     largest: int | None = None
     drop_path: DropPath | None = None
+    least_shapes: int = 0
     _real: dict[tuple[int, int], RealTokens] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -133,6 +135,10 @@ class Job:
         """The device of the weights."""
         return next(self.trunk.parameters()).device
 
+    def of_plan(self, plan: ExecutionPlan) -> Job:
+        """Return the job with as many shapes per handful as a plan asks for."""
+        return self if self.least_shapes == plan.shapes else replace(self, least_shapes=plan.shapes)
+
     def parts(self, plan: ExecutionPlan) -> list[slice]:
         """Cut all groups into the handfuls of a plan."""
         return plan.slices(len(self.groups.number), self.largest)
@@ -141,7 +147,8 @@ class Job:
         """Return the real tokens of a slice of the groups, on the device; a step finds them once."""
         key = (part.start, part.stop)
         if key not in self._real:
-            self._real[key] = self.groups.real_tokens(part).map_tensors(partial(to_device, device=self.device))
+            real = self.groups.real_tokens(part).with_shapes(self.least_shapes)
+            self._real[key] = real.map_tensors(partial(to_device, device=self.device))
         return self._real[key]
 
     def call(self, part: slice = EVERY, how: Call = direct) -> Call:

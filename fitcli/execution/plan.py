@@ -33,6 +33,8 @@ class ExecutionPlan:
         store: Place of the tokens that "stream" stores.
         calls: Least number of handfuls; empty ones are appended. Processes that shard the weights of a model have to
             call its layers equally often. 0 without sharding.
+        shapes: Least number of shapes of the groups of a handful, see `RealTokens`; empty ones are added, for the same
+            reason. 0 without sharding.
 
     Raises:
         ValueError: A value is unknown, out of range, or does not go with the kind.
@@ -45,6 +47,7 @@ class ExecutionPlan:
     global_layers: GlobalLayers = "keep"
     store: Store = "host"
     calls: int = 0
+    shapes: int = 0
 
     def __post_init__(self) -> None:
         _one_of("kind", self.kind, get_args(Kind))

@@ -55,6 +55,7 @@ def backward(forward_pass: Callable[[], Outcome], plan: ExecutionPlan, weight: f
 
 def forward(job: Job, plan: ExecutionPlan) -> Outcome:
     """Return the outcome of a step with its graph. The plan must not stream: a streamed step has many graphs."""
+    job = job.of_plan(plan)
     return _run_handfuls(job, plan) if plan.kind == "recompute" else _run_whole(job, plan)
 
 

@@ -11,6 +11,7 @@ import torch
 from fitcli.device.runtime import Precision, Runtime, choose_runtime, has_accelerator
 from fitcli.errors import FitError
 from fitcli.memory.machine import free_bytes
+from fitcli.runs.weights import EMA_WEIGHTS
 from fitcli.tasks.load import load_config
 from fitcli.tasks.registry import DEFAULT_TASK, find_task, task_options
 from models.config import TrunkConfig
@@ -94,7 +95,7 @@ def subject_for(checkpoint: Path | None, preset: str | None, task: str | None) -
             task=run.task,
             config=run.model,
             group_pixels=find_task(run.task).group_pixels(run),
-            ema=_keeps_average(run.task),
+            ema=(checkpoint / EMA_WEIGHTS).exists(),
             crops=find_task(run.task).crops_to_groups,
         )
     chosen = find_task(task or DEFAULT_TASK)
@@ -105,13 +106,9 @@ def subject_for(checkpoint: Path | None, preset: str | None, task: str | None) -
         task=chosen.name,
         config=model.config,
         group_pixels=model.group_pixels,
-        ema=_keeps_average(chosen.name),
+        ema=bool(task_options()[chosen.name].default_of("ema", name)),
         crops=chosen.crops_to_groups,
     )
-
-
-def _keeps_average(task: str) -> bool:
-    return bool(task_options()[task].averages)
 
 
 def conditions_for(

@@ -49,7 +49,8 @@ class Option:
         above, below: Limits that are not allowed themselves; None without.
         metavar: Placeholder of the value in `--help`; None for that of its type.
         shown_default: Text that `--help` shows in place of the default; None to show the default itself.
-        by_task: Attribute of `TaskOptions` that holds the default, if it depends on the task.
+        varies: Whether the default depends on task and preset. The default of the field is None until
+            `TrainSettings` replaces it by `TaskOptions.default_of`.
         parser: Function from text to a value, which raises ValueError; None for the parser of the type.
         negatable: Whether a switch has a `--no-...` form.
         changeable: Whether a resumed run may be given another value.
@@ -64,7 +65,7 @@ class Option:
     below: float | None = None
     metavar: str | None = None
     shown_default: str | None = None
-    by_task: str | None = None
+    varies: bool = False
     parser: Callable[[str], Any] | None = None
     negatable: bool = False
     changeable: bool = False
@@ -128,20 +129,40 @@ class DeclaredOption:
         """The allowed texts of a `Literal`; empty for other types."""
         return tuple(get_args(self.type)) if get_origin(self.type) is Literal else ()
 
-    def default_text(self, tasks: Mapping[str, type]) -> str:
-        """Return the default as help texts show it; empty for none.
+    def default_text(self, tasks: Mapping[str, type], short: bool = False) -> str:
+        """Return the default as the documentation shows it; empty for none.
 
         Args:
-            tasks: The dataclass of options of every task, by task.
+            tasks: The dataclass of options of every task, by task. Those of a default that varies have `presets` and
+                `default_of`, as `TaskOptions`.
+            short: Whether to write "by preset" for a default that depends on the preset, as help texts do.
         """
         if self.option.shown_default is not None:
             return self.option.shown_default
-        if self.option.by_task is not None:
-            named: dict[str, list[str]] = {}
-            for task, options in tasks.items():
-                named.setdefault(_text(getattr(options, self.option.by_task)), []).append(task)
-            return "; ".join(f"{', '.join(names)}: {text}" for text, names in named.items())
+        if self.option.varies:
+            declaring = {task: options for task, options in tasks.items() if self.name in declared_options(options)}
+            texts = {task: self._preset_text(options) for task, options in (declaring or tasks).items()}
+            return "by preset" if short and any("(" in text for text in texts.values()) else _grouped(texts)
         return "" if self.default is None or self.default is False else _text(self.default)
+
+    def _preset_text(self, options: Any) -> str:
+        """Return the default of one task: "0.1", or "0 (tiny, small), 0.1 (base)" if it depends on the preset."""
+        presets: dict[str, list[str]] = {}
+        for preset in options.presets:
+            presets.setdefault(_text(options.default_of(self.name, preset)), []).append(preset)
+        if len(presets) == 1:
+            return next(iter(presets))
+        return ", ".join(f"{text} ({', '.join(names)})" for text, names in presets.items())
+
+
+def _grouped(texts: Mapping[str, str]) -> str:
+    """Return the texts of several tasks as one: "a: 1; b, c: 2", or "1" if all are equal."""
+    named: dict[str, list[str]] = {}
+    for task, text in texts.items():
+        named.setdefault(text, []).append(task)
+    if len(named) == 1:
+        return next(iter(named))
+    return "; ".join(f"{', '.join(names)}: {text}" for text, names in named.items())
 
 
 def _text(value: object) -> str:
@@ -185,6 +206,8 @@ def check_options(settings: object) -> None:
     """
     for name, declared in declared_options(type(settings)).items():
         value = getattr(settings, name)
+        if value is None and declared.option.varies:
+            continue
         if declared.choices and value not in declared.choices:
             raise OptionError(name, f"must be {', '.join(declared.choices)}, not {_shown(value)}")
         classes = tuple(_classes(declared.type))
@@ -217,6 +240,13 @@ def _type_text(kind: Any) -> str:
 def flag(name: str) -> str:
     """Return the form of an option on the command line: `batch_size` becomes `--batch-size`."""
     return f"--{name.replace('_', '-')}"
+
+
+def given_as(name: str, value: bool | float) -> str:
+    """Return an option with its value as on the command line, such as "--no-augment" or "--ema 0.999"."""
+    if isinstance(value, bool):
+        return flag(name if value else f"no_{name}")
+    return f"{flag(name)} {value:g}"
 
 
 def refuse_foreign_options(task: str, options: Mapping[str, type], given: Collection[str]) -> None:

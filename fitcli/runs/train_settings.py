@@ -1,5 +1,7 @@
 """The settings of a training run: those that all tasks share, and the options of one task.
 
+A default that varies with task and preset is written once, in `TaskOptions.presets`.
+
 Standard library only.
 """
 
@@ -8,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 from fitcli.errors import FitError
-from fitcli.runs.option import OptionError, check_options, declared_options, flag, option
+from fitcli.runs.option import OptionError, check_options, declared_options, flag, given_as, option
+from fitcli.runs.task_options import USUAL_PRESET, TaskOptions
 
 LARGEST_SEED = 2**64 - 1
 """Largest seed: generators take 64 bits."""
@@ -24,45 +27,17 @@ IMAGES, LEARNING, STOPPING = "Images", "Learning", "Starting and stopping"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TaskOptions:
-    """The options of `fit train` that belong to one task: a task derives a dataclass of options from it.
-
-    Attributes:
-        augments: Whether training images are turned and mirrored unless `--augment` says otherwise.
-        averages: Greatest decay per step of the moving average of the weights unless `--ema` says otherwise; 0 for no
-            average.
-        next_command: Command to suggest after training, with `{run}` for the run folder.
-    """
-
-    augments: ClassVar[bool] = False
-    averages: ClassVar[float] = 0.0
-    next_command: ClassVar[str] = ""
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    @property
-    def ignores_classes(self) -> bool:
-        """Whether the classes of the data set are left out although the task could learn them."""
-        return False
-
-    @classmethod
-    def upgraded(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """Return stored settings under their present names; a task overrides this when it renames an option."""
-        return dict(stored)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainSettings:
     """Settings of a run, as given on the command line. A resumed run keeps them, see `resumed`.
 
-    Fields without an option: `task` is the name of the task, `precision` the resolved `--precision`, `warmup` the share
-    of all steps over which the learning rate rises from 0, and `options` the options of the task.
+    Fields without an option: `task` is the name of the task, `precision` the resolved `--precision`, `options` the
+    options of the task, and `from_preset` the names of the options that were not given and have the default of task and
+    preset: a run keeps their values, whatever the defaults of a later version are.
     """
 
     task: str
     preset: str = option(
-        "tiny", "debug, nano, tiny, small, base or large.", more="The README has a table of the sizes."
+        USUAL_PRESET, "debug, nano, tiny, small, base or large.", more="The README has a table of the sizes."
     )
     size: int | None = option(
         None,
@@ -112,23 +87,33 @@ class TrainSettings:
         more="An optimizer step then sees batch size times this many images.",
     )
     learning_rate: float = option(
-        1e-3,
+        None,
         "Highest learning rate.",
         panel=LEARNING,
         above=0,
-        more="It rises linearly over the first tenth of the steps and then falls to 0 as a cosine.",
+        varies=True,
+        more="It rises linearly over the first steps (--warmup) and then falls to 0 as a cosine.",
+    )
+    warmup: float = option(
+        None,
+        "Share of the steps with a rising rate.",
+        panel=LEARNING,
+        minimum=0,
+        below=1,
+        varies=True,
+        more="The learning rate rises linearly over these steps.",
     )
     weight_decay: float = option(
         0.05, "Weight decay of matrices.", panel=LEARNING, minimum=0, more="Biases, norms and tables do not decay."
     )
     clip: float = option(1.0, "Largest gradient norm; 0: no clipping.", panel=LEARNING, minimum=0)
-    ema: float | None = option(
+    ema: float = option(
         None,
         "Decay of the average of the weights; 0: none.",
         panel=LEARNING,
         minimum=0,
         below=1,
-        by_task="averages",
+        varies=True,
         more="The averaged weights are validated and are what other commands use.",
     )
     seed: int = option(
@@ -158,12 +143,12 @@ class TrainSettings:
         maximum=64,
         more="0 is full resolution. The run keeps it, as it does --mpp.",
     )
-    augment: bool | None = option(
+    augment: bool = option(
         None,
         "Flips and quarter turns.",
         panel=IMAGES,
         negatable=True,
-        by_task="augments",
+        varies=True,
         more="Classifiers also see light changes of brightness and contrast.",
     )
     max_bad_images: int = option(
@@ -194,27 +179,52 @@ class TrainSettings:
         more="If the newest is damaged, a resumed run goes on from the one before.",
     )
     precision: Literal["fp32", "bf16"] = "fp32"
-    warmup: float = 0.1
     options: TaskOptions = field(default_factory=TaskOptions)
+    from_preset: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.from_preset, tuple) or any(name not in self._varying() for name in self.from_preset):
+            names = f"must be names of options that depend on the preset, not {self.from_preset!r:.80}"
+            raise OptionError("from_preset", names, "from_preset")
+        self._take_defaults()
         check_options(self)
         if self.mpp is not None and self.level is not None:
             raise OptionError("level", "and --mpp both choose the size of the pixels; give one of them")
-        if isinstance(self.warmup, bool) or not isinstance(self.warmup, int | float) or not 0 <= self.warmup < 1:
-            raise OptionError("warmup", f"must be at least 0 and below 1, not {self.warmup!r:.80}", "warmup")
         if self.precision not in ("fp32", "bf16"):
             raise OptionError("precision", f"must be fp32 or bf16, not {self.precision!r:.80}", "precision")
 
-    @property
-    def augments(self) -> bool:
-        """Whether images are turned and mirrored."""
-        return self.options.augments if self.augment is None else self.augment
+    def _take_defaults(self) -> None:
+        """Replace None by the default of task and preset, for options that vary; note their names."""
+        missing = {
+            name: self.options.default_of(name, self.preset) for name, value in self._varying().items() if value is None
+        }
+        if not missing:
+            return
+        own = {name: value for name, value in missing.items() if name in declared_options(type(self))}
+        options = replace(self.options, **{name: value for name, value in missing.items() if name not in own})
+        names = tuple(dict.fromkeys((*self.from_preset, *missing)))
+        for name, value in {**own, "options": options, "from_preset": names}.items():
+            # The fields of a frozen dataclass are set like this while it is built.
+            object.__setattr__(self, name, value)
+
+    def _varying(self) -> dict[str, Any]:
+        """Return the values of the options whose defaults vary, by name."""
+        return {
+            name: getattr(owner, name)
+            for owner in (self, self.options)
+            for name, each in declared_options(type(owner)).items()
+            if each.option.varies
+        }
 
     @property
     def ema_decay(self) -> float:
         """Greatest decay of the moving average of the weights; 0 for no average."""
-        return self.options.averages if self.ema is None else self.ema
+        return self.ema
+
+    def defaults_text(self) -> str:
+        """Return one line with the values that come from task and preset, as options; empty without any."""
+        texts = [given_as(name, value) for name, value in self._varying().items() if name in self.from_preset]
+        return f"defaults of preset {self.preset}: {', '.join(texts)}" if texts else ""
 
     @property
     def images_per_step(self) -> int:
@@ -232,7 +242,7 @@ class TrainSettings:
     def as_dict(self) -> dict[str, Any]:
         """Return all settings by name, those of the task beside the others, as plain data."""
         own = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "options"}
-        return own | dataclasses.asdict(self.options)
+        return own | dataclasses.asdict(self.options) | {"from_preset": list(self.from_preset)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], options: type[TaskOptions]) -> Self:
@@ -249,6 +259,8 @@ class TrainSettings:
         names = {each.name for each in dataclasses.fields(options)}
         own = {name: value for name, value in values.items() if name not in names}
         given = {name: value for name, value in values.items() if name in names}
+        if isinstance(chosen := own.get("from_preset"), list):
+            own["from_preset"] = tuple(chosen)
         return cls(**own, options=options(**given))
 
     def resumed(self, new: TrainSettings, given: Collection[str]) -> TrainSettings:

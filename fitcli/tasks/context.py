@@ -86,10 +86,10 @@ class TrainingRun:
         return self.settings.total_steps(len(self.dataset.train))
 
     def introduction(self) -> tuple[str, ...]:
-        """Return lines that describe the run, its data set, and its memory if that is limited."""
+        """Return lines that describe the run, its defaults and data set, and its memory if that is limited."""
         bounded = self.work is not None and (self.memory_bytes is not None or self.plan.kind != "plain")
         memory = (self.memory(),) if bounded else ()
-        return self.summary(), *self.understood, *memory
+        return *filter(None, (self.summary(), self.settings.defaults_text())), *self.understood, *memory
 
     def summary(self) -> str:
         """Return one line that describes model, data and device."""
@@ -145,4 +145,4 @@ def place_rules(run: TrainingRun, background: float | None = None, **rules: Any)
     settings, left_out = run.settings, None
     if background is not None:
         left_out = BackgroundRule(background, run.config.preprocessing)
-    return PlaceRules(seed=settings.seed, size=settings.size, augment=settings.augments, background=left_out, **rules)
+    return PlaceRules(seed=settings.seed, size=settings.size, augment=settings.augment, background=left_out, **rules)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fitcli.errors import FitError
 from fitcli.runs.option import refuse_foreign_options
-from fitcli.runs.train_settings import TaskOptions, TrainSettings
+from fitcli.runs.task_options import TaskOptions
+from fitcli.runs.train_settings import TrainSettings
 
 if TYPE_CHECKING:
     from fitcli.tasks.task import Task

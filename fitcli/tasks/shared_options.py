@@ -8,7 +8,7 @@ from typing import Any
 
 from fitcli.errors import FitError
 from fitcli.runs.option import option
-from fitcli.runs.train_settings import TaskOptions
+from fitcli.runs.task_options import TaskOptions
 
 BACKGROUND_THRESHOLD = 0.02
 """Default of `--background-threshold`, a share of the range of the pixels."""

@@ -144,7 +144,9 @@ class Gradients:
             taken.append(batch := next(batches))
             paths = [str(path) for path in batch.paths]
             groups, weight = len(batch.groups.number), self.objective.weight(batch)
-            return {"groups": groups, "weight": weight, "paths": paths, "bad": run.bad_images.take_unsent()}
+            shapes = 0 if self._sharded is None else len(batch.groups.real_tokens().shapes)
+            numbers = {"groups": groups, "shapes": shapes, "weight": weight}
+            return numbers | {"paths": paths, "bad": run.bad_images.take_unsent()}
 
         everyone, ranks = run.world.gather_results(read), run.world.groups.size
         for part in everyone:
@@ -157,14 +159,18 @@ class Gradients:
         results.waited += time.perf_counter() - began
         divisor = sum(part["weight"] for part in parts)
         own = _Part(float(parts[run.world.data.rank]["weight"] / divisor), float(divisor))
-        return taken[0], own, self._with_equal_calls(run.plan, max(part["groups"] for part in everyone))
+        groups, shapes = (max(part[name] for part in everyone) for name in ("groups", "shapes"))
+        return taken[0], own, self._with_equal_calls(run.plan, groups, shapes)
 
-    def _with_equal_calls(self, plan: ExecutionPlan, most: int) -> ExecutionPlan:
-        """Make all processes call a sharded layer equally often; the largest part of the batch has `most` groups."""
+    def _with_equal_calls(self, plan: ExecutionPlan, most: int, shapes: int) -> ExecutionPlan:
+        """Make all processes call a sharded layer equally often.
+
+        The largest part of the batch has `most` groups, and a part has at most `shapes` shapes of groups.
+        """
         if self._sharded is None:
             return plan
         handful = min(plan.handful, largest_handful(self.run.config.model)) if plan.kind == "recompute" else most
-        return replace(plan, calls=-(-most // handful))
+        return replace(plan, calls=-(-most // handful), shapes=shapes)
 
     def _early_sums(self) -> EarlySums | None:
         """Return the sums for the next pass; None if they have to follow it."""

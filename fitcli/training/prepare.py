@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from fitcli.tasks.registry import find_task, refuse_options
 from fitcli.training.checkpointing.run_lock import LOCK
 from fitcli.training.checkpointing.run_record import TRAINING, check_config, load_images, load_settings
 from fitcli.training.checkpointing.saved_states import saved_step
+from fitcli.training.compile_choice import compile_if_it_pays
 from fitcli.training.execution_choice import with_plan, with_saved_plan
 from fitcli.training.start_options import StartOptions
 from models.checks import ConfigError
@@ -62,9 +64,10 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     if start.resume:
         run, sizes = _resumed(settings, start)
         _compare_data(run, sizes)
-        memory = start.memory_bytes
-        run = with_saved_plan(run, sizes) if memory is None else with_plan(run, sizes, memory)
-        return run, saved_step(start.folder)
+        done, memory = saved_step(start.folder), start.memory_bytes
+        planned = None if memory is None else partial(with_plan, sizes=sizes, memory_bytes=memory)
+        run = with_saved_plan(run, sizes) if planned is None else planned(run)
+        return (compile_if_it_pays(run, run.total_steps - done, planned) if start.compile_if_it_pays else run), done
     if start.accept_changed_data:
         raise FitError("--accept-changed-data is for --resume; leave it out")
     task = find_task(settings.task)
@@ -88,7 +91,9 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     background = check_background(dataset, task.objective(run).reading)
     warnings = (*(f"{start.data}: {text}" for text in alike), *survey.warnings, *background)
     run = replace(run, understood=understood, warnings=warnings)
-    return with_plan(run, survey.sizes, start.memory_bytes), 0
+    planned = partial(with_plan, sizes=survey.sizes, memory_bytes=start.memory_bytes)
+    run = planned(run)
+    return (compile_if_it_pays(run, run.total_steps, planned) if start.compile_if_it_pays else run), 0
 
 
 def _compare_start(settings: TrainSettings, start: StartOptions) -> None:

@@ -24,6 +24,7 @@ class StartOptions:
         accept_changed_data: Whether a resumed run accepts a data set that has changed.
         memory_bytes: Memory that training may use on its device; None to choose by what is free. Without it, a resumed
             run keeps its execution.
+        compile_if_it_pays: Whether to compile the layers of a run on a CUDA device that is long enough.
         deadline: Time at which the process has to stop, on the clock of `time.monotonic`.
         world: Processes that share the work; all of them call `prepare`.
         shard: Whether they also share the weights.
@@ -37,6 +38,7 @@ class StartOptions:
     given: Collection[str] = ()
     accept_changed_data: bool = False
     memory_bytes: int | None = None
+    compile_if_it_pays: bool = False
     deadline: float = math.inf
     world: World = ALONE
     shard: bool = False

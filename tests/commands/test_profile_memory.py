@@ -28,7 +28,8 @@ def test_without_arguments_it_answers_the_claim_of_the_paper(fit: Fit) -> None:
     assert {row["method"] for row in document["rows"]} == {"estimate"}
     assert not rows["train", "plain"]["fits"]
     assert rows["train", "recompute all"]["fits"]
-    assert rows["train", "recompute all"]["peak_bytes"] <= 3 * GIB
+    smallest = rows["train", "recompute all"]
+    assert smallest["peak_bytes"] - smallest["components"]["ema"] <= 3 * GIB, "the paper keeps no average"
     assert rows["infer", "whole"]["fits"]
     for row in document["rows"]:
         parts = ("parameters", "gradients", "optimizer", "activations")

@@ -83,7 +83,10 @@ def test_what_is_said(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith(f"{tmp_path / 'run'}: 2 steps, best validation accuracy ")
     assert result.stdout.count("\n") == 1
-    begun, pixels, classes, scale, step, *others = result.stderr.splitlines()
+    begun, defaults, pixels, classes, scale, step, *others = result.stderr.splitlines()
+    assert defaults == (
+        "defaults of preset debug: --learning-rate 0.001, --warmup 0.1, --ema 0, --augment, --drop-path 0"
+    )
     assert pixels.startswith("pixels: 3 channels of uint8 from ")
     assert classes == "classes (training + validation images): blue (5 + 1), red (5 + 1)"
     assert scale == "scale: unknown"
@@ -278,13 +281,13 @@ def test_the_first_lines_say_what_is_trained_on(fit: Fit, tmp_path: Path) -> Non
     (tmp_path / "data/normal/a.czi").touch()
     result = fit(*quick(tmp_path / "data", tmp_path / "run"))
     assert result.exit_code == 0, result.stderr
-    assert [" ".join(line.split()) for line in result.stderr.splitlines()][:7] == [
+    assert [" ".join(line.split()) for line in result.stderr.splitlines()][:8] == [
         f"warning: {tmp_path / 'data'}: classes whose names differ only by case, spaces or Unicode form: 'Normal' and "
         "'normal'; they stay different classes; give them one name if they are one class",
         f"warning: {tmp_path / 'data'}: the images differ in scale: 0.25 (2 images), 0.5 (2 images), 0.75 (2 images) "
         "microns per pixel, so the same thing has several sizes in pixels; --mpp 0.75 reads all of them at one scale",
         result.stderr.splitlines()[2],
-        result.stderr.splitlines()[3],
+        *result.stderr.splitlines()[3:5],
         "classes (training + validation images): Normal (2 + 1), normal (2 + 1)",
         "1 file passed over: normal/a.czi",
         "scale: 0.25 (2 images), 0.5 (2 images), 0.75 (2 images) microns per pixel",

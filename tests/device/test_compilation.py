@@ -208,7 +208,7 @@ def test_a_machine_that_cannot_compile_says_so(monkeypatch: pytest.MonkeyPatch, 
         raise RuntimeError("no compiler\nand much more")
 
     monkeypatch.setattr(compilation.torch, "compile", fails)
-    with pytest.raises(DeviceError, match=r"^--compile: .*\(no compiler\); install .* leave --compile out$"):
+    with pytest.raises(DeviceError, match=r"^--compile: .*\(no compiler\); install .* use --no-compile$"):
         choose_runtime("cpu", compiled=True)
     result = fit("evaluate", tmp_path, "--checkpoint", tmp_path, "--device", "cpu", "--compile")
     assert result.exit_code == 1

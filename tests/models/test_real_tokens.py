@@ -54,6 +54,21 @@ def test_values_per_group_and_codes_per_token_fit_packed_values(name: str) -> No
     assert torch.equal(packed, real.pack(expected.expand_as(ones)))
 
 
+@pytest.mark.parametrize("name", [*MASKS, "whole"])
+def test_empty_shapes_change_nothing(name: str) -> None:
+    mask = torch.tensor(MASKS.get(name, [[1, 1, 1, 1]] * 3), dtype=torch.bool)
+    real, groups = RealTokens.of(mask), torch.arange(len(mask))
+    more = real.with_shapes(6)
+    values = torch.rand(*mask.shape, 2)
+    packed = real.pack(values)
+    parts, rows = more.split(packed), more.select(groups)
+    assert len(parts) == len(rows) == 6
+    assert [len(part) for part in parts] == [len(row) for row in rows]
+    assert torch.equal(more.join(parts), packed)
+    assert torch.equal(more.merge(rows), groups)
+    assert more.with_shapes(2).empty == max(0, 2 - max(1, len(real.shapes)))
+
+
 def test_groups_without_padding_are_left_as_they_are() -> None:
     values, table = torch.rand(3, 4, 2), torch.rand(4, 2)
     for mask in (None, torch.ones(3, 4, dtype=torch.bool), torch.ones(0, 4, dtype=torch.bool)):

@@ -26,6 +26,8 @@ def test_the_usual_preset_of_a_task(task: str) -> None:
     subject = subject_for(None, None, task)
     assert (subject.name, subject.task) == (find_task(task).profiled_preset, task)
     assert subject.config == find_task(task).preset(subject.name).config
+    assert subject.ema, "base and models that generate keep an average"
+    assert subject_for(None, "tiny", task).ema == (task != "classify")
 
 
 def test_a_run_folder(tmp_path: Path) -> None:
@@ -33,6 +35,9 @@ def test_a_run_folder(tmp_path: Path) -> None:
     save_config(tmp_path, run.config)
     subject = subject_for(tmp_path, None, None)
     assert (subject.name, subject.task, subject.config) == (str(tmp_path), run.config.task, run.config.model)
+    assert not subject.ema
+    (tmp_path / "ema.safetensors").touch()
+    assert subject_for(tmp_path, None, None).ema, "the run keeps an average"
     side = subject.group_pixels
     assert [subject.side(res, training=False) for res in (1, side, side + 1, 10 * side)] == [1, 1, 2, 10]
     cropped = subject.crops

@@ -13,6 +13,7 @@ from fitcli.runs.option import (
     check_options,
     declared_options,
     flag,
+    given_as,
     merged_options,
     option,
     refuse_foreign_options,
@@ -25,8 +26,6 @@ SHARED = option(0.5, "Share.", minimum=0, maximum=1)
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Painting:
     """Options of every kind."""
-
-    mixes: ClassVar[bool] = True
 
     share: float = shared(SHARED)
     brush_width: int = option(3, "Width.", minimum=1, maximum=9)
@@ -42,8 +41,6 @@ class Painting:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Printing:
     """Options, of which one is shared."""
-
-    mixes: ClassVar[bool] = False
 
     share: float = shared(SHARED)
     copies: int = option(1, "Copies.", minimum=1)
@@ -141,11 +138,58 @@ def test_defaults_as_help_texts_show_them() -> None:
         "shift": "0",
     }  # fmt: skip
 
+
+def test_defaults_that_vary_name_their_tasks_and_presets() -> None:
+    class Thick(Painting):
+        presets: ClassVar[Any] = {
+            "ink": {"mix": True, "dry": 1.0, "wet": 0.5},
+            "oil": {"mix": True, "dry": 2.0, "wet": 0.5},
+        }
+
+        @classmethod
+        def default_of(cls, name: str, preset: str) -> Any:
+            return cls.presets[preset][name]
+
+    class Thin(Thick):
+        presets: ClassVar[Any] = {name: {"mix": False, "dry": 2.0, "wet": 0.5} for name in ("ink", "oil")}
+
     @dataclass
     class Common:
-        mix: bool | None = option(None, "Mix.", by_task="mixes")
+        mix: bool = option(None, "Mix.", varies=True)
+        dry: float = option(None, "Dry.", varies=True)
+        wet: float = option(None, "Wet.", above=0, varies=True)
 
-    assert declared_options(Common)["mix"].default_text(TASKS) == "paint: yes; print: no"
+    tasks: dict[str, type] = {"paint": Thick, "print": Thin}
+    options = declared_options(Common).values()
+    assert [each.default_text(tasks) for each in options] == [
+        "paint: yes; print: no", "paint: 1 (ink), 2 (oil); print: 2", "0.5"
+    ]  # fmt: skip
+    assert [each.default_text(tasks, short=True) for each in options] == ["paint: yes; print: no", "by preset", "0.5"]
+    check_options(Common())
+    with pytest.raises(FitError, match="--wet must be above 0"):
+        check_options(Common(wet=0))
+
+
+def test_a_default_that_one_task_declares_is_that_of_this_task() -> None:
+    @dataclass
+    class Etching:
+        presets: ClassVar[Any] = {"ink": None, "oil": None}
+
+        depth: float = option(None, "Depth.", varies=True)
+
+        @classmethod
+        def default_of(cls, name: str, preset: str) -> Any:
+            return {"ink": 1, "oil": 3}[preset]
+
+    tasks: dict[str, type] = {"etch": Etching, "print": Printing}
+    assert declared_options(Etching)["depth"].default_text(tasks) == "1 (ink), 3 (oil)"
+
+
+def test_options_as_on_the_command_line() -> None:
+    values = {"brush_width": 3, "rate": 1e-4, "varnish": True, "dry_it": False}
+    assert [given_as(*each) for each in values.items()] == [
+        "--brush-width 3", "--rate 0.0001", "--varnish", "--no-dry-it"
+    ]  # fmt: skip
 
 
 def test_names_become_flags() -> None:

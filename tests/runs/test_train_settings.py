@@ -27,7 +27,7 @@ def test_impossible_settings_are_refused_by_name(settings: dict[str, float], opt
 
 @pytest.mark.parametrize("warmup", [-0.1, 1.0])
 def test_the_warmup_is_a_fraction(warmup: float) -> None:
-    with pytest.raises(FitError, match=r"^warmup must be at least 0 and below 1"):
+    with pytest.raises(FitError, match=r"^--warmup must be at least 0 and below 1"):
         train_settings(warmup=warmup)
 
 
@@ -52,7 +52,8 @@ def test_settings_come_back_from_plain_data(task: str) -> None:
     settings = train_settings(task, batch_size=3, ema=0.5, size=64)
     values = settings.as_dict()
     assert {name: type(value) for name, value in values.items() if not isinstance(value, str | int | float)} == {
-        name: type(None) for name, value in values.items() if value is None
+        "from_preset": list,
+        **{name: type(None) for name, value in values.items() if value is None},
     }
     assert TrainSettings.from_dict(values, task_options()[task]) == settings
     with pytest.raises(TypeError, match="moon"):
@@ -89,3 +90,29 @@ def test_new_epochs_replace_steps() -> None:
     longer = before.resumed(train_settings(epochs=5), given={"epochs"})
     assert (longer.epochs, longer.steps, longer.total_steps(8)) == (5, None, 10)
     assert before.resumed(train_settings(steps=12), given={"steps"}).total_steps(8) == 12
+
+
+def test_what_was_not_given_comes_from_the_preset_and_is_named() -> None:
+    given = train_settings(preset="base", ema=0.5)
+    assert given.from_preset == ("learning_rate", "warmup", "augment", "drop_path")
+    assert given.defaults_text() == (
+        "defaults of preset base: --learning-rate 0.0003, --warmup 0.1, --augment, --drop-path 0.1"
+    )
+    values = {"learning_rate": 0.5, "warmup": 0.0, "ema": 0.0, "augment": False, "drop_path": 0.0}
+    assert (train_settings(**values).from_preset, train_settings(**values).defaults_text()) == ((), "")
+
+
+def test_a_resumed_run_keeps_the_defaults_that_it_began_with() -> None:
+    before = train_settings(preset="base", learning_rate=0.25)
+    longer = before.resumed(train_settings(preset="large", epochs=5), given={"epochs"})
+    assert (longer.learning_rate, longer.ema, longer.options, longer.from_preset) == (
+        0.25, before.ema, before.options, before.from_preset
+    )  # fmt: skip
+    with pytest.raises(FitError, match=r"^--ema: the run was begun with ema = 0.9999, not 0.5"):
+        before.resumed(train_settings(ema=0.5), given={"ema"})
+
+
+@pytest.mark.parametrize("names", [("seed",), ("moon",), "ema", None])
+def test_only_options_that_depend_on_the_preset_come_from_it(names: object) -> None:
+    with pytest.raises(FitError, match=r"^from_preset must be names of options that depend on the preset, not "):
+        train_settings(from_preset=names)

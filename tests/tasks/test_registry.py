@@ -10,7 +10,8 @@ import pytest
 
 from fitcli.errors import FitError
 from fitcli.runs.option import declared_options, merged_options
-from fitcli.runs.train_settings import TaskOptions, TrainSettings
+from fitcli.runs.task_options import TaskOptions
+from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.classify.options import ClassifyOptions
 from fitcli.tasks.diffusion.options import DiffusionOptions
 from fitcli.tasks.registry import (

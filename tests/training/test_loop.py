@@ -93,7 +93,7 @@ def test_a_run_without_an_estimate_is_introduced_without_memory(data: Path, tmp_
     assert pixels.startswith("pixels: ")
     assert classes == "classes (training + validation images): dark (4 + 1), light (4 + 1)"
     assert scale == "scale: unknown"
-    assert run.introduction() == (run.summary(), pixels, classes, scale)
+    assert run.introduction() == (run.summary(), run.settings.defaults_text(), pixels, classes, scale)
 
 
 def test_reports(data: Path, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from fitcli.runs.option import option, shared
-from fitcli.runs.train_settings import TaskOptions
+from fitcli.runs.task_options import PresetDefaults, TaskOptions
+from fitcli.tasks.preset_defaults import EARLIER_GENERATOR, GENERATORS
 from fitcli.tasks.shared_options import LABEL_SMOOTHING, UNCONDITIONAL
 
 
@@ -14,7 +16,8 @@ from fitcli.tasks.shared_options import LABEL_SMOOTHING, UNCONDITIONAL
 class AutoregressiveOptions(TaskOptions):
     """Options of autoregressive models; the help text of each field explains it."""
 
-    averages: ClassVar[float] = 0.9999
+    presets: ClassVar[Mapping[str, PresetDefaults]] = GENERATORS
+    earlier: ClassVar[PresetDefaults] = EARLIER_GENERATOR
     next_command: ClassVar[str] = "fit generate --out FILE --checkpoint {run}"
 
     unconditional: bool = shared(UNCONDITIONAL)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from fitcli.runs.option import option, shared
+from fitcli.runs.task_options import PresetDefaults
+from fitcli.tasks.preset_defaults import CLASSIFIERS, EARLIER_CLASSIFIER
 from fitcli.tasks.shared_options import LABEL_SMOOTHING, BackgroundOptions
 
 
@@ -13,7 +16,8 @@ from fitcli.tasks.shared_options import LABEL_SMOOTHING, BackgroundOptions
 class ClassifyOptions(BackgroundOptions):
     """Options of classifiers; the help text of each field explains it."""
 
-    augments: ClassVar[bool] = True
+    presets: ClassVar[Mapping[str, PresetDefaults]] = CLASSIFIERS
+    earlier: ClassVar[PresetDefaults] = EARLIER_CLASSIFIER
     next_command: ClassVar[str] = "fit classify IMAGE --checkpoint {run}"
 
     balance: bool = option(
@@ -31,10 +35,11 @@ class ClassifyOptions(BackgroundOptions):
         0.0, "Share of patches to hide.", minimum=0, below=1, more="Hidden patches are treated as padding."
     )
     drop_path: float = option(
-        0.0,
+        None,
         "Stochastic depth: drop rate of the last layer.",
         minimum=0,
         below=1,
+        varies=True,
         more="The rate falls linearly to 0 for the first layer (arXiv:1603.09382).",
     )
     label_smoothing: float = shared(LABEL_SMOOTHING)

@@ -60,6 +60,8 @@ def load_settings(run: Path) -> TrainSettings:
         # Earlier versions stored the options of all tasks, under other names.
         for options in task_options().values():
             stored = options.upgraded(stored)
+        if "from_preset" not in stored:
+            stored = task_options()[task].with_earlier_defaults(stored)
         return train_settings(task, **stored)
     except OptionError as error:
         if writer != __version__:
