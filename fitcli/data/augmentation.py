@@ -91,20 +91,23 @@ def mask_margin(groups: Groups, grid: PatchGrid, margin: tuple[int, int]) -> Gro
     return groups._replace(mask=mask if groups.mask is None else mask & groups.mask)
 
 
-def hide_patches(groups: Groups, tokens: int, rate: float, rng: np.random.Generator) -> Groups:
+def hide_patches(groups: Groups, tokens: int, rate: float, rng: np.random.Generator, equally: bool = True) -> Groups:
     """Return the groups with random patches masked as padding; at least one patch of each group stays.
-
-    Groups with equally many patches keep equally many, so that they stay one dense batch.
 
     Args:
         groups: Groups of one image.
         tokens: Patches per group.
         rate: Probability in [0, 1) that a patch is hidden.
         rng: Source of the random choice.
+        equally: Whether groups with equally many patches keep equally many, so that they stay one dense batch.
+            Otherwise each patch is hidden or not for itself.
     """
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     drawn = torch.rand(len(groups.number), tokens, generator=generator)
     real = torch.ones(drawn.shape, dtype=torch.bool) if groups.mask is None else groups.mask
+    if not equally:
+        drawn = drawn.masked_fill(~real, -1)
+        return groups._replace(mask=real & ((drawn >= rate) | (drawn == drawn.amax(dim=1, keepdim=True))))
     count = real.sum(dim=1)
     # Rounded at random, but the same way in all groups, so that small groups lose patches too.
     hidden = (rate * count + torch.rand((), generator=generator)).floor().minimum(count - 1)

@@ -79,6 +79,7 @@ class PlaceRules:
         augment: Whether images are turned and mirrored, and light changes of brightness and contrast apply.
         shift_canvas: Largest shift of an image down and to the right, in pixels.
         token_dropout: Probability in [0, 1) that a patch is hidden.
+        hide_equally: Whether groups with equally many patches lose equally many.
         background: Rule by which groups are left out; None to keep all.
     """
 
@@ -87,6 +88,7 @@ class PlaceRules:
     augment: bool = False
     shift_canvas: int = 0
     token_dropout: float = 0.0
+    hide_equally: bool = True
     background: BackgroundRule | None = None
 
 
@@ -147,7 +149,7 @@ def draw_place(
     groups, quarters, mirror = mask_margin(groups_of(grid, positions), grid, margin), 0, False
     if rate := rules.token_dropout:
         token_rng = np.random.default_rng([rules.seed, TOKEN_STREAM, epoch, index])
-        groups = hide_patches(groups, grid.group**2, rate, token_rng)
+        groups = hide_patches(groups, grid.group**2, rate, token_rng, rules.hide_equally)
     if rules.augment:
         quarters, mirror = int(rng.integers(4)), bool(rng.integers(2))
         groups = turn_groups(groups, grid, quarters, mirror)

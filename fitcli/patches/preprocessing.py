@@ -44,8 +44,9 @@ class Preprocessing:
             `rules` 1 count outliers, and have None for a dtype that is in `WHITE`.
         background: Threshold below which groups were left out, see `background.foreground`; None if none were.
         rules: Version of the rules by which pixels are read. By 2, missing pixels (see `fitcli.images.missing`) become
-            the mean of their channel, and background is a share of `limits`. By 1, which runs of earlier versions keep,
-            nodata is a value like others, and background is a share of the range of the dtype.
+            the mean of their channel, background is a share of `limits`, and token dropout hides equally many patches
+            of groups with equally many. By 1, which runs of earlier versions keep, nodata is a value like others,
+            background is a share of the range of the dtype, and token dropout decides for each patch.
         uint16_white: Value in uint16 files that files of uint8 show as 255; None for 65535.
         read_mpp, read_level: Choice of `ReadAs` in training; None for whole files. Not in `repr`, which names models.
 

@@ -67,6 +67,7 @@ class ClassificationObjective:
                 self.run,
                 shift_canvas=options.shift_canvas,
                 token_dropout=options.token_dropout,
+                hide_equally=self.run.config.preprocessing.rules > 1,
                 background=options.background,
             ),
             preprocessing=self.run.config.preprocessing,

@@ -142,5 +142,4 @@ def _group_means(error: Tensor, real: RealTokens, values: int) -> Tensor:
 
     The errors are packed from [part n p].
     """
-    squares = real.unpack(error.square().sum(dim=-1))  # [part n]
-    return squares.sum(dim=1) / values
+    return real.unpack(error.square()).sum(dim=(1, 2)) / values
