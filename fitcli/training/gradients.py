@@ -105,7 +105,11 @@ class Gradients:
         self.close()
         self._shrink(reason)
         self._batches = self.run.batches(self.objective.reading, step)
-        return self._all(self._batches)
+        try:
+            return self._all(self._batches)
+        except OutOfMemory as error:
+            reason = str(error)
+        raise OutOfMemory(self._too_little(reason))
 
     def close(self) -> None:
         """Stop reading batches."""
@@ -296,6 +300,9 @@ class Gradients:
         """Free the pixels of the next batch on the device, to make room for a validation."""
         self._arrivals.forget()
 
+    def _too_little(self, reason: str) -> str:
+        return f"out of memory on {self.run.runtime.device} ({reason}); use a smaller --batch-size, --size or --preset"
+
     def _shrink(self, reason: str) -> None:
         """Switch to a smaller execution.
 
@@ -307,9 +314,7 @@ class Gradients:
         release_unused(self.run.runtime.device)
         choice = None if self._fell_back else fall_back(self.run)
         if choice is None:
-            raise OutOfMemory(
-                f"out of memory on {self.run.runtime.device} ({reason}); use a smaller --batch-size, --size or --preset"
-            )
+            raise OutOfMemory(self._too_little(reason))
         self._fell_back = True
         self.run = replace(self.run, plan=choice.plan)
         self.objective = find_task(self.run.config.task).objective(self.run)

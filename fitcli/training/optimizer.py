@@ -7,8 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from fitcli.device.transfer import runs_ahead
 from fitcli.runs.train_settings import TrainSettings
+
+FUSED = ("cpu", "cuda")
+"""Kinds of devices on which one kernel updates all weights."""
 
 BETAS = (0.9, 0.98)
 """Decay rates of the moments. 0.98 instead of the usual 0.999: runs may have hundreds of steps, not millions."""
@@ -26,8 +28,8 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Ad
         {"params": decayed, "weight_decay": settings.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    # The fused kernel can leave out a step by itself. On a CPU its last bits differ, and there is nothing to wait for.
-    fused = True if runs_ahead(decayed[0].device) else None
+    # The fused kernel takes a sixth of the time on one core, and can leave out a step by itself.
+    fused = decayed[0].device.type in FUSED or None
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=BETAS, fused=fused)
 
 

@@ -191,8 +191,11 @@ def test_memory_does_not_grow_with_the_number_of_passes(
     assert most <= 2 + fails
 
 
-def test_running_out_of_memory_twice_ends_the_run(large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fail_calls(monkeypatch, torch.OutOfMemoryError("CUDA out of memory."), {1, 3})
+@pytest.mark.parametrize("calls", [{1, 2}, {1, 3}], ids=["in one step", "in two"])
+def test_running_out_of_memory_twice_ends_the_run(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: set[int]
+) -> None:
+    fail_calls(monkeypatch, torch.OutOfMemoryError("CUDA out of memory."), calls)
     run = run_of(large, tmp_path / "run")
     with pytest.raises(FitError, match=r"out of memory on cpu .* use a smaller --batch-size"):
         train(run, lambda report: None)
