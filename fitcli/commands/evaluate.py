@@ -49,9 +49,9 @@ def evaluate(
 ) -> None:
     """Score a run on a data set.
 
-    A classifier: accuracy, balanced accuracy, AUROC, calibration error, confusion matrix, for each of its tasks; where
-    any number of classes holds: of which share of the images all are right, and F1. An autoregressive model: bits
-    per dimension. A diffusion model: the error of its predictions at ten levels of noise.
+    A classifier: accuracy, balanced accuracy, AUROC, calibration error and confusion matrix of each target; of a target
+    with several labels: the share of images whose labels are all right, and F1. An autoregressive model: bits per
+    dimension. A diffusion model: the error of its predictions at ten levels of noise.
     """
     from fitcli.device.runtime import choose_runtime
     from fitcli.distributed.image_queue import open_queue
