@@ -20,12 +20,8 @@ def profile_memory(
     checkpoint: Annotated[Path | None, typer.Option(help="Run folder to ask about.", metavar="RUN")] = None,
     preset: Annotated[str | None, typer.Option(help="Or a preset: debug, nano, tiny, small, base or large.")] = None,
     task: OptionalTaskName = None,
-    mode: Annotated[
-        Literal["train", "infer"] | None, typer.Option(help="Only training, or only inference; else both.")
-    ] = None,
-    res: Annotated[
-        list[int] | None, typer.Option(min=1, help="Pixels per side, else 6400; may be given again.")
-    ] = None,
+    mode: Annotated[Literal["train", "infer"] | None, typer.Option(help="One of them, else both.")] = None,
+    res: Annotated[list[int] | None, typer.Option(min=1, help="Pixels per side, else 6400; repeatable.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per training step.")] = 1,
     group_parallel: Annotated[
         int, typer.Option("--group-parallel", min=1, help="Devices that share each image in training.")
