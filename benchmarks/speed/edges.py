@@ -2,14 +2,15 @@
 
     python -m benchmarks.speed.edges [--preset tiny] [--sizes 2048 2049 2040] [--out FILE.json]
 
-forward: the classifier over pixels in memory. step: a plain training step without the optimizer. All sizes take turns,
-and the least of `--repeats` rounds counts: on a CPU the CPU time of the process divided by its threads, on a GPU wall
-time. `times` divides by the first size; `per_patch` divides by the real patches of both.
+forward: the streamed pass of `fit classify` over pixels in memory. step: a plain training step without the optimizer.
+All sizes take turns, and the least of `--repeats` rounds counts: on a CPU the CPU time of the process divided by its
+threads, on a GPU wall time. `times` divides by the first size; `per_patch` divides by the real patches of both.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,35 @@ from benchmarks.support.classifier_job import classifier_job
 from benchmarks.support.machine import save_results
 from fitcli.device.runtime import Runtime
 from fitcli.execution.plan import ExecutionPlan
+from fitcli.memory.handfuls import usual_handful
+from fitcli.memory.samples import SampleImage
+from fitcli.streaming.sweeps import Streaming
+from fitcli.tasks.encoding.sample_pass import ENCODING
 from models.presets import classifier_preset
 
-WORKS = {"forward": None, "step": ExecutionPlan()}
+WORKS = ("forward", "step")
+
+
+def job_of(work: str, preset: str, size: int, runtime: Runtime) -> Callable[[], object]:
+    """Return a function that runs one pass or step over an image of `size` pixels per side."""
+    if work == "step":
+        return classifier_job(preset, size, runtime, ExecutionPlan())[0]
+    _, model, groups = classifier_job(preset, size, runtime, None)
+    one = ENCODING.step_input(model.config)
+    pixels = torch.randint(one.values, (len(groups.number), *one.shape), dtype=one.dtype)
+    image = SampleImage(groups.to(torch.device("cpu")), pixels, runtime.device)
+    how = Streaming(handful=usual_handful(model.config, "pass", runtime.device.type), store="host")
+
+    def forward() -> None:
+        with torch.inference_mode(), runtime.autocast():
+            ENCODING.sample_pass(model, image, how)
+
+    return forward
 
 
 def measure(preset: str, sizes: list[int], device: str, work: str, repeats: int) -> list[dict[str, Any]]:
     runtime = Runtime(torch.device(device), "fp32")
-    jobs = {size: classifier_job(preset, size, runtime, WORKS[work])[0] for size in sizes}
+    jobs = {size: job_of(work, preset, size, runtime) for size in sizes}
     taken: dict[int, list[float]] = {size: [] for size in sizes}
     for _ in range(repeats + 1):
         for size, job in jobs.items():
