@@ -7,10 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from fitcli.device.transfer import runs_ahead
 from fitcli.runs.train_settings import TrainSettings
 
-FUSED = ("cpu", "cuda")
-"""Kinds of devices on which one kernel updates all weights."""
+FUSED = ("cpu",)
+"""Kinds of devices on which one kernel updates all weights, beside those that run ahead of the host."""
 
 BETAS = (0.9, 0.98)
 """Decay rates of the moments. 0.98 instead of the usual 0.999: runs may have hundreds of steps, not millions."""
@@ -29,7 +30,8 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Ad
         {"params": others, "weight_decay": 0.0},
     ]
     # The fused kernel takes a sixth of the time on one core, and can leave out a step by itself.
-    fused = decayed[0].device.type in FUSED or None
+    device = decayed[0].device
+    fused = device.type in FUSED or runs_ahead(device) or None
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=BETAS, fused=fused)
 
 
