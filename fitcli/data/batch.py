@@ -34,7 +34,7 @@ class Item:
         place: The part of the image that the patches show.
         target: The target at this place, as `TargetReader.read` gives it.
         path: File of the image.
-        missing: Which values of the patches are missing, [g n p] bool; None if none are, or if nobody asks.
+        missing: Marks of missing values of the patches, [g n p] bool; None if none are, or if nobody asks.
     """
 
     patches: Tensor
@@ -55,7 +55,7 @@ class Batch:
         gain, shift: [g 1 1] float32: factor and summand of the normalised values.
         showings: (epoch, number of the sample) of each image, which seed the random choices of a step.
         paths: Files of the images.
-        marks: Which values of the patches are missing, [g n p] bool in host memory; None if none are marked.
+        marks: Marks of missing values of the patches, [g n p] bool in host memory; None if none are missing.
         source: The batch in host memory that this one was copied from; None for a batch in host memory.
         following: Returns the batch after this one if it is ready, else None; does not wait.
     """

@@ -28,8 +28,8 @@ class Missing(NamedTuple):
         """Return the missing values that marks in host memory name, a slice at a time on a device.
 
         Args:
-            marks: Which values are missing, [g n p] bool.
-            mask: Which patches are no padding, [g n] bool in host memory; None if all are.
+            marks: Marks of missing values, [g n p] bool, True if missing.
+            mask: Mask [g n] in host memory, False for padding; None if there is none.
             device: Device of the losses.
         """
         present = ~marks if mask is None else ~marks & mask[..., None]
