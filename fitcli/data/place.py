@@ -118,9 +118,14 @@ class Place:
     shift: float = 0.0
     showing: tuple[int, int] = (0, 0)
 
-    def canvas(self, image: ImageReader) -> ImageReader:
-        """Return the window of an image, shifted by the margin, as an image of its own."""
-        return _canvas(image, self.window, self.margin)
+    def canvas(self, image: ImageReader, outside: int | None = None) -> ImageReader:
+        """Return the window of an image, shifted by the margin, as an image of its own.
+
+        Args:
+            image: The image, or another one of its size.
+            outside: Value of the pixels in the margin; None to repeat the edge of the window.
+        """
+        return _canvas(image, self.window, self.margin, outside)
 
 
 def draw_place(
@@ -202,9 +207,11 @@ def _window(image: ImageReader, layout: Layout, rules: PlaceRules, rng: np.rando
     return Window(top, left, height, width)
 
 
-def _canvas(image: ImageReader, window: Window, margin: tuple[int, int]) -> ImageReader:
+def _canvas(
+    image: ImageReader, window: Window, margin: tuple[int, int], outside: int | None = None
+) -> ImageReader:
     crop = Crop(image, window)
-    return Shifted(crop, *margin) if any(margin) else crop
+    return Shifted(crop, *margin, outside) if any(margin) else crop
 
 
 def _margin(rules: PlaceRules, epoch: int, index: int) -> tuple[int, int]:

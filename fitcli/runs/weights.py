@@ -35,11 +35,12 @@ from fitcli.streaming.token_store import bytes_of
 from models.build import build
 from models.decoder import FITDecoder
 from models.denoiser import FITDenoiser
+from models.dense import FITDense
 from models.encoder import FITClassifier
 
 WEIGHTS, EMA_WEIGHTS = "model.safetensors", "ema.safetensors"
 
-TaskModel = FITClassifier | FITDenoiser | FITDecoder
+TaskModel = FITClassifier | FITDense | FITDenoiser | FITDecoder
 
 M_co = TypeVar("M_co", bound=TaskModel, covariant=True)
 

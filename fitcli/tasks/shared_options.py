@@ -20,6 +20,22 @@ LABEL_SMOOTHING = option(
     below=1,
     more="It is a share of the label's probability, spread evenly over all classes or all levels.",
 )
+SHIFT_CANVAS = option(
+    0,
+    "Move images by at most this many pixels.",
+    minimum=0,
+    maximum=2**16,
+    metavar="PIXELS",
+    more="The borders of patches and groups then fall elsewhere in every epoch.",
+)
+DROP_PATH = option(
+    None,
+    "Stochastic depth: drop rate of the last layer.",
+    minimum=0,
+    below=1,
+    varies=True,
+    more="The rate falls linearly to 0 for the first layer (arXiv:1603.09382).",
+)
 UNCONDITIONAL = option(False, "Ignore the classes.", more="The model then learns what all images have in common.")
 
 

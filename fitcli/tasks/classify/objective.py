@@ -23,9 +23,10 @@ from fitcli.tasks.class_targets import ClassLabels, ClassSets, class_reader, pad
 from fitcli.tasks.classify.losses import balanced_target_weights, correct_targets, loss_of_targets, mean_cross_entropy
 from fitcli.tasks.classify.options import ClassifyOptions
 from fitcli.tasks.classify.step import classification_job
-from fitcli.tasks.classify.validation import named_accuracies, validate, validation_bytes
+from fitcli.tasks.classify.validation import named_accuracies, validate
 from fitcli.tasks.context import TrainingRun, place_rules
 from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.encoding.validation_memory import validation_bytes
 from fitcli.tasks.task import DeferredScores, Validation
 from models.config import ClassifierConfig
 from models.encoder import FITClassifier
