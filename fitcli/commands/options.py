@@ -80,7 +80,7 @@ def parse_size(text: str) -> int:
 
 def precision_option(note: str = "") -> Any:
     """Return `--precision`; `note` ends its help text."""
-    # With the three words as placeholder, all texts of the panel would be folded.
+    # The name of the value is short: with the three words there, all texts of the panel would be folded.
     text = f"auto, fp32 or bf16{note}."
     return typer.Option("--precision", help=text, metavar="NAME", show_default=False, rich_help_panel=COMPUTING)
 
