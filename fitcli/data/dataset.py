@@ -62,6 +62,7 @@ class Dataset:
         listed: The images outside of `test`.
         targets: All targets, if there are several or one is multi-label; else empty.
         notes: Sentences on files and folders that were passed over.
+        surveyed: Result of `Task.survey_targets`, which only the task understands; None without.
     """
 
     classes: tuple[str, ...]
@@ -72,6 +73,7 @@ class Dataset:
     listed: tuple[Listed, ...] = ()
     targets: tuple[Target, ...] = ()
     notes: tuple[str, ...] = ()
+    surveyed: Any = None
 
     @property
     def validation_fingerprint(self) -> str:

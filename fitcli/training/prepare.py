@@ -31,7 +31,7 @@ from fitcli.runs.targets import Target
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.load import expect_task
-from fitcli.tasks.registry import find_task, refuse_options
+from fitcli.tasks.registry import TASKS, find_task, refuse_options
 from fitcli.training.checkpointing.run_lock import LOCK
 from fitcli.training.checkpointing.run_record import TRAINING, check_config, load_images, load_settings
 from fitcli.training.checkpointing.saved_states import saved_step
@@ -81,7 +81,7 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
         raise FitError(f"--preset {settings.preset}{patch}: {error}") from None
     if settings.start_from is not None:
         _check_start(Path(settings.start_from), settings)
-    dataset = _dataset(start.data, settings)
+    dataset = task.survey_targets(settings, _dataset(start.data, settings))
     how = ReadAs(level=settings.level, mpp=settings.mpp)
     survey = survey_images(dataset, settings.seed, settings.max_bad_images, how)
     run = _run(task.describe(settings, dataset, survey), settings, dataset, start.runtime, start)
@@ -132,7 +132,8 @@ def _resumed(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun,
     dataset = _dataset(data, settings)
     if config.task != settings.task:
         raise FitError(f"{folder}: config.json belongs to another run, of task {config.task}; start a new run")
-    if _class_names(dataset.classes, dataset.targets) != _class_names(config.classes, config.targets):
+    names_classes = find_task(settings.task).labels != "files"
+    if names_classes and _class_names(dataset.classes, dataset.targets) != _class_names(config.classes, config.targets):
         raise FitError(
             f"{folder}: was trained on {_targets_text(config.classes, config.targets)}; "
             f"{data} has {_targets_text(dataset.classes, dataset.targets)}; start a new run for these"
@@ -201,8 +202,10 @@ def _check_share(settings: TrainSettings, start: StartOptions) -> None:
 
 
 def _check_start(folder: Path, settings: TrainSettings) -> None:
+    own = find_task(settings.task)
+    possible = (task for task in TASKS if own.can_start_from(find_task(task)))
     try:
-        expect_task(folder, settings.task)
+        expect_task(folder, *possible)
     except CheckpointError as error:
         raise CheckpointError(f"--start-from {error}") from None
 

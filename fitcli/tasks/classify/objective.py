@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -47,6 +47,8 @@ class ClassificationObjective:
     std: Tensor
     weights: Tensor | None
     run: TrainingRun
+
+    counts_own_groups: ClassVar[bool] = False
 
     @property
     def options(self) -> ClassifyOptions:

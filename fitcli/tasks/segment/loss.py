@@ -12,6 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+LEAST_DOUBT = 1e-12
+"""Least value of 1 - p in the focal loss."""
+
 
 class CellLoss(NamedTuple):
     """A loss over cells.
@@ -37,7 +40,8 @@ class CellLoss(NamedTuple):
         exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
         logs = exact.log_softmax(dim=-1)
         if self.focal:
-            logs = logs * (1 - logs.exp()).pow(self.focal)
+            # Where the model is sure, the power of an exact 0 would have no gradient.
+            logs = logs * (-logs.expm1()).clamp(min=LEAST_DOUBT).pow(self.focal)
         return -(self.weighted(counts) * logs).sum(dim=-1)
 
     def weighted(self, counts: Tensor) -> Tensor:

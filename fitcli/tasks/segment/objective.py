@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -48,7 +48,7 @@ class SegmentationObjective:
     loss: CellLoss
     run: TrainingRun
 
-    counts_own_groups = True
+    counts_own_groups: ClassVar[bool] = True
 
     @property
     def options(self) -> SegmentOptions:

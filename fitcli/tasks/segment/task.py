@@ -1,0 +1,150 @@
+"""The task `segment`: the class of every place of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor
+
+from fitcli.annotations.class_table import parse_classes
+from fitcli.annotations.label_survey import LabelSurvey, survey_labels
+from fitcli.annotations.labels import LabelRules
+from fitcli.data.csv_listing import Labels
+from fitcli.data.dataset import Dataset, Sample
+from fitcli.data.survey import Survey
+from fitcli.device.runtime import Runtime
+from fitcli.errors import DataError
+from fitcli.images.read_as import ReadAs
+from fitcli.execution.job import Job
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.memory.samples import SamplePass, StepInput
+from fitcli.patches.sample_pixels import as_pixels
+from fitcli.runs.config import RunConfig, TaskDetails
+from fitcli.runs.train_settings import TrainSettings
+from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.context import TrainingRun
+from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.segment.config import SegmentDetails
+from fitcli.tasks.segment.loss import CellLoss, class_weights
+from fitcli.tasks.segment.objective import SegmentationObjective, segmentation_objective
+from fitcli.tasks.segment.options import SegmentOptions
+from fitcli.tasks.segment.sample_pass import SEGMENTING, TYPICAL_CLASSES
+from fitcli.tasks.segment.scorer import SegmentationScorer
+from fitcli.tasks.segment.step import segmentation_job
+from fitcli.tasks.task import PresetModel, Task
+from models.config import DenseConfig
+from models.dense import FITDense
+from models.groups import Groups
+from models.presets import dense_preset
+
+NAMED = 20
+"""Number of classes to name."""
+
+CHANNELS = 3
+"""Assumption of `Task.preset`: colour images."""
+
+
+class Segment(Task[FITDense]):
+    """`--task segment`; see `Task` for its members."""
+
+    name: ClassVar[str] = "segment"
+    details: ClassVar[type[TaskDetails]] = SegmentDetails
+    labels: ClassVar[Labels] = "files"
+    used_by: ClassVar[str] = "`fit segment`"
+    casts_weights_ahead: ClassVar[bool] = True
+    class_weights: ClassVar[tuple[str, ...]] = ("head.",)
+
+    def check(self, settings: TrainSettings) -> None:
+        options = cast(SegmentOptions, settings.options)
+        dense_preset(settings.preset, channels=1, outputs=2, cell=options.cell, patch=settings.patch)
+        if options.classes is not None:
+            parse_classes(options.classes)
+
+    def survey_targets(self, settings: TrainSettings, dataset: Dataset) -> Dataset:
+        options = cast(SegmentOptions, settings.options)
+        table = None if options.classes is None else parse_classes(options.classes)
+        read_as = ReadAs(level=settings.level, mpp=settings.mpp)
+        pairs = [(sample.path, sample.target) for sample in (*dataset.train, *dataset.validation)]
+        found = survey_labels(pairs, table, LabelRules(options.elsewhere), read_as)
+        return replace(dataset, notes=(_class_line(found), *found.notes, *dataset.notes), surveyed=found)
+
+    def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
+        options, found = cast(SegmentOptions, settings.options), cast(LabelSurvey, dataset.surveyed)
+        table, preprocessing = found.table, replace(survey.preprocessing, background=options.background)
+        return RunConfig(
+            model=dense_preset(
+                settings.preset, survey.preprocessing.channels, len(table.names), options.cell, settings.patch
+            ),
+            preprocessing=preprocessing,
+            classes=table.names,
+            details=SegmentDetails(
+                values=table.values,
+                colors=table.colors,
+                elsewhere=options.elsewhere,
+                weights=class_weights(options.class_weights, found.pixels),
+            ),
+        )
+
+    def objective(self, run: TrainingRun) -> SegmentationObjective:
+        return segmentation_objective(run)
+
+    def scorer(
+        self, checkpoint: Checkpoint[FITDense], runtime: Runtime, settings: EncodingSettings, whole: bool
+    ) -> SegmentationScorer:
+        return SegmentationScorer(checkpoint, runtime, settings)
+
+    def match(self, data: Path, dataset: Dataset, chosen: Sequence[Sample], config: RunConfig) -> list[Sample]:
+        labelled = [sample for sample in chosen if sample.target is not None]
+        if not labelled:
+            raise DataError(f"{data}: no image has labels to compare with")
+        return labelled
+
+    def preset(self, name: str) -> PresetModel:
+        config = dense_preset(name, CHANNELS, TYPICAL_CLASSES)
+        return PresetModel(config, config.patch * config.group)
+
+    def group_pixels(self, config: RunConfig) -> int:
+        model = cast(DenseConfig, config.model)
+        return model.patch * model.group
+
+    def step_input(self, config: DenseConfig) -> StepInput:
+        return SEGMENTING.step_input(config)
+
+    def typical_config(self, config: DenseConfig) -> DenseConfig:
+        return SEGMENTING.typical_config(config)
+
+    def sample_step(
+        self, model: FITDense, groups: Groups, read: Callable[[slice], Tensor], plan: ExecutionPlan
+    ) -> Job:
+        config, device = model.config, groups.number.device
+        labels = torch.zeros(len(groups.number), config.tokens, config.patch**2, dtype=torch.uint8, device=device)
+        return segmentation_job(
+            model,
+            groups,
+            lambda part, real: as_pixels(real.pack(read(part))),
+            lambda part: labels[part],
+            CellLoss(),
+            float(labels.numel()),
+        )
+
+    @property
+    def passes(self) -> SamplePass:
+        return SEGMENTING
+
+
+def _class_line(found: LabelSurvey) -> str:
+    """Return a line on the classes and their shares of the labelled pixels."""
+    total = max(1, sum(found.pixels))
+    named = [
+        f"{value}={name} ({count / total:.1%})"
+        for name, value, count in zip(found.table.names, found.table.values, found.pixels, strict=True)
+    ]
+    more = f", and {len(named) - NAMED} more" if len(named) > NAMED else ""
+    return f"classes (share of the labelled pixels): {', '.join(named[:NAMED])}{more}"
+
+
+TASK = Segment()
