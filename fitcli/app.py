@@ -24,6 +24,7 @@ from fitcli.commands.evaluate import evaluate
 from fitcli.commands.generate import generate
 from fitcli.commands.info import info
 from fitcli.commands.profile_memory import profile_memory
+from fitcli.commands.segment import segment
 from fitcli.commands.train import train
 from fitcli.errors import FitError, is_out_of_memory, out_of_memory_text
 from fitcli.interrupts import INTERRUPTED
@@ -121,7 +122,7 @@ def help_text(command: Callable[..., None]) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-for command in (info, demo, train, classify, embed, evaluate, generate, profile_memory):
+for command in (info, demo, train, classify, segment, embed, evaluate, generate, profile_memory):
     app.command(help=help_text(command))(reports_errors(command))
 
 

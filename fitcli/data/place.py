@@ -207,9 +207,7 @@ def _window(image: ImageReader, layout: Layout, rules: PlaceRules, rng: np.rando
     return Window(top, left, height, width)
 
 
-def _canvas(
-    image: ImageReader, window: Window, margin: tuple[int, int], outside: int | None = None
-) -> ImageReader:
+def _canvas(image: ImageReader, window: Window, margin: tuple[int, int], outside: int | None = None) -> ImageReader:
     crop = Crop(image, window)
     return Shifted(crop, *margin, outside) if any(margin) else crop
 

@@ -16,7 +16,7 @@ from fitcli.tasks.registry import TASKS, task_options, train_settings
 from fitcli.training.checkpointing.run_record import SETTINGS, load_settings, save_settings
 from models.presets import DECODERS, DENOISERS, PRESETS
 
-MODELS = {"classify": PRESETS, "diffusion": DENOISERS, "autoregressive": DECODERS}
+MODELS = {"classify": PRESETS, "segment": PRESETS, "diffusion": DENOISERS, "autoregressive": DECODERS}
 CASES = [(task, preset) for task in TASKS for preset in MODELS[task]]
 GIVEN: dict[str, Any] = {"learning_rate": 0.25, "warmup": 0.25, "ema": 0.25, "augment": None, "drop_path": 0.25}
 

@@ -28,6 +28,7 @@ from models.encoder import FITClassifier
 
 Probabilities = NDArray[np.float64]
 
+
 class Scores(NamedTuple):
     """Scores of a set of images.
 

@@ -15,9 +15,8 @@ from torch import Tensor
 from fitcli import console
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
-from fitcli.errors import FitError, ImageError, OutOfMemory
+from fitcli.errors import ImageError, OutOfMemory
 from fitcli.files.leftovers import remove_old_partials
-from fitcli.files.output_checks import check_not_replaced, check_output_file, check_output_folder
 from fitcli.files.publish import followed
 from fitcli.images.base import ImageReader
 from fitcli.memory.budget import MemoryPlan
@@ -71,63 +70,6 @@ class EmbeddedImage:
         }
 
 
-def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
-    """Return the path of the features of each image: a file, or `NAME.zarr` in a folder, which is created if missing.
-
-    If two images have the same name, the features of all images lie in folders like those of the images:
-    `FOLDER/NAME.zarr`.
-
-    Args:
-        paths: The images.
-        out: File or folder.
-
-    Raises:
-        FitError: `out` is one file for several images, two images of one folder have the same name, or `out` cannot be
-            written to.
-    """
-    if out.suffix.lower() in SUFFIXES:
-        if len(paths) != 1:
-            raise FitError(f"--out {out} is one file for {len(paths)} images; give a folder")
-        check_output_file("--out", out)
-        planned = [out]
-    else:
-        if out.suffix and not out.is_dir():
-            raise FitError(f"--out {out}: name it {' or '.join(SUFFIXES)}, or give a folder, without a suffix")
-        planned = [out / f"{name}.zarr" for name in _names(out, paths)]
-        try:
-            for folder in {out, *(path.parent for path in planned)}:
-                folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FitError(f"--out {out}: cannot be created ({error.strerror})") from None
-        check_output_folder("--out", planned[0].parent)
-    check_not_replaced("--out", planned, paths)
-    return planned
-
-
-def _names(out: Path, paths: Sequence[Path]) -> list[Path]:
-    """Return the path of the features of each image within the output folder, without the suffix."""
-    stems = [Path(path.stem) for path in paths]
-    if _first_duplicates(stems) is None:
-        return stems
-    absolute = [Path(os.path.abspath(path)) for path in paths]
-    common = os.path.commonpath([path.parent for path in absolute])
-    nested = [path.relative_to(common).with_name(path.stem) for path in absolute]
-    if (same := _first_duplicates(nested)) is not None:
-        raise FitError(
-            f"--out {out}: {paths[same[0]]} and {paths[same[1]]} have the same name; embed one of them alone"
-        )
-    return nested
-
-
-def _first_duplicates(names: Sequence[Path]) -> tuple[int, int] | None:
-    """Return the numbers of two equal names, ignoring case as some file systems do; None if all names differ."""
-    first: dict[str, int] = {}
-    for number, name in enumerate(names):
-        if (earlier := first.setdefault(str(name).lower(), number)) != number:
-            return earlier, number
-    return None
-
-
 def embed_files(
     queue: ImageQueue,
     checkpoint: Checkpoint[FITClassifier],
@@ -152,7 +94,8 @@ def embed_files(
         `EmbeddedImage.as_dict` of each image, on the first process; None for an image that cannot be read, which is
         reported.
     """
-    outputs, opener = plan_outputs(paths, out), ImageOpener(queue, checkpoint.config.preprocessing, settings.read_as)
+    outputs = plan_outputs("--out", paths, out, SUFFIXES, ".zarr")
+    opener = ImageOpener(queue, checkpoint.config.preprocessing, settings.read_as)
     journal = open_result_journal(
         queue, "embed", checkpoint, runtime, settings, paths, outputs, output=out, details={"patches": keep_patches}
     )

@@ -1,4 +1,7 @@
 """Scores a model on label images, for `fit evaluate`."""
+
 from __future__ import annotations
+
+
 class SegmentationScorer:
     pass

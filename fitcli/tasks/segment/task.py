@@ -18,9 +18,9 @@ from fitcli.data.dataset import Dataset, Sample
 from fitcli.data.survey import Survey
 from fitcli.device.runtime import Runtime
 from fitcli.errors import DataError
-from fitcli.images.read_as import ReadAs
 from fitcli.execution.job import Job
 from fitcli.execution.plan import ExecutionPlan
+from fitcli.images.read_as import ReadAs
 from fitcli.memory.samples import SamplePass, StepInput
 from fitcli.patches.sample_pixels import as_pixels
 from fitcli.runs.config import RunConfig, TaskDetails
@@ -117,9 +117,7 @@ class Segment(Task[FITDense]):
     def typical_config(self, config: DenseConfig) -> DenseConfig:
         return SEGMENTING.typical_config(config)
 
-    def sample_step(
-        self, model: FITDense, groups: Groups, read: Callable[[slice], Tensor], plan: ExecutionPlan
-    ) -> Job:
+    def sample_step(self, model: FITDense, groups: Groups, read: Callable[[slice], Tensor], plan: ExecutionPlan) -> Job:
         config, device = model.config, groups.number.device
         labels = torch.zeros(len(groups.number), config.tokens, config.patch**2, dtype=torch.uint8, device=device)
         return segmentation_job(

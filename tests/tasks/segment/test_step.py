@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,7 +41,9 @@ def batch_of(step: Step, labels: Tensor) -> Batch:
 @pytest.mark.parametrize("weights", [None, (1.0, 2.0, 0.5, 1.5)])
 @pytest.mark.parametrize("groups", ["whole", "ragged", "one group"])
 @pytest.mark.parametrize("name", DENSE)
-def test_the_objective_is_the_cross_entropy_of_pixels(name: str, groups: str, weights: tuple[float, ...] | None) -> None:
+def test_the_objective_is_the_cross_entropy_of_pixels(
+    name: str, groups: str, weights: tuple[float, ...] | None
+) -> None:
     step = Step(CONFIGS[name], groups, torch.float32)
     config, table = step.model.config, None if weights is None else torch.tensor(weights)
     generator, shape = torch.Generator().manual_seed(3), (*step.pixels.shape[:2], config.patch**2)
