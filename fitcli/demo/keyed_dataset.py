@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -109,13 +109,11 @@ def make_demo(folder: Path, seed: int = 0, advance: Callable[[float], None] = la
 
 def write_scene(scene: KeyedScene, image: Path, labels: dict[str, Path], stop: Stop = lambda: None) -> None:
     """Write the image of a scene and its labels of each kind."""
-    size = {"height": scene.height, "width": scene.width, "dtype": np.dtype(np.uint8)}
+    info = ImageInfo(height=scene.height, width=scene.width, channels=3, dtype=np.dtype(np.uint8), color=True)
+    grey = replace(info, channels=1, color=False)
     with ExitStack() as stack:
-        canvas = stack.enter_context(create_image(image, ImageInfo(channels=3, color=True, **size)))
-        layers = {
-            kind: stack.enter_context(create_image(path, ImageInfo(channels=1, **size)))
-            for kind, path in labels.items()
-        }
+        canvas = stack.enter_context(create_image(image, info))
+        layers = {kind: stack.enter_context(create_image(path, grey)) for kind, path in labels.items()}
         for window in windows(scene.height, scene.width):
             stop()
             pixels, textures = scene.render(window)

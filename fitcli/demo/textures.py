@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 TEXTURES = ("checks", "stripes", "grain", "dots", "mesh")
 """The textures, in the order of their numbers."""
 
-PERIOD = 8.0
-"""Distance of the stripes, dots and lines of the regular textures, in pixels."""
+PERIODS = {"checks": 8.0, "stripes": 8.0, "dots": 11.0, "mesh": 7.0}
+"""Distance of the figures of the regular textures, in pixels. No two textures have the same strong frequencies."""
 
-DOT_RADIUS = 2.5
-LINE_WIDTH = 2.5
+DOT_RADIUS = 3.5
+LINE_WIDTH = 2.2
 
 Floats = NDArray[np.float32]
 
@@ -31,17 +31,16 @@ def texture(name: str, u: Floats, v: Floats, noise: Floats) -> Floats:
     """
     if name == "grain":
         return noise
+    period = PERIODS[name]
     if name == "stripes":
-        return square_wave(u, PERIOD)
+        return square_wave(u, period)
     if name == "checks":
-        return square_wave(u, PERIOD) * square_wave(v, PERIOD)
-    y, x = _from_middle(u), _from_middle(v)
+        return square_wave(u, period) * square_wave(v, period)
+    y, x = (np.abs(positions - np.float32(period) * np.round(positions / np.float32(period))) for positions in (u, v))
     if name == "dots":
-        return _standardized(DOT_RADIUS - np.hypot(y, x), np.pi * DOT_RADIUS**2 / PERIOD**2)
-    # A line lies half way between the middles of two squares.
-    return _standardized(
-        LINE_WIDTH / 2 - PERIOD / 2 + np.maximum(np.abs(y), np.abs(x)), 1 - (1 - LINE_WIDTH / PERIOD) ** 2
-    )
+        return _standardized(DOT_RADIUS - np.hypot(y, x), np.pi * DOT_RADIUS**2 / period**2)
+    # `y` and `x` are distances from the middle of a square, and the lines run half way between the middles.
+    return _standardized(np.maximum(y, x) - (period - LINE_WIDTH) / 2, 1 - (1 - LINE_WIDTH / period) ** 2)
 
 
 def square_wave(positions: Floats, period: float) -> Floats:
@@ -50,17 +49,13 @@ def square_wave(positions: Floats, period: float) -> Floats:
     return wave
 
 
-def _from_middle(positions: Floats) -> Floats:
-    """Return the signed distance to the nearest multiple of the period."""
-    return positions - np.float32(PERIOD) * np.round(positions / np.float32(PERIOD))
-
-
-def _standardized(inside: Floats, share: float) -> Floats:
+def _standardized(inside: NDArray[np.floating], share: float) -> Floats:
     """Return a light figure on a dark ground with mean 0 and standard deviation 1, its edges one pixel wide.
 
     Args:
         inside: Distance from the edge of the figure, positive inside.
         share: Share of the area that the figure covers.
     """
-    light = np.clip(inside + np.float32(0.5), 0, 1)
-    return (light - np.float32(share)) / np.float32(np.sqrt(share * (1 - share)))
+    light = np.clip(inside + 0.5, 0, 1)
+    pattern: Floats = ((light - share) / np.sqrt(share * (1 - share))).astype(np.float32)
+    return pattern
