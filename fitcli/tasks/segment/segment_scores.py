@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fitcli.tasks.segment.boundary import Strip, count_boundaries, thin
 from fitcli.tasks.segment.confusion import count_confusion
 
-BOOTSTRAP_SEED, BOOTSTRAP_ROUNDS = 0, 1000
+BOOTSTRAP_SEED, BOOTSTRAP_SAMPLES = 0, 1000
 """Seed and number of the samples of images from which the interval of the median follows."""
 
 INTERVAL = (2.5, 97.5)
@@ -71,12 +71,13 @@ class ImageScores(NamedTuple):
         return float(occurring.mean()) if occurring.size else None
 
 
-def summarize(rows: Sequence[Sequence[float]], names: Sequence[str]) -> dict[str, Any]:
+def summarize(rows: Sequence[Sequence[float]], names: Sequence[str], resampled: bool = True) -> dict[str, Any]:
     """Compute the scores over images.
 
     Args:
         rows: Counts of each image, as `ImageScores.of` returns them.
         names: Names of the classes.
+        resampled: Whether to compute the bootstrap interval.
 
     Returns:
         - `mean_iou`, `mean_dice`, `mean_boundary_f`: means over the classes that occur in the truth;
@@ -103,7 +104,7 @@ def summarize(rows: Sequence[Sequence[float]], names: Sequence[str]) -> dict[str
         "accuracy": float(np.trace(total.confusion) / labelled) if labelled else None,
         "frequency_weighted_iou": float(scores["iou"][occurs] @ truth[occurs] / labelled) if labelled else None,
         "labelled_pixels": labelled,
-        "dice_per_image": median_with_interval(dice),
+        "dice_per_image": median_with_interval(dice, BOOTSTRAP_SAMPLES if resampled else 0),
         "per_class": {
             name: {"pixels": int(truth[k]), **{score: _known(values[k]) for score, values in scores.items()}}
             for k, name in enumerate(names)
@@ -115,16 +116,15 @@ def summarize(rows: Sequence[Sequence[float]], names: Sequence[str]) -> dict[str
     }
 
 
-def median_with_interval(values: Sequence[float]) -> dict[str, Any]:
-    """Return the median of values and its bootstrap interval, with the number of values, seed and number of samples."""
-    found: dict[str, Any] = {"median": None, "low": None, "high": None}
-    if values:
+def median_with_interval(values: Sequence[float], samples: int = BOOTSTRAP_SAMPLES) -> dict[str, Any]:
+    """Return the median of values and its bootstrap interval, with the number of values, the seed and the samples."""
+    found: dict[str, Any] = {"median": float(np.median(values)) if values else None, "low": None, "high": None}
+    if values and samples:
         rng = np.random.default_rng(BOOTSTRAP_SEED)
-        given = np.array(values)
-        medians = [np.median(rng.choice(given, len(given))) for _ in range(BOOTSTRAP_ROUNDS)]
+        medians = [np.median(rng.choice(np.array(values), len(values))) for _ in range(samples)]
         low, high = np.percentile(medians, INTERVAL)
-        found = {"median": float(np.median(given)), "low": float(low), "high": float(high)}
-    return {**found, "images": len(values), "seed": BOOTSTRAP_SEED, "samples": BOOTSTRAP_ROUNDS}
+        found |= {"low": float(low), "high": float(high)}
+    return {**found, "images": len(values), "seed": BOOTSTRAP_SEED, "samples": samples}
 
 
 def _class_scores(counts: ImageScores) -> dict[str, Floats]:
