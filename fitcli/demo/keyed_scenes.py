@@ -143,10 +143,11 @@ class KeyedScene:
         """Draw one site for each square of the pitch, and for one more square on each side of the scene."""
         rows, columns = (int(np.ceil(side / self._pitch)) + 2 for side in (self.height, self.width))
         numbers = rng.integers(0, len(TEXTURES), (rows, columns))
-        # Both textures without a name of their own occur in every scene: at two of the four squares in the middle.
-        places = [(rows // 2 - 1 + down, columns // 2 - 1 + right) for down in (0, 1) for right in (0, 1)]
-        for number, place in enumerate(rng.permutation(4)[:2]):
-            numbers[places[place]] = number
+        # The four squares in the middle have four textures. Both without a name of their own occur in every scene.
+        named = [number for number, name in enumerate(TEXTURES) if name in CLASSES]
+        nameless = [number for number, name in enumerate(TEXTURES) if name not in CLASSES]
+        middle = rng.permutation([*nameless, *rng.choice(named, 2, replace=False)])
+        numbers[rows // 2 - 1 : rows // 2 + 1, columns // 2 - 1 : columns // 2 + 1] = middle.reshape(2, 2)
         return [
             [self._draw_site(rng, row - 1, column - 1, int(numbers[row, column])) for column in range(columns)]
             for row in range(rows)
