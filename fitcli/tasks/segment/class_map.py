@@ -17,7 +17,6 @@ from fitcli.annotations.polygon import Polygon
 from fitcli.annotations.trace import Tracer
 from fitcli.images.base import ImageInfo, ImageWriter
 from fitcli.images.open import create_image
-from fitcli.images.window import Window
 from fitcli.patches.grid import PatchGrid
 from fitcli.tasks.image_output import WRITER_BYTES, writing_bytes
 from fitcli.tasks.segment.strips import NOT_SEEN, pixels_of

@@ -14,6 +14,7 @@ from fitcli import console
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import FitError, ImageError, OutOfMemory
+from fitcli.files.output_names import plan_outputs
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
 from fitcli.patches.grid import PatchGrid
@@ -21,7 +22,6 @@ from fitcli.runs.finite_output import NonFiniteOutput
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.encoding.encode import EncodingSettings, warn_of_background
 from fitcli.tasks.encoding.image_opener import ImageOpener
-from fitcli.tasks.encoding.output_names import plan_outputs
 from fitcli.tasks.encoding.result_journal import open_result_journal
 from fitcli.tasks.segment.class_map import (
     MAP_SUFFIXES,

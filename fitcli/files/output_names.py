@@ -1,4 +1,4 @@
-"""Names the files that a command writes for its images, and checks before any work that they can be written."""
+"""Names the outputs of several inputs in one folder, one file each. One rule holds for every command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fitcli.files.output_checks import check_not_replaced, check_output_file, ch
 def plan_outputs(option: str, paths: Sequence[Path], out: Path, suffixes: Sequence[str], suffix: str) -> list[Path]:
     """Return the path of the output for each image: a file, or `NAME` in a folder, which is created if missing.
 
-    If two images have the same name, all outputs lie in folders like those of the images: `FOLDER/NAME`.
+    `output_names` has the rule for images of equal names.
 
     Args:
         option: Option that gave `out`, for messages.
@@ -34,7 +34,7 @@ def plan_outputs(option: str, paths: Sequence[Path], out: Path, suffixes: Sequen
     else:
         if out.suffix and not out.is_dir():
             raise FitError(f"{option} {out}: name it {' or '.join(suffixes)}, or give a folder, without a suffix")
-        planned = [out / f"{name}{suffix}" for name in _names(option, out, paths)]
+        planned = output_names(option, out, paths, suffix)
         try:
             for folder in {out, *(path.parent for path in planned)}:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -45,19 +45,30 @@ def plan_outputs(option: str, paths: Sequence[Path], out: Path, suffixes: Sequen
     return planned
 
 
-def _names(option: str, out: Path, paths: Sequence[Path]) -> list[Path]:
-    """Return the path of the output for each image within the output folder, without the suffix."""
-    stems = [Path(path.stem) for path in paths]
-    if _first_duplicates(stems) is None:
-        return stems
-    absolute = [Path(os.path.abspath(path)) for path in paths]
-    common = os.path.commonpath([path.parent for path in absolute])
-    nested = [path.relative_to(common).with_name(path.stem) for path in absolute]
-    if (same := _first_duplicates(nested)) is not None:
+def output_names(option: str, out: Path, paths: Sequence[Path], suffix: str) -> list[Path]:
+    """Return the path of the output of each input: `OUT/NAME.SUFFIX`, with the name of the input.
+
+    If two inputs have the same name, the outputs of all lie in folders like those of the inputs: `OUT/FOLDER/NAME`.
+
+    Args:
+        option: Name of the option, for the message.
+        out: The folder.
+        paths: The inputs.
+        suffix: Suffix of an output, with its dot.
+
+    Raises:
+        FitError: Two inputs of one folder have the same name.
+    """
+    names = [Path(path.stem) for path in paths]
+    if _first_duplicates(names) is not None:
+        absolute = [Path(os.path.abspath(path)) for path in paths]
+        common = os.path.commonpath([path.parent for path in absolute])
+        names = [path.relative_to(common).with_name(path.stem) for path in absolute]
+    if (same := _first_duplicates(names)) is not None:
         raise FitError(
             f"{option} {out}: {paths[same[0]]} and {paths[same[1]]} have the same name; give one of them alone"
         )
-    return nested
+    return [out / f"{name}{suffix}" for name in names]
 
 
 def _first_duplicates(names: Sequence[Path]) -> tuple[int, int] | None:
