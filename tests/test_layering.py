@@ -20,7 +20,7 @@ SOURCES = sorted([*ROOT.glob("fitcli/**/*.py"), *ROOT.glob("models/**/*.py")])
 
 FLOORS = (
     "models", "fitcli/errors.py", "fitcli/interrupts.py", "fitcli/process", "fitcli/console.py", "fitcli/files",
-    "fitcli/images", "fitcli/demo", "fitcli/device", "fitcli/noise.py", "fitcli/patches", "fitcli/streaming",
+    "fitcli/images", "fitcli/annotations", "fitcli/demo", "fitcli/device", "fitcli/noise.py", "fitcli/patches", "fitcli/streaming",
     "fitcli/distributed", "fitcli/runs", "fitcli/execution", "fitcli/memory/paper", "fitcli/memory", "fitcli/data",
     "fitcli/tasks/encoding", "fitcli/tasks", "fitcli/tasks/autoregressive/decoding", "fitcli/tasks/*",
     "fitcli/tasks/diffusion/generate", "fitcli/training/checkpointing", "fitcli/training", "fitcli/evaluation",
@@ -124,7 +124,8 @@ def named_tasks(path: Path) -> list[int]:
     tree = ast.parse(path.read_text())
     # A text that is a statement of its own is a docstring.
     documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    word = re.compile(rf"\b({'|'.join(TASKS)})\b")
+    # A segment is also a part of a trunk.
+    word = re.compile(rf"\b({'|'.join(task for task in TASKS if task != 'segment')})\b|^segment$")
     lines = []
     for node in ast.walk(tree):
         names = [getattr(node, field, None) for field in ("id", "attr", "name", "arg", "module")]

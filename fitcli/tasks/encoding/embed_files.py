@@ -17,6 +17,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import ImageError, OutOfMemory
 from fitcli.files.leftovers import remove_old_partials
+from fitcli.files.output_names import plan_outputs
 from fitcli.files.publish import followed
 from fitcli.images.base import ImageReader
 from fitcli.memory.budget import MemoryPlan

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.tasks.segment.confusion import IGNORED
+from fitcli.annotations.class_table import IGNORED
 
 STRIP_PIXELS = 1 << 21
 """Pixels that are computed at once; memory is about 20 times as many bytes."""

@@ -132,15 +132,14 @@ def write_maps(
         )
         probabilities = None
         if outputs.probabilities is not None:
-            names = len(table.names)
             probabilities = stack.enter_context(
                 create_image(
                     outputs.probabilities,
-                    _info(info, names),
+                    _info(info, len(table.names)),
                     memory_bytes=WRITER_BYTES,
                     compression=_lossless(outputs),
-                    description=f"probabilities of {', '.join(table.names)}: 255 stands for 1; all 0 where not looked at",
-                )  # fmt: skip
+                    description=f"probability of {', '.join(table.names)}: 255 stands for 1; all 0 if not looked at",
+                )
             )
         tracer = features = None
         if outputs.polygons is not None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-IGNORED = 255
-"""Value of pixels without a label in the truth, and of pixels that the model did not look at in its map."""
+from fitcli.annotations.class_table import IGNORED
 
 
 def count_confusion(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """The loss of segmentation: cross-entropy of pixels, computed from the counts of their classes in each cell.
 
-All pixels of a cell have one prediction, so the cross-entropy of the pixels is that of the cell, weighted by the counts:
-exactly the loss of predictions that are enlarged to pixels, in 1 / s² of its memory for cells of s pixels per side.
+All pixels of a cell have one prediction. So the sum over them needs their number by class alone: exactly the loss of
+predictions that are enlarged to pixels, in 1 / s² of its memory for cells of s pixels per side.
 """
 
 from __future__ import annotations

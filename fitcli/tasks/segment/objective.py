@@ -20,7 +20,7 @@ from fitcli.patches.cutting import normalize, statistics
 from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.context import TrainingRun, place_rules
 from fitcli.tasks.encoding.encode import EncodingSettings
-from fitcli.tasks.encoding.validation_memory import validation_bytes
+from fitcli.tasks.validation_memory import validation_bytes
 from fitcli.tasks.segment.config import SegmentDetails
 from fitcli.tasks.segment.label_patches import LabelPatches, LabelReader
 from fitcli.tasks.segment.loss import CellLoss

@@ -21,14 +21,14 @@ from models.dense import FITDense, by_cell
 DEFAULTS = EncodingSettings()
 
 TakeCells = Callable[[list[tuple[int, int]], Tensor], None]
-"""Takes (row, column) of some groups, in the order of reading, and values of their cells [part n q*q ...] in host memory."""
+"""Takes (row, column) of some groups, in the order of reading, and values of their cells [part n q*q ...] on the host."""
 
 CellValues = Callable[[Tensor], Tensor]
 """Maps the logits of cells [... k] to what is kept of them, [...] or [... k] uint8."""
 
 
 @dataclass(frozen=True, slots=True)
-class Segmentation:
+class SegmentedImage:
     """The pass over an image.
 
     Attributes:
@@ -63,7 +63,7 @@ def segment_image(
     advance: Callable[[float], None] = lambda share: None,
     finish_bytes: int = 0,
     purpose: str = "segment",
-) -> Segmentation:
+) -> SegmentedImage:
     """Name the class of every cell of an image, reading it a few groups at a time.
 
     Args:
@@ -90,7 +90,7 @@ def segment_image(
             job.run(advance, _sink(checkpoint, job, values, take))
         else:
             _run_with_state(checkpoint, job, values, take, advance)
-        return Segmentation(job.grid, job.places, job.plan)
+        return SegmentedImage(job.grid, job.places, job.plan)
 
 
 def _sink(
@@ -120,7 +120,7 @@ def _run_with_state(
     take: TakeCells,
     advance: Callable[[float], None],
 ) -> None:
-    """Run the pass with its cells kept in the folder of the state, so that a resumed one need not compute them again."""
+    """Run the pass with its cells in the folder of the state, so that a resumed one need not compute them again."""
     model, example = checkpoint.model.config, torch.zeros(1, checkpoint.model.config.outputs)
     each = values(example)
     shape = (len(job.places), model.tokens, model.cells**2 * each[0].numel())

@@ -48,7 +48,7 @@ CHANNELS = 3
 """Assumption of `Task.preset`: colour images."""
 
 
-class Segment(Task[FITDense]):
+class Segmentation(Task[FITDense]):
     """`--task segment`; see `Task` for its members."""
 
     name: ClassVar[str] = "segment"
@@ -145,4 +145,4 @@ def _class_line(found: LabelSurvey) -> str:
     return f"classes (share of the labelled pixels): {', '.join(named[:NAMED])}{more}"
 
 
-TASK = Segment()
+TASK = Segmentation()
