@@ -1,4 +1,4 @@
-"""Images read as the numbers that their files store: indices of palettes, and grey that is neither scaled nor inverse."""
+"""Images read as the numbers that files store: indices of palettes, and grey that is neither scaled nor inverse."""
 
 from __future__ import annotations
 
