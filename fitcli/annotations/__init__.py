@@ -1,0 +1,1 @@
+"""Labels of pixels and polygons, in numpy alone."""
