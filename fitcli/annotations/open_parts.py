@@ -8,6 +8,7 @@ border of the map.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -81,11 +82,11 @@ class OpenParts:
             is_open: Whether each part is open.
             old_parts: Part of each run of the row before.
         """
+        is_kept = is_open[part]
+        order = np.flatnonzero(~is_kept)
+        ended, owners = [edges.take(order, axis=0)], [part[order]]
         kept: dict[int, list[Edges]] = {number: [] for number in np.flatnonzero(is_open).tolist()}
-        ended, owners = [edges[~is_open[part]]], [part[~is_open[part]]]
-        now = np.zeros(len(self._edges), np.int64)
-        now[self._part_of_run[self._part_of_run >= 0]] = old_parts[self._part_of_run >= 0]
-        for number, pieces in zip(now.tolist(), self._edges, strict=True):
+        for number, pieces in zip(self._parts_now(old_parts), self._edges, strict=True):
             if number not in kept:
                 ended += pieces
                 owners += [np.full(len(piece), number) for piece in pieces]
@@ -94,12 +95,18 @@ class OpenParts:
                 kept[number] = pieces
             else:
                 kept[number] += pieces
-        is_kept = is_open[part]
-        part, edges = part[is_kept], edges[is_kept]
-        edges = edges[np.argsort(part, kind="stable")]
-        numbers, counts = np.unique(part, return_counts=True)
-        for number, end, count in zip(numbers.tolist(), np.cumsum(counts).tolist(), counts.tolist(), strict=True):
-            # A copy: a view would keep the edges of all parts.
-            kept[number].append(edges[end - count : end].copy())
+        order = np.flatnonzero(is_kept)
+        order = order[np.argsort(part[order], kind="stable")]
+        starts = np.flatnonzero(np.diff(part[order], prepend=-1))
+        for start, end in pairwise([*starts.tolist(), len(order)]):
+            # A copy of its own: a view would keep the edges of all parts in memory.
+            kept[int(part[order[start]])].append(edges.take(order[start:end], axis=0))
         self._edges = list(kept.values())
         return np.concatenate(ended), np.concatenate(owners)
+
+    def _parts_now(self, old_parts: Numbers) -> list[int]:
+        """Return the new number of each open part."""
+        now = np.zeros(len(self._edges), np.int64)
+        is_open = self._part_of_run >= 0
+        now[self._part_of_run[is_open]] = old_parts[is_open]
+        return now.tolist()

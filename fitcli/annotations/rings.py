@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.annotations.open_parts import EndedParts
-from fitcli.annotations.polygon import Polygon
 from fitcli.annotations.runs import Edges, Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Polygon:
+    """A polygon of one class, in pixels of level 0: the point (0, 0) is the upper left corner of the image.
+
+    Attributes:
+        number: Class number.
+        rings: The outer ring, then the holes: arrays [points, 2] of (x, y), the first point repeated at the end. The
+            outer ring turns from the x axis to the y axis, the holes turn the other way.
+        area: Area in square pixels, without the holes.
+    """
+
+    number: int
+    rings: tuple[NDArray[Any], ...]
+    area: float
+
 
 Corner = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
 """Maps columns and lines of corners of cells to pixel coordinates [points, 2] (x, y)."""
@@ -20,7 +39,9 @@ def trace_parts(parts: EndedParts, corner: Corner, min_area: float) -> Iterator[
     """Give the polygons of parts in the order of their last line, then of their first edge."""
     if not len(parts.edges):
         return
-    order = np.lexsort((parts.edges[:, 1], parts.edges[:, 0], parts.part))
+    # Both kinds of edges are in reading order, so that this key is nearly sorted.
+    place = parts.edges[:, 0].astype(np.int64) * int(parts.edges[:, 2].max()) + parts.edges[:, 1]
+    order = np.lexsort((place, parts.part))
     edges, part = parts.edges[order], parts.part[order]
     first = np.flatnonzero(np.diff(part, prepend=-1))
     areas = _areas(edges, first, corner)
@@ -35,7 +56,7 @@ def trace_parts(parts: EndedParts, corner: Corner, min_area: float) -> Iterator[
         first = np.cumsum(lengths) - lengths
     order, ring_starts = ring_order(next_edges(edges, np.repeat(np.arange(len(first)), lengths)))
     points, point_starts = _points(edges, order, ring_starts, corner)
-    rings = np.split(points, point_starts[1:])
+    rings = [points[start:end] for start, end in pairwise([*point_starts.tolist(), len(points)])]
     # Rings begin with their first edge, so they are sorted by part.
     of_part = np.searchsorted(order[ring_starts], np.append(first, len(edges))).tolist()
     ends = first + lengths - 1
@@ -69,17 +90,17 @@ def next_edges(edges: Edges, part: Numbers) -> Numbers:
 
 def ring_order(following: Numbers) -> tuple[Numbers, Numbers]:
     """Return the edges ring by ring, each from its first edge, and where each ring starts."""
-    rest = following.tolist()
-    order: list[int] = []
-    starts: list[int] = []
+    # Python's integers in a list would take five times the memory.
+    rest, order, starts = array("i", following.astype(np.intc).tobytes()), array("i"), array("i")
     for edge in range(len(rest)):
-        if rest[edge] >= 0:
+        after = rest[edge]
+        if after >= 0:
             starts.append(len(order))
-            while (after := rest[edge]) >= 0:
-                order.append(edge)
-                rest[edge] = -1
-                edge = after
-    return np.array(order), np.array(starts)
+        while after >= 0:
+            order.append(edge)
+            rest[edge] = -1
+            edge, after = after, rest[after]
+    return np.array(order, np.int64), np.array(starts, np.int64)
 
 
 def _areas(edges: Edges, first: Numbers, corner: Corner) -> NDArray[Any]:

@@ -16,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.annotations.open_parts import OpenParts
-from fitcli.annotations.polygon import Polygon
-from fitcli.annotations.rings import trace_parts
+from fitcli.annotations.rings import Polygon, trace_parts
 from fitcli.annotations.runs import UNTRACED
 
-CELLS_AT_ONCE = 2**19
+CELLS_AT_ONCE = 2**18
 """A strip with more cells is traced in several: this bounds the memory for intermediate results."""
 
 
