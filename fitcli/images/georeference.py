@@ -92,7 +92,7 @@ class GeoReference:
         """
         across, down = after[1] / before[1], after[0] / before[0]
         # Resizing keeps the corners of the image, not the centre of its first pixel.
-        centre = 0.5 if self._at_centres else 0.0
+        centre = 0.5 if self.at_centres else 0.0
         return self._map(across, down, centre / across - centre, centre / down - centre)
 
     def affine(self) -> tuple[float, float, float, float, float, float] | None:
@@ -120,7 +120,7 @@ class GeoReference:
         return next((codes[key] for key in SYSTEM_KEYS if 0 < codes.get(key, 0) < USER_DEFINED), None)
 
     @property
-    def _at_centres(self) -> bool:
+    def at_centres(self) -> bool:
         """Whether raster coordinates are at pixel centres."""
         return any(
             self.keys[first] == RASTER_TYPE_KEY and self.keys[first + 3] == PIXEL_IS_POINT
