@@ -1,0 +1,1 @@
+"""Labels of pixels from files beside an image: polygons and label images."""
