@@ -17,9 +17,9 @@ from fitcli.annotations.packed_polygons import Floats, Numbers, PackedPolygons, 
 from fitcli.images.window import Window
 
 BATCH = 1 << 16
-"""Crossings that are computed, and pixels that are painted, at a time: small arrays stay in the cache."""
+"""Crossings that are computed, and runs that are painted, at a time: small arrays stay in the cache."""
 
-BAND = 1 << 22
+BAND = 1 << 18
 """Pixels of the rows that are filled at a time."""
 
 
@@ -208,38 +208,29 @@ def _merged(spans: Spans, extra: Spans) -> Spans:
 
 
 def _paint(canvas: NDArray[np.uint8], spans: Spans, values: NDArray[np.uint8]) -> None:
-    """Paint spans in the order of their polygons. Without overlap, they are one sequence of runs."""
+    """Paint spans in the order of their polygons.
+
+    The ends of all spans cut the canvas into runs of equal pixels, which are far fewer than pixels.
+    """
     if not len(spans.polygon):
         return
-    order = np.argsort(spans.start, kind="stable")
-    start, stop = spans.start[order], spans.stop[order]
-    if (start[1:] >= stop[:-1]).all():
-        _paint_runs(canvas, start, stop, values[spans.polygon[order]])
-        return
-    lengths = spans.stop - spans.start
-    if int(lengths.sum()) <= len(canvas) or spans.polygon[0] == spans.polygon[-1]:
-        painted = values[spans.polygon]
-        for part in _stretches(lengths, BATCH):
-            # Of several values for one pixel, the last one stays.
-            canvas[concatenated_ranges(spans.start[part], spans.stop[part])] = np.repeat(painted[part], lengths[part])
-        return
-    middle = spans.polygon[len(spans.polygon) // 2]
-    half = int(np.searchsorted(spans.polygon, middle, side="left" if middle > spans.polygon[0] else "right"))
-    _paint(canvas, spans.part(slice(half)), values)
-    _paint(canvas, spans.part(slice(half, None)), values)
-
-
-def _paint_runs(canvas: NDArray[np.uint8], start: Numbers, stop: Numbers, values: NDArray[np.uint8]) -> None:
-    """Paint spans that follow each other."""
-    first, last = int(start[0]), int(stop[-1])
-    edges = np.stack([start, stop], axis=1).reshape(-1)
-    lengths = np.diff(edges)
-    inside = np.zeros(len(lengths), np.bool_)
-    inside[::2] = True
-    painted = np.zeros(len(lengths), np.uint8)
-    painted[::2] = values
-    part = canvas[first:last]
-    np.copyto(part, np.repeat(painted, lengths), where=np.repeat(inside, lengths))
+    left, right = int(spans.start.min()), int(spans.stop.max())
+    start, stop = spans.start - left, spans.stop - left
+    is_cut = np.zeros(right - left + 1, np.bool_)
+    is_cut[start] = is_cut[stop] = True
+    cuts = np.flatnonzero(is_cut)
+    run_at = np.empty(len(is_cut), np.int32)
+    run_at[cuts] = np.arange(len(cuts))
+    first, last = run_at[start].astype(np.int64), run_at[stop].astype(np.int64)
+    painted, inside = np.zeros(len(cuts) - 1, np.uint8), np.zeros(len(cuts) - 1, np.bool_)
+    colors, lengths = values[spans.polygon], last - first
+    for part in _stretches(lengths, BATCH):
+        runs = concatenated_ranges(first[part], last[part])
+        # Of several values for one run, the last one stays.
+        painted[runs] = np.repeat(colors[part], lengths[part])
+        inside[runs] = True
+    widths = np.diff(cuts)
+    np.copyto(canvas[left:right], np.repeat(painted, widths), where=np.repeat(inside, widths))
 
 
 def _stretches(lengths: Numbers, most: int) -> Iterator[slice]:
