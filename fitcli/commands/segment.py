@@ -50,6 +50,9 @@ def segment(
     min_area: Annotated[
         float, typer.Option("--min-area", min=0, help="Least area of a polygon, in pixels.", metavar="PIXELS")
     ] = 0.0,
+    pixels: Annotated[
+        bool, typer.Option("--pixels", help="Polygons of a georeferenced image in pixels, as QuPath reads them.")
+    ] = False,
     json: Json = False,
     mpp: Mpp = None,
     level: PyramidLevel = None,
@@ -71,12 +74,12 @@ def segment(
     from fitcli.tasks.segment.segment_files import plan_files, segment_files
     from fitcli.tasks.segment.task import TASK as SEGMENT
 
-    if min_area and polygons is None:
-        raise FitError("--min-area is for --polygons; give both, or leave it out")
+    if polygons is None and (min_area or pixels):
+        raise FitError(f"{'--min-area' if min_area else '--pixels'} is for --polygons; give both, or leave it out")
     background, how = background_choice(skip_background, background_threshold), reading_choice(level, mpp)
     paths = matching_paths(images)
     with open_queue(device, 60 * timeout) as queue:
-        planned = plan_files(paths, out, probabilities, polygons, min_area)
+        planned = plan_files(paths, out, probabilities, polygons, min_area, pixels)
         runtime = choose_runtime(device, precision, inference=True, compiled=compile, memory_bytes=memory)
         model = load_run(checkpoint, runtime, SEGMENT)
         settings = EncodingSettings(background=background, memory_bytes=memory, state=state, read_as=how)

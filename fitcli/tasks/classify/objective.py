@@ -26,8 +26,8 @@ from fitcli.tasks.classify.step import classification_job
 from fitcli.tasks.classify.validation import named_accuracies, validate
 from fitcli.tasks.context import TrainingRun, place_rules
 from fitcli.tasks.encoding.encode import EncodingSettings
-from fitcli.tasks.validation_memory import validation_bytes
 from fitcli.tasks.task import DeferredScores, Validation
+from fitcli.tasks.validation_memory import validation_bytes
 from models.config import ClassifierConfig
 from models.encoder import FITClassifier
 from models.real_tokens import RealTokens

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.annotations.class_table import ClassTable
-from fitcli.annotations.features import FeatureWriter, open_features
-from fitcli.annotations.polygon import Polygon
+from fitcli.annotations.feature_writer import FeatureWriter
+from fitcli.annotations.features import open_features
+from fitcli.annotations.rings import Polygon
 from fitcli.annotations.trace import Tracer
 from fitcli.images.base import ImageInfo, ImageWriter
 from fitcli.images.open import create_image
@@ -43,12 +44,14 @@ class SegmentOutputs:
         probabilities: Probabilities of all classes, one channel each.
         polygons: Polygons of the classes but the background.
         min_area: Least area of a polygon, in pixels of the image as it is read.
+        in_pixels: Whether polygons are in pixels even if the image lies on the Earth.
     """
 
     map: Path
     probabilities: Path | None = None
     polygons: Path | None = None
     min_area: float = 0.0
+    in_pixels: bool = False
 
     @property
     def files(self) -> list[Path]:
@@ -99,8 +102,7 @@ class MapWriter:
 
     def _write(self, polygons: Iterator[Polygon]) -> None:
         assert self.features is not None
-        for polygon in polygons:
-            self.features.write(polygon if self.factor == (1, 1) else _scaled(polygon, self.factor))
+        self.features.write(polygons if self.factor == (1, 1) else (_scaled(each, self.factor) for each in polygons))
 
 
 @contextmanager
@@ -145,7 +147,7 @@ def write_maps(
         if outputs.polygons is not None:
             untraced = [number for number, name in enumerate(table.names) if name.lower() == BACKGROUND]
             tracer = Tracer(-(-info.width // cell), cell, info.size, untraced, outputs.min_area)
-            features = stack.enter_context(open_features(outputs.polygons, table, stored))
+            features = stack.enter_context(open_features(outputs.polygons, table, stored, outputs.in_pixels))
         factor = (stored.width / info.width, stored.height / info.height)
         writer = MapWriter(grid, cell, classes, probabilities, tracer, features, factor)
         yield writer

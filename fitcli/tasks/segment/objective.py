@@ -20,7 +20,6 @@ from fitcli.patches.cutting import normalize, statistics
 from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.context import TrainingRun, place_rules
 from fitcli.tasks.encoding.encode import EncodingSettings
-from fitcli.tasks.validation_memory import validation_bytes
 from fitcli.tasks.segment.config import SegmentDetails
 from fitcli.tasks.segment.label_patches import LabelPatches, LabelReader
 from fitcli.tasks.segment.loss import CellLoss
@@ -28,6 +27,7 @@ from fitcli.tasks.segment.options import SegmentOptions
 from fitcli.tasks.segment.step import segmentation_job
 from fitcli.tasks.segment.validation import mean_iou, validate
 from fitcli.tasks.task import DeferredScores, Validation
+from fitcli.tasks.validation_memory import validation_bytes
 from models.config import DenseConfig
 from models.dense import FITDense
 from models.real_tokens import RealTokens

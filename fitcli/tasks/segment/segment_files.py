@@ -38,7 +38,12 @@ from models.dense import FITDense
 
 
 def plan_files(
-    paths: Sequence[Path], out: Path, probabilities: Path | None, polygons: Path | None, min_area: float
+    paths: Sequence[Path],
+    out: Path,
+    probabilities: Path | None,
+    polygons: Path | None,
+    min_area: float = 0.0,
+    in_pixels: bool = False,
 ) -> list[SegmentOutputs]:
     """Return the files of each image.
 
@@ -47,7 +52,7 @@ def plan_files(
         out: File of the map of one image, or a folder.
         probabilities: The same for probabilities; None for none.
         polygons: The same for polygons; None for none.
-        min_area: Least area of a polygon, in pixels.
+        min_area, in_pixels: See `SegmentOutputs`.
 
     Raises:
         FitError: A file is named for several images or twice, has an unknown suffix, or cannot be written.
@@ -59,7 +64,7 @@ def plan_files(
     )
     drawn = none if polygons is None else plan_outputs("--polygons", paths, polygons, POLYGON_SUFFIXES, ".geojson")
     planned = [
-        SegmentOutputs(map=each, probabilities=share, polygons=parts, min_area=min_area)
+        SegmentOutputs(map=each, probabilities=share, polygons=parts, min_area=min_area, in_pixels=in_pixels)
         for each, share, parts in zip(maps, shares, drawn, strict=True)
     ]
     for outputs in planned:
@@ -110,7 +115,9 @@ def segment_files(
         paths,
         [outputs.map for outputs in planned],
         output=out,
-        per_image=[[str(path) for path in outputs.files] + [outputs.min_area] for outputs in planned],
+        per_image=[
+            [str(path) for path in outputs.files] + [outputs.min_area, outputs.in_pixels] for outputs in planned
+        ],
     )
     yield from queue.results(len(paths), segment, journal)
     if queue.world.is_first:

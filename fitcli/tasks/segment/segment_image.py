@@ -21,7 +21,7 @@ from models.dense import FITDense, by_cell
 DEFAULTS = EncodingSettings()
 
 TakeCells = Callable[[list[tuple[int, int]], Tensor], None]
-"""Takes (row, column) of some groups, in the order of reading, and values of their cells [part n q*q ...] on the host."""
+"""Takes (row, column) of some groups, in order, and the values of their cells [part n q*q ...], on the host."""
 
 CellValues = Callable[[Tensor], Tensor]
 """Maps the logits of cells [... k] to what is kept of them, [...] or [... k] uint8."""
