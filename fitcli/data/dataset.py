@@ -6,6 +6,9 @@ A data set is one of:
 - a CSV file with the columns `path,label[,split]`, see `csv_listing.py`; paths are relative to the file.
 
 If classes are not needed, the images may lie in the folder itself, and the column `label` may be missing.
+
+If the labels lie in files, it is a folder as in `paired_listing.py`, or a CSV file with the columns
+`path,labels[,split][,patient]`.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from typing import Any
 
 from fitcli.data.csv_listing import LabelColumn, Labels, ListedImage, Listing, read_csv
 from fitcli.data.folder_listing import read_folder
+from fitcli.data.label_file_checks import check_label_files
+from fitcli.data.paired_listing import read_pairs
 from fitcli.errors import DataError
 from fitcli.files.spelling import existing_spelling
 from fitcli.runs.targets import Target, slices
@@ -37,7 +42,7 @@ class Sample:
         path: File of the image.
         target: Value that only a task understands. For classes: the number of the class; 0 without classes; -1 for an
             unknown class of a test image. For `Dataset.targets`: the numbers of the classes that hold, where the
-            classes of all targets are numbered consecutively.
+            classes of all targets are numbered consecutively. For labels in files: the file, or None without one.
     """
 
     path: Path
@@ -45,7 +50,8 @@ class Sample:
 
 
 Listed = tuple[str, str, str]
-"""An image: its name within the data set, its classes as text ("" without classes), and "train" or "val"."""
+"""An image: its name within the data set, its classes as text or the name of its file of labels ("" without), and
+"train" or "val"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,7 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
     Args:
         path: Folder or CSV file.
         labels: Whether images need a class. If not, a folder without subfolders of images may hold the images itself,
-            and of the label columns of a CSV file only `label` is read.
+            and of the label columns of a CSV file only `label` is read. "files" looks for a file of labels per image.
         training: Whether the data set must be enough to train on: two classes or more, with images of each.
         several: Whether to read all label columns of a CSV file, if images need a class.
 
@@ -96,9 +102,9 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
             with too few images.
     """
     path = existing_spelling(path) or path
-    needed = "one subfolder per class" if labels == "needed" else "images"
+    needed = {"needed": "one subfolder per class", "files": "images/ and labels/"}.get(labels, "images")
     if path.is_dir():
-        listing = read_folder(path, labels)
+        listing = read_pairs(path) if labels == "files" else read_folder(path, labels)
     elif path.is_file():
         listing = read_csv(path, labels, several=several and labels == "needed")
     else:
@@ -112,6 +118,8 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
     _check_duplicates(path, listing)
     if not any(row.split in ("train", "val") for row in rows):
         listing = replace(listing, rows=_hold_out(path, listing, training))
+    if listing.in_files:
+        return _dataset_of_files(path, listing, training)
     return (_dataset if listing.is_plain else _dataset_of_targets)(path, listing, training)
 
 
@@ -148,17 +156,23 @@ def _hold_out(path: Path, listing: Listing, training: bool) -> list[ListedImage]
     by_label: defaultdict[str, list[ListedImage]] = defaultdict(list)
     assigned = [row for row in listing.rows if row.split]
     for row in listing.rows:
-        if not row.split:
+        if not row.split and listing.in_files and row.label_file is None:
+            # It validates nothing.
+            assigned.append(replace(row, split="train"))
+        elif not row.split:
             by_label["" if first is None else row.labels[first]].append(row)
     for label, members in by_label.items():
-        if len(members) < 2 and training:
+        # The images of a patient are alike, so they stay together. Without patients, each image is by itself.
+        units = {row.patient or row.key for row in members}
+        if len(units) < 2 and training:
+            one = "image" if len(members) == 1 else f"patient, {members[0].patient}"
             raise DataError(
-                f"{path}: {f'class {label!r} has' if label else 'there is'} one image; it needs two, one to train on "
+                f"{path}: {f'class {label!r} has' if label else 'there is'} one {one}; it needs two, one to train on "
                 "and one to validate, or a split column in a CSV file"
             )
-        members = sorted(members, key=lambda row: hashlib.sha256(row.key.encode("utf-8", "surrogateescape")).digest())
-        held = max(1, round(VALIDATION_FRACTION * len(members)))
-        assigned += [replace(row, split="val" if i < held else "train") for i, row in enumerate(members)]
+        ordered = sorted(units, key=lambda unit: hashlib.sha256(unit.encode("utf-8", "surrogateescape")).digest())
+        held = set(ordered[: max(1, round(VALIDATION_FRACTION * len(units)))])
+        assigned += [replace(row, split="val" if (row.patient or row.key) in held else "train") for row in members]
     return sorted(assigned, key=lambda row: row.key)
 
 
@@ -226,6 +240,25 @@ def _dataset_of_targets(path: Path, listing: Listing, training: bool) -> Dataset
         listed=tuple(listed),
         targets=targets,
         notes=listing.notes,
+    )
+
+
+def _dataset_of_files(path: Path, listing: Listing, training: bool) -> Dataset:
+    """Build a data set whose labels lie in a file beside each image."""
+    notes = (*listing.notes, *check_label_files(path, listing.rows, training))
+    samples = {
+        split: tuple(Sample(row.path, row.label_file) for row in listing.rows if (row.split or "train") == split)
+        for split in ("train", "val", "test")
+    }
+    listed = [(row.key, row.label_key, row.split or "train") for row in listing.rows if row.split != "test"]
+    return Dataset(
+        classes=(),
+        train=samples["train"],
+        validation=samples["val"],
+        test=samples["test"],
+        fingerprint=_digest([[], listed]),
+        listed=tuple(listed),
+        notes=notes,
     )
 
 

@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 from support.pictures import save
+from support.zarr_labels import group
 
 from fitcli.annotations.class_table import ClassTable
 from fitcli.annotations.label_image import LabelImage
@@ -16,7 +17,6 @@ from fitcli.annotations.labels import LabelRules, has_polygons, label_file, labe
 from fitcli.errors import DataError, ImageError
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.window import Window
-from tests.images.zarr.test_image_labels import group
 
 TABLE = ClassTable(("a", "b"), (0, 1))
 PIXELS = np.random.default_rng(0).integers(0, 2, (20, 30, 1), np.uint8)

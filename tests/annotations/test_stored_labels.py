@@ -161,7 +161,7 @@ POINTS = GeoReference(tiepoints=(0.0, 0.0, 0.0, 4e5, 5.7e6, 0.0) * 2)
         (None, SIZE, ""),
         (upright(10, 4e5 + 20), SIZE, "in another place, 2 pixels away from"),
         (upright(10, y=5.8e6), SIZE, "in another place, 10000 pixels away"),
-        (upright(10.2), SIZE, "in another place, 6.02 pixels away"),
+        (upright(10.2), SIZE, "in another place, 7.26113 pixels away"),
         (upright(10), shrunk(SIZE, 4, True), "in another place"),
         (upright(10, code=32633), SIZE, "EPSG:32633, but .* in EPSG:32632"),
         (TURNED, SIZE, "in another place"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.zarr_labels import group
 
 from fitcli.errors import ImageError
 from fitcli.images.zarr.image_labels import label_images, value_names
@@ -15,17 +15,6 @@ NAMED = {
     "colors": [{"label-value": 1, "rgba": [255, 0, 0, 255]}, {"label-value": 2, "rgba": "red"}, {"label-value": 3}],
     "properties": [{"label-value": 1, "class": " tumor "}, {"label-value": 2.0, "name": "stroma"}, {"class": "none"}],
 }
-
-
-def group(folder: Path, attributes: Any, version: str = "0.5") -> Path:
-    folder.mkdir(parents=True)
-    if version == "0.5":
-        document = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": {"version": version, **attributes}}}
-        (folder / "zarr.json").write_text(json.dumps(document))
-    else:
-        (folder / ".zgroup").write_text('{"zarr_format": 2}')
-        (folder / ".zattrs").write_text(json.dumps(attributes))
-    return folder
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
