@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fitcli.annotations.packed_polygons import Floats, Numbers
+from fitcli.annotations.affine_map import Floats
+from fitcli.annotations.packed_polygons import Numbers
 
 BUCKET = 512
 """Boxes per bucket."""
@@ -39,7 +40,7 @@ class PolygonIndex:
             return buckets
         each = (buckets[:, None] * BUCKET + np.arange(BUCKET)).reshape(-1)
         each = each[: int(np.searchsorted(each, len(self._boxes)))]
-        numbers = self._order[each[_meeting(self._boxes[each], place)]]
+        numbers: Numbers = self._order[each[_meeting(self._boxes[each], place)]]
         numbers.sort()
         return numbers
 
