@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fitcli.annotations.affine_map import AffineMap, Floats
+
 Numbers = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,10 @@ class PackedPolygons:
             starts_of(self.polygon_starts[numbers + 1] - self.polygon_starts[numbers]),
         )
 
+    def mapped(self, where: AffineMap) -> PackedPolygons:
+        """Return the polygons in other coordinates."""
+        return PackedPolygons(where.apply(self.points), self.ring_starts, self.polygon_starts)
+
     def boxes(self) -> Floats:
         """Return the bounding boxes (left, top, right, bottom) [n 4]; `top` is the smallest y."""
         if not len(self):
@@ -66,4 +71,5 @@ def concatenated_ranges(starts: Numbers, stops: Numbers) -> Numbers:
     lengths = stops - starts
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total) + np.repeat(starts - ends + lengths, lengths)
+    numbers: Numbers = np.arange(total) + np.repeat(starts - ends + lengths, lengths)
+    return numbers

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.annotations.packed_polygons import Floats, Numbers, PackedPolygons, concatenated_ranges
+from fitcli.annotations.affine_map import Floats
+from fitcli.annotations.packed_polygons import Numbers, PackedPolygons, concatenated_ranges
 from fitcli.images.window import Window
 
 BATCH = 1 << 16
@@ -31,6 +32,10 @@ class Edges(NamedTuple):
     low_y: Floats
     high_x: Floats
     high_y: Floats
+
+    def part(self, which: slice | Numbers) -> Edges:
+        low_x, low_y, high_x, high_y = (field[which] for field in self[1:])
+        return Edges(self.polygon[which], low_x, low_y, high_x, high_y)
 
 
 class Spans(NamedTuple):
@@ -52,8 +57,8 @@ def rasterize(
     Every pixel follows from its place alone: windows fit together without a seam.
 
     Args:
-        polygons: Polygons in pixels: x to the right, y downwards; pixel (0, 0) has its middle at (0.5, 0.5). Coordinates
-            are at most 1e100.
+        polygons: Polygons in pixels: x to the right, y downwards; pixel (0, 0) has its middle at (0.5, 0.5).
+            Coordinates are at most 1e100.
         values: Value of each polygon.
         window: Window to paint.
         fill: Value of pixels in no polygon.
@@ -100,7 +105,7 @@ def _spans(edges: Edges, window: Window) -> Iterator[Spans]:
     first = np.ceil(edges.low_y - 0.5).clip(window.top, window.bottom).astype(np.int64)
     stop = np.ceil(edges.high_y - 0.5).clip(window.top, window.bottom).astype(np.int64)
     crossing = np.flatnonzero(first < stop)
-    edges = Edges(*(field[crossing] for field in edges))
+    edges = edges.part(crossing)
     first, stop = first[crossing], stop[crossing]
     total = np.cumsum(stop - first)
     begin = 0
@@ -112,12 +117,12 @@ def _spans(edges: Edges, window: Window) -> Iterator[Spans]:
             end = int(np.searchsorted(edges.polygon, edges.polygon[end]))
         if end > begin:
             part = slice(begin, end)
-            columns = _columns(Edges(*(field[part] for field in edges)), first[part], stop[part], window)
+            columns = _columns(edges.part(part), first[part], stop[part], window)
             yield _paired(*columns, window)
         else:
             end = int(np.searchsorted(edges.polygon, edges.polygon[begin], side="right"))
             part = slice(begin, end)
-            yield _counted(Edges(*(field[part] for field in edges)), first[part], stop[part], window)
+            yield _counted(edges.part(part), first[part], stop[part], window)
         begin = end
 
 
@@ -128,7 +133,7 @@ def _columns(edges: Edges, first: Numbers, stop: Numbers, window: Window) -> tup
     """
     edge = np.repeat(np.arange(len(first)), stop - first)
     row = concatenated_ranges(first, stop)
-    polygon, low_x, low_y, high_x, high_y = (field[edge] for field in edges)
+    polygon, low_x, low_y, high_x, high_y = edges.part(edge)
     x = (row + 0.5 - low_y) * (high_x - low_x) / (high_y - low_y) + low_x
     column = np.floor(x + 0.5).clip(window.left, window.right).astype(np.int64)
     return polygon, row - window.top, column - window.left
@@ -154,7 +159,7 @@ def _counted(edges: Edges, first: Numbers, stop: Numbers, window: Window) -> Spa
     # Counts may wrap around: only whether they are odd matters.
     counts = np.zeros(window.height * width, np.uint8)
     for part in _stretches(stop - first, BATCH):
-        _, row, column = _columns(Edges(*(field[part] for field in edges)), first[part], stop[part], window)
+        _, row, column = _columns(edges.part(part), first[part], stop[part], window)
         np.add.at(counts, row * width + column, np.uint8(1))
     inside = np.bitwise_xor.accumulate((counts & 1).reshape(window.height, width), axis=1)[:, :-1]
     # Each row ends outside, so that a change is the start or the stop of a span.

@@ -56,7 +56,7 @@ def evaluate(
     """
     config = load_config(folder)
     task = find_task(config.task)
-    labels: Labels = "needed" if config.classes else "ignored"
+    labels = task.labels if task.labels == "files" else "needed" if config.classes else "ignored"
     dataset = load_dataset(data, labels, training=False, several=task.several_targets)
     samples = task.match(data, dataset, _samples(data, dataset, split), config)
     target = None if output is None else os.path.realpath(output)
