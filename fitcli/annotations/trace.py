@@ -8,7 +8,6 @@ two holes, meet at this point, which is valid in the sense of OGC Simple Feature
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -42,7 +41,7 @@ class Tracer:
         min_area: Parts with a smaller area, in pixels, are left out.
 
     Raises:
-        ValueError: The width, scale or size is impossible, or the cells do not cover the image's width.
+        ValueError: The width, scale or size is impossible, or the last cells of a row lie outside of the image.
     """
 
     def __init__(
@@ -55,8 +54,8 @@ class Tracer:
     ) -> None:
         if width < 1 or not scale > 0 or (size is not None and min(size) < 1):
             raise ValueError(f"a class map cannot have {width} columns, cells of {scale} pixels and the size {size}")
-        if size is not None and math.ceil(size[1] / scale) != width:
-            raise ValueError(f"{width} cells of {scale} pixels do not cover a width of {size[1]} pixels")
+        if size is not None and (width - 1) * scale >= size[1]:
+            raise ValueError(f"{width} columns of cells of {scale} pixels are too many for {size[1]} pixels")
         self._width, self._size, self._min_area = width, size, min_area
         self._scale = int(scale) if float(scale).is_integer() else scale
         self._classes = np.arange(256, dtype=np.uint8)
@@ -68,12 +67,13 @@ class Tracer:
         """Trace the next rows [rows, width]. Go through all of the polygons before you add more.
 
         Raises:
-            ValueError: The strip has another width, another type, or rows below the image.
+            ValueError: The strip has another width, another type, or rows outside of the image.
         """
         if strip.ndim != 2 or strip.shape[1] != self._width or strip.dtype != np.uint8:
             raise ValueError(f"a strip of {strip.dtype} {strip.shape} does not fit into a map of {self._width} columns")
-        if self._size is not None and self._row + len(strip) > math.ceil(self._size[0] / self._scale):
-            raise ValueError(f"{self._row + len(strip)} rows of cells are too many for {self._size[0]} pixels")
+        rows = self._row + len(strip)
+        if self._size is not None and (rows - 1) * self._scale >= self._size[0]:
+            raise ValueError(f"{rows} rows of cells of {self._scale} pixels are too many for {self._size[0]} pixels")
         step = max(1, CELLS_AT_ONCE // self._width)
         for first in range(0, len(strip), step):
             yield from self._add(self._classes[strip[first : first + step]])
