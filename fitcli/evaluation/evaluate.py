@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from fitcli import console
-from fitcli.data.csv_listing import Labels
 from fitcli.data.dataset import Dataset, Sample, load_dataset
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
