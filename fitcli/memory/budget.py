@@ -50,9 +50,10 @@ class Work:
         value_bytes: Bytes per value of a patch as it is read.
         values: Values per patch.
         reader_bytes: Size of the decoded chunks that the reader caches.
-        finish_bytes: Memory for the work after the pass, such as a heat map.
+        finish_bytes: Memory for the work after the pass, such as a heat map or scores.
         keep_reads: Whether the weights of the last `read` are kept, for a heat map.
         keep_state: Whether everything is stored on disk, so that another process can continue.
+        window_bytes: Memory on the host for a window of the image that is read as a whole.
         canvas_bytes: Size of the canvases that are kept on the device that computes.
         output_values: Values per patch of a prediction that is processed on the device; 0 without predictions.
     """
@@ -68,6 +69,7 @@ class Work:
     finish_bytes: int = 0
     keep_reads: bool = False
     keep_state: bool = False
+    window_bytes: int = 0
     canvas_bytes: int = 0
     output_values: int = 0
 
@@ -181,6 +183,7 @@ def _fixed_parts(work: Work, device: str) -> dict[str, int]:
     parts = {
         "weights": work.weights_bytes,
         "image reader": work.reader_bytes if device == "cpu" else 0,
+        "window": work.window_bytes if device == "cpu" else 0,
         "canvas": work.canvas_bytes,
         "overhead": OVERHEAD[device],
     }
@@ -225,7 +228,7 @@ def pass_parts(work: Work, device: str, handful: int, store: StoreKind, reads: S
         # Weights exist twice while they are loaded, before anything else.
         later = work.finish_bytes - held.get("stored tokens", 0)
         earlier = work.weights_bytes + parts["weights"] + parts["overhead"] - sum(parts.values())
-        parts["heat map or loading"] = max(0, later, earlier)
+        parts["after the pass, or loading"] = max(0, later, earlier)
     return {name: size for name, size in parts.items() if size}
 
 

@@ -31,6 +31,7 @@ from fitcli.tasks.autoregressive.stream import stream_decoder
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.image_output import check_writable_pixels
+from fitcli.tasks.scoring_memory import ScoringLimit
 from fitcli.tasks.task import PresetModel, Task
 from models.config import DecoderConfig
 from models.decoder import FITDecoder
@@ -96,7 +97,7 @@ class Autoregressive(Task[FITDecoder]):
     def scorer(
         self, checkpoint: Checkpoint[FITDecoder], runtime: Runtime, settings: EncodingSettings, whole: bool
     ) -> LikelihoodScorer:
-        return LikelihoodScorer(checkpoint, runtime, whole)
+        return LikelihoodScorer(checkpoint, runtime, whole, ScoringLimit(self.passes, settings.memory_bytes))
 
     def preset(self, name: str) -> PresetModel:
         return PresetModel(*decoder_preset(name, CHANNELS, CLASSES, ALL_LEVELS, STARTS))
