@@ -16,7 +16,7 @@ from fitcli.memory.handfuls import usual_handful
 from fitcli.memory.samples import SamplePass
 from fitcli.memory.sizes import actual_sizes
 from fitcli.memory.table import Peak
-from fitcli.memory.table_store import find_table, has_table
+from fitcli.memory.table_store import find_table
 from fitcli.streaming.token_store import StoreKind
 from models.config import TrunkConfig
 from models.piecewise_latents import PIECE
@@ -156,10 +156,6 @@ def plan_memory(work: Work, device: str, budget_bytes: int, host_bytes: int | No
     Raises:
         OutOfMemory: Even one group at a time takes more. The message says how much.
     """
-    fixed = _fixed_parts(work, device)
-    if sum(fixed.values()) > budget_bytes and not has_table(work.dry_pass):
-        # Without a dry run, which takes seconds.
-        raise OutOfMemory(_too_little_text(work, budget_bytes, fixed, "more than"))
     most = min(usual_handful(work.config, "pass", device), work.groups)
     for store, reads in _stores(work, device, host_bytes):
         handful = largest_handful(work, device, store, reads, budget_bytes)
@@ -167,13 +163,13 @@ def plan_memory(work: Work, device: str, budget_bytes: int, host_bytes: int | No
         if handful >= max(1, most // 2) or ((store, reads) == ("disk", "disk") and handful >= 1):
             parts = pass_parts(work, device, handful, store, reads)
             return MemoryPlan(budget_bytes=budget_bytes, handful=handful, store=store, reads_store=reads, parts=parts)
-    raise OutOfMemory(_too_little_text(work, budget_bytes, pass_parts(work, device, 1, "disk", "disk"), "at least"))
+    raise OutOfMemory(_too_little_text(work, budget_bytes, pass_parts(work, device, 1, "disk", "disk")))
 
 
-def _too_little_text(work: Work, budget_bytes: int, parts: dict[str, int], how: str) -> str:
+def _too_little_text(work: Work, budget_bytes: int, parts: dict[str, int]) -> str:
     largest = ", ".join(f"{name} {size_text(size)}" for name, size in sorted(parts.items(), key=lambda p: -p[1])[:3])
     return (
-        f"{work.groups} groups need {how} {size_text(sum(parts.values()))} of memory ({largest}), "
+        f"{work.groups} groups need at least {size_text(sum(parts.values()))} of memory ({largest}), "
         f"but only {size_text(budget_bytes)} are allowed; give more with --memory, or use a model with larger groups"
     )
 
@@ -255,6 +251,13 @@ def largest(fits: Callable[[int], bool], most: int) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low
+
+
+def shown_bytes(size_bytes: int) -> int:
+    """Return the size that `size_text` writes."""
+    if size_bytes >= 2**30:
+        return -(-size_bytes * 100 // 2**30) * 2**30 // 100
+    return -(-size_bytes // 2**20) * 2**20
 
 
 def size_text(size_bytes: float) -> str:
