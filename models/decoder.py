@@ -85,4 +85,7 @@ def _embedding(count: int, width: int) -> nn.Embedding:
 
     PyTorch would draw them itself, on the meta device by Python code that imports its compiler: 70 MiB, and a second.
     """
-    return nn.Embedding.from_pretrained(torch.empty(count, width), freeze=False)
+    made: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
+        torch.empty(count, width), freeze=False
+    )
+    return made

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from fitcli.device.runtime import LARGEST_FREE, Precision
-from fitcli.errors import OutOfMemory
+from fitcli.errors import OverLimit
 from fitcli.memory.dry_run import DryPass
 from fitcli.memory.estimate import FLOAT, OVERHEAD
 from fitcli.memory.handfuls import usual_handful
@@ -154,7 +154,7 @@ def plan_memory(work: Work, device: str, budget_bytes: int, host_bytes: int | No
         host_bytes: Memory that it may use on the host beside a device; None without a limit.
 
     Raises:
-        OutOfMemory: Even one group at a time takes more. The message says how much.
+        OverLimit: Even one group at a time takes more. The message says how much.
     """
     most = min(usual_handful(work.config, "pass", device), work.groups)
     for store, reads in _stores(work, device, host_bytes):
@@ -163,7 +163,8 @@ def plan_memory(work: Work, device: str, budget_bytes: int, host_bytes: int | No
         if handful >= max(1, most // 2) or ((store, reads) == ("disk", "disk") and handful >= 1):
             parts = pass_parts(work, device, handful, store, reads)
             return MemoryPlan(budget_bytes=budget_bytes, handful=handful, store=store, reads_store=reads, parts=parts)
-    raise OutOfMemory(_too_little_text(work, budget_bytes, pass_parts(work, device, 1, "disk", "disk")))
+    least = pass_parts(work, device, 1, "disk", "disk")
+    raise OverLimit(_too_little_text(work, budget_bytes, least), sum(least.values()))
 
 
 def _too_little_text(work: Work, budget_bytes: int, parts: dict[str, int]) -> str:

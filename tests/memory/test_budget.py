@@ -125,14 +125,14 @@ print(json.dumps([sum(planned[0].parts.values()), resident_bytes("VmHWM") - befo
 @NEEDS_PROC
 @pytest.mark.parametrize("options", [[], ["--heatmap", "map.png"]], ids=["plain", "heat map"])
 def test_a_pass_takes_what_is_planned(options: list[str], trained: Path, tmp_path: Path) -> None:
-    """Resident bytes of the process beyond Python with torch: at most the plan, and at most 64 MiB less."""
+    """Resident bytes of the process beyond Python with torch: at most the plan, and at most 72 MiB less."""
     image = save(tmp_path / "image.png", colored((700, 900), (40, 60, 200), 0))
     options = [*options[:1], *(str(tmp_path / name) for name in options[1:])]
     command = ["classify", str(image), "--checkpoint", str(trained), "--memory", "1GiB", "--device", "cpu", *options]
     done = subprocess.run([sys.executable, "-c", CODE, *command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     planned, took = json.loads(done.stdout.splitlines()[-1])
-    assert planned - 64 * MIB <= took <= planned
+    assert planned - 72 * MIB <= took <= planned
 
 
 def test_more_memory_never_means_a_slower_plan() -> None:

@@ -79,7 +79,9 @@ class Autoregressive(Task[FITDecoder]):
         side = decoder_preset(settings.preset, 1, 0, levels, 0, settings.patch)[1]
         if min(*smallest, settings.size or min(smallest)) < side:
             size = min(smallest[0], settings.size or smallest[0]), min(smallest[1], settings.size or smallest[1])
-            raise DataError(f"{path}: {too_small(size, side)}")
+            others = sum(min(each) < side for each in survey.sizes) - 1
+            more = f" (and {others} more images that are too small)" if others > 0 else ""
+            raise DataError(f"{path}: {too_small(size, side)}{more}")
         sequence = SequenceConfig(
             patch=(side, side),
             size=survey.typical_size(settings.size),
