@@ -114,6 +114,18 @@ class OutOfMemory(FitError):
     """A job needs more memory than there is, or than it may use. No file is to blame."""
 
 
+class OverLimit(OutOfMemory):
+    """A job needs more memory than it may use, which was known before it began.
+
+    Attributes:
+        needed_bytes: Memory with which it runs.
+    """
+
+    def __init__(self, text: str, needed_bytes: int) -> None:
+        super().__init__(text)
+        self.needed_bytes = needed_bytes
+
+
 class DataError(FitError, ValueError):
     """A data set cannot be used: it is empty or contradictory, or names files that do not exist."""
 

@@ -24,11 +24,11 @@ class FITDecoder(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config, self.tokens, self.vocabulary = config, config.tokens, config.vocabulary
-        self.embedding = nn.Embedding(config.vocabulary + config.starts, config.token_width)
-        self.out_embedding = None if config.shared_embedding else nn.Embedding(config.vocabulary, config.token_width)
+        self.embedding = _embedding(config.vocabulary + config.starts, config.token_width)
+        self.out_embedding = None if config.shared_embedding else _embedding(config.vocabulary, config.token_width)
         self.positions = TokenPositions(config)
         self.start = LatentStart(config)
-        self.classes = nn.Embedding(config.classes, config.latent_width) if config.classes else None
+        self.classes = _embedding(config.classes, config.latent_width) if config.classes else None
         self.trunk = Trunk(config, config.latent_width if config.classes else None)
         self.token_norm = layer_norm(config.token_width)
         self.bias = nn.Parameter(torch.empty(config.vocabulary)) if config.output_bias else None
@@ -78,3 +78,14 @@ class FITDecoder(nn.Module):
         table = self.embedding if self.out_embedding is None else self.out_embedding
         logits: Tensor = self.token_norm(tokens) @ table.weight[: self.vocabulary].T
         return logits if self.bias is None else logits + self.bias
+
+
+def _embedding(count: int, width: int) -> nn.Embedding:
+    """Return an embedding whose weights are not drawn yet.
+
+    PyTorch would draw them itself, on the meta device by Python code that imports its compiler: 70 MiB, and a second.
+    """
+    made: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
+        torch.empty(count, width), freeze=False
+    )
+    return made

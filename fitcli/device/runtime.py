@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fitcli.device import host_memory  # noqa: F401 - first: it reads what the process has with torch alone
 from fitcli.device.allocator import limit_memory, set_up_allocator
 from fitcli.device.compilation import check_compiler
+from fitcli.device.kernel_cache import limit_kernel_caches
 from fitcli.device.kernels import check_device, choose_kernels
 from fitcli.device.processor import fast_float32, has_bf16_units
 from fitcli.errors import DeviceError
@@ -143,7 +144,7 @@ def choose_runtime(
             that multiply faster in it; fp16 for inference on other CUDA devices; otherwise fp32.
         inference: Whether no gradients will be computed.
         compiled: Whether the operations between the matrix products are compiled.
-        memory_bytes: Limit of the memory that this process takes of a CUDA device; None for none.
+        memory_bytes: Limit of the memory that this process takes of the device; None for none.
         float32_on_cpu: Whether "auto" is fp32 on a CPU, also for inference.
 
     Raises:
@@ -156,6 +157,8 @@ def choose_runtime(
             limit_memory(chosen, memory_bytes)
         check_device(chosen)
         choose_kernels()
+    elif chosen.type == "cpu" and inference and memory_bytes is not None:
+        limit_kernel_caches()
     if compiled:
         check_compiler(chosen)
     if precision == "auto":

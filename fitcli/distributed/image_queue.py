@@ -44,6 +44,9 @@ class ResultStore(Protocol):
     def get(self, key: str) -> bytes:
         """Return a stored value."""
 
+    def compare_set(self, key: str, expected: str, desired: str) -> bytes:
+        """Store a value if the stored one is the expected one; return what is stored then."""
+
     def check(self, keys: list[str]) -> bool:
         """Return whether all keys have a value."""
 
@@ -117,6 +120,18 @@ class ImageQueue:
             return self.store.add(f"tally {name}", events)
         self.tallies[name] += events
         return self.tallies[name]
+
+    def largest(self, name: str, value: int = 0) -> int:
+        """Note a value under a name, and return the largest so far of all processes; values are positive."""
+        if self.store is None:
+            self.tallies[name] = max(self.tallies[name], value)
+            return self.tallies[name]
+        key = f"largest {name}"
+        found = self.store.add(key, 0)
+        while value > found:
+            # Another process may have noted a larger one meanwhile.
+            found = int(self.store.compare_set(key, str(found), str(value)))
+        return found
 
     def results(self, count: int, do: Callable[[int], Any], journal: ResultJournal | None = None) -> Iterator[Any]:
         """Process every image on one of the processes.

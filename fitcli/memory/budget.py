@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from fitcli.device.runtime import LARGEST_FREE, Precision
-from fitcli.errors import OutOfMemory
+from fitcli.errors import OverLimit
 from fitcli.memory.dry_run import DryPass
 from fitcli.memory.estimate import FLOAT, OVERHEAD
 from fitcli.memory.handfuls import usual_handful
 from fitcli.memory.samples import SamplePass
 from fitcli.memory.sizes import actual_sizes
 from fitcli.memory.table import Peak
-from fitcli.memory.table_store import find_table, has_table
+from fitcli.memory.table_store import find_table
 from fitcli.streaming.token_store import StoreKind
 from models.config import TrunkConfig
 from models.piecewise_latents import PIECE
@@ -50,9 +50,10 @@ class Work:
         value_bytes: Bytes per value of a patch as it is read.
         values: Values per patch.
         reader_bytes: Size of the decoded chunks that the reader caches.
-        finish_bytes: Memory for the work after the pass, such as a heat map.
+        finish_bytes: Memory for the work after the pass, such as a heat map or scores.
         keep_reads: Whether the weights of the last `read` are kept, for a heat map.
         keep_state: Whether everything is stored on disk, so that another process can continue.
+        window_bytes: Memory on the host for a window of the image that is read as a whole.
         canvas_bytes: Size of the canvases that are kept on the device that computes.
         output_values: Values per patch of a prediction that is processed on the device; 0 without predictions.
     """
@@ -68,6 +69,7 @@ class Work:
     finish_bytes: int = 0
     keep_reads: bool = False
     keep_state: bool = False
+    window_bytes: int = 0
     canvas_bytes: int = 0
     output_values: int = 0
 
@@ -152,12 +154,8 @@ def plan_memory(work: Work, device: str, budget_bytes: int, host_bytes: int | No
         host_bytes: Memory that it may use on the host beside a device; None without a limit.
 
     Raises:
-        OutOfMemory: Even one group at a time takes more. The message says how much.
+        OverLimit: Even one group at a time takes more. The message says how much.
     """
-    fixed = _fixed_parts(work, device)
-    if sum(fixed.values()) > budget_bytes and not has_table(work.dry_pass):
-        # Without a dry run, which takes seconds.
-        raise OutOfMemory(_too_little_text(work, budget_bytes, fixed, "more than"))
     most = min(usual_handful(work.config, "pass", device), work.groups)
     for store, reads in _stores(work, device, host_bytes):
         handful = largest_handful(work, device, store, reads, budget_bytes)
@@ -165,13 +163,14 @@ def plan_memory(work: Work, device: str, budget_bytes: int, host_bytes: int | No
         if handful >= max(1, most // 2) or ((store, reads) == ("disk", "disk") and handful >= 1):
             parts = pass_parts(work, device, handful, store, reads)
             return MemoryPlan(budget_bytes=budget_bytes, handful=handful, store=store, reads_store=reads, parts=parts)
-    raise OutOfMemory(_too_little_text(work, budget_bytes, pass_parts(work, device, 1, "disk", "disk"), "at least"))
+    least = pass_parts(work, device, 1, "disk", "disk")
+    raise OverLimit(_too_little_text(work, budget_bytes, least), sum(least.values()))
 
 
-def _too_little_text(work: Work, budget_bytes: int, parts: dict[str, int], how: str) -> str:
+def _too_little_text(work: Work, budget_bytes: int, parts: dict[str, int]) -> str:
     largest = ", ".join(f"{name} {size_text(size)}" for name, size in sorted(parts.items(), key=lambda p: -p[1])[:3])
     return (
-        f"{work.groups} groups need {how} {size_text(sum(parts.values()))} of memory ({largest}), "
+        f"{work.groups} groups need at least {size_text(sum(parts.values()))} of memory ({largest}), "
         f"but only {size_text(budget_bytes)} are allowed; give more with --memory, or use a model with larger groups"
     )
 
@@ -181,6 +180,7 @@ def _fixed_parts(work: Work, device: str) -> dict[str, int]:
     parts = {
         "weights": work.weights_bytes,
         "image reader": work.reader_bytes if device == "cpu" else 0,
+        "window": work.window_bytes if device == "cpu" else 0,
         "canvas": work.canvas_bytes,
         "overhead": OVERHEAD[device],
     }
@@ -225,7 +225,7 @@ def pass_parts(work: Work, device: str, handful: int, store: StoreKind, reads: S
         # Weights exist twice while they are loaded, before anything else.
         later = work.finish_bytes - held.get("stored tokens", 0)
         earlier = work.weights_bytes + parts["weights"] + parts["overhead"] - sum(parts.values())
-        parts["heat map or loading"] = max(0, later, earlier)
+        parts["after the pass, or loading"] = max(0, later, earlier)
     return {name: size for name, size in parts.items() if size}
 
 
@@ -252,6 +252,13 @@ def largest(fits: Callable[[int], bool], most: int) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low
+
+
+def shown_bytes(size_bytes: int) -> int:
+    """Return the size that `size_text` writes."""
+    if size_bytes >= 2**30:
+        return -(-size_bytes * 100 // 2**30) * 2**30 // 100
+    return -(-size_bytes // 2**20) * 2**20
 
 
 def size_text(size_bytes: float) -> str:

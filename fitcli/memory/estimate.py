@@ -223,6 +223,12 @@ def largest_layer(config: TrunkConfig) -> int:
     return max(*counts, parameter_count(config) - sum(counts))
 
 
+def parameters_text(config: TrunkConfig) -> str:
+    """Return the number of parameters of a model as text."""
+    count = parameter_count(config)
+    return f"{count / 1e6:.0f} M parameters" if count >= 10e6 else f"{count:,} parameters"
+
+
 @cache
 def parameter_count(config: TrunkConfig) -> int:
     """Return the number of parameters of a model."""

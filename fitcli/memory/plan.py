@@ -15,14 +15,12 @@ from fitcli.memory.budget import largest, size_text
 from fitcli.memory.estimate import (
     Estimate,
     Training,
-    dry_step,
     estimate_step,
     fixed_parts,
-    parameter_count,
+    parameters_text,
     reserve_bytes,
 )
 from fitcli.memory.handfuls import usual_handful
-from fitcli.memory.table_store import has_table
 
 KEEP_STEPS = 16
 """Number of steps in which the fraction of kept groups is varied."""
@@ -38,6 +36,19 @@ SMALLEST = ExecutionPlan(kind="stream", handful=1, global_layers="rerun", store=
 
 STORES: tuple[Store, ...] = ("host", "disk")
 """Stores for tokens, from the fastest to the smallest."""
+
+
+class StepTooLarge(FitError):
+    """No execution of a step fits.
+
+    Attributes:
+        needed_bytes: Memory that the smallest execution needs.
+        parts: The same by purpose.
+    """
+
+    def __init__(self, work: Training, budget_bytes: int, needed_bytes: int, parts: dict[str, int]) -> None:
+        super().__init__(_too_little_text(work, budget_bytes, needed_bytes, parts))
+        self.needed_bytes, self.parts = needed_bytes, parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +80,7 @@ def choose(work: Training, budget_bytes: int, away_bytes: int | None = None) -> 
             disk.
 
     Raises:
-        FitError: No execution fits. The message says what the smallest takes.
+        StepTooLarge: No execution fits. The message says what the smallest takes.
     """
     _refuse_early(work, budget_bytes)
     smallest: Choice | None = None
@@ -86,15 +97,15 @@ def choose(work: Training, budget_bytes: int, away_bytes: int | None = None) -> 
         if smallest is None or choice.estimate.needed_bytes < smallest.estimate.needed_bytes:
             smallest = choice
     assert smallest is not None
-    raise FitError(_too_little_text(work, budget_bytes, smallest.estimate.needed_bytes, smallest.estimate.parts))
+    raise StepTooLarge(work, budget_bytes, smallest.estimate.needed_bytes, smallest.estimate.parts)
 
 
 def _refuse_early(work: Training, budget_bytes: int) -> None:
-    """Raise FitError if not even weights, optimizer and libraries fit, unless the whole sum is known as quickly."""
+    """Raise StepTooLarge if not even weights, optimizer and libraries fit, with one dry run instead of one each."""
     fixed = fixed_parts(work)
-    least = sum(fixed.values()) + reserve_bytes(work.device, fixed)
-    if least > budget_bytes and not has_table(dry_step(work, SMALLEST)):
-        raise FitError(_too_little_text(work, budget_bytes, least, fixed, "more than"))
+    if sum(fixed.values()) + reserve_bytes(work.device, fixed) > budget_bytes:
+        least = estimate_step(work, SMALLEST)
+        raise StepTooLarge(work, budget_bytes, least.needed_bytes, least.parts)
 
 
 def cheaper_choice(work: Training, choice: Choice) -> Choice | None:
@@ -209,14 +220,11 @@ def _most_kept(work: Training, budget_bytes: int) -> Choice:
     return evaluate_plan(work, plan(most))
 
 
-def _too_little_text(
-    work: Training, budget_bytes: int, needed_bytes: int, parts: dict[str, int], how: str = "at least"
-) -> str:
+def _too_little_text(work: Training, budget_bytes: int, needed_bytes: int, parts: dict[str, int]) -> str:
     largest_parts = sorted(parts.items(), key=lambda part: -part[1])[:3]
     largest_text = ", ".join(f"{name} {size_text(size)}" for name, size in largest_parts)
-    millions = parameter_count(work.config) / 1e6
     return (
-        f"{size_text(budget_bytes)} are too little: a training step of this model of {millions:.0f} M parameters takes "
-        f"{how} {size_text(needed_bytes)} ({largest_text}); "
+        f"{size_text(budget_bytes)} are too little: a training step of this model of {parameters_text(work.config)} "
+        f"takes at least {size_text(needed_bytes)} ({largest_text}); "
         "give more with --memory, or use a smaller model, batch or --size"
     )

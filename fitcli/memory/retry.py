@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 
 from fitcli.device.allocator import release_unused
-from fitcli.errors import OutOfMemory, is_out_of_memory, out_of_memory_text
+from fitcli.errors import OutOfMemory, OverLimit, is_out_of_memory, out_of_memory_text
 
 T = TypeVar("T")
 
@@ -73,14 +73,15 @@ def one_line(path: Path | None = None) -> Iterator[None]:
     It is no ImageError: the file is as good as others.
 
     Raises:
-        OutOfMemory: Memory ran out.
+        OutOfMemory: Memory ran out; OverLimit stays what it is.
     """
     try:
         yield
     except (RuntimeError, MemoryError, OutOfMemory) as error:
         if not is_out_of_memory(error):
             raise
-        text = out_of_memory_text(error)
+        text, needed = out_of_memory_text(error), error.needed_bytes if isinstance(error, OverLimit) else None
     else:
         return
-    raise OutOfMemory(text if path is None else f"{path}: {text.removeprefix(f'{path}: ')}")
+    text = text if path is None else f"{path}: {text.removeprefix(f'{path}: ')}"
+    raise OutOfMemory(text) if needed is None else OverLimit(text, needed)

@@ -46,11 +46,6 @@ def find_table(run: DryRun) -> Table:
     return table
 
 
-def has_table(run: DryRun) -> bool:
-    """Return whether the table of a step or a pass is found without a dry run."""
-    return _known(run.key) is not None
-
-
 def cache_folder() -> Path:
     """Return the folder for tables in the cache of the user; it need not exist.
 

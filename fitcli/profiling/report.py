@@ -7,7 +7,7 @@ from typing import Any
 from fitcli import console
 from fitcli.errors import FitError
 from fitcli.memory.budget import size_text
-from fitcli.memory.estimate import OVERHEAD, estimate_step, parameter_count
+from fitcli.memory.estimate import OVERHEAD, estimate_step, parameter_count, parameters_text
 from fitcli.memory.plan import named_plans
 from fitcli.profiling.measure import measure_peer
 from fitcli.profiling.peer_estimate import estimate_peer
@@ -102,7 +102,7 @@ def _check(subject: Subject, conditions: Conditions, modes: list[Mode], sizes: l
     if conditions.budget_bytes < (least := smallest_need(subject, conditions, modes)):
         raise FitError(
             f"{size_text(conditions.budget_bytes)} are too little for this model of "
-            f"{parameter_count(subject.config) / 1e6:.0f} M parameters: the smallest image takes {size_text(least)}; "
+            f"{parameters_text(subject.config)}: the smallest image takes {size_text(least)}; "
             "give a larger --budget, or a smaller model"
         )
 

@@ -15,10 +15,10 @@ from fitcli.device.host_memory import bytes_beyond_torch
 from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.files.publish import write_text
-from fitcli.memory.budget import size_text
+from fitcli.memory.budget import shown_bytes, size_text
 from fitcli.memory.estimate import FLOAT, LOADED, Training, estimate_step, parameter_count
 from fitcli.memory.machine import HOST_FRACTION, available_bytes, default_budget, free_bytes, host_budget, plan_within
-from fitcli.memory.plan import Choice, cheaper_choice, choose, evaluate_plan
+from fitcli.memory.plan import Choice, StepTooLarge, cheaper_choice, choose, evaluate_plan
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.registry import find_task
 from fitcli.training.warm_up import warm_up
@@ -30,8 +30,8 @@ MOST_OVER_FREE = 3
 """A resumed run begins if its steps take at most this many times the memory that is free now."""
 
 
-ROUNDING = 8 << 20
-"""Bytes to whose multiple the memory of a process is rounded up: that of two starts differs by less."""
+ROUNDING, MARGIN = 8 << 20, 2 << 20
+"""Bytes to whose multiple the memory of a process is rounded up, and by which that of two starts differs at most."""
 
 
 def largest_step(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training:
@@ -77,7 +77,7 @@ def choose_plan(run: TrainingRun, work: Training, memory_bytes: int | None) -> C
         memory_bytes: Memory that it may use; None for a fraction of what is free.
 
     Raises:
-        FitError: No execution fits.
+        StepTooLarge: No execution fits.
     """
     runtime, sharing = run.runtime, run.world.local_size
     host = host_budget(runtime)
@@ -86,10 +86,7 @@ def choose_plan(run: TrainingRun, work: Training, memory_bytes: int | None) -> C
     here = 1 if runtime.device.type == "cuda" else sharing
     if memory_bytes is None:
         return plan_within(runtime, lambda budget: choose(work, budget // here, host))
-    try:
-        return choose(work, memory_bytes, host)
-    except FitError as error:
-        raise FitError(f"--memory: {error}") from None
+    return choose(work, memory_bytes, host)
 
 
 def fall_back(run: TrainingRun) -> Choice | None:
@@ -152,23 +149,52 @@ def with_plan(run: TrainingRun, sizes: Iterable[tuple[int, int]], memory_bytes: 
     Raises:
         FitError: No execution fits.
     """
-    run = replace(run, memory_bytes=memory_bytes)
+    run, sizes = replace(run, memory_bytes=memory_bytes), list(sizes)
     work = largest_step(run, sizes)
     if memory_bytes is not None and work.device == "cpu":
-        work = replace(work, loaded_bytes=_loaded_bytes(run))
-    plans = run.world.gather_results(lambda: dataclasses.asdict(choose_plan(run, work, memory_bytes).plan))
+        warm_up(run.runtime, run.settings)
+        work = replace(work, loaded_bytes=_loaded_bytes())
+
+    def choose_own() -> ExecutionPlan:
+        try:
+            return choose_plan(run, work, memory_bytes).plan
+        except StepTooLarge as error:
+            if memory_bytes is None:
+                raise
+            raise FitError(f"--memory: {_with_enough(run, sizes, memory_bytes, error)}") from None
+
+    plans = run.world.gather_results(lambda: dataclasses.asdict(choose_own()))
     # All processes take that of the first: one execution per run, which `plan.json` keeps for a resumed run.
     return replace(run, plan=ExecutionPlan(**plans[0]), work=work)
 
 
-def _loaded_bytes(run: TrainingRun) -> int:
+def _loaded_bytes(margin: int = 0) -> int:
     """Return what this process has before the model is built and after all libraries are loaded.
 
-    It is rounded up, so that a second start under the same conditions finds the same.
+    It is rounded up, so that a second start under the same conditions finds the same. With a margin, a second start
+    finds no more.
     """
-    warm_up(run.runtime, run.settings)
     loaded = bytes_beyond_torch()
-    return LOADED if loaded is None else -(-loaded // ROUNDING) * ROUNDING
+    return LOADED if loaded is None else -(-(loaded + margin) // ROUNDING) * ROUNDING
+
+
+def _with_enough(
+    run: TrainingRun, sizes: list[tuple[int, int]], memory_bytes: int, error: StepTooLarge
+) -> StepTooLarge:
+    """Return an error that names memory with which a second start has an execution.
+
+    With more memory, more images are read ahead. So what a step needs depends on what is allowed.
+    """
+    loaded = _loaded_bytes(MARGIN) if run.runtime.device.type == "cpu" else LOADED
+    while True:
+        enough = shown_bytes(error.needed_bytes)
+        work = replace(largest_step(replace(run, memory_bytes=enough), sizes), loaded_bytes=loaded)
+        try:
+            choose_plan(run, work, enough)
+        except StepTooLarge as larger:
+            error = larger
+        else:
+            return StepTooLarge(work, memory_bytes, enough, error.parts)
 
 
 def with_saved_plan(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> TrainingRun:

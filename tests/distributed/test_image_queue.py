@@ -235,3 +235,15 @@ def test_a_message_is_printed_by_the_first_process_that_asks() -> None:
     queues = [ImageQueue(store=store) for _ in range(3)]
     assert [queue.tally("a") for queue in (*queues, *queues)] == [1, 2, 3, 4, 5, 6]
     assert [queue.tally("a", 0) for queue in queues] == [6, 6, 6]
+
+
+def test_all_processes_know_the_largest_value() -> None:
+    alone = ImageQueue()
+    assert [alone.largest("a", value) for value in (3, 9, 5)] == [3, 9, 9]
+    assert [alone.largest("a"), alone.largest("b")] == [9, 0]
+    store = HashStore()
+    queues = [ImageQueue(store=store) for _ in range(3)]
+    assert [queue.largest("a", value) for queue, value in zip(queues, (3 << 30, 9 << 30, 5), strict=True)] == [
+        3 << 30, 9 << 30, 9 << 30
+    ]  # fmt: skip
+    assert [queue.largest("a") for queue in queues] == [9 << 30] * 3

@@ -108,3 +108,11 @@ def test_both_ends_of_every_integer_mark_missing_pixels(tmp_path: Path, name: st
             missing = missing_pixels(image.read(Window(0, 0, 1, 3)), image.info.nodata)
         assert missing is not None
         assert missing.ravel().tolist() == [True, False, False]
+
+
+def test_an_integer_that_a_float_may_have_rounded_is_not_shown_as_exact() -> None:
+    int64 = np.dtype("int64")
+    assert value_text(float(2**53 - 1), int64) == str(2**53 - 1)
+    for value in (2**53, 2**53 + 1, 2**60 + 1, -(2**53) - 1):
+        assert value_text(float(value), int64) == f"about {value:.6g}"
+    assert value_text(float(2**40), np.dtype("uint32")) == str(2**32 - 1)

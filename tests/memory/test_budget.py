@@ -15,10 +15,8 @@ from support.processes import NEEDS_PROC
 
 from fitcli.device.runtime import LARGEST_FREE, choose_runtime
 from fitcli.errors import FitError, OutOfMemory
-from fitcli.memory import budget as budget_module
 from fitcli.memory import machine
-from fitcli.memory.budget import Work, kept_for_reuse, plan_memory, size_text
-from fitcli.memory.table import Table
+from fitcli.memory.budget import Work, kept_for_reuse, plan_memory, shown_bytes, size_text
 from fitcli.tasks.encoding.sample_pass import ENCODING
 from models.presets import classifier_preset
 
@@ -82,14 +80,18 @@ def test_too_little_memory_is_refused_with_the_least_that_is_enough() -> None:
         plan_memory(work(32768), "cpu", enough - 2 * MIB)
 
 
-def test_what_weights_alone_exceed_is_refused_without_a_dry_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    def find(run: object) -> Table:
-        raise AssertionError("a dry run")
-
-    monkeypatch.setattr(budget_module, "find_table", find)
+def test_the_first_error_names_enough_also_without_a_table() -> None:
     unknown = work(1024, config=replace(TINY, plan="(1)3(1)1"))
-    with pytest.raises(OutOfMemory, match=r"16 groups need more than 148 MiB of memory \(image reader 64 MiB"):
-        plan_memory(unknown, "cpu", 100 * MIB)
+    with pytest.raises(OutOfMemory, match=r"16 groups need at least \d+ MiB of memory \(image reader 64 MiB") as caught:
+        plan_memory(unknown, "cpu", MIB)
+    enough = int(str(caught.value).split("at least ")[1].split()[0])
+    assert plan_memory(unknown, "cpu", enough * MIB).handful == 1
+
+
+def test_the_size_that_a_text_names_is_the_next_that_can_be_written() -> None:
+    for size in (1, MIB, MIB + 1, GIB - MIB, GIB, GIB + 1, 3 * GIB + 12345):
+        assert size <= shown_bytes(size) <= size + GIB // 100 + 1
+        assert size_text(shown_bytes(size)) == size_text(size)
 
 
 def test_the_allocator_keeps_a_handful_up_to_a_limit() -> None:
@@ -123,14 +125,14 @@ print(json.dumps([sum(planned[0].parts.values()), resident_bytes("VmHWM") - befo
 @NEEDS_PROC
 @pytest.mark.parametrize("options", [[], ["--heatmap", "map.png"]], ids=["plain", "heat map"])
 def test_a_pass_takes_what_is_planned(options: list[str], trained: Path, tmp_path: Path) -> None:
-    """Resident bytes of the process beyond Python with torch: at most the plan, and at most 64 MiB less."""
+    """Resident bytes of the process beyond Python with torch: at most the plan, and at most 72 MiB less."""
     image = save(tmp_path / "image.png", colored((700, 900), (40, 60, 200), 0))
     options = [*options[:1], *(str(tmp_path / name) for name in options[1:])]
     command = ["classify", str(image), "--checkpoint", str(trained), "--memory", "1GiB", "--device", "cpu", *options]
     done = subprocess.run([sys.executable, "-c", CODE, *command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     planned, took = json.loads(done.stdout.splitlines()[-1])
-    assert planned - 64 * MIB <= took <= planned
+    assert planned - 72 * MIB <= took <= planned
 
 
 def test_more_memory_never_means_a_slower_plan() -> None:

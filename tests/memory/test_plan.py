@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,9 +11,8 @@ from fitcli.errors import FitError
 from fitcli.execution.job import largest_handful
 from fitcli.memory import estimate
 from fitcli.memory.budget import largest
-from fitcli.memory.estimate import Training, fixed_parts, parameter_count
-from fitcli.memory.plan import SMALLEST, cheaper_choice, choose, evaluate_plan, largest_side, named_plans
-from fitcli.memory.table import Table
+from fitcli.memory.estimate import Training, fixed_parts, parameter_count, parameters_text, reserve_bytes
+from fitcli.memory.plan import SMALLEST, StepTooLarge, cheaper_choice, choose, evaluate_plan, largest_side, named_plans
 from fitcli.tasks.registry import find_task
 from models.presets import classifier_preset
 
@@ -103,15 +103,31 @@ def test_no_plan_exceeds_what_a_kernel_takes_in_one_call(groups: int, images: in
     assert choose(few, 1 << 50).plan.kind == "plain"
 
 
-def test_what_weights_alone_exceed_is_refused_without_a_dry_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    unknown = replace(BASE, config=replace(BASE.config, plan="(1)1(1)1"))
-
-    def find(run: object) -> Table:
-        raise AssertionError("a dry run")
-
-    monkeypatch.setattr(estimate, "find_table", find)
-    with pytest.raises(FitError, match=r"takes more than \d+ MiB \(optimizer \d+ MiB, parameters \d+ MiB\); "):
+def test_what_weights_alone_exceed_takes_one_dry_run_to_name_what_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown, runs = replace(BASE, config=replace(BASE.config, plan="(1)1(1)1")), set()
+    find = estimate.find_table
+    monkeypatch.setattr(estimate, "find_table", lambda run: runs.add(run.key) or find(run))
+    with pytest.raises(StepTooLarge, match=r"takes at least \d+") as caught:
         choose(unknown, 300 << 20)
+    assert len(runs) == 1
+    assert choose(unknown, caught.value.needed_bytes).estimate.needed_bytes <= caught.value.needed_bytes
+
+
+def test_what_is_named_does_not_depend_on_what_was_allowed() -> None:
+    for device in ("cpu", "cuda"):
+        work = replace(BASE, device=device)
+        needed = set()
+        for budget in (1 << 20, sum(fixed_parts(work).values()) + reserve_bytes(device, {}) + (64 << 20)):
+            with pytest.raises(StepTooLarge) as caught:
+                choose(work, budget)
+            needed.add(caught.value.needed_bytes)
+        assert len(needed) == 1
+
+
+def test_a_small_model_has_parameters() -> None:
+    small = replace(BASE, config=replace(BASE.config, plan="(1)1(1)1"), device="cpu")
+    assert parameters_text(small.config).endswith(" M parameters")
+    assert re.fullmatch(r"\d{2,3},\d{3} parameters", parameters_text(classifier_preset("debug", 3, 2)))
 
 
 def test_the_fixed_parts_are_those_of_every_execution() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from support.fake_cuda import cuda_machine
 
-from fitcli.errors import FitError, OutOfMemory
+from fitcli.errors import FitError, OutOfMemory, OverLimit
 from fitcli.memory.retry import RestartableProgress, one_line, with_less
 
 CPU = torch.device("cpu")
@@ -95,3 +95,9 @@ def test_progress_is_taken_back() -> None:
     progress.restart()
     progress(1.0)
     assert shares == [0.25, 0.5, -0.75, 1.0]
+
+
+def test_an_image_beyond_the_limit_says_what_it_needs() -> None:
+    with pytest.raises(OverLimit, match=r"^a.png: too large$") as raised, one_line(Path("a.png")):
+        raise OverLimit("too large", 77)
+    assert raised.value.needed_bytes == 77

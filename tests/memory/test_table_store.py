@@ -16,7 +16,7 @@ from fitcli.memory import table_store
 from fitcli.memory.meter import PURPOSES
 from fitcli.memory.sizes import Size
 from fitcli.memory.table import Table
-from fitcli.memory.table_store import cache_folder, find_table, has_table, make
+from fitcli.memory.table_store import cache_folder, find_table, make
 
 
 class Counted:
@@ -130,13 +130,6 @@ def test_a_relative_cache_folder_is_ignored(tmp_path: Path, monkeypatch: pytest.
     for value in ("cache", "./cache", ""):
         monkeypatch.setenv("XDG_CACHE_HOME", value)
         assert cache_folder() == tmp_path / ".cache" / "fit" / "memory"
-
-
-def test_whether_a_table_is_at_hand() -> None:
-    run = Counted()
-    assert not has_table(run)  # type: ignore[arg-type]
-    found(run)
-    assert has_table(run)  # type: ignore[arg-type]
 
 
 def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

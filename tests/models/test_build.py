@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from support.batches import CONFIGS, TRUNK, encoder_config
@@ -42,3 +45,12 @@ def test_a_trunk_alone_is_no_model() -> None:
     trunk = TrunkConfig(**TRUNK)
     with pytest.raises(TypeError, match="TrunkConfig"):
         build(trunk)  # type: ignore[call-overload]
+
+
+def test_building_on_the_meta_device_does_not_import_the_compiler() -> None:
+    """It takes 70 MiB of the memory that a command may use, and a second."""
+    code = (
+        "import sys; from models.build import build; from models.presets import decoder_preset; "
+        "build(decoder_preset('debug', 3, 2, 256, 2)[0], 'meta'); assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

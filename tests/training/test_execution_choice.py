@@ -21,7 +21,7 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.estimate import estimate_step, parameter_count
 from fitcli.tasks.context import TrainingRun
 from fitcli.training import execution_choice
-from fitcli.training.execution_choice import PLAN, has_room_ahead, largest_step, load_plan
+from fitcli.training.execution_choice import PLAN, has_room_ahead, largest_step, load_plan, with_plan
 from fitcli.training.loop import train
 from fitcli.training.reports import Report, StepReport
 
@@ -148,9 +148,40 @@ def test_a_damaged_plan(data: Path, tmp_path: Path) -> None:
 
 
 def test_too_little_memory_is_refused_before_anything_is_written(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(FitError, match="20 MiB are too little: a training step of this model of 0 M parameters takes"):
+    with pytest.raises(
+        FitError, match=r"20 MiB are too little: a training step of this model of \d+,\d+ parameters takes"
+    ):
         run_of(data, tmp_path / "run", 20 * MIB)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("batch", "workers"), [(1, 1), (1, 8), (2, 4), (4, 16)])
+@pytest.mark.parametrize("allowed", [20, 100, 150])
+def test_the_first_memory_that_an_error_names_is_enough(
+    batch: int, workers: int, allowed: int, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more memory more images are read ahead, which take memory themselves. Nor does it need a table at hand."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run = replace(run_of(data, tmp_path / "run", batch_size=batch), workers=workers)
+    sizes = [(1536, 1536)]
+    with pytest.raises(FitError, match=r"^--memory: \d+ MiB are too little.* takes at least (\d+) MiB") as caught:
+        with_plan(run, sizes, allowed * MIB)
+    enough = int(str(caught.value).split("at least ")[1].split()[0]) * MIB
+    planned = with_plan(run, sizes, enough)
+    assert planned.work is not None
+    assert estimate_step(planned.work, planned.plan).needed_bytes <= enough
+
+
+def test_what_an_error_names_allows_for_libraries_that_take_a_little_more(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(data, tmp_path / "run")
+    monkeypatch.setattr(execution_choice, "bytes_beyond_torch", lambda: 96 * MIB)
+    with pytest.raises(FitError, match="takes at least") as caught:
+        with_plan(run, [(512, 400)], 20 * MIB)
+    enough = int(str(caught.value).split("at least ")[1].split()[0]) * MIB
+    monkeypatch.setattr(execution_choice, "bytes_beyond_torch", lambda: 97 * MIB)
+    with_plan(run, [(512, 400)], enough)
 
 
 def test_the_plan_is_readable(data: Path, tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ def choose_named(work, budget, host=None):
     return chosen[-1]
 
 execution_choice.choose = choose_named
-app(standalone_mode=False)
+if code := app(standalone_mode=False):
+    sys.exit(code)
 print(json.dumps([chosen[0].plan.kind, chosen[0].estimate.needed_bytes, resident_bytes("VmHWM") - before]))
 """
 

@@ -12,6 +12,7 @@ from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.autoregressive.scores import Bits, image_bits
 from fitcli.tasks.autoregressive.sequences import sequence_of
 from fitcli.tasks.evaluation_result import Evaluation, Split
+from fitcli.tasks.scoring_memory import UNLIMITED, ScoringLimit
 from models.decoder import FITDecoder
 
 
@@ -23,11 +24,13 @@ class LikelihoodScorer:
         checkpoint: The model.
         runtime: Device and precision.
         whole: Whether a whole image of any size is one sequence, instead of one per window of the trained size.
+        limit: Memory limit of the passes.
     """
 
     checkpoint: Checkpoint[FITDecoder]
     runtime: Runtime
     whole: bool
+    limit: ScoringLimit = UNLIMITED
 
     @property
     def depends_on(self) -> tuple[object, ...]:
@@ -37,7 +40,7 @@ class LikelihoodScorer:
     def score(self, image: ImageReader, sample: Sample, number: int) -> list[float]:
         """Return the bits of all values, and their number."""
         label = int(sample.target) if self.checkpoint.config.classes else None
-        return [*image_bits(self.checkpoint, image, self.runtime, label, self.whole)]
+        return [*image_bits(self.checkpoint, image, self.runtime, label, self.whole, self.limit)]
 
     def summarize(self, scored: Sequence[tuple[Sample, list[float]]], split: Split, failed: int) -> Evaluation:
         """Return the bits per dimension over all images."""

@@ -14,15 +14,17 @@ from fitcli.device.transfer import read_together, to_device
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageReader
 from fitcli.images.window import Window
-from fitcli.memory.handfuls import usual_handful
+from fitcli.memory.budget import SAMPLER_VALUES
 from fitcli.memory.retry import with_less
 from fitcli.patches.group_order import whole_patches
 from fitcli.patches.levels import to_levels
 from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.sweeps import Streaming
+from fitcli.streaming.token_store import StoreKind
 from fitcli.tasks.autoregressive.sequences import SequenceConfig, sequence_of, shift_right, to_sequence
 from fitcli.tasks.autoregressive.stream import stream_decoder
 from fitcli.tasks.scored_windows import NO_PIXELS, scored_parts
+from fitcli.tasks.scoring_memory import UNLIMITED, Scoring, ScoringLimit
 from models.decoder import FITDecoder
 
 
@@ -43,6 +45,13 @@ class Bits(NamedTuple):
         return self.total / self.dimensions
 
 
+LOGIT_VALUES = 2
+"""float32 values that scoring takes per logit: the logit itself and its log probability."""
+
+ID_BYTES, LEVELS_BYTES = 8, 40
+"""Bytes of an id, and bytes per value of a window that becomes a sequence: levels, ids, shifted ids, copies of them."""
+
+
 @torch.inference_mode()
 def image_bits(
     checkpoint: Checkpoint[FITDecoder],
@@ -50,6 +59,7 @@ def image_bits(
     runtime: Runtime,
     label: int | None = None,
     whole: bool = False,
+    limit: ScoringLimit = UNLIMITED,
 ) -> Bits:
     """Compute the negative log likelihood of an image.
 
@@ -63,8 +73,10 @@ def image_bits(
         label: Class of the image; None for a model without classes.
         whole: Whether an image larger than the training images is one sequence, instead of one sequence per window of
             the trained size.
+        limit: Memory limit of the passes.
 
     Raises:
+        OutOfMemory: The image needs more memory than the limit.
         ImageError: The image cannot be read, is too small, is not of a kind that the model was trained on, or has no
             pixels.
         CheckpointError: The run is of another task.
@@ -74,9 +86,9 @@ def image_bits(
         raise ImageError(image.path, reason)
     # A model with a table of positions takes images of one size only.
     one_size = checkpoint.model.config.latent_positions != "coordinates"
-    parts = scored_parts(
-        image, sequence.size if one_size or not whole else None, sequence.size if one_size else sequence.patch
-    )
+    size = sequence.size if one_size or not whole else None
+    parts = scored_parts(image, size, sequence.size if one_size else sequence.patch)
+    execution = limit.execution(checkpoint, image, size, runtime, _scoring(sequence, checkpoint.model))
     total, dimensions = 0.0, 0
     for part in parts:
         read = part.read(Window(0, 0, *part.info.size))
@@ -88,11 +100,24 @@ def image_bits(
             present = to_sequence(~whole_patches(missing, sequence.patch), sequence.patch, sequence.order).bool()
             if not present.any():
                 continue
-        total += _sequence_bits(checkpoint.model, sequence, next_ids, present, levels.shape[:2], runtime, label)
+        total += _sequence_bits(
+            checkpoint.model, sequence, next_ids, present, levels.shape[:2], runtime, label, execution
+        )
         dimensions += next_ids.numel() if present is None else int(present.sum())
     if not dimensions:
         raise ImageError(image.path, NO_PIXELS)
     return Bits(total, dimensions)
+
+
+def _scoring(sequence: SequenceConfig, model: FITDecoder) -> Scoring:
+    return Scoring(
+        group_pixels=sequence.patch[0],
+        value_bytes=ID_BYTES,
+        values=1,
+        # `Work` counts the values of a sampler.
+        output_values=-(-LOGIT_VALUES * model.config.vocabulary // SAMPLER_VALUES),
+        pixel_bytes=LEVELS_BYTES,
+    )
 
 
 def _sequence_bits(
@@ -103,8 +128,12 @@ def _sequence_bits(
     size: tuple[int, ...],
     runtime: Runtime,
     label: int | None,
+    execution: tuple[int, StoreKind],
 ) -> float:
-    """Return the bits of one window, from its levels [g n], those of them that count, and its (height, width)."""
+    """Return the bits of one window, from its levels [g n], those of them that count, and its (height, width).
+
+    `execution` is the groups of a handful and the store for tokens.
+    """
     ids = shift_right(next_ids, sequence.first(label))
     labels = None if not model.config.classes else to_device(torch.tensor([label]), runtime.device)
 
@@ -119,9 +148,9 @@ def _sequence_bits(
                 nats = nats.masked_fill(~to_device(present[part].flatten(), logits.device), 0)
             sums.append(nats.double().sum())
 
-        groups, how = sequence.groups((size[0], size[1])), Streaming(handful=handful)
+        groups, how = sequence.groups((size[0], size[1])), Streaming(handful=handful, store=execution[1])
         with runtime.autocast():
             stream_decoder(model, groups, lambda part: ids[part], add, how, labels)
         return sum(nats / math.log(2) for (nats,) in read_together(sums))
 
-    return with_less(runtime.device, bits, min(len(ids), usual_handful(model.config, "pass", runtime.device.type)))
+    return with_less(runtime.device, bits, min(len(ids), execution[0]))

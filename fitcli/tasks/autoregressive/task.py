@@ -31,6 +31,7 @@ from fitcli.tasks.autoregressive.stream import stream_decoder
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.image_output import check_writable_pixels
+from fitcli.tasks.scoring_memory import ScoringLimit
 from fitcli.tasks.task import PresetModel, Task
 from models.config import DecoderConfig
 from models.decoder import FITDecoder
@@ -78,7 +79,9 @@ class Autoregressive(Task[FITDecoder]):
         side = decoder_preset(settings.preset, 1, 0, levels, 0, settings.patch)[1]
         if min(*smallest, settings.size or min(smallest)) < side:
             size = min(smallest[0], settings.size or smallest[0]), min(smallest[1], settings.size or smallest[1])
-            raise DataError(f"{path}: {too_small(size, side)}")
+            others = sum(min(each) < side for each in survey.sizes) - 1
+            more = f" (and {others} more images that are too small)" if others > 0 else ""
+            raise DataError(f"{path}: {too_small(size, side)}{more}")
         sequence = SequenceConfig(
             patch=(side, side),
             size=survey.typical_size(settings.size),
@@ -96,7 +99,7 @@ class Autoregressive(Task[FITDecoder]):
     def scorer(
         self, checkpoint: Checkpoint[FITDecoder], runtime: Runtime, settings: EncodingSettings, whole: bool
     ) -> LikelihoodScorer:
-        return LikelihoodScorer(checkpoint, runtime, whole)
+        return LikelihoodScorer(checkpoint, runtime, whole, ScoringLimit(self.passes, settings.memory_bytes))
 
     def preset(self, name: str) -> PresetModel:
         return PresetModel(*decoder_preset(name, CHANNELS, CLASSES, ALL_LEVELS, STARTS))

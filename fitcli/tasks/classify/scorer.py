@@ -19,6 +19,9 @@ from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.evaluation_result import Evaluation, Split
 from models.encoder import FITClassifier
 
+SCORES_BYTES = 40 << 20
+"""Memory for the scores after the last image: torchmetrics and all that it imports."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClassificationScorer:
@@ -41,7 +44,7 @@ class ClassificationScorer:
 
     def score(self, image: ImageReader, sample: Sample, number: int) -> list[float]:
         """Return the probabilities of the classes of all targets, side by side."""
-        result = classify_image(self.checkpoint, image, self.runtime, self.settings)
+        result = classify_image(self.checkpoint, image, self.runtime, self.settings, finish_bytes=SCORES_BYTES)
         return [float(p) for each in result.target_probabilities for p in each]
 
     def summarize(self, scored: Sequence[tuple[Sample, list[float]]], split: Split, failed: int) -> Evaluation:

@@ -13,6 +13,7 @@ from fitcli.images.base import ImageReader
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.diffusion.scores import TIMES, image_losses
 from fitcli.tasks.evaluation_result import Evaluation, Split
+from fitcli.tasks.scoring_memory import UNLIMITED, ScoringLimit
 from models.denoiser import FITDenoiser
 
 
@@ -24,11 +25,13 @@ class DenoisingScorer:
         checkpoint: The model.
         runtime: Device and precision.
         whole: Whether whole images of any size are scored, instead of windows of the trained size.
+        limit: Memory limit of the passes.
     """
 
     checkpoint: Checkpoint[FITDenoiser]
     runtime: Runtime
     whole: bool
+    limit: ScoringLimit = UNLIMITED
 
     @property
     def depends_on(self) -> tuple[object, ...]:
@@ -38,8 +41,8 @@ class DenoisingScorer:
     def score(self, image: ImageReader, sample: Sample, number: int) -> list[float]:
         """Return the loss at each of `TIMES`."""
         label = int(sample.target) if self.checkpoint.config.classes else None
-        losses: list[float] = image_losses(self.checkpoint, image, self.runtime, number, label, self.whole).tolist()
-        return losses
+        losses = image_losses(self.checkpoint, image, self.runtime, number, label, self.whole, self.limit)
+        return [float(loss) for loss in losses]
 
     def summarize(self, scored: Sequence[tuple[Sample, list[float]]], split: Split, failed: int) -> Evaluation:
         """Return the mean loss, and that at each of `TIMES`."""

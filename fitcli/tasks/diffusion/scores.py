@@ -17,21 +17,27 @@ from fitcli.execution.forward import group_losses
 from fitcli.execution.missing import Missing
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.images.base import ImageReader
-from fitcli.memory.handfuls import usual_handful
+from fitcli.memory.estimate import FLOAT
 from fitcli.memory.retry import with_less
 from fitcli.noise import group_noise
 from fitcli.patches.cutting import groups_of, read_marked_patches, to_unit
 from fitcli.patches.grid import PatchGrid
 from fitcli.runs.weights import Checkpoint
-from fitcli.tasks.diffusion.config import diffusion_of
+from fitcli.streaming.token_store import StoreKind
+from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of
 from fitcli.tasks.diffusion.loss import diffusion_loss
 from fitcli.tasks.diffusion.parameterization import to_data
 from fitcli.tasks.diffusion.step import DiffusionStep, diffusion_job
 from fitcli.tasks.scored_windows import NO_PIXELS, scored_parts
+from fitcli.tasks.scoring_memory import UNLIMITED, Scoring, ScoringLimit
 from models.denoiser import FITDenoiser
 
 TIMES = tuple((number + 0.5) / 10 for number in range(10))
 """Times of the noise levels, from little noise to much: the middles of ten equal parts of time."""
+
+
+PATCHES_BYTES = 4
+"""Bytes per value of a window beside its pixels: marks of missing values, and copies."""
 
 
 @torch.inference_mode()
@@ -42,6 +48,7 @@ def image_losses(
     number: int,
     label: int | None = None,
     whole: bool = False,
+    limit: ScoringLimit = UNLIMITED,
 ) -> NDArray[np.float64]:
     """Return the mean squared error of the predictions over all pixels that are not missing, at each of `TIMES`: [10].
 
@@ -54,8 +61,10 @@ def image_losses(
         number: Number of the image. Its noise depends on this number and the time only.
         label: Class of the image; None for a model without classes.
         whole: Whether an image larger than the training images is denoised as a whole, instead of window by window.
+        limit: Memory limit of the passes.
 
     Raises:
+        OutOfMemory: The image needs more memory than the limit.
         ImageError: The image cannot be read, is not of a kind that the model was trained on, or has no pixels.
         CheckpointError: The run is of another task.
     """
@@ -63,7 +72,9 @@ def image_losses(
     if (reason := config.preprocessing.mismatch(image.info)) is not None:
         raise ImageError(image.path, reason)
     sums, patches = np.zeros(len(TIMES)), 0.0
-    for window, part in enumerate(scored_parts(image, None if whole else diffusion.size)):
+    size = None if whole else diffusion.size
+    execution = limit.execution(checkpoint, image, size, runtime, _scoring(diffusion, checkpoint.model))
+    for window, part in enumerate(scored_parts(image, size)):
         grid = PatchGrid(part.info.size, diffusion.patch, checkpoint.model.config.group)
         raw, marks = read_marked_patches(part, grid, list(grid.coordinates()), config.preprocessing)
         mask = groups_of(grid).mask
@@ -75,11 +86,23 @@ def image_losses(
             continue
         for index, time in enumerate(TIMES):
             stream = f"evaluation {index} of window {window}"
-            sums[index] += real * _loss_at(checkpoint, grid, raw, missing, runtime, time, stream, number, label)
+            loss = _loss_at(checkpoint, grid, raw, missing, runtime, time, stream, number, label, execution)
+            sums[index] += real * loss
         patches += real
     if not patches:
         raise ImageError(image.path, NO_PIXELS)
     return sums / patches
+
+
+def _scoring(diffusion: DiffusionConfig, model: FITDenoiser) -> Scoring:
+    config = model.config
+    return Scoring(
+        group_pixels=diffusion.patch * config.group,
+        value_bytes=FLOAT,
+        values=config.values,
+        output_values=config.out_values,
+        pixel_bytes=PATCHES_BYTES,
+    )
 
 
 def _loss_at(
@@ -92,8 +115,12 @@ def _loss_at(
     stream: str,
     number: int,
     label: int | None,
+    execution: tuple[int, StoreKind],
 ) -> float:
-    """Return the loss of one window at one time, from its patches [g n p] as read and their missing values."""
+    """Return the loss of one window at one time, from its patches [g n p] as read and their missing values.
+
+    `execution` is the groups of a handful and the store for tokens.
+    """
     config, model, device = checkpoint.config, checkpoint.model, runtime.device
     diffusion = diffusion_of(config)
     scale, limits, values = diffusion.scale, config.preprocessing.range, (raw.shape[1], raw.shape[2])
@@ -115,10 +142,10 @@ def _loss_at(
     )
 
     def loss(handful: int) -> float:
-        plan = ExecutionPlan(kind="stream", handful=handful)
+        plan = ExecutionPlan(kind="stream", handful=handful, store=execution[1])
         with runtime.autocast():
             losses = group_losses(diffusion_job(diffusion_loss(diffusion), model, step, plan), plan)
         runtime.check_overflow(losses)
         return float(losses.sum())
 
-    return with_less(device, loss, min(len(raw), usual_handful(model.config, "pass", device.type)))
+    return with_less(device, loss, min(len(raw), execution[0]))

@@ -28,6 +28,7 @@ from fitcli.tasks.diffusion.schedules import parse_schedule
 from fitcli.tasks.diffusion.scorer import DenoisingScorer
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.image_output import check_writable_pixels
+from fitcli.tasks.scoring_memory import ScoringLimit
 from fitcli.tasks.task import PresetModel, Task
 from models.checks import ConfigError
 from models.config import DenoiserConfig
@@ -80,7 +81,7 @@ class Diffusion(Task[FITDenoiser]):
     def scorer(
         self, checkpoint: Checkpoint[FITDenoiser], runtime: Runtime, settings: EncodingSettings, whole: bool
     ) -> DenoisingScorer:
-        return DenoisingScorer(checkpoint, runtime, whole)
+        return DenoisingScorer(checkpoint, runtime, whole, ScoringLimit(self.passes, settings.memory_bytes))
 
     def preset(self, name: str) -> PresetModel:
         config, patch = denoiser_preset(name, CHANNELS, CLASSES)

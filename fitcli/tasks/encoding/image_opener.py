@@ -7,14 +7,16 @@ from pathlib import Path
 
 from fitcli import console
 from fitcli.distributed.image_queue import ImageQueue
-from fitcli.errors import FitError, UnreadableAs
+from fitcli.errors import FitError, OverLimit, UnreadableAs
 from fitcli.images.base import ImageReader
 from fitcli.images.read_as import ReadAs, open_as
 from fitcli.images.scale import same_scale
+from fitcli.memory.budget import size_text
 from fitcli.patches.preprocessing import Preprocessing
 
 UNREADABLE, OTHER_SCALE = "images that cannot be read as chosen", "images of another scale"
-"""Events that the queue counts over all processes."""
+TOO_LARGE, NEEDED = "images that exceed the memory limit", "memory that an image needs"
+"""Events that the queue counts over all processes, and bytes of which it keeps the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +64,23 @@ class ImageOpener:
 
     def report(self, error: FitError) -> None:
         """Print why an image cannot be used. Of images that one option makes unusable, only the first is named."""
-        if not isinstance(error, UnreadableAs):
+        if isinstance(error, OverLimit):
+            self.queue.largest(NEEDED, error.needed_bytes)
+        event = {UnreadableAs: UNREADABLE, OverLimit: TOO_LARGE}.get(type(error))
+        if event is None:
             console.error(str(error))
-        elif self.queue.tally(UNREADABLE) == 1:
+        elif self.queue.tally(event) == 1:
             console.error(f"{error} (further images are not named)")
 
     def finish(self) -> None:
         """Print how many further images were not named; call on the first process after all images."""
         if (more := self.queue.tally(UNREADABLE, 0) - 1) > 0:
             console.error(f"{more} more {_images(more)} cannot be read at the chosen level or scale, like the first")
+        if (more := self.queue.tally(TOO_LARGE, 0) - 1) > 0:
+            most = size_text(self.queue.largest(NEEDED))
+            console.error(
+                f"{more} more {_images(more)} need more memory than is allowed; {most} are enough, with --memory"
+            )
         if (more := self.queue.tally(OTHER_SCALE, 0) - 1) > 0:
             console.warning(f"the scale of {more} more {_images(more)} is another than in training, or unknown")
 

@@ -7,7 +7,7 @@ import pytest
 from support.pictures import save
 
 from fitcli.distributed.image_queue import ImageQueue
-from fitcli.errors import ImageError
+from fitcli.errors import ImageError, OutOfMemory, OverLimit
 from fitcli.images.read_as import ReadAs
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.tasks.encoding.image_opener import ImageOpener
@@ -93,3 +93,16 @@ def test_images_of_another_scale_are_counted(tmp_path, capsys: pytest.CaptureFix
     first, last = capsys.readouterr().err.splitlines()
     assert "0.tif: has 2 microns per pixel" in first
     assert last == "warning: the scale of 2 more images is another than in training, or unknown"
+
+
+def test_images_that_share_a_memory_limit_are_counted_with_what_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
+    opener = ImageOpener(ImageQueue(), Preprocessing(channels=1, dtype="uint8", mean=(0.0,), std=(1.0,)))
+    for mebibytes in (70, 90, 80):
+        opener.report(OverLimit(f"image of {mebibytes}", mebibytes << 20))
+    opener.report(OutOfMemory("ran out"))
+    opener.finish()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("error: image of 70 (further images are not named)")
+    assert lines[1] == "error: ran out"
+    assert lines[2].startswith("error: 2 more images need more memory than is allowed; 90 MiB are enough")
+    assert len(lines) == 3

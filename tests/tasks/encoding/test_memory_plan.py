@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from support.fake_cuda import cuda_machine
+from support.peak_memory import MIB, run_apart
+from support.pictures import colored, save
+from support.processes import NEEDS_PROC
 
 from fitcli.device.allocator import CONTEXT_BYTES
 from fitcli.device.runtime import Runtime, choose_runtime
@@ -73,3 +77,28 @@ def test_a_continued_pass_keeps_its_plan(work: Work, tmp_path: Path) -> None:
         finally:
             state.close()
     assert plans[0] == plans[1]
+
+
+@NEEDS_PROC
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["classify"],
+        pytest.param(["classify", "--heatmap", "maps"], marks=pytest.mark.slow),
+        pytest.param(["embed", "--out", "features"], marks=pytest.mark.slow),
+    ],
+)
+def test_the_budget_that_an_error_names_is_kept(
+    words: list[str], precision: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shapes = [(257, 700), (640, 300), (671, 680)]
+    images = [save(Path(f"{n}.png"), colored(shape, (60, 80, 70), n)) for n, shape in enumerate(shapes)]
+    common = (*words, *images, "--checkpoint", trained, "--device", "cpu", "--precision", precision)
+    refused = run_apart(*common, "--memory", "20MiB")
+    found = re.search(r"error: 2 more images need more memory than is allowed; (\d+) MiB are enough", refused.stderr)
+    assert found is not None, refused
+    done = run_apart(*common, "--memory", f"{found[1]}MiB")
+    assert "error" not in done.stderr
+    assert done.peak_bytes <= int(found[1]) * MIB
