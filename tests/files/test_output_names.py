@@ -32,7 +32,5 @@ def test_names_are_those_of_the_inputs(inputs: list[str], outputs: list[str] | N
 
 
 def test_inputs_of_one_name_in_one_folder_are_refused() -> None:
-    with pytest.raises(
-        FitError, match=r"--heatmap out: x/a.tif and x/A.png have the same name; give one"
-    ):
+    with pytest.raises(FitError, match=r"--heatmap out: x/a.tif and x/A.png have the same name; give one"):
         output_names("--heatmap", OUT, [Path("x/a.tif"), Path("x/A.png")], ".png")

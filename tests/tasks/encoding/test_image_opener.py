@@ -1,4 +1,4 @@
-"""Images that a run is used on: a warning, once, of another scale than in training."""
+"""Images that a run is used on: a warning, once, of another scale than in training, and a note of other colours."""
 
 from __future__ import annotations
 
@@ -93,3 +93,19 @@ def test_images_of_another_scale_are_counted(tmp_path, capsys: pytest.CaptureFix
     first, last = capsys.readouterr().err.splitlines()
     assert "0.tif: has 2 microns per pixel" in first
     assert last == "warning: the scale of 2 more images is another than in training, or unknown"
+
+
+def test_an_image_of_other_colours_is_named_and_the_others_are_counted(
+    tmp_path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grey, color, many = (save(tmp_path / f"{c}.tif", np.zeros((16, 16, c), np.uint8)) for c in (1, 3, 5))
+    opener = ImageOpener(ImageQueue(), Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3))
+    for path in (color, many, grey, grey, grey):
+        with opener.open(path):
+            pass
+    opener.finish()
+    messages = capsys.readouterr().err.splitlines()
+    assert messages == [
+        f"{grey}: grey becomes red, green and blue, as in training (further images are not named)",
+        "the colours of 2 more images are converted, too",
+    ]
