@@ -15,7 +15,8 @@ from fitcli.memory.budget import size_text
 from fitcli.patches.preprocessing import Preprocessing
 
 UNREADABLE, OTHER_SCALE = "images that cannot be read as chosen", "images of another scale"
-RECOLORED, TOO_LARGE, NEEDED = (
+RECOLORED, TOO_LARGE = "images of other colours", "images that exceed the memory limit"
+NEEDED = "memory that an image needs"
     "images of other colours",
     "images that exceed the memory limit",
     "memory that an image needs",

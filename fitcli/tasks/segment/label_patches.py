@@ -90,4 +90,4 @@ def without_missing(
 
 def _any_channel(missing: Tensor, numbers: Tensor) -> Tensor:
     """Return which pixels have a missing value [g n patch*patch], from marks of values [g n p]."""
-    return missing.unflatten(-1, (numbers.shape[-1], -1)).any(dim=-1)
+    return missing.reshape(*numbers.shape, -1).any(dim=-1)

@@ -135,4 +135,5 @@ def _run_with_state(
         job.run(advance, _sink(checkpoint, job, values, put))
         for start in range(0, len(job.places), job.plan.handful):
             part = slice(start, min(start + job.plan.handful, len(job.places)))
-            take(job.places[part], store.get(part).unflatten(-1, (model.cells**2, *each.shape[1:])))
+            cells = store.get(part)
+            take(job.places[part], cells.reshape(*cells.shape[:2], model.cells**2, *each.shape[1:]))

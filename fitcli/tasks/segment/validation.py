@@ -92,7 +92,7 @@ def validate(
         raise DataError(
             f"{samples[0].path}: neither this nor any other validation image has a labelled pixel that can be used"
         )
-    return Sums(sum(row[1] for row in rows), weight, sum(np.array(row[3]) for row in rows))
+    return Sums(sum(row[1] for row in rows), weight, np.sum([np.array(row[3], np.int64) for row in rows], axis=0))
 
 
 def _sums(
