@@ -17,10 +17,6 @@ from fitcli.patches.preprocessing import Preprocessing
 UNREADABLE, OTHER_SCALE = "images that cannot be read as chosen", "images of another scale"
 RECOLORED, TOO_LARGE = "images of other colours", "images that exceed the memory limit"
 NEEDED = "memory that an image needs"
-    "images of other colours",
-    "images that exceed the memory limit",
-    "memory that an image needs",
-)
 """Events that the queue counts over all processes, and bytes of which it keeps the most."""
 
 
