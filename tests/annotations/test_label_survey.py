@@ -66,7 +66,7 @@ def test_without_classes(tmp_path: Path) -> None:
 def test_levels_and_factors(tmp_path: Path) -> None:
     found = samples(tmp_path, values(0, 1)[:10, ::4], values(0, 1))
     surveyed = survey_labels(found, TABLE, LabelRules(), ReadAs(level=1))
-    assert surveyed.pixels == (20 * 30, 20 * 30)
+    assert surveyed.pixels == (320 + 300, 280 + 300)
     assert surveyed.notes == ("1 label image is smaller than the image by a factor of 4",)
 
 
@@ -88,7 +88,7 @@ def test_names_and_colours_inside_of_ome_zarr(tmp_path: Path) -> None:
     assert surveyed.table == ClassTable(("0", "tumor", "5"), (0, 2, 5), (None, None, (1, 2, 3)))
     text = (found[1][0] / FOLDER / "cells/zarr.json").read_text()
     (found[1][0] / FOLDER / "cells/zarr.json").write_text(text.replace("tumor", "stroma"))
-    with pytest.raises(DataError, match="calls the value 2 'stroma', but .* calls it 'tumor'"):
+    with pytest.raises(DataError, match=r"calls the value 2 'stroma', but .* calls it 'tumor'"):
         survey(found)
     assert survey(found, ClassTable(("a", "b", "c"), (0, 2, 5))).table.colors == (None, None, (1, 2, 3))
 
@@ -135,7 +135,7 @@ BAD: dict[str, tuple[Callable[[Path], list[tuple[Path, Path | None]]], ClassTabl
     "several of another size": (
         lambda f: samples(f, values(0, 1)[:39], values(0, 1)[1:], values(0, 1)),
         TABLE,
-        r"labels0.tif: has .* \(and 1 more images whose labels cannot be used\)",
+        r"labels0.tif: has .* \(and 1 more image whose labels cannot be used\)",
     ),
     "colours": (
         lambda f: [(samples(f, None)[0][0], save(f / "x.png", np.zeros((*SIZE, 3), np.uint8)))],
@@ -186,6 +186,7 @@ def test_nodata_that_is_a_class(tmp_path: Path) -> None:
 
 def test_a_rare_class_of_a_large_image_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(label_counts, "MOST_PIXELS", 500)
+    monkeypatch.setattr(label_counts, "SQUARE_SIDE", 16)
     surveyed = survey(samples(tmp_path, values(0)), TABLE)
     assert surveyed.pixels[1] == 0
     assert "of 1 large label image a part was read, so numbers are about" in surveyed.notes
@@ -200,7 +201,7 @@ def polygons(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, int]]:
     class Fake(ArrayReader):
         def __init__(self, path: Path, image: ImageReader, table: ClassTable, rules: LabelRules) -> None:
             numbers = [table.names.index(name) for name in files[path.name]] or [IGNORED]
-            cells = (numbers * 4)[:3] + [IGNORED]
+            cells = [*(numbers * 4)[:3], IGNORED]
             super().__init__(values(*cells)[:, :, None])
             self.notes = ("1 polygon left out",)
 
