@@ -33,6 +33,7 @@ class StoredLabels(ImageReader):
 
     Attributes:
         factor: Pixels of the stored image per pixel of the label image.
+        steps: Pixels of the label image per pixel that is returned, along height and width.
 
     Raises:
         ImageError: The label image cannot be read, is a colour image, or is of another size or place.
@@ -50,8 +51,7 @@ class StoredLabels(ImageReader):
             self._labels.close()
             raise
         self.decoding_bytes = self._labels.decoding_bytes
-        # Pixels of the label image per pixel that is returned.
-        self._steps = grid.rows / self.factor, grid.columns / self.factor
+        self.steps = grid.rows / self.factor, grid.columns / self.factor
         self.info = dataclasses.replace(
             image.info,
             channels=1,
@@ -69,7 +69,7 @@ class StoredLabels(ImageReader):
         if level != 0:
             raise ImageError(self.path, f"has no level {level}: labels have the level of the image alone")
         window = window.clip(*self.info.size)
-        if self._steps == (1.0, 1.0) and self.info.size == self._labels.info.size:
+        if self.steps == (1.0, 1.0) and self.info.size == self._labels.info.size:
             return self._labels.read(window)
         values = np.empty((window.height, window.width, 1), self.info.dtype)
         for piece in self._pieces(window):
@@ -80,7 +80,7 @@ class StoredLabels(ImageReader):
         self._labels.close()
 
     def _pieces(self, window: Window) -> Iterator[Window]:
-        down, across = (max(step, 1.0) for step in self._steps)
+        down, across = (max(step, 1.0) for step in self.steps)
         columns = max(1, min(int(PIECE_PIXELS / (down * across)), window.width))
         rows = max(1, int(PIECE_PIXELS / (down * across) / columns))
         for top in range(window.top, window.bottom, rows):
@@ -89,8 +89,8 @@ class StoredLabels(ImageReader):
 
     def _sampled(self, piece: Window) -> Pixels:
         size = self._labels.info.size
-        rows = _sources(piece.top, piece.bottom, self._steps[0], size[0])
-        columns = _sources(piece.left, piece.right, self._steps[1], size[1])
+        rows = _sources(piece.top, piece.bottom, self.steps[0], size[0])
+        columns = _sources(piece.left, piece.right, self.steps[1], size[1])
         top, left = int(rows[0]), int(columns[0])
         needed = Window(top, left, int(rows[-1]) - top + 1, int(columns[-1]) - left + 1)
         sampled: Pixels = self._labels.read(needed)[rows - top][:, columns - left]

@@ -1,0 +1,253 @@
+"""The labels of a data set: classes, pixels, and what is refused in one line before training."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from support.pictures import save
+
+from fitcli.annotations import label_counts
+from fitcli.annotations.class_table import IGNORED, ClassTable
+from fitcli.annotations.label_survey import LabelSurvey, survey_labels
+from fitcli.annotations.labels import LabelRules
+from fitcli.errors import DataError, ImageError
+from fitcli.images.array_image import ArrayReader
+from fitcli.images.base import ImageReader
+from fitcli.images.read_as import ReadAs
+from fitcli.images.zarr.image_labels import FOLDER
+from tests.annotations.test_label_image import write
+
+SIZE = 40, 60
+TABLE = ClassTable(("background", "tumor"), (0, 1))
+
+
+def values(*parts: float, dtype: str = "u1") -> np.ndarray:
+    """Return values whose columns are cut into equal parts."""
+    return np.repeat(np.array(parts, dtype), SIZE[1] // len(parts))[None].repeat(SIZE[0], 0)
+
+
+def samples(folder: Path, *labels: np.ndarray | None, nodata: float | None = None) -> list[tuple[Path, Path | None]]:
+    found: list[tuple[Path, Path | None]] = []
+    for number, pixels in enumerate(labels):
+        image = save(folder / f"image{number}.tif", np.zeros((*SIZE, 3), np.uint8), 0.5, chunk=16)
+        found.append((image, None if pixels is None else write(folder / f"labels{number}.tif", pixels, nodata)))
+    return found
+
+
+def survey(found: list[tuple[Path, Path | None]], table: ClassTable | None = None, most_bad: int = 0) -> LabelSurvey:
+    return survey_labels(found, table, LabelRules(), most_bad=most_bad)
+
+
+def test_with_classes(tmp_path: Path) -> None:
+    found = samples(tmp_path, values(0, 1, 1, 255), None, values(255), values(0))
+    surveyed = survey(found, TABLE)
+    assert surveyed == LabelSurvey(
+        TABLE, (600 + 2400, 1200), 2, ("1 of 4 images have labels without a labelled pixel",), ()
+    )
+
+
+def test_without_classes(tmp_path: Path) -> None:
+    surveyed = survey(samples(tmp_path, values(7, 0, 255, 0), values(3)))
+    assert (surveyed.table.names, surveyed.table.values) == (("0", "3", "7"), (0, 3, 7))
+    assert surveyed.pixels == (1200, 2400, 600)
+    assert surveyed.notes == (
+        "every value of the label images was taken as a class: 0, 3, 7; 255 and nodata mean no label; --classes names "
+        "the values",
+    )
+
+
+def test_levels_and_factors(tmp_path: Path) -> None:
+    found = samples(tmp_path, values(0, 1)[:10, ::4], values(0, 1))
+    surveyed = survey_labels(found, TABLE, LabelRules(), ReadAs(level=1))
+    assert surveyed.pixels == (320 + 300, 280 + 300)
+    assert surveyed.notes == ("1 label image is smaller than the image by a factor of 4",)
+
+
+def test_names_and_colours_inside_of_ome_zarr(tmp_path: Path) -> None:
+    found = []
+    for number in range(2):
+        image = save(tmp_path / f"{number}.zarr", np.zeros((*SIZE, 3), np.uint8))
+        labels = write(tmp_path / f"labels{number}.zarr", values(0, 2, 5))
+        (image / FOLDER).mkdir()
+        labels = labels.rename(image / FOLDER / "cells")
+        document = (labels / "zarr.json").read_text()
+        described = (
+            '"image-label": {"properties": [{"label-value": 2, "class": "tumor"}, {"label-value": 9, "class": "none"}],'
+            ' "colors": [{"label-value": 5, "rgba": [1, 2, 3, 255]}]}, "multiscales"'
+        )
+        (labels / "zarr.json").write_text(document.replace('"multiscales"', described, 1))
+        found.append((image, Path(f"{image}#{FOLDER}/cells")))
+    surveyed = survey(found)
+    assert surveyed.table == ClassTable(("0", "tumor", "5"), (0, 2, 5), (None, None, (1, 2, 3)))
+    text = (found[1][0] / FOLDER / "cells/zarr.json").read_text()
+    (found[1][0] / FOLDER / "cells/zarr.json").write_text(text.replace("tumor", "stroma"))
+    with pytest.raises(DataError, match=r"calls the value 2 'stroma', but .* calls it 'tumor'"):
+        survey(found)
+    assert survey(found, ClassTable(("a", "b", "c"), (0, 2, 5))).table.colors == (None, None, (1, 2, 3))
+
+
+def test_palettes_give_colours(tmp_path: Path) -> None:
+    ((image, _),) = samples(tmp_path, None)
+    picture = Image.fromarray(values(0, 1, 2), "P")
+    picture.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    picture.save(tmp_path / "labels.png")
+    surveyed = survey([(image, tmp_path / "labels.png")])
+    assert surveyed.table == ClassTable(("0", "1", "2"), (0, 1, 2), ((10, 20, 30), (40, 50, 60), (70, 80, 90)))
+
+
+BAD: dict[str, tuple[Callable[[Path], list[tuple[Path, Path | None]]], ClassTable | None, str]] = {
+    "unknown values": (
+        lambda folder: samples(folder, values(0, 1, 7, 9), values(7), values(0, 1)),
+        TABLE,
+        r"labels0.tif and 1 more label image: values that no class has: 7 \(3,000 pixels\), 9 \(600 pixels\); give",
+    ),
+    "a class without a pixel": (lambda f: samples(f, values(0)), TABLE, r"no pixel has the class 'tumor' \(value 1\)"),
+    "classes without a pixel": (
+        lambda f: samples(f, values(0, 1)),
+        ClassTable(("a", "b", "c", "d"), (0, 1, 2, 3)),
+        r"no pixel has the classes 'c' \(value 2\), 'd' \(value 3\); leave",
+    ),
+    "a class that is nodata": (
+        lambda f: samples(f, values(0, 1), nodata=0),
+        TABLE,
+        r"'background' \(value 0, which is nodata\)",
+    ),
+    "one value": (lambda f: samples(f, values(3)), None, "hold only the value 3; give the classes"),
+    "a mask": (lambda f: samples(f, values(0, 255)), None, r"only the value 0 \(and 255, which means no label\)"),
+    "nothing": (lambda f: samples(f, values(255)), None, "hold no labelled pixel"),
+    "instances": (
+        lambda f: samples(f, np.arange(2400, dtype="u2").reshape(SIZE)),
+        None,
+        "labels0.tif: holds 2,400 different values; this is no image of classes",
+    ),
+    "fractions": (lambda f: samples(f, values(0, 0.5, dtype="f4")), None, r"holds the value 0.5 \(1,200 pixels\)"),
+    "negative values": (lambda f: samples(f, values(0, -1, dtype="i2")), None, r"holds the value -1 \(1,200 pixels\)"),
+    "64 bits": (lambda f: samples(f, values(0, 2**40, dtype="f8")), None, r"holds the value 1099511627776 \(1,200"),
+    "no labels": (lambda f: samples(f, None), TABLE, "no image has labels"),
+    "another size": (lambda f: samples(f, values(0, 1)[:39]), TABLE, "has 60 x 39 pixels, but .* has 60 x 40"),
+    "several of another size": (
+        lambda f: samples(f, values(0, 1)[:39], values(0, 1)[1:], values(0, 1)),
+        TABLE,
+        r"labels0.tif: has .* \(and 1 more image whose labels cannot be used\)",
+    ),
+    "colours": (
+        lambda f: [(samples(f, None)[0][0], save(f / "x.png", np.zeros((*SIZE, 3), np.uint8)))],
+        TABLE,
+        "x.png: holds colours; a label image has one channel",
+    ),
+    "a missing file": (lambda f: [(samples(f, None)[0][0], f / "gone.png")], TABLE, "gone.png: no such file"),
+    "a folder": (lambda f: [(samples(f, None)[0][0], f)], TABLE, "is a folder without a zarr array"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_labels(tmp_path: Path, name: str) -> None:
+    make, table, message = BAD[name]
+    with pytest.raises(DataError, match=message) as raised:
+        survey(make(tmp_path), table)
+    assert "\n" not in str(raised.value)
+
+
+def test_missing_floats_are_no_labels(tmp_path: Path) -> None:
+    surveyed = survey(samples(tmp_path, values(0, np.nan, 1, np.inf, dtype="f4")))
+    assert surveyed.pixels == (600, 600)
+    assert surveyed.table.values == (0, 1)
+
+
+def test_64_bit_integers(tmp_path: Path) -> None:
+    ((image, _),) = samples(tmp_path, None)
+    tifffile.imwrite(tmp_path / "x.tif", values(0, 1, dtype="u8"), photometric="minisblack")
+    assert survey([(image, tmp_path / "x.tif")], TABLE).pixels == (1200, 1200)
+
+
+def test_some_bad_images_may_be_passed_over(tmp_path: Path) -> None:
+    found = samples(tmp_path, values(0, 1)[:39], values(0, 1))
+    assert survey(found, TABLE, most_bad=1).pixels == (1200, 1200)
+    with pytest.raises(DataError, match="has 60 x 39"):
+        survey(found[:1], TABLE, most_bad=5)
+
+
+def test_nodata_that_is_a_class(tmp_path: Path) -> None:
+    found = samples(tmp_path, values(0, 1), nodata=0)
+    more = samples(tmp_path / "more", values(0, 1))
+    surveyed = survey(found + more, TABLE)
+    assert surveyed.pixels == (1200, 2400)
+    assert surveyed.warnings == (
+        f"{found[0][1]}: 0 is the nodata value, so its pixels have no label, not the class 'background'",
+    )
+
+
+def test_a_rare_class_of_a_large_image_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_counts, "MOST_PIXELS", 500)
+    monkeypatch.setattr(label_counts, "SQUARE_SIDE", 16)
+    surveyed = survey(samples(tmp_path, values(0)), TABLE)
+    assert surveyed.pixels[1] == 0
+    assert "of 1 large label image a part was read, so numbers are about" in surveyed.notes
+    assert surveyed.warnings[0].startswith("no pixel of the class 'tumor' (value 1) was met")
+
+
+@pytest.fixture
+def polygons(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, int]]:
+    """Names of polygons by name of file; half of the pixels are of the first class, a quarter ignored."""
+    files: dict[str, dict[str, int]] = {}
+
+    class Fake(ArrayReader):
+        def __init__(self, path: Path, image: ImageReader, table: ClassTable, rules: LabelRules) -> None:
+            numbers = [table.names.index(name) for name in files[path.name]] or [IGNORED]
+            cells = [*(numbers * 4)[:3], IGNORED]
+            super().__init__(values(*cells)[:, :, None])
+            self.notes = ("1 polygon left out",)
+
+    def polygon_names(path: Path) -> dict[str, int]:
+        if path.name not in files:
+            raise ImageError(path, "no such file")
+        return files[path.name]
+
+    module = ModuleType("fitcli.annotations.polygon_labels")
+    module.PolygonLabels, module.polygon_names = Fake, polygon_names  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return files
+
+
+def with_polygons(folder: Path, *names: str) -> list[tuple[Path, Path | None]]:
+    return [
+        (image, folder / name) for (image, _), name in zip(samples(folder, *[None] * len(names)), names, strict=True)
+    ]
+
+
+def test_polygons(tmp_path: Path, polygons: dict[str, dict[str, int]]) -> None:
+    polygons |= {"a.geojson": {"tumor": 3, "stroma": 2}, "b.geojson": {"tumor": 1}, "c.geojson": {}}
+    surveyed = survey(with_polygons(tmp_path, *polygons))
+    assert surveyed.table == ClassTable(("stroma", "tumor"), (0, 1))
+    assert surveyed.pixels == (600, 1200 + 1800)
+    assert surveyed.unlabelled == 1
+    assert surveyed.notes == ("1 of 3 images have labels without a labelled pixel", "1 polygon left out")
+
+
+def test_bad_polygons(tmp_path: Path, polygons: dict[str, dict[str, int]]) -> None:
+    polygons |= {"a.geojson": {"tumor": 3, "x": 1}, "b.geojson": {"tumor": 1}}
+    found = with_polygons(tmp_path, "a.geojson", "b.geojson", "gone.geojson")
+    for table, rules, most_bad, part, message in (
+        (TABLE, LabelRules(), 0, found[:2], r"classes that are not given: 'x' \(1 polygon\); give the classes"),
+        (None, LabelRules(), 0, found[1:2], "b.geojson: the polygons of the data set have only the class 'tumor'"),
+        (
+            TABLE,
+            LabelRules("nothing"),
+            0,
+            found[1:2],
+            "'nothing' of what no polygon covers is none of background, tumor",
+        ),
+        (TABLE, LabelRules(), 0, found[1:2], "no pixel has the class 'background'"),
+        (TABLE, LabelRules(), 0, found[1:], "gone.geojson: no such file"),
+        (TABLE, LabelRules(), 1, found[1:], "no pixel has the class 'background'"),
+    ):
+        with pytest.raises(DataError, match=message) as raised:
+            survey_labels(part, table, rules, most_bad=most_bad)
+        assert "\n" not in str(raised.value)
