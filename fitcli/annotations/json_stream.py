@@ -57,7 +57,7 @@ class JsonStream:
         except OSError as error:
             raise ImageError(path, f"cannot be read ({error.strerror or error})") from None
         try:
-            first = self._read()
+            first = self._read(max(CHUNK, 4))
             self._decoder = codecs.getincrementaldecoder(json.detect_encoding(first[:4]))()
             self._text = self._decode(first)
         except ImageError:
@@ -104,8 +104,8 @@ class JsonStream:
             except ValueError as error:
                 raise self.error(f"holds a number that cannot be read ({first_line(error)})") from None
             else:
-                # A number may go on behind the end of the text.
-                if end < len(self._text) or self._ended or not isinstance(value, int | float):
+                # A number may go on behind the end of the text: the 1 of "1e+5" has been read, and "e+" follows.
+                if end < len(self._text) - 2 or self._ended or not isinstance(value, int | float):
                     self._place = end
                     return value
             self._grow()
@@ -177,13 +177,13 @@ class JsonStream:
         self._place = 0
         missing = max(1, len(parts[0]))
         while missing > 0 and not self._ended:
-            parts.append(self._decode(self._read()))
+            parts.append(self._decode(self._read(CHUNK)))
             missing -= len(parts[-1])
         self._text = "".join(parts)
 
-    def _read(self) -> bytes:
+    def _read(self, size: int) -> bytes:
         try:
-            data = self._file.read(CHUNK)
+            data = self._file.read(size)
         except (OSError, EOFError, zlib.error) as error:
             raise self.error(f"cannot be read ({first_line(error)}); it may be cut off") from None
         self._bytes += len(data)
