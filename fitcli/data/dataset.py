@@ -68,6 +68,7 @@ class Dataset:
         listed: The images outside of `test`.
         targets: All targets, if there are several or one is multi-label; else empty.
         notes: Sentences on files and folders that were passed over.
+        warnings: Possible faults of the targets, one line each.
         surveyed: Result of `Task.survey_targets`, which only the task understands; None without.
     """
 
@@ -79,6 +80,7 @@ class Dataset:
     listed: tuple[Listed, ...] = ()
     targets: tuple[Target, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     surveyed: Any = None
 
     @property

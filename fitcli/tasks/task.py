@@ -181,7 +181,7 @@ class Task(ABC, Generic[M]):
         """
 
     def survey_targets(self, settings: TrainSettings, dataset: Dataset) -> Dataset:
-        """Read the targets of a data set before its first training, and return it with `surveyed` and further notes.
+        """Read the targets of a data set before its first training, and return it with `surveyed`, notes and warnings.
 
         Raises:
             DataError: The targets contradict each other, or a model cannot learn them.

@@ -89,7 +89,7 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     understood = survey.pixels(), *describe_dataset(dataset), scale_text(survey.scales)
     alike = filter(None, (warn_of_names(dataset), warn_of_mixed_scales(survey.scales)))
     background = check_background(dataset, task.objective(run).reading)
-    warnings = (*(f"{start.data}: {text}" for text in alike), *survey.warnings, *background)
+    warnings = (*(f"{start.data}: {text}" for text in alike), *survey.warnings, *dataset.warnings, *background)
     run = replace(run, understood=understood, warnings=warnings)
     planned = partial(with_plan, sizes=survey.sizes, memory_bytes=start.memory_bytes)
     run = planned(run)

@@ -69,8 +69,9 @@ class Segmentation(Task[FITDense]):
         table = None if options.classes is None else parse_classes(options.classes)
         read_as = ReadAs(level=settings.level, mpp=settings.mpp)
         pairs = [(sample.path, sample.target) for sample in (*dataset.train, *dataset.validation)]
-        found = survey_labels(pairs, table, LabelRules(options.elsewhere), read_as)
-        return replace(dataset, notes=(_class_line(found), *found.notes, *dataset.notes), surveyed=found)
+        found = survey_labels(pairs, table, LabelRules(options.elsewhere), read_as, settings.max_bad_images)
+        notes = (_class_line(found), *found.notes, *dataset.notes)
+        return replace(dataset, notes=notes, warnings=found.warnings, surveyed=found)
 
     def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
         options, found = cast(SegmentOptions, settings.options), cast(LabelSurvey, dataset.surveyed)
