@@ -76,7 +76,7 @@ def survey_labels(
     notes: list[str] = []
     if has_polygons(label_file(labelled[0][1])):
         table, found = _polygons(labelled, table, rules, read_as, most_bad)
-        keys = range(len(table.names))
+        keys = tuple(range(len(table.names)))
     else:
         found = _try_all(lambda sample: count_label_image(*sample, read_as), labelled, most_bad)
         if table is None:
