@@ -68,6 +68,18 @@ def _split(projected: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
     return projected.reshape(b, t, parts, heads, width // (parts * heads)).permute(2, 0, 3, 1, 4).unbind(0)
 
 
+def _fused(x: Tensor, weight: Tensor, bias: Tensor, parts: int) -> Tensor:
+    """Project x [b t width] to the parts of attention, of which the last two are keys and values -> [b t (parts h e)].
+
+    The bias of the keys gets no gradient. It adds the same number to all scores of a query, and a softmax ignores that:
+    of its gradient there is only rounding, which Adam would turn into steps of the size of the learning rate.
+    """
+    if torch.is_grad_enabled() and bias.requires_grad:
+        *query, key, value = bias.chunk(parts)
+        bias = torch.cat([*query, key.detach(), value])
+    return F.linear(x, weight, bias)
+
+
 def _join(attended: Tensor) -> Tensor:
     """Join heads: [b h t e] -> [b t (h e)]."""
     return attended.transpose(1, 2).flatten(2)
@@ -105,7 +117,8 @@ class SelfAttention(nn.Module):
                 the query (row) may attend to the key (column), or added to the scores.
             causal: Whether each position attends to itself and earlier positions only; cannot be combined with `mask`.
         """
-        query, key, value = _split(self.query_key_value(x), 3, self.heads)
+        fused = _fused(x, self.query_key_value.weight, self.query_key_value.bias, 3)
+        query, key, value = _split(fused, 3, self.heads)
         return cast(Tensor, self.out(_join(attend(query, key, value, mask, causal))))
 
     def across(self, x: Tensor, whole: Tensor, mask: Visible = None) -> Tensor:
@@ -113,7 +126,7 @@ class SelfAttention(nn.Module):
         inner = self.query_key_value.out_features // 3
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         (query,) = _split(F.linear(x, weight[:inner], bias[:inner]), 1, self.heads)
-        key, value = _split(F.linear(whole, weight[inner:], bias[inner:]), 2, self.heads)
+        key, value = _split(_fused(whole, weight[inner:], bias[inner:], 2), 2, self.heads)
         return cast(Tensor, self.out(_join(attend(query, key, value, mask))))
 
     def extend(self, x: Tensor, cache: KeyValues) -> Tensor:
@@ -142,7 +155,7 @@ class CrossAttention(nn.Module):
 
     def keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """Project source [b u source_width] to keys and values [b h u e] for `attend`."""
-        key, value = _split(self.key_value(source), 2, self.heads)
+        key, value = _split(_fused(source, self.key_value.weight, self.key_value.bias, 2), 2, self.heads)
         return key, value
 
     def attend(self, x: Tensor, key: Tensor, value: Tensor, images: Images | None = None) -> Tensor:
@@ -154,7 +167,7 @@ class CrossAttention(nn.Module):
     def weights(self, x: Tensor, source: Tensor) -> Tensor:
         """Return the attention weights [b t u] of `forward`, averaged over the heads."""
         (query,) = _split(self.query(x), 1, self.heads)
-        key, _ = _split(self.key_value(source), 2, self.heads)
+        key, _ = self.keys_values(source)
         scores = query @ key.mT * query.shape[-1] ** -0.5
         weights: Tensor = scores.softmax(dim=-1).mean(dim=1)
         return weights

@@ -87,7 +87,8 @@ class AttentionPool(nn.Module):
     def scores(self, latents: Tensor) -> Tensor:
         """Return the pooling scores of latents: [... d] -> [... (t h)], in the precision of the weights."""
         gated = torch.tanh(self.signal(latents)) * torch.sigmoid(self.gate(latents))
-        return _exact(gated, self.score.weight, self.score.bias)
+        # The softmax ignores the bias: of its gradient there would be rounding alone, which Adam turns into steps.
+        return _exact(gated, self.score.weight, self.score.bias.detach())
 
     def logits(self, pooled: Tensor) -> Tensor:
         """Map the pooled vector of each target [b t d] to the logits of its classes -> [b k], side by side.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -21,6 +22,7 @@ import torch
 from safetensors.numpy import load_file
 
 from fitcli.device.runtime import Runtime
+from fitcli.patches.grid import PatchGrid
 from fitcli.runs.weights import model_hash
 from fitcli.tasks.load import load_run
 
@@ -189,6 +191,19 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
+HEAT_MAP = "classify-heatmap"
+"""A heat map with other values since: a patch of a group with few patches had the weight of many."""
+
+
+def by_patches(layer: np.ndarray) -> np.ndarray:
+    """The old values of `HEAT_MAP` as they are since: times the number of patches of the group, 255 for the largest."""
+    grid = PatchGrid((layer.shape[0], layer.shape[1]), 4, 4)
+    values = layer.astype(np.float64)
+    for place in grid.coordinates():
+        values[grid.window(*place).slices()] *= math.prod(grid.filled(*place))
+    return values * 255 / values.max()
+
+
 @pytest.mark.parametrize("name", EXPECTED["asked"])
 def test_an_old_run_answers_as_it_did(replay: Replay, name: str) -> None:
     expected, (document, arrays) = EXPECTED["asked"][name], replay.asked(name)
@@ -203,6 +218,8 @@ def test_an_old_run_answers_as_it_did(replay: Replay, name: str) -> None:
         assert (arrays[key].dtype, arrays[key].shape) == (array.dtype, array.shape), key
         # Levels of grey may be rounded the other way.
         tolerance = 1 if array.dtype == np.uint8 else 1e-4
+        if name == HEAT_MAP:
+            array, tolerance = by_patches(array), 3
         assert np.abs(arrays[key].astype(np.float64) - array).max() <= tolerance, key
 
 
@@ -240,6 +257,8 @@ def test_a_new_run_learns_as_it_did(replay: Replay, name: str) -> None:
 def test_where_the_old_runs_were_made_bits_are_equal(replay: Replay) -> None:
     """Those of passes: a training has another order of additions in its optimizer and at edges since."""
     for name, expected in EXPECTED["asked"].items():
+        if name == HEAT_MAP:
+            continue
         assert {key: sha256({"": a}) for key, a in replay.asked(name)[1].items()} == expected["arrays"], name
 
 

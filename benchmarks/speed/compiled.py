@@ -9,18 +9,16 @@ divided by its threads, on a GPU wall time. `first` is the wall time of the firs
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.support.classifier_job import classifier_job
+from benchmarks.support.classifier_job import classifier_job, job_options
 from benchmarks.support.machine import save_results
 from fitcli.device.runtime import Precision, Runtime
 from fitcli.execution.plan import ExecutionPlan
@@ -66,15 +64,9 @@ def measure(preset: str, size: int, device: str, precision: Precision, work: str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--preset", default="tiny")
+    parser = job_options(__doc__, PLANS)
     parser.add_argument("--size", type=int, default=1024, help="side of the image in pixels")
     parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
-    parser.add_argument("--works", nargs="+", choices=PLANS, default=list(PLANS))
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = []

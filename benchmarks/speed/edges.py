@@ -9,15 +9,13 @@ threads, on a GPU wall time. `times` divides by the first size; `per_patch` divi
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.speed.compiled import seconds
-from benchmarks.support.classifier_job import classifier_job
+from benchmarks.support.classifier_job import classifier_job, job_options
 from benchmarks.support.machine import save_results
 from fitcli.device.runtime import Runtime
 from fitcli.execution.plan import ExecutionPlan
@@ -72,14 +70,8 @@ def measure(preset: str, sizes: list[int], device: str, work: str, repeats: int)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--preset", default="tiny")
+    parser = job_options(__doc__, WORKS)
     parser.add_argument("--sizes", type=int, nargs="+", default=[2048, 2049], help="sides of the images in pixels")
-    parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import torch
 
@@ -17,6 +19,23 @@ from models.build import build
 from models.encoder import FITClassifier
 from models.groups import Groups
 from models.presets import classifier_preset
+
+
+def job_options(document: str | None, works: Iterable[str]) -> argparse.ArgumentParser:
+    """Return a parser of the options of a benchmark that compares such jobs.
+
+    Args:
+        document: Text above the options in `--help`.
+        works: Names of the jobs that `--works` chooses from; all by default.
+    """
+    parser = argparse.ArgumentParser(description=document, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--works", nargs="+", choices=list(works), default=list(works))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    return parser
 
 
 def classifier_job(

@@ -45,6 +45,9 @@ steps, which drawing value by value does not have.
 ONLY = " (diffusion)"
 """End of the help texts of `DIFFUSION_ONLY`."""
 
+AUTO = f"; auto is bf16 or fp16 on GPUs, fp32 on CPUs{ONLY}."
+"""End of the help text of `--precision`."""
+
 
 @with_options({}, generate_options(), "With a run of --task {task}", "With a run of several tasks")
 def generate(
@@ -79,7 +82,7 @@ def generate(
     memory: Annotated[int | None, memory_option(ONLY)] = None,
     state: Annotated[Path | None, state_option(ONLY)] = None,
     device: DeviceName = "auto",
-    precision: Annotated[Literal["auto", "fp32", "bf16"], precision_option(ONLY)] = "auto",
+    precision: Annotated[Literal["auto", "fp32", "bf16"], precision_option(AUTO)] = "auto",
     compile: Annotated[bool, compile_option(ONLY)] = False,
     **options: Any,
 ) -> None:

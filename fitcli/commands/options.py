@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fitcli.distributed.heartbeat import TIMEOUT_MINUTES
-from fitcli.tasks.registry import TASKS
+from fitcli.tasks.registry import DEFAULT_TASK, TASKS
 from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD, background_share
 
 if TYPE_CHECKING:
@@ -78,10 +78,10 @@ def parse_size(text: str) -> int:
     return size
 
 
-def precision_option(note: str = "") -> Any:
-    """Return `--precision`; `note` ends its help text."""
-    # With the three words as placeholder, all texts of the panel would be folded.
-    text = f"auto, fp32 or bf16{note}."
+def precision_option(note: str) -> Any:
+    """Return `--precision`; `note` ends its help text and says what auto is."""
+    # The name of the value is short: with the three words there, all texts of the panel would be folded.
+    text = f"auto, fp32 or bf16{note}"
     return typer.Option("--precision", help=text, metavar="NAME", show_default=False, rich_help_panel=COMPUTING)
 
 
@@ -130,9 +130,12 @@ if TYPE_CHECKING:
     TaskName = str
     OptionalTaskName = str | None
 else:
-    _TASK = typer.Option("--task", help=f"{', '.join(TASKS[:-1])} or {TASKS[-1]}.", metavar="TASK")
-    TaskName = Annotated[Literal[TASKS], _TASK]
-    OptionalTaskName = Annotated[Literal[TASKS] | None, _TASK]
+    _TASK = f"{', '.join(TASKS[:-1])} or {TASKS[-1]}."
+    TaskName = Annotated[Literal[TASKS], typer.Option("--task", help=_TASK, metavar="TASK")]
+    # None, because a run folder has its own task.
+    OptionalTaskName = Annotated[
+        Literal[TASKS] | None, typer.Option("--task", help=rf"{_TASK} \[default: {DEFAULT_TASK}]", metavar="TASK")
+    ]
 
 DeviceName = Annotated[
     str,
@@ -144,7 +147,11 @@ DeviceName = Annotated[
         rich_help_panel=COMPUTING,
     ),
 ]
-PrecisionName = Annotated[Literal["auto", "fp32", "bf16"], precision_option()]
+PrecisionName = Annotated[Literal["auto", "fp32", "bf16"], precision_option("; auto is bf16 on GPUs.")]
+InferencePrecisionName = Annotated[
+    Literal["auto", "fp32", "bf16"],
+    precision_option("; auto is bf16 on CPUs and GPUs that are fast in it, fp16 on other GPUs, else fp32."),
+]
 Compile = Annotated[bool, compile_option()]
 CompileIfItPays = Annotated[
     bool | None,

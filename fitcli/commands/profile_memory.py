@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from fitcli.profiling.rows import Mode
     from fitcli.profiling.subject import Conditions, Subject
 
+PRESET_HELP = r"Or a preset: debug, nano, tiny, small, base or large. \[default: base; for autoregressive: small]"
+"""Help of `--preset`, which has no default beside `--checkpoint`; the tasks have it as `profiled_preset`."""
+
 
 def profile_memory(
     checkpoint: Annotated[Path | None, typer.Option(help="Run folder to ask about.", metavar="RUN")] = None,
-    preset: Annotated[str | None, typer.Option(help="Or a preset: debug, nano, tiny, small, base or large.")] = None,
+    preset: Annotated[str | None, typer.Option(help=PRESET_HELP, metavar="NAME")] = None,
     task: OptionalTaskName = None,
     mode: Annotated[Literal["train", "infer"] | None, typer.Option(help="One of them, else both.")] = None,
     res: Annotated[list[int] | None, typer.Option(min=1, help="Pixels per side, else 6400; repeatable.")] = None,
@@ -44,6 +47,8 @@ def profile_memory(
     """Say what fits: bytes and operations of training and inference, for every way of running, without trying.
 
     Without a GPU the answer is estimated for one with 16 GiB; --device cpu asks about this machine.
+
+    `fit train` takes the first way that fits into --memory. The row layers is for comparison: it is never taken.
     """
     from fitcli.errors import FitError
     from fitcli.profiling.peers import parse_peers

@@ -85,7 +85,7 @@ def _parser(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _metavar(declared: DeclaredOption) -> str | None:
-    """Return a short placeholder, so that help texts get the width of the terminal."""
+    """Return a short name of the value, so that help texts get the width of the terminal."""
     kinds = get_args(declared.type) or (declared.type,)
     return next((letter for kind, letter in ((int, "N"), (float, "X"), (str, "NAME")) if kind in kinds), None)
 

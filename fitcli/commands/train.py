@@ -114,7 +114,7 @@ def train(
             "--group-parallel",
             min=1,
             metavar="N",
-            help="Processes that share each image.",
+            help="Processes per image.",
             show_default=False,
             rich_help_panel=COMPUTING,
         ),

@@ -47,6 +47,7 @@ class Survey(NamedTuple):
         nodata: Nodata values of the images, as text.
         missing: Share of the values that were read that are missing.
         odd: Images whose pixels lie so far from those of the others that they do not count for the statistics.
+        recolored: For each conversion of colours (`Preprocessing.channel_change`), the number of images.
     """
 
     preprocessing: Preprocessing
@@ -56,6 +57,7 @@ class Survey(NamedTuple):
     nodata: tuple[str, ...] = ()
     missing: float = 0.0
     odd: tuple[Path, ...] = ()
+    recolored: tuple[tuple[str, int], ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -68,6 +70,7 @@ class Survey(NamedTuple):
     def pixels(self) -> str:
         """Return one line that says how pixels were understood."""
         parts = [describe_pixels(self.preprocessing)]
+        parts += [f"{change} in {count} of {len(self.sizes)} images" for change, count in self.recolored]
         if self.nodata:
             parts.append(f"nodata {', '.join(self.nodata[:3])}{', ...' if len(self.nodata) > 3 else ''}")
         if self.nodata or self.missing:
@@ -152,6 +155,7 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = 
         nodata=tuple(sorted({number_text(info.nodata) for _, info in infos if info.nodata is not None})),
         missing=found.missing,
         odd=odd,
+        recolored=tuple(Counter(filter(None, (wanted.channel_change(info) for _, info in infos))).items()),
     )
 
 

@@ -118,13 +118,17 @@ def cheaper_choice(work: Training, choice: Choice) -> Choice | None:
         return None
 
 
+COMPARED = "layers"
+"""Name of the execution that a table shows for comparison: `choose` never takes it."""
+
+
 def named_plans(work: Training) -> dict[str, ExecutionPlan]:
     """Return the executions that a table shows, by name, from the fastest to the smallest."""
     handful = usual_handful(work.config, "step", work.device)
     recompute = ExecutionPlan(kind="recompute", handful=handful)
     return {
         "plain": ExecutionPlan(),
-        "layers": ExecutionPlan(kind="layers"),
+        COMPARED: ExecutionPlan(kind="layers"),
         "selective": replace(recompute, keep=1.0, selective=True, global_layers="selective"),
         "selective, half kept": replace(recompute, keep=0.5, selective=True, global_layers="selective"),
         "recompute": replace(recompute, global_layers="attention"),

@@ -138,6 +138,12 @@ class Preprocessing:
             )
         return None
 
+    def channel_change(self, info: ImageInfo) -> str:
+        """Return in words how the colours of an image are converted; "" if they are those of the model."""
+        if (info.channels >= 3) == (self.channels >= 3) or info.channels == self.channels:
+            return ""
+        return "grey becomes red, green and blue" if self.channels == 3 else "colour becomes grey"
+
     def convert(self, pixels: Pixels, info: ImageInfo) -> Pixels:
         """Convert pixels [height width channels] of a file to the channels and the dtype of the model.
 

@@ -8,7 +8,7 @@ from fitcli import console
 from fitcli.errors import FitError
 from fitcli.memory.budget import size_text
 from fitcli.memory.estimate import OVERHEAD, estimate_step, parameter_count, parameters_text
-from fitcli.memory.plan import named_plans
+from fitcli.memory.plan import COMPARED, named_plans
 from fitcli.profiling.measure import measure_peer
 from fitcli.profiling.peer_estimate import estimate_peer
 from fitcli.profiling.peer_models import can_build
@@ -42,6 +42,8 @@ def report_table(
     console.table(COLUMNS, cells, title(subject, conditions))
     for remark in filter(None, (_edge_remark(subject, modes, res) for res in sizes)):
         console.log(remark)
+    if "train" in modes:
+        console.log(f"the row {COMPARED} is for comparison: `fit train` never takes it")
     if conditions.device != "cpu":
         reserve = size_text(OVERHEAD[conditions.device])
         console.hint(f"to fit, a device needs about {reserve} for itself and 5 % for fragments beside the peak")

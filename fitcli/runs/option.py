@@ -47,7 +47,7 @@ class Option:
         panel: Heading under which `--help` shows it; empty for the first panel.
         minimum, maximum: Least and greatest allowed value; None without a limit.
         above, below: Limits that are not allowed themselves; None without.
-        metavar: Placeholder of the value in `--help`; None for that of its type.
+        metavar: Name of the value in `--help`; None for that of its type.
         shown_default: Text that `--help` shows in place of the default; None to show the default itself.
         varies: Whether the default depends on task and preset. The default of the field is None until
             `TrainSettings` replaces it by `TaskOptions.default_of`.

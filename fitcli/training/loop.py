@@ -13,28 +13,22 @@ from pathlib import Path
 from fitcli.data.bad_images import BadImage, TooManyBadImages
 from fitcli.device.moment import Moment
 from fitcli.device.transfer import runs_ahead
-from fitcli.distributed.agreement import require_agreement, weights_digest
 from fitcli.distributed.world import PeerLost, UnrecoverableRankError
 from fitcli.errors import DataError, FitError, OutOfMemory
 from fitcli.files.leftovers import remove_leftovers
-from fitcli.runs.config import RunConfig, is_run, save_config
-from fitcli.runs.weights import Checkpoint, TaskModel, start_from
+from fitcli.runs.config import is_run, save_config
 from fitcli.tasks.context import TrainingRun
-from fitcli.tasks.load import expect_task
-from fitcli.tasks.registry import find_task
 from fitcli.training.checkpointing.run_lock import locked
 from fitcli.training.checkpointing.run_record import TRAINING, save_record
 from fitcli.training.checkpointing.saved_states import STATES, checksums, load_state, save_state
 from fitcli.training.checkpointing.saver import LAST, Saver, saving
-from fitcli.training.checkpointing.snapshot import Progress, State, restore, snapshot
-from fitcli.training.ema import Ema
+from fitcli.training.checkpointing.snapshot import Progress
 from fitcli.training.execution_choice import has_room_for_copy, save_plan
 from fitcli.training.finite_check import check_finite
-from fitcli.training.fsdp import shard_model, whole_model
 from fitcli.training.gradients import Gradients
 from fitcli.training.launched_step import LaunchedStep
 from fitcli.training.metrics_log import MetricsLog, NoLog
-from fitcli.training.optimizer import build_optimizer, learning_rate, set_learning_rate, step_if_finite
+from fitcli.training.optimizer import learning_rate
 from fitcli.training.reports import (
     BadImageReport,
     BeginReport,
@@ -47,7 +41,7 @@ from fitcli.training.reports import (
     ValidationReport,
 )
 from fitcli.training.stop_requests import StopReason, TimeLimitReached, catch_stop_requests
-from models.build import build
+from fitcli.training.trained_model import TrainedModel
 
 Observer = Callable[[Report], None]
 """Receives every report, in order."""
@@ -101,30 +95,18 @@ class _Training:
     """
 
     def __init__(self, run: TrainingRun, observe: Observer, resumes: bool) -> None:
-        settings = run.settings
         self.run, self.observe, self.progress = run, observe, Progress()
-        # Sharding moves one layer at a time to the device, which need not have room for the whole model.
-        device = "cpu" if run.shard else run.runtime.device
-        self.model: TaskModel = build(run.config.model, device, seed=settings.seed).train()
-        if settings.start_from is not None and not resumes:
-            run.world.run_on_all(partial(_start_from, Path(settings.start_from), self.model, run.config))
-        self.ema = Ema(self.model, settings.ema_decay) if settings.ema_decay else None
-        self.average = None if self.ema is None else self.ema.model
-        # Each process holds another part of sharded weights: only the whole ones can be compared.
-        self.whole = self._digests() if run.shard and not resumes else {}
-        sharded = shard_model(self.model, self.average, run.world) if run.shard else None
-        for model in (self.model, self.average):
-            if model is not None:
-                run.runtime.compile(model)
-        self.optimizer = build_optimizer(self.model, settings)
-        self.gradients = Gradients(run, self.model, lambda choice: observe(MemoryReport(choice.summary())), sharded)
+        self.trained = TrainedModel(run, resumes)
+        self.gradients = Gradients(
+            run, self.trained.model, lambda choice: observe(MemoryReport(choice.summary())), self.trained.sharded
+        )
         self.resumed = False
         self.unsettled: LaunchedStep | None = None
 
     def begin(self) -> None:
         """Write the first state, so that the run can be resumed."""
-        self._compare(self.whole if self.run.shard else self._digests())
-        state = self._snapshot(copy=False)
+        self.trained.compare_first()
+        state = self.trained.snapshot(copy=False)
         if not self.run.world.is_first:
             return
         with saving(self.run.folder):
@@ -134,29 +116,19 @@ class _Training:
 
     def resume(self) -> None:
         """Load the last saved state that is whole."""
-        use = partial(restore, model=self.model, optimizer=self.optimizer, average=self.average)
-        self.progress = load_state(self.run.folder, use, lambda reason, step: self.observe(DamageReport(reason, step)))
+        self.progress = load_state(
+            self.run.folder, self.trained.restore, lambda reason, step: self.observe(DamageReport(reason, step))
+        )
         self.resumed = True
         if len(set(self.run.world.gather(self.progress.step))) > 1:
             raise FitError(f"{self.run.folder}: the processes see different files there; use a folder that they share")
         # Every process has read all files of the state, and compared them with their checksums.
         files = {f"the saved {name}": each for name, each in checksums(self.run.folder, self.progress.step).items()}
-        self._compare(files | ({} if self.run.shard else self._digests()))
+        self.trained.compare_restored(files)
         if not self.run.world.is_first:
             return
         with saving(self.run.folder):
             self._save_record()
-
-    def _digests(self) -> dict[str, str]:
-        """Return hashes of the weights by name, for the comparison with other processes; none for a single process."""
-        if self.run.world.size == 1:
-            return {}
-        models = {"the weights": self.model, "the moving average of the weights": self.average}
-        return {name: weights_digest(model.state_dict().items()) for name, model in models.items() if model is not None}
-
-    def _compare(self, facts: dict[str, str]) -> None:
-        """Compare hashes over all processes; collective."""
-        require_agreement(self.run.world, facts, "give all machines the same files, and the same kind of device")
 
     def go(self) -> Progress:
         """Train to the end."""
@@ -167,7 +139,7 @@ class _Training:
             else NoLog() as self.log,
             Saver(
                 run,
-                self._snapshot,
+                self.trained.snapshot,
                 self.log.sync,
                 progress,
                 writes=run.world.is_first,
@@ -201,9 +173,6 @@ class _Training:
         run = self.run
         save_record(run.folder, run.settings, run.config, run.dataset)
         save_plan(run.folder, run.plan)
-
-    def _snapshot(self, *, copy: bool) -> State:
-        return snapshot(self.model, self.optimizer, self.average, copy, keep=self.run.world.is_first)
 
     def _save(self) -> None:
         self._settle()
@@ -272,10 +241,8 @@ class _Training:
         # The device has the passes of this step to do, so that it does not wait while the host reads.
         self._settle()
         rate = learning_rate(step, run.total_steps, run.settings)
-        set_learning_rate(self.optimizer, rate)
         assert results.norm_on_device is not None
-        step_if_finite(self.optimizer, results.norm_on_device)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.trained.step(rate, results.norm_on_device)
         self.progress.step = step + 1
         self.unsettled = LaunchedStep(
             number=step + 1,
@@ -295,8 +262,7 @@ class _Training:
         if launched is None:
             return
         self._report(launched.report(self.run), launched.bad_images)
-        if self.ema is not None:
-            self.ema.update(self.model, launched.number)
+        self.trained.add_to_average(launched.number)
 
     def _validate_or_save(self) -> ValidationReport:
         """Validate; if memory runs out, save before the run ends. A resumed run begins with the validation."""
@@ -313,21 +279,13 @@ class _Training:
         """Validate the weights that inference will use: their moving average if the run keeps one."""
         progress = self.progress
         self.gradients.release()
-        model = self.average or self.model.eval()
-        if self.run.shard:
-            model = whole_model(model, self.run.config)
-            self.run.runtime.compile(model)
-        validation = self.gradients.objective.validate(Checkpoint(model, self.run.config))
-        self.model.train()
+        validation = self.gradients.objective.validate(self.trained.for_inference())
+        self.trained.model.train()
         check_finite("validation loss", validation.loss, self.run.folder, progress.step)
         best = progress.add_validation(validation.rank, validation.headline, self.run.dataset.validation_fingerprint)
         return ValidationReport(
             step=progress.step, loss=validation.loss, scores=validation.scores, best=best, headline=validation.headline
         )
-
-
-def _start_from(folder: Path, model: TaskModel, config: RunConfig) -> None:
-    start_from(folder, expect_task(folder, config.task), model, config, find_task(config.task).class_weights)
 
 
 def _ends_epoch(run: TrainingRun, step: int) -> bool:

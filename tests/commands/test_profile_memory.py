@@ -9,6 +9,9 @@ import pytest
 from PIL import Image
 from support.command_line import Fit
 
+from fitcli.memory.plan import COMPARED
+from fitcli.tasks.registry import TASKS, find_task
+
 GIB = 2**30
 
 
@@ -59,6 +62,22 @@ def test_the_page_shows_what_the_default_call_prints(fit: Fit) -> None:
     shown = page.split("<!-- profile -->\n```\n")[1].split("```")[0]
     printed = fit("profile-memory").stdout
     assert [line.rstrip() for line in printed.splitlines()] == shown.splitlines()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_help_says_the_preset_of_each_task(fit: Fit, monkeypatch: pytest.MonkeyPatch, task: str) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    (line,) = (line for line in fit("profile-memory", "--help").stdout.splitlines() if "--preset" in line)
+    defaults = line.partition("default: ")[2].partition("]")[0]
+    special = dict(part.removeprefix("for ").split(": ") for part in defaults.split("; ")[1:])
+    assert find_task(task).profiled_preset == special.get(task, defaults.split(";")[0])
+
+
+def test_the_row_for_comparison_is_said(fit: Fit) -> None:
+    for mode, said in (("train", True), ("infer", False)):
+        result = fit("profile-memory", "--preset", "debug", "--res", 512, "--mode", mode)
+        assert (f"the row {COMPARED} is for comparison" in result.stderr) == said
+        assert (f" {COMPARED} " in result.stdout) == said
 
 
 def test_a_run_folder(fit: Fit, trained: Path) -> None:

@@ -172,6 +172,18 @@ def test_rgb_and_rgba_images_are_trained_on_as_rgb(
     assert survey_images(data_set(tmp_path, images), 0).preprocessing.channels == 3
 
 
+@pytest.mark.parametrize(
+    ("channels", "text"),
+    [((3, 3, 1), "; grey becomes red, green and blue in 1 of 3 images"),
+     ((1, 1, 3), "; colour becomes grey in 1 of 3 images"),
+     ((3, 4, 3), "")],
+)  # fmt: skip
+def test_converted_colours_are_said(tmp_path: Path, channels: tuple[int, ...], text: str) -> None:
+    images = [noise(number, channels=count) for number, count in enumerate(channels)]
+    line = survey_images(data_set(tmp_path, images), 0).pixels()
+    assert line.partition("255")[2] == text
+
+
 def with_nodata(folder: Path, dtype: str, nodata: float, images: int = 3, mpp: float | None = None) -> Dataset:
     """Write images whose left half is missing; the rest has about the mean 60 and the deviation 5."""
     samples = []

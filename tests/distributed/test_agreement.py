@@ -23,8 +23,8 @@ from fitcli.distributed.process_group import processes
 from fitcli.distributed.world import ALONE, World
 from fitcli.errors import FitError
 from fitcli.tasks.registry import train_settings
-from fitcli.training import loop
 from fitcli.training import prepare as preparation
+from fitcli.training import trained_model
 from fitcli.training.checkpointing.saved_states import load_state, save_state
 from fitcli.training.checkpointing.snapshot import MODEL, State
 from fitcli.training.loop import train
@@ -100,7 +100,7 @@ def start_rank(
     if odd and case in ("missing", "size", "pixels", "turned", "label"):
         data = data.with_name(f"{data.name}-{case}")
     if odd and case == "weights":
-        patch.setattr(loop, "build", lambda *arguments, **named: build(*arguments, **{**named, "seed": 9}))
+        patch.setattr(trained_model, "build", lambda *arguments, **named: build(*arguments, **{**named, "seed": 9}))
     try:
         with processes("cpu", how.get("group_parallel", 1)) as world:
             start = StartOptions(

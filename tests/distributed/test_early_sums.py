@@ -18,13 +18,13 @@ from torch import nn
 
 from fitcli.distributed import world
 from fitcli.distributed.early_sums import EarlySums
+from fitcli.distributed.gradient_sums import GradientSums
 from fitcli.distributed.process_group import processes
 from fitcli.distributed.world import World
 from fitcli.errors import OutOfMemory
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.tasks.registry import train_settings
 from fitcli.training import gradients
-from fitcli.training.gradients import Gradients
 from fitcli.training.loop import train
 from fitcli.training.prepare import prepare
 from fitcli.training.reports import MemoryReport, Report
@@ -86,7 +86,7 @@ def train_both_ways(data: Path, folder: Path, cases: list[tuple[str, str, int]])
                 with pytest.MonkeyPatch.context() as inner:
                     watch = Watch(inner)
                     if way == "after":
-                        inner.setattr(Gradients, "_early_sums", lambda _: None)
+                        inner.setattr(GradientSums, "_early_sums", lambda _: None)
                     train_on(here, data, folder / way / name, PLANS[plan], accumulate=accumulate, **TASKS[task])
                     if way == "early":
                         counts[name] = watch.early, watch.all

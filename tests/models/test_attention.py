@@ -25,7 +25,7 @@ def exact(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("scores", [1 << 21, 700, 1], ids=["at once", "in pieces", "a row at a time"])
-@pytest.mark.parametrize(("t", "u"), [(64, 64), (5, 40), (40, 5), (1, 1)])
+@pytest.mark.parametrize(("t", "u"), [(64, 64), (5, 40), (40, 5), (1, 2)])
 def test_products_are_attention(t: int, u: int, scores: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "SCORES", scores)
     query, key, value = tensors(t, u)
@@ -34,6 +34,16 @@ def test_products_are_attention(t: int, u: int, scores: int, monkeypatch: pytest
     assert counted.calls["baddbmm"] > 0
     expected = exact(query, key, value)
     assert (result.double() - expected).norm() < 0.01 * expected.norm()
+
+
+@pytest.mark.parametrize("t", [1, 7])
+def test_a_single_key_has_the_weight_one(t: int) -> None:
+    query, key, value = (values.double().requires_grad_() for values in tensors(t, 1))
+    result = dot_product_attention(query, key, value)
+    assert torch.equal(result, value.expand(result.shape))
+    gradients = torch.autograd.grad(result.square().sum(), (query, key, value), allow_unused=True)
+    assert gradients[:2] == (None, None)
+    assert torch.equal(gradients[2], 2 * t * value)
 
 
 def test_all_other_cases_use_the_kernel_of_pytorch() -> None:

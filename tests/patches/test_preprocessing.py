@@ -57,6 +57,27 @@ def test_what_is_accepted_becomes_what_the_model_expects(model: Preprocessing, i
     assert pixels.dtype == model.dtype
 
 
+@pytest.mark.parametrize(
+    ("model", "image", "change"),
+    [
+        (3, 1, "grey becomes red, green and blue"),
+        (3, 2, "grey becomes red, green and blue"),
+        (1, 3, "colour becomes grey"),
+        (1, 4, "colour becomes grey"),
+        (3, 3, ""),
+        (3, 4, ""),
+        (1, 1, ""),
+        (1, 2, ""),
+        (5, 5, ""),
+        (2, 2, ""),
+    ],
+)
+def test_a_change_of_colours_is_said(model: int, image: int, change: str) -> None:
+    expected = expecting(model, "uint8")
+    assert expected.mismatch(file(image, "uint8", color=image in (3, 4))) is None
+    assert expected.channel_change(file(image, "uint8", color=image in (3, 4))) == change
+
+
 def test_alpha_is_dropped_and_grey_repeated() -> None:
     rgba = np.array([[[1, 2, 3, 255]]], np.uint8)
     assert expecting(3, "uint8").convert(rgba, file(4, "uint8", color=True)).tolist() == [[[1, 2, 3]]]

@@ -19,7 +19,7 @@ from fitcli.device.runtime import choose_runtime
 from fitcli.distributed.world import ALONE, World
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.tasks.registry import train_settings
-from fitcli.training import fsdp, loop
+from fitcli.training import fsdp, trained_model
 from fitcli.training.loop import train
 from fitcli.training.prepare import prepare
 from fitcli.training.reports import Report, StepReport
@@ -72,7 +72,7 @@ def train_here(
     if plan is not None:
         run = replace(run, plan=ExecutionPlan(**plan))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "build", _build_in_float64)
+        patch.setattr(trained_model, "build", _build_in_float64)
         patch.setattr(fsdp, "build", _build_in_float64)
         if late:
             with pytest.raises(TimeLimitReached):

@@ -15,7 +15,7 @@ from torch import nn
 
 from fitcli.errors import FitError
 from fitcli.runs.train_settings import TrainSettings
-from fitcli.training import gradients, loop
+from fitcli.training import gradients, loop, trained_model
 from fitcli.training.finite_check import check_finite
 from fitcli.training.loop import train
 from fitcli.training.optimizer import learning_rate
@@ -64,7 +64,7 @@ def test_a_gradient_that_is_not_finite_does_not_reach_the_weights(
         model.head.classify.bias.register_hook(spoil)
         return model
 
-    monkeypatch.setattr(loop, "build", steep)
+    monkeypatch.setattr(trained_model, "build", steep)
     with pytest.raises(FitError, match="the gradient became nan in step 8"):
         train(run_of(data, tmp_path / "run"), quietly)
     for name in ("model.safetensors", "last/model.safetensors"):

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from fitcli.data.bad_images import TooManyBadImages
 from fitcli.distributed.world import PeerLost
 from fitcli.errors import FitError
-from fitcli.training import gradients, loop
+from fitcli.training import gradients, loop, trained_model
+from fitcli.training.ema import Ema
 from fitcli.training.gradients import Gradients
 from fitcli.training.launched_step import LaunchedStep
 from fitcli.training.loop import train
@@ -117,9 +118,8 @@ def test_a_gradient_that_is_not_finite_changes_neither_weights_nor_average(
     for name in ("prompt", "late"):
         models, averages = list[nn.Module](), list[nn.Module]()
         with monkeypatch.context() as patch:
-            patch.setattr(loop, "build", lambda *args, models=models, **more: kept(build(*args, **more), models))
-            average = loop.Ema
-            patch.setattr(loop, "Ema", lambda *args, kind=average, averages=averages: kept(kind(*args), averages))
+            patch.setattr(trained_model, "build", keeping(build, models))
+            patch.setattr(trained_model, "Ema", keeping(Ema, averages))
             spoil_gradient(patch, step)
             with pytest.raises(FitError, match=f"the gradient became nan in step {step}, on "):
                 train(run_of(data, tmp_path / name, ema=0.9), quietly)
@@ -130,9 +130,14 @@ def test_a_gradient_that_is_not_finite_changes_neither_weights_nor_average(
     assert_same_run(tmp_path / "late", tmp_path / "prompt")
 
 
-def kept(value: Any, values: list[Any]) -> Any:
-    values.append(value)
-    return value
+def keeping(make: Callable[..., Any], values: list[Any]) -> Callable[..., Any]:
+    """Return a function that does as `make`, and adds each result to `values`."""
+
+    def kept(*arguments: Any, **settings: Any) -> Any:
+        values.append(make(*arguments, **settings))
+        return values[-1]
+
+    return kept
 
 
 def spoil_pass(patch: pytest.MonkeyPatch, number: int, change: Callable[[Any], Any]) -> None:

@@ -23,7 +23,7 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.tasks.classify import objective
 from fitcli.tasks.classify.validation import Scores
 from fitcli.tasks.context import TrainingRun
-from fitcli.training import loop
+from fitcli.training import trained_model
 from fitcli.training.loop import train
 from fitcli.training.reports import (
     BadImageReport,
@@ -120,7 +120,12 @@ def test_the_best_model_is_kept_and_the_last_one_too(
     scores = iter([Scores(0.9, 0.5, 0.5), Scores(0.4, 0.9, 0.9), Scores(0.1, 0.7, 0.7), Scores(0.5, 0.9, 0.9)])
     monkeypatch.setattr(objective, "validate", lambda *_: next(scores))
     models: list[Any] = []
-    monkeypatch.setattr(loop, "build", lambda *args, **settings: models.append(build(*args, **settings)) or models[0])
+
+    def kept_build(*args: Any, **settings: Any) -> Any:
+        models.append(build(*args, **settings))
+        return models[0]
+
+    monkeypatch.setattr(trained_model, "build", kept_build)
     folder, kept = tmp_path / "run", []
 
     def observe(report: Report) -> None:

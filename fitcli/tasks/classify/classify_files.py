@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import FitError, ImageError, OutOfMemory
 from fitcli.files.output_checks import check_not_replaced, check_output_file, check_output_folder
+from fitcli.files.output_names import output_names
 from fitcli.files.publish import publish_csv
 from fitcli.images.base import ImageReader
 from fitcli.runs.config import RunConfig
@@ -125,11 +125,12 @@ def plan_heatmaps(paths: Sequence[Path], out: Path | None) -> list[Path | None]:
 
     Args:
         paths: The images.
-        out: A file for the heat map of one image; or a folder, which is created with the first heat map; None for no
-            heat maps.
+        out: A file for the heat map of one image; or a folder for `NAME.png`, see `output_names`, which is created with
+            the first heat map; None for no heat maps.
 
     Raises:
-        FitError: `out` is one file for several images, has an unknown suffix, or cannot be written to.
+        FitError: `out` is one file for several images, has an unknown suffix, or cannot be written to; or two images of
+            one folder have the same name.
     """
     if out is None:
         return [None] * len(paths)
@@ -143,13 +144,7 @@ def plan_heatmaps(paths: Sequence[Path], out: Path | None) -> list[Path | None]:
         return [out]
     if out.exists() and not out.is_dir():
         raise FitError(f"--heatmap {out}: is not a folder; give a folder, or a file named {', '.join(PICTURES)}")
-    taken: set[str] = set()
-    planned: list[Path] = []
-    for path in paths:
-        numbered = (f"{path.stem}-{number}" for number in count(2))
-        name = next(name for name in chain([path.stem], numbered) if name.lower() not in taken)
-        taken.add(name.lower())
-        planned.append(out / f"{name}.png")
+    planned = output_names("--heatmap", out, paths, ".png")
     check_output_folder("--heatmap", out)
     check_not_replaced("--heatmap", planned, paths)
     return [*planned]

@@ -17,7 +17,7 @@ from fitcli.patches.grid import PatchGrid
 from fitcli.runs.finite_output import check_finite_numbers
 from fitcli.runs.targets import Target, slices
 from fitcli.runs.weights import Checkpoint
-from fitcli.streaming.token_store import TokenStore
+from fitcli.tasks.classify.evidence import spread
 from fitcli.tasks.encoding.encode import EncodingSettings, encoding
 from models.encoder import FITClassifier
 from models.piecewise_latents import pool_piecewise
@@ -32,7 +32,8 @@ class Classification:
     Attributes:
         probabilities: [k] float64, class probabilities of the first target. They sum to 1 for a single-label target.
         evidence: [g n] float32, share of each patch in the decision, with sum 1 over the image: the weight of the
-            latents of its group in the pooled vector, spread over the patches that they read. None if not kept.
+            latents of its group in the pooled vector, spread over the patches that they read, by area. None if not
+            kept. See `evidence.py`.
         grid: Groups and patches over the image.
         places: (row, column) of the groups that were encoded, in the order of `evidence`.
         plan: Execution of the pass; None if unknown.
@@ -95,9 +96,9 @@ def classify_image(
             pooled = pool_piecewise(checkpoint.model.head, latents, job.groups.to(runtime.device))
         check_finite_numbers(checkpoint, pooled.logits[0].tolist(), "predictions", image.path)
         first, *others = _probabilities(pooled.logits[0].double(), checkpoint.config.class_targets)
-        shares = pooled.evidence[..., evidence_target].float().cpu()
-        evidence = None if job.reads is None else _spread(shares, job.reads, job.plan.handful)
-        return Classification(first, evidence, job.grid, job.places, job.plan, tuple(others))
+        weights = pooled.evidence[..., evidence_target].float().cpu()
+        kept = None if job.reads is None else spread(weights, job.reads, job.grid, job.places, job.plan.handful)
+        return Classification(first, kept, job.grid, job.places, job.plan, tuple(others))
 
 
 def _probabilities(logits: Tensor, targets: Sequence[Target]) -> list[NDArray[np.float64]]:
@@ -106,11 +107,3 @@ def _probabilities(logits: Tensor, targets: Sequence[Target]) -> list[NDArray[np
         (logits[part].softmax(dim=-1) if target.is_single else logits[part].sigmoid()).cpu().numpy()
         for target, part in zip(targets, slices(targets), strict=True)
     ]
-
-
-def _spread(evidence: Tensor, reads: TokenStore, handful: int) -> NDArray[np.float32]:
-    """Return the share of each patch [g n]: the shares of the latents [g m] times their attention weights [g m n]."""
-    parts = [slice(start, min(start + handful, len(evidence))) for start in range(0, len(evidence), handful)]
-    # The caller may have enabled autocast, whose results in bfloat16 numpy cannot hold.
-    with torch.autocast("cpu", enabled=False):
-        return np.concatenate([torch.einsum("gm,gmn->gn", evidence[part], reads.get(part)).numpy() for part in parts])

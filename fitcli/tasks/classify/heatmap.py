@@ -16,6 +16,7 @@ from fitcli.images.open import create_image
 from fitcli.images.window import Window
 from fitcli.patches.grid import PatchGrid
 from fitcli.tasks.classify.classify_image import Classification
+from fitcli.tasks.classify.evidence import visible_sides
 
 LONGEST_SIDE = 1600
 """Largest side of a picture, in pixels."""
@@ -47,7 +48,7 @@ def write_heatmap(path: Path, image: ImageReader, result: Classification) -> Non
     """Write a heat map of the evidence of a classification.
 
     A `.tif`, `.ome.tif` or `.zarr` file becomes a layer with the size and the scale of the image, and a pyramid. Its
-    single channel holds the evidence of each patch relative to the strongest patch, from 0 to 255. Other formats become
+    single channel holds the evidence per area relative to the strongest patch, from 0 to 255. Other formats become
     a picture of at most `LONGEST_SIDE` pixels per side: the image in grey, with the evidence in colour. Patches whose
     pixels are all missing have no evidence, and missing pixels are dark.
 
@@ -82,7 +83,7 @@ def heatmap_bytes(path: Path, info: ImageInfo, patch: int) -> int:
 
 
 def relative_evidence(result: Classification) -> NDArray[np.float32]:
-    """Return the evidence of each patch relative to the strongest patch, [rows columns] in 0 ... 1.
+    """Return the evidence of each patch per visible area, relative to the strongest patch, [rows columns] in 0 ... 1.
 
     Raises:
         ValueError: The classification kept no evidence.
@@ -95,8 +96,10 @@ def relative_evidence(result: Classification) -> NDArray[np.float32]:
     evidence[rows, columns] = result.evidence.reshape(-1, grid.group, grid.group)
     height, width = (-(-side // grid.patch) for side in grid.size)
     patches = evidence.swapaxes(1, 2).reshape(grid.rows * grid.group, grid.columns * grid.group)[:height, :width]
-    strongest = np.maximum(patches.max(), np.finfo(np.float32).tiny)
-    return np.asarray(patches / strongest, np.float32)
+    heights, widths = visible_sides(grid)
+    density: NDArray[np.float32] = patches / (heights[:height, None] * widths[:width])
+    density /= np.maximum(density.max(), np.finfo(np.float32).tiny)
+    return density
 
 
 def _without_missing(strength: NDArray[np.float32], image: ImageReader, grid: PatchGrid) -> NDArray[np.float32]:

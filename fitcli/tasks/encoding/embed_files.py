@@ -18,6 +18,7 @@ from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import FitError, ImageError, OutOfMemory
 from fitcli.files.leftovers import remove_old_partials
 from fitcli.files.output_checks import check_not_replaced, check_output_file, check_output_folder
+from fitcli.files.output_names import output_names
 from fitcli.files.publish import followed
 from fitcli.images.base import ImageReader
 from fitcli.memory.budget import MemoryPlan
@@ -74,8 +75,7 @@ class EmbeddedImage:
 def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
     """Return the path of the features of each image: a file, or `NAME.zarr` in a folder, which is created if missing.
 
-    If two images have the same name, the features of all images lie in folders like those of the images:
-    `FOLDER/NAME.zarr`.
+    `output_names` has the rule for images of equal names.
 
     Args:
         paths: The images.
@@ -93,7 +93,7 @@ def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
     else:
         if out.suffix and not out.is_dir():
             raise FitError(f"--out {out}: name it {' or '.join(SUFFIXES)}, or give a folder, without a suffix")
-        planned = [out / f"{name}.zarr" for name in _names(out, paths)]
+        planned = output_names("--out", out, paths, ".zarr")
         try:
             for folder in {out, *(path.parent for path in planned)}:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -102,30 +102,6 @@ def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
         check_output_folder("--out", planned[0].parent)
     check_not_replaced("--out", planned, paths)
     return planned
-
-
-def _names(out: Path, paths: Sequence[Path]) -> list[Path]:
-    """Return the path of the features of each image within the output folder, without the suffix."""
-    stems = [Path(path.stem) for path in paths]
-    if _first_duplicates(stems) is None:
-        return stems
-    absolute = [Path(os.path.abspath(path)) for path in paths]
-    common = os.path.commonpath([path.parent for path in absolute])
-    nested = [path.relative_to(common).with_name(path.stem) for path in absolute]
-    if (same := _first_duplicates(nested)) is not None:
-        raise FitError(
-            f"--out {out}: {paths[same[0]]} and {paths[same[1]]} have the same name; embed one of them alone"
-        )
-    return nested
-
-
-def _first_duplicates(names: Sequence[Path]) -> tuple[int, int] | None:
-    """Return the numbers of two equal names, ignoring case as some file systems do; None if all names differ."""
-    first: dict[str, int] = {}
-    for number, name in enumerate(names):
-        if (earlier := first.setdefault(str(name).lower(), number)) != number:
-            return earlier, number
-    return None
 
 
 def embed_files(

@@ -1,4 +1,4 @@
-"""Opens the images that a run is used on, and warns of those whose scale is not that of the training images."""
+"""Opens the images that a run is used on, and names those whose scale or colours are not those of training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from fitcli.memory.budget import size_text
 from fitcli.patches.preprocessing import Preprocessing
 
 UNREADABLE, OTHER_SCALE = "images that cannot be read as chosen", "images of another scale"
-TOO_LARGE, NEEDED = "images that exceed the memory limit", "memory that an image needs"
+RECOLORED, TOO_LARGE = "images of other colours", "images that exceed the memory limit"
+NEEDED = "memory that an image needs"
 """Events that the queue counts over all processes, and bytes of which it keeps the most."""
 
 
@@ -41,12 +42,16 @@ class ImageOpener:
         return self.chosen or replace(self.preprocessing.read_as, needs_scale=False)
 
     def open(self, path: Path) -> ImageReader:
-        """Open an image. The first one of another scale than in training is warned of; `finish` counts the others.
+        """Open an image.
+
+        The first one of another scale than in training is warned of, and the first one whose colours are converted is
+        named; `finish` counts the others.
 
         Raises:
             ImageError: It cannot be opened, or does not have the level or the scale that the user asks for.
         """
         image = open_as(path, self.how)
+        self._note_colors(image)
         scale, trained = image.info.mpp, self.preprocessing.mpp
         if scale is None and self.how.mpp is not None:
             self._warn(
@@ -83,6 +88,13 @@ class ImageOpener:
             )
         if (more := self.queue.tally(OTHER_SCALE, 0) - 1) > 0:
             console.warning(f"the scale of {more} more {_images(more)} is another than in training, or unknown")
+        if (more := self.queue.tally(RECOLORED, 0) - 1) > 0:
+            console.log(f"the colours of {more} more {_images(more)} are converted, too")
+
+    def _note_colors(self, image: ImageReader) -> None:
+        change = "" if self.preprocessing.mismatch(image.info) else self.preprocessing.channel_change(image.info)
+        if change and self.queue.tally(RECOLORED) == 1:
+            console.log(f"{image.path}: {change}, as in training (further images are not named)")
 
     def _warn(self, text: str) -> None:
         if self.queue.tally(OTHER_SCALE) == 1:

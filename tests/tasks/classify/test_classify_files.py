@@ -14,6 +14,7 @@ from fitcli.runs.config import RunConfig
 from fitcli.runs.targets import Target
 from fitcli.tasks.classify.classify_files import check_csv, plan_heatmaps, write_csv
 from fitcli.tasks.classify.config import ClassifyDetails
+from fitcli.tasks.encoding.embed_files import plan_outputs
 from models.presets import classifier_preset
 
 
@@ -22,7 +23,7 @@ def test_heat_maps_go_to_a_file_or_into_a_folder_under_different_names(tmp_path:
     heat = tmp_path / "heat"
     assert plan_heatmaps(images, None) == [None] * 3
     assert plan_heatmaps(images[:1], tmp_path / "a.jpg") == [tmp_path / "a.jpg"]
-    assert plan_heatmaps(images, heat) == [heat / "a.png", heat / "A-2.png", heat / "b.png"]
+    assert plan_heatmaps(images, heat) == [heat / "x/a.png", heat / "y/A.png", heat / "b.png"]
     assert not heat.exists()
     (tmp_path / "folder.tif").mkdir()
     assert plan_heatmaps(images[:1], tmp_path / "folder.tif") == [tmp_path / "folder.tif" / "a.png"]
@@ -41,6 +42,14 @@ def test_heat_maps_that_cannot_be_written_are_refused(tmp_path: Path, out: str, 
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(FitError, match=message):
         plan_heatmaps([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / out)
+
+
+def test_heat_maps_of_equal_names_lie_in_folders_as_features_do(tmp_path: Path) -> None:
+    images, out = [tmp_path / "x/a.tif", tmp_path / "y/a.tif"], tmp_path / "out"
+    maps = plan_heatmaps(images, out)
+    assert [path and path.with_suffix(".zarr") for path in maps] == plan_outputs(images, out)
+    with pytest.raises(FitError, match=r"--heatmap .*a\.tif and .*a\.png have the same name"):
+        plan_heatmaps([tmp_path / "a.tif", tmp_path / "a.png"], out)
 
 
 def test_a_table_does_not_replace_an_image(tmp_path: Path) -> None:

@@ -21,17 +21,20 @@ from fitcli.images.window import Window
 from fitcli.patches.grid import PatchGrid
 from fitcli.tasks.classify import heatmap
 from fitcli.tasks.classify.classify_image import Classification
+from fitcli.tasks.classify.evidence import patch_areas
 from fitcli.tasks.classify.heatmap import LONGEST_SIDE, heatmap_bytes, overlay, relative_evidence, write_heatmap
 
 PATCH, GROUP = 8, 4
 
 
 def found(size: tuple[int, int], *places: tuple[int, int], weights: tuple[float, ...] = ()) -> Classification:
-    """A classification whose evidence lies in the patches that hold the given pixels."""
+    """A classification whose evidence lies in the patches that hold the given pixels; `weights` are per area."""
     grid = PatchGrid(size, PATCH, GROUP)
-    evidence = np.zeros((grid.count, GROUP**2), np.float32)
+    evidence, areas = np.zeros((grid.count, GROUP**2), np.float32), patch_areas(grid, list(grid.coordinates()))
     for number, (y, x) in enumerate(places):
-        evidence[grid.patch_at(y, x)] = weights[number] if weights else 1 / len(places)
+        place = grid.patch_at(y, x)
+        evidence[place] = (weights[number] if weights else 1) * areas[place]
+    evidence /= max(evidence.sum(), np.finfo(np.float32).tiny)
     return Classification(np.array([1.0, 0.0]), evidence, grid, list(grid.coordinates()))
 
 

@@ -1,4 +1,4 @@
-"""Images that a run is used on: a warning, once, of another scale than in training."""
+"""Images that a run is used on: a warning, once, of another scale than in training, and a note of other colours."""
 
 from __future__ import annotations
 
@@ -106,3 +106,19 @@ def test_images_that_share_a_memory_limit_are_counted_with_what_is_enough(capsys
     assert lines[1] == "error: ran out"
     assert lines[2].startswith("error: 2 more images need more memory than is allowed; 90 MiB are enough")
     assert len(lines) == 3
+
+
+def test_an_image_of_other_colours_is_named_and_the_others_are_counted(
+    tmp_path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grey, color, many = (save(tmp_path / f"{c}.tif", np.zeros((16, 16, c), np.uint8)) for c in (1, 3, 5))
+    opener = ImageOpener(ImageQueue(), Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3))
+    for path in (color, many, grey, grey, grey):
+        with opener.open(path):
+            pass
+    opener.finish()
+    messages = capsys.readouterr().err.splitlines()
+    assert messages == [
+        f"{grey}: grey becomes red, green and blue, as in training (further images are not named)",
+        "the colours of 2 more images are converted, too",
+    ]
