@@ -4,7 +4,7 @@
 
 Writes the data set of `fit demo --task segment` to FOLDER/data, and test scenes of 2048 and 8192 pixels per side beside
 it. Half of the test scenes have a red key and half a blue one. The rows of FIT come from run folders, which
-`fit evaluate` scores. Make the runs first, on as many threads and for as many minutes as the U-Net gets:
+`fit evaluate` scores. Make the runs first, on one thread and for as many minutes of CPU time as the U-Net gets:
 
     fit train FOLDER/data/scenes.csv --task segment --classes FOLDER/data/classes.json --out RUN ...
     fit train FOLDER/data/swapped.csv --task segment --classes FOLDER/data/classes.json --out RUN2 --start-from RUN ...
@@ -129,14 +129,14 @@ def draw_batch(scenes: list[Pixels], rng: np.random.Generator) -> Pixels:
 
 
 def train_unet(scenes: list[Pixels], minutes: float, seed: int) -> tuple[UNet, dict[str, Any]]:
-    """Train for so many minutes, with a learning rate that follows the time that has passed."""
+    """Train for so many minutes of CPU time, with a learning rate that follows the time that has passed."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = UNet(len(CLASSES), STRIDE)
     optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=DECAY)
     losses: list[float] = []
-    start = time.perf_counter()
-    while (share := (time.perf_counter() - start) / (60 * minutes)) < 1:
+    start = time.process_time()
+    while (share := (time.process_time() - start) / (60 * minutes)) < 1:
         rate = RATE * min(1.0, (len(losses) + 1) / WARMUP) * (1 + math.cos(math.pi * share)) / 2
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -228,7 +228,7 @@ def run_of_kind(text: str) -> tuple[str, Path]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for the data set and the test scenes")
-    parser.add_argument("--minutes", type=float, default=15, help="training of the U-Net per kind; 0 leaves it out")
+    parser.add_argument("--minutes", type=float, default=15, help="CPU minutes of the U-Net per kind; 0: none")
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--sides", type=int, nargs="+", default=list(TEST_SCENES), help="sides of the test scenes")
     parser.add_argument(

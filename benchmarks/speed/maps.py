@@ -2,8 +2,9 @@
 
     python -m benchmarks.speed.maps --checkpoint RUN --scene IMAGE [--size 32768] [--memory 1GiB] [--out FILE.json]
 
-The image repeats a scene, as a JPEG TIFF with a pyramid. The map is written with its pyramid, and its parts as polygons.
-writing: CPU time of map and polygons over that of the rest of the pass. Goal: below 0.10.
+The image repeats a scene, as a JPEG TIFF with a pyramid. The map is written with its pyramid, and its parts as
+polygons.
+writing: time of map and polygons over that of the rest of the pass. Goal: below 0.10.
 memory: peak resident size over that of Python with torch imported. Goal: at most 1.5 GiB.
 
 A scene and a run on which the map has parts as in real maps:
