@@ -55,7 +55,8 @@ TEST_SCENES = {2048: 4, 8192: 2}
 TEST_SEED = 900_000_000
 """Seeds of test scenes begin here, far from those of `fit demo`."""
 
-BATCH_PIXELS = 8 * TILE * TILE
+BATCH_PIXELS = 2 * TILE * TILE
+"""Pixels of a batch: two tiles. On a CPU the number of steps limits what the U-Net learns, so batches are small."""
 
 RATE, DECAY, WARMUP = 1e-3, 0.05, 100
 """Learning rate of AdamW, its weight decay, and the steps in which the rate grows."""

@@ -1,9 +1,9 @@
 """Writes the data set of keyed scenes: images with label images beside them, always the same.
 
-FOLDER/images/000.png ...    scenes of 128 to 384 pixels per side, as PNG and TIFF files
+FOLDER/images/000.png ...    scenes of 128 to 384 pixels per side, as PNG and TIFF (JPEG) files
 FOLDER/labels/000.png ...    their labels: grey PNG files whose values are the numbers of classes, 255 for no label
 FOLDER/swapped/000.png ...   other labels of the same scenes, in which two textures swap their names
-FOLDER/large.tif             one pyramidal TIFF for the test, with large-labels.png and large-swapped.png
+FOLDER/large.tif             one pyramidal TIFF (JPEG) for the test, with large-labels.png and large-swapped.png
 FOLDER/classes.json          the name of every class, by its number
 FOLDER/scenes.csv            all images with their labels and splits; swapped.csv is the same with the swapped labels
 FOLDER/small.csv             the scenes of 128 pixels alone, which are the quickest to learn from
@@ -113,7 +113,9 @@ def write_scene(scene: KeyedScene, image: Path, labels: dict[str, Path], stop: S
     grey = replace(info, channels=1, color=False)
     with ExitStack() as stack:
         canvas = stack.enter_context(create_image(image, info))
-        layers = {kind: stack.enter_context(create_image(path, grey)) for kind, path in labels.items()}
+        layers = {
+            kind: stack.enter_context(create_image(path, grey, resampling="nearest")) for kind, path in labels.items()
+        }
         for window in windows(scene.height, scene.width):
             stop()
             pixels, textures = scene.render(window)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from fitcli.demo import keyed_dataset
-from fitcli.demo.keyed_dataset import KINDS, make_demo, scene_files
-from fitcli.demo.keyed_scenes import CLASSES, UNLABELLED
+from fitcli.demo.keyed_dataset import KINDS, make_demo, scene_files, write_scene
+from fitcli.demo.keyed_scenes import CLASSES, UNLABELLED, KeyedScene
 from fitcli.images.open import open_image
 from fitcli.images.window import Window
 
@@ -65,6 +65,19 @@ def test_labels_are_those_of_the_scenes(folder: Path) -> None:
         _, textures = file.scene.render(window)
         np.testing.assert_array_equal(labels[window.slices()], file.scene.labels(textures, both=True))
         np.testing.assert_allclose(shown[file.scene.key.slices()].mean((0, 1)).argmax(), 2 if file.scene.blue else 0)
+
+
+def test_labels_are_exact_at_all_levels_of_a_pyramid(tmp_path: Path) -> None:
+    scene = KeyedScene(1, 700, 640, True)
+    write_scene(scene, tmp_path / "image.tif", {"swapped": tmp_path / "labels.tif"})
+    with open_image(tmp_path / "labels.tif") as labels:
+        whole = labels.read(Window(0, 0, 512, 512))[..., 0]
+        half = labels.read(Window(0, 0, 350, 320), level=1)[..., 0]
+        assert len(labels.info.levels) > 1
+    np.testing.assert_array_equal(whole, scene.labels(scene.render(Window(0, 0, 512, 512))[1], both=True))
+    # A mean of classes would be another class at the borders of regions.
+    corners = [read(tmp_path / "labels.tif")[y::2, x::2, 0] for y in (0, 1) for x in (0, 1)]
+    assert any(np.array_equal(half, corner) for corner in corners)
 
 
 def test_splits_and_keys_are_spread_over_the_sizes() -> None:
