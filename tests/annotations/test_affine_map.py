@@ -48,7 +48,9 @@ def test_rasterio_fits_tiepoints_alike() -> None:
 
 
 def test_tiepoints_that_are_no_grid_place_nothing() -> None:
-    bent = GeoReference(tiepoints=(0, 0, 0, 8, 50, 0, 90, 0, 0, 9, 50.1, 0, 0, 70, 0, 8.1, 49, 0, 90, 70, 0, 9.9, 49, 0))
+    bent = GeoReference(
+        tiepoints=(0, 0, 0, 8, 50, 0, 90, 0, 0, 9, 50.1, 0, 0, 70, 0, 8.1, 49, 0, 90, 70, 0, 9.9, 49, 0)
+    )
     with pytest.raises(ValueError, match="no regular grid"):
         pixels_to_world(bent)
     on_a_line = GeoReference(tiepoints=(0, 0, 0, 8, 50, 0, 90, 0, 0, 9, 50, 0))
