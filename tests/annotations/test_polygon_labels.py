@@ -140,9 +140,9 @@ def test_threads_pickles_and_windows_read_the_same(tmp_path: Path) -> None:
 
 
 def test_a_closed_reader_reads_nothing(tmp_path: Path) -> None:
-    with labels(tmp_path, feature(square(1, 1, 2), "tumor")) as reader:
-        with pytest.raises(ImageError, match="no level 1"):
-            reader.read(ALL, 1)
+    reader = labels(tmp_path, feature(square(1, 1, 2), "tumor"))
+    with reader, pytest.raises(ImageError, match="no level 1"):
+        reader.read(ALL, 1)
     with pytest.raises(ImageError, match="has been closed"):
         reader.read(ALL)
 
