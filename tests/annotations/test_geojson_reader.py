@@ -26,6 +26,10 @@ def read(folder: Path, content: Any) -> GeoJsonPolygons:
     return read_geojson(write(folder / "a.geojson", content))
 
 
+def gathered(*shapes: Any) -> dict[str, Any]:
+    return {"type": "GeometryCollection", "geometries": list(shapes)}
+
+
 WHOLES = {
     "collection": (collection(gis(SQUARE), gis(HOLED)), 2, 3),
     "array": ([gis(SQUARE), gis(MULTI)], 3, 4),
@@ -33,7 +37,7 @@ WHOLES = {
     "polygon": (SQUARE, 1, 1),
     "multipolygon": (MULTI, 2, 3),
     "geometry collection": ({"type": "GeometryCollection", "geometries": [SQUARE, MULTI]}, 3, 4),
-    "nested": (gis({"type": "GeometryCollection", "geometries": [SQUARE, {"type": "GeometryCollection", "geometries": [HOLED]}]}), 2, 3),
+    "nested": (gis(gathered(SQUARE, gathered(HOLED))), 2, 3),
     "with heights": (geometry([[(0, 0, 7), (4, 0, 7), (4, 4, 7)]]) | {}, 1, 1),
     "members first and last": ({"name": "x", "features": [gis(SQUARE)], "crs": None, "bbox": [0, 0, 1, 1]}, 1, 1),
     "nothing": (collection(), 0, 0),

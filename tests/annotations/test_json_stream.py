@@ -51,10 +51,10 @@ def test_any_value_is_read_in_chunks_of_any_size(
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 @pytest.mark.parametrize("compressed", [False, True])
 def test_encodings_and_compression_are_told_by_the_first_bytes(tmp_path: Path, encoding: str, compressed: bool) -> None:
-    data = '[{"name": "Grün – 腫瘍"}, 7]'.encode(encoding)
+    data = '[{"name": "Grün 腫瘍"}, 7]'.encode(encoding)
     path = tmp_path / "file"
     path.write_bytes(gzip.compress(data) if compressed else data)
-    assert read(path) == [{"name": "Grün – 腫瘍"}, 7]
+    assert read(path) == [{"name": "Grün 腫瘍"}, 7]
 
 
 BROKEN = {
@@ -119,16 +119,13 @@ def test_bombs_are_refused_in_bounded_memory(tmp_path: Path, monkeypatch: pytest
         path = tmp_path / name
         path.write_bytes(gzip.compress(data, 1))
         del data
-        with JsonStream(path) as stream, pytest.raises(ImageError, match=reason):
-            tracemalloc.start()
-            try:
-                items: Any = stream.members() if stream.peek() == "{" else stream.elements()
-                for _ in items:
-                    if name == "members":
-                        stream.value()
-            finally:
-                peak = tracemalloc.get_traced_memory()[1]
-                tracemalloc.stop()
+        tracemalloc.start()
+        try:
+            with pytest.raises(ImageError, match=reason):
+                read(path)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
         assert peak < 4 << 20, name
 
 
