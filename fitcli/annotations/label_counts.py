@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from fitcli.annotations.class_table import IGNORED, ClassTable, Color
+from fitcli.annotations.class_positions import ClassPositions, Positions
+from fitcli.annotations.class_table import ClassTable, Color
 from fitcli.annotations.label_values import Value, count_values
 from fitcli.annotations.labels import LabelRules, label_file, open_labels
 from fitcli.annotations.stored_labels import StoredLabels
+from fitcli.images.base import ImageReader
 from fitcli.images.find import is_zarr
 from fitcli.images.read_as import ReadAs, open_as
 from fitcli.images.window import Window
@@ -41,6 +42,7 @@ class LabelCounts(NamedTuple):
         nodata: Nodata value of the label image; None without one.
         names, colors: Names and colours of values that the label image itself gives.
         notes: Sentences on what is left out.
+        positions: Some positions in pixels of the image, by the keys of `pixels`; empty if not asked for.
     """
 
     pixels: Counter[Value]
@@ -50,15 +52,17 @@ class LabelCounts(NamedTuple):
     names: dict[int, str] = {}  # noqa: RUF012
     colors: dict[int, Color] = {}  # noqa: RUF012
     notes: tuple[str, ...] = ()
+    positions: dict[Value, Positions] = {}  # noqa: RUF012
 
 
-def count_label_image(image_path: Path, labels: Path, read_as: ReadAs) -> LabelCounts:
+def count_label_image(image_path: Path, labels: Path, read_as: ReadAs, positions: bool = False) -> LabelCounts:
     """Count the values of a label image.
 
     Args:
         image_path: The image.
         labels: Its label image.
         read_as: How the image is read. Labels are counted at its pixels.
+        positions: Whether to draw positions.
 
     Raises:
         ImageError: The image or its labels cannot be read, or do not go together.
@@ -66,14 +70,28 @@ def count_label_image(image_path: Path, labels: Path, read_as: ReadAs) -> LabelC
     path = label_file(labels)
     with open_as(image_path, read_as) as image, StoredLabels(path, image) as stored:
         windows = survey_windows(stored.info.size, stored.steps)
-        pixels: Counter[Value] = Counter()
-        for window in windows:
-            pixels.update(count_values(stored.read(window), stored.info.nodata).pixels)
-            if len(pixels) >= MOST_VALUES:
-                break
+        pixels, found = _count(stored, windows, positions)
         names = value_names(path) if is_zarr(path) else value_names_of_palette(stored.info.palette)
         share = sum(window.area for window in windows) / math.prod(stored.info.size)
-        return LabelCounts(_whole(pixels, share), share, stored.factor, stored.info.nodata, *names)
+        counts = LabelCounts(_whole(pixels, share), share, stored.factor, stored.info.nodata, *names)
+        return counts._replace(positions=found)
+
+
+def _count(
+    labels: ImageReader, windows: Sequence[Window], positions: bool
+) -> tuple[Counter[Value], dict[Value, Positions]]:
+    """Return the number of pixels by value, and positions if asked for. Missing values do not count."""
+    pixels: Counter[Value] = Counter()
+    drawn = ClassPositions()
+    for window in windows:
+        values = labels.read(window)
+        counts = count_values(values, labels.info.nodata).pixels
+        pixels.update(counts)
+        if len(pixels) >= MOST_VALUES:
+            break
+        if positions:
+            drawn.add(values, window, counts)
+    return pixels, drawn.found()
 
 
 def value_names_of_palette(palette: tuple[Color, ...]) -> tuple[dict[int, str], dict[int, Color]]:
@@ -82,7 +100,7 @@ def value_names_of_palette(palette: tuple[Color, ...]) -> tuple[dict[int, str], 
 
 
 def count_polygons(
-    image_path: Path, labels: Path, table: ClassTable, rules: LabelRules, read_as: ReadAs
+    image_path: Path, labels: Path, table: ClassTable, rules: LabelRules, read_as: ReadAs, positions: bool = False
 ) -> LabelCounts:
     """Count the pixels of each class that polygons cover.
 
@@ -91,13 +109,10 @@ def count_polygons(
     """
     with open_as(image_path, read_as) as image, open_labels(labels, image, table, rules) as polygons:
         windows = survey_windows(polygons.info.size)
-        counts = np.zeros(256, np.int64)
-        for window in windows:
-            counts += np.bincount(polygons.read(window).ravel(), minlength=256)
+        pixels, found = _count(polygons, windows, positions)
         share = sum(window.area for window in windows) / math.prod(polygons.info.size)
-        pixels: Counter[Value] = Counter()
-        pixels.update({number: int(counts[number]) for number in np.flatnonzero(counts).tolist() if number != IGNORED})
-        return LabelCounts(_whole(pixels, share), share, notes=tuple(getattr(polygons, "notes", ())))
+        notes = tuple(getattr(polygons, "notes", ()))
+        return LabelCounts(_whole(pixels, share), share, notes=notes, positions=found)
 
 
 def survey_windows(size: tuple[int, int], steps: tuple[float, float] = (1.0, 1.0)) -> list[Window]:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from fitcli.annotations.class_positions import Positions
 from fitcli.annotations.class_table import IGNORED, LARGEST_VALUE, MOST_CLASSES, ClassTable, Color
 from fitcli.annotations.label_counts import LabelCounts, count_label_image, count_polygons
 from fitcli.annotations.label_values import UNKNOWN, Value, ValueLookup, values_text
@@ -28,6 +29,9 @@ ADVICE = "give the classes with --classes, as in 0=background,1=tumor"
 Labelled = tuple[Path, Path]
 """An image and its labels."""
 
+PositionsByImage = dict[Path, tuple[Positions, ...]]
+"""Positions of each class that an image has, by image."""
+
 Found = list[tuple[Labelled, T]]
 """What was found of images with labels."""
 
@@ -41,6 +45,7 @@ class LabelSurvey(NamedTuple):
         unlabelled: Number of images without a labelled pixel, those without labels included.
         notes: Sentences on what was taken for what.
         warnings: Sentences on what may be wrong.
+        positions: Some positions of each class that an image has, by image; empty if not asked for.
     """
 
     table: ClassTable
@@ -48,6 +53,7 @@ class LabelSurvey(NamedTuple):
     unlabelled: int = 0
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    positions: PositionsByImage = {}  # noqa: RUF012
 
 
 def survey_labels(
@@ -56,6 +62,7 @@ def survey_labels(
     rules: LabelRules,
     read_as: ReadAs = AS_STORED,
     most_bad: int = 0,
+    positions: bool = False,
 ) -> LabelSurvey:
     """Check and count the labels of a data set. Labels are all label images or all polygons.
 
@@ -65,6 +72,7 @@ def survey_labels(
         rules: How labels are read.
         read_as: How images are read.
         most_bad: Number of images with unusable labels to pass over.
+        positions: Whether to draw positions of the classes.
 
     Raises:
         DataError: Labels are unreadable or not those of their images; values or names belong to no class; a class has
@@ -75,10 +83,10 @@ def survey_labels(
         raise DataError("no image has labels; give labels of some images")
     notes: list[str] = []
     if has_polygons(label_file(labelled[0][1])):
-        table, found = _polygons(labelled, table, rules, read_as, most_bad)
+        table, found = _polygons(labelled, table, rules, read_as, most_bad, positions)
         keys = tuple(range(len(table.names)))
     else:
-        found = _try_all(lambda sample: count_label_image(*sample, read_as), labelled, most_bad)
+        found = _try_all(lambda sample: count_label_image(*sample, read_as, positions), labelled, most_bad)
         if table is None:
             table = _table_of_values(found)
             notes.append(_taken(table))
@@ -90,7 +98,33 @@ def survey_labels(
     if empty:
         notes.append(f"{empty} of {len(samples)} images have labels without a labelled pixel")
     unlabelled = empty + len(samples) - len(labelled)
-    return LabelSurvey(table, pixels, unlabelled, (*notes, *_notes(found)), tuple(warnings))
+    drawn = _by_image(found, keys) if positions else {}
+    return LabelSurvey(table, pixels, unlabelled, (*notes, *_notes(found)), tuple(warnings), drawn)
+
+
+def draw_positions(
+    samples: Sequence[tuple[Path, Path | None]], table: ClassTable, rules: LabelRules, read_as: ReadAs, most_bad: int
+) -> PositionsByImage:
+    """Return the positions that `survey_labels` draws, for known classes. See there.
+
+    Raises:
+        DataError: More than `most_bad` labels are unusable.
+    """
+    labelled = [(image, labels) for image, labels in samples if labels is not None]
+    if any(has_polygons(label_file(labels)) for _, labels in labelled[:1]):
+        keys: tuple[int, ...] = tuple(range(len(table.names)))
+        found = _try_all(lambda sample: count_polygons(*sample, table, rules, read_as, True), labelled, most_bad)
+    else:
+        keys = table.values
+        found = _try_all(lambda sample: count_label_image(*sample, read_as, True), labelled, most_bad)
+    return _by_image(found, keys)
+
+
+def _by_image(found: Found[LabelCounts], keys: Sequence[int]) -> PositionsByImage:
+    """Return the positions of images, by class in the order of `keys`, without classes that an image does not have."""
+    return {
+        image: tuple(counts.positions[key] for key in keys if key in counts.positions) for (image, _), counts in found
+    }
 
 
 def _try_all(do: Callable[[Labelled], T], samples: Sequence[Labelled], most_bad: int) -> Found[T]:
@@ -196,7 +230,12 @@ def _taken(table: ClassTable) -> str:
 
 
 def _polygons(
-    samples: Sequence[Labelled], table: ClassTable | None, rules: LabelRules, read_as: ReadAs, most_bad: int
+    samples: Sequence[Labelled],
+    table: ClassTable | None,
+    rules: LabelRules,
+    read_as: ReadAs,
+    most_bad: int,
+    positions: bool,
 ) -> tuple[ClassTable, Found[LabelCounts]]:
     """Return the classes of polygons and their pixels."""
     from fitcli.annotations.polygon_labels import polygon_names
@@ -210,7 +249,7 @@ def _polygons(
     _check_names(counts, known, rules)
     usable = [sample for sample, _ in named]
     left = most_bad - (len(samples) - len(usable))
-    return known, _try_all(lambda sample: count_polygons(*sample, known, rules, read_as), usable, left)
+    return known, _try_all(lambda sample: count_polygons(*sample, known, rules, read_as, positions), usable, left)
 
 
 def _table_of_names(counts: Counter[str], rules: LabelRules, file: Path) -> ClassTable:

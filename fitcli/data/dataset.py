@@ -18,9 +18,12 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fitcli.data.csv_listing import LabelColumn, Labels, ListedImage, Listing, read_csv
 from fitcli.data.folder_listing import read_folder
@@ -34,6 +37,10 @@ VALIDATION_FRACTION = 0.2
 """Fraction of the images of each class to hold out for validation, if the data set names no splits."""
 
 
+Anchors = tuple[NDArray[np.int64], ...]
+"""Positions of each kind, (row, column) [n 2] in pixels of an image as it is read; every kind has one or more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """An image with its target.
@@ -43,10 +50,12 @@ class Sample:
         target: Value that only a task understands. For classes: the number of the class; 0 without classes; -1 for an
             unknown class of a test image. For `Dataset.targets`: the numbers of the classes that hold, where the
             classes of all targets are numbered consecutively. For labels in files: the file, or None without one.
+        anchors: Positions that training windows may be drawn around; empty without any.
     """
 
     path: Path
     target: Any
+    anchors: Anchors = field(default=(), compare=False, repr=False)
 
 
 Listed = tuple[str, str, str]

@@ -84,7 +84,7 @@ def read_item(reading: Reading, sample: Sample, epoch: int, index: int, group_sh
     with open_as(sample.path, reading.preprocessing.read_as) as image:
         if reason := reading.preprocessing.mismatch(image.info, training=True):
             raise DataError(f"{sample.path}: {reason}")
-        place = draw_place(image, reading.layout, reading.rules, epoch, index, group_share)
+        place = draw_place(image, reading.layout, reading.rules, epoch, index, group_share, sample.anchors)
         patches, missing = _read_pixels(image, place, reading.preprocessing, reading.marked)
         target = reading.targets.read(sample, place, image, missing)
     return Item(

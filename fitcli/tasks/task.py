@@ -188,6 +188,14 @@ class Task(ABC, Generic[M]):
         """
         return dataset
 
+    def resume_targets(self, settings: TrainSettings, dataset: Dataset, config: RunConfig) -> Dataset:
+        """Return the data set of a resumed run with what its steps need to know of the targets beside the config.
+
+        Raises:
+            DataError: The targets cannot be read.
+        """
+        return dataset
+
     @abstractmethod
     def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
         """Return the config that follows from settings and data.

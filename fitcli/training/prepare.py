@@ -17,7 +17,7 @@ from fitcli.data.class_names import composed
 from fitcli.data.dataset import Dataset, load_dataset
 from fitcli.data.dataset_changes import describe_changes
 from fitcli.data.description import describe_dataset, warn_of_names
-from fitcli.data.pixel_digest import pixel_digests
+from fitcli.data.pixel_digest import anchor_digest, pixel_digests
 from fitcli.data.survey import describe_pixels, image_sizes, survey_images
 from fitcli.device.runtime import Runtime, choose_runtime
 from fitcli.distributed.agreement import digest, require_agreement
@@ -112,6 +112,7 @@ def _compare_data(run: TrainingRun, sizes: Sequence[tuple[int, int]]) -> None:
         "the number of images": len(run.dataset.listed),
         "the names, labels and splits of the images": digest([run.dataset.fingerprint, run.dataset.listed]),
         "the sizes of the images": digest(sizes),
+        "the positions that windows are drawn around": anchor_digest(run.dataset),
         "the mean and deviation of the pixels": [preprocessing.mean, preprocessing.std],
         "config.json": digest(config_document(run.config)),
     }
@@ -145,6 +146,7 @@ def _resumed(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun,
             f"{data}: is not what {folder} was trained on: {changed}; resume with the data set as it was, go on with "
             "this one with --accept-changed-data, or start a new run"
         )
+    dataset = find_task(settings.task).resume_targets(settings, dataset, config)
     pixels = config.preprocessing
     scale = () if pixels.mpp is None else (scale_text([pixels.mpp]),)
     understood = describe_pixels(pixels), *describe_dataset(dataset), *scale

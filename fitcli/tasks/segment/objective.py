@@ -62,7 +62,12 @@ class SegmentationObjective:
         details = cast(SegmentDetails, config.details)
         return Reading(
             layout=Layout(patch=model.patch, group=model.group),
-            rules=place_rules(self.run, shift_canvas=options.shift_canvas, background=options.background),
+            rules=place_rules(
+                self.run,
+                shift_canvas=options.shift_canvas,
+                background=options.background,
+                anchored=options.rare_windows,
+            ),
             preprocessing=config.preprocessing,
             targets=LabelReader(
                 table=details.table(config.classes),

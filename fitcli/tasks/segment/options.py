@@ -43,6 +43,15 @@ class SegmentOptions(BackgroundOptions):
         metavar="PIXELS",
         more="It divides the side of a patch. The model gives one class to each cell of so many pixels.",
     )
+    rare_windows: float = option(
+        0.0,
+        "Share of windows around rare classes.",
+        minimum=0,
+        maximum=1,
+        metavar="SHARE",
+        more="With --size, this share of the windows is drawn around labelled pixels: first a class is drawn, all that "
+        "the image has equally often, then a pixel of it. With 0, training meets classes in proportion to their areas.",
+    )
     class_weights: ClassWeights = option(
         "none",
         "Weights of classes in the loss.",

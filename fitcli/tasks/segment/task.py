@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fitcli.annotations.class_table import parse_classes
-from fitcli.annotations.label_survey import LabelSurvey, survey_labels
+from fitcli.annotations.label_survey import LabelSurvey, PositionsByImage, draw_positions, survey_labels
 from fitcli.annotations.labels import LabelRules
 from fitcli.data.csv_listing import Labels
 from fitcli.data.dataset import Dataset, Sample
@@ -24,6 +24,7 @@ from fitcli.images.read_as import ReadAs
 from fitcli.memory.samples import SamplePass, StepInput
 from fitcli.patches.sample_pixels import as_pixels
 from fitcli.runs.config import RunConfig, TaskDetails
+from fitcli.runs.option import OptionError
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.context import TrainingRun
@@ -44,6 +45,9 @@ from models.presets import dense_preset
 NAMED = 20
 """Number of classes to name."""
 
+RARE = 0.01
+"""Share of the labelled pixels below which a class is called rare."""
+
 CHANNELS = 3
 """Assumption of `Task.preset`: colour images."""
 
@@ -63,15 +67,29 @@ class Segmentation(Task[FITDense]):
         dense_preset(settings.preset, channels=1, outputs=2, cell=options.cell, patch=settings.patch)
         if options.classes is not None:
             parse_classes(options.classes)
+        if options.rare_windows and settings.size is None:
+            raise OptionError("rare_windows", "is a share of random windows; give their --size, or leave it out")
 
     def survey_targets(self, settings: TrainSettings, dataset: Dataset) -> Dataset:
         options = cast(SegmentOptions, settings.options)
         table = None if options.classes is None else parse_classes(options.classes)
         read_as = ReadAs(level=settings.level, mpp=settings.mpp)
         pairs = [(sample.path, sample.target) for sample in (*dataset.train, *dataset.validation)]
-        found = survey_labels(pairs, table, LabelRules(options.elsewhere), read_as, settings.max_bad_images)
-        notes = (_class_line(found), *found.notes, *dataset.notes)
-        return replace(dataset, notes=notes, warnings=found.warnings, surveyed=found)
+        wanted = options.rare_windows > 0
+        found = survey_labels(pairs, table, LabelRules(options.elsewhere), read_as, settings.max_bad_images, wanted)
+        hint = _rare_line(found) if settings.size is not None and not wanted else ()
+        notes = (_class_line(found), *hint, *found.notes, *dataset.notes)
+        surveyed = found._replace(positions={})
+        return _anchored(replace(dataset, notes=notes, warnings=found.warnings, surveyed=surveyed), found.positions)
+
+    def resume_targets(self, settings: TrainSettings, dataset: Dataset, config: RunConfig) -> Dataset:
+        options, details = cast(SegmentOptions, settings.options), cast(SegmentDetails, config.details)
+        if not options.rare_windows:
+            return dataset
+        pairs = [(sample.path, sample.target) for sample in dataset.train]
+        table, rules = details.table(config.classes), LabelRules(details.elsewhere)
+        how = config.preprocessing.read_as
+        return _anchored(dataset, draw_positions(pairs, table, rules, how, settings.max_bad_images))
 
     def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
         options, found = cast(SegmentOptions, settings.options), cast(LabelSurvey, dataset.surveyed)
@@ -135,6 +153,12 @@ class Segmentation(Task[FITDense]):
         return SEGMENTING
 
 
+def _anchored(dataset: Dataset, positions: PositionsByImage) -> Dataset:
+    """Return a data set whose training windows may be drawn around positions of the classes."""
+    train = tuple(replace(sample, anchors=positions.get(sample.path, ())) for sample in dataset.train)
+    return replace(dataset, train=train)
+
+
 def _class_line(found: LabelSurvey) -> str:
     """Return a line on the classes and their shares of the labelled pixels."""
     total = max(1, sum(found.pixels))
@@ -144,6 +168,19 @@ def _class_line(found: LabelSurvey) -> str:
     ]
     more = f", and {len(named) - NAMED} more" if len(named) > NAMED else ""
     return f"classes (share of the labelled pixels): {', '.join(named[:NAMED])}{more}"
+
+
+def _rare_line(found: LabelSurvey) -> tuple[str, ...]:
+    """Return a line on the classes that random windows hardly meet; nothing without any."""
+    total = sum(found.pixels)
+    rare = [name for name, count in zip(found.table.names, found.pixels, strict=True) if count < RARE * total]
+    if not rare:
+        return ()
+    more = f", and {len(rare) - NAMED} more" if len(rare) > NAMED else ""
+    return (
+        f"below {RARE:.0%} of the labelled pixels: {', '.join(rare[:NAMED])}{more}; --rare-windows 0.3 draws 30% of the "
+        "windows around pixels of all classes in turn",
+    )
 
 
 TASK = Segmentation()
