@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.annotations.class_table import ClassTable
+from fitcli.annotations.class_colors import is_background, with_colors
+from fitcli.annotations.class_table import ClassTable, Color
 from fitcli.annotations.feature_writer import FeatureWriter
 from fitcli.annotations.features import open_features
 from fitcli.annotations.rings import Polygon
@@ -28,8 +29,7 @@ MAP_SUFFIXES = (".tif", ".tiff", ".zarr", ".png")
 POLYGON_SUFFIXES = (".geojson", ".geojson.gz", ".gpkg")
 """Suffixes of polygons."""
 
-BACKGROUND = "background"
-"""Name of the class whose parts are no polygons, in lower case."""
+WHITE: Color = (255, 255, 255)
 
 TRACING_BYTES = 64 << 20
 """Memory that tracing polygons takes, for maps without parts of extreme shapes."""
@@ -122,11 +122,12 @@ def write_maps(
     Raises:
         ImageError, FitError: A file cannot be written.
     """
+    table = with_colors(table)
     with ExitStack() as stack:
         classes = stack.enter_context(
             create_image(
                 outputs.map,
-                _info(info, 1, NOT_SEEN),
+                replace(_info(info, 1, NOT_SEEN), palette=_palette(table)),
                 resampling="nearest",
                 memory_bytes=WRITER_BYTES,
                 description=legend(table),
@@ -145,7 +146,7 @@ def write_maps(
             )
         tracer = features = None
         if outputs.polygons is not None:
-            untraced = [number for number, name in enumerate(table.names) if name.lower() == BACKGROUND]
+            untraced = [number for number, name in enumerate(table.names) if is_background(name)]
             tracer = Tracer(-(-info.width // cell), cell, info.size, untraced, outputs.min_area)
             features = stack.enter_context(open_features(outputs.polygons, table, stored, outputs.in_pixels))
         factor = (stored.width / info.width, stored.height / info.height)
@@ -158,6 +159,12 @@ def _scaled(polygon: Polygon, factor: tuple[float, float]) -> Polygon:
     """Return a polygon in pixels of another size."""
     rings = tuple(ring * np.array(factor) for ring in polygon.rings)
     return replace(polygon, rings=rings, area=polygon.area * factor[0] * factor[1])
+
+
+def _palette(table: ClassTable) -> tuple[Color, ...]:
+    """Return the colours of all values of a map; white for cells that were not looked at."""
+    colors = [color or WHITE for color in table.colors]
+    return (*colors, *[WHITE] * (NOT_SEEN + 1 - len(colors)))
 
 
 def legend(table: ClassTable) -> str:
