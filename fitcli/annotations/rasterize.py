@@ -17,8 +17,11 @@ from fitcli.annotations.affine_map import Floats
 from fitcli.annotations.packed_polygons import Numbers, PackedPolygons, concatenated_ranges
 from fitcli.images.window import Window
 
-BATCH = 1 << 16
+BATCH = 1 << 14
 """Crossings that are computed, and runs that are painted, at a time: small arrays stay in the cache."""
+
+SHORT = 64
+"""Greatest mean length of spans that are painted pixel by pixel."""
 
 BAND = 1 << 18
 """Pixels of the rows that are filled at a time."""
@@ -213,12 +216,23 @@ def _merged(spans: Spans, extra: Spans) -> Spans:
 
 
 def _paint(canvas: NDArray[np.uint8], spans: Spans, values: NDArray[np.uint8]) -> None:
-    """Paint spans in the order of their polygons.
+    """Paint spans in the order of their polygons."""
+    lengths = spans.stop - spans.start
+    covered = int(lengths.sum())
+    if covered > min(SHORT * len(lengths), len(canvas)):
+        _paint_runs(canvas, spans, values)
+        return
+    colors = values[spans.polygon]
+    for part in _stretches(lengths, BATCH):
+        # Of several values for one pixel, the last one stays.
+        canvas[concatenated_ranges(spans.start[part], spans.stop[part])] = np.repeat(colors[part], lengths[part])
+
+
+def _paint_runs(canvas: NDArray[np.uint8], spans: Spans, values: NDArray[np.uint8]) -> None:
+    """Paint long spans, or many on top of each other, in the order of their polygons.
 
     The ends of all spans cut the canvas into runs of equal pixels, which are far fewer than pixels.
     """
-    if not len(spans.polygon):
-        return
     left, right = int(spans.start.min()), int(spans.stop.max())
     start, stop = spans.start - left, spans.stop - left
     is_cut = np.zeros(right - left + 1, np.bool_)

@@ -20,7 +20,10 @@ PLACES = {
         GeoReference(scale=(10.0, 5.0, 0.0), tiepoints=(0, 0, 0, 400_005, 5_699_997.5, 0), keys=AT_CENTRES),
         (400_020, 5_699_985),
     ),
-    "matrix": (GeoReference(transformation=(8, -6, 0, 4e5, -6, -8, 0, 5.7e6, 0, 0, 1, 0, 0, 0, 0, 1)), (399_998, 5_699_964)),
+    "matrix": (
+        GeoReference(transformation=(8, -6, 0, 4e5, -6, -8, 0, 5.7e6, 0, 0, 1, 0, 0, 0, 0, 1)),
+        (399_998, 5_699_964),
+    ),
     "tiepoints": (
         GeoReference(tiepoints=(0, 0, 0, 8, 50, 0, 90, 0, 0, 9, 50, 0, 0, 70, 0, 8, 49, 0, 90, 70, 0, 9, 49, 0)),
         (8 + 2 / 90, 50 - 3 / 70),

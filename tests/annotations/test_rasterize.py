@@ -86,12 +86,18 @@ def random_polygons(random: np.random.Generator, grid: float, count: int = 4) ->
 windows = st.builds(Window, st.integers(-3, 12), st.integers(-3, 12), st.integers(1, 20), st.integers(1, 20))
 
 
-@given(seed=st.integers(0, 10**9), window=windows, batch=st.sampled_from([1, 3, 50, 1 << 16]))
-def test_each_pixel_is_filled_as_crossings_tell(seed: int, window: Window, batch: int) -> None:
+@given(
+    seed=st.integers(0, 10**9),
+    window=windows,
+    batch=st.sampled_from([1, 3, 50, 1 << 16]),
+    short=st.sampled_from([0, 64]),
+)
+def test_each_pixel_is_filled_as_crossings_tell(seed: int, window: Window, batch: int, short: int) -> None:
     polygons = random_polygons(np.random.default_rng(seed), 0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BATCH", batch)
         patch.setattr(module, "BAND", 2 * batch)
+        patch.setattr(module, "SHORT", short)
         assert (drawn(polygons, window) == counted(polygons, range(1, len(polygons) + 1), window, 255)).all()
 
 
