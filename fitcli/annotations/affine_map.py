@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.images.georeference import PIXEL_IS_POINT, RASTER_TYPE_KEY, GeoReference
+from fitcli.images.georeference import GeoReference
 
 Floats = NDArray[np.float64]
 
 CLOSE = 0.01
 """Greatest distance in pixels between a tiepoint and the map that is fitted to several tiepoints."""
 
-PROJECTED_KEY, GEOGRAPHIC_KEY, USER_DEFINED = 3072, 2048, 32767
-"""ProjectedCRSGeoKey and GeodeticCRSGeoKey, whose values are EPSG codes, and the value of an unlisted system."""
+PROJECTED_KEY, GEOGRAPHIC_KEY = 3072, 2048
+"""ProjectedCRSGeoKey and GeodeticCRSGeoKey."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,37 +69,19 @@ def pixels_to_world(geo: GeoReference) -> AffineMap:
     Raises:
         ValueError: Tiepoints do not lie on such a map.
     """
-    if geo.transformation:
-        a, b, _, c, d, e, _, f = geo.transformation[:8]
-    elif geo.scale:
-        column, row, _, x, y, _ = geo.tiepoints[:6]
-        a, b, d, e = geo.scale[0], 0.0, 0.0, -geo.scale[1]
-        c, f = x - column * a, y - row * e
-    else:
+    affine = geo.affine()
+    if affine is None:
         a, b, c, d, e, f = _fitted(geo.tiepoints)
-    # Raster coordinates at pixel centres count half a pixel less.
-    half = 0.5 if _at_centres(geo) else 0.0
-    return AffineMap(a, b, c - half * (a + b), d, e, f - half * (d + e))
-
-
-def epsg_code(geo: GeoReference) -> int | None:
-    """Return the EPSG code of the coordinate system; None if the tags do not name it."""
-    keys = {geo.keys[first]: geo.keys[first + 3] for first in range(4, len(geo.keys), 4) if not geo.keys[first + 1]}
-    code = keys.get(PROJECTED_KEY) or keys.get(GEOGRAPHIC_KEY)
-    return None if code in (None, 0, USER_DEFINED) else code
+        # Raster coordinates at pixel centres count half a pixel less.
+        half = 0.5 if geo.at_centres else 0.0
+        affine = (a, b, c - half * (a + b), d, e, f - half * (d + e))
+    return AffineMap(*affine)
 
 
 def is_geographic(geo: GeoReference) -> bool:
     """Return whether coordinates are degrees."""
     keys = geo.keys[4::4]
     return GEOGRAPHIC_KEY in keys and PROJECTED_KEY not in keys
-
-
-def _at_centres(geo: GeoReference) -> bool:
-    return any(
-        geo.keys[first] == RASTER_TYPE_KEY and geo.keys[first + 3] == PIXEL_IS_POINT
-        for first in range(4, len(geo.keys), 4)
-    )
 
 
 def _fitted(tiepoints: tuple[float, ...]) -> tuple[float, float, float, float, float, float]:

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from fitcli.annotations.json_stream import JsonStream
 from fitcli.annotations.packed_polygons import PackedPolygons
 from fitcli.errors import ImageError
+from fitcli.files.spelling import composed
 
 MAX_FEATURES, MAX_RING, MAX_POINTS = 1_000_000, 1_000_000, 10_000_000
 """Most features (and parts of them) of a file, and points of a ring and of a file."""
@@ -247,7 +247,7 @@ def class_of(properties: Mapping[str, Any]) -> str:
 def composed_name(value: Any) -> str:
     """Return a text or an integer as the name of a class, without blanks around it; `UNCLASSIFIED` for the rest."""
     if isinstance(value, str):
-        return value.strip() if value.isascii() else unicodedata.normalize("NFC", value).strip()
+        return value.strip() if value.isascii() else composed(value).strip()
     return str(value) if type(value) is int else UNCLASSIFIED
 
 

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from fitcli.annotations.class_positions import ClassPositions, Positions
 from fitcli.annotations.class_table import ClassTable, Color
+from fitcli.annotations.label_rules import LabelRules
 from fitcli.annotations.label_values import Value, count_values
-from fitcli.annotations.labels import LabelRules, label_file, open_labels
+from fitcli.annotations.labels import label_file, open_labels
 from fitcli.annotations.stored_labels import StoredLabels
 from fitcli.images.base import ImageReader
 from fitcli.images.find import is_zarr

@@ -12,8 +12,9 @@ from typing import NamedTuple, TypeVar
 from fitcli.annotations.class_positions import Positions
 from fitcli.annotations.class_table import IGNORED, LARGEST_VALUE, MOST_CLASSES, ClassTable, Color
 from fitcli.annotations.label_counts import LabelCounts, count_label_image, count_polygons
+from fitcli.annotations.label_rules import LabelRules
 from fitcli.annotations.label_values import UNKNOWN, Value, ValueLookup, values_text
-from fitcli.annotations.labels import LabelRules, has_polygons, label_file
+from fitcli.annotations.labels import has_polygons, label_file
 from fitcli.errors import DataError, ImageError
 from fitcli.files.spelling import composed
 from fitcli.images.read_as import AS_STORED, ReadAs

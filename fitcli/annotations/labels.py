@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from fitcli.annotations.class_table import ClassTable
 from fitcli.annotations.label_image import LabelImage
+from fitcli.annotations.label_rules import LabelRules
+from fitcli.annotations.polygon_labels import PolygonLabels
 from fitcli.errors import DataError
 from fitcli.files.spelling import existing_spelling
 from fitcli.images.base import ImageReader
@@ -18,17 +19,6 @@ POLYGON_SUFFIXES = (".geojson", ".json", ".geojson.gz", ".json.gz")
 
 INSIDE = "#"
 """Character between an OME-Zarr image and the label image inside it: `image.zarr#labels/NAME`."""
-
-
-@dataclass(frozen=True, slots=True)
-class LabelRules:
-    """How labels are read.
-
-    Attributes:
-        elsewhere: Name of the class of pixels that no polygon covers; None to ignore them.
-    """
-
-    elsewhere: str | None = None
 
 
 def open_labels(labels: Path, image: ImageReader, table: ClassTable, rules: LabelRules) -> ImageReader:
@@ -49,8 +39,6 @@ def open_labels(labels: Path, image: ImageReader, table: ClassTable, rules: Labe
     """
     path = label_file(labels)
     if has_polygons(path):
-        from fitcli.annotations.polygon_labels import PolygonLabels
-
         return PolygonLabels(path, image, table, rules)
     return LabelImage(path, image, table)
 

@@ -9,16 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fitcli.annotations.affine_map import pixels_to_world
 from fitcli.images.georeference import GeoReference
-
-MODEL_TYPE_KEY, GEOGRAPHIC_KEY, PROJECTED_KEY = 1024, 2048, 3072
-"""GTModelTypeGeoKey, and the keys that hold an EPSG code (OGC 19-008r4)."""
-
-PROJECTED, GEOGRAPHIC = 1, 2
-"""Values of GTModelTypeGeoKey."""
-
-CODES = range(1024, 32767)
-"""Values of the two keys that are EPSG codes: 32767 is a system that the user defines."""
 
 DIGITS = 3
 """Coordinates are rounded to this many decimal digits of a pixel."""
@@ -61,35 +53,13 @@ PIXELS_UPWARDS = Placement((1, 0, 0, 0, -1, 0))
 
 def world_placement(geo: GeoReference) -> Placement | None:
     """Return where a georeference places pixels; None if that is not affine, or not invertible."""
-    matrix = _raster_matrix(geo)
-    if matrix is None:
+    try:
+        where = pixels_to_world(geo)
+        where.inverse()
+    except ValueError:
         return None
-    a, b, c, d, e, f = matrix
-    if geo.at_centres:
-        c, f = c - (a + b) / 2, f - (d + e) / 2
-    if not all(map(math.isfinite, (c, f))) or a * e - b * d == 0:
-        return None
-    return Placement((a, b, c, d, e, f), epsg_code(geo), is_world=True)
-
-
-def epsg_code(geo: GeoReference) -> int | None:
-    """Return the EPSG code of the coordinate system of a georeference; None if it has none."""
-    # Keys whose values do not stand in the directory have another tag than 0.
-    values = {geo.keys[first]: geo.keys[first + 3] for first in range(4, len(geo.keys), 4) if not geo.keys[first + 1]}
-    key = {PROJECTED: PROJECTED_KEY, GEOGRAPHIC: GEOGRAPHIC_KEY}.get(values.get(MODEL_TYPE_KEY, 0))
-    code = values.get(key, 0) if key else 0
-    return code if code in CODES else None
-
-
-def _raster_matrix(geo: GeoReference) -> tuple[float, float, float, float, float, float] | None:
-    if geo.scale and len(geo.tiepoints) == 6:
-        column, row, _, x, y, _ = geo.tiepoints
-        across, down, _ = geo.scale
-        return across, 0, x - column * across, 0, -down, y + row * down
-    if geo.transformation:
-        a, b, _, c, d, e, _, f = geo.transformation[:8]
-        return a, b, c, d, e, f
-    return None
+    matrix = (where.a, where.b, where.c, where.d, where.e, where.f)
+    return Placement(matrix, geo.coordinate_system(), is_world=True)
 
 
 def _rounded(points: NDArray[Any], digits: int) -> NDArray[Any]:

@@ -12,25 +12,24 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.annotations.affine_map import IDENTITY
+from fitcli.annotations.class_table import IGNORED, ClassTable
 from fitcli.annotations.geojson_reader import UNCLASSIFIED
+from fitcli.annotations.label_rules import LabelRules
 from fitcli.annotations.polygon_file import PolygonFile, read_polygon_file
 from fitcli.annotations.polygon_placement import outside_count, place_polygons
 from fitcli.annotations.rasterize import rasterize
 from fitcli.errors import ImageError
+from fitcli.files.spelling import composed
 from fitcli.images.base import ImageInfo, ImageReader, Pixels
 from fitcli.images.window import Window
-
-IGNORED = 255
-"""Number of pixels without a label."""
 
 ONLY_KIND = "object"
 """Class of the polygons of a file in which none has a class."""
@@ -40,20 +39,6 @@ REGION = re.compile(r"region(?![a-z])", re.IGNORECASE)
 
 NAMED = 5
 """Unknown classes that a message names."""
-
-
-class NamesOfClasses(Protocol):
-    """The part of a class table that is needed here: class `i` is called `names[i]`."""
-
-    @property
-    def names(self) -> tuple[str, ...]: ...
-
-
-class RulesOfPolygons(Protocol):
-    """The part of the rules of labels that is needed here: the class of what no polygon covers; None to ignore it."""
-
-    @property
-    def elsewhere(self) -> str | None: ...
 
 
 class PolygonLabels(ImageReader):
@@ -72,7 +57,7 @@ class PolygonLabels(ImageReader):
         ImageError: The file cannot be read, names unknown classes, or its polygons lie elsewhere.
     """
 
-    def __init__(self, path: Path, image: ImageReader, table: NamesOfClasses, rules: RulesOfPolygons) -> None:
+    def __init__(self, path: Path, image: ImageReader, table: ClassTable, rules: LabelRules) -> None:
         self.path = path
         self.info = ImageInfo(
             height=image.info.height,
@@ -172,7 +157,7 @@ def _check_unclassified(path: Path, counts: Mapping[str, int]) -> None:
 
 def _class_numbers(path: Path, counts: Mapping[str, int], names: tuple[str, ...]) -> list[int | None]:
     """Return the number of each class of the file, None for regions."""
-    known = {unicodedata.normalize("NFC", name): number for number, name in enumerate(names)}
+    known = {composed(name): number for number, name in enumerate(names)}
     counts = _with_only_kind(counts)
     _check_unclassified(path, counts)
     unknown = {n: count for n, count in counts.items() if n not in known and not is_region(n) and not is_ignored(n)}
@@ -187,8 +172,8 @@ def _class_numbers(path: Path, counts: Mapping[str, int], names: tuple[str, ...]
 def _background(path: Path, has_region: bool, names: tuple[str, ...], elsewhere: str | None) -> tuple[int, int]:
     """Return the number of what no polygon covers, outside and inside of regions."""
     if elsewhere is not None:
-        wanted = unicodedata.normalize("NFC", elsewhere)
-        number = next((n for n, name in enumerate(names) if unicodedata.normalize("NFC", name) == wanted), None)
+        wanted = composed(elsewhere)
+        number = next((n for n, name in enumerate(names) if composed(name) == wanted), None)
         if number is None:
             raise ImageError(path, f"cannot be of the class {elsewhere!r} elsewhere: there is no such class")
         return number, number

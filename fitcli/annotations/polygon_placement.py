@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from fitcli.annotations.affine_map import AffineMap, Floats, epsg_code, is_geographic, pixels_to_world
+from fitcli.annotations.affine_map import AffineMap, Floats, is_geographic, pixels_to_world
 from fitcli.annotations.polygon_index import PolygonIndex
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageReader
@@ -144,7 +144,7 @@ def _from_world(image: ImageReader) -> AffineMap | None:
 
 
 def _compare_codes(path: Path, crs: Any, geo: GeoReference, image: Path) -> None:
-    own, other = epsg_code(geo), _code_of(crs)
+    own, other = geo.coordinate_system(), _code_of(crs)
     if own is not None and other is not None and own != other:
         raise ImageError(path, f"is in EPSG:{other}, but {image} is in EPSG:{own}; {ADVICE.replace('CODE', str(own))}")
 

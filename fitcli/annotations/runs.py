@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-UNTRACED = 255
+from fitcli.annotations.class_table import IGNORED
+
+UNTRACED = IGNORED
 """Class number of cells that belong to no part."""
 
 Cells = NDArray[np.uint8]

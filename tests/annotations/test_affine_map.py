@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fitcli.annotations.affine_map import IDENTITY, AffineMap, epsg_code, is_geographic, pixels_to_world
+from fitcli.annotations.affine_map import IDENTITY, AffineMap, is_geographic, pixels_to_world
 from fitcli.images.georeference import GeoReference
 
 AT_CENTRES = (1, 1, 0, 1, 1025, 0, 1, 2)
@@ -84,5 +84,5 @@ def test_boxes_are_turned_with_the_map() -> None:
 )
 def test_keys_name_the_coordinate_system(keys: tuple[int, ...], code: int | None, degrees: bool) -> None:
     geo = GeoReference(scale=(1, 1, 0), tiepoints=(0,) * 6, keys=keys)
-    assert epsg_code(geo) == code
+    assert geo.coordinate_system() == code
     assert is_geographic(geo) == degrees

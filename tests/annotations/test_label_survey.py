@@ -15,8 +15,8 @@ from support.pictures import save
 
 from fitcli.annotations import label_counts
 from fitcli.annotations.class_table import IGNORED, ClassTable
+from fitcli.annotations.label_rules import LabelRules
 from fitcli.annotations.label_survey import LabelSurvey, survey_labels
-from fitcli.annotations.labels import LabelRules
 from fitcli.errors import DataError, ImageError
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import ImageReader

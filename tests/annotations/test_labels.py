@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from support.pictures import save
 from support.zarr_labels import group
 
+from fitcli.annotations import labels
 from fitcli.annotations.class_table import ClassTable
 from fitcli.annotations.label_image import LabelImage
-from fitcli.annotations.labels import LabelRules, has_polygons, label_file, labels_inside, open_labels
+from fitcli.annotations.label_rules import LabelRules
+from fitcli.annotations.labels import has_polygons, label_file, labels_inside, open_labels
 from fitcli.errors import DataError, ImageError
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.window import Window
@@ -44,9 +44,7 @@ def test_polygons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) ->
         def __init__(self, *arguments: object) -> None:
             asked.append(arguments)
 
-    module = ModuleType("fitcli.annotations.polygon_labels")
-    module.PolygonLabels = Fake  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(labels, "PolygonLabels", Fake)
     (tmp_path / name).write_text("{}")
     shown, rules = image(), LabelRules(elsewhere="a")
     assert has_polygons(tmp_path / name)
@@ -56,17 +54,17 @@ def test_polygons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) ->
 
 @pytest.mark.parametrize("name", ["x.png", "x.tif", "x.zarr"])
 def test_label_images(tmp_path: Path, name: str) -> None:
-    with open_labels(save(tmp_path / name, PIXELS), image(), TABLE, LabelRules()) as labels:
-        assert isinstance(labels, LabelImage)
-        np.testing.assert_array_equal(labels.read(Window(0, 0, 20, 30)), PIXELS)
+    with open_labels(save(tmp_path / name, PIXELS), image(), TABLE, LabelRules()) as opened:
+        assert isinstance(opened, LabelImage)
+        np.testing.assert_array_equal(opened.read(Window(0, 0, 20, 30)), PIXELS)
 
 
 @pytest.mark.parametrize("name", ["image.zarr#labels/cells", "image.zarr/labels/cells"])
 def test_inside_an_image(tmp_path: Path, name: str) -> None:
     path = zarr_with_labels(tmp_path, "cells")
     assert labels_inside(path) == label_file(tmp_path / name) == path / "labels/cells"
-    with open_labels(tmp_path / name, image(), TABLE, LabelRules()) as labels:
-        np.testing.assert_array_equal(labels.read(Window(0, 0, 20, 30)), PIXELS)
+    with open_labels(tmp_path / name, image(), TABLE, LabelRules()) as opened:
+        np.testing.assert_array_equal(opened.read(Window(0, 0, 20, 30)), PIXELS)
 
 
 def test_several_or_none_inside(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from support.polygons import packed, square
 
 from fitcli.annotations.affine_map import AffineMap
-from fitcli.annotations.polygon_placement import outside_count, place_polygons
 from fitcli.annotations.polygon_index import PolygonIndex
+from fitcli.annotations.polygon_placement import outside_count, place_polygons
 from fitcli.errors import ImageError
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.georeference import GeoReference

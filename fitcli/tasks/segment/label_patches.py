@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from fitcli.annotations.class_table import IGNORED, ClassTable
-from fitcli.annotations.labels import LabelRules, open_labels
+from fitcli.annotations.label_rules import LabelRules
+from fitcli.annotations.labels import open_labels
 from fitcli.data.augmentation import turn_patches
 from fitcli.data.dataset import Sample
 from fitcli.data.place import Place

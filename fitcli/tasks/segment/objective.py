@@ -8,7 +8,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from fitcli.annotations.labels import LabelRules
+from fitcli.annotations.label_rules import LabelRules
 from fitcli.data.batch import Batch
 from fitcli.data.place import Layout
 from fitcli.data.read_item import Reading

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.annotations.class_table import IGNORED
-from fitcli.annotations.labels import LabelRules, open_labels
+from fitcli.annotations.label_rules import LabelRules
+from fitcli.annotations.labels import open_labels
 from fitcli.data.dataset import Sample
 from fitcli.device.runtime import Runtime
 from fitcli.images.base import ImageReader

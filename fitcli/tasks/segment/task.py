@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from fitcli.annotations.class_table import parse_classes
+from fitcli.annotations.label_rules import LabelRules
 from fitcli.annotations.label_survey import LabelSurvey, PositionsByImage, draw_positions, survey_labels
-from fitcli.annotations.labels import LabelRules
 from fitcli.data.csv_listing import Labels
 from fitcli.data.dataset import Dataset, Sample
 from fitcli.data.survey import Survey

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fitcli.annotations.class_table import IGNORED
-from fitcli.annotations.labels import LabelRules, open_labels
+from fitcli.annotations.label_rules import LabelRules
+from fitcli.annotations.labels import open_labels
 from fitcli.data.bad_images import BadImages, first_good
 from fitcli.data.dataset import Sample
 from fitcli.device.runtime import Runtime
