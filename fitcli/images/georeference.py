@@ -109,7 +109,7 @@ class GeoReference:
             c, f = x - column * a, y - row * e
         else:
             return None
-        if self._at_centres:
+        if self.at_centres:
             c, f = c - (a + b) / 2, f - (d + e) / 2
         return (a, b, c, d, e, f) if all(map(math.isfinite, (a, b, c, d, e, f))) else None
 
