@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from support.pictures import save
 from torch import Tensor, nn
 
+from fitcli.annotations.class_table import IGNORED
 from fitcli.patches.cutting import groups_of, normalize, to_patches
 from fitcli.patches.grid import PatchGrid
 from fitcli.patches.preprocessing import Preprocessing
@@ -80,3 +83,17 @@ def logits_of_pixels(
     patch = y % side // config.patch * config.group + x % side // config.patch
     within = y % config.patch // cell * config.cells + x % config.patch // cell
     return everywhere[group, patch, within]
+
+
+def labels_of(size: tuple[int, int], seed: int = 0, ignored: float = 0.2) -> np.ndarray[Any, Any]:
+    """Return class numbers [height width], some of them `IGNORED`."""
+    rng = np.random.default_rng(seed)
+    classes = rng.integers(0, len(NAMES), size).astype(np.uint8)
+    return np.where(rng.random(size) < ignored, np.uint8(IGNORED), classes)
+
+
+def save_labels(path: Path, classes: np.ndarray[Any, Any]) -> Path:
+    """Write class numbers as the values of a label image; return its path."""
+    values = np.full(256, IGNORED, np.uint8)
+    values[: len(VALUES)] = VALUES
+    return save(path, values[classes][..., None])
