@@ -17,6 +17,7 @@ from fitcli.images.open import open_image
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.registry import find_task, train_settings
 from fitcli.tasks.task import Objective
+from fitcli.training.checkpointing.run_record import load_settings
 from fitcli.training.loop import Observer
 from fitcli.training.prepare import prepare
 from fitcli.training.reports import Report, StepReport
@@ -36,11 +37,13 @@ def two_classes(folder: Path, shape: tuple[int, int] = (24, 24), images: int = 5
 def run_of(
     data: Path, folder: Path, resume: bool = False, memory: int | None = None, accept: bool = False, **settings: Any
 ) -> TrainingRun:
-    """Prepare a run of two epochs in batches of two images, unless the settings change that."""
+    """Prepare a run of two epochs in batches of two images, unless the settings change that. See `data_of`."""
     asked = train_settings(**{"preset": "debug", "batch_size": 2, "epochs": 2, **settings})
+    # A run that is resumed has its own task.
+    task = load_settings(folder).task if resume and "task" not in settings else asked.task
     launch = StartOptions(
-        data=data, folder=folder, runtime=choose_runtime("cpu", asked.precision), resume=resume, given=settings,
-        accept_changed_data=accept, memory_bytes=memory,
+        data=data_of(task, data), folder=folder, runtime=choose_runtime("cpu", asked.precision), resume=resume,
+        given=settings, accept_changed_data=accept, memory_bytes=memory,
     )  # fmt: skip
     return prepare(asked, launch)[0]
 
@@ -103,7 +106,7 @@ def data_of(task: str, data: Path) -> Path:
 
     For `segment`, each image has a label image of two classes, 0 and 1, with a column in between that has no label.
     """
-    if find_task(task).labels != "files":
+    if find_task(task).labels != "files" or not data.is_dir():
         return data
     folder = data.with_name(f"{data.name} with labels")
     if not folder.exists():
