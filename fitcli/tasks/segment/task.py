@@ -69,7 +69,7 @@ class Segmentation(Task[FITDense]):
         table = None if options.classes is None else parse_classes(options.classes)
         read_as = ReadAs(level=settings.level, mpp=settings.mpp)
         pairs = [(sample.path, sample.target) for sample in (*dataset.train, *dataset.validation)]
-        found = survey_labels(pairs, table, LabelRules(options.elsewhere), read_as)
+        found = survey_labels(pairs, table, LabelRules(options.elsewhere), read_as, settings.max_bad_images)
         return replace(dataset, notes=(_class_line(found), *found.notes, *dataset.notes), surveyed=found)
 
     def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
