@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.pictures import colored, save
-from support.small_runs import CPU, data_of, quietly, run_of
+from support.small_runs import CPU, quietly, run_of
 
 from fitcli.device.runtime import choose_runtime
 from fitcli.errors import CheckpointError
@@ -33,7 +33,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(2):
             save(folder / "data" / label / f"{number}.png", colored((16, 16), (60, 80, 70), number))
     for task in TASKS:
-        train(run_of(data_of(task, folder / "data"), folder / task, task=task, steps=1), quietly)
+        train(run_of(folder / "data", folder / task, task=task, steps=1), quietly)
     return folder
 
 

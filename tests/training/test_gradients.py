@@ -12,7 +12,7 @@ import pytest
 import torch
 from support import small_runs
 from support.pictures import colored, save
-from support.small_runs import data_of, labelled, two_classes
+from support.small_runs import labelled, two_classes
 
 from fitcli.data import loader
 from fitcli.data.batch import Batch
@@ -75,12 +75,10 @@ LOSSES: dict[str, dict[str, Any]] = {
 def test_accumulated_passes_are_one_large_batch(uneven: Path, tmp_path: Path, name: str) -> None:
     """A loss is a mean over all images or patches of a step, not over passes that hold different numbers of them."""
 
-    data = data_of(LOSSES[name].get("task", "classify"), uneven)
-
     def reports(batch_size: int, accumulate: int) -> list[StepReport]:
         seen: list[Report] = []
         settings = {"batch_size": batch_size, "accumulate": accumulate, "steps": 3, **LOSSES[name]}
-        train(run_of(data, tmp_path / f"{batch_size}x{accumulate}", **settings), seen.append)
+        train(run_of(uneven, tmp_path / f"{batch_size}x{accumulate}", **settings), seen.append)
         return [report for report in seen if isinstance(report, StepReport)]
 
     whole = reports(4, 1)

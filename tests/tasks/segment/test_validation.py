@@ -183,9 +183,7 @@ def test_some_pixel_must_have_a_label(model: Checkpoint[FITDense], tmp_path: Pat
     labels = save_labels(tmp_path / "labels.png", np.full((9, 9), IGNORED, np.uint8))
     image = save(tmp_path / "a.png", picture((9, 9)))
     for samples in ([Sample(image, None)], [Sample(image, labels)]):
-        with pytest.raises(
-            DataError, match=r"a\.png: neither .* validation image has a labelled pixel"
-        ):
+        with pytest.raises(DataError, match=r"a\.png: neither .* validation image has a labelled pixel"):
             sums(model, samples)
 
 
