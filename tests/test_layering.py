@@ -125,13 +125,16 @@ def named_tasks(path: Path) -> list[int]:
     tree = ast.parse(path.read_text())
     # A text that is a statement of its own is a docstring.
     documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    # A segment is also a part of a trunk.
-    word = re.compile(rf"\b({'|'.join(task for task in TASKS if task != 'segment')})\b|^segment$")
+    # A segment is also a part of a trunk: only a module or a whole text names that task.
+    word = re.compile(rf"\b({'|'.join(task for task in TASKS if task != 'segment')})\b")
+    segment = re.compile(r"^segment$|\btasks\.segment\b")
     lines = []
     for node in ast.walk(tree):
         names = [getattr(node, field, None) for field in ("id", "attr", "name", "arg", "module")]
         texts = [node.value] if isinstance(node, ast.Constant) and id(node) not in documents else []
-        if any(isinstance(text, str) and word.search(text.replace("_", " ")) for text in [*names, *texts]):
+        found = [text for text in [*names, *texts] if isinstance(text, str)]
+        of_segment = [text for text in [getattr(node, "module", None), *texts] if isinstance(text, str)]
+        if any(word.search(text.replace("_", " ")) for text in found) or any(map(segment.search, of_segment)):
             lines.append(getattr(node, "lineno", 0))
     return lines
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from fitcli.annotations.class_table import ClassTable, Color
+from fitcli.errors import DataError
 from fitcli.runs.config import Agreement, ModelConfig, RunConfig, TaskDetails
 from models.config import DenseConfig
 
@@ -69,17 +71,37 @@ class SegmentDetails(TaskDetails):
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """Rebuild this part from the entries of `config.json`."""
         labels = document[LABELS]
-        elsewhere = labels["elsewhere"]
-        return cls(
-            values=tuple(int(value) for value in labels["values"]),
+        details = cls(
+            values=tuple(map(_whole, labels["values"])),
             colors=tuple(None if color is None else _color(color) for color in labels["colors"]),
-            elsewhere=None if elsewhere is None else str(elsewhere),
-            weights=tuple(float(weight) for weight in labels["weights"]),
+            elsewhere=labels["elsewhere"],
+            weights=tuple(map(_weight, labels["weights"])),
         )
+        names = tuple(str(name) for name in document["classes"])
+        try:
+            details.table(names)
+        except DataError as error:
+            raise ValueError(str(error)) from None
+        if details.elsewhere is not None and details.elsewhere not in names:
+            raise ValueError(f"{details.elsewhere!r} is no class")
+        return details
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise ValueError(f"{value!r} is no whole number")
+    return value
+
+
+def _weight(value: Any) -> float:
+    weight = float(value)
+    if not 0 < weight < math.inf:
+        raise ValueError(f"{value!r} is no weight of a class")
+    return weight
 
 
 def _color(values: Any) -> Color:
-    red, green, blue = (int(value) for value in values)
+    red, green, blue = map(_whole, values)
     if not all(0 <= value <= 255 for value in (red, green, blue)):
         raise ValueError(f"{values} is no colour")
     return red, green, blue

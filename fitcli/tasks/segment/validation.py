@@ -40,7 +40,8 @@ class Sums(NamedTuple):
     Attributes:
         loss: Sum of the weighted losses of the pixels.
         weight: Sum of the weights of the pixels.
-        confusion: Numbers of pixels by class (row) and predicted class (column), [k k].
+        confusion: Numbers of pixels by class (row) and predicted class (column), [k k+1]; the last column counts those
+            in groups that were left out as background. They have no loss.
     """
 
     loss: float
@@ -109,25 +110,32 @@ def _sums(
     table, rules = details.table(checkpoint.config.classes), LabelRules(details.elsewhere)
     classes = config.outputs
     total, weight = 0.0, 0.0
-    confusion = torch.zeros(classes, classes, dtype=torch.float64)
+    confusion = torch.zeros(classes, classes + 1, dtype=torch.float64)
     with (
         open_as(path, checkpoint.config.preprocessing.read_as) as image,
         open_labels(Path(sample.target), image, table, rules) as labels,
     ):
         grid = PatchGrid(image.info.size, config.patch, config.group)
 
+        def count(places: Sequence[tuple[int, int]]) -> Tensor:
+            numbers = read_patches(labels, grid, places, fill=IGNORED)
+            numbers = without_missing(numbers, image, grid, places, checkpoint.config.preprocessing)
+            return class_counts(numbers, config.cells, config.patch, classes)
+
         def take(places: list[tuple[int, int]], logits: Tensor) -> None:
             nonlocal total, weight
-            numbers = without_missing(
-                read_patches(labels, grid, places, fill=IGNORED), image, grid, places, checkpoint.config.preprocessing
-            )
-            counts = class_counts(numbers, config.cells, config.patch, classes)
+            counts = count(places)
             total += float(loss.of(logits, counts).sum(dtype=torch.float64))
             weight += float(loss.weighted(counts).sum(dtype=torch.float64))
-            predicted = torch.nn.functional.one_hot(logits.argmax(dim=-1).flatten(), classes).double()
+            predicted = torch.nn.functional.one_hot(logits.argmax(dim=-1).flatten(), classes + 1).double()
             confusion.add_(counts.flatten(0, -2).double().T @ predicted)
 
-        segment_image(checkpoint, image, runtime, settings, take, _exact_logits, purpose="validate")
+        done = segment_image(checkpoint, image, runtime, settings, take, _exact_logits, purpose="validate")
+        if len(done.places) < grid.count:
+            left_out = sorted(set(grid.coordinates()) - set(done.places))
+            for start in range(0, len(left_out), done.plan.handful):
+                counts = count(left_out[start : start + done.plan.handful])
+                confusion[:, classes] += counts.sum(dim=(0, 1, 2), dtype=torch.float64)
     return Sums(total, weight, confusion.round().to(torch.int64).numpy())
 
 
@@ -139,9 +147,9 @@ def mean_iou(confusion: NDArray[np.int64]) -> tuple[float, list[float | None]]:
     """Return the mean intersection over union of the classes that occur, and that of each class; None if absent.
 
     Args:
-        confusion: Numbers of pixels by class (row) and predicted class (column), [k k].
+        confusion: Numbers of pixels by class (row) and predicted class (column), [k k+1], see `Sums`.
     """
-    hits, true, found = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    hits, true, found = np.diag(confusion), confusion.sum(axis=1), confusion[:, :-1].sum(axis=0)
     each = [
         float(hit / (here + there - hit)) if here else None for hit, here, there in zip(hits, true, found, strict=True)
     ]
