@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 import zarr
 from support.pictures import endless_image, save
+from support.polygons import collection, feature, write
 
 from fitcli.annotations import label_counts
-from fitcli.annotations.label_counts import MOST_PIXELS, count_label_image, survey_windows
+from fitcli.annotations.class_positions import POSITIONS
+from fitcli.annotations.class_table import ClassTable
+from fitcli.annotations.label_counts import MOST_PIXELS, count_label_image, count_polygons, survey_windows
+from fitcli.annotations.labels import LabelRules
 from fitcli.images.read_as import AS_STORED, ReadAs
 from fitcli.images.window import Window
 
@@ -66,7 +70,7 @@ def test_a_part_counts_for_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_an_endless_label_image(tmp_path: Path) -> None:
     image, labels = endless_image(tmp_path / "image.zarr"), endless_image(tmp_path / "labels.zarr")
     tracemalloc.start()
-    counts = count_label_image(image, labels, AS_STORED)
+    counts = count_label_image(image, labels, AS_STORED, positions=True)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert list(counts.pixels) == [9]
@@ -86,3 +90,48 @@ def test_counting_ends_at_too_many_values(tmp_path: Path, monkeypatch: pytest.Mo
 def test_windows_lie_on_whole_squares() -> None:
     assert all(w.top % 256 == w.left % 256 == 0 for w in survey_windows((100_000, 50_000)))
     assert survey_windows((2, 3)) == [Window(0, 0, 2, 3)]
+
+
+def test_positions_are_in_pixels_of_the_image_as_it_is_read(tmp_path: Path) -> None:
+    values = np.zeros((100, 140, 1), np.uint8)
+    values[30:34, 80:90] = 1
+    image = save(tmp_path / "image.tif", np.zeros((200, 280, 3), np.uint8), 0.5, chunk=32)
+    labels = save(tmp_path / "labels.png", values)
+    polygon = [(160.0, 60.0), (180.0, 60.0), (180.0, 68.0), (160.0, 68.0)]
+    polygons = write(tmp_path / "labels.geojson", collection(feature([polygon], "b")))
+    table, rules = ClassTable(("a", "b"), (0, 1)), LabelRules("a")
+    for read_as, factor in ((AS_STORED, 1), (ReadAs(level=1), 2), (ReadAs(mpp=2.0), 4)):
+        one = count_label_image(image, labels, read_as, positions=True)
+        other = count_polygons(image, polygons, table, rules, read_as, positions=True)
+        assert one.pixels == other.pixels
+        for positions in (one.positions, other.positions):
+            assert sorted(positions) == [0, 1]
+            rows, columns = positions[1].T
+            assert rows.min() >= 60 // factor
+            assert rows.max() < 68 / factor
+            assert columns.min() >= 160 // factor
+            assert columns.max() < 180 / factor
+            assert (positions[0] < np.array([200, 280]) / factor).all()
+    assert count_label_image(image, labels, AS_STORED).positions == {}
+
+
+def test_positions_of_a_part_lie_in_the_squares_that_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.repeat(np.arange(0, 4, dtype=np.uint8), 100)[None, :, None].repeat(400, 0)
+    path = save(tmp_path / "labels.png", values)
+    monkeypatch.setattr(label_counts, "MOST_PIXELS", 40_000)
+    monkeypatch.setattr(label_counts, "SQUARE_SIDE", 16)
+    found = count_label_image(path, path, AS_STORED, positions=True).positions
+    assert sorted(found) == [0, 1, 2, 3]
+    for value, positions in found.items():
+        assert set(values[positions[:, 0], positions[:, 1], 0].tolist()) == {value}
+        assert len(positions) == POSITIONS
+
+
+def test_positions_do_not_depend_on_strips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "labels.png", np.random.default_rng(0).integers(0, 3, (90, 70, 1), np.uint8))
+    whole = count_label_image(path, path, AS_STORED, positions=True).positions
+    monkeypatch.setattr(label_counts, "STRIP_PIXELS", 500)
+    strips = count_label_image(path, path, AS_STORED, positions=True).positions
+    assert {value: positions.tolist() for value, positions in whole.items()} == {
+        value: positions.tolist() for value, positions in strips.items()
+    }

@@ -178,8 +178,8 @@ def _rare_line(found: LabelSurvey) -> tuple[str, ...]:
         return ()
     more = f", and {len(rare) - NAMED} more" if len(rare) > NAMED else ""
     return (
-        f"below {RARE:.0%} of the labelled pixels: {', '.join(rare[:NAMED])}{more}; --rare-windows 0.3 draws 30% of the "
-        "windows around pixels of all classes in turn",
+        f"below {RARE:.0%} of the labelled pixels: {', '.join(rare[:NAMED])}{more}; --rare-windows 0.3 draws 30% of "
+        "the windows around pixels of all classes in turn",
     )
 
 
