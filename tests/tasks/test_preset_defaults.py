@@ -53,10 +53,11 @@ def test_only_large_models_are_regularised_more_than_before(task: str) -> None:
     earlier = task_options()[task].earlier
     for preset in MODELS[task]:
         row = task_options()[task].presets[preset]
-        if preset in ("debug", "nano", "tiny"):
+        if preset in ("debug", "nano", "mini", "tiny"):
             assert row == earlier, "small presets keep their values"
-        assert row.drop_path == ({"base": 0.1, "large": 0.2}.get(preset, 0) if task == "classify" else 0)
-        assert row.ema == (0.9999 if task != "classify" or preset in ("base", "large") else 0)
+        generates = task not in ("classify", "segment")
+        assert row.drop_path == (0 if generates else {"base": 0.1, "large": 0.2}.get(preset, 0))
+        assert row.ema == (0.9999 if generates or preset in ("base", "large") else 0)
 
 
 @pytest.mark.parametrize(("task", "preset"), CASES)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from fitcli.runs.option import option, shared
 from fitcli.runs.task_options import PresetDefaults
-from fitcli.tasks.preset_defaults import CLASSIFIERS
+from fitcli.tasks.preset_defaults import CLASSIFIERS, EARLIER_CLASSIFIER
 from fitcli.tasks.shared_options import DROP_PATH, SHIFT_CANVAS, BackgroundOptions
 
 ClassWeights = Literal["none", "root", "inverse"]
@@ -20,12 +20,13 @@ class SegmentOptions(BackgroundOptions):
     """Options of models that name the class of every place; the help text of each field explains it."""
 
     presets: ClassVar[Mapping[str, PresetDefaults]] = CLASSIFIERS
+    earlier: ClassVar[PresetDefaults] = EARLIER_CLASSIFIER
     next_command: ClassVar[str] = "fit segment IMAGE --checkpoint {run} --out map.tif"
 
     classes: str | None = option(
         None,
-        "Names of the values of label images.",
-        metavar="0=NAME,1=NAME,... or FILE",
+        "Names of values of label images.",
+        metavar="NAMES",
         more="A text such as 0=background,1=tumor, or a JSON file. Without it, the label images are asked: their "
         "palette, `image-label` of an OME-Zarr, or the classes of the polygons; else values are their own names.",
     )
@@ -37,7 +38,7 @@ class SegmentOptions(BackgroundOptions):
     )
     cell: int = option(
         2,
-        "Side of the smallest detail of a map.",
+        "Side of a map's cell.",
         minimum=1,
         maximum=2**12,
         metavar="PIXELS",
@@ -45,15 +46,16 @@ class SegmentOptions(BackgroundOptions):
     )
     class_weights: ClassWeights = option(
         "none",
-        "Weights of classes in the loss.",
+        "Weights: none, root, inverse.",
+        metavar="NAME",
         more="none: every pixel counts the same; inverse: every class counts the same; root: the square root of that.",
     )
     focal: float = option(
         0.0,
-        "Exponent of the focal loss; 0: cross-entropy.",
+        "Exponent of focal loss.",
         minimum=0,
         maximum=10,
-        more="Pixels that the model is sure of count less (Lin et al. 2017, arXiv:1708.02002, section 3.2).",
+        more="0: cross-entropy. Otherwise pixels that the model is sure of count less (Lin et al. 2017, arXiv:1708.02002, section 3.2).",
     )
     shift_canvas: int = shared(SHIFT_CANVAS)
     drop_path: float = shared(DROP_PATH)
