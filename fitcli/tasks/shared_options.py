@@ -26,7 +26,8 @@ SHIFT_CANVAS = option(
     minimum=0,
     maximum=2**16,
     metavar="PIXELS",
-    more="Images move down and to the right by at most so many pixels. The borders of patches and groups then fall elsewhere in every epoch.",
+    more="Images move down and to the right by at most so many pixels. The borders of patches and groups then fall "
+    "elsewhere in every epoch.",
 )
 DROP_PATH = option(
     None,
@@ -57,7 +58,7 @@ class BackgroundOptions(TaskOptions):
     skip_background: bool = option(
         False,
         "Leave out constant groups.",
-        more="`fit classify`, `embed`, `segment` and `evaluate` then leave them out, too, unless they are told otherwise.",
+        more="`fit classify`, `embed`, `segment` and `evaluate` then leave them out, too, unless you choose otherwise.",
     )
     background_threshold: float = option(
         BACKGROUND_THRESHOLD,

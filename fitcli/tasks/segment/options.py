@@ -55,7 +55,8 @@ class SegmentOptions(BackgroundOptions):
         "Exponent of focal loss.",
         minimum=0,
         maximum=10,
-        more="0: cross-entropy. Otherwise pixels that the model is sure of count less (Lin et al. 2017, arXiv:1708.02002, section 3.2).",
+        more="0: cross-entropy. Otherwise pixels that the model is sure of count less (Lin et al. 2017, "
+        "arXiv:1708.02002, section 3.2).",
     )
     shift_canvas: int = shared(SHIFT_CANVAS)
     drop_path: float = shared(DROP_PATH)
