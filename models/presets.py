@@ -71,8 +71,8 @@ PRESETS: dict[str, Preset] = {
     "base": Preset(plan="(2)4(2)4(2)4", latents=16, token_width=512, latent_width=768),
     "large": Preset(plan="(3)6(3)6(3)6", latents=16, token_width=768, latent_width=1024),
 }
-"""Classifiers. A patch has 16 x 16 pixels. A group has 16 x 16 patches, but 8 x 8 in "debug" and 4 x 4 in "nano", which
-learns small marks such as pen strokes on one core.
+"""Classifiers. A patch has 16 x 16 pixels. A group has 16 x 16 patches, but 8 x 8 in "debug" and "mini", and 4 x 4 in
+"nano". "nano" learns small marks such as pen strokes on one core, "mini" the class of every place of small images.
 """
 
 CELL = 2

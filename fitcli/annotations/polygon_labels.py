@@ -183,7 +183,8 @@ def _background(path: Path, has_region: bool, names: tuple[str, ...], elsewhere:
     if number is None:
         raise ImageError(
             path,
-            "has a region, whose uncovered part is background, but no class is called background; name the class of "
-            "what no polygon covers",
+            "has a region, whose uncovered part is background, but no class is called background; give "
+            "the classes with --classes, as in 0=background,1=tumor, or the class of all that no polygon covers with "
+            "--elsewhere",
         )
     return IGNORED, number

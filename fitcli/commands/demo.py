@@ -30,8 +30,8 @@ DEMOS = {
     ),
     "segment": _Demo(
         "fitcli.demo.keyed_dataset",
-        "fit train {folder}/scenes.csv --task segment --classes {folder}/classes.json --out RUN, then "
-        "fit segment {folder}/large.tif --checkpoint RUN --out map.tif",
+        "fit train {folder}/small.csv --task segment --classes {folder}/classes.json --preset mini --batch-size 16 "
+        "--out RUN, then fit segment {folder}/large.tif --checkpoint RUN --out map.tif",
     ),
 }
 """The data sets by task. A task without a line here trains on that of another: every task reads the images."""

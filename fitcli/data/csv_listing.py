@@ -36,6 +36,9 @@ Labels = Literal["needed", "welcome", "ignored", "files"]
 """Whether a task requires classes, uses them if there are any ("welcome"), or ignores them; or whether its labels lie
 in a file beside each image ("files")."""
 
+TRIED = 10
+"""Number of cells that are taken for all, when it is asked whether they name files."""
+
 FILE_COLUMNS = ("path", "labels", "split", "patient")
 """Columns of a CSV file of images with files of labels."""
 
@@ -153,10 +156,24 @@ def _table(path: Path, reader: csv.DictReader[str], labels: Labels, several: boo
     reader.fieldnames = headings
     filled = ((reader.line_num, row) for row in reader if any(_text(value) for value in row.values()))
     if labels != "files":
-        return Listing([_row(path, line, row, columns) for line, row in filled], columns)
+        listed = [_row(path, line, row, columns) for line, row in filled]
+        _refuse_files(path, listed, columns)
+        return Listing(listed, columns)
     rows = [_with_file(path, line, row, _row(path, line, row, ())) for line, row in filled]
     others = ", ".join(heading for heading in headings if heading and heading not in FILE_COLUMNS)
     return Listing(rows, (), (f"columns of {path.name} passed over: {others}",) if others else (), in_files=True)
+
+
+def _refuse_files(path: Path, listed: Sequence[ListedImage], columns: Sequence[LabelColumn]) -> None:
+    """Raise DataError if the column `labels` names files of labels, where it should name classes."""
+    for number, column in enumerate(columns):
+        cells = [image.labels[number] for image in listed if image.labels[number]][:TRIED]
+        files = [cell for cell in cells if existing_spelling(path.parent / cell) is not None]
+        if column.heading == "labels" and cells and files == cells:
+            raise DataError(
+                f"{path}: the column labels names files such as {cells[0]}, not classes; give a --task whose labels "
+                "lie in files, or name the classes"
+            )
 
 
 def _heading(name: str) -> str:

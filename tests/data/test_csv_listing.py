@@ -9,6 +9,7 @@ import pytest
 from support.data_sets import labelled, table, touch
 from support.zarr_labels import zarr_with_labels
 
+from fitcli.data.csv_listing import read_csv
 from fitcli.data.dataset import Sample, load_dataset
 from fitcli.errors import DataError
 from fitcli.files.publish import publish_csv
@@ -206,3 +207,13 @@ def test_the_images_of_a_patient_and_those_without_labels_are_not_torn_apart(tmp
     assert len(held) == 2
     assert not train & held
     assert {"u1", "u2"} <= {s.path.name for s in data.train}
+
+
+def test_files_of_labels_are_no_classes(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "b.png", "a-labels.png", "b.geojson")
+    files = table(tmp_path, "path,labels", "a.png,a-labels.png", "b.png,b.geojson")
+    with pytest.raises(DataError, match="the column labels names files such as a-labels"):
+        read_csv(files, "needed", several=True)
+    assert [row.labels for row in read_csv(files, "ignored", several=True).rows] == [(), ()]
+    classes = table(tmp_path, "path,labels", "a.png,a-labels.png", "b.png,c")
+    assert [row.labels for row in read_csv(classes, "needed", several=True).rows] == [("a-labels.png",), ("c",)]

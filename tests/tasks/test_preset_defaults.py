@@ -56,7 +56,7 @@ def test_only_large_models_are_regularised_more_than_before(task: str) -> None:
     earlier = task_options()[task].earlier
     for preset in MODELS[task]:
         row = task_options()[task].presets[preset]
-        if preset in ("debug", "nano", "tiny"):
+        if preset in ("debug", "nano", "mini", "tiny"):
             assert row == earlier, "small presets keep their values"
         assert row.drop_path == ({"base": 0.1, "large": 0.2}.get(preset, 0) if task in ENCODERS else 0)
         assert row.ema == (0.9999 if task not in ENCODERS or preset in ("base", "large") else 0)

@@ -25,8 +25,8 @@ class SegmentOptions(BackgroundOptions):
 
     classes: str | None = option(
         None,
-        "Names of the values of label images.",
-        metavar="0=NAME,1=NAME,... or FILE",
+        "Names of values of label images.",
+        metavar="NAMES",
         more="A text such as 0=background,1=tumor, or a JSON file. Without it, the label images are asked: their "
         "palette, `image-label` of an OME-Zarr, or the classes of the polygons; else values are their own names.",
     )
@@ -38,7 +38,7 @@ class SegmentOptions(BackgroundOptions):
     )
     cell: int = option(
         2,
-        "Side of the smallest detail of a map.",
+        "Side of a map's cell.",
         minimum=1,
         maximum=2**12,
         metavar="PIXELS",
@@ -55,15 +55,17 @@ class SegmentOptions(BackgroundOptions):
     )
     class_weights: ClassWeights = option(
         "none",
-        "Weights of classes in the loss.",
+        "Weights: none, root, inverse.",
+        metavar="NAME",
         more="none: every pixel counts the same; inverse: every class counts the same; root: the square root of that.",
     )
     focal: float = option(
         0.0,
-        "Exponent of the focal loss; 0: cross-entropy.",
+        "Exponent of focal loss.",
         minimum=0,
         maximum=10,
-        more="Pixels that the model is sure of count less (Lin et al. 2017, arXiv:1708.02002, section 3.2).",
+        more="0: cross-entropy. Otherwise pixels that the model is sure of count less (Lin et al. 2017, "
+        "arXiv:1708.02002, section 3.2).",
     )
     shift_canvas: int = shared(SHIFT_CANVAS)
     drop_path: float = shared(DROP_PATH)

@@ -32,7 +32,8 @@ def test_cells_are_the_pixels_of_the_map_and_numbers_are_those_of_the_classes(
     with open_image(path) as image:
         cells = cell_map(load_run(run, runtime, SEGMENT), image, runtime)
     assert cells.shape == (24, 32)
-    assert (cells[:, :12] == 0).all() and (cells[:, 20:] == 1).all()
+    assert (cells[:, :12] == 0).all()
+    assert (cells[:, 20:] == 1).all()
     options = ["--checkpoint", run, "--out", tmp_path / "map.png", "--device", "cpu", "--precision", "fp32"]
     assert fit("segment", path, *options).exit_code == 0
     with open_image(tmp_path / "map.png") as written:
