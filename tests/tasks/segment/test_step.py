@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from support.ranks import run_on_all
 from support.steps import CONFIGS, PLANS, Step, assert_same_gradients
 from torch import Tensor
 
@@ -67,6 +68,38 @@ def test_the_objective_is_the_cross_entropy_of_pixels(
         assert_same_gradients(step.gradients(), expected, 1e-4)
     counted = class_counts(labels[real], config.cells, config.patch, 4).sum(dim=(0, 1))
     assert objective.weight(batch) == pytest.approx(float((counted * (1 if table is None else table)).sum()))
+
+
+@pytest.mark.parametrize("plan", ["all replayed", "streamed, reruns"])
+@pytest.mark.parametrize("known", [slice(None), slice(0, 1), slice(-1, None)], ids=["all", "first group", "last group"])
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_that_share_images_have_the_step_of_one(ranks: int, known: slice, plan: str) -> None:
+    """Each weighs its groups by their labelled pixels; some have none, and some have no group of an image."""
+    step = Step(CONFIGS[DENSE[0]], "ragged", torch.float32)
+    labels = torch.full_like(step.classes, IGNORED)
+    labels[known] = step.classes[known]
+    labels[:, 0, 0] = IGNORED
+    step.classes = labels
+
+    def compute(step: Step, total: float, plan: ExecutionPlan) -> tuple[float, dict[str, Tensor | None]]:
+        count = len(step.groups.number)
+        one, zero = torch.ones(count, 1, 1), torch.zeros(count, 1, 1)
+        batch, objective = Batch(step.pixels, step.groups, LabelPatches(step.classes), one, zero), objective_of(step)
+        weight = objective.weight(batch) / total
+        outcome = run_job(objective.job(step.model, batch), plan, weight)
+        return float(outcome.loss) * weight, step.gradients()
+
+    mask = step.groups.mask
+    total = float((labels if mask is None else labels[mask]).ne(IGNORED).sum())
+    assert total > 0
+    loss, expected = compute(step, total, ExecutionPlan())
+    shares, _ = run_on_all(ranks, lambda rank, gather: compute(step.share(rank, ranks, gather), total, PLANS[plan]))
+    assert sum(part for part, _ in shares) == pytest.approx(loss, rel=1e-5)
+    summed: dict[str, Tensor | None] = {}
+    for name in expected:
+        parts = [part for _, gradients in shares if (part := gradients[name]) is not None]
+        summed[name] = torch.stack(parts).sum(dim=0) if parts else None
+    assert_same_gradients(summed, expected, 1e-4)
 
 
 @pytest.mark.parametrize("plan", PLANS)
