@@ -112,7 +112,9 @@ def draw_positions(
         DataError: More than `most_bad` labels are unusable.
     """
     labelled = [(image, labels) for image, labels in samples if labels is not None]
-    if any(has_polygons(label_file(labels)) for _, labels in labelled[:1]):
+    if not labelled:
+        return {}
+    if has_polygons(label_file(labelled[0][1])):
         keys: tuple[int, ...] = tuple(range(len(table.names)))
         found = _try_all(lambda sample: count_polygons(*sample, table, rules, read_as, True), labelled, most_bad)
     else:

@@ -12,11 +12,13 @@ import pytest
 import tifffile
 from PIL import Image
 from support.pictures import save
+from support.polygons import collection, feature
+from support.polygons import write as write_json
 
 from fitcli.annotations import label_counts
 from fitcli.annotations.class_table import IGNORED, ClassTable
 from fitcli.annotations.label_rules import LabelRules
-from fitcli.annotations.label_survey import LabelSurvey, survey_labels
+from fitcli.annotations.label_survey import LabelSurvey, PositionsByImage, draw_positions, survey_labels
 from fitcli.errors import DataError, ImageError
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import ImageReader
@@ -251,3 +253,55 @@ def test_bad_polygons(tmp_path: Path, polygons: dict[str, dict[str, int]]) -> No
         with pytest.raises(DataError, match=message) as raised:
             survey_labels(part, table, rules, most_bad=most_bad)
         assert "\n" not in str(raised.value)
+
+
+def plain(positions: PositionsByImage) -> dict[str, list[list[list[int]]]]:
+    return {image.name: [each.tolist() for each in classes] for image, classes in positions.items()}
+
+
+def test_positions_of_label_images(tmp_path: Path) -> None:
+    """Of the classes that an image has, in the order of the classes; 255 and nodata have none."""
+    rare = np.full(SIZE, 9, "u1")
+    rare[3, 4] = 5
+    rare[0, 0] = 255
+    found = samples(tmp_path, rare, None, values(255), values(9, 2), nodata=2)
+    table = ClassTable(("a", "b"), (9, 5))
+    surveyed = survey_labels(found, table, LabelRules(), positions=True)
+    images = [image for image, _ in found]
+    assert surveyed.positions.keys() == {images[0], images[2], images[3]}
+    usual, single = surveyed.positions[images[0]]
+    assert (len(usual), single.tolist()) == (32, [[3, 4]])
+    assert surveyed.positions[images[2]] == ()
+    (half,) = surveyed.positions[images[3]]
+    assert half[:, 1].max() < SIZE[1] / 2
+    assert survey(found, table).positions == {}
+    again = draw_positions(found, table, LabelRules(), ReadAs(), 0)
+    assert plain(again) == plain(surveyed.positions)
+    # Without classes, those of the values.
+    assert len(survey_labels(found, None, LabelRules(), positions=True).positions[images[0]]) == 2
+
+
+def test_positions_of_polygons(tmp_path: Path) -> None:
+    ((image, _),) = samples(tmp_path, None)
+    inner = feature([[(10.0, 5.0), (12.0, 5.0), (12.0, 6.0), (10.0, 6.0)]], "b")
+    labels = write_json(tmp_path / "labels.geojson", collection(inner))
+    for elsewhere, number in (("a", 32), (None, 0)):
+        rules, table = LabelRules(elsewhere), ClassTable(("a", "b"), (0, 1))
+        if elsewhere is None:
+            with pytest.raises(DataError, match="no pixel has the class 'a'"):
+                survey_labels([(image, labels)], table, rules, positions=True)
+        else:
+            surveyed = survey_labels([(image, labels)], table, rules, positions=True)
+            assert plain(surveyed.positions) == plain(draw_positions([(image, labels)], table, rules, ReadAs(), 0))
+        drawn = draw_positions([(image, labels)], table, rules, ReadAs(), 0)[image]
+        assert [len(each) for each in drawn] == [each for each in (number, 2) if each]
+        assert drawn[-1].tolist() == [[5, 10], [5, 11]]
+
+
+def test_positions_leave_out_unusable_labels(tmp_path: Path) -> None:
+    found = samples(tmp_path, values(0, 1), values(0, 1))
+    (tmp_path / "labels0.tif").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"labels0.tif"):
+        draw_positions(found, TABLE, LabelRules(), ReadAs(), 0)
+    assert list(draw_positions(found, TABLE, LabelRules(), ReadAs(), 1)) == [found[1][0]]
+    assert draw_positions(found[:0], TABLE, LabelRules(), ReadAs(), 0) == {}

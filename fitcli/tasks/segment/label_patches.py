@@ -26,8 +26,7 @@ class LabelPatches:
     """Labels of the pixels of a batch.
 
     Attributes:
-        numbers: Class numbers [g n patch*patch] uint8; `IGNORED` without a label. They stay in host memory with the
-            pixels of a streamed step.
+        numbers: Class numbers [g n patch*patch] uint8; `IGNORED` without a label.
     """
 
     numbers: Tensor

@@ -46,12 +46,12 @@ class SegmentOptions(BackgroundOptions):
     )
     rare_windows: float = option(
         0.0,
-        "Share of windows around rare classes.",
+        "Share of windows drawn around classes in turn.",
         minimum=0,
         maximum=1,
         metavar="SHARE",
-        more="With --size, this share of the windows is drawn around labelled pixels: first a class is drawn, all that "
-        "the image has equally often, then a pixel of it. With 0, training meets classes in proportion to their areas.",
+        more="With --size, this share of the training windows is drawn around labelled pixels; all classes that the "
+        "image has are then equally likely. With 0, training meets classes in proportion to their areas.",
     )
     class_weights: ClassWeights = option(
         "none",
