@@ -15,6 +15,7 @@ from fitcli.annotations.label_counts import LabelCounts, count_label_image, coun
 from fitcli.annotations.label_rules import LabelRules
 from fitcli.annotations.label_values import UNKNOWN, Value, ValueLookup, values_text
 from fitcli.annotations.labels import has_polygons, label_file
+from fitcli.annotations.polygon_labels import polygon_names
 from fitcli.errors import DataError, ImageError
 from fitcli.files.spelling import composed
 from fitcli.images.read_as import AS_STORED, ReadAs
@@ -241,8 +242,6 @@ def _polygons(
     positions: bool,
 ) -> tuple[ClassTable, Found[LabelCounts]]:
     """Return the classes of polygons and their pixels."""
-    from fitcli.annotations.polygon_labels import polygon_names
-
     named = _try_all(lambda sample: polygon_names(sample[1]), samples, most_bad)
     counts: Counter[str] = Counter()
     for _, names in named:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -15,7 +13,7 @@ from support.pictures import save
 from support.polygons import collection, feature
 from support.polygons import write as write_json
 
-from fitcli.annotations import label_counts
+from fitcli.annotations import label_counts, label_survey, labels
 from fitcli.annotations.class_table import IGNORED, ClassTable
 from fitcli.annotations.label_rules import LabelRules
 from fitcli.annotations.label_survey import LabelSurvey, PositionsByImage, draw_positions, survey_labels
@@ -212,9 +210,8 @@ def polygons(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, int]]:
             raise ImageError(path, "no such file")
         return files[path.name]
 
-    module = ModuleType("fitcli.annotations.polygon_labels")
-    module.PolygonLabels, module.polygon_names = Fake, polygon_names  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(labels, "PolygonLabels", Fake)
+    monkeypatch.setattr(label_survey, "polygon_names", polygon_names)
     return files
 
 

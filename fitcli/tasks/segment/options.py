@@ -46,7 +46,7 @@ class SegmentOptions(BackgroundOptions):
     )
     rare_windows: float = option(
         0.0,
-        "Share of windows drawn around classes in turn.",
+        "Windows around rare classes.",
         minimum=0,
         maximum=1,
         metavar="SHARE",
