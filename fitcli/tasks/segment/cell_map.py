@@ -12,6 +12,7 @@ from fitcli.images.base import ImageReader
 from fitcli.patches.grid import PatchGrid
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.segment.missing_cells import without_missing_cells
 from fitcli.tasks.segment.segment_image import DEFAULTS, segment_image
 from fitcli.tasks.segment.strips import Strips
 from models.dense import FITDense
@@ -20,7 +21,8 @@ from models.dense import FITDense
 def cell_map(
     checkpoint: Checkpoint[FITDense], image: ImageReader, runtime: Runtime, settings: EncodingSettings = DEFAULTS
 ) -> NDArray[np.uint8]:
-    """Return the class number of every cell, [rows columns]; 255 in groups that were left out as background.
+    """Return the class number of every cell, [rows columns]; 255 in groups that were left out as
+    background, and where the image has no pixel.
 
     Args:
         checkpoint: The model and its preprocessing.
@@ -32,7 +34,9 @@ def cell_map(
         ImageError, OutOfMemory, FitError, NonFiniteOutput: See `segment_image`.
     """
     model, rows = checkpoint.model.config, list[NDArray[Any]]()
-    strips = Strips(PatchGrid(image.info.size, model.patch, model.group), model.cells, lambda _, row: rows.append(row))
+    grid = PatchGrid(image.info.size, model.patch, model.group)
+    take = without_missing_cells(image, grid, model.cell, lambda _, row: rows.append(row))
+    strips = Strips(grid, model.cells, take)
     segment_image(checkpoint, image, runtime, settings, strips.put)
     strips.finish()
     return np.concatenate(rows)

@@ -32,6 +32,7 @@ from fitcli.tasks.segment.class_map import (
     write_maps,
 )
 from fitcli.tasks.segment.config import SegmentDetails
+from fitcli.tasks.segment.missing_cells import without_missing_cells
 from fitcli.tasks.segment.segment_image import most_probable, probability_bytes, segment_image
 from fitcli.tasks.segment.strips import NOT_SEEN, Strips
 from models.dense import FITDense
@@ -140,7 +141,7 @@ def _segment_file(
         open_image(image.path) as stored,
         write_maps(outputs, info, stored.info, table, grid, model.cell) as writer,
     ):
-        strips = Strips(grid, model.cells, writer.take)
+        strips = Strips(grid, model.cells, without_missing_cells(image, grid, model.cell, writer.take))
         values = most_probable_only if outputs.probabilities is None else with_probabilities
         done = segment_image(
             checkpoint,

@@ -36,7 +36,7 @@ def test_cells_are_the_pixels_of_the_map_and_numbers_are_those_of_the_classes(
     assert (cells[:, 20:] == 1).all()
     options = ["--checkpoint", run, "--out", tmp_path / "map.png", "--device", "cpu", "--precision", "fp32"]
     assert fit("segment", path, *options).exit_code == 0
-    with open_image(tmp_path / "map.png") as written:
+    with open_image(tmp_path / "map.png", indices=True) as written:
         pixels = written.read(Window(0, 0, 48, 64))[..., 0]
     np.testing.assert_array_equal(cells.repeat(2, axis=0).repeat(2, axis=1), pixels)
 

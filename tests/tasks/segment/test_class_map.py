@@ -65,7 +65,7 @@ def written(
 
 
 def pixels(path: Path) -> np.ndarray[Any, Any]:
-    with open_image(path) as image:
+    with open_image(path, indices=True) as image:
         return image.read(Window(0, 0, *image.info.size))
 
 

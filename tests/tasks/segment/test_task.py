@@ -76,10 +76,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 @pytest.mark.parametrize("classes", [None, "0=ground,9=iron"])
 def test_the_survey_sees_all_images_as_they_are_read(asked: list[Any], classes: str | None) -> None:
     surveyed = TASK.survey_targets(settings(classes=classes, elsewhere="ground", level=2, max_bad_images=3), DATA)
-    ((pairs, table, rules, read_as, most_bad),) = asked
+    ((pairs, table, rules, read_as, most_bad, with_positions),) = asked
     assert pairs == [(sample.path, sample.target) for sample in SAMPLES]
     assert table == (None if classes is None else ClassTable(TABLE.names, TABLE.values))
-    assert (rules, read_as, most_bad) == (LabelRules("ground"), ReadAs(level=2), 3)
+    assert (rules, read_as, most_bad, with_positions) == (LabelRules("ground"), ReadAs(level=2), 3, False)
     assert surveyed.notes == (
         "classes (share of the labelled pixels): 0=ground (75.0%), 9=iron (25.0%)", "a second note", "a note",
     )  # fmt: skip
