@@ -31,7 +31,9 @@ DEMOS = {
     "segment": _Demo(
         "fitcli.demo.keyed_dataset",
         "fit train {folder}/small.csv --task segment --classes {folder}/classes.json --preset mini --batch-size 16 "
-        "--out RUN, then fit segment {folder}/large.tif --checkpoint RUN --out map.tif",
+        "--steps 900 --out SMALL, then fit train {folder}/scenes.csv --task segment --classes {folder}/classes.json "
+        "--preset mini --steps 800 --learning-rate 7e-4 --start-from SMALL --out RUN, then "
+        "fit segment {folder}/large.tif --checkpoint RUN --out map.tif",
     ),
 }
 """The data sets by task. A task without a line here trains on that of another: every task reads the images."""

@@ -16,13 +16,19 @@ def half_and_half(path: Path, seed: int) -> tuple[Path, Path]:
     return save(path, pixels), save(path.with_name(f"{path.stem}-labels.png"), labels)
 
 
-def trained_on_halves(fit: Fit, folder: Path) -> Path:
-    """Return a run folder of a model with the classes left and right."""
+def data_of_halves(folder: Path) -> Path:
+    """Write four images with their labels; return the CSV file that lists them."""
+    folder.mkdir(exist_ok=True)
     files = [half_and_half(folder / f"{number}.png", number) for number in range(4)]
     rows = [f"{image.name},{labels.name},{'val' if n == 3 else 'train'}" for n, (image, labels) in enumerate(files)]
     (folder / "data.csv").write_text("\n".join(["path,labels,split", *rows]) + "\n")
-    run = folder / "run"
+    return folder / "data.csv"
+
+
+def trained_on_halves(fit: Fit, folder: Path) -> Path:
+    """Return a run folder of a model with the classes left and right."""
+    data, run = data_of_halves(folder), folder / "run"
     options = ["--task", "segment", "--preset", "debug", "--steps", "30", "--no-augment", "--learning-rate", "0.003"]
-    result = fit("train", folder / "data.csv", "--out", run, *options, "--classes", "3=left,7=right")
+    result = fit("train", data, "--out", run, *options, "--classes", "3=left,7=right")
     assert result.exit_code == 0, result.stderr
     return run
