@@ -51,7 +51,9 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             _check_models_package()
             return command(*args, **kwargs)
         except KeyboardInterrupt as stop:
-            console.log(": ".join(["interrupted", *map(str, stop.args)]))
+            # Python's codecs raise an interrupt again, with a text of their own.
+            texts = () if stop.__cause__ is not None else stop.args
+            console.log(": ".join(["interrupted", *map(str, texts)]))
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             # The reader of stdout has ended (`fit info ... | head`). Python flushes stdout at exit: discard that.

@@ -80,6 +80,8 @@ def parse_classes(text: str) -> ClassTable:
     Raises:
         DataError: The text or the file gives no classes, or impossible ones.
     """
+    if not text.strip():
+        raise DataError(f"classes: none are given; {FORM}")
     if "=" not in text or text.lower().endswith(".json"):
         return _read_json(Path(text))
     pairs = [part.partition("=") for part in text.split(",")]

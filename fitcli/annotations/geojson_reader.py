@@ -44,6 +44,9 @@ CLASS_PROPERTIES = ("classification", "class", "label", "name")
 QUPATH_PROPERTIES = frozenset({"objectType", "object_type", "isLocked"})
 """Properties that tell an object of QuPath."""
 
+FEATURE_ADVICE, SPLIT = "correct it, or leave it out", "split the file"
+"""What to do about a feature that cannot be read, and about too many, for messages."""
+
 UNCLASSIFIED = ""
 """Class of a polygon without a class."""
 
@@ -128,8 +131,9 @@ class _Collector:
             else:
                 self._add_geometry(item, self._number_of(UNCLASSIFIED))
         except (ValueError, TypeError, RecursionError, OverflowError) as error:
-            reason = str(error) if type(error) is ValueError else "has a wrong structure"
-            raise ImageError(self._path, f"feature {self._features:,} {reason}") from None
+            own = error.args if type(error) is ValueError else ("has a wrong structure",)
+            reason, advice = (*own, FEATURE_ADVICE)[:2]
+            raise ImageError(self._path, f"feature {self._features:,} {reason}; {advice}") from None
 
     def result(self, crs: Any) -> GeoJsonPolygons:
         points = np.frombuffer(self._coordinates, np.float64).reshape(-1, 2)
@@ -150,7 +154,7 @@ class _Collector:
     def _count_feature(self) -> None:
         self._features += 1
         if self._features > MAX_FEATURES:
-            raise ImageError(self._path, f"has more than {MAX_FEATURES:,} features; split it")
+            raise ImageError(self._path, f"has more than {MAX_FEATURES:,} features; {SPLIT}")
 
     def _add_geometry(self, geometry: Any, number: int) -> None:
         if geometry is None:
@@ -176,7 +180,7 @@ class _Collector:
 
     def _add_part(self) -> None:
         if len(self._polygons) >= MAX_FEATURES:
-            raise ValueError(f"has too many parts: a file may have {MAX_FEATURES:,} polygons; split it")
+            raise ValueError(f"has too many parts: a file may have {MAX_FEATURES:,} polygons", SPLIT)
 
     def _add_polygon(self, rings: Any, number: int) -> None:
         if not _list(rings):
@@ -216,7 +220,7 @@ class _Collector:
             self._coordinates.extend(ring[0])
         self._rings.append(len(self._coordinates) // 2)
         if len(self._coordinates) // 2 - len(self._rings) > MAX_POINTS:
-            raise ValueError(f"goes beyond {MAX_POINTS:,} points, the most of a file; split the file")
+            raise ValueError(f"goes beyond {MAX_POINTS:,} points, the most of a file", SPLIT)
         return True
 
     def _class_number(self, properties: Any) -> int:

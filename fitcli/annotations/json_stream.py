@@ -34,6 +34,9 @@ MAX_BLANKS, MAX_MEMBERS = 1 << 20, 1000
 
 BLANKS = re.compile(r"[ \t\n\r]*")
 
+ADVICE = "export it again as GeoJSON"
+"""What to do about a file that cannot be read, for messages."""
+
 TAIL = 16
 """Characters before the end of the text in which an error may come from the cut: a number, a word, an escape."""
 
@@ -98,11 +101,13 @@ class JsonStream:
                 cut = error.pos >= len(self._text) - TAIL or error.msg.startswith("Unterminated")
                 if self._ended or not cut:
                     place = self._before + error.pos
-                    raise self.error(f"is not valid JSON ({error.msg} at character {place:,})") from None
+                    what = error.msg.removesuffix(" at")
+                    raise self.error(f"is not valid JSON ({what} at character {place:,})") from None
             except RecursionError:
                 raise self.error("is nested too deeply to be polygons") from None
-            except ValueError as error:
-                raise self.error(f"holds a number that cannot be read ({first_line(error)})") from None
+            except ValueError:
+                # Python limits the digits of a number, as their conversion takes quadratic time.
+                raise self.error("holds a number that cannot be read (it has thousands of digits)") from None
             else:
                 # A number may go on behind the end of the text: the 1 of "1e+5" has been read, and "e+" follows.
                 if end < len(self._text) - 2 or self._ended or not isinstance(value, int | float):
@@ -146,12 +151,12 @@ class JsonStream:
         """Check that nothing follows."""
         if self.peek():
             raise self.error(
-                f"goes on after the end of its JSON, at character {self._before + self._place:,}; lines of GeoJSON in "
-                "one file have to become one FeatureCollection (ogr2ogr -f GeoJSON)"
+                f"goes on after the end of its JSON, at character {self._before + self._place:,}",
+                "lines of GeoJSON in one file have to become one FeatureCollection (ogr2ogr -f GeoJSON)",
             )
 
-    def error(self, reason: str) -> ImageError:
-        return ImageError(self.path, reason)
+    def error(self, reason: str, advice: str = ADVICE) -> ImageError:
+        return ImageError(self.path, f"{reason}; {advice}")
 
     def _pass(self, character: str) -> None:
         found = self.peek()
@@ -185,10 +190,10 @@ class JsonStream:
         try:
             data = self._file.read(size)
         except (OSError, EOFError, zlib.error) as error:
-            raise self.error(f"cannot be read ({first_line(error)}); it may be cut off") from None
+            raise self.error(f"cannot be read ({first_line(error)})", f"it may be cut off: {ADVICE}") from None
         self._bytes += len(data)
         if self._bytes > MAX_BYTES:
-            raise self.error(f"has more than {MAX_BYTES >> 30} GiB of text; split it")
+            raise self.error(f"has more than {MAX_BYTES >> 30} GiB of text", "split it")
         return data
 
     def _decode(self, data: bytes) -> str:

@@ -49,7 +49,8 @@ class LabelImage(ImageReader):
             counts = count_values(values[unknown], None).pixels
             raise ImageError(
                 self.path,
-                f"holds values that no class has: {values_text(counts.most_common())}; give all classes with --classes",
+                f"holds values that no class has: {values_text(counts.most_common())}; correct "
+                "the values, or train with --classes that name them",
             )
         return numbers.astype(np.uint8)
 

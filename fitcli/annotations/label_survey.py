@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -15,7 +15,7 @@ from fitcli.annotations.label_counts import LabelCounts, count_label_image, coun
 from fitcli.annotations.label_rules import LabelRules
 from fitcli.annotations.label_values import UNKNOWN, Value, ValueLookup, values_text
 from fitcli.annotations.labels import has_polygons, label_file
-from fitcli.annotations.polygon_labels import polygon_names
+from fitcli.annotations.polygon_labels import ONLY_KIND, is_unclassified, polygon_names
 from fitcli.errors import DataError, ImageError
 from fitcli.files.spelling import composed
 from fitcli.images.read_as import AS_STORED, ReadAs
@@ -27,6 +27,9 @@ NAMED = 5
 
 ADVICE = "give the classes with --classes, as in 0=background,1=tumor"
 """What to do about classes, for messages."""
+
+MASK_ADVICE = f"if it is a class, give the classes with --classes, as in 0=background,{IGNORED}=tumor"
+"""What to do about masks of 0 and 255."""
 
 Labelled = tuple[Path, Path]
 """An image and its labels."""
@@ -65,6 +68,7 @@ def survey_labels(
     read_as: ReadAs = AS_STORED,
     most_bad: int = 0,
     positions: bool = False,
+    held_out: Collection[Path] = (),
 ) -> LabelSurvey:
     """Check and count the labels of a data set. Labels are all label images or all polygons.
 
@@ -75,10 +79,11 @@ def survey_labels(
         read_as: How images are read.
         most_bad: Number of images with unusable labels to pass over.
         positions: Whether to draw positions of the classes.
+        held_out: The images that are not trained on.
 
     Raises:
         DataError: Labels are unreadable or not those of their images; values or names belong to no class; a class has
-            no pixel; or there are fewer than two classes.
+            no pixel; there are fewer than two classes; or rules of polygons are given with label images.
     """
     labelled = [(image, labels) for image, labels in samples if labels is not None]
     if not labelled:
@@ -88,6 +93,7 @@ def survey_labels(
         table, found = _polygons(labelled, table, rules, read_as, most_bad, positions)
         keys = tuple(range(len(table.names)))
     else:
+        _refuse_elsewhere(labelled[0][1], rules)
         found = _try_all(lambda sample: count_label_image(*sample, read_as, positions), labelled, most_bad)
         if table is None:
             table = _table_of_values(found)
@@ -96,6 +102,7 @@ def survey_labels(
         table, keys = _with_colors(table, found), table.values
     pixels = tuple(sum(counts.pixels.get(key, 0) for _, counts in found) for key in keys)
     warnings = [*_check_present(table, pixels, found), *_nodata_warnings(table, found)]
+    warnings += _held_out_warnings(table, keys, found, held_out)
     empty = sum(not any(counts.pixels.get(key) for key in keys) for _, counts in found)
     if empty:
         notes.append(f"{empty} of {len(samples)} images have labels without a labelled pixel")
@@ -122,6 +129,15 @@ def draw_positions(
         keys = table.values
         found = _try_all(lambda sample: count_label_image(*sample, read_as, True), labelled, most_bad)
     return _by_image(found, keys)
+
+
+def _refuse_elsewhere(labels: Path, rules: LabelRules) -> None:
+    """Raise DataError if rules of polygons are given with label images."""
+    if rules.elsewhere is not None:
+        raise DataError(
+            f"{labels}: --elsewhere is the class of what no polygon covers, but the labels are label images; leave it "
+            "out, and name the values of their pixels with --classes"
+        )
 
 
 def _by_image(found: Found[LabelCounts], keys: Sequence[int]) -> PositionsByImage:
@@ -197,8 +213,8 @@ def _table_of_values(found: Found[LabelCounts]) -> ClassTable:
         raise DataError(f"the label images hold {len(values)} different values; {ADVICE}")
     if len(values) < 2:
         only = f"only the value {values[0]}" if values else "no labelled pixel"
-        ignored = f" (and {IGNORED}, which means no label)" if IGNORED in pixels else ""
-        raise DataError(f"{found[0][0][1]}: the label images hold {only}{ignored}; {ADVICE}")
+        ignored = f", and {IGNORED}, which means no label; {MASK_ADVICE}" if IGNORED in pixels else f"; {ADVICE}"
+        raise DataError(f"{found[0][0][1]}: the label images hold {only}{ignored}")
     names = _names(found)
     return ClassTable(tuple(names.get(value, str(value)) for value in values), tuple(values))
 
@@ -247,8 +263,10 @@ def _polygons(
     for _, names in named:
         for name, count in names.items():
             counts[composed(name)] += count
+    if table is None:
+        _check_unclassified(named)
     known = _table_of_names(counts, rules, samples[0][1]) if table is None else table
-    _check_names(counts, known, rules)
+    _check_names(named, counts, known, rules)
     usable = [sample for sample, _ in named]
     left = most_bad - (len(samples) - len(usable))
     return known, _try_all(lambda sample: count_polygons(*sample, known, rules, read_as, positions), usable, left)
@@ -256,7 +274,7 @@ def _polygons(
 
 def _table_of_names(counts: Counter[str], rules: LabelRules, file: Path) -> ClassTable:
     """Return the classes of polygons, sorted, with that of what no polygon covers."""
-    names = sorted({*counts, *([composed(rules.elsewhere)] if rules.elsewhere else [])})
+    names = sorted({*counts, *([rules.elsewhere] if rules.elsewhere else [])})
     if len(names) < 2:
         only = f"only the class {names[0]!r}" if names else "no class"
         raise DataError(
@@ -266,14 +284,29 @@ def _table_of_names(counts: Counter[str], rules: LabelRules, file: Path) -> Clas
     return ClassTable(tuple(names), tuple(range(len(names))))
 
 
-def _check_names(counts: Counter[str], table: ClassTable, rules: LabelRules) -> None:
+def _check_unclassified(named: Found[dict[str, int]]) -> None:
+    """Raise DataError if the polygons of a file have no class, and those of other files have some."""
+    bare = [labels for (_, labels), names in named if is_unclassified(labels)]
+    other = next((labels for (_, labels), names in named if names.keys() - {ONLY_KIND}), None)
+    if bare and other is not None:
+        raise DataError(
+            f"{bare[0]}: its polygons have no class, but those of {other} have; give each a class, or one that ends "
+            "with * to ignore it"
+        )
+
+
+def _check_names(named: Found[dict[str, int]], counts: Counter[str], table: ClassTable, rules: LabelRules) -> None:
     """Raise DataError if polygons or the rules have classes that the table does not have."""
     unknown = [(name, count) for name, count in counts.most_common() if name not in table.names]
     if unknown:
         texts = [f"{name!r} ({count:,} polygon{'' if count == 1 else 's'})" for name, count in unknown[:NAMED]]
         more = ", ..." if len(unknown) > NAMED else ""
-        raise DataError(f"the polygons have classes that are not given: {', '.join(texts)}{more}; {ADVICE}")
-    if rules.elsewhere and composed(rules.elsewhere) not in table.names:
+        first = next(labels for (_, labels), names in named if unknown[0][0] in map(composed, names))
+        raise DataError(
+            f"{first}: the polygons of the data set have classes that are not given: {', '.join(texts)}{more}; "
+            f"{ADVICE}, or let their names end with * to ignore them"
+        )
+    if rules.elsewhere and rules.elsewhere not in table.names:
         given = f"{', '.join(table.names[:NAMED])}{', ...' if len(table.names) > NAMED else ''}"
         raise DataError(f"the class {rules.elsewhere!r} of what no polygon covers is none of {given}; {ADVICE}")
 
@@ -296,8 +329,34 @@ def _check_present(table: ClassTable, pixels: Sequence[int], found: Found[LabelC
     more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
     what = f"class{'' if len(absent) == 1 else 'es'} {', '.join(absent[:NAMED])}{more}"
     if all(counts.share == 1 for _, counts in found):
-        raise DataError(f"no pixel has the {what}; leave it out of the classes, or add images that show it")
+        file, them = found[0][0][1], "it" if len(absent) == 1 else "them"
+        if not any(pixels):
+            raise DataError(
+                f"{file}: neither this nor other labels have a labelled pixel; label some, or check --classes"
+            )
+        more = f" and the {len(found) - 1} other labels" if len(found) > 1 else ""
+        raise DataError(
+            f"{file}{more}: no pixel has the {what}; leave {them} out of the classes, or add images that show {them}"
+        )
     return [f"no pixel of the {what} was met, but of large label images only a part was read; check the classes"]
+
+
+def _held_out_warnings(
+    table: ClassTable, keys: Sequence[Value], found: Found[LabelCounts], held_out: Collection[Path]
+) -> list[str]:
+    """Return a warning of classes that only images have that are not trained on."""
+    trained: Counter[Value] = Counter()
+    others: Counter[Value] = Counter()
+    for (image, _), counts in found:
+        (others if image in held_out else trained).update(counts.pixels)
+    unseen = [name for name, key in zip(table.names, keys, strict=True) if others[key] and not trained[key]]
+    if not unseen:
+        return []
+    more = f", and {len(unseen) - NAMED} more" if len(unseen) > NAMED else ""
+    return [
+        f"no training image shows {', '.join(map(repr, unseen[:NAMED]))}{more}, only validation images do: a model "
+        "cannot learn what it never sees; move images between the splits"
+    ]
 
 
 def _nodata_warnings(table: ClassTable, found: Found[LabelCounts]) -> Iterable[str]:

@@ -126,6 +126,11 @@ def polygon_names(path: Path) -> dict[str, int]:
     return {name: count for name, count in counts.items() if not (is_region(name) or is_ignored(name))}
 
 
+def is_unclassified(path: Path) -> bool:
+    """Return whether polygons of a file have no class, so that `polygon_names` calls them `ONLY_KIND`."""
+    return UNCLASSIFIED in read_polygon_file(path).content.names
+
+
 def is_region(name: str) -> bool:
     """Return whether polygons of a class that no table has say what is annotated."""
     return REGION.match(name) is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +18,8 @@ SPLIT_NAMES = {"train": "training", "val": "validation"}
 
 
 def check_label_files(path: Path, rows: Sequence[ListedImage], training: bool) -> tuple[str, ...]:
-    """Check which images have labels, and return notes on those that have none and on patients in several splits.
+    """Check which images have labels, and return notes on those that have none, on labels of several images, and on
+    patients in several splits.
 
     Args:
         path: The data set, for messages.
@@ -41,7 +42,7 @@ def check_label_files(path: Path, rows: Sequence[ListedImage], training: bool) -
             raise DataError(f"{path}: no {name} image has labels; label some, or move them there")
     without = len(rows) - len(labelled)
     notes = [f"{without} of {len(rows)} images have no labels"] if without else []
-    return *notes, *_patients_in_several_splits(rows)
+    return *notes, *_shared_files(labelled), *_patients_in_several_splits(rows)
 
 
 def _check_kinds(path: Path, files: Sequence[Path]) -> None:
@@ -51,6 +52,16 @@ def _check_kinds(path: Path, files: Sequence[Path]) -> None:
             f"{path}: some labels are polygons ({kinds[True].name}) and others label images ({kinds[False].name}); "
             "train on one kind"
         )
+
+
+def _shared_files(labelled: Sequence[ListedImage]) -> list[str]:
+    """Return a note on labels that several images share: right for several recordings of one place, else a slip."""
+    counts = Counter(row.label_file for row in labelled)
+    shared = [(file, count) for file, count in counts.most_common() if file is not None and count > 1]
+    if not shared:
+        return []
+    more = f", and {len(shared) - 1} more files" if len(shared) > 1 else ""
+    return [f"several images have the same labels: {shared[0][0].name} ({shared[0][1]} images){more}"]
 
 
 def _patients_in_several_splits(rows: Sequence[ListedImage]) -> list[str]:

@@ -45,6 +45,8 @@ def test_names_are_composed() -> None:
 
 
 WRONG_TEXT = {
+    "": "classes: none are given; write them as",
+    " ": "classes: none are given; write them as",
     "0=a,0=b": "value 0 occurs twice",
     "0=a,1=a": "name 'a' occurs twice",
     "0=a,1=": "value 1 has no name",

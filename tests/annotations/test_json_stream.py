@@ -68,7 +68,7 @@ BROKEN = {
     '{"a" 1}': "':' expected",
     "[1] [2]": "goes on after the end of its JSON, at character 4",
     '{"a": 1}\n{"a": 2}': "lines of GeoJSON",
-    '["text': "Unterminated string",
+    '["text': "Unterminated string starting at character 1",
     "[tru]": "Expecting value",
     "[" * 100_000: "nested too deeply",
     '[{"a":' * 10_000: "nested too deeply",
@@ -83,6 +83,7 @@ def test_broken_json_is_one_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(ImageError, match=BROKEN[text]) as caught:
         read(path)
     assert str(caught.value).startswith(f"{path}: ")
+    assert "; " in str(caught.value), "what to do"
     assert "\n" not in str(caught.value)
 
 

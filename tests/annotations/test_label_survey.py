@@ -10,16 +10,14 @@ import pytest
 import tifffile
 from PIL import Image
 from support.pictures import save
-from support.polygons import collection, feature
+from support.polygons import collection, feature, square
 from support.polygons import write as write_json
 
-from fitcli.annotations import label_counts, label_survey, labels
-from fitcli.annotations.class_table import IGNORED, ClassTable
+from fitcli.annotations import label_counts
+from fitcli.annotations.class_table import ClassTable
 from fitcli.annotations.label_rules import LabelRules
 from fitcli.annotations.label_survey import LabelSurvey, PositionsByImage, draw_positions, survey_labels
-from fitcli.errors import DataError, ImageError
-from fitcli.images.array_image import ArrayReader
-from fitcli.images.base import ImageReader
+from fitcli.errors import DataError
 from fitcli.images.read_as import ReadAs
 from fitcli.images.zarr.image_labels import FOLDER
 from tests.annotations.test_label_image import write
@@ -108,19 +106,32 @@ BAD: dict[str, tuple[Callable[[Path], list[tuple[Path, Path | None]]], ClassTabl
         TABLE,
         r"labels0.tif and 1 more label image: values that no class has: 7 \(3,000 pixels\), 9 \(600 pixels\); give",
     ),
-    "a class without a pixel": (lambda f: samples(f, values(0)), TABLE, r"no pixel has the class 'tumor' \(value 1\)"),
+    "a class without a pixel": (
+        lambda f: samples(f, values(0)),
+        TABLE,
+        r"labels0.tif: no pixel has the class 'tumor' \(value 1\); leave it out .* show it$",
+    ),
     "classes without a pixel": (
-        lambda f: samples(f, values(0, 1)),
+        lambda f: samples(f, values(0, 1), values(0)),
         ClassTable(("a", "b", "c", "d"), (0, 1, 2, 3)),
-        r"no pixel has the classes 'c' \(value 2\), 'd' \(value 3\); leave",
+        r"and the 1 other labels: no pixel has the classes 'c' \(value 2\), 'd' \(value 3\); leave them out",
     ),
     "a class that is nodata": (
         lambda f: samples(f, values(0, 1), nodata=0),
         TABLE,
         r"'background' \(value 0, which is nodata\)",
     ),
+    "no labelled pixel": (
+        lambda f: samples(f, values(255), values(255)),
+        TABLE,
+        "labels0.tif: neither this nor other labels have a labelled pixel",
+    ),
     "one value": (lambda f: samples(f, values(3)), None, "hold only the value 3; give the classes"),
-    "a mask": (lambda f: samples(f, values(0, 255)), None, r"only the value 0 \(and 255, which means no label\)"),
+    "a mask": (
+        lambda f: samples(f, values(0, 255)),
+        None,
+        "only the value 0, and 255, .* as in 0=background,255=tumor",
+    ),
     "nothing": (lambda f: samples(f, values(255)), None, "hold no labelled pixel"),
     "instances": (
         lambda f: samples(f, np.arange(2400, dtype="u2").reshape(SIZE)),
@@ -193,48 +204,35 @@ def test_a_rare_class_of_a_large_image_is_no_error(tmp_path: Path, monkeypatch: 
     assert surveyed.warnings[0].startswith("no pixel of the class 'tumor' (value 1) was met")
 
 
-@pytest.fixture
-def polygons(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, int]]:
-    """Names of polygons by name of file; half of the pixels are of the first class, a quarter ignored."""
-    files: dict[str, dict[str, int]] = {}
-
-    class Fake(ArrayReader):
-        def __init__(self, path: Path, image: ImageReader, table: ClassTable, rules: LabelRules) -> None:
-            numbers = [table.names.index(name) for name in files[path.name]] or [IGNORED]
-            cells = [*(numbers * 4)[:3], IGNORED]
-            super().__init__(values(*cells)[:, :, None])
-            self.notes = ("1 polygon left out",)
-
-    def polygon_names(path: Path) -> dict[str, int]:
-        if path.name not in files:
-            raise ImageError(path, "no such file")
-        return files[path.name]
-
-    monkeypatch.setattr(labels, "PolygonLabels", Fake)
-    monkeypatch.setattr(label_survey, "polygon_names", polygon_names)
-    return files
+def with_polygons(folder: Path, **files: tuple[str, ...]) -> list[tuple[Path, Path | None]]:
+    """Return images with files of polygons: a square of 100 pixels for each class."""
+    images = [image for image, _ in samples(folder, *[None] * len(files))]
+    for name, classes in files.items():
+        squares = [feature(square(10 * place, 0, 10), kind) for place, kind in enumerate(classes)]
+        write_json(folder / f"{name}.geojson", collection(*squares))
+    return [(image, folder / f"{name}.geojson") for image, name in zip(images, files, strict=True)]
 
 
-def with_polygons(folder: Path, *names: str) -> list[tuple[Path, Path | None]]:
-    return [
-        (image, folder / name) for (image, _), name in zip(samples(folder, *[None] * len(names)), names, strict=True)
-    ]
-
-
-def test_polygons(tmp_path: Path, polygons: dict[str, dict[str, int]]) -> None:
-    polygons |= {"a.geojson": {"tumor": 3, "stroma": 2}, "b.geojson": {"tumor": 1}, "c.geojson": {}}
-    surveyed = survey(with_polygons(tmp_path, *polygons))
+def test_polygons(tmp_path: Path) -> None:
+    found = with_polygons(tmp_path, a=("tumor", "stroma", "tumor"), b=("tumor",), c=())
+    surveyed = survey(found)
     assert surveyed.table == ClassTable(("stroma", "tumor"), (0, 1))
-    assert surveyed.pixels == (600, 1200 + 1800)
+    assert surveyed.pixels == (100, 300)
     assert surveyed.unlabelled == 1
-    assert surveyed.notes == ("1 of 3 images have labels without a labelled pixel", "1 polygon left out")
+    assert surveyed.notes == ("1 of 3 images have labels without a labelled pixel",)
+    write_json(tmp_path / "b.geojson", collection(feature(square(0, 0, 10), "tumor"), feature(square(90, 0, 10), "x")))
+    table = ClassTable(("stroma", "tumor", "x"), (0, 1, 2))
+    with pytest.raises(DataError, match="no pixel has the class 'x'"):
+        survey(found, table)
+    write_json(tmp_path / "c.geojson", collection(feature(square(0, 0, 1), "x")))
+    assert survey(found, table).notes == (f"1 polygons outside of {found[1][0]} left out",)
 
 
-def test_bad_polygons(tmp_path: Path, polygons: dict[str, dict[str, int]]) -> None:
-    polygons |= {"a.geojson": {"tumor": 3, "x": 1}, "b.geojson": {"tumor": 1}}
-    found = with_polygons(tmp_path, "a.geojson", "b.geojson", "gone.geojson")
+def test_bad_polygons(tmp_path: Path) -> None:
+    found = with_polygons(tmp_path, a=("tumor", "x", "tumor"), b=("tumor",), gone=())
+    (tmp_path / "gone.geojson").unlink()
     for table, rules, most_bad, part, message in (
-        (TABLE, LabelRules(), 0, found[:2], r"classes that are not given: 'x' \(1 polygon\); give the classes"),
+        (TABLE, LabelRules(), 0, found[:2], r"a.geojson: .* that are not given: 'x' \(1 polygon\); give the"),
         (None, LabelRules(), 0, found[1:2], "b.geojson: the polygons of the data set have only the class 'tumor'"),
         (
             TABLE,
@@ -244,12 +242,41 @@ def test_bad_polygons(tmp_path: Path, polygons: dict[str, dict[str, int]]) -> No
             "'nothing' of what no polygon covers is none of background, tumor",
         ),
         (TABLE, LabelRules(), 0, found[1:2], "no pixel has the class 'background'"),
-        (TABLE, LabelRules(), 0, found[1:], "gone.geojson: no such file"),
+        (TABLE, LabelRules(), 0, found[1:], r"gone.geojson: cannot be read \(No such file"),
         (TABLE, LabelRules(), 1, found[1:], "no pixel has the class 'background'"),
     ):
         with pytest.raises(DataError, match=message) as raised:
             survey_labels(part, table, rules, most_bad=most_bad)
         assert "\n" not in str(raised.value)
+
+
+def test_a_file_without_classes_is_a_slip_beside_others(tmp_path: Path) -> None:
+    """Else one forgotten slide would make a class of its own."""
+    found = [image for image, _ in samples(tmp_path, None, None, None)]
+    files = [
+        write_json(tmp_path / f"{number}.geojson", collection(feature(square(10, 5, 2), name)))
+        for number, name in enumerate(("a", None, "object"))
+    ]
+    with pytest.raises(DataError, match=r"1\.geojson: its polygons have no class, but those of .*0\.geojson have"):
+        survey_labels([*zip(found[:2], files[:2], strict=True)], None, LabelRules())
+    for pairs, classes in (((0, 2), ("a", "object")), ((1, 1), ("ground", "object")), ((1, 2), ("ground", "object"))):
+        rules = LabelRules(None if "a" in classes else "ground")
+        surveyed = survey_labels([(found[each], files[each]) for each in pairs], None, rules)
+        assert surveyed.table.names == classes
+
+
+def test_the_class_elsewhere_is_for_polygons(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"labels0\.tif: --elsewhere is the class of what no polygon covers, but"):
+        survey_labels(samples(tmp_path, values(0, 1)), TABLE, LabelRules("background"))
+
+
+def test_a_class_that_is_only_held_out_is_named(tmp_path: Path) -> None:
+    found = samples(tmp_path, values(0), None, values(0, 1))
+    assert survey(found, TABLE).warnings == ()
+    held_out = {found[2][0]}
+    (warning,) = survey_labels(found, TABLE, LabelRules(), held_out=held_out).warnings
+    assert warning.startswith("no training image shows 'tumor', only validation images do")
+    assert survey_labels([*found, (found[1][0], found[2][1])], TABLE, LabelRules(), held_out=held_out).warnings == ()
 
 
 def plain(positions: PositionsByImage) -> dict[str, list[list[list[int]]]]:

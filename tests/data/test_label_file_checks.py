@@ -27,6 +27,15 @@ def test_notes() -> None:
     )
 
 
+def test_labels_of_several_images_are_named() -> None:
+    rows = [row("a", "x/l.png"), row("b", "x/l.png"), row("c"), row("d"), row("e", "x/m.png"), row("f", "l.png")]
+    note = "several images have the same labels: l.png (2 images)"
+    assert check_label_files(DATA, rows, True) == ("2 of 6 images have no labels", note)
+    assert check_label_files(DATA, [*rows[:2], *2 * rows[4:]], True) == (
+        "several images have the same labels: l.png (2 images), and 2 more files",
+    )
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -17,6 +17,7 @@ from fitcli.annotations.feature_writer import FeatureWriter
 from fitcli.annotations.features import open_features
 from fitcli.annotations.rings import Polygon
 from fitcli.annotations.trace import Tracer
+from fitcli.files.publish import published_together
 from fitcli.images.base import ImageInfo, ImageWriter
 from fitcli.images.open import create_image
 from fitcli.patches.grid import PatchGrid
@@ -123,7 +124,7 @@ def write_maps(
         ImageError, FitError: A file cannot be written.
     """
     table = with_colors(table)
-    with ExitStack() as stack:
+    with published_together(outputs.files), ExitStack() as stack:
         classes = stack.enter_context(
             create_image(
                 outputs.map,

@@ -67,6 +67,7 @@ class Segmentation(Task[FITDense]):
         dense_preset(settings.preset, channels=1, outputs=2, cell=options.cell, patch=settings.patch)
         if options.classes is not None:
             parse_classes(options.classes)
+        LabelRules(options.elsewhere)
         if options.rare_windows and settings.size is None:
             raise OptionError("rare_windows", "is a share of random windows; give their --size, or leave it out")
 
@@ -76,7 +77,9 @@ class Segmentation(Task[FITDense]):
         read_as = ReadAs(level=settings.level, mpp=settings.mpp)
         pairs = [(sample.path, sample.target) for sample in (*dataset.train, *dataset.validation)]
         wanted = options.rare_windows > 0
-        found = survey_labels(pairs, table, LabelRules(options.elsewhere), read_as, settings.max_bad_images, wanted)
+        held_out = {sample.path for sample in dataset.validation}
+        rules, most_bad = LabelRules(options.elsewhere), settings.max_bad_images
+        found = survey_labels(pairs, table, rules, read_as, most_bad, wanted, held_out)
         hint = _rare_line(found) if settings.size is not None and not wanted else ()
         notes = (_class_line(found), *hint, *found.notes, *dataset.notes)
         surveyed = found._replace(positions={})
@@ -103,7 +106,7 @@ class Segmentation(Task[FITDense]):
             details=SegmentDetails(
                 values=table.values,
                 colors=table.colors,
-                elsewhere=options.elsewhere,
+                elsewhere=LabelRules(options.elsewhere).elsewhere,
                 weights=class_weights(options.class_weights, found.pixels),
             ),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +19,7 @@ from support.feature_files import UTM
 from fitcli.annotations.class_table import ClassTable
 from fitcli.annotations.rings import Polygon
 from fitcli.errors import ImageError
+from fitcli.files.publish import Publication
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import open_image
 from fitcli.images.window import Window
@@ -210,6 +212,28 @@ def test_an_error_leaves_no_file(tmp_path: Path, rows: int) -> None:
         fail()
     assert [path.name for path in tmp_path.iterdir()] == ["map.tif"]
     assert (tmp_path / "map.tif").read_bytes() == b"of before"
+
+
+@pytest.mark.parametrize("late", ["map.png", "map.tif", "map.zarr", "p.tif", "p.geojson", "p.geojson.gz", "p.gpkg"])
+def test_a_file_that_cannot_be_completed_leaves_no_other(
+    tmp_path: Path, late: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most of a PNG, and the end of every file, are written when it is closed: the disk may be full by then."""
+    name = late if late.startswith("map") else "map.tif"
+    shares = late if late == "p.tif" else "p.zarr"
+    parts = late if late.startswith("p.g") else "p.gpkg"
+    outputs = SegmentOutputs(map=tmp_path / name, probabilities=tmp_path / shares, polygons=tmp_path / parts)
+    publish = Publication.publish
+
+    def full(publication: Publication) -> None:
+        if publication.destination.name == late:
+            raise OSError(errno.ENOSPC, "No space left on device", str(publication.destination))
+        publish(publication)
+
+    monkeypatch.setattr(Publication, "publish", full)
+    with pytest.raises(ImageError, match=f"{late}: cannot be written: the disk is full"):
+        written(outputs, (40, 48))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

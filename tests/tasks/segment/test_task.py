@@ -52,6 +52,7 @@ def test_the_registry_finds_it() -> None:
         ({"patch": 4, "cell": 8}, "cells of 8 pixels do not fill a patch of 4 pixels"),
         ({"classes": "iron"}, "iron: the classes cannot be read"),
         ({"classes": "0=a,0=b"}, "the value 0 occurs twice"),
+        ({"elsewhere": " "}, "has no name"),
     ],
 )
 def test_impossible_options_are_refused_before_the_data(options: dict[str, Any], message: str) -> None:
@@ -76,10 +77,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 @pytest.mark.parametrize("classes", [None, "0=ground,9=iron"])
 def test_the_survey_sees_all_images_as_they_are_read(asked: list[Any], classes: str | None) -> None:
     surveyed = TASK.survey_targets(settings(classes=classes, elsewhere="ground", level=2, max_bad_images=3), DATA)
-    ((pairs, table, rules, read_as, most_bad, with_positions),) = asked
+    ((pairs, table, rules, read_as, most_bad, positions, held_out),) = asked
+    assert (positions, held_out) == (False, {SAMPLES[2].path})
     assert pairs == [(sample.path, sample.target) for sample in SAMPLES]
     assert table == (None if classes is None else ClassTable(TABLE.names, TABLE.values))
-    assert (rules, read_as, most_bad, with_positions) == (LabelRules("ground"), ReadAs(level=2), 3, False)
+    assert (rules, read_as, most_bad) == (LabelRules("ground"), ReadAs(level=2), 3)
     assert surveyed.notes == (
         "classes (share of the labelled pixels): 0=ground (75.0%), 9=iron (25.0%)", "a second note", "a note",
     )  # fmt: skip
@@ -97,7 +99,7 @@ def test_many_classes_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("weights", ["none", "root", "inverse"])
 def test_the_config_has_the_classes_of_the_survey(asked: list[Any], weights: str) -> None:
     chosen = settings(
-        patch=8, cell=4, elsewhere="ground", class_weights=weights, skip_background=True, background_threshold=0.1
+        patch=8, cell=4, elsewhere="ground ", class_weights=weights, skip_background=True, background_threshold=0.1
     )
     surveyed = TASK.survey_targets(chosen, DATA)
     config = TASK.describe(chosen, surveyed, Survey(PIXELS, ((40, 50),), (Path("0.png"), (40, 50))))
