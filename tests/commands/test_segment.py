@@ -47,7 +47,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pixels_of(path: Path) -> np.ndarray[Any, Any]:
-    with open_image(path) as image:
+    with open_image(path, indices=True) as image:
         return image.read(Window(0, 0, *image.info.size))
 
 
