@@ -31,6 +31,9 @@ LONGITUDE_LATITUDE = 4326
 
 ADVICE = "reproject the polygons (ogr2ogr -t_srs EPSG:CODE)"
 
+ORDER_ADVICE = "GeoJSON has the longitude first: check the order, and the image"
+"""What to do about degrees that are not those of an image in degrees."""
+
 Box = tuple[float, float, float, float]
 
 
@@ -61,7 +64,7 @@ def place_polygons(path: Path, crs: Any, index: PolygonIndex, boxes: Floats, ima
     elif crs is not None or world is None or geo is None:
         chosen = pixels
     else:
-        chosen = _by_place(path, index, boxes, image, pixels, world, is_geographic(geo))
+        chosen = _by_place(path, index, boxes, image, pixels, world, geo)
     if not _meets(index, chosen, image):
         raise _outside(path, index, image, pixels, world if chosen is not pixels else None)
     return chosen
@@ -81,9 +84,10 @@ def _by_place(
     image: ImageReader,
     pixels: AffineMap,
     world: AffineMap,
-    geographic: bool,
+    geo: GeoReference,
 ) -> AffineMap:
     """Choose by what the polygons meet."""
+    geographic = is_geographic(geo)
     on_pixels, on_earth = _meets(index, pixels, image), _meets(index, world, image)
     if on_earth and (geographic or not on_pixels):
         return world
@@ -94,7 +98,7 @@ def _by_place(
         raise ImageError(
             path,
             f"seems to be in longitude and latitude (RFC 7946), with {_text(index.bounds())}, but {image.path} lies at "
-            f"{_text(_extent(world, image))}; {ADVICE}",
+            f"{_text(_extent(world, image))}; {ORDER_ADVICE if geographic else _advice(geo)}",
         )
     if on_pixels and on_earth:
         raise ImageError(
@@ -146,7 +150,13 @@ def _from_world(image: ImageReader) -> AffineMap | None:
 def _compare_codes(path: Path, crs: Any, geo: GeoReference, image: Path) -> None:
     own, other = geo.coordinate_system(), _code_of(crs)
     if own is not None and other is not None and own != other:
-        raise ImageError(path, f"is in EPSG:{other}, but {image} is in EPSG:{own}; {ADVICE.replace('CODE', str(own))}")
+        raise ImageError(path, f"is in EPSG:{other}, but {image} is in EPSG:{own}; {_advice(geo)}")
+
+
+def _advice(geo: GeoReference) -> str:
+    """Return how to bring polygons into the coordinate system of an image."""
+    code = geo.coordinate_system()
+    return ADVICE if code is None else ADVICE.replace("CODE", str(code))
 
 
 def _names_pixels(crs: Any) -> bool:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from fitcli.data.csv_listing import LabelColumn, Labels, ListedImage, Listing, read_csv
 from fitcli.data.folder_listing import read_folder
 from fitcli.data.label_file_checks import check_label_files
-from fitcli.data.paired_listing import read_pairs
+from fitcli.data.paired_listing import holds_pairs, read_pairs
 from fitcli.errors import DataError
 from fitcli.files.spelling import existing_spelling
 from fitcli.runs.targets import Target, slices
@@ -115,6 +115,11 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
     path = existing_spelling(path) or path
     needed = {"needed": "one subfolder per class", "files": "images/ and labels/"}.get(labels, "images")
     if path.is_dir():
+        if labels != "files" and holds_pairs(path):
+            raise DataError(
+                f"{path}: holds images/ and labels/ with files of the same names, which are no classes; give a --task "
+                "whose labels lie in files, or another folder or a CSV file"
+            )
         listing = read_pairs(path) if labels == "files" else read_folder(path, labels)
     elif path.is_file():
         listing = read_csv(path, labels, several=several and labels == "needed")

@@ -60,6 +60,17 @@ def read_pairs(root: Path) -> Listing:
     return Listing(rows, (), tuple(note for note in notes if note), in_files=True)
 
 
+def holds_pairs(root: Path) -> bool:
+    """Return whether a folder holds images with files of labels of the same names, in `images/` and `labels/`."""
+    for images, labels, _ in _pairs(root):
+        if labels is None:
+            continue
+        found, names = find_images(labels), {_without_suffix(image.name) for image in find_images(images).images}
+        if any(_without_suffix(file.name) in names for file in (*found.images, *filter(has_polygons, found.others))):
+            return True
+    return False
+
+
 def _pairs(root: Path) -> Iterable[Pair]:
     for source, split in split_folders(root):
         images, labels = _child(source, IMAGES), _child(source, LABELS)

@@ -8,7 +8,9 @@ import pytest
 from support.data_sets import touch
 from support.zarr_labels import zarr_with_labels
 
+from fitcli.data.csv_listing import Labels
 from fitcli.data.dataset import Dataset, load_dataset
+from fitcli.data.paired_listing import holds_pairs
 from fitcli.errors import DataError
 
 
@@ -102,3 +104,20 @@ def test_errors(tmp_path: Path, names: list[str], message: str) -> None:
     with pytest.raises(DataError, match=message) as raised:
         load_dataset(tmp_path, "files")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("labels", ["needed", "welcome", "ignored"])
+@pytest.mark.parametrize("suffix", [".png", ".geojson.gz"])
+def test_a_forgotten_task_does_not_learn_to_tell_images_from_labels(
+    tmp_path: Path, labels: Labels, suffix: str
+) -> None:
+    touch(tmp_path, *(f"images/{name}.tif" for name in "abc"), *(f"labels/{name}{suffix}" for name in "abc"))
+    with pytest.raises(DataError, match="holds images/ and labels/ with files of the same names"):
+        load_dataset(tmp_path, labels)
+    assert holds_pairs(tmp_path)
+
+
+def test_classes_may_be_called_images_and_labels(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a.png", "images/b.png", "labels/c.png", "labels/d.png")
+    assert not holds_pairs(tmp_path)
+    assert load_dataset(tmp_path).classes == ("images", "labels")
