@@ -10,7 +10,7 @@ import pytest
 
 from fitcli.tasks.segment.strip_queue import WAITING, StripQueue
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 
 MANY = 10 * (WAITING + 2)
 
@@ -94,7 +94,7 @@ def test_an_error_of_the_producer_ends_the_thread(given: int) -> None:
     release = threading.Event()
 
     def blocked(items: Iterable[int]) -> int:
-        release.wait(30)
+        release.wait(300)
         return sum(1 for _ in items)
 
     threading.Timer(0.3, release.set).start()
