@@ -24,6 +24,7 @@ from fitcli.commands.evaluate import evaluate
 from fitcli.commands.generate import generate
 from fitcli.commands.info import info
 from fitcli.commands.profile_memory import profile_memory
+from fitcli.commands.segment import segment
 from fitcli.commands.train import train
 from fitcli.errors import FitError, is_out_of_memory, out_of_memory_text
 from fitcli.interrupts import INTERRUPTED
@@ -50,7 +51,9 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             _check_models_package()
             return command(*args, **kwargs)
         except KeyboardInterrupt as stop:
-            console.log(": ".join(["interrupted", *map(str, stop.args)]))
+            # Python's codecs raise an interrupt again, with a text of their own.
+            texts = () if stop.__cause__ is not None else stop.args
+            console.log(": ".join(["interrupted", *map(str, texts)]))
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             # The reader of stdout has ended (`fit info ... | head`). Python flushes stdout at exit: discard that.
@@ -121,7 +124,7 @@ def help_text(command: Callable[..., None]) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-for command in (info, demo, train, classify, embed, evaluate, generate, profile_memory):
+for command in (info, demo, train, classify, segment, embed, evaluate, generate, profile_memory):
     app.command(help=help_text(command))(reports_errors(command))
 
 

@@ -6,19 +6,22 @@ from typing import overload
 
 import torch
 
-from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig, EncoderConfig, TrunkConfig
+from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig, DenseConfig, EncoderConfig, TrunkConfig
 from models.decoder import FITDecoder
 from models.denoiser import FITDenoiser
+from models.dense import FITDense
 from models.encoder import FITClassifier, FITEncoder
 from models.initialization import initialize
 
-Model = FITEncoder | FITClassifier | FITDenoiser | FITDecoder
+Model = FITEncoder | FITClassifier | FITDense | FITDenoiser | FITDecoder
 
 
 @overload
 def build(  # type: ignore[overload-overlap]
     config: ClassifierConfig, device: torch.device | str = "cpu", seed: int | None = 0
 ) -> FITClassifier: ...
+@overload
+def build(config: DenseConfig, device: torch.device | str = "cpu", seed: int | None = 0) -> FITDense: ...  # type: ignore[overload-overlap]
 @overload
 def build(config: EncoderConfig, device: torch.device | str = "cpu", seed: int | None = 0) -> FITEncoder: ...
 @overload
@@ -53,6 +56,8 @@ def _construct(config: TrunkConfig) -> Model:
     match config:
         case ClassifierConfig():
             return FITClassifier(config)
+        case DenseConfig():
+            return FITDense(config)
         case EncoderConfig():
             return FITEncoder(config)
         case DenoiserConfig():

@@ -221,6 +221,36 @@ class ClassifierConfig(EncoderConfig):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DenseConfig(EncoderConfig):
+    """An encoder and a head that maps every token to a square of cells, for answers at every place of an image.
+
+    Attributes:
+        outputs: Values per cell, o.
+        cells: Cells per side of a patch, q; a cell covers patch / q pixels per side.
+    """
+
+    outputs: int
+    cells: int
+
+    def __post_init__(self) -> None:
+        EncoderConfig.__post_init__(self)
+        check_positive("outputs", self.outputs)
+        check_positive("cells", self.cells)
+        if self.patch % self.cells:
+            raise ConfigError(f"cells {self.cells} does not divide patch {self.patch}")
+        if self.segments[-1][1] or len(self.segments) == 1:
+            raise ConfigError(
+                f"cells come from tokens that have read the latents of the whole image: plan {self.plan!r} must end "
+                "with local layers after global ones, as in '(2)4(2)'"
+            )
+
+    @property
+    def cell(self) -> int:
+        """Side of a cell in pixels."""
+        return self.patch // self.cells
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DenoiserConfig(TrunkConfig):
     """A FIT denoiser of image patches, for diffusion.
 

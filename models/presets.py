@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from models.checks import ConfigError
-from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig
+from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig, DenseConfig
+from models.layer_plan import parse_plan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,14 +56,27 @@ PRESETS: dict[str, Preset] = {
         pool_heads=4,
         attention_start="unit",
     ),
+    "mini": Preset(
+        plan="(1)2(1)2",
+        latents=4,
+        token_width=128,
+        latent_width=128,
+        group=8,
+        stem="overlap",
+        head=32,
+        attention_start="unit",
+    ),
     "tiny": Preset(plan="(2)2(2)2", latents=8, token_width=192, latent_width=256, stem="conv"),
     "small": Preset(plan="(2)3(2)3", latents=16, token_width=320, latent_width=512, stem="conv"),
     "base": Preset(plan="(2)4(2)4(2)4", latents=16, token_width=512, latent_width=768),
     "large": Preset(plan="(3)6(3)6(3)6", latents=16, token_width=768, latent_width=1024),
 }
-"""Classifiers. A patch has 16 x 16 pixels. A group has 16 x 16 patches, but 8 x 8 in "debug" and 4 x 4 in "nano", which
-learns small marks such as pen strokes on one core.
+"""Classifiers. A patch has 16 x 16 pixels. A group has 16 x 16 patches, but 8 x 8 in "debug" and "mini", and 4 x 4 in
+"nano". "nano" learns small marks such as pen strokes on one core, "mini" the class of every place of small images.
 """
+
+CELL = 2
+"""Pixels per side of a cell of a model with an answer at every place, if nobody chooses."""
 
 DENOISERS: dict[str, Preset] = {
     "debug": Preset(plan="(1)1(1)", latents=4, token_width=64, latent_width=64, patch=4, group=8),
@@ -107,6 +121,40 @@ def classifier_preset(name: str, channels: int, classes: int, patch: int | None 
             "stem": preset.stem,
             "classes": classes,
             "pool_heads": preset.pool_heads,
+            "attention_start": preset.attention_start,
+        }
+    )
+
+
+def dense_preset(name: str, channels: int, outputs: int, cell: int = CELL, patch: int | None = None) -> DenseConfig:
+    """Return the config of a model with an answer at every place: a classifier of the same name with a tail.
+
+    The tail is the last `write` and as many local layers as the other segments have. So the weights of the other
+    segments have the same names and shapes as those of the classifier.
+
+    Args:
+        name: Name in `PRESETS`.
+        channels: Values per pixel.
+        outputs: Values per cell.
+        cell: Pixels per side of a cell.
+        patch: Pixels per side of a patch; None for those of the preset.
+
+    Raises:
+        ConfigError: There is no such preset, its stem cannot process patches of this size, or no whole number of cells
+            fits a patch.
+    """
+    preset = _find(PRESETS, name, patch)
+    if preset.patch % cell:
+        raise ConfigError(f"cells of {cell} pixels do not fill a patch of {preset.patch} pixels")
+    tail = f"({parse_plan(preset.plan)[-1][0]})"
+    return DenseConfig.from_dict(
+        _trunk(replace(preset, plan=preset.plan + tail), preset.group**2)
+        | {
+            "patch": preset.patch,
+            "channels": channels,
+            "stem": preset.stem,
+            "outputs": outputs,
+            "cells": preset.patch // cell,
             "attention_start": preset.attention_start,
         }
     )

@@ -38,7 +38,7 @@ def python(code: str, *arguments: object, **environment: str) -> subprocess.Comp
 def test_help_lists_the_commands(fit: Fit) -> None:
     result = fit("--help")
     assert result.exit_code == 0
-    for command in ("info", "demo", "train", "classify"):
+    for command in ("info", "demo", "train", "classify", "segment"):
         assert command in result.stdout
     assert result.stderr == ""
 
@@ -179,6 +179,10 @@ def test_interrupted_is_130() -> None:
     assert (result.exit_code, result.stderr) == (130, "interrupted: run was saved\n")
     result = CliRunner().invoke(tool(KeyboardInterrupt()))
     assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+    # What Python's codecs make of an interrupt.
+    again = KeyboardInterrupt("decoding with 'cp437' codec failed (KeyboardInterrupt: )")
+    again.__cause__ = KeyboardInterrupt()
+    assert CliRunner().invoke(tool(again)).stderr == "interrupted\n"
 
 
 def test_debug_shows_the_traceback(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

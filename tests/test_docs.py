@@ -1,4 +1,4 @@
-"""The Python in docs/library.md runs as it stands there, on files that `fit embed` wrote."""
+"""The Python in docs/library.md runs as it stands there, on runs and on files that `fit embed` wrote."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.halves import half_and_half, trained_on_halves
 from support.pictures import colored, save
 from typer.testing import Result
 
@@ -22,7 +23,7 @@ def test_the_library_is_used_as_described(
         options = ["--checkpoint", trained, "--device", "cpu", "--out", tmp_path / name]
         assert fit("embed", image, *options).exit_code == 0
     monkeypatch.chdir(tmp_path)
-    training, reading, safetensors = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), flags=re.S)
+    training, segmenting, reading, safetensors = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), flags=re.S)
 
     learned: dict[str, object] = {}
     exec(training, learned)
@@ -34,3 +35,9 @@ def test_the_library_is_used_as_described(
     assert read["where"][0].tolist() == [64, 64], "groups of 128 pixels"  # type: ignore[index]
     assert np.isfinite(read["slide"]).all()  # type: ignore[call-overload]
     exec(safetensors, {})
+
+    trained_on_halves(fit, tmp_path)
+    half_and_half(tmp_path / "scene.tif", 9)
+    segmented: dict[str, object] = {}
+    exec(segmenting.replace('"auto"', '"cpu"'), segmented)
+    assert segmented["cells"].shape == (24, 32)  # type: ignore[attr-defined]

@@ -20,11 +20,12 @@ SOURCES = sorted([*ROOT.glob("fitcli/**/*.py"), *ROOT.glob("models/**/*.py")])
 
 FLOORS = (
     "models", "fitcli/errors.py", "fitcli/interrupts.py", "fitcli/process", "fitcli/console.py", "fitcli/files",
-    "fitcli/images", "fitcli/demo", "fitcli/device", "fitcli/noise.py", "fitcli/patches", "fitcli/streaming",
-    "fitcli/distributed", "fitcli/runs", "fitcli/execution", "fitcli/memory/paper", "fitcli/memory", "fitcli/data",
-    "fitcli/tasks/encoding", "fitcli/tasks", "fitcli/tasks/autoregressive/decoding", "fitcli/tasks/*",
-    "fitcli/tasks/diffusion/generate", "fitcli/training/checkpointing", "fitcli/training", "fitcli/evaluation",
-    "fitcli/profiling", "fitcli/commands", "fitcli/compatibility", "fitcli/app.py", "fitcli/__main__.py",
+    "fitcli/images", "fitcli/annotations", "fitcli/demo", "fitcli/device", "fitcli/noise.py", "fitcli/patches",
+    "fitcli/streaming", "fitcli/distributed", "fitcli/runs", "fitcli/execution", "fitcli/memory/paper",
+    "fitcli/memory", "fitcli/data", "fitcli/tasks/encoding", "fitcli/tasks", "fitcli/tasks/autoregressive/decoding",
+    "fitcli/tasks/*", "fitcli/tasks/diffusion/generate", "fitcli/training/checkpointing", "fitcli/training",
+    "fitcli/evaluation", "fitcli/profiling", "fitcli/commands", "fitcli/compatibility", "fitcli/app.py",
+    "fitcli/__main__.py",
 )  # fmt: skip
 """Folders and single files from the bottom to the top; a file imports from its own floor and from those below."""
 
@@ -124,12 +125,16 @@ def named_tasks(path: Path) -> list[int]:
     tree = ast.parse(path.read_text())
     # A text that is a statement of its own is a docstring.
     documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    word = re.compile(rf"\b({'|'.join(TASKS)})\b")
+    # A segment is also a part of a trunk: only a module or a whole text names that task.
+    word = re.compile(rf"\b({'|'.join(task for task in TASKS if task != 'segment')})\b")
+    segment = re.compile(r"^segment$|\btasks\.segment\b")
     lines = []
     for node in ast.walk(tree):
         names = [getattr(node, field, None) for field in ("id", "attr", "name", "arg", "module")]
         texts = [node.value] if isinstance(node, ast.Constant) and id(node) not in documents else []
-        if any(isinstance(text, str) and word.search(text.replace("_", " ")) for text in [*names, *texts]):
+        found = [text for text in [*names, *texts] if isinstance(text, str)]
+        of_segment = [text for text in [getattr(node, "module", None), *texts] if isinstance(text, str)]
+        if any(word.search(text.replace("_", " ")) for text in found) or any(map(segment.search, of_segment)):
             lines.append(getattr(node, "lineno", 0))
     return lines
 

@@ -79,7 +79,8 @@ def evaluate(
         console.json(found.as_dict())
     else:
         console.table(("score", "value"), found.as_rows())
-        if confusion := found.confusion():
-            console.table(*confusion)
+        confusion = found.confusion()
+        for table in (*found.tables, *([confusion] if confusion else [])):
+            console.table(*table)
     if found.failed:
         raise typer.Exit(1)

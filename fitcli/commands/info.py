@@ -1,4 +1,4 @@
-"""`fit info`: what image files are, without decoding a pixel."""
+"""`fit info`: what image files are, without decoding a pixel, and what runs are."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import typer
 
 from fitcli import console
 from fitcli.commands.options import Images, Json
-from fitcli.errors import ImageError
+from fitcli.errors import CheckpointError, ImageError
 
 
 def info(images: Images, as_json: Json = False) -> None:
-    """Show size, pyramid levels, data type and resolution of images."""
+    """Show size, pyramid levels, data type and resolution of images; model, classes and best scores of run folders."""
     from fitcli.images.open import matching_paths
+    from fitcli.runs.config import is_run
 
     described: list[dict[str, Any]] = []
     paths = matching_paths(images)
     for path in paths:
         try:
-            described.append(describe(path))
-        except ImageError as error:
+            described.append(_describe_run(path) if is_run(path) else describe(path))
+        except (ImageError, CheckpointError) as error:
             console.error(str(error))
     if as_json:
         console.json(described)
@@ -63,10 +64,25 @@ def describe(path: Path) -> dict[str, Any]:
     }
 
 
+def _describe_run(folder: Path) -> dict[str, Any]:
+    from fitcli.training.checkpointing.run_description import describe_run
+
+    return describe_run(folder)
+
+
 def show(value: Any) -> str | list[str]:
-    """Return a value of `describe` as one line of text, or as several."""
-    if isinstance(value, list):
-        if isinstance(value[0], int):
-            return " x ".join(map(str, value))
+    """Return a value of `describe` or `describe_run` as one line of text, or as several."""
+    if isinstance(value, dict):
+        return [f"{name}: {_line(one)}" for name, one in value.items()] or "-"
+    if isinstance(value, list) and value and isinstance(value[0], dict) and "downsample" in value[0]:
         return [f"{level['width']} x {level['height']} (1 : {level['downsample']:g})" for level in value]
+    if isinstance(value, list) and value and all(isinstance(one, int) for one in value):
+        return " x ".join(map(str, value))
+    return _line(value)
+
+
+def _line(value: Any) -> str:
+    """Return a value as one line of text."""
+    if isinstance(value, list):
+        return ", ".join(map(_line, value)) or "-"
     return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

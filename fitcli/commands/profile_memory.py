@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fitcli.profiling.rows import Mode
     from fitcli.profiling.subject import Conditions, Subject
 
-PRESET_HELP = r"Or a preset: debug, nano, tiny, small, base or large. \[default: base; for autoregressive: small]"
+PRESET_HELP = r"Or a preset: debug, nano, mini, tiny, small, base or large. \[default: base; for autoregressive: small]"
 """Help of `--preset`, which has no default beside `--checkpoint`; the tasks have it as `profiled_preset`."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import Parameter, Signature
 from typing import Annotated, Any, Optional, TypeVar, get_args, get_type_hints
 
@@ -30,7 +30,8 @@ def with_options(
         common: Options of every task, by name; `Option.panel` is their heading in `--help`.
         tasks: The dataclass of options of every task, by task. Options of one task form a panel.
         panel: Heading of such a panel, with `{task}` for the task.
-        shared_panel: Heading of the options that several tasks have; their help ends with the tasks.
+        shared_panel: Heading of the options that several tasks have; their help ends with the tasks, or with the only
+            one that does not have them.
         first: Names of parameters, of the function or declared, that come first in `--help`, in this order.
     """
 
@@ -44,7 +45,7 @@ def with_options(
             parameters[name] = _parameter(declared, declared.option.panel, tasks)
         for name, (declared, names) in merged_options(tasks).items():
             heading = panel.format(task=names[0]) if len(names) == 1 else shared_panel
-            suffix = "" if len(names) == 1 else f" ({', '.join(names)})"
+            suffix = "" if len(names) == 1 else f" ({_tasks_text(names, tasks)})"
             parameters[name] = _parameter(declared, heading, tasks, suffix)
         ordered = [*first, *(name for name in parameters if name not in first)]
         signature = Signature([parameters[name] for name in ordered], return_annotation=None)
@@ -70,6 +71,12 @@ def _parameter(declared: DeclaredOption, panel: str, tasks: Mapping[str, type], 
     )
     kind = declared.type if declared.default is not None else Optional[declared.type]  # noqa: UP045
     return _keyword(declared.name, Annotated[kind, information], declared.default)
+
+
+def _tasks_text(names: Sequence[str], tasks: Iterable[str]) -> str:
+    """Return which tasks have an option, briefly."""
+    others = [name for name in tasks if name not in names]
+    return f"not {others[0]}" if len(others) == 1 < len(names) - 1 else ", ".join(names)
 
 
 def _parser(parse: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -77,9 +77,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN.")] = False,
     recipe: Annotated[
         Path | None,
-        typer.Option(
-            help="TOML file of options; the command line wins.", callback=_follow, is_eager=True, metavar="FILE"
-        ),
+        typer.Option(help="TOML file of options.", callback=_follow, is_eager=True, metavar="FILE"),
     ] = None,
     auto_resume: Annotated[
         bool,

@@ -38,7 +38,7 @@ def _is_almost_empty(sample: Sample, number: int, reading: Reading) -> bool:
         with open_as(sample.path, reading.preprocessing.read_as) as image:
             if reading.preprocessing.mismatch(image.info):
                 return False
-            place = draw_place(image, reading.layout, reading.rules, 0, number, Axis())
+            place = draw_place(image, reading.layout, reading.rules, 0, number, Axis(), sample.anchors)
             return almost_all_left_out(len(place.positions), place.grid.count)
     except (DataError, ImageError):
         # Training reports it.

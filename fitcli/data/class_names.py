@@ -6,14 +6,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-
-def composed(name: str) -> str:
-    """Return a name in Unicode form NFC.
-
-    File systems and spreadsheets store an accented letter as one code point or as a letter with a combining mark. Both
-    look the same, so they have to be the same class.
-    """
-    return unicodedata.normalize("NFC", name)
+from fitcli.files.spelling import composed as composed
 
 
 def number_of_name(name: str, names: Sequence[str]) -> int | None:

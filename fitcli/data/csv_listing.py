@@ -2,6 +2,8 @@
 
 A column `label` holds the class of each image. Several columns `label:NAME` are several targets with one class each; a
 column `labels` or `labels:NAME` holds any number of classes, separated by "|"; its empty cells hold none.
+
+For tasks whose answers lie in a file beside each image, the column `labels` names that file.
 """
 
 from __future__ import annotations
@@ -10,10 +12,11 @@ import csv
 import io
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from fitcli.annotations.labels import label_file, labels_inside
 from fitcli.data.class_names import composed
 from fitcli.errors import DataError
 from fitcli.files.csv_cells import original_text
@@ -29,8 +32,15 @@ SEPARATORS = (",", ";", "\t")
 KINDS: dict[str, TargetKind] = {"label": "single-label", "labels": "multi-label"}
 """Kind of target by the first part of a column heading."""
 
-Labels = Literal["needed", "welcome", "ignored"]
-"""Whether a task requires classes, uses them if there are any ("welcome"), or ignores them."""
+Labels = Literal["needed", "welcome", "ignored", "files"]
+"""Whether a task requires classes, uses them if there are any ("welcome"), or ignores them; or whether its labels lie
+in a file beside each image ("files")."""
+
+TRIED = 10
+"""Number of cells that are taken for all, when it is asked whether they name files."""
+
+FILE_COLUMNS = ("path", "labels", "split", "patient")
+"""Columns of a CSV file of images with files of labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +77,18 @@ class ListedImage:
         key: Name within the data set, which stays the same when the data set moves.
         labels: Cell of each label column; () without label columns.
         split: "train", "val" or "test"; "" if the data set does not say.
+        label_file: File of the labels; None without one.
+        label_key: Name of that file within the data set; "" without one.
+        patient: Name of the patient, whose images stay in one split; "" if the data set does not say.
     """
 
     path: Path
     key: str
     labels: tuple[str, ...]
     split: str
+    label_file: Path | None = None
+    label_key: str = ""
+    patient: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +99,13 @@ class Listing:
         rows: The images.
         columns: The label columns that their cells belong to.
         notes: Sentences on files and folders that were passed over.
+        in_files: Whether the labels lie in a file beside each image.
     """
 
     rows: list[ListedImage]
     columns: tuple[LabelColumn, ...]
     notes: tuple[str, ...] = ()
+    in_files: bool = False
 
     @property
     def is_plain(self) -> bool:
@@ -129,15 +147,33 @@ def _separator(text: str) -> str:
 
 def _table(path: Path, reader: csv.DictReader[str], labels: Labels, several: bool) -> Listing:
     headings = [_heading(name) for name in reader.fieldnames or []]
-    columns = () if labels == "ignored" else tuple(_label_columns(path, headings, several))
+    columns = () if labels in ("ignored", "files") else tuple(_label_columns(path, headings, several))
     if "path" not in headings or (labels == "needed" and not columns):
-        form = "path,label[,split]" if labels == "needed" else "path[,label][,split]"
+        form = {"needed": "path,label[,split]", "files": "path,labels[,split]"}.get(labels, "path[,label][,split]")
         advice = "; name the column of classes label, or several of them label:NAME"
         more = advice if several and "path" in headings else ""
         raise DataError(f"{path}: needs the columns {form}, has {','.join(headings) or 'none'}{more}")
     reader.fieldnames = headings
-    rows = [_row(path, reader.line_num, row, columns) for row in reader if any(_text(value) for value in row.values())]
-    return Listing(rows, columns)
+    filled = ((reader.line_num, row) for row in reader if any(_text(value) for value in row.values()))
+    if labels != "files":
+        listed = [_row(path, line, row, columns) for line, row in filled]
+        _refuse_files(path, listed, columns)
+        return Listing(listed, columns)
+    rows = [_with_file(path, line, row, _row(path, line, row, ())) for line, row in filled]
+    others = ", ".join(heading for heading in headings if heading and heading not in FILE_COLUMNS)
+    return Listing(rows, (), (f"columns of {path.name} passed over: {others}",) if others else (), in_files=True)
+
+
+def _refuse_files(path: Path, listed: Sequence[ListedImage], columns: Sequence[LabelColumn]) -> None:
+    """Raise DataError if the column `labels` names files of labels, where it should name classes."""
+    for number, column in enumerate(columns):
+        cells = [image.labels[number] for image in listed if image.labels[number]][:TRIED]
+        files = [cell for cell in cells if existing_spelling(path.parent / cell) is not None]
+        if column.heading == "labels" and cells and files == cells:
+            raise DataError(
+                f"{path}: the column labels names files such as {cells[0]}, not classes; give a --task whose labels "
+                "lie in files, or name the classes"
+            )
 
 
 def _heading(name: str) -> str:
@@ -182,14 +218,27 @@ def _row(path: Path, line: int, row: dict[str, str | None], columns: Sequence[La
     return ListedImage(*_file(path, line, name), labels, SPLITS.get(split, ""))
 
 
+def _with_file(path: Path, line: int, row: dict[str, str | None], image: ListedImage) -> ListedImage:
+    """Return the image of a row with the file of its labels. An OME-Zarr image may hold its labels itself."""
+    cell, patient = _text(row.get("labels")), composed(_text(row.get("patient")))
+    if cell:
+        file, key = _file(path, line, cell)
+    else:
+        inside = labels_inside(image.path)
+        if inside is None:
+            return replace(image, patient=patient)
+        file, key = inside, f"{image.key}/{inside.relative_to(image.path).as_posix()}"
+    return replace(image, label_file=file, label_key=key, patient=patient)
+
+
 def _file(path: Path, line: int, name: str) -> tuple[Path, str]:
-    """Return the file of a row, and its name as `ListedImage.key`."""
+    """Return the file that a cell names, and its name as `ListedImage.key`."""
     names = [name, original_text(name)]  # the second is of a CSV file that fit wrote
     if os.sep == "/":
         names += [each.replace("\\", "/") for each in names]  # of a CSV file from Windows
     for each in dict.fromkeys(names):
-        if (image := existing_spelling(path.parent / each)) is not None:
-            return image, composed(each)
+        if (file := existing_spelling(label_file(path.parent / each))) is not None:
+            return file, composed(each)
     raise DataError(f"{path}, line {line}: no file {path.parent / names[-1]}; paths are relative to the CSV file")
 
 

@@ -6,6 +6,9 @@ A data set is one of:
 - a CSV file with the columns `path,label[,split]`, see `csv_listing.py`; paths are relative to the file.
 
 If classes are not needed, the images may lie in the folder itself, and the column `label` may be missing.
+
+If the labels lie in files, it is a folder as in `paired_listing.py`, or a CSV file with the columns
+`path,labels[,split][,patient]`.
 """
 
 from __future__ import annotations
@@ -15,18 +18,27 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fitcli.data.csv_listing import LabelColumn, Labels, ListedImage, Listing, read_csv
 from fitcli.data.folder_listing import read_folder
+from fitcli.data.label_file_checks import check_label_files
+from fitcli.data.paired_listing import holds_pairs, read_pairs
 from fitcli.errors import DataError
 from fitcli.files.spelling import existing_spelling
 from fitcli.runs.targets import Target, slices
 
 VALIDATION_FRACTION = 0.2
 """Fraction of the images of each class to hold out for validation, if the data set names no splits."""
+
+
+Anchors = tuple[NDArray[np.int64], ...]
+"""Positions of each kind, (row, column) [n 2] in pixels of an image as it is read; every kind has one or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +49,18 @@ class Sample:
         path: File of the image.
         target: Value that only a task understands. For classes: the number of the class; 0 without classes; -1 for an
             unknown class of a test image. For `Dataset.targets`: the numbers of the classes that hold, where the
-            classes of all targets are numbered consecutively.
+            classes of all targets are numbered consecutively. For labels in files: the file, or None without one.
+        anchors: Positions that training windows may be drawn around; empty without any.
     """
 
     path: Path
     target: Any
+    anchors: Anchors = field(default=(), compare=False, repr=False)
 
 
 Listed = tuple[str, str, str]
-"""An image: its name within the data set, its classes as text ("" without classes), and "train" or "val"."""
+"""An image: its name within the data set, its classes as text or the name of its file of labels ("" without), and
+"train" or "val"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +77,8 @@ class Dataset:
         listed: The images outside of `test`.
         targets: All targets, if there are several or one is multi-label; else empty.
         notes: Sentences on files and folders that were passed over.
+        warnings: Possible faults of the targets, one line each.
+        surveyed: Result of `Task.survey_targets`, which only the task understands; None without.
     """
 
     classes: tuple[str, ...]
@@ -72,6 +89,8 @@ class Dataset:
     listed: tuple[Listed, ...] = ()
     targets: tuple[Target, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    surveyed: Any = None
 
     @property
     def validation_fingerprint(self) -> str:
@@ -85,7 +104,7 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
     Args:
         path: Folder or CSV file.
         labels: Whether images need a class. If not, a folder without subfolders of images may hold the images itself,
-            and of the label columns of a CSV file only `label` is read.
+            and of the label columns of a CSV file only `label` is read. "files" looks for a file of labels per image.
         training: Whether the data set must be enough to train on: two classes or more, with images of each.
         several: Whether to read all label columns of a CSV file, if images need a class.
 
@@ -94,9 +113,14 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
             with too few images.
     """
     path = existing_spelling(path) or path
-    needed = "one subfolder per class" if labels == "needed" else "images"
+    needed = {"needed": "one subfolder per class", "files": "images/ and labels/"}.get(labels, "images")
     if path.is_dir():
-        listing = read_folder(path, labels)
+        if labels != "files" and holds_pairs(path):
+            raise DataError(
+                f"{path}: holds images/ and labels/ with files of the same names, which are no classes; give a --task "
+                "whose labels lie in files, or another folder or a CSV file"
+            )
+        listing = read_pairs(path) if labels == "files" else read_folder(path, labels)
     elif path.is_file():
         listing = read_csv(path, labels, several=several and labels == "needed")
     else:
@@ -110,6 +134,8 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
     _check_duplicates(path, listing)
     if not any(row.split in ("train", "val") for row in rows):
         listing = replace(listing, rows=_hold_out(path, listing, training))
+    if listing.in_files:
+        return _dataset_of_files(path, listing, training)
     return (_dataset if listing.is_plain else _dataset_of_targets)(path, listing, training)
 
 
@@ -146,17 +172,23 @@ def _hold_out(path: Path, listing: Listing, training: bool) -> list[ListedImage]
     by_label: defaultdict[str, list[ListedImage]] = defaultdict(list)
     assigned = [row for row in listing.rows if row.split]
     for row in listing.rows:
-        if not row.split:
+        if not row.split and listing.in_files and row.label_file is None:
+            # It validates nothing.
+            assigned.append(replace(row, split="train"))
+        elif not row.split:
             by_label["" if first is None else row.labels[first]].append(row)
     for label, members in by_label.items():
-        if len(members) < 2 and training:
+        # The images of a patient are alike, so they stay together. Without patients, each image is by itself.
+        units = {row.patient or row.key for row in members}
+        if len(units) < 2 and training:
+            one = "image" if len(members) == 1 else f"patient, {members[0].patient}"
             raise DataError(
-                f"{path}: {f'class {label!r} has' if label else 'there is'} one image; it needs two, one to train on "
+                f"{path}: {f'class {label!r} has' if label else 'there is'} one {one}; it needs two, one to train on "
                 "and one to validate, or a split column in a CSV file"
             )
-        members = sorted(members, key=lambda row: hashlib.sha256(row.key.encode("utf-8", "surrogateescape")).digest())
-        held = max(1, round(VALIDATION_FRACTION * len(members)))
-        assigned += [replace(row, split="val" if i < held else "train") for i, row in enumerate(members)]
+        ordered = sorted(units, key=lambda unit: hashlib.sha256(unit.encode("utf-8", "surrogateescape")).digest())
+        held = set(ordered[: max(1, round(VALIDATION_FRACTION * len(units)))])
+        assigned += [replace(row, split="val" if (row.patient or row.key) in held else "train") for row in members]
     return sorted(assigned, key=lambda row: row.key)
 
 
@@ -224,6 +256,25 @@ def _dataset_of_targets(path: Path, listing: Listing, training: bool) -> Dataset
         listed=tuple(listed),
         targets=targets,
         notes=listing.notes,
+    )
+
+
+def _dataset_of_files(path: Path, listing: Listing, training: bool) -> Dataset:
+    """Build a data set whose labels lie in a file beside each image."""
+    notes = (*listing.notes, *check_label_files(path, listing.rows, training))
+    samples = {
+        split: tuple(Sample(row.path, row.label_file) for row in listing.rows if (row.split or "train") == split)
+        for split in ("train", "val", "test")
+    }
+    listed = [(row.key, row.label_key, row.split or "train") for row in listing.rows if row.split != "test"]
+    return Dataset(
+        classes=(),
+        train=samples["train"],
+        validation=samples["val"],
+        test=samples["test"],
+        fingerprint=_digest([[], listed]),
+        listed=tuple(listed),
+        notes=notes,
     )
 
 

@@ -12,7 +12,7 @@ NAMED = 3
 
 
 def describe_changes(before: Sequence[Listed], now: Sequence[Listed]) -> str:
-    """Describe which images were added, removed, given another class or moved to another split.
+    """Describe which images were added, removed, given another label or moved to another split.
 
     Images are matched by their names within the data set.
 
@@ -28,7 +28,7 @@ def describe_changes(before: Sequence[Listed], now: Sequence[Listed]) -> str:
         _describe([name for name in old if name not in new], "removed"),
         _describe(
             [f"{name}: {new[name][0]}, was {old[name][0]}" for name in both if new[name][0] != old[name][0]],
-            "of another class",
+            "with another label",
         ),
         _describe(
             [f"{name}: {new[name][1]}, was {old[name][1]}" for name in both if new[name][1] != old[name][1]],

@@ -30,36 +30,40 @@ def read_folder(root: Path, labels: Labels) -> Listing:
         DataError: There are no images, or none in a folder of a class although classes are needed.
     """
     rows, others, empty = _class_folders(root)
-    outside = [find_images(folder, deep=False) for folder, _ in _sources(root)]
+    outside = [find_images(folder, deep=False) for folder, _ in split_folders(root)]
     loose = [path for found in outside for path in found.images]
     if rows:
-        notes = (_named("file", others, root), _named("image", loose, root, ", in no class folder"), _without(empty))
+        notes = (
+            name_files("file", others, root),
+            name_files("image", loose, root, ", in no class folder"),
+            _without(empty),
+        )
         return Listing(rows, (PLAIN,), tuple(note for note in notes if note))
     others += [path for found in outside for path in found.others]
     if labels == "needed" and loose:
         raise DataError(
-            f"{root}: {_count('image', loose)}, but no class folders; move the images into one subfolder per class, or "
-            "list them in a CSV file with the columns path,label"
+            f"{root}: {count_text('image', loose)}, but no class folders; move the images into one subfolder per "
+            "class, or list them in a CSV file with the columns path,label"
         )
     if labels != "needed":
         rows = [
             ListedImage(image, _key(image, root), ("",), split)
-            for folder, split in _sources(root)
+            for folder, split in split_folders(root)
             for image in find_images(folder).images
         ]
     if not rows:
-        passed = f" ({_named('file', others, root)})" if others else ""
+        passed = f" ({name_files('file', others, root)})" if others else ""
         needed = "one subfolder per class" if labels == "needed" else "images"
         raise DataError(f"{root}: no images found{passed}; give a folder with {needed}, or a CSV file")
-    passed_over = _named("file", others, root)
+    passed_over = name_files("file", others, root)
     return Listing(rows, (PLAIN,), (passed_over,) if passed_over else ())
 
 
 def _class_folders(root: Path) -> tuple[list[ListedImage], list[Path], list[Path]]:
     """Return the images in folders of classes, the other files there, and the folders without an image."""
     rows, others, empty = [], [], []
-    for source, split in _sources(root):
-        for folder in _subfolders(source):
+    for source, split in split_folders(root):
+        for folder in subfolders(source):
             found = find_images(folder)
             label = composed(folder.name)
             rows += [ListedImage(image, _key(image, root), (label,), split) for image in found.images]
@@ -72,23 +76,23 @@ def _key(image: Path, root: Path) -> str:
     return composed(image.relative_to(root).as_posix())
 
 
-def _sources(root: Path) -> list[tuple[Path, str]]:
+def split_folders(root: Path) -> list[tuple[Path, str]]:
     """Return the folders that hold class folders, each with its split: `train`, `val` and `test`, or the root."""
-    folders = _subfolders(root)
+    folders = subfolders(root)
     names = {folder.name.lower() for folder in folders}
     if "train" in names and names <= set(SPLITS):
         return [(folder, SPLITS[folder.name.lower()]) for folder in folders]
     return [(root, "")]
 
 
-def _subfolders(root: Path) -> list[Path]:
+def subfolders(root: Path) -> list[Path]:
     """Return the folders that may be classes: not hidden, and no images themselves."""
     return sorted(
         child for child in root.iterdir() if child.is_dir() and not child.name.startswith(".") and not is_zarr(child)
     )
 
 
-def _named(noun: str, paths: Sequence[Path], root: Path, why: str = "") -> str:
+def name_files(noun: str, paths: Sequence[Path], root: Path, why: str = "") -> str:
     """Return a sentence that counts files and names some, one of each suffix first; "" for no files."""
     if not paths:
         return ""
@@ -97,7 +101,7 @@ def _named(noun: str, paths: Sequence[Path], root: Path, why: str = "") -> str:
         first.setdefault(path.suffix.lower(), path)
     ordered = dict.fromkeys((*first.values(), *paths))
     names = [os.fspath(path.relative_to(root)) for path in ordered][:NAMED]
-    return f"{_count(noun, paths)} passed over{why}: {', '.join(names)}{', ...' if len(paths) > NAMED else ''}"
+    return f"{count_text(noun, paths)} passed over{why}: {', '.join(names)}{', ...' if len(paths) > NAMED else ''}"
 
 
 def _without(folders: Iterable[Path]) -> str:
@@ -106,5 +110,5 @@ def _without(folders: Iterable[Path]) -> str:
     return f"no class, without images: {names}" if names else ""
 
 
-def _count(noun: str, items: Sequence[object]) -> str:
+def count_text(noun: str, items: Sequence[object]) -> str:
     return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"

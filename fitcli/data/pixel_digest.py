@@ -1,4 +1,4 @@
-"""Hashes some pixels of a data set: processes compare them, as equal names do not mean equal images."""
+"""Hashes some pixels and all anchors of a data set: processes compare them, as equal names do not mean equal images."""
 
 from __future__ import annotations
 
@@ -37,6 +37,16 @@ def pixel_digests(dataset: Dataset, seed: int) -> dict[str, str]:
             name = "/".join(sample.path.parts[-2:])
             by_name[name] = by_name.get(name, "") + digest
         return by_name
+
+
+def anchor_digest(dataset: Dataset) -> str:
+    """Return a short hash of the anchors of the training images."""
+    result = hashlib.sha256()
+    for sample in dataset.train:
+        result.update(f"{[len(positions) for positions in sample.anchors]}\n".encode())
+        for positions in sample.anchors:
+            result.update(np.ascontiguousarray(positions).data)
+    return result.hexdigest()[:16]
 
 
 def _digest(sample: Sample, seed: list[int]) -> str:

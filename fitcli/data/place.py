@@ -6,12 +6,13 @@ at it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from fitcli.data.augmentation import beyond_margin, hide_patches, mask_margin, turn_groups
+from fitcli.data.dataset import Anchors
 from fitcli.distributed.world import Axis
 from fitcli.errors import DataError
 from fitcli.images.base import ImageReader
@@ -33,8 +34,8 @@ with up to this many groups more per side than the training images."""
 BRIGHTNESS, CONTRAST = 0.1, 0.1
 """Standard deviations of the change of brightness, in standard deviations of the pixels, and of log contrast."""
 
-STREAM, MARGIN_STREAM, TOKEN_STREAM = 2, 5, 6
-"""Second words of the seeds of the random numbers of a place, of its margin and of its hidden patches."""
+STREAM, MARGIN_STREAM, TOKEN_STREAM, ANCHOR_STREAM = 2, 5, 6, 7
+"""Second words of the seeds of the random numbers of a place, its margin, its hidden patches and its anchor."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +77,7 @@ class PlaceRules:
     Attributes:
         seed: Seed of all random choices.
         size: Side of the random square windows, in pixels; None for whole images.
+        anchored: Probability that the window of an image with anchors is drawn around one.
         augment: Whether images are turned and mirrored, and light changes of brightness and contrast apply.
         shift_canvas: Largest shift of an image down and to the right, in pixels.
         token_dropout: Probability in [0, 1) that a patch is hidden.
@@ -85,6 +87,7 @@ class PlaceRules:
 
     seed: int = 0
     size: int | None = None
+    anchored: float = 0.0
     augment: bool = False
     shift_canvas: int = 0
     token_dropout: float = 0.0
@@ -118,13 +121,24 @@ class Place:
     shift: float = 0.0
     showing: tuple[int, int] = (0, 0)
 
-    def canvas(self, image: ImageReader) -> ImageReader:
-        """Return the window of an image, shifted by the margin, as an image of its own."""
-        return _canvas(image, self.window, self.margin)
+    def canvas(self, image: ImageReader, outside: int | None = None) -> ImageReader:
+        """Return the window of an image, shifted by the margin, as an image of its own.
+
+        Args:
+            image: The image, or another one of its size.
+            outside: Value of the pixels in the margin; None to repeat the edge of the window.
+        """
+        return _canvas(image, self.window, self.margin, outside)
 
 
 def draw_place(
-    image: ImageReader, layout: Layout, rules: PlaceRules, epoch: int, index: int, group_share: Axis
+    image: ImageReader,
+    layout: Layout,
+    rules: PlaceRules,
+    epoch: int,
+    index: int,
+    group_share: Axis,
+    anchors: Anchors = (),
 ) -> Place:
     """Draw the place of a sample in an epoch. Reads a small view of the image where background is left out.
 
@@ -134,6 +148,7 @@ def draw_place(
         rules: Rules of drawing.
         epoch, index: Epoch and number of the sample.
         group_share: The processes that read a part of the groups each, see `models.groups.span`.
+        anchors: Those of the sample.
 
     Raises:
         DataError: The image does not fill one group of a model that needs whole groups.
@@ -141,6 +156,8 @@ def draw_place(
     """
     rng = np.random.default_rng([rules.seed, STREAM, epoch, index])
     window = _window(image, layout, rules, rng)
+    if anchors and rules.anchored:
+        window = _anchored(window, image.info.size, anchors, rules, epoch, index)
     check_pixels(image, (window.height, window.width), "train on windows with --size")
     margin = _margin(rules, epoch, index)
     canvas = _canvas(image, window, margin)
@@ -202,9 +219,32 @@ def _window(image: ImageReader, layout: Layout, rules: PlaceRules, rng: np.rando
     return Window(top, left, height, width)
 
 
-def _canvas(image: ImageReader, window: Window, margin: tuple[int, int]) -> ImageReader:
+def _anchored(
+    window: Window, size: tuple[int, int], anchors: Anchors, rules: PlaceRules, epoch: int, index: int
+) -> Window:
+    """Return a window that is moved to an anchor, with the probability of the rules; else the window itself.
+
+    All kinds of anchors are equally likely, then all anchors of the kind, then all windows of the image that hold it.
+    """
+    rng = np.random.default_rng([rules.seed, ANCHOR_STREAM, epoch, index])
+    if rng.random() >= rules.anchored:
+        return window
+    places = anchors[int(rng.integers(len(anchors)))]
+    row, column = places[int(rng.integers(len(places)))].tolist()
+    top = _start(row, window.height, size[0], rng)
+    return replace(window, top=top, left=_start(column, window.width, size[1], rng))
+
+
+def _start(place: int, side: int, whole: int, rng: np.random.Generator) -> int:
+    """Return a random start of a stretch of `side` out of `whole` pixels that holds a place."""
+    # The image may have become smaller.
+    place = min(place, whole - 1)
+    return int(rng.integers(max(0, place - side + 1), min(place, whole - side) + 1))
+
+
+def _canvas(image: ImageReader, window: Window, margin: tuple[int, int], outside: int | None = None) -> ImageReader:
     crop = Crop(image, window)
-    return Shifted(crop, *margin) if any(margin) else crop
+    return Shifted(crop, *margin, outside) if any(margin) else crop
 
 
 def _margin(rules: PlaceRules, epoch: int, index: int) -> tuple[int, int]:

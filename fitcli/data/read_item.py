@@ -25,8 +25,15 @@ from fitcli.patches.preprocessing import Preprocessing
 class TargetReader(Protocol):
     """Reads the targets of samples for a task. Only the task interprets them."""
 
-    def read(self, sample: Sample, place: Place) -> Any:
+    def read(self, sample: Sample, place: Place, image: ImageReader, missing: Tensor | None) -> Any:
         """Return the target of a sample at a place: a class, a value, a label image turned as the pixels are, ...
+
+        Args:
+            sample: The image and its target.
+            place: The part of the image that the step sees.
+            image: The open image.
+            missing: Marks of missing values of the patches, [g n p] bool, not turned; None if none are, or if the
+                reading does not mark them.
 
         Raises:
             DataError, ImageError: The target cannot be read.
@@ -77,12 +84,13 @@ def read_item(reading: Reading, sample: Sample, epoch: int, index: int, group_sh
     with open_as(sample.path, reading.preprocessing.read_as) as image:
         if reason := reading.preprocessing.mismatch(image.info, training=True):
             raise DataError(f"{sample.path}: {reason}")
-        place = draw_place(image, reading.layout, reading.rules, epoch, index, group_share)
+        place = draw_place(image, reading.layout, reading.rules, epoch, index, group_share, sample.anchors)
         patches, missing = _read_pixels(image, place, reading.preprocessing, reading.marked)
+        target = reading.targets.read(sample, place, image, missing)
     return Item(
         patches=turn_patches(patches, place.grid, place.quarters, place.mirror),
         place=place,
-        target=reading.targets.read(sample, place),
+        target=target,
         path=sample.path,
         missing=None if missing is None else turn_patches(missing, place.grid, place.quarters, place.mirror),
     )

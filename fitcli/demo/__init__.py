@@ -1,1 +1,1 @@
-"""Makes the synthetic data set of `fit demo`."""
+"""Makes the synthetic data sets of `fit demo`."""

@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
 
+from fitcli.demo.make_files import Stop, make_files, windows
 from fitcli.demo.scenes import CLASSES, Scene
-from fitcli.errors import FitError
-from fitcli.files.publish import undo_on_failure, write_text
+from fitcli.files.publish import write_text
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
-from fitcli.images.window import Window
-from fitcli.process.limits import available_cores
 
 IMAGES_PER_CLASS = 80
 
@@ -41,9 +38,6 @@ LARGE_MARKS = 40
 
 MPP = 0.5
 """Microns per pixel in the metadata of the files."""
-
-RENDERED = 512
-"""Side of the windows in which scenes are rendered, in pixels. Other windows would have another grain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,46 +99,23 @@ def make_demo(folder: Path, seed: int = 0, advance: Callable[[float], None] = la
         FitError: The folder is not empty or cannot be made.
         ImageError: A file cannot be written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FitError(f"{folder}: is not an empty folder; choose another one")
     files = demo_files(seed)
-    with undo_on_failure(folder):
-        _make_folders(folder)
-        stop = Event()
-        with ThreadPoolExecutor(min(8, available_cores()), "demo") as pool:
-            try:
-                for _ in pool.map(lambda file: _write(folder / file.name, file.scene, stop), files):
-                    advance(1 / len(files))
-            except BaseException:
-                # The large image takes seconds: don't wait for it.
-                stop.set()
-                raise
+
+    def finish() -> None:
         truth = {file.name: _truth(file.scene) for file in files}
         write_text(folder / "truth.json", json.dumps(truth, indent=1) + "\n")
+
+    writers = [partial(_write, folder / file.name, file.scene) for file in files]
+    make_files(folder, CLASSES, writers, finish, advance)
     return len(files)
 
 
-def _make_folders(folder: Path) -> None:
-    try:
-        for name in CLASSES:
-            (folder / name).mkdir(parents=True)
-    except OSError as error:
-        raise FitError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from None
-
-
-def _write(path: Path, scene: Scene, stop: Event) -> None:
+def _write(path: Path, scene: Scene, stop: Stop) -> None:
     info = ImageInfo(height=scene.height, width=scene.width, channels=3, dtype=np.dtype(np.uint8), color=True, mpp=MPP)
     with create_image(path, info) as canvas:
-        for window in _windows(scene):
-            if stop.is_set():
-                raise CancelledError
+        for window in windows(scene.height, scene.width):
+            stop()
             canvas.write(window, scene.render(window))
-
-
-def _windows(scene: Scene) -> Iterator[Window]:
-    for top in range(0, scene.height, RENDERED):
-        for left in range(0, scene.width, RENDERED):
-            yield Window(top, left, RENDERED, RENDERED).clip(scene.height, scene.width)
 
 
 def _truth(scene: Scene) -> dict[str, Any]:

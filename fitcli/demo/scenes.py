@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from fitcli.demo.textures import Floats, square_wave
 from fitcli.images.window import Window
 
 PERIODS = {"checks": 4.2, "rings": 7.0, "stripes": 11.5}
@@ -37,8 +38,6 @@ PALETTE = ((80, 100, 84), (128, 138, 104), (174, 164, 140))
 
 WARMTH = (9, 2, -9)
 """Change of red, green and blue per unit of the second noise field."""
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,16 +167,10 @@ class Scene:
         """Compute the pattern of a mark: light (1) and dark (-1) parts."""
         u, v = y * np.cos(mark.angle) + x * np.sin(mark.angle), x * np.cos(mark.angle) - y * np.sin(mark.angle)
         if self.label == "stripes":
-            return _wave(u, mark.period)
+            return square_wave(u, mark.period)
         if self.label == "rings":
-            return _wave(np.hypot(y, x), mark.period)
-        return _wave(u, mark.period) * _wave(v, mark.period)
-
-
-def _wave(positions: Floats, period: float) -> Floats:
-    """Compute a square wave with edges one pixel wide, so that fine patterns are not jagged."""
-    wave: Floats = np.clip(np.sin(positions * (2 * np.pi / period)) * (period / np.pi), -1, 1).astype(np.float32)
-    return wave
+            return square_wave(np.hypot(y, x), mark.period)
+        return square_wave(u, mark.period) * square_wave(v, mark.period)
 
 
 def _interpolation(start: int, count: int, spacing: int) -> tuple[int, Floats]:

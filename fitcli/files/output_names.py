@@ -7,6 +7,42 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fitcli.errors import FitError
+from fitcli.files.output_checks import check_not_replaced, check_output_file, check_output_folder
+
+
+def plan_outputs(option: str, paths: Sequence[Path], out: Path, suffixes: Sequence[str], suffix: str) -> list[Path]:
+    """Return the path of the output for each image: a file, or `NAME` in a folder, which is created if missing.
+
+    `output_names` has the rule for images of equal names.
+
+    Args:
+        option: Option that gave `out`, for messages.
+        paths: The images.
+        out: File or folder.
+        suffixes: Suffixes of files, in lower case.
+        suffix: Suffix of the files in a folder.
+
+    Raises:
+        FitError: `out` is one file for several images, two images of one folder have the same name, or `out` cannot be
+            written to.
+    """
+    if out.name.lower().endswith(tuple(suffixes)) and not (out.is_dir() and out.suffix.lower() != ".zarr"):
+        if len(paths) != 1:
+            raise FitError(f"{option} {out} is one file for {len(paths)} images; give a folder")
+        check_output_file(option, out)
+        planned = [out]
+    else:
+        if out.suffix and not out.is_dir():
+            raise FitError(f"{option} {out}: name it {' or '.join(suffixes)}, or give a folder, without a suffix")
+        planned = output_names(option, out, paths, suffix)
+        try:
+            for folder in {out, *(path.parent for path in planned)}:
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FitError(f"{option} {out}: cannot be created ({error.strerror})") from None
+        check_output_folder(option, planned[0].parent)
+    check_not_replaced(option, planned, paths)
+    return planned
 
 
 def output_names(option: str, out: Path, paths: Sequence[Path], suffix: str) -> list[Path]:

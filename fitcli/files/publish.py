@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
@@ -20,6 +21,9 @@ from fitcli.errors import FitError
 from fitcli.files.csv_cells import safe_cell
 from fitcli.files.disk import exchange, sync, sync_all
 from fitcli.files.staging import STAGING, StagingFolder, put_back, removed_path
+
+_together: ContextVar[dict[Path, Publication | None] | None] = ContextVar("together", default=None)
+"""Destinations of `published_together`, with the publications that are complete and wait; None for those to come."""
 
 
 class Publication:
@@ -40,6 +44,7 @@ class Publication:
         self, destination: Path, folder: bool = False, token: str | None = None, continues: bool = False
     ) -> None:
         self.destination, self._folder, self._keep = destination, folder, token is not None
+        self._waits = False
         with naming(self.destination):
             self._staging = StagingFolder(destination, token)
             try:
@@ -68,13 +73,23 @@ class Publication:
             sync(self.destination.parent)
 
     def publish(self) -> None:
-        """Make it durable and put it in place of what stands at the destination.
+        """Make it durable and put it in place of what stands at the destination; see also `published_together`.
 
         Raises:
             OSError: That is not possible; the error names `destination`.
         """
         with naming(self.destination):
             sync_all(self.path)
+        together = _together.get()
+        if together is not None and self.destination in together:
+            together[self.destination] = self
+            self._waits = True
+        else:
+            self._put_in_place()
+
+    def _put_in_place(self) -> None:
+        self._waits = False
+        with naming(self.destination):
             if self._keep:
                 self._leave_token()
             if self._folder and os.path.lexists(self.destination):
@@ -85,12 +100,13 @@ class Publication:
         self.discard()
 
     def discard(self) -> None:
-        """Remove what was not published. Idempotent."""
-        self._staging.remove()
+        """Remove what was not published. Idempotent; nothing happens to what waits for others to be complete."""
+        if not self._waits:
+            self._staging.remove()
 
     def close(self) -> None:
         """Leave what was written to another process with the same token; discard it without one. Idempotent."""
-        if self._keep:
+        if self._keep and not self._waits:
             self._staging.close()
         else:
             self.discard()
@@ -134,6 +150,33 @@ class Publication:
         except BaseException:
             self.close()
             raise
+
+
+@contextmanager
+def published_together(paths: Iterable[Path]) -> Iterator[None]:
+    """Put files and folders in place at the end of this context, and none of them after an error.
+
+    Writers complete their files one after the other. Without this, the first ones stand there when a later one fails.
+
+    Args:
+        paths: What waits for the others, as its writers name it. Everything else is published at once.
+
+    Raises:
+        OSError: Something cannot be put in place; the error names it.
+    """
+    together: dict[Path, Publication | None] = dict.fromkeys(map(followed, paths))
+    token = _together.set(together)
+    try:
+        try:
+            yield
+        finally:
+            _together.reset(token)
+        for publication in filter(None, together.values()):
+            publication._put_in_place()
+    finally:
+        for publication in filter(None, together.values()):
+            publication._waits = False
+            publication.close()
 
 
 def followed(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Finds a file whose name is stored in another Unicode form than the one in which it is written."""
+"""Unicode forms of names: one for comparing them, and the file of a name that is stored in another form."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ from pathlib import Path
 
 MOST_FOLDERS = 16
 """Most folders that are followed at once: there are several only if two forms of a name lie side by side."""
+
+
+def composed(name: str) -> str:
+    """Return a name in Unicode form NFC.
+
+    File systems and spreadsheets store an accented letter as one code point or as a letter with a combining mark. Both
+    look the same, so they have to be the same class.
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def existing_spelling(path: Path) -> Path | None:

@@ -52,6 +52,7 @@ class ImageInfo:
         color: Whether the first three channels are red, green and blue.
         nodata: Value that marks missing pixels, an int if it is whole; None if the file names none.
         geo: Position of level 0 on the Earth; None if unknown.
+        palette: Red, green and blue by index, for an image that is read as indices of a palette; else empty.
     """
 
     height: int
@@ -66,6 +67,7 @@ class ImageInfo:
     color: bool = field(default=False)
     nodata: float | None = None
     geo: GeoReference | None = None
+    palette: tuple[tuple[int, int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if min(self.height, self.width, self.channels) < 1:

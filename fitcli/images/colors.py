@@ -24,6 +24,15 @@ def palette_to_rgb(colors: NDArray[np.uint8]) -> Conversion:
     return convert
 
 
+def grey_to_samples(bits: int) -> Conversion:
+    """Return a conversion that undoes the scaling of grey of fewer than 8 bits to the full range of 8 bits."""
+
+    def convert(pixels: Pixels) -> Pixels:
+        return pixels // np.uint8(255 // (2**bits - 1))
+
+    return convert
+
+
 def white_is_zero_to_grey(maximum: int) -> Conversion:
     """Return a conversion for unsigned integers of which 0 is white and `maximum` is black. It works in place."""
 

@@ -11,7 +11,6 @@ import json
 import os
 import resource
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -45,7 +44,7 @@ def main() -> None:
 
 def _decode(request: dict[str, Any], data: bytes, answers: BinaryIO) -> None:
     if request["codec"] == "describe":
-        _answer(answers, asdict(describe(Path(request["path"]))))
+        _answer(answers, describe(Path(request["path"]), request["indices"]).as_dict())
         return
     if request["codec"] == "pillow":
         for number, band in enumerate(rows(Path(request["path"]), request["shape"][2])):

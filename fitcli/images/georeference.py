@@ -9,6 +9,9 @@ RASTER_TYPE_KEY, PIXEL_IS_POINT = 1025, 2
 """GTRasterTypeGeoKey, and its value for raster coordinates at pixel centres. With 1, or without the key, they are at
 pixel corners."""
 
+SYSTEM_KEYS, USER_DEFINED = (3072, 2048), 32767
+"""ProjectedCRSGeoKey and GeodeticCRSGeoKey, and their value for a coordinate system without a code."""
+
 DOUBLES_TAG, TEXT_TAG = 34736, 34737
 """GeoDoubleParams and GeoAsciiParams: the tags that hold the values of keys."""
 
@@ -89,11 +92,35 @@ class GeoReference:
         """
         across, down = after[1] / before[1], after[0] / before[0]
         # Resizing keeps the corners of the image, not the centre of its first pixel.
-        centre = 0.5 if self._at_centres else 0.0
+        centre = 0.5 if self.at_centres else 0.0
         return self._map(across, down, centre / across - centre, centre / down - centre)
 
+    def affine(self) -> tuple[float, float, float, float, float, float] | None:
+        """Return (a, b, c, d, e, f): the corner of pixel (column i, row j) lies at (a i + b j + c, d i + e j + f).
+
+        Returns:
+            None if the image is placed by several tiepoints without a scale, or a number is not finite.
+        """
+        if self.transformation:
+            a, b, _, c, d, e, _, f = self.transformation[:8]
+        elif self.scale:
+            column, row, _, x, y, _ = self.tiepoints[:6]
+            a, b, d, e = self.scale[0], 0.0, 0.0, -self.scale[1]
+            c, f = x - column * a, y - row * e
+        else:
+            return None
+        if self.at_centres:
+            c, f = c - (a + b) / 2, f - (d + e) / 2
+        return (a, b, c, d, e, f) if all(map(math.isfinite, (a, b, c, d, e, f))) else None
+
+    def coordinate_system(self) -> int | None:
+        """Return the EPSG code of the projected, else of the geographic coordinate system; None if none is named."""
+        entries = [self.keys[first : first + 4] for first in range(4, len(self.keys), 4)]
+        codes = {key: value for key, tag, _, value in entries if tag == 0}
+        return next((codes[key] for key in SYSTEM_KEYS if 0 < codes.get(key, 0) < USER_DEFINED), None)
+
     @property
-    def _at_centres(self) -> bool:
+    def at_centres(self) -> bool:
         """Whether raster coordinates are at pixel centres."""
         return any(
             self.keys[first] == RASTER_TYPE_KEY and self.keys[first + 3] == PIXEL_IS_POINT

@@ -63,15 +63,16 @@ def decode_limited(codec: str, data: bytes, most_bytes: int) -> Pixels:
     return _ask(request, data, lambda answer, stream: _receive(stream, np.empty(answer["shape"], answer["dtype"])))
 
 
-def describe_file_limited(path: Path) -> Description:
-    """Read the header of a file with Pillow.
+def describe_file_limited(path: Path, indices: bool = False) -> Description:
+    """Read the header of a file with Pillow, see `pillow_decoding.describe`.
 
     Raises:
         UnidentifiedImageError: The file is no picture that Pillow can read.
         ValueError: The header is damaged or exceeds a limit.
     """
-    request = {"codec": "describe", "path": os.path.abspath(path), "memory": MEMORY_BYTES, "seconds": SECONDS}
-    return _ask(request, b"", lambda answer, stream: Description(**answer))
+    request = {"codec": "describe", "path": os.path.abspath(path), "indices": indices}
+    limits = {"memory": MEMORY_BYTES, "seconds": SECONDS}
+    return _ask(request | limits, b"", lambda answer, stream: Description.from_dict(answer))
 
 
 def decode_file_limited(path: Path, pixels: Pixels, decoding_bytes: int, pixel_seconds: float) -> None:

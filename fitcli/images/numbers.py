@@ -46,7 +46,7 @@ def number_text(number: float) -> str:
 def value_text(number: float, dtype: np.dtype[Any]) -> str:
     """Return the text of a value of pixels: an integer within the range of an integer dtype, all digits of a float.
 
-    Beyond 2^53 a float stands for several integers, so it is rounded, except at the ends of the range of the dtype.
+    Beyond 2^53 a float stands for several integers, which the text says, except at the ends of the range of the dtype.
     """
     if dtype.kind == "f":
         # The shortest text of float16 and float32 values has fewer digits than that of the same number as float64.
@@ -55,4 +55,4 @@ def value_text(number: float, dtype: np.dtype[Any]) -> str:
     low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     if not low < number < high:
         return str(int(low if number <= low else high))
-    return str(round(number)) if abs(number) < 2**53 else f"about {number:.6g}"
+    return f"{'' if abs(number) < 2**53 else 'about '}{round(number)}"

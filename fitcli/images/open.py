@@ -31,11 +31,13 @@ WRITABLE = ".tif, .tiff, .ome.tif, .ome.tiff, .zarr, .ome.zarr, .png, .jpg or .j
 """Suffixes that `create_image` writes, for messages."""
 
 
-def open_image(path: str | Path) -> ImageReader:
+def open_image(path: str | Path, *, indices: bool = False) -> ImageReader:
     """Open an image of any format for reading, without decoding a pixel.
 
     Args:
         path: A TIFF, OME-TIFF, SVS, NDPI, PNG, JPEG, ... file, or the folder of a zarr array or OME-Zarr image.
+        indices: Whether to return the numbers that the file stores instead of the colours and brightnesses that they
+            stand for: indices of a palette, grey of fewer than 8 bits without scaling, and 0 where it means white.
 
     Raises:
         ImageError: `path` does not exist, is not an image, or is a damaged or unsupported image.
@@ -56,10 +58,10 @@ def open_image(path: str | Path) -> ImageReader:
     if magic in TIFF_MAGIC:
         from fitcli.images.tiff.reader import TiffReader
 
-        return TiffReader(path)
+        return TiffReader(path, indices)
     from fitcli.images.raster.reader import RasterReader
 
-    return RasterReader(path)
+    return RasterReader(path, indices)
 
 
 def create_image(
@@ -80,8 +82,8 @@ def create_image(
     Args:
         path: Path of the image. Its suffix chooses the format: `.tif` (BigTIFF pyramid), `.ome.tif` (OME-TIFF),
             `.zarr` (OME-Zarr 0.5), or `.png` and `.jpg` for images that fit in memory.
-        info: Description of the image. Only `height`, `width`, `channels`, `dtype`, `color`, `mpp`, `nodata` and, in
-            TIFFs, `geo` are written; the writer completes the rest in its own `info`.
+        info: Description of the image. Only `height`, `width`, `channels`, `dtype`, `color`, `mpp`, `nodata`, in TIFFs
+            `geo`, and in PNGs of one 8-bit channel `palette` are written; the writer completes the rest.
         chunk: Side of the chunks in pixels, a multiple of 16.
         compression: "jpeg", "deflate", "zstd", "lzw" or "none" for TIFF, "zstd" or "none" for zarr. By default JPEG for
             8-bit colour TIFFs, deflate for other TIFFs, zstd for zarr.

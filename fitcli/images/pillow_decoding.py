@@ -22,6 +22,9 @@ MODES = {
 }  # fmt: skip
 """(channels, dtype) of the pixels per mode of Pillow. Other modes are read as RGB, or as RGBA with alpha."""
 
+PALETTE = "P"
+"""Mode of Pillow for indices of a palette."""
+
 CONVERTED_ROWS = 256
 """Rows that are converted from Pillow to numpy at once, because the conversion makes two copies."""
 
@@ -37,6 +40,7 @@ class Description:
         height, width: Size in pixels.
         channels, dtype: Channels and dtype of the pixels.
         frames: Number of pictures in the file.
+        palette: Red, green and blue by index, for a picture that is read as indices of a palette; else empty.
     """
 
     format: str
@@ -45,30 +49,51 @@ class Description:
     channels: int
     dtype: str
     frames: int
+    palette: tuple[tuple[int, int, int], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the description as JSON data."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Description:
+        """Return the description that JSON data of `as_dict` hold."""
+        return cls(**data | {"palette": tuple(map(tuple, data["palette"]))})
 
-def describe(path: Path) -> Description:
-    """Read the header of a picture. Pillow raises errors of many types."""
+
+def describe(path: Path, indices: bool = False) -> Description:
+    """Read the header of a picture. Pillow raises errors of many types.
+
+    Args:
+        path: Path of the file.
+        indices: Whether a picture with a palette is read as the indices of its colours.
+    """
     with _open(path) as image:
-        channels, dtype = MODES.get(image.mode, (4 if image.has_transparency_data else 3, "u1"))
+        palette = _palette(image) if indices and image.mode == PALETTE else ()
+        colors = 1 if palette else 4 if image.has_transparency_data else 3
+        channels, dtype = MODES.get(image.mode, (colors, "u1"))
         single = image.format in ("MPO", "PNG")
         frames = 1 if single else int(getattr(image, "n_frames", 1))
         name = "JPEG" if image.format == "MPO" else str(image.format)
-        return Description(name, image.size[1], image.size[0], channels, dtype, frames)
+        return Description(name, image.size[1], image.size[0], channels, dtype, frames, palette)
+
+
+def _palette(image: Image.Image) -> tuple[tuple[int, int, int], ...]:
+    values = image.getpalette("RGB") or [0, 0, 0]
+    return tuple((values[at], values[at + 1], values[at + 2]) for at in range(0, len(values), 3))
 
 
 def rows(path: Path, channels: int) -> Iterator[Pixels]:
-    """Decode a picture, and yield bands [rows, width, channels] from top to bottom."""
+    """Decode a picture, and yield bands [rows, width, channels] from top to bottom.
+
+    With one channel, a picture that has a palette yields the indices of its colours.
+    """
     with _open(path) as image:
         image.load()
         width, height = image.size
         for top in range(0, height, CONVERTED_ROWS):
             band = image.crop((0, top, width, min(top + CONVERTED_ROWS, height)))
-            if band.mode not in MODES:
+            if band.mode not in MODES and not (channels == 1 and band.mode == PALETTE):
                 band = band.convert("RGB" if channels == 3 else "RGBA")
             yield np.asarray(band).reshape(band.height, band.width, -1)
 

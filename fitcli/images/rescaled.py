@@ -105,6 +105,29 @@ class Rescaled(ImageReader):
         return resample(pixels, *moved, self.info.nodata)
 
 
+class StoredGrid(NamedTuple):
+    """The pixels of an image as they are stored, beside those that are shown.
+
+    Attributes:
+        info: Description of the image as it is stored.
+        rows, columns: Height and width of a pixel that is shown, in stored pixels of level 0.
+    """
+
+    info: ImageInfo
+    rows: float
+    columns: float
+
+
+def stored_grid(image: ImageReader) -> StoredGrid:
+    """Return how an image is stored whose pixels `image` shows as they are, or rescaled."""
+    if not isinstance(image, Rescaled):
+        return StoredGrid(image.info, 1.0, 1.0)
+    inner = stored_grid(image.image)
+    base = image.image.info.levels[image.level]
+    rows, columns = base.height / image.info.height, base.width / image.info.width
+    return StoredGrid(inner.info, rows * base.downsample * inner.rows, columns * base.downsample * inner.columns)
+
+
 def _info(info: ImageInfo, level: int, factor: float) -> ImageInfo:
     """Return the description of a rescaled level of an image."""
     base = info.levels[level]

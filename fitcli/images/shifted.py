@@ -1,4 +1,4 @@
-"""Presents an image shifted down and to the right, with its edge repeated, as an image of its own."""
+"""Presents an image shifted down and to the right as an image of its own."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from fitcli.images.window import Window
 class Shifted(ImageReader):
     """Reads another image as if it lay `top` pixels lower and `left` pixels further to the right.
 
-    The new pixels above it and on its left repeat its first row and column. On a smaller level the shift is rounded to
-    whole pixels.
+    The new pixels above it and on its left repeat its first row and column, or have a given value. On a smaller level
+    the shift is rounded to whole pixels.
 
     Args:
         image: The image to read. It belongs to the caller: closing the shifted image does not close it.
         top, left: Shift in level-0 pixels, 0 or more.
+        outside: Value of the new pixels; None to repeat the edge.
 
     Raises:
         ValueError: A shift is negative.
     """
 
-    def __init__(self, image: ImageReader, top: int, left: int) -> None:
+    def __init__(self, image: ImageReader, top: int, left: int, outside: int | None = None) -> None:
         if min(top, left) < 0:
             raise ValueError(f"{image.path} cannot be shifted by {top}, {left} pixels: only down and to the right")
         self.path = image.path
-        self._image = image
+        self._image, self._outside = image, outside
         self._shifts = [(round(top / level.downsample), round(left / level.downsample)) for level in image.info.levels]
         levels = tuple(
             Level(level.height + below, level.width + right, level.downsample)
@@ -50,6 +51,9 @@ class Shifted(ImageReader):
         columns = _sources(window.left - left, window.width)
         inner = Window(int(rows[0]), int(columns[0]), int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1)
         pixels: Pixels = self._image.read(inner, level)[rows - rows[0]][:, columns - columns[0]]
+        if self._outside is not None:
+            pixels[: max(0, top - window.top)] = self._outside
+            pixels[:, : max(0, left - window.left)] = self._outside
         return pixels
 
     def close(self) -> None:

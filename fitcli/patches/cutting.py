@@ -86,10 +86,13 @@ def join(patches: Tensor, patch: tuple[int, int], group: tuple[int, int], column
     )
 
 
-def pad(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """Repeat the last row and column until the pixels are `height` x `width`."""
+def pad(pixels: NDArray[Any], height: int, width: int, fill: int | None = None) -> NDArray[Any]:
+    """Extend pixels to `height` x `width`: repeat the last row and column, or put `fill` there."""
     below, right = height - pixels.shape[0], width - pixels.shape[1]
-    return np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge") if below or right else pixels
+    if not (below or right):
+        return pixels
+    widths = (0, below), (0, right), (0, 0)
+    return np.pad(pixels, widths, mode="edge") if fill is None else np.pad(pixels, widths, constant_values=fill)
 
 
 def groups_of(grid: PatchGrid, coordinates: Iterable[tuple[int, int]] | None = None) -> Groups:
@@ -178,6 +181,7 @@ def read_patches(
     grid: PatchGrid,
     coordinates: Sequence[tuple[int, int]],
     convert: Callable[[Pixels], Pixels] = lambda pixels: pixels,
+    fill: int | None = None,
 ) -> Tensor:
     """Read groups of an open image and cut them into patches.
 
@@ -188,12 +192,14 @@ def read_patches(
         grid: Grid over the image.
         coordinates: (row, column) of the groups.
         convert: Function that is applied to the pixels of each window.
+        fill: Value beyond the edges of the image; None to repeat the outermost pixels.
 
     Returns:
-        Patches [g n p] in the dtype that `convert` returns. The outermost pixels are repeated beyond the edges.
+        Patches [g n p] in the dtype that `convert` returns.
     """
     parts = [
-        _cut_run(convert(image.read(window.clip(*grid.size))), window, grid) for window in _windows(grid, coordinates)
+        _cut_run(convert(image.read(window.clip(*grid.size))), window, grid, fill)
+        for window in _windows(grid, coordinates)
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
@@ -222,8 +228,8 @@ def _windows(grid: PatchGrid, coordinates: Sequence[tuple[int, int]]) -> Iterato
         yield Window(row * side, column * side, side, length * side)
 
 
-def _cut_run(pixels: NDArray[Any], window: Window, grid: PatchGrid) -> Tensor:
-    return cut(pad(pixels, window.height, window.width), (grid.patch, grid.patch), (grid.group, grid.group))
+def _cut_run(pixels: NDArray[Any], window: Window, grid: PatchGrid, fill: int | None = None) -> Tensor:
+    return cut(pad(pixels, window.height, window.width, fill), (grid.patch, grid.patch), (grid.group, grid.group))
 
 
 def _runs(coordinates: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:

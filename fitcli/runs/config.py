@@ -20,7 +20,7 @@ from fitcli.files.publish import write_text
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.targets import Target
 from models.checks import ConfigError
-from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig, EncoderConfig
+from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig, DenseConfig, EncoderConfig
 
 CONFIG = "config.json"
 
@@ -42,7 +42,7 @@ LARGEST_CONFIG_BYTES = 8 << 20
 LARGEST_SIDE = 2**22
 """Limit of the side of training images, in pixels."""
 
-ModelConfig = ClassifierConfig | DenoiserConfig | DecoderConfig
+ModelConfig = ClassifierConfig | DenseConfig | DenoiserConfig | DecoderConfig
 
 
 class Agreement(NamedTuple):

@@ -135,14 +135,16 @@ class DeclaredOption:
         Args:
             tasks: The dataclass of options of every task, by task. Those of a default that varies have `presets` and
                 `default_of`, as `TaskOptions`.
-            short: Whether to write "by preset" for a default that depends on the preset, as help texts do.
+            short: Whether to write "by preset" or "by task" for a default that depends on them, as help texts do.
         """
         if self.option.shown_default is not None:
             return self.option.shown_default
         if self.option.varies:
             declaring = {task: options for task, options in tasks.items() if self.name in declared_options(options)}
             texts = {task: self._preset_text(options) for task, options in (declaring or tasks).items()}
-            return "by preset" if short and any("(" in text for text in texts.values()) else _grouped(texts)
+            if short and any("(" in text for text in texts.values()):
+                return "by preset"
+            return "by task" if short and len(set(texts.values())) > 1 else _grouped(texts)
         return "" if self.default is None or self.default is False else _text(self.default)
 
     def _preset_text(self, options: Any) -> str:

@@ -37,19 +37,20 @@ class TrainSettings:
 
     task: str
     preset: str = option(
-        USUAL_PRESET, "debug, nano, tiny, small, base or large.", more="The README has a table of the sizes."
+        USUAL_PRESET, "debug, nano, mini, tiny, small, base or large.", more="The README has a table of the sizes."
     )
     size: int | None = option(
         None,
-        "Side of random windows; else whole images.",
+        "Side of random windows.",
         minimum=1,
         maximum=LARGEST_SIDE,
         metavar="PIXELS",
-        more="Training sees a random square window of each image; the validation of a classifier reads whole images.",
+        more="Training sees a random square window of each image; without it, whole images. The validation of a "
+        "classifier or a segmentation reads whole images.",
     )
     epochs: int = option(
         30,
-        "Passes over the training images.",
+        "Passes over the images.",
         minimum=1,
         maximum=MOST,
         changeable=True,
@@ -88,7 +89,7 @@ class TrainSettings:
     )
     learning_rate: float = option(
         None,
-        "Highest learning rate.",
+        "Highest rate.",
         panel=LEARNING,
         above=0,
         varies=True,
@@ -96,7 +97,7 @@ class TrainSettings:
     )
     warmup: float = option(
         None,
-        "Share of the steps with a rising rate.",
+        "Warm-up: share of steps.",
         panel=LEARNING,
         minimum=0,
         below=1,
@@ -106,10 +107,10 @@ class TrainSettings:
     weight_decay: float = option(
         0.05, "Weight decay of matrices.", panel=LEARNING, minimum=0, more="Biases, norms and tables do not decay."
     )
-    clip: float = option(1.0, "Largest gradient norm; 0: no clipping.", panel=LEARNING, minimum=0)
+    clip: float = option(1.0, "Largest gradient norm.", panel=LEARNING, minimum=0, more="0: no clipping.")
     ema: float = option(
         None,
-        "Decay of the average of the weights; 0: none.",
+        "Decay of averaged weights; 0: none.",
         panel=LEARNING,
         minimum=0,
         below=1,
@@ -125,7 +126,13 @@ class TrainSettings:
         more="It decides the initial weights, the order of the data, augmentation and noise.",
     )
     patch: int | None = option(
-        None, "Side of a patch; else from the preset.", panel=IMAGES, minimum=1, maximum=LARGEST_SIDE, metavar="PIXELS"
+        None,
+        "Side of a patch.",
+        panel=IMAGES,
+        minimum=1,
+        maximum=LARGEST_SIDE,
+        metavar="PIXELS",
+        more="Without it, that of the preset.",
     )
     mpp: float | None = option(
         None,
@@ -149,16 +156,16 @@ class TrainSettings:
         panel=IMAGES,
         negatable=True,
         varies=True,
-        more="Classifiers also see light changes of brightness and contrast.",
+        more="Classifiers and segmentations also see light changes of brightness and contrast.",
     )
     max_bad_images: int = option(
         0,
-        "Unreadable images to leave out.",
+        "Bad images to leave out.",
         panel=IMAGES,
         minimum=0,
         maximum=MOST,
         changeable=True,
-        more="Each is reported; one more stops the run, which can be resumed.",
+        more="Each image that cannot be read is reported; one more stops the run, which can be resumed.",
     )
     save_every: int | None = option(
         None,

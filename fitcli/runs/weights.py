@@ -35,11 +35,12 @@ from fitcli.streaming.token_store import bytes_of
 from models.build import build
 from models.decoder import FITDecoder
 from models.denoiser import FITDenoiser
+from models.dense import FITDense
 from models.encoder import FITClassifier
 
 WEIGHTS, EMA_WEIGHTS = "model.safetensors", "ema.safetensors"
 
-TaskModel = FITClassifier | FITDenoiser | FITDecoder
+TaskModel = FITClassifier | FITDense | FITDenoiser | FITDecoder
 
 M_co = TypeVar("M_co", bound=TaskModel, covariant=True)
 
@@ -139,11 +140,11 @@ def load_model(folder: Path, config: RunConfig, runtime: Runtime, ema: bool, cas
 def start_from(
     folder: Path, before: RunConfig, model: nn.Module, config: RunConfig, class_weights: tuple[str, ...]
 ) -> None:
-    """Give a model the weights of another run. Where its classes differ, those that depend on classes stay as they are.
+    """Give a model the weights of another run. Where its classes differ, those that depend on them stay as they are.
 
     Args:
         folder: Folder of the other run; its moving average is taken if it has one.
-        before: Config of the other run, of the same task.
+        before: Config of the other run. If it is of another task, only the weights that both models have are taken.
         model: A model with initial weights, not on the meta device.
         config: Its config.
         class_weights: Prefixes of the names of the weights that depend on the classes.
@@ -158,7 +159,8 @@ def start_from(
     taken = {name: tensor for name, tensor in weights.items() if name in own and own[name].shape == tensor.shape}
     if (before.classes, before.targets) != (config.classes, config.targets):
         taken = {name: tensor for name, tensor in taken.items() if not name.startswith(class_weights)}
-    left = sorted(name for name in own.keys() | weights.keys() if name not in taken)
+    expected = own.keys() | weights.keys() if before.task == config.task else own.keys() & weights.keys()
+    left = sorted(name for name in expected if name not in taken)
     if strange := next((name for name in left if not name.startswith(class_weights)), None):
         raise CheckpointError(
             f"--start-from {folder}: is of another architecture ({strange}); give the same --preset and --patch"

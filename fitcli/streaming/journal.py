@@ -4,6 +4,7 @@ STATE/job.json        the job (image, checkpoint, settings) and its plan, which 
 STATE/position.pt     segment, number of finished groups, latents; replaced as a whole at intervals
 STATE/even, odd       tokens at rest; the sweeps write to them in turn, so that no sweep overwrites its own input
 STATE/reads           attention weights for the heat map
+STATE/cells           classes of cells
 STATE/lock            locked by the process that uses the folder
 """
 
@@ -34,7 +35,7 @@ JOB, POSITION, LOCK = "job.json", "position.pt", "lock"
 NEW_LATENTS = "fresh"
 """Name of `Position.new_latents` in the file of a position."""
 
-WRITTEN = (POSITION, "even", "odd", "reads", "canvas-*", JOB)
+WRITTEN = (POSITION, "even", "odd", "reads", "cells", "canvas-*", JOB)
 """Patterns of the names of everything that jobs write to the folder, in the order in which it is removed."""
 
 

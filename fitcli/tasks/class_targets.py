@@ -14,6 +14,7 @@ from fitcli.data.dataset import Dataset, Sample
 from fitcli.data.place import Place
 from fitcli.data.read_item import TargetReader
 from fitcli.errors import DataError
+from fitcli.images.base import ImageReader
 from fitcli.runs.config import RunConfig
 from fitcli.runs.targets import Target, slices
 
@@ -51,7 +52,7 @@ class ClassSets:
 class ClassLabelReader:
     """Reads targets that are the number of one class."""
 
-    def read(self, sample: Sample, place: Place) -> int:
+    def read(self, sample: Sample, place: Place, image: ImageReader, missing: Tensor | None) -> int:
         """Return the number of the class."""
         return int(sample.target)
 
@@ -74,7 +75,7 @@ class ClassSetReader:
 
     targets: tuple[Target, ...]
 
-    def read(self, sample: Sample, place: Place) -> tuple[int, ...]:
+    def read(self, sample: Sample, place: Place, image: ImageReader, missing: Tensor | None) -> tuple[int, ...]:
         """Return the numbers of the classes that apply."""
         return tuple(sample.target)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from fitcli.errors import FitError
 from fitcli.files.publish import publish_csv
@@ -14,6 +14,18 @@ Split = Literal["val", "train", "test", "all"]
 
 MOST_SHOWN = 12
 """Largest number of classes whose confusion matrix is shown as a table."""
+
+
+class ScoreTable(NamedTuple):
+    """A table of scores beside that of the scores that are one number.
+
+    Attributes:
+        columns: Names of the columns.
+        rows: Cells as text.
+    """
+
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +41,7 @@ class Evaluation:
         columns: Names of the columns of a CSV file.
         rows: Rows of the CSV file, one per image.
         table_scores: Further scores by name, for the table only.
+        tables: Further tables.
     """
 
     task: str
@@ -39,6 +52,7 @@ class Evaluation:
     columns: tuple[str, ...]
     rows: list[tuple[object, ...]]
     table_scores: dict[str, float] = field(default_factory=dict)
+    tables: tuple[ScoreTable, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result as JSON data."""
@@ -54,13 +68,13 @@ class Evaluation:
             for name, value in (numbers | self.table_scores).items()
         ]
 
-    def confusion(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]] | None:
-        """Return columns and rows of a table of images by label (row) and prediction (column); None if too large."""
+    def confusion(self) -> ScoreTable | None:
+        """Return a table of images or pixels by label (row) and prediction (column); None if it is too large."""
         classes: list[str] = self.scores.get("classes", [])
         if not 0 < len(classes) <= MOST_SHOWN:
             return None
         rows = [(name, *map(str, row)) for name, row in zip(classes, self.scores["confusion"], strict=True)]
-        return ("is \\ found", *classes), rows
+        return ScoreTable(("is \\ found", *classes), rows)
 
 
 def write_csv(path: Path, evaluation: Evaluation) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fitcli.runs.task_options import PresetDefaults
 
-LEARNING_RATES = {"debug": 1e-3, "nano": 1e-3, "tiny": 1e-3, "small": 5e-4, "base": 3e-4, "large": 2e-4}
+LEARNING_RATES = {"debug": 1e-3, "nano": 1e-3, "mini": 1e-3, "tiny": 1e-3, "small": 5e-4, "base": 3e-4, "large": 2e-4}
 """Learning rates by preset.
 
 The best rate of Adam for hidden weights is inversely proportional to the width (Yang et al. 2022, arXiv:2203.03466,

@@ -20,6 +20,23 @@ LABEL_SMOOTHING = option(
     below=1,
     more="It is a share of the label's probability, spread evenly over all classes or all levels.",
 )
+SHIFT_CANVAS = option(
+    0,
+    "Largest shift of images.",
+    minimum=0,
+    maximum=2**16,
+    metavar="PIXELS",
+    more="Images move down and to the right by at most so many pixels. The borders of patches and groups then fall "
+    "elsewhere in every epoch.",
+)
+DROP_PATH = option(
+    None,
+    "Drop rate of the last layer.",
+    minimum=0,
+    below=1,
+    varies=True,
+    more="Stochastic depth: the rate falls linearly to 0 for the first layer (arXiv:1603.09382).",
+)
 UNCONDITIONAL = option(False, "Ignore the classes.", more="The model then learns what all images have in common.")
 
 
@@ -41,7 +58,7 @@ class BackgroundOptions(TaskOptions):
     skip_background: bool = option(
         False,
         "Leave out constant groups.",
-        more="A classifier then also leaves them out in `fit classify` and `fit embed`, which can override it.",
+        more="`fit classify`, `embed`, `segment` and `evaluate` then leave them out, too, unless you choose otherwise.",
     )
     background_threshold: float = option(
         BACKGROUND_THRESHOLD,

@@ -30,6 +30,7 @@ from fitcli.tasks.class_targets import match_classes
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.evaluation_result import Evaluation, Split
+from models.config import EncoderConfig
 from models.groups import Groups
 
 M = TypeVar("M", bound=TaskModel)
@@ -65,7 +66,15 @@ class DeferredScores(NamedTuple):
 
 
 class Objective(Protocol):
-    """The objective that one run minimises."""
+    """The objective that one run minimises.
+
+    Attributes:
+        counts_own_groups: Whether `weight` counts what this process computes, where processes share an image, and the
+            loss of `job` is the mean over that. Otherwise both are those of whole images.
+    """
+
+    @property
+    def counts_own_groups(self) -> bool: ...
 
     @property
     def reading(self) -> Reading:
@@ -81,7 +90,10 @@ class Objective(Protocol):
         """
 
     def weight(self, batch: Batch) -> float:
-        """Return the divisor of the loss of a batch, which is its weight in a mean over several batches."""
+        """Return the divisor of the loss of a batch, which is its weight in a mean over several batches.
+
+        It is 0 for a batch in which nothing counts, such as images without labels.
+        """
 
     def scores(self, batch: Batch, outcome: Outcome) -> DeferredScores | None:
         """Return the scores of a step besides its loss, without waiting for the device; None if there are none."""
@@ -168,6 +180,22 @@ class Task(ABC, Generic[M]):
             FitError, ConfigError: There is no such preset, or a setting is impossible.
         """
 
+    def survey_targets(self, settings: TrainSettings, dataset: Dataset) -> Dataset:
+        """Read the targets of a data set before its first training, and return it with `surveyed`, notes and warnings.
+
+        Raises:
+            DataError: The targets contradict each other, or a model cannot learn them.
+        """
+        return dataset
+
+    def resume_targets(self, settings: TrainSettings, dataset: Dataset, config: RunConfig) -> Dataset:
+        """Return the data set of a resumed run with what its steps need to know of the targets beside the config.
+
+        Raises:
+            DataError: The targets cannot be read.
+        """
+        return dataset
+
     @abstractmethod
     def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
         """Return the config that follows from settings and data.
@@ -175,6 +203,10 @@ class Task(ABC, Generic[M]):
         Raises:
             DataError, ConfigError: The task cannot learn from such images.
         """
+
+    def can_start_from(self, other: Task[Any]) -> bool:
+        """Return whether a model can begin with the weights of a run of another task: both have an encoder."""
+        return self is other or all(issubclass(task.details.model_type, EncoderConfig) for task in (self, other))
 
     @abstractmethod
     def objective(self, run: TrainingRun) -> Objective:

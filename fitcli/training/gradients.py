@@ -102,14 +102,15 @@ class Gradients:
         for number in range(1, passes + 1):
             results.read_some(self.run.world)
             taken = read_batch(self.run, self.objective, batches, self._sharded is not None, results)
-            # The divisor of the whole step is not known yet: count in divisors of the first batch.
-            unit = taken.part.divisor / (results.divisors[0] if results.divisors else taken.part.divisor)
+            # The divisor of the whole step is not known yet: count in that of the first batch.
+            divisor = taken.part.divisor
+            unit = divisor / (results.unit or divisor or 1)
             self._sums.begin_pass(is_last=number == passes, adds_once=self.run.plan.kind != "stream")
             everyone = self.run.world.gather_results(partial(self._compute_or_sum_zeros, taken, unit, results))
             self._arrivals.begin(taken.batch.following())
             results.patches += sum(each["patches"] for each in everyone)
         self._sums.finish([each["gradients"] for each in everyone])
-        self._scale(results.divisors[0] / sum(results.divisors))
+        self._scale(results.unit / (sum(results.divisors) or 1))
         norm = nn.utils.clip_grad_norm_(self._model.parameters(), self.run.settings.clip or math.inf)
         results.begin_reading(whole_tensor(norm))
         return results

@@ -17,7 +17,7 @@ from fitcli.data.class_names import composed
 from fitcli.data.dataset import Dataset, load_dataset
 from fitcli.data.dataset_changes import describe_changes
 from fitcli.data.description import describe_dataset, warn_of_names
-from fitcli.data.pixel_digest import pixel_digests
+from fitcli.data.pixel_digest import anchor_digest, pixel_digests
 from fitcli.data.survey import describe_pixels, image_sizes, survey_images
 from fitcli.device.runtime import Runtime, choose_runtime
 from fitcli.distributed.agreement import digest, require_agreement
@@ -31,7 +31,7 @@ from fitcli.runs.targets import Target
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.load import expect_task
-from fitcli.tasks.registry import find_task, refuse_options
+from fitcli.tasks.registry import TASKS, find_task, refuse_options
 from fitcli.training.checkpointing.run_lock import LOCK
 from fitcli.training.checkpointing.run_record import TRAINING, check_config, load_images, load_settings
 from fitcli.training.checkpointing.saved_states import saved_step
@@ -81,7 +81,7 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
         raise FitError(f"--preset {settings.preset}{patch}: {error}") from None
     if settings.start_from is not None:
         _check_start(Path(settings.start_from), settings)
-    dataset = _dataset(start.data, settings)
+    dataset = task.survey_targets(settings, _dataset(start.data, settings))
     how = ReadAs(level=settings.level, mpp=settings.mpp)
     survey = survey_images(dataset, settings.seed, settings.max_bad_images, how)
     run = _run(task.describe(settings, dataset, survey), settings, dataset, start.runtime, start)
@@ -89,7 +89,7 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     understood = survey.pixels(), *describe_dataset(dataset), scale_text(survey.scales)
     alike = filter(None, (warn_of_names(dataset), warn_of_mixed_scales(survey.scales)))
     background = check_background(dataset, task.objective(run).reading)
-    warnings = (*(f"{start.data}: {text}" for text in alike), *survey.warnings, *background)
+    warnings = (*(f"{start.data}: {text}" for text in alike), *survey.warnings, *dataset.warnings, *background)
     run = replace(run, understood=understood, warnings=warnings)
     planned = partial(with_plan, sizes=survey.sizes, memory_bytes=start.memory_bytes)
     run = planned(run)
@@ -112,6 +112,7 @@ def _compare_data(run: TrainingRun, sizes: Sequence[tuple[int, int]]) -> None:
         "the number of images": len(run.dataset.listed),
         "the names, labels and splits of the images": digest([run.dataset.fingerprint, run.dataset.listed]),
         "the sizes of the images": digest(sizes),
+        "the positions that windows are drawn around": anchor_digest(run.dataset),
         "the mean and deviation of the pixels": [preprocessing.mean, preprocessing.std],
         "config.json": digest(config_document(run.config)),
     }
@@ -132,7 +133,8 @@ def _resumed(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun,
     dataset = _dataset(data, settings)
     if config.task != settings.task:
         raise FitError(f"{folder}: config.json belongs to another run, of task {config.task}; start a new run")
-    if _class_names(dataset.classes, dataset.targets) != _class_names(config.classes, config.targets):
+    names_classes = find_task(settings.task).labels != "files"
+    if names_classes and _class_names(dataset.classes, dataset.targets) != _class_names(config.classes, config.targets):
         raise FitError(
             f"{folder}: was trained on {_targets_text(config.classes, config.targets)}; "
             f"{data} has {_targets_text(dataset.classes, dataset.targets)}; start a new run for these"
@@ -144,6 +146,7 @@ def _resumed(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun,
             f"{data}: is not what {folder} was trained on: {changed}; resume with the data set as it was, go on with "
             "this one with --accept-changed-data, or start a new run"
         )
+    dataset = find_task(settings.task).resume_targets(settings, dataset, config)
     pixels = config.preprocessing
     scale = () if pixels.mpp is None else (scale_text([pixels.mpp]),)
     understood = describe_pixels(pixels), *describe_dataset(dataset), *scale
@@ -201,8 +204,10 @@ def _check_share(settings: TrainSettings, start: StartOptions) -> None:
 
 
 def _check_start(folder: Path, settings: TrainSettings) -> None:
+    own = find_task(settings.task)
+    possible = (task for task in TASKS if own.can_start_from(find_task(task)))
     try:
-        expect_task(folder, settings.task)
+        expect_task(folder, *possible)
     except CheckpointError as error:
         raise CheckpointError(f"--start-from {error}") from None
 

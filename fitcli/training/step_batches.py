@@ -69,14 +69,17 @@ def read_batch(
         run.bad_images.receive(each["bad"])
     _check_alike([each["paths"] for each in everyone], ranks)
     # Processes that share images report the same; count each image once.
-    parts = everyone[::ranks]
-    for each in parts:
+    for each in everyone[::ranks]:
         results.name(each["paths"])
     results.waited += time.perf_counter() - began
-    divisor = sum(each["weight"] for each in parts)
-    own = BatchPart(float(parts[run.world.data.rank]["weight"] / divisor), float(divisor))
+    weights, own = [each["weight"] for each in everyone], run.world.rank
+    if not objective.counts_own_groups:
+        weights, own = weights[::ranks], run.world.data.rank
+    divisor = sum(weights)
+    # A batch in which nothing counts has no part in the step.
+    part = BatchPart(float(weights[own] / divisor) if divisor else 0.0, float(divisor))
     groups, shapes = (max(each[name] for each in everyone) for name in ("groups", "shapes"))
-    return PassInput(taken[0], own, _with_equal_calls(run, groups, shapes) if sharded else run.plan)
+    return PassInput(taken[0], part, _with_equal_calls(run, groups, shapes) if sharded else run.plan)
 
 
 def _with_equal_calls(run: TrainingRun, most: int, shapes: int) -> ExecutionPlan:

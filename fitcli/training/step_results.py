@@ -47,7 +47,7 @@ class StepResults:
     """Results of an optimizer step over all processes.
 
     Attributes:
-        loss: Mean over all images or patches of the step.
+        loss: Mean over all images, patches or labelled pixels of the step; 0 if nothing counts.
         norm: Norm of the gradient before clipping.
         patches: Number of patches without padding.
         waited: Seconds that this process waited for batches, its own and those of other processes.
@@ -70,6 +70,11 @@ class StepResults:
     _losses: array[float] = field(default_factory=lambda: array("d"))
     _unread: list[PassResult] = field(default_factory=list)
     _pending: PendingRead | None = None
+
+    @property
+    def unit(self) -> float:
+        """Divisor of the first pass in which anything counts; 0 if there is none yet."""
+        return next(filter(None, self.divisors), 0.0)
 
     def name(self, paths: Sequence[str]) -> None:
         """Keep the files of the first images of the step."""
@@ -98,7 +103,7 @@ class StepResults:
     def receive(self, world: World) -> None:
         """Wait for the results of this process, and add up those of all processes."""
         ((self.norm,),), self.norm_on_device = self._receive(1, world), None
-        total, ranks = sum(self.divisors), len(self._losses) // len(self.divisors)
+        total, ranks = sum(self.divisors) or 1, len(self._losses) // len(self.divisors)
         # Python adds in double precision, in one order: the sum is the same on all processes, to the bit.
         for number, loss in enumerate(self._losses):
             self.loss += loss * (self.divisors[number // ranks] / total)

@@ -12,7 +12,7 @@ from fitcli.distributed.agreement import require_agreement, weights_digest
 from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint, TaskModel, start_from
 from fitcli.tasks.context import TrainingRun
-from fitcli.tasks.load import expect_task
+from fitcli.tasks.load import load_config
 from fitcli.tasks.registry import find_task
 from fitcli.training.checkpointing.snapshot import State, restore, snapshot
 from fitcli.training.ema import Ema
@@ -118,4 +118,4 @@ class TrainedModel:
 
 
 def _start_from(folder: Path, model: TaskModel, config: RunConfig) -> None:
-    start_from(folder, expect_task(folder, config.task), model, config, find_task(config.task).class_weights)
+    start_from(folder, load_config(folder), model, config, find_task(config.task).class_weights)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
+from fitcli.commands.demo import DEMOS
 from fitcli.data.dataset import load_dataset
-from fitcli.demo import dataset
+from fitcli.demo import dataset, keyed_dataset
 from fitcli.demo.scenes import CLASSES
 from fitcli.images.open import open_image
 from fitcli.images.window import Window
@@ -122,3 +123,26 @@ def test_what_was_begun_is_removed(
 
 def test_an_empty_folder_will_do(fit: Fit, tmp_path: Path) -> None:
     assert fit("demo", tmp_path).exit_code == 0
+
+
+@pytest.mark.parametrize("task", sorted(DEMOS))
+def test_every_task_of_the_table_has_a_data_set(
+    task: str, fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyed_dataset, "SCENES", 6)
+    monkeypatch.setattr(keyed_dataset, "LARGE_SIDE", 300)
+    folder = tmp_path / "data"
+    result = fit("demo", folder, "--task", task)
+    assert result.exit_code == 0, result.stderr
+    images = {path for path in folder.rglob("*") if path.suffix in (".tif", ".png", ".zarr")}
+    count = int(result.stdout.removeprefix(f"{folder}: ").split()[0])
+    assert 0 < count <= len(images)
+    # The hint names files that exist.
+    for word in DEMOS[task].next.format(folder=folder).split():
+        assert not word.startswith(str(folder)) or Path(word).exists(), word
+
+
+def test_a_task_without_a_data_set_is_a_wrong_call(fit: Fit, tmp_path: Path) -> None:
+    result = fit("demo", tmp_path / "data", "--task", "painting")
+    assert result.exit_code == 2
+    assert not (tmp_path / "data").exists()

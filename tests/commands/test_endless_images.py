@@ -45,8 +45,8 @@ def test_leaving_out_the_background(fit: Fit, trained: Path, tmp_path: Path) -> 
     endless = endless_image(tmp_path / "endless.zarr", SIDES[0])
     result = fit("classify", endless, "--checkpoint", trained, "--device", "cpu", "--skip-background")
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"error: {endless}: its ")
-    assert result.stderr.count("\n") == 1
+    (error,) = (line for line in result.stderr.splitlines() if "becomes red, green and blue" not in line)
+    assert error.startswith(f"error: {endless}: its ")
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -55,8 +55,8 @@ def test_embed(fit: Fit, trained: Path, good: Path, tmp_path: Path, side: int) -
     out = tmp_path / "out"
     result = fit("embed", endless, good, "--checkpoint", trained, "--device", "cpu", "--out", out)
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"error: {endless}: ")
-    assert result.stderr.count("\n") == 1
+    (error,) = (line for line in result.stderr.splitlines() if "becomes red, green and blue" not in line)
+    assert error.startswith(f"error: {endless}: ")
     assert [path.name for path in out.iterdir()] == ["good.zarr"]
 
 

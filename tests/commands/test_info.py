@@ -75,3 +75,17 @@ def test_what_marks_missing_pixels_is_said(tmp_path: Path):
     for value, said in (("nan", "nan"), ("-9999", "-9999")):
         tifffile.imwrite(path, np.zeros((8, 8), np.float32), extratags=[(42113, 2, 0, value, True)])
         assert json.loads(run(app, ["--json", str(path)]).stdout)[0]["nodata"] == said
+
+
+def test_run_folders_are_described_beside_images(tmp_path: Path):
+    write_pyramid(tmp_path / "image.tif")
+    folder = Path(__file__).parents[1] / "data" / "runs" / "classify"
+    result = run(app, ["--json", str(tmp_path / "image.tif"), str(folder)])
+    assert result.exit_code == 0
+    image, trained = json.loads(result.stdout)
+    assert (image["format"], trained["task"], trained["path"]) == ("TIFF", "classify", str(folder))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("[]")
+    text = run(app, [str(folder), str(tmp_path / "run")])
+    assert text.exit_code == 1
+    assert "parameters" in text.stdout

@@ -51,7 +51,8 @@ def test_what_is_read_of_an_image() -> None:
     "command",
     [
         ("classify", "IMAGE", "--checkpoint", "run"), ("embed", "IMAGE", "--checkpoint", "run", "--out", "out"),
-        ("evaluate", "data", "--checkpoint", "run"), ("generate", "--checkpoint", "run", "--out", "out.png"),
+        ("segment", "IMAGE", "--checkpoint", "run", "--out", "map.tif"), ("evaluate", "data", "--checkpoint", "run"),
+        ("generate", "--checkpoint", "run", "--out", "out.png"),
         ("train", "data", "--out", "run"),
     ],
     ids=lambda command: command[0],

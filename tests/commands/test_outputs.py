@@ -28,6 +28,12 @@ FILES = [
     ("classify {image} --checkpoint {trained} --device cpu --heatmap {new}/heat.tif", "--heatmap"),
     ("evaluate {dataset} --checkpoint {trained} --device cpu --csv {new}/lines.csv", "--csv"),
     ("embed {image} --checkpoint {trained} --device cpu --out {new}/features.zarr", "--out"),
+    ("segment {image} --checkpoint {trained} --device cpu --out {new}/map.tif", "--out"),
+    ("segment {image} --checkpoint {trained} --device cpu --out map.tif --polygons {new}/a.gpkg", "--polygons"),
+    (
+        "segment {image} --checkpoint {trained} --device cpu --out map.tif --probabilities {new}/p.tif",
+        "--probabilities",
+    ),
     ("generate --checkpoint {denoiser} --device cpu --steps 1 --out {new}/image.png", "--out"),
     ("generate --checkpoint {denoiser} --device cpu --steps 1 --out {new}/image.zarr --count 2", "--out"),
     ("generate --checkpoint {denoiser} --device cpu --out image.png --preview {new}/small.png", "--preview"),

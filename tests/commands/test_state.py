@@ -8,18 +8,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import zarr
 from support.command_line import Fit
+from support.interrupted import interrupt
 from support.pictures import save
 from typer.testing import Result
 
 from fitcli.memory.handfuls import TOKENS
-from fitcli.streaming import journal
-from fitcli.streaming.journal import FolderJournal
 
 KILLED = """
 import os, signal, sys, torch
@@ -61,22 +59,6 @@ def kill(moment: int, *arguments: object) -> None:
     command = [sys.executable, "-c", KILLED.format(moment=moment), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
-
-
-def interrupt(moment: int, fit: Fit, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
-    """Run `fit` in this process, which is faster, until it fails."""
-    reached, calls = FolderJournal.record, []
-
-    def fail(self: FolderJournal, *position: Any) -> None:
-        calls.append(1)
-        if len(calls) == moment:
-            raise InterruptedError
-        reached(self, *position)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(journal, "SAVE_SECONDS", 0)
-        patch.setattr(FolderJournal, "record", fail)
-        assert fit(*arguments).exit_code != 0
 
 
 def predictions(result: Result) -> object:

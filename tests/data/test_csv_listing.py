@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from support.data_sets import labelled, table, touch
+from support.zarr_labels import zarr_with_labels
 
-from fitcli.data.dataset import load_dataset
+from fitcli.data.csv_listing import read_csv
+from fitcli.data.dataset import Sample, load_dataset
 from fitcli.errors import DataError
 from fitcli.files.publish import publish_csv
 
@@ -139,3 +141,79 @@ def test_a_name_with_an_apostrophe_of_its_own(tmp_path: Path) -> None:
     touch(tmp_path, "'=a.png", "b.png")
     data = load_dataset(table(tmp_path, "path,label", "'=a.png,x", "b.png,y"), training=False)
     assert {name for name, _, _ in data.listed} == {"'=a.png", "b.png"}
+
+
+def test_files_of_labels(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{n}.tif" for n in "abcd"), "sub/a.png", "b.png", "sub/c.png")
+    lines = ["path,Labels,split,note,patient,", "a.tif,sub\\a.png,train,x,p,", "b.tif,b.png,val,,q,", "c.tif,,train,,,"]
+    data = load_dataset(table(tmp_path, *lines, "d.tif,sub/c.png,test,,,"), "files")
+    assert data.train == (Sample(tmp_path / "a.tif", tmp_path / "sub/a.png"), Sample(tmp_path / "c.tif", None))
+    assert data.validation == (Sample(tmp_path / "b.tif", tmp_path / "b.png"),)
+    assert data.test == (Sample(tmp_path / "d.tif", tmp_path / "sub/c.png"),)
+    assert data.listed == (("a.tif", "sub/a.png", "train"), ("b.tif", "b.png", "val"), ("c.tif", "", "train"))
+    assert data.notes == ("columns of data.csv passed over: note", "1 of 4 images have no labels")
+    assert (data.classes, data.targets) == ((), ())
+    # A column of this name holds classes for the other tasks.
+    several = load_dataset(table(tmp_path, "path,labels,split", "a.tif,x|y,train", "b.tif,x,val"))
+    assert several.targets[0].classes == ("x", "y")
+
+
+def test_the_fingerprint_covers_files_of_labels(tmp_path: Path) -> None:
+    def load(*lines: str, folder: str = "one") -> str:
+        touch(tmp_path / folder, "a", "b", "x.png", "y.png")
+        return load_dataset(table(tmp_path / folder, "path,labels,split", *lines), "files").fingerprint
+
+    first = load("a,x.png,train", "b,y.png,val")
+    assert first == load("a,x.png,train", "b,y.png,val", folder="two")
+    others = [load("a,y.png,train", "b,x.png,val"), load("a,x.png,val", "b,y.png,train"), load("a,x.png,train")]
+    assert len({first, *others}) == 4
+
+
+def test_labels_inside_of_listed_images(tmp_path: Path) -> None:
+    for name in "abc":
+        zarr_with_labels(tmp_path / f"{name}.zarr", "cells", *(["tissue"] if name == "c" else []))
+    data = load_dataset(table(tmp_path, "path,split", "a.zarr,train", "b.zarr,val"), "files")
+    assert [s.target for s in data.train + data.validation] == [tmp_path / f"{n}.zarr/labels/cells" for n in "ab"]
+    assert data.listed[0] == ("a.zarr", "a.zarr/labels/cells", "train")
+    lines = ["path,labels,split", "c.zarr,c.zarr#labels/tissue,train", "a.zarr,,val"]
+    assert load_dataset(table(tmp_path, *lines), "files").train[0].target == tmp_path / "c.zarr/labels/tissue"
+    with pytest.raises(DataError, match="name one in the column labels"):
+        load_dataset(table(tmp_path, "path,split", "c.zarr,train"), "files")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["path,labels", "a,x.png", "b,gone.png"], r"data\.csv, line 3: no file .*gone\.png"),
+        (["file,labels", "a,x.png"], r"needs the columns path,labels\[,split\], has file,labels"),
+        (["path,label", "a,x", "b,y"], "no image has labels; name them in the column labels"),
+        (["path,labels", "a,x.png", "b,x.json"], r"polygons \(x\.json\) and others label images \(x\.png\)"),
+        (["path,labels", "a,x.png", "b,"], "there is one image; it needs two"),
+        (["path,labels,patient", "a,x.png,p", "b,y.png,p"], "there is one patient, p; it needs two"),
+    ],
+)
+def test_unusable_files_of_labels(tmp_path: Path, lines: list[str], message: str) -> None:
+    touch(tmp_path, "a", "b", "x.png", "y.png", "x.json")
+    with pytest.raises(DataError, match=message):
+        load_dataset(table(tmp_path, *lines), "files")
+
+
+def test_the_images_of_a_patient_and_those_without_labels_are_not_torn_apart(tmp_path: Path) -> None:
+    names = [f"{patient}{number}" for patient in range(10) for number in range(3)]
+    touch(tmp_path, *names, "labels.png", "u1", "u2")
+    lines = [f"{name},labels.png,{name[0]}" for name in names]
+    data = load_dataset(table(tmp_path, "path,labels,patient", *lines, "u1,,", "u2,,"), "files")
+    train, held = ({s.path.name[0] for s in samples} for samples in (data.train, data.validation))
+    assert len(held) == 2
+    assert not train & held
+    assert {"u1", "u2"} <= {s.path.name for s in data.train}
+
+
+def test_files_of_labels_are_no_classes(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "b.png", "a-labels.png", "b.geojson")
+    files = table(tmp_path, "path,labels", "a.png,a-labels.png", "b.png,b.geojson")
+    with pytest.raises(DataError, match="the column labels names files such as a-labels"):
+        read_csv(files, "needed", several=True)
+    assert [row.labels for row in read_csv(files, "ignored", several=True).rows] == [(), ()]
+    classes = table(tmp_path, "path,labels", "a.png,a-labels.png", "b.png,c")
+    assert [row.labels for row in read_csv(classes, "needed", several=True).rows] == [("a-labels.png",), ("c",)]

@@ -9,9 +9,9 @@ def test_kinds_of_changes() -> None:
     before = [("a", "x", "train"), ("b", "x", "val"), ("c", "y", "train"), ("d", "y", "train")]
     assert describe_changes(before, before) == ""
     assert describe_changes(before, before[::-1]) == "the same images are listed in another order"
-    assert describe_changes(before, [("a", "y", "train"), *before[1:]]) == "1 image of another class (a: y, was x)"
+    assert describe_changes(before, [("a", "y", "train"), *before[1:]]) == "1 image with another label (a: y, was x)"
     assert describe_changes(before, [before[0], ("b", "y", "train"), *before[2:]]) == (
-        "1 image of another class (b: y, was x), 1 image in another split (b: train, was val)"
+        "1 image with another label (b: y, was x), 1 image in another split (b: train, was val)"
     )
     many = [*before, *((f"{number}", "x", "train") for number in range(100))]
     assert describe_changes(before, many[2:]) == "100 images added (0; 1; 2; ...), 2 images removed (a; b)"

@@ -8,8 +8,8 @@ import numpy as np
 from support.pictures import save
 
 from fitcli.data import pixel_digest
-from fitcli.data.dataset import load_dataset
-from fitcli.data.pixel_digest import pixel_digests
+from fitcli.data.dataset import Dataset, Sample, load_dataset
+from fitcli.data.pixel_digest import anchor_digest, pixel_digests
 
 
 def hashes(folder: Path, seed: int = 0) -> dict[str, str]:
@@ -40,3 +40,14 @@ def test_large_images_are_sampled(tmp_path: Path) -> None:
     assert len(sampled) == pixel_digest.SAMPLED_IMAGES
     assert len(set(sampled.values())) == len(sampled), "each at another place"
     assert sampled != hashes(tmp_path, seed=1)
+
+
+def test_other_anchors_have_another_hash() -> None:
+    def hashed(*anchors: list[list[tuple[int, int]]]) -> str:
+        samples = tuple(Sample(Path("x"), None, tuple(np.array(p, np.int64) for p in each)) for each in anchors)
+        return anchor_digest(Dataset(classes=(), train=samples, validation=(), fingerprint=""))
+
+    one, other = (1, 2), (3, 4)
+    cases = [[], [[]], [[[one]]], [[[other]]], [[[one, other]]], [[[one], [other]]], [[[one]], [[other]]]]
+    assert len({hashed(*case) for case in cases}) == len(cases)
+    assert hashed([[one]]) == hashed([[one]])

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from support.pictures import save
 
-from fitcli.data.dataset import Sample
+from fitcli.data.dataset import Anchors, Sample
 from fitcli.data.place import ORIGINS, BackgroundRule, Layout, Place, PlaceRules, draw_place
 from fitcli.data.read_item import Reading, read_item
 from fitcli.distributed.world import Axis
@@ -43,9 +43,10 @@ def draw(
     pixels: NDArray[Any] = PIXELS,
     layout: Layout = LAYOUT,
     share: Axis | None = None,
+    anchors: Anchors = (),
     **rules: Any,
 ) -> Place:
-    return draw_place(ArrayReader(pixels), layout, PlaceRules(**rules), epoch, index, share or Axis())
+    return draw_place(ArrayReader(pixels), layout, PlaceRules(**rules), epoch, index, share or Axis(), anchors)
 
 
 def values(place: Place) -> dict[str, object]:
@@ -191,3 +192,62 @@ def test_an_image_below_one_group_is_no_sequence() -> None:
     layout = Layout(patch=1, group=40, order="raster")
     with pytest.raises(DataError, match=r"50 x 37 pixels do not fill one patch of 40 x 40; .* lower --patch"):
         draw(layout=layout)
+
+
+def at(*places: tuple[int, int]) -> NDArray[np.int64]:
+    return np.array(places, np.int64)
+
+
+def holds(place: Place, row: int, column: int) -> bool:
+    window = place.window
+    return window.top <= row < window.bottom and window.left <= column < window.right
+
+
+def test_anchors_change_the_window_alone() -> None:
+    rules = CASES["all of it"]
+    for epoch in range(40):
+        plain, unused = draw(epoch, **rules), draw(epoch, anchors=(at((3, 4)),), **rules)
+        assert values(plain) == values(unused), "without the rule, nothing is drawn"
+        moved = draw(epoch, anchors=(at((3, 4)),), anchored=1.0, **rules)
+        assert holds(moved, 3, 4)
+        assert values(moved) | {"window": None} == values(plain) | {"window": None}
+        assert values(draw(epoch, anchored=1.0, **rules)) == values(plain), "an image without anchors"
+
+
+@pytest.mark.parametrize("size", [1, 16, 37, 45, 100])
+@pytest.mark.parametrize("anchor", [(0, 0), (0, 49), (36, 0), (36, 49), (18, 3), (90, 90)])
+def test_every_window_that_holds_the_anchor_is_as_likely(size: int, anchor: tuple[int, int]) -> None:
+    """The last anchor lies outside of an image that has become smaller."""
+    row, column = min(anchor[0], 36), min(anchor[1], 49)
+    places = [draw(epoch, anchors=(at(anchor),), anchored=1.0, size=size) for epoch in range(300)]
+    assert all(holds(place, row, column) for place in places)
+    assert {(place.window.height, place.window.width) for place in places} == {(min(37, size), min(50, size))}
+    tops, lefts = {place.window.top for place in places}, {place.window.left for place in places}
+    assert tops == set(range(max(0, row - size + 1), min(row, max(0, 37 - size)) + 1))
+    assert lefts == set(range(max(0, column - size + 1), min(column, max(0, 50 - size)) + 1))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_kinds_of_anchors_are_equally_likely(share: float) -> None:
+    """One kind has a single anchor, the other a hundred."""
+    pixels = np.zeros((1000, 1000, 1), np.uint8)
+    rare, usual = at((5, 995)), np.stack([np.arange(100) * 3 + 300, np.full(100, 200)], 1)
+    places = [draw(epoch, pixels=pixels, anchors=(rare, usual), anchored=share, size=8) for epoch in range(2000)]
+    found = sum(holds(place, 5, 995) for place in places)
+    # By chance, a window holds a pixel in the corner once in 10,000 draws.
+    assert abs(found - share / 2 * 2000) <= 4 * (2000 * share / 2 * (1 - share / 2)) ** 0.5 + 4
+
+
+def test_anchored_windows_of_a_sequence_are_whole_groups() -> None:
+    layout = Layout(patch=1, group=SIDE, order="raster")
+    for epoch in range(50):
+        place = draw(epoch, layout=layout, anchors=(at((36, 49)),), anchored=1.0, size=20)
+        assert (place.window.height, place.window.width) == (16, 16)
+        assert holds(place, 36, 49)
+
+
+def test_an_item_is_read_around_the_anchors_of_its_sample(tmp_path: Path) -> None:
+    sample = Sample(save(tmp_path / "image.png", PIXELS), 3, (at((36, 49)),))
+    rules = PlaceRules(size=8, anchored=1.0)
+    reading = Reading(layout=LAYOUT, rules=rules, preprocessing=RGB, targets=ClassLabelReader())
+    assert all(holds(read_item(reading, sample, epoch, 0, Axis()).place, 36, 49) for epoch in range(10))

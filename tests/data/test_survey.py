@@ -269,7 +269,7 @@ def test_files_of_8_bits_and_of_more_are_brought_together(tmp_path: Path, bits: 
 )
 def test_constant_images_have_no_range(tmp_path: Path, dtype: str, value: float) -> None:
     result = survey_images(arrays_of(tmp_path, [dtype] * 3, fill=value), 0)
-    text = str(value) if value else "0"
+    text = f"about {value}" if value == 2**53 else str(value) if value else "0"
     assert result.pixels() == f"pixels: 1 channel of {dtype}, all of them {text}"
 
 
@@ -287,7 +287,8 @@ def test_ranges_keep_every_digit(tmp_path: Path, dtype: str, low: float, high: f
     folder = tmp_path / "data"
     dataset = arrays_of(folder, [dtype] * 3, fill=low, other=high)
     result = survey_images(dataset, 0)
-    assert result.pixels() == f"pixels: 1 channel of {dtype} from {low!r} to {high!r}"
+    about = "about " if low >= 2**53 else ""
+    assert result.pixels() == f"pixels: 1 channel of {dtype} from {about}{low!r} to {about}{high!r}"
     stored = json.loads(json.dumps(asdict(result.preprocessing)))
     assert Preprocessing(**with_tuples(stored)) == result.preprocessing
 

@@ -41,6 +41,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "classify": {"patch": 4, "drop_path": 0.2},
     "diffusion": {"task": "diffusion", "patch": 4, "preset": "nano"},
     "autoregressive": {"task": "autoregressive", "patch": 4, "levels": 4},
+    "segment": {"task": "segment", "patch": 4},
 }
 
 
@@ -99,7 +100,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 CASES = [("classify", *each) for each in itertools.product(("plain", "layers", "recompute"), (1, 3))]
-OTHERS = [("classify", "stream", 1), ("diffusion", "plain", 1), ("autoregressive", "recompute", 1)]
+OTHERS = [
+    ("classify", "stream", 1),
+    ("diffusion", "plain", 1),
+    ("autoregressive", "recompute", 1),
+    ("segment", "plain", 1),
+]
 
 
 @pytest.mark.distributed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from support.processes import run_ranks
 from torch import Tensor, nn
@@ -41,6 +42,7 @@ def summed() -> list[tuple[bool, list[list[float] | None]]]:
     return rows
 
 
+@pytest.mark.distributed
 def test_gradients_are_sums_over_processes_early_or_late() -> None:
     for rows in run_ranks(2, summed):
         assert rows == [(step == 2, [[3.0, 3.0], [10.0 * step, 10.0 * step], None]) for step in (1, 2, 3)]
@@ -61,6 +63,7 @@ def discarded() -> bool:
         return not sums.are_early and all(p.grad is None for p in (model.first, model.second))
 
 
+@pytest.mark.distributed
 def test_discarded_sums_leave_no_gradient() -> None:
     assert run_ranks(2, discarded) == [True, True]
 

@@ -15,7 +15,14 @@ from support.system_calls import Failure, die, failing, in_child, names
 
 from fitcli.errors import FitError
 from fitcli.files.output_checks import check_output_file
-from fitcli.files.publish import Publication, publish_file, remove_folder, undo_on_failure, write_text
+from fitcli.files.publish import (
+    Publication,
+    publish_file,
+    published_together,
+    remove_folder,
+    undo_on_failure,
+    write_text,
+)
 from fitcli.files.staging import SLOTS, recover
 
 
@@ -213,3 +220,34 @@ def test_a_small_disk(tmp_path: Path, small_disk: Path) -> None:
         (small_disk / "ballast").unlink()
         kind.write(target, 2)
         assert kind.read(target) == 2
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_what_belongs_together_appears_together(tmp_path: Path, kind: Kind) -> None:
+    target, other = tmp_path / kind.name, tmp_path / "other"
+    kind.write(target, 1)
+    with pytest.raises(ZeroDivisionError), published_together([target, tmp_path / "never written"]):  # noqa: PT012
+        kind.write(target, 2)
+        write_text(other, "is published at once")
+        assert (kind.read(target), other.exists()) == (1, True)
+        raise ZeroDivisionError
+    assert kind.read(target) == 1
+    assert names(tmp_path) == sorted([kind.name, "other"])
+    with published_together([target, tmp_path / "link", tmp_path / "second"]):
+        kind.write(target, 3)
+        write_text(tmp_path / "second", "a")
+        assert (kind.read(target), (tmp_path / "second").exists()) == (1, False)
+    assert kind.read(target) == 3
+    assert names(tmp_path) == sorted([kind.name, "other", "second"])
+    kind.write(target, 4)
+    assert kind.read(target) == 4
+
+
+def test_of_what_belongs_together_one_cannot_be_put_in_place(tmp_path: Path) -> None:
+    """What was in place by then stays; nothing else is left behind."""
+    with pytest.raises(OSError, match="b") as caught, published_together([tmp_path / name for name in "abc"]):  # noqa: PT012
+        for name in "abc":
+            write_text(tmp_path / name, name)
+        (tmp_path / "b").mkdir()
+    assert caught.value.filename == str(tmp_path / "b")
+    assert names(tmp_path) == ["a", "b"]

@@ -178,3 +178,26 @@ def test_numbers_that_overflow_are_ignored(tmp_path: Path) -> None:
         assert image.info.geo.resize(SIZE, (7, 9_000_000)) is None
         assert image.info.geo.resize((9_000_000, 9_000_000), (9, 9)) is None
         assert Crop(image, Window(8, 8, 8, 8)).info.geo is not None
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_affine_and_coordinate_system(tmp_path: Path, name: str) -> None:
+    with open_image(save(tmp_path / "image.tif", KINDS[name])) as image:
+        geo = image.info.geo
+    assert geo is not None
+    assert geo.coordinate_system() == (None if name == "without a coordinate system" else 32632)
+    expected = {
+        "upright": (10, 0, 399960, 0, -10, 5.7e6),
+        "without a coordinate system": (10, 0, 399960, 0, -10, 5.7e6),
+        # The centre of pixel (5, 7) lies at (4e5, 5.7e6).
+        "upright, centres": (10, 0, 4e5 - 55, 0, -20, 5.7e6 + 150),
+        "rotated": (8, -6, 4e5, -6, -8, 5.7e6),
+        "rotated, centres": (8, -6, 4e5 - 1, -6, -8, 5.7e6 + 7),
+        "points": None,
+    }
+    assert geo.affine() == expected[name]
+    half = geo.resize(SIZE, (SIZE[0] // 2, SIZE[1] // 2))
+    if expected[name] is not None:
+        assert half is not None
+        a, b, c, d, e, f = expected[name]
+        assert half.affine() == pytest.approx((2 * a, 2 * b, c, 2 * d, 2 * e, f))

@@ -23,7 +23,7 @@ from fitcli.images.missing import missing_pixels, nodata_value
 from fitcli.images.open import open_image
 from fitcli.images.pyramid import halve
 from fitcli.images.reader_memory import reader_bytes
-from fitcli.images.rescaled import PIECE_BYTES, Rescaled
+from fitcli.images.rescaled import PIECE_BYTES, Rescaled, stored_grid
 from fitcli.images.window import Window
 
 DTYPES = ("bool", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8")
@@ -259,3 +259,15 @@ def test_memory_is_bounded_and_counted(tmp_path: Path, factor: float) -> None:
             tracemalloc.stop()
         assert peak <= reader_bytes(view, 40)
         assert reader_bytes(view, 40) >= PIECE_BYTES
+
+
+def test_stored_grid() -> None:
+    image = ArrayReader([noise((100, 64, 1)), noise((50, 32, 1)), noise((25, 16, 1))], mpp=0.5)
+    assert stored_grid(image) == (image.info, 1, 1)
+    assert stored_grid(Rescaled(image, 2)) == (image.info, 4, 4)
+    shown = Rescaled(image, 1, 1.5)
+    assert shown.info.size == (33, 21)
+    assert stored_grid(shown) == (image.info, 2 * 50 / 33, 2 * 32 / 21)
+    again = Rescaled(shown, 0, 3.0)
+    info, rows, columns = stored_grid(again)
+    assert (info, rows, columns) == (image.info, pytest.approx(100 / 11), pytest.approx(64 / 7))

@@ -14,7 +14,7 @@ from fitcli.memory.estimate import Training, estimate_step
 from fitcli.runs.config import ModelConfig
 from fitcli.tasks.registry import TASKS, find_task
 from models.config import DecoderConfig, DenoiserConfig
-from models.presets import classifier_preset
+from models.presets import classifier_preset, dense_preset
 
 TRUNK: dict[str, Any] = {
     "tokens": 64, "latents": 16, "token_width": 128, "latent_width": 256, "token_heads": 2, "latent_heads": 4,
@@ -26,6 +26,7 @@ CONFIGS: dict[str, ModelConfig] = {
     "classifier of overlapping convolutions": replace(
         classifier_preset("tiny", 3, 14), stem="overlap", token_width=128, token_heads=2, targets=(10, 4)
     ),
+    "dense": dense_preset("tiny", 3, 8),
     "denoiser": DenoiserConfig(
         plan="(2)2(1)2(1)", values=192, out_values=192, condition_width=10, self_condition=True, **TRUNK
     ),

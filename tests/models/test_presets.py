@@ -19,7 +19,7 @@ PATCHES_6400 = 400
 """Patches per side of an image of 6400 x 6400 pixels."""
 
 README = Path(__file__).parents[2] / "README.md"
-ROUNDED_MILLIONS = {"debug": 0.3, "nano": 0.3, "tiny": 6, "small": 25, "base": 100, "large": 300}
+ROUNDED_MILLIONS = {"debug": 0.3, "nano": 0.3, "mini": 1.6, "tiny": 6, "small": 25, "base": 100, "large": 300}
 MILLIONS = {
     "denoiser": {"debug": 0.25, "nano": 1.0, "tiny": 7.7, "small": 33.1, "base": 131},
     "decoder": {"debug": 0.22, "nano": 0.55, "tiny": 7.1, "small": 30.7},
@@ -61,11 +61,11 @@ def test_the_table_in_the_readme_is_true(name: str) -> None:
 def test_presets_have_the_documented_sizes(name: str) -> None:
     config = classifier_preset(name, channels=3, classes=2)
     assert million_parameters(config) == pytest.approx(ROUNDED_MILLIONS[name], rel=0.15)
-    # "nano" is for images of 1,500 pixels per side: its small groups are too many in larger ones.
-    side = 94 if name == "nano" else PATCHES_6400
+    # Their small groups are too many in larger images: up to 1,500 and 4,096 pixels per side.
+    side = {"nano": 94, "mini": 256}.get(name, PATCHES_6400)
     assert operations(config, (side // PRESETS[name].group) ** 2)[1] < 1 / 3
     assert config.token_width // config.token_heads == config.latent_width // config.latent_heads == PRESETS[name].head
-    assert PRESETS[name].head == (32 if name == "nano" else 64)
+    assert PRESETS[name].head == (32 if name in ("nano", "mini") else 64)
 
 
 @pytest.mark.parametrize("name", DENOISERS)

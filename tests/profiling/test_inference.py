@@ -61,10 +61,12 @@ def test_streamed_passes_take_less_and_less(task: str) -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-@pytest.mark.parametrize("gib", [0.8, 2, 16])
-def test_a_profile_says_what_a_pass_plans(gib: float, device: str) -> None:
+@pytest.mark.parametrize(
+    ("task", "gib"), [*(("classify", gib) for gib in (0.8, 2, 16)), ("segment", 0.8), ("segment", 16)]
+)
+def test_a_profile_says_what_a_pass_plans(task: str, gib: float, device: str) -> None:
     """The handful and the sum of `fit classify --memory`, which is given the same image and budget."""
-    work = inference("classify", groups=40**2, device=device, budget_bytes=int(gib * GIB))
+    work = inference(task, groups=40**2, device=device, budget_bytes=int(gib * GIB))
     plan = plan_memory(work.work, device, work.budget_bytes, host_bytes=None)
     assert streamed_handful(work, plan.store) == plan.handful
     estimate = estimate_pass(work, plan.store)

@@ -164,7 +164,7 @@ def test_defaults_that_vary_name_their_tasks_and_presets() -> None:
     assert [each.default_text(tasks) for each in options] == [
         "paint: yes; print: no", "paint: 1 (ink), 2 (oil); print: 2", "0.5"
     ]  # fmt: skip
-    assert [each.default_text(tasks, short=True) for each in options] == ["paint: yes; print: no", "by preset", "0.5"]
+    assert [each.default_text(tasks, short=True) for each in options] == ["by task", "by preset", "0.5"]
     check_options(Common())
     with pytest.raises(FitError, match="--wet must be above 0"):
         check_options(Common(wet=0))

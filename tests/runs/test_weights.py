@@ -24,11 +24,13 @@ from fitcli.runs.config import RunConfig, save_config
 from fitcli.runs.weights import Checkpoint, save_weights
 from fitcli.tasks.classify.config import ClassifyDetails
 from fitcli.tasks.load import load_config, load_run
-from fitcli.tasks.registry import train_settings
+from fitcli.tasks.registry import find_task, train_settings
+from fitcli.tasks.segment.config import SegmentDetails
 from fitcli.training.checkpointing.run_record import load_settings, save_settings
 from models.build import build
 from models.config import ClassifierConfig
 from models.groups import Groups
+from models.presets import classifier_preset, dense_preset
 
 CPU = choose_runtime("cpu", "fp32")
 MODEL = ClassifierConfig.from_dict(
@@ -78,6 +80,74 @@ def test_what_is_saved_comes_back(run: Path) -> None:
     patches = torch.randn(6, 4, 48, generator=torch.Generator().manual_seed(0))
     for mine, saved in zip(loaded.model(patches, groups), build(MODEL, seed=5).eval()(patches, groups), strict=True):
         assert torch.equal(mine, saved)
+
+
+def classifying(preset: str = "debug", patch: int = 8, classes: tuple[str, ...] = ("a", "b")) -> RunConfig:
+    model = classifier_preset(preset, 3, len(classes), patch)
+    return RunConfig(model=model, preprocessing=PIXELS, classes=classes, details=ClassifyDetails())
+
+
+def segmenting(
+    preset: str = "debug", patch: int = 8, classes: tuple[str, ...] = ("a", "b"), cell: int = 2
+) -> RunConfig:
+    count = len(classes)
+    details = SegmentDetails(values=tuple(range(count)), colors=(None,) * count, weights=(1.0,) * count)
+    model = dense_preset(preset, 3, count, cell, patch)
+    return RunConfig(model=model, preprocessing=PIXELS, classes=classes, details=details)
+
+
+STARTS: dict[str, tuple[RunConfig, RunConfig, tuple[str, ...]]] = {
+    "the same": (segmenting(), segmenting(), ()),
+    "other classes": (segmenting(), segmenting(classes=("a", "c")), ("head.",)),
+    "more classes": (segmenting(), segmenting(classes=("a", "b", "c")), ("head.",)),
+    "other cells": (segmenting(), segmenting(cell=4), ("head.",)),
+    "as many outputs": (segmenting(classes=tuple("abcd"), cell=4), segmenting(classes=("a",)), ("head.",)),
+    "a classifier": (
+        classifying(), segmenting(), ("head.", "encoder.trunk.segments.1.write.", "encoder.trunk.segments.2."),
+    ),
+    "a classifier from dense": (segmenting(), classifying(), ("head.",)),
+}  # fmt: skip
+"""Config of the run to start from, config of the new one, and which weights of it are fresh."""
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_what_a_run_takes_from_another(tmp_path: Path, name: str) -> None:
+    before, config, fresh = STARTS[name]
+    other, model, untouched = build(before.model, seed=5), build(config.model, seed=6), build(config.model, seed=6)
+    for network, seed in ((other, 1), (model, 2), (untouched, 2)):
+        # Many fresh parameters are zero or one in every model.
+        generator = torch.Generator().manual_seed(seed)
+        for parameter in network.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=generator)
+    save_weights(tmp_path, other)
+    weights.start_from(tmp_path, before, model, config, find_task(config.task).class_weights)
+    given, initial, kept = other.state_dict(), untouched.state_dict(), 0
+    for key, tensor in model.state_dict().items():
+        if key.startswith(fresh or "?"):
+            kept += 1
+            assert torch.equal(tensor, initial[key]), key
+        else:
+            assert torch.equal(tensor, given[key]), key
+    assert bool(kept) == bool(fresh)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        *(kind(patch=4) for kind in (classifying, segmenting)),
+        *(kind(preset) for preset in ("nano", "mini") for kind in (classifying, segmenting)),
+    ],
+    ids=lambda config: f"{config.task} {config.model.token_width} {config.model.patch}",
+)
+@pytest.mark.parametrize("config", [classifying(), segmenting()], ids=["to classify", "to segment"])
+def test_another_architecture_is_refused(tmp_path: Path, before: RunConfig, config: RunConfig) -> None:
+    save_weights(tmp_path, build(before.model, seed=5))
+    model = build(config.model, seed=6)
+    with pytest.raises(
+        CheckpointError, match=r"is of another architecture .* give the same --preset and --patch"
+    ) as caught:
+        weights.start_from(tmp_path, before, model, config, find_task(config.task).class_weights)
+    assert "\n" not in str(caught.value)
 
 
 def test_files_of_a_run_folder(run: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.small_runs import data_of
 from torch import nn
 
 from fitcli.device.runtime import choose_runtime
@@ -33,6 +34,7 @@ CASES: dict[str, dict[str, Any]] = {
     "classify": {"task": "classify", "balance": True, "label_smoothing": 0.1, "ema": 0.5},
     "diffusion": {"task": "diffusion", "ema": 0.5},
     "autoregressive": {"task": "autoregressive", "levels": 8, "ema": 0.5, "size": 32},
+    "segment": {"task": "segment", "patch": 4, "class_weights": "inverse", "shift_canvas": 9, "ema": 0.5},
 }
 """Training settings of each task."""
 
@@ -67,7 +69,9 @@ def train_here(
         settings: Fields of `TrainSettings`.
     """
     fields = train_settings(**{"preset": "debug", "batch_size": 4, "accumulate": 2, "steps": 3, **settings})
-    start = StartOptions(data=data, folder=folder, runtime=CPU, resume=resume, world=world, shard=shard)
+    start = StartOptions(
+        data=data_of(fields.task, data), folder=folder, runtime=CPU, resume=resume, world=world, shard=shard
+    )
     run, _ = prepare(fields, start)
     if plan is not None:
         run = replace(run, plan=ExecutionPlan(**plan))

@@ -22,8 +22,12 @@ from fitcli.tasks.registry import find_task
 
 NUMBERS = Path(__file__).parents[1] / "data" / "memory.json"
 
-SIDES = {"classify": ((2, 3), (12, 8), (25, 25)), "diffusion": ((2, 3), (16, 8), (28, 28)),
-         "autoregressive": ((2, 3), (12, 8), (32, 32))}  # fmt: skip
+SIDES = {
+    "classify": ((2, 3), (12, 8), (25, 25)),
+    "segment": ((2, 3), (12, 8), (25, 25)),
+    "diffusion": ((2, 3), (16, 8), (28, 28)),
+    "autoregressive": ((2, 3), (12, 8), (32, 32)),
+}
 """Rows and columns of groups of an image, by task."""
 
 PRECISIONS = ("fp32", "bf16")

@@ -29,7 +29,7 @@ MORE = {
         "task": "A resumed run has its own task.",
         "memory": "It limits the device that computes. A step that would take more recomputes or streams.",
         "resume": "It continues as the same run, from the last saved state. Give the same options, or more epochs.",
-        "recipe": "Its keys are options without the dashes in front, but not those of one run, such as --out.",
+        "recipe": "The command line wins. Its keys are options without the dashes, but not those of one run, as --out.",
         "auto_resume": "For queues that start the same command line again: without a run it begins one.",
         "accept_changed_data": "Without it, other images, labels or splits are refused.",
         "max_minutes": "Counted from the start of the command. The exit code is 0, and --resume continues.",

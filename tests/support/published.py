@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +17,8 @@ import torch
 import zarr
 from safetensors.torch import load_file
 
+from fitcli.annotations.features import open_features
+from fitcli.annotations.rings import Polygon
 from fitcli.files.publish import publish_csv, publish_folder, write_text
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image, open_image
@@ -88,6 +95,22 @@ def read_image(path: Path) -> int:
         return int(value)
 
 
+def polygons(path: Path, value: int) -> None:
+    info = ImageInfo(height=SIDE, width=SIDE, channels=3, dtype=np.dtype("u1"))
+    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]])
+    with open_features(path, SimpleNamespace(names=("a",), colors=(None,)), info) as file:
+        file.write([Polygon(0, (square,), value)])
+
+
+def read_polygons(path: Path) -> int:
+    if path.suffix == ".gpkg":
+        with closing(sqlite3.connect(path)) as database:
+            return int(database.execute("SELECT area_px FROM polygons").fetchone()[0])
+    data = path.read_bytes()
+    document = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+    return int(document["features"][0]["properties"]["area_px"])
+
+
 @dataclass(frozen=True)
 class Kind:
     """Something that is published: its name, and functions that write and read it with a value.
@@ -111,6 +134,7 @@ KINDS = [
     Kind("f.safetensors", features, read_features),
     Kind("f.zarr", features, read_features),
     *(Kind(name, image, read_image) for name in ("i.png", "i.tif", "i.ome.tif", "i.zarr")),
+    *(Kind(name, polygons, read_polygons) for name in ("p.geojson", "p.geojson.gz", "p.gpkg")),
 ]
 INTERNAL = [kind for kind in PLAIN if not kind.follows]
 FOLDERS = [kind for kind in KINDS if kind.read is read_folder or kind.name.endswith("zarr")]

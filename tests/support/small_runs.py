@@ -7,14 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from support.pictures import colored, save
 
 from fitcli.data.batch import Batch
 from fitcli.data.loader import Loader
 from fitcli.device.runtime import choose_runtime
+from fitcli.images.open import open_image
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.registry import find_task, train_settings
 from fitcli.tasks.task import Objective
+from fitcli.training.checkpointing.run_record import load_settings
 from fitcli.training.loop import Observer
 from fitcli.training.prepare import prepare
 from fitcli.training.reports import Report, StepReport
@@ -34,11 +37,13 @@ def two_classes(folder: Path, shape: tuple[int, int] = (24, 24), images: int = 5
 def run_of(
     data: Path, folder: Path, resume: bool = False, memory: int | None = None, accept: bool = False, **settings: Any
 ) -> TrainingRun:
-    """Prepare a run of two epochs in batches of two images, unless the settings change that."""
+    """Prepare a run of two epochs in batches of two images, unless the settings change that. See `data_of`."""
     asked = train_settings(**{"preset": "debug", "batch_size": 2, "epochs": 2, **settings})
+    # A run that is resumed has its own task.
+    task = load_settings(folder).task if resume and "task" not in settings else asked.task
     launch = StartOptions(
-        data=data, folder=folder, runtime=choose_runtime("cpu", asked.precision), resume=resume, given=settings,
-        accept_changed_data=accept, memory_bytes=memory,
+        data=data_of(task, data), folder=folder, runtime=choose_runtime("cpu", asked.precision), resume=resume,
+        given=settings, accept_changed_data=accept, memory_bytes=memory,
     )  # fmt: skip
     return prepare(asked, launch)[0]
 
@@ -71,3 +76,51 @@ def die() -> None:
 def interrupt() -> None:
     """Interrupt this process, as Ctrl-C does."""
     signal.raise_signal(signal.SIGINT)
+
+
+def labelled(folder: Path, shape: tuple[int, int] = (24, 24), images: int = 10, unlabelled: int = 0) -> Path:
+    """Make images with label images, see `data_of`, and a CSV file that lists them and some without; return the file.
+
+    Args:
+        folder: The data set.
+        shape: (height, width) of the images, in pixels.
+        images: Number of images with labels. Two of ten validate.
+        unlabelled: Number of images of the training without labels.
+    """
+    lines = ["path,labels,split"]
+    for number in range(images + unlabelled):
+        pixels, right = colored(shape, (60, 80, 70), number), colored(shape, (140, 120, 150), number)
+        pixels[:, shape[1] // 2 :] = right[:, shape[1] // 2 :]
+        save(folder / f"images/{number}.png", pixels)
+        known = ""
+        if number < images:
+            known = f"labels/{number}.png"
+            save(folder / known, _halves(shape))
+        lines.append(f"images/{number}.png,{known},{'val' if number in (1, 6) else 'train'}")
+    (folder / "data.csv").write_text("\n".join(lines) + "\n")
+    return folder / "data.csv"
+
+
+def data_of(task: str, data: Path) -> Path:
+    """Return a data set of one folder per class in the form that a task takes.
+
+    For `segment`, each image has a label image of two classes, 0 and 1, with a column in between that has no label.
+    """
+    if find_task(task).labels != "files" or not data.is_dir():
+        return data
+    folder = data.with_name(f"{data.name} with labels")
+    if not folder.exists():
+        lines = ["path,labels"]
+        for path in sorted(each for each in data.glob("*/*") if each.suffix in (".png", ".tif", ".zarr")):
+            name = f"{path.parent.name} {path.stem}.png"
+            with open_image(path) as image:
+                save(folder / name, _halves(image.info.size))
+            lines.append(f"../{path.relative_to(data.parent).as_posix()},{name}")
+        (folder / "data.csv").write_text("\n".join(lines) + "\n")
+    return folder / "data.csv"
+
+
+def _halves(size: tuple[int, int]) -> np.ndarray[Any, Any]:
+    labels = np.zeros((*size, 1), np.uint8)
+    labels[:, size[1] // 2 :], labels[:, size[1] // 2] = 1, 255
+    return labels

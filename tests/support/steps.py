@@ -17,8 +17,11 @@ from fitcli.tasks.autoregressive.next_token import next_token_loss
 from fitcli.tasks.autoregressive.step import decoding_job
 from fitcli.tasks.classify.step import classification_job
 from fitcli.tasks.diffusion.step import denoising_job, mean_square
+from fitcli.tasks.segment.loss import CellLoss
+from fitcli.tasks.segment.step import segmentation_job
 from models.build import build
-from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig
+from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig, DenseConfig
+from models.dense import by_cell, class_counts
 from models.groups import Gather, Groups
 from models.real_tokens import RealTokens
 
@@ -30,7 +33,9 @@ CLASSIFIER = TRUNK | {"patch": 2, "channels": 3, "classes": 4}
 DENOISER = TRUNK | {"values": 12, "out_values": 12, "condition_width": 5, "self_condition": True}
 DECODER = TRUNK | {"vocabulary": 11, "causal": "tokens"}
 
-CONFIGS: dict[str, ClassifierConfig | DenoiserConfig | DecoderConfig] = {
+DENSE = TRUNK | {"channels": 3, "outputs": 4}
+
+CONFIGS: dict[str, ClassifierConfig | DenseConfig | DenoiserConfig | DecoderConfig] = {
     "classifier": ClassifierConfig(plan="(2)1(1)2", **CLASSIFIER),
     "classifier of one segment": ClassifierConfig(plan="(1)2", **CLASSIFIER),
     "classifier of many segments": ClassifierConfig(plan="(0)1(1)1(0)2", cross_mlp=True, **CLASSIFIER),
@@ -42,6 +47,8 @@ CONFIGS: dict[str, ClassifierConfig | DenoiserConfig | DecoderConfig] = {
     "classifier with tables": ClassifierConfig(
         plan="(1)1(1)1", latent_positions="learned", token_positions="learned", groups=8, **CLASSIFIER
     ),
+    "dense": DenseConfig(plan="(1)1(2)1(1)", patch=2, cells=1, **DENSE),
+    "dense, of overlapping convolutions": DenseConfig(plan="(1)1(0)", patch=4, cells=4, stem="overlap", **DENSE),
     "denoiser": DenoiserConfig(plan="(1)1(2)1(1)", **DENOISER),
     "denoiser that ends with global layers": DenoiserConfig(plan="(0)1(2)1", cross_mlp=True, **DENOISER),
     "denoiser of local layers": DenoiserConfig(plan="(2)", **DENOISER),
@@ -103,6 +110,7 @@ class Step:
         self.ids, self.targets = (torch.randint(11, (count, 4), generator=generator) for _ in range(2))
         if getattr(config, "starts", 0):
             self.ids[0, 0] = 11 + config.starts - 1
+        self.classes = torch.randint(4, (count, 4, values // 3), generator=generator).to(torch.uint8)
         self.noise, self.previous = normal(count, 4, values), normal(count, 4, 24)
         self.level, self.condition = normal(images).sigmoid(), normal(images, 2, 5)
 
@@ -116,6 +124,10 @@ class Step:
     def job(self) -> Job:
         if isinstance(self.model.config, ClassifierConfig):
             return classification_job(self.model, self.groups, self.packed, self.cross_entropy)
+        if isinstance(self.model.config, DenseConfig):
+            divisor = float(self.groups.count_real_tokens(4) * self.model.config.patch**2)
+            loss = CellLoss()
+            return segmentation_job(self.model, self.groups, self.packed, lambda p: self.classes[p], loss, divisor)
         if isinstance(self.model.config, DenoiserConfig):
             loss = mean_square(self.groups, lambda part: self.noise[part])
             return denoising_job(self.model, self.groups, self.packed, self.level, loss, self.condition, self.previous)
@@ -143,6 +155,12 @@ class Step:
         model, groups, every = self.model, self.groups, slice(None)
         if isinstance(model.config, ClassifierConfig):
             return self.cross_entropy(model(self.patches(every), groups).logits)
+        if isinstance(model.config, DenseConfig):
+            logits = by_cell(model(self.patches(every), groups), model.config.outputs)
+            counts = class_counts(self.classes, model.config.cells, model.config.patch, model.config.outputs)
+            losses = -(counts * logits.log_softmax(dim=-1)).sum(dim=(2, 3))
+            real = losses if groups.mask is None else losses[groups.mask]
+            return real.sum() / (real.numel() * model.config.patch**2)
         if isinstance(model.config, DenoiserConfig):
             prediction = model(self.patches(every), groups, self.level, self.condition, self.previous).tokens
             error = prediction - self.noise
@@ -159,7 +177,7 @@ class Step:
         part.groups = self.groups.share_of(rank, ranks, gather)
         places = torch.arange(len(self.groups.number))
         own = self.groups._replace(number=places).share_of(rank, ranks, gather).number
-        for name in ("pixels", "ids", "targets", "noise", "previous"):
+        for name in ("pixels", "classes", "ids", "targets", "noise", "previous"):
             setattr(part, name, getattr(self, name)[own])
         return part
 

@@ -49,7 +49,7 @@ def run(*targets: Target, classes: tuple[str, ...] = ()) -> RunConfig:
 
 def test_one_class_per_image() -> None:
     reader, images = class_reader(()), samples(2, 0, 1)
-    assert [reader.read(sample, place()) for sample in images] == [2, 0, 1]
+    assert [reader.read(sample, place(), IMAGE, None) for sample in images] == [2, 0, 1]
     assert [reader.stratum(sample) for sample in images] == [2, 0, 1]
     labels = reader.join([2, 0, 1])
     assert isinstance(labels, ClassLabels)
@@ -59,7 +59,7 @@ def test_one_class_per_image() -> None:
 
 def test_several_targets_per_image() -> None:
     reader, images = class_reader((KIND, MARKS)), samples((2, 3, 4), (), (0, 4))
-    assert [reader.read(sample, place()) for sample in images] == [(2, 3, 4), (), (0, 4)]
+    assert [reader.read(sample, place(), IMAGE, None) for sample in images] == [(2, 3, 4), (), (0, 4)]
     sets = reader.join([(2, 3, 4), (), (0, 4)])
     assert isinstance(sets, ClassSets)
     assert sets.numbers.tolist() == [[2, 3, 4], [-1, -1, -1], [0, 4, -1]]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fitcli.errors import FitError
-from fitcli.tasks.evaluation_result import MOST_SHOWN, Evaluation, write_csv
+from fitcli.tasks.evaluation_result import MOST_SHOWN, Evaluation, ScoreTable, write_csv
 
 SCORES = {"accuracy": 0.75, "confusion": [[3, 1], [0, 4]], "classes": ["cat", "dog"], "auroc": None}
 
@@ -28,6 +28,8 @@ def test_a_document_holds_all_scores_and_a_table_those_that_are_numbers() -> Non
 
 
 def test_a_confusion_matrix_is_shown_if_it_is_small() -> None:
+    assert result().tables == ()
+    assert isinstance(result().confusion(), ScoreTable)
     assert result().confusion() == (("is \\ found", "cat", "dog"), [("cat", "3", "1"), ("dog", "0", "4")])
     many = [str(number) for number in range(MOST_SHOWN + 1)]
     assert result(classes=many).confusion() is None

@@ -18,10 +18,11 @@ from fitcli.tasks.registry import TASKS, find_task
 from fitcli.training.loop import train
 from models.decoder import FITDecoder
 from models.denoiser import FITDenoiser
+from models.dense import FITDense
 from models.encoder import FITClassifier
 from models.layers import FeedForward
 
-MODELS = {"classify": FITClassifier, "diffusion": FITDenoiser, "autoregressive": FITDecoder}
+MODELS = {"classify": FITClassifier, "segment": FITDense, "diffusion": FITDenoiser, "autoregressive": FITDecoder}
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +58,14 @@ def test_weights_are_cast_ahead_for_encoders_alone(runs: Path, task: str) -> Non
         for parameter in module.parameters()
         if parameter.ndim == 2
     }
-    assert types == {torch.bfloat16 if task == "classify" else torch.float32}
+    assert types == {torch.bfloat16 if task in ("classify", "segment") else torch.float32}
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_run_of_another_task_is_refused_by_its_task_and_commands(runs: Path, task: str) -> None:
     uses = {
         "classify": "`fit classify` and `fit embed`",
+        "segment": "`fit segment`",
         "diffusion": "`fit generate`",
         "autoregressive": "`fit generate`",
     }

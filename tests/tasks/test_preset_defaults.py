@@ -16,7 +16,10 @@ from fitcli.tasks.registry import TASKS, task_options, train_settings
 from fitcli.training.checkpointing.run_record import SETTINGS, load_settings, save_settings
 from models.presets import DECODERS, DENOISERS, PRESETS
 
-MODELS = {"classify": PRESETS, "diffusion": DENOISERS, "autoregressive": DECODERS}
+MODELS = {"classify": PRESETS, "segment": PRESETS, "diffusion": DENOISERS, "autoregressive": DECODERS}
+ENCODERS = ("classify", "segment")
+"""Tasks whose models do not generate."""
+
 CASES = [(task, preset) for task in TASKS for preset in MODELS[task]]
 GIVEN: dict[str, Any] = {"learning_rate": 0.25, "warmup": 0.25, "ema": 0.25, "augment": None, "drop_path": 0.25}
 
@@ -53,10 +56,10 @@ def test_only_large_models_are_regularised_more_than_before(task: str) -> None:
     earlier = task_options()[task].earlier
     for preset in MODELS[task]:
         row = task_options()[task].presets[preset]
-        if preset in ("debug", "nano", "tiny"):
+        if preset in ("debug", "nano", "mini", "tiny"):
             assert row == earlier, "small presets keep their values"
-        assert row.drop_path == ({"base": 0.1, "large": 0.2}.get(preset, 0) if task == "classify" else 0)
-        assert row.ema == (0.9999 if task != "classify" or preset in ("base", "large") else 0)
+        assert row.drop_path == ({"base": 0.1, "large": 0.2}.get(preset, 0) if task in ENCODERS else 0)
+        assert row.ema == (0.9999 if task not in ENCODERS or preset in ("base", "large") else 0)
 
 
 @pytest.mark.parametrize(("task", "preset"), CASES)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.peak_memory import MIB, run_apart
 from support.processes import NEEDS_PROC
-from support.small_runs import CPU, run_of, two_classes
+from support.small_runs import CPU, data_of, run_of, two_classes
 
 from fitcli.errors import OutOfMemory
 from fitcli.images.array_image import ArrayReader
@@ -24,7 +24,7 @@ SCORING = Scoring(group_pixels=128, value_bytes=4, values=192, output_values=192
 
 def trained_run(task: str, folder: Path) -> tuple[Path, Path]:
     """Train a run for one step; return its data set and its folder."""
-    data = two_classes(folder / "data", (96, 128), 2)
+    data = data_of(task, two_classes(folder / "data", (96, 128), 2))
     run = run_of(data, folder / "run", task=task, steps=1, size=64)
     train(run, lambda report: None)
     return data, run.folder

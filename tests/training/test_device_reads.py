@@ -36,6 +36,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "several tasks": {"patch": 4, "balance": True},
     "diffusion": {"task": "diffusion", "patch": 4, "schedule": "cosine@0,1,1"},
     "autoregressive": {"task": "autoregressive", "patch": 16},
+    "segment": {"task": "segment", "patch": 4, "class_weights": "root", "focal": 1.0, "drop_path": 0.2},
 }
 
 PLANS = {

@@ -20,6 +20,7 @@ from fitcli.errors import CheckpointError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.estimate import estimate_step, parameter_count
 from fitcli.tasks.context import TrainingRun
+from fitcli.tasks.registry import TASKS
 from fitcli.training import execution_choice
 from fitcli.training.execution_choice import PLAN, has_room_ahead, largest_step, load_plan, with_plan
 from fitcli.training.loop import train
@@ -99,9 +100,9 @@ def test_weights_that_are_there_leave_room_for_pixels(
         assert not has_room_ahead(run)
 
 
-@pytest.mark.parametrize("task", ["classify", "diffusion", "autoregressive"])
+@pytest.mark.parametrize("task", TASKS)
 def test_less_memory_gives_the_same_training(task: str, data: Path, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"task": task, "size": None if task == "classify" else 64}
+    settings: dict[str, Any] = {"task": task, "size": None if task in ("classify", "segment") else 64}
     plenty = run_of(data, tmp_path / "plenty", 1 << 40, **settings)
     little = run_of(data, tmp_path / "little", tight(plenty), **settings)
     assert plenty.plan.kind == "plain"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import pytest
 import torch
 from support import small_runs
 from support.pictures import colored, save
-from support.small_runs import two_classes
+from support.small_runs import labelled, two_classes
 
 from fitcli.data import loader
 from fitcli.data.batch import Batch
 from fitcli.errors import FitError, OutOfMemory
+from fitcli.execution.plan import ExecutionPlan
 from fitcli.tasks.context import TrainingRun
+from fitcli.tasks.registry import find_task
 from fitcli.training import gradients
 from fitcli.training.execution_choice import load_plan
 from fitcli.training.loop import train
@@ -26,6 +29,7 @@ from fitcli.training.reports import (
     Report,
     StepReport,
 )
+from models.build import build
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +67,7 @@ LOSSES: dict[str, dict[str, Any]] = {
     "balanced": {"balance": True, "label_smoothing": 0.1},
     "diffusion": {"task": "diffusion", "patch": 4, "preset": "nano"},
     "autoregressive": {"task": "autoregressive", "patch": 4, "levels": 4},
+    "segment": {"task": "segment", "patch": 4, "class_weights": "inverse"},
 }
 
 
@@ -83,6 +88,60 @@ def test_accumulated_passes_are_one_large_batch(uneven: Path, tmp_path: Path, na
             assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-3)
             assert one.epoch == other.epoch
             assert one.scores.get("accuracy") == other.scores.get("accuracy")
+
+
+@pytest.fixture(scope="module")
+def with_unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images with labels; the loss of the others is a sum of nothing."""
+    return labelled(tmp_path_factory.mktemp("labelled"), (24, 36), 8, unlabelled=4)
+
+
+def batches_of_one(data: Path, folder: Path) -> tuple[TrainingRun, list[Batch], list[Batch]]:
+    """Return a run in batches of one image, and its batches with labels and without, of the first epoch."""
+    run = run_of(data, folder, task="segment", patch=4, batch_size=1, steps=100)
+    reading = find_task("segment").objective(run).reading
+    every = list(loader.Loader(run.dataset.train, reading, 1).batches(0, len(run.dataset.train)))
+    known = {sample.path: sample.target is not None for sample in run.dataset.train}
+    with_labels = [batch for batch in every if known[batch.paths[0]]]
+    return run, with_labels, [batch for batch in every if not known[batch.paths[0]]]
+
+
+def step_of(run: TrainingRun, passes: list[Batch], plan: ExecutionPlan) -> tuple[float, float, list[torch.Tensor]]:
+    """Return loss, norm and gradients of a step over some batches."""
+    run = replace(run, plan=plan, settings=replace(run.settings, accumulate=len(passes), clip=0.0))
+    model: Any = build(run.config.model, seed=1)
+    computed = gradients.Gradients(run, model, lambda choice: None)
+    computed._batches = (batch for batch in passes)
+    results = computed.accumulate(0)
+    results.receive(run.world)
+    return results.loss, results.norm, [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
+
+
+@pytest.mark.parametrize("plan", [ExecutionPlan(), ExecutionPlan(kind="stream", handful=2)], ids=["plain", "streamed"])
+@pytest.mark.parametrize("places", [(0,), (2,), (1,), (0, 1), (0, 1, 2, 3)], ids=str)
+def test_batches_without_labels_change_nothing(
+    with_unlabelled: Path, tmp_path: Path, places: tuple[int, ...], plan: ExecutionPlan
+) -> None:
+    """First, last and among the passes of a step."""
+    run, known, unknown = batches_of_one(with_unlabelled, tmp_path / "run")
+    expected_loss, expected_norm, expected = step_of(run, known[:2], plan)
+    assert expected_norm > 0
+    passes = known[:2]
+    for place in places:
+        passes.insert(place, unknown[0])
+    loss, norm, found = step_of(run, passes, plan)
+    assert loss == pytest.approx(expected_loss, rel=1e-6)
+    assert norm == pytest.approx(expected_norm, rel=1e-5)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_step_without_labels_is_zero(with_unlabelled: Path, tmp_path: Path, count: int) -> None:
+    run, _, unknown = batches_of_one(with_unlabelled, tmp_path / "run")
+    loss, norm, found = step_of(run, unknown[:count], ExecutionPlan())
+    assert (loss, norm) == (0, 0)
+    assert not any(gradient.any() for gradient in found)
 
 
 def fail_calls(monkeypatch: pytest.MonkeyPatch, error: Exception, calls: set[int]) -> None:

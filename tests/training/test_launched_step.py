@@ -29,6 +29,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "classify": {},
     "diffusion": {"task": "diffusion", "patch": 4, "preset": "nano"},
     "autoregressive": {"task": "autoregressive", "patch": 4, "levels": 4},
+    "segment": {"task": "segment", "patch": 4},
 }
 
 

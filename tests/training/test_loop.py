@@ -23,6 +23,7 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.tasks.classify import objective
 from fitcli.tasks.classify.validation import Scores
 from fitcli.tasks.context import TrainingRun
+from fitcli.tasks.registry import TASKS
 from fitcli.training import trained_model
 from fitcli.training.loop import train
 from fitcli.training.reports import (
@@ -172,7 +173,11 @@ def test_a_file_that_breaks_is_named_and_the_run_can_continue(data: Path, tmp_pa
     assert train(run_of(tmp_path / "data", tmp_path / "run", resume=True, epochs=3), quietly, resume=True).step == 6
 
 
-@pytest.mark.parametrize("task", ["classify", "diffusion", "autoregressive"])
+WHOLE = ("classify", "segment")
+"""Tasks that validate whole images, with the code of an encoder."""
+
+
+@pytest.mark.parametrize("task", TASKS)
 def test_a_validation_that_runs_out_of_memory_once_gives_the_same_scores(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,7 +189,7 @@ def test_a_validation_that_runs_out_of_memory_once_gives_the_same_scores(
     assert len(calls) > 1
 
 
-@pytest.mark.parametrize("task", ["classify", "diffusion", "autoregressive"])
+@pytest.mark.parametrize("task", TASKS)
 def test_a_validation_that_does_not_fit_ends_a_run_that_is_saved(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,7 +208,7 @@ def test_a_validation_that_does_not_fit_ends_a_run_that_is_saved(
 
 def run_of_task(data: Path, folder: Path, task: str, resume: bool = False) -> TrainingRun:
     other: dict[str, Any] = {"size": 136, "patch": 8, "preset": "nano" if task == "diffusion" else "debug"}
-    return run_of(data, folder, resume, task=task, epochs=1, **({} if task == "classify" else other))
+    return run_of(data, folder, resume, task=task, epochs=1, **({} if task in WHOLE else other))
 
 
 def validations(run: TrainingRun) -> list[ValidationReport]:
@@ -214,7 +219,7 @@ def validations(run: TrainingRun) -> list[ValidationReport]:
 
 def fail_validations(monkeypatch: pytest.MonkeyPatch, task: str, which: set[int]) -> list[int]:
     """Let memory run out at the end of some passes of validation, counted from 1; return the list of calls to come."""
-    shared = task == "classify"
+    shared = task in WHOLE
     place, function = ("encoding.encode", "stream_encoder") if shared else (f"{task}.objective", "group_losses")
     module, calls = importlib.import_module(f"fitcli.tasks.{place}"), list[int]()
     real = getattr(module, function)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.processes import NEEDS_PROC
-from support.small_runs import two_classes
+from support.small_runs import data_of, two_classes
 
 from fitcli.memory.estimate import Training
 from fitcli.memory.plan import named_plans
@@ -43,7 +43,7 @@ if code := app(standalone_mode=False):
 print(json.dumps([chosen[0].plan.kind, chosen[0].estimate.needed_bytes, resident_bytes("VmHWM") - before]))
 """
 
-SIZES = {"classify": 512, "diffusion": 128, "autoregressive": 32}
+SIZES = {"classify": 512, "diffusion": 128, "autoregressive": 32, "segment": 512}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,14 @@ def train(data: Path, folder: Path, task: str, execution: str, memory: int, **op
     """Train in a process of its own; return the kind of the execution, the bytes that it needs, and those it took."""
     given = {"task": task, "preset": "debug", "size": SIZES[task], "batch-size": 2, "steps": 2, "device": "cpu"}
     words = [f"--{name}={value}" for name, value in {**given, "precision": "fp32", **options}.items()]
-    arguments = ["train", str(data), "--out", str(folder / "run"), f"--memory={memory // MIB}MiB", *words]
+    arguments = [
+        "train",
+        str(data_of(task, data)),
+        "--out",
+        str(folder / "run"),
+        f"--memory={memory // MIB}MiB",
+        *words,
+    ]
     done = subprocess.run([sys.executable, "-c", CODE, execution, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     kind, needed, took = json.loads(done.stdout.splitlines()[-1])

@@ -18,6 +18,7 @@ from support.small_runs import at, die, quietly, run_of, two_classes
 
 from fitcli.data.bad_images import TooManyBadImages
 from fitcli.execution.plan import ExecutionPlan
+from fitcli.tasks.registry import TASKS
 from fitcli.training import loop
 from fitcli.training.checkpointing.saved_states import saved_steps
 from fitcli.training.loop import train
@@ -69,7 +70,7 @@ def test_every_source_of_state(
 
 def test_training_uses_no_global_random_generator(data: Path, tmp_path: Path) -> None:
     states = [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # type: ignore[index,union-attr]
-    for task in ("classify", "diffusion", "autoregressive"):
+    for task in TASKS:
         train(run_of(data, tmp_path / task, task=task, steps=2), quietly)
     after = [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # type: ignore[index,union-attr]
     assert states == after

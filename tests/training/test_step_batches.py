@@ -23,18 +23,23 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
     return run_of(two_classes(folder / "data", (40, 70)), folder / "run", size=None, patch=4)
 
 
-def read(run: TrainingRun, ranks: int = 1, sharded: bool = False, **other: Any) -> tuple[PassInput, StepResults]:
-    """Read a batch beside a second process that reports the same but for `other`; `ranks` processes share an image."""
+def read(
+    run: TrainingRun, ranks: int = 1, sharded: bool = False, counting: Any = None, **other: Any
+) -> tuple[PassInput, StepResults]:
+    """Read a batch beside a second process that reports the same but for `other`; `ranks` processes share an image.
+
+    `counting` replaces the objective.
+    """
 
     def gather_results(act: Callable[[], dict[str, Any]]) -> list[dict[str, Any]]:
         own = act()
         return [own, own | {"bad": []} | other]
 
     shared = SimpleNamespace(rank=0, size=ranks)
-    world: Any = SimpleNamespace(gather_results=gather_results, groups=shared, data=SimpleNamespace(rank=0))
+    world: Any = SimpleNamespace(gather_results=gather_results, groups=shared, data=SimpleNamespace(rank=0), rank=0)
     objective, batch = first_batch(run)
     results = StepResults()
-    return read_batch(replace(run, world=world), objective, iter([batch]), sharded, results), results
+    return read_batch(replace(run, world=world), counting or objective, iter([batch]), sharded, results), results
 
 
 def test_a_process_has_its_part_in_the_mean(run: TrainingRun) -> None:
@@ -47,6 +52,17 @@ def test_a_process_has_its_part_in_the_mean(run: TrainingRun) -> None:
 def test_processes_that_share_images_count_each_once(run: TrainingRun) -> None:
     taken, results = read(run, ranks=2)
     assert taken.part == (1, 2)
+    assert len(results.paths) == 2
+
+
+@pytest.mark.parametrize(("own", "other", "part"), [(2.0, 6.0, (1 / 4, 8)), (0.0, 6.0, (0, 6)), (0.0, 0.0, (0, 0))])
+def test_a_process_may_count_its_own_groups(
+    run: TrainingRun, own: float, other: float, part: tuple[float, float]
+) -> None:
+    """Labelled pixels, of which the parts of an image have different numbers; there may be none."""
+    counting = SimpleNamespace(counts_own_groups=True, weight=lambda batch: own)
+    taken, results = read(run, ranks=2, counting=counting, weight=other)
+    assert taken.part == part
     assert len(results.paths) == 2
 
 

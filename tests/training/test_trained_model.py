@@ -78,6 +78,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "classify": {},
     "diffusion": {"task": "diffusion", "preset": "nano", "patch": 4, "size": 32, "unconditional": True},
     "autoregressive": {"task": "autoregressive", "patch": 4, "levels": 4, "size": 24},
+    "segment": {"task": "segment", "patch": 4},
 }
 
 

@@ -23,13 +23,20 @@ MAX_ROW_BYTES = 16 << 20
 
 
 class PngGrid(ChunkGrid):
-    """Strips of rows of a PNG that is not interlaced. They are decoded one after the other."""
+    """Strips of rows of a PNG that is not interlaced. They are decoded one after the other.
+
+    Args:
+        path: Path of the file.
+        header: Its header.
+        indices: Whether samples are returned as stored: indices of the palette, and grey without scaling.
+    """
 
     sequential = True
 
-    def __init__(self, path: Path, header: PngHeader) -> None:
+    def __init__(self, path: Path, header: PngHeader, indices: bool = False) -> None:
         self.height, self.width = header.height, header.width
-        self.channels = self.plane_channels = channels_of(header)
+        self.channels = self.plane_channels = channels_of(header, indices)
+        self._indices = indices
         self.dtype = np.dtype("u2" if header.bits == 16 else "?" if (header.bits, header.kind) == (1, 0) else "u1")
         self._row_bytes = self.width * self.channels * self.dtype.itemsize
         self.chunk = min(max(STRIP_BYTES // self._row_bytes, 1), self.height), self.width
@@ -42,6 +49,8 @@ class PngGrid(ChunkGrid):
 
     def decode(self, key: ChunkKey) -> Pixels:
         samples = _samples(self._header, self._rows.read(key[1]))
+        if self._indices:
+            return samples.astype(self.dtype, copy=False)
         if self._header.kind == PALETTE:
             return _colors(self._header)[samples[:, :, 0]]
         if self._header.bits < 8:
@@ -50,11 +59,17 @@ class PngGrid(ChunkGrid):
         return samples.astype(self.dtype, copy=False)
 
 
-def channels_of(header: PngHeader) -> int:
+def channels_of(header: PngHeader, indices: bool = False) -> int:
     """Return the number of channels of the pixels: a palette becomes colours, with alpha if the file has it."""
-    if header.kind == PALETTE:
+    if header.kind == PALETTE and not indices:
         return 3 if header.alpha is None else 4
     return SAMPLES[header.kind]
+
+
+def palette_of(header: PngHeader) -> tuple[tuple[int, int, int], ...]:
+    """Return red, green and blue of each entry of the palette; () if the samples are no indices."""
+    colors = header.palette if header.kind == PALETTE else b""
+    return tuple((colors[at], colors[at + 1], colors[at + 2]) for at in range(0, len(colors), 3))
 
 
 def _samples(header: PngHeader, rows: Rows) -> Pixels:

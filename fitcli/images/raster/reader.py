@@ -8,6 +8,7 @@ decodes in another process, under limits. EXIF orientation is ignored: pixels ar
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -16,12 +17,13 @@ from PIL import Image, UnidentifiedImageError
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, Pixels
 from fitcli.images.chunks import ChunkedReader, ChunkGrid, ChunkKey
+from fitcli.images.colors import Conversion, grey_to_samples
 from fitcli.images.encoded_size import check_scans, essential_png, is_complete_jpeg, jpeg_frame, read_jpeg_frame
 from fitcli.images.jpeg2000 import read_codestream
 from fitcli.images.limited_decoding import decode_file_limited, describe_file_limited
 from fitcli.images.pillow_decoding import Description, describe, rows
 from fitcli.images.png_header import PALETTE, SIGNATURE, PngHeader, read_header
-from fitcli.images.raster.png import PngGrid, channels_of
+from fitcli.images.raster.png import PngGrid, channels_of, palette_of
 from fitcli.images.raster.pnm import COLOR, GREY, MASK, PnmGrid
 
 JPEG_START = b"\xff\xd8\xff"
@@ -53,13 +55,18 @@ OVERHEAD_BYTES = 1 << 28
 class RasterReader(ChunkedReader):
     """Reads a picture whose chunks cannot be found without decoding everything before them.
 
+    Args:
+        path: Path of the file.
+        indices: Whether to return samples as stored, see `open_image`.
+
     Raises:
         ImageError: The file is not a picture, is damaged, an animation, or too large to decode whole.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, indices: bool = False) -> None:
+        self._indices = indices
         try:
-            name, grid = _describe(path)
+            picture = _describe(path, indices)
         except ImageError:
             raise
         except UnidentifiedImageError:
@@ -68,19 +75,24 @@ class RasterReader(ChunkedReader):
             raise _too_large(path, "more pixels") from None
         except Exception as error:  # Pillow raises errors of many types on damaged files
             raise ImageError(path, f"cannot be read ({error}); it is damaged, copy or export it again") from error
+        grid = picture.grid
         info = ImageInfo(
             height=grid.height,
             width=grid.width,
             channels=grid.channels,
             dtype=grid.dtype,
             chunk=grid.band if isinstance(grid, PnmGrid) else None if grid.single_chunk else grid.chunk,
-            format=name,
+            format=picture.format,
             axes="YX" if grid.channels == 1 else "YXS",
             color=grid.channels >= 3,
+            palette=picture.palette,
         )
-        super().__init__(path, info, [grid])
+        super().__init__(path, info, [grid], picture.finish)
         if isinstance(grid, RasterGrid):
             self.decoding_bytes = grid.decoding_bytes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self._indices)
 
 
 class RasterGrid(ChunkGrid):
@@ -166,34 +178,59 @@ def _is_small(path: Path) -> bool:
     return path.stat().st_size <= SMALL_BYTES
 
 
-def _describe(path: Path) -> tuple[str, ChunkGrid]:
-    """Return the name of the format and the grid of the picture."""
+class _Picture(NamedTuple):
+    """A picture that is not decoded yet.
+
+    Attributes:
+        format: Name of the format.
+        grid: Its pixels.
+        palette: As in `ImageInfo`.
+        finish: Converts what the grid decodes; None if nothing is to be done.
+    """
+
+    format: str
+    grid: ChunkGrid
+    palette: tuple[tuple[int, int, int], ...] = ()
+    finish: Conversion | None = None
+
+
+def _describe(path: Path, indices: bool) -> _Picture:
     with path.open("rb") as file:
         start = file.read(8)
         if start == SIGNATURE:
-            return "PNG", _png_grid(path, read_header(file))
+            header = read_header(file)
+            # A grid that decodes interlaced files scales grey.
+            scaled = indices and header.interlaced and header.bits in (2, 4) and header.kind != PALETTE
+            finish = grey_to_samples(header.bits) if scaled else None
+            grid = _png_grid(path, header, indices)
+            return _Picture("PNG", grid, palette_of(header) if indices else (), finish)
     if start[:2] in (MASK, GREY, COLOR):
-        return "PPM", PnmGrid(path)
+        return _Picture("PPM", PnmGrid(path))
     if start.startswith(JPEG_START):
         frame = read_jpeg_frame(path)
         kept = 2 * frame.coefficients if frame.progressive else 0  # 16 bits each
         size = frame.height, frame.width
         if frame.components in (1, 3):
-            return "JPEG", RasterGrid(path, size, frame.components, "u1" if frame.bits <= 8 else "u2", "JPEG", kept)
+            dtype = "u1" if frame.bits <= 8 else "u2"
+            return _Picture("JPEG", RasterGrid(path, size, frame.components, dtype, "JPEG", kept))
         ink = describe(path)
-        return "JPEG", RasterGrid(path, size, ink.channels, ink.dtype, "CMYK", OTHER_BYTES + kept)
-    described = describe(path) if _is_small(path) else describe_file_limited(path)
-    return described.format, _pillow_grid(path, described)
+        return _Picture("JPEG", RasterGrid(path, size, ink.channels, ink.dtype, "CMYK", OTHER_BYTES + kept))
+    described = _described(path, indices)
+    return _Picture(described.format, _pillow_grid(path, described), described.palette)
 
 
-def _png_grid(path: Path, header: PngHeader) -> ChunkGrid:
+def _described(path: Path, indices: bool) -> Description:
+    return describe(path, indices) if _is_small(path) else describe_file_limited(path, indices)
+
+
+def _png_grid(path: Path, header: PngHeader, indices: bool) -> ChunkGrid:
     """Return a grid that decodes the file whole if that is faster or the file is interlaced, else strip by strip."""
-    channels, plain = channels_of(header), header.bits >= 8 and header.kind != PALETTE
+    channels, plain = channels_of(header, indices), header.bits >= 8 and header.kind != PALETTE
     if plain and (header.interlaced or header.row_bytes * header.height <= AT_ONCE_BYTES):
         return RasterGrid(path, (header.height, header.width), channels, f"u{header.bits // 8}", "PNG")
     if header.interlaced:
-        return _pillow_grid(path, describe(path) if _is_small(path) else describe_file_limited(path))
-    strips = PngGrid(path, header)
+        return _pillow_grid(path, _described(path, indices))
+    strips = PngGrid(path, header, indices)
     if not strips.is_affordable:
         raise _too_large(path, _size(strips))
     return strips

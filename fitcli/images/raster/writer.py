@@ -19,7 +19,7 @@ from fitcli.images.base import ImageInfo, ImageWriter, Pixels
 from fitcli.images.chunk_encoding import Compression, jpeg_encoder
 from fitcli.images.publishing import ImagePublication, cannot_write
 from fitcli.images.pyramid_writer import check_write_arguments
-from fitcli.images.raster.comments import jpeg_with_comment, png_with_text
+from fitcli.images.raster.comments import jpeg_with_comment, png_with_palette, png_with_text
 from fitcli.images.window import Window
 from fitcli.images.write_options import WriteOptions
 
@@ -114,6 +114,8 @@ class RasterWriter(ImageWriter):
             data = jpeg_encoder(self._quality)(canvas)
             return data if self._description is None else jpeg_with_comment(data, self._description)
         data = bytes(imagecodecs.png_encode(canvas[:, :, 0] if canvas.shape[2] == 1 else canvas, level=PNG_LEVEL))
+        if self.info.palette:
+            data = png_with_palette(data, self.info.palette)
         return data if self._description is None else png_with_text(data, self._description)
 
 

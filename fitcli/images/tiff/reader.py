@@ -60,16 +60,21 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())  # errors are re
 class TiffReader(ChunkedReader):
     """Reads a TIFF file.
 
+    Args:
+        path: Path of the file.
+        indices: Whether to return samples as stored, see `open_image`.
+
     Raises:
         ImageError: The file is damaged, truncated, not self-contained, or not supported.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, indices: bool = False) -> None:
+        self._indices = indices
         self._source = SourceFile(path)
         try:
             stream: Any = StructureStream(self._source)
             with _TiffFile(stream, name=path.name) as file:
-                parsed = _parse(file, self._source)
+                parsed = _parse(file, self._source, indices)
         except TooMuchStructure:
             raise ImageError(path, "describes far more than an image needs; it is damaged or forged") from None
         except ImageError:
@@ -84,6 +89,9 @@ class TiffReader(ChunkedReader):
     def close(self) -> None:
         super().close()
         self._source.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self._indices)
 
 
 class _TiffFile(tifffile.TiffFile):  # type: ignore[misc]  # tifffile has no types here
@@ -103,7 +111,7 @@ class _Parsed:
     finish: Conversion | None
 
 
-def _parse(file: Any, source: SourceFile) -> _Parsed:
+def _parse(file: Any, source: SourceFile, indices: bool) -> _Parsed:
     check_description(file, source.path)
     check_planes(file, source.path)
     xml: str | None = file.ome_metadata
@@ -121,7 +129,9 @@ def _parse(file: Any, source: SourceFile) -> _Parsed:
         grid = _grid(file, smaller, source)
         if (grid.channels, grid.dtype) == (base.channels, base.dtype) and grid.width < grids[-1].width:
             grids.append(grid)
-    finish, channels, dtype, color = _colors(keyframe, base)
+    # The values of one channel may be indices or inverse; several are colours, which stay what they are.
+    stored = indices and base.channels == 1
+    finish, channels, dtype, color = (None, 1, base.dtype, False) if stored else _colors(keyframe, base)
     info = ImageInfo(
         height=base.height,
         width=base.width,
@@ -135,6 +145,7 @@ def _parse(file: Any, source: SourceFile) -> _Parsed:
         color=color,
         nodata=gdal_nodata(keyframe) if finish is None else None,
         geo=georeference(keyframe),
+        palette=_palette(keyframe) if stored else (),
     )
     return _Parsed(info, grids, finish)
 
@@ -217,6 +228,14 @@ def _virtual_pages(keyframe: Any, count: int, source: SourceFile) -> list[Page]:
         raise ImageError(source.path, f"ends {missing} bytes before its pixels do; copy or export it again")
     first = np.asarray(keyframe.dataoffsets, np.int64)
     return [Page(list(first + page * page_bytes), keyframe.databytecounts, None) for page in range(count)]
+
+
+def _palette(keyframe: Any) -> tuple[tuple[int, int, int], ...]:
+    """Return red, green and blue by index; () without a palette."""
+    colormap = keyframe.colormap
+    if int(keyframe.photometric) != PALETTE or colormap is None or colormap.ndim != 2 or len(colormap) != 3:
+        return ()
+    return tuple((int(red), int(green), int(blue)) for red, green, blue in colormap_to_palette(colormap))
 
 
 def _colors(keyframe: Any, grid: TiffGrid) -> tuple[Conversion | None, int, np.dtype[Any], bool]:

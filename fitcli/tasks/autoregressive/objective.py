@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -39,6 +39,8 @@ class NextTokenObjective:
 
     run: TrainingRun
     config: SequenceConfig
+
+    counts_own_groups: ClassVar[bool] = False
 
     @property
     def options(self) -> AutoregressiveOptions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -23,10 +23,11 @@ from fitcli.tasks.class_targets import ClassLabels, ClassSets, class_reader, pad
 from fitcli.tasks.classify.losses import balanced_target_weights, correct_targets, loss_of_targets, mean_cross_entropy
 from fitcli.tasks.classify.options import ClassifyOptions
 from fitcli.tasks.classify.step import classification_job
-from fitcli.tasks.classify.validation import named_accuracies, validate, validation_bytes
+from fitcli.tasks.classify.validation import named_accuracies, validate
 from fitcli.tasks.context import TrainingRun, place_rules
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.task import DeferredScores, Validation
+from fitcli.tasks.validation_memory import validation_bytes
 from models.config import ClassifierConfig
 from models.encoder import FITClassifier
 from models.real_tokens import RealTokens
@@ -46,6 +47,8 @@ class ClassificationObjective:
     std: Tensor
     weights: Tensor | None
     run: TrainingRun
+
+    counts_own_groups: ClassVar[bool] = False
 
     @property
     def options(self) -> ClassifyOptions:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from fitcli.runs.option import option, shared
 from fitcli.runs.task_options import PresetDefaults
 from fitcli.tasks.preset_defaults import CLASSIFIERS, EARLIER_CLASSIFIER
-from fitcli.tasks.shared_options import LABEL_SMOOTHING, BackgroundOptions
+from fitcli.tasks.shared_options import DROP_PATH, LABEL_SMOOTHING, SHIFT_CANVAS, BackgroundOptions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,25 +23,11 @@ class ClassifyOptions(BackgroundOptions):
     balance: bool = option(
         False, "Weight classes by inverse frequency.", more="Every class then has the same weight in the loss."
     )
-    shift_canvas: int = option(
-        0,
-        "Move images by at most this many pixels.",
-        minimum=0,
-        maximum=2**16,
-        metavar="PIXELS",
-        more="The borders of patches and groups then fall elsewhere in every epoch.",
-    )
+    shift_canvas: int = shared(SHIFT_CANVAS)
     token_dropout: float = option(
         0.0, "Share of patches to hide.", minimum=0, below=1, more="Hidden patches are treated as padding."
     )
-    drop_path: float = option(
-        None,
-        "Stochastic depth: drop rate of the last layer.",
-        minimum=0,
-        below=1,
-        varies=True,
-        more="The rate falls linearly to 0 for the first layer (arXiv:1603.09382).",
-    )
+    drop_path: float = shared(DROP_PATH)
     label_smoothing: float = shared(LABEL_SMOOTHING)
 
 

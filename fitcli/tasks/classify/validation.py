@@ -16,23 +16,17 @@ from fitcli.data.dataset import Sample
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.world import World
 from fitcli.errors import DataError
-from fitcli.images.chunk_cache import LARGEST_BYTES
 from fitcli.images.read_as import open_as
-from fitcli.memory.estimate import FIRST_STEP, OVERHEAD, parameter_count
 from fitcli.runs.targets import Target, slices
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.class_targets import padded
 from fitcli.tasks.classify.classify_image import classify_image
 from fitcli.tasks.classify.losses import multi_hot
-from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.validation import gather_scores
 from models.encoder import FITClassifier
 
 Probabilities = NDArray[np.float64]
-
-READING_BYTES = 2 * LARGEST_BYTES
-"""Least memory for the decoded chunks and latents of a validation image."""
 
 
 class Scores(NamedTuple):
@@ -114,25 +108,6 @@ def named_accuracies(targets: Sequence[Target], accuracies: Sequence[float]) -> 
     return {"accuracy": sum(accuracies) / len(accuracies)} | {
         f"accuracy_{target.name}": accuracy for target, accuracy in zip(targets, accuracies, strict=True)
     }
-
-
-def validation_bytes(run: TrainingRun) -> int | None:
-    """Return the memory for validation: that of the run without its optimizer; None for a share of what is free.
-
-    On a CUDA device free memory ends at the limit of the run, and the optimizer is there already.
-
-    It has a lower bound for images with large chunks, which take more memory to read than a step: no validation image
-    should stop a run whose steps fit.
-    """
-    if run.memory_bytes is None or run.runtime.device.type == "cuda":
-        return None
-    weights = 4 * parameter_count(run.config.model)
-    overhead = OVERHEAD[run.runtime.device.type]
-    least = overhead + 2 * weights + READING_BYTES
-    # A training loads more libraries than the plan of a pass counts.
-    loaded = 0 if run.work is None else run.work.loaded_bytes + FIRST_STEP[run.runtime.precision] - overhead
-    # AdamW keeps two moments. Gradients are freed before validation; the plan of a pass counts the weights itself.
-    return max(least, run.memory_bytes - (2 + bool(run.settings.ema_decay)) * weights - loaded)
 
 
 def _single_label_scores(probabilities: Probabilities, labels: NDArray[np.int64]) -> Scores:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +58,8 @@ class DenoisingObjective:
     run: TrainingRun
     config: DiffusionConfig
     loss: DiffusionLoss
+
+    counts_own_groups: ClassVar[bool] = False
 
     @property
     def reading(self) -> Reading:

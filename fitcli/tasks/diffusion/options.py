@@ -22,7 +22,7 @@ class DiffusionOptions(BackgroundOptions):
 
     unconditional: bool = shared(UNCONDITIONAL)
     prediction: Literal["eps", "x", "v"] = option(
-        "v", "Network output: noise, data, velocity.", more="Other quantities follow from it."
+        "v", "Output: noise, data, velocity.", more="Other quantities follow from it."
     )
     schedule: str = option(
         "cosine",

@@ -15,10 +15,9 @@ from torch import Tensor
 from fitcli import console
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
-from fitcli.errors import FitError, ImageError, OutOfMemory
+from fitcli.errors import ImageError, OutOfMemory
 from fitcli.files.leftovers import remove_old_partials
-from fitcli.files.output_checks import check_not_replaced, check_output_file, check_output_folder
-from fitcli.files.output_names import output_names
+from fitcli.files.output_names import plan_outputs
 from fitcli.files.publish import followed
 from fitcli.images.base import ImageReader
 from fitcli.memory.budget import MemoryPlan
@@ -72,38 +71,6 @@ class EmbeddedImage:
         }
 
 
-def plan_outputs(paths: Sequence[Path], out: Path) -> list[Path]:
-    """Return the path of the features of each image: a file, or `NAME.zarr` in a folder, which is created if missing.
-
-    `output_names` has the rule for images of equal names.
-
-    Args:
-        paths: The images.
-        out: File or folder.
-
-    Raises:
-        FitError: `out` is one file for several images, two images of one folder have the same name, or `out` cannot be
-            written to.
-    """
-    if out.suffix.lower() in SUFFIXES:
-        if len(paths) != 1:
-            raise FitError(f"--out {out} is one file for {len(paths)} images; give a folder")
-        check_output_file("--out", out)
-        planned = [out]
-    else:
-        if out.suffix and not out.is_dir():
-            raise FitError(f"--out {out}: name it {' or '.join(SUFFIXES)}, or give a folder, without a suffix")
-        planned = output_names("--out", out, paths, ".zarr")
-        try:
-            for folder in {out, *(path.parent for path in planned)}:
-                folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FitError(f"--out {out}: cannot be created ({error.strerror})") from None
-        check_output_folder("--out", planned[0].parent)
-    check_not_replaced("--out", planned, paths)
-    return planned
-
-
 def embed_files(
     queue: ImageQueue,
     checkpoint: Checkpoint[FITClassifier],
@@ -128,7 +95,8 @@ def embed_files(
         `EmbeddedImage.as_dict` of each image, on the first process; None for an image that cannot be read, which is
         reported.
     """
-    outputs, opener = plan_outputs(paths, out), ImageOpener(queue, checkpoint.config.preprocessing, settings.read_as)
+    outputs = plan_outputs("--out", paths, out, SUFFIXES, ".zarr")
+    opener = ImageOpener(queue, checkpoint.config.preprocessing, settings.read_as)
     journal = open_result_journal(
         queue, "embed", checkpoint, runtime, settings, paths, outputs, output=out, details={"patches": keep_patches}
     )

@@ -1,4 +1,4 @@
-"""Encodes an open image of any size within a memory budget: shared by `classify` and `embed`."""
+"""Encodes an open image of any size within a memory budget, for every task whose models have an encoder."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from fitcli.images.open import stored_bytes
 from fitcli.images.read_as import ReadAs
 from fitcli.memory.budget import MemoryPlan, Work
 from fitcli.memory.retry import RestartableProgress, one_line, with_less
+from fitcli.memory.samples import SamplePass
 from fitcli.memory.size_checks import check_groups
 from fitcli.patches.background import almost_all_left_out, foreground
 from fitcli.patches.cutting import groups_of, normalize, read_patches, statistics
@@ -34,9 +35,14 @@ from fitcli.streaming.journal import FolderJournal
 from fitcli.streaming.sweeps import PassOutputs, Sink, Streaming
 from fitcli.streaming.token_store import TokenStore, open_store
 from fitcli.tasks.encoding.memory_plan import encoding_work, plan_encoding
+from fitcli.tasks.encoding.sample_pass import ENCODING
 from fitcli.tasks.encoding.stream import stream_encoder
+from models.dense import FITDense
 from models.encoder import FITClassifier
 from models.groups import Groups
+
+EncodingModel = FITClassifier | FITDense
+"""A model with an encoder, `model.encoder`."""
 
 Background = float | None | Literal["as trained"]
 """Share of the pixel range below which groups are left out; None to keep all groups; "as trained" for the threshold of
@@ -84,7 +90,7 @@ class EncodingPass:
         reads: Store for the attention weights [g m n] of the last `read`; None if they are not needed.
     """
 
-    checkpoint: Checkpoint[FITClassifier]
+    checkpoint: Checkpoint[EncodingModel]
     image: ImageReader
     runtime: Runtime
     grid: PatchGrid
@@ -118,6 +124,16 @@ class EncodingPass:
 
         return with_less(self.runtime.device, encode, self.plan.handful)
 
+    def keep(self, name: str, shape: tuple[int, int, int], dtype: torch.dtype) -> TokenStore:
+        """Open a store for values [g n v] of the groups in the folder of the state, for the process that resumes.
+
+        Close it before the context of the pass ends, which removes it.
+        """
+        assert self.state is not None
+        store = self.state.open_store(name, shape, dtype, torch.device("cpu"))
+        self.state.sync_output = store.flush
+        return store
+
     def _encode(self, handful: int, advance: Callable[[float], None], take_tokens: Sink | None) -> Tensor:
         model = self.checkpoint.model
         work = len(self.places) * len(model.config.segments)
@@ -150,12 +166,13 @@ class EncodingPass:
 
 @contextmanager
 def encoding(
-    checkpoint: Checkpoint[FITClassifier],
+    checkpoint: Checkpoint[EncodingModel],
     image: ImageReader,
     runtime: Runtime,
     settings: EncodingSettings,
     *,
     purpose: str,
+    passes: SamplePass = ENCODING,
     keep_reads: bool = False,
     finish_bytes: int = 0,
 ) -> Iterator[EncodingPass]:
@@ -167,6 +184,7 @@ def encoding(
         runtime: Device and precision.
         settings: Background threshold, memory limit and folder for the state.
         purpose: Use of the result; a state is continued only for the same purpose.
+        passes: The pass over a sample image, which tells its memory.
         keep_reads: Whether to open a store for `reads`.
         finish_bytes: Memory for the work that follows the pass.
 
@@ -182,7 +200,7 @@ def encoding(
     kept = None if threshold is None else foreground(image, grid, threshold, checkpoint.config.preprocessing)
     count = grid.count if kept is None else len(kept)
     work = encoding_work(
-        checkpoint, image, count, runtime.precision, keep_reads, finish_bytes, settings.state is not None
+        checkpoint, image, passes, count, runtime.precision, keep_reads, finish_bytes, settings.state is not None
     )
     with one_line(image.path), ExitStack() as stack:
         state = None
@@ -222,7 +240,7 @@ def warn_of_background(path: Path, kept: int, groups: int, threshold: float | No
 
 
 def _open_reads(
-    checkpoint: Checkpoint[FITClassifier],
+    checkpoint: Checkpoint[EncodingModel],
     groups: int,
     plan: MemoryPlan,
     state: FolderJournal | None,
@@ -237,7 +255,7 @@ def _open_reads(
     return reads
 
 
-def _patch_grid(checkpoint: Checkpoint[FITClassifier], image: ImageReader) -> PatchGrid:
+def _patch_grid(checkpoint: Checkpoint[EncodingModel], image: ImageReader) -> PatchGrid:
     """Return the grid of a model over an image.
 
     Raises:
@@ -263,7 +281,7 @@ def _remove_empty(folder: Path) -> None:
 
 
 def _description(
-    checkpoint: Checkpoint[FITClassifier], image: ImageReader, runtime: Runtime, settings: EncodingSettings
+    checkpoint: Checkpoint[EncodingModel], image: ImageReader, runtime: Runtime, settings: EncodingSettings
 ) -> dict[str, Any]:
     """Return everything that the features depend on, as JSON data."""
     info = image.info

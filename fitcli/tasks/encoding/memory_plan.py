@@ -11,15 +11,16 @@ from fitcli.images.base import ImageReader
 from fitcli.images.reader_memory import reader_bytes
 from fitcli.memory.budget import MemoryPlan, Work, plan_memory
 from fitcli.memory.machine import host_budget, plan_within
-from fitcli.runs.weights import Checkpoint
+from fitcli.memory.samples import SamplePass
+from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.streaming.journal import FolderJournal
-from fitcli.tasks.encoding.sample_pass import ENCODING
-from models.encoder import FITClassifier
+from models.config import EncoderConfig
 
 
 def encoding_work(
-    checkpoint: Checkpoint[FITClassifier],
+    checkpoint: Checkpoint[TaskModel],
     image: ImageReader,
+    passes: SamplePass,
     groups: int,
     precision: Precision,
     keep_reads: bool,
@@ -31,6 +32,7 @@ def encoding_work(
     Args:
         checkpoint: The model and its preprocessing.
         image: The open image.
+        passes: The pass over a sample image.
         groups: Number of groups to encode.
         precision: Precision of matrix products.
         keep_reads: Whether the attention weights of the last `read` are kept.
@@ -38,8 +40,9 @@ def encoding_work(
         keep_state: Whether the state of the pass is kept on disk.
     """
     config = checkpoint.model.config
+    assert isinstance(config, EncoderConfig)
     return Work(
-        task=ENCODING,
+        task=passes,
         config=config,
         precision=precision,
         groups=groups,

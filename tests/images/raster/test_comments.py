@@ -1,16 +1,19 @@
-"""Pillow reads the text inside PNG and JPEG files."""
+"""Pillow reads the text and the palette inside PNG and JPEG files."""
 
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
 
-from fitcli.images.base import Pixels
+from fitcli.images.base import ImageInfo, Pixels
+from fitcli.images.open import create_image, open_image
 from fitcli.images.raster.comments import JPEG_COMMENT_BYTES, jpeg_with_comment, png_with_text
+from fitcli.images.window import Window
 
 NOISE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
 TEXT = "Müller's slide, 第一\nline 2"
@@ -50,3 +53,19 @@ def test_long_comments_are_cut() -> None:
     info, pixels = opened(jpeg_with_comment(data, "x" * 10**6))
     assert info["comment"] == b"x" * JPEG_COMMENT_BYTES
     np.testing.assert_array_equal(pixels, opened(data)[1])
+
+
+def test_a_palette_gives_values_colours_without_changing_them(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (7, 300), dtype=np.uint8)
+    palette = tuple((number, 255 - number, number // 2) for number in range(256))
+    info = ImageInfo(height=7, width=300, channels=1, dtype=values.dtype, palette=palette)
+    with create_image(tmp_path / "map.png", info, description="classes: 0=a") as canvas:
+        canvas.write(Window(0, 0, 7, 300), values[..., None])
+    with Image.open(tmp_path / "map.png") as picture:
+        assert picture.mode == "P"
+        assert picture.info["Description"] == "classes: 0=a"
+        assert (np.asarray(picture) == values).all()
+        assert (np.asarray(picture.convert("RGB")) == np.array(palette, np.uint8)[values]).all()
+    with open_image(tmp_path / "map.png", indices=True) as image:
+        assert image.info.palette == palette
+        assert (image.read(Window(0, 0, 7, 300))[..., 0] == values).all()

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from fitcli.errors import FitError
+from fitcli.files.output_names import output_names
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig
 from fitcli.runs.targets import Target
 from fitcli.tasks.classify.classify_files import check_csv, plan_heatmaps, write_csv
 from fitcli.tasks.classify.config import ClassifyDetails
-from fitcli.tasks.encoding.embed_files import plan_outputs
 from models.presets import classifier_preset
 
 
@@ -47,7 +47,7 @@ def test_heat_maps_that_cannot_be_written_are_refused(tmp_path: Path, out: str, 
 def test_heat_maps_of_equal_names_lie_in_folders_as_features_do(tmp_path: Path) -> None:
     images, out = [tmp_path / "x/a.tif", tmp_path / "y/a.tif"], tmp_path / "out"
     maps = plan_heatmaps(images, out)
-    assert [path and path.with_suffix(".zarr") for path in maps] == plan_outputs(images, out)
+    assert maps == [*output_names("--out", out, images, ".png")]
     with pytest.raises(FitError, match=r"--heatmap .*a\.tif and .*a\.png have the same name"):
         plan_heatmaps([tmp_path / "a.tif", tmp_path / "a.png"], out)
 

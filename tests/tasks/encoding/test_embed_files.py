@@ -13,7 +13,7 @@ from support.features import load_features
 from support.pictures import save
 
 from fitcli.device.runtime import choose_runtime
-from fitcli.errors import FitError, ImageError
+from fitcli.errors import ImageError
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.open import open_image
 from fitcli.memory.handfuls import TOKENS
@@ -25,7 +25,7 @@ from fitcli.runs.weights import Checkpoint
 from fitcli.streaming import journal
 from fitcli.tasks.classify.config import ClassifyDetails
 from fitcli.tasks.encoding import encode
-from fitcli.tasks.encoding.embed_files import embed_image, plan_outputs
+from fitcli.tasks.encoding.embed_files import embed_image
 from fitcli.tasks.encoding.encode import EncodingSettings
 from models.build import build
 from models.config import ClassifierConfig
@@ -150,22 +150,3 @@ def test_a_saved_position_promises_patches_that_survive_a_power_cut(
     with open_image(save(tmp_path / "image.png", picture((48, 36)))) as image:
         embed_image(checkpoint, image, out, CPU, settings, keep_patches=True)
     assert len(positions) > 3
-
-
-def test_where_features_go(tmp_path: Path) -> None:
-    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    assert plan_outputs(images, tmp_path / "out") == [tmp_path / "out" / "a.zarr", tmp_path / "out" / "b.zarr"]
-    assert plan_outputs(images[:1], tmp_path / "x.safetensors") == [tmp_path / "x.safetensors"]
-    named_alike = [tmp_path / "in" / name for name in ("x/a.tif", "y/a.tif", "y/deep/b.tif")]
-    nested = [tmp_path / "out" / name for name in ("x/a.zarr", "y/a.zarr", "y/deep/b.zarr")]
-    assert plan_outputs(named_alike, tmp_path / "out") == nested
-    assert all(path.parent.is_dir() for path in nested)
-    for paths, out, why in (
-        (images, tmp_path / "x.zarr", "one file for 2 images"),
-        ([*images, tmp_path / "A.png"], tmp_path / "out", "a.tif and .*A.png have the same name"),
-        (images, tmp_path / "out.h5", "name it .zarr or .safetensors, or give a folder"),
-        (images[:1], tmp_path / "missing" / "x.zarr", "make it first"),
-        ([tmp_path / "a.zarr"], tmp_path, "would replace what"),
-    ):
-        with pytest.raises(FitError, match=why):
-            plan_outputs(paths, out)

@@ -22,6 +22,7 @@ from fitcli.memory.budget import Work
 from fitcli.streaming.journal import FolderJournal
 from fitcli.tasks.classify.task import TASK as CLASSIFY
 from fitcli.tasks.encoding.memory_plan import encoding_work, plan_encoding
+from fitcli.tasks.encoding.sample_pass import ENCODING
 from fitcli.tasks.load import load_run
 
 CPU = choose_runtime("cpu", "fp32")
@@ -31,7 +32,7 @@ CPU = choose_runtime("cpu", "fp32")
 def work(trained: Path) -> Work:
     checkpoint = load_run(trained, CPU, CLASSIFY)
     image = ArrayReader(np.zeros((64, 64, 3), np.uint8))
-    return encoding_work(checkpoint, image, 400, "fp32", keep_reads=False, finish_bytes=0, keep_state=False)
+    return encoding_work(checkpoint, image, ENCODING, 400, "fp32", keep_reads=False, finish_bytes=0, keep_state=False)
 
 
 def test_a_larger_limit_computes_more_groups_together(work: Work) -> None:

@@ -11,6 +11,7 @@ import pytest
 from support.killed import finish, start, train_with_kills, wait
 from support.pictures import colored, save
 from support.runs import assert_same_run
+from support.small_runs import data_of
 
 from fitcli.training.checkpointing.saved_states import saved_steps
 
@@ -18,6 +19,7 @@ TASKS: dict[str, list[object]] = {
     "classify": ["--task", "classify", "--ema", 0.9],
     "diffusion": ["--task", "diffusion", "--precision", "bf16", "--accumulate", 2],
     "autoregressive": ["--task", "autoregressive", "--accumulate", 2, "--batch-size", 1],
+    "segment": ["--task", "segment", "--accumulate", 2, "--class-weights", "root", "--ema", 0.9],
 }
 """Three steps per epoch, or six."""
 
@@ -33,7 +35,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arguments(data: Path, run: Path, task: str, steps: int, *more: object) -> list[object]:
-    common = ["train", data, "--out", run, "--preset", "debug", "--steps", steps, "--batch-size", 2]
+    common = ["train", data_of(task, data), "--out", run, "--preset", "debug", "--steps", steps, "--batch-size", 2]
     return [*common, "--device", "cpu", *TASKS[task], *more]
 
 
@@ -51,7 +53,7 @@ def test_three_kills(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("seed", range(2))
 def test_many_kills(data: Path, tmp_path: Path, task: str, seed: int) -> None:
-    """8 kills in each of 6 runs."""
+    """8 kills in each of 8 runs."""
     options: list[Any] = [task, 60, *(["--save-every", 1] if seed else [])]
     whole, run, output = tmp_path / "whole", tmp_path / "killed", tmp_path / "output"
     finish(arguments(data, whole, *options), output)

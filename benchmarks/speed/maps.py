@@ -1,0 +1,117 @@
+"""Measures `fit segment` on one large image: its memory, and the share of the time that writing takes.
+
+    python -m benchmarks.speed.maps --checkpoint RUN --scene IMAGE [--size 32768] [--memory 1GiB] [--out FILE.json]
+
+The image repeats a scene, as a JPEG TIFF with a pyramid. The map is written with its pyramid, and its parts as
+polygons.
+writing: time of map and polygons over that of the rest of the pass. Goal: below 0.10.
+memory: peak resident size over that of Python with torch imported. Goal: at most 1.5 GiB.
+
+A scene and a run on which the map has parts as in real maps:
+
+    fit demo FOLDER --task segment
+    fit train FOLDER/small.csv --task segment --preset debug --steps 600 --batch-size 16 --out RUN
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.support.image_sources import WINDOW, write_image
+from benchmarks.support.machine import save_results
+from benchmarks.support.processes import peak_with_torch, resident_bytes, run_python
+from fitcli.images.open import open_image
+from fitcli.images.window import Window
+from fitcli.tasks.segment import class_map
+
+MODULE = "benchmarks.speed.maps"
+
+
+class Clock:
+    """Adds up the CPU and wall seconds of the calls of a function. The threads of a writer count with the caller."""
+
+    def __init__(self) -> None:
+        self.cpu = self.wall = 0.0
+
+    def around(self, owner: Any, name: str) -> None:
+        """Measure a method from now on."""
+        method = getattr(owner, name)
+
+        def measured(*arguments: Any) -> Any:
+            cpu, wall = time.process_time(), time.perf_counter()
+            try:
+                return method(*arguments)
+            finally:
+                self.cpu += time.process_time() - cpu
+                self.wall += time.perf_counter() - wall
+
+        setattr(owner, name, measured)
+
+
+def measure(image: Path, checkpoint: Path, memory: str, work: Path) -> dict[str, Any]:
+    """Run `fit segment` in this process and return its figures."""
+    from fitcli.commands.segment import segment
+
+    writing, tracing = Clock(), Clock()
+    writing.around(class_map.MapWriter, "take")
+    writing.around(class_map.MapWriter, "finish")
+    tracing.around(class_map.MapWriter, "_write")
+    cpu, wall = time.process_time(), time.perf_counter()
+    segment(
+        [str(image)], checkpoint, work / "map.tif", polygons=work / "polygons.geojson.gz", memory=_bytes(memory)
+    )  # fmt: skip
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    return {
+        "wall_seconds": wall,
+        "cpu_seconds": cpu,
+        "writing_wall_seconds": writing.wall,
+        "writing_cpu_seconds": writing.cpu,
+        "tracing_cpu_seconds": tracing.cpu,
+        "writing_over_pass": writing.wall / (wall - writing.wall),
+        "peak_bytes": resident_bytes("VmHWM"),
+        "map_bytes": (work / "map.tif").stat().st_size,
+        "polygons_bytes": (work / "polygons.geojson.gz").stat().st_size,
+    }
+
+
+def _bytes(text: str) -> int:
+    from fitcli.commands.options import parse_size
+
+    return parse_size(text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--scene", type=Path)
+    parser.add_argument("--size", type=int, default=32_768)
+    parser.add_argument("--memory", default="1GiB")
+    parser.add_argument("--image", type=Path, help="Measure this image in this process.")
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="fit-maps-") as folder:
+        work = Path(folder)
+        if given.image is not None:
+            print(json.dumps(measure(given.image, given.checkpoint, given.memory, work)))
+            return
+        with open_image(given.scene) as scene:
+            whole = Window(0, 0, *scene.info.size)
+            pixels = scene.read(whole)
+        steps = range(0, min(whole.height, whole.width) - WINDOW + 1, WINDOW)
+        variants = [pixels[top : top + WINDOW, left : left + WINDOW] for top in steps for left in steps]
+        write_image(work / "large.tif", given.size, "jpeg", variants)
+        options = ["--image", str(work / "large.tif"), "--checkpoint", str(given.checkpoint), "--memory", given.memory]
+        figures = json.loads(run_python("-m", MODULE, *options).splitlines()[-1])
+    figures["above_torch_bytes"] = figures["peak_bytes"] - peak_with_torch()
+    for name, value in figures.items():
+        print(f"{name:24} {value / 2**20:12,.0f} MiB" if name.endswith("bytes") else f"{name:24} {value:12,.3f}")
+    save_results(given.out, ["torch", "numpy"], {"size": given.size, "memory": given.memory, **figures})
+
+
+if __name__ == "__main__":
+    main()

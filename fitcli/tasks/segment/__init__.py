@@ -1,0 +1,1 @@
+"""The task `segment`: the class of every place of an image."""
