@@ -27,7 +27,7 @@ from benchmarks.support.machine import save_results
 from benchmarks.support.processes import peak_with_torch, resident_bytes, run_python
 from fitcli.images.open import open_image
 from fitcli.images.window import Window
-from fitcli.tasks.segment import class_map
+from fitcli.tasks.segment.class_map import MapWriter
 
 MODULE = "benchmarks.speed.maps"
 
@@ -58,9 +58,9 @@ def measure(image: Path, checkpoint: Path, memory: str, work: Path) -> dict[str,
     from fitcli.commands.segment import segment
 
     writing, tracing = Clock(), Clock()
-    writing.around(class_map.MapWriter, "take")
-    writing.around(class_map.MapWriter, "finish")
-    tracing.around(class_map.MapWriter, "_write")
+    writing.around(MapWriter, "take")
+    writing.around(MapWriter, "finish")
+    tracing.around(MapWriter, "_write")
     cpu, wall = time.process_time(), time.perf_counter()
     segment(
         [str(image)], checkpoint, work / "map.tif", polygons=work / "polygons.geojson.gz", memory=_bytes(memory)
