@@ -39,7 +39,7 @@ class ClassPositions:
 
         Args:
             labels: Values [height width 1].
-            window: Where they lie.
+            window: Window of the image that they fill, in pixels.
             counts: Number of pixels by value; pixels of other values are passed over.
         """
         classes = {value: counts[value] for value in counts if isinstance(value, int) and 0 <= value <= LARGEST_VALUE}

@@ -60,7 +60,7 @@ class GeoJsonPolygons:
         classes: Index of the name of the class of each polygon.
         names: Names of classes; `UNCLASSIFIED` is one of them if a polygon has no class.
         crs: The `crs` member of the file; None without one.
-        notes: What was left out, with counts, one line each.
+        notes: Kinds of objects that were left out, with counts, one line each.
     """
 
     polygons: PackedPolygons

@@ -62,7 +62,7 @@ def count_label_image(image_path: Path, labels: Path, read_as: ReadAs, positions
     Args:
         image_path: The image.
         labels: Its label image.
-        read_as: How the image is read. Labels are counted at its pixels.
+        read_as: Part of the image file that is read. Labels are counted at its pixels.
         positions: Whether to draw positions.
 
     Raises:

@@ -26,10 +26,10 @@ NAMED = 5
 """Number of items to name."""
 
 ADVICE = "give the classes with --classes, as in 0=background,1=tumor"
-"""What to do about classes, for messages."""
+"""Advice on classes, for messages."""
 
 MASK_ADVICE = f"if it is a class, give the classes with --classes, as in 0=background,{IGNORED}=tumor"
-"""What to do about masks of 0 and 255."""
+"""Advice on masks of 0 and 255, for messages."""
 
 Labelled = tuple[Path, Path]
 """An image and its labels."""
@@ -38,7 +38,7 @@ PositionsByImage = dict[Path, tuple[Positions, ...]]
 """Positions of each class that an image has, by image."""
 
 Found = list[tuple[Labelled, T]]
-"""What was found of images with labels."""
+"""Results for images with labels."""
 
 
 class LabelSurvey(NamedTuple):
@@ -75,8 +75,8 @@ def survey_labels(
     Args:
         samples: Images, each with its labels or None.
         table: The classes; None to take those of the labels.
-        rules: How labels are read.
-        read_as: How images are read.
+        rules: Rules by which labels are read.
+        read_as: Part of each image file that is read.
         most_bad: Number of images with unusable labels to pass over.
         positions: Whether to draw positions of the classes.
         held_out: The images that are not trained on.

@@ -28,7 +28,7 @@ def open_labels(labels: Path, image: ImageReader, table: ClassTable, rules: Labe
         labels: A label image, a file of polygons, or `image.zarr#labels/NAME`.
         image: The open image, as `open_as` returns it: labels follow its level and scale. It is not needed later.
         table: The classes.
-        rules: How labels are read.
+        rules: Rules by which labels are read.
 
     Returns:
         A uint8 image of one channel and the size of `image`: class numbers, or `IGNORED`.

@@ -48,10 +48,10 @@ class PolygonLabels(ImageReader):
         path: The file of polygons.
         image: The open image that it belongs to, which may be a level or rescaled.
         table: The classes.
-        rules: What applies outside the polygons.
+        rules: Rules by which labels are read.
 
     Attributes:
-        notes: What was left out, with counts, one line each.
+        notes: Kinds of objects that were left out, with counts, one line each.
 
     Raises:
         ImageError: The file cannot be read, names unknown classes, or its polygons lie elsewhere.

@@ -17,7 +17,7 @@ class _Demo(NamedTuple):
 
     Attributes:
         module: Module whose `make_demo` writes it.
-        next: What to do with it, with `{folder}` for its folder.
+        next: Commands to suggest, with `{folder}` for the folder of the data set.
     """
 
     module: str

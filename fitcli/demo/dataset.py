@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from fitcli.demo.make_files import Stop, make_files, windows
+from fitcli.demo.make_files import Stop, make_files, scene_seed, windows
 from fitcli.demo.scenes import CLASSES, Scene
 from fitcli.files.publish import write_text
 from fitcli.images.base import ImageInfo
@@ -55,13 +55,13 @@ class DemoFile:
 
 def demo_files(seed: int = 0) -> list[DemoFile]:
     """Return the files of the data set, the large one first, without rendering them."""
-    large = Scene(_scene_seed(seed, 0), LARGE_SIDE, LARGE_SIDE, LARGE_CLASS, LARGE_MARKS)
+    large = Scene(scene_seed(seed, 0), LARGE_SIDE, LARGE_SIDE, LARGE_CLASS, LARGE_MARKS)
     files = [DemoFile("large.tif", large)]
     for number in range(IMAGES_PER_CLASS * len(CLASSES)):
         label, index = CLASSES[number % len(CLASSES)], number // len(CLASSES)
         rng = np.random.default_rng([seed, 1, number])
         height, width = _size(rng)
-        scene = Scene(_scene_seed(seed, number + 1), height, width, label, _marks(rng, height, width))
+        scene = Scene(scene_seed(seed, number + 1), height, width, label, _marks(rng, height, width))
         files.append(DemoFile(f"{label}/{index:03}{SUFFIXES[index % len(SUFFIXES)]}", scene))
     return files
 
@@ -78,10 +78,6 @@ def _marks(rng: np.random.Generator, height: int, width: int) -> int:
     """Draw the number of marks: about five on the smallest images; more on larger ones, but fewer per area."""
     factor = math.sqrt(math.sqrt(height * width) / SIDES[0])
     return max(3, round(5 * factor * rng.uniform(0.75, 1.25)))
-
-
-def _scene_seed(seed: int, number: int) -> int:
-    return seed * 1_000_003 + number
 
 
 def make_demo(folder: Path, seed: int = 0, advance: Callable[[float], None] = lambda fraction: None) -> int:

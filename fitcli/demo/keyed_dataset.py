@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from fitcli.demo.keyed_scenes import CLASSES, KeyedScene
-from fitcli.demo.make_files import Stop, make_files, windows
+from fitcli.demo.make_files import Stop, make_files, scene_seed, windows
 from fitcli.files.publish import publish_csv, write_text
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
@@ -67,18 +67,16 @@ def scene_files(seed: int = 0) -> list[SceneFile]:
     # As many blue keys as red ones.
     blue = rng.permutation(SCENES + 1) % 2 == 1
     labels = {kind: f"large-{kind}.png" for kind in KINDS}
-    files = [SceneFile("large.tif", labels, "test", KeyedScene(_seed(seed, 0), LARGE_SIDE, LARGE_SIDE, bool(blue[0])))]
+    files = [
+        SceneFile("large.tif", labels, "test", KeyedScene(scene_seed(seed, 0), LARGE_SIDE, LARGE_SIDE, bool(blue[0])))
+    ]
     for number in range(SCENES):
         side, turn = SIDES[number % len(SIDES)], number // len(SIDES)
-        scene = KeyedScene(_seed(seed, number + 1), side, side, bool(blue[number + 1]))
+        scene = KeyedScene(scene_seed(seed, number + 1), side, side, bool(blue[number + 1]))
         labels = {kind: f"{kind}/{number:03}.png" for kind in KINDS}
         image = f"images/{number:03}{SUFFIXES[turn % len(SUFFIXES)]}"
         files.append(SceneFile(image, labels, "val" if turn % HELD_OUT == HELD_OUT - 1 else "train", scene))
     return files
-
-
-def _seed(seed: int, number: int) -> int:
-    return seed * 1_000_003 + number
 
 
 def make_demo(folder: Path, seed: int = 0, advance: Callable[[float], None] = lambda fraction: None) -> int:

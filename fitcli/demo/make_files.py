@@ -60,6 +60,11 @@ def make_files(
         finish()
 
 
+def scene_seed(seed: int, number: int) -> int:
+    """Return the seed of a scene of a data set: other data sets have other scenes."""
+    return seed * 1_000_003 + number
+
+
 def windows(height: int, width: int) -> Iterator[Window]:
     """Return the windows in which an image of this size is rendered."""
     for top in range(0, height, RENDERED):

@@ -159,7 +159,7 @@ def published_together(paths: Iterable[Path]) -> Iterator[None]:
     Writers complete their files one after the other. Without this, the first ones stand there when a later one fails.
 
     Args:
-        paths: What waits for the others, as its writers name it. Everything else is published at once.
+        paths: Outputs that wait for each other, as their writers name them. All others are published at once.
 
     Raises:
         OSError: Something cannot be put in place; the error names it.

@@ -65,7 +65,7 @@ class ScoringLimit:
             image: The open image.
             size: (height, width) of a window; None for the whole image.
             runtime: Device and precision.
-            scoring: What is done with a window.
+            scoring: Sizes of the values that the scorer processes per window.
 
         Raises:
             OutOfMemory: The limit is too low for this image.

@@ -42,7 +42,7 @@ class LabelReader:
 
     Attributes:
         table: Classes of the run.
-        rules: What pixels outside of polygons are.
+        rules: Rules by which labels are read.
         patch: Pixels per side of a patch.
         group: Patches per side of a group.
     """

@@ -72,7 +72,7 @@ def segment_image(
         runtime: Device and precision.
         settings: Background threshold, memory limit and folder for the state.
         take: Takes the values of the cells, in order.
-        values: What is kept of the logits of each cell.
+        values: Function from the logits of cells to the values that are kept, see `CellValues`.
         advance: Called with the share of the work that was just done; the shares sum to 1.
         finish_bytes: Memory to reserve for what `take` does.
         purpose: Use of the result; a state is continued only for the same purpose.
