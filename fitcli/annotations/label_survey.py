@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from fitcli.annotations.class_positions import Positions
-from fitcli.annotations.class_table import IGNORED, LARGEST_VALUE, MOST_CLASSES, ClassTable, Color
+from fitcli.annotations.class_table import ClassTable
 from fitcli.annotations.label_counts import LabelCounts, count_label_image, count_polygons
+from fitcli.annotations.label_results import NAMED, Found, Labelled, try_all
 from fitcli.annotations.label_rules import LabelRules
-from fitcli.annotations.label_values import UNKNOWN, Value, ValueLookup, values_text
+from fitcli.annotations.label_values import Value
 from fitcli.annotations.labels import has_polygons, label_file
-from fitcli.annotations.polygon_labels import ONLY_KIND, is_unclassified, polygon_names
-from fitcli.errors import DataError, ImageError
+from fitcli.annotations.name_classes import check_names, check_unclassified, table_of_names
+from fitcli.annotations.polygon_labels import polygon_names
+from fitcli.annotations.value_classes import check_values, table_of_values, taken_text, with_own_colors
+from fitcli.errors import DataError
 from fitcli.files.spelling import composed
 from fitcli.images.read_as import AS_STORED, ReadAs
 
-T = TypeVar("T")
-
-NAMED = 5
-"""Number of items to name."""
-
-ADVICE = "give the classes with --classes, as in 0=background,1=tumor"
-"""Advice on classes, for messages."""
-
-MASK_ADVICE = f"if it is a class, give the classes with --classes, as in 0=background,{IGNORED}=tumor"
-"""Advice on masks of 0 and 255, for messages."""
-
-Labelled = tuple[Path, Path]
-"""An image and its labels."""
-
 PositionsByImage = dict[Path, tuple[Positions, ...]]
 """Positions of each class that an image has, by image."""
-
-Found = list[tuple[Labelled, T]]
-"""Results for images with labels."""
 
 
 class LabelSurvey(NamedTuple):
@@ -94,12 +78,12 @@ def survey_labels(
         keys = tuple(range(len(table.names)))
     else:
         _refuse_elsewhere(labelled[0][1], rules)
-        found = _try_all(lambda sample: count_label_image(*sample, read_as, positions), labelled, most_bad)
+        found = try_all(lambda sample: count_label_image(*sample, read_as, positions), labelled, most_bad)
         if table is None:
-            table = _table_of_values(found)
-            notes.append(_taken(table))
-        _check_values(found, table)
-        table, keys = _with_colors(table, found), table.values
+            table = table_of_values(found)
+            notes.append(taken_text(table))
+        check_values(found, table)
+        table, keys = with_own_colors(table, found), table.values
     pixels = tuple(sum(counts.pixels.get(key, 0) for _, counts in found) for key in keys)
     warnings = [*_check_present(table, pixels, found), *_nodata_warnings(table, found)]
     warnings += _held_out_warnings(table, keys, found, held_out)
@@ -124,10 +108,10 @@ def draw_positions(
         return {}
     if has_polygons(label_file(labelled[0][1])):
         keys: tuple[int, ...] = tuple(range(len(table.names)))
-        found = _try_all(lambda sample: count_polygons(*sample, table, rules, read_as, True), labelled, most_bad)
+        found = try_all(lambda sample: count_polygons(*sample, table, rules, read_as, True), labelled, most_bad)
     else:
         keys = table.values
-        found = _try_all(lambda sample: count_label_image(*sample, read_as, True), labelled, most_bad)
+        found = try_all(lambda sample: count_label_image(*sample, read_as, True), labelled, most_bad)
     return _by_image(found, keys)
 
 
@@ -147,108 +131,6 @@ def _by_image(found: Found[LabelCounts], keys: Sequence[int]) -> PositionsByImag
     }
 
 
-def _try_all(do: Callable[[Labelled], T], samples: Sequence[Labelled], most_bad: int) -> Found[T]:
-    """Return what a function returns for each usable sample.
-
-    Raises:
-        DataError: More than `most_bad` samples are unusable, or all.
-    """
-
-    def attempt(sample: Labelled) -> T | ImageError | DataError:
-        try:
-            return do(sample)
-        except (ImageError, DataError) as error:
-            return error
-
-    with ThreadPoolExecutor(4, "labels") as pool:
-        results = list(zip(samples, pool.map(attempt, samples), strict=True))
-    bad = [result for _, result in results if isinstance(result, ImageError | DataError)]
-    if len(bad) > min(most_bad, len(results) - 1):
-        others = f"{len(bad) - 1} more image{'' if len(bad) == 2 else 's'}"
-        more = f" (and {others} whose labels cannot be used)" if len(bad) > 1 else ""
-        raise DataError(f"{bad[0]}{more}")
-    return [(sample, result) for sample, result in results if not isinstance(result, ImageError | DataError)]
-
-
-def _check_values(found: Found[LabelCounts], table: ClassTable) -> None:
-    """Raise DataError if label images hold values that no class has."""
-    lookup = ValueLookup(table)
-    unknown: Counter[Value] = Counter()
-    files = []
-    for (_, labels), counts in found:
-        own = {value: count for value, count in counts.pixels.items() if lookup.number(value) == UNKNOWN}
-        unknown.update(own)
-        files += [labels] if own else []
-    if unknown:
-        more = f" and {len(files) - 1} more label image{'' if len(files) == 2 else 's'}" if len(files) > 1 else ""
-        raise DataError(
-            f"{files[0]}{more}: values that no class has: {values_text(unknown.most_common())}; {ADVICE}, or mark them "
-            "as nodata"
-        )
-
-
-def _table_of_values(found: Found[LabelCounts]) -> ClassTable:
-    """Return the classes of the values that label images hold. The value 255 is none of them.
-
-    Raises:
-        DataError: There are too many values, fewer than two, or other values than from 0 to 65535; or label images
-            give a value different names.
-    """
-    pixels: Counter[Value] = Counter()
-    for (_, labels), counts in found:
-        if len(counts.pixels) > MOST_CLASSES + 1:
-            raise DataError(
-                f"{labels}: holds {len(counts.pixels):,} different values; this is no image of classes, of which there "
-                f"are at most {MOST_CLASSES}"
-            )
-        for value in counts.pixels:
-            if not isinstance(value, int) or not 0 <= value <= LARGEST_VALUE:
-                raise DataError(
-                    f"{labels}: holds the value {value} ({counts.pixels[value]:,} pixels); classes have whole values "
-                    f"from 0 to {LARGEST_VALUE}"
-                )
-        pixels.update(counts.pixels)
-    values = sorted(int(value) for value in pixels if value != IGNORED)
-    if len(values) > MOST_CLASSES:
-        raise DataError(f"the label images hold {len(values)} different values; {ADVICE}")
-    if len(values) < 2:
-        only = f"only the value {values[0]}" if values else "no labelled pixel"
-        ignored = f", and {IGNORED}, which means no label; {MASK_ADVICE}" if IGNORED in pixels else f"; {ADVICE}"
-        raise DataError(f"{found[0][0][1]}: the label images hold {only}{ignored}")
-    names = _names(found)
-    return ClassTable(tuple(names.get(value, str(value)) for value in values), tuple(values))
-
-
-def _names(found: Found[LabelCounts]) -> dict[int, str]:
-    names: dict[int, tuple[str, Path]] = {}
-    for (_, labels), counts in found:
-        for value, name in counts.names.items():
-            first, where = names.setdefault(value, (composed(name), labels))
-            if first != composed(name):
-                raise DataError(f"{labels}: calls the value {value} {name!r}, but {where} calls it {first!r}; {ADVICE}")
-    return {value: name for value, (name, _) in names.items()}
-
-
-def _with_colors(table: ClassTable, found: Found[LabelCounts]) -> ClassTable:
-    """Return a table with the colours that label images give, where it has none."""
-    colors: dict[int, Color] = {}
-    for _, counts in found:
-        colors = counts.colors | colors
-    pairs = zip(table.values, table.colors, strict=True)
-    return dataclasses.replace(table, colors=tuple(colors.get(value) if own is None else own for value, own in pairs))
-
-
-def _taken(table: ClassTable) -> str:
-    """Return a note on the classes that were taken from the values of label images."""
-    pairs = zip(table.values, table.names, strict=True)
-    named = [str(value) if str(value) == name else f"{value} ({name})" for value, name in pairs]
-    more = f", and {len(named) - NAMED} more" if len(named) > NAMED else ""
-    return (
-        f"every value of the label images was taken as a class: {', '.join(named[:NAMED])}{more}; {IGNORED} and nodata "
-        "mean no label; --classes names the values"
-    )
-
-
 def _polygons(
     samples: Sequence[Labelled],
     table: ClassTable | None,
@@ -258,57 +140,18 @@ def _polygons(
     positions: bool,
 ) -> tuple[ClassTable, Found[LabelCounts]]:
     """Return the classes of polygons and their pixels."""
-    named = _try_all(lambda sample: polygon_names(sample[1]), samples, most_bad)
+    named = try_all(lambda sample: polygon_names(sample[1]), samples, most_bad)
     counts: Counter[str] = Counter()
     for _, names in named:
         for name, count in names.items():
             counts[composed(name)] += count
     if table is None:
-        _check_unclassified(named)
-    known = _table_of_names(counts, rules, samples[0][1]) if table is None else table
-    _check_names(named, counts, known, rules)
+        check_unclassified(named)
+    known = table_of_names(counts, rules, samples[0][1]) if table is None else table
+    check_names(named, counts, known, rules)
     usable = [sample for sample, _ in named]
     left = most_bad - (len(samples) - len(usable))
-    return known, _try_all(lambda sample: count_polygons(*sample, known, rules, read_as, positions), usable, left)
-
-
-def _table_of_names(counts: Counter[str], rules: LabelRules, file: Path) -> ClassTable:
-    """Return the classes of polygons, sorted, with that of what no polygon covers."""
-    names = sorted({*counts, *([rules.elsewhere] if rules.elsewhere else [])})
-    if len(names) < 2:
-        only = f"only the class {names[0]!r}" if names else "no class"
-        raise DataError(
-            f"{file}: the polygons of the data set have {only}; a model needs two: {ADVICE}, or name the class of what "
-            "no polygon covers"
-        )
-    return ClassTable(tuple(names), tuple(range(len(names))))
-
-
-def _check_unclassified(named: Found[dict[str, int]]) -> None:
-    """Raise DataError if the polygons of a file have no class, and those of other files have some."""
-    bare = [labels for (_, labels), names in named if is_unclassified(labels)]
-    other = next((labels for (_, labels), names in named if names.keys() - {ONLY_KIND}), None)
-    if bare and other is not None:
-        raise DataError(
-            f"{bare[0]}: its polygons have no class, but those of {other} have; give each a class, or one that ends "
-            "with * to ignore it"
-        )
-
-
-def _check_names(named: Found[dict[str, int]], counts: Counter[str], table: ClassTable, rules: LabelRules) -> None:
-    """Raise DataError if polygons or the rules have classes that the table does not have."""
-    unknown = [(name, count) for name, count in counts.most_common() if name not in table.names]
-    if unknown:
-        texts = [f"{name!r} ({count:,} polygon{'' if count == 1 else 's'})" for name, count in unknown[:NAMED]]
-        more = ", ..." if len(unknown) > NAMED else ""
-        first = next(labels for (_, labels), names in named if unknown[0][0] in map(composed, names))
-        raise DataError(
-            f"{first}: the polygons of the data set have classes that are not given: {', '.join(texts)}{more}; "
-            f"{ADVICE}, or let their names end with * to ignore them"
-        )
-    if rules.elsewhere and rules.elsewhere not in table.names:
-        given = f"{', '.join(table.names[:NAMED])}{', ...' if len(table.names) > NAMED else ''}"
-        raise DataError(f"the class {rules.elsewhere!r} of what no polygon covers is none of {given}; {ADVICE}")
+    return known, try_all(lambda sample: count_polygons(*sample, known, rules, read_as, positions), usable, left)
 
 
 def _check_present(table: ClassTable, pixels: Sequence[int], found: Found[LabelCounts]) -> list[str]:
