@@ -30,11 +30,14 @@ class Measurement:
         peak_bytes: Peak of the allocated bytes on a CUDA device; on a CPU, of resident bytes beyond Python with torch.
         reserved_bytes: Peak of the bytes that the allocator of a CUDA device holds; on a CPU, `peak_bytes`.
         seconds: Median duration of the steps after the first.
+        loaded_bytes: Resident bytes beyond Python with torch before the model of a training step was built; 0 on other
+            devices and for other work.
     """
 
     peak_bytes: int
     reserved_bytes: int
     seconds: float
+    loaded_bytes: int = 0
 
 
 def measure_step(

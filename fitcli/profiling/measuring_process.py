@@ -24,6 +24,7 @@ from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.registry import find_task, train_settings
 from fitcli.tasks.task import Task
 from fitcli.training.optimizer import build_optimizer
+from fitcli.training.warm_up import warm_up
 from models.build import build
 from models.groups import Groups
 
@@ -40,11 +41,12 @@ def main() -> None:
         console.json(None)
 
 
-def measure(request: dict[str, Any], runtime: Runtime) -> dict[str, float]:
+def measure(request: dict[str, Any], runtime: Runtime) -> dict[str, float | int]:
     """Run the step of a request several times; return the entries of a `Measurement`."""
     if runtime.device.type == "cpu":
         # A training run with --memory does the same.
         return_freed_memory()
+    loaded = _load_libraries(runtime) if request["kind"] == "train" else 0
     step = {"train": training_step, "infer": forward_pass, "peer": peer_step}[request["kind"]](request, runtime)
     seconds = []
     for _ in range(request["steps"]):
@@ -58,7 +60,20 @@ def measure(request: dict[str, Any], runtime: Runtime) -> dict[str, float]:
     else:
         # Libraries included, as `--memory` counts them.
         peak = reserved = bytes_beyond_torch("VmHWM") or 0
-    return {"peak_bytes": peak, "reserved_bytes": reserved, "seconds": statistics.median(seconds[1:])}
+    return {
+        "peak_bytes": peak,
+        "reserved_bytes": reserved,
+        "seconds": statistics.median(seconds[1:]),
+        "loaded_bytes": loaded,
+    }
+
+
+def _load_libraries(runtime: Runtime) -> int:
+    """Load what a training run loads before it measures itself; return the resident bytes of it on a CPU."""
+    if runtime.device.type != "cpu":
+        return 0
+    warm_up(runtime, train_settings())
+    return bytes_beyond_torch() or 0
 
 
 def training_step(request: dict[str, Any], runtime: Runtime) -> Callable[[], object]:

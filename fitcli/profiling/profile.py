@@ -8,8 +8,9 @@ from typing import Any
 
 from fitcli.device.runtime import Runtime
 from fitcli.errors import FitError
+from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.budget import largest, size_text
-from fitcli.memory.estimate import Estimate, Training, parameter_count
+from fitcli.memory.estimate import Estimate, Training, estimate_step, parameter_count
 from fitcli.memory.plan import evaluate_plan, largest_side, named_plans
 from fitcli.profiling.inference import Inference, estimate_pass, pass_executions
 from fitcli.profiling.measure import Measurement, measure_pass, measure_step
@@ -107,7 +108,14 @@ def _train(subject: Subject, conditions: Conditions, res: int) -> Iterator[Row]:
         # The measured step keeps no moving average and reads no batch ahead.
         bare = replace(work, ema=False, batches=1)
         measured = None if runtime is None else measure_step(subject.task, bare, plan, (side, side), runtime)
-        yield _row(conditions, res, side, "train", name, choice.estimate, choice.extra, measured, runtime)
+        row = _row(conditions, res, side, "train", name, choice.estimate, choice.extra, measured, runtime)
+        yield row if measured is None else replace(row, like=_estimate_like(bare, plan, measured))
+
+
+def _estimate_like(bare: Training, plan: ExecutionPlan, measured: Measurement) -> Estimate:
+    """Return the estimate of what was measured: on a CPU, beside the libraries of the measuring process."""
+    work = replace(bare, loaded_bytes=measured.loaded_bytes) if bare.device == "cpu" else bare
+    return estimate_step(work, plan)
 
 
 def _infer(subject: Subject, conditions: Conditions, res: int) -> Iterator[Row]:

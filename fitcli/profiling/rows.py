@@ -25,6 +25,8 @@ class Row:
         estimate: Estimated memory and operations.
         extra: Additional operations, as a fraction of those of the plain execution.
         measurement: Measured memory and time; None if it was only estimated.
+        like: Estimate of what was measured: a training step without moving average and without batches that are read
+            ahead, beside the libraries of that process; None for `estimate`.
         fits: Whether it fits into the budget.
     """
 
@@ -36,6 +38,7 @@ class Row:
     extra: float
     measurement: Measurement | None
     fits: bool
+    like: Estimate | None = None
 
     @property
     def peak_bytes(self) -> int:
@@ -59,6 +62,7 @@ class Row:
             "activations_bytes": self.estimate.peak_bytes - sum(named.values()),
             "peak_bytes": self.peak_bytes,
             "estimated_peak_bytes": self.estimate.peak_bytes,
+            "estimated_like_bytes": None if self.measurement is None else (self.like or self.estimate).peak_bytes,
             "needed_bytes": self.estimate.needed_bytes,
             "away_bytes": self.estimate.away_bytes,
             "components": parts,
@@ -86,7 +90,7 @@ class Row:
 
     def _comparison(self, measured: Measurement) -> str:
         """Return the time of a measurement, and the estimate of its peak with the difference, as text."""
-        estimate = self.estimate.peak_bytes
+        estimate = (self.like or self.estimate).peak_bytes
         return (
             f"measured, {measured.seconds:.2f} s; estimate {size_text(estimate)} "
             f"({estimate / measured.peak_bytes - 1:+.1%})"

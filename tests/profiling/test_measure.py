@@ -10,9 +10,11 @@ import pytest
 
 from fitcli.device.runtime import choose_runtime
 from fitcli.errors import FitError
+from fitcli.execution.plan import ExecutionPlan
+from fitcli.memory.estimate import Training
 from fitcli.profiling import measure as module
 from fitcli.profiling.inference import Inference
-from fitcli.profiling.measure import STEPS, Measurement, measure_pass
+from fitcli.profiling.measure import STEPS, Measurement, measure_pass, measure_step
 from fitcli.tasks.registry import TASKS, find_task
 
 CPU = choose_runtime("cpu", "fp32")
@@ -32,6 +34,14 @@ def test_a_pass_of_every_task(task: str) -> None:
     assert result is not None
     assert 0 < result.peak_bytes == result.reserved_bytes < 2**30
     assert result.seconds > 0
+
+
+def test_a_step_counts_what_was_loaded_before_its_model() -> None:
+    work = Training(task=find_task("classify"), config=find_task("classify").preset("debug").config, groups=2,
+                    device="cpu", ema=False, batches=1)  # fmt: skip
+    result = measure_step("classify", work, ExecutionPlan(), (1, 2), CPU)
+    assert result is not None
+    assert 0 < result.loaded_bytes < result.peak_bytes
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from fitcli.device.runtime import choose_runtime
 from fitcli.errors import FitError
+from fitcli.memory.estimate import FIRST_STEP
 from fitcli.profiling import profile as module
 from fitcli.profiling.measure import Measurement
 from fitcli.profiling.profile import (
@@ -22,7 +23,7 @@ from fitcli.profiling.profile import (
 from fitcli.profiling.rows import Mode, Row
 from fitcli.profiling.subject import Conditions, Subject, subject_for
 
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 TINY = subject_for(None, "tiny", None)
 MODES: list[Mode] = ["train", "infer"]
 
@@ -94,6 +95,23 @@ def test_a_measurement_that_ran_out_of_memory_does_not_fit(monkeypatch: pytest.M
             assert (row.measurement, row.fits, row.peak_bytes) == (None, False, row.estimate.peak_bytes)
         else:
             assert (row.fits, row.peak_bytes) == (True, 5)
+
+
+def test_a_measured_step_is_compared_without_average_and_batches_read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = conditions(device="cpu", runtime=choose_runtime("cpu", "fp32"), method="measure", budget_bytes=64 * GIB)
+    measurement = Measurement(peak_bytes=5, reserved_bytes=5, seconds=7.0, loaded_bytes=11 * MIB)
+    monkeypatch.setattr(module, "measure_pass", lambda *_: measurement)
+    monkeypatch.setattr(module, "measure_step", lambda *_: measurement)
+    for row in rows(TINY, here, [256]):
+        if row.mode == "infer":
+            assert row.like is None
+            continue
+        assert row.like is not None
+        kept = {name: size for name, size in row.like.parts.items() if name not in ("libraries", "ema", "pixels")}
+        assert kept == {name: row.estimate.parts[name] for name in kept}
+        assert "ema" not in row.like.parts or row.like.parts["ema"] == 0
+        assert row.like.parts["libraries"] == 11 * MIB + FIRST_STEP["bf16"]
+        assert row.like.parts["pixels"] < row.estimate.parts["pixels"]
 
 
 def test_the_title() -> None:

@@ -52,3 +52,12 @@ def test_a_measured_row() -> None:
     assert row.as_cells("") == [
         "512 x 512", "infer", "stream", "1.00 GiB", "", "", "no", "", "measured, 0.50 s; estimate 1 MiB (-100.0%)",
     ]  # fmt: skip
+
+
+def test_a_measurement_is_compared_with_the_estimate_of_what_was_measured() -> None:
+    measurement = Measurement(peak_bytes=GIB, reserved_bytes=GIB, seconds=0.5, loaded_bytes=7)
+    like = replace(ESTIMATE, parts={"parameters": GIB + GIB // 4})
+    row = replace(ROW, measurement=measurement, like=like)
+    assert row.as_dict(SUBJECT, CONDITIONS)["estimated_like_bytes"] == GIB + GIB // 4
+    assert row.as_dict(SUBJECT, CONDITIONS)["estimated_peak_bytes"] == ESTIMATE.peak_bytes
+    assert row.as_cells("")[-1] == "measured, 0.50 s; estimate 1.25 GiB (+25.0%)"
