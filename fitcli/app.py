@@ -25,6 +25,7 @@ from fitcli.commands.generate import generate
 from fitcli.commands.info import info
 from fitcli.commands.profile_memory import profile_memory
 from fitcli.commands.segment import segment
+from fitcli.commands.task_help import TaskCommand
 from fitcli.commands.train import train
 from fitcli.errors import FitError, is_out_of_memory, out_of_memory_text
 from fitcli.interrupts import INTERRUPTED
@@ -125,7 +126,8 @@ def help_text(command: Callable[..., None]) -> str:
 
 
 for command in (info, demo, train, classify, segment, embed, evaluate, generate, profile_memory):
-    app.command(help=help_text(command))(reports_errors(command))
+    shape = TaskCommand if command is train else None
+    app.command(help=help_text(command), cls=shape)(reports_errors(command))
 
 
 def main() -> None:

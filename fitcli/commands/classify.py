@@ -8,28 +8,13 @@ from typing import Annotated
 import typer
 
 from fitcli import console
-from fitcli.commands.options import (
-    BackgroundThreshold,
-    CheckpointFolder,
-    Compile,
-    DeviceName,
-    Images,
-    InferencePrecisionName,
-    Json,
-    Memory,
-    Mpp,
-    PyramidLevel,
-    SkipBackground,
-    StateFolder,
-    Timeout,
-    background_choice,
-    reading_choice,
-)
-from fitcli.distributed.heartbeat import TIMEOUT_MINUTES
+from fitcli.commands.image_pass import PassOptions
+from fitcli.commands.options import CheckpointFolder, Images, Json
+from fitcli.commands.signature import with_fields
 from fitcli.errors import FitError
-from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD
 
 
+@with_fields
 def classify(
     images: Images,
     checkpoint: CheckpointFolder,
@@ -48,42 +33,27 @@ def classify(
         typer.Option("--heatmap-target", help="Target whose evidence is drawn; default: the first.", metavar="NAME"),
     ] = None,
     heatmap_task: Annotated[str | None, typer.Option("--heatmap-task", hidden=True)] = None,
-    mpp: Mpp = None,
-    level: PyramidLevel = None,
-    skip_background: SkipBackground = None,
-    background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
-    memory: Memory = None,
-    state: StateFolder = None,
-    device: DeviceName = "auto",
-    precision: InferencePrecisionName = "auto",
-    compile: Compile = False,
-    timeout: Timeout = TIMEOUT_MINUTES,
+    *,
+    options: PassOptions,
 ) -> None:
     """Classify whole images of any size; each is read one window at a time."""
-    from fitcli.device.runtime import choose_runtime
-    from fitcli.distributed.image_queue import open_queue
     from fitcli.images.open import matching_paths
     from fitcli.tasks.classify.classify_files import check_csv, classify_files, plan_heatmaps, write_csv
     from fitcli.tasks.classify.labels import find_target
     from fitcli.tasks.classify.task import TASK as CLASSIFY
-    from fitcli.tasks.encoding.encode import EncodingSettings
-    from fitcli.tasks.load import load_run
 
     if heatmap_task is not None:
         console.warning("--heatmap-task is now --heatmap-target; the next release has no --heatmap-task")
         heatmap_target = heatmap_target or heatmap_task
     if heatmap_target is not None and heatmap is None:
         raise FitError("--heatmap-target is for --heatmap; give both, or leave it out")
-    background, how = background_choice(skip_background, background_threshold), reading_choice(level, mpp)
     paths = matching_paths(images)
-    with open_queue(device, 60 * timeout) as queue:
+    with options.connect() as queue:
         check_csv(csv, paths)
         heatmaps = plan_heatmaps(paths, heatmap)
-        runtime = choose_runtime(device, precision, inference=True, compiled=compile, memory_bytes=memory)
-        model = load_run(checkpoint, runtime, CLASSIFY)
-        config, drawn = model.config, find_target(model.config.class_targets, heatmap_target)
-        settings = EncodingSettings(background=background, memory_bytes=memory, state=state, read_as=how)
-        done = list(classify_files(queue, model, paths, heatmaps, runtime, settings, top_k, csv, drawn))
+        run = options.open(checkpoint, CLASSIFY)
+        config, drawn = run.model.config, find_target(run.model.config.class_targets, heatmap_target)
+        done = list(classify_files(queue, run.model, paths, heatmaps, run.runtime, run.settings, top_k, csv, drawn))
         good = [report for report in done if report is not None]
         if csv is not None and queue.world.is_first:
             write_csv(csv, [report.line for report in good], config)

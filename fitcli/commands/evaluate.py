@@ -8,25 +8,12 @@ from typing import Annotated, Literal
 import typer
 
 from fitcli import console
-from fitcli.commands.options import (
-    BackgroundThreshold,
-    CheckpointFolder,
-    Compile,
-    DeviceName,
-    InferencePrecisionName,
-    Json,
-    Memory,
-    Mpp,
-    PyramidLevel,
-    SkipBackground,
-    Timeout,
-    background_choice,
-    reading_choice,
-)
-from fitcli.distributed.heartbeat import TIMEOUT_MINUTES
-from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD
+from fitcli.commands.image_pass import ScoringOptions
+from fitcli.commands.options import CheckpointFolder, Json
+from fitcli.commands.signature import with_fields
 
 
+@with_fields
 def evaluate(
     data: Annotated[
         Path, typer.Argument(metavar="DATA", help="Folder with one subfolder per class, or CSV: path,label[,split].")
@@ -37,15 +24,8 @@ def evaluate(
     ] = "val",
     json: Json = False,
     csv: Annotated[Path | None, typer.Option(help="Write a CSV file with one line per image.")] = None,
-    mpp: Mpp = None,
-    level: PyramidLevel = None,
-    skip_background: SkipBackground = None,
-    background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD,
-    memory: Memory = None,
-    device: DeviceName = "auto",
-    precision: InferencePrecisionName = "auto",
-    compile: Compile = False,
-    timeout: Timeout = TIMEOUT_MINUTES,
+    *,
+    options: ScoringOptions,
 ) -> None:
     """Score a run on a data set.
 
@@ -53,24 +33,14 @@ def evaluate(
     with several labels: the share of images whose labels are all right, and F1. An autoregressive model: bits per
     dimension. A diffusion model: the error of its predictions at ten levels of noise.
     """
-    from fitcli.device.runtime import choose_runtime
-    from fitcli.distributed.image_queue import open_queue
     from fitcli.evaluation.evaluate import evaluate as run_evaluation
     from fitcli.tasks.classify.classify_files import check_csv
-    from fitcli.tasks.encoding.encode import EncodingSettings
     from fitcli.tasks.evaluation_result import write_csv
 
-    with open_queue(device, 60 * timeout) as queue:
+    with options.connect() as queue:
         check_csv(csv, [data])
-        runtime = choose_runtime(
-            device, precision, inference=True, compiled=compile, memory_bytes=memory, float32_on_cpu=True
-        )
-        settings = EncodingSettings(
-            background=background_choice(skip_background, background_threshold),
-            memory_bytes=memory,
-            read_as=reading_choice(level, mpp),
-        )
-        found = run_evaluation(queue, data, checkpoint, split, runtime, settings, csv)
+        runtime = options.runtime(float32_on_cpu=True)
+        found = run_evaluation(queue, data, checkpoint, split, runtime, options.settings(), csv)
         if csv is not None and found is not None:
             write_csv(csv, found)
     if found is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
 from inspect import Parameter, Signature
 from typing import Annotated, Any, Optional, TypeVar, get_args, get_type_hints
 
@@ -54,6 +56,36 @@ def with_options(
         return command
 
     return decorate
+
+
+def with_fields(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a command: in place of a parameter that is a dataclass of options, it gets a parameter for each field.
+
+    The types of the fields are annotated for Typer, and every field has a default. Callers give the fields by name.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    parameters: dict[str, Parameter] = {}
+    gathered: dict[str, type] = {}
+    for name, parameter in inspect.signature(command).parameters.items():
+        if not is_dataclass(hints[name]):
+            parameters[name] = parameter.replace(annotation=hints[name])
+            continue
+        gathered[name] = hints[name]
+        types = get_type_hints(hints[name], include_extras=True)
+        for each in fields(hints[name]):
+            assert each.default is not MISSING, each.name
+            parameters[each.name] = _keyword(each.name, types[each.name], each.default)
+
+    @functools.wraps(command)
+    def gathering(*arguments: Any, **options: Any) -> None:
+        for name, declaration in gathered.items():
+            own = {each.name: options.pop(each.name) for each in fields(declaration) if each.name in options}
+            options[name] = declaration(**own)
+        command(*arguments, **options)
+
+    gathering.__signature__ = Signature([*parameters.values()], return_annotation=None)  # type: ignore[attr-defined]
+    gathering.__annotations__ = {name: each.annotation for name, each in parameters.items()} | {"return": None}
+    return gathering
 
 
 def _parameter(declared: DeclaredOption, panel: str, tasks: Mapping[str, type], suffix: str = "") -> Parameter:

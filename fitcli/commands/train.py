@@ -125,7 +125,8 @@ def train(
 ) -> None:
     """Train on whole images of any size, or on windows of them.
 
-    docs/options.md explains the options, docs/scaling.md several processes.
+    `fit train --task segment --help` shows the options of another task.
+    docs/options.md explains all options, docs/scaling.md several processes.
     """
     deadline = time.monotonic() + 60 * max_minutes
     from fitcli.device.runtime import choose_runtime

@@ -13,10 +13,9 @@ from fitcli.data.batch import Batch
 from fitcli.data.place import Layout
 from fitcli.data.read_item import Reading
 from fitcli.device.transfer import to_device
-from fitcli.execution.drop_path import draw_drop_path
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.patches.cutting import normalize, statistics
+from fitcli.patches.cutting import statistics
 from fitcli.runs.targets import Target
 from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.class_targets import ClassLabels, ClassSets, class_reader, padded
@@ -26,11 +25,11 @@ from fitcli.tasks.classify.step import classification_job
 from fitcli.tasks.classify.validation import named_accuracies, validate
 from fitcli.tasks.context import TrainingRun, place_rules
 from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.encoding.training_input import augmented_patches, layers_to_skip
 from fitcli.tasks.task import DeferredScores, Validation
 from fitcli.tasks.validation_memory import validation_bytes
 from models.config import ClassifierConfig
 from models.encoder import FITClassifier
-from models.real_tokens import RealTokens
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,14 +77,7 @@ class ClassificationObjective:
         )
 
     def job(self, model: TaskModel, batch: Batch, plan: ExecutionPlan | None = None) -> Job:
-        """Return the step of the mean loss over the images of a batch. Its output is the logits [b k].
-
-        The step keeps only the bytes of the pixels, and normalises them each time it embeds them.
-        """
-
-        def patches(part: slice, real: RealTokens) -> Tensor:
-            values = normalize(real.pack(batch.part(part)), self.mean, self.std)
-            return values * real.per_token(batch.gain[part]) + real.per_token(batch.shift[part])
+        """Return the step of the mean loss over the images of a batch. Its output is the logits [b k]."""
 
         def loss(logits: Tensor) -> Tensor:
             exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -95,10 +87,10 @@ class ClassificationObjective:
                 return loss_of_targets(exact, _sets(batch), self.targets, weights, smoothing)
             return mean_cross_entropy(exact, _labels(batch), weights, smoothing)
 
-        classifier, drop_path, seed = cast(FITClassifier, model), None, self.run.settings.seed
-        if rate := self.options.drop_path:
-            drop_path = draw_drop_path(classifier.encoder.trunk, batch.groups, batch.showings, rate, seed)
-        return classification_job(classifier, batch.groups, patches, loss, drop_path)
+        classifier = cast(FITClassifier, model)
+        patches = augmented_patches(batch, self.mean, self.std)
+        skipped = layers_to_skip(classifier.encoder, batch, self.options.drop_path, self.run.settings.seed)
+        return classification_job(classifier, batch.groups, patches, loss, skipped)
 
     def weight(self, batch: Batch) -> float:
         """Return the divisor of the loss of a batch: its number of images."""

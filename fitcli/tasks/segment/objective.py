@@ -13,13 +13,13 @@ from fitcli.data.batch import Batch
 from fitcli.data.place import Layout
 from fitcli.data.read_item import Reading
 from fitcli.device.transfer import to_device
-from fitcli.execution.drop_path import draw_drop_path
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
-from fitcli.patches.cutting import normalize, statistics
+from fitcli.patches.cutting import statistics
 from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.context import TrainingRun, place_rules
 from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.encoding.training_input import augmented_patches, layers_to_skip
 from fitcli.tasks.segment.config import SegmentDetails
 from fitcli.tasks.segment.label_patches import LabelPatches, LabelReader
 from fitcli.tasks.segment.loss import CellLoss
@@ -30,7 +30,6 @@ from fitcli.tasks.task import DeferredScores, Validation
 from fitcli.tasks.validation_memory import validation_bytes
 from models.config import DenseConfig
 from models.dense import FITDense
-from models.real_tokens import RealTokens
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,29 +78,18 @@ class SegmentationObjective:
         )
 
     def job(self, model: TaskModel, batch: Batch, plan: ExecutionPlan | None = None) -> Job:
-        """Return the step of the mean loss over the labelled pixels of a batch, those of this process.
-
-        The step keeps only the bytes of the pixels, and normalises them each time it embeds them.
-        """
-        dense, drop_path, labels = cast(FITDense, model), None, _labels(batch)
-
-        def patches(part: slice, real: RealTokens) -> Tensor:
-            values = normalize(real.pack(batch.part(part)), self.mean, self.std)
-            return values * real.per_token(batch.gain[part]) + real.per_token(batch.shift[part])
-
-        if rate := self.options.drop_path:
-            seed = self.run.settings.seed
-            drop_path = draw_drop_path(dense.encoder.trunk, batch.groups, batch.showings, rate, seed)
+        """Return the step of the mean loss over the labelled pixels of a batch, those of this process."""
+        dense, labels = cast(FITDense, model), _labels(batch)
         # Without labels the loss is 0, whatever it is divided by.
         divisor = self.weight(batch) or 1.0
         return segmentation_job(
             dense,
             batch.groups,
-            patches,
+            augmented_patches(batch, self.mean, self.std),
             lambda part: to_device(labels[part], batch.device),
             self.loss,
             divisor,
-            drop_path,
+            layers_to_skip(dense.encoder, batch, self.options.drop_path, self.run.settings.seed),
         )
 
     def weight(self, batch: Batch) -> float:

@@ -1,0 +1,147 @@
+"""What commands that run a model over images share: the options of a pass, its opening, its results.
+
+Never imports torch at module level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import typer
+
+from fitcli import console
+from fitcli.commands.options import (
+    BackgroundThreshold,
+    Compile,
+    DeviceName,
+    InferencePrecisionName,
+    Memory,
+    Mpp,
+    PyramidLevel,
+    SkipBackground,
+    StateFolder,
+    Timeout,
+    background_choice,
+    reading_choice,
+)
+from fitcli.distributed.heartbeat import TIMEOUT_MINUTES
+from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD
+
+if TYPE_CHECKING:
+    from fitcli.device.runtime import Runtime
+    from fitcli.distributed.image_queue import ImageQueue
+    from fitcli.runs.weights import Checkpoint, TaskModel
+    from fitcli.tasks.encoding.encode import EncodingSettings
+    from fitcli.tasks.task import Task
+
+    M = TypeVar("M", bound=TaskModel)
+else:
+    M = TypeVar("M")
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRun(Generic[M]):
+    """A run that is ready for passes over images.
+
+    Attributes:
+        model: The model and its preprocessing.
+        runtime: Device and precision.
+        settings: What is read of each image, and the limits of a pass.
+    """
+
+    model: Checkpoint[M]
+    runtime: Runtime
+    settings: EncodingSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoringOptions:
+    """Options of a command that scores images with a model of any task. `with_fields` declares them."""
+
+    mpp: Mpp = None
+    level: PyramidLevel = None
+    skip_background: SkipBackground = None
+    background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD
+    memory: Memory = None
+    device: DeviceName = "auto"
+    precision: InferencePrecisionName = "auto"
+    compile: Compile = False
+    timeout: Timeout = TIMEOUT_MINUTES
+
+    def connect(self) -> AbstractContextManager[ImageQueue]:
+        """Refuse impossible options, and return the context of the processes that share the images."""
+        from fitcli.distributed.image_queue import open_queue
+
+        self.settings()
+        return open_queue(self.device, 60 * self.timeout)
+
+    def runtime(self, float32_on_cpu: bool = False) -> Runtime:
+        """Return the device and the precision, see `choose_runtime`."""
+        from fitcli.device.runtime import choose_runtime
+
+        return choose_runtime(
+            self.device,
+            self.precision,
+            inference=True,
+            compiled=self.compile,
+            memory_bytes=self.memory,
+            float32_on_cpu=float32_on_cpu,
+        )
+
+    def settings(self, state: Path | None = None) -> EncodingSettings:
+        """Return what is read of each image, and the limits of a pass.
+
+        Raises:
+            FitError: Two options exclude each other.
+        """
+        from fitcli.tasks.encoding.encode import EncodingSettings
+
+        return EncodingSettings(
+            background=background_choice(self.skip_background, self.background_threshold),
+            memory_bytes=self.memory,
+            state=state,
+            read_as=reading_choice(self.level, self.mpp),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassOptions(ScoringOptions):
+    """Options of a command that runs an encoder over each of its images. `with_fields` declares them."""
+
+    state: StateFolder = None
+
+    def open(self, checkpoint: Path, task: Task[M]) -> OpenedRun[M]:
+        """Load a run of a task. Call it within `connect`.
+
+        Raises:
+            CheckpointError: The folder holds no run of the task.
+            DeviceError: The device cannot be used.
+        """
+        from fitcli.tasks.load import load_run
+
+        runtime = self.runtime()
+        return OpenedRun(load_run(checkpoint, runtime, task), runtime, self.settings(self.state))
+
+
+def finish(results: Sequence[R | None], json: bool, columns: Iterable[str], row: Callable[[R], Iterable[str]]) -> None:
+    """Print the results of the images. The exit code is 1 if some are None.
+
+    Args:
+        results: Results of the images, as JSON data; None for an image that could not be read.
+        json: Whether to print them as one JSON document.
+        columns: Header of the table.
+        row: Returns the row of a result.
+    """
+    good = [result for result in results if result is not None]
+    if json:
+        console.json(good)
+    elif good:
+        console.table(tuple(columns), [tuple(row(result)) for result in good])
+    if len(good) < len(results):
+        raise typer.Exit(1)

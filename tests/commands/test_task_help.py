@@ -1,0 +1,55 @@
+"""The help of a command with options of several tasks: it shows those of one task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from typer.testing import Result
+
+from fitcli.commands.task_help import named_task
+from fitcli.runs.option import declared_options, flag
+from fitcli.runs.train_settings import TrainSettings
+from fitcli.tasks.registry import DEFAULT_TASK, TASKS, task_options
+
+Fit = Callable[..., Result]
+SCREEN, SCREENS = 40, 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], DEFAULT_TASK),
+        (["--help"], DEFAULT_TASK),
+        (["--task", "segment", "--help"], "segment"),
+        (["--help", "--task", "diffusion"], "diffusion"),
+        (["data", "--task=autoregressive", "--help"], "autoregressive"),
+        (["--task", "paint", "--help"], DEFAULT_TASK),
+        (["--help", "--task"], DEFAULT_TASK),
+        (["--task=", "--help"], DEFAULT_TASK),
+    ],
+)
+def test_the_task_that_arguments_name(arguments: list[str], expected: str) -> None:
+    assert named_task(arguments) == expected
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_help_shows_the_options_of_one_task_on_three_screens(
+    fit: Fit, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = fit("train", "--task", task, "--help").stdout
+    assert len(shown.splitlines()) <= SCREENS * SCREEN
+    words = set(shown.split())
+    own = declared_options(task_options()[task])
+    foreign = {name for options in task_options().values() for name in declared_options(options)} - set(own)
+    assert {flag(name) for name in (*declared_options(TrainSettings), *own)} <= words
+    assert not {flag(name) for name in foreign} & words
+
+
+def test_help_changes_nothing_for_later_calls(fit: Fit) -> None:
+    before = fit("train", "--help").stdout
+    assert fit("train", "--task", "diffusion", "--help").stdout != before
+    assert fit("train", "--help").stdout == before
+    refused = fit("train", "data", "--out", "run", "--schedule", "cosine")
+    assert "--schedule is for --task diffusion" in refused.stderr, "a hidden option is still read"
