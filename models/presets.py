@@ -6,10 +6,12 @@ of the latents to the pixels.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
-from models.checks import ConfigError
+from models.checks import ConfigError, check_positive
 from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig, DenseConfig
 from models.layer_plan import parse_plan
 
@@ -75,6 +77,9 @@ PRESETS: dict[str, Preset] = {
 "nano". "nano" learns small marks such as pen strokes on one core, "mini" the class of every place of small images.
 """
 
+NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
+"""A preset as it is."""
+
 CELL = 2
 """Pixels per side of a cell of a model with an answer at every place, if nobody chooses."""
 
@@ -100,19 +105,21 @@ learns small grey images on one core; its heads are 32 wide, so that a token of 
 """
 
 
-def classifier_preset(name: str, channels: int, classes: int, patch: int | None = None) -> ClassifierConfig:
+def classifier_preset(
+    name: str, channels: int, classes: int, changes: Mapping[str, Any] = NO_CHANGES
+) -> ClassifierConfig:
     """Return the config of a classifier.
 
     Args:
         name: Name in `PRESETS`.
         channels: Values per pixel.
         classes: Number of classes.
-        patch: Pixels per side of a patch; None for those of the preset.
+        changes: Values of fields of `Preset` that replace those of the preset.
 
     Raises:
         ConfigError: There is no such preset, or its stem cannot process patches of this size.
     """
-    preset = _find(PRESETS, name, patch)
+    preset = _find(PRESETS, name, changes)
     return ClassifierConfig.from_dict(
         _trunk(preset, preset.group**2)
         | {
@@ -126,27 +133,30 @@ def classifier_preset(name: str, channels: int, classes: int, patch: int | None 
     )
 
 
-def dense_preset(name: str, channels: int, outputs: int, cell: int = CELL, patch: int | None = None) -> DenseConfig:
+def dense_preset(
+    name: str, channels: int, outputs: int, cell: int = CELL, changes: Mapping[str, Any] = NO_CHANGES
+) -> DenseConfig:
     """Return the config of a model with an answer at every place: a classifier of the same name with a tail.
 
     The tail is the last `write` and as many local layers as the other segments have. So the weights of the other
-    segments have the same names and shapes as those of the classifier.
+    segments have the same names and shapes as those of the classifier. A plan that ends with local layers has its tail.
 
     Args:
         name: Name in `PRESETS`.
         channels: Values per pixel.
         outputs: Values per cell.
         cell: Pixels per side of a cell.
-        patch: Pixels per side of a patch; None for those of the preset.
+        changes: Values of fields of `Preset` that replace those of the preset.
 
     Raises:
         ConfigError: There is no such preset, its stem cannot process patches of this size, or no whole number of cells
             fits a patch.
     """
-    preset = _find(PRESETS, name, patch)
+    preset = _find(PRESETS, name, changes)
     if preset.patch % cell:
         raise ConfigError(f"cells of {cell} pixels do not fill a patch of {preset.patch} pixels")
-    tail = f"({parse_plan(preset.plan)[-1][0]})"
+    segments = parse_plan(preset.plan)
+    tail = f"({segments[-1][0]})" if segments[-1][1] else ""
     return DenseConfig.from_dict(
         _trunk(replace(preset, plan=preset.plan + tail), preset.group**2)
         | {
@@ -161,7 +171,7 @@ def dense_preset(name: str, channels: int, outputs: int, cell: int = CELL, patch
 
 
 def denoiser_preset(
-    name: str, channels: int, classes: int, patch: int | None = None, self_condition: bool = True
+    name: str, channels: int, classes: int, changes: Mapping[str, Any] = NO_CHANGES, self_condition: bool = True
 ) -> tuple[DenoiserConfig, int]:
     """Return the config of a denoiser, and the pixels per side of its patches.
 
@@ -169,13 +179,13 @@ def denoiser_preset(
         name: Name in `DENOISERS`.
         channels: Values per pixel.
         classes: Number of classes to condition on; 0 for none.
-        patch: Pixels per side of a patch; None for those of the preset.
+        changes: Values of fields of `Preset` that replace those of the preset.
         self_condition: Whether the model starts from the latents of an earlier prediction.
 
     Raises:
         ConfigError: There is no such preset.
     """
-    preset = _find(DENOISERS, name, patch)
+    preset = _predicting(_find(DENOISERS, name, changes, without=("stem",)))
     values = preset.patch**2 * channels
     config = DenoiserConfig.from_dict(
         _trunk(preset, preset.group**2)
@@ -190,7 +200,7 @@ def denoiser_preset(
 
 
 def decoder_preset(
-    name: str, channels: int, classes: int, levels: int, starts: int, patch: int | None = None
+    name: str, channels: int, classes: int, levels: int, starts: int, changes: Mapping[str, Any] = NO_CHANGES
 ) -> tuple[DecoderConfig, int]:
     """Return the config of a decoder, and the pixels per side of its patches.
 
@@ -202,12 +212,12 @@ def decoder_preset(
         classes: Number of classes to condition on; 0 for none.
         levels: Number of levels of a pixel value: the vocabulary.
         starts: Number of start ids, see `DecoderConfig`.
-        patch: Pixels per side of a patch; None for those of the preset.
+        changes: Values of fields of `Preset` that replace those of the preset.
 
     Raises:
         ConfigError: There is no such preset.
     """
-    preset = _find(DECODERS, name, patch)
+    preset = _predicting(_find(DECODERS, name, changes, without=("stem", "group")))
     config = DecoderConfig.from_dict(
         _trunk(preset, preset.patch**2 * channels)
         | {
@@ -221,13 +231,32 @@ def decoder_preset(
     return config, preset.patch
 
 
-def _find(presets: dict[str, Preset], name: str, patch: int | None) -> Preset:
+def _find(presets: dict[str, Preset], name: str, changes: Mapping[str, Any], without: Collection[str] = ()) -> Preset:
+    """Return a preset with changes; `without` names the fields that models of this kind do not have."""
     if name not in presets:
         raise ConfigError(f"no preset {name!r}; there are {', '.join(presets)}")
-    return presets[name] if patch is None else replace(presets[name], patch=patch)
+    if foreign := sorted(set(changes) & set(without)):
+        raise ConfigError(f"this kind of model has no {foreign[0]} to choose; leave it out")
+    return replace(presets[name], **changes)
+
+
+def _predicting(preset: Preset) -> Preset:
+    """Return a preset if its tokens read the latents before they are predicted."""
+    segments = parse_plan(preset.plan)
+    if segments[-1][1] or len(segments) == 1:
+        raise ConfigError(
+            f"pixels are predicted from tokens that have read the latents: plan {preset.plan!r} must end with local "
+            "layers after global ones, as in '(2)4(2)'"
+        )
+    return preset
 
 
 def _trunk(preset: Preset, tokens: int) -> dict[str, Any]:
+    for name in ("patch", "group", "head"):
+        check_positive(name, getattr(preset, name))
+    for name in ("token_width", "latent_width"):
+        if getattr(preset, name) % preset.head:
+            raise ConfigError(f"{name} {getattr(preset, name)} is no multiple of a head ({preset.head})")
     return {
         "plan": preset.plan,
         "tokens": tokens,

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from fitcli.errors import FitError
@@ -19,7 +20,10 @@ SHOWN = 10
 
 
 def read_recipe(
-    path: Path, options: Mapping[str, bool], check: Callable[[str, str | bool], None] = lambda name, value: None
+    path: Path,
+    options: Mapping[str, bool],
+    check: Callable[[str, str | bool], None] = lambda name, value: None,
+    tables: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> dict[str, str | bool]:
     """Read a recipe.
 
@@ -27,6 +31,7 @@ def read_recipe(
         path: File with one line `name = value` per option. Dashes before the name are optional, "_" stands for "-".
         options: Names of the parameters that a recipe may set, and whether each is a switch.
         check: Called with a parameter and its value; raises ValueError with the reason if the value is impossible.
+        tables: Names of the parameters that may stand in a table, by the name of the table.
 
     Returns:
         Values by parameter: True or False for a switch, otherwise the text as on the command line.
@@ -34,7 +39,7 @@ def read_recipe(
     Raises:
         FitError: The file cannot be read or is no TOML; or it has an unknown option, one twice, or an impossible value.
     """
-    document = _document(path)
+    document = _without_tables(path, _document(path), tables)
     if unknown := sorted(name for name in document if _parameter(name) not in options):
         more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
         names = ", ".join(f"{name:.80}" for name in unknown[:SHOWN]) + more
@@ -54,6 +59,19 @@ def read_recipe(
         except ValueError as error:
             raise FitError(f"--recipe {path}: {name} = {_shown(value)}: {error}") from None
     return values
+
+
+def _without_tables(path: Path, document: dict[str, Any], tables: Mapping[str, Collection[str]]) -> dict[str, Any]:
+    """Return the values of a document beside those of its tables."""
+    plain = {name: value for name, value in document.items() if name not in tables or not isinstance(value, dict)}
+    for name, allowed in tables.items():
+        for key, value in document[name].items() if isinstance(document.get(name), dict) else ():
+            if _parameter(key) not in allowed:
+                raise FitError(f"--recipe {path}: [{name}] has no {key:.80}; it may have {', '.join(allowed)}")
+            if key in plain:
+                raise FitError(f"--recipe {path}: {key} is there twice, in [{name}] and before it; keep one")
+            plain[key] = value
+    return plain
 
 
 def _document(path: Path) -> dict[str, Any]:

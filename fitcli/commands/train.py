@@ -26,7 +26,7 @@ from fitcli.commands.signature import with_options
 from fitcli.distributed.heartbeat import TIMEOUT_MINUTES
 from fitcli.errors import FitError
 from fitcli.runs.option import declared_options
-from fitcli.runs.train_settings import STOPPING, TrainSettings
+from fitcli.runs.train_settings import STOPPING, TrainSettings, model_options
 from fitcli.tasks.registry import DEFAULT_TASK, task_options, train_settings
 
 if TYPE_CHECKING:
@@ -56,7 +56,10 @@ def _follow(context: typer.Context, recipe: Path | None) -> Path | None:
                 raise ValueError(error.message) from None
 
         try:
-            context.default_map = {**(context.default_map or {}), **read_recipe(recipe, switches, check)}
+            context.default_map = {
+                **(context.default_map or {}),
+                **read_recipe(recipe, switches, check, {"model": model_options()}),
+            }
         except FitError as error:
             # Options are read before errors of the command are caught.
             console.error(str(error))

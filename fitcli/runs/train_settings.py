@@ -22,7 +22,10 @@ LARGEST_SEED = 2**64 - 1
 LARGEST_SIDE, MOST_IMAGES, MOST_PASSES, MOST = 2**22, 2**16, 10**6, 10**9
 """Largest pixels per side, images per pass, passes per step, and number of anything else."""
 
-IMAGES, LEARNING, STOPPING = "Images", "Learning", "Starting and stopping"
+LARGEST_WIDTH = 2**16
+"""Largest width, number of latents, and patches per side of a group."""
+
+IMAGES, LEARNING, MODEL, STOPPING = "Images", "Learning", "Model", "Starting and stopping"
 """Panels of `fit train --help`."""
 
 
@@ -125,15 +128,30 @@ class TrainSettings:
         maximum=LARGEST_SEED,
         more="It decides the initial weights, the order of the data, augmentation and noise.",
     )
-    patch: int | None = option(
+    plan: str | None = option(
         None,
-        "Side of a patch.",
-        panel=IMAGES,
-        minimum=1,
-        maximum=LARGEST_SIDE,
-        metavar="PIXELS",
-        more="Without it, that of the preset.",
+        "Layers, like '(2)4(2)4'.",
+        panel=MODEL,
+        more="One segment after the other: local layers in parentheses, then global layers. This option and the others "
+        "of the model change the preset; a recipe may have them in its table `[model]`.",
     )
+    latents: int | None = option(None, "Latents per group.", panel=MODEL, minimum=1, maximum=LARGEST_WIDTH)
+    group: int | None = option(
+        None, "Patches per side of a group.", panel=MODEL, minimum=1, maximum=LARGEST_WIDTH,
+        more="In an autoregressive model every patch is a group.",
+    )  # fmt: skip
+    patch: int | None = option(None, "Side of a patch.", panel=MODEL, minimum=1, maximum=LARGEST_SIDE, metavar="PIXELS")
+    token_width: int | None = option(None, "Width of a token.", panel=MODEL, minimum=1, maximum=LARGEST_WIDTH)
+    latent_width: int | None = option(None, "Width of a latent.", panel=MODEL, minimum=1, maximum=LARGEST_WIDTH)
+    head: int | None = option(
+        None, "Width of an attention head.", panel=MODEL, minimum=1, maximum=LARGEST_WIDTH,
+        more="It divides the width of a token and that of a latent.",
+    )  # fmt: skip
+    stem: str | None = option(
+        None, "Stem: linear, conv, overlap.", panel=MODEL,
+        more="How an encoder embeds a patch: one product, convolutions inside of the patch, or convolutions that reach "
+        "over its edge into the group.",
+    )  # fmt: skip
     mpp: float | None = option(
         None,
         "Scale: microns per pixel.",
@@ -224,6 +242,12 @@ class TrainSettings:
         }
 
     @property
+    def model_changes(self) -> dict[str, Any]:
+        """Return what replaces values of the preset, by name: the options of the model that were given."""
+        chosen = {name: getattr(self, name) for name in model_options()}
+        return {name: value for name, value in chosen.items() if value is not None}
+
+    @property
     def ema_decay(self) -> float:
         """Greatest decay of the moving average of the weights; 0 for no average."""
         return self.ema
@@ -294,6 +318,11 @@ class TrainSettings:
         if "epochs" in changes and "steps" not in changes:
             changes["steps"] = new.steps
         return replace(self, **changes)
+
+
+def model_options() -> tuple[str, ...]:
+    """Return the names of the options that change a preset: fields of `models.presets.Preset`."""
+    return tuple(name for name, each in declared_options(TrainSettings).items() if each.option.panel == MODEL)
 
 
 def _other_choice(name: str, before: object, now: object) -> str:

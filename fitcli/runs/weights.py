@@ -163,7 +163,8 @@ def start_from(
     left = sorted(name for name in expected if name not in taken)
     if strange := next((name for name in left if not name.startswith(class_weights)), None):
         raise CheckpointError(
-            f"--start-from {folder}: is of another architecture ({strange}); give the same --preset and --patch"
+            f"--start-from {folder}: is of another architecture ({strange}); give the same --preset and "
+            "the same options of the model"
         )
     model.load_state_dict(taken, strict=False)
 

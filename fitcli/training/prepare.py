@@ -27,6 +27,7 @@ from fitcli.files.output_checks import check_output_folder
 from fitcli.images.read_as import ReadAs
 from fitcli.images.scale import scale_text, warn_of_mixed_scales
 from fitcli.runs.config import RunConfig, config_document, is_run
+from fitcli.runs.option import flag
 from fitcli.runs.targets import Target
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.context import TrainingRun
@@ -77,8 +78,8 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     try:
         task.check(settings)
     except ConfigError as error:
-        patch = "" if settings.patch is None else f" --patch {settings.patch}"
-        raise FitError(f"--preset {settings.preset}{patch}: {error}") from None
+        changes = "".join(f" {flag(name)} {value}" for name, value in settings.model_changes.items())
+        raise FitError(f"--preset {settings.preset}{changes}: {error}") from None
     if settings.start_from is not None:
         _check_start(Path(settings.start_from), settings)
     dataset = task.survey_targets(settings, _dataset(start.data, settings))

@@ -126,3 +126,60 @@ def test_a_file_made_to_confuse_is_one_short_line(
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert len(result.stderr) < 1000 + len(str(path))
+
+
+MODEL = """
+steps = 1
+preset = "debug"
+[model]
+plan = "(1)2(1)1"
+latents = 3
+token-width = 32
+latent_width = 48
+head = 16
+group = 4
+patch = 8
+stem = "linear"
+"""
+
+
+def test_a_table_of_the_model(fit: Fit, dataset: Path, tmp_path: Path) -> None:
+    chosen, run = recipe(tmp_path, MODEL), tmp_path / "run"
+    result = fit("train", dataset, "--recipe", chosen, "--out", run, "--latents", "5", "--size", "64")
+    assert result.exit_code == 0, result.stderr
+    model = json.loads((run / "config.json").read_text())["model"]
+    expected = {
+        "plan": "(1)2(1)1", "latents": 5, "token_width": 32, "latent_width": 48, "token_heads": 2, "latent_heads": 3,
+        "tokens": 16, "patch": 8, "stem": "linear",
+    }  # fmt: skip
+    assert {name: model[name] for name in expected} == expected
+    again = fit("train", dataset, "--recipe", chosen, "--out", run, "--resume", "--steps", "2", "--latents", "5")
+    assert again.exit_code == 0, again.stderr
+    other = fit("train", dataset, "--out", run, "--resume", "--plan", "(1)1")
+    assert (other.exit_code, "--plan: the run was begun with plan = (1)2(1)1" in other.stderr) == (1, True)
+    started = fit("train", dataset, "--preset", "debug", "--out", tmp_path / "b", "--start-from", run, "--steps", "1")
+    assert "is of another architecture" in started.stderr
+    image = next(dataset.glob("*/*"))
+    assert fit("classify", image, "--checkpoint", run).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[model]\nlayers = 3", "[model] has no layers; it may have plan, latents, group, patch"),
+        ("[model]\nepochs = 3", "[model] has no epochs"),
+        ("patch = 4\n[model]\npatch = 8", "patch is there twice, in [model] and before it; keep one"),
+        ("token_width = 4\n[model]\ntoken-width = 8", "token-width is there twice"),
+        ("model = 3", "no such options of `fit train` in a recipe: model"),
+        ("[model]\nlatents = 0", "latents = 0: "),
+        ("[model]\nlatents = [3]", "latents must be one number or text"),
+        ('[model]\nplan = "2-4"', "layer plan '2-4' does not have the form"),
+        ('[model]\nstem = "deep"', "stem"),
+        ("[model]\nhead = 48", "token_width 64 is no multiple of a head (48)"),
+    ],
+)
+def test_tables_that_describe_no_model(fit: Fit, dataset: Path, tmp_path: Path, text: str, message: str) -> None:
+    chosen = recipe(tmp_path, f'preset = "debug"\n{text}' if "epochs" not in text else text)
+    result = fit("train", dataset, "--recipe", chosen, "--out", tmp_path / "run")
+    assert (result.exit_code, message in result.stderr) == (1, True), result.stderr
+    assert not (tmp_path / "run").exists()

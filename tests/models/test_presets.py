@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,9 +13,17 @@ from fitcli.profiling.inference import Inference, estimate_pass
 from fitcli.tasks.registry import find_task
 from models.build import build
 from models.checks import ConfigError
-from models.config import ClassifierConfig
+from models.config import ClassifierConfig, TrunkConfig
 from models.layer_plan import parse_plan
-from models.presets import DECODERS, DENOISERS, PRESETS, classifier_preset, decoder_preset, denoiser_preset
+from models.presets import (
+    DECODERS,
+    DENOISERS,
+    PRESETS,
+    classifier_preset,
+    decoder_preset,
+    denoiser_preset,
+    dense_preset,
+)
 
 PATCHES_6400 = 400
 """Patches per side of an image of 6400 x 6400 pixels."""
@@ -75,7 +85,7 @@ def test_denoisers(name: str) -> None:
     assert (config.values, config.out_values, config.tokens) == (3 * patch**2, 3 * patch**2, 64)
     assert config.token_width // config.token_heads == config.latent_width // config.latent_heads == 64
     assert denoiser_preset(name, 3, 0)[0].condition_width is None
-    assert denoiser_preset(name, 1, 0, patch=2)[0].values == 4
+    assert denoiser_preset(name, 1, 0, changes={"patch": 2})[0].values == 4
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -83,7 +93,7 @@ def test_decoders(name: str) -> None:
     config, patch = decoder_preset(name, channels=3, classes=10, levels=256, starts=10)
     assert million_parameters(config) == pytest.approx(MILLIONS["decoder"][name], rel=0.05)
     assert (config.tokens, config.vocabulary) == (3 * patch**2, 256)
-    assert decoder_preset(name, 1, 0, 16, 1, patch=3)[0].tokens == 9
+    assert decoder_preset(name, 1, 0, 16, 1, changes={"patch": 3})[0].tokens == 9
 
 
 @pytest.mark.parametrize("preset", [*DENOISERS.values(), *DECODERS.values()], ids=lambda preset: preset.plan)
@@ -97,3 +107,53 @@ def test_errors_about_unknown_presets_list_the_presets() -> None:
         denoiser_preset("large", 3, 0)
     with pytest.raises(ConfigError, match="no preset 'base'; there are debug, nano, tiny, small"):
         decoder_preset("base", 3, 0, 256, 1)
+
+
+CHANGES = {"latents": 3, "token_width": 24, "latent_width": 32, "head": 8}
+FAMILIES: dict[str, Callable[[dict[str, Any]], TrunkConfig]] = {
+    "classifier": lambda changes: classifier_preset("tiny", 3, 2, changes),
+    "dense": lambda changes: dense_preset("tiny", 3, 2, 2, changes),
+    "denoiser": lambda changes: denoiser_preset("tiny", 3, 0, changes)[0],
+    "decoder": lambda changes: decoder_preset("tiny", 3, 0, 16, 1, changes)[0],
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_preset_with_changes(family: str) -> None:
+    plan = "(1)2(1)" if family != "classifier" else "(1)2(1)1"
+    config = FAMILIES[family]({"plan": plan, **CHANGES})
+    assert (config.plan, config.latents, config.token_width, config.latent_width) == (plan, 3, 24, 32)
+    assert (config.token_heads, config.latent_heads) == (3, 4)
+    assert FAMILIES[family]({}) != config
+    build(config, "meta")
+
+
+@pytest.mark.parametrize("family", ["classifier", "dense", "denoiser"])
+def test_a_preset_with_another_group(family: str) -> None:
+    assert FAMILIES[family]({"group": 4}).tokens == 16
+
+
+def test_a_dense_plan_has_a_tail_of_its_own_or_that_of_the_classifier() -> None:
+    assert dense_preset("tiny", 3, 2, changes={"plan": "(1)2(3)"}).plan == "(1)2(3)"
+    assert dense_preset("tiny", 3, 2, changes={"plan": "(1)2(3)4"}).plan == "(1)2(3)4(3)"
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "message"),
+    [
+        ("classifier", {"plan": "(1)2(1)"}, "a classifier pools latents"),
+        ("classifier", {"plan": "2(4)"}, "does not have the form"),
+        ("classifier", {"token_width": 100}, "token_width 100 is no multiple of a head (64)"),
+        ("classifier", {"head": 0}, "head must be at least 1"),
+        ("classifier", {"stem": "deep"}, "stem"),
+        ("dense", {"plan": "(3)"}, "must end with local layers after global ones"),
+        ("denoiser", {"plan": "(1)2(1)1"}, "must end with local layers after global ones"),
+        ("denoiser", {"plan": "(3)"}, "must end with local layers after global ones"),
+        ("denoiser", {"stem": "conv"}, "has no stem to choose"),
+        ("decoder", {"plan": "(1)2"}, "must end with local layers after global ones"),
+        ("decoder", {"group": 2}, "has no group to choose"),
+    ],
+)
+def test_changes_that_fit_no_model(family: str, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        FAMILIES[family](changes)

@@ -83,7 +83,7 @@ def test_what_is_saved_comes_back(run: Path) -> None:
 
 
 def classifying(preset: str = "debug", patch: int = 8, classes: tuple[str, ...] = ("a", "b")) -> RunConfig:
-    model = classifier_preset(preset, 3, len(classes), patch)
+    model = classifier_preset(preset, 3, len(classes), {"patch": patch})
     return RunConfig(model=model, preprocessing=PIXELS, classes=classes, details=ClassifyDetails())
 
 
@@ -92,7 +92,7 @@ def segmenting(
 ) -> RunConfig:
     count = len(classes)
     details = SegmentDetails(values=tuple(range(count)), colors=(None,) * count, weights=(1.0,) * count)
-    model = dense_preset(preset, 3, count, cell, patch)
+    model = dense_preset(preset, 3, count, cell, {"patch": patch})
     return RunConfig(model=model, preprocessing=PIXELS, classes=classes, details=details)
 
 
@@ -144,7 +144,7 @@ def test_another_architecture_is_refused(tmp_path: Path, before: RunConfig, conf
     save_weights(tmp_path, build(before.model, seed=5))
     model = build(config.model, seed=6)
     with pytest.raises(
-        CheckpointError, match=r"is of another architecture .* give the same --preset and --patch"
+        CheckpointError, match=r"is of another architecture .* give the same --preset and the same options of the model"
     ) as caught:
         weights.start_from(tmp_path, before, model, config, find_task(config.task).class_weights)
     assert "\n" not in str(caught.value)

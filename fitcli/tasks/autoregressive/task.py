@@ -61,7 +61,7 @@ class Autoregressive(Task[FITDecoder]):
 
     def check(self, settings: TrainSettings) -> None:
         levels = cast(AutoregressiveOptions, settings.options).levels or ALL_LEVELS
-        decoder_preset(settings.preset, 1, 0, levels, 0, settings.patch)
+        decoder_preset(settings.preset, 1, 0, levels, 0, settings.model_changes)
 
     def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
         options = cast(AutoregressiveOptions, settings.options)
@@ -76,7 +76,7 @@ class Autoregressive(Task[FITDecoder]):
         levels = options.levels or ALL_LEVELS
         black, white = preprocessing.range
         assert black < white
-        side = decoder_preset(settings.preset, 1, 0, levels, 0, settings.patch)[1]
+        side = decoder_preset(settings.preset, 1, 0, levels, 0, settings.model_changes)[1]
         if min(*smallest, settings.size or min(smallest)) < side:
             size = min(smallest[0], settings.size or smallest[0]), min(smallest[1], settings.size or smallest[1])
             others = sum(min(each) < side for each in survey.sizes) - 1
@@ -90,7 +90,9 @@ class Autoregressive(Task[FITDecoder]):
             start=options.start,
         )
         starts = sequence.starts(classes)
-        model, _ = decoder_preset(settings.preset, preprocessing.channels, classes, levels, starts, settings.patch)
+        model, _ = decoder_preset(
+            settings.preset, preprocessing.channels, classes, levels, starts, settings.model_changes
+        )
         return RunConfig(model=model, preprocessing=preprocessing, classes=dataset.classes, details=sequence)
 
     def objective(self, run: TrainingRun) -> NextTokenObjective:

@@ -52,12 +52,12 @@ class Classify(Task[FITClassifier]):
     class_weights: ClassVar[tuple[str, ...]] = ("head.score.", "head.classify.")
 
     def check(self, settings: TrainSettings) -> None:
-        classifier_preset(settings.preset, channels=1, classes=2, patch=settings.patch)
+        classifier_preset(settings.preset, channels=1, classes=2, changes=settings.model_changes)
 
     def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
         options = cast(ClassifyOptions, settings.options)
         channels, classes = survey.preprocessing.channels, dataset.classes
-        model = classifier_preset(settings.preset, channels, len(classes), settings.patch)
+        model = classifier_preset(settings.preset, channels, len(classes), settings.model_changes)
         if dataset.targets:
             counts = tuple(len(target.classes) for target in dataset.targets)
             model = replace(model, classes=sum(counts), targets=counts)

@@ -51,7 +51,7 @@ class Diffusion(Task[FITDenoiser]):
 
     def check(self, settings: TrainSettings) -> None:
         options = cast(DiffusionOptions, settings.options)
-        denoiser_preset(settings.preset, channels=1, classes=0, patch=settings.patch)
+        denoiser_preset(settings.preset, channels=1, classes=0, changes=settings.model_changes)
         _check(f"--schedule {options.schedule}", lambda: parse_schedule(options.schedule))
         given = f"--scale {options.scale}" + ("" if options.shift is None else f" --shift {options.shift}")
         _check(given, lambda: _diffusion_config(options, patch=1, size=(1, 1)))
@@ -64,7 +64,7 @@ class Diffusion(Task[FITDenoiser]):
             settings.preset,
             survey.preprocessing.channels,
             len(dataset.classes),
-            settings.patch,
+            settings.model_changes,
             self_condition=options.self_condition_rate > 0,
         )
         return RunConfig(

@@ -64,7 +64,7 @@ class Segmentation(Task[FITDense]):
 
     def check(self, settings: TrainSettings) -> None:
         options = cast(SegmentOptions, settings.options)
-        dense_preset(settings.preset, channels=1, outputs=2, cell=options.cell, patch=settings.patch)
+        dense_preset(settings.preset, channels=1, outputs=2, cell=options.cell, changes=settings.model_changes)
         if options.classes is not None:
             parse_classes(options.classes)
         LabelRules(options.elsewhere)
@@ -99,7 +99,7 @@ class Segmentation(Task[FITDense]):
         table, preprocessing = found.table, replace(survey.preprocessing, background=options.background)
         return RunConfig(
             model=dense_preset(
-                settings.preset, survey.preprocessing.channels, len(table.names), options.cell, settings.patch
+                settings.preset, survey.preprocessing.channels, len(table.names), options.cell, settings.model_changes
             ),
             preprocessing=preprocessing,
             classes=table.names,

@@ -104,7 +104,7 @@ def test_the_config_has_the_classes_of_the_survey(asked: list[Any], weights: str
     surveyed = TASK.survey_targets(chosen, DATA)
     config = TASK.describe(chosen, surveyed, Survey(PIXELS, ((40, 50),), (Path("0.png"), (40, 50))))
     assert config.classes == TABLE.names
-    assert config.model == dense_preset("debug", 3, 2, cell=4, patch=8)
+    assert config.model == dense_preset("debug", 3, 2, cell=4, changes={"patch": 8})
     assert isinstance(config.model, DenseConfig)
     assert config.model.cell == 4
     assert config.preprocessing == replace(PIXELS, background=0.1)
