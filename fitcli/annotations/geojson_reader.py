@@ -26,6 +26,7 @@ from fitcli.annotations.json_stream import JsonStream
 from fitcli.annotations.packed_polygons import PackedPolygons
 from fitcli.errors import ImageError
 from fitcli.files.spelling import composed
+from fitcli.files.wording import counted
 
 MAX_FEATURES, MAX_RING, MAX_POINTS = 1_000_000, 1_000_000, 10_000_000
 """Most features (and parts of them) of a file, and points of a ring and of a file."""
@@ -46,6 +47,8 @@ QUPATH_PROPERTIES = frozenset({"objectType", "object_type", "isLocked"})
 
 FEATURE_ADVICE, SPLIT = "correct it, or leave it out", "split the file"
 """What to do about a feature that cannot be read, and about too many, for messages."""
+
+FEW_POINTS = "of fewer than three different points"
 
 UNCLASSIFIED = ""
 """Class of a polygon without a class."""
@@ -117,7 +120,7 @@ class _Collector:
         self._path = path
         self._coordinates, self._rings, self._polygons, self._classes = array("d"), array("q"), array("q"), array("i")
         self._names: dict[str, int] = {}
-        self._skipped: Counter[str] = Counter()
+        self._skipped: Counter[tuple[str, str]] = Counter()
         self._features = 0
 
     def add(self, item: Any) -> None:
@@ -147,7 +150,7 @@ class _Collector:
         packed = PackedPolygons(points, _with_zero(self._rings), _with_zero(self._polygons))
         used, classes = np.unique(np.frombuffer(self._classes, np.int32), return_inverse=True)
         names = tuple(self._names)
-        notes = tuple(f"{count:,} {what} left out" for what, count in sorted(self._skipped.items()))
+        notes = tuple(f"{counted(count, *what)} left out" for what, count in sorted(self._skipped.items()))
         kept = tuple(names[number] for number in used.tolist())
         return GeoJsonPolygons(packed, classes.astype(np.int32), kept, crs, notes)
 
@@ -158,7 +161,7 @@ class _Collector:
 
     def _add_geometry(self, geometry: Any, number: int) -> None:
         if geometry is None:
-            self._skipped["features without geometry"] += 1
+            self._skipped["feature without geometry", "features without geometry"] += 1
             return
         if not isinstance(geometry, dict):
             raise ValueError("has a geometry that is no object")
@@ -174,7 +177,7 @@ class _Collector:
                 self._add_part()
                 self._add_geometry(part, number)
         elif kind in NO_AREA:
-            self._skipped["points and lines"] += 1
+            self._skipped["point or line", "points and lines"] += 1
         else:
             raise ValueError(f"has the unknown geometry {str(kind)[:40]!r}")
 
@@ -184,7 +187,7 @@ class _Collector:
 
     def _add_polygon(self, rings: Any, number: int) -> None:
         if not _list(rings):
-            self._skipped["empty polygons"] += 1
+            self._skipped["empty polygon", "empty polygons"] += 1
             return
         outline = True
         for ring in rings:
@@ -192,10 +195,10 @@ class _Collector:
                 outline = False
             elif outline:
                 # Without its outline, holes would be filled.
-                self._skipped["polygons of fewer than three different points"] += 1
+                self._skipped[f"polygon {FEW_POINTS}", f"polygons {FEW_POINTS}"] += 1
                 return
             else:
-                self._skipped["holes of fewer than three different points"] += 1
+                self._skipped[f"hole {FEW_POINTS}", f"holes {FEW_POINTS}"] += 1
         self._polygons.append(len(self._rings))
         self._classes.append(number)
 
@@ -203,7 +206,7 @@ class _Collector:
         """Add a ring, closed. Return False if it has no area."""
         count = len(_list(ring))
         if count > MAX_RING + 1:
-            raise ValueError(f"has a ring of {count:,} points; at most {MAX_RING:,} can be read")
+            raise ValueError(f"has a ring of {counted(count, 'point')}; at most {MAX_RING:,} can be read")
         if not count:
             return False
         lengths = set(map(len, ring))

@@ -63,6 +63,9 @@ WGS84_TEXT = (
 LITTLE_ENDIAN_WITH_BOUNDS = 0b011
 """Flags of a geometry's header."""
 
+PROBES = 2
+"""Writes after a failed one: the first may succeed in part."""
+
 POLYGON = 3
 """Number of polygons in well-known binary."""
 
@@ -89,7 +92,8 @@ class GeoPackageWriter(FeatureWriter):
             WGS84: ("WGS 84", WGS84, "EPSG", WGS84, WGS84_TEXT),
         }
         systems.setdefault(self._system, (f"EPSG:{epsg}", self._system, "EPSG", self._system, "undefined"))
-        with _as_os_errors():
+        self._path = path
+        with _as_os_errors(path):
             # No file can be opened that does not exist: the file system says why it cannot be made.
             path.open("xb").close()
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -112,14 +116,14 @@ class GeoPackageWriter(FeatureWriter):
             self._colors[polygon.number],
             float(polygon.area),
         )
-        with _as_os_errors():
+        with _as_os_errors(self._path):
             self._database.execute(f"INSERT INTO {TABLE} (geom, class, color, area_px) VALUES (?, ?, ?, ?)", row)
 
     def _end(self) -> None:
         assert self._database is not None, "the file is closed"
         bounds = self._bounds.reshape(-1).tolist() if np.isfinite(self._bounds).all() else [None] * 4
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-        with _as_os_errors():
+        with _as_os_errors(self._path):
             self._database.execute(
                 "INSERT INTO gpkg_contents VALUES (?, 'features', ?, '', ?, ?, ?, ?, ?, ?)",
                 (TABLE, TABLE, now, *bounds, self._system),
@@ -145,11 +149,20 @@ def well_known_binary(rings: list[NDArray[Any]]) -> bytes:
 
 
 @contextmanager
-def _as_os_errors() -> Iterator[None]:
-    """Turn what SQLite says about the disk into an error of the system."""
+def _as_os_errors(path: Path) -> Iterator[None]:
+    """Turn an error of SQLite, which does not say why it cannot write, into the error of the system."""
     try:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-        number = errno.ENOSPC if code == sqlite3.SQLITE_FULL else errno.EIO
-        raise OSError(number, str(error)) from error
+        if code == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, str(error)) from error
+        _append(path)
+        raise OSError(errno.EIO, str(error)) from error
+
+
+def _append(path: Path) -> None:
+    """Append zeros to a file that is given up: the system says what prevents it."""
+    with path.open("ab", buffering=0) as file:
+        for _ in range(PROBES):
+            file.write(bytes(1 << 16))

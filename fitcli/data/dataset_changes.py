@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fitcli.data.class_names import composed
 from fitcli.data.dataset import Listed
+from fitcli.files.wording import counted
 
 NAMED = 3
 """Number of images to name for each kind of change."""
@@ -44,4 +45,4 @@ def _describe(images: Sequence[str], change: str) -> str:
     if not images:
         return ""
     more = ["..."] if len(images) > NAMED else []
-    return f"{len(images)} {'image' if len(images) == 1 else 'images'} {change} ({'; '.join([*images[:NAMED], *more])})"
+    return f"{counted(len(images), 'image')} {change} ({'; '.join([*images[:NAMED], *more])})"

@@ -84,7 +84,7 @@ def test_polygons_without_a_class_are_objects_if_there_is_no_other(tmp_path: Pat
     reader = labels(tmp_path, *shapes, names=table("background", "object"))
     assert reader.read(ALL)[[3, 5], [3, 5], 0].tolist() == [0, 1]
     assert polygon_names(reader.path) == {"object": 1}
-    with pytest.raises(ImageError, match="1 polygons without a class beside classified ones"):
+    with pytest.raises(ImageError, match="1 polygon without a class beside classified ones"):
         labels(tmp_path, feature(square(5, 5, 2)), feature(square(2, 2, 10), "tumor"))
 
 
@@ -112,7 +112,7 @@ def test_labels_that_cannot_be_used_are_one_line(tmp_path: Path, kind: str) -> N
 def test_what_is_left_out_is_in_the_notes(tmp_path: Path) -> None:
     point = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}, "properties": None}
     reader = labels(tmp_path, point, feature(square(1, 1, 2), "tumor"), feature(square(99, 1, 2), "tumor"))
-    assert reader.notes == ("1 points and lines left out", "1 polygons outside of image.tif left out")
+    assert reader.notes == ("1 point or line left out", "1 polygon outside of image.tif left out")
 
 
 @pytest.mark.parametrize("factor", [0.5, 2, 2.5])

@@ -102,7 +102,7 @@ def test_an_unusable_data_set_creates_nothing(tmp_path: Path) -> None:
     broken = tmp_path / "data/b/2.png"
     broken.write_bytes(b"not a picture")
     (tmp_path / "data/b/3.tif").write_bytes(b"II*\0")
-    refused(r"2\.png: .* \(and 1 more images that cannot be read\)")
+    refused(r"2\.png: .* \(and 1 more image that cannot be read\)")
     broken.unlink()
     (tmp_path / "data/b/3.tif").unlink()
     save(tmp_path / "data/b/2.tif", np.zeros((8, 8, 5), np.uint8))
