@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -80,7 +80,7 @@ def read_geojson(path: Path) -> GeoJsonPolygons:
         ImageError: The file cannot be read, is not GeoJSON, or is beyond a limit.
     """
     with JsonStream(path) as stream:
-        collector = _Collector(path)
+        collector = PolygonCollector(path)
         first = stream.peek()
         crs = None
         if first == "[":
@@ -94,7 +94,7 @@ def read_geojson(path: Path) -> GeoJsonPolygons:
     return collector.result(crs)
 
 
-def _read_object(stream: JsonStream, collector: _Collector) -> Any:
+def _read_object(stream: JsonStream, collector: PolygonCollector) -> Any:
     """Read the outermost object, return its `crs`. Only `features` and `geometries` are read item by item."""
     whole: dict[str, Any] = {}
     has_items = False
@@ -113,8 +113,12 @@ def _read_object(stream: JsonStream, collector: _Collector) -> Any:
     return whole.get("crs")
 
 
-class _Collector:
-    """Collects polygons in growing arrays."""
+class PolygonCollector:
+    """Collects polygons in growing arrays, from features and geometries as GeoJSON has them.
+
+    Args:
+        path: The file, for messages.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -125,8 +129,17 @@ class _Collector:
 
     def add(self, item: Any) -> None:
         """Add a feature or a geometry."""
+        self.add_made(lambda: item)
+
+    def add_made(self, make: Callable[[], Any]) -> None:
+        """Add what a function returns. Its ValueError says what is wrong with the feature.
+
+        Raises:
+            ImageError: The feature cannot be read, or there are too many.
+        """
         self._count_feature()
         try:
+            item = make()
             if not isinstance(item, dict):
                 raise ValueError("is no object")
             if item.get("type") == "Feature":
@@ -139,6 +152,7 @@ class _Collector:
             raise ImageError(self._path, f"feature {self._features:,} {reason}; {advice}") from None
 
     def result(self, crs: Any) -> GeoJsonPolygons:
+        """Return all polygons."""
         points = np.frombuffer(self._coordinates, np.float64).reshape(-1, 2)
         # Sums tell whether any number is not finite, without an array of their size.
         with np.errstate(all="ignore"):
