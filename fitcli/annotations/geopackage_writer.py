@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import sqlite3
 import struct
 from collections.abc import Iterator
@@ -11,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.annotations.feature_writer import FeatureWriter
@@ -23,6 +23,9 @@ TABLE = "polygons"
 CARTESIAN, GEOGRAPHIC, WGS84 = -1, 0, 4326
 """Numbers of the coordinate systems that every GeoPackage lists: undefined plane and undefined sphere coordinates, and
 longitude and latitude."""
+
+WRITTEN_AT_ONCE = 1 << 20
+"""Bytes of geometries that are collected before they are written."""
 
 APPLICATION, VERSION = 0x47504B47, 10300
 """`application_id` ("GPKG") and `user_version` of a GeoPackage 1.3."""
@@ -82,7 +85,9 @@ class GeoPackageWriter(FeatureWriter):
     def _begin(self, path: Path) -> None:
         epsg = self.placement.epsg
         self._system = CARTESIAN if epsg is None else epsg
-        self._bounds = np.array([[np.inf, np.inf], [-np.inf, -np.inf]])
+        self._bounds: tuple[float, ...] = (math.inf,) * 4
+        self._waiting: list[tuple[bytes, str, str | None, float]] = []
+        self._waiting_bytes = 0
         self._names = [name.encode("utf-8", "replace").decode() for name in self.table.names]
         colors = self.table.colors
         self._colors = [None if color is None else "#{:02x}{:02x}{:02x}".format(*color) for color in colors]
@@ -105,23 +110,28 @@ class GeoPackageWriter(FeatureWriter):
 
     def _add(self, polygon: Polygon, rings: list[NDArray[Any]]) -> None:
         assert self._database is not None, "the file is closed"
-        low, high = rings[0].min(axis=0), rings[0].max(axis=0)
-        np.minimum(self._bounds[0], low, out=self._bounds[0])
-        np.maximum(self._bounds[1], high, out=self._bounds[1])
-        bounds = (low[0], high[0], low[1], high[1])
+        x, y = rings[0].T.tolist()
+        bounds = (min(x), max(x), min(y), max(y))
+        self._bounds = tuple(map(min, self._bounds, (bounds[0], -bounds[1], bounds[2], -bounds[3])))
         header = struct.pack("<2sBBi4d", b"GP", 0, LITTLE_ENDIAN_WITH_BOUNDS, self._system, *bounds)
-        row = (
-            header + well_known_binary(rings),
-            self._names[polygon.number],
-            self._colors[polygon.number],
-            float(polygon.area),
-        )
+        geometry = header + well_known_binary(rings)
+        number = polygon.number
+        self._waiting.append((geometry, self._names[number], self._colors[number], float(polygon.area)))
+        self._waiting_bytes += len(geometry)
+        if self._waiting_bytes >= WRITTEN_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        assert self._database is not None
+        rows, self._waiting, self._waiting_bytes = self._waiting, [], 0
         with _as_os_errors(self._path):
-            self._database.execute(f"INSERT INTO {TABLE} (geom, class, color, area_px) VALUES (?, ?, ?, ?)", row)
+            self._database.executemany(f"INSERT INTO {TABLE} (geom, class, color, area_px) VALUES (?, ?, ?, ?)", rows)
 
     def _end(self) -> None:
         assert self._database is not None, "the file is closed"
-        bounds = self._bounds.reshape(-1).tolist() if np.isfinite(self._bounds).all() else [None] * 4
+        self._flush()
+        left, right, low, high = self._bounds
+        bounds = (left, low, -right, -high) if all(map(math.isfinite, self._bounds)) else (None,) * 4
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         with _as_os_errors(self._path):
             self._database.execute(
