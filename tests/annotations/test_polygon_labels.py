@@ -6,16 +6,22 @@ import gzip
 import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.feature_files import CELLS, TABLE, UTM
+from support.feature_files import write as write_features
 from support.polygons import collection, feature, rules, square, table, write
 
+from fitcli.annotations.features import FORMATS
+from fitcli.annotations.labels import open_labels
 from fitcli.annotations.polygon_labels import IGNORED, PolygonLabels, polygon_names
 from fitcli.errors import ImageError
 from fitcli.images.array_image import ArrayReader
+from fitcli.images.georeference import GeoReference
 from fitcli.images.rescaled import Rescaled
 from fitcli.images.window import Window
 
@@ -46,6 +52,17 @@ def test_pixels_have_the_number_of_their_class(tmp_path: Path) -> None:
     assert (reader.read(Window(4, 5, 3, 9))[:, :, 0] == expected[4:7, 5:14]).all()
     assert reader.read(Window(50, 50, 3, 3)).shape == (0, 0, 1)
     assert reader.notes == ()
+
+
+@pytest.mark.parametrize("geo", [None, UTM], ids=["pixels", "earth"])
+def test_a_map_that_was_written_is_read_back(tmp_path: Path, geo: GeoReference | None) -> None:
+    """As GeoJSON and as GeoPackage, in pixels and in world coordinates: every pixel has the class of its cell."""
+    of, expected = image(*CELLS.shape), np.where(CELLS == 3, IGNORED, CELLS)
+    of.info = replace(of.info, geo=geo)
+    for suffix in FORMATS:
+        path = write_features(tmp_path / f"map{suffix}", geo)
+        reader = open_labels(path, of, table(*TABLE.names), rules())
+        np.testing.assert_array_equal(reader.read(ALL)[:, :, 0], expected, err_msg=suffix)
 
 
 def test_regions_say_what_is_annotated(tmp_path: Path) -> None:
