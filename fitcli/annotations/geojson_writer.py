@@ -27,8 +27,8 @@ WGS84 = 4326
 WRITTEN_AT_ONCE = 1 << 18
 """Bytes that are collected before they are written."""
 
-COMPRESSION = 6
-"""Effort of gzip, 1 to 9."""
+COMPRESSION = 5
+"""Effort of gzip, 1 to 9. 6 takes 1.7 times as long, for files that are 3 % smaller."""
 
 
 class GeoJsonWriter(FeatureWriter):
