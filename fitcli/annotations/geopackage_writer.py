@@ -85,6 +85,7 @@ class GeoPackageWriter(FeatureWriter):
     def _begin(self, path: Path) -> None:
         epsg = self.placement.epsg
         self._system = CARTESIAN if epsg is None else epsg
+        # Least x, -x, y and -y.
         self._bounds: tuple[float, ...] = (math.inf,) * 4
         self._waiting: list[tuple[bytes, str, str | None, float]] = []
         self._waiting_bytes = 0
@@ -112,7 +113,8 @@ class GeoPackageWriter(FeatureWriter):
         assert self._database is not None, "the file is closed"
         x, y = rings[0].T.tolist()
         bounds = (min(x), max(x), min(y), max(y))
-        self._bounds = tuple(map(min, self._bounds, (bounds[0], -bounds[1], bounds[2], -bounds[3])))
+        signed = (bounds[0], -bounds[1], bounds[2], -bounds[3])
+        self._bounds = tuple(min(pair) for pair in zip(self._bounds, signed, strict=True))
         header = struct.pack("<2sBBi4d", b"GP", 0, LITTLE_ENDIAN_WITH_BOUNDS, self._system, *bounds)
         geometry = header + well_known_binary(rings)
         number = polygon.number
