@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from fitcli.annotations.placement import Placement
 from fitcli.annotations.rings import Polygon
+from fitcli.files.write_errors import NO_ROOM
 from fitcli.images.publishing import ImagePublication, cannot_write
 
 
@@ -104,7 +104,7 @@ class FeatureWriter(ABC):
             self._release()
         except OSError as error:
             # What a full disk keeps in a buffer is not needed any more.
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in NO_ROOM:
                 raise
         finally:
             self._file.discard()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -26,6 +26,7 @@ from fitcli.annotations.json_stream import JsonStream
 from fitcli.annotations.packed_polygons import PackedPolygons
 from fitcli.errors import ImageError
 from fitcli.files.spelling import composed
+from fitcli.files.wording import counted
 
 MAX_FEATURES, MAX_RING, MAX_POINTS = 1_000_000, 1_000_000, 10_000_000
 """Most features (and parts of them) of a file, and points of a ring and of a file."""
@@ -46,6 +47,8 @@ QUPATH_PROPERTIES = frozenset({"objectType", "object_type", "isLocked"})
 
 FEATURE_ADVICE, SPLIT = "correct it, or leave it out", "split the file"
 """What to do about a feature that cannot be read, and about too many, for messages."""
+
+FEW_POINTS = "of fewer than three different points"
 
 UNCLASSIFIED = ""
 """Class of a polygon without a class."""
@@ -77,7 +80,7 @@ def read_geojson(path: Path) -> GeoJsonPolygons:
         ImageError: The file cannot be read, is not GeoJSON, or is beyond a limit.
     """
     with JsonStream(path) as stream:
-        collector = _Collector(path)
+        collector = PolygonCollector(path)
         first = stream.peek()
         crs = None
         if first == "[":
@@ -91,7 +94,7 @@ def read_geojson(path: Path) -> GeoJsonPolygons:
     return collector.result(crs)
 
 
-def _read_object(stream: JsonStream, collector: _Collector) -> Any:
+def _read_object(stream: JsonStream, collector: PolygonCollector) -> Any:
     """Read the outermost object, return its `crs`. Only `features` and `geometries` are read item by item."""
     whole: dict[str, Any] = {}
     has_items = False
@@ -110,20 +113,33 @@ def _read_object(stream: JsonStream, collector: _Collector) -> Any:
     return whole.get("crs")
 
 
-class _Collector:
-    """Collects polygons in growing arrays."""
+class PolygonCollector:
+    """Collects polygons in growing arrays, from features and geometries as GeoJSON has them.
+
+    Args:
+        path: The file, for messages.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._coordinates, self._rings, self._polygons, self._classes = array("d"), array("q"), array("q"), array("i")
         self._names: dict[str, int] = {}
-        self._skipped: Counter[str] = Counter()
+        self._skipped: Counter[tuple[str, str]] = Counter()
         self._features = 0
 
     def add(self, item: Any) -> None:
         """Add a feature or a geometry."""
+        self.add_made(lambda: item)
+
+    def add_made(self, make: Callable[[], Any]) -> None:
+        """Add what a function returns. Its ValueError says what is wrong with the feature.
+
+        Raises:
+            ImageError: The feature cannot be read, or there are too many.
+        """
         self._count_feature()
         try:
+            item = make()
             if not isinstance(item, dict):
                 raise ValueError("is no object")
             if item.get("type") == "Feature":
@@ -136,6 +152,7 @@ class _Collector:
             raise ImageError(self._path, f"feature {self._features:,} {reason}; {advice}") from None
 
     def result(self, crs: Any) -> GeoJsonPolygons:
+        """Return all polygons."""
         points = np.frombuffer(self._coordinates, np.float64).reshape(-1, 2)
         # Sums tell whether any number is not finite, without an array of their size.
         with np.errstate(all="ignore"):
@@ -147,7 +164,7 @@ class _Collector:
         packed = PackedPolygons(points, _with_zero(self._rings), _with_zero(self._polygons))
         used, classes = np.unique(np.frombuffer(self._classes, np.int32), return_inverse=True)
         names = tuple(self._names)
-        notes = tuple(f"{count:,} {what} left out" for what, count in sorted(self._skipped.items()))
+        notes = tuple(f"{counted(count, *what)} left out" for what, count in sorted(self._skipped.items()))
         kept = tuple(names[number] for number in used.tolist())
         return GeoJsonPolygons(packed, classes.astype(np.int32), kept, crs, notes)
 
@@ -158,7 +175,7 @@ class _Collector:
 
     def _add_geometry(self, geometry: Any, number: int) -> None:
         if geometry is None:
-            self._skipped["features without geometry"] += 1
+            self._skipped["feature without geometry", "features without geometry"] += 1
             return
         if not isinstance(geometry, dict):
             raise ValueError("has a geometry that is no object")
@@ -174,7 +191,7 @@ class _Collector:
                 self._add_part()
                 self._add_geometry(part, number)
         elif kind in NO_AREA:
-            self._skipped["points and lines"] += 1
+            self._skipped["point or line", "points and lines"] += 1
         else:
             raise ValueError(f"has the unknown geometry {str(kind)[:40]!r}")
 
@@ -184,7 +201,7 @@ class _Collector:
 
     def _add_polygon(self, rings: Any, number: int) -> None:
         if not _list(rings):
-            self._skipped["empty polygons"] += 1
+            self._skipped["empty polygon", "empty polygons"] += 1
             return
         outline = True
         for ring in rings:
@@ -192,10 +209,10 @@ class _Collector:
                 outline = False
             elif outline:
                 # Without its outline, holes would be filled.
-                self._skipped["polygons of fewer than three different points"] += 1
+                self._skipped[f"polygon {FEW_POINTS}", f"polygons {FEW_POINTS}"] += 1
                 return
             else:
-                self._skipped["holes of fewer than three different points"] += 1
+                self._skipped[f"hole {FEW_POINTS}", f"holes {FEW_POINTS}"] += 1
         self._polygons.append(len(self._rings))
         self._classes.append(number)
 
@@ -203,7 +220,7 @@ class _Collector:
         """Add a ring, closed. Return False if it has no area."""
         count = len(_list(ring))
         if count > MAX_RING + 1:
-            raise ValueError(f"has a ring of {count:,} points; at most {MAX_RING:,} can be read")
+            raise ValueError(f"has a ring of {counted(count, 'point')}; at most {MAX_RING:,} can be read")
         if not count:
             return False
         lengths = set(map(len, ring))

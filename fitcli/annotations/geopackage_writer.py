@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import sqlite3
 import struct
 from collections.abc import Iterator
@@ -11,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.annotations.feature_writer import FeatureWriter
@@ -23,6 +23,9 @@ TABLE = "polygons"
 CARTESIAN, GEOGRAPHIC, WGS84 = -1, 0, 4326
 """Numbers of the coordinate systems that every GeoPackage lists: undefined plane and undefined sphere coordinates, and
 longitude and latitude."""
+
+WRITTEN_AT_ONCE = 1 << 20
+"""Bytes of geometries that are collected before they are written."""
 
 APPLICATION, VERSION = 0x47504B47, 10300
 """`application_id` ("GPKG") and `user_version` of a GeoPackage 1.3."""
@@ -63,6 +66,9 @@ WGS84_TEXT = (
 LITTLE_ENDIAN_WITH_BOUNDS = 0b011
 """Flags of a geometry's header."""
 
+PROBES = 2
+"""Writes after a failed one: the first may succeed in part."""
+
 POLYGON = 3
 """Number of polygons in well-known binary."""
 
@@ -79,7 +85,10 @@ class GeoPackageWriter(FeatureWriter):
     def _begin(self, path: Path) -> None:
         epsg = self.placement.epsg
         self._system = CARTESIAN if epsg is None else epsg
-        self._bounds = np.array([[np.inf, np.inf], [-np.inf, -np.inf]])
+        # Least x, -x, y and -y.
+        self._bounds: tuple[float, ...] = (math.inf,) * 4
+        self._waiting: list[tuple[bytes, str, str | None, float]] = []
+        self._waiting_bytes = 0
         self._names = [name.encode("utf-8", "replace").decode() for name in self.table.names]
         colors = self.table.colors
         self._colors = [None if color is None else "#{:02x}{:02x}{:02x}".format(*color) for color in colors]
@@ -89,7 +98,8 @@ class GeoPackageWriter(FeatureWriter):
             WGS84: ("WGS 84", WGS84, "EPSG", WGS84, WGS84_TEXT),
         }
         systems.setdefault(self._system, (f"EPSG:{epsg}", self._system, "EPSG", self._system, "undefined"))
-        with _as_os_errors():
+        self._path = path
+        with _as_os_errors(path):
             # No file can be opened that does not exist: the file system says why it cannot be made.
             path.open("xb").close()
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -101,25 +111,31 @@ class GeoPackageWriter(FeatureWriter):
 
     def _add(self, polygon: Polygon, rings: list[NDArray[Any]]) -> None:
         assert self._database is not None, "the file is closed"
-        low, high = rings[0].min(axis=0), rings[0].max(axis=0)
-        np.minimum(self._bounds[0], low, out=self._bounds[0])
-        np.maximum(self._bounds[1], high, out=self._bounds[1])
-        bounds = (low[0], high[0], low[1], high[1])
+        x, y = rings[0].T.tolist()
+        bounds = (min(x), max(x), min(y), max(y))
+        signed = (bounds[0], -bounds[1], bounds[2], -bounds[3])
+        self._bounds = tuple(min(pair) for pair in zip(self._bounds, signed, strict=True))
         header = struct.pack("<2sBBi4d", b"GP", 0, LITTLE_ENDIAN_WITH_BOUNDS, self._system, *bounds)
-        row = (
-            header + well_known_binary(rings),
-            self._names[polygon.number],
-            self._colors[polygon.number],
-            float(polygon.area),
-        )
-        with _as_os_errors():
-            self._database.execute(f"INSERT INTO {TABLE} (geom, class, color, area_px) VALUES (?, ?, ?, ?)", row)
+        geometry = header + well_known_binary(rings)
+        number = polygon.number
+        self._waiting.append((geometry, self._names[number], self._colors[number], float(polygon.area)))
+        self._waiting_bytes += len(geometry)
+        if self._waiting_bytes >= WRITTEN_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        assert self._database is not None
+        rows, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        with _as_os_errors(self._path):
+            self._database.executemany(f"INSERT INTO {TABLE} (geom, class, color, area_px) VALUES (?, ?, ?, ?)", rows)
 
     def _end(self) -> None:
         assert self._database is not None, "the file is closed"
-        bounds = self._bounds.reshape(-1).tolist() if np.isfinite(self._bounds).all() else [None] * 4
+        self._flush()
+        left, right, low, high = self._bounds
+        bounds = (left, low, -right, -high) if all(map(math.isfinite, self._bounds)) else (None,) * 4
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-        with _as_os_errors():
+        with _as_os_errors(self._path):
             self._database.execute(
                 "INSERT INTO gpkg_contents VALUES (?, 'features', ?, '', ?, ?, ?, ?, ?, ?)",
                 (TABLE, TABLE, now, *bounds, self._system),
@@ -145,11 +161,20 @@ def well_known_binary(rings: list[NDArray[Any]]) -> bytes:
 
 
 @contextmanager
-def _as_os_errors() -> Iterator[None]:
-    """Turn what SQLite says about the disk into an error of the system."""
+def _as_os_errors(path: Path) -> Iterator[None]:
+    """Turn an error of SQLite, which does not say why it cannot write, into the error of the system."""
     try:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-        number = errno.ENOSPC if code == sqlite3.SQLITE_FULL else errno.EIO
-        raise OSError(number, str(error)) from error
+        if code == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, str(error)) from error
+        _append(path)
+        raise OSError(errno.EIO, str(error)) from error
+
+
+def _append(path: Path) -> None:
+    """Append zeros to a file that is given up: the system says what prevents it."""
+    with path.open("ab", buffering=0) as file:
+        for _ in range(PROBES):
+            file.write(bytes(1 << 16))

@@ -19,6 +19,7 @@ from fitcli.annotations.polygon_labels import polygon_names
 from fitcli.annotations.value_classes import check_values, table_of_values, taken_text, with_own_colors
 from fitcli.errors import DataError
 from fitcli.files.spelling import composed
+from fitcli.files.wording import counted
 from fitcli.images.read_as import AS_STORED, ReadAs
 
 PositionsByImage = dict[Path, tuple[Positions, ...]]
@@ -89,7 +90,8 @@ def survey_labels(
     warnings += _held_out_warnings(table, keys, found, held_out)
     empty = sum(not any(counts.pixels.get(key) for key in keys) for _, counts in found)
     if empty:
-        notes.append(f"{empty} of {len(samples)} images have labels without a labelled pixel")
+        has = "has" if empty == 1 else "have"
+        notes.append(f"{empty} of {counted(len(samples), 'image')} {has} labels without a labelled pixel")
     unlabelled = empty + len(samples) - len(labelled)
     drawn = _by_image(found, keys) if positions else {}
     return LabelSurvey(table, pixels, unlabelled, (*notes, *_notes(found)), tuple(warnings), drawn)
@@ -170,14 +172,14 @@ def _check_present(table: ClassTable, pixels: Sequence[int], found: Found[LabelC
     if not absent:
         return []
     more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
-    what = f"class{'' if len(absent) == 1 else 'es'} {', '.join(absent[:NAMED])}{more}"
+    what = f"{'class' if len(absent) == 1 else 'classes'} {', '.join(absent[:NAMED])}{more}"
     if all(counts.share == 1 for _, counts in found):
         file, them = found[0][0][1], "it" if len(absent) == 1 else "them"
         if not any(pixels):
             raise DataError(
                 f"{file}: neither this nor other labels have a labelled pixel; label some, or check --classes"
             )
-        more = f" and the {len(found) - 1} other labels" if len(found) > 1 else ""
+        more = f" and {counted(len(found) - 1, 'other file')} of labels" if len(found) > 1 else ""
         raise DataError(
             f"{file}{more}: no pixel has the {what}; leave {them} out of the classes, or add images that show {them}"
         )
@@ -213,8 +215,8 @@ def _nodata_warnings(table: ClassTable, found: Found[LabelCounts]) -> Iterable[s
 def _notes(found: Found[LabelCounts]) -> Iterable[str]:
     factors = Counter(counts.factor for _, counts in found if counts.factor > 1)
     for factor, count in sorted(factors.items()):
-        yield f"{count} label image{' is' if count == 1 else 's are'} smaller than the image by a factor of {factor}"
+        yield f"{counted(count, 'label image is', 'label images are')} smaller than the image by a factor of {factor}"
     parts = [counts.share for _, counts in found if counts.share < 1]
     if parts:
-        yield f"of {len(parts)} large label image{'' if len(parts) == 1 else 's'} a part was read, so numbers are about"
+        yield f"of {counted(len(parts), 'large label image')} a part was read, so numbers are about"
     yield from dict.fromkeys(note for _, counts in found for note in counts.notes)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.annotations.class_table import IGNORED, LARGEST_VALUE, ClassTable
+from fitcli.files.wording import counted
 from fitcli.images.missing import missing_pixels
 
 Value = int | float
@@ -94,5 +95,5 @@ def _is_small(dtype: np.dtype[Any]) -> bool:
 def values_text(counts: Iterable[tuple[Value, int]]) -> str:
     """Return "7 (1,200 pixels), 9 (1 pixel), ..." for (value, number of pixels)."""
     pairs = list(counts)
-    named = [f"{value} ({count:,} pixel{'' if count == 1 else 's'})" for value, count in pairs[:NAMED]]
+    named = [f"{value} ({counted(count, 'pixel')})" for value, count in pairs[:NAMED]]
     return ", ".join([*named, *(["..."] if len(pairs) > NAMED else [])])

@@ -14,7 +14,7 @@ from fitcli.images.base import ImageReader
 from fitcli.images.find import is_zarr
 from fitcli.images.zarr.image_labels import FOLDER, label_images
 
-POLYGON_SUFFIXES = (".geojson", ".json", ".geojson.gz", ".json.gz")
+POLYGON_SUFFIXES = (".geojson", ".json", ".geojson.gz", ".json.gz", ".gpkg")
 """Suffixes of files of polygons, in lower case."""
 
 INSIDE = "#"

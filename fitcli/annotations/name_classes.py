@@ -11,6 +11,7 @@ from fitcli.annotations.label_rules import LabelRules
 from fitcli.annotations.polygon_labels import ONLY_KIND, is_unclassified
 from fitcli.errors import DataError
 from fitcli.files.spelling import composed
+from fitcli.files.wording import counted
 
 
 def table_of_names(counts: Counter[str], rules: LabelRules, file: Path) -> ClassTable:
@@ -40,7 +41,7 @@ def check_names(named: Found[dict[str, int]], counts: Counter[str], table: Class
     """Raise DataError if polygons or the rules have classes that the table does not have."""
     unknown = [(name, count) for name, count in counts.most_common() if name not in table.names]
     if unknown:
-        texts = [f"{name!r} ({count:,} polygon{'' if count == 1 else 's'})" for name, count in unknown[:NAMED]]
+        texts = [f"{name!r} ({counted(count, 'polygon')})" for name, count in unknown[:NAMED]]
         more = ", ..." if len(unknown) > NAMED else ""
         first = next(labels for (_, labels), names in named if unknown[0][0] in map(composed, names))
         raise DataError(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fitcli.annotations.affine_map import Floats
 from fitcli.annotations.geojson_reader import GeoJsonPolygons, read_geojson
+from fitcli.annotations.geopackage_reader import is_geopackage, read_geopackage
 from fitcli.annotations.polygon_index import PolygonIndex
 from fitcli.errors import ImageError
 
@@ -73,7 +74,7 @@ def read_polygon_file(path: Path) -> PolygonFile:
     with _reading:
         kept = _get(key)
         if kept is None:
-            kept = PolygonFile(read_geojson(path))
+            kept = PolygonFile(read_geopackage(path) if is_geopackage(path) else read_geojson(path))
             _keep(key, kept)
     return kept
 

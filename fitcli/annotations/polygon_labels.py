@@ -28,6 +28,7 @@ from fitcli.annotations.polygon_placement import outside_count, place_polygons
 from fitcli.annotations.rasterize import rasterize
 from fitcli.errors import ImageError
 from fitcli.files.spelling import composed
+from fitcli.files.wording import counted
 from fitcli.images.base import ImageInfo, ImageReader, Pixels
 from fitcli.images.window import Window
 
@@ -82,7 +83,7 @@ class PolygonLabels(ImageReader):
             file = self._file
             self._where = place_polygons(path, content.crs, file.index, file.boxes, image)
             outside = outside_count(file.boxes, self._where, image)
-            self.notes += (f"{outside:,} polygons outside of {image.path} left out",) if outside else ()
+            self.notes += (f"{counted(outside, 'polygon')} outside of {image.path} left out",) if outside else ()
 
     def read(self, window: Window, level: int = 0) -> Pixels:
         if self._is_closed:
@@ -155,8 +156,8 @@ def _check_unclassified(path: Path, counts: Mapping[str, int]) -> None:
     if UNCLASSIFIED in counts:
         raise ImageError(
             path,
-            f"has {counts[UNCLASSIFIED]:,} polygons without a class beside classified ones; give each a class, or one "
-            "that ends with * to ignore it",
+            f"has {counted(counts[UNCLASSIFIED], 'polygon')} without a class beside classified ones; give each a "
+            "class, or one that ends with * to ignore it",
         )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, NamedTuple
 import typer
 
 from fitcli import console
+from fitcli.files.wording import counted
 from fitcli.runs.train_settings import LARGEST_SEED
 
 
@@ -55,5 +56,5 @@ def demo(
     make = import_module(DEMOS[task].module).make_demo
     with console.progress("making images") as advance:
         count = make(folder, seed, advance)
-    console.data(f"{folder}: {count} images")
+    console.data(f"{folder}: {counted(count, 'image')}")
     console.hint(f"next: {DEMOS[task].next.format(folder=folder)}")

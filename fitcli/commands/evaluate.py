@@ -39,7 +39,7 @@ def evaluate(
 
     with options.connect() as queue:
         check_csv(csv, [data])
-        runtime = options.runtime(float32_on_cpu=True)
+        runtime = options.runtime()
         found = run_evaluation(queue, data, checkpoint, split, runtime, options.settings(), csv)
         if csv is not None and found is not None:
             write_csv(csv, found)

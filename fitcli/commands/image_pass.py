@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import typer
 
@@ -21,6 +21,7 @@ from fitcli.commands.options import (
     InferencePrecisionName,
     Memory,
     Mpp,
+    PrecisionName,
     PyramidLevel,
     SkipBackground,
     StateFolder,
@@ -62,7 +63,12 @@ class OpenedRun(Generic[M]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoringOptions:
-    """Options of a command that scores images with a model of any task. `with_fields` declares them."""
+    """Options of a command that scores images with a model of any task. `with_fields` declares them.
+
+    On a CPU, `--precision auto` is fp32, as in training: scores equal those of the validation.
+    """
+
+    float32_on_cpu: ClassVar[bool] = True
 
     mpp: Mpp = None
     level: PyramidLevel = None
@@ -70,7 +76,7 @@ class ScoringOptions:
     background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD
     memory: Memory = None
     device: DeviceName = "auto"
-    precision: InferencePrecisionName = "auto"
+    precision: PrecisionName = "auto"
     compile: Compile = False
     timeout: Timeout = TIMEOUT_MINUTES
 
@@ -81,7 +87,7 @@ class ScoringOptions:
         self.settings()
         return open_queue(self.device, 60 * self.timeout)
 
-    def runtime(self, float32_on_cpu: bool = False) -> Runtime:
+    def runtime(self) -> Runtime:
         """Return the device and the precision, see `choose_runtime`."""
         from fitcli.device.runtime import choose_runtime
 
@@ -91,7 +97,7 @@ class ScoringOptions:
             inference=True,
             compiled=self.compile,
             memory_bytes=self.memory,
-            float32_on_cpu=float32_on_cpu,
+            float32_on_cpu=self.float32_on_cpu,
         )
 
     def settings(self, state: Path | None = None) -> EncodingSettings:
@@ -111,8 +117,8 @@ class ScoringOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PassOptions(ScoringOptions):
-    """Options of a command that runs an encoder over each of its images. `with_fields` declares them."""
+class ExactPassOptions(ScoringOptions):
+    """Options of a command whose answers for places of an image equal those that `fit evaluate` scores."""
 
     state: StateFolder = None
 
@@ -129,7 +135,21 @@ class PassOptions(ScoringOptions):
         return OpenedRun(load_run(checkpoint, runtime, task), runtime, self.settings(self.state))
 
 
-def finish(results: Sequence[R | None], json: bool, columns: Iterable[str], row: Callable[[R], Iterable[str]]) -> None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassOptions(ExactPassOptions):
+    """Options of a command that runs an encoder over each of its images, in the fastest precision."""
+
+    float32_on_cpu: ClassVar[bool] = False
+
+    precision: InferencePrecisionName = "auto"
+
+
+def finish(
+    results: Sequence[R | None],
+    json: bool,
+    columns: Iterable[str],
+    row: Callable[[R], Iterable[str | Sequence[str]]],
+) -> None:
     """Print the results of the images. The exit code is 1 if some are None.
 
     Args:

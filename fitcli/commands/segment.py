@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fitcli.commands.image_pass import PassOptions, finish
+from fitcli.commands.image_pass import ExactPassOptions, finish
 from fitcli.commands.options import CheckpointFolder, Images, Json
 from fitcli.commands.signature import with_fields
 from fitcli.errors import FitError
 
 SHOWN = 6
 """Number of classes whose share is a column of the table."""
+
+
+SQUARE_KILOMETRE = 10**6
+"""Square metres from which on areas are shown in square kilometres."""
+
+
+def area_cell(area: dict[str, float]) -> list[str]:
+    """Return the share of a class and, if known, its area, as lines of the table."""
+    lines = [f"{area['share']:.1%}"]
+    if (metres := area.get("square_metres")) is not None:
+        large = metres >= SQUARE_KILOMETRE
+        lines.append(f"{metres / SQUARE_KILOMETRE:,.2f} km²" if large else f"{metres:,.0f} m²")
+    elif (millimetres := area.get("square_millimetres")) is not None:
+        lines.append(f"{millimetres:,.2f} mm²")
+    return lines
 
 
 @with_fields
@@ -40,7 +55,7 @@ def segment(
     ] = False,
     json: Json = False,
     *,
-    options: PassOptions,
+    options: ExactPassOptions,
 ) -> None:
     """Name the class of every place of whole images of any size, in one pass: a map, polygons, areas."""
     from fitcli.images.open import matching_paths
@@ -58,9 +73,9 @@ def segment(
         return
     names = run.model.config.classes[:SHOWN]
 
-    def row(report: dict[str, Any]) -> Iterator[str]:
+    def row(report: dict[str, Any]) -> Iterator[str | Sequence[str]]:
         yield from (report["path"], f"{report['width']} x {report['height']}")
-        yield from (f"{report['areas'][name]['share']:.1%}" for name in names)
+        yield from map(area_cell, (report["areas"][name] for name in names))
         yield from (report["map"], f"{report['seconds']:.1f}")
 
     finish(done, json, ("image", "size", *names, "map", "seconds"), row)

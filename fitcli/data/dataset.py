@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ class Dataset:
         fingerprint: SHA-256 of the classes, and of the names, labels and splits of the images outside of `test`. It
             stays the same when the data set moves.
         listed: The images outside of `test`.
+        label_files: Their files of labels, by name within the data set.
         targets: All targets, if there are several or one is multi-label; else empty.
         notes: Sentences on files and folders that were passed over.
         warnings: Possible faults of the targets, one line each.
@@ -87,6 +88,7 @@ class Dataset:
     fingerprint: str
     test: tuple[Sample, ...] = ()
     listed: tuple[Listed, ...] = ()
+    label_files: Mapping[str, Path] = field(default_factory=dict)
     targets: tuple[Target, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -274,6 +276,7 @@ def _dataset_of_files(path: Path, listing: Listing, training: bool) -> Dataset:
         test=samples["test"],
         fingerprint=_digest([[], listed]),
         listed=tuple(listed),
+        label_files={row.label_key: row.label_file for row in listing.rows if row.label_file and row.split != "test"},
         notes=notes,
     )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fitcli.data.class_names import composed
 from fitcli.data.dataset import Listed
+from fitcli.files.wording import counted
 
 NAMED = 3
 """Number of images to name for each kind of change."""
@@ -40,8 +41,14 @@ def describe_changes(before: Sequence[Listed], now: Sequence[Listed]) -> str:
     return ", ".join(filter(None, kinds))
 
 
-def _describe(images: Sequence[str], change: str) -> str:
+def describe_edits(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Describe which files of labels were edited, by their digests; "" for none, or for a record without digests."""
+    edited = [name for name in now if before.get(name, now[name]) != now[name]]
+    return _describe(edited, "edited", ("file of labels", "files of labels"))
+
+
+def _describe(images: Sequence[str], change: str, noun: tuple[str, str] = ("image", "images")) -> str:
     if not images:
         return ""
     more = ["..."] if len(images) > NAMED else []
-    return f"{len(images)} {'image' if len(images) == 1 else 'images'} {change} ({'; '.join([*images[:NAMED], *more])})"
+    return f"{counted(len(images), *noun)} {change} ({'; '.join([*images[:NAMED], *more])})"

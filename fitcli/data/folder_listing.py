@@ -13,6 +13,7 @@ from pathlib import Path
 from fitcli.data.class_names import composed
 from fitcli.data.csv_listing import PLAIN, SPLITS, Labels, ListedImage, Listing
 from fitcli.errors import DataError
+from fitcli.files.wording import counted
 from fitcli.images.find import find_images, is_zarr
 
 NAMED = 3
@@ -42,7 +43,7 @@ def read_folder(root: Path, labels: Labels) -> Listing:
     others += [path for found in outside for path in found.others]
     if labels == "needed" and loose:
         raise DataError(
-            f"{root}: {count_text('image', loose)}, but no class folders; move the images into one subfolder per "
+            f"{root}: {counted(len(loose), 'image')}, but no class folders; move the images into one subfolder per "
             "class, or list them in a CSV file with the columns path,label"
         )
     if labels != "needed":
@@ -101,14 +102,10 @@ def name_files(noun: str, paths: Sequence[Path], root: Path, why: str = "") -> s
         first.setdefault(path.suffix.lower(), path)
     ordered = dict.fromkeys((*first.values(), *paths))
     names = [os.fspath(path.relative_to(root)) for path in ordered][:NAMED]
-    return f"{count_text(noun, paths)} passed over{why}: {', '.join(names)}{', ...' if len(paths) > NAMED else ''}"
+    return f"{counted(len(paths), noun)} passed over{why}: {', '.join(names)}{', ...' if len(paths) > NAMED else ''}"
 
 
 def _without(folders: Iterable[Path]) -> str:
     """Return a sentence that names folders without images; "" for none."""
     names = ", ".join(map(str, folders))
     return f"no class, without images: {names}" if names else ""
-
-
-def count_text(noun: str, items: Sequence[object]) -> str:
-    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"

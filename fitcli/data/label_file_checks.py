@@ -9,6 +9,7 @@ from pathlib import Path
 from fitcli.annotations.labels import has_polygons
 from fitcli.data.csv_listing import ListedImage
 from fitcli.errors import DataError
+from fitcli.files.wording import counted
 
 NAMED = 3
 """Number of patients to name."""
@@ -41,7 +42,8 @@ def check_label_files(path: Path, rows: Sequence[ListedImage], training: bool) -
         if not any(row.label_file for row in present) and (present or split == "train"):
             raise DataError(f"{path}: no {name} image has labels; label some, or move them there")
     without = len(rows) - len(labelled)
-    notes = [f"{without} of {len(rows)} images have no labels"] if without else []
+    has = "has" if without == 1 else "have"
+    notes = [f"{without} of {counted(len(rows), 'image')} {has} no labels"] if without else []
     return *notes, *_shared_files(labelled), *_patients_in_several_splits(rows)
 
 
@@ -60,7 +62,7 @@ def _shared_files(labelled: Sequence[ListedImage]) -> list[str]:
     shared = [(file, count) for file, count in counts.most_common() if file is not None and count > 1]
     if not shared:
         return []
-    more = f", and {len(shared) - 1} more files" if len(shared) > 1 else ""
+    more = f", and {counted(len(shared) - 1, 'more file')}" if len(shared) > 1 else ""
     return [f"several images have the same labels: {shared[0][0].name} ({shared[0][1]} images){more}"]
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from fitcli.annotations.labels import POLYGON_SUFFIXES, has_polygons, labels_inside
 from fitcli.data.class_names import composed
 from fitcli.data.csv_listing import ListedImage, Listing
-from fitcli.data.folder_listing import count_text, name_files, split_folders, subfolders
+from fitcli.data.folder_listing import name_files, split_folders, subfolders
 from fitcli.errors import DataError
+from fitcli.files.wording import counted
 from fitcli.images.find import FoundImages, find_images
 
 IMAGES, LABELS = "images", "labels"
@@ -50,7 +51,7 @@ def read_pairs(root: Path) -> Listing:
                 rows.append(ListedImage(image, _key(image, root), (), split, file, _key(file, root)))
         alone["label file"] += by_name.values()
     if not rows:
-        counts = ", ".join(count_text(noun, paths) for noun, paths in alone.items() if paths) or "no files"
+        counts = ", ".join(counted(len(paths), noun) for noun, paths in alone.items() if paths) or "no files"
         raise DataError(
             f"{root}: no image with labels found ({counts}); give folders images/ and labels/ with files of the same "
             "names, OME-Zarr images with labels inside, or a CSV file with the columns path,labels"

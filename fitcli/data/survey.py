@@ -16,6 +16,7 @@ import numpy as np
 from fitcli.data.dataset import Dataset, Sample, spread
 from fitcli.data.pixel_statistics import PixelStatistics, WindowStatistics, merge_statistics, window_statistics
 from fitcli.errors import DataError, ImageError
+from fitcli.files.wording import counted
 from fitcli.images.base import ImageInfo, ImageReader
 from fitcli.images.numbers import number_text, value_text
 from fitcli.images.read_as import AS_STORED, ReadAs, open_as
@@ -64,13 +65,13 @@ class Survey(NamedTuple):
         """Lines for the user about images that do not go with the others."""
         if not self.odd:
             return ()
-        more = f" (and {len(self.odd) - 1} more images)" if len(self.odd) > 1 else ""
+        more = f" (and {counted(len(self.odd) - 1, 'more image')})" if len(self.odd) > 1 else ""
         return (f"{self.odd[0]}: its pixels are far from those of the other images{more}; check their units",)
 
     def pixels(self) -> str:
         """Return one line that says how pixels were understood."""
         parts = [describe_pixels(self.preprocessing)]
-        parts += [f"{change} in {count} of {len(self.sizes)} images" for change, count in self.recolored]
+        parts += [f"{change} in {count} of {counted(len(self.sizes), 'image')}" for change, count in self.recolored]
         if self.nodata:
             parts.append(f"nodata {', '.join(self.nodata[:3])}{', ...' if len(self.nodata) > 3 else ''}")
         if self.nodata or self.missing:
@@ -86,7 +87,7 @@ class Survey(NamedTuple):
 def describe_pixels(preprocessing: Preprocessing) -> str:
     """Return one line on the channels, the dtype and the range of the pixels of a model."""
     channels, limits = preprocessing.channels, preprocessing.limits
-    parts = [f"pixels: {channels} {'channel' if channels == 1 else 'channels'} of {preprocessing.dtype}"]
+    parts = [f"pixels: {counted(channels, 'channel')} of {preprocessing.dtype}"]
     if limits is not None:
         low, high = (value_text(limit, np.dtype(preprocessing.dtype)) for limit in limits)
         # If all pixels are equal, the upper limit is no pixel: limits differ in every config.
@@ -118,7 +119,7 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = 
         headers = list(zip(samples, pool.map(partial(_info, how), samples), strict=True))
     infos = [(sample, info) for sample, info in headers if isinstance(info, ImageInfo)]
     broken = {sample.path: str(info) for sample, info in headers if isinstance(info, ImageError)}
-    _refuse(broken, "cannot be read", min(most_bad, len(headers) - 1))
+    _refuse(broken, "that cannot be read", min(most_bad, len(headers) - 1))
     channels, dtype = _common_pixels([info for _, info in infos])
     if dtype == "uint64":
         path = next(sample.path for sample, info in infos if info.dtype.name == dtype)
@@ -129,7 +130,7 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = 
         for sample, info in infos
         if (reason := wanted.mismatch(info, training=True))
     }
-    _refuse(misfits, "differ from the others", most_bad - len(broken))
+    _refuse(misfits, "unlike the others", most_bad - len(broken))
     infos = [(sample, info) for sample, info in infos if sample.path not in misfits]
     wanted = replace(wanted, read_mpp=how.mpp, read_level=how.level)
     names = {info.dtype.name for _, info in infos}
@@ -197,7 +198,7 @@ def _info(how: ReadAs, sample: Sample) -> ImageInfo | ImageError:
 def _refuse(problems: Mapping[Path, str], what: str, most: int) -> None:
     """Raise DataError for more than `most` unusable images."""
     if len(problems) > most:
-        more = f" (and {len(problems) - 1} more images that {what})" if len(problems) > 1 else ""
+        more = f" (and {counted(len(problems) - 1, 'more image')} {what})" if len(problems) > 1 else ""
         raise DataError(f"{next(iter(problems.values()))}{more}")
 
 
@@ -210,7 +211,7 @@ def _statistics(
         raise DataError(f"{next(iter(bad.values()))}; no other training image can be used either; give other images")
     results = _read_windows(chosen, wanted, seed)
     broken = {sample.path: str(found) for sample, found in results if isinstance(found, ImageError)}
-    _refuse({**bad, **broken} if broken else {}, "cannot be read", min(most_bad, len(bad) + len(results) - 1))
+    _refuse({**bad, **broken} if broken else {}, "that cannot be read", min(most_bad, len(bad) + len(results) - 1))
     usable = [(sample, found) for sample, found in results if not isinstance(found, ImageError)]
     merged = merge_statistics([found for _, found in usable])
     if merged.limits is None:

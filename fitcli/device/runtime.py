@@ -20,6 +20,7 @@ from fitcli.device.kernel_cache import limit_kernel_caches
 from fitcli.device.kernels import check_device, choose_kernels
 from fitcli.device.processor import fast_float32, has_bf16_units
 from fitcli.errors import DeviceError
+from fitcli.files.wording import counted
 from models.compilable import compile_regions
 from models.precast_weights import precast_weights
 
@@ -216,7 +217,7 @@ def claim_device(name: str, local_rank: int, local_size: int) -> str:
         torch.cuda.set_device(chosen)
     elif (count := torch.cuda.device_count()) < local_size:
         raise DeviceError(
-            f"{local_size} processes on this machine, but {count} CUDA device{'s' * (count > 1)}; start torchrun with "
+            f"{local_size} processes on this machine, but {counted(count, 'CUDA device')}; start torchrun with "
             f"--nproc-per-node {count}, or use --device cpu"
         )
     else:

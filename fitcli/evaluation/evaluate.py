@@ -13,6 +13,7 @@ from fitcli.data.dataset import Dataset, Sample, load_dataset
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import DataError, FitError, ImageError, OutOfMemory
+from fitcli.files.wording import counted
 from fitcli.memory.retry import one_line
 from fitcli.runs.finite_output import NonFiniteOutput, check_finite_numbers
 from fitcli.runs.weights import Checkpoint
@@ -123,7 +124,7 @@ class _Job:
             return None
         opener.finish()
         if not any(results):
-            raise FitError(f"none of {count} images could be scored")
+            raise FitError(f"none of {counted(count, 'image')} could be scored")
         return [(sample, result) for sample, result in zip(samples, results, strict=True) if result is not None]
 
 

@@ -9,7 +9,7 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -76,6 +76,7 @@ def create_image(
     memory_bytes: int = 96 * 2**20,
     threads: int | None = None,
     description: str | None = None,
+    classes: Sequence[str] = (),
 ) -> ImageWriter:
     """Create an image. It replaces an existing image at `path` when the writer is closed, not before.
 
@@ -83,7 +84,8 @@ def create_image(
         path: Path of the image. Its suffix chooses the format: `.tif` (BigTIFF pyramid), `.ome.tif` (OME-TIFF),
             `.zarr` (OME-Zarr 0.5), or `.png` and `.jpg` for images that fit in memory.
         info: Description of the image. Only `height`, `width`, `channels`, `dtype`, `color`, `mpp`, `nodata`, in TIFFs
-            `geo`, and in PNGs of one 8-bit channel `palette` are written; the writer completes the rest.
+            `geo`, and of one 8-bit channel in a PNG or of a zarr with `classes` the `palette` are written; the writer
+            completes the rest.
         chunk: Side of the chunks in pixels, a multiple of 16.
         compression: "jpeg", "deflate", "zstd", "lzw" or "none" for TIFF, "zstd" or "none" for zarr. By default JPEG for
             8-bit colour TIFFs, deflate for other TIFFs, zstd for zarr.
@@ -95,6 +97,8 @@ def create_image(
         threads: Number of encoding threads; None: one per core, at most 8.
         description: Text that is stored with the image: ImageDescription of a TIFF, Description in OME-XML, the
             attribute `description` of an OME-Zarr group, iTXt of a PNG, the comment of a JPEG.
+        classes: Names of the values 0, 1, ... of a label image. An OME-Zarr then has the metadata `image-label`, by
+            which viewers show labels. Other formats have no place for them.
 
     Raises:
         ImageError: The suffix names no format, the format cannot hold the image, or `path` cannot be written.
@@ -103,7 +107,9 @@ def create_image(
     from fitcli.images.write_options import WriteOptions
 
     path = Path(path)
-    options = WriteOptions(info, chunk, compression, quality, levels, resampling, memory_bytes, threads, description)
+    options = WriteOptions(
+        info, chunk, compression, quality, levels, resampling, memory_bytes, threads, description, classes
+    )
     name = path.name.lower()
     if name.endswith((".tif", ".tiff")):
         from fitcli.images.tiff.writer import create_tiff

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
 from fitcli.errors import ImageError
 from fitcli.files.publish import Publication, followed
+from fitcli.files.write_errors import NO_ROOM, reason_and_advice
 
 
 def cannot_write(path: Path, error: OSError, needed_bytes: int | None = None) -> ImageError:
@@ -19,10 +19,10 @@ def cannot_write(path: Path, error: OSError, needed_bytes: int | None = None) ->
     """
     if isinstance(error, ImageError):
         return error
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        needed = "" if needed_bytes is None else f" (about {needed_bytes / 1e6:,.1f} MB more are needed there)"
-        return ImageError(path, f"cannot be written: the disk is full{needed}; free some space or write elsewhere")
-    return ImageError(path, f"cannot be written: {error.strerror or error}; check the folder and its permissions")
+    reason, advice = reason_and_advice(error)
+    if error.errno in NO_ROOM and needed_bytes is not None:
+        reason += f" (about {needed_bytes / 1e6:,.1f} MB more are needed there)"
+    return ImageError(path, f"cannot be written: {reason}; {advice}")
 
 
 class ImagePublication(Publication):

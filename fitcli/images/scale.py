@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
+from fitcli.files.wording import counted
+
 TOLERANCE = 1.1
 """Greatest ratio of two scales that count as the same: microscopes of one kind differ by some percent."""
 
@@ -28,7 +30,8 @@ def scale_text(scales: Sequence[float | None]) -> str:
     unknown = sum(scale is None for scale in scales)
     if unknown == len(scales):
         return "scale: unknown"
-    missing = f" ({unknown} of {len(scales)} images do not say)" if unknown else ""
+    do = "does" if unknown == 1 else "do"
+    missing = f" ({unknown} of {counted(len(scales), 'image')} {do} not say)" if unknown else ""
     return f"scale: {_groups_text(scales)} microns per pixel{missing}"
 
 
@@ -49,7 +52,7 @@ def _groups_text(scales: Sequence[float | None]) -> str:
         return f"{next(iter(groups)):g}"
     if len(groups) > NAMED:
         return f"{min(groups):g} to {max(groups):g}"
-    return ", ".join(f"{scale:g} ({count} image{'' if count == 1 else 's'})" for scale, count in groups.items())
+    return ", ".join(f"{scale:g} ({counted(count, 'image')})" for scale, count in groups.items())
 
 
 def _groups(scales: Sequence[float | None]) -> dict[float, int]:

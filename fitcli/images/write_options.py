@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -30,6 +31,7 @@ class WriteOptions:
     memory_bytes: int = 96 * 2**20
     threads: int | None = None
     description: str | None = None
+    classes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.chunk < 16 or self.chunk % 16:

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from fitcli.errors import CheckpointError
+from fitcli.files.wording import counted
 from fitcli.runs.weights import Checkpoint
 
 
@@ -38,7 +39,7 @@ def check_finite_groups(checkpoint: Checkpoint[Any], values: Tensor, what: str, 
         return
     finite = values.isfinite().reshape(len(values), -1).all(dim=1)
     if bad := len(finite) - int(finite.sum()):
-        raise non_finite(checkpoint, f"{what} of {bad} of {len(finite)} groups", image)
+        raise non_finite(checkpoint, f"{what} of {bad} of {counted(len(finite), 'group')}", image)
 
 
 def check_finite_numbers(

@@ -24,6 +24,7 @@ from fitcli.errors import FitError
 from fitcli.files.file_lock import FileLock, LockedError
 from fitcli.files.leftovers import is_leftover, remove_leftovers
 from fitcli.files.publish import publish_file, write_text
+from fitcli.files.write_errors import reason_and_advice
 from fitcli.streaming.sweeps import Position
 from fitcli.streaming.token_store import DiskStore, TokenStore
 
@@ -131,8 +132,9 @@ class FolderJournal:
             with publish_file(self.folder / POSITION) as new:
                 torch.save(values, new)
         except (OSError, RuntimeError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            raise FitError(f"--state {self.folder}: cannot be written ({reason}); free some space there") from error
+            # PyTorch turns errors of the system into errors of its own, most often on a full disk.
+            why = reason_and_advice(error) if isinstance(error, OSError) else (f"{error}", "free some space there")
+            raise FitError(f"--state {self.folder}: cannot be written: {'; '.join(why)}") from error
         self._saved = time.monotonic()
 
     def open_store(

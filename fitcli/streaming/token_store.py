@@ -22,6 +22,7 @@ from torch import Tensor
 from fitcli.device.transfer import DeviceCopies
 from fitcli.errors import FitError, OutOfMemory
 from fitcli.files.scratch import write_all
+from fitcli.files.write_errors import FULL_DISK, reason_and_advice
 
 StoreKind = Literal["device", "host", "disk"]
 """Where tokens rest: on the device that computes, in the memory of the host, or in a file."""
@@ -226,7 +227,9 @@ class DiskStore(TokenStore):
 
     def _error(self, error: OSError) -> FitError:
         needed = f"{self._folder}: {_size(self._shape, self._dtype)} are needed here for tokens at rest"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno == errno.EFBIG:
+            return FitError(f"{needed}: {'; '.join(reason_and_advice(error))}")
+        if error.errno in FULL_DISK:
             why = "the disk is full" if error.strerror is None else error.strerror
             return FitError(f"{needed}: {why}; free some space or {self._advice} a larger disk")
         return FitError(f"{needed}: {error.strerror or error}; {self._advice} a folder that can be written")

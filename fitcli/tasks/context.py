@@ -18,6 +18,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.distributed.latent_exchange import Exchange
 from fitcli.distributed.world import ALONE, World
 from fitcli.execution.plan import ExecutionPlan
+from fitcli.files.wording import counted
 from fitcli.memory.estimate import Training
 from fitcli.memory.plan import evaluate_plan
 from fitcli.runs.config import RunConfig
@@ -98,8 +99,8 @@ class TrainingRun:
         shared = f", shared by {self.world.size} processes" if self.world.size > 1 else ""
         return (
             f"{self.settings.preset}: {parameters / 1e6:.1f} M parameters, {classes or 'no'} classes, "
-            f"{len(self.dataset.train)} images to train on, {len(self.dataset.validation)} to validate, "
-            f"{self.total_steps} steps on {self.runtime.device} in {self.runtime.arithmetic}{shared}"
+            f"{counted(len(self.dataset.train), 'image')} to train on, {len(self.dataset.validation)} to validate, "
+            f"{counted(self.total_steps, 'step')} on {self.runtime.device} in {self.runtime.arithmetic}{shared}"
         )
 
     def batches(self, reading: Reading, step: int) -> Generator[Batch]:

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from fitcli.errors import FitError
 from fitcli.files.publish import publish_csv
+from fitcli.files.write_errors import reason_and_advice
 
 Split = Literal["val", "train", "test", "all"]
 """Part of a data set."""
@@ -87,4 +88,4 @@ def write_csv(path: Path, evaluation: Evaluation) -> None:
         with publish_csv(path) as table:
             table.write_rows([evaluation.columns, *evaluation.rows])
     except OSError as error:
-        raise FitError(f"--csv {path}: cannot be written ({error.strerror})") from None
+        raise FitError(f"--csv {path}: cannot be written: {'; '.join(reason_and_advice(error))}") from None

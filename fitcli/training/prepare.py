@@ -15,8 +15,9 @@ from fitcli.data.background_check import check_background
 from fitcli.data.bad_images import BadImages
 from fitcli.data.class_names import composed
 from fitcli.data.dataset import Dataset, load_dataset
-from fitcli.data.dataset_changes import describe_changes
+from fitcli.data.dataset_changes import describe_changes, describe_edits
 from fitcli.data.description import describe_dataset, warn_of_names
+from fitcli.data.label_digests import label_digests
 from fitcli.data.pixel_digest import anchor_digest, pixel_digests
 from fitcli.data.survey import describe_pixels, image_sizes, survey_images
 from fitcli.device.runtime import Runtime, choose_runtime
@@ -34,7 +35,13 @@ from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.load import expect_task
 from fitcli.tasks.registry import TASKS, find_task, refuse_options
 from fitcli.training.checkpointing.run_lock import LOCK
-from fitcli.training.checkpointing.run_record import TRAINING, check_config, load_images, load_settings
+from fitcli.training.checkpointing.run_record import (
+    TRAINING,
+    check_config,
+    load_images,
+    load_label_digests,
+    load_settings,
+)
 from fitcli.training.checkpointing.saved_states import saved_step
 from fitcli.training.compile_choice import compile_if_it_pays
 from fitcli.training.execution_choice import with_plan, with_saved_plan
@@ -141,7 +148,9 @@ def _resumed(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun,
             f"{data} has {_targets_text(dataset.classes, dataset.targets)}; start a new run for these"
         )
     fingerprint, images = load_images(folder)
-    changed = describe_changes(images, dataset.listed) if dataset.fingerprint != fingerprint else ""
+    edits = describe_edits(load_label_digests(folder), label_digests(dataset.label_files))
+    changes = describe_changes(images, dataset.listed) if dataset.fingerprint != fingerprint else ""
+    changed = ", ".join(filter(None, (changes, edits)))
     if changed and not start.accept_changed_data:
         raise FitError(
             f"{data}: is not what {folder} was trained on: {changed}; resume with the data set as it was, go on with "

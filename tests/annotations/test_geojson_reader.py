@@ -98,17 +98,17 @@ def ring(*points: Any) -> dict[str, Any]:
 
 
 LEFT_OUT = {
-    "null geometry": (gis(None), "1 features without geometry left out"),
-    "no geometry": ({"type": "Feature"}, "1 features without geometry left out"),
-    "point": (gis({"type": "Point", "coordinates": [1, 2]}), "1 points and lines left out"),
-    "line": (gis({"type": "LineString", "coordinates": [[1, 2], [3, 4]]}), "1 points and lines left out"),
-    "empty polygon": (gis({"type": "Polygon", "coordinates": []}), "1 empty polygons left out"),
-    "empty ring": (gis(ring()), "1 polygons of fewer than three different points left out"),
-    "two points": (gis(ring([1, 2], [3, 4], [1, 2])), "1 polygons of fewer than three different points left out"),
-    "one point often": (gis(ring(*[[1, 2]] * 50)), "1 polygons of fewer than three different points left out"),
+    "null geometry": (gis(None), "1 feature without geometry left out"),
+    "no geometry": ({"type": "Feature"}, "1 feature without geometry left out"),
+    "point": (gis({"type": "Point", "coordinates": [1, 2]}), "1 point or line left out"),
+    "line": (gis({"type": "LineString", "coordinates": [[1, 2], [3, 4]]}), "1 point or line left out"),
+    "empty polygon": (gis({"type": "Polygon", "coordinates": []}), "1 empty polygon left out"),
+    "empty ring": (gis(ring()), "1 polygon of fewer than three different points left out"),
+    "two points": (gis(ring([1, 2], [3, 4], [1, 2])), "1 polygon of fewer than three different points left out"),
+    "one point often": (gis(ring(*[[1, 2]] * 50)), "1 polygon of fewer than three different points left out"),
     "hole of two points": (
         gis({"type": "Polygon", "coordinates": [*SQUARE["coordinates"], [[1, 1], [2, 2]]]}),
-        "1 holes of fewer than three different points left out",
+        "1 hole of fewer than three different points left out",
     ),
 }
 

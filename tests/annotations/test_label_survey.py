@@ -47,7 +47,7 @@ def test_with_classes(tmp_path: Path) -> None:
     found = samples(tmp_path, values(0, 1, 1, 255), None, values(255), values(0))
     surveyed = survey(found, TABLE)
     assert surveyed == LabelSurvey(
-        TABLE, (600 + 2400, 1200), 2, ("1 of 4 images have labels without a labelled pixel",), ()
+        TABLE, (600 + 2400, 1200), 2, ("1 of 4 images has labels without a labelled pixel",), ()
     )
 
 
@@ -114,7 +114,7 @@ BAD: dict[str, tuple[Callable[[Path], list[tuple[Path, Path | None]]], ClassTabl
     "classes without a pixel": (
         lambda f: samples(f, values(0, 1), values(0)),
         ClassTable(("a", "b", "c", "d"), (0, 1, 2, 3)),
-        r"and the 1 other labels: no pixel has the classes 'c' \(value 2\), 'd' \(value 3\); leave them out",
+        r"and 1 other file of labels: no pixel has the classes 'c' \(value 2\), 'd' \(value 3\); leave them out",
     ),
     "a class that is nodata": (
         lambda f: samples(f, values(0, 1), nodata=0),
@@ -219,13 +219,13 @@ def test_polygons(tmp_path: Path) -> None:
     assert surveyed.table == ClassTable(("stroma", "tumor"), (0, 1))
     assert surveyed.pixels == (100, 300)
     assert surveyed.unlabelled == 1
-    assert surveyed.notes == ("1 of 3 images have labels without a labelled pixel",)
+    assert surveyed.notes == ("1 of 3 images has labels without a labelled pixel",)
     write_json(tmp_path / "b.geojson", collection(feature(square(0, 0, 10), "tumor"), feature(square(90, 0, 10), "x")))
     table = ClassTable(("stroma", "tumor", "x"), (0, 1, 2))
     with pytest.raises(DataError, match="no pixel has the class 'x'"):
         survey(found, table)
     write_json(tmp_path / "c.geojson", collection(feature(square(0, 0, 1), "x")))
-    assert survey(found, table).notes == (f"1 polygons outside of {found[1][0]} left out",)
+    assert survey(found, table).notes == (f"1 polygon outside of {found[1][0]} left out",)
 
 
 def test_bad_polygons(tmp_path: Path) -> None:

@@ -6,16 +6,22 @@ import gzip
 import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.feature_files import CELLS, TABLE, UTM
+from support.feature_files import write as write_features
 from support.polygons import collection, feature, rules, square, table, write
 
+from fitcli.annotations.features import FORMATS
+from fitcli.annotations.labels import open_labels
 from fitcli.annotations.polygon_labels import IGNORED, PolygonLabels, polygon_names
 from fitcli.errors import ImageError
 from fitcli.images.array_image import ArrayReader
+from fitcli.images.georeference import GeoReference
 from fitcli.images.rescaled import Rescaled
 from fitcli.images.window import Window
 
@@ -46,6 +52,17 @@ def test_pixels_have_the_number_of_their_class(tmp_path: Path) -> None:
     assert (reader.read(Window(4, 5, 3, 9))[:, :, 0] == expected[4:7, 5:14]).all()
     assert reader.read(Window(50, 50, 3, 3)).shape == (0, 0, 1)
     assert reader.notes == ()
+
+
+@pytest.mark.parametrize("geo", [None, UTM], ids=["pixels", "earth"])
+def test_a_map_that_was_written_is_read_back(tmp_path: Path, geo: GeoReference | None) -> None:
+    """As GeoJSON and as GeoPackage, in pixels and in world coordinates: every pixel has the class of its cell."""
+    of, expected = image(*CELLS.shape), np.where(CELLS == 3, IGNORED, CELLS)
+    of.info = replace(of.info, geo=geo)
+    for suffix in FORMATS:
+        path = write_features(tmp_path / f"map{suffix}", geo)
+        reader = open_labels(path, of, table(*TABLE.names), rules())
+        np.testing.assert_array_equal(reader.read(ALL)[:, :, 0], expected, err_msg=suffix)
 
 
 def test_regions_say_what_is_annotated(tmp_path: Path) -> None:
@@ -84,7 +101,7 @@ def test_polygons_without_a_class_are_objects_if_there_is_no_other(tmp_path: Pat
     reader = labels(tmp_path, *shapes, names=table("background", "object"))
     assert reader.read(ALL)[[3, 5], [3, 5], 0].tolist() == [0, 1]
     assert polygon_names(reader.path) == {"object": 1}
-    with pytest.raises(ImageError, match="1 polygons without a class beside classified ones"):
+    with pytest.raises(ImageError, match="1 polygon without a class beside classified ones"):
         labels(tmp_path, feature(square(5, 5, 2)), feature(square(2, 2, 10), "tumor"))
 
 
@@ -112,7 +129,7 @@ def test_labels_that_cannot_be_used_are_one_line(tmp_path: Path, kind: str) -> N
 def test_what_is_left_out_is_in_the_notes(tmp_path: Path) -> None:
     point = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}, "properties": None}
     reader = labels(tmp_path, point, feature(square(1, 1, 2), "tumor"), feature(square(99, 1, 2), "tumor"))
-    assert reader.notes == ("1 points and lines left out", "1 polygons outside of image.tif left out")
+    assert reader.notes == ("1 point or line left out", "1 polygon outside of image.tif left out")
 
 
 @pytest.mark.parametrize("factor", [0.5, 2, 2.5])

@@ -16,8 +16,8 @@ from fitcli.errors import FitError
 from fitcli.images.read_as import ReadAs
 
 SHARED = (
-    "--mpp", "--level", "--skip-background", "--background-threshold", "--memory", "--device", "--precision",
-    "--compile", "--timeout",
+    "--mpp", "--level", "--skip-background", "--background-threshold", "--memory", "--device", "--compile",
+    "--timeout",
 )  # fmt: skip
 
 

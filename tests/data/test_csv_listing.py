@@ -151,7 +151,7 @@ def test_files_of_labels(tmp_path: Path) -> None:
     assert data.validation == (Sample(tmp_path / "b.tif", tmp_path / "b.png"),)
     assert data.test == (Sample(tmp_path / "d.tif", tmp_path / "sub/c.png"),)
     assert data.listed == (("a.tif", "sub/a.png", "train"), ("b.tif", "b.png", "val"), ("c.tif", "", "train"))
-    assert data.notes == ("columns of data.csv passed over: note", "1 of 4 images have no labels")
+    assert data.notes == ("columns of data.csv passed over: note", "1 of 4 images has no labels")
     assert (data.classes, data.targets) == ((), ())
     # A column of this name holds classes for the other tasks.
     several = load_dataset(table(tmp_path, "path,labels,split", "a.tif,x|y,train", "b.tif,x,val"))

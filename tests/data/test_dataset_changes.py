@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fitcli.data.dataset_changes import describe_changes
+from fitcli.data.dataset_changes import describe_changes, describe_edits
 
 
 def test_kinds_of_changes() -> None:
@@ -21,3 +21,12 @@ def test_kinds_of_changes() -> None:
 def test_a_record_in_another_unicode_form_is_no_change() -> None:
     before = [("Ka\u0308se/a", "Ka\u0308se", "train"), ("x/b", "x", "val")]
     assert describe_changes(before, [("K\u00e4se/a", "K\u00e4se", "train"), ("x/b", "x", "val")]) == ""
+
+
+def test_edited_files_of_labels() -> None:
+    before = {"a": "1", "b": "2", "c": "3"}
+    assert describe_edits(before, before) == ""
+    assert describe_edits({}, before) == "", "a run of before digests were kept"
+    assert describe_edits(before, {"a": "1", "d": "4"}) == "", "added and removed files are other changes"
+    assert describe_edits(before, {**before, "b": "x"}) == "1 file of labels edited (b)"
+    assert describe_edits(before, dict.fromkeys("abc", "x")) == "3 files of labels edited (a; b; c)"

@@ -15,7 +15,7 @@ from fitcli.images.scale import common_scale, same_scale, scale_text, warn_of_mi
         ((0.5, None, None), 0.5, "scale: 0.5 microns per pixel (2 of 3 images do not say)"),
         ((None, None), None, "scale: unknown"),
         ((0.25, 0.5, 0.5), None, "scale: 0.25 (1 image), 0.5 (2 images) microns per pixel"),
-        ((1.0, 2.0, 4.0, 8.0, 16.0, None), None, "scale: 1 to 16 microns per pixel (1 of 6 images do not say)"),
+        ((1.0, 2.0, 4.0, 8.0, 16.0, None), None, "scale: 1 to 16 microns per pixel (1 of 6 images does not say)"),
     ],
 )
 def test_the_scale_of_a_data_set(scales: tuple[float | None, ...], common: float | None, text: str) -> None:

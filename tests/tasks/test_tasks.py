@@ -183,7 +183,7 @@ def test_images_that_are_no_sequences(tmp_path: Path) -> None:
     for number in range(3):
         save(tmp_path / "small" / f"{number}.png", colored((24, 3), (1, 2, 3), number))
     with pytest.raises(
-        DataError, match=r"3 x 24 pixels do not fill one patch of 4 x 4.*--patch \(and 2 more images that are"
+        DataError, match=r"3 x 24 pixels do not fill one patch of 4 x 4.*--patch \(and 2 more images too small"
     ):
         run_of(tmp_path / "small", tmp_path / "run", task="autoregressive")
     sequence = run_of(tmp_path / "small", tmp_path / "run", task="autoregressive", patch=3).config.details

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from support.command_line import Fit
 from support.pictures import colored, save
 from support.runs import assert_same_run
-from support.small_runs import CPU, quietly, run_of, two_classes
+from support.small_runs import CPU, labelled, quietly, run_of, two_classes
 
 from fitcli.errors import DataError, FitError
 from fitcli.tasks.registry import train_settings
@@ -102,7 +103,7 @@ def test_an_unusable_data_set_creates_nothing(tmp_path: Path) -> None:
     broken = tmp_path / "data/b/2.png"
     broken.write_bytes(b"not a picture")
     (tmp_path / "data/b/3.tif").write_bytes(b"II*\0")
-    refused(r"2\.png: .* \(and 1 more images that cannot be read\)")
+    refused(r"2\.png: .* \(and 1 more image that cannot be read\)")
     broken.unlink()
     (tmp_path / "data/b/3.tif").unlink()
     save(tmp_path / "data/b/2.tif", np.zeros((8, 8, 5), np.uint8))
@@ -137,6 +138,21 @@ def test_a_changed_data_set_can_be_accepted(own_data: Path, begun: Path, fit: Fi
     assert result.exit_code == 0, result.stderr
     assert f"warning: {data}: 1 image added (dark/17.png)" in result.stderr
     assert fit(*arguments).exit_code == 0, "the record has the changed data set"
+
+
+def test_edited_files_of_labels_are_a_changed_data_set(tmp_path: Path) -> None:
+    data, run = labelled(tmp_path / "data", (24, 36)), tmp_path / "run"
+    options = {"task": "segment", "patch": 4, "classes": "0=dark,1=light"}
+    train(run_of(data, run, **options), quietly)
+    save(tmp_path / "data/labels/3.png", np.zeros((24, 36, 1), np.uint8))
+    with pytest.raises(FitError, match=r"trained on: 1 file of labels edited \(labels/3\.png\); resume with"):
+        run_of(data, run, resume=True, **options)
+    assert run_of(data, run, resume=True, accept=True, **options).changed == "1 file of labels edited (labels/3.png)"
+    record = run / "training/dataset.json"
+    document = json.loads(record.read_text())
+    assert len(document.pop("label_files")) == 10
+    record.write_text(json.dumps(document))
+    assert run_of(data, run, resume=True, **options).changed == "", "a run of a version that kept no digests"
 
 
 def test_a_start_that_was_killed_can_be_repeated(own_data: Path, tmp_path: Path) -> None:

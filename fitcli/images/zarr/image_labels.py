@@ -1,10 +1,11 @@
-"""Finds the label images inside an OME-Zarr image, and the names and colours of their values (NGFF `image-label`).
+"""Finds the label images inside an OME-Zarr image; reads and writes names and colours of values (NGFF `image-label`).
 
 It works on the metadata alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,6 +67,23 @@ def value_names(label_image: Path) -> ValueNames:
         if isinstance(color, list) and len(color) >= 3 and all(isinstance(c, int) and 0 <= c < 256 for c in color[:3]):
             colors[value] = (color[0], color[1], color[2])
     return ValueNames(names, colors)
+
+
+def described_values(
+    names: Sequence[str], palette: Sequence[tuple[int, int, int]], nodata: float | None
+) -> dict[str, Any]:
+    """Return the metadata `image-label` of a label image.
+
+    Args:
+        names: Names of the values 0, 1, ...
+        palette: Red, green and blue by value; empty for the colours of the viewer.
+        nodata: Value of pixels without a class, which is transparent; None without one.
+    """
+    colors = [{"label-value": value, "rgba": [*color, 255]} for value, color in enumerate(palette[: len(names)])]
+    if palette and nodata is not None:
+        colors.append({"label-value": int(nodata), "rgba": [0, 0, 0, 0]})
+    properties = [{"label-value": value, "class": name} for value, name in enumerate(names)]
+    return {"version": "0.5", "properties": properties} | ({"colors": colors} if colors else {})
 
 
 def _attributes(root: Path, group: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ It uses no zarr library; the layout follows the zarr 3 core, sharding and NGFF 0
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from fitcli.images.publishing import ImagePublication, cannot_write
 from fitcli.images.pyramid import Resampling, pad_edges
 from fitcli.images.pyramid_writer import ChunkSink, PyramidWriter
 from fitcli.images.write_options import WriteOptions
+from fitcli.images.zarr.image_labels import described_values
 from fitcli.images.zarr.shards import ShardedArray
 
 COMPRESSIONS: tuple[Compression, ...] = ("zstd", "none")
@@ -45,7 +47,7 @@ def create_ome_zarr(path: Path, options: WriteOptions) -> PyramidWriter:
     """
     info = options.complete("OME-Zarr 0.5", "CYX")
     compression = options.choose_compression(path, COMPRESSIONS, "zstd")
-    sink = OmeZarrSink(path, info, compression, options.resampling, options.description)
+    sink = OmeZarrSink(path, info, compression, options.resampling, options.description, options.classes)
     return options.create_writer(path, info, sink)
 
 
@@ -58,6 +60,7 @@ class OmeZarrSink(ChunkSink):
         compression: "zstd" or "none".
         resampling: Method by which levels were computed; recorded in the metadata.
         description: Text that is stored with the image.
+        classes: Names of the values of a label image; empty for another image.
 
     Raises:
         ImageError: The folder cannot be written.
@@ -72,10 +75,12 @@ class OmeZarrSink(ChunkSink):
         compression: Compression,
         resampling: Resampling,
         description: str | None = None,
+        classes: Sequence[str] = (),
     ) -> None:
         assert info.chunk is not None
         self._path, self._info, self._chunk = path, info, info.chunk[0]
         self._compression, self._resampling, self._description = compression, resampling, description
+        self._classes = classes
         self._planes = 1 if info.channels <= MAX_CHANNELS_TOGETHER else info.channels
         self._encode = zarr_encoder(compression)
         self._folder = ImagePublication(path, MARKERS)
@@ -114,6 +119,11 @@ class OmeZarrSink(ChunkSink):
         metadata = group_metadata(self._info, self._path.name, self._resampling)
         if self._description is not None:
             metadata["attributes"]["description"] = self._description
+        if self._classes:
+            ome = metadata["attributes"]["ome"]
+            # Contrast and colours of channels are for images; viewers refuse them for labels.
+            del ome["omero"]
+            ome["image-label"] = described_values(self._classes, self._info.palette, self._info.nodata)
         return metadata
 
     def _array_metadata(self, level: Level) -> dict[str, Any]:

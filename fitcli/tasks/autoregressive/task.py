@@ -17,6 +17,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.errors import DataError
 from fitcli.execution.job import Job
 from fitcli.execution.plan import ExecutionPlan
+from fitcli.files.wording import counted
 from fitcli.memory.samples import SampleImage, SamplePass, StepInput
 from fitcli.runs.config import RunConfig, TaskDetails
 from fitcli.runs.train_settings import TrainSettings
@@ -80,7 +81,7 @@ class Autoregressive(Task[FITDecoder]):
         if min(*smallest, settings.size or min(smallest)) < side:
             size = min(smallest[0], settings.size or smallest[0]), min(smallest[1], settings.size or smallest[1])
             others = sum(min(each) < side for each in survey.sizes) - 1
-            more = f" (and {others} more images that are too small)" if others > 0 else ""
+            more = f" (and {counted(others, 'more image')} too small)" if others > 0 else ""
             raise DataError(f"{path}: {too_small(size, side)}{more}")
         sequence = SequenceConfig(
             patch=(side, side),

@@ -15,6 +15,7 @@ from fitcli.errors import FitError, ImageError, OutOfMemory
 from fitcli.files.output_checks import check_not_replaced, check_output_file, check_output_folder
 from fitcli.files.output_names import output_names
 from fitcli.files.publish import publish_csv
+from fitcli.files.write_errors import reason_and_advice
 from fitcli.images.base import ImageReader
 from fitcli.runs.config import RunConfig
 from fitcli.runs.finite_output import NonFiniteOutput
@@ -272,4 +273,4 @@ def write_csv(path: Path, rows: Iterable[Sequence[str]], config: RunConfig) -> N
         with publish_csv(path) as table:
             table.write_rows([columns, *rows])
     except OSError as error:
-        raise FitError(f"--csv {path}: cannot be written ({error.strerror})") from None
+        raise FitError(f"--csv {path}: cannot be written: {'; '.join(reason_and_advice(error))}") from None

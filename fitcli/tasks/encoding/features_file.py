@@ -23,6 +23,7 @@ from fitcli.errors import FitError
 from fitcli.files.publish import Publication, followed
 from fitcli.files.scratch import write_all
 from fitcli.files.staging import token_path
+from fitcli.files.write_errors import reason_and_advice
 
 SUFFIXES = (".zarr", ".safetensors")
 """Suffixes of the formats that are written."""
@@ -149,9 +150,9 @@ class EmbeddingsWriter(ABC):
 
     def _cannot(self, error: OSError) -> FitError:
         size = sum(spec.shape[0] * spec.group_bytes for spec in self._specs.values())
+        reason, advice = reason_and_advice(error)
         return FitError(
-            f"{self.destination}: cannot be written ({error.strerror or error}); "
-            f"{size / 1e6:,.1f} MB are needed there, in a folder that exists and can be written to"
+            f"{self.destination}: cannot be written: {reason} ({size / 1e6:,.1f} MB are needed there); {advice}"
         )
 
 

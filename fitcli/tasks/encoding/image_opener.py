@@ -8,6 +8,7 @@ from pathlib import Path
 from fitcli import console
 from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import FitError, OverLimit, UnreadableAs
+from fitcli.files.wording import counted
 from fitcli.images.base import ImageReader
 from fitcli.images.read_as import ReadAs, open_as
 from fitcli.images.scale import same_scale
@@ -80,16 +81,15 @@ class ImageOpener:
     def finish(self) -> None:
         """Print how many further images were not named; call on the first process after all images."""
         if (more := self.queue.tally(UNREADABLE, 0) - 1) > 0:
-            console.error(f"{more} more {_images(more)} cannot be read at the chosen level or scale, like the first")
+            console.error(f"{counted(more, 'more image')} cannot be read at the chosen level or scale, like the first")
         if (more := self.queue.tally(TOO_LARGE, 0) - 1) > 0:
             most = size_text(self.queue.largest(NEEDED))
-            console.error(
-                f"{more} more {_images(more)} need more memory than is allowed; {most} are enough, with --memory"
-            )
+            need = counted(more, "more image needs", "more images need")
+            console.error(f"{need} more memory than is allowed; {most} are enough, with --memory")
         if (more := self.queue.tally(OTHER_SCALE, 0) - 1) > 0:
-            console.warning(f"the scale of {more} more {_images(more)} is another than in training, or unknown")
+            console.warning(f"the scale of {counted(more, 'more image')} is another than in training, or unknown")
         if (more := self.queue.tally(RECOLORED, 0) - 1) > 0:
-            console.log(f"the colours of {more} more {_images(more)} are converted, too")
+            console.log(f"the colours of {counted(more, 'more image')} are converted, too")
 
     def _note_colors(self, image: ImageReader) -> None:
         change = "" if self.preprocessing.mismatch(image.info) else self.preprocessing.channel_change(image.info)
@@ -99,7 +99,3 @@ class ImageOpener:
     def _warn(self, text: str) -> None:
         if self.queue.tally(OTHER_SCALE) == 1:
             console.warning(f"{text} (further images are not named)")
-
-
-def _images(count: int) -> str:
-    return "image" if count == 1 else "images"

@@ -15,6 +15,7 @@ from fitcli.annotations.class_colors import is_background, with_colors
 from fitcli.annotations.class_table import ClassTable, Color
 from fitcli.annotations.feature_writer import FeatureWriter
 from fitcli.annotations.features import open_features
+from fitcli.annotations.ground_area import pixel_areas
 from fitcli.annotations.rings import Polygon
 from fitcli.annotations.trace import Tracer
 from fitcli.files.publish import published_together
@@ -70,7 +71,9 @@ class MapWriter:
         classes, probabilities: Images that are written.
         tracer, features: Polygons of the map, and their file; None without.
         factor: (across, down) pixels of the file per pixel of the image as it is read.
+        row_areas: Square metres of a pixel of each row of the image; None if unknown.
         areas: Number of pixels by class number; `NOT_SEEN` for those that were left out.
+        square_metres: Area on the ground by class number; 0 if unknown.
     """
 
     grid: PatchGrid
@@ -80,7 +83,9 @@ class MapWriter:
     tracer: Tracer | None
     features: FeatureWriter | None
     factor: tuple[float, float] = (1, 1)
+    row_areas: NDArray[np.float64] | None = None
     areas: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+    square_metres: NDArray[np.float64] = field(default_factory=lambda: np.zeros(256))
 
     def take(self, row: int, cells: NDArray[Any]) -> None:
         """Write the cells [rows columns values] of a row of groups: the class, and perhaps the probabilities."""
@@ -89,6 +94,8 @@ class MapWriter:
         numbers = np.ascontiguousarray(cells[..., 0])
         pixels = pixels_of(numbers, self.cell, window.height, window.width)
         self.areas += np.bincount(pixels.ravel(), minlength=256)
+        if self.row_areas is not None:
+            self._add_square_metres(numbers, self.row_areas[window.top : window.top + window.height], window.width)
         self.classes.write(window, pixels[..., None])
         if self.probabilities is not None:
             shares = np.where(numbers[..., None] == NOT_SEEN, np.uint8(0), cells[..., 1:])
@@ -100,6 +107,18 @@ class MapWriter:
         """Write the polygons that reach the lower edge."""
         if self.tracer is not None and self.features is not None:
             self._write(self.tracer.finish())
+
+    @property
+    def known_square_metres(self) -> NDArray[np.float64] | None:
+        """Area on the ground by class number; None if unknown."""
+        return None if self.row_areas is None else self.square_metres
+
+    def _add_square_metres(self, numbers: NDArray[np.uint8], row_areas: NDArray[np.float64], width: int) -> None:
+        """Add the area of cells [rows columns] whose pixels have these areas by row. The last cells may be smaller."""
+        widths = np.diff(np.minimum(np.arange(numbers.shape[1] + 1) * self.cell, width))
+        heights = np.add.reduceat(row_areas, np.arange(0, len(row_areas), self.cell))
+        for row, height in zip(numbers, heights.tolist(), strict=True):
+            self.square_metres += height * np.bincount(row, widths, 256)
 
     def _write(self, polygons: Iterator[Polygon]) -> None:
         assert self.features is not None
@@ -132,6 +151,7 @@ def write_maps(
                 resampling="nearest",
                 memory_bytes=WRITER_BYTES,
                 description=legend(table),
+                classes=table.names,
             )
         )
         probabilities = None
@@ -151,7 +171,8 @@ def write_maps(
             tracer = Tracer(-(-info.width // cell), cell, info.size, untraced, outputs.min_area)
             features = stack.enter_context(open_features(outputs.polygons, table, stored, outputs.in_pixels))
         factor = (stored.width / info.width, stored.height / info.height)
-        writer = MapWriter(grid, cell, classes, probabilities, tracer, features, factor)
+        row_areas = None if info.geo is None else pixel_areas(info.geo, info.height)
+        writer = MapWriter(grid, cell, classes, probabilities, tracer, features, factor, row_areas)
         yield writer
         writer.finish()
 
@@ -197,11 +218,21 @@ def _lossless(outputs: SegmentOutputs) -> Any:
     return "deflate" if outputs.probabilities.suffix.lower() in (".tif", ".tiff") else None
 
 
-def named_areas(areas: NDArray[np.int64], table: ClassTable, mpp: float | None) -> dict[str, dict[str, float]]:
-    """Return the area of each class: pixels, share of what was looked at and, with a scale, square millimetres."""
+def named_areas(
+    areas: NDArray[np.int64], table: ClassTable, mpp: float | None, square_metres: NDArray[np.float64] | None = None
+) -> dict[str, dict[str, float]]:
+    """Return the area of each class: pixels, share of what was looked at and, if known, its size.
+
+    Args:
+        areas: Number of pixels by class number.
+        table: Names of the classes.
+        mpp: Microns per pixel, for areas in square millimetres; None if unknown.
+        square_metres: Area on the ground by class number; None if unknown.
+    """
     seen = max(1, int(areas[: len(table.names)].sum()))
     return {
         name: {"pixels": int(count), "share": int(count) / seen}
         | ({} if mpp is None else {"square_millimetres": int(count) * mpp**2 / 1e6})
-        for name, count in zip(table.names, areas.tolist(), strict=False)
+        | ({} if square_metres is None else {"square_metres": float(square_metres[number])})
+        for number, (name, count) in enumerate(zip(table.names, areas.tolist(), strict=False))
     }

@@ -168,7 +168,7 @@ def _segment_file(
         "polygons": None if outputs.polygons is None else str(outputs.polygons),
         "groups": groups,
         "skipped_groups": groups - kept,
-        "areas": named_areas(writer.areas, table, info.mpp),
+        "areas": named_areas(writer.areas, table, info.mpp, writer.known_square_metres),
         "pixels_not_looked_at": int(writer.areas[NOT_SEEN]),
         "seconds": round(time.perf_counter() - began, 3),
         "peak_bytes": runtime.peak_bytes(),

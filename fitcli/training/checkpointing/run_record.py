@@ -8,6 +8,7 @@ from typing import Any
 
 from fitcli import __version__
 from fitcli.data.dataset import Dataset, Listed
+from fitcli.data.label_digests import label_digests
 from fitcli.errors import CheckpointError, FitError
 from fitcli.files.publish import write_text
 from fitcli.runs.config import RunConfig, config_document, is_run, save_config
@@ -32,7 +33,9 @@ def save_record(run: Path, settings: TrainSettings, config: RunConfig, dataset: 
     save_settings(run, settings)
     save_config(run / TRAINING, config)
     # ASCII escapes also encode file names that are not valid UTF-8.
-    document = {"fingerprint": dataset.fingerprint, "images": dataset.listed}
+    document: dict[str, Any] = {"fingerprint": dataset.fingerprint, "images": dataset.listed}
+    if dataset.label_files:
+        document["label_files"] = label_digests(dataset.label_files)
     write_text(run / IMAGES, json.dumps(document, separators=(",", ":")) + "\n")
 
 
@@ -106,6 +109,19 @@ def load_images(run: Path) -> tuple[str, list[Listed]]:
         images = [(str(name), str(label), str(split)) for name, label, split in document["images"]]
         return str(document["fingerprint"]), images
     except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); start a new run") from None
+
+
+def load_label_digests(run: Path) -> dict[str, str]:
+    """Read the digests of the files of labels that a run was last trained on; {} if it has none, as earlier runs.
+
+    Raises:
+        CheckpointError: The file is missing or damaged.
+    """
+    path = run / IMAGES
+    try:
+        return dict(json.loads(path.read_text(encoding="ascii")).get("label_files", {}))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); start a new run") from None
 
 

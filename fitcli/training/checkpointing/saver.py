@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from fitcli.errors import FitError
+from fitcli.files.write_errors import FULL_DISK, reason_and_advice
 from fitcli.runs.config import is_run, save_config
 from fitcli.runs.weights import EMA_WEIGHTS, WEIGHTS, save_tensors
 from fitcli.tasks.context import TrainingRun
@@ -33,8 +34,9 @@ def saving(run: Path) -> Iterator[None]:
     except OSError as error:
         before = "; what was saved before is still there" if is_run(run) else ""
         how = "continue with --resume" if is_run(run) else "start again"
+        advice = "make room for it" if error.errno in FULL_DISK else reason_and_advice(error)[1]
         raise FitError(
-            f"{run}: cannot be written to ({error.strerror or error}){before}; make room for it, then {how}"
+            f"{run}: cannot be written to ({error.strerror or error}){before}; {advice}, then {how}"
         ) from error
 
 

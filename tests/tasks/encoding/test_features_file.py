@@ -78,7 +78,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features_file, "write_all", full)
     out = tmp_path / "out.safetensors"
     with (
-        pytest.raises(FitError, match=r"out.safetensors: cannot be written \(No space left on device\); 0.0 MB"),
+        pytest.raises(FitError, match=r"out.safetensors: cannot be written: the disk is full \(0.0 MB are needed"),
         create_embeddings(out, SPECS, {}) as file,
     ):
         file.write("latents", slice(0, 5), np.ones((5, 2, 3), np.float32))

@@ -17,12 +17,14 @@ from support.class_maps import blobs, drawn
 from support.feature_files import UTM
 
 from fitcli.annotations.class_table import ClassTable
+from fitcli.annotations.ground_area import pixel_areas
 from fitcli.annotations.rings import Polygon
 from fitcli.errors import ImageError
 from fitcli.files.publish import Publication
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import open_image
 from fitcli.images.window import Window
+from fitcli.images.zarr.image_labels import value_names
 from fitcli.patches.grid import PatchGrid
 from fitcli.tasks.segment.class_map import SegmentOutputs, legend, map_bytes, named_areas, write_maps
 from fitcli.tasks.segment.strips import NOT_SEEN
@@ -35,6 +37,9 @@ SIZES = [(40, 48), (37, 45), (7, 30), (1, 1)]
 
 def info(size: tuple[int, int], **fields: Any) -> ImageInfo:
     return ImageInfo(height=size[0], width=size[1], channels=3, dtype=np.dtype("u1"), **fields)
+
+
+DEGREES = (1, 1, 0, 1, 2048, 0, 1, 4326)
 
 
 def cells_of(size: tuple[int, int]) -> np.ndarray[Any, Any]:
@@ -280,3 +285,38 @@ def test_areas_have_names() -> None:
     scaled = named_areas(counts, TABLE, 500.0)
     assert scaled["wood"] == {"pixels": 10, "share": 0.25, "square_millimetres": 2.5}
     assert named_areas(np.zeros(256, np.int64), TABLE, None)["iron"]["share"] == 0
+    ground = named_areas(counts, TABLE, None, 4.0 * counts)
+    assert ground["wood"] == {"pixels": 10, "share": 0.25, "square_metres": 40}
+
+
+@pytest.mark.parametrize("degrees", [False, True])
+def test_areas_on_the_ground(tmp_path: Path, degrees: bool) -> None:
+    """In degrees, the area of a pixel depends on its row."""
+    in_degrees = replace(UTM, scale=(0.1, 0.1, 0.0), tiepoints=(0.0, 0.0, 0.0, 10.0, 60.0, 0.0), keys=DEGREES)
+    geo, size, grid = in_degrees if degrees else UTM, (45, 50), PatchGrid((45, 50), PATCH, GROUP)
+    cells, side = cells_of(size)[..., :1], GROUP * CELLS
+    read, outputs = info(size, geo=geo), SegmentOutputs(map=tmp_path / "map.tif")
+    with write_maps(outputs, read, read, TABLE, grid, CELL) as writer:
+        for row in range(grid.rows):
+            writer.take(row, cells[row * side : (row + 1) * side])
+    found = pixels(tmp_path / "map.tif")[..., 0]
+    by_row = pixel_areas(geo, size[0])
+    assert by_row is not None
+    assert (by_row.min() == by_row.max() == 4) != degrees
+    expected = np.bincount(found.ravel(), np.repeat(by_row, size[1]), 256)
+    assert writer.known_square_metres is not None
+    np.testing.assert_allclose(writer.known_square_metres, expected)
+
+
+def test_a_zarr_map_is_a_label_image(tmp_path: Path) -> None:
+    """By `image-label`, napari opens it as labels; contrast limits of channels would make it fail."""
+    path = tmp_path / "map.zarr"
+    written(SegmentOutputs(map=path), (40, 48))
+    ome = json.loads((path / "zarr.json").read_text())["attributes"]["ome"]
+    described = ome["image-label"]
+    assert (ome["version"], described["version"], "omero" in ome) == ("0.5", "0.5", False)
+    names = [{"label-value": n, "class": name} for n, name in enumerate(TABLE.names)]
+    assert described["properties"] == names
+    assert described["colors"][-1] == {"label-value": NOT_SEEN, "rgba": [0, 0, 0, 0]}
+    assert [each["label-value"] for each in described["colors"]] == [0, 1, 2, NOT_SEEN]
+    assert value_names(path).names == dict(enumerate(TABLE.names))
