@@ -69,7 +69,7 @@ def _unit(geo: GeoReference, codes: dict[int, int]) -> float | None:
     if code == USER_DEFINED:
         for key, tag, _, place in zip(*[iter(geo.keys[4:])] * 4, strict=True):
             if key == LINEAR_UNIT_SIZE and tag == DOUBLES_TAG and geo.doubles[place : place + 1] > (0,):
-                return geo.doubles[place]
+                return float(geo.doubles[place])
         return None
     if code is None:
         return 1.0 if geo.coordinate_system() in IN_METRES else None
