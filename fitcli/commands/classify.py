@@ -39,13 +39,21 @@ def classify(
     heatmap: Annotated[
         Path | None,
         typer.Option(
-            help="Write a heat map of the evidence: a picture (.png, .jpg), a full-size layer (.tif, .zarr), "
-            "or a folder of pictures."
+            help="Write a heat map of the evidence: a picture (.png, .jpg), a full-size layer of numbers (.tif, "
+            ".zarr), or a folder of pictures."
         ),
     ] = None,
     heatmap_target: Annotated[
         str | None,
         typer.Option("--heatmap-target", help="Target whose evidence is drawn; default: the first.", metavar="NAME"),
+    ] = None,
+    heatmap_class: Annotated[
+        str | None,
+        typer.Option(
+            "--heatmap-class",
+            help="Draw what speaks for this class of the target and against it; `all` for a map of each class.",
+            metavar="NAME",
+        ),
     ] = None,
     heatmap_task: Annotated[str | None, typer.Option("--heatmap-task", hidden=True)] = None,
     mpp: Mpp = None,
@@ -63,8 +71,8 @@ def classify(
     from fitcli.device.runtime import choose_runtime
     from fitcli.distributed.image_queue import open_queue
     from fitcli.images.open import matching_paths
-    from fitcli.tasks.classify.classify_files import check_csv, classify_files, plan_heatmaps, write_csv
-    from fitcli.tasks.classify.labels import find_target
+    from fitcli.tasks.classify.classify_files import check_csv, classify_files, write_csv
+    from fitcli.tasks.classify.heatmap_files import choose_heatmaps, plan_heatmaps
     from fitcli.tasks.classify.task import TASK as CLASSIFY
     from fitcli.tasks.encoding.encode import EncodingSettings
     from fitcli.tasks.load import load_run
@@ -72,18 +80,21 @@ def classify(
     if heatmap_task is not None:
         console.warning("--heatmap-task is now --heatmap-target; the next release has no --heatmap-task")
         heatmap_target = heatmap_target or heatmap_task
-    if heatmap_target is not None and heatmap is None:
-        raise FitError("--heatmap-target is for --heatmap; give both, or leave it out")
+    for option, value in (("--heatmap-target", heatmap_target), ("--heatmap-class", heatmap_class)):
+        if value is not None and heatmap is None:
+            raise FitError(f"{option} is for --heatmap; give both, or leave it out")
     background, how = background_choice(skip_background, background_threshold), reading_choice(level, mpp)
     paths = matching_paths(images)
     with open_queue(device, 60 * timeout) as queue:
         check_csv(csv, paths)
-        heatmaps = plan_heatmaps(paths, heatmap)
+        # Before the model is read; the names of the files may depend on it.
+        plan_heatmaps(paths, heatmap)
         runtime = choose_runtime(device, precision, inference=True, compiled=compile, memory_bytes=memory)
         model = load_run(checkpoint, runtime, CLASSIFY)
-        config, drawn = model.config, find_target(model.config.class_targets, heatmap_target)
+        config, shown = model.config, choose_heatmaps(model.config.class_targets, heatmap_target, heatmap_class)
+        heatmaps = plan_heatmaps(paths, heatmap, shown)
         settings = EncodingSettings(background=background, memory_bytes=memory, state=state, read_as=how)
-        done = list(classify_files(queue, model, paths, heatmaps, runtime, settings, top_k, csv, drawn))
+        done = list(classify_files(queue, model, paths, heatmaps, runtime, settings, top_k, csv, shown))
         good = [report for report in done if report is not None]
         if csv is not None and queue.world.is_first:
             write_csv(csv, [report.line for report in good], config)
