@@ -13,6 +13,9 @@ HIGHEST = 1000.0
 FAINT, STRONG = 0.3, 0.85
 """How much of a pixel is colour where the value is 0, and where it is `HIGHEST`; the rest is the image in grey."""
 
+HATCH, DARKER = (10, 2), 0.75
+"""Distance and width in pixels of the diagonal lines over places without a value, and the brightness that is left."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ColorScale:
@@ -42,13 +45,15 @@ class ColorScale:
         return np.asarray((np.copysign(reach, values) - low) / (1 - low), np.float32)
 
     def blend(self, grey: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Colour grey pixels [height width 1] in 0 ... 255 by values [height width]; those with NaN stay grey."""
+        """Colour grey pixels [height width 1] in 0 ... 255 by values [height width]; those with NaN are hatched."""
         position = self.position(values)
         known = ~np.isnan(position)
         place = np.where(known, position, 0)
         stops = np.linspace(0, 1, len(self.colors), dtype=np.float32)
         strength = np.abs(2 * place - 1) if self.range[0] < 0 else place
         alpha = np.where(known, FAINT + (STRONG - FAINT) * strength, 0).astype(np.float32)
+        lines = (np.arange(values.shape[0])[:, None] + np.arange(values.shape[1])) % HATCH[0] < HATCH[1]
+        grey = np.where(~known & lines, DARKER, 1).astype(np.float32)[..., None] * grey
         blended = np.empty((*values.shape, 3), np.float32)
         for channel in range(3):
             color = np.interp(place, stops, self.colors[:, channel]).astype(np.float32)
@@ -65,7 +70,7 @@ EVIDENCE = ColorScale(
 """Evidence. The colours rise from dark to light, so that grey prints work too."""
 
 CONTRIBUTION = ColorScale(
-    "logit if all were like it",
+    "logit if the whole image were like it",
     np.array(
         [
             [20, 60, 200],

@@ -61,7 +61,7 @@ def write_heatmap(
     `patch_map.py` says what the values are. A `.tif`, `.ome.tif` or `.zarr` file becomes a layer in float32 with the
     size and the scale of the image, and a pyramid; it has a channel for each class. Other formats become a picture with
     at most `LONGEST_SIDE` pixels per side: the image in grey with the values in colours of a fixed scale, and a legend
-    below. Places without a value are NaN in a layer, and grey in a picture, where missing pixels are dark.
+    below. Places without a value are NaN in a layer, and hatched grey in a picture, where missing pixels are dark.
 
     Args:
         path: The file.
@@ -101,8 +101,8 @@ def heatmap_title(classes: Sequence[str], target: str | None) -> str:
     """Return what a heat map shows, with its unit and its scale, as one line."""
     of = "" if target is None else f" for {target}"
     if not classes:
-        return f"Evidence{of}, {EVIDENCE.unit}"
-    return f"Contribution to {', '.join(classes)}{of}, {CONTRIBUTION.unit}"
+        return f"Evidence{of}: {EVIDENCE.unit}"
+    return f"Contribution to {', '.join(classes)}{of}: {CONTRIBUTION.unit}"
 
 
 def heatmap_bytes(path: Path, info: ImageInfo, patch: int, classes: int = 0) -> int:
