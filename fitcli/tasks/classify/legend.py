@@ -96,10 +96,14 @@ def _colors(length: int, thick: int, scale: ColorScale, reach: NDArray[np.float3
 
 def _fitting(text: str, font: Font, width: int) -> str:
     """Return a text in letters of the font (ASCII), cut where it would be wider than `width` pixels."""
-    plain = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    # A letter is a pixel wide at least.
+    plain = "".join(
+        letter for letter in unicodedata.normalize("NFKD", text[: 2 * width]) if not unicodedata.combining(letter)
+    )
     plain = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in plain)
-    if font.getlength(plain) <= width:
+    if len(plain) <= width and font.getlength(plain) <= width:
         return plain
+    plain = plain[:width]
     while plain and font.getlength(plain + "...") > width:
         plain = plain[:-1]
     return plain + "..."
