@@ -51,7 +51,7 @@ def contributions(
         relative: Whether logits count from the mean logit of all classes of the target, which a softmax ignores.
         piece: Number of latents that are processed at once.
     """
-    flat = latents.flatten(0, 1).to(head.classify.weight.dtype)
+    flat = latents.flatten(0, 1).to(head.score.weight.dtype)
     parts = pieces(len(flat), piece)
     with torch.autocast(flat.device.type, enabled=False):
         weights, pooled = pool_pieces(head, flat, parts)
@@ -71,9 +71,7 @@ def _directions(
 
     The standard deviation of the pooled vector is held, its mean is not.
     """
-    weight, bias = (
-        torch.split(part, list(head.targets))[target] for part in (head.classify.weight, head.classify.bias)
-    )
+    weight, bias = head.class_layer(target)
     if relative:
         weight, bias = weight - weight.mean(dim=0), bias - bias.mean()
     weight, bias = weight[list(classes)], bias[list(classes)]

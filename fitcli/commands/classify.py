@@ -80,15 +80,13 @@ def classify(
     if heatmap_task is not None:
         console.warning("--heatmap-task is now --heatmap-target; the next release has no --heatmap-task")
         heatmap_target = heatmap_target or heatmap_task
-    for option, value in (("--heatmap-target", heatmap_target), ("--heatmap-class", heatmap_class)):
-        if value is not None and heatmap is None:
-            raise FitError(f"{option} is for --heatmap; give both, or leave it out")
+    if heatmap is None and (heatmap_target, heatmap_class) != (None, None):
+        option = "--heatmap-class" if heatmap_target is None else "--heatmap-target"
+        raise FitError(f"{option} is for --heatmap; give both, or leave it out")
     background, how = background_choice(skip_background, background_threshold), reading_choice(level, mpp)
     paths = matching_paths(images)
     with open_queue(device, 60 * timeout) as queue:
         check_csv(csv, paths)
-        # Before the model is read; the names of the files may depend on it.
-        plan_heatmaps(paths, heatmap)
         runtime = choose_runtime(device, precision, inference=True, compiled=compile, memory_bytes=memory)
         model = load_run(checkpoint, runtime, CLASSIFY)
         config, shown = model.config, choose_heatmaps(model.config.class_targets, heatmap_target, heatmap_class)

@@ -41,8 +41,3 @@ def test_titles_and_numbers_are_written(scale: ColorScale) -> None:
 def test_long_titles_end_within_the_picture() -> None:
     drawn = legend(500, "x" * 10_000, EVIDENCE)
     assert (drawn[:, -5:] == GROUND).all()
-
-
-def test_letters_that_the_font_lacks_are_replaced() -> None:
-    np.testing.assert_array_equal(legend(500, "Tümör\n", EVIDENCE), legend(500, "Tumor?", EVIDENCE))
-    np.testing.assert_array_equal(legend(500, "腫瘍", EVIDENCE), legend(500, "??", EVIDENCE))
