@@ -138,6 +138,7 @@ def test_contributions_of_multi_label_targets_count_from_zero(checkpoint: Checkp
         assert 1 / (1 + np.exp(-logit)) == pytest.approx(probability, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpoint", ["(1)2"], indirect=True)
 def test_half_precision_gives_about_the_same_contributions(checkpoint: Checkpoint) -> None:
     runtime = choose_runtime("cpu", "bf16")
