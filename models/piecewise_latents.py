@@ -5,7 +5,7 @@ For inference only. All latents still attend to all others: only the queries and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -37,7 +37,7 @@ def apply_piecewise(layer: Callable[..., Tensor], x: Tensor, *arguments: Any, pi
     """
     if x.shape[1] <= piece:
         return layer(x, *arguments)
-    parts = _parts(x.shape[1], piece)
+    parts = pieces(x.shape[1], piece)
     if isinstance(layer, CrossAttentionLayer):
         for part in parts:
             x[:, part] = layer(x[:, part], *arguments)
@@ -55,7 +55,7 @@ def normalize_piecewise(norm: Callable[[Tensor], Tensor], latents: Tensor, piece
     if latents.shape[0] * latents.shape[1] <= piece:
         return norm(latents)
     flat = latents.flatten(0, 1)
-    for part in _parts(len(flat), piece):
+    for part in pieces(len(flat), piece):
         flat[part] = norm(flat[part])
     return latents
 
@@ -64,20 +64,29 @@ def pool_piecewise(head: AttentionPool, latents: Tensor, groups: Groups, piece: 
     """Return `head(latents, groups)` for the latents [g m d] of one image."""
     if latents.shape[0] * latents.shape[1] <= piece:
         return cast(Pooled, head(latents, groups))
-    flat, parts = latents.flatten(0, 1), _parts(latents.shape[0] * latents.shape[1], piece)
-    targets = len(head.targets)
-    scores = torch.cat([head.scores(flat[part]) for part in parts])  # [n (t h)]
-    weights = (scores * sharpness(scores.new_tensor(len(scores)))).softmax(dim=0)
-    weights = rearrange(weights, "n (t h) -> n t h", t=targets)
-    pooled = latents.new_zeros(targets, head.heads, latents.shape[-1] // head.heads)
-    for part in parts:
-        values = rearrange(head.value(flat[part]), "n (h e) -> n h e", h=head.heads)
-        pooled += einsum(weights[part].to(values.dtype), values, "n t h, n h e -> t h e")
+    flat = latents.flatten(0, 1)
+    weights, pooled = pool_pieces(head, flat, pieces(len(flat), piece))
     evidence = rearrange(weights.mean(dim=-1), "(g m) t -> g m t", g=latents.shape[0])
     return Pooled(head.logits(pooled.flatten(1)[None]), evidence)
 
 
-def _parts(count: int, piece: int) -> list[slice]:
+def pool_pieces(head: AttentionPool, flat: Tensor, parts: Sequence[slice]) -> tuple[Tensor, Tensor]:
+    """Return the weight of each latent [n t h] and the pooled vectors [t h e], for the latents [n d] of one image.
+
+    A pooled vector is the sum of the weighted values of the latents, `head.value`.
+    """
+    scores = torch.cat([head.scores(flat[part]) for part in parts])  # [n (t h)]
+    weights = (scores * sharpness(scores.new_tensor(len(scores)))).softmax(dim=0)
+    weights = rearrange(weights, "n (t h) -> n t h", t=len(head.targets))
+    pooled = flat.new_zeros(len(head.targets), head.heads, flat.shape[-1] // head.heads)
+    for part in parts:
+        values = rearrange(head.value(flat[part]), "n (h e) -> n h e", h=head.heads)
+        pooled += einsum(weights[part].to(values.dtype), values, "n t h, n h e -> t h e")
+    return weights, pooled
+
+
+def pieces(count: int, piece: int) -> list[slice]:
+    """Cut `count` latents into slices of at most `piece`."""
     return [slice(start, min(start + piece, count)) for start in range(0, count, piece)]
 
 
@@ -89,7 +98,7 @@ def _self_attention(
         return
     assert not causal, "latents have no causal order within a group"
     attention = layer.attention
-    parts = _parts(x.shape[1], mask.whole_groups(piece) if isinstance(mask, CausalStrips) else piece)
+    parts = pieces(x.shape[1], mask.whole_groups(piece) if isinstance(mask, CausalStrips) else piece)
     key, value = _keys_and_values(attention, layer.norm, x, parts)
     inner = key.shape[1] * key.shape[-1]
     weight, bias = attention.query_key_value.weight[:inner], attention.query_key_value.bias[:inner]

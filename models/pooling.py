@@ -100,6 +100,11 @@ class AttentionPool(nn.Module):
         parts = zip(normed.unbind(dim=1), weights, biases, strict=True)
         return torch.cat([_exact(vector, weight, bias) for vector, weight, bias in parts], dim=-1)
 
+    def class_layer(self, target: int) -> tuple[Tensor, Tensor]:
+        """Return the weights [k d] and biases [k] of the layer that maps a normalised pooled vector to logits."""
+        sizes = list(self.targets)
+        return torch.split(self.classify.weight, sizes)[target], torch.split(self.classify.bias, sizes)[target]
+
 
 def _exact(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return a product in the precision of the weights, whatever autocast says.

@@ -23,12 +23,23 @@ def test_the_library_is_used_as_described(
         options = ["--checkpoint", trained, "--device", "cpu", "--out", tmp_path / name]
         assert fit("embed", image, *options).exit_code == 0
     monkeypatch.chdir(tmp_path)
-    training, segmenting, reading, safetensors = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), flags=re.S)
+    training, explaining, segmenting, reading, safetensors = re.findall(
+        r"```python\n(.*?)```", DOCUMENT.read_text(), flags=re.S
+    )
 
     learned: dict[str, object] = {}
     exec(training, learned)
     assert list(learned["logits"].shape) == [2, 2]  # type: ignore[attr-defined]
     assert learned["loss"].item() < np.log(2)  # type: ignore[attr-defined]
+
+    (tmp_path / "run").symlink_to(trained)
+    explained: dict[str, object] = {}
+    exec(explaining.replace('"auto"', '"cpu"'), explained)
+    first = explained["result"].probabilities[0]  # type: ignore[attr-defined]
+    # Two classes: the logits are that far from their mean.
+    assert 1 / (1 + np.exp(-2 * explained["logit"])) == pytest.approx(first, abs=1e-4)  # type: ignore[operator]
+    assert explained["looked"].shape == explained["speaks"].shape == (19, 13)  # type: ignore[attr-defined]
+    (tmp_path / "run").unlink()
 
     read: dict[str, object] = {}
     exec(reading, read)

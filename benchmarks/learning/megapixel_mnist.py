@@ -50,8 +50,9 @@ from fitcli.images.window import Window
 from fitcli.patches.grid import PatchGrid
 from fitcli.runs.targets import SEPARATOR
 from fitcli.tasks.classify.classify_image import Classification, classify_image
-from fitcli.tasks.classify.heatmap import relative_evidence, write_heatmap
+from fitcli.tasks.classify.heatmap import write_heatmap
 from fitcli.tasks.classify.labels import predicted_labels
+from fitcli.tasks.classify.patch_map import evidence_map
 from fitcli.tasks.classify.task import TASK as CLASSIFY
 from fitcli.tasks.load import load_run
 
@@ -146,7 +147,7 @@ def score(listing: Path, run: Path, options: argparse.Namespace) -> dict[str, An
             [SEPARATOR.join(predicted_labels(target, values)) == row[column] for target, values, column in answers]
         )
         on_digits = _on_digits(result, places)
-        evidence = relative_evidence(result)
+        evidence = evidence_map(result)
         hottest = np.argsort(-evidence, axis=None, kind="stable")[:POINTED]
         pointed.append(on_digits.ravel()[hottest].mean())
         by_chance.append(on_digits[inked].mean())

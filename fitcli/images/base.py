@@ -53,6 +53,9 @@ class ImageInfo:
         nodata: Value that marks missing pixels, an int if it is whole; None if the file names none.
         geo: Position of level 0 on the Earth; None if unknown.
         palette: Red, green and blue by index, for an image that is read as indices of a palette; else empty.
+        channel_names: Names of the channels that a writer stores in TIFF and OME-Zarr; empty for none. Not read.
+        shown: Lowest and highest value that viewers of a written OME-Zarr show at first; None for the range of the
+            dtype, or 0 to 1. Not read.
     """
 
     height: int
@@ -68,6 +71,8 @@ class ImageInfo:
     nodata: float | None = None
     geo: GeoReference | None = None
     palette: tuple[tuple[int, int, int], ...] = ()
+    channel_names: tuple[str, ...] = ()
+    shown: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if min(self.height, self.width, self.channels) < 1:

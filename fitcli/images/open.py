@@ -84,8 +84,8 @@ def create_image(
         path: Path of the image. Its suffix chooses the format: `.tif` (BigTIFF pyramid), `.ome.tif` (OME-TIFF),
             `.zarr` (OME-Zarr 0.5), or `.png` and `.jpg` for images that fit in memory.
         info: Description of the image. Only `height`, `width`, `channels`, `dtype`, `color`, `mpp`, `nodata`, in TIFFs
-            `geo`, and of one 8-bit channel in a PNG or of a zarr with `classes` the `palette` are written; the writer
-            completes the rest.
+            and OME-Zarr `channel_names`, in OME-Zarr `shown`, in TIFFs `geo`, and of one 8-bit channel in a PNG or of a
+            zarr with `classes` the `palette` are written; the writer completes the rest.
         chunk: Side of the chunks in pixels, a multiple of 16.
         compression: "jpeg", "deflate", "zstd", "lzw" or "none" for TIFF, "zstd" or "none" for zarr. By default JPEG for
             8-bit colour TIFFs, deflate for other TIFFs, zstd for zarr.

@@ -20,6 +20,7 @@ from fitcli.images.georeference import GeoReference
 from fitcli.images.open import create_image, open_image
 from fitcli.images.window import Window
 from fitcli.tasks.classify import classify_files
+from fitcli.tasks.classify.legend import legend_size
 from fitcli.tasks.encoding import encode
 
 Fit = Callable[..., Result]
@@ -175,10 +176,51 @@ def test_one_heat_map(fit: Fit, trained: Path, images: Path, tmp_path: Path, nam
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)[0]["predictions"] == plain["predictions"]
     with open_image(tmp_path / name) as heat:
-        assert heat.info.size == (300, 600)
-        assert heat.info.channels == (3 if name.endswith(("png", "jpg")) else 1)
-        assert heat.read(Window(0, 0, 300, 600)).max() > 150
+        picture = name.endswith(("png", "jpg"))
+        below, wide = legend_size(600) if picture else (0, 600)
+        assert heat.info.size == (300 + below, wide)
+        assert (heat.info.channels, heat.info.dtype) == ((3, np.uint8) if picture else (1, np.float32))
+        if not picture:
+            assert heat.read(Window(0, 0, 300, 600)).mean(dtype=float) == pytest.approx(1, rel=1e-3)
+    colors = {"lowest": 0.0, "highest": 1000.0, "scale": "log(1 + |value|)"} if picture else None
+    assert json.loads(result.stdout)[0]["heatmaps"] == [
+        {"path": str(tmp_path / name), "shows": "evidence", "target": None, "classes": [],
+         "unit": "times the even share", "colors": colors}
+    ]  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("out", "choice", "files"),
+    [
+        ("heat.png", "blue", {"heat.png": ["blue"]}),
+        ("heat.png", "all", {"heat-blue.png": ["blue"], "heat-red.png": ["red"]}),
+        ("heat.tif", "all", {"heat.tif": ["blue", "red"]}),
+        ("heat.zarr", "red", {"heat.zarr": ["red"]}),
+        ("maps", "red", {"maps/sky.png": ["red"]}),
+        ("maps", "all", {"maps/blue/sky.png": ["blue"], "maps/red/sky.png": ["red"]}),
+    ],
+)
+def test_heat_maps_of_classes(
+    fit: Fit, trained: Path, images: Path, tmp_path: Path, out: str, choice: str, files: dict[str, list[str]]
+) -> None:
+    result = classify(
+        fit, trained, images / "sky.tif", "--heatmap", tmp_path / out, "--heatmap-class", choice, "--json"
+    )
+    assert result.exit_code == 0, result.stderr
+    maps = json.loads(result.stdout)[0]["heatmaps"]
+    assert {str(Path(each["path"]).relative_to(tmp_path)): each["classes"] for each in maps} == files
+    assert {each["shows"] for each in maps} == {"contribution"}
+    for name, classes in files.items():
+        with open_image(tmp_path / name) as heat:
+            assert heat.info.channels == (3 if name.endswith("png") else len(classes))
+
+
+def test_classes_that_a_heat_map_cannot_show(fit: Fit, trained: Path, images: Path, tmp_path: Path) -> None:
+    result = classify(fit, trained, images / "sky.tif", "--heatmap", tmp_path / "a.png", "--heatmap-class", "green")
+    assert result.exit_code == 1
+    assert "--heatmap-class green: the run has blue, red; give one of these, or all" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_of_heat_maps(fit: Fit, trained: Path, images: Path, tmp_path: Path) -> None:

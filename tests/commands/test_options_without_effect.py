@@ -22,6 +22,7 @@ RUN = ("--checkpoint", "run")
         (("evaluate", "data", *RUN, "--background-threshold", "0.1"), "is for --skip-background"),
         (("train", "data", "--out", "new", "--background-threshold", "0.1"), "is for --skip-background"),
         (("classify", "a.tif", *RUN, "--heatmap-target", "grade"), "--heatmap-target is for --heatmap"),
+        (("classify", "a.tif", *RUN, "--heatmap-class", "a"), "--heatmap-class is for --heatmap"),
         (("profile-memory", *RUN, "--task", "diffusion"), "--task is for --preset; a run has its own task"),
     ],
 )

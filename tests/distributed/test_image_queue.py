@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -121,8 +122,10 @@ def test_an_image_that_failed_is_tried_again(tmp_path: Path) -> None:
 def test_two_processes_classify_as_one(fit: Fit, trained: Path, images: Path, tmp_path: Path) -> None:
     log, csv, maps = tmp_path / "log", tmp_path / "predictions.csv", tmp_path / "maps"
     log.touch()
-    alone = fit("classify", images / "*.tif", "--checkpoint", trained, "--json", "--csv", tmp_path / "alone.csv")
-    options = ["--checkpoint", trained, "--json", "--csv", csv, "--heatmap", maps, "--device", "cpu"]
+    options = ["--checkpoint", trained, "--json", "--heatmap", maps, "--device", "cpu"]
+    alone = fit("classify", images / "*.tif", *options, "--csv", tmp_path / "alone.csv")
+    shutil.rmtree(maps)
+    options += ["--csv", csv]
     code = RECORDED.format(log=str(log), dies=None)
     both = torchrun(2, code, "classify", images / "*.tif", *options)
     assert both.returncode == 1, "one image is broken"

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
 
 import numpy as np
 import tifffile
@@ -35,6 +38,9 @@ TIFFFILE_NAMES = {"deflate": "adobe_deflate", "none": None}
 
 NODATA_TAG = 42113
 """GDAL_NODATA, an ASCII tag."""
+
+GDAL_METADATA_TAG = 42112
+"""GDAL_METADATA, an ASCII tag with XML, which holds the names of the bands."""
 
 
 def create_tiff(path: Path, options: WriteOptions, ome: bool) -> PyramidWriter:
@@ -213,6 +219,8 @@ class TiffSink(ChunkSink):
         extra = [] if self._info.nodata is None else [_text_tag(NODATA_TAG, number_text(self._info.nodata))]
         if self._info.geo is not None and level is self._info.levels[0]:
             extra += geo_tags(self._info.geo)
+        if self._info.channel_names and not self._ome and level is self._info.levels[0]:
+            extra.append(_text_tag(GDAL_METADATA_TAG, band_names(self._info.channel_names)))
         if extra:
             tags["extratags"] = extra
         return tags
@@ -221,6 +229,8 @@ class TiffSink(ChunkSink):
         metadata: dict[str, Any] = {"axes": stored_axes(self._info, ome=True)}
         if self._description is not None:
             metadata["Description"] = self._description
+        if self._info.channel_names:
+            metadata["Channel"] = {"Name": list(self._info.channel_names)}
         if self._info.mpp is not None:
             for axis in "XY":
                 metadata |= {f"PhysicalSize{axis}": self._info.mpp, f"PhysicalSize{axis}Unit": "µm"}
@@ -236,6 +246,17 @@ ASCII, SHORT, DOUBLE = 2, 3, 12
 
 def _text_tag(code: int, text: str) -> ExtraTag:
     return code, ASCII, 0, text, True
+
+
+def band_names(names: Sequence[str]) -> str:
+    """Return the XML from which GDAL reads the names of the bands. The tag holds ASCII alone."""
+    root = ElementTree.Element("GDALMetadata")
+    for number, name in enumerate(names):
+        item = ElementTree.SubElement(root, "Item", name="DESCRIPTION", sample=str(number), role="description")
+        # GDAL unescapes a value once more than the XML around it.
+        item.text = escape(name)
+    text: bytes = ElementTree.tostring(root, encoding="us-ascii")
+    return text.decode("ascii")
 
 
 def geo_tags(geo: GeoReference) -> list[ExtraTag]:

@@ -191,7 +191,9 @@ def _channels(info: ImageInfo) -> list[dict[str, Any]]:
     else:
         names = [f"channel {n}" for n in range(1, info.channels + 1)]
         colors = [COLORS[n % len(COLORS)] for n in range(info.channels)]
+    names = list(info.channel_names) or names
     low, high = (0.0, 1.0) if info.dtype.kind == "f" else (np.iinfo(info.dtype).min, np.iinfo(info.dtype).max)
+    low, high = info.shown or (low, high)
     window = {"start": low, "end": high, "min": low, "max": high}
     return [
         {"label": name, "color": color, "active": True, "window": window}

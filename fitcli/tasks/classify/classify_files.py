@@ -12,25 +12,22 @@ from fitcli import console
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import FitError, ImageError, OutOfMemory
-from fitcli.files.output_checks import check_not_replaced, check_output_file, check_output_folder
-from fitcli.files.output_names import output_names
+from fitcli.files.output_checks import check_not_replaced, check_output_file
 from fitcli.files.publish import publish_csv
 from fitcli.files.write_errors import reason_and_advice
-from fitcli.images.base import ImageReader
+from fitcli.images.base import ImageInfo, ImageReader
 from fitcli.runs.config import RunConfig
 from fitcli.runs.finite_output import NonFiniteOutput
 from fitcli.runs.targets import SEPARATOR, Target, result_columns
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.classify_image import Classification, classify_image
-from fitcli.tasks.classify.heatmap import heatmap_bytes, write_heatmap
+from fitcli.tasks.classify.heatmap import heatmap_bytes, kept_bytes, write_heatmap
+from fitcli.tasks.classify.heatmap_files import OF_EVIDENCE, HeatmapChoice, HeatmapFile
 from fitcli.tasks.classify.labels import predicted_labels, prediction_document, top_classes
 from fitcli.tasks.encoding.encode import EncodingSettings, warn_of_background
 from fitcli.tasks.encoding.image_opener import ImageOpener
 from fitcli.tasks.encoding.result_journal import open_result_journal
 from models.encoder import FITClassifier
-
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".zarr")
-"""Suffixes of heat maps. Any other name is that of a folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +40,7 @@ class Prediction:
         result: Prediction of the model.
         seconds: Time to open, read and classify the image, without the heat map.
         peak_bytes: Highest memory of the process, or of the CUDA device, so far.
+        heatmaps: The heat maps that were written, as JSON data.
         drawn: False if a requested heat map could not be written.
     """
 
@@ -52,6 +50,7 @@ class Prediction:
     result: Classification
     seconds: float
     peak_bytes: int
+    heatmaps: tuple[dict[str, Any], ...] = ()
     drawn: bool = True
 
     def report(self, config: RunConfig, top_k: int) -> ClassifyReport:
@@ -72,6 +71,8 @@ class Prediction:
             "peak_bytes": self.peak_bytes,
             "memory": None if self.result.plan is None else self.result.plan.as_dict(),
         }
+        if self.heatmaps:
+            document["heatmaps"] = list(self.heatmaps)
         if config.targets:
             document["tasks"] = {
                 target.name: prediction_document(target, probabilities, top_k)
@@ -121,36 +122,6 @@ class ClassifyReport:
     drawn: bool
 
 
-def plan_heatmaps(paths: Sequence[Path], out: Path | None) -> list[Path | None]:
-    """Return the path of the heat map of each image.
-
-    Args:
-        paths: The images.
-        out: A file for the heat map of one image; or a folder for `NAME.png`, see `output_names`, which is created with
-            the first heat map; None for no heat maps.
-
-    Raises:
-        FitError: `out` is one file for several images, has an unknown suffix, or cannot be written to; or two images of
-            one folder have the same name.
-    """
-    if out is None:
-        return [None] * len(paths)
-    if out.suffix and out.suffix.lower() not in PICTURES and not out.is_dir():
-        raise FitError(f"--heatmap {out}: name it {', '.join(PICTURES)}, or give a folder, without a suffix")
-    if out.suffix.lower() in PICTURES and not (out.is_dir() and out.suffix.lower() != ".zarr"):
-        if len(paths) != 1:
-            raise FitError(f"--heatmap {out} is one file for {len(paths)} images; give a folder")
-        check_output_file("--heatmap", out)
-        check_not_replaced("--heatmap", [out], paths)
-        return [out]
-    if out.exists() and not out.is_dir():
-        raise FitError(f"--heatmap {out}: is not a folder; give a folder, or a file named {', '.join(PICTURES)}")
-    planned = output_names("--heatmap", out, paths, ".png")
-    check_output_folder("--heatmap", out)
-    check_not_replaced("--heatmap", planned, paths)
-    return [*planned]
-
-
 def check_csv(path: Path | None, paths: Sequence[Path]) -> None:
     """Raise FitError if the CSV file cannot be written or would replace one of the files that are read."""
     if path is None:
@@ -165,12 +136,12 @@ def classify_files(
     queue: ImageQueue,
     checkpoint: Checkpoint[FITClassifier],
     paths: Sequence[Path],
-    heatmaps: Sequence[Path | None],
+    heatmaps: Sequence[Sequence[HeatmapFile]],
     runtime: Runtime,
     settings: EncodingSettings,
     top_k: int,
     csv: Path | None,
-    heatmap_target: int = 0,
+    shown: HeatmapChoice = OF_EVIDENCE,
 ) -> Iterator[ClassifyReport | None]:
     """Classify images and write their heat maps.
 
@@ -178,12 +149,12 @@ def classify_files(
         queue: The processes that share the images.
         checkpoint: The model and its preprocessing.
         paths: The images.
-        heatmaps: Path of the heat map of each image; None for no heat map.
+        heatmaps: The heat maps of each image.
         runtime: Device and precision.
         settings: Background threshold, memory limit and folder for the state.
         top_k: Number of classes to report.
         csv: CSV file that the caller writes; finished results are kept beside it until then. None for no file.
-        heatmap_target: Number of the target whose evidence the heat maps show.
+        shown: What the heat maps show.
 
     Yields:
         The report on each image, on the first process; None for an image that cannot be read, which is reported.
@@ -193,9 +164,7 @@ def classify_files(
 
     def classify(number: int) -> dict[str, Any] | None:
         try:
-            done = _classify_file(
-                opener, checkpoint, paths[number], heatmaps[number], runtime, settings, heatmap_target
-            )
+            done = _classify_file(opener, checkpoint, paths[number], heatmaps[number], runtime, settings, shown)
         except (ImageError, NonFiniteOutput, OutOfMemory) as error:
             opener.report(error)
             return None
@@ -208,9 +177,10 @@ def classify_files(
         runtime,
         settings,
         paths,
-        heatmaps,
+        # The last one is there if all are.
+        [files[-1].path if files else None for files in heatmaps],
         output=csv,
-        details={"top_k": top_k, "heatmap_task": heatmap_target},
+        details={"top_k": top_k, "heatmap_task": shown.target, "heatmap_classes": shown.classes},
     )
     for result in queue.results(len(paths), classify, journal):
         yield None if result is None else ClassifyReport(**result)
@@ -222,34 +192,56 @@ def _classify_file(
     opener: ImageOpener,
     checkpoint: Checkpoint[FITClassifier],
     path: Path,
-    heatmap: Path | None,
+    heatmaps: Sequence[HeatmapFile],
     runtime: Runtime,
     settings: EncodingSettings,
-    heatmap_target: int,
+    shown: HeatmapChoice,
 ) -> Prediction:
     began = time.perf_counter()
     with opener.open(path) as image:
         with console.progress(path.name) as advance:
-            drawing = 0 if heatmap is None else heatmap_bytes(heatmap, image.info, checkpoint.model.config.patch)
             result = classify_image(
-                checkpoint, image, runtime, settings, heatmap is not None, advance, drawing, heatmap_target
+                checkpoint,
+                image,
+                runtime,
+                settings,
+                keep_evidence=bool(heatmaps) and not shown.classes,
+                advance=advance,
+                finish_bytes=drawing_bytes(heatmaps, image.info, checkpoint.model.config.patch, shown),
+                evidence_target=shown.target,
+                keep_contributions=shown.classes if heatmaps else (),
             )
         if settings.memory_bytes is not None and result.plan is not None:
             console.log(f"{path.name}: {result.plan.summary()}")
         seconds = time.perf_counter() - began
         kept, groups = len(result.places), result.grid.count
         warn_of_background(path, kept, groups, settings.threshold(checkpoint.config))
-        drawn = heatmap is None or _draw(heatmap, image, result)
-        return Prediction(path, image.info.width, image.info.height, result, seconds, runtime.peak_bytes(), drawn)
+        drawn = [each.document(shown.target_name) for each in heatmaps if _draw(each, image, result, shown)]
+        return Prediction(
+            path,
+            image.info.width,
+            image.info.height,
+            result,
+            seconds,
+            runtime.peak_bytes(),
+            tuple(drawn),
+            len(drawn) == len(heatmaps),
+        )
 
 
-def _draw(heatmap: Path, image: ImageReader, result: Classification) -> bool:
+def drawing_bytes(heatmaps: Sequence[HeatmapFile], info: ImageInfo, patch: int, shown: HeatmapChoice) -> int:
+    """Return roughly how much memory the heat maps of an image take, with the values for all of them, in bytes."""
+    largest = max((heatmap_bytes(each.path, info, patch, len(each.classes)) for each in heatmaps), default=0)
+    return largest + (kept_bytes(info, patch, len(shown.classes)) if heatmaps else 0)
+
+
+def _draw(heatmap: HeatmapFile, image: ImageReader, result: Classification, shown: HeatmapChoice) -> bool:
     """Write a heat map. Report an error and return False: the prediction is still useful."""
     try:
-        heatmap.parent.mkdir(parents=True, exist_ok=True)
-        write_heatmap(heatmap, image, result)
+        heatmap.path.parent.mkdir(parents=True, exist_ok=True)
+        write_heatmap(heatmap.path, image, result, heatmap.classes, shown.target_name)
     except (ImageError, OSError) as error:
-        console.error(f"--heatmap {heatmap}: {error}")
+        console.error(f"--heatmap {heatmap.path}: {error}")
         return False
     return True
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -17,12 +17,33 @@ from fitcli.patches.grid import PatchGrid
 from fitcli.runs.finite_output import check_finite_numbers
 from fitcli.runs.targets import Target, slices
 from fitcli.runs.weights import Checkpoint
-from fitcli.tasks.classify.evidence import spread
-from fitcli.tasks.encoding.encode import EncodingSettings, encoding
+from fitcli.tasks.classify.evidence import spread, spread_contributions
+from fitcli.tasks.encoding.encode import EncodingPass, EncodingSettings, encoding
+from models.contributions import contributions
 from models.encoder import FITClassifier
 from models.piecewise_latents import pool_piecewise
 
 DEFAULTS = EncodingSettings()
+
+
+CLASSES_AT_ONCE = 8
+"""Classes whose contributions are computed together: few, so that they take little memory beside the latents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contributions:
+    """The logit of a class as the sum of what the patches contribute, and a bias.
+
+    For a single-label target the logit counts from the mean of the logits of all classes of the target: the softmax
+    depends on differences alone. See `models/contributions.py`.
+
+    Attributes:
+        values: [g n] float32, contribution of each patch in the order of `Classification.places`; 0 for padding.
+        bias: The part of the logit that no patch contributes: the logit is the sum of `values`, plus `bias`.
+    """
+
+    values: NDArray[np.float32]
+    bias: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +59,7 @@ class Classification:
         places: (row, column) of the groups that were encoded, in the order of `evidence`.
         plan: Execution of the pass; None if unknown.
         others: Class probabilities of each further target.
+        by_class: Contributions to the logit of each class that was asked for, by its name.
     """
 
     probabilities: NDArray[np.float64]
@@ -46,11 +68,22 @@ class Classification:
     places: list[tuple[int, int]]
     plan: MemoryPlan | None = None
     others: tuple[NDArray[np.float64], ...] = ()
+    by_class: Mapping[str, Contributions] = field(default_factory=dict)
 
     @property
     def target_probabilities(self) -> tuple[NDArray[np.float64], ...]:
         """Class probabilities of each target."""
         return (self.probabilities, *self.others)
+
+    def contributions(self, name: str) -> Contributions:
+        """Return what each patch contributes to the logit of a class.
+
+        Raises:
+            ValueError: The contributions to this class were not kept.
+        """
+        if name not in self.by_class:
+            raise ValueError(f"classify with keep_contributions=[{name!r}] for the contributions to this class")
+        return self.by_class[name]
 
 
 @torch.inference_mode()
@@ -63,6 +96,7 @@ def classify_image(
     advance: Callable[[float], None] = lambda share: None,
     finish_bytes: int = 0,
     evidence_target: int = 0,
+    keep_contributions: Sequence[str] = (),
 ) -> Classification:
     """Classify a whole image, reading it a few groups at a time.
 
@@ -74,31 +108,54 @@ def classify_image(
         keep_evidence: Whether to return `evidence`.
         advance: Called with the share of the work that was just done; the shares sum to 1.
         finish_bytes: Memory to reserve for the work that follows the classification.
-        evidence_target: Number of the target whose evidence is kept.
+        evidence_target: Number of the target whose evidence or contributions are kept.
+        keep_contributions: Names of the classes of this target whose `contributions` are kept, 4 bytes per patch each.
 
     Raises:
         ImageError: The image cannot be read, or is not of a kind that the model was trained on.
         OutOfMemory: The image needs more memory than the limit, or than there is.
         FitError: The state belongs to another job.
         NonFiniteOutput: The predictions are NaN or infinite.
+        ValueError: The target has no such class.
     """
+    targets = checkpoint.config.class_targets
+    numbers = [targets[evidence_target].classes.index(name) for name in keep_contributions]
     with encoding(
         checkpoint,
         image,
         runtime,
         settings,
         purpose="classify",
-        keep_reads=keep_evidence,
+        keep_reads=keep_evidence or bool(numbers),
         finish_bytes=finish_bytes,
     ) as job:
         latents = job.run(advance)
         with runtime.autocast():
             pooled = pool_piecewise(checkpoint.model.head, latents, job.groups.to(runtime.device))
         check_finite_numbers(checkpoint, pooled.logits[0].tolist(), "predictions", image.path)
-        first, *others = _probabilities(pooled.logits[0].double(), checkpoint.config.class_targets)
-        weights = pooled.evidence[..., evidence_target].float().cpu()
-        kept = None if job.reads is None else spread(weights, job.reads, job.grid, job.places, job.plan.handful)
-        return Classification(first, kept, job.grid, job.places, job.plan, tuple(others))
+        first, *others = _probabilities(pooled.logits[0].double(), targets)
+        weights, kept = pooled.evidence[..., evidence_target].float().cpu(), None
+        if job.reads is not None and keep_evidence:
+            kept = spread(weights, job.reads, job.grid, job.places, job.plan.handful)
+        by_class = _by_class(
+            job, checkpoint.model, latents, targets[evidence_target].is_single, evidence_target, numbers
+        )
+        named = dict(zip(keep_contributions, by_class, strict=True))
+        return Classification(first, kept, job.grid, job.places, job.plan, tuple(others), named)
+
+
+def _by_class(
+    job: EncodingPass, model: FITClassifier, latents: Tensor, relative: bool, target: int, classes: Sequence[int]
+) -> list[Contributions]:
+    """Return the contributions of the patches to the logits of some classes of a target, given by their numbers."""
+    result: list[Contributions] = []
+    for start in range(0, len(classes), CLASSES_AT_ONCE):
+        assert job.reads is not None
+        some = classes[start : start + CLASSES_AT_ONCE]
+        of_latents = contributions(model.head, latents, target, some, relative)
+        values = spread_contributions(of_latents.values.cpu(), job.reads, job.plan.handful)
+        result += map(Contributions, values, of_latents.bias.tolist())
+    return result
 
 
 def _probabilities(logits: Tensor, targets: Sequence[Target]) -> list[NDArray[np.float64]]:

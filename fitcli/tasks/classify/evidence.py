@@ -1,8 +1,11 @@
-"""Spreads the pooling weights of latents over the patches that they read, so that an even pool gives an even map.
+"""Spreads the pooling weights and the contributions of latents over the patches that they read.
 
-All groups have equally many latents. A group at the lower or right edge of an image may hold a few patches, or the
-visible part of one, and each of them would get the weight of many patches elsewhere. So evidence is a density: how many
-times the even share of a patch's area its latents weigh. With an even pool and even attention it is 1 everywhere.
+An even pool has to give an even map. All groups have equally many latents. A group at the lower or right edge of an
+image may hold a few patches, or the visible part of one, and each of them would get the weight of many patches
+elsewhere. So evidence is a density: how many times the even share of a patch's area its latents weigh. With an even
+pool and even attention it is 1 everywhere.
+
+Contributions are sums: they are drawn as a density, but kept as they are, so that they add up to the logit.
 """
 
 from __future__ import annotations
@@ -44,6 +47,29 @@ def spread(
         shares[part] = weighed * areas * np.count_nonzero(areas, axis=-1)[:, None]
     shares /= shares.sum(dtype=np.float64)
     return shares
+
+
+def spread_contributions(values: Tensor, reads: TokenStore, handful: int) -> NDArray[np.float32]:
+    """Return the contribution of each patch to the logit of each class [k g n]; sums over the patches stay the same.
+
+    Args:
+        values: Contributions of the latents [g m k].
+        reads: Attention weights [g m n] with which the latents read the patches of their group; 0 for padding.
+        handful: Number of groups that are computed together.
+    """
+    result: NDArray[np.float32] | None = None
+    for start in range(0, len(values), handful):
+        part = slice(start, min(start + handful, len(values)))
+        with torch.autocast("cpu", enabled=False):
+            weights = reads.get(part)
+            # Rounding in half precision must not change the sum.
+            weights /= weights.sum(dim=-1, keepdim=True)
+            spread_out = torch.einsum("gmk,gmn->kgn", values[part].to(weights.dtype), weights).numpy()
+        if result is None:
+            result = np.empty((values.shape[2], len(values), spread_out.shape[2]), np.float32)
+        result[:, part] = spread_out
+    assert result is not None
+    return result
 
 
 def patch_areas(grid: PatchGrid, places: Sequence[tuple[int, int]]) -> NDArray[np.float32]:

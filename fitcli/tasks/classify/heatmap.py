@@ -1,7 +1,8 @@
-"""Draws the evidence per patch: as a small picture over the image, or as a layer at full resolution."""
+"""Draws the values of patches: as a small picture over the image with a legend, or as a layer at full resolution."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,16 +17,21 @@ from fitcli.images.open import create_image
 from fitcli.images.window import Window
 from fitcli.patches.grid import PatchGrid
 from fitcli.tasks.classify.classify_image import Classification
-from fitcli.tasks.classify.evidence import visible_sides
+from fitcli.tasks.classify.color_scale import CONTRIBUTION, EVIDENCE, ColorScale
+from fitcli.tasks.classify.legend import legend, legend_size
+from fitcli.tasks.classify.patch_map import contribution_map, evidence_map, present_patches
+
+LAYERS = (".tif", ".tiff", ".zarr")
+"""Suffixes of layers; other heat maps are pictures."""
 
 LONGEST_SIDE = 1600
-"""Largest side of a picture, in pixels."""
+"""Largest side of the image in a picture, in pixels."""
 
-GLOW = 0.006
-"""Standard deviation of the blur of evidence in a picture, as a share of the longest side of the picture."""
+SMALLEST = 0.005
+"""Smallest side of a patch in a picture, as a share of the longest side of the picture."""
 
 STRIP_PIXELS, CAREFUL = 2**22, 4
-"""Number of pixels that are read, averaged or written at a time, and divisor for pixels that may be missing or wide."""
+"""Number of values that are read, averaged or written at a time, and divisor for pixels that may be missing or wide."""
 
 STRIP_BYTES, VIEW_BYTES, WIDE_BYTES = 33, 108, 24
 """Bytes per pixel of a strip beside those that are read, and of a picture: of most images, and more where pixels may be
@@ -34,126 +40,134 @@ missing or are wide."""
 MISSING_BYTES = 8
 """Bytes per pixel beside those that are read, while missing pixels are looked for."""
 
+VALUE_BYTES, MAPS = 4, 5
+"""Bytes of a value, and values per patch that are in memory beside those that are drawn."""
+
 LAYER_ROWS, MOST_LAYER_BYTES = 1024, 192 << 20
 """Rows of incomplete chunks that the writer of a layer keeps, over all levels of its pyramid, and their most bytes."""
 
 WRITER_BYTES = 4 << 20
 """Bytes that the writers take for an image of any size."""
 
-COLORS = np.array([[0, 0, 0], [70, 0, 90], [190, 25, 80], [250, 120, 20], [255, 220, 60], [255, 255, 230]], np.float32)
-"""Colours from no evidence to the most, in equal steps. They rise from dark to light, so that grey prints work too."""
+SHOWN = 10.0
+"""Largest value that viewers of a layer show at first, where the format can say so."""
 
 
-def write_heatmap(path: Path, image: ImageReader, result: Classification) -> None:
-    """Write a heat map of the evidence of a classification.
+def write_heatmap(
+    path: Path, image: ImageReader, result: Classification, classes: Sequence[str] = (), target: str | None = None
+) -> None:
+    """Write a heat map of the evidence of a classification, or of what patches contribute to the logits of classes.
 
-    A `.tif`, `.ome.tif` or `.zarr` file becomes a layer with the size and the scale of the image, and a pyramid. Its
-    single channel holds the evidence per area relative to the strongest patch, from 0 to 255. Other formats become
-    a picture of at most `LONGEST_SIDE` pixels per side: the image in grey, with the evidence in colour. Patches whose
-    pixels are all missing have no evidence, and missing pixels are dark.
+    `patch_map.py` says what the values are. A `.tif`, `.ome.tif` or `.zarr` file becomes a layer in float32 with the
+    size and the scale of the image, and a pyramid; it has a channel for each class. Other formats become a picture with
+    at most `LONGEST_SIDE` pixels per side: the image in grey with the values in colours of a fixed scale, and a legend
+    below. Places without a value are NaN in a layer, and hatched grey in a picture, where missing pixels are dark.
+
+    Args:
+        path: The file.
+        image: The open image.
+        result: Its classification.
+        classes: The classes; none for the evidence. A picture shows one.
+        target: Name of the target, for the legend; None if there is only one.
 
     Raises:
         ImageError: The file cannot be written, or the image cannot be read.
-        ValueError: The classification kept no evidence.
+        ValueError: The classification kept no evidence, or not these contributions; or there are several classes for a
+            picture.
     """
-    strength = _without_missing(relative_evidence(result), image, result.grid)
-    if path.suffix.lower() in (".tif", ".tiff", ".zarr"):
-        _write_layer(path, image.info, strength, result.grid)
+    maps = [contribution_map(result, name) for name in classes] or [evidence_map(result)]
+    present = present_patches(image, result.grid)
+    if present is not None:
+        for values in maps:
+            values[~present] = np.nan
+    title, scale = heatmap_title(classes, target), CONTRIBUTION if classes else EVIDENCE
+    if path.suffix.lower() in LAYERS:
+        layer = ImageInfo(
+            height=image.info.height, width=image.info.width, channels=len(maps), dtype=np.dtype(np.float32),
+            mpp=image.info.mpp, geo=image.info.geo, nodata=float("nan"), channel_names=tuple(classes) or ("evidence",),
+            shown=(-SHOWN if classes else 0.0, SHOWN),
+        )  # fmt: skip
+        _write_layer(path, layer, maps, title, result.grid)
         return
-    picture = overlay(image, strength, result.grid)
+    if len(maps) > 1:
+        raise ValueError(f"a picture shows one class, not {len(maps)}; write one for each, or a layer")
+    picture = with_legend(overlay(image, maps[0], result.grid, scale), title, scale)
     info = ImageInfo(height=picture.shape[0], width=picture.shape[1], channels=3, dtype=picture.dtype, color=True)
-    with create_image(path, info) as canvas:
+    with create_image(path, info, description=title) as canvas:
         canvas.write(Window(0, 0, info.height, info.width), picture)
 
 
-def heatmap_bytes(path: Path, info: ImageInfo, patch: int) -> int:
-    """Return roughly how much memory `write_heatmap` takes, in bytes."""
+def heatmap_title(classes: Sequence[str], target: str | None) -> str:
+    """Return what a heat map shows, with its unit and its scale, as one line."""
+    of = "" if target is None else f" for {target}"
+    if not classes:
+        return f"Evidence{of}: {EVIDENCE.unit}"
+    return f"Contribution to {', '.join(classes)}{of}: {CONTRIBUTION.unit}"
+
+
+def heatmap_bytes(path: Path, info: ImageInfo, patch: int, classes: int = 0) -> int:
+    """Return roughly how much memory `write_heatmap` takes, in bytes, beside the values of the classification.
+
+    Args:
+        path: The file.
+        info: Description of the image.
+        patch: Pixels per side of a patch.
+        classes: Number of classes whose contributions are drawn; 0 for the evidence.
+    """
     patches = -(-info.height // patch) * -(-info.width // patch)
-    view, read = _View.of(info), info.channels * info.dtype.itemsize
-    if path.suffix.lower() in (".tif", ".tiff", ".zarr"):
-        drawing = 3 * min(STRIP_PIXELS, info.height * info.width) + min(LAYER_ROWS * info.width, MOST_LAYER_BYTES)
+    view, read, maps = _View.of(info), info.channels * info.dtype.itemsize, max(1, classes)
+    if path.suffix.lower() in LAYERS:
+        value = maps * VALUE_BYTES
+        # A strip has a row of patches at least.
+        strip = max(STRIP_PIXELS // maps, min(patch, info.height) * info.width)
+        drawing = 3 * value * min(strip, info.height * info.width)
+        drawing += min(LAYER_ROWS * info.width * value, MOST_LAYER_BYTES)
         if view.careful:
             # Missing pixels are looked for, strip by strip.
             drawing += (read + MISSING_BYTES) * min(STRIP_PIXELS // CAREFUL, info.height * info.width)
     else:
         pixel = STRIP_BYTES + read
         shown = VIEW_BYTES + WIDE_BYTES * view.careful
+        height, width = legend_size(view.width // view.step)
         drawing = max(pixel * view.rows * view.width, shown * view.height * view.width // view.step**2)
-    return 6 * 4 * patches + drawing + WRITER_BYTES
+        drawing += 3 * (height * width + height * view.width // view.step)
+    return (MAPS + maps) * VALUE_BYTES * patches + drawing + WRITER_BYTES
 
 
-def relative_evidence(result: Classification) -> NDArray[np.float32]:
-    """Return the evidence of each patch per visible area, relative to the strongest patch, [rows columns] in 0 ... 1.
-
-    Raises:
-        ValueError: The classification kept no evidence.
-    """
-    if result.evidence is None:
-        raise ValueError("classify with keep_evidence=True to draw a heat map")
-    grid = result.grid
-    evidence = np.zeros((grid.rows, grid.columns, grid.group, grid.group), np.float32)
-    rows, columns = np.array(result.places).T
-    evidence[rows, columns] = result.evidence.reshape(-1, grid.group, grid.group)
-    height, width = (-(-side // grid.patch) for side in grid.size)
-    patches = evidence.swapaxes(1, 2).reshape(grid.rows * grid.group, grid.columns * grid.group)[:height, :width]
-    heights, widths = visible_sides(grid)
-    density: NDArray[np.float32] = patches / (heights[:height, None] * widths[:width])
-    density /= np.maximum(density.max(), np.finfo(np.float32).tiny)
-    return density
+def kept_bytes(info: ImageInfo, patch: int, classes: int = 0) -> int:
+    """Return how much memory the values of a classification take, in bytes; see `heatmap_bytes`."""
+    return VALUE_BYTES * max(1, classes) * -(-info.height // patch) * -(-info.width // patch)
 
 
-def _without_missing(strength: NDArray[np.float32], image: ImageReader, grid: PatchGrid) -> NDArray[np.float32]:
-    """Return relative evidence [rows columns] that is 0 where all pixels of a patch are missing.
-
-    It reads the smallest level at which a patch still has two pixels per side.
-    """
-    info = image.info
-    if info.nodata is None and info.dtype.kind != "f":
-        return strength
-    level = max(number for number, each in enumerate(info.levels) if number == 0 or each.downsample <= grid.patch / 2)
-    stored, present = info.levels[level], np.zeros(strength.shape, np.float32)
-    edges = [_first_pixels(count, grid.patch / stored.downsample, side) for count, side in
-             zip(strength.shape, (stored.height, stored.width), strict=True)]  # fmt: skip
-    at_once = max(1, int(STRIP_PIXELS // CAREFUL * stored.downsample / (stored.width * grid.patch)))
-    for first in range(0, strength.shape[0], at_once):
-        rows = edges[0][first : first + at_once]
-        stop = edges[0][first + at_once] if first + at_once < strength.shape[0] else stored.height
-        pixels = image.read(Window(int(rows[0]), 0, int(stop - rows[0]), stored.width), level)
-        missing = missing_pixels(pixels, info.nodata)
-        some = np.ones(pixels.shape[:2], bool) if missing is None else ~missing.all(axis=-1)
-        present[first : first + at_once] = np.logical_or.reduceat(
-            np.logical_or.reduceat(some, rows - rows[0], axis=0), edges[1], axis=1
-        )
-    left: NDArray[np.float32] = strength * present
-    return np.asarray(left / np.maximum(left.max(), np.finfo(np.float32).tiny), np.float32)
-
-
-def _first_pixels(patches: int, side: float, length: int) -> NDArray[np.int64]:
-    """Return the first pixel of each patch along an axis of `length` pixels of a level."""
-    return np.minimum((np.arange(patches) * side).astype(np.int64), length - 1)
-
-
-def overlay(image: ImageReader, strength: NDArray[np.float32], grid: PatchGrid) -> NDArray[np.uint8]:
-    """Draw the image in grey with the evidence in colour, [height width 3], at most `LONGEST_SIDE` pixels per side.
+def overlay(
+    image: ImageReader, values: NDArray[np.float32], grid: PatchGrid, scale: ColorScale = EVIDENCE
+) -> NDArray[np.uint8]:
+    """Draw the image in grey with values in colour, [height width 3], at most `LONGEST_SIDE` pixels per side.
 
     Args:
         image: The open image.
-        strength: [rows columns] in 0 ... 1, see `relative_evidence`.
+        values: [rows columns] on the grid of patches; NaN where there is no colour.
         grid: Groups and patches over the image.
+        scale: Colours of the values.
     """
     view = _view(image)
     height, width = view.shape[:2]
     # A pixel of the view shows the strongest of its patches: averages would hide small marks.
     rows, columns = _bins(grid.size[0], height, grid.patch), _bins(grid.size[1], width, grid.patch)
-    heat = _strongest(_strongest(strength, rows, 0), columns, 1)
-    reach = GLOW * max(height, width)
-    # The root shows weak evidence next to the strongest: shares differ by orders of magnitude.
-    heat = np.sqrt(heat if grid.patch * height / grid.size[0] >= 3 * reach else _glow(heat, reach))
-    color = _colors(heat)
+    drawn = _strongest(_strongest(values, rows, 0), columns, 1)
+    missing = SMALLEST * max(height, width) - grid.patch * height / grid.size[0]
+    drawn = _enlarged(drawn, max(0, round(missing / 2)))
     grey = view.mean(axis=-1, keepdims=True) * 0.75 + 40
-    alpha = np.clip(heat * 1.3 - 0.05, 0, 0.85)[..., None]
-    blended: NDArray[np.float32] = grey * (1 - alpha) + color * alpha
-    return np.rint(blended).astype(np.uint8)
+    return np.rint(scale.blend(grey, drawn)).astype(np.uint8)
+
+
+def with_legend(picture: NDArray[np.uint8], title: str, scale: ColorScale) -> NDArray[np.uint8]:
+    """Return a picture [height width 3] with its legend below; where the legend is wider, the rest is black."""
+    below = legend(picture.shape[1], title, scale)
+    whole = np.zeros((picture.shape[0] + below.shape[0], below.shape[1], 3), np.uint8)
+    whole[: picture.shape[0], : picture.shape[1]] = picture
+    whole[picture.shape[0] :] = below
+    return whole
 
 
 def _bins(pixels: int, shown: int, patch: int) -> list[slice]:
@@ -166,27 +180,31 @@ def _bins(pixels: int, shown: int, patch: int) -> list[slice]:
     ]
 
 
-def _strongest(strength: NDArray[np.float32], bins: list[slice], axis: int) -> NDArray[np.float32]:
-    return np.stack([strength.take(range(b.start, b.stop), axis).max(axis) for b in bins], axis)
+def _strongest(values: NDArray[np.float32], bins: list[slice], axis: int) -> NDArray[np.float32]:
+    """Return the value of each bin that is farthest from 0; NaN for a bin without any other."""
+    each = [values.take(range(b.start, b.stop), axis) for b in bins]
+    return np.stack([_farther(np.fmax.reduce(part, axis), np.fmin.reduce(part, axis)) for part in each], axis)
 
 
-def _glow(heat: NDArray[np.float32], reach: float) -> NDArray[np.float32]:
-    """Blur the evidence, so that a single patch is visible in the whole picture, and scale it to 0 ... 1 again."""
-    rows, columns = (_gaussian(side, reach) for side in heat.shape)
-    spread = np.asarray(rows @ heat @ columns, np.float32)
-    strongest = np.maximum(spread.max(), np.finfo(np.float32).tiny)
-    return np.asarray(spread / strongest, np.float32)
+def _farther(high: NDArray[np.float32], low: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return whichever of the largest and the smallest value is farther from 0."""
+    return np.where(-low > high, low, high)
 
 
-def _gaussian(side: int, reach: float) -> NDArray[np.float32]:
-    """Return the weights [side side] of a blur along an axis, with a standard deviation of `reach` pixels."""
-    positions = np.arange(side, dtype=np.float32)
-    return np.asarray(np.exp(-0.5 * ((positions[:, None] - positions) / max(reach, 0.3)) ** 2), np.float32)
+def _enlarged(values: NDArray[np.float32], by: int) -> NDArray[np.float32]:
+    """Let each value cover the pixels at a distance of at most `by`, so that a single patch is seen.
 
-
-def _colors(heat: NDArray[np.float32]) -> NDArray[np.float32]:
-    stops = np.linspace(0, 1, len(COLORS))
-    return np.stack([np.interp(heat, stops, COLORS[:, channel]) for channel in range(3)], axis=-1).astype(np.float32)
+    Where several do, the farthest from 0 counts.
+    """
+    for axis in (0, 1):
+        high, low = values.copy(), values.copy()
+        for step in range(1, by + 1):
+            for near, far in ((slice(step, None), slice(None, -step)), (slice(None, -step), slice(step, None))):
+                to, source = (near, far) if axis == 0 else ((slice(None), near), (slice(None), far))
+                np.fmax(high[to], values[source], out=high[to])
+                np.fmin(low[to], values[source], out=low[to])
+        values = _farther(high, low)
+    return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,14 +291,13 @@ def _bytes(pixels: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(stretched / (high - low or 1) * 255, np.float32)
 
 
-def _write_layer(path: Path, info: ImageInfo, strength: NDArray[np.float32], grid: PatchGrid) -> None:
-    values = np.rint(strength * 255).astype(np.uint8)
-    layer = ImageInfo(
-        height=info.height, width=info.width, channels=1, dtype=values.dtype, mpp=info.mpp, geo=info.geo
-    )  # fmt: skip
-    rows = max(1, STRIP_PIXELS // (info.width * grid.patch))
-    with create_image(path, layer) as canvas:
-        for first in range(0, values.shape[0], rows):
-            strip = values[first : first + rows].repeat(grid.patch, 0).repeat(grid.patch, 1)[..., None]
-            window = Window(first * grid.patch, 0, strip.shape[0], strip.shape[1]).clip(*info.size)
+def _write_layer(
+    path: Path, layer: ImageInfo, maps: Sequence[NDArray[np.float32]], title: str, grid: PatchGrid
+) -> None:
+    rows = max(1, STRIP_PIXELS // (layer.width * grid.patch * len(maps)))
+    with create_image(path, layer, description=title) as canvas:
+        for first in range(0, maps[0].shape[0], rows):
+            strip = np.stack([values[first : first + rows] for values in maps], axis=-1)
+            strip = strip.repeat(grid.patch, 0).repeat(grid.patch, 1)
+            window = Window(first * grid.patch, 0, strip.shape[0], strip.shape[1]).clip(*layer.size)
             canvas.write(window, np.ascontiguousarray(strip[: window.height, : window.width]))

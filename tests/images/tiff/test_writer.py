@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -228,6 +229,26 @@ def test_nodata(tmp_path: Path, nodata: float, text: str) -> None:
     write(tmp_path / "x.tif", noise(1, "f4"), info={"nodata": nodata})
     with tifffile.TiffFile(tmp_path / "x.tif") as tiff:
         assert tiff.pages[0].tags[42113].value == text
+
+
+NAMES = ("tümor & <b>", "腫瘍")
+"""Names of channels with letters that XML and ASCII do not take as they are."""
+
+
+def test_names_of_channels(tmp_path: Path) -> None:
+    for suffix in (".tif", ".ome.tif"):
+        write(tmp_path / f"x{suffix}", noise(2, "f4"), info={"channel_names": NAMES})
+    xml = tifffile.TiffFile(tmp_path / "x.ome.tif").ome_metadata
+    assert xml is not None
+    assert [part.get("Name") for part in ElementTree.fromstring(xml).findall(".//{*}Channel")] == list(NAMES)
+    rasterio = pytest.importorskip("rasterio")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # not on the Earth
+        with rasterio.open(tmp_path / "x.tif") as image:
+            assert image.descriptions == NAMES
+    with tifffile.TiffFile(tmp_path / "x.tif") as tiff:
+        assert tiff.pages[0].tags[42112].value.isascii()
+        assert all(42112 not in page.tags for page in tiff.pages[1:])
 
 
 def test_missing_pixels_are_not_averaged(tmp_path: Path) -> None:

@@ -114,6 +114,13 @@ def test_group_is_ngff_0_5(tmp_path: Path) -> None:
     assert channels[0]["window"] == {"start": 0, "end": 255, "min": 0, "max": 255}
 
 
+def test_names_and_first_range_of_channels(tmp_path: Path) -> None:
+    write(tmp_path / "x.zarr", noise(2, "f4"), info={"channel_names": ("tümor", "b"), "shown": (-10, 10)})
+    channels = metadata(tmp_path / "x.zarr")["attributes"]["ome"]["omero"]["channels"]
+    assert [channel["label"] for channel in channels] == ["tümor", "b"]
+    assert channels[0]["window"] == {"start": -10, "end": 10, "min": -10, "max": 10}
+
+
 def test_unknown_resolution_has_no_unit(tmp_path: Path) -> None:
     write(tmp_path / "x.zarr", noise(1, "f4"))
     ome = metadata(tmp_path / "x.zarr")["attributes"]["ome"]

@@ -1,4 +1,4 @@
-"""Where heat maps and tables go is decided before any image is read."""
+"""Tables of predictions, and the memory of heat maps."""
 
 from __future__ import annotations
 
@@ -6,50 +6,18 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fitcli.errors import FitError
-from fitcli.files.output_names import output_names
+from fitcli.images.base import ImageInfo
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig
 from fitcli.runs.targets import Target
-from fitcli.tasks.classify.classify_files import check_csv, plan_heatmaps, write_csv
+from fitcli.tasks.classify.classify_files import check_csv, drawing_bytes, write_csv
 from fitcli.tasks.classify.config import ClassifyDetails
+from fitcli.tasks.classify.heatmap_files import OF_EVIDENCE, HeatmapChoice, HeatmapFile
 from models.presets import classifier_preset
-
-
-def test_heat_maps_go_to_a_file_or_into_a_folder_under_different_names(tmp_path: Path) -> None:
-    images = [tmp_path / "x/a.tif", tmp_path / "y/A.tif", tmp_path / "b.png"]
-    heat = tmp_path / "heat"
-    assert plan_heatmaps(images, None) == [None] * 3
-    assert plan_heatmaps(images[:1], tmp_path / "a.jpg") == [tmp_path / "a.jpg"]
-    assert plan_heatmaps(images, heat) == [heat / "x/a.png", heat / "y/A.png", heat / "b.png"]
-    assert not heat.exists()
-    (tmp_path / "folder.tif").mkdir()
-    assert plan_heatmaps(images[:1], tmp_path / "folder.tif") == [tmp_path / "folder.tif" / "a.png"]
-
-
-@pytest.mark.parametrize(
-    ("out", "message"),
-    [
-        ("a.png", "one file for 2 images; give a folder"),
-        ("a.gif", r"a\.gif: name it \.png"),
-        ("file", "is not a folder"),
-        ("", "would replace"),
-    ],
-)
-def test_heat_maps_that_cannot_be_written_are_refused(tmp_path: Path, out: str, message: str) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(FitError, match=message):
-        plan_heatmaps([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / out)
-
-
-def test_heat_maps_of_equal_names_lie_in_folders_as_features_do(tmp_path: Path) -> None:
-    images, out = [tmp_path / "x/a.tif", tmp_path / "y/a.tif"], tmp_path / "out"
-    maps = plan_heatmaps(images, out)
-    assert maps == [*output_names("--out", out, images, ".png")]
-    with pytest.raises(FitError, match=r"--heatmap .*a\.tif and .*a\.png have the same name"):
-        plan_heatmaps([tmp_path / "a.tif", tmp_path / "a.png"], out)
 
 
 def test_a_table_does_not_replace_an_image(tmp_path: Path) -> None:
@@ -76,3 +44,14 @@ def test_columns_of_a_table(tmp_path: Path, several: bool) -> None:
     expected = ["label:kind", "labels:marks", "kind:cat", "kind:dog", "marks:a", "marks:b"]
     assert header == ["path", *(expected if several else ["label", "cat", "dog"])]
     assert row == ["a.png", "dog", "0.1", "0.9"]
+
+
+def test_the_memory_of_heat_maps_holds_the_values_of_all_classes() -> None:
+    info, patch = ImageInfo(height=8000, width=8000, channels=3, dtype=np.dtype("u1")), 16
+    shown = HeatmapChoice(classes=tuple(map(str, range(20))))
+    pictures = [HeatmapFile(Path(f"{name}.png"), (name,)) for name in shown.classes]
+    assert drawing_bytes([], info, patch, shown) == 0
+    evidence = drawing_bytes([HeatmapFile(Path("a.png"))], info, patch, OF_EVIDENCE)
+    assert drawing_bytes(pictures, info, patch, shown) == evidence + 19 * 4 * 500**2
+    layer = drawing_bytes([HeatmapFile(Path("a.tif"), shown.classes)], info, patch, shown)
+    assert layer >= 2 * 20 * 4 * 500**2 + 3 * 20 * 4 * 16 * 8000

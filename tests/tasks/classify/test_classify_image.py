@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,9 @@ from fitcli.patches.cutting import groups_of, normalize, to_patches
 from fitcli.patches.grid import PatchGrid
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig
+from fitcli.runs.targets import Target
 from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.classify import classify_image as classify_module
 from fitcli.tasks.classify.classify_image import classify_image
 from fitcli.tasks.classify.config import ClassifyDetails
 from fitcli.tasks.classify.evidence import patch_areas
@@ -86,6 +90,63 @@ def test_evidence_is_shared_out_among_the_patches_with_pixels(checkpoint: Checkp
         for patch in range(9):
             has_pixels = result.grid.patch_window(group, patch).clip(*size).area > 0
             assert (result.evidence[group, patch] > 0) == has_pixels
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_contributions_and_bias_are_the_logit(checkpoint: Checkpoint, size: tuple[int, int]) -> None:
+    """The logits of a single-label target count from their mean, so that the softmax of the sums is the prediction."""
+    image = ArrayReader(picture(size))
+    result = classify_image(checkpoint, image, CPU, keep_contributions=["c", "a", "b"])
+    assert result.evidence is None
+    parts = [result.contributions(name) for name in "abc"]
+    sums = np.array([part.values.sum(dtype=np.float64) + part.bias for part in parts])
+    np.testing.assert_allclose(np.exp(sums) / np.exp(sums).sum(), result.probabilities, atol=2e-6)
+    assert sums.sum() == pytest.approx(0, abs=1e-4)
+    areas = patch_areas(result.grid, result.places)
+    assert all((part.values[areas == 0] == 0).all() for part in parts)
+    with pytest.raises(ValueError, match=r"keep_contributions=\['d'\]"):
+        result.contributions("d")
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3])
+def test_contributions_do_not_depend_on_how_they_are_computed(
+    checkpoint: Checkpoint, classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = ArrayReader(picture((40, 50)))
+    whole = classify_image(checkpoint, image, CPU, keep_contributions=["a", "b", "c"])
+    monkeypatch.setattr(classify_module, "CLASSES_AT_ONCE", classes)
+    monkeypatch.setitem(TOKENS, ("pass", "cpu"), 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        parts = classify_image(checkpoint, image, CPU, keep_contributions=["b", "a", "c"])
+    for name in "abc":
+        np.testing.assert_allclose(parts.contributions(name).values, whole.contributions(name).values, atol=1e-5)
+        assert parts.contributions(name).bias == pytest.approx(whole.contributions(name).bias)
+
+
+def test_contributions_of_multi_label_targets_count_from_zero(checkpoint: Checkpoint) -> None:
+    details = ClassifyDetails(
+        all_targets=(Target("first", "single-label", ("x",)), Target("second", "multi-label", ("a", "b")))
+    )
+    config = replace(checkpoint.config.model, targets=(1, 2))
+    model = build(config, seed=0).eval().requires_grad_(False)
+    several = Checkpoint(model, replace(checkpoint.config, model=config, classes=("x",), details=details))
+    image = ArrayReader(picture((40, 50)))
+    result = classify_image(several, image, CPU, evidence_target=1, keep_contributions=["a", "b"])
+    for name, probability in zip("ab", result.others[0], strict=True):
+        part = result.contributions(name)
+        logit = part.values.sum(dtype=np.float64) + part.bias
+        assert 1 / (1 + np.exp(-logit)) == pytest.approx(probability, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpoint", ["(1)2"], indirect=True)
+def test_half_precision_gives_about_the_same_contributions(checkpoint: Checkpoint) -> None:
+    runtime = choose_runtime("cpu", "bf16")
+    result = classify_image(checkpoint, ArrayReader(picture((40, 50))), runtime, keep_contributions=["a", "b", "c"])
+    parts = [result.contributions(name) for name in "abc"]
+    sums = np.array([part.values.sum(dtype=np.float64) + part.bias for part in parts])
+    logits = np.log(result.probabilities)
+    np.testing.assert_allclose(sums, logits - logits.mean(), atol=0.1)
 
 
 def test_different_images_get_different_answers(checkpoint: Checkpoint) -> None:

@@ -20,8 +20,9 @@ from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.token_store import MemoryStore
 from fitcli.tasks.classify.classify_image import classify_image
 from fitcli.tasks.classify.config import ClassifyDetails
-from fitcli.tasks.classify.evidence import patch_areas, spread, visible_sides
-from fitcli.tasks.classify.heatmap import relative_evidence, write_heatmap
+from fitcli.tasks.classify.evidence import patch_areas, spread, spread_contributions, visible_sides
+from fitcli.tasks.classify.heatmap import write_heatmap
+from fitcli.tasks.classify.patch_map import contribution_map, evidence_map
 from models.build import build
 from models.encoder import FITClassifier
 from models.presets import PRESETS, classifier_preset
@@ -60,14 +61,14 @@ def test_an_even_pool_is_a_flat_layer(preset: str, number: int, tmp_path: Path) 
     result = classify_image(checkpoint, image, CPU, keep_evidence=True)
     assert result.evidence is not None
     assert result.evidence.sum() == pytest.approx(1, rel=1e-5)
-    np.testing.assert_allclose(relative_evidence(result), 1, rtol=1e-4)
+    np.testing.assert_allclose(evidence_map(result), 1, rtol=1e-4)
     # Each patch has the part of the evidence that it has of the image.
     area = result.grid.patch**2 / (size[0] * size[1])
     np.testing.assert_allclose(result.evidence, patch_areas(result.grid, result.places) * area, rtol=1e-4)
     write_heatmap(tmp_path / "heat.tif", image, result)
     layer = tifffile.imread(tmp_path / "heat.tif")
     assert layer.shape[:2] == size
-    assert (layer == 255).all()
+    np.testing.assert_allclose(layer, 1, rtol=1e-4)
 
 
 def test_a_group_of_twice_the_weight_is_twice_as_bright() -> None:
@@ -101,3 +102,32 @@ def test_areas_are_those_of_the_windows() -> None:
     rows, columns = visible_sides(grid)
     assert rows.tolist() == [1, 1, 1, 0.25]
     assert columns.tolist() == [1, 1, 1, 1, 1, 0.5]
+
+
+@pytest.mark.parametrize("handful", [1, 2, 9])
+def test_contributions_are_shared_out_by_attention_and_keep_their_sum(handful: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(5, 3, 2, generator=generator, dtype=torch.float64)
+    reads = torch.rand(5, 3, 4, generator=generator)
+    # In half precision attention sums to about one.
+    reads = (reads / reads.sum(-1, keepdim=True)).bfloat16().float()
+    spread_out = spread_contributions(values, store(reads), handful)
+    assert spread_out.shape == (2, 5, 4)
+    np.testing.assert_allclose(spread_out.sum(-1, dtype=float), values.sum(1).T, rtol=1e-5, atol=1e-6)
+    first = (values[0, :, 1].float()[:, None] * reads[0] / reads[0].sum(-1, keepdim=True)).sum(0)
+    np.testing.assert_allclose(spread_out[1, 0], first, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("preset", ["debug", "tiny"])
+def test_even_contributions_are_a_flat_map(preset: str, number: int) -> None:
+    """With equal values, which a constant is, all places contribute the same; the map says the logit without bias."""
+    checkpoint = even(preset)
+    checkpoint.model.head.value.weight.zero_()
+    checkpoint.model.head.value.bias.copy_(torch.randn(16, generator=torch.Generator().manual_seed(1)))
+    size = sizes(PRESETS[preset].group, PRESETS[preset].patch)[number]
+    image = ArrayReader(np.random.default_rng(0).integers(0, 256, (*size, 1), np.uint8))
+    result = classify_image(checkpoint, image, CPU, keep_contributions=["b"])
+    total = result.contributions("b").values.sum(dtype=float)
+    assert abs(total) > 0.01
+    np.testing.assert_allclose(contribution_map(result, "b"), total, rtol=1e-4)
