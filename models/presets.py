@@ -72,7 +72,8 @@ PRESETS: dict[str, Preset] = {
     "large": Preset(plan="(3)6(3)6(3)6", latents=16, token_width=768, latent_width=1024),
 }
 """Classifiers. A patch has 16 x 16 pixels. A group has 16 x 16 patches, but 8 x 8 in "debug" and "mini", and 4 x 4 in
-"nano". "nano" learns small marks such as pen strokes on one core, "mini" the class of every place of small images.
+"nano". Patches of one pixel, as of images of features, have a linear stem. "nano" learns small marks such as pen
+strokes on one core, "mini" the class of every place of small images.
 """
 
 CELL = 2
@@ -224,7 +225,9 @@ def decoder_preset(
 def _find(presets: dict[str, Preset], name: str, patch: int | None) -> Preset:
     if name not in presets:
         raise ConfigError(f"no preset {name!r}; there are {', '.join(presets)}")
-    return presets[name] if patch is None else replace(presets[name], patch=patch)
+    preset = presets[name] if patch is None else replace(presets[name], patch=patch)
+    # There is nothing to convolve in a patch of one pixel.
+    return replace(preset, stem="linear") if preset.patch == 1 else preset
 
 
 def _trunk(preset: Preset, tokens: int) -> dict[str, Any]:

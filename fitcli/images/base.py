@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fitcli.images.feature_grid import FeatureGrid
 from fitcli.images.georeference import GeoReference
 from fitcli.images.window import Window
 
@@ -53,6 +54,7 @@ class ImageInfo:
         nodata: Value that marks missing pixels, an int if it is whole; None if the file names none.
         geo: Position of level 0 on the Earth; None if unknown.
         palette: Red, green and blue by index, for an image that is read as indices of a palette; else empty.
+        features: Places of an image of features, or of a layer over their slide; None for an image of pixels.
     """
 
     height: int
@@ -68,6 +70,7 @@ class ImageInfo:
     nodata: float | None = None
     geo: GeoReference | None = None
     palette: tuple[tuple[int, int, int], ...] = ()
+    features: FeatureGrid | None = None
 
     def __post_init__(self) -> None:
         if min(self.height, self.width, self.channels) < 1:

@@ -68,7 +68,7 @@ class TrainSettings:
         "Begin with the weights of another run.",
         panel=LEARNING,
         metavar="RUN",
-        more="Give the same task, preset and patch; with other classes, their weights start anew.",
+        more="Give the same preset. With other classes, their weights start anew; with other channels or patches, the stem.",
     )
     steps: int | None = option(
         None,
@@ -132,7 +132,7 @@ class TrainSettings:
         minimum=1,
         maximum=LARGEST_SIDE,
         metavar="PIXELS",
-        more="Without it, that of the preset.",
+        more="Without it, that of the preset; 1 for files of features, whose pixels are patches already.",
     )
     mpp: float | None = option(
         None,
@@ -156,7 +156,7 @@ class TrainSettings:
         panel=IMAGES,
         negatable=True,
         varies=True,
-        more="Classifiers and segmentations also see light changes of brightness and contrast.",
+        more="Classifiers and segmentations also see light changes of brightness and contrast, but not of features.",
     )
     max_bad_images: int = option(
         0,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.images.base import ImageInfo, ImageReader, Pixels
+from fitcli.images.layer import create_layer
 from fitcli.images.missing import missing_pixels
 from fitcli.images.open import create_image
 from fitcli.images.window import Window
@@ -26,6 +27,15 @@ GLOW = 0.006
 
 STRIP_PIXELS, CAREFUL = 2**22, 4
 """Number of pixels that are read, averaged or written at a time, and divisor for pixels that may be missing or wide."""
+
+FEW_CHANNELS = 16
+"""Channels up to which a strip has so many pixels; strips of images with more channels have as many values."""
+
+SHOWN = 160
+"""Grey of places with features in a picture, 0 to 255."""
+
+PLACE_PIXELS = 16
+"""Most pixels per side of a place of features in a picture."""
 
 STRIP_BYTES, VIEW_BYTES, WIDE_BYTES = 33, 108, 24
 """Bytes per pixel of a strip beside those that are read, and of a picture: of most images, and more where pixels may be
@@ -47,10 +57,11 @@ COLORS = np.array([[0, 0, 0], [70, 0, 90], [190, 25, 80], [250, 120, 20], [255, 
 def write_heatmap(path: Path, image: ImageReader, result: Classification) -> None:
     """Write a heat map of the evidence of a classification.
 
-    A `.tif`, `.ome.tif` or `.zarr` file becomes a layer with the size and the scale of the image, and a pyramid. Its
-    single channel holds the evidence per area relative to the strongest patch, from 0 to 255. Other formats become
-    a picture of at most `LONGEST_SIDE` pixels per side: the image in grey, with the evidence in colour. Patches whose
-    pixels are all missing have no evidence, and missing pixels are dark.
+    A `.tif`, `.ome.tif` or `.zarr` file becomes a layer with the size and the scale of the image, and a pyramid. Over
+    features it lies over their slide (see `fitcli/images/layer.py`). Its single channel holds the evidence per area
+    relative to the strongest patch, from 0 to 255. Other formats become a picture of at most `LONGEST_SIDE` pixels per
+    side: the image in grey, with the evidence in colour. Patches whose pixels are all missing have no evidence, and
+    missing pixels are dark.
 
     Raises:
         ImageError: The file cannot be written, or the image cannot be read.
@@ -74,7 +85,8 @@ def heatmap_bytes(path: Path, info: ImageInfo, patch: int) -> int:
         drawing = 3 * min(STRIP_PIXELS, info.height * info.width) + min(LAYER_ROWS * info.width, MOST_LAYER_BYTES)
         if view.careful:
             # Missing pixels are looked for, strip by strip.
-            drawing += (read + MISSING_BYTES) * min(STRIP_PIXELS // CAREFUL, info.height * info.width)
+            marks = MISSING_BYTES + 2 * info.channels * (info.channels > FEW_CHANNELS)
+            drawing += (read + marks) * min(_careful_pixels(info.channels), info.height * info.width)
     else:
         pixel = STRIP_BYTES + read
         shown = VIEW_BYTES + WIDE_BYTES * view.careful
@@ -114,7 +126,7 @@ def _without_missing(strength: NDArray[np.float32], image: ImageReader, grid: Pa
     stored, present = info.levels[level], np.zeros(strength.shape, np.float32)
     edges = [_first_pixels(count, grid.patch / stored.downsample, side) for count, side in
              zip(strength.shape, (stored.height, stored.width), strict=True)]  # fmt: skip
-    at_once = max(1, int(STRIP_PIXELS // CAREFUL * stored.downsample / (stored.width * grid.patch)))
+    at_once = max(1, int(_careful_pixels(info.channels) * stored.downsample / (stored.width * grid.patch)))
     for first in range(0, strength.shape[0], at_once):
         rows = edges[0][first : first + at_once]
         stop = edges[0][first + at_once] if first + at_once < strength.shape[0] else stored.height
@@ -126,6 +138,11 @@ def _without_missing(strength: NDArray[np.float32], image: ImageReader, grid: Pa
         )
     left: NDArray[np.float32] = strength * present
     return np.asarray(left / np.maximum(left.max(), np.finfo(np.float32).tiny), np.float32)
+
+
+def _careful_pixels(channels: int) -> int:
+    """Return the number of pixels that are read at a time where some may be missing."""
+    return STRIP_PIXELS // CAREFUL * FEW_CHANNELS // max(channels, FEW_CHANNELS)
 
 
 def _first_pixels(patches: int, side: float, length: int) -> NDArray[np.int64]:
@@ -218,7 +235,8 @@ class _View:
         careful = info.nodata is not None or info.dtype.kind == "f" or info.dtype.itemsize > 2
         # Whole steps only: an incomplete step at the lower edge would become a row of its own.
         height = max(step, shown.height // step * step)
-        rows = max(step, STRIP_PIXELS // (CAREFUL if careful else 1) // shown.width // step * step)
+        pixels = _careful_pixels(info.channels) if careful else STRIP_PIXELS
+        rows = max(step, pixels // shown.width // step * step)
         return cls(level, shown.width, height, step, min(rows, height), careful)
 
 
@@ -226,11 +244,24 @@ def _view(image: ImageReader) -> NDArray[np.float32]:
     """Return the image with at most `LONGEST_SIDE` pixels per side, as values in 0 ... 255."""
     view, nodata = _View.of(image.info), image.info.nodata
     strips = [
-        _mean(image.read(Window(top, 0, min(view.rows, view.height - top), view.width), view.level)[..., :3], view.step,
+        _mean(_shown(image, Window(top, 0, min(view.rows, view.height - top), view.width), view.level), view.step,
               nodata)
         for top in range(0, view.height, view.rows)
     ]  # fmt: skip
-    return _bytes(np.concatenate(strips))
+    values = np.concatenate(strips)
+    if image.info.features is None:
+        return _bytes(values)
+    enlarged = max(1, min(PLACE_PIXELS, LONGEST_SIDE // max(values.shape)))
+    grey = np.nan_to_num(values).astype(np.float32).repeat(enlarged, 0).repeat(enlarged, 1)
+    return np.asarray(grey)
+
+
+def _shown(image: ImageReader, window: Window, level: int) -> Pixels:
+    """Return what a picture shows of a window: the first three channels, or where there are features."""
+    pixels = image.read(window, level)
+    if image.info.features is None:
+        return pixels[..., :3]
+    return np.where(np.isfinite(pixels).any(axis=-1, keepdims=True), np.float32(SHOWN), np.float32(0))
 
 
 def _mean(pixels: Pixels, step: int, nodata: float | None) -> NDArray[Any]:
@@ -276,10 +307,11 @@ def _bytes(pixels: NDArray[Any]) -> NDArray[np.float32]:
 def _write_layer(path: Path, info: ImageInfo, strength: NDArray[np.float32], grid: PatchGrid) -> None:
     values = np.rint(strength * 255).astype(np.uint8)
     layer = ImageInfo(
-        height=info.height, width=info.width, channels=1, dtype=values.dtype, mpp=info.mpp, geo=info.geo
+        height=info.height, width=info.width, channels=1, dtype=values.dtype, mpp=info.mpp, geo=info.geo,
+        features=info.features,
     )  # fmt: skip
     rows = max(1, STRIP_PIXELS // (info.width * grid.patch))
-    with create_image(path, layer) as canvas:
+    with create_layer(path, layer) as canvas:
         for first in range(0, values.shape[0], rows):
             strip = values[first : first + rows].repeat(grid.patch, 0).repeat(grid.patch, 1)[..., None]
             window = Window(first * grid.patch, 0, strip.shape[0], strip.shape[1]).clip(*info.size)
