@@ -35,9 +35,8 @@ def check_start(folder: Path, before: RunConfig, config: RunConfig) -> tuple[str
         )
     notes = []
     if has_other_stem(before, config):
-        notes.append(
-            f"--start-from {folder}: the stem begins anew: it is for {_input(other)}, this run has {_input(own)}"
-        )
+        inputs = f"it is for {_input(other)}, this run has {_input(own)}"
+        notes.append(f"--start-from {folder}: the stem begins anew, because {inputs}")
     if before.task != config.task or (before.classes, before.targets) != (config.classes, config.targets):
         notes.append(f"--start-from {folder}: the weights of the classes begin anew")
     return tuple(notes)

@@ -68,7 +68,7 @@ class TrainSettings:
         "Begin with the weights of another run.",
         panel=LEARNING,
         metavar="RUN",
-        more="Give the same preset. With other classes, their weights start anew; with other channels or patches, the stem.",
+        more="Give the same preset. With other classes, channels or patches, the weights that depend on them start anew.",
     )
     steps: int | None = option(
         None,
