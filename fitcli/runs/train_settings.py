@@ -68,7 +68,7 @@ class TrainSettings:
         "Begin with the weights of another run.",
         panel=LEARNING,
         metavar="RUN",
-        more="Give the same preset. With other classes, channels or patches, the weights that depend on them start anew.",
+        more="Give the same preset. Weights that depend on other classes, channels or patches start anew.",
     )
     steps: int | None = option(
         None,

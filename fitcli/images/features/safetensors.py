@@ -109,7 +109,7 @@ def _arrays(path: Path) -> tuple[dict[str, NDArray[Any]], Mapping[str, str]]:
         if not 2 <= length <= min(LARGEST_HEADER, size - 8):
             raise ValueError("its header is damaged")
         header = json.loads(file.read(length))
-    arrays = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for name in ("patches", "coordinates"):
         described = header[name]
         dtype, shape = DTYPES[described["dtype"]], tuple(_whole(side) for side in described["shape"])

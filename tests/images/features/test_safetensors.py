@@ -55,7 +55,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "no size": (forged(lambda header: header["__metadata__"].update(patch="-3")), "no size"),
     "huge": (
         forged(lambda header: header["__metadata__"].update(height="2000000000")),
-        r"coordinates \(5, 2\) for places",
+        "of 125,000,000 x 10 places",
     ),
     "another group": (forged(lambda header: header["__metadata__"].update(group="5")), "has patches of shape"),
     "outside": (forged(lambda header: header["__metadata__"].update(height="16")), "twice or outside"),
