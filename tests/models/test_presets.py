@@ -13,7 +13,15 @@ from models.build import build
 from models.checks import ConfigError
 from models.config import ClassifierConfig
 from models.layer_plan import parse_plan
-from models.presets import DECODERS, DENOISERS, PRESETS, classifier_preset, decoder_preset, denoiser_preset
+from models.presets import (
+    DECODERS,
+    DENOISERS,
+    PRESETS,
+    classifier_preset,
+    decoder_preset,
+    denoiser_preset,
+    dense_preset,
+)
 
 PATCHES_6400 = 400
 """Patches per side of an image of 6400 x 6400 pixels."""
@@ -97,3 +105,11 @@ def test_errors_about_unknown_presets_list_the_presets() -> None:
         denoiser_preset("large", 3, 0)
     with pytest.raises(ConfigError, match="no preset 'base'; there are debug, nano, tiny, small"):
         decoder_preset("base", 3, 0, 256, 1)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_patches_of_one_pixel_have_a_linear_stem(name: str) -> None:
+    config = classifier_preset(name, channels=512, classes=2, patch=1)
+    assert (config.stem, config.values, config.group) == ("linear", 512, PRESETS[name].group)
+    build(config, "meta")
+    assert dense_preset(name, channels=512, outputs=2, cell=1, patch=1).stem == "linear"

@@ -198,6 +198,8 @@ def _dataset(path: Path, file: Any, name: str) -> Any:
         raise ImageError(path, f"keeps {name} in other files; copy them into the file")
     if found.dtype.kind not in "fiu" or found.dtype.itemsize > 8:
         raise ImageError(path, f"has {name} of {found.dtype}; save numbers")
+    if found.id.get_storage_size() == 0 and found.size:
+        raise ImageError(path, f"has no values of {name}; it was not written to the end, so extract it again")
     if found.chunks is not None:
         if math.prod(found.chunks) * found.dtype.itemsize > MAX_CHUNK_BYTES:
             raise ImageError(path, f"stores {name} in chunks of {found.chunks}; write it again with smaller ones")

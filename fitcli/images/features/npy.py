@@ -26,7 +26,7 @@ class NpyReader(FeatureReader):
         try:
             # Pickled objects could run any code.
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError) as error:
+        except Exception as error:  # numpy parses the header as Python, with errors of many types
             raise ImageError(path, _why(error)) from None
         if not isinstance(array, np.memmap) or array.dtype.fields is not None:
             raise ImageError(path, "holds no plain array; save features as [rows, columns, values]")

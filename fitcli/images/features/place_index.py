@@ -16,7 +16,7 @@ from fitcli.images.window import Window
 Coordinates = NDArray[np.int64]
 """Upper left corners [n 2] of patches, (x, y) in level-0 pixels of the slide."""
 
-MOST_ROWS, MOST_PLACES, FARTHEST = 1 << 24, 1 << 26, 1 << 40
+MOST_ROWS, MOST_PLACES, FARTHEST = 1 << 22, 1 << 26, 1 << 40
 """Largest number of patches, of places with and without patches, and largest coordinate."""
 
 MOST_DROPPED = 0.05

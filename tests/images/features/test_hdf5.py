@@ -173,6 +173,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "external": (changed(external), "keeps features in other files"),
     "virtual": (changed(virtual), "keeps features in other files"),
     "no patch": (lambda path: write_h5(path, FEATURES[:0], COORDINATES[:0], chunks=None), "holds no patch"),
+    "not written": (changed(lambda file: [file.pop("coords"), file.create_dataset("coords", (180, 2), "i8")]),
+                    "has no values of coords"),
     "truncated": (truncated, "cannot be read as HDF5 .*damaged or incomplete"),
     "only a signature": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(60)), "cannot be read as HDF5"),
 }  # fmt: skip
