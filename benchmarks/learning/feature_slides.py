@@ -21,8 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fitcli.device.runtime import choose_runtime
 from fitcli.images.open import open_image
 from fitcli.images.window import Window
+from fitcli.tasks.classify.classify_image import classify_image
+from fitcli.tasks.classify.heatmap import write_heatmap
+from fitcli.tasks.classify.task import TASK as CLASSIFY
+from fitcli.tasks.load import load_run
 
 ROWS, COLUMNS, VALUES, SIDE = 26, 22, 64, 512
 """Places of a slide with its surroundings, values of a place, and level-0 pixels per side of a place."""
@@ -74,30 +79,32 @@ def tissue(rng: np.random.Generator) -> NDArray[np.bool_]:
 def scores(folder: Path, run: Path, marks: Marks) -> dict[str, Any]:
     """Return the share of held-out slides that are right, and the pointing score."""
     names = sorted(marks)[len(marks) // 2 :]
-    paths = [str(folder / name) for name in names]
-    found = json.loads(fit("classify", *paths, "--checkpoint", str(run), "--json"))
-    right = sum(
-        (one["predictions"][0]["label"] == "positive") == bool(len(marks[name]))
-        for one, name in zip(found, names, strict=True)
-    )
-    hits = [hit(folder / name, run, marks[name]) for name in names if len(marks[name])]
+    runtime = choose_runtime("cpu", "fp32", inference=True)
+    model = load_run(run, runtime, CLASSIFY)
+    right, hits = 0, []
+    for name in names:
+        positive, layer = bool(len(marks[name])), run.with_name("heat.tif")
+        with open_image(folder / name) as image:
+            found = classify_image(model, image, runtime, keep_evidence=True)
+            write_heatmap(layer, image, found)
+        right += (model.config.classes[int(found.probabilities.argmax())] == "positive") == positive
+        if positive:
+            hits.append(points_at(layer, marks[name]))
     return {"slides": len(names), "right": right / len(names), "positive": len(hits), "pointing": sum(hits) / len(hits)}
 
 
-def hit(path: Path, run: Path, marks: NDArray[np.int64]) -> bool:
-    """Return whether the strongest place of the heat map of a slide is a mark."""
-    layer = run.with_name("heat.tif")
-    fit("classify", str(path), "--checkpoint", str(run), "--heatmap", str(layer))
+def points_at(layer: Path, marks: NDArray[np.int64]) -> bool:
+    """Return whether the strongest place of a heat map is a mark."""
     with open_image(layer) as image:
         heat = image.read(Window(0, 0, *image.info.size))[..., 0]
     strongest = np.unravel_index(int(heat.argmax()), heat.shape)
     return bool((marks == strongest).all(axis=1).any())
 
 
-def fit(*arguments: str) -> str:
-    """Run `fit` in another process; return what it prints on stdout."""
-    command = [sys.executable, "-m", "fitcli", *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+def train(data: Path, run: Path, *options: str) -> None:
+    """Train with `fit train` in another process."""
+    command = [sys.executable, "-m", "fitcli", "train", str(data / "slides.csv"), "--out", str(run), *options]
+    subprocess.run(command, check=True)
 
 
 def main() -> None:
@@ -109,7 +116,7 @@ def main() -> None:
     data, run = options.work / "data", options.work / "run"
     marks = write_slides(data, options.slides)
     if not run.exists():
-        fit("train", str(data / "slides.csv"), "--out", str(run), *shlex.split(options.train))
+        train(data, run, *shlex.split(options.train))
     print(json.dumps(scores(data, run, marks)))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.learning.feature_slides import fit, scores, write_slides
+from benchmarks.learning.feature_slides import scores, train, write_slides
 from fitcli.images.open import open_image
 from fitcli.images.window import Window
 
@@ -30,7 +30,7 @@ def test_marks_lie_where_features_are_shifted(tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 def test_plain_training_finds_the_marks(tmp_path: Path) -> None:
     marks = write_slides(tmp_path / "data", 80)
-    fit("train", str(tmp_path / "data" / "slides.csv"), "--out", str(tmp_path / "run"), "--epochs", "12")
+    train(tmp_path / "data", tmp_path / "run")
     found = scores(tmp_path / "data", tmp_path / "run", marks)
     assert found["right"] >= 0.95
     assert found["pointing"] >= 0.8
