@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.images.base import ImageInfo, ImageReader, Pixels
-from fitcli.images.layer import create_layer
+from fitcli.images.layer import create_layer, layer_info
 from fitcli.images.missing import missing_pixels
 from fitcli.images.open import create_image
 from fitcli.images.window import Window
@@ -82,7 +82,8 @@ def heatmap_bytes(path: Path, info: ImageInfo, patch: int) -> int:
     patches = -(-info.height // patch) * -(-info.width // patch)
     view, read = _View.of(info), info.channels * info.dtype.itemsize
     if path.suffix.lower() in (".tif", ".tiff", ".zarr"):
-        drawing = 3 * min(STRIP_PIXELS, info.height * info.width) + min(LAYER_ROWS * info.width, MOST_LAYER_BYTES)
+        width = layer_info(info).width
+        drawing = 3 * min(STRIP_PIXELS, info.height * width) + min(LAYER_ROWS * width, MOST_LAYER_BYTES)
         if view.careful:
             # Missing pixels are looked for, strip by strip.
             marks = MISSING_BYTES + 2 * info.channels * (info.channels > FEW_CHANNELS)
