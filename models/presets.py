@@ -74,7 +74,8 @@ PRESETS: dict[str, Preset] = {
     "large": Preset(plan="(3)6(3)6(3)6", latents=16, token_width=768, latent_width=1024),
 }
 """Classifiers. A patch has 16 x 16 pixels. A group has 16 x 16 patches, but 8 x 8 in "debug" and "mini", and 4 x 4 in
-"nano". "nano" learns small marks such as pen strokes on one core, "mini" the class of every place of small images.
+"nano". Patches of one pixel, as of images of features, have a linear stem. "nano" learns small marks such as pen
+strokes on one core, "mini" the class of every place of small images.
 """
 
 NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
@@ -237,7 +238,9 @@ def _find(presets: dict[str, Preset], name: str, changes: Mapping[str, Any], wit
         raise ConfigError(f"no preset {name!r}; there are {', '.join(presets)}")
     if foreign := sorted(set(changes) & set(without)):
         raise ConfigError(f"this kind of model has no {foreign[0]} to choose; leave it out")
-    return replace(presets[name], **changes)
+    preset = replace(presets[name], **changes)
+    # There is nothing to convolve in a patch of one pixel.
+    return replace(preset, stem="linear") if preset.patch == 1 and "stem" not in changes else preset
 
 
 def _predicting(preset: Preset) -> Preset:

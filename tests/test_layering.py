@@ -169,7 +169,7 @@ def test_images_and_files_never_import_torch(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if name(p).startswith("fitcli/images/")], ids=name)
 def test_only_open_imports_the_folder_of_a_format(path: Path) -> None:
-    formats = {f"fitcli/images/{folder}/" for folder in ("tiff", "zarr", "raster")}
+    formats = {f"fitcli/images/{folder}/" for folder in ("tiff", "zarr", "raster", "features")}
     own = next((folder for folder in formats if name(path).startswith(folder)), None)
     foreign = [file for file in project_imports(path) if any(file.startswith(f) for f in formats - {own})]
     assert name(path) == "fitcli/images/open.py" or not foreign

@@ -22,6 +22,8 @@ FORMATS: dict[str, type[FeatureWriter]] = {
 def open_features(path: Path, table: NamedClasses, info: ImageInfo, pixels: bool = False) -> FeatureWriter:
     """Create a file of polygons in pixels of level 0.
 
+    For an image of features, they are pixels of its slide. Give polygons that begin at the corner of the first place.
+
     An image with a georeference gives coordinates on the Earth, unless you ask for `pixels`. Without one, GeoJSON has
     y downwards, as QuPath, and GeoPackage has y upwards (0 at the upper border of the image, negative below it), as GIS
     programs show an image without a georeference.
@@ -42,6 +44,9 @@ def open_features(path: Path, table: NamedClasses, info: ImageInfo, pixels: bool
 
 
 def _placement(path: Path, info: ImageInfo, pixels: bool, upwards: bool) -> Placement:
+    if info.features is not None:
+        sign = -1 if upwards else 1
+        return Placement((1, 0, info.features.left, 0, sign, sign * info.features.top))
     if info.geo is None or pixels:
         return PIXELS_UPWARDS if upwards else PIXELS
     placement = world_placement(info.geo)

@@ -3,7 +3,7 @@
 The rules, in this order:
 
 1. A `crs` member that names pixels, or no `crs` and an image without a georeference: pixels of level 0, the origin in
-   the upper left corner, y downwards, as QuPath writes them.
+   the upper left corner, y downwards, as QuPath writes them. Those of an image of features are pixels of its slide.
 2. Any other `crs`: world coordinates. The image needs a georeference. If both name an EPSG code, it must be the same:
    polygons are not reprojected.
 3. No `crs`, and an image with a georeference: what the polygons meet, the pixels of the image or its area on the
@@ -132,11 +132,15 @@ def _extent(where: AffineMap, image: ImageReader) -> Box:
 
 
 def _from_pixels(image: ImageReader) -> AffineMap:
-    """Return the map from pixels of level 0 of the file to pixels of the open image."""
+    """Return the map from pixels of level 0 of the file, or of the slide of features, to pixels of the open image."""
     stored = image
     while isinstance(stored, Rescaled):
         stored = stored.image
-    return AffineMap(a=image.info.width / stored.info.width, e=image.info.height / stored.info.height)
+    across, down = image.info.width / stored.info.width, image.info.height / stored.info.height
+    if (grid := stored.info.features) is None:
+        return AffineMap(a=across, e=down)
+    across, down = across / grid.side, down / grid.side
+    return AffineMap(a=across, c=-grid.left * across, e=down, f=-grid.top * down)
 
 
 def _from_world(image: ImageReader) -> AffineMap | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from fitcli import console
 from fitcli.commands.options import Images, Json
 from fitcli.errors import CheckpointError, ImageError
+
+if TYPE_CHECKING:
+    from fitcli.images.base import ImageInfo
 
 
 def info(images: Images, as_json: Json = False) -> None:
@@ -47,6 +50,7 @@ def describe(path: Path) -> dict[str, Any]:
 
     with open_image(path) as image:
         found = image.info
+    features = {} if found.features is None else {"features": _describe_features(found)}
     return {
         "path": str(path),
         "format": found.format,
@@ -61,7 +65,29 @@ def describe(path: Path) -> dict[str, Any]:
         # Often NaN, which JSON cannot express.
         "nodata": None if found.nodata is None else number_text(found.nodata),
         "bytes": stored_bytes(path),
+        **features,
     }
+
+
+def _describe_features(found: ImageInfo) -> dict[str, Any]:
+    """Return what is known of the places of an image of features."""
+    grid = found.features
+    assert grid is not None
+    known = {
+        "rows": found.height,
+        "columns": found.width,
+        "values": found.channels,
+        "missing places": grid.missing,
+        "patch": grid.patch,
+        "distance of patches": grid.side,
+        "first patch": [grid.left, grid.top],
+        "slide": None if grid.slide is None else [grid.slide[1], grid.slide[0]],
+        "slide mpp": grid.mpp,
+        "magnification": grid.magnification,
+        "patches off the grid": grid.moved,
+        "patches left out": grid.dropped,
+    }
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _describe_run(folder: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,6 +18,9 @@ SAMPLED_IMAGES = 16
 
 SIDE = 256
 """Side of the window, in pixels."""
+
+MOST_VALUES = SIDE * SIDE * 32
+"""Most values that are read of it: images of many channels have smaller windows."""
 
 
 def pixel_digests(dataset: Dataset, seed: int) -> dict[str, str]:
@@ -53,8 +57,9 @@ def _digest(sample: Sample, seed: list[int]) -> str:
     rng = np.random.default_rng(seed)
     try:
         with open_image(sample.path) as image:
-            top, left = (int(rng.integers(max(0, side - SIDE) + 1)) for side in image.info.size)
-            pixels = image.read(Window(top, left, SIDE, SIDE).clip(*image.info.size))
+            length = min(SIDE, math.isqrt(MOST_VALUES // image.info.channels))
+            top, left = (int(rng.integers(max(0, side - length) + 1)) for side in image.info.size)
+            pixels = image.read(Window(top, left, length, length).clip(*image.info.size))
     except ImageError:
         return "unreadable"
     result = hashlib.sha256(f"{pixels.dtype.str} {pixels.shape}\n".encode())

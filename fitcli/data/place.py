@@ -78,7 +78,8 @@ class PlaceRules:
         seed: Seed of all random choices.
         size: Side of the random square windows, in pixels; None for whole images.
         anchored: Probability that the window of an image with anchors is drawn around one.
-        augment: Whether images are turned and mirrored, and light changes of brightness and contrast apply.
+        augment: Whether images are turned and mirrored.
+        recolor: Whether augmented images also have light changes of brightness and contrast: features have neither.
         shift_canvas: Largest shift of an image down and to the right, in pixels.
         token_dropout: Probability in [0, 1) that a patch is hidden.
         hide_equally: Whether groups with equally many patches lose equally many.
@@ -89,6 +90,7 @@ class PlaceRules:
     size: int | None = None
     anchored: float = 0.0
     augment: bool = False
+    recolor: bool = True
     shift_canvas: int = 0
     token_dropout: float = 0.0
     hide_equally: bool = True
@@ -177,7 +179,7 @@ def draw_place(
         origin = torch.tensor(rng.integers(ORIGINS, size=2).tolist())
         groups = groups._replace(coordinates=groups.coordinates + origin)
     gain, shift = 1.0, 0.0
-    if rules.augment:
+    if rules.augment and rules.recolor:
         gain, shift = float(np.exp(rng.normal(0, CONTRAST))), float(rng.normal(0, BRIGHTNESS))
     return Place(
         window=window,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +30,9 @@ SAMPLED_IMAGES = 64
 
 SIDE = 512
 """Side of the window that is read of each, in pixels of level 0: smaller levels average out fine detail."""
+
+MOST_VALUES = SIDE * SIDE * 32
+"""Largest number of values of such a window: images of many channels have smaller windows."""
 
 WINDOWS = 4
 """Number of windows of an image that are tried until one holds pixels that are not missing."""
@@ -78,6 +82,13 @@ class Survey(NamedTuple):
             parts.append(f"{self.missing:.1%} of the sampled values missing")
         return "; ".join(parts)
 
+    def model_changes(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what replaces values of the preset of an encoder: the chosen values.
+
+        Patches of features have a side of 1 unless another one is chosen: their places are patches already.
+        """
+        return {**({"patch": 1} if self.preprocessing.features else {}), **chosen}
+
     def typical_size(self, window: int | None) -> tuple[int, int]:
         """Return the median (height, width) of the images, cropped to `window` pixels per side if it is given."""
         rows, columns = ([min(size[axis], window or size[axis]) for size in self.sizes] for axis in (0, 1))
@@ -88,6 +99,8 @@ def describe_pixels(preprocessing: Preprocessing) -> str:
     """Return one line on the channels, the dtype and the range of the pixels of a model."""
     channels, limits = preprocessing.channels, preprocessing.limits
     parts = [f"pixels: {counted(channels, 'channel')} of {preprocessing.dtype}"]
+    if preprocessing.features:
+        parts = [f"features: {channels} values of {preprocessing.dtype} at each place"]
     if limits is not None:
         low, high = (value_text(limit, np.dtype(preprocessing.dtype)) for limit in limits)
         # If all pixels are equal, the upper limit is no pixel: limits differ in every config.
@@ -120,11 +133,11 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = 
     infos = [(sample, info) for sample, info in headers if isinstance(info, ImageInfo)]
     broken = {sample.path: str(info) for sample, info in headers if isinstance(info, ImageError)}
     _refuse(broken, "that cannot be read", min(most_bad, len(headers) - 1))
-    channels, dtype = _common_pixels([info for _, info in infos])
+    channels, dtype, features = _common_pixels([info for _, info in infos])
     if dtype == "uint64":
         path = next(sample.path for sample, info in infos if info.dtype.name == dtype)
         raise DataError(f"{path}: has uint64 pixels; convert the images to integers of at most 32 bits, or to floats")
-    wanted = _plain(channels, dtype)
+    wanted = _plain(channels, dtype, features)
     misfits = {
         sample.path: f"{sample.path}: {reason}"
         for sample, info in infos
@@ -160,24 +173,28 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = 
     )
 
 
-def _common_pixels(infos: Sequence[ImageInfo]) -> tuple[int, str]:
-    """Return the number of channels and the dtype that most images can be converted to; of several the most common.
+def _common_pixels(infos: Sequence[ImageInfo]) -> tuple[int, str, bool]:
+    """Return the number of channels and the dtype that most images can be converted to, and whether they are features.
+
+    Of several, it is the most common.
 
     The dtype is then the widest of the images that as many can be converted to, because it loses no value.
     """
-    kinds = Counter((info.channels, info.dtype.name) for info in infos)
+    kinds = Counter((info.channels, info.dtype.name, info.features is not None) for info in infos)
 
-    def misfits(kind: tuple[int, str]) -> int:
+    def misfits(kind: tuple[int, str, bool]) -> int:
         return sum(_plain(*kind).mismatch(info) is not None for info in infos)
 
-    channels, common = min(kinds, key=lambda kind: (misfits(kind), -kinds[kind]))
-    wide = sorted({name for _, name in kinds}, key=lambda name: (-np.dtype(name).itemsize, name != common))
-    return channels, min(wide, key=lambda name: misfits((channels, name)))
+    channels, common, features = min(kinds, key=lambda kind: (misfits(kind), -kinds[kind]))
+    wide = sorted({name for _, name, _ in kinds}, key=lambda name: (-np.dtype(name).itemsize, name != common))
+    return channels, min(wide, key=lambda name: misfits((channels, name, features))), features
 
 
-def _plain(channels: int, dtype: str) -> Preprocessing:
+def _plain(channels: int, dtype: str, features: bool) -> Preprocessing:
     """A preprocessing that changes no value, to ask which images fit."""
-    return Preprocessing(channels=channels, dtype=dtype, mean=(0.0,) * channels, std=(1.0,) * channels)
+    return Preprocessing(
+        channels=channels, dtype=dtype, mean=(0.0,) * channels, std=(1.0,) * channels, features=features
+    )
 
 
 def image_sizes(dataset: Dataset, how: ReadAs = AS_STORED) -> list[tuple[int, int]]:
@@ -244,8 +261,9 @@ def _read_windows(
 
 
 def _window(image: ImageReader, rng: np.random.Generator) -> Window:
-    top, left = (int(rng.integers(max(0, side - SIDE) + 1)) for side in image.info.size)
-    return Window(top, left, SIDE, SIDE).clip(*image.info.size)
+    length = min(SIDE, math.isqrt(MOST_VALUES // image.info.channels))
+    top, left = (int(rng.integers(max(0, side - length) + 1)) for side in image.info.size)
+    return Window(top, left, length, length).clip(*image.info.size)
 
 
 def _uint16_white(infos: Sequence[tuple[Sample, ImageInfo]], wanted: Preprocessing, seed: int) -> int | None:

@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fitcli.images.feature_grid import FeatureGrid
 from fitcli.images.georeference import GeoReference
 from fitcli.images.window import Window
 
@@ -56,6 +57,7 @@ class ImageInfo:
         channel_names: Names of the channels that a writer stores in TIFF and OME-Zarr; empty for none. Not read.
         shown: Lowest and highest value that viewers of a written OME-Zarr show at first; None for the range of the
             dtype, or 0 to 1. Not read.
+        features: Places of an image of features, or of a layer over their slide; None for an image of pixels.
     """
 
     height: int
@@ -73,6 +75,7 @@ class ImageInfo:
     palette: tuple[tuple[int, int, int], ...] = ()
     channel_names: tuple[str, ...] = ()
     shown: tuple[float, float] | None = None
+    features: FeatureGrid | None = None
 
     def __post_init__(self) -> None:
         if min(self.height, self.width, self.channels) < 1:

@@ -33,7 +33,10 @@ class Crop(ImageReader):
             for part, level in zip(self._windows, image.info.levels, strict=True)
         )
         geo = image.info.geo and image.info.geo.crop(window.top, window.left)
-        self.info = dataclasses.replace(image.info, height=window.height, width=window.width, levels=levels, geo=geo)
+        features = image.info.features and image.info.features.crop(window.top, window.left)
+        self.info = dataclasses.replace(
+            image.info, height=window.height, width=window.width, levels=levels, geo=geo, features=features
+        )
 
     def read(self, window: Window, level: int = 0) -> Pixels:
         if not 0 <= level < len(self._windows):

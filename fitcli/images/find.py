@@ -19,8 +19,8 @@ IMAGE_SUFFIXES = frozenset({
 OTHER_SUFFIXES = frozenset({
     ".txt", ".csv", ".tsv", ".md", ".rst", ".log", ".json", ".jsonl", ".geojson", ".xml", ".yaml", ".yml", ".toml",
     ".ini", ".cfg", ".html", ".htm", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx", ".odt", ".ods", ".rtf",
-    ".py", ".ipynb", ".r", ".m", ".sh", ".bat", ".db", ".sqlite", ".npy", ".npz", ".pt", ".pth", ".ckpt", ".pkl",
-    ".safetensors", ".h5", ".hdf5", ".mat", ".zip", ".gz", ".bz2", ".xz", ".tar", ".7z", ".rar", ".md5", ".sha256",
+    ".py", ".ipynb", ".r", ".m", ".sh", ".bat", ".db", ".sqlite", ".npz", ".pt", ".pth", ".ckpt", ".pkl",
+    ".safetensors", ".mat", ".zip", ".gz", ".bz2", ".xz", ".tar", ".7z", ".rar", ".md5", ".sha256",
     ".tmp", ".part", ".tfw", ".tifw", ".jgw", ".jpgw", ".pgw", ".wld", ".prj", ".rpb", ".rpc", ".imd", ".aux", ".ndpa",
     ".ovr", ".msk", ".vsi", ".thm"
 })  # fmt: skip
@@ -29,6 +29,9 @@ OTHER_SUFFIXES = frozenset({
 Some hold pixels, but not those of an image of a data set: the overviews (.ovr) and masks (.msk) of GDAL, the thumbnails
 of cameras (.thm), and .vsi files, whose large image lies in other files.
 """
+
+FEATURE_SUFFIXES = frozenset({".h5", ".hdf5", ".npy"})
+"""Suffixes of features. They are images where there are no others: features of slides often lie beside the slides."""
 
 SYSTEM_NAMES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
 """Files that Windows puts into folders. They count as hidden."""
@@ -60,26 +63,29 @@ class FoundImages:
 def find_images(folder: str | Path, deep: bool = True) -> FoundImages:
     """List the images in a folder, in the order of the names; zarr folders are images.
 
-    Hidden files and folders are left out. Of a file of unusual suffix the first bytes are read, of others nothing. A
-    folder that links lead to again is listed once.
+    Files of features are images if the folder holds no others. Hidden files and folders are left out. Of a file of
+    unusual suffix the first bytes are read, of others nothing. A folder that links lead to again is listed once.
 
     Args:
         folder: The folder.
         deep: Whether to list subfolders, too.
     """
-    root, found = Path(folder), FoundImages()
+    root, found, features = Path(folder), FoundImages(), []
     visited: set[tuple[int, int]] = set()
     pending = list(_children(root, visited))
     while pending:
         entry = pending.pop()
         path = Path(entry.path)
         if not _is_folder(entry):
-            if entry.name.lower() not in SYSTEM_NAMES:
+            if path.suffix.lower() in FEATURE_SUFFIXES:
+                features.append(path)
+            elif entry.name.lower() not in SYSTEM_NAMES:
                 (found.images if _is_image(entry) else found.others).append(path)
         elif is_zarr(path):
             found.images.append(path)
         elif deep:
             pending += _children(path, visited)
+    (found.others if found.images else found.images).extend(features)
     return found
 
 

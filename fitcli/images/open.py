@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First four bytes of TIFF and BigTIFF, little and big endian."""
 
+NPY_MAGIC, HDF5_MAGIC = b"\x93NUMPY", b"\x89HDF\r\n\x1a\n"
+"""First bytes of the array files of numpy, and of HDF5."""
+
 ZARR_MARKERS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 """A folder with one of these files is a zarr array or group."""
 
@@ -35,7 +38,8 @@ def open_image(path: str | Path, *, indices: bool = False) -> ImageReader:
     """Open an image of any format for reading, without decoding a pixel.
 
     Args:
-        path: A TIFF, OME-TIFF, SVS, NDPI, PNG, JPEG, ... file, or the folder of a zarr array or OME-Zarr image.
+        path: A TIFF, OME-TIFF, SVS, NDPI, PNG, JPEG, ... file, the folder of a zarr array or OME-Zarr image, or
+            features (.h5, .npy, or what `fit embed --patches` writes).
         indices: Whether to return the numbers that the file stores instead of the colours and brightnesses that they
             stand for: indices of a palette, grey of fewer than 8 bits without scaling, and 0 where it means white.
 
@@ -50,9 +54,12 @@ def open_image(path: str | Path, *, indices: bool = False) -> ImageReader:
         raise ImageError(path, "is neither a file nor a folder; give a regular image file or a zarr folder")
     if path.name in ZARR_MARKERS:
         return _open_folder(path.parent)
-    magic = _first_bytes(path, 4)
+    start = _first_bytes(path, 9)
+    magic = start[:4]
     if not magic:
         raise ImageError(path, "the file is empty; copy or export it again")
+    if (features := _open_features(path, start)) is not None:
+        return features
     if magic == b"PK\3\4":
         raise ImageError(path, "is a zip archive; unpack it and give the image or zarr folder inside")
     if magic in TIFF_MAGIC:
@@ -157,6 +164,24 @@ def _open_folder(path: Path) -> ImageReader:
     from fitcli.images.zarr.reader import ZarrReader
 
     return ZarrReader(path)
+
+
+def _open_features(path: Path, start: bytes) -> ImageReader | None:
+    """Open a file of features by its first bytes; None for other files."""
+    if start.startswith(NPY_MAGIC):
+        from fitcli.images.features.npy import NpyReader
+
+        return NpyReader(path)
+    if start.startswith(HDF5_MAGIC):
+        from fitcli.images.features.hdf5 import Hdf5Reader
+
+        return Hdf5Reader(path)
+    # Its first bytes are the length of the header.
+    if path.suffix.lower() == ".safetensors" and start[8:9] == b"{":
+        from fitcli.images.features.safetensors import SafetensorsReader
+
+        return SafetensorsReader(path)
+    return None
 
 
 def _file_mode(path: Path) -> int:

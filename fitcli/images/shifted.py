@@ -38,7 +38,10 @@ class Shifted(ImageReader):
         )
         height, width = image.info.height + top, image.info.width + left
         geo = image.info.geo and image.info.geo.crop(-top, -left)
-        self.info = dataclasses.replace(image.info, height=height, width=width, levels=levels, geo=geo)
+        features = image.info.features and image.info.features.crop(-top, -left)
+        self.info = dataclasses.replace(
+            image.info, height=height, width=width, levels=levels, geo=geo, features=features
+        )
 
     def read(self, window: Window, level: int = 0) -> Pixels:
         if not 0 <= level < len(self._shifts):

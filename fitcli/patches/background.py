@@ -15,6 +15,9 @@ CELLS = 16
 keeps a mark of one sixteenth of the group's side."""
 
 
+STRIP_VALUES = 1 << 25
+"""Values that are read at a time: a row of groups, or a part of it if the image has many channels."""
+
 FEW = 50
 """Almost everything is left out if less than one group in so many is kept."""
 
@@ -56,12 +59,17 @@ def _spreads(image: ImageReader, grid: PatchGrid, preprocessing: Preprocessing) 
     stored = image.info.levels[level]
     side = grid.group_pixels / stored.downsample
     spreads = np.zeros((grid.rows, grid.columns))
+    at_once = max(1, int(STRIP_VALUES / (side * side * image.info.channels)))
     for row in range(grid.rows):
         top, bottom = _span(row, side, stored.height)
-        strip = _present(image.read(Window(top, 0, bottom - top, stored.width), level), image.info, preprocessing)
-        for column in range(grid.columns):
-            left, right = _span(column, side, stored.width)
-            spreads[row, column] = _spread(strip[:, left:right])
+        for first in range(0, grid.columns, at_once):
+            columns = range(first, min(first + at_once, grid.columns))
+            start, stop = _span(columns[0], side, stored.width)[0], _span(columns[-1], side, stored.width)[1]
+            pixels = image.read(Window(top, start, bottom - top, stop - start), level)
+            strip = _present(pixels, image.info, preprocessing)
+            for column in columns:
+                left, right = _span(column, side, stored.width)
+                spreads[row, column] = _spread(strip[:, left - start : right - start])
     return spreads
 
 

@@ -48,6 +48,7 @@ class Preprocessing:
             of groups with equally many. By 1, which runs of earlier versions keep, nodata is a value like others,
             background is a share of the range of the dtype, and token dropout decides for each patch.
         uint16_white: Value in uint16 files that files of uint8 show as 255; None for 65535.
+        features: Whether the training images are images of features.
         read_mpp, read_level: Choice of `ReadAs` in training; None for whole files. Not in `repr`, which names models.
 
     Raises:
@@ -63,6 +64,7 @@ class Preprocessing:
     background: float | None = None
     rules: int = 1
     uint16_white: int | None = None
+    features: bool = False
     read_mpp: float | None = field(default=None, repr=False)
     read_level: int | None = field(default=None, repr=False)
 
@@ -125,6 +127,14 @@ class Preprocessing:
             training: Whether the model is still to be trained, on other images of the same data set.
         """
         others = "the other training images have" if training else "the model was trained on"
+        if self.features != (info.features is not None):
+            kinds = {True: "features of patches", False: "pixels"}
+            return f"has {kinds[not self.features]}, {others} {kinds[self.features]}; give files of one kind"
+        if self.features and info.channels != self.channels:
+            return (
+                f"has features of {info.channels} values, {others} {self.channels}; extract all features with the same "
+                "encoder"
+            )
         if not _channels_convert(info, self.channels):
             what = "leave it out" if training else "train on images like this one"
             return (

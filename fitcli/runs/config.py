@@ -30,7 +30,7 @@ FORMAT = 1
 LATER_SETTINGS: dict[str, Any] = {"tasks": (), "attention_start": "reference"}
 """Settings of models that earlier versions did not have, with their value then; left out of the file when equal."""
 
-LATER_PIXEL_RULES: dict[str, Any] = {"rules": 1, "uint16_white": None}
+LATER_PIXEL_RULES: dict[str, Any] = {"rules": 1, "uint16_white": None, "features": False}
 """Entries of the preprocessing that earlier versions did not have, with their value then; left out when equal."""
 
 LARGEST_SIZE, MOST_LAYERS, LARGEST_GROUP = 2**16, 1000, 2**14

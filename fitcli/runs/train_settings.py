@@ -71,7 +71,7 @@ class TrainSettings:
         "Begin with the weights of another run.",
         panel=LEARNING,
         metavar="RUN",
-        more="Give the same task, preset and patch; with other classes, their weights start anew.",
+        more="Give the same preset. Weights that depend on other classes, channels or patches start anew.",
     )
     steps: int | None = option(
         None,
@@ -140,7 +140,10 @@ class TrainSettings:
         None, "Patches per side of a group.", panel=MODEL, minimum=1, maximum=LARGEST_WIDTH,
         more="In an autoregressive model every patch is a group.",
     )  # fmt: skip
-    patch: int | None = option(None, "Side of a patch.", panel=MODEL, minimum=1, maximum=LARGEST_SIDE, metavar="PIXELS")
+    patch: int | None = option(
+        None, "Side of a patch.", panel=MODEL, minimum=1, maximum=LARGEST_SIDE, metavar="PIXELS",
+        more="1 for files of features, whose pixels are patches already.",
+    )  # fmt: skip
     token_width: int | None = option(None, "Width of a token.", panel=MODEL, minimum=1, maximum=LARGEST_WIDTH)
     latent_width: int | None = option(None, "Width of a latent.", panel=MODEL, minimum=1, maximum=LARGEST_WIDTH)
     head: int | None = option(
@@ -174,7 +177,7 @@ class TrainSettings:
         panel=IMAGES,
         negatable=True,
         varies=True,
-        more="Classifiers and segmentations also see light changes of brightness and contrast.",
+        more="Classifiers and segmentations also see light changes of brightness and contrast, but not of features.",
     )
     max_bad_images: int = option(
         0,

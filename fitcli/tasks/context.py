@@ -146,4 +146,11 @@ def place_rules(run: TrainingRun, background: float | None = None, **rules: Any)
     settings, left_out = run.settings, None
     if background is not None:
         left_out = BackgroundRule(background, run.config.preprocessing)
-    return PlaceRules(seed=settings.seed, size=settings.size, augment=settings.augment, background=left_out, **rules)
+    return PlaceRules(
+        seed=settings.seed,
+        size=settings.size,
+        augment=settings.augment,
+        recolor=not run.config.preprocessing.features,
+        background=left_out,
+        **rules,
+    )

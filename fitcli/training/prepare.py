@@ -29,10 +29,11 @@ from fitcli.images.read_as import ReadAs
 from fitcli.images.scale import scale_text, warn_of_mixed_scales
 from fitcli.runs.config import RunConfig, config_document, is_run
 from fitcli.runs.option import flag
+from fitcli.runs.start_checks import check_start
 from fitcli.runs.targets import Target
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.context import TrainingRun
-from fitcli.tasks.load import expect_task
+from fitcli.tasks.load import expect_task, load_config
 from fitcli.tasks.registry import TASKS, find_task, refuse_options
 from fitcli.training.checkpointing.run_lock import LOCK
 from fitcli.training.checkpointing.run_record import (
@@ -95,6 +96,9 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     run = _run(task.describe(settings, dataset, survey), settings, dataset, start.runtime, start)
     _compare_data(run, survey.sizes)
     understood = survey.pixels(), *describe_dataset(dataset), scale_text(survey.scales)
+    if settings.start_from is not None:
+        folder = Path(settings.start_from)
+        understood = *understood, *check_start(folder, load_config(folder), run.config)
     alike = filter(None, (warn_of_names(dataset), warn_of_mixed_scales(survey.scales)))
     background = check_background(dataset, task.objective(run).reading)
     warnings = (*(f"{start.data}: {text}" for text in alike), *survey.warnings, *dataset.warnings, *background)

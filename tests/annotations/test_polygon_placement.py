@@ -15,6 +15,7 @@ from fitcli.annotations.polygon_index import PolygonIndex
 from fitcli.annotations.polygon_placement import outside_count, place_polygons
 from fitcli.errors import ImageError
 from fitcli.images.array_image import ArrayReader
+from fitcli.images.feature_grid import FeatureGrid
 from fitcli.images.georeference import GeoReference
 from fitcli.images.rescaled import Rescaled
 
@@ -110,3 +111,13 @@ def test_polygons_follow_the_scale_of_an_open_image(polygon: Any, name: Any, geo
 def test_what_lies_outside_is_counted() -> None:
     boxes = packed([square(0, 0, 5), square(100, 0, 5), square(-5, -5, 5), square(95, 95, 50)]).boxes()
     assert outside_count(boxes, AffineMap(), image(None)) == 2
+
+
+def test_pixels_of_the_slide_of_features() -> None:
+    features = image(None, size=10)
+    features.info = dataclasses.replace(features.info, features=FeatureGrid(side=8, left=16, top=24))
+    # The square 20 to 60 across and 30 to 70 down.
+    where = place(PIXELS, None, features)
+    assert where.box(20, 30, 60, 70) == ((20 - 16) / 8, (30 - 24) / 8, (60 - 16) / 8, (70 - 24) / 8)
+    halved = place(PIXELS, None, Rescaled(features, 0, 2.0))
+    assert halved.box(20, 30, 60, 70) == ((20 - 16) / 16, (30 - 24) / 16, (60 - 16) / 16, (70 - 24) / 16)

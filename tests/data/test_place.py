@@ -251,3 +251,9 @@ def test_an_item_is_read_around_the_anchors_of_its_sample(tmp_path: Path) -> Non
     rules = PlaceRules(size=8, anchored=1.0)
     reading = Reading(layout=LAYOUT, rules=rules, preprocessing=RGB, targets=ClassLabelReader())
     assert all(holds(read_item(reading, sample, epoch, 0, Axis()).place, 36, 49) for epoch in range(10))
+
+
+def test_features_are_turned_but_not_recolored() -> None:
+    colored, plain = (values(draw(3, 1, augment=True, recolor=recolor)) for recolor in (True, False))
+    assert colored["gain"] != 1
+    assert plain == colored | {"gain": 1.0, "shift": 0.0}

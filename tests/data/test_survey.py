@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -361,3 +362,11 @@ def test_an_odd_image_is_named(tmp_path: Path) -> None:
     (text,) = result.warnings
     assert text == f"{tmp_path / '4.tif'}: its pixels are far from those of the other images; check their units"
     assert survey_images(data_set(tmp_path / "others", images[:4]), 0).warnings == ()
+
+
+def test_windows_of_many_channels_are_smaller() -> None:
+    rng = np.random.default_rng(0)
+    for channels, side in ((3, 512), (32, 512), (1024, 90), (1536, 73)):
+        image = SimpleNamespace(info=ImageInfo(height=2000, width=2000, channels=channels, dtype=np.dtype("f4")))
+        window = survey._window(cast(Any, image), rng)
+        assert (window.height, window.width) == (side, side)

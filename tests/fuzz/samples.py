@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -170,6 +172,31 @@ def _rasters() -> None:
     SAMPLES["jpeg-ink"] = lambda path: Image.fromarray(picture()).convert("CMYK").save(path, "JPEG")
 
 
+def _features() -> None:
+    """Write files of features; HDF5 only where it can be read."""
+    SAMPLES["npy-features"] = lambda path: path.write_bytes(npy(picture(8, "f4")))
+    if importlib.util.find_spec("h5py") is None:
+        return
+
+    def write(path: Path) -> None:
+        import h5py
+
+        row, column = np.mgrid[0:HEIGHT, 0:WIDTH]
+        with h5py.File(path, "w") as file:
+            file.create_dataset("features", data=picture(8, "f4").reshape(-1, 8), chunks=(64, 8), compression="gzip")
+            coordinates = np.stack([column.ravel(), row.ravel()], axis=1) * 512
+            file.create_dataset("coords", data=coordinates).attrs["patch_size_level0"] = 512
+
+    SAMPLES["h5-features"] = write
+
+
+def npy(array: Pixels) -> bytes:
+    """Return a file of numpy."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
 def _ours() -> None:
     for suffix in (".tif", ".ome.tif", ".zarr", ".png", ".jpg"):
 
@@ -186,6 +213,7 @@ def _ours() -> None:
 _tiffs()
 _zarrs()
 _rasters()
+_features()
 _ours()
 
 

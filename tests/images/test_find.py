@@ -170,3 +170,14 @@ def test_images_of_a_folder(tmp_path: Path) -> None:
     zarr.create_array(str(tmp_path / "array"), shape=(4, 4), dtype="u1")
     found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path).images]
     assert found == ["a.png", "array", "b.TIF", "deep/er/c.jpg"]
+
+
+def test_features_are_images_where_there_are_no_others(tmp_path: Path) -> None:
+    for name in ("a.h5", "b/c.npy", "d.HDF5", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [path.name for path in find_images(tmp_path).images] == ["a.h5", "c.npy", "d.HDF5"]
+    (tmp_path / "b/slide.tif").touch()
+    found = find_images(tmp_path)
+    assert [path.name for path in found.images] == ["slide.tif"]
+    assert sorted(path.name for path in found.others) == ["a.h5", "c.npy", "d.HDF5", "notes.txt"]

@@ -42,7 +42,7 @@ def test_impossible_configs_are_refused(changes: dict[str, object], message: str
 @pytest.mark.parametrize(("patch", "cell"), [(16, 3), (18, 4), (8, 16)])
 def test_cells_have_to_fill_a_patch(patch: int, cell: int) -> None:
     with pytest.raises(ConfigError, match="do not fill a patch"):
-        dense_preset("base", 3, 2, cell, patch)
+        dense_preset("base", 3, 2, cell, {"patch": patch})
 
 
 def test_every_token_sees_the_whole_image() -> None:

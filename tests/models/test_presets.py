@@ -157,3 +157,11 @@ def test_a_dense_plan_has_a_tail_of_its_own_or_that_of_the_classifier() -> None:
 def test_changes_that_fit_no_model(family: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         FAMILIES[family](changes)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_patches_of_one_pixel_have_a_linear_stem(name: str) -> None:
+    config = classifier_preset(name, channels=512, classes=2, changes={"patch": 1})
+    assert (config.stem, config.values, config.group) == ("linear", 512, PRESETS[name].group)
+    build(config, "meta")
+    assert dense_preset(name, channels=512, outputs=2, cell=1, changes={"patch": 1}).stem == "linear"

@@ -12,6 +12,7 @@ from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import ImageReader, Pixels
 from fitcli.images.open import open_image
 from fitcli.images.window import Window
+from fitcli.patches import background
 from fitcli.patches.background import almost_all_left_out, foreground
 from fitcli.patches.grid import PatchGrid
 from fitcli.patches.preprocessing import CURRENT_RULES, Preprocessing
@@ -134,3 +135,15 @@ def test_images_smaller_than_a_group_or_of_odd_size() -> None:
         pixels = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
         grid = PatchGrid(size, 16, 8)
         assert set(foreground(ArrayReader(pixels), grid, 0.02, OLD_RGB)) <= set(grid.coordinates())
+
+
+def test_strips_are_read_in_parts_without_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).normal(size=(70, 130, 5)).astype("f4")
+    pixels[16:32, 32:64] = 0
+    grid = PatchGrid((70, 130), 4, 4)
+    trained = Preprocessing(channels=5, dtype="float32", mean=(0.0,) * 5, std=(1.0,) * 5, limits=(-4.0, 4.0), rules=2)
+    expected = foreground(ArrayReader(pixels), grid, 0.02, trained)
+    assert len(expected) == grid.count - 2
+    for values in (1, 16 * 16 * 5 * 3):
+        monkeypatch.setattr(background, "STRIP_VALUES", values)
+        assert foreground(ArrayReader(pixels), grid, 0.02, trained) == expected

@@ -9,6 +9,7 @@ import pytest
 
 from fitcli.errors import CheckpointError
 from fitcli.images.base import ImageInfo
+from fitcli.images.feature_grid import FeatureGrid
 from fitcli.images.missing import nodata_value
 from fitcli.patches.preprocessing import CURRENT_RULES, Preprocessing
 
@@ -225,3 +226,17 @@ def test_background_is_a_share_of_the_limits_by_the_current_rules() -> None:
 def test_impossible_rules_are_refused(entry: dict[str, Any]) -> None:
     with pytest.raises(CheckpointError):
         Preprocessing(**{"channels": 1, "dtype": "uint8", "mean": (0.0,), "std": (1.0,), **entry})
+
+
+def test_features_and_pixels_do_not_mix() -> None:
+    def described(features: bool, channels: int = 8) -> ImageInfo:
+        grid = FeatureGrid() if features else None
+        return ImageInfo(height=3, width=3, channels=channels, dtype=np.dtype("f4"), features=grid)
+
+    def trained(features: bool) -> Preprocessing:
+        return Preprocessing(channels=8, dtype="float32", mean=(0.0,) * 8, std=(1.0,) * 8, features=features)
+
+    for features in (True, False):
+        assert trained(features).mismatch(described(features)) is None
+        assert "give files of one kind" in (trained(features).mismatch(described(not features)) or "")
+    assert "extract all features with the same encoder" in (trained(True).mismatch(described(True, 9)) or "")

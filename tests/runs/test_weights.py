@@ -82,9 +82,12 @@ def test_what_is_saved_comes_back(run: Path) -> None:
         assert torch.equal(mine, saved)
 
 
-def classifying(preset: str = "debug", patch: int = 8, classes: tuple[str, ...] = ("a", "b")) -> RunConfig:
-    model = classifier_preset(preset, 3, len(classes), {"patch": patch})
-    return RunConfig(model=model, preprocessing=PIXELS, classes=classes, details=ClassifyDetails())
+def classifying(
+    preset: str = "debug", patch: int = 8, classes: tuple[str, ...] = ("a", "b"), channels: int = 3
+) -> RunConfig:
+    model = classifier_preset(preset, channels, len(classes), {"patch": patch})
+    pixels = dataclasses.replace(PIXELS, channels=channels, mean=(0.0,) * channels, std=(1.0,) * channels)
+    return RunConfig(model=model, preprocessing=pixels, classes=classes, details=ClassifyDetails())
 
 
 def segmenting(
@@ -104,6 +107,12 @@ STARTS: dict[str, tuple[RunConfig, RunConfig, tuple[str, ...]]] = {
     "as many outputs": (segmenting(classes=tuple("abcd"), cell=4), segmenting(classes=("a",)), ("head.",)),
     "a classifier": (
         classifying(), segmenting(), ("head.", "encoder.trunk.segments.1.write.", "encoder.trunk.segments.2."),
+    ),
+    "other channels": (classifying(), classifying(channels=5), ("encoder.embed.stem.",)),
+    "another patch": (classifying(), classifying(patch=4), ("encoder.embed.stem.",)),
+    "features": (classifying(), classifying(patch=1, channels=64), ("encoder.embed.stem.",)),
+    "all of these": (
+        segmenting(), classifying(patch=1, channels=64, classes=("c", "d")), ("encoder.embed.stem.", "head."),
     ),
     "a classifier from dense": (segmenting(), classifying(), ("head.",)),
 }  # fmt: skip
@@ -134,7 +143,6 @@ def test_what_a_run_takes_from_another(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "before",
     [
-        *(kind(patch=4) for kind in (classifying, segmenting)),
         *(kind(preset) for preset in ("nano", "mini") for kind in (classifying, segmenting)),
     ],
     ids=lambda config: f"{config.task} {config.model.token_width} {config.model.patch}",

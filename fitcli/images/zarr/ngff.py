@@ -18,8 +18,12 @@ from fitcli.images.zarr.documents import MAX_AXES
 AXIS_NAMES = {
     "channel": "c", "channels": "c", "band": "c", "bands": "c", "s": "c", "row": "y", "rows": "y", "lat": "y",
     "latitude": "y", "column": "x", "columns": "x", "lon": "x", "longitude": "x", "time": "t", "depth": "z",
+    "feature": "c", "features": "c",
 }  # fmt: skip
 """Letter of an axis per spelled-out name."""
+
+FEATURE_NAMES = ("feature", "features")
+"""Names of the axis of an array of features."""
 
 OTHER_AXES = {"t": "time points", "z": "focal planes"}
 """Names of axes in messages."""
@@ -101,6 +105,11 @@ def array_axes(shape: tuple[int, ...], names: Sequence[Any] | None) -> str:
     if len(image) == 2:
         return "yx"
     return prefix + ("yxc" if image[2] <= 4 or image[2] < image[0] else "cyx")
+
+
+def names_features(names: Sequence[Any] | None) -> bool:
+    """Return whether one of the names of axes is that of features."""
+    return any(str(name).lower() in FEATURE_NAMES for name in names or ())
 
 
 def check_single_image(axes: str, shape: tuple[int, ...], path: Path) -> None:

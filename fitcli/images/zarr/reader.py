@@ -7,7 +7,7 @@ zarr-python opens and validates the arrays. `chunks.py` then reads chunks direct
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,21 @@ from zarr.storage import LocalStore
 
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo
-from fitcli.images.chunks import MAX_CHUNK_BYTES, ChunkedReader, levels_of
+from fitcli.images.chunks import MAX_CHUNK_BYTES, ChunkedReader, ChunkGrid, levels_of
+from fitcli.images.feature_grid import FeatureGrid
 from fitcli.images.numbers import exact_number
 from fitcli.images.zarr.chunks import MAX_INDEX_BYTES, ChunkFiles, Coordinates, ShardFiles, StoreFiles, ZarrGrid
 from fitcli.images.zarr.codecs import decoder_v2, decoder_v3, shard_codecs
 from fitcli.images.zarr.documents import group_attributes, read_document
-from fitcli.images.zarr.ngff import Multiscale, array_axes, check_single_image, multiscale
+from fitcli.images.zarr.embeddings import StoredArray, embedded_patches
+from fitcli.images.zarr.ngff import Multiscale, array_axes, check_single_image, multiscale, names_features
 
 READABLE = "zstd, blosc, gzip, lz4 or no compression, and at most one level of shards"
 """Supported encodings, for messages."""
 
 
 class ZarrReader(ChunkedReader):
-    """Reads a zarr array, or the first image of a group with OME-Zarr `multiscales` metadata.
+    """Reads a zarr array, the first image of a group with OME-Zarr `multiscales`, or the features of `fit embed`.
 
     Raises:
         ImageError: The folder is damaged, has no image metadata, or is not supported.
@@ -45,17 +47,22 @@ class ZarrReader(ChunkedReader):
         super().__init__(path, info, grids)
 
 
-def _parse(path: Path) -> tuple[ImageInfo, list[ZarrGrid]]:
+def _parse(path: Path) -> tuple[ImageInfo, Sequence[ChunkGrid]]:
     StoreFiles(path, path).check_metadata()
-    document = read_document(path)
+    document, features = read_document(path), None
     if (path / ".zarray").is_file() or document.get("node_type") == "array":
         node: Any = zarr.open_array(LocalStore(path, read_only=True), mode="r")
         names = document.get("dimension_names") or dict(node.attrs).get("_ARRAY_DIMENSIONS")
         axes = array_axes(tuple(node.shape), names)
+        features = FeatureGrid() if node.dtype.kind == "f" and names_features(names) else None
         image = Multiscale(version=None, axes=axes, mpp=None, color=None, paths=())
         grids = [_grid(StoreFiles(path, path), path, node, axes)]
     else:
-        described = multiscale(group_attributes(path), path)
+        attributes = group_attributes(path)
+        described = multiscale(attributes, path)
+        embedded = None if described else embedded_patches(path, attributes, lambda name: _member(path, name))
+        if embedded is not None:
+            return embedded[0], [embedded[1]]
         if described is None:
             raise ImageError(path, _no_image(path))
         image = described
@@ -76,6 +83,7 @@ def _parse(path: Path) -> tuple[ImageInfo, list[ZarrGrid]]:
         axes=image.axes.upper(),
         color=three_bytes if image.color is None else image.color,
         nodata=_nodata(path / image.paths[0] if image.paths else path),
+        features=features,
     )
     return info, [base, *smaller]
 
@@ -95,6 +103,18 @@ def _level(path: Path, name: str, axes: str) -> ZarrGrid:
     except Exception as error:
         raise ImageError(path, f"has no array {name!r} that its metadata lists; copy or export it again") from error
     return _grid(files, path / name, array, axes)
+
+
+def _member(path: Path, name: str) -> StoredArray:
+    """Return an array of a group that is no image by itself."""
+    files, folder = StoreFiles(path, path / name), path / name
+    files.check_metadata()
+    document = read_document(folder)
+    array: Any = zarr.open_array(LocalStore(folder, read_only=True), mode="r")
+    fetcher = _fetcher(files, document, array, tuple(array.shards or array.chunks))
+    if fetcher is None or min(fetcher[0], default=0) < 1 or fetcher[2] > MAX_CHUNK_BYTES:
+        raise ImageError(folder, "is encoded in a way that fit does not write; embed the image again")
+    return StoredArray(tuple(array.shape), array.dtype, fetcher[0], fetcher[1])
 
 
 def _no_image(path: Path) -> str:

@@ -157,7 +157,11 @@ class OmeZarrSink(ChunkSink):
 
 
 def group_metadata(info: ImageInfo, name: str, resampling: Resampling) -> dict[str, Any]:
-    """Return `zarr.json` of the group (NGFF 0.5). Scales are in microns, or in level-0 pixels if unknown."""
+    """Return `zarr.json` of the group (NGFF 0.5). Scales are in microns, or in level-0 pixels if unknown.
+
+    A layer over a slide of unknown scale has that of the slide's pixels.
+    """
+    pixel = info.mpp or (info.features.side if info.features is not None else 1.0)
     unit = {} if info.mpp is None else {"unit": "micrometer"}
     multiscale = {
         "name": name,
@@ -167,7 +171,7 @@ def group_metadata(info: ImageInfo, name: str, resampling: Resampling) -> dict[s
             {"name": "x", "type": "space", **unit},
         ],
         "datasets": [
-            {"path": str(number), "coordinateTransformations": _transformations(level.downsample, info.mpp or 1.0)}
+            {"path": str(number), "coordinateTransformations": _transformations(level.downsample, pixel)}
             for number, level in enumerate(info.levels)
         ],
         "type": resampling,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.images.base import ImageInfo, ImageReader, Pixels
+from fitcli.images.layer import create_layer, layer_info
 from fitcli.images.missing import missing_pixels
 from fitcli.images.open import create_image
 from fitcli.images.window import Window
@@ -19,7 +20,7 @@ from fitcli.patches.grid import PatchGrid
 from fitcli.tasks.classify.classify_image import Classification
 from fitcli.tasks.classify.color_scale import CONTRIBUTION, EVIDENCE, ColorScale
 from fitcli.tasks.classify.legend import legend, legend_size
-from fitcli.tasks.classify.patch_map import contribution_map, evidence_map, present_patches
+from fitcli.tasks.classify.patch_map import FEW_CHANNELS, contribution_map, evidence_map, present_patches
 
 LAYERS = (".tif", ".tiff", ".zarr")
 """Suffixes of layers; other heat maps are pictures."""
@@ -32,6 +33,12 @@ SMALLEST = 0.005
 
 STRIP_PIXELS, CAREFUL = 2**22, 4
 """Number of values that are read, averaged or written at a time, and divisor for pixels that may be missing or wide."""
+
+FEATURE_GREY = 160
+"""Grey of places with features in a picture, 0 to 255."""
+
+PLACE_PIXELS = 16
+"""Most pixels per side of a place of features in a picture."""
 
 STRIP_BYTES, VIEW_BYTES, WIDE_BYTES = 33, 108, 24
 """Bytes per pixel of a strip beside those that are read, and of a picture: of most images, and more where pixels may be
@@ -59,9 +66,10 @@ def write_heatmap(
     """Write a heat map of the evidence of a classification, or of what patches contribute to the logits of classes.
 
     `patch_map.py` says what the values are. A `.tif`, `.ome.tif` or `.zarr` file becomes a layer in float32 with the
-    size and the scale of the image, and a pyramid; it has a channel for each class. Other formats become a picture with
-    at most `LONGEST_SIDE` pixels per side: the image in grey with the values in colours of a fixed scale, and a legend
-    below. Places without a value are NaN in a layer, and hatched grey in a picture, where missing pixels are dark.
+    size and the scale of the image, and a pyramid; it has a channel for each class. Over features it lies over their
+    slide (see `fitcli/images/layer.py`). Other formats become a picture with at most `LONGEST_SIDE` pixels per side:
+    the image in grey with the values in colours of a fixed scale, and a legend below. Places without a value are NaN in
+    a layer, and hatched grey in a picture, where missing pixels are dark.
 
     Args:
         path: The file.
@@ -85,7 +93,7 @@ def write_heatmap(
         layer = ImageInfo(
             height=image.info.height, width=image.info.width, channels=len(maps), dtype=np.dtype(np.float32),
             mpp=image.info.mpp, geo=image.info.geo, nodata=float("nan"), channel_names=tuple(classes) or ("evidence",),
-            shown=(-SHOWN if classes else 0.0, SHOWN),
+            shown=(-SHOWN if classes else 0.0, SHOWN), features=image.info.features,
         )  # fmt: skip
         _write_layer(path, layer, maps, title, result.grid)
         return
@@ -119,12 +127,14 @@ def heatmap_bytes(path: Path, info: ImageInfo, patch: int, classes: int = 0) -> 
     if path.suffix.lower() in LAYERS:
         value = maps * VALUE_BYTES
         # A strip has a row of patches at least.
-        strip = max(STRIP_PIXELS // maps, min(patch, info.height) * info.width)
-        drawing = 3 * value * min(strip, info.height * info.width)
-        drawing += min(LAYER_ROWS * info.width * value, MOST_LAYER_BYTES)
+        width = layer_info(info).width
+        strip = max(STRIP_PIXELS // maps, min(patch, info.height) * width)
+        drawing = 3 * value * min(strip, info.height * width)
+        drawing += min(LAYER_ROWS * width * value, MOST_LAYER_BYTES)
         if view.careful:
             # Missing pixels are looked for, strip by strip.
-            drawing += (read + MISSING_BYTES) * min(STRIP_PIXELS // CAREFUL, info.height * info.width)
+            marks = MISSING_BYTES + 2 * info.channels * (info.channels > FEW_CHANNELS)
+            drawing += (read + marks) * min(_careful_pixels(info.channels), info.height * info.width)
     else:
         pixel = STRIP_BYTES + read
         shown = VIEW_BYTES + WIDE_BYTES * view.careful
@@ -236,7 +246,8 @@ class _View:
         careful = info.nodata is not None or info.dtype.kind == "f" or info.dtype.itemsize > 2
         # Whole steps only: an incomplete step at the lower edge would become a row of its own.
         height = max(step, shown.height // step * step)
-        rows = max(step, STRIP_PIXELS // (CAREFUL if careful else 1) // shown.width // step * step)
+        pixels = _careful_pixels(info.channels) if careful else STRIP_PIXELS
+        rows = max(step, pixels // shown.width // step * step)
         return cls(level, shown.width, height, step, min(rows, height), careful)
 
 
@@ -244,11 +255,29 @@ def _view(image: ImageReader) -> NDArray[np.float32]:
     """Return the image with at most `LONGEST_SIDE` pixels per side, as values in 0 ... 255."""
     view, nodata = _View.of(image.info), image.info.nodata
     strips = [
-        _mean(image.read(Window(top, 0, min(view.rows, view.height - top), view.width), view.level)[..., :3], view.step,
+        _mean(_shown(image, Window(top, 0, min(view.rows, view.height - top), view.width), view.level), view.step,
               nodata)
         for top in range(0, view.height, view.rows)
     ]  # fmt: skip
-    return _bytes(np.concatenate(strips))
+    values = np.concatenate(strips)
+    if image.info.features is None:
+        return _bytes(values)
+    enlarged = max(1, min(PLACE_PIXELS, LONGEST_SIDE // max(values.shape)))
+    grey = np.nan_to_num(values).astype(np.float32).repeat(enlarged, 0).repeat(enlarged, 1)
+    return np.asarray(grey)
+
+
+def _shown(image: ImageReader, window: Window, level: int) -> Pixels:
+    """Return what a picture shows of a window: the first three channels, or where there are features."""
+    pixels = image.read(window, level)
+    if image.info.features is None:
+        return pixels[..., :3]
+    return np.where(np.isfinite(pixels).any(axis=-1, keepdims=True), np.float32(FEATURE_GREY), np.float32(0))
+
+
+def _careful_pixels(channels: int) -> int:
+    """Return the number of pixels that are read at a time where some may be missing."""
+    return STRIP_PIXELS // CAREFUL * FEW_CHANNELS // max(channels, FEW_CHANNELS)
 
 
 def _mean(pixels: Pixels, step: int, nodata: float | None) -> NDArray[Any]:
@@ -295,7 +324,7 @@ def _write_layer(
     path: Path, layer: ImageInfo, maps: Sequence[NDArray[np.float32]], title: str, grid: PatchGrid
 ) -> None:
     rows = max(1, STRIP_PIXELS // (layer.width * grid.patch * len(maps)))
-    with create_image(path, layer, description=title) as canvas:
+    with create_layer(path, layer, outside=float("nan"), description=title) as canvas:
         for first in range(0, maps[0].shape[0], rows):
             strip = np.stack([values[first : first + rows] for values in maps], axis=-1)
             strip = strip.repeat(grid.patch, 0).repeat(grid.patch, 1)

@@ -18,7 +18,10 @@ from fitcli.tasks.classify.classify_image import Classification
 from fitcli.tasks.classify.evidence import patch_areas
 
 SEARCHED_PIXELS = 2**20
-"""Number of pixels that are searched for missing ones at a time."""
+"""Number of pixels that are searched for missing ones at a time, of up to `FEW_CHANNELS` channels."""
+
+FEW_CHANNELS = 16
+"""Channels up to which a strip has so many pixels; strips of images with more channels have as many values."""
 
 
 def evidence_map(result: Classification) -> NDArray[np.float32]:
@@ -70,7 +73,8 @@ def present_patches(image: ImageReader, grid: PatchGrid) -> NDArray[np.bool_] | 
     stored, present = info.levels[level], np.zeros(shape, np.bool_)
     edges = [_first_pixels(count, grid.patch / stored.downsample, side) for count, side in
              zip(shape, (stored.height, stored.width), strict=True)]  # fmt: skip
-    at_once = max(1, int(SEARCHED_PIXELS * stored.downsample / (stored.width * grid.patch)))
+    pixels_at_once = SEARCHED_PIXELS * FEW_CHANNELS // max(info.channels, FEW_CHANNELS)
+    at_once = max(1, int(pixels_at_once * stored.downsample / (stored.width * grid.patch)))
     for first in range(0, shape[0], at_once):
         rows = edges[0][first : first + at_once]
         stop = edges[0][first + at_once] if first + at_once < shape[0] else stored.height

@@ -57,7 +57,8 @@ class Classify(Task[FITClassifier]):
     def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
         options = cast(ClassifyOptions, settings.options)
         channels, classes = survey.preprocessing.channels, dataset.classes
-        model = classifier_preset(settings.preset, channels, len(classes), settings.model_changes)
+        changes = survey.model_changes(settings.model_changes)
+        model = classifier_preset(settings.preset, channels, len(classes), changes)
         if dataset.targets:
             counts = tuple(len(target.classes) for target in dataset.targets)
             model = replace(model, classes=sum(counts), targets=counts)

@@ -20,7 +20,7 @@ from fitcli.annotations.rings import Polygon
 from fitcli.annotations.trace import Tracer
 from fitcli.files.publish import published_together
 from fitcli.images.base import ImageInfo, ImageWriter
-from fitcli.images.open import create_image
+from fitcli.images.layer import create_layer, layer_info
 from fitcli.patches.grid import PatchGrid
 from fitcli.tasks.image_output import WRITER_BYTES, writing_bytes
 from fitcli.tasks.segment.strips import NOT_SEEN, pixels_of
@@ -70,7 +70,7 @@ class MapWriter:
         cell: Pixels per side of a cell.
         classes, probabilities: Images that are written.
         tracer, features: Polygons of the map, and their file; None without.
-        factor: (across, down) pixels of the file per pixel of the image as it is read.
+        factor: (across, down) pixels of the file, or of the slide of features, per pixel of the image as it is read.
         row_areas: Square metres of a pixel of each row of the image; None if unknown.
         areas: Number of pixels by class number; `NOT_SEEN` for those that were left out.
         square_metres: Area on the ground by class number; 0 if unknown.
@@ -134,7 +134,7 @@ def write_maps(
     Args:
         outputs: The files.
         info: Description of the image as it is read; maps have its size.
-        stored: Description of level 0 of its file, whose pixels polygons are in.
+        stored: Description of level 0 of its file, whose pixels polygons are in, or those of the slide of features.
         table: Names, values and colours of the classes.
         grid: Groups and patches over the image.
         cell: Pixels per side of a cell.
@@ -145,9 +145,10 @@ def write_maps(
     table = with_colors(table)
     with published_together(outputs.files), ExitStack() as stack:
         classes = stack.enter_context(
-            create_image(
+            create_layer(
                 outputs.map,
                 replace(_info(info, 1, NOT_SEEN), palette=_palette(table)),
+                outside=NOT_SEEN,
                 resampling="nearest",
                 memory_bytes=WRITER_BYTES,
                 description=legend(table),
@@ -157,7 +158,7 @@ def write_maps(
         probabilities = None
         if outputs.probabilities is not None:
             probabilities = stack.enter_context(
-                create_image(
+                create_layer(
                     outputs.probabilities,
                     _info(info, len(table.names)),
                     memory_bytes=WRITER_BYTES,
@@ -171,6 +172,8 @@ def write_maps(
             tracer = Tracer(-(-info.width // cell), cell, info.size, untraced, outputs.min_area)
             features = stack.enter_context(open_features(outputs.polygons, table, stored, outputs.in_pixels))
         factor = (stored.width / info.width, stored.height / info.height)
+        if info.features is not None:
+            factor = (info.features.side, info.features.side)
         row_areas = None if info.geo is None else pixel_areas(info.geo, info.height)
         writer = MapWriter(grid, cell, classes, probabilities, tracer, features, factor, row_areas)
         yield writer
@@ -198,9 +201,9 @@ def legend(table: ClassTable) -> str:
 def map_bytes(outputs: SegmentOutputs, info: ImageInfo, grid: PatchGrid, classes: int) -> int:
     """Return roughly how much memory `write_maps` takes, in bytes."""
     strip = min(grid.group_pixels, info.height) * info.width
-    total = writing_bytes(outputs.map, _info(info, 1)) + 4 * strip
+    total = writing_bytes(outputs.map, layer_info(_info(info, 1))) + 4 * strip
     if outputs.probabilities is not None:
-        total += writing_bytes(outputs.probabilities, _info(info, classes)) + 3 * classes * strip
+        total += writing_bytes(outputs.probabilities, layer_info(_info(info, classes))) + 3 * classes * strip
     if outputs.polygons is not None:
         total += TRACING_BYTES
     return total
@@ -209,7 +212,7 @@ def map_bytes(outputs: SegmentOutputs, info: ImageInfo, grid: PatchGrid, classes
 def _info(info: ImageInfo, channels: int, nodata: int | None = None) -> ImageInfo:
     return ImageInfo(
         height=info.height, width=info.width, channels=channels, dtype=np.dtype(np.uint8), mpp=info.mpp, geo=info.geo,
-        nodata=nodata,
+        nodata=nodata, features=info.features,
     )  # fmt: skip
 
 

@@ -97,10 +97,11 @@ class Segmentation(Task[FITDense]):
     def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
         options, found = cast(SegmentOptions, settings.options), cast(LabelSurvey, dataset.surveyed)
         table, preprocessing = found.table, replace(survey.preprocessing, background=options.background)
+        changes = survey.model_changes(settings.model_changes)
+        # A cell of features is one place, unless patches of several places are chosen.
+        cell = min(options.cell, changes["patch"]) if preprocessing.features else options.cell
         return RunConfig(
-            model=dense_preset(
-                settings.preset, survey.preprocessing.channels, len(table.names), options.cell, settings.model_changes
-            ),
+            model=dense_preset(settings.preset, preprocessing.channels, len(table.names), cell, changes),
             preprocessing=preprocessing,
             classes=table.names,
             details=SegmentDetails(

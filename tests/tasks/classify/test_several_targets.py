@@ -199,7 +199,7 @@ def test_a_run_can_begin_with_the_weights_of_another(pictures: Path, tmp_path: P
     assert third["head.classify.weight"].shape[0] == 2
 
     with pytest.raises(CheckpointError, match="another architecture"):
-        train(run_of(pictures, tmp_path / "fourth", **again | {"patch": 8}), quietly)
+        train(run_of(pictures, tmp_path / "fourth", **again | {"preset": "mini"}), quietly)
     with pytest.raises(CheckpointError, match="no run folder"):
         train(run_of(pictures, tmp_path / "fifth", **again | {"start_from": str(tmp_path)}), quietly)
 

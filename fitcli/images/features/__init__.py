@@ -1,0 +1,1 @@
+"""Reads files of features of patches as images whose pixels are the patches."""

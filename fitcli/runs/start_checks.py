@@ -1,0 +1,57 @@
+"""Decides what a run can take from another one that it starts from: all weights, or all but those of the stem."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fitcli.errors import CheckpointError
+from fitcli.runs.config import RunConfig
+from models.config import EncoderConfig
+
+STEM = "encoder.embed.stem."
+"""Prefix of the names of the weights of the stem, in models with an encoder."""
+
+SIZES = ("token_width", "latent_width", "latents", "token_heads", "latent_heads", "mlp_ratio")
+"""Settings of a model that the weights of its layers depend on."""
+
+
+def check_start(folder: Path, before: RunConfig, config: RunConfig) -> tuple[str, ...]:
+    """Return lines on the weights that a run does not take from another one.
+
+    Args:
+        folder: Folder of the other run.
+        before, config: Config of the other run, and of the new one.
+
+    Raises:
+        CheckpointError: The models have layers of other sizes, so that nothing can be taken.
+    """
+    own, other = config.model, before.model
+    different = [name for name in SIZES if getattr(own, name) != getattr(other, name)]
+    if different:
+        there, here = (", ".join(f"{name} {getattr(model, name)}" for name in different) for model in (other, own))
+        raise CheckpointError(
+            f"--start-from {folder}: is of another architecture ({there}; this run has {here}); give the same "
+            "--preset, because layers of other sizes cannot be taken"
+        )
+    notes = []
+    if has_other_stem(before, config):
+        inputs = f"it is for {_input(other)}, this run has {_input(own)}"
+        notes.append(f"--start-from {folder}: the stem begins anew, because {inputs}")
+    if before.task != config.task or (before.classes, before.targets) != (config.classes, config.targets):
+        notes.append(f"--start-from {folder}: the weights of the classes begin anew")
+    return tuple(notes)
+
+
+def has_other_stem(before: RunConfig, config: RunConfig) -> bool:
+    """Return whether two models with an encoder have stems that cannot take each other's weights."""
+    own, other = config.model, before.model
+    if not isinstance(own, EncoderConfig) or not isinstance(other, EncoderConfig):
+        return False
+    return (own.stem, own.patch, own.channels) != (other.stem, other.patch, other.channels)
+
+
+def _input(model: object) -> str:
+    """Return what the stem of a model takes, as text."""
+    assert isinstance(model, EncoderConfig)
+    values = f"{model.channels} {'value' if model.channels == 1 else 'values'} per pixel"
+    return f"{model.stem} patches of {model.patch} x {model.patch} pixels with {values}"

@@ -1,0 +1,54 @@
+"""What a run does not take from another one is said, and layers of other sizes are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fitcli.errors import CheckpointError
+from fitcli.patches.preprocessing import Preprocessing
+from fitcli.runs.config import RunConfig
+from fitcli.runs.start_checks import check_start, has_other_stem
+from fitcli.tasks.classify.config import ClassifyDetails
+from models.presets import classifier_preset
+
+RUN = Path("run")
+
+
+def classifying(preset: str = "debug", channels: int = 3, patch: int | None = None, classes: Any = "ab") -> RunConfig:
+    pixels = Preprocessing(channels=channels, dtype="uint8", mean=(0.0,) * channels, std=(1.0,) * channels)
+    model = classifier_preset(preset, channels, len(classes), {"patch": patch})
+    return RunConfig(model=model, preprocessing=pixels, classes=tuple(classes), details=ClassifyDetails())
+
+
+def test_equal_runs_take_everything() -> None:
+    assert check_start(RUN, classifying(), classifying()) == ()
+
+
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [
+        (classifying(channels=4), "16 x 16 pixels with 4 values per pixel"),
+        (classifying(patch=8), "8 x 8 pixels with 3 values per pixel"),
+        (classifying(channels=512, patch=1), "linear patches of 1 x 1 pixels with 512 values per pixel"),
+    ],
+)
+def test_another_stem_begins_anew(config: RunConfig, what: str) -> None:
+    assert has_other_stem(classifying(), config)
+    (note,) = check_start(RUN, classifying(), config)
+    assert note.startswith("--start-from run: the stem begins anew, because it is for conv patches of 16 x 16 pixels")
+    assert note.endswith(what)
+
+
+def test_other_classes_begin_anew() -> None:
+    assert check_start(RUN, classifying(), classifying(classes="abc")) == (
+        "--start-from run: the weights of the classes begin anew",
+    )
+
+
+@pytest.mark.parametrize("preset", ["nano", "mini", "tiny", "small"])
+def test_layers_of_other_sizes_are_refused(preset: str) -> None:
+    with pytest.raises(CheckpointError, match=r"is of another architecture \(.*this run has .*give the same --preset"):
+        check_start(RUN, classifying(preset), classifying())
