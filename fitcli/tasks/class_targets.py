@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -123,11 +123,11 @@ def match_classes(data: Path, dataset: Dataset, chosen: Sequence[Sample], config
     if config.targets or dataset.targets:
         return _match_targets(data, dataset, chosen, config)
     if not config.classes:
-        return [Sample(sample.path, 0) for sample in chosen]
+        return [replace(sample, target=0) for sample in chosen]
     labels = [composed(dataset.classes[sample.target]) for sample in chosen]
     classes = [composed(name) for name in config.classes]
     _check_known(data, labels, classes)
-    return [Sample(sample.path, classes.index(label)) for sample, label in zip(chosen, labels, strict=True)]
+    return [replace(sample, target=classes.index(label)) for sample, label in zip(chosen, labels, strict=True)]
 
 
 def _match_targets(data: Path, dataset: Dataset, chosen: Sequence[Sample], config: RunConfig) -> list[Sample]:
@@ -150,7 +150,7 @@ def _match_targets(data: Path, dataset: Dataset, chosen: Sequence[Sample], confi
             known = [composed(name) for name in target.classes]
             _check_known(data, labels, known)
             numbers += [offset + number for number in sorted({known.index(label) for label in labels})]
-        samples.append(Sample(sample.path, tuple(numbers)))
+        samples.append(replace(sample, target=tuple(numbers)))
     return samples
 
 
