@@ -13,6 +13,7 @@ from fitcli.commands.options import (
     CheckpointFolder,
     Compile,
     DeviceName,
+    ImageFolder,
     InferencePrecisionName,
     Json,
     Memory,
@@ -35,8 +36,15 @@ def evaluate(
     split: Annotated[
         Literal["val", "train", "test", "all"], typer.Option(help="Which images; val are those held out in training.")
     ] = "val",
+    images: ImageFolder = None,
+    per: Annotated[
+        str | None,
+        typer.Option(
+            "--per", metavar="COLUMN", help="Score by patient, too: mean and maximum of the images with one value here."
+        ),
+    ] = None,
     json: Json = False,
-    csv: Annotated[Path | None, typer.Option(help="Write a CSV file with one line per image.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write a CSV file: a line per image, or per patient.")] = None,
     mpp: Mpp = None,
     level: PyramidLevel = None,
     skip_background: SkipBackground = None,
@@ -47,10 +55,11 @@ def evaluate(
     compile: Compile = False,
     timeout: Timeout = TIMEOUT_MINUTES,
 ) -> None:
-    """Score a run on a data set.
+    """Score a run on a data set, and say how many of its images the run was trained on.
 
     A classifier: accuracy, balanced accuracy, AUROC, calibration error and confusion matrix of each target; of a target
-    with several labels: the share of images whose labels are all right, and F1. An autoregressive model: bits per
+    with several labels: the share of images whose labels are all right, and F1; sensitivity and specificity at the
+    threshold that validation chose; all with 95 % intervals over patients, or images. An autoregressive model: bits per
     dimension. A diffusion model: the error of its predictions at ten levels of noise.
     """
     from fitcli.device.runtime import choose_runtime
@@ -70,7 +79,7 @@ def evaluate(
             memory_bytes=memory,
             read_as=reading_choice(level, mpp),
         )
-        found = run_evaluation(queue, data, checkpoint, split, runtime, settings, csv)
+        found = run_evaluation(queue, data, checkpoint, split, runtime, settings, csv, images, per)
         if csv is not None and found is not None:
             write_csv(csv, found)
     if found is None:
@@ -80,7 +89,11 @@ def evaluate(
     else:
         console.table(("score", "value"), found.as_rows())
         confusion = found.confusion()
-        for table in (*found.tables, *([confusion] if confusion else [])):
+        for table in (
+            *found.tables,
+            *([confusion] if confusion else []),
+            *([found.units.table] if found.units else []),
+        ):
             console.table(*table)
     if found.failed:
         raise typer.Exit(1)

@@ -154,6 +154,33 @@ def _match_targets(data: Path, dataset: Dataset, chosen: Sequence[Sample], confi
     return samples
 
 
+def check_unit_labels(data: Path, samples: Iterable[Sample], config: RunConfig) -> None:
+    """Refuse images of a patient that are of different classes of a target with one class.
+
+    Args:
+        data: The data set, for messages.
+        samples: Images with targets in the numbers of the run.
+        config: The run.
+
+    Raises:
+        DataError: There are such images.
+    """
+    seen: dict[tuple[str, int], tuple[int, ...]] = {}
+    singles = [(n, t, p) for n, (t, p) in enumerate(zip(config.class_targets, slices(config.class_targets), strict=True))
+               if t.is_single]  # fmt: skip
+    for sample in samples:
+        numbers = sample.target if isinstance(sample.target, tuple) else (sample.target,)
+        for number, target, part in singles if sample.patient else ():
+            own = tuple(each - part.start for each in numbers if part.start <= each < part.stop)
+            before = seen.setdefault((sample.patient, number), own)
+            if before != own:
+                one, other = target.classes[before[0]], target.classes[own[0]]
+                raise DataError(
+                    f"{data}: patient {sample.patient} has images of class {one!r} and of class {other!r}, and a score "
+                    "by patient needs one; give the images of a patient one label, or leave --per out"
+                )
+
+
 def _check_known(data: Path, labels: Iterable[str], classes: Sequence[str]) -> None:
     if strange := next((name for name in labels if name not in classes), None):
         raise DataError(f"{data}: the run has no class {strange!r}; it was trained on {', '.join(classes)}")

@@ -60,6 +60,7 @@ class Segmentation(Task[FITDense]):
     labels: ClassVar[Labels] = "files"
     used_by: ClassVar[str] = "`fit segment`"
     casts_weights_ahead: ClassVar[bool] = True
+    scores_units: ClassVar[bool] = True
     class_weights: ClassVar[tuple[str, ...]] = ("head.",)
 
     def check(self, settings: TrainSettings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -177,6 +178,8 @@ def check_config(run: Path) -> RunConfig:
     # Without a copy, loading a state still checks the shapes of its tensors.
     if not is_run(run / TRAINING):
         return config
+    # Without the thresholds: they belong to the weights, which change during the run.
+    config = replace(config, details=config.details.with_decisions({}))
     before, now = (_flat(config_document(each)) for each in (load_config(run / TRAINING), config))
     changed = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
     if changed:
