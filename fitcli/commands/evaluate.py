@@ -89,11 +89,8 @@ def evaluate(
     else:
         console.table(("score", "value"), found.as_rows())
         confusion = found.confusion()
-        for table in (
-            *found.tables,
-            *([confusion] if confusion else []),
-            *([found.units.table] if found.units else []),
-        ):
+        units = found.units and found.units.table
+        for table in filter(None, (*found.tables, confusion, units)):
             console.table(*table)
     if found.failed:
         raise typer.Exit(1)

@@ -176,10 +176,15 @@ def _task(task: str, start: StartOptions) -> str:
 
 def _cross_validate(settings: TrainSettings, start: StartOptions, folds: int, continues: bool) -> None:
     from fitcli.training.cross_validation import SUMMARY, as_table, cross_validate
+    from fitcli.training.stop_requests import TimeLimitReached
 
     if settings.folds is not None or settings.fold is not None:
         raise FitError("--cross-validate trains every fold; leave --folds and --fold out")
-    result = cross_validate(settings, start, folds, continues, _train_fold)
+    try:
+        result = cross_validate(settings, start, folds, continues, _train_fold)
+    except TimeLimitReached as over:
+        console.data(str(over))
+        return
     if result is not None and start.world.is_first:
         console.table(*as_table(result))
         console.hint(f"the scores are in {start.folder / SUMMARY}")

@@ -16,6 +16,10 @@ LONG_SUFFIXES = (*POLYGON_SUFFIXES, ".ome.tif", ".ome.tiff", ".ome.zarr")
 """Suffixes of several parts, beside others."""
 
 
+_Found = dict[tuple[Path, bool], dict[str, list[Path]]]
+"""Images by name, by folder and whether those below it count."""
+
+
 def without_suffix(name: str) -> str:
     """Return the name of a file without its suffix, which may have several parts."""
     long = next((suffix for suffix in LONG_SUFFIXES if name.lower().endswith(suffix)), None)
@@ -37,7 +41,9 @@ class NamedImages:
 
     table: Path
     folder: Path | None = None
-    _found: dict[Path, dict[str, list[Path]]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _found: dict[tuple[Path, bool], dict[str, list[Path]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if self.folder is not None and not self.folder.is_dir():
@@ -57,10 +63,9 @@ class NamedImages:
         path = self.root / name
         if (file := existing_spelling(path)) is not None:
             return file
-        if self.folder is None:
-            parent = existing_spelling(path.parent)
-            found = [] if parent is None else self._images(parent, deep=False).get(composed(path.name), [])
-        else:
+        parent = existing_spelling(path.parent)
+        found = [] if parent is None else self._images(parent, deep=False).get(composed(path.name), [])
+        if not found and self.folder is not None:
             found = self._images(self.folder, deep=True).get(composed(name), [])
         if len(found) > 1:
             raise DataError(f"{self.table}: {name} may be {found[0]} or {found[1]}; give the path with its suffix")
@@ -81,10 +86,10 @@ class NamedImages:
 
     def _images(self, folder: Path, deep: bool) -> dict[str, list[Path]]:
         """Return the images of a folder by their names, with suffix and without."""
-        if folder not in self._found:
+        if (folder, deep) not in self._found:
             named: defaultdict[str, list[Path]] = defaultdict(list)
             for image in find_images(folder, deep=deep).images if folder.is_dir() else ():
                 for name in dict.fromkeys((image.name, without_suffix(image.name))):
                     named[composed(name)].append(image)
-            self._found[folder] = named
-        return self._found[folder]
+            self._found[folder, deep] = named
+        return self._found[folder, deep]

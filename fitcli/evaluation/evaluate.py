@@ -63,10 +63,8 @@ def evaluate(
     config = load_config(folder)
     task = find_task(config.task)
     labels = task.labels if task.labels == "files" else "needed" if config.classes else "ignored"
-    splitting = _splitting(folder)
-    dataset = load_dataset(
-        data, labels, training=False, several=task.several_targets, splitting=splitting, images=images
-    )
+    splitting, several = _splitting(folder), task.several_targets
+    dataset = load_dataset(data, labels, training=False, several=several, splitting=splitting, images=images)
     samples = task.match(data, dataset, _samples(data, dataset, split), config)
     if per is not None:
         if not task.scores_units:
@@ -87,7 +85,7 @@ def evaluate(
         return None
     result = scorer.summarize(scored, split, len(samples) - len(scored))
     units = None if per is None else cast(UnitScorer, scorer).per_unit(scored)
-    return replace(with_facts(result, scored, trained_on), units=units)
+    return with_facts(replace(result, units=units), scored, samples, trained_on)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ from fitcli.data.csv_listing import Labels, read_csv
 from fitcli.data.dataset import Dataset, Sample
 from fitcli.data.file_digest import file_digests
 from fitcli.errors import DataError, FitError
+from fitcli.tasks.bootstrap import unit_names
 from fitcli.tasks.evaluation_result import Evaluation, Split, TrainedOn
 from fitcli.training.checkpointing.run_record import TrainedImage, load_fingerprint, load_trained_images
 
-FIXED = ("patient", "trained_on")
-"""Columns that a CSV file of scores gets beside those of the task."""
+SEEN = {"": "no", "val": "validation", "train": "yes"}
+"""Cell of the column `trained_on` by the split of the training, in ascending order."""
 
 
 def compare_with_training(folder: Path, dataset: Dataset, samples: Sequence[Sample], split: Split) -> TrainedOn | None:
@@ -87,7 +88,7 @@ def describe(found: TrainedOn) -> str:
 
 
 def _is_seen(found: TrainedOn) -> bool:
-    return found.document["images"] > 0 or found.document.get("patients", 0) > 0
+    return bool(found.document["images"] or found.document.get("patients"))
 
 
 def with_patients(data: Path, samples: Sequence[Sample], labels: Labels, per: str, images: Path | None) -> list[Sample]:
@@ -113,22 +114,39 @@ def with_patients(data: Path, samples: Sequence[Sample], labels: Labels, per: st
     return [replace(sample, patient=patients.get(sample.key, "")) for sample in samples]
 
 
-def with_facts(result: Evaluation, scored: Sequence[tuple[Sample, list[float]]], found: TrainedOn | None) -> Evaluation:
+def with_facts(
+    result: Evaluation,
+    scored: Sequence[tuple[Sample, list[float]]],
+    samples: Sequence[Sample],
+    found: TrainedOn | None,
+) -> Evaluation:
     """Return scores with what is known of the images: rows of the CSV file get their patients and their training.
 
     Args:
         result: The scores; a row per image of `scored`.
         scored: The images that could be read.
-        found: Which images the run was trained on, among all.
+        samples: All images.
+        found: Which of `samples` the run was trained on.
     """
-    names, facts = [], []
-    if any(sample.patient for sample, _ in scored):
+    images, names = [sample for sample, _ in scored], []
+    facts: list[list[str]] = []
+    if any(sample.patient for sample in images):
         names.append("patient")
-        facts.append([sample.patient for sample, _ in scored])
-    if found is not None and len(found.seen) == len(scored):
+        facts.append([sample.patient for sample in images])
+    units = result.units
+    if found is not None:
+        seen = dict(zip((sample.path for sample in samples), found.seen, strict=True))
+        splits = [seen[sample.path] for sample in images]
         names.append("trained_on")
-        facts.append([{"train": "yes", "val": "validation"}.get(each, "no") for each in found.seen])
+        facts.append([SEEN[split] for split in splits])
+        if units is not None:
+            of_unit: dict[str, list[str]] = {}
+            for name, split in zip(unit_names(images), splits, strict=True):
+                of_unit.setdefault(name, []).append(split)
+            most = [max(each, key=list(SEEN).index) for each in of_unit.values()]
+            rows = [(*row, SEEN[split]) for row, split in zip(units.rows, most, strict=True)]
+            units = units._replace(columns=(*units.columns, "trained_on"), rows=rows)
     taken = {column.lower() for column in result.columns}
     columns = [f"image:{name}" if name in taken else name for name in names]
     rows = [(*row, *more) for row, *more in zip(result.rows, *facts, strict=True)] if facts else result.rows
-    return replace(result, columns=(*result.columns, *columns), rows=rows, trained_on=found)
+    return replace(result, columns=(*result.columns, *columns), rows=rows, trained_on=found, units=units)

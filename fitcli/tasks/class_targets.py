@@ -166,8 +166,8 @@ def check_unit_labels(data: Path, samples: Iterable[Sample], config: RunConfig) 
         DataError: There are such images.
     """
     seen: dict[tuple[str, int], tuple[int, ...]] = {}
-    singles = [(n, t, p) for n, (t, p) in enumerate(zip(config.class_targets, slices(config.class_targets), strict=True))
-               if t.is_single]  # fmt: skip
+    targets = config.class_targets
+    singles = [(n, targets[n], part) for n, part in enumerate(slices(targets)) if targets[n].is_single]
     for sample in samples:
         numbers = sample.target if isinstance(sample.target, tuple) else (sample.target,)
         for number, target, part in singles if sample.patient else ():

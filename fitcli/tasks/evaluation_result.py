@@ -99,7 +99,7 @@ class Evaluation:
         }  # fmt: skip
         further = {
             "trained_on": self.trained_on and self.trained_on.document,
-            "per_unit": self.units and self.units.document,
+            "per_patient": self.units and self.units.document,
         }
         return document | {name: value for name, value in further.items() if value is not None}
 

@@ -26,6 +26,7 @@ from fitcli.training.checkpointing.saved_states import saved_step
 from fitcli.training.checkpointing.saver import saving
 from fitcli.training.prepare import find_dataset, folds_in_column
 from fitcli.training.start_options import StartOptions
+from fitcli.training.stop_requests import TimeLimitReached
 
 SUMMARY = "cross-validation.json"
 """File of the scores of all folds."""
@@ -62,16 +63,18 @@ def cross_validate(
         train_fold: Trains one fold.
 
     Returns:
-        The contents of `SUMMARY`; None if the time was over before the end.
+        The contents of `SUMMARY`; None if the time was over before the end of a fold.
 
     Raises:
         FitError: The folder is not free, or has other folds; or a fold cannot be trained.
+        TimeLimitReached: The deadline has passed between two folds.
     """
     world, folder = start.world, start.folder
     numbers, dealt = world.run_on_all(lambda: _numbers(settings, start, folds))
     finished: dict[int, Entry] = world.broadcast(_finished(folder))
     _check_folder(folder, numbers, world.broadcast(_runs(folder)), finished, continues)
-    for done, number in enumerate(numbers):
+    trained = False
+    for number in numbers:
         own = replace(settings, folds=folds if dealt else None, fold=number)
         fold = folder / f"fold-{number}"
         # A name counts as given, so that a resumed fold with other folds is refused.
@@ -80,8 +83,14 @@ def cross_validate(
         )
         if world.broadcast(number in finished and _is_whole(own, own_start, finished[number])):
             continue
-        if world.any(done > 0 and time.monotonic() > start.deadline) or not train_fold(own, own_start):
+        # Every start does at least one step, even after its deadline.
+        if trained and world.any(time.monotonic() > start.deadline):
+            raise TimeLimitReached(
+                f"{folder}: {len(finished)} of {folds} folds at the time limit; continue with --resume"
+            )
+        if not train_fold(own, own_start):
             return None
+        trained = True
         finished[number] = _entry(number, fold, own_start, own)
         if world.is_first:
             with saving(folder):

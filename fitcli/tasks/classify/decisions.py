@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,7 +102,7 @@ def _at(probabilities: Floats, held: Flags, threshold: float) -> dict[str, float
 
 
 def _weighted_scores(
-    target: Target, probabilities: Floats, held: Flags, chosen: dict[str, float], weights: Floats
+    target: Target, probabilities: Floats, held: Flags, chosen: Mapping[str, float], weights: Floats
 ) -> dict[str, float]:
     """Return the scores of a target, each image counted as often as `weights` says."""
     if target.is_single:

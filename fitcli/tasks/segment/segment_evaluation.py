@@ -65,8 +65,8 @@ def score_units(names: Sequence[str], scored: Sequence[tuple[Sample, list[float]
     rows = [np.sum([scored[number][1] for number in numbers], axis=0).tolist() for numbers in units.values()]
     scores = summarize(rows, names)
     dice = scores["dice_per_image"]
-    table = [("patients", str(len(units))), *((f"dice per patient: {name}", _text(dice[name])) for name in
-             ("median", "low", "high"))]  # fmt: skip
+    table: list[tuple[str, ...]] = [("patients", str(len(units)))]
+    table += [(f"dice per patient: {name}", _text(dice[name])) for name in ("median", "low", "high")]
     firsts = [scored[numbers[0]][0] for numbers in units.values()]
     return UnitScores(
         document={"patients": len(units), "dice_per_patient": dice},
