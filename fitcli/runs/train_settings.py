@@ -50,7 +50,7 @@ class TrainSettings:
     )
     epochs: int = option(
         30,
-        "Passes over the images.",
+        "Passes over the data.",
         minimum=1,
         maximum=MOST,
         changeable=True,
