@@ -242,7 +242,7 @@ def test_classes_called_like_columns(fit: Fit, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def of_patients(fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A CSV file of twelve patients with two images each, named without suffix, and a run of its second fold of three."""
+    """A CSV file of twelve patients, whose images are named without suffix, and a run of the second of three folds."""
     folder = tmp_path_factory.mktemp("patients")
     lines = ["path,label,case"]
     for number in range(24):
