@@ -41,6 +41,7 @@ def test_help_lists_the_commands(fit: Fit) -> None:
     for command in ("info", "demo", "train", "classify", "segment"):
         assert command in result.stdout
     assert result.stderr == ""
+    assert fit("-h").stdout == result.stdout
 
 
 def test_the_terminal_breaks_the_lines_of_a_help_text() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fitcli.distributed.heartbeat import TIMEOUT_MINUTES
+from fitcli.runs.train_settings import IMAGES
 from fitcli.tasks.registry import DEFAULT_TASK, TASKS
 from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD, background_share
 
@@ -147,7 +148,7 @@ DeviceName = Annotated[
         rich_help_panel=COMPUTING,
     ),
 ]
-PrecisionName = Annotated[Literal["auto", "fp32", "bf16"], precision_option("; auto is bf16 on GPUs.")]
+PrecisionName = Annotated[Literal["auto", "fp32", "bf16"], precision_option(".")]
 InferencePrecisionName = Annotated[
     Literal["auto", "fp32", "bf16"],
     precision_option("; auto is bf16 on CPUs and GPUs that are fast in it, fp16 on other GPUs, else fp32."),
@@ -165,6 +166,10 @@ CheckpointFolder = Annotated[Path, typer.Option("--checkpoint", help="Run folder
 Memory = Annotated[int | None, memory_option()]
 StateFolder = Annotated[Path | None, state_option()]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+ImageFolder = Annotated[
+    Path | None,
+    typer.Option("--images", help="Folder of images.", metavar="FOLDER", rich_help_panel=IMAGES),
+]
 Mpp = Annotated[
     float | None,
     typer.Option("--mpp", metavar="X", help="Microns per pixel to read at; default: as in training."),

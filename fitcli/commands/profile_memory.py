@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,12 +19,23 @@ PRESET_HELP = r"Or a preset: debug, nano, mini, tiny, small, base or large. \[de
 """Help of `--preset`, which has no default beside `--checkpoint`; the tasks have it as `profiled_preset`."""
 
 
+def _sizes(text: str) -> list[int]:
+    """Return the sizes in a text such as "4096" or "4096,8192"."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise typer.BadParameter(f"{text!r} is no size in pixels, or several with commas between them")
+    return [int(part) for part in parts]
+
+
 def profile_memory(
     checkpoint: Annotated[Path | None, typer.Option(help="Run folder to ask about.", metavar="RUN")] = None,
     preset: Annotated[str | None, typer.Option(help=PRESET_HELP, metavar="NAME")] = None,
     task: OptionalTaskName = None,
     mode: Annotated[Literal["train", "infer"] | None, typer.Option(help="One of them, else both.")] = None,
-    res: Annotated[list[int] | None, typer.Option(min=1, help="Pixels per side, else 6400; repeatable.")] = None,
+    res: Annotated[
+        list[Any] | None,
+        typer.Option(parser=_sizes, metavar="N[,N]", help="Pixels per side, else 6400; repeatable."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per training step.")] = 1,
     group_parallel: Annotated[
         int, typer.Option("--group-parallel", min=1, help="Devices that share each image in training.")
@@ -64,7 +75,7 @@ def profile_memory(
         modes = ["train"]
         if mode == "infer":
             raise FitError("--group-parallel is of training: inference takes one device, whatever the image")
-    sizes = res or [6400]
+    sizes = [size for sizes in res or [[6400]] for size in sizes]
     if plot is not None:
         check_plot(plot)
     if json:

@@ -14,6 +14,7 @@ from fitcli.commands.options import (
     COMPUTING,
     CompileIfItPays,
     DeviceName,
+    ImageFolder,
     Memory,
     PrecisionName,
     TaskName,
@@ -26,7 +27,7 @@ from fitcli.commands.signature import with_options
 from fitcli.distributed.heartbeat import TIMEOUT_MINUTES
 from fitcli.errors import FitError
 from fitcli.runs.option import declared_options
-from fitcli.runs.train_settings import STOPPING, TrainSettings, model_options
+from fitcli.runs.train_settings import IMAGES, STOPPING, TrainSettings, model_options
 from fitcli.tasks.registry import DEFAULT_TASK, task_options, train_settings
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ if TYPE_CHECKING:
 FIRST = ("context", "data", "out", "task", "preset", "size", "epochs", "batch_size", "memory", "resume", "recipe")
 """What a beginner needs, in the first panel of `--help`."""
 
-NOT_IN_RECIPES = ("data", "out", "resume", "accept_changed_data", "auto_resume", "max_minutes", "recipe", "help")
+NOT_IN_RECIPES = (
+    "data", "out", "images", "cross_validate", "resume", "accept_changed_data", "auto_resume", "max_minutes", "recipe",
+    "help",
+)  # fmt: skip
 """Options that belong to one run."""
 
 
@@ -75,6 +79,13 @@ def train(
         typer.Argument(metavar="DATA", help="Folder with a subfolder per class, or CSV."),
     ],
     out: Annotated[Path, typer.Option("--out", help="Run folder to write.", metavar="RUN")],
+    images: ImageFolder = None,
+    cross_validate: Annotated[
+        int | None,
+        typer.Option(
+            "--cross-validate", help="Train N folds.", min=2, metavar="N", rich_help_panel=IMAGES, show_default=False
+        ),
+    ] = None,
     task: TaskName = DEFAULT_TASK,
     memory: Memory = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN.")] = False,
@@ -144,12 +155,17 @@ def train(
         # Agents of several machines count restarts differently.
         again = world.any(auto_resume or world.restarts > 0)
         start = StartOptions(
-            data=data, folder=out, runtime=runtime, given=given(context), accept_changed_data=accept_changed_data,
-            resume=resume or (again and world.broadcast(is_run(out))), memory_bytes=memory, deadline=deadline,
+            data=data, folder=out, images=images, runtime=runtime, given=given(context),
+            accept_changed_data=accept_changed_data, resume=resume or (again and world.broadcast(is_run(out))),
+            memory_bytes=memory, deadline=deadline,
             world=world, shard=shard, workers=workers, compile_if_it_pays=compile is None,
         )  # fmt: skip
         chosen = world.run_on_all(lambda: _task(task, start))
-        _train(train_settings(chosen, precision=runtime.precision, **options), start)
+        settings = train_settings(chosen, precision=runtime.precision, **options)
+        if cross_validate is None:
+            _train(settings, start)
+        else:
+            _cross_validate(settings, start, cross_validate, resume or again)
 
 
 def _task(task: str, start: StartOptions) -> str:
@@ -162,7 +178,29 @@ def _task(task: str, start: StartOptions) -> str:
     return task
 
 
-def _train(settings: TrainSettings, start: StartOptions) -> None:
+def _cross_validate(settings: TrainSettings, start: StartOptions, folds: int, continues: bool) -> None:
+    from fitcli.training.cross_validation import SUMMARY, as_table, cross_validate
+    from fitcli.training.stop_requests import TimeLimitReached
+
+    if settings.folds is not None or settings.fold is not None:
+        raise FitError("--cross-validate trains every fold; leave --folds and --fold out")
+    try:
+        result = cross_validate(settings, start, folds, continues, _train_fold)
+    except TimeLimitReached as over:
+        console.data(str(over))
+        return
+    if result is not None and start.world.is_first:
+        console.table(*as_table(result))
+        console.hint(f"the scores are in {start.folder / SUMMARY}")
+
+
+def _train_fold(settings: TrainSettings, start: StartOptions) -> bool:
+    console.log(f"fold {settings.fold}: {start.folder}")
+    return _train(settings, start)
+
+
+def _train(settings: TrainSettings, start: StartOptions) -> bool:
+    """Train a run; return False if the time was over before its end."""
     from fitcli.device.runtime import return_freed_memory
     from fitcli.training.loop import train as run_training
     from fitcli.training.prepare import prepare
@@ -185,6 +223,7 @@ def _train(settings: TrainSettings, start: StartOptions) -> None:
     except TimeLimitReached as over:
         # The run did what was asked: an error would make queues and torchrun start it again.
         console.data(str(over))
-        return
+        return False
     console.data(progress.summary(run.folder))
     console.hint(f"next: {run.settings.options.next_command.format(run=run.folder)}")
+    return True

@@ -11,13 +11,14 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from fitcli.annotations.labels import label_file, labels_inside
+from fitcli.annotations.labels import labels_inside
 from fitcli.data.class_names import composed
+from fitcli.data.image_names import NamedImages
 from fitcli.errors import DataError
 from fitcli.files.csv_cells import original_text
 from fitcli.files.spelling import existing_spelling
@@ -39,8 +40,11 @@ in a file beside each image ("files")."""
 TRIED = 10
 """Number of cells that are taken for all, when it is asked whether they name files."""
 
-FILE_COLUMNS = ("path", "labels", "split", "patient")
-"""Columns of a CSV file of images with files of labels."""
+COLUMNS = ("path", "split", "fold")
+"""Columns of a CSV file beside those of labels and of patients."""
+
+PATIENT, NO_GROUPS = "patient", "none"
+"""Column whose images stay together unless another is chosen, and the choice of no column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ class ListedImage:
         label_file: File of the labels; None without one.
         label_key: Name of that file within the data set; "" without one.
         patient: Name of the patient, whose images stay in one split; "" if the data set does not say.
+        fold: Cell of the column `fold`.
     """
 
     path: Path
@@ -89,6 +94,7 @@ class ListedImage:
     label_file: Path | None = None
     label_key: str = ""
     patient: str = ""
+    fold: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +106,14 @@ class Listing:
         columns: The label columns that their cells belong to.
         notes: Sentences on files and folders that were passed over.
         in_files: Whether the labels lie in a file beside each image.
+        warnings: Possible faults of the splits, one line each.
     """
 
     rows: list[ListedImage]
     columns: tuple[LabelColumn, ...]
     notes: tuple[str, ...] = ()
     in_files: bool = False
+    warnings: tuple[str, ...] = ()
 
     @property
     def is_plain(self) -> bool:
@@ -113,13 +121,23 @@ class Listing:
         return len(self.columns) < 2 and all(column.kind == "single-label" for column in self.columns)
 
 
-def read_csv(path: Path, labels: Labels, several: bool) -> Listing:
+def read_csv(
+    path: Path,
+    labels: Labels,
+    several: bool,
+    group_by: str | None = None,
+    images: Path | None = None,
+    strict: bool = True,
+) -> Listing:
     """Read the images that a CSV file lists.
 
     Args:
         path: The CSV file.
         labels: Whether images need a class.
         several: Whether to read all label columns; otherwise only the column `label`.
+        group_by: Column of the patients; None for `patient`, if there is one, and `NO_GROUPS` for no column.
+        images: Folder of the images; None for that of the CSV file.
+        strict: Whether the column `group_by` must be there; otherwise, `patient` stands in for it.
 
     Raises:
         DataError: The file is not UTF-8, lacks a column, or has a row that is incomplete or names a missing file.
@@ -131,7 +149,7 @@ def read_csv(path: Path, labels: Labels, several: bool) -> Listing:
     # newline="": the csv module must see the line breaks within quotes as they are.
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_separator(text))
     try:
-        return _table(path, reader, labels, several)
+        return _table(NamedImages(path, images), reader, labels, several, group_by, strict)
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}") from None
 
@@ -145,7 +163,15 @@ def _separator(text: str) -> str:
     return ","
 
 
-def _table(path: Path, reader: csv.DictReader[str], labels: Labels, several: bool) -> Listing:
+def _table(
+    images: NamedImages,
+    reader: csv.DictReader[str],
+    labels: Labels,
+    several: bool,
+    group_by: str | None,
+    strict: bool,
+) -> Listing:
+    path = images.table
     headings = [_heading(name) for name in reader.fieldnames or []]
     columns = () if labels in ("ignored", "files") else tuple(_label_columns(path, headings, several))
     if "path" not in headings or (labels == "needed" and not columns):
@@ -153,15 +179,31 @@ def _table(path: Path, reader: csv.DictReader[str], labels: Labels, several: boo
         advice = "; name the column of classes label, or several of them label:NAME"
         more = advice if several and "path" in headings else ""
         raise DataError(f"{path}: needs the columns {form}, has {','.join(headings) or 'none'}{more}")
+    patient = _patient_column(path, headings, group_by, strict)
     reader.fieldnames = headings
-    filled = ((reader.line_num, row) for row in reader if any(_text(value) for value in row.values()))
-    if labels != "files":
-        listed = [_row(path, line, row, columns) for line, row in filled]
+    filled = [(reader.line_num, row) for row in reader if any(_text(value) for value in row.values())]
+    listed = [_row(images, line, row, columns, patient) for line, row in filled]
+    known = [*COLUMNS, patient, "labels"] if labels == "files" else [*COLUMNS, patient]
+    others = [heading for heading in headings if heading and heading not in known]
+    if labels == "files":
+        listed = [_with_file(images, line, row, image) for (line, row), image in zip(filled, listed, strict=True)]
+    else:
         _refuse_files(path, listed, columns)
-        return Listing(listed, columns)
-    rows = [_with_file(path, line, row, _row(path, line, row, ())) for line, row in filled]
-    others = ", ".join(heading for heading in headings if heading and heading not in FILE_COLUMNS)
-    return Listing(rows, (), (f"columns of {path.name} passed over: {others}",) if others else (), in_files=True)
+        others = [heading for heading in others if heading.partition(":")[0] not in KINDS]
+    notes = (f"columns of {path.name} passed over: {', '.join(others)}",) if others else ()
+    return Listing(listed, columns, notes, in_files=labels == "files")
+
+
+def _patient_column(path: Path, headings: Sequence[str], group_by: str | None, strict: bool) -> str:
+    """Return the heading of the column of patients; "" without one."""
+    if group_by == NO_GROUPS:
+        return ""
+    wanted = PATIENT if group_by is None else _heading(group_by)
+    if wanted in headings:
+        return wanted
+    if group_by is None or not strict:
+        return PATIENT if PATIENT in headings else ""
+    raise DataError(f"{path}: has no column {group_by} for --group-by; it has {', '.join(filter(None, headings))}")
 
 
 def _refuse_files(path: Path, listed: Sequence[ListedImage], columns: Sequence[LabelColumn]) -> None:
@@ -197,7 +239,10 @@ def _label_columns(path: Path, headings: Sequence[str], several: bool) -> Iterat
         yield LabelColumn(name, KINDS[kind], heading)
 
 
-def _row(path: Path, line: int, row: dict[str, str | None], columns: Sequence[LabelColumn]) -> ListedImage:
+def _row(
+    images: NamedImages, line: int, row: dict[str, str | None], columns: Sequence[LabelColumn], patient: str
+) -> ListedImage:
+    path = images.table
     if any(map(_text, row.get(None, ()))):  # type: ignore[call-overload]
         raise DataError(
             f"{path}, line {line}: has more fields than the first line; put quotes around those with commas"
@@ -215,31 +260,37 @@ def _row(path: Path, line: int, row: dict[str, str | None], columns: Sequence[La
             )
     if split and split not in SPLITS:
         raise DataError(f"{path}, line {line}: split {split!r} is none of train, val, test; correct it")
-    return ListedImage(*_file(path, line, name), labels, SPLITS.get(split, ""))
+    return ListedImage(
+        *_file(images, line, name, images.find),
+        labels,
+        SPLITS.get(split, ""),
+        patient=composed(_text(row.get(patient))) if patient else "",
+        fold=_text(row.get("fold")),
+    )
 
 
-def _with_file(path: Path, line: int, row: dict[str, str | None], image: ListedImage) -> ListedImage:
+def _with_file(images: NamedImages, line: int, row: dict[str, str | None], image: ListedImage) -> ListedImage:
     """Return the image of a row with the file of its labels. An OME-Zarr image may hold its labels itself."""
-    cell, patient = _text(row.get("labels")), composed(_text(row.get("patient")))
+    cell = _text(row.get("labels"))
     if cell:
-        file, key = _file(path, line, cell)
+        file, key = _file(images, line, cell, images.find_labels)
     else:
         inside = labels_inside(image.path)
         if inside is None:
-            return replace(image, patient=patient)
+            return image
         file, key = inside, f"{image.key}/{inside.relative_to(image.path).as_posix()}"
-    return replace(image, label_file=file, label_key=key, patient=patient)
+    return replace(image, label_file=file, label_key=key)
 
 
-def _file(path: Path, line: int, name: str) -> tuple[Path, str]:
+def _file(images: NamedImages, line: int, name: str, find: Callable[[str], Path | None]) -> tuple[Path, str]:
     """Return the file that a cell names, and its name as `ListedImage.key`."""
     names = [name, original_text(name)]  # the second is of a CSV file that fit wrote
     if os.sep == "/":
         names += [each.replace("\\", "/") for each in names]  # of a CSV file from Windows
     for each in dict.fromkeys(names):
-        if (file := existing_spelling(label_file(path.parent / each))) is not None:
+        if (file := find(each)) is not None:
             return file, composed(each)
-    raise DataError(f"{path}, line {line}: no file {path.parent / names[-1]}; paths are relative to the CSV file")
+    raise DataError(f"{images.table}, line {line}: no file {images.place(names[-1])}")
 
 
 def _text(value: object) -> str:

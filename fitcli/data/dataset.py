@@ -3,12 +3,15 @@
 A data set is one of:
 
 - a folder with one subfolder per class, or with `train` and `val` folders that have such subfolders;
-- a CSV file with the columns `path,label[,split]`, see `csv_listing.py`; paths are relative to the file.
+- a CSV file with the columns `path,label[,split][,patient][,fold]`, see `csv_listing.py`; paths are relative to the
+  file, or to a folder of images.
 
 If classes are not needed, the images may lie in the folder itself, and the column `label` may be missing.
 
 If the labels lie in files, it is a folder as in `paired_listing.py`, or a CSV file with the columns
-`path,labels[,split][,patient]`.
+`path,labels[,split][,patient][,fold]`.
+
+`splitting.py` assigns the images to training and validation.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,13 +31,10 @@ from fitcli.data.csv_listing import LabelColumn, Labels, ListedImage, Listing, r
 from fitcli.data.folder_listing import read_folder
 from fitcli.data.label_file_checks import check_label_files
 from fitcli.data.paired_listing import holds_pairs, read_pairs
+from fitcli.data.splitting import HELD_OUT, Splitting, refuse_columns, split_images
 from fitcli.errors import DataError
 from fitcli.files.spelling import existing_spelling
 from fitcli.runs.targets import Target, slices
-
-VALIDATION_FRACTION = 0.2
-"""Fraction of the images of each class to hold out for validation, if the data set names no splits."""
-
 
 Anchors = tuple[NDArray[np.int64], ...]
 """Positions of each kind, (row, column) [n 2] in pixels of an image as it is read; every kind has one or more."""
@@ -51,11 +50,15 @@ class Sample:
             unknown class of a test image. For `Dataset.targets`: the numbers of the classes that hold, where the
             classes of all targets are numbered consecutively. For labels in files: the file, or None without one.
         anchors: Positions that training windows may be drawn around; empty without any.
+        key: Name within the data set, which stays the same when the data set moves.
+        patient: Name of the patient; "" if the data set does not say.
     """
 
     path: Path
     target: Any
     anchors: Anchors = field(default=(), compare=False, repr=False)
+    key: str = field(default="", compare=False, repr=False)
+    patient: str = field(default="", compare=False, repr=False)
 
 
 Listed = tuple[str, str, str]
@@ -76,6 +79,7 @@ class Dataset:
             stays the same when the data set moves.
         listed: The images outside of `test`.
         label_files: Their files of labels, by name within the data set.
+        patients: The patients of `listed`; empty if the data set names none.
         targets: All targets, if there are several or one is multi-label; else empty.
         notes: Sentences on files and folders that were passed over.
         warnings: Possible faults of the targets, one line each.
@@ -89,6 +93,7 @@ class Dataset:
     test: tuple[Sample, ...] = ()
     listed: tuple[Listed, ...] = ()
     label_files: Mapping[str, Path] = field(default_factory=dict)
+    patients: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -100,7 +105,14 @@ class Dataset:
         return _digest([image for image in self.listed if image[2] == "val"])
 
 
-def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, several: bool = True) -> Dataset:
+def load_dataset(
+    path: Path,
+    labels: Labels = "needed",
+    training: bool = True,
+    several: bool = True,
+    splitting: Splitting = HELD_OUT,
+    images: Path | None = None,
+) -> Dataset:
     """Find the images of a data set.
 
     Args:
@@ -109,10 +121,40 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
             and of the label columns of a CSV file only `label` is read. "files" looks for a file of labels per image.
         training: Whether the data set must be enough to train on: two classes or more, with images of each.
         several: Whether to read all label columns of a CSV file, if images need a class.
+        splitting: How images are assigned to training and validation.
+        images: Folder that the paths of a CSV file are relative to; None for that of the file.
 
     Raises:
         DataError: The data set is missing or empty, or names missing files. For training: it has one class, or a class
             with too few images.
+    """
+    path = existing_spelling(path) or path
+    listing = list_images(path, labels, training, several, splitting.group_by, images)
+    if labels == "ignored" or (labels == "welcome" and len({row.labels for row in listing.rows}) == 1):
+        # A single class gives a model nothing to distinguish.
+        listing = replace(listing, rows=[replace(row, labels=()) for row in listing.rows], columns=())
+    _check_duplicates(path, listing)
+    listing = split_images(path, listing, splitting, training)
+    if listing.in_files:
+        return _dataset_of_files(path, listing, training)
+    return (_dataset if listing.is_plain else _dataset_of_targets)(path, listing, training)
+
+
+def list_images(
+    path: Path,
+    labels: Labels = "needed",
+    training: bool = True,
+    several: bool = True,
+    group_by: str | None = None,
+    images: Path | None = None,
+) -> Listing:
+    """Return what a data set lists, with no other splits than those that it names; see `load_dataset`.
+
+    Args:
+        group_by: Column of the patients, see `Splitting`. In training, it must be there.
+
+    Raises:
+        DataError: The data set is missing or empty, or names missing files.
     """
     path = existing_spelling(path) or path
     needed = {"needed": "one subfolder per class", "files": "images/ and labels/"}.get(labels, "images")
@@ -122,23 +164,15 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
                 f"{path}: holds images/ and labels/ with files of the same names, which are no classes; give a --task "
                 "whose labels lie in files, or another folder or a CSV file"
             )
+        refuse_columns(path, group_by if training else None, images)
         listing = read_pairs(path) if labels == "files" else read_folder(path, labels)
     elif path.is_file():
-        listing = read_csv(path, labels, several=several and labels == "needed")
+        listing = read_csv(path, labels, several and labels == "needed", group_by, images, strict=training)
     else:
         raise DataError(f"{path}: no such data set; give a folder with {needed}, or a CSV file")
-    rows = listing.rows
-    if not rows:
+    if not listing.rows:
         raise DataError(f"{path}: no images found; give a folder with {needed}, or a CSV file")
-    if labels == "ignored" or (labels == "welcome" and len({row.labels for row in rows}) == 1):
-        # A single class gives a model nothing to distinguish.
-        listing = replace(listing, rows=[replace(row, labels=()) for row in rows], columns=())
-    _check_duplicates(path, listing)
-    if not any(row.split in ("train", "val") for row in rows):
-        listing = replace(listing, rows=_hold_out(path, listing, training))
-    if listing.in_files:
-        return _dataset_of_files(path, listing, training)
-    return (_dataset if listing.is_plain else _dataset_of_targets)(path, listing, training)
+    return listing
 
 
 def _check_duplicates(path: Path, listing: Listing) -> None:
@@ -165,40 +199,6 @@ def _real_path(path: Path, folders: dict[str, str]) -> str:
     return f"{folders[folder]}/{name}"
 
 
-def _hold_out(path: Path, listing: Listing, training: bool) -> list[ListedImage]:
-    """Assign images without a split to training or validation, a fraction of each class.
-
-    The choice depends on the names of the images alone, so adding images reshuffles few of the others.
-    """
-    first = _spread_column(listing.columns)
-    by_label: defaultdict[str, list[ListedImage]] = defaultdict(list)
-    assigned = [row for row in listing.rows if row.split]
-    for row in listing.rows:
-        if not row.split and listing.in_files and row.label_file is None:
-            # It validates nothing.
-            assigned.append(replace(row, split="train"))
-        elif not row.split:
-            by_label["" if first is None else row.labels[first]].append(row)
-    for label, members in by_label.items():
-        # The images of a patient are alike, so they stay together. Without patients, each image is by itself.
-        units = {row.patient or row.key for row in members}
-        if len(units) < 2 and training:
-            one = "image" if len(members) == 1 else f"patient, {members[0].patient}"
-            raise DataError(
-                f"{path}: {f'class {label!r} has' if label else 'there is'} one {one}; it needs two, one to train on "
-                "and one to validate, or a split column in a CSV file"
-            )
-        ordered = sorted(units, key=lambda unit: hashlib.sha256(unit.encode("utf-8", "surrogateescape")).digest())
-        held = set(ordered[: max(1, round(VALIDATION_FRACTION * len(units)))])
-        assigned += [replace(row, split="val" if (row.patient or row.key) in held else "train") for row in members]
-    return sorted(assigned, key=lambda row: row.key)
-
-
-def _spread_column(columns: Sequence[LabelColumn]) -> int | None:
-    """Return the number of the first single-label column, whose classes are spread evenly over the splits."""
-    return next((number for number, column in enumerate(columns) if column.kind == "single-label"), None)
-
-
 def _dataset(path: Path, listing: Listing, training: bool) -> Dataset:
     """Build a data set with one class per image, or without classes."""
     rows = [(row, row.labels[0] if row.labels else "") for row in listing.rows]
@@ -206,7 +206,7 @@ def _dataset(path: Path, listing: Listing, training: bool) -> Dataset:
     classes = learned if training else tuple(sorted({label for _, label in rows}))
     numbers = {label: number for number, label in enumerate(classes)}
     samples = {
-        split: tuple(Sample(row.path, numbers.get(label, -1)) for row, label in rows if (row.split or "train") == split)
+        split: tuple(_sample(row, numbers.get(label, -1)) for row, label in rows if (row.split or "train") == split)
         for split in ("train", "val", "test")
     }
     if training:
@@ -219,6 +219,8 @@ def _dataset(path: Path, listing: Listing, training: bool) -> Dataset:
         test=samples["test"],
         fingerprint=_digest([learned, listed]),
         listed=tuple(listed),
+        patients=_patients(listing),
+        warnings=listing.warnings,
         notes=listing.notes,
     )
 
@@ -236,7 +238,7 @@ def _dataset_of_targets(path: Path, listing: Listing, training: bool) -> Dataset
         read = [column.labels(cell) for column, cell in zip(listing.columns, row.labels, strict=True)]
         per_target = [target.numbers(labels) for target, labels in zip(targets, read, strict=True)]
         numbers = tuple(offset + n for offset, own in zip(offsets, per_target, strict=True) for n in own)
-        samples[row.split or "train"].append(Sample(row.path, numbers))
+        samples[row.split or "train"].append(_sample(row, numbers))
     if training:
         present = {number for sample in samples["train"] for number in sample.target}
         for column, target, part in zip(listing.columns, targets, slices(targets), strict=True):
@@ -256,6 +258,8 @@ def _dataset_of_targets(path: Path, listing: Listing, training: bool) -> Dataset
         test=tuple(samples["test"]),
         fingerprint=_digest([learned_labels, listed]),
         listed=tuple(listed),
+        patients=_patients(listing),
+        warnings=listing.warnings,
         targets=targets,
         notes=listing.notes,
     )
@@ -265,7 +269,7 @@ def _dataset_of_files(path: Path, listing: Listing, training: bool) -> Dataset:
     """Build a data set whose labels lie in a file beside each image."""
     notes = (*listing.notes, *check_label_files(path, listing.rows, training))
     samples = {
-        split: tuple(Sample(row.path, row.label_file) for row in listing.rows if (row.split or "train") == split)
+        split: tuple(_sample(row, row.label_file) for row in listing.rows if (row.split or "train") == split)
         for split in ("train", "val", "test")
     }
     listed = [(row.key, row.label_key, row.split or "train") for row in listing.rows if row.split != "test"]
@@ -277,8 +281,19 @@ def _dataset_of_files(path: Path, listing: Listing, training: bool) -> Dataset:
         fingerprint=_digest([[], listed]),
         listed=tuple(listed),
         label_files={row.label_key: row.label_file for row in listing.rows if row.label_file and row.split != "test"},
+        patients=_patients(listing),
+        warnings=listing.warnings,
         notes=notes,
     )
+
+
+def _sample(row: ListedImage, target: Any) -> Sample:
+    return Sample(row.path, target, key=row.key, patient=row.patient)
+
+
+def _patients(listing: Listing) -> tuple[str, ...]:
+    patients = tuple(row.patient for row in listing.rows if row.split != "test")
+    return patients if any(patients) else ()
 
 
 def _target(path: Path, column: LabelColumn, number: int, rows: Iterable[ListedImage]) -> Target:

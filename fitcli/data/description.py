@@ -19,7 +19,7 @@ LONGEST = 40
 
 def describe_dataset(dataset: Dataset) -> tuple[str, ...]:
     """Return lines on the classes of a data set with their numbers of images, and on what was passed over."""
-    return *_class_lines(dataset), *dataset.notes
+    return *_class_lines(dataset), *_patient_line(dataset), *dataset.notes
 
 
 def warn_of_names(dataset: Dataset) -> str:
@@ -45,6 +45,13 @@ def _class_lines(dataset: Dataset) -> list[str]:
         _line(target.column, target.classes, range(part.start, part.stop), train, validation)
         for target, part in zip(dataset.targets, slices(dataset.targets), strict=True)
     ]
+
+
+def _patient_line(dataset: Dataset) -> list[str]:
+    train, validation = (
+        len({sample.patient for sample in samples if sample.patient}) for samples in (dataset.train, dataset.validation)
+    )
+    return [f"patients (training + validation): {train} + {validation}"] if dataset.patients else []
 
 
 def _counts(samples: Sequence[Sample]) -> Counter[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,16 +11,12 @@ from fitcli.data.csv_listing import ListedImage
 from fitcli.errors import DataError
 from fitcli.files.wording import counted
 
-NAMED = 3
-"""Number of patients to name."""
-
 SPLIT_NAMES = {"train": "training", "val": "validation"}
 """Split in messages."""
 
 
 def check_label_files(path: Path, rows: Sequence[ListedImage], training: bool) -> tuple[str, ...]:
-    """Check which images have labels, and return notes on those that have none, on labels of several images, and on
-    patients in several splits.
+    """Check which images have labels, and return notes on those that have none, and on labels of several images.
 
     Args:
         path: The data set, for messages.
@@ -44,7 +40,7 @@ def check_label_files(path: Path, rows: Sequence[ListedImage], training: bool) -
     without = len(rows) - len(labelled)
     has = "has" if without == 1 else "have"
     notes = [f"{without} of {counted(len(rows), 'image')} {has} no labels"] if without else []
-    return *notes, *_shared_files(labelled), *_patients_in_several_splits(rows)
+    return *notes, *_shared_files(labelled)
 
 
 def _check_kinds(path: Path, files: Sequence[Path]) -> None:
@@ -64,13 +60,3 @@ def _shared_files(labelled: Sequence[ListedImage]) -> list[str]:
         return []
     more = f", and {counted(len(shared) - 1, 'more file')}" if len(shared) > 1 else ""
     return [f"several images have the same labels: {shared[0][0].name} ({shared[0][1]} images){more}"]
-
-
-def _patients_in_several_splits(rows: Sequence[ListedImage]) -> list[str]:
-    splits: defaultdict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        if row.patient:
-            splits[row.patient].add(row.split)
-    mixed = [patient for patient, found in splits.items() if len(found) > 1]
-    named = f"{', '.join(mixed[:NAMED])}{', ...' if len(mixed) > NAMED else ''}"
-    return [f"patients with images in several splits: {named}; validation is then too good"] if mixed else []

@@ -10,19 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from fitcli.annotations.labels import POLYGON_SUFFIXES, has_polygons, labels_inside
+from fitcli.annotations.labels import has_polygons, labels_inside
 from fitcli.data.class_names import composed
 from fitcli.data.csv_listing import ListedImage, Listing
 from fitcli.data.folder_listing import name_files, split_folders, subfolders
+from fitcli.data.image_names import without_suffix
 from fitcli.errors import DataError
 from fitcli.files.wording import counted
 from fitcli.images.find import FoundImages, find_images
 
 IMAGES, LABELS = "images", "labels"
 """Names of the folders, in any case."""
-
-LONG_SUFFIXES = (*POLYGON_SUFFIXES, ".ome.tif", ".ome.tiff", ".ome.zarr")
-"""Suffixes of several parts, beside others."""
 
 Pair = tuple[Path, Path | None, str]
 """A folder of images, the folder of their labels or None, and their split."""
@@ -66,8 +64,8 @@ def holds_pairs(root: Path) -> bool:
     for images, labels, _ in _pairs(root):
         if labels is None:
             continue
-        found, names = find_images(labels), {_without_suffix(image.name) for image in find_images(images).images}
-        if any(_without_suffix(file.name) in names for file in (*found.images, *filter(has_polygons, found.others))):
+        found, names = find_images(labels), {without_suffix(image.name) for image in find_images(images).images}
+        if any(without_suffix(file.name) in names for file in (*found.images, *filter(has_polygons, found.others))):
             return True
     return False
 
@@ -98,15 +96,10 @@ def _by_name(folder: Path, files: Iterable[Path]) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for file in files:
         relative = file.relative_to(folder)
-        name = composed((relative.parent / _without_suffix(relative.name)).as_posix())
+        name = composed((relative.parent / without_suffix(relative.name)).as_posix())
         if (other := named.setdefault(name, file)) != file:
             raise DataError(f"{folder}: {other.name} and {file.name} have the same name up to the suffix; keep one")
     return named
-
-
-def _without_suffix(name: str) -> str:
-    long = next((suffix for suffix in LONG_SUFFIXES if name.lower().endswith(suffix)), None)
-    return name[: -len(long)] if long else Path(name).stem
 
 
 def _key(file: Path, root: Path) -> str:

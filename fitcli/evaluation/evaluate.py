@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fitcli import console
 from fitcli.data.dataset import Dataset, Sample, load_dataset
+from fitcli.data.splitting import HELD_OUT, Splitting
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import DataError, FitError, ImageError, OutOfMemory
+from fitcli.evaluation.trained_on import compare_with_training, with_facts, with_patients
 from fitcli.files.wording import counted
 from fitcli.memory.retry import one_line
 from fitcli.runs.finite_output import NonFiniteOutput, check_finite_numbers
 from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.class_targets import check_unit_labels
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.encoding.image_opener import ImageOpener
 from fitcli.tasks.encoding.result_journal import open_result_journal
 from fitcli.tasks.evaluation_result import Evaluation, Split
 from fitcli.tasks.load import load_config, load_run
 from fitcli.tasks.registry import find_task
-from fitcli.tasks.task import Scorer
-from fitcli.training.checkpointing.run_record import load_fingerprint, load_settings
+from fitcli.tasks.task import Scorer, UnitScorer
+from fitcli.training.checkpointing.run_record import load_settings
 
 
 def evaluate(
@@ -35,6 +38,8 @@ def evaluate(
     runtime: Runtime,
     settings: EncodingSettings,
     output: Path | None = None,
+    images: Path | None = None,
+    per: str | None = None,
 ) -> Evaluation | None:
     """Score a run on the images of a data set.
 
@@ -46,6 +51,8 @@ def evaluate(
         runtime: Device and precision.
         settings: Settings with which encoders read images.
         output: File that will hold the scores; None for none. It must not be an image of the data set.
+        images: Folder that the paths of a CSV file are relative to; None for that of the file.
+        per: Column of patients to score by patient, too; None for images alone.
 
     Returns:
         The scores, on the first process; None on the others.
@@ -57,17 +64,29 @@ def evaluate(
     config = load_config(folder)
     task = find_task(config.task)
     labels = task.labels if task.labels == "files" else "needed" if config.classes else "ignored"
-    dataset = load_dataset(data, labels, training=False, several=task.several_targets)
+    splitting, several = _splitting(folder), task.several_targets
+    dataset = load_dataset(data, labels, training=False, several=several, splitting=splitting, images=images)
     samples = task.match(data, dataset, _samples(data, dataset, split), config)
+    if per is not None:
+        if not task.scores_units:
+            raise FitError(f"--per is for runs of tasks with labels, not for --task {config.task}; leave it out")
+        samples = with_patients(data, samples, labels, per, images)
+        if labels != "files":
+            check_unit_labels(data, samples, config)
     target = None if output is None else os.path.realpath(output)
     if clash := next((sample.path for sample in samples if os.path.realpath(sample.path) == target), None):
         raise FitError(f"{clash}: is an image of the data set and would be replaced; give another output file")
-    whole = _compare_with_training(folder, dataset, split)
+    trained_on = compare_with_training(folder, dataset, samples, split)
+    whole = _is_whole(folder)
     checkpoint: Checkpoint[Any] = load_run(folder, runtime)
     scorer = task.scorer(checkpoint, runtime, settings, whole)
     job = _Job(queue, samples, checkpoint, runtime, settings, output)
     scored = job.run(scorer)
-    return None if scored is None else scorer.summarize(scored, split, len(samples) - len(scored))
+    if scored is None:
+        return None
+    result = scorer.summarize(scored, split, len(samples) - len(scored))
+    units = None if per is None else cast(UnitScorer, scorer).per_unit(scored)
+    return with_facts(replace(result, units=units), scored, samples, trained_on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +147,21 @@ class _Job:
         return [(sample, result) for sample, result in zip(samples, results, strict=True) if result is not None]
 
 
-def _compare_with_training(folder: Path, dataset: Dataset, split: Split) -> bool:
-    """Return whether the run was trained on whole images. Warn if it may have been trained on what is scored."""
+def _is_whole(folder: Path) -> bool:
+    """Return whether the run was trained on whole images."""
     try:
-        settings, fingerprint = load_settings(folder), load_fingerprint(folder)
+        return load_settings(folder).size is None
     except FitError:
         return False
-    if split == "val" and fingerprint != dataset.fingerprint:
-        console.warning(
-            f"{folder}: was trained on another data set or another split of it; it may have seen images that are scored"
-        )
-    return settings.size is None
+
+
+def _splitting(folder: Path) -> Splitting:
+    """Return how the run split its images, so that the same are held out."""
+    try:
+        settings = load_settings(folder)
+    except FitError:
+        return HELD_OUT
+    return Splitting(settings.folds, settings.fold, settings.group_by)
 
 
 def _samples(data: Path, dataset: Dataset, split: Split) -> list[Sample]:

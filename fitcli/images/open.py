@@ -195,7 +195,8 @@ def _file_mode(path: Path) -> int:
 
 def _why_missing(path: Path) -> str:
     if re.match(r"[a-z][a-z0-9]+:/", str(path)):
-        return "is an address, not a file; download or mount it, and give its path"
+        address = re.sub(":/+", "://", str(path), count=1)
+        return f"is an address, not a file ({address}); download or mount it, and give its path"
     if glob.has_magic(str(path)):
         return "no file matches this pattern; check it and its folder"
     return "no such file or folder; check the path"

@@ -84,6 +84,12 @@ class TaskDetails(ABC):
         """(height, width) of the training images in pixels, if the model depends on it; else None."""
         return None
 
+    def with_decisions(self, decisions: Mapping[str, Any]) -> Self:
+        """Return these details with entries that follow from the validation of the weights; tasks without any ignore
+        them. No weight depends on them, nor the hash of the model.
+        """
+        return self
+
     @abstractmethod
     def agreements(self, config: RunConfig) -> list[Agreement]:
         """Return the numbers of a config of this task that have to be equal."""

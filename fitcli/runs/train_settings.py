@@ -53,7 +53,7 @@ class TrainSettings:
     )
     epochs: int = option(
         30,
-        "Passes over the images.",
+        "Passes over the data.",
         minimum=1,
         maximum=MOST,
         changeable=True,
@@ -206,6 +206,32 @@ class TrainSettings:
         changeable=True,
         more="If the newest is damaged, a resumed run goes on from the one before.",
     )
+    group_by: str | None = option(
+        None,
+        "Column to keep together.",
+        panel=IMAGES,
+        metavar="COLUMN",
+        more="Images with the same value in this column of the CSV file stay in one split. Without it, the column "
+        "patient, if there is one; none splits image by image.",
+    )
+    folds: int | None = option(
+        None,
+        "Folds of the images.",
+        panel=IMAGES,
+        minimum=2,
+        maximum=MOST,
+        metavar="N",
+        more="Images, or patients, are dealt into folds with even shares of each class. Not with a column fold.",
+    )
+    fold: int | None = option(
+        None,
+        "Fold to validate on.",
+        panel=IMAGES,
+        minimum=0,
+        maximum=MOST,
+        metavar="K",
+        more="From 1 to --folds, or a number in the column fold of the CSV file. The others train.",
+    )
     precision: Literal["fp32", "bf16"] = "fp32"
     options: TaskOptions = field(default_factory=TaskOptions)
     from_preset: tuple[str, ...] = field(default=(), compare=False)
@@ -218,6 +244,10 @@ class TrainSettings:
         check_options(self)
         if self.mpp is not None and self.level is not None:
             raise OptionError("level", "and --mpp both choose the size of the pixels; give one of them")
+        if self.folds is not None and self.fold is None:
+            raise OptionError("folds", "needs --fold K, the fold to validate on; --cross-validate N trains them all")
+        if self.folds is not None and self.fold is not None and self.fold > self.folds:
+            raise OptionError("fold", f"must be at most the number of folds, {self.folds}, not {self.fold}")
         if self.precision not in ("fp32", "bf16"):
             raise OptionError("precision", f"must be fp32 or bf16, not {self.precision!r:.80}", "precision")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -123,11 +123,11 @@ def match_classes(data: Path, dataset: Dataset, chosen: Sequence[Sample], config
     if config.targets or dataset.targets:
         return _match_targets(data, dataset, chosen, config)
     if not config.classes:
-        return [Sample(sample.path, 0) for sample in chosen]
+        return [replace(sample, target=0) for sample in chosen]
     labels = [composed(dataset.classes[sample.target]) for sample in chosen]
     classes = [composed(name) for name in config.classes]
     _check_known(data, labels, classes)
-    return [Sample(sample.path, classes.index(label)) for sample, label in zip(chosen, labels, strict=True)]
+    return [replace(sample, target=classes.index(label)) for sample, label in zip(chosen, labels, strict=True)]
 
 
 def _match_targets(data: Path, dataset: Dataset, chosen: Sequence[Sample], config: RunConfig) -> list[Sample]:
@@ -150,8 +150,35 @@ def _match_targets(data: Path, dataset: Dataset, chosen: Sequence[Sample], confi
             known = [composed(name) for name in target.classes]
             _check_known(data, labels, known)
             numbers += [offset + number for number in sorted({known.index(label) for label in labels})]
-        samples.append(Sample(sample.path, tuple(numbers)))
+        samples.append(replace(sample, target=tuple(numbers)))
     return samples
+
+
+def check_unit_labels(data: Path, samples: Iterable[Sample], config: RunConfig) -> None:
+    """Refuse images of a patient that are of different classes of a target with one class.
+
+    Args:
+        data: The data set, for messages.
+        samples: Images with targets in the numbers of the run.
+        config: The run.
+
+    Raises:
+        DataError: There are such images.
+    """
+    seen: dict[tuple[str, int], tuple[int, ...]] = {}
+    targets = config.class_targets
+    singles = [(n, targets[n], part) for n, part in enumerate(slices(targets)) if targets[n].is_single]
+    for sample in samples:
+        numbers = sample.target if isinstance(sample.target, tuple) else (sample.target,)
+        for number, target, part in singles if sample.patient else ():
+            own = tuple(each - part.start for each in numbers if part.start <= each < part.stop)
+            before = seen.setdefault((sample.patient, number), own)
+            if before != own:
+                one, other = target.classes[before[0]], target.classes[own[0]]
+                raise DataError(
+                    f"{data}: patient {sample.patient} has images of class {one!r} and of class {other!r}, and a score "
+                    "by patient needs one; give the images of a patient one label, or leave --per out"
+                )
 
 
 def _check_known(data: Path, labels: Iterable[str], classes: Sequence[str]) -> None:

@@ -6,8 +6,8 @@ A task is one folder and one line in `registry.py`; outside its folder, only the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
@@ -29,7 +29,7 @@ from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.class_targets import match_classes
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.encoding.encode import EncodingSettings
-from fitcli.tasks.evaluation_result import Evaluation, Split
+from fitcli.tasks.evaluation_result import Evaluation, Split, UnitScores
 from models.config import EncoderConfig
 from models.groups import Groups
 
@@ -45,12 +45,14 @@ class Validation:
         scores: Other scores, by name.
         rank: Quality, compared as a tuple: the model with the greatest rank is kept.
         headline: Name and value of the most important score, as text.
+        decisions: Entries of config.json that follow from this validation, see `TaskDetails.with_decisions`.
     """
 
     loss: float
     scores: dict[str, float]
     rank: tuple[float, ...]
     headline: tuple[str, str]
+    decisions: Mapping[str, Any] = field(default_factory=dict)
 
 
 class DeferredScores(NamedTuple):
@@ -135,6 +137,13 @@ class Scorer(Protocol):
         """
 
 
+class UnitScorer(Scorer, Protocol):
+    """A scorer that can also score patients, see `Task.scores_units`."""
+
+    def per_unit(self, scored: Sequence[tuple[Sample, list[float]]]) -> UnitScores:
+        """Return the scores of patients, from the images that could be read, one or more."""
+
+
 class PresetModel(NamedTuple):
     """A named model size.
 
@@ -159,6 +168,7 @@ class Task(ABC, Generic[M]):
         casts_weights_ahead: Whether inference holds weights in the precision in which they are multiplied.
         class_weights: Prefixes of the names of weights that depend on the classes of a run.
         profiled_preset: Preset that `fit profile-memory` describes without `--preset`.
+        scores_units: Whether its scorer is a `UnitScorer`.
         crops_to_groups: Whether training leaves out pixels that do not fill a group; otherwise images are padded.
     """
 
@@ -170,6 +180,7 @@ class Task(ABC, Generic[M]):
     casts_weights_ahead: ClassVar[bool] = False
     class_weights: ClassVar[tuple[str, ...]] = ()
     profiled_preset: ClassVar[str] = "base"
+    scores_units: ClassVar[bool] = False
     crops_to_groups: ClassVar[bool] = False
 
     @abstractmethod

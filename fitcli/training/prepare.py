@@ -14,11 +14,13 @@ from fitcli import __version__
 from fitcli.data.background_check import check_background
 from fitcli.data.bad_images import BadImages
 from fitcli.data.class_names import composed
-from fitcli.data.dataset import Dataset, load_dataset
+from fitcli.data.csv_listing import Labels
+from fitcli.data.dataset import Dataset, list_images, load_dataset
 from fitcli.data.dataset_changes import describe_changes, describe_edits
 from fitcli.data.description import describe_dataset, warn_of_names
 from fitcli.data.label_digests import label_digests
 from fitcli.data.pixel_digest import anchor_digest, pixel_digests
+from fitcli.data.splitting import Splitting, fold_numbers
 from fitcli.data.survey import describe_pixels, image_sizes, survey_images
 from fitcli.device.runtime import Runtime, choose_runtime
 from fitcli.distributed.agreement import digest, require_agreement
@@ -90,7 +92,7 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
         raise FitError(f"--preset {settings.preset}{changes}: {error}") from None
     if settings.start_from is not None:
         _check_start(Path(settings.start_from), settings)
-    dataset = task.survey_targets(settings, _dataset(start.data, settings))
+    dataset = task.survey_targets(settings, find_dataset(start, settings))
     how = ReadAs(level=settings.level, mpp=settings.mpp)
     survey = survey_images(dataset, settings.seed, settings.max_bad_images, how)
     run = _run(task.describe(settings, dataset, survey), settings, dataset, start.runtime, start)
@@ -142,7 +144,7 @@ def _resumed(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun,
     _check_share(settings, start)
     runtime = choose_runtime(str(start.runtime.device), settings.precision)
     runtime = replace(runtime, compiled=start.runtime.compiled)
-    dataset = _dataset(data, settings)
+    dataset = find_dataset(start, settings)
     if config.task != settings.task:
         raise FitError(f"{folder}: config.json belongs to another run, of task {config.task}; start a new run")
     names_classes = find_task(settings.task).labels != "files"
@@ -182,10 +184,29 @@ def _targets_text(classes: Sequence[str], targets: Sequence[Target]) -> str:
     return ", ".join(classes) or "no classes"
 
 
-def _dataset(data: Path, settings: TrainSettings) -> Dataset:
-    task = find_task(settings.task)
-    labels = "ignored" if settings.options.ignores_classes else task.labels
-    return load_dataset(data, labels, several=task.several_targets)
+def find_dataset(start: StartOptions, settings: TrainSettings) -> Dataset:
+    """Return the images to train on, with their splits.
+
+    Raises:
+        DataError: The data set is unfit for training.
+    """
+    splitting = Splitting(settings.folds, settings.fold, settings.group_by)
+    several = find_task(settings.task).several_targets
+    return load_dataset(start.data, _labels(settings), several=several, splitting=splitting, images=start.images)
+
+
+def folds_in_column(start: StartOptions, settings: TrainSettings) -> list[int]:
+    """Return the numbers in the column `fold` of the data set; empty without the column.
+
+    Raises:
+        DataError: The data set is unfit for training, or a cell of the column is no number.
+    """
+    listing = list_images(start.data, _labels(settings), group_by=settings.group_by, images=start.images)
+    return fold_numbers(start.data, listing.rows)
+
+
+def _labels(settings: TrainSettings) -> Labels:
+    return "ignored" if settings.options.ignores_classes else find_task(settings.task).labels
 
 
 def _run(

@@ -18,6 +18,7 @@ class StartOptions:
     Attributes:
         data: Data set.
         folder: Run folder.
+        images: Folder that the paths of a CSV file are relative to; None for that of the file.
         runtime: Device and precision.
         resume: Whether to continue the run in the folder, with its own settings.
         given: Names of the options that the user gave; a resumed run takes only these, see `TrainSettings.resumed`.
@@ -34,6 +35,7 @@ class StartOptions:
     data: Path
     folder: Path
     runtime: Runtime
+    images: Path | None = None
     resume: bool = False
     given: Collection[str] = ()
     accept_changed_data: bool = False

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.batches import live
@@ -231,9 +232,93 @@ def test_classes_called_like_columns(fit: Fit, tmp_path: Path) -> None:
         lower = [heading.lower() for heading in headings]
         assert len(set(lower)) == len(lower) == len(rows[0]), headings
         assert len(rows) == 8
-        probabilities = headings[-4:]
-        assert all(any(heading.endswith(label) for heading in probabilities) for label in COLUMNS)
+        places = [number for number, heading in enumerate(headings) if heading != "trained_on"][-4:]
+        assert all(any(headings[number].endswith(label) for number in places) for label in COLUMNS)
         for row in rows:
-            assert sum(map(float, row[-4:])) == pytest.approx(1, abs=1e-4)
+            assert sum(float(row[number]) for number in places) == pytest.approx(1, abs=1e-4)
     # The results are a data set again.
     assert set(load_dataset(tmp_path / "out.csv", training=False).classes) <= set(COLUMNS)
+
+
+@pytest.fixture(scope="module")
+def of_patients(fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A CSV file of twelve patients, whose images are named without suffix, and a run of the second of three folds."""
+    folder = tmp_path_factory.mktemp("patients")
+    lines = ["path,label,case"]
+    for number in range(24):
+        label = ("red", "blue")[number // 2 % 2]
+        color = (200, 60, 40) if label == "red" else (40, 60, 200)
+        save(folder / f"slides/u{number}/s{number}.png", colored((32, 32), color, number))
+        lines.append(f"s{number},{label},c{number // 2}")
+    (folder / "data.csv").write_text("\n".join(lines) + "\n")
+    result = fit(
+        "train", folder / "data.csv", "--images", folder / "slides", "--out", folder / "run", "--preset", "debug",
+        "--epochs", 3, "--group-by", "case", "--folds", 3, "--fold", 2
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert "patients (training + validation): 8 + 4" in result.stderr
+    return folder / "data.csv", folder / "run"
+
+
+def evaluated(fit: Fit, data: Path, run: Path, *options: object) -> dict[str, Any]:
+    result = fit("evaluate", data, "--images", data.parent / "slides", "--checkpoint", run, "--json", *options)
+    assert result.exit_code == 0, result.stderr
+    return dict(json.loads(result.stdout))
+
+
+def test_what_the_run_was_trained_on_is_said(fit: Fit, of_patients: tuple[Path, Path]) -> None:
+    data, run = of_patients
+    assert evaluated(fit, data, run)["trained_on"] == {
+        "images": 0, "validated_on": 8, "of": 8, "patients": 0, "of_patients": 4
+    }  # fmt: skip
+    assert evaluated(fit, data, run, "--split", "all")["trained_on"]["patients"] == 8
+    # The same images under other names, as a test set.
+    other = data.parent / "other.csv"
+    files = sorted((data.parent / "slides").glob("*/*.png"))
+    other.write_text(
+        "path,label,split\n" + "".join(f"{f},{'red' if i % 2 else 'blue'},test\n" for i, f in enumerate(files))
+    )
+    result = fit("evaluate", other, "--checkpoint", run, "--split", "test")
+    assert "was trained on 16 of 24 images that are scored; their scores are too good" in result.stderr
+    assert "16 of 24 images" in result.stdout
+
+
+def test_the_threshold_of_validation_is_kept_with_the_weights(fit: Fit, of_patients: tuple[Path, Path]) -> None:
+    data, run = of_patients
+    threshold = json.loads((run / "config.json").read_text())["thresholds"]["label"]["red"]
+    assert "thresholds" not in json.loads((run / "last/config.json").read_text())
+    found = evaluated(fit, data, run)
+    assert (found["positive"], found["threshold"], found["threshold_from"]) == ("red", threshold, "validation")
+    assert found["sensitivity"] + found["specificity"] >= 1
+    assert found["intervals"]["by"] == "patient"
+    again = fit(
+        "train", data, "--images", data.parent / "slides", "--out", run, "--resume", "--group-by", "case"
+    )  # fmt: skip
+    assert again.exit_code == 0, again.stderr
+    assert json.loads((run / "config.json").read_text())["thresholds"]["label"]["red"] == threshold
+
+
+def test_scores_by_patient(fit: Fit, of_patients: tuple[Path, Path], tmp_path: Path) -> None:
+    data, run = of_patients
+    found = evaluated(fit, data, run, "--per", "case", "--csv", tmp_path / "patients.csv")
+    assert found["per_patient"]["patients"] == 4
+    with (tmp_path / "patients.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["images"] for row in rows] == ["2"] * 4
+    assert {row["trained_on"] for row in rows} == {"validation"}
+    assert all(float(row["max:red"]) >= float(row["mean:red"]) for row in rows)
+    evaluated(fit, data, run, "--csv", tmp_path / "images.csv")
+    with (tmp_path / "images.csv").open() as file:
+        assert {row["patient"] for row in csv.DictReader(file)} == {row["patient"] for row in rows}
+
+
+def test_a_patient_of_two_classes_has_no_score(fit: Fit, of_patients: tuple[Path, Path]) -> None:
+    data, run = of_patients
+    mixed = data.with_name("mixed.csv")
+    mixed.write_text(data.read_text().replace("s0,red", "s0,blue"))
+    command = ("evaluate", mixed, "--images", data.parent / "slides", "--checkpoint", run, "--split", "all")
+    assert fit(*command).exit_code == 0
+    result = fit(*command, "--per", "case")
+    assert result.exit_code == 1
+    assert "patient c0 has images of class 'blue' and of class 'red'" in result.stderr
+    assert "has no column who for --per" in fit(*command, "--per", "who").stderr

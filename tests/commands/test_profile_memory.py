@@ -49,6 +49,10 @@ def test_without_arguments_it_answers_the_claim_of_the_paper(fit: Fit) -> None:
 def test_the_table(fit: Fit) -> None:
     result = fit("profile-memory", "--preset", "tiny", "--res", 1000, "--res", 2048, "--mode", "train")
     assert result.exit_code == 0, result.stderr
+    assert fit("profile-memory", "--preset", "tiny", "--res", "1000,2048", "--mode", "train").stdout == result.stdout
+    wrong = fit("profile-memory", "--preset", "tiny", "--res", "1000,x")
+    assert wrong.exit_code == 2
+    assert "commas" in wrong.stderr
     lines = result.stdout.splitlines()
     assert lines[0].startswith("tiny (classify): 6.2 M parameters, bf16, a GPU with 16.00 GiB")
     assert sum("1000 x 1000" in line for line in lines) == sum("2048 x 2048" in line for line in lines) == 8

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fitcli.data.label_digests import PIECE_BYTES, PIECES, label_digests
+from fitcli.data.label_digests import label_digests
 from fitcli.errors import DataError
+from fitcli.files.content_digest import PIECE_BYTES, PIECES
 
 LARGE = PIECES * PIECE_BYTES * 3
 

@@ -1,4 +1,4 @@
-"""Images with files of labels: which images need them, which kinds go together, which patients are mixed."""
+"""Images with files of labels: which images need them, and which kinds go together."""
 
 from __future__ import annotations
 
@@ -13,18 +13,14 @@ from fitcli.errors import DataError
 DATA = Path("data.csv")
 
 
-def row(name: str, labels: str = "", split: str = "train", patient: str = "") -> ListedImage:
-    return ListedImage(Path(name), name, (), split, Path(labels) if labels else None, labels, patient)
+def row(name: str, labels: str = "", split: str = "train") -> ListedImage:
+    return ListedImage(Path(name), name, (), split, Path(labels) if labels else None, labels)
 
 
 def test_notes() -> None:
     rows = [row("a", "a.png"), row("b"), row("c", "c.png", "val"), row("d", split="val")]
     assert check_label_files(DATA, rows[::2], True) == ()
     assert check_label_files(DATA, rows, True) == ("2 of 4 images have no labels",)
-    mixed = [row("a", "a.png", "train", "p"), row("b", "b.png", "test", "p"), row("c", "c.png", "val", "q")]
-    assert check_label_files(DATA, mixed, True) == (
-        "patients with images in several splits: p; validation is then too good",
-    )
 
 
 def test_labels_of_several_images_are_named() -> None:

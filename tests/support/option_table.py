@@ -26,6 +26,8 @@ checks and the keys of a recipe follow from one declaration of each option: a fi
 MORE = {
     "train": {
         "out": "It is created; an existing run is refused without --resume.",
+        "images": "Paths in the CSV file are relative to it; images are also found by name, without suffix, too.",
+        "cross_validate": "One run per fold, in RUN/fold-1, ..., and a table of their scores with means and intervals.",
         "task": "A resumed run has its own task.",
         "memory": "It limits the device that computes. A step that would take more recomputes or streams.",
         "resume": "It continues as the same run, from the last saved state. Give the same options, or more epochs.",
@@ -35,7 +37,7 @@ MORE = {
         "max_minutes": "Counted from the start of the command. The exit code is 0, and --resume continues.",
         "timeout": "Other processes wait so long for a process without a sign of life; 0 waits for ever.",
         "device": "auto is a CUDA device, else mps, else the CPU.",
-        "precision": "Weights are fp32, whatever it is. On CPUs, mps and GPUs without bf16, auto is fp32.",
+        "precision": "Weights are fp32 always. auto is bf16 on GPUs that have it, else fp32.",
         "compile": "auto compiles where that pays within the run.",
         "shard": "Weights, gradients and moments lie on all processes of torchrun, a part on each.",
         "group_parallel": "With torchrun: each computes some groups of the image, and all exchange latents.",

@@ -52,6 +52,15 @@ OVERHEAD_BYTES = 1 << 28
 """Memory that the decoder of a JPEG 2000 file may take beside twice its pixels, for parts that its header names."""
 
 
+_MICROSCOPY, _SCENES = "bioformats2raw, to OME-Zarr", "gdal_translate -of COG, to GeoTIFF"
+
+CONVERTERS = {
+    **dict.fromkeys((".czi", ".nd2", ".lif", ".vsi", ".mrxs", ".dcm", ".oir", ".oib", ".lsm", ".ims"), _MICROSCOPY),
+    **dict.fromkeys((".vrt", ".hdf", ".he5", ".nc", ".img", ".ecw", ".sid"), _SCENES),
+}
+"""Programs that convert files of these suffixes, for messages."""
+
+
 class RasterReader(ChunkedReader):
     """Reads a picture whose chunks cannot be found without decoding everything before them.
 
@@ -70,7 +79,9 @@ class RasterReader(ChunkedReader):
         except ImageError:
             raise
         except UnidentifiedImageError:
-            raise ImageError(path, "is not an image that fit can read; give a TIFF, PNG, JPEG or zarr image") from None
+            converter = CONVERTERS.get(path.suffix.lower())
+            how = f"convert it with {converter}" if converter else "give a TIFF, PNG, JPEG or zarr image"
+            raise ImageError(path, f"is not an image that fit can read; {how}") from None
         except Image.DecompressionBombError:
             raise _too_large(path, "more pixels") from None
         except Exception as error:  # Pillow raises errors of many types on damaged files

@@ -33,7 +33,7 @@ class AutoregressiveOptions(TaskOptions):
         "raster", "Order of the patches.", more="In snake order every second row runs from right to left."
     )
     start: Literal["learned", "zero"] = option(
-        "learned", "First token of a sequence.", more="A learned start has one token per class."
+        "learned", "First token.", more="The first token of a sequence. A learned start has one token per class."
     )
     label_smoothing: float = shared(LABEL_SMOOTHING)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 from fitcli.runs.config import Agreement, ModelConfig, RunConfig, TaskDetails, with_tuples
 from fitcli.runs.targets import Target
+from fitcli.tasks.classify.thresholds import Thresholds
 from models.config import ClassifierConfig
 
 TARGETS = "tasks"
@@ -21,12 +22,19 @@ class ClassifyDetails(TaskDetails):
 
     Attributes:
         all_targets: All targets, if there are several or one is multi-label; else empty.
+        thresholds: Probability from which on a class holds, by target and class, chosen on the validation images of the
+            weights; empty before a validation, and in runs of earlier versions.
     """
 
     task: ClassVar[str] = "classify"
     model_type: ClassVar[type[ModelConfig]] = ClassifierConfig
 
     all_targets: tuple[Target, ...] = ()
+    thresholds: Thresholds = field(default_factory=dict, hash=False)
+
+    def with_decisions(self, decisions: Mapping[str, Any]) -> Self:
+        """Return these details with the thresholds of the weights that were validated."""
+        return replace(self, thresholds=decisions.get("thresholds", {}))
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -55,9 +63,18 @@ class ClassifyDetails(TaskDetails):
 
     def to_document(self) -> dict[str, Any]:
         """Return the entries that this part adds to `config.json`."""
-        return {TARGETS: [dataclasses.asdict(target) for target in self.all_targets]} if self.all_targets else {}
+        targets = {TARGETS: [dataclasses.asdict(target) for target in self.all_targets]} if self.all_targets else {}
+        return targets | ({"thresholds": self.thresholds} if self.thresholds else {})
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """Rebuild this part from the entries of `config.json`."""
-        return cls(all_targets=tuple(Target(**with_tuples(target)) for target in document.get(TARGETS, ())))
+        targets = tuple(Target(**with_tuples(target)) for target in document.get(TARGETS, ()))
+        return cls(all_targets=targets, thresholds=_thresholds(document.get("thresholds", {})))
+
+
+def _thresholds(document: Mapping[str, Any]) -> Thresholds:
+    thresholds = {name: {label: float(value) for label, value in each.items()} for name, each in document.items()}
+    if not all(0 <= value <= 1 for each in thresholds.values() for value in each.values()):
+        raise ValueError("thresholds are probabilities from 0 to 1")
+    return thresholds

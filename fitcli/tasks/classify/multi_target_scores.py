@@ -11,15 +11,23 @@ from numpy.typing import NDArray
 from fitcli.data.dataset import Sample
 from fitcli.runs.targets import SEPARATOR, Target, result_columns, slices
 from fitcli.tasks.classify.config import ClassifyDetails
+from fitcli.tasks.classify.decisions import decision_document
 from fitcli.tasks.classify.labels import predicted_labels
 from fitcli.tasks.classify.scores import classification_scores, multi_label_scores
+from fitcli.tasks.classify.thresholds import Thresholds
 from fitcli.tasks.evaluation_result import Evaluation, Split
 
 TargetProbabilities = Sequence[tuple[Sample, tuple[NDArray[np.float64], ...]]]
 """Images, each with the probabilities of the classes of every target."""
 
 
-def evaluate_targets(targets: Sequence[Target], split: Split, scored: TargetProbabilities, failed: int) -> Evaluation:
+def evaluate_targets(
+    targets: Sequence[Target],
+    split: Split,
+    scored: TargetProbabilities,
+    failed: int,
+    thresholds: Thresholds | None = None,
+) -> Evaluation:
     """Score every target by itself. The overall accuracy is the mean over the targets.
 
     Args:
@@ -27,7 +35,9 @@ def evaluate_targets(targets: Sequence[Target], split: Split, scored: TargetProb
         split: Split of the images.
         scored: The images that could be read.
         failed: Number of images that could not be read.
+        thresholds: Thresholds of the run; None for none.
     """
+    samples = [sample for sample, _ in scored]
     scores: dict[str, dict[str, Any]] = {}
     for number, (target, part) in enumerate(zip(targets, slices(targets), strict=True)):
         probabilities, held = np.stack([each[number] for _, each in scored]), _held(scored, part)
@@ -35,6 +45,7 @@ def evaluate_targets(targets: Sequence[Target], split: Split, scored: TargetProb
             own = classification_scores(probabilities, held.argmax(axis=1))
         else:
             own = multi_label_scores(probabilities, held)
+        own |= decision_document(target, probabilities, held, samples, thresholds or {})
         scores[target.name] = {"kind": target.kind, **own, "classes": list(target.classes)}
     headings = [heading for target in targets for heading in (target.column, f"predicted:{target.name}")]
     return Evaluation(
@@ -50,6 +61,11 @@ def evaluate_targets(targets: Sequence[Target], split: Split, scored: TargetProb
             for target, own in scores.items()
             for name, value in own.items()
             if isinstance(value, float)
+        },
+        intervals={
+            f"{target}: {name}": ends
+            for target, own in scores.items()
+            for name, ends in own["intervals"]["scores"].items()
         },
     )
 

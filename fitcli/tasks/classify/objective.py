@@ -127,6 +127,7 @@ class ClassificationObjective:
             scores=named,
             rank=(scores.accuracy, -scores.loss),
             headline=("accuracy", f"{scores.accuracy:.1%}"),
+            decisions={"thresholds": scores.thresholds},
         )
 
 

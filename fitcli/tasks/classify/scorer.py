@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
 from fitcli.data.dataset import Sample
 from fitcli.device.runtime import Runtime
 from fitcli.images.base import ImageReader
+from fitcli.runs.config import RunConfig
 from fitcli.runs.targets import result_columns, slices
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.classify_image import classify_image
+from fitcli.tasks.classify.config import ClassifyDetails
+from fitcli.tasks.classify.decisions import decision_document
 from fitcli.tasks.classify.multi_target_scores import evaluate_targets
 from fitcli.tasks.classify.scores import classification_scores
+from fitcli.tasks.classify.thresholds import Flags, Thresholds, held_classes
+from fitcli.tasks.classify.unit_scores import score_units
 from fitcli.tasks.encoding.encode import EncodingSettings
-from fitcli.tasks.evaluation_result import Evaluation, Split
+from fitcli.tasks.evaluation_result import Evaluation, Split, UnitScores
 from models.encoder import FITClassifier
 
 SCORES_BYTES = 40 << 20
@@ -54,9 +60,10 @@ class ClassificationScorer:
         if targets:
             parts = slices(targets)
             by_target = [(sample, tuple(np.array(row[part]) for part in parts)) for sample, row in scored]
-            return evaluate_targets(targets, split, by_target, failed)
+            return evaluate_targets(targets, split, by_target, failed, self._thresholds)
         probabilities = np.array([row for _, row in scored])
         scores = classification_scores(probabilities, np.array([sample.target for sample, _ in scored]))
+        scores |= decision_document(config.class_targets[0], probabilities, *_truth(scored, config), self._thresholds)
         rows = [
             (sample.path, classes[sample.target], classes[int(np.argmax(row))], *(f"{p:.6f}" for p in row))
             for sample, row in scored
@@ -69,4 +76,20 @@ class ClassificationScorer:
             scores={**scores, "classes": list(classes)},
             columns=tuple(result_columns(["path", "label", "predicted"], config.class_targets, plain=True)),
             rows=list(rows),
+            intervals=scores["intervals"]["scores"],
         )
+
+    @property
+    def _thresholds(self) -> Thresholds:
+        return cast(ClassifyDetails, self.checkpoint.config.details).thresholds
+
+    def per_unit(self, scored: Sequence[tuple[Sample, list[float]]]) -> UnitScores:
+        """Return the scores of patients, by the mean and the greatest probability of their images."""
+        config = self.checkpoint.config
+        return score_units(config.class_targets, bool(config.targets), scored, self._thresholds)
+
+
+def _truth(scored: Sequence[tuple[Sample, list[float]]], config: RunConfig) -> tuple[Flags, list[Sample]]:
+    """Return whether each class holds, [i k], and the images."""
+    samples = [sample for sample, _ in scored]
+    return held_classes([(sample.target,) for sample in samples], len(config.classes)), samples

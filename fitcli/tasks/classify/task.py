@@ -49,6 +49,7 @@ class Classify(Task[FITClassifier]):
     used_by: ClassVar[str] = "`fit classify` and `fit embed`"
     # Not in tasks that generate images: these name the hash of the weights, which the precision must not change.
     casts_weights_ahead: ClassVar[bool] = True
+    scores_units: ClassVar[bool] = True
     class_weights: ClassVar[tuple[str, ...]] = ("head.score.", "head.classify.")
 
     def check(self, settings: TrainSettings) -> None:

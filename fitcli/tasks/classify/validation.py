@@ -22,6 +22,7 @@ from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.class_targets import padded
 from fitcli.tasks.classify.classify_image import classify_image
 from fitcli.tasks.classify.losses import multi_hot
+from fitcli.tasks.classify.thresholds import Thresholds, choose_thresholds, held_classes
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.validation import gather_scores
 from models.encoder import FITClassifier
@@ -38,12 +39,14 @@ class Scores(NamedTuple):
             several targets, the mean over them.
         balanced_accuracy: Mean accuracy over the classes that occur. With several targets, the mean over them.
         targets: Accuracy of each target by name, and their mean; None for one class per image.
+        thresholds: Best thresholds on these images.
     """
 
     loss: float
     accuracy: float
     balanced_accuracy: float
     targets: dict[str, float] | None = None
+    thresholds: Thresholds = {}  # noqa: RUF012  (a NamedTuple, whose defaults are never changed)
 
 
 def validate(
@@ -84,7 +87,19 @@ def validate(
     results = sorted(chain.from_iterable(gather_scores(world, bad_images, classify_own)))
     if not results:
         raise DataError(f"{samples[0].path}: neither this nor any other validation image can be used")
-    return _scores([samples[number] for number, _ in results], [row for _, row in results], checkpoint.config.targets)
+    config = checkpoint.config
+    usable, rows = [samples[number] for number, _ in results], [row for _, row in results]
+    scores = _scores(usable, rows, config.targets)
+    return scores._replace(thresholds=_thresholds(usable, rows, config.class_targets, several=bool(config.targets)))
+
+
+def _thresholds(
+    samples: Sequence[Sample], rows: Sequence[list[list[float]]], targets: Sequence[Target], several: bool
+) -> Thresholds:
+    probabilities = [np.array([row[number] for row in rows]) for number in range(len(targets))]
+    parts = slices(targets)
+    held = held_classes([sample.target if several else (sample.target,) for sample in samples], parts[-1].stop)
+    return choose_thresholds(targets, probabilities, [held[:, part] for part in parts])
 
 
 def _scores(samples: Sequence[Sample], rows: Sequence[list[list[float]]], targets: Sequence[Target]) -> Scores:

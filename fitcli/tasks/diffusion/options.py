@@ -26,8 +26,8 @@ class DiffusionOptions(BackgroundOptions):
     )
     schedule: str = option(
         "cosine",
-        "cosine, sigmoid[@start,end,tau], ...",
-        more="Noise schedules with start, end and tau: cosine, sigmoid; or simple_linear.",
+        "cosine, sigmoid, ...",
+        more="Noise schedules: simple_linear, cosine or sigmoid; the last two also with @start,end,tau.",
     )
     shift: float | None = option(
         None,

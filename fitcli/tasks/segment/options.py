@@ -61,7 +61,7 @@ class SegmentOptions(BackgroundOptions):
     )
     focal: float = option(
         0.0,
-        "Exponent of focal loss.",
+        "Focal loss exponent.",
         minimum=0,
         maximum=10,
         more="0: cross-entropy. Otherwise pixels that the model is sure of count less (Lin et al. 2017, "

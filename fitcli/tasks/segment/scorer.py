@@ -22,9 +22,9 @@ from fitcli.images.window import Window
 from fitcli.patches.grid import PatchGrid
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.encoding.encode import EncodingSettings
-from fitcli.tasks.evaluation_result import Evaluation, Split
+from fitcli.tasks.evaluation_result import Evaluation, Split, UnitScores
 from fitcli.tasks.segment.config import SegmentDetails
-from fitcli.tasks.segment.segment_evaluation import segmentation_evaluation
+from fitcli.tasks.segment.segment_evaluation import score_units, segmentation_evaluation
 from fitcli.tasks.segment.segment_image import segment_image
 from fitcli.tasks.segment.segment_scores import ImageScores
 from fitcli.tasks.segment.strip_queue import StripQueue
@@ -81,6 +81,10 @@ class SegmentationScorer:
         """Return IoU, Dice, precision, recall and boundary F of each class, and means over the classes."""
         config = self.checkpoint.config
         return segmentation_evaluation(config.task, config.classes, self.tolerance, scored, split, failed)
+
+    def per_unit(self, scored: Sequence[tuple[Sample, list[float]]]) -> UnitScores:
+        """Return the scores of patients, from the sums of the counts of their images."""
+        return score_units(self.checkpoint.config.classes, scored)
 
 
 def _truth(labels: ImageReader, image: ImageReader, window: Window) -> NDArray[np.uint8]:

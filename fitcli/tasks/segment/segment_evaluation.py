@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from fitcli.data.dataset import Sample
-from fitcli.tasks.evaluation_result import Evaluation, ScoreTable, Split
+from fitcli.tasks.bootstrap import unit_names
+from fitcli.tasks.evaluation_result import Evaluation, ScoreTable, Split, UnitScores
 from fitcli.tasks.segment.segment_scores import summarize
 
 CLASS_SCORES = ("iou", "dice", "precision", "recall", "boundary_f")
@@ -42,11 +45,47 @@ def segmentation_evaluation(
         images=len(scored),
         failed=failed,
         scores={**scores, "boundary_tolerance": tolerance},
-        columns=("path", "labelled_pixels", "accuracy", "mean_iou", "mean_dice", *(f"iou:{name}" for name in names)),
+        columns=("path", *image_columns(names)),
         rows=[(sample.path, *_image_row(row, names)) for sample, row in scored],
         table_scores={f"dice per image: {name}": value for name, value in dice.items() if value is not None},
         tables=(_class_table(scores),),
     )
+
+
+def score_units(names: Sequence[str], scored: Sequence[tuple[Sample, list[float]]]) -> UnitScores:
+    """Return the scores of patients: the counts of their images are added up, and an interval draws patients.
+
+    Args:
+        names: Names of the classes.
+        scored: The images, each with its counts from `ImageScores.of`.
+    """
+    units: dict[str, list[int]] = {}
+    for number, name in enumerate(unit_names(sample for sample, _ in scored)):
+        units.setdefault(name, []).append(number)
+    rows = [np.sum([scored[number][1] for number in numbers], axis=0).tolist() for numbers in units.values()]
+    scores = summarize(rows, names)
+    dice = scores["dice_per_image"]
+    table: list[tuple[str, ...]] = [("patients", str(len(units)))]
+    table += [(f"dice per patient: {name}", _text(dice[name])) for name in ("median", "low", "high")]
+    firsts = [scored[numbers[0]][0] for numbers in units.values()]
+    return UnitScores(
+        document={"patients": len(units), "dice_per_patient": dice},
+        table=ScoreTable(("by patient", "value"), table),
+        columns=("patient", "images", *image_columns(names)),
+        rows=[
+            (first.patient or first.path, len(numbers), *_image_row(row, names))
+            for first, numbers, row in zip(firsts, units.values(), rows, strict=True)
+        ],
+    )
+
+
+def image_columns(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of the scores of one image."""
+    return ("labelled_pixels", "accuracy", "mean_iou", "mean_dice", *(f"iou:{name}" for name in names))
+
+
+def _text(value: float | None) -> str:
+    return UNDEFINED if value is None else f"{value:.4f}"
 
 
 def _image_row(row: list[float], names: Sequence[str]) -> list[object]:

@@ -60,6 +60,7 @@ class Segmentation(Task[FITDense]):
     labels: ClassVar[Labels] = "files"
     used_by: ClassVar[str] = "`fit segment`"
     casts_weights_ahead: ClassVar[bool] = True
+    scores_units: ClassVar[bool] = True
     class_weights: ClassVar[tuple[str, ...]] = ("head.",)
 
     def check(self, settings: TrainSettings) -> None:
@@ -82,8 +83,8 @@ class Segmentation(Task[FITDense]):
         found = survey_labels(pairs, table, rules, read_as, most_bad, wanted, held_out)
         hint = _rare_line(found) if settings.size is not None and not wanted else ()
         notes = (_class_line(found), *hint, *found.notes, *dataset.notes)
-        surveyed = found._replace(positions={})
-        return _anchored(replace(dataset, notes=notes, warnings=found.warnings, surveyed=surveyed), found.positions)
+        surveyed, warnings = found._replace(positions={}), (*dataset.warnings, *found.warnings)
+        return _anchored(replace(dataset, notes=notes, warnings=warnings, surveyed=surveyed), found.positions)
 
     def resume_targets(self, settings: TrainSettings, dataset: Dataset, config: RunConfig) -> Dataset:
         options, details = cast(SegmentOptions, settings.options), cast(SegmentDetails, config.details)

@@ -42,7 +42,7 @@ def describe_run(folder: Path) -> dict[str, Any]:
         "background": pixels.background,
         "classes": _classes(config),
         **config.details.to_document(),
-        "best": _best(folder),
+        "best": best_report(folder),
     }
 
 
@@ -60,7 +60,7 @@ def _classes(config: RunConfig) -> list[str] | dict[str, list[str]]:
     return list(config.classes)
 
 
-def _best(folder: Path) -> dict[str, Any] | None:
+def best_report(folder: Path) -> dict[str, Any] | None:
     """Return the report of the best validation; None if there is none that can be read."""
     best = None
     try:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitcli import __version__
+from fitcli.data.class_names import composed
+from fitcli.data.csv_listing import NO_GROUPS
 from fitcli.data.dataset import Dataset, Listed
+from fitcli.data.file_digest import file_digests
 from fitcli.data.label_digests import label_digests
 from fitcli.errors import CheckpointError, FitError
 from fitcli.files.publish import write_text
@@ -15,7 +19,7 @@ from fitcli.runs.config import RunConfig, config_document, is_run, save_config
 from fitcli.runs.option import OptionError
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.load import load_config
-from fitcli.tasks.registry import DEFAULT_TASK, TASKS, task_options, train_settings
+from fitcli.tasks.registry import DEFAULT_TASK, TASKS, find_task, task_options, train_settings
 
 TRAINING = "training"
 """Folder within a run folder with all that resuming needs."""
@@ -36,7 +40,23 @@ def save_record(run: Path, settings: TrainSettings, config: RunConfig, dataset: 
     document: dict[str, Any] = {"fingerprint": dataset.fingerprint, "images": dataset.listed}
     if dataset.label_files:
         document["label_files"] = label_digests(dataset.label_files)
+    if dataset.patients:
+        document["patients"] = dataset.patients
+    document["digests"] = _digests(run, dataset)
     write_text(run / IMAGES, json.dumps(document, separators=(",", ":")) + "\n")
+
+
+def _digests(run: Path, dataset: Dataset) -> list[str]:
+    """Return the digests of the listed images; those of an earlier start, if they are of the same images."""
+    names = [name for name, _, _ in dataset.listed]
+    try:
+        before = load_trained_images(run)
+        if [each.name for each in before] == names and any(each.digest for each in before):
+            return [each.digest for each in before]
+    except CheckpointError:
+        pass
+    digests = file_digests([*dataset.train, *dataset.validation])
+    return [digests.get(name, "") for name in names]
 
 
 def save_settings(run: Path, settings: TrainSettings) -> None:
@@ -63,6 +83,9 @@ def load_settings(run: Path) -> TrainSettings:
         # Earlier versions stored the options of all tasks, under other names.
         for options in task_options().values():
             stored = options.upgraded(stored)
+        if "group_by" not in stored and find_task(task).labels != "files":
+            # Earlier versions did not read the column of patients.
+            stored["group_by"] = NO_GROUPS
         if "from_preset" not in stored:
             stored = task_options()[task].with_earlier_defaults(stored)
         return train_settings(task, **stored)
@@ -125,6 +148,42 @@ def load_label_digests(run: Path) -> dict[str, str]:
         raise CheckpointError(f"{path}: cannot be read ({error}); start a new run") from None
 
 
+class TrainedImage(NamedTuple):
+    """An image that a run was trained or validated on.
+
+    Attributes:
+        name: Name within its data set.
+        split: "train" or "val".
+        patient: Name of the patient; "" if it is not known.
+        digest: Digest of the file; "" if it is not known.
+    """
+
+    name: str
+    split: str
+    patient: str
+    digest: str
+
+
+def load_trained_images(run: Path) -> list[TrainedImage]:
+    """Read which images a run was last trained and validated on.
+
+    Raises:
+        CheckpointError: The file is missing or damaged.
+    """
+    _, images = load_images(run)
+    document = json.loads((run / IMAGES).read_text(encoding="ascii"))
+    further = []
+    for key in ("patients", "digests"):
+        values = document.get(key) or [""] * len(images)
+        if not isinstance(values, list) or len(values) != len(images):
+            raise CheckpointError(f"{run / IMAGES}: cannot be read ({key} do not match images); start a new run")
+        further.append(map(str, values))
+    return [
+        TrainedImage(composed(name), split, patient, digest)
+        for (name, _, split), patient, digest in zip(images, *further, strict=True)
+    ]
+
+
 def check_config(run: Path) -> RunConfig:
     """Read `config.json` of a run, and compare it with the copy in the record.
 
@@ -135,6 +194,8 @@ def check_config(run: Path) -> RunConfig:
     # Without a copy, loading a state still checks the shapes of its tensors.
     if not is_run(run / TRAINING):
         return config
+    # Without the thresholds: they belong to the weights, which change during the run.
+    config = replace(config, details=config.details.with_decisions({}))
     before, now = (_flat(config_document(each)) for each in (load_config(run / TRAINING), config))
     changed = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
     if changed:

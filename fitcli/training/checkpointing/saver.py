@@ -158,6 +158,8 @@ class Saver:
         _save_weights(folder / LAST, state)
         if progress.step == progress.best_step or not progress.validated:
             _save_weights(folder, state)
+            config = self._run.config
+            save_config(folder, replace(config, details=config.details.with_decisions(progress.decisions)))
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,324 @@
+"""Assigns the images of a data set to training and validation: a fifth held out, or one of several folds.
+
+The images of a patient stay together. The choice depends on the names of patients and images alone, so it is the same
+in training, in evaluation and after the data set has moved. It decodes no pixels and does not import torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fitcli.data.csv_listing import NO_GROUPS, LabelColumn, ListedImage, Listing
+from fitcli.errors import DataError
+
+VALIDATION_FRACTION = 0.2
+"""Fraction of the patients of each class to hold out for validation, if the data set names no splits. A patient is an
+image where the data set names no patients."""
+
+NAMED = 3
+"""Number of patients, classes or folds to name in a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Splitting:
+    """How images are assigned to training and validation.
+
+    Attributes:
+        folds: Number of folds; None for those of the column `fold`, or without folds.
+        fold: The fold that validates; None to hold out a fifth. Folds that are dealt are counted from 1.
+        group_by: Column whose value keeps images together; None for `patient`, if there is one, and `NO_GROUPS` to
+            assign each image by itself.
+    """
+
+    folds: int | None = None
+    fold: int | None = None
+    group_by: str | None = None
+
+
+HELD_OUT = Splitting()
+"""A fifth held out, where the data set names no splits."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Unit:
+    """Images that stay together: those of a patient, or one image.
+
+    Attributes:
+        name: Name of the patient; without one, that of the image.
+        images: The images.
+        classes: Number of the images by class.
+    """
+
+    name: str
+    images: list[ListedImage]
+    classes: Counter[str]
+
+    @property
+    def digest(self) -> bytes:
+        """Hash of the name. In the order of the hashes, the units are shuffled, and new ones move few others."""
+        return hashlib.sha256(self.name.encode("utf-8", "surrogateescape")).digest()
+
+
+def split_images(path: Path, listing: Listing, splitting: Splitting, training: bool) -> Listing:
+    """Return the images of a data set with their splits, and warnings about them.
+
+    Args:
+        path: The data set, for messages.
+        listing: Its images; those that it names a split for keep it.
+        splitting: The kind of splits.
+        training: Whether to refuse splits that a model cannot be trained and validated on. Otherwise, images of a data
+            set that names splits keep them, and folds may be empty.
+
+    Raises:
+        DataError: There are too few images or patients, no such fold, or splits that contradict the folds.
+    """
+    splits_named = any(row.split in ("train", "val") for row in listing.rows)
+    column = [] if splitting.fold is None else fold_numbers(path, listing.rows)
+    if splitting.fold is None:
+        rows = listing.rows if splits_named else _hold_out(path, listing, training)
+    elif column:
+        rows = _with_fold(path, listing.rows, splitting, column, training)
+    elif splits_named and not training:
+        rows = listing.rows
+    else:
+        rows = _with_dealt_fold(path, listing, splitting, training)
+    notes, warnings = _unused_folds(path, listing, splitting), [*_patient_warnings(path, rows)]
+    if column and training:
+        warnings += _missing_classes(path, rows, listing.columns)
+    return replace(listing, rows=rows, notes=(*listing.notes, *notes), warnings=tuple(warnings))
+
+
+def refuse_columns(folder: Path, group_by: str | None, images: Path | None) -> None:
+    """Refuse options that name columns of a CSV file, or the folder of its images, for a data set that is a folder.
+
+    Raises:
+        DataError: There is one.
+    """
+    if group_by not in (None, NO_GROUPS):
+        raise DataError(f"{folder}: --group-by names a column; list the images in a CSV file to have one")
+    if images is not None:
+        raise DataError(f"{folder}: --images goes with a CSV file that lists images; leave it out for a folder")
+
+
+def units_of(rows: Iterable[ListedImage], columns: Sequence[LabelColumn] = ()) -> list[Unit]:
+    """Return the images by patient, with the classes in these columns."""
+    units: dict[tuple[bool, str], Unit] = {}
+    for row in rows:
+        # A patient may be called like an image.
+        unit = units.setdefault(
+            (bool(row.patient), row.patient or row.key), Unit(row.patient or row.key, [], Counter())
+        )
+        unit.images.append(row)
+        unit.classes.update(_classes(row, columns))
+    return list(units.values())
+
+
+def deal(units: Sequence[Unit], folds: int) -> list[list[Unit]]:
+    """Deal units into folds so that each has about the same number of images of each class.
+
+    The classes take turns, the rarest first. The units of a class, those with most of its images first, go to the fold
+    that has the fewest of them; then to the fold with the fewest images. (Iterative stratification as in Sechidis et
+    al. 2011, "On the stratification of multi-label data".)
+    """
+    dealt: list[list[Unit]] = [[] for _ in range(folds)]
+    images, left = [0] * folds, list(units)
+    of_class: defaultdict[str, list[int]] = defaultdict(lambda: [0] * folds)
+    for label in _rarest_first(units):
+        members = sorted((unit for unit in left if unit.classes[label]), key=lambda u: (-u.classes[label], u.digest))
+        left = [unit for unit in left if not unit.classes[label]]
+        for unit in members:
+            fold = min(zip(of_class[label], images, range(folds), strict=True))[2]
+            dealt[fold].append(unit)
+            images[fold] += len(unit.images)
+            for each, count in unit.classes.items():
+                of_class[each][fold] += count
+    return dealt
+
+
+def _classes(row: ListedImage, columns: Sequence[LabelColumn]) -> list[str]:
+    named = zip(columns, row.labels, strict=False)
+    return [label for column, cell in named for label in column.labels(cell)] or [""]
+
+
+def _rarest_first(units: Sequence[Unit]) -> list[str]:
+    counts = Counter(label for unit in units for label in unit.classes)
+    return sorted(counts, key=lambda label: (counts[label], label))
+
+
+def _hold_out(path: Path, listing: Listing, training: bool) -> list[ListedImage]:
+    """Hold out a fraction of the units of each class among the images without a split."""
+    spread = _spread_column(listing.columns)
+    free, assigned = _unassigned(listing)
+    units = units_of((row if spread is None else replace(row, labels=(row.labels[spread],)) for row in free),
+                     () if spread is None else (listing.columns[spread],))  # fmt: skip
+    total, held = Counter(label for unit in units for label in unit.classes), set[int]()
+    kept = Counter(total)
+    for label in _rarest_first(units):
+        members = [unit for unit in units if label in unit.classes]
+        if len(members) < 2 and training:
+            raise DataError(_alone(path, label, members[0]))
+        wanted = max(1, round(VALIDATION_FRACTION * len(members)))
+        # First those that add no other class: it may have enough.
+        for unit in sorted(members, key=lambda unit: (len(unit.classes), unit.digest)):
+            needed = any(kept[each] == 1 < total[each] for each in unit.classes)
+            if total[label] - kept[label] >= wanted or id(unit) in held or needed:
+                continue
+            held.add(id(unit))
+            kept.subtract(unit.classes.keys())
+    for unit in units:
+        assigned += [(row.key, "val" if id(unit) in held else "train") for row in unit.images]
+    return _with_splits(listing.rows, dict(assigned))
+
+
+def _unassigned(listing: Listing) -> tuple[list[ListedImage], list[tuple[str, str]]]:
+    """Return the images to assign, and names and splits of the others. An image without labels validates nothing."""
+    unlabelled = [row for row in listing.rows if listing.in_files and not row.split and row.label_file is None]
+    names = {row.key for row in unlabelled}
+    free = [row for row in listing.rows if not row.split and row.key not in names]
+    return free, [(row.key, "train") for row in unlabelled]
+
+
+def _with_splits(rows: Iterable[ListedImage], splits: dict[str, str]) -> list[ListedImage]:
+    """Return images in the order of their names, with the splits by name."""
+    assigned = (replace(row, split=splits[row.key]) if row.key in splits else row for row in rows)
+    return sorted(assigned, key=lambda row: row.key)
+
+
+def _alone(path: Path, label: str, unit: Unit) -> str:
+    one = "image" if len(unit.images) == 1 else f"patient, {unit.name}"
+    return (
+        f"{path}: {f'class {label!r} has' if label else 'there is'} one {one}; it needs two, one to train on "
+        "and one to validate, or a split column in a CSV file"
+    )
+
+
+def _spread_column(columns: Sequence[LabelColumn]) -> int | None:
+    """Return the number of the first single-label column, whose classes are spread evenly over the splits."""
+    return next((number for number, column in enumerate(columns) if column.kind == "single-label"), None)
+
+
+def _with_dealt_fold(path: Path, listing: Listing, splitting: Splitting, training: bool) -> list[ListedImage]:
+    """Deal the images outside of `test` into folds, and hold out one of them."""
+    fold, folds = splitting.fold, splitting.folds
+    if folds is None:
+        if not training:
+            return listing.rows
+        raise DataError(f"{path}: has no column fold for --fold {fold}; add one, or give --folds N")
+    if training and (named := next((row for row in listing.rows if row.split in ("train", "val")), None)):
+        raise DataError(
+            f"{path}: names the split of {named.path.name} ({named.split}), and --folds {folds} makes splits of its "
+            "own; leave one of them out (images of the split test may stay)"
+        )
+    spread = _spread_column(listing.columns)
+    number = range(len(listing.columns)) if spread is None else range(spread, spread + 1)
+    columns = tuple(listing.columns[n] for n in number if listing.columns[n].kind in ("single-label", "multi-label"))
+    free, assigned = _unassigned(listing)
+    cells = (replace(row, labels=tuple(row.labels[n] for n in number)) for row in free) if columns else free
+    units = units_of(cells, columns)
+    if training:
+        _check_folds(path, units, folds, single=spread is not None)
+    for place, dealt in enumerate(deal(units, folds), 1):
+        assigned += [(row.key, "val" if place == fold else "train") for unit in dealt for row in unit.images]
+    return _with_splits(listing.rows, dict(assigned))
+
+
+def _check_folds(path: Path, units: Sequence[Unit], folds: int, single: bool) -> None:
+    """Refuse more folds than there are units, or units of a class."""
+    noun = "patients" if any(unit.images[0].patient for unit in units) else "images"
+    if len(units) < folds:
+        raise DataError(f"{path}: has {len(units)} {noun} for {folds} folds; give --folds {max(2, len(units))} or less")
+    counts = Counter(label for unit in units for label in unit.classes)
+    rare = min(counts, key=lambda label: (counts[label], label))
+    if single and counts[rare] < folds:
+        count = f"one {noun[:-1]}" if counts[rare] == 1 else f"{counts[rare]} {noun}"
+        fewer = f"give --folds {counts[rare]} or less" if counts[rare] > 1 else "add some"
+        raise DataError(f"{path}: class {rare!r} has {count} for {folds} folds, so a fold has none; {fewer}")
+
+
+def _with_fold(
+    path: Path, rows: Sequence[ListedImage], splitting: Splitting, values: Sequence[int], training: bool
+) -> list[ListedImage]:
+    """Hold out the images of one fold of the column `fold`."""
+    fold, folds = splitting.fold, splitting.folds
+    if training and fold not in values:
+        raise DataError(f"{path}: has no fold {fold} in its column fold, which has {_named(values)}; give one of these")
+    if training and folds is not None and folds != len(values):
+        raise DataError(f"{path}: has {len(values)} folds in its column fold, not {folds}; leave --folds out")
+    assigned = {}
+    for row in rows:
+        if row.split == "test":
+            continue
+        if not row.fold:
+            if training and row.split != "train":
+                raise DataError(
+                    f"{path}: the fold of {row.path.name} is empty; fill it in, or give it the split train or test"
+                )
+            continue
+        split = "val" if _fold_number(path, row) == fold else "train"
+        if training and row.split not in ("", split):
+            raise DataError(
+                f"{path}: {row.path.name} has split {row.split} and fold {row.fold}, which contradict each other with "
+                f"--fold {fold}; leave the column split out, or use it for test alone"
+            )
+        assigned[row.key] = split
+    return _with_splits(rows, assigned)
+
+
+def fold_numbers(path: Path, rows: Iterable[ListedImage]) -> list[int]:
+    """Return the numbers in the column `fold`, sorted; empty without the column.
+
+    Raises:
+        DataError: A cell is no whole number.
+    """
+    return sorted({_fold_number(path, row) for row in rows if row.fold})
+
+
+def _fold_number(path: Path, row: ListedImage) -> int:
+    try:
+        number = float(row.fold)
+        if number != int(number) or number < 0:
+            raise ValueError
+        return int(number)
+    except (ValueError, OverflowError):
+        raise DataError(f"{path}: the fold of {row.path.name} is {row.fold!r}, no whole number; correct it") from None
+
+
+def _unused_folds(path: Path, listing: Listing, splitting: Splitting) -> list[str]:
+    if splitting.fold is not None or not any(row.fold for row in listing.rows):
+        return []
+    names = _named(sorted({row.fold for row in listing.rows if row.fold}))
+    return [f"column fold of {path.name} not used: --fold K holds out one of {names}"]
+
+
+def _patient_warnings(path: Path, rows: Sequence[ListedImage]) -> list[str]:
+    """Return warnings of patients in several splits and of images without a patient."""
+    splits: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.patient:
+            splits[row.patient].add(row.split or "train")
+    warnings = []
+    if mixed := [patient for patient, found in splits.items() if len(found) > 1]:
+        warnings.append(f"{path}: patients with images in several splits: {_named(mixed)}; validation is then too good")
+    if splits and (without := [row.path.name for row in rows if not row.patient]):
+        warnings.append(
+            f"{path}: {len(without)} of {len(rows)} images have no patient ({_named(without)}); each counts as a "
+            "patient of its own, and validation is too good if they are not"
+        )
+    return warnings
+
+
+def _missing_classes(path: Path, rows: Sequence[ListedImage], columns: Sequence[LabelColumn]) -> list[str]:
+    spread = _spread_column(columns)
+    if spread is None:
+        return []
+    found = {row.labels[spread] for row in rows if row.split == "val"}
+    missing = sorted({row.labels[spread] for row in rows if row.split != "test"} - found)
+    return [f"{path}: the fold has no image to validate on of class {_named(missing)}"] if missing else []
+
+
+def _named(items: Sequence[object]) -> str:
+    return f"{', '.join(map(str, items[:NAMED]))}{', ...' if len(items) > NAMED else ''}"
