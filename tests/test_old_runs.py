@@ -42,6 +42,9 @@ HASHES = {
 }
 """The hash of each model, without the moving average. Files of features and `--state` folders name the model by it."""
 
+AS_THEN = ("--larger-images", "1")
+"""Options of a new classifier that learns the same numbers as before there were these options."""
+
 WEIGHTS = ("model.safetensors", "ema.safetensors", "last/model.safetensors", "last/ema.safetensors")
 
 
@@ -73,7 +76,8 @@ class Replay:
     def _begun(self, name: str) -> Path:
         """A new run."""
         run = self._folder / "begun" / name
-        self._call(EXPECTED["begun"][name]["command"], run)
+        command = EXPECTED["begun"][name]["command"]
+        self._call([*command, *([] if "--task" in command else AS_THEN)], run)
         return run
 
     def _resumed(self, name: str) -> Path:
@@ -241,8 +245,10 @@ def test_a_new_run_learns_as_it_did(replay: Replay, name: str) -> None:
     expected, run = EXPECTED["begun"][name], replay.begun(name)
     text = (run / "config.json").read_text()
     config = json.loads(text)
-    # The range of 8-bit pixels and the version of the rules are recorded since.
+    # The range of 8-bit pixels, the version of the rules and the sizes of the images are recorded since.
     pixels = config["preprocessing"]
+    assert 0 < pixels["trained_sides"][0] <= pixels.pop("trained_sides")[1] <= 256
+    pixels.pop("trained_scales", None)
     assert (pixels.pop("rules"), 0 <= pixels["limits"][0] < pixels["limits"][1] <= 255) == (2, True)
     pixels["limits"] = None
     # The same names and values in the same order; only the version is another one.

@@ -84,6 +84,35 @@ def test_a_latent_that_stands_out_keeps_its_weight_in_larger_images() -> None:
     assert 0.7 < few < many
 
 
+@pytest.mark.parametrize("groups", whole_and_ragged(), ids=["whole", "ragged"])
+def test_an_enlarged_image_has_copies_of_what_has_little_weight(groups: Groups) -> None:
+    """Three copies of each such latent: the pool gives what it gives for the image that has them."""
+    head, generator = random_head((3,)), torch.Generator().manual_seed(0)
+    head.score.weight[1] = head.score.weight[0]  # Both heads copy the same latents.
+    latents = torch.randn(len(groups.number), LATENTS, WIDTH, generator=generator, dtype=torch.float64)
+    pooled, start, times, larger = head(latents, groups), 0, [], []
+    for count in groups.counts():
+        image = latents[start : start + count].flatten(0, 1)
+        weights = pooled.evidence[start : start + count].flatten()
+        start += count
+        rare = image[weights < 1 / len(image)]
+        copied = torch.cat([image, rare, rare])
+        times.append(len(copied) / len(image))
+        larger.append(head(copied[:, None], Groups.of_grid(1, 1, len(copied))).logits)
+    plain, enlarged = head.plain_and_enlarged(latents, groups, torch.tensor(times, dtype=torch.float64))
+    torch.testing.assert_close(plain, pooled.logits, rtol=0, atol=0)
+    torch.testing.assert_close(enlarged, torch.cat(larger))
+    assert (enlarged - plain).abs().max() > 0.1
+    same, twin = head.plain_and_enlarged(latents, groups, torch.ones(len(times), dtype=torch.float64))
+    torch.testing.assert_close(twin, same)
+
+
+def test_an_image_of_equal_latents_is_the_same_when_it_is_larger() -> None:
+    head, latents = random_head((3, 2)), torch.ones(8, 1, WIDTH, dtype=torch.float64)
+    plain, enlarged = head.plain_and_enlarged(latents, Groups.of_grid(2, 2, 2), torch.tensor([256.0, 4.0]).double())
+    torch.testing.assert_close(enlarged, plain)
+
+
 def wide_scores(head: AttentionPool, latents: Tensor, groups: Groups, autocast: bool) -> Pooled:
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         pooled: Pooled = head(latents, groups)

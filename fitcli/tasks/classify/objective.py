@@ -20,6 +20,7 @@ from fitcli.patches.cutting import normalize, statistics
 from fitcli.runs.targets import Target
 from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.class_targets import ClassLabels, ClassSets, class_reader, padded
+from fitcli.tasks.classify.larger_images import draw_enlargement
 from fitcli.tasks.classify.losses import balanced_target_weights, correct_targets, loss_of_targets, mean_cross_entropy
 from fitcli.tasks.classify.options import ClassifyOptions
 from fitcli.tasks.classify.step import classification_job
@@ -98,7 +99,10 @@ class ClassificationObjective:
         classifier, drop_path, seed = cast(FITClassifier, model), None, self.run.settings.seed
         if rate := self.options.drop_path:
             drop_path = draw_drop_path(classifier.encoder.trunk, batch.groups, batch.showings, rate, seed)
-        return classification_job(classifier, batch.groups, patches, loss, drop_path)
+        enlargement = None
+        if (sides := self.options.larger_images) > 1:
+            enlargement = to_device(draw_enlargement(batch.showings, sides, seed), self.mean.device)
+        return classification_job(classifier, batch.groups, patches, loss, drop_path, enlargement)
 
     def weight(self, batch: Batch) -> float:
         """Return the divisor of the loss of a batch: its number of images."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fitcli.runs.option import option, shared
 from fitcli.runs.task_options import PresetDefaults
@@ -29,6 +29,18 @@ class ClassifyOptions(BackgroundOptions):
     )
     drop_path: float = shared(DROP_PATH)
     label_smoothing: float = shared(LABEL_SMOOTHING)
+    larger_images: float = option(
+        16.0,
+        "Imitate images this many times as long.",
+        minimum=1,
+        maximum=1000,
+        more="In training, the pool sees an image as if it were up to so many times as long, with more of what has "
+        "little weight. The model then stays right on images that are larger than those of training. 1: never.",
+    )
+
+    @classmethod
+    def upgraded(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
+        return {"larger_images": 1.0, **super(ClassifyOptions, cls).upgraded(stored)}
 
 
 OPTIONS = ClassifyOptions

@@ -16,8 +16,12 @@ from fitcli.patches.preprocessing import Preprocessing
 
 UNREADABLE, OTHER_SCALE = "images that cannot be read as chosen", "images of another scale"
 RECOLORED, TOO_LARGE = "images of other colours", "images that exceed the memory limit"
+FAR_LARGER = "images far larger than those of training"
 NEEDED = "memory that an image needs"
 """Events that the queue counts over all processes, and bytes of which it keeps the most."""
+
+FAR = 4.0
+"""How many times as long as the longest training image an image may be without a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +48,15 @@ class ImageOpener:
     def open(self, path: Path) -> ImageReader:
         """Open an image.
 
-        The first one of another scale than in training is warned of, and the first one whose colours are converted is
-        named; `finish` counts the others.
+        The first one of another scale than in training is warned of, and the first one that is far larger; the first
+        one whose colours are converted is named; `finish` counts the others.
 
         Raises:
             ImageError: It cannot be opened, or does not have the level or the scale that the user asks for.
         """
         image = open_as(path, self.how)
         self._note_colors(image)
+        self._note_size(image)
         scale, trained = image.info.mpp, self.preprocessing.mpp
         if scale is None and self.how.mpp is not None:
             self._warn(
@@ -88,6 +93,8 @@ class ImageOpener:
             )
         if (more := self.queue.tally(OTHER_SCALE, 0) - 1) > 0:
             console.warning(f"the scale of {more} more {_images(more)} is another than in training, or unknown")
+        if (more := self.queue.tally(FAR_LARGER, 0) - 1) > 0:
+            console.warning(f"{more} more {_images(more)} are over {FAR:g} times as long as any training image")
         if (more := self.queue.tally(RECOLORED, 0) - 1) > 0:
             console.log(f"the colours of {more} more {_images(more)} are converted, too")
 
@@ -95,6 +102,15 @@ class ImageOpener:
         change = "" if self.preprocessing.mismatch(image.info) else self.preprocessing.channel_change(image.info)
         if change and self.queue.tally(RECOLORED) == 1:
             console.log(f"{image.path}: {change}, as in training (further images are not named)")
+
+    def _note_size(self, image: ImageReader) -> None:
+        side, trained = max(image.info.size), self.preprocessing.trained_sides
+        if trained is not None and side > FAR * trained[1] and self.queue.tally(FAR_LARGER) == 1:
+            console.warning(
+                f"{image.path}: is {side / trained[1]:.1f} times as long as any training image ({side:,} pixels, the "
+                f"longest had {trained[1]:,}); the model may be sure and wrong, so check its answers on images of this "
+                "size that you know (further images are not named)"
+            )
 
     def _warn(self, text: str) -> None:
         if self.queue.tally(OTHER_SCALE) == 1:
