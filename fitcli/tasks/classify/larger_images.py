@@ -17,7 +17,7 @@ STREAM = "larger images"
 """Name of the stream of random numbers."""
 
 
-def draw_enlargement(showings: Sequence[tuple[int, int]], sides: float, seed: int) -> Tensor:
+def draw_enlargement(showings: Sequence[tuple[int, int]], sides: int, seed: int) -> Tensor:
     """Draw how many times as large as it is each image of a batch seems, [b] float32 on the CPU.
 
     The logarithm is uniform: every doubling is equally likely.

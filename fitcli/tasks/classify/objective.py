@@ -99,10 +99,13 @@ class ClassificationObjective:
         classifier, drop_path, seed = cast(FITClassifier, model), None, self.run.settings.seed
         if rate := self.options.drop_path:
             drop_path = draw_drop_path(classifier.encoder.trunk, batch.groups, batch.showings, rate, seed)
-        enlargement = None
-        if (sides := self.options.larger_images) > 1:
-            enlargement = to_device(draw_enlargement(batch.showings, sides, seed), self.mean.device)
-        return classification_job(classifier, batch.groups, patches, loss, drop_path, enlargement)
+        return classification_job(classifier, batch.groups, patches, loss, drop_path, self._enlargement(batch))
+
+    def _enlargement(self, batch: Batch) -> Tensor | None:
+        """Return how many times as large each image seems to the pool [b], on the device; None for no enlargement."""
+        if (sides := self.options.larger_images) == 1:
+            return None
+        return to_device(draw_enlargement(batch.showings, sides, self.run.settings.seed), batch.groups.number.device)
 
     def weight(self, batch: Batch) -> float:
         """Return the divisor of the loss of a batch: its number of images."""

@@ -41,7 +41,7 @@ def test_the_objective_of_training_is_the_same_in_every_execution() -> None:
     objective = ClassificationObjective(mean=mean, std=std, weights=weights, run=run)
     patches = (step.pixels - mean.repeat(4)) / std.repeat(4) * gain + shift
     latents = step.model.encoder(patches, step.groups).latents
-    times = draw_enlargement(showings, 16.0, seed=0)
+    times = draw_enlargement(showings, 16, seed=0)
     both = step.model.head.plain_and_enlarged(latents, step.groups, times)
     each = [F.cross_entropy(logits, step.labels, weights, label_smoothing=0.1, reduction="none") for logits in both]
     assert (each[0] - each[1]).abs().max() > 1e-3
