@@ -7,11 +7,12 @@ import math
 import pytest
 import torch
 from support.batches import whole_and_ragged
+from support.ranks import run_on_all
 from torch import Tensor
 
 from fitcli.patches.cutting import groups_of
 from fitcli.patches.grid import PatchGrid
-from models.groups import Groups
+from models.groups import Gather, Groups
 from models.pooling import AttentionPool, Pooled
 
 WIDTH, HEADS, LATENTS = 8, 2, 3
@@ -105,6 +106,23 @@ def test_an_enlarged_image_has_copies_of_what_has_little_weight(groups: Groups) 
     assert (enlarged - plain).abs().max() > 0.1
     same, twin = head.plain_and_enlarged(latents, groups, torch.ones(len(times), dtype=torch.float64))
     torch.testing.assert_close(twin, same)
+
+
+@pytest.mark.parametrize("groups", whole_and_ragged(), ids=["whole", "ragged"])
+def test_ranks_that_share_images_enlarge_them_as_one_does(groups: Groups) -> None:
+    head, generator = random_head((4,)), torch.Generator().manual_seed(0)
+    latents = torch.randn(len(groups.number), LATENTS, WIDTH, generator=generator, dtype=torch.float64)
+    times = torch.linspace(2, 100, groups.images, dtype=torch.float64)
+    expected = torch.stack(head.plain_and_enlarged(latents, groups, times))
+    place = torch.arange(len(groups.number))[:, None]
+
+    def work(rank: int, gather: Gather) -> Tensor:
+        own = groups.share_of(rank, 3, gather)
+        chosen = groups._replace(coordinates=place.expand(-1, 2)).share_of(rank, 3, gather).coordinates[:, 0]
+        return torch.stack(head.plain_and_enlarged(latents[chosen], own, times))
+
+    for logits in run_on_all(3, work)[0]:
+        torch.testing.assert_close(logits, expected)
 
 
 def test_an_image_of_equal_latents_is_the_same_when_it_is_larger() -> None:
