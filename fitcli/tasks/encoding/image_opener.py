@@ -33,12 +33,14 @@ class ImageOpener:
         preprocessing: The pixels that the model was trained on.
         chosen: Choice of the user; None for that of training.
         offers_choice: Whether the command has --mpp and --level, for the advice.
+        answers: Whether the command says what an image shows, so that its size matters.
     """
 
     queue: ImageQueue
     preprocessing: Preprocessing
     chosen: ReadAs | None = None
     offers_choice: bool = True
+    answers: bool = True
 
     @property
     def how(self) -> ReadAs:
@@ -105,7 +107,7 @@ class ImageOpener:
 
     def _note_size(self, image: ImageReader) -> None:
         side, trained = max(image.info.size), self.preprocessing.trained_sides
-        if trained is not None and side > FAR * trained[1] and self.queue.tally(FAR_LARGER) == 1:
+        if self.answers and trained is not None and side > FAR * trained[1] and self.queue.tally(FAR_LARGER) == 1:
             console.warning(
                 f"{image.path}: is {side / trained[1]:.1f} times as long as any training image ({side:,} pixels, the "
                 f"longest had {trained[1]:,}); the model may be sure and wrong, so check its answers on images of this "

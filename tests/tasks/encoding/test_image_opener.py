@@ -51,6 +51,8 @@ def test_an_image_far_larger_than_those_of_training_is_said_once_per_command(
     if warned:
         assert f"{paths[0]}: is 4.3 times as long as any training image (64 pixels, the longest had 15)" in lines[0]
         assert lines[1] == "warning: 2 more images are over 4 times as long as any training image"
+    ImageOpener(ImageQueue(), opener.preprocessing, answers=False).open(paths[0]).close()
+    assert capsys.readouterr().err == "", "a command that repaints the image says nothing of it"
 
 
 @pytest.mark.parametrize(
