@@ -105,7 +105,9 @@ class ClassificationObjective:
         """Return how many times as large each image seems to the pool [b], on the device; None for no enlargement."""
         if (sides := self.options.larger_images) == 1:
             return None
-        return to_device(draw_enlargement(batch.showings, sides, self.run.settings.seed), batch.groups.number.device)
+        settings, images = self.run.settings, len(self.run.dataset.train)
+        epochs = settings.total_steps(images) * settings.images_per_step / images
+        return to_device(draw_enlargement(batch.showings, sides, epochs, settings.seed), batch.groups.number.device)
 
     def weight(self, batch: Batch) -> float:
         """Return the divisor of the loss of a batch: its number of images."""

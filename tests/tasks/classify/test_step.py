@@ -13,6 +13,7 @@ from support.steps import CONFIGS, PLANS, Step, assert_same_gradients
 from fitcli.data.batch import Batch
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
+from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.class_targets import ClassLabels
 from fitcli.tasks.classify.larger_images import draw_enlargement
 from fitcli.tasks.classify.objective import ClassificationObjective
@@ -36,12 +37,13 @@ def test_the_objective_of_training_is_the_same_in_every_execution() -> None:
     showings = tuple((2, image) for image in range(step.groups.images))
     batch = Batch(step.pixels, step.groups, ClassLabels(step.labels), gain, shift, showings=showings)
     mean, std, weights = torch.full((3,), 120.0), torch.full((3,), 60.0), torch.tensor([1.0, 2.0, 0.5, 1.5])
-    settings = SimpleNamespace(options=ClassifyOptions(label_smoothing=0.1), seed=0)
-    run: Any = SimpleNamespace(settings=settings, config=SimpleNamespace(targets=()))
+    settings = TrainSettings(task="classify", epochs=10, options=ClassifyOptions(label_smoothing=0.1))
+    dataset = SimpleNamespace(train=range(len(showings) * 4))
+    run: Any = SimpleNamespace(settings=settings, config=SimpleNamespace(targets=()), dataset=dataset)
     objective = ClassificationObjective(mean=mean, std=std, weights=weights, run=run)
     patches = (step.pixels - mean.repeat(4)) / std.repeat(4) * gain + shift
     latents = step.model.encoder(patches, step.groups).latents
-    times = draw_enlargement(showings, 16, seed=0)
+    times = draw_enlargement(showings, 16, epochs=10, seed=0)
     both = step.model.head.plain_and_enlarged(latents, step.groups, times)
     each = [F.cross_entropy(logits, step.labels, weights, label_smoothing=0.1, reduction="none") for logits in both]
     assert (each[0] - each[1]).abs().max() > 1e-3
