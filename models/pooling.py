@@ -48,13 +48,13 @@ class Arranged(NamedTuple):
     Attributes:
         scores: Scores [b q n] of the latents of all ranks, for q = t h queries; see `AttentionPool.scores`.
         values: Values [b h n e] of the latents of this rank.
-        count: Number of latents of each image over all ranks; broadcasts to [b 1 1].
+        total: Number of latents of each image over all ranks; broadcasts to [b 1 1].
         present: [b 1 n] bool, False for padding; None if there is no padding.
     """
 
     scores: Tensor
     values: Tensor
-    count: Tensor
+    total: Tensor
     present: Tensor | None
 
     def masked(self, scores: Tensor) -> Tensor:
@@ -76,11 +76,11 @@ def enlarge(arranged: Arranged, weights: Tensor, times: Tensor) -> Tensor:
         weights: Weights [b q n] of the latents, without a gradient.
         times: Size of the larger image by that of the image, [b 1 1], at least 1.
     """
-    rare = weights < 1 / arranged.count.clamp(min=1)
+    rare = weights < 1 / arranged.total.clamp(min=1)
     if arranged.present is not None:
         rare = rare & arranged.present
-    copies = 1 + arranged.count * (times - 1) / rare.sum(dim=-1, keepdim=True).clamp(min=1)
-    scores = arranged.scores * sharpness(arranged.count * times) + rare * copies.to(weights.dtype).log()
+    copies = 1 + arranged.total * (times - 1) / rare.sum(dim=-1, keepdim=True).clamp(min=1)
+    scores = arranged.scores * sharpness(arranged.total * times) + rare * copies.to(weights.dtype).log()
     return arranged.masked(scores)
 
 
@@ -109,7 +109,7 @@ class AttentionPool(nn.Module):
     def forward(self, latents: Tensor, groups: Groups) -> Pooled:
         """Pool normalised latents [g m d] into logits [b k] and evidence [g m t]."""
         arranged = self._arrange(latents, groups)
-        weights = arranged.masked(arranged.scores * sharpness(arranged.count)).softmax(dim=-1)
+        weights = arranged.masked(arranged.scores * sharpness(arranged.total)).softmax(dim=-1)
         logits, weights = self._pool(weights, arranged.values, groups)
         evidence = rearrange(weights.mean(dim=2), "b t (g m) -> b g m t", m=latents.shape[1])
         return Pooled(logits, groups.scatter(evidence))
@@ -117,7 +117,7 @@ class AttentionPool(nn.Module):
     def plain_and_enlarged(self, latents: Tensor, groups: Groups, times: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits [b k] of `forward`, and those of images that are `times` [b] as large, see `enlarge`."""
         arranged = self._arrange(latents, groups)
-        weights = arranged.masked(arranged.scores * sharpness(arranged.count)).softmax(dim=-1)
+        weights = arranged.masked(arranged.scores * sharpness(arranged.total)).softmax(dim=-1)
         enlarged = enlarge(arranged, weights.detach(), times[:, None, None]).softmax(dim=-1)
         plain, larger = (self._pool(each, arranged.values, groups)[0] for each in (weights, enlarged))
         return plain, larger
