@@ -42,48 +42,6 @@ def sharpness(count: Tensor) -> Tensor:
     return SHARPNESS * count.clamp(min=1).log()
 
 
-class Arranged(NamedTuple):
-    """What a pool knows of the latents of its images.
-
-    Attributes:
-        scores: Scores [b q n] of the latents of all ranks, for q = t h queries; see `AttentionPool.scores`.
-        values: Values [b h n e] of the latents of this rank.
-        total: Number of latents of each image over all ranks; broadcasts to [b 1 1].
-        present: [b 1 n] bool, False for padding; None if there is no padding.
-    """
-
-    scores: Tensor
-    values: Tensor
-    total: Tensor
-    present: Tensor | None
-
-    def masked(self, scores: Tensor) -> Tensor:
-        """Return scores [b q n] with the lowest number in place of padding."""
-        # With minus infinity instead, the softmax would be NaN for an image without any group.
-        lowest = torch.finfo(scores.dtype).min
-        return scores if self.present is None else scores.masked_fill(~self.present, lowest)
-
-
-def enlarge(arranged: Arranged, weights: Tensor, times: Tensor) -> Tensor:
-    """Return the scores [b q n] before the softmax of larger images, with more of what has little weight.
-
-    A larger image holds copies of the latents whose weight is below average, so that a small object becomes as rare as
-    in a large image, and has to outweigh all the rest. Of c copies, the weight is that of one latent whose score is
-    greater by ln(c).
-
-    Args:
-        arranged: Latents of the images.
-        weights: Weights [b q n] of the latents, without a gradient.
-        times: Size of the larger image by that of the image, [b 1 1], at least 1.
-    """
-    rare = weights < 1 / arranged.total.clamp(min=1)
-    if arranged.present is not None:
-        rare = rare & arranged.present
-    copies = 1 + arranged.total * (times - 1) / rare.sum(dim=-1, keepdim=True).clamp(min=1)
-    scores = arranged.scores * sharpness(arranged.total * times) + rare * copies.to(weights.dtype).log()
-    return arranged.masked(scores)
-
-
 class AttentionPool(nn.Module):
     """Gated attention pooling over the latents of an image (Ilse et al. 2018, equation 9), with several heads.
 
@@ -108,37 +66,23 @@ class AttentionPool(nn.Module):
 
     def forward(self, latents: Tensor, groups: Groups) -> Pooled:
         """Pool normalised latents [g m d] into logits [b k] and evidence [g m t]."""
-        arranged = self._arrange(latents, groups)
-        weights = arranged.masked(arranged.scores * sharpness(arranged.total)).softmax(dim=-1)
-        logits, weights = self._pool(weights, arranged.values, groups)
-        evidence = rearrange(weights.mean(dim=2), "b t (g m) -> b g m t", m=latents.shape[1])
-        return Pooled(logits, groups.scatter(evidence))
-
-    def plain_and_enlarged(self, latents: Tensor, groups: Groups, times: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits [b k] of `forward`, and those of images that are `times` [b] as large, see `enlarge`."""
-        arranged = self._arrange(latents, groups)
-        weights = arranged.masked(arranged.scores * sharpness(arranged.total)).softmax(dim=-1)
-        enlarged = enlarge(arranged, weights.detach(), times[:, None, None]).softmax(dim=-1)
-        plain, larger = (self._pool(each, arranged.values, groups)[0] for each in (weights, enlarged))
-        return plain, larger
-
-    def _arrange(self, latents: Tensor, groups: Groups) -> Arranged:
-        """Compute the scores of the latents of all ranks and the values of those of this rank, by image."""
-        m = latents.shape[1]
+        m, targets = latents.shape[1], len(self.targets)
         scores = rearrange(groups.gather(groups.arrange(self.scores(latents))), "b g m q -> b q (g m)")
-        values = rearrange(groups.arrange(self.value(latents)), "b g m (h e) -> b h (g m) e", h=self.heads)
         present = groups.present()
         if present is None:
-            return Arranged(scores, values, scores.new_full((), scores.shape[-1]), None)
-        count = (m * present.sum(dim=1, dtype=scores.dtype))[:, None, None]
-        return Arranged(scores, values, count, repeat(present, "b g -> b 1 (g m)", m=m))
-
-    def _pool(self, weights: Tensor, values: Tensor, groups: Groups) -> tuple[Tensor, Tensor]:
-        """Pool values [b h n e] by the weights [b q n] of all ranks -> logits [b k], own weights [b t h n]."""
-        weights = rearrange(groups.own_part(weights, dim=-1), "b (t h) n -> b t h n", t=len(self.targets))
+            scores = scores * sharpness(scores.new_full((), scores.shape[-1]))
+        else:
+            scores = scores * sharpness(m * present.sum(dim=1, dtype=scores.dtype))[:, None, None]
+            # With minus infinity instead, the softmax would be NaN for an image without any group.
+            lowest = torch.finfo(scores.dtype).min
+            scores = scores.masked_fill(~repeat(present, "b g -> b 1 (g m)", m=m), lowest)
+        weights = groups.own_part(scores.softmax(dim=-1), dim=-1)
+        weights = rearrange(weights, "b (t h) n -> b t h n", t=targets)
+        values = rearrange(groups.arrange(self.value(latents)), "b g m (h e) -> b h (g m) e", h=self.heads)
         pooled = einsum(weights.to(values.dtype), values, "b t h n, b h n e -> b t h e")
         pooled = rearrange(pooled, "b t h e -> b t (h e)")
-        return self.logits(groups.sum_over_ranks(pooled)), weights
+        evidence = groups.scatter(rearrange(weights.mean(dim=2), "b t (g m) -> b g m t", m=m))
+        return Pooled(self.logits(groups.sum_over_ranks(pooled)), evidence)
 
     def scores(self, latents: Tensor) -> Tensor:
         """Return the pooling scores of latents: [... d] -> [... (t h)], in the precision of the weights."""

@@ -42,9 +42,6 @@ HASHES = {
 }
 """The hash of each model, without the moving average. Files of features and `--state` folders name the model by it."""
 
-AS_THEN = ("--larger-images", "1")
-"""Options of a new classifier that learns the same numbers as before there were these options."""
-
 WEIGHTS = ("model.safetensors", "ema.safetensors", "last/model.safetensors", "last/ema.safetensors")
 
 
@@ -76,8 +73,7 @@ class Replay:
     def _begun(self, name: str) -> Path:
         """A new run."""
         run = self._folder / "begun" / name
-        command = EXPECTED["begun"][name]["command"]
-        self._call([*command, *([] if "--task" in command else AS_THEN)], run)
+        self._call(EXPECTED["begun"][name]["command"], run)
         return run
 
     def _resumed(self, name: str) -> Path:

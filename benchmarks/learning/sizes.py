@@ -69,9 +69,9 @@ class Kind(NamedTuple):
 MNIST = Path(__file__).parents[2] / "recipes" / "megapixel-mnist.toml"
 
 KINDS = {
-    "marks": Kind(320, 240, 48, "--preset debug --batch-size 3 --epochs 8", (96, 96, 48, 24, 6)),
-    "digits": Kind(224, 600, 60, f"--recipe {shlex.quote(str(MNIST))} --epochs 15", (200, 200, 100, 50, 50)),
-    "fields": Kind(380, 38, 10, "--preset debug", (60, 40, 20, 10, 4)),
+    "marks": Kind(320, 240, 48, "--preset debug --batch-size 3 --epochs 8", (48, 48, 48, 24, 6)),
+    "digits": Kind(224, 600, 60, f"--recipe {shlex.quote(str(MNIST))} --epochs 15", (100, 100, 100, 50, 40)),
+    "fields": Kind(380, 38, 10, "--preset debug", (40, 20, 20, 10, 4)),
 }
 
 

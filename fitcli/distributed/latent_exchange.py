@@ -80,8 +80,7 @@ def exchanged_values(config: TrunkConfig, images: int, groups: int, ranks: int, 
     If r ranks share b images, of which the largest has g groups of m latents of width d, each rank has p = ceil(g / r)
     places for groups of each image. It receives from each of the r - 1 others, forward and again backward: b p m d in
     every global layer; b p m h + b d in the pooling of a classifier with h heads; and b m d in every segment but the
-    last if tokens are causal. Values of global layers have the precision of matrix products. Not counted is another
-    b d in the pooling, if a step imitates larger images.
+    last if tokens are causal. Values of global layers have the precision of matrix products.
 
     Args:
         config: The model.

@@ -7,13 +7,11 @@ import math
 import pytest
 import torch
 from support.batches import whole_and_ragged
-from support.ranks import run_on_all
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 
 from fitcli.patches.cutting import groups_of
 from fitcli.patches.grid import PatchGrid
-from models.groups import Gather, Groups
+from models.groups import Groups
 from models.pooling import AttentionPool, Pooled
 
 WIDTH, HEADS, LATENTS = 8, 2, 3
@@ -84,92 +82,6 @@ def test_a_latent_that_stands_out_keeps_its_weight_in_larger_images() -> None:
     head.score.weight *= 3 / lead
     few, many = (float(head(latents[:count], Groups.of_grid(1, 1, count)).evidence[0]) for count in (10, 1000))
     assert 0.7 < few < many
-
-
-@pytest.mark.parametrize("groups", whole_and_ragged(), ids=["whole", "ragged"])
-def test_an_enlarged_image_has_copies_of_what_has_little_weight(groups: Groups) -> None:
-    """Three copies of each such latent: the pool gives what it gives for the image that has them."""
-    head, generator = random_head((3,)), torch.Generator().manual_seed(0)
-    head.score.weight[1] = head.score.weight[0]  # Both heads copy the same latents.
-    latents = torch.randn(len(groups.number), LATENTS, WIDTH, generator=generator, dtype=torch.float64)
-    pooled, start, times, larger = head(latents, groups), 0, [], []
-    for count in groups.counts():
-        image = latents[start : start + count].flatten(0, 1)
-        weights = pooled.evidence[start : start + count].flatten()
-        start += count
-        rare = image[weights < 1 / len(image)]
-        copied = torch.cat([image, rare, rare])
-        times.append(len(copied) / len(image))
-        larger.append(head(copied[:, None], Groups.of_grid(1, 1, len(copied))).logits)
-    plain, enlarged = head.plain_and_enlarged(latents, groups, torch.tensor(times, dtype=torch.float64))
-    torch.testing.assert_close(plain, pooled.logits, rtol=0, atol=0)
-    torch.testing.assert_close(enlarged, torch.cat(larger))
-    assert (enlarged - plain).abs().max() > 0.1
-    same, twin = head.plain_and_enlarged(latents, groups, torch.ones(len(times), dtype=torch.float64))
-    torch.testing.assert_close(twin, same)
-
-
-@pytest.mark.parametrize("groups", whole_and_ragged(), ids=["whole", "ragged"])
-def test_ranks_that_share_images_enlarge_them_as_one_does(groups: Groups) -> None:
-    head, generator = random_head((4,)), torch.Generator().manual_seed(0)
-    latents = torch.randn(len(groups.number), LATENTS, WIDTH, generator=generator, dtype=torch.float64)
-    times = torch.linspace(2, 100, groups.images, dtype=torch.float64)
-    expected = torch.stack(head.plain_and_enlarged(latents, groups, times))
-    place = torch.arange(len(groups.number))[:, None]
-
-    def work(rank: int, gather: Gather) -> Tensor:
-        own = groups.share_of(rank, 3, gather)
-        chosen = groups._replace(coordinates=place.expand(-1, 2)).share_of(rank, 3, gather).coordinates[:, 0]
-        return torch.stack(head.plain_and_enlarged(latents[chosen], own, times))
-
-    for logits in run_on_all(3, work)[0]:
-        torch.testing.assert_close(logits, expected)
-
-
-def test_an_image_of_equal_latents_is_the_same_when_it_is_larger() -> None:
-    head, latents = random_head((3, 2)), torch.ones(8, 1, WIDTH, dtype=torch.float64)
-    plain, enlarged = head.plain_and_enlarged(latents, Groups.of_grid(2, 2, 2), torch.tensor([256.0, 4.0]).double())
-    torch.testing.assert_close(enlarged, plain)
-
-
-KINDS = torch.randn(4, 32, generator=torch.Generator().manual_seed(0))
-"""Three classes of latents, and ground, which is like the second class."""
-KINDS[3] = KINDS[1] + 0.8 * KINDS[3]
-
-
-def few_among(ground: int, images: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Groups]:
-    """Return latents of images with three latents of their class, two of others and some of ground; their classes."""
-    classes = torch.randint(3, (images, 1), generator=generator)
-    others = (classes + torch.randint(1, 3, (images, 2), generator=generator)) % 3
-    kinds = torch.cat([classes.expand(-1, 3), others, torch.full((images, ground), 3)], dim=1)
-    latents = KINDS[kinds] + 0.8 * torch.randn(*kinds.shape, 32, generator=generator)
-    return latents.flatten(0, 1)[:, None], classes[:, 0], Groups.of_grid(images, 1, 5 + ground)
-
-
-def accuracy_when_larger(imitates: bool) -> list[float]:
-    """Train a pool among 5 latents of ground, and return its accuracy among 5 and among 80."""
-    torch.manual_seed(0)
-    head, generator = AttentionPool(32, 4, (3,)), torch.Generator().manual_seed(1)
-    layers = nn.Sequential(nn.Linear(32, 64), nn.GELU(), nn.Linear(64, 32), nn.LayerNorm(32))
-    optimizer = torch.optim.Adam([*layers.parameters(), *head.parameters()], lr=5e-3)
-    for _ in range(300):
-        latents, classes, groups = few_among(5, 32, generator)
-        plain, larger = head.plain_and_enlarged(layers(latents), groups, 256 ** torch.rand(32, generator=generator))
-        loss = cross_entropy(plain, classes) + (cross_entropy(larger, classes) if imitates else 0)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    tests = [few_among(ground, 200, generator) for ground in (5, 80)]
-    with torch.no_grad():
-        answers = [head(layers(z), groups).logits.argmax(-1) == classes for z, classes, groups in tests]
-    return [float(right.double().mean()) for right in answers]
-
-
-def test_a_pool_that_imitates_larger_images_finds_few_latents_among_many() -> None:
-    small, large = accuracy_when_larger(imitates=False)
-    assert small > 0.97
-    assert large < 0.5, "the ground outweighs what tells the class"
-    assert min(accuracy_when_larger(imitates=True)) > 0.85
 
 
 def wide_scores(head: AttentionPool, latents: Tensor, groups: Groups, autocast: bool) -> Pooled:

@@ -20,7 +20,6 @@ from fitcli.patches.cutting import normalize, statistics
 from fitcli.runs.targets import Target
 from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.class_targets import ClassLabels, ClassSets, class_reader, padded
-from fitcli.tasks.classify.larger_images import draw_enlargement
 from fitcli.tasks.classify.losses import balanced_target_weights, correct_targets, loss_of_targets, mean_cross_entropy
 from fitcli.tasks.classify.options import ClassifyOptions
 from fitcli.tasks.classify.step import classification_job
@@ -99,15 +98,7 @@ class ClassificationObjective:
         classifier, drop_path, seed = cast(FITClassifier, model), None, self.run.settings.seed
         if rate := self.options.drop_path:
             drop_path = draw_drop_path(classifier.encoder.trunk, batch.groups, batch.showings, rate, seed)
-        return classification_job(classifier, batch.groups, patches, loss, drop_path, self._enlargement(batch))
-
-    def _enlargement(self, batch: Batch) -> Tensor | None:
-        """Return how many times as large each image seems to the pool [b], on the device; None for no enlargement."""
-        if (sides := self.options.larger_images) == 1:
-            return None
-        settings, images = self.run.settings, len(self.run.dataset.train)
-        epochs = settings.total_steps(images) * settings.images_per_step / images
-        return to_device(draw_enlargement(batch.showings, sides, epochs, settings.seed), batch.groups.number.device)
+        return classification_job(classifier, batch.groups, patches, loss, drop_path)
 
     def weight(self, batch: Batch) -> float:
         """Return the divisor of the loss of a batch: its number of images."""

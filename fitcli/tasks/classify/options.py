@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from fitcli.runs.option import option, shared
 from fitcli.runs.task_options import PresetDefaults
@@ -25,27 +25,10 @@ class ClassifyOptions(BackgroundOptions):
     )
     shift_canvas: int = shared(SHIFT_CANVAS)
     token_dropout: float = option(
-        0.0,
-        "Patch dropout.",
-        minimum=0,
-        below=1,
-        more="Share of patches to hide. Hidden patches are treated as padding.",
+        0.0, "Share of patches to hide.", minimum=0, below=1, more="Hidden patches are treated as padding."
     )
     drop_path: float = shared(DROP_PATH)
     label_smoothing: float = shared(LABEL_SMOOTHING)
-    larger_images: int = option(
-        16,
-        "Imitated enlargement.",
-        minimum=1,
-        maximum=1000,
-        metavar="N",
-        more="For half of the loss, the pool sees an image as if it were up to N times as long, with more of what has "
-        "little weight. So the model stays right on images that are larger than those of training. 1: never.",
-    )
-
-    @classmethod
-    def upgraded(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
-        return {"larger_images": 1, **super(ClassifyOptions, cls).upgraded(stored)}
 
 
 OPTIONS = ClassifyOptions

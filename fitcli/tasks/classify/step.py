@@ -19,7 +19,6 @@ def classification_job(
     patches: Callable[[slice, RealTokens], Tensor],
     loss: Callable[[Tensor], Tensor],
     drop_path: DropPath | None = None,
-    enlargement: Tensor | None = None,
 ) -> Job:
     """Return the step of a loss over whole images. Its output is the logits [b k].
 
@@ -29,8 +28,6 @@ def classification_job(
         patches: Returns normalised patches, packed from [part n p].
         loss: Maps the logits [b k] to a scalar.
         drop_path: Layers that each image skips; None if no layer is skipped.
-        enlargement: For each image [b], how many times as large an image the pool also imitates, for half of the loss;
-            None for none.
     """
     encoder = model.encoder
 
@@ -38,12 +35,8 @@ def classification_job(
     ranks = 1 if groups.share is None else groups.share.ranks
 
     def loss_from_latents(latents: Tensor) -> LatentLoss:
-        normed = encoder.latent_norm(latents)
-        if enlargement is None:
-            logits = model.head(normed, groups).logits
-            return LatentLoss(loss(logits) / ranks, logits)
-        logits, larger = model.head.plain_and_enlarged(normed, groups, enlargement)
-        return LatentLoss((loss(logits) + loss(larger)) / 2 / ranks, logits)
+        logits = model.head(encoder.latent_norm(latents), groups).logits
+        return LatentLoss(loss(logits) / ranks, logits)
 
     return Job(
         trunk=encoder.trunk,
