@@ -11,8 +11,8 @@ from benchmarks.learning.sized_pictures import DIGITS, SPOTS, Draw, digit_canvas
 
 def canvases_of_levels(side: int, count: int, seed: int) -> list[tuple[str, np.ndarray]]:
     """Canvases whose digits are squares of their label's level."""
-    labels = (np.arange(60) % 10).astype(np.uint8)
-    digits = np.broadcast_to((10 + labels)[:, None, None], (60, SIDE, SIDE)).astype(np.uint8)
+    labels = np.random.default_rng(0).permutation(np.arange(600) % 10).astype(np.uint8)
+    digits = np.broadcast_to((10 + labels)[:, None, None], (600, SIDE, SIDE)).astype(np.uint8)
     return [tuple(picture) for picture in digit_canvases(digits, labels)(side, count, seed)]
 
 
