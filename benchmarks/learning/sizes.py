@@ -11,7 +11,6 @@ digits: canvases of Megapixel MNIST of 224 pixels with five digits, the majority
 fields: cells of about 380 pixels, in three channels of 16 bits, with large or small spots of the same sum everywhere.
 
 `fit train` trains each with the options in `KINDS`. All test pictures are new; they are drawn, classified, and removed.
-`fit evaluate` has the code that classifies.
 Goal: at 2, 4, 8 and 16 times the side at most 3 points below the accuracy at the side of training.
 """
 
