@@ -251,8 +251,10 @@ def test_a_new_run_learns_as_it_did(replay: Replay, name: str) -> None:
     expected, run = EXPECTED["begun"][name], replay.begun(name)
     text = (run / "config.json").read_text()
     config = json.loads(text)
-    # The range of 8-bit pixels and the version of the rules are recorded since.
+    # The range of 8-bit pixels, the version of the rules and the sizes of the images are recorded since.
     pixels = config["preprocessing"]
+    assert 0 < pixels["trained_sides"][0] <= pixels.pop("trained_sides")[1] <= 256
+    pixels.pop("trained_scales", None)
     assert (pixels.pop("rules"), 0 <= pixels["limits"][0] < pixels["limits"][1] <= 255) == (2, True)
     pixels["limits"] = None
     # The same names and values in the same order; only the version is another one.

@@ -123,7 +123,7 @@ def _open(path: Path, preprocessing: Preprocessing, enlarges: bool) -> ImageRead
 
     if enlarges:
         return open_image(path)
-    return ImageOpener(ImageQueue(), preprocessing, offers_choice=False).open(path)
+    return ImageOpener(ImageQueue(), preprocessing, offers_choice=False, answers=False).open(path)
 
 
 def _refuse_options(task: str, names: frozenset[str]) -> None:

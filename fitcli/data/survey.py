@@ -53,6 +53,7 @@ class Survey(NamedTuple):
         missing: Share of the values that were read that are missing.
         odd: Images whose pixels lie so far from those of the others that they do not count for the statistics.
         recolored: For each conversion of colours (`Preprocessing.channel_change`), the number of images.
+        trained: Whether each image whose header was read is for training; the others are for validation.
     """
 
     preprocessing: Preprocessing
@@ -63,6 +64,7 @@ class Survey(NamedTuple):
     missing: float = 0.0
     odd: tuple[Path, ...] = ()
     recolored: tuple[tuple[str, int], ...] = ()
+    trained: tuple[bool, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -88,6 +90,18 @@ class Survey(NamedTuple):
         Patches of features have a side of 1 unless another one is chosen: their places are patches already.
         """
         return {**({"patch": 1} if self.preprocessing.features else {}), **chosen}
+
+    def trained_sides(self, window: int | None) -> tuple[int, int] | None:
+        """Return the (shortest, longest) side of the training images, cropped to `window` pixels if it is given."""
+        chosen = [size for size, trained in zip(self.sizes, self.trained, strict=False) if trained]
+        sides = [min(side, window or side) for size in chosen for side in size]
+        return (min(sides), max(sides)) if sides else None
+
+    def trained_scales(self) -> tuple[float, float] | None:
+        """Return the (least, greatest) microns per pixel of the training images; None if none is known."""
+        each = zip(self.scales, self.trained, strict=False)
+        known = [scale for scale, trained in each if trained and scale is not None]
+        return (min(known), max(known)) if known else None
 
     def typical_size(self, window: int | None) -> tuple[int, int]:
         """Return the median (height, width) of the images, cropped to `window` pixels per side if it is given."""
@@ -160,6 +174,7 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = 
         rules=CURRENT_RULES,
         uint16_white=wanted.uint16_white or (_white(found.limits) if dtype == "uint16" else None),
     )
+    trained = {sample.path for sample in dataset.train}
     smallest, info = min(infos, key=lambda pair: min(pair[1].size))
     return Survey(
         preprocessing,
@@ -170,6 +185,7 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = 
         missing=found.missing,
         odd=odd,
         recolored=tuple(Counter(filter(None, (wanted.channel_change(info) for _, info in infos))).items()),
+        trained=tuple(sample.path in trained for sample, _ in infos),
     )
 
 

@@ -50,6 +50,10 @@ class Preprocessing:
         uint16_white: Value in uint16 files that files of uint8 show as 255; None for 65535.
         features: Whether the training images are images of features.
         read_mpp, read_level: Choice of `ReadAs` in training; None for whole files. Not in `repr`, which names models.
+        trained_sides: (shortest, longest) side in pixels of what a step saw of the training images, as they were read;
+            None for runs of earlier versions. Not in `repr`.
+        trained_scales: (least, greatest) microns per pixel of the training images; None if none is known. Not in
+            `repr`.
 
     Raises:
         CheckpointError: A value is impossible.
@@ -67,6 +71,8 @@ class Preprocessing:
     features: bool = False
     read_mpp: float | None = field(default=None, repr=False)
     read_level: int | None = field(default=None, repr=False)
+    trained_sides: tuple[int, int] | None = field(default=None, repr=False)
+    trained_scales: tuple[float, float] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not (len(self.mean) == len(self.std) == self.channels):
@@ -90,6 +96,10 @@ class Preprocessing:
         white = self.uint16_white
         if white is not None and not (isinstance(white, int) and 0 < white <= WHITE["uint16"]):
             raise CheckpointError(f"uint16_white must be a whole number in 1 ... 65535, not {white!r}")
+        for name, least in (("trained_sides", 1), ("trained_scales", 0)):
+            pair = getattr(self, name)
+            if pair is not None and not (len(pair) == 2 and least <= pair[0] <= pair[1] < np.inf):
+                raise CheckpointError(f"{name} must be two rising positive numbers, not {pair}")
         try:
             ReadAs(level=self.read_level, mpp=self.read_mpp)
         except FitError as error:

@@ -33,6 +33,9 @@ LATER_SETTINGS: dict[str, Any] = {"tasks": (), "attention_start": "reference"}
 LATER_PIXEL_RULES: dict[str, Any] = {"rules": 1, "uint16_white": None, "features": False}
 """Entries of the preprocessing that earlier versions did not have, with their value then; left out when equal."""
 
+OPTIONAL_PIXEL_RULES = ("background", "read_mpp", "read_level", "trained_sides", "trained_scales")
+"""Entries of the preprocessing that are left out when they are None."""
+
 LARGEST_SIZE, MOST_LAYERS, LARGEST_GROUP = 2**16, 1000, 2**14
 """Limits of a model: largest size, number of layers, pixels per side of a group. A file beyond them is forged."""
 
@@ -175,7 +178,7 @@ def config_document(config: RunConfig) -> dict[str, Any]:
         if model.get(name) == default:
             del model[name]
     preprocessing = dataclasses.asdict(config.preprocessing)
-    for name, default in {**LATER_PIXEL_RULES, "background": None, "read_mpp": None, "read_level": None}.items():
+    for name, default in {**LATER_PIXEL_RULES, **dict.fromkeys(OPTIONAL_PIXEL_RULES)}.items():
         if preprocessing[name] == default:
             del preprocessing[name]
     document = {"task": config.task, "model": model, "preprocessing": preprocessing, "classes": list(config.classes)}

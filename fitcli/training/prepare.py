@@ -21,7 +21,7 @@ from fitcli.data.description import describe_dataset, warn_of_names
 from fitcli.data.label_digests import label_digests
 from fitcli.data.pixel_digest import anchor_digest, pixel_digests
 from fitcli.data.splitting import Splitting, fold_numbers
-from fitcli.data.survey import describe_pixels, image_sizes, survey_images
+from fitcli.data.survey import Survey, describe_pixels, image_sizes, survey_images
 from fitcli.device.runtime import Runtime, choose_runtime
 from fitcli.distributed.agreement import digest, require_agreement
 from fitcli.errors import CheckpointError, FitError
@@ -95,7 +95,13 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     dataset = task.survey_targets(settings, find_dataset(start, settings))
     how = ReadAs(level=settings.level, mpp=settings.mpp)
     survey = survey_images(dataset, settings.seed, settings.max_bad_images, how)
-    run = _run(task.describe(settings, dataset, survey), settings, dataset, start.runtime, start)
+    run = _run(
+        _with_extent(task.describe(settings, dataset, survey), settings, survey),
+        settings,
+        dataset,
+        start.runtime,
+        start,
+    )
     _compare_data(run, survey.sizes)
     understood = survey.pixels(), *describe_dataset(dataset), scale_text(survey.scales)
     if settings.start_from is not None:
@@ -108,6 +114,12 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     planned = partial(with_plan, sizes=survey.sizes, memory_bytes=start.memory_bytes)
     run = planned(run)
     return (compile_if_it_pays(run, run.total_steps, planned) if start.compile_if_it_pays else run), 0
+
+
+def _with_extent(config: RunConfig, settings: TrainSettings, survey: Survey) -> RunConfig:
+    """Return a config that says how large the images are, and of which scales."""
+    sides, scales = survey.trained_sides(settings.size), survey.trained_scales()
+    return replace(config, preprocessing=replace(config.preprocessing, trained_sides=sides, trained_scales=scales))
 
 
 def _compare_start(settings: TrainSettings, start: StartOptions) -> None:

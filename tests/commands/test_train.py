@@ -358,7 +358,8 @@ def test_a_scale_is_kept_and_applied_by_the_other_commands(fit: Fit, tmp_path: P
 def test_a_level_is_kept_and_applied_by_the_other_commands(fit: Fit, tmp_path: Path) -> None:
     data, run = pyramids(tmp_path / "data", 0.5, 0.51), tmp_path / "run"
     assert fit(*quick(data, run, "--level", 1)).exit_code == 0
-    assert json.loads((run / "config.json").read_text())["preprocessing"]["read_level"] == 1
+    pixels = json.loads((run / "config.json").read_text())["preprocessing"]
+    assert (pixels["read_level"], pixels["trained_sides"], pixels["trained_scales"]) == (1, [24, 24], [1.0, 1.02])
     result = fit("classify", data / "a/0.5.tif", "--checkpoint", run, "--json")
     assert (json.loads(result.stdout)[0]["width"], result.stderr) == (24, "")
     refused(fit("classify", data / "a/0.5.tif", "--checkpoint", run, "--level", 5), 1, "only levels 0 to 1; give")

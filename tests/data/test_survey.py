@@ -92,8 +92,17 @@ def test_sizes(tmp_path: Path) -> None:
     assert result.sizes == ((9, 50), (20, 8), (30, 31))
     assert result.smallest == (tmp_path / "1.tif", (20, 8))
     assert (result.typical_size(None), result.typical_size(16)) == ((20, 31), (16, 16))
+    assert (result.trained_sides(None), result.trained_sides(16)) == ((8, 50), (8, 16)), "those of training alone"
     (tmp_path / "0.tif").write_bytes(b"")
     assert image_sizes(dataset) == [(20, 8)], "training images that can be opened"
+
+
+def test_scales_of_training_images(tmp_path: Path) -> None:
+    paths = [save(tmp_path / f"{n}.tif", noise(n), scale) for n, scale in enumerate((0.5, None, 0.25, 2.0))]
+    samples = tuple(Sample(path, 0) for path in paths)
+    found = survey_images(Dataset(classes=(), train=samples[:3], validation=samples[3:], fingerprint=""), 0)
+    assert found.trained_scales() == (0.25, 0.5)
+    assert survey_images(data_set(tmp_path / "none", [noise(0)]), 0).trained_scales() is None
 
 
 @pytest.mark.parametrize(

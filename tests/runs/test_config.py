@@ -178,3 +178,19 @@ def test_rules_of_reading_pixels_are_kept_and_part_of_the_identity(tmp_path: Pat
     save_config(tmp_path, new)
     assert load_config(tmp_path) == new
     assert "rules=2, uint16_white=4095" in identity(new)
+
+
+def test_sizes_of_training_images_are_kept_and_no_part_of_the_identity(tmp_path: Path) -> None:
+    old = dataclasses.replace(DIFFUSION, preprocessing=GREY)
+    assert not {"trained_sides", "trained_scales"} & config_document(old)["preprocessing"].keys()
+    pixels = dataclasses.replace(GREY, trained_sides=(380, 512), trained_scales=(0.25, 0.5))
+    new = dataclasses.replace(DIFFUSION, preprocessing=pixels)
+    save_config(tmp_path, new)
+    assert load_config(tmp_path) == new
+    assert identity(new) == identity(old)
+
+
+@pytest.mark.parametrize("sides", [(0, 5), (6, 5), (5,), (5, float("inf"))])
+def test_sizes_that_cannot_be(sides: Any) -> None:
+    with pytest.raises(CheckpointError, match="trained_sides must be two rising positive numbers"):
+        dataclasses.replace(GREY, trained_sides=sides)

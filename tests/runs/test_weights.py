@@ -253,6 +253,8 @@ HOSTILE: list[tuple[str, str, object]] = [
     ("preprocessing", "read_mpp", "fine"),
     ("preprocessing", "read_mpp", -1.0),
     ("preprocessing", "read_level", 1.5),
+    *(("preprocessing", "trained_sides", value) for value in (5, ["a", "b"], [0, 5], [6, 5], [1, float("nan")])),
+    ("preprocessing", "trained_scales", [-1.0, 5.0]),
     ("preprocessing", "unknown", 1),
 ]
 

@@ -17,8 +17,12 @@ from fitcli.patches.preprocessing import Preprocessing
 
 UNREADABLE, OTHER_SCALE = "images that cannot be read as chosen", "images of another scale"
 RECOLORED, TOO_LARGE = "images of other colours", "images that exceed the memory limit"
+FAR_LARGER = "images far larger than those of training"
 NEEDED = "memory that an image needs"
 """Events that the queue counts over all processes, and bytes of which it keeps the most."""
+
+FAR = 4.0
+"""How many times as long as the longest training image an image may be without a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +34,14 @@ class ImageOpener:
         preprocessing: The pixels that the model was trained on.
         chosen: Choice of the user; None for that of training.
         offers_choice: Whether the command has --mpp and --level, for the advice.
+        answers: Whether the command says what an image shows, so that its size matters.
     """
 
     queue: ImageQueue
     preprocessing: Preprocessing
     chosen: ReadAs | None = None
     offers_choice: bool = True
+    answers: bool = True
 
     @property
     def how(self) -> ReadAs:
@@ -45,14 +51,15 @@ class ImageOpener:
     def open(self, path: Path) -> ImageReader:
         """Open an image.
 
-        The first one of another scale than in training is warned of, and the first one whose colours are converted is
-        named; `finish` counts the others.
+        The first one of another scale than in training is warned of, and the first one that is far larger; the first
+        one whose colours are converted is named; `finish` counts the others.
 
         Raises:
             ImageError: It cannot be opened, or does not have the level or the scale that the user asks for.
         """
         image = open_as(path, self.how)
         self._note_colors(image)
+        self._note_size(image)
         scale, trained = image.info.mpp, self.preprocessing.mpp
         if scale is None and self.how.mpp is not None:
             self._warn(
@@ -88,6 +95,9 @@ class ImageOpener:
             console.error(f"{need} more memory than is allowed; {most} are enough, with --memory")
         if (more := self.queue.tally(OTHER_SCALE, 0) - 1) > 0:
             console.warning(f"the scale of {counted(more, 'more image')} is another than in training, or unknown")
+        if (more := self.queue.tally(FAR_LARGER, 0) - 1) > 0:
+            longer = counted(more, "more image is", "more images are")
+            console.warning(f"{longer} over {FAR:g} times as long as any training image")
         if (more := self.queue.tally(RECOLORED, 0) - 1) > 0:
             console.log(f"the colours of {counted(more, 'more image')} are converted, too")
 
@@ -95,6 +105,15 @@ class ImageOpener:
         change = "" if self.preprocessing.mismatch(image.info) else self.preprocessing.channel_change(image.info)
         if change and self.queue.tally(RECOLORED) == 1:
             console.log(f"{image.path}: {change}, as in training (further images are not named)")
+
+    def _note_size(self, image: ImageReader) -> None:
+        side, trained = max(image.info.size), self.preprocessing.trained_sides
+        if self.answers and trained is not None and side > FAR * trained[1] and self.queue.tally(FAR_LARGER) == 1:
+            console.warning(
+                f"{image.path}: is {side / trained[1]:.1f} times as long as any training image ({side:,} pixels, the "
+                f"longest had {trained[1]:,}); the model may be sure and wrong, so check its answers on images of this "
+                "size that you know (further images are not named)"
+            )
 
     def _warn(self, text: str) -> None:
         if self.queue.tally(OTHER_SCALE) == 1:

@@ -35,6 +35,26 @@ def test_another_scale_is_said_once_per_command(
         assert capsys.readouterr().err.count("warning") == warned, "the next command says it again"
 
 
+@pytest.mark.parametrize(("sides", "warned"), [((8, 15), True), ((8, 16), False), (None, False)])
+def test_an_image_far_larger_than_those_of_training_is_said_once_per_command(
+    tmp_path, capsys: pytest.CaptureFixture[str], sides: tuple[int, int] | None, warned: bool
+) -> None:
+    paths = [save(tmp_path / f"{number}.tif", np.zeros((16, 64, 1), np.uint8)) for number in range(3)]
+    opener = ImageOpener(
+        ImageQueue(), Preprocessing(channels=1, dtype="uint8", mean=(0.0,), std=(1.0,), trained_sides=sides)
+    )
+    for path in paths:
+        opener.open(path).close()
+    opener.finish()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 * warned
+    if warned:
+        assert f"{paths[0]}: is 4.3 times as long as any training image (64 pixels, the longest had 15)" in lines[0]
+        assert lines[1] == "warning: 2 more images are over 4 times as long as any training image"
+    ImageOpener(ImageQueue(), opener.preprocessing, answers=False).open(paths[0]).close()
+    assert capsys.readouterr().err == "", "a command that repaints the image says nothing of it"
+
+
 @pytest.mark.parametrize(
     ("scale", "chosen", "side", "warned"),
     [
