@@ -1,7 +1,8 @@
 """Reads the CSV file that lists the images of a data set. It decodes no pixels and does not import torch.
 
 A column `label` holds the class of each image. Several columns `label:NAME` are several targets with one class each; a
-column `labels` or `labels:NAME` holds any number of classes, separated by "|"; its empty cells hold none.
+column `labels` or `labels:NAME` holds any number of classes, separated by "|"; its empty cells hold none. A task may
+have further kinds of columns, see `column_kinds.py`.
 
 For tasks whose answers lie in a file beside each image, the column `labels` names that file.
 """
@@ -11,26 +12,24 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from fitcli.annotations.labels import label_file, labels_inside
 from fitcli.data.class_names import composed
+from fitcli.data.column_kinds import LABEL_KINDS, Kinds, LabelColumn
 from fitcli.errors import DataError
 from fitcli.files.csv_cells import original_text
 from fitcli.files.spelling import existing_spelling
-from fitcli.runs.targets import SEPARATOR, TargetKind
+from fitcli.runs.targets import SEPARATOR, SINGLE_LABEL
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 """Split by each word that names it, for folders and for CSV files."""
 
 SEPARATORS = (",", ";", "\t")
 """Characters that may separate the columns of a CSV file."""
-
-KINDS: dict[str, TargetKind] = {"label": "single-label", "labels": "multi-label"}
-"""Kind of target by the first part of a column heading."""
 
 Labels = Literal["needed", "welcome", "ignored", "files"]
 """Whether a task requires classes, uses them if there are any ("welcome"), or ignores them; or whether its labels lie
@@ -43,28 +42,7 @@ FILE_COLUMNS = ("path", "labels", "split", "patient")
 """Columns of a CSV file of images with files of labels."""
 
 
-@dataclass(frozen=True, slots=True)
-class LabelColumn:
-    """A column of a CSV file that holds classes.
-
-    Attributes:
-        name: Name of the target: the heading without `label:` or `labels:`.
-        kind: Kind of the target.
-        heading: Whole heading.
-    """
-
-    name: str
-    kind: TargetKind
-    heading: str
-
-    def labels(self, cell: str) -> list[str]:
-        """Return the labels in a cell."""
-        if self.kind == "single-label":
-            return [cell]
-        return [label.strip() for label in cell.split(SEPARATOR)] if cell else []
-
-
-PLAIN = LabelColumn("label", "single-label", "label")
+PLAIN = LabelColumn("label", LABEL_KINDS[0], ("label",))
 """The column `label`; folders of classes count as this column."""
 
 
@@ -110,16 +88,17 @@ class Listing:
     @property
     def is_plain(self) -> bool:
         """Whether every image has at most one class."""
-        return len(self.columns) < 2 and all(column.kind == "single-label" for column in self.columns)
+        return len(self.columns) < 2 and all(column.kind == SINGLE_LABEL for column in self.columns)
 
 
-def read_csv(path: Path, labels: Labels, several: bool) -> Listing:
+def read_csv(path: Path, labels: Labels, several: bool, kinds: Kinds = LABEL_KINDS) -> Listing:
     """Read the images that a CSV file lists.
 
     Args:
         path: The CSV file.
         labels: Whether images need a class.
         several: Whether to read all label columns; otherwise only the column `label`.
+        kinds: The kinds of columns that hold answers.
 
     Raises:
         DataError: The file is not UTF-8, lacks a column, or has a row that is incomplete or names a missing file.
@@ -131,7 +110,7 @@ def read_csv(path: Path, labels: Labels, several: bool) -> Listing:
     # newline="": the csv module must see the line breaks within quotes as they are.
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_separator(text))
     try:
-        return _table(path, reader, labels, several)
+        return _table(path, reader, labels, kinds if several else None)
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}") from None
 
@@ -145,13 +124,14 @@ def _separator(text: str) -> str:
     return ","
 
 
-def _table(path: Path, reader: csv.DictReader[str], labels: Labels, several: bool) -> Listing:
-    headings = [_heading(name) for name in reader.fieldnames or []]
-    columns = () if labels in ("ignored", "files") else tuple(_label_columns(path, headings, several))
+def _table(path: Path, reader: csv.DictReader[str], labels: Labels, kinds: Kinds | None) -> Listing:
+    words = {word for kind in kinds or LABEL_KINDS for word in kind.words}
+    headings = [_heading(name, words) for name in reader.fieldnames or []]
+    columns = () if labels in ("ignored", "files") else tuple(_label_columns(path, headings, kinds))
     if "path" not in headings or (labels == "needed" and not columns):
         form = {"needed": "path,label[,split]", "files": "path,labels[,split]"}.get(labels, "path[,label][,split]")
         advice = "; name the column of classes label, or several of them label:NAME"
-        more = advice if several and "path" in headings else ""
+        more = advice if kinds is not None and "path" in headings else ""
         raise DataError(f"{path}: needs the columns {form}, has {','.join(headings) or 'none'}{more}")
     reader.fieldnames = headings
     filled = ((reader.line_num, row) for row in reader if any(_text(value) for value in row.values()))
@@ -176,25 +156,38 @@ def _refuse_files(path: Path, listed: Sequence[ListedImage], columns: Sequence[L
             )
 
 
-def _heading(name: str) -> str:
+def _heading(name: str, words: Container[str]) -> str:
     """Return a heading in lower case, except for the name of a target, which keeps its case."""
     first, colon, target = name.strip().partition(":")
-    kind = first.strip().lower()
-    return f"{kind}:{composed(target.strip())}" if colon and kind in KINDS else name.strip().lower()
+    word = first.strip().lower()
+    return f"{word}:{composed(target.strip())}" if colon and word in words else name.strip().lower()
 
 
-def _label_columns(path: Path, headings: Sequence[str], several: bool) -> Iterator[LabelColumn]:
+def _label_columns(path: Path, headings: Sequence[str], kinds: Kinds | None) -> Iterator[LabelColumn]:
+    """Yield the columns of answers; without kinds, only the column `label`."""
+    if kinds is None:
+        yield from (PLAIN for heading in headings if heading == PLAIN.heading)
+        return
+    by_word = {word: kind for kind in kinds for word in kind.words}
     names: set[str] = set()
     for heading in headings:
-        kind, colon, target = heading.partition(":")
-        if kind not in KINDS or (heading != "label" and not several):
+        word, colon, rest = heading.partition(":")
+        kind = by_word.get(word)
+        if kind is None or not (colon or kind.stands_alone):
             continue
-        name = target if colon else heading
+        first, equals, order = rest.partition("=") if kind.states_order else (rest, "", "")
+        name = first.strip() if colon else heading
+        others = [f"{other}:{rest}" for other in kind.words if other != word]
+        if missing := [other for other in others if other not in headings]:
+            raise DataError(f"{path}: has the column {heading!r}, but no {missing[0]!r}; they belong together")
+        if others and word != kind.words[0] and headings.count(heading) == 1:
+            continue  # read with the first of its columns
         if not name or name in names:
             wrong = "twice" if name else "without a name"
             raise DataError(f"{path}: has the column {heading!r} {wrong}; give every label column its own name")
         names.add(name)
-        yield LabelColumn(name, KINDS[kind], heading)
+        labels = tuple(label.strip() for label in order.split(SEPARATOR)) if equals else ()
+        yield LabelColumn(name, kind, (heading, *others), labels)
 
 
 def _row(path: Path, line: int, row: dict[str, str | None], columns: Sequence[LabelColumn]) -> ListedImage:
@@ -203,16 +196,18 @@ def _row(path: Path, line: int, row: dict[str, str | None], columns: Sequence[La
             f"{path}, line {line}: has more fields than the first line; put quotes around those with commas"
         )
     name, split = _text(row.get("path")), _text(row.get("split")).lower()
-    labels = tuple(composed(original_text(_text(row.get(column.heading)))) for column in columns)
-    missing = [c.heading for c, label in zip(columns, labels, strict=True) if c.kind == "single-label" and not label]
+    cells = [[composed(original_text(_text(row.get(heading)))) for heading in c.headings] for c in columns]
+    missing = [c.heading for c, own in zip(columns, cells, strict=True) if c.reader.is_required and not any(own)]
     if not name or missing:
         empty = [*([] if name else ["path"]), *missing]
         raise DataError(f"{path}, line {line}: {' and '.join(empty)} must not be empty; fill it in, or remove the line")
-    for column, label in zip(columns, labels, strict=True):
-        if column.kind == "multi-label" and not all(column.labels(label)):
-            raise DataError(
-                f"{path}, line {line}: {column.heading} {label!r} has an empty label; remove the extra {SEPARATOR!r}"
-            )
+    try:
+        labels = tuple(c.reader.read(c, own) for c, own in zip(columns, cells, strict=True))
+    except ValueError as error:
+        raise DataError(f"{path}, line {line}: {error}") from None
+    if columns and not any(text or c.reader.may_be_empty for c, text in zip(columns, labels, strict=True)):
+        asked = " and ".join(column.heading for column in columns)
+        raise DataError(f"{path}, line {line}: has no answer in {asked}; fill one in, or remove the line")
     if split and split not in SPLITS:
         raise DataError(f"{path}, line {line}: split {split!r} is none of train, val, test; correct it")
     return ListedImage(*_file(path, line, name), labels, SPLITS.get(split, ""))

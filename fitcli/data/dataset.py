@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.data.csv_listing import LabelColumn, Labels, ListedImage, Listing, read_csv
+from fitcli.data.column_kinds import LABEL_KINDS, Kinds, LabelColumn, check_trainable
+from fitcli.data.csv_listing import Labels, ListedImage, Listing, read_csv
 from fitcli.data.folder_listing import read_folder
 from fitcli.data.label_file_checks import check_label_files
 from fitcli.data.paired_listing import holds_pairs, read_pairs
 from fitcli.errors import DataError
 from fitcli.files.spelling import existing_spelling
-from fitcli.runs.targets import Target, slices
+from fitcli.runs.targets import Target
 
 VALIDATION_FRACTION = 0.2
 """Fraction of the images of each class to hold out for validation, if the data set names no splits."""
@@ -48,8 +49,8 @@ class Sample:
     Attributes:
         path: File of the image.
         target: Value that only a task understands. For classes: the number of the class; 0 without classes; -1 for an
-            unknown class of a test image. For `Dataset.targets`: the numbers of the classes that hold, where the
-            classes of all targets are numbered consecutively. For labels in files: the file, or None without one.
+            unknown class of a test image. For `Dataset.targets`: the `Answer` to each of them. For labels in files: the
+            file, or None without one.
         anchors: Positions that training windows may be drawn around; empty without any.
     """
 
@@ -76,6 +77,7 @@ class Dataset:
             stays the same when the data set moves.
         listed: The images outside of `test`.
         targets: All targets, if there are several or one is multi-label; else empty.
+        answers: A line on the answers to each target, for a training.
         notes: Sentences on files and folders that were passed over.
         warnings: Possible faults of the targets, one line each.
         surveyed: Result of `Task.survey_targets`, which only the task understands; None without.
@@ -88,6 +90,7 @@ class Dataset:
     test: tuple[Sample, ...] = ()
     listed: tuple[Listed, ...] = ()
     targets: tuple[Target, ...] = ()
+    answers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     surveyed: Any = None
@@ -98,7 +101,13 @@ class Dataset:
         return _digest([image for image in self.listed if image[2] == "val"])
 
 
-def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, several: bool = True) -> Dataset:
+def load_dataset(
+    path: Path,
+    labels: Labels = "needed",
+    training: bool = True,
+    several: bool = True,
+    kinds: Kinds = LABEL_KINDS,
+) -> Dataset:
     """Find the images of a data set.
 
     Args:
@@ -107,6 +116,7 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
             and of the label columns of a CSV file only `label` is read. "files" looks for a file of labels per image.
         training: Whether the data set must be enough to train on: two classes or more, with images of each.
         several: Whether to read all label columns of a CSV file, if images need a class.
+        kinds: The kinds of label columns.
 
     Raises:
         DataError: The data set is missing or empty, or names missing files. For training: it has one class, or a class
@@ -122,7 +132,7 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
             )
         listing = read_pairs(path) if labels == "files" else read_folder(path, labels)
     elif path.is_file():
-        listing = read_csv(path, labels, several=several and labels == "needed")
+        listing = read_csv(path, labels, several and labels == "needed", kinds)
     else:
         raise DataError(f"{path}: no such data set; give a folder with {needed}, or a CSV file")
     rows = listing.rows
@@ -180,6 +190,10 @@ def _hold_out(path: Path, listing: Listing, training: bool) -> list[ListedImage]
     for label, members in by_label.items():
         # The images of a patient are alike, so they stay together. Without patients, each image is by itself.
         units = {row.patient or row.key for row in members}
+        if len(units) < 2 and first is not None and not label:
+            # It is not known which class the image is of, so none loses its only one.
+            assigned += [replace(row, split="train") for row in members]
+            continue
         if len(units) < 2 and training:
             one = "image" if len(members) == 1 else f"patient, {members[0].patient}"
             raise DataError(
@@ -193,8 +207,8 @@ def _hold_out(path: Path, listing: Listing, training: bool) -> list[ListedImage]
 
 
 def _spread_column(columns: Sequence[LabelColumn]) -> int | None:
-    """Return the number of the first single-label column, whose classes are spread evenly over the splits."""
-    return next((number for number, column in enumerate(columns) if column.kind == "single-label"), None)
+    """Return the number of the first column whose texts are spread evenly over the splits, such as classes."""
+    return next((number for number, column in enumerate(columns) if column.reader.spreads), None)
 
 
 def _dataset(path: Path, listing: Listing, training: bool) -> Dataset:
@@ -208,7 +222,7 @@ def _dataset(path: Path, listing: Listing, training: bool) -> Dataset:
         for split in ("train", "val", "test")
     }
     if training:
-        _check_trainable(path, classes, {sample.target for sample in samples["train"]})
+        check_trainable(path, classes, {sample.target for sample in samples["train"]})
     listed = [(row.key, label, row.split or "train") for row, label in rows if row.split != "test"]
     return Dataset(
         classes=() if classes == ("",) else classes,
@@ -222,25 +236,23 @@ def _dataset(path: Path, listing: Listing, training: bool) -> Dataset:
 
 
 def _dataset_of_targets(path: Path, listing: Listing, training: bool) -> Dataset:
-    """Build a data set with several targets, or with one multi-label target."""
+    """Build a data set with several targets, or with one that is not one class per image."""
     learned = [row for row in listing.rows if row.split != "test"]
+    train = [row for row in learned if row.split != "val"]
     targets = tuple(
-        _target(path, column, number, learned if training else listing.rows)
+        column.reader.target(
+            path,
+            column,
+            [row.labels[number] for row in (learned if training else listing.rows)],
+            [row.labels[number] for row in train] if training else None,
+        )
         for number, column in enumerate(listing.columns)
     )
-    offsets = [part.start for part in slices(targets)]
     samples: dict[str, list[Sample]] = {"train": [], "val": [], "test": []}
     for row in listing.rows:
-        read = [column.labels(cell) for column, cell in zip(listing.columns, row.labels, strict=True)]
-        per_target = [target.numbers(labels) for target, labels in zip(targets, read, strict=True)]
-        numbers = tuple(offset + n for offset, own in zip(offsets, per_target, strict=True) for n in own)
-        samples[row.split or "train"].append(Sample(row.path, numbers))
-    if training:
-        present = {number for sample in samples["train"] for number in sample.target}
-        for column, target, part in zip(listing.columns, targets, slices(targets), strict=True):
-            seen = {number - part.start for number in present if part.start <= number < part.stop}
-            least = 2 if target.is_single else 1
-            _check_trainable(f"{path}, column {column.heading}", target.classes, seen, least)
+        each = zip(listing.columns, targets, row.labels, strict=True)
+        answers = tuple(column.reader.answer(target, text) for column, target, text in each)
+        samples[row.split or "train"].append(Sample(row.path, answers))
     # Labels of test images do not count, so that the fingerprint is that of training.
     learned_labels = [
         [column.heading, *sorted({label for row in learned for label in column.labels(row.labels[number])})]
@@ -255,7 +267,17 @@ def _dataset_of_targets(path: Path, listing: Listing, training: bool) -> Dataset
         fingerprint=_digest([learned_labels, listed]),
         listed=tuple(listed),
         targets=targets,
+        answers=_describe_answers(listing.columns, targets, samples) if training else (),
         notes=listing.notes,
+    )
+
+
+def _describe_answers(
+    columns: Sequence[LabelColumn], targets: Sequence[Target], samples: Mapping[str, Sequence[Sample]]
+) -> tuple[str, ...]:
+    return tuple(
+        column.reader.describe(target, *([sample.target[number] for sample in samples[s]] for s in ("train", "val")))
+        for number, (column, target) in enumerate(zip(columns, targets, strict=True))
     )
 
 
@@ -278,24 +300,9 @@ def _dataset_of_files(path: Path, listing: Listing, training: bool) -> Dataset:
     )
 
 
-def _target(path: Path, column: LabelColumn, number: int, rows: Iterable[ListedImage]) -> Target:
-    labels = {label for row in rows for label in column.labels(row.labels[number])}
-    if not labels:
-        raise DataError(f"{path}: the column {column.heading} is empty; fill it, or leave it out")
-    return Target(column.name, column.kind, tuple(sorted(labels)))
-
-
 def _digest(document: object) -> str:
     # ASCII escapes also encode file names that are not valid UTF-8.
     return hashlib.sha256(json.dumps(document).encode("ascii")).hexdigest()
-
-
-def _check_trainable(where: object, classes: Sequence[str], present: set[int], least: int = 2) -> None:
-    if len(classes) < least and classes != ("",):
-        actual = f"only {classes[0]!r}" if classes else "no image to train on"
-        raise DataError(f"{where}: a classifier needs two classes or more, found {actual}")
-    if missing := [label for number, label in enumerate(classes) if number not in present]:
-        raise DataError(f"{where}: no training image{f' of class {missing[0]!r}' if missing[0] else ''}; add some")
 
 
 def spread(samples: Sequence[Sample], most: int) -> list[Sample]:

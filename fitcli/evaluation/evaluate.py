@@ -55,8 +55,8 @@ def evaluate(
     """
     config = load_config(folder)
     task = find_task(config.task)
-    labels = task.labels if task.labels == "files" else "needed" if config.classes else "ignored"
-    dataset = load_dataset(data, labels, training=False, several=task.several_targets)
+    labels = task.labels if task.labels == "files" else "needed" if config.classes or config.targets else "ignored"
+    dataset = load_dataset(data, labels, training=False, several=task.several_targets, kinds=task.target_kinds)
     samples = task.match(data, dataset, _samples(data, dataset, split), config)
     target = None if output is None else os.path.realpath(output)
     if clash := next((sample.path for sample in samples if os.path.realpath(sample.path) == target), None):

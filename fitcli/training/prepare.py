@@ -164,14 +164,14 @@ def _class_names(classes: Sequence[str], targets: Sequence[Target]) -> list[list
 def _targets_text(classes: Sequence[str], targets: Sequence[Target]) -> str:
     """Return the classes of a data set or a run as text."""
     if targets:
-        return "; ".join(f"{target.column}: {', '.join(target.classes)}" for target in targets)
+        return "; ".join(": ".join(filter(None, (t.column, ", ".join(t.classes)))) for t in targets)
     return ", ".join(classes) or "no classes"
 
 
 def _dataset(data: Path, settings: TrainSettings) -> Dataset:
     task = find_task(settings.task)
     labels = "ignored" if settings.options.ignores_classes else task.labels
-    return load_dataset(data, labels, several=task.several_targets)
+    return load_dataset(data, labels, several=task.several_targets, kinds=task.target_kinds)
 
 
 def _run(

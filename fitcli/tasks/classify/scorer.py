@@ -10,11 +10,12 @@ import numpy as np
 from fitcli.data.dataset import Sample
 from fitcli.device.runtime import Runtime
 from fitcli.images.base import ImageReader
-from fitcli.runs.targets import result_columns, slices
+from fitcli.runs.targets import result_columns
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.classify_image import classify_image
 from fitcli.tasks.classify.multi_target_scores import evaluate_targets
 from fitcli.tasks.classify.scores import classification_scores
+from fitcli.tasks.classify.targets.kinds import prediction_slices
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.evaluation_result import Evaluation, Split
 from models.encoder import FITClassifier
@@ -43,7 +44,7 @@ class ClassificationScorer:
         return ()
 
     def score(self, image: ImageReader, sample: Sample, number: int) -> list[float]:
-        """Return the probabilities of the classes of all targets, side by side."""
+        """Return the predictions for all targets, such as probabilities of classes, side by side."""
         result = classify_image(self.checkpoint, image, self.runtime, self.settings, finish_bytes=SCORES_BYTES)
         return [float(p) for each in result.target_probabilities for p in each]
 
@@ -52,7 +53,7 @@ class ClassificationScorer:
         config = self.checkpoint.config
         targets, classes = config.targets, config.classes
         if targets:
-            parts = slices(targets)
+            parts = prediction_slices(targets)
             by_target = [(sample, tuple(np.array(row[part]) for part in parts)) for sample, row in scored]
             return evaluate_targets(targets, split, by_target, failed)
         probabilities = np.array([row for _, row in scored])

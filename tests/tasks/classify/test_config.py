@@ -37,7 +37,11 @@ def test_several_targets_are_stored_under_their_old_key() -> None:
 def test_targets_have_to_go_with_the_model() -> None:
     for model, details, message in (
         (MODEL, ClassifyDetails(all_targets=TARGETS), "2 targets for a model of 1 targets"),
-        (replace(SEVERAL, classes=4, targets=(2, 2)), ClassifyDetails(all_targets=TARGETS), "3 class names"),
+        (
+            replace(SEVERAL, classes=4, targets=(2, 2)),
+            ClassifyDetails(all_targets=TARGETS),
+            "3 outputs of a target for a model of 2 classes",
+        ),
         (replace(MODEL, channels=1), ClassifyDetails(), "3 channels of pixels for a model of 1 channels"),
     ):
         with pytest.raises(CheckpointError, match=message):
