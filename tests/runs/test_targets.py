@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fitcli.runs.targets import Target, result_columns, slices
+from fitcli.runs.targets import Target, parts, result_columns, slices
 
 GRADE = Target("grade", "single-label", ("high", "low"))
 FINDINGS = Target("findings", "multi-label", ("mitosis", "necrosis", "none"))
@@ -57,8 +57,8 @@ def test_class_numbers_are_sorted_and_unknown_names_are_left_out() -> None:
 
 def test_slices_divide_the_logits() -> None:
     logits = list(range(7))
-    parts = [logits[part] for part in slices([GRADE, FINDINGS, GRADE])]
-    assert parts == [[0, 1], [2, 3, 4], [5, 6]]
+    own = [logits[part] for part in slices([GRADE, FINDINGS, GRADE])]
+    assert own == [[0, 1], [2, 3, 4], [5, 6]]
     assert slices([]) == []
     assert slices([Target("age", "value", (), outputs=3), GRADE]) == [slice(0, 3), slice(3, 5)]
     assert parts([2, 0, 1]) == [slice(0, 2), slice(2, 2), slice(2, 3)]

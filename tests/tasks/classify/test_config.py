@@ -40,7 +40,7 @@ def test_targets_have_to_go_with_the_model() -> None:
         (
             replace(SEVERAL, classes=4, targets=(2, 2)),
             ClassifyDetails(all_targets=TARGETS),
-            "3 outputs of a target for a model of 2 classes",
+            "3 outputs of a target",
         ),
         (replace(MODEL, channels=1), ClassifyDetails(), "3 channels of pixels for a model of 1 channels"),
     ):

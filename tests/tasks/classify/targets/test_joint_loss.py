@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from support.answer_tables import ANSWERS
+from support.answer_tables import TARGETS as MIXED
 
 from fitcli.runs.targets import Target
 from fitcli.tasks.classify.targets.joint_loss import balanced_target_weights, correct_targets, loss_of_targets
@@ -46,36 +48,26 @@ def test_a_prediction_is_correct_where_all_its_classes_are() -> None:
     assert correct_targets(logits, ROWS, TARGETS).tolist() == [[True, True], [False, False], [True, False]]
 
 
-MIXED = (
-    Target("kind", "single-label", ("cat", "dog", "owl")),
-    Target("size", "value", (), outputs=1, scale=(10.0, 2.0)),
-    Target("grade", "order", ("low", "mid", "high"), outputs=2),
-    Target("life", "survival", (), outputs=2, scale=(4.0, 9.0)),
-)
-
-ANSWERS = [((0,), (12.0,), (1,), (3.0, 1.0)), ((2,), (), (), (8.5, 0.0)), ((1,), (3.0,), (2,), ())]
-
-
 def test_targets_of_all_kinds_are_worth_the_same() -> None:
-    outputs = torch.randn(3, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    outputs = torch.randn(3, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     kind = F.cross_entropy(outputs[:, :3], torch.tensor([0, 2, 1]))
+    held = torch.tensor([[1.0, 1], [0, 0], [0, 1]], dtype=torch.float64)
+    marks = F.binary_cross_entropy_with_logits(outputs[:, 3:5], held) * 2
     # Standardised: 1 and -3.5; the second is known for nobody.
-    size = (
-        F.huber_loss(outputs[0, 3], torch.tensor(1.0).double())
-        + F.huber_loss(outputs[2, 3], torch.tensor(-3.5).double())
-    ) / 3
-    beyond, dies = outputs[:, 4:6].sigmoid(), outputs[:, 6:].sigmoid()
+    sizes = torch.tensor([1.0, -3.5], dtype=torch.float64)
+    size = F.huber_loss(outputs[[0, 2], 5], sizes, reduction="sum") / 3
+    beyond, dies = outputs[:, 6:8].sigmoid(), outputs[:, 8:].sigmoid()
     grade = -((beyond[0, 0] * (1 - beyond[0, 1])).log() + (beyond[2, 0] * beyond[2, 1]).log()) / 3
     life = -(dies[0, 0].log() + ((1 - dies[1, 0]) * (1 - dies[1, 1])).log()) / 3
     loss = loss_of_targets(outputs, answer_rows(MIXED, ANSWERS), MIXED)
-    assert torch.allclose(loss, (kind + size + grade + life) / 4)
+    assert torch.allclose(loss, (kind + marks + size + grade + life) / 5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_unknown_answers_leave_no_trace_in_batches_of_any_size(batch_size: int) -> None:
     """The loss over all images, and its gradient, do not depend on which of them share a batch."""
     rows = answer_rows(MIXED, ANSWERS)
-    outputs = torch.randn(3, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    outputs = torch.randn(3, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
     whole = loss_of_targets(outputs, rows, MIXED)
     (expected,) = torch.autograd.grad(whole, outputs)
     parts = zip(outputs.split(batch_size), rows.split(batch_size), strict=True)
@@ -83,12 +75,12 @@ def test_unknown_answers_leave_no_trace_in_batches_of_any_size(batch_size: int) 
     (gradient,) = torch.autograd.grad(total, outputs)
     assert torch.allclose(total, whole)
     assert torch.allclose(gradient, expected)
-    assert gradient[1, 3:6].tolist() == [0, 0, 0]
-    assert gradient[2, 6:].tolist() == [0, 0]
+    assert gradient[1, 5:8].tolist() == [0, 0, 0]
+    assert gradient[2, 8:].tolist() == [0, 0]
     assert math.isfinite(float(gradient.sum()))
 
 
 def test_only_targets_of_classes_are_right_or_wrong_and_balanced() -> None:
     rows = answer_rows(MIXED, ANSWERS)
-    assert correct_targets(torch.zeros(3, 8), rows, MIXED).tolist() == [[True], [False], [False]]
-    assert balanced_target_weights(rows, MIXED).tolist() == [1.0] * 8
+    assert correct_targets(torch.zeros(3, 10), rows, MIXED).tolist() == [[True, False], [False, True], [False, False]]
+    assert balanced_target_weights(rows, MIXED).tolist() == [1.0, 1, 1, 2, 0.5, *[1.0] * 5]
