@@ -165,15 +165,12 @@ def _heading(name: str, words: Container[str]) -> str:
 
 def _label_columns(path: Path, headings: Sequence[str], kinds: Kinds | None) -> Iterator[LabelColumn]:
     """Yield the columns of answers; without kinds, only the column `label`."""
-    if kinds is None:
-        yield from (PLAIN for heading in headings if heading == PLAIN.heading)
-        return
-    by_word = {word: kind for kind in kinds for word in kind.words}
+    by_word = {word: kind for kind in kinds or LABEL_KINDS for word in kind.words}
     names: set[str] = set()
     for heading in headings:
         word, colon, rest = heading.partition(":")
         kind = by_word.get(word)
-        if kind is None or not (colon or kind.stands_alone):
+        if kind is None or not (colon or kind.stands_alone) or (kinds is None and heading != PLAIN.heading):
             continue
         first, equals, order = rest.partition("=") if kind.states_order else (rest, "", "")
         name = first.strip() if colon else heading

@@ -21,7 +21,7 @@ def test_every_kind_is_found_by_its_name_and_by_its_headings() -> None:
     assert [kind_of(target) for target in TARGETS] == list(TARGET_KINDS)
     words = [word for kind in TARGET_KINDS for word in kind.words]
     assert words == ["label", "labels", "value", "order", "time", "event"]
-    with pytest.raises(ValueError, match="^target 'x': 'ordinal' is none of single-label, multi-label, value, order"):
+    with pytest.raises(ValueError, match=r"^target 'x': 'ordinal' is none of single-label, multi-label, value, order"):
         kind_of(Target("x", "ordinal", ("a", "b")))
     for target in TARGETS:
         kind_of(target).check(target)
