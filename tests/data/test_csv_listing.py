@@ -226,5 +226,7 @@ def test_other_tasks_refuse_a_column_that_is_there_twice(tmp_path: Path) -> None
 
 
 def test_columns_of_further_kinds_are_passed_over_without_them(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / "b.png").touch()
     data = load_dataset(table(tmp_path, "path,label,value:x,time:y", "a.png,x,1,", "b.png,y,nan,-3"), training=False)
     assert (data.classes, data.targets) == (("x", "y"), ())

@@ -236,6 +236,7 @@ def train_on_both(data: Path, folder: Path, settings: dict[str, Any]) -> None:
         train_here(data, folder, world=world, **settings)
 
 
+@pytest.mark.slow
 def test_two_processes_are_one(pictures: Path, tmp_path: Path) -> None:
     settings = {"steps": 2, "accumulate": 1, "balance": True}
     run_ranks(2, train_on_both, pictures, tmp_path / "two", settings)
@@ -260,25 +261,15 @@ def test_other_values_do_not_change_the_scale_of_a_run(pictures: Path, trained: 
     other = changed(pictures, "other.csv")
     before = load_config(trained).targets
     fresh = run_of(other, tmp_path / "fresh", **HOW).config.targets
-    assert [target.scale == own.scale for target, own in zip(before, fresh, strict=True)] == [True] * 2 + [
-        False,
-        True,
-        False,
-    ]
-    train(
-        run_of(
-            other,
-            tmp_path / "next",
-            start_from=str(trained),
-            **HOW | {"epochs": None, "steps": 1, "learning_rate": 1e-12},
-        ),
-        quietly,
-    )
+    same = [target.scale == own.scale for target, own in zip(before, fresh, strict=True)]
+    assert same == [True, True, False, True, False]
+    again = {**HOW, "steps": 1, "learning_rate": 1e-12, "start_from": str(trained)}
+    train(run_of(other, tmp_path / "next", **again), quietly)
     assert load_config(tmp_path / "next").targets == before
     old, new = (load_file(folder / "model.safetensors") for folder in (trained, tmp_path / "next"))
     assert all(torch.allclose(old[name], new[name], atol=1e-9) for name in old), "the head goes on, too"
-    again = run_of(other, tmp_path / "next", resume=True, accept=True)
-    assert again.config.targets == before
+    resumed = run_of(pictures, tmp_path / "next", resume=True, accept=True)
+    assert (resumed.config.targets, bool(resumed.changed)) == (before, True)
 
 
 def test_other_levels_are_another_question(pictures: Path, trained: Path, tmp_path: Path) -> None:
@@ -359,23 +350,24 @@ def test_the_example_of_the_documentation_is_a_data_set(fit: Fit, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_share_of_dark_spots_is_learned(fit: Fit, tmp_path: Path) -> None:
     """A value, its order in four levels, and the time until an event that its rate decides."""
     rng = np.random.default_rng(0)
     with (tmp_path / "data.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "split", "value:share", "order:level", "time:life", "event:life"])
-        for number in range(400):
+        for number in range(300):
             share = rng.uniform(0, 0.5)
-            pixels = rng.integers(170, 230, (64, 64, 1), np.uint8)
-            pixels[np.kron(rng.random((16, 16)) < share, np.ones((4, 4))) > 0] //= 3
+            pixels = rng.integers(170, 230, (32, 32, 1), np.uint8)
+            pixels[np.kron(rng.random((16, 16)) < share, np.ones((2, 2))) > 0] //= 3
             dark = float((pixels < 120).mean())
             save(tmp_path / f"{number}.png", pixels)
             time, end = rng.exponential(12 * np.exp(-8 * dark)), rng.uniform(1, 12)
-            split = "val" if number >= 320 else "train"
+            split = "val" if number >= 240 else "train"
             writer.writerow([f"{number}.png", split, dark, min(3, int(dark * 8)), min(time, end), int(time <= end)])
     run = tmp_path / "run"
-    how = ("--preset", "nano", "--patch", "8", "--epochs", "60", "--learning-rate", "0.002", "--device", "cpu")
+    how = ("--preset", "nano", "--patch", "4", "--batch-size", "16", "--epochs", "40", "--learning-rate", "0.002")
     result = fit("train", tmp_path / "data.csv", "--out", run, *how)
     assert result.exit_code == 0, result.stderr
     scores = json.loads(fit("evaluate", tmp_path / "data.csv", "--checkpoint", run, "--json").stdout)["tasks"]
