@@ -52,6 +52,11 @@ class Target:
         object.__setattr__(self, "outputs", self.outputs or len(self.classes))
 
     @property
+    def is_single(self) -> bool:
+        """Whether every image is of exactly one class."""
+        return self.kind == SINGLE_LABEL
+
+    @property
     def column(self) -> str:
         """Heading of its column in a CSV file, such as `label:grade`."""
         return f"{HEADINGS.get(self.kind, self.kind)}:{self.name}"

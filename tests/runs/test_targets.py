@@ -13,6 +13,7 @@ FINDINGS = Target("findings", "multi-label", ("mitosis", "necrosis", "none"))
 def test_columns_of_a_csv_file() -> None:
     assert (GRADE.column, FINDINGS.column) == ("label:grade", "labels:findings")
     assert Target("age", "value", (), outputs=1).column == "value:age"
+    assert (GRADE.is_single, FINDINGS.is_single) == (True, False)
     assert result_columns(["path"], [GRADE, FINDINGS], plain=False) == [
         "path", "grade:high", "grade:low", "findings:mitosis", "findings:necrosis", "findings:none",
     ]  # fmt: skip

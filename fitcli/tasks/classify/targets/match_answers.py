@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fitcli.data.class_names import composed
@@ -44,5 +45,5 @@ def match_answers(data: Path, dataset: Dataset, chosen: Sequence[Sample], config
             kind_of(target).match(data, dataset.targets[column], target, sample.target[column])
             for target, column in wanted
         )
-        samples.append(Sample(sample.path, answers if config.targets else int(answers[0][0])))
+        samples.append(replace(sample, target=answers if config.targets else int(answers[0][0])))
     return samples

@@ -21,7 +21,7 @@ from fitcli.data.column_kinds import Answer, LabelColumn, check_trainable, class
 from fitcli.errors import DataError
 from fitcli.files.csv_cells import NUMBER
 from fitcli.runs.targets import Target
-from fitcli.tasks.classify.targets.cell_numbers import cell_number, number_text
+from fitcli.tasks.classify.targets.cell_numbers import cell_number
 from fitcli.tasks.classify.targets.classes import match_by_name
 from fitcli.tasks.classify.targets.continuation import continuation_loss, likelihood_loss, passing
 from fitcli.tasks.classify.targets.kind import Numbers, TargetKind, TargetScores, require, without_none
@@ -152,7 +152,7 @@ def _predicted(predictions: Numbers) -> NDArray[np.int64]:
 
 def _level(cell: str) -> str:
     """Return a level as it is named: numbers in one spelling, so that 1 and 1.0 are the same."""
-    return number_text(cell_number("level", cell)) if NUMBER.fullmatch(cell) else cell
+    return f"{cell_number('level', cell):.15g}" if NUMBER.fullmatch(cell) else cell
 
 
 def _place(level: str) -> tuple[bool, float, str]:

@@ -23,6 +23,12 @@ from fitcli.runs.targets import Target
 from fitcli.tasks.classify.targets.cell_numbers import cell_number, count_known, number_text, ranks
 from fitcli.tasks.classify.targets.kind import Numbers, TargetKind, TargetScores, known_mean, require, without_none
 
+DIGITS = 5
+"""Digits of a predicted value below the standard deviation of the values."""
+
+LARGEST = 1e300
+"""Largest value, so that sums and predictions of values stay finite."""
+
 
 class Value(TargetKind):
     """A number per image; see `TargetKind` for the members. A prediction is the number in the unit of the data set."""
@@ -83,7 +89,9 @@ class Value(TargetKind):
         return 1
 
     def text(self, target: Target, prediction: Numbers) -> str:
-        return number_text(float(prediction[0]))
+        """Return the number with `DIGITS` digits below the standard deviation of the values."""
+        decimals = DIGITS - math.floor(math.log10(target.scale[1]))
+        return f"{round(float(prediction[0]), decimals):.15g}"
 
     def document(self, target: Target, prediction: Numbers, top_k: int) -> dict[str, Any]:
         return {"value": float(prediction[0])}
@@ -123,7 +131,7 @@ def _mean_and_deviation(data: Path, column: LabelColumn, values: Sequence[float]
     largest = max(map(abs, values))
     parts = np.array(values) / largest
     mean, deviation = float(parts.mean()) * largest, float(parts.std()) * largest
-    if not 0 < deviation < math.inf or not math.isfinite(max(values) - min(values)):
+    if deviation == 0 or largest > LARGEST:
         raise DataError(f"{where}: the values of the training images are too large or too close; write another unit")
     return mean, deviation
 

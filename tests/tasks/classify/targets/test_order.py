@@ -27,6 +27,11 @@ def test_numbers_are_sorted_by_value_however_they_are_written(tmp_path: Path) ->
     )
 
 
+def test_long_numbers_are_different_levels(tmp_path: Path) -> None:
+    data = answers_of(tmp_path, "order:x", "train,12345678", "train,12345679", "val,12345679.0")
+    assert data.targets[0].classes == ("12345678", "12345679")
+
+
 def test_names_are_sorted_as_the_heading_says(tmp_path: Path) -> None:
     data = answers_of(tmp_path, "Order: grade =low | mid|high,value:x", "train,high,1", "train,low,2", "train,mid,3",
                       "val,,4")  # fmt: skip

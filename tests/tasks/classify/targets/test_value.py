@@ -72,6 +72,14 @@ def test_a_prediction_is_in_the_unit_of_the_data_set() -> None:
     assert (list(kind.headings(AGE)), kind.cells(AGE, (0.1,)), kind.cells(AGE, ())) == (["value:Age"], ["0.1"], [""])
 
 
+@pytest.mark.parametrize(
+    ("deviation", "text"), [(0.001, "2001.52346789"), (12.0, "2001.5235"), (3e6, "2000"), (1e-12, "2001.523467891")]
+)
+def test_a_text_has_five_digits_below_the_deviation(deviation: float, text: str) -> None:
+    target = Target("x", "value", (), outputs=1, scale=(0.0, deviation))
+    assert Value().text(target, np.array([2001.523467891])) == text
+
+
 def test_scores_by_their_definitions() -> None:
     rng = np.random.default_rng(0)
     given, predicted = rng.normal(40, 20, 30).round(0), rng.normal(40, 30, 30).round(0)
