@@ -51,8 +51,8 @@ from fitcli.patches.grid import PatchGrid
 from fitcli.runs.targets import SEPARATOR
 from fitcli.tasks.classify.classify_image import Classification, classify_image
 from fitcli.tasks.classify.heatmap import write_heatmap
-from fitcli.tasks.classify.labels import predicted_labels
 from fitcli.tasks.classify.patch_map import evidence_map
+from fitcli.tasks.classify.targets.kinds import kind_of
 from fitcli.tasks.classify.task import TASK as CLASSIFY
 from fitcli.tasks.load import load_run
 
@@ -143,9 +143,7 @@ def score(listing: Path, run: Path, options: argparse.Namespace) -> dict[str, An
             if number < options.heatmaps:
                 write_heatmap(run.parent / f"heatmap-{number}.png", image, result)
         answers = zip(checkpoint.config.class_targets, result.target_probabilities, QUESTIONS, strict=True)
-        right.append(
-            [SEPARATOR.join(predicted_labels(target, values)) == row[column] for target, values, column in answers]
-        )
+        right.append([kind_of(target).text(target, values) == row[column] for target, values, column in answers])
         on_digits = _on_digits(result, places)
         evidence = evidence_map(result)
         hottest = np.argsort(-evidence, axis=None, kind="stable")[:POINTED]

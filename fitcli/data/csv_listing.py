@@ -1,7 +1,8 @@
 """Reads the CSV file that lists the images of a data set. It decodes no pixels and does not import torch.
 
 A column `label` holds the class of each image. Several columns `label:NAME` are several targets with one class each; a
-column `labels` or `labels:NAME` holds any number of classes, separated by "|"; its empty cells hold none.
+column `labels` or `labels:NAME` holds any number of classes, separated by "|"; its empty cells hold none. A task may
+have further kinds of columns, see `column_kinds.py`.
 
 For tasks whose answers lie in a file beside each image, the column `labels` names that file.
 """
@@ -11,27 +12,25 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from fitcli.annotations.labels import labels_inside
 from fitcli.data.class_names import composed
+from fitcli.data.column_kinds import LABEL_KINDS, Kinds, LabelColumn
 from fitcli.data.image_names import NamedImages
 from fitcli.errors import DataError
 from fitcli.files.csv_cells import original_text
 from fitcli.files.spelling import existing_spelling
-from fitcli.runs.targets import SEPARATOR, TargetKind
+from fitcli.runs.targets import SEPARATOR, SINGLE_LABEL
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 """Split by each word that names it, for folders and for CSV files."""
 
 SEPARATORS = (",", ";", "\t")
 """Characters that may separate the columns of a CSV file."""
-
-KINDS: dict[str, TargetKind] = {"label": "single-label", "labels": "multi-label"}
-"""Kind of target by the first part of a column heading."""
 
 Labels = Literal["needed", "welcome", "ignored", "files"]
 """Whether a task requires classes, uses them if there are any ("welcome"), or ignores them; or whether its labels lie
@@ -47,28 +46,7 @@ PATIENT, NO_GROUPS = "patient", "none"
 """Column whose images stay together unless another is chosen, and the choice of no column."""
 
 
-@dataclass(frozen=True, slots=True)
-class LabelColumn:
-    """A column of a CSV file that holds classes.
-
-    Attributes:
-        name: Name of the target: the heading without `label:` or `labels:`.
-        kind: Kind of the target.
-        heading: Whole heading.
-    """
-
-    name: str
-    kind: TargetKind
-    heading: str
-
-    def labels(self, cell: str) -> list[str]:
-        """Return the labels in a cell."""
-        if self.kind == "single-label":
-            return [cell]
-        return [label.strip() for label in cell.split(SEPARATOR)] if cell else []
-
-
-PLAIN = LabelColumn("label", "single-label", "label")
+PLAIN = LabelColumn("label", LABEL_KINDS[0], ("label",))
 """The column `label`; folders of classes count as this column."""
 
 
@@ -118,7 +96,7 @@ class Listing:
     @property
     def is_plain(self) -> bool:
         """Whether every image has at most one class."""
-        return len(self.columns) < 2 and all(column.kind == "single-label" for column in self.columns)
+        return len(self.columns) < 2 and all(column.kind == SINGLE_LABEL for column in self.columns)
 
 
 def read_csv(
@@ -128,6 +106,7 @@ def read_csv(
     group_by: str | None = None,
     images: Path | None = None,
     strict: bool = True,
+    kinds: Kinds = LABEL_KINDS,
 ) -> Listing:
     """Read the images that a CSV file lists.
 
@@ -138,6 +117,7 @@ def read_csv(
         group_by: Column of the patients; None for `patient`, if there is one, and `NO_GROUPS` for no column.
         images: Folder of the images; None for that of the CSV file.
         strict: Whether the column `group_by` must be there; otherwise, `patient` stands in for it.
+        kinds: The kinds of columns that hold answers.
 
     Raises:
         DataError: The file is not UTF-8, lacks a column, or has a row that is incomplete or names a missing file.
@@ -149,7 +129,7 @@ def read_csv(
     # newline="": the csv module must see the line breaks within quotes as they are.
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_separator(text))
     try:
-        return _table(NamedImages(path, images), reader, labels, several, group_by, strict)
+        return _table(NamedImages(path, images), reader, labels, kinds if several else None, group_by, strict)
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}") from None
 
@@ -167,19 +147,20 @@ def _table(
     images: NamedImages,
     reader: csv.DictReader[str],
     labels: Labels,
-    several: bool,
+    kinds: Kinds | None,
     group_by: str | None,
     strict: bool,
 ) -> Listing:
     path = images.table
-    headings = [_heading(name) for name in reader.fieldnames or []]
-    columns = () if labels in ("ignored", "files") else tuple(_label_columns(path, headings, several))
+    words = {word for kind in kinds or LABEL_KINDS for word in kind.words}
+    headings = [_heading(name, words) for name in reader.fieldnames or []]
+    columns = () if labels in ("ignored", "files") else tuple(_label_columns(path, headings, kinds))
     if "path" not in headings or (labels == "needed" and not columns):
         form = {"needed": "path,label[,split]", "files": "path,labels[,split]"}.get(labels, "path[,label][,split]")
         advice = "; name the column of classes label, or several of them label:NAME"
-        more = advice if several and "path" in headings else ""
+        more = advice if kinds is not None and "path" in headings else ""
         raise DataError(f"{path}: needs the columns {form}, has {','.join(headings) or 'none'}{more}")
-    patient = _patient_column(path, headings, group_by, strict)
+    patient = _patient_column(path, headings, words, group_by, strict)
     reader.fieldnames = headings
     filled = [(reader.line_num, row) for row in reader if any(_text(value) for value in row.values())]
     listed = [_row(images, line, row, columns, patient) for line, row in filled]
@@ -189,16 +170,18 @@ def _table(
         listed = [_with_file(images, line, row, image) for (line, row), image in zip(filled, listed, strict=True)]
     else:
         _refuse_files(path, listed, columns)
-        others = [heading for heading in others if heading.partition(":")[0] not in KINDS]
+        others = [heading for heading in others if heading.partition(":")[0] not in words]
     notes = (f"columns of {path.name} passed over: {', '.join(others)}",) if others else ()
     return Listing(listed, columns, notes, in_files=labels == "files")
 
 
-def _patient_column(path: Path, headings: Sequence[str], group_by: str | None, strict: bool) -> str:
+def _patient_column(
+    path: Path, headings: Sequence[str], words: Container[str], group_by: str | None, strict: bool
+) -> str:
     """Return the heading of the column of patients; "" without one."""
     if group_by == NO_GROUPS:
         return ""
-    wanted = PATIENT if group_by is None else _heading(group_by)
+    wanted = PATIENT if group_by is None else _heading(group_by, words)
     if wanted in headings:
         return wanted
     if group_by is None or not strict:
@@ -218,25 +201,35 @@ def _refuse_files(path: Path, listed: Sequence[ListedImage], columns: Sequence[L
             )
 
 
-def _heading(name: str) -> str:
+def _heading(name: str, words: Container[str]) -> str:
     """Return a heading in lower case, except for the name of a target, which keeps its case."""
     first, colon, target = name.strip().partition(":")
-    kind = first.strip().lower()
-    return f"{kind}:{composed(target.strip())}" if colon and kind in KINDS else name.strip().lower()
+    word = first.strip().lower()
+    return f"{word}:{composed(target.strip())}" if colon and word in words else name.strip().lower()
 
 
-def _label_columns(path: Path, headings: Sequence[str], several: bool) -> Iterator[LabelColumn]:
+def _label_columns(path: Path, headings: Sequence[str], kinds: Kinds | None) -> Iterator[LabelColumn]:
+    """Yield the columns of answers; without kinds, only the column `label`."""
+    by_word = {word: kind for kind in kinds or LABEL_KINDS for word in kind.words}
     names: set[str] = set()
     for heading in headings:
-        kind, colon, target = heading.partition(":")
-        if kind not in KINDS or (heading != "label" and not several):
+        word, colon, rest = heading.partition(":")
+        kind = by_word.get(word)
+        if kind is None or not (colon or kind.stands_alone) or (kinds is None and heading != PLAIN.heading):
             continue
-        name = target if colon else heading
+        first, equals, order = rest.partition("=") if kind.states_order else (rest, "", "")
+        name = first.strip() if colon else heading
+        others = [f"{other}:{rest}" for other in kind.words if other != word]
+        if missing := [other for other in others if other not in headings]:
+            raise DataError(f"{path}: has the column {heading!r}, but no {missing[0]!r}; they belong together")
+        if others and word != kind.words[0] and headings.count(heading) == 1:
+            continue  # read with the first of its columns
         if not name or name in names:
             wrong = "twice" if name else "without a name"
             raise DataError(f"{path}: has the column {heading!r} {wrong}; give every label column its own name")
         names.add(name)
-        yield LabelColumn(name, KINDS[kind], heading)
+        labels = tuple(label.strip() for label in order.split(SEPARATOR)) if equals else ()
+        yield LabelColumn(name, kind, (heading, *others), labels)
 
 
 def _row(
@@ -248,16 +241,18 @@ def _row(
             f"{path}, line {line}: has more fields than the first line; put quotes around those with commas"
         )
     name, split = _text(row.get("path")), _text(row.get("split")).lower()
-    labels = tuple(composed(original_text(_text(row.get(column.heading)))) for column in columns)
-    missing = [c.heading for c, label in zip(columns, labels, strict=True) if c.kind == "single-label" and not label]
+    cells = [[composed(original_text(_text(row.get(heading)))) for heading in c.headings] for c in columns]
+    missing = [c.heading for c, own in zip(columns, cells, strict=True) if c.reader.is_required and not any(own)]
     if not name or missing:
         empty = [*([] if name else ["path"]), *missing]
         raise DataError(f"{path}, line {line}: {' and '.join(empty)} must not be empty; fill it in, or remove the line")
-    for column, label in zip(columns, labels, strict=True):
-        if column.kind == "multi-label" and not all(column.labels(label)):
-            raise DataError(
-                f"{path}, line {line}: {column.heading} {label!r} has an empty label; remove the extra {SEPARATOR!r}"
-            )
+    try:
+        labels = tuple(c.reader.read(c, own) for c, own in zip(columns, cells, strict=True))
+    except ValueError as error:
+        raise DataError(f"{path}, line {line}: {error}") from None
+    if columns and not any(text or c.reader.may_be_empty for c, text in zip(columns, labels, strict=True)):
+        asked = " and ".join(column.heading for column in columns)
+        raise DataError(f"{path}, line {line}: has no answer in {asked}; fill one in, or remove the line")
     if split and split not in SPLITS:
         raise DataError(f"{path}, line {line}: split {split!r} is none of train, val, test; correct it")
     return ListedImage(

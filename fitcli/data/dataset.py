@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.data.csv_listing import LabelColumn, Labels, ListedImage, Listing, read_csv
+from fitcli.data.column_kinds import LABEL_KINDS, Kinds, LabelColumn, check_trainable
+from fitcli.data.csv_listing import Labels, ListedImage, Listing, read_csv
 from fitcli.data.folder_listing import read_folder
 from fitcli.data.label_file_checks import check_label_files
 from fitcli.data.paired_listing import holds_pairs, read_pairs
 from fitcli.data.splitting import HELD_OUT, Splitting, refuse_columns, split_images
 from fitcli.errors import DataError
 from fitcli.files.spelling import existing_spelling
-from fitcli.runs.targets import Target, slices
+from fitcli.runs.targets import Target
 
 Anchors = tuple[NDArray[np.int64], ...]
 """Positions of each kind, (row, column) [n 2] in pixels of an image as it is read; every kind has one or more."""
@@ -47,8 +48,8 @@ class Sample:
     Attributes:
         path: File of the image.
         target: Value that only a task understands. For classes: the number of the class; 0 without classes; -1 for an
-            unknown class of a test image. For `Dataset.targets`: the numbers of the classes that hold, where the
-            classes of all targets are numbered consecutively. For labels in files: the file, or None without one.
+            unknown class of a test image. For `Dataset.targets`: the `Answer` to each of them. For labels in files: the
+            file, or None without one.
         anchors: Positions that training windows may be drawn around; empty without any.
         key: Name within the data set, which stays the same when the data set moves.
         patient: Name of the patient; "" if the data set does not say.
@@ -81,6 +82,7 @@ class Dataset:
         label_files: Their files of labels, by name within the data set.
         patients: The patients of `listed`; empty if the data set names none.
         targets: All targets, if there are several or one is multi-label; else empty.
+        answers: A line on the answers to each target, for a training.
         notes: Sentences on files and folders that were passed over.
         warnings: Possible faults of the targets, one line each.
         surveyed: Result of `Task.survey_targets`, which only the task understands; None without.
@@ -95,6 +97,7 @@ class Dataset:
     label_files: Mapping[str, Path] = field(default_factory=dict)
     patients: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
+    answers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     surveyed: Any = None
@@ -112,6 +115,7 @@ def load_dataset(
     several: bool = True,
     splitting: Splitting = HELD_OUT,
     images: Path | None = None,
+    kinds: Kinds = LABEL_KINDS,
 ) -> Dataset:
     """Find the images of a data set.
 
@@ -123,13 +127,14 @@ def load_dataset(
         several: Whether to read all label columns of a CSV file, if images need a class.
         splitting: How images are assigned to training and validation.
         images: Folder that the paths of a CSV file are relative to; None for that of the file.
+        kinds: The kinds of label columns.
 
     Raises:
         DataError: The data set is missing or empty, or names missing files. For training: it has one class, or a class
             with too few images.
     """
     path = existing_spelling(path) or path
-    listing = list_images(path, labels, training, several, splitting.group_by, images)
+    listing = list_images(path, labels, training, several, splitting.group_by, images, kinds)
     if labels == "ignored" or (labels == "welcome" and len({row.labels for row in listing.rows}) == 1):
         # A single class gives a model nothing to distinguish.
         listing = replace(listing, rows=[replace(row, labels=()) for row in listing.rows], columns=())
@@ -147,6 +152,7 @@ def list_images(
     several: bool = True,
     group_by: str | None = None,
     images: Path | None = None,
+    kinds: Kinds = LABEL_KINDS,
 ) -> Listing:
     """Return what a data set lists, with no other splits than those that it names; see `load_dataset`.
 
@@ -167,7 +173,7 @@ def list_images(
         refuse_columns(path, group_by if training else None, images)
         listing = read_pairs(path) if labels == "files" else read_folder(path, labels)
     elif path.is_file():
-        listing = read_csv(path, labels, several and labels == "needed", group_by, images, strict=training)
+        listing = read_csv(path, labels, several and labels == "needed", group_by, images, training, kinds)
     else:
         raise DataError(f"{path}: no such data set; give a folder with {needed}, or a CSV file")
     if not listing.rows:
@@ -210,7 +216,7 @@ def _dataset(path: Path, listing: Listing, training: bool) -> Dataset:
         for split in ("train", "val", "test")
     }
     if training:
-        _check_trainable(path, classes, {sample.target for sample in samples["train"]})
+        check_trainable(path, classes, {sample.target for sample in samples["train"]})
     listed = [(row.key, label, row.split or "train") for row, label in rows if row.split != "test"]
     return Dataset(
         classes=() if classes == ("",) else classes,
@@ -226,25 +232,23 @@ def _dataset(path: Path, listing: Listing, training: bool) -> Dataset:
 
 
 def _dataset_of_targets(path: Path, listing: Listing, training: bool) -> Dataset:
-    """Build a data set with several targets, or with one multi-label target."""
+    """Build a data set with several targets, or with one that is not one class per image."""
     learned = [row for row in listing.rows if row.split != "test"]
+    train = [row for row in learned if row.split != "val"]
     targets = tuple(
-        _target(path, column, number, learned if training else listing.rows)
+        column.reader.target(
+            path,
+            column,
+            [row.labels[number] for row in (learned if training else listing.rows)],
+            [row.labels[number] for row in train] if training else None,
+        )
         for number, column in enumerate(listing.columns)
     )
-    offsets = [part.start for part in slices(targets)]
     samples: dict[str, list[Sample]] = {"train": [], "val": [], "test": []}
     for row in listing.rows:
-        read = [column.labels(cell) for column, cell in zip(listing.columns, row.labels, strict=True)]
-        per_target = [target.numbers(labels) for target, labels in zip(targets, read, strict=True)]
-        numbers = tuple(offset + n for offset, own in zip(offsets, per_target, strict=True) for n in own)
-        samples[row.split or "train"].append(_sample(row, numbers))
-    if training:
-        present = {number for sample in samples["train"] for number in sample.target}
-        for column, target, part in zip(listing.columns, targets, slices(targets), strict=True):
-            seen = {number - part.start for number in present if part.start <= number < part.stop}
-            least = 2 if target.is_single else 1
-            _check_trainable(f"{path}, column {column.heading}", target.classes, seen, least)
+        each = zip(listing.columns, targets, row.labels, strict=True)
+        answers = tuple(column.reader.answer(target, text) for column, target, text in each)
+        samples[row.split or "train"].append(_sample(row, answers))
     # Labels of test images do not count, so that the fingerprint is that of training.
     learned_labels = [
         [column.heading, *sorted({label for row in learned for label in column.labels(row.labels[number])})]
@@ -261,7 +265,17 @@ def _dataset_of_targets(path: Path, listing: Listing, training: bool) -> Dataset
         patients=_patients(listing),
         warnings=listing.warnings,
         targets=targets,
+        answers=_describe_answers(listing.columns, targets, samples) if training else (),
         notes=listing.notes,
+    )
+
+
+def _describe_answers(
+    columns: Sequence[LabelColumn], targets: Sequence[Target], samples: Mapping[str, Sequence[Sample]]
+) -> tuple[str, ...]:
+    return tuple(
+        column.reader.describe(target, *([sample.target[number] for sample in samples[s]] for s in ("train", "val")))
+        for number, (column, target) in enumerate(zip(columns, targets, strict=True))
     )
 
 
@@ -296,24 +310,9 @@ def _patients(listing: Listing) -> tuple[str, ...]:
     return patients if any(patients) else ()
 
 
-def _target(path: Path, column: LabelColumn, number: int, rows: Iterable[ListedImage]) -> Target:
-    labels = {label for row in rows for label in column.labels(row.labels[number])}
-    if not labels:
-        raise DataError(f"{path}: the column {column.heading} is empty; fill it, or leave it out")
-    return Target(column.name, column.kind, tuple(sorted(labels)))
-
-
 def _digest(document: object) -> str:
     # ASCII escapes also encode file names that are not valid UTF-8.
     return hashlib.sha256(json.dumps(document).encode("ascii")).hexdigest()
-
-
-def _check_trainable(where: object, classes: Sequence[str], present: set[int], least: int = 2) -> None:
-    if len(classes) < least and classes != ("",):
-        actual = f"only {classes[0]!r}" if classes else "no image to train on"
-        raise DataError(f"{where}: a classifier needs two classes or more, found {actual}")
-    if missing := [label for number, label in enumerate(classes) if number not in present]:
-        raise DataError(f"{where}: no training image{f' of class {missing[0]!r}' if missing[0] else ''}; add some")
 
 
 def spread(samples: Sequence[Sample], most: int) -> list[Sample]:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 
 from fitcli.data.class_names import confusable_names
-from fitcli.data.dataset import Dataset, Sample
-from fitcli.runs.targets import slices
-
-NAMED = 10
-"""Number of classes to name."""
-
-LONGEST = 40
-"""Letters of the name of a class to show."""
+from fitcli.data.column_kinds import NAMED, class_line
+from fitcli.data.dataset import Dataset
 
 
 def describe_dataset(dataset: Dataset) -> tuple[str, ...]:
@@ -36,15 +29,11 @@ def warn_of_names(dataset: Dataset) -> str:
     )
 
 
-def _class_lines(dataset: Dataset) -> list[str]:
-    train, validation = _counts(dataset.train), _counts(dataset.validation)
-    if not dataset.targets:
-        line = _line("classes", dataset.classes, range(len(dataset.classes)), train, validation)
-        return [line] if dataset.classes else []
-    return [
-        _line(target.column, target.classes, range(part.start, part.stop), train, validation)
-        for target, part in zip(dataset.targets, slices(dataset.targets), strict=True)
-    ]
+def _class_lines(dataset: Dataset) -> Sequence[str]:
+    if dataset.targets:
+        return dataset.answers
+    train, validation = ([sample.target for sample in samples] for samples in (dataset.train, dataset.validation))
+    return [class_line("classes", dataset.classes, train, validation)] if dataset.classes else []
 
 
 def _patient_line(dataset: Dataset) -> list[str]:
@@ -52,23 +41,3 @@ def _patient_line(dataset: Dataset) -> list[str]:
         len({sample.patient for sample in samples if sample.patient}) for samples in (dataset.train, dataset.validation)
     )
     return [f"patients (training + validation): {train} + {validation}"] if dataset.patients else []
-
-
-def _counts(samples: Sequence[Sample]) -> Counter[int]:
-    """Return the number of images by number of class."""
-    return Counter(
-        chain.from_iterable(
-            sample.target if isinstance(sample.target, tuple) else (sample.target,) for sample in samples
-        )
-    )
-
-
-def _line(
-    heading: str, classes: Sequence[str], numbers: Sequence[int], train: Counter[int], validation: Counter[int]
-) -> str:
-    named = [
-        f"{name:.{LONGEST}} ({train[number]} + {validation[number]})"
-        for name, number in zip(classes[:NAMED], numbers, strict=False)
-    ]
-    more = f", and {len(classes) - NAMED} more" if len(classes) > NAMED else ""
-    return f"{heading} (training + validation images): {', '.join(named)}{more}"

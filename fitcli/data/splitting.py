@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fitcli.data.csv_listing import NO_GROUPS, LabelColumn, ListedImage, Listing
+from fitcli.data.column_kinds import LabelColumn
+from fitcli.data.csv_listing import NO_GROUPS, ListedImage, Listing
 from fitcli.errors import DataError
 
 VALIDATION_FRACTION = 0.2
@@ -141,7 +142,7 @@ def deal(units: Sequence[Unit], folds: int) -> list[list[Unit]]:
 
 def _classes(row: ListedImage, columns: Sequence[LabelColumn]) -> list[str]:
     named = zip(columns, row.labels, strict=False)
-    return [label for column, cell in named for label in column.labels(cell)] or [""]
+    return [label for column, cell in named for label in column.labels(cell) or ([cell] if cell else [])] or [""]
 
 
 def _rarest_first(units: Sequence[Unit]) -> list[str]:
@@ -159,6 +160,9 @@ def _hold_out(path: Path, listing: Listing, training: bool) -> list[ListedImage]
     kept = Counter(total)
     for label in _rarest_first(units):
         members = [unit for unit in units if label in unit.classes]
+        if len(members) < 2 and spread is not None and not label:
+            # It is not known which class it is of, so none loses its only one.
+            continue
         if len(members) < 2 and training:
             raise DataError(_alone(path, label, members[0]))
         wanted = max(1, round(VALIDATION_FRACTION * len(members)))
@@ -197,8 +201,8 @@ def _alone(path: Path, label: str, unit: Unit) -> str:
 
 
 def _spread_column(columns: Sequence[LabelColumn]) -> int | None:
-    """Return the number of the first single-label column, whose classes are spread evenly over the splits."""
-    return next((number for number, column in enumerate(columns) if column.kind == "single-label"), None)
+    """Return the number of the first column whose texts are spread evenly over the splits, such as classes."""
+    return next((number for number, column in enumerate(columns) if column.reader.spreads), None)
 
 
 def _with_dealt_fold(path: Path, listing: Listing, splitting: Splitting, training: bool) -> list[ListedImage]:
@@ -214,10 +218,11 @@ def _with_dealt_fold(path: Path, listing: Listing, splitting: Splitting, trainin
             "own; leave one of them out (images of the split test may stay)"
         )
     spread = _spread_column(listing.columns)
-    number = range(len(listing.columns)) if spread is None else range(spread, spread + 1)
-    columns = tuple(listing.columns[n] for n in number if listing.columns[n].kind in ("single-label", "multi-label"))
+    number: Iterable[int] = range(len(listing.columns)) if spread is None else (spread,)
+    number = [n for n in number if listing.columns[n].reader.spreads or listing.columns[n].reader.may_be_empty]
+    columns = tuple(listing.columns[n] for n in number)
     free, assigned = _unassigned(listing)
-    cells = (replace(row, labels=tuple(row.labels[n] for n in number)) for row in free) if columns else free
+    cells = (replace(row, labels=tuple(row.labels[n] for n in number)) for row in free)
     units = units_of(cells, columns)
     if training:
         _check_folds(path, units, folds, single=spread is not None)

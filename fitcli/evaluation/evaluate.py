@@ -63,9 +63,11 @@ def evaluate(
     """
     config = load_config(folder)
     task = find_task(config.task)
-    labels = task.labels if task.labels == "files" else "needed" if config.classes else "ignored"
+    labels = task.labels if task.labels == "files" else "needed" if config.classes or config.targets else "ignored"
     splitting, several = _splitting(folder), task.several_targets
-    dataset = load_dataset(data, labels, training=False, several=several, splitting=splitting, images=images)
+    dataset = load_dataset(
+        data, labels, training=False, several=several, splitting=splitting, images=images, kinds=task.target_kinds
+    )
     samples = task.match(data, dataset, _samples(data, dataset, split), config)
     if per is not None:
         if not task.scores_units:

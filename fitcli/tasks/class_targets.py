@@ -1,4 +1,4 @@
-"""Reads classes as targets of images, joins them into batches, and matches them to the classes of a run."""
+"""Reads one class per image as its target, joins classes into batches, and matches them to the classes of a run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from torch import Tensor
 from fitcli.data.class_names import composed
 from fitcli.data.dataset import Dataset, Sample
 from fitcli.data.place import Place
-from fitcli.data.read_item import TargetReader
 from fitcli.errors import DataError
 from fitcli.images.base import ImageReader
 from fitcli.runs.config import RunConfig
-from fitcli.runs.targets import Target, slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +30,6 @@ class ClassLabels:
     def map_tensors(self, move: Callable[[Tensor], Tensor]) -> ClassLabels:
         """Return the same with `move` applied to the tensor."""
         return ClassLabels(move(self.numbers))
-
-
-@dataclass(frozen=True, slots=True)
-class ClassSets:
-    """Any number of classes per image.
-
-    Attributes:
-        numbers: Numbers of the classes that apply, counted over all targets, [b l] int64; padded with -1.
-    """
-
-    numbers: Tensor
-
-    def map_tensors(self, move: Callable[[Tensor], Tensor]) -> ClassSets:
-        """Return the same with `move` applied to the tensor."""
-        return ClassSets(move(self.numbers))
 
 
 class ClassLabelReader:
@@ -65,51 +48,8 @@ class ClassLabelReader:
         return int(sample.target)
 
 
-@dataclass(frozen=True, slots=True)
-class ClassSetReader:
-    """Reads numbers of classes, counted over several targets.
-
-    Attributes:
-        targets: The targets, in the order of their classes.
-    """
-
-    targets: tuple[Target, ...]
-
-    def read(self, sample: Sample, place: Place, image: ImageReader, missing: Tensor | None) -> tuple[int, ...]:
-        """Return the numbers of the classes that apply."""
-        return tuple(sample.target)
-
-    def join(self, targets: Sequence[tuple[int, ...]]) -> ClassSets:
-        """Join the numbers of a batch."""
-        return ClassSets(padded(targets))
-
-    def stratum(self, sample: Sample) -> int:
-        """Return the number of the class in the first single-label target.
-
-        It is -1 if the sample has no class there; 0 if no target is single-label.
-        """
-        for target, part in zip(self.targets, slices(self.targets), strict=True):
-            if target.is_single:
-                return next((number - part.start for number in sample.target if part.start <= number < part.stop), -1)
-        return 0
-
-
-def class_reader(targets: tuple[Target, ...]) -> TargetReader:
-    """Return the reader of the targets of a run; no targets mean one class per image."""
-    return ClassSetReader(targets) if targets else ClassLabelReader()
-
-
-def padded(targets: Sequence[Sequence[int]]) -> Tensor:
-    """Join the class numbers of each image into [b l] int64; shorter lists are padded with -1."""
-    longest = max(map(len, targets))
-    rows = [[*numbers, *[-1] * (longest - len(numbers))] for numbers in targets]
-    return torch.tensor(rows, dtype=torch.int64).reshape(len(targets), longest)
-
-
 def match_classes(data: Path, dataset: Dataset, chosen: Sequence[Sample], config: RunConfig) -> list[Sample]:
     """Return samples with targets in the class numbers of a run; all targets are 0 for a run without classes.
-
-    Columns that the run was not trained on are ignored.
 
     Args:
         data: The data set, for messages.
@@ -118,40 +58,20 @@ def match_classes(data: Path, dataset: Dataset, chosen: Sequence[Sample], config
         config: The run.
 
     Raises:
-        DataError: A column of the run is missing, or the run does not have a class of the samples.
+        DataError: The run does not have a class of the samples.
     """
-    if config.targets or dataset.targets:
-        return _match_targets(data, dataset, chosen, config)
     if not config.classes:
         return [replace(sample, target=0) for sample in chosen]
     labels = [composed(dataset.classes[sample.target]) for sample in chosen]
     classes = [composed(name) for name in config.classes]
-    _check_known(data, labels, classes)
+    check_known(data, labels, classes)
     return [replace(sample, target=classes.index(label)) for sample, label in zip(chosen, labels, strict=True)]
 
 
-def _match_targets(data: Path, dataset: Dataset, chosen: Sequence[Sample], config: RunConfig) -> list[Sample]:
-    own = {composed(target.name): number for number, target in enumerate(dataset.targets)}
-    if missing := [target.column for target in config.targets if composed(target.name) not in own]:
-        raise DataError(f"{data}: has no column {missing[0]}, which the run was trained on")
-    if not config.targets:
-        columns = ", ".join(target.column for target in dataset.targets)
-        raise DataError(f"{data}: has the columns {columns}, the run was trained on one class per image: column label")
-    parts, offsets = slices(dataset.targets), [part.start for part in slices(config.targets)]
-    samples = []
-    for sample in chosen:
-        numbers: list[int] = []
-        for target, offset in zip(config.targets, offsets, strict=True):
-            column = own[composed(target.name)]
-            part, classes = parts[column], dataset.targets[column].classes
-            labels = [
-                composed(classes[number - part.start]) for number in sample.target if part.start <= number < part.stop
-            ]
-            known = [composed(name) for name in target.classes]
-            _check_known(data, labels, known)
-            numbers += [offset + number for number in sorted({known.index(label) for label in labels})]
-        samples.append(replace(sample, target=tuple(numbers)))
-    return samples
+def check_known(data: Path, labels: Iterable[str], classes: Sequence[str]) -> None:
+    """Raise DataError if a label of a data set is no class of a run."""
+    if strange := next((name for name in labels if name not in classes), None):
+        raise DataError(f"{data}: the run has no class {strange!r}; it was trained on {', '.join(classes)}")
 
 
 def check_unit_labels(data: Path, samples: Iterable[Sample], config: RunConfig) -> None:
@@ -165,22 +85,15 @@ def check_unit_labels(data: Path, samples: Iterable[Sample], config: RunConfig) 
     Raises:
         DataError: There are such images.
     """
-    seen: dict[tuple[str, int], tuple[int, ...]] = {}
-    targets = config.class_targets
-    singles = [(n, targets[n], part) for n, part in enumerate(slices(targets)) if targets[n].is_single]
+    seen: dict[tuple[str, int], tuple[float, ...]] = {}
+    singles = [(number, target) for number, target in enumerate(config.class_targets) if target.is_single]
     for sample in samples:
-        numbers = sample.target if isinstance(sample.target, tuple) else (sample.target,)
-        for number, target, part in singles if sample.patient else ():
-            own = tuple(each - part.start for each in numbers if part.start <= each < part.stop)
+        for number, target in singles if sample.patient else ():
+            own = sample.target[number] if config.targets else (sample.target,)
             before = seen.setdefault((sample.patient, number), own)
             if before != own:
-                one, other = target.classes[before[0]], target.classes[own[0]]
+                one, other = target.classes[int(before[0])], target.classes[int(own[0])]
                 raise DataError(
                     f"{data}: patient {sample.patient} has images of class {one!r} and of class {other!r}, and a score "
                     "by patient needs one; give the images of a patient one label, or leave --per out"
                 )
-
-
-def _check_known(data: Path, labels: Iterable[str], classes: Sequence[str]) -> None:
-    if strange := next((name for name in labels if name not in classes), None):
-        raise DataError(f"{data}: the run has no class {strange!r}; it was trained on {', '.join(classes)}")

@@ -95,7 +95,8 @@ class TrainingRun:
     def summary(self) -> str:
         """Return one line that describes model, data and device."""
         parameters = sum(p.numel() for p in build(self.config.model, "meta").parameters())
-        classes = " + ".join(str(len(target.classes)) for target in self.config.targets) or len(self.config.classes)
+        counts = [len(target.classes) for target in self.config.targets if target.classes]
+        classes = " + ".join(map(str, counts)) or len(self.config.classes)
         shared = f", shared by {self.world.size} processes" if self.world.size > 1 else ""
         return (
             f"{self.settings.preset}: {parameters / 1e6:.1f} M parameters, {classes or 'no'} classes, "

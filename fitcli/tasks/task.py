@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 from torch import Tensor
 
 from fitcli.data.batch import Batch
+from fitcli.data.column_kinds import LABEL_KINDS, Kinds
 from fitcli.data.csv_listing import Labels
 from fitcli.data.dataset import Dataset, Sample
 from fitcli.data.read_item import Reading
@@ -164,6 +165,7 @@ class Task(ABC, Generic[M]):
         details: Class of its part of config.json.
         labels: Use of classes in training: "needed", "welcome" or "ignored".
         several_targets: Whether a data set may have several targets.
+        target_kinds: The kinds of targets that it may have.
         used_by: Commands that use its runs, for error messages.
         casts_weights_ahead: Whether inference holds weights in the precision in which they are multiplied.
         class_weights: Prefixes of the names of weights that depend on the classes of a run.
@@ -176,6 +178,7 @@ class Task(ABC, Generic[M]):
     details: ClassVar[type[TaskDetails]]
     labels: ClassVar[Labels]
     several_targets: ClassVar[bool] = False
+    target_kinds: ClassVar[Kinds] = LABEL_KINDS
     used_by: ClassVar[str]
     casts_weights_ahead: ClassVar[bool] = False
     class_weights: ClassVar[tuple[str, ...]] = ()

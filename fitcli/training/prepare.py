@@ -192,7 +192,7 @@ def _class_names(classes: Sequence[str], targets: Sequence[Target]) -> list[list
 def _targets_text(classes: Sequence[str], targets: Sequence[Target]) -> str:
     """Return the classes of a data set or a run as text."""
     if targets:
-        return "; ".join(f"{target.column}: {', '.join(target.classes)}" for target in targets)
+        return "; ".join(": ".join(filter(None, (t.column, ", ".join(t.classes)))) for t in targets)
     return ", ".join(classes) or "no classes"
 
 
@@ -203,8 +203,11 @@ def find_dataset(start: StartOptions, settings: TrainSettings) -> Dataset:
         DataError: The data set is unfit for training.
     """
     splitting = Splitting(settings.folds, settings.fold, settings.group_by)
-    several = find_task(settings.task).several_targets
-    return load_dataset(start.data, _labels(settings), several=several, splitting=splitting, images=start.images)
+    task, labels = find_task(settings.task), _labels(settings)
+    return load_dataset(
+        start.data, labels, several=task.several_targets, splitting=splitting, images=start.images,
+        kinds=task.target_kinds,
+    )  # fmt: skip
 
 
 def folds_in_column(start: StartOptions, settings: TrainSettings) -> list[int]:
@@ -213,7 +216,11 @@ def folds_in_column(start: StartOptions, settings: TrainSettings) -> list[int]:
     Raises:
         DataError: The data set is unfit for training, or a cell of the column is no number.
     """
-    listing = list_images(start.data, _labels(settings), group_by=settings.group_by, images=start.images)
+    task = find_task(settings.task)
+    listing = list_images(
+        start.data, _labels(settings), several=task.several_targets, group_by=settings.group_by, images=start.images,
+        kinds=task.target_kinds,
+    )  # fmt: skip
     return fold_numbers(start.data, listing.rows)
 
 

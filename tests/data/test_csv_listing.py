@@ -217,3 +217,16 @@ def test_files_of_labels_are_no_classes(tmp_path: Path) -> None:
     assert [row.labels for row in read_csv(files, "ignored", several=True).rows] == [(), ()]
     classes = table(tmp_path, "path,labels", "a.png,a-labels.png", "b.png,c")
     assert [row.labels for row in read_csv(classes, "needed", several=True).rows] == [("a-labels.png",), ("c",)]
+
+
+def test_other_tasks_refuse_a_column_that_is_there_twice(tmp_path: Path) -> None:
+    for labels in ("needed", "welcome"):
+        with pytest.raises(DataError, match="has the column 'label' twice"):
+            load_dataset(table(tmp_path, "path,label,label", "a.png,x,x", "b.png,y,y"), labels)
+
+
+def test_columns_of_further_kinds_are_passed_over_without_them(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / "b.png").touch()
+    data = load_dataset(table(tmp_path, "path,label,value:x,time:y", "a.png,x,1,", "b.png,y,nan,-3"), training=False)
+    assert (data.classes, data.targets) == (("x", "y"), ())

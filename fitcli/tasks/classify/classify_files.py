@@ -18,12 +18,13 @@ from fitcli.files.write_errors import reason_and_advice
 from fitcli.images.base import ImageInfo, ImageReader
 from fitcli.runs.config import RunConfig
 from fitcli.runs.finite_output import NonFiniteOutput
-from fitcli.runs.targets import SEPARATOR, Target, result_columns
+from fitcli.runs.targets import Target, result_columns
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.classify_image import Classification, classify_image
 from fitcli.tasks.classify.heatmap import heatmap_bytes, kept_bytes, write_heatmap
 from fitcli.tasks.classify.heatmap_files import OF_EVIDENCE, HeatmapChoice, HeatmapFile
-from fitcli.tasks.classify.labels import predicted_labels, prediction_document, top_classes
+from fitcli.tasks.classify.labels import top_classes
+from fitcli.tasks.classify.targets.kinds import kind_of
 from fitcli.tasks.encoding.encode import EncodingSettings, warn_of_background
 from fitcli.tasks.encoding.image_opener import ImageOpener
 from fitcli.tasks.encoding.result_journal import open_result_journal
@@ -66,7 +67,7 @@ class Prediction:
             "height": self.height,
             "groups": self.result.grid.count,
             "skipped_groups": self.result.grid.count - len(self.result.places),
-            "predictions": [{"label": label, "probability": p} for label, p in self._top_classes(config, top_k)],
+            "predictions": self._answers(config, top_k)[0].get("predictions", []),
             "seconds": round(self.seconds, 3),
             "peak_bytes": self.peak_bytes,
             "memory": None if self.result.plan is None else self.result.plan.as_dict(),
@@ -74,35 +75,34 @@ class Prediction:
         if self.heatmaps:
             document["heatmaps"] = list(self.heatmaps)
         if config.targets:
-            document["tasks"] = {
-                target.name: prediction_document(target, probabilities, top_k)
-                for target, probabilities in zip(config.targets, self.result.target_probabilities, strict=True)
-            }
+            names = [target.name for target in config.targets]
+            document["tasks"] = dict(zip(names, self._answers(config, top_k), strict=True))
         return document
 
     def _row(self, config: RunConfig, top_k: int) -> list[str]:
         if config.targets:
             predictions = self._labels(config.targets)
         else:
-            predictions = [f"{label} {probability:.1%}" for label, probability in self._top_classes(config, top_k)]
+            top = top_classes(config.classes, self.result.probabilities, top_k)
+            predictions = [f"{label} {probability:.1%}" for label, probability in top]
         skipped = self.result.grid.count - len(self.result.places)
         groups = f"{self.result.grid.count}" + (f", {skipped} skipped" if skipped else "")
         return [str(self.path), f"{self.width} x {self.height}", groups, *predictions, f"{self.seconds:.1f}"]
 
     def _line(self, targets: Sequence[Target]) -> list[str]:
-        probabilities = [f"{p:.6f}" for each in self.result.target_probabilities for p in each]
+        each = zip(targets, self.result.target_probabilities, strict=True)
+        probabilities = [f"{p:.6f}" for target, own in each if kind_of(target).names(target) for p in own]
         return [str(self.path), *self._labels(targets), *probabilities]
 
-    def _top_classes(self, config: RunConfig, top_k: int) -> list[tuple[str, float]]:
-        """The most probable classes of the first target with their probabilities."""
-        return top_classes(config.classes, self.result.probabilities, top_k)
+    def _answers(self, config: RunConfig, top_k: int) -> list[dict[str, Any]]:
+        """The prediction for each target as JSON data."""
+        each = zip(config.class_targets, self.result.target_probabilities, strict=True)
+        return [kind_of(target).document(target, own, top_k) for target, own in each]
 
     def _labels(self, targets: Sequence[Target]) -> list[str]:
-        """The predicted labels of each target, joined into one text."""
-        return [
-            SEPARATOR.join(predicted_labels(target, probabilities))
-            for target, probabilities in zip(targets, self.result.target_probabilities, strict=True)
-        ]
+        """The prediction for each target as one text, such as the predicted label."""
+        each = zip(targets, self.result.target_probabilities, strict=True)
+        return [kind_of(target).text(target, own) for target, own in each]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class ClassifyReport:
     Attributes:
         document: JSON document for `--json`. With several targets, its last entry holds the predictions of each.
         row: Row of a table: path, size, groups, the most probable classes or the labels of each target, seconds.
-        line: Line of a CSV file: path, labels of each target, probability of each class.
+        line: Line of a CSV file: path, prediction for each target as text, probabilities of each.
         drawn: False if a requested heat map could not be written.
     """
 
@@ -260,7 +260,8 @@ def write_csv(path: Path, rows: Iterable[Sequence[str]], config: RunConfig) -> N
         FitError: The file cannot be written.
     """
     labels = [target.column for target in config.targets] or ["label"]
-    columns = result_columns(["path", *labels], config.class_targets, plain=not config.targets)
+    names = [kind_of(target).names(target) for target in config.class_targets]
+    columns = result_columns(["path", *labels], config.class_targets, not config.targets, names)
     try:
         with publish_csv(path) as table:
             table.write_rows([columns, *rows])

@@ -18,6 +18,7 @@ from fitcli.runs.finite_output import check_finite_numbers
 from fitcli.runs.targets import Target, slices
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.evidence import spread, spread_contributions
+from fitcli.tasks.classify.targets.kinds import kind_of
 from fitcli.tasks.encoding.encode import EncodingPass, EncodingSettings, encoding
 from models.contributions import contributions
 from models.encoder import FITClassifier
@@ -52,13 +53,14 @@ class Classification:
 
     Attributes:
         probabilities: [k] float64, class probabilities of the first target. They sum to 1 for a single-label target.
+            For targets of other kinds, the numbers of `TargetKind.predict`.
         evidence: [g n] float32, share of each patch in the decision, with sum 1 over the image: the weight of the
             latents of its group in the pooled vector, spread over the patches that they read, by area. None if not
             kept. See `evidence.py`.
         grid: Groups and patches over the image.
         places: (row, column) of the groups that were encoded, in the order of `evidence`.
         plan: Execution of the pass; None if unknown.
-        others: Class probabilities of each further target.
+        others: The same of each further target.
         by_class: Contributions to the logit of each class that was asked for, by its name.
     """
 
@@ -72,7 +74,7 @@ class Classification:
 
     @property
     def target_probabilities(self) -> tuple[NDArray[np.float64], ...]:
-        """Class probabilities of each target."""
+        """Class probabilities of each target, or what else its kind predicts."""
         return (self.probabilities, *self.others)
 
     def contributions(self, name: str) -> Contributions:
@@ -159,8 +161,7 @@ def _by_class(
 
 
 def _probabilities(logits: Tensor, targets: Sequence[Target]) -> list[NDArray[np.float64]]:
-    """Return the class probabilities of each target: softmax for single-label, sigmoid for multi-label."""
+    """Return the class probabilities of each target, or what else its kind predicts."""
     return [
-        (logits[part].softmax(dim=-1) if target.is_single else logits[part].sigmoid()).cpu().numpy()
-        for target, part in zip(targets, slices(targets), strict=True)
+        kind_of(target).predict(target, logits[part]) for target, part in zip(targets, slices(targets), strict=True)
     ]

@@ -49,7 +49,7 @@ class ClassifyDetails(TaskDetails):
         return [
             Agreement("targets", len(targets), "targets", len(model.target_classes)),
             *(
-                Agreement("class names", len(target.classes), "classes", count)
+                Agreement("outputs of a target", target.outputs, "classes", count)
                 for target, count in zip(targets, model.target_classes, strict=False)
             ),
             Agreement("channels of pixels", config.preprocessing.channels, "channels", model.channels),
@@ -57,20 +57,34 @@ class ClassifyDetails(TaskDetails):
 
     def identity(self) -> str:
         """Return the text of this part in the hash of a model."""
-        targets = (f"ClassTask(name={t.name!r}, kind={t.kind!r}, classes={t.classes!r})" for t in self.all_targets)
-        text = ", ".join(targets) + ("," if len(self.all_targets) == 1 else "")
+        entries = (", ".join(f"{name}={value!r}" for name, value in _entries(t).items()) for t in self.all_targets)
+        text = ", ".join(f"ClassTask({each})" for each in entries) + ("," if len(self.all_targets) == 1 else "")
         return f"diffusion=None, sequence=None, tasks=({text})"
 
     def to_document(self) -> dict[str, Any]:
         """Return the entries that this part adds to `config.json`."""
-        targets = {TARGETS: [dataclasses.asdict(target) for target in self.all_targets]} if self.all_targets else {}
+        targets = {TARGETS: [_entries(target) for target in self.all_targets]} if self.all_targets else {}
         return targets | ({"thresholds": self.thresholds} if self.thresholds else {})
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """Rebuild this part from the entries of `config.json`."""
+        # Kinds import torch.
+        from fitcli.tasks.classify.targets.kinds import kind_of
+
         targets = tuple(Target(**with_tuples(target)) for target in document.get(TARGETS, ()))
+        for target in targets:
+            kind_of(target).check(target)
         return cls(all_targets=targets, thresholds=_thresholds(document.get("thresholds", {})))
+
+
+def _entries(target: Target) -> dict[str, Any]:
+    """Return the fields of a target; earlier versions had neither outputs that are no classes, nor a scale."""
+    entries = dataclasses.asdict(target)
+    for name, default in (("outputs", len(target.classes)), ("scale", ())):
+        if entries[name] == default:
+            del entries[name]
+    return entries
 
 
 def _thresholds(document: Mapping[str, Any]) -> Thresholds:

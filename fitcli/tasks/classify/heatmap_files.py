@@ -16,6 +16,7 @@ from fitcli.runs.targets import Target
 from fitcli.tasks.classify.color_scale import CONTRIBUTION, EVIDENCE
 from fitcli.tasks.classify.heatmap import LAYERS
 from fitcli.tasks.classify.labels import find_target
+from fitcli.tasks.classify.targets.kinds import kind_of
 
 SUFFIXES = (".png", ".jpg", ".jpeg", *LAYERS)
 """Suffixes of heat maps. Any other name is that of a folder."""
@@ -91,10 +92,14 @@ def choose_heatmaps(targets: Sequence[Target], target: str | None, name: str | N
         name: Name of a class, or `EVERY_CLASS`; None for the evidence.
 
     Raises:
-        FitError: There is no such target, or it has no such class.
+        FitError: There is no such target, it has no such class, or it has no classes.
     """
     number = find_target(targets, target)
     classes, called = targets[number].classes, targets[number].name if len(targets) > 1 else None
+    if name is not None and not kind_of(targets[number]).names_classes:
+        raise FitError(
+            f"--heatmap-class {name}: the target {targets[number].name} has no classes; leave it out for its evidence"
+        )
     if name is None or name == EVERY_CLASS:
         return HeatmapChoice(number, called, () if name is None else classes)
     if (found := number_of_name(name, classes)) is None:

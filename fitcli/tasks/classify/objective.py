@@ -18,10 +18,13 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.patches.cutting import statistics
 from fitcli.runs.targets import Target
 from fitcli.runs.weights import Checkpoint, TaskModel
-from fitcli.tasks.class_targets import ClassLabels, ClassSets, class_reader, padded
-from fitcli.tasks.classify.losses import balanced_target_weights, correct_targets, loss_of_targets, mean_cross_entropy
+from fitcli.tasks.class_targets import ClassLabels
+from fitcli.tasks.classify.losses import mean_cross_entropy
 from fitcli.tasks.classify.options import ClassifyOptions
 from fitcli.tasks.classify.step import classification_job
+from fitcli.tasks.classify.targets.joint_loss import balanced_target_weights, correct_targets, loss_of_targets
+from fitcli.tasks.classify.targets.kinds import kind_of
+from fitcli.tasks.classify.targets.rows import AnswerRows, answer_rows, target_reader
 from fitcli.tasks.classify.validation import named_accuracies, validate
 from fitcli.tasks.context import TrainingRun, place_rules
 from fitcli.tasks.encoding.encode import EncodingSettings
@@ -73,7 +76,7 @@ class ClassificationObjective:
                 background=options.background,
             ),
             preprocessing=self.run.config.preprocessing,
-            targets=class_reader(self.targets),
+            targets=target_reader(self.targets),
         )
 
     def job(self, model: TaskModel, batch: Batch, plan: ExecutionPlan | None = None) -> Job:
@@ -84,7 +87,7 @@ class ClassificationObjective:
             weights = None if self.weights is None else to_device(self.weights.to(exact.dtype), exact.device)
             smoothing = self.options.label_smoothing
             if self.targets:
-                return loss_of_targets(exact, _sets(batch), self.targets, weights, smoothing)
+                return loss_of_targets(exact, _rows(batch), self.targets, weights, smoothing)
             return mean_cross_entropy(exact, _labels(batch), weights, smoothing)
 
         classifier = cast(FITClassifier, model)
@@ -99,19 +102,27 @@ class ClassificationObjective:
     def scores(self, batch: Batch, outcome: Outcome) -> DeferredScores | None:
         """Count the images that are classified correctly, by target and on average if there are several targets.
 
+        Targets that name no classes have no such count.
+
         If several processes share the images, only the first one counts them.
         """
         assert outcome.output is not None
         if batch.groups.share is not None and batch.groups.share.rank > 0:
             return None
         if self.targets:
-            counts = correct_targets(outcome.output, _sets(batch), self.targets).sum(dim=0)
-            return DeferredScores(counts, partial(named_accuracies, self.targets))
+            named = [target for target in self.targets if kind_of(target).names_classes]
+            if not named:
+                return None
+            counts = correct_targets(outcome.output, _rows(batch), self.targets).sum(dim=0)
+            return DeferredScores(counts, partial(named_accuracies, named))
         count = (outcome.output.argmax(dim=-1) == _labels(batch)).sum()
         return DeferredScores(count, lambda values: {"accuracy": values[0]})
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
-        """Score whole images with the code of `fit classify`. Accuracy ranks models, then the loss."""
+        """Score whole images with the code of `fit classify`.
+
+        Accuracy ranks models, then the loss. If a target names no classes, the loss alone does.
+        """
         run = self.run
         scores = validate(
             cast(Checkpoint[FITClassifier], checkpoint),
@@ -121,12 +132,12 @@ class ClassificationObjective:
             run.world,
             EncodingSettings(memory_bytes=validation_bytes(run), plans={}),
         )
-        named = {"accuracy": scores.accuracy, "balanced_accuracy": scores.balanced_accuracy, **(scores.targets or {})}
+        by_accuracy = all(kind_of(target).names_classes for target in self.targets)
         return Validation(
             loss=scores.loss,
-            scores=named,
-            rank=(scores.accuracy, -scores.loss),
-            headline=("accuracy", f"{scores.accuracy:.1%}"),
+            scores=scores.named,
+            rank=(scores.named["accuracy"], -scores.loss) if by_accuracy else (-scores.loss,),
+            headline=scores.headline(),
             decisions={"thresholds": scores.thresholds},
         )
 
@@ -153,7 +164,7 @@ def _weights(run: TrainingRun) -> Tensor:
     """Return class weights [k], balanced over the training images."""
     samples, targets = run.dataset.train, run.config.targets
     if targets:
-        return balanced_target_weights(padded([sample.target for sample in samples]), targets)
+        return balanced_target_weights(answer_rows(targets, [sample.target for sample in samples]), targets)
     return balanced_weights(torch.tensor([sample.target for sample in samples]), len(run.config.classes))
 
 
@@ -163,7 +174,7 @@ def _labels(batch: Batch) -> Tensor:
     return batch.target.numbers
 
 
-def _sets(batch: Batch) -> Tensor:
-    """Return the classes of each image over all targets, [b l]."""
-    assert isinstance(batch.target, ClassSets)
-    return batch.target.numbers
+def _rows(batch: Batch) -> Tensor:
+    """Return the answers of each image to all targets, [b w]."""
+    assert isinstance(batch.target, AnswerRows)
+    return batch.target.rows

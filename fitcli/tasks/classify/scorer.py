@@ -12,13 +12,14 @@ from fitcli.data.dataset import Sample
 from fitcli.device.runtime import Runtime
 from fitcli.images.base import ImageReader
 from fitcli.runs.config import RunConfig
-from fitcli.runs.targets import result_columns, slices
+from fitcli.runs.targets import result_columns
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.classify_image import classify_image
 from fitcli.tasks.classify.config import ClassifyDetails
 from fitcli.tasks.classify.decisions import decision_document
 from fitcli.tasks.classify.multi_target_scores import evaluate_targets
 from fitcli.tasks.classify.scores import classification_scores
+from fitcli.tasks.classify.targets.kinds import prediction_slices
 from fitcli.tasks.classify.thresholds import Flags, Thresholds, held_classes
 from fitcli.tasks.classify.unit_scores import score_units
 from fitcli.tasks.encoding.encode import EncodingSettings
@@ -49,7 +50,7 @@ class ClassificationScorer:
         return ()
 
     def score(self, image: ImageReader, sample: Sample, number: int) -> list[float]:
-        """Return the probabilities of the classes of all targets, side by side."""
+        """Return the predictions for all targets, such as probabilities of classes, side by side."""
         result = classify_image(self.checkpoint, image, self.runtime, self.settings, finish_bytes=SCORES_BYTES)
         return [float(p) for each in result.target_probabilities for p in each]
 
@@ -58,7 +59,7 @@ class ClassificationScorer:
         config = self.checkpoint.config
         targets, classes = config.targets, config.classes
         if targets:
-            parts = slices(targets)
+            parts = prediction_slices(targets)
             by_target = [(sample, tuple(np.array(row[part]) for part in parts)) for sample, row in scored]
             return evaluate_targets(targets, split, by_target, failed, self._thresholds)
         probabilities = np.array([row for _, row in scored])

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fitcli.data.column_kinds import Kinds
 from fitcli.data.csv_listing import Labels
-from fitcli.data.dataset import Dataset
+from fitcli.data.dataset import Dataset, Sample
 from fitcli.data.survey import Survey
 from fitcli.device.runtime import Runtime
+from fitcli.errors import FitError
 from fitcli.execution.job import Job
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.samples import SamplePass, StepInput
 from fitcli.patches.sample_pixels import as_pixels
 from fitcli.runs.config import RunConfig, TaskDetails
+from fitcli.runs.targets import Target
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.config import ClassifyDetails
@@ -26,9 +30,12 @@ from fitcli.tasks.classify.objective import ClassificationObjective, classificat
 from fitcli.tasks.classify.options import ClassifyOptions
 from fitcli.tasks.classify.scorer import ClassificationScorer
 from fitcli.tasks.classify.step import classification_job
+from fitcli.tasks.classify.targets.kinds import TARGET_KINDS, kind_of
+from fitcli.tasks.classify.targets.match_answers import match_answers
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.encoding.sample_pass import ENCODING
+from fitcli.tasks.load import load_config
 from fitcli.tasks.task import PresetModel, Task
 from models.config import ClassifierConfig
 from models.encoder import FITClassifier
@@ -46,6 +53,7 @@ class Classify(Task[FITClassifier]):
     details: ClassVar[type[TaskDetails]] = ClassifyDetails
     labels: ClassVar[Labels] = "needed"
     several_targets: ClassVar[bool] = True
+    target_kinds: ClassVar[Kinds] = TARGET_KINDS
     used_by: ClassVar[str] = "`fit classify` and `fit embed`"
     # Not in tasks that generate images: these name the hash of the weights, which the precision must not change.
     casts_weights_ahead: ClassVar[bool] = True
@@ -57,14 +65,14 @@ class Classify(Task[FITClassifier]):
 
     def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
         options = cast(ClassifyOptions, settings.options)
-        channels, classes = survey.preprocessing.channels, dataset.classes
+        channels, classes, targets = survey.preprocessing.channels, dataset.classes, kept_targets(settings, dataset)
+        _check_options(options, targets)
+        counts = tuple(target.outputs for target in targets)
         changes = survey.model_changes(settings.model_changes)
-        model = classifier_preset(settings.preset, channels, len(classes), changes)
-        if dataset.targets:
-            counts = tuple(len(target.classes) for target in dataset.targets)
-            model = replace(model, classes=sum(counts), targets=counts)
+        model = classifier_preset(settings.preset, channels, sum(counts) or len(classes), changes)
+        model = replace(model, targets=counts)
         preprocessing = replace(survey.preprocessing, background=options.background)
-        details = ClassifyDetails(all_targets=dataset.targets)
+        details = ClassifyDetails(all_targets=targets)
         return RunConfig(model=model, preprocessing=preprocessing, classes=classes, details=details)
 
     def objective(self, run: TrainingRun) -> ClassificationObjective:
@@ -99,9 +107,34 @@ class Classify(Task[FITClassifier]):
 
         return classification_job(model, groups, lambda part, real: as_pixels(real.pack(read(part))), loss)
 
+    def match(self, data: Path, dataset: Dataset, chosen: Sequence[Sample], config: RunConfig) -> list[Sample]:
+        return match_answers(data, dataset, chosen, config)
+
     @property
     def passes(self) -> SamplePass:
         return ENCODING
+
+
+def kept_targets(settings: TrainSettings, dataset: Dataset) -> tuple[Target, ...]:
+    """Return the targets of a new run. Those of the run that it starts from keep the scale of that run."""
+    if settings.start_from is None or not dataset.targets:
+        return dataset.targets
+    before = {target.name: target for target in load_config(Path(settings.start_from)).targets}
+    earlier = [before.get(target.name, target) for target in dataset.targets]
+    return tuple(
+        old if replace(old, outputs=new.outputs, scale=new.scale) == new else new
+        for old, new in zip(earlier, dataset.targets, strict=True)
+    )
+
+
+def _check_options(options: ClassifyOptions, targets: Sequence[Target]) -> None:
+    """Raise FitError if an option for classes is given, and no target names classes."""
+    if not targets or any(kind_of(target).names_classes for target in targets):
+        return
+    given = {"--balance": options.balance, "--label-smoothing": options.label_smoothing > 0}
+    if wrong := [name for name, is_given in given.items() if is_given]:
+        asked = ", ".join(target.column for target in targets)
+        raise FitError(f"{wrong[0]}: is for targets of classes, and the data set has {asked}; leave it out")
 
 
 TASK = Classify()

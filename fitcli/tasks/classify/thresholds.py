@@ -29,28 +29,23 @@ def decided_classes(target: Target) -> tuple[int, ...]:
     return tuple(range(len(target.classes)))
 
 
-def choose_thresholds(targets: Sequence[Target], probabilities: Sequence[Floats], held: Sequence[Flags]) -> Thresholds:
-    """Return the thresholds that are best on some images.
+def choose_thresholds(target: Target, probabilities: Floats, held: Flags) -> dict[str, float]:
+    """Return the thresholds of a target that are best on some images, by name of the class.
 
     Args:
-        targets: The targets.
-        probabilities: Probabilities of the classes of each target, [i k].
-        held: Whether the classes hold, [i k].
+        target: The target, which names classes.
+        probabilities: Probabilities of its classes, [i k].
+        held: Whether its classes hold, [i k].
     """
-    chosen: dict[str, dict[str, float]] = {}
-    for target, own, truth in zip(targets, probabilities, held, strict=True):
-        for number in decided_classes(target):
-            best = best_threshold(own[:, number], truth[:, number])
-            if best is not None:
-                chosen.setdefault(target.name, {})[target.classes[number]] = best
-    return chosen
+    best = {n: best_threshold(probabilities[:, n], held[:, n]) for n in decided_classes(target)}
+    return {target.classes[number]: value for number, value in best.items() if value is not None}
 
 
-def held_classes(numbers: Sequence[Sequence[int]], classes: int) -> Flags:
+def held_classes(numbers: Sequence[Sequence[float]], classes: int) -> Flags:
     """Return whether each class holds, [i k], from the numbers of the classes of each image."""
     held = np.zeros((len(numbers), classes), bool)
     for row, own in zip(held, numbers, strict=True):
-        row[list(own)] = True
+        row[[int(number) for number in own]] = True
     return held
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from fitcli.data.dataset import Sample
-from fitcli.runs.targets import SEPARATOR, Target, slices
+from fitcli.errors import FitError
+from fitcli.runs.targets import SEPARATOR, Target
 from fitcli.tasks.classify.decisions import POOLINGS, decision_document, pooled, unit_groups
-from fitcli.tasks.classify.labels import predicted_labels
 from fitcli.tasks.classify.scores import classification_scores, multi_label_scores
+from fitcli.tasks.classify.targets.kinds import kind_of, prediction_slices
 from fitcli.tasks.classify.thresholds import Flags, Floats, Thresholds, held_classes
 from fitcli.tasks.evaluation_result import ScoreTable, UnitScores
 
@@ -25,26 +26,35 @@ def score_units(
     """Return the scores of patients by the mean and by the maximum of the probabilities of their images.
 
     Args:
-        targets: The targets.
-        several: Whether the targets of the samples are tuples, see `Sample.target`.
-        scored: The images, each with the probabilities of the classes of all targets. Images without a patient count as
-            a patient each.
+        targets: The targets. Those that name no classes are left out.
+        several: Whether the targets of the samples are an `Answer` each, see `Sample.target`.
+        scored: The images, each with the predictions for all targets. Images without a patient count as a patient each.
         thresholds: Thresholds of the run. They were chosen on images, not on patients.
+
+    Raises:
+        FitError: No target names classes.
     """
     samples = [sample for sample, _ in scored]
     groups = unit_groups(samples)
     firsts = [samples[group[0]] for group in groups]
-    probabilities, parts = np.array([row for _, row in scored]), slices(targets)
-    held = held_classes([s.target if several else (s.target,) for s in samples], parts[-1].stop)
+    predictions = np.array([row for _, row in scored])
+    parts = enumerate(prediction_slices(targets))
+    named = [(number, part) for number, part in parts if kind_of(targets[number]).names_classes]
+    if not named:
+        raise FitError("--per pools probabilities of classes, and the run has none; leave it out")
+    targets = [targets[number] for number, _ in named]
+    pairs = []
+    for target, (number, part) in zip(targets, named, strict=True):
+        answers = [sample.target[number] if several else (sample.target,) for sample in samples]
+        pairs.append((target, predictions[:, part], held_classes(answers, len(target.classes))))
     values: dict[str, list[tuple[Floats, Flags]]] = {
-        how: [pooled(probabilities[:, p], held[:, p], samples, t, how) for t, p in zip(targets, parts, strict=True)]
-        for how in POOLINGS
+        how: [pooled(own, held, samples, target, how) for target, own, held in pairs] for how in POOLINGS
     }
     documents: dict[str, dict[str, Any]] = {
         how: {
-            target.name: _scores(target, *each, firsts, thresholds) for target, each in zip(targets, pairs, strict=True)
+            target.name: _scores(target, *each, firsts, thresholds) for target, each in zip(targets, own, strict=True)
         }
-        for how, pairs in values.items()
+        for how, own in values.items()
     }
     plain = {how: own if several else own[targets[0].name] for how, own in documents.items()}
     columns = [f"{how}:{target.name}:{label}" if several else f"{how}:{label}"
@@ -86,7 +96,7 @@ def _labels(targets: Sequence[Target], values: Sequence[tuple[Floats, Flags]], n
     cells = []
     for target, (probabilities, held) in zip(targets, values, strict=True):
         labels = [label for label, holds in zip(target.classes, held[number], strict=True) if holds]
-        cells += [SEPARATOR.join(labels), SEPARATOR.join(predicted_labels(target, probabilities[number]))]
+        cells += [SEPARATOR.join(labels), kind_of(target).text(target, probabilities[number])]
     return cells
 
 

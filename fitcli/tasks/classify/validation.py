@@ -17,36 +17,37 @@ from fitcli.device.runtime import Runtime
 from fitcli.distributed.world import World
 from fitcli.errors import DataError
 from fitcli.images.read_as import open_as
-from fitcli.runs.targets import Target, slices
+from fitcli.runs.config import RunConfig
+from fitcli.runs.targets import Target
 from fitcli.runs.weights import Checkpoint
-from fitcli.tasks.class_targets import padded
 from fitcli.tasks.classify.classify_image import classify_image
-from fitcli.tasks.classify.losses import multi_hot
+from fitcli.tasks.classify.targets.kinds import kind_of, known_answers
 from fitcli.tasks.classify.thresholds import Thresholds, choose_thresholds, held_classes
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.validation import gather_scores
 from models.encoder import FITClassifier
-
-Probabilities = NDArray[np.float64]
 
 
 class Scores(NamedTuple):
     """Scores of a set of images.
 
     Attributes:
-        loss: Mean cross-entropy, in nats.
-        accuracy: Share of the images that are classified correctly, in all classes for a multi-label target. With
-            several targets, the mean over them.
-        balanced_accuracy: Mean accuracy over the classes that occur. With several targets, the mean over them.
-        targets: Accuracy of each target by name, and their mean; None for one class per image.
-        thresholds: Best thresholds on these images.
+        loss: Mean loss, over the targets if there are several; cross-entropy in nats for classes.
+        named: Other scores by name. `accuracy` is the share of the images that are classified correctly, in all classes
+            for a multi-label target, and `balanced_accuracy` the mean accuracy over the classes that occur; with
+            several targets, the mean over those that name classes. With several targets, also the scores of each, as
+            SCORE_TARGET.
+        thresholds: Best thresholds on these images, for targets that name classes.
     """
 
     loss: float
-    accuracy: float
-    balanced_accuracy: float
-    targets: dict[str, float] | None = None
+    named: dict[str, float]
     thresholds: Thresholds = {}  # noqa: RUF012  (a NamedTuple, whose defaults are never changed)
+
+    def headline(self) -> tuple[str, str]:
+        """Return name and value of the most important score: the accuracy, or the first score of the first target."""
+        name, value = next(iter(self.named.items()), ("loss", self.loss))
+        return name, f"{value:.1%}" if name == "accuracy" else f"{value:.4g}"
 
 
 def validate(
@@ -57,7 +58,7 @@ def validate(
     world: World,
     settings: EncodingSettings,
 ) -> Scores:
-    """Classify images and compare with their classes. Processes take turns, and all get the same scores.
+    """Classify images and compare with their answers. Processes take turns, and all get the same scores.
 
     Args:
         checkpoint: The model.
@@ -87,35 +88,34 @@ def validate(
     results = sorted(chain.from_iterable(gather_scores(world, bad_images, classify_own)))
     if not results:
         raise DataError(f"{samples[0].path}: neither this nor any other validation image can be used")
-    config = checkpoint.config
-    usable, rows = [samples[number] for number, _ in results], [row for _, row in results]
-    scores = _scores(usable, rows, config.targets)
-    return scores._replace(thresholds=_thresholds(usable, rows, config.class_targets, several=bool(config.targets)))
+    return _scores([samples[number] for number, _ in results], [row for _, row in results], checkpoint.config)
 
 
-def _thresholds(
-    samples: Sequence[Sample], rows: Sequence[list[list[float]]], targets: Sequence[Target], several: bool
-) -> Thresholds:
-    probabilities = [np.array([row[number] for row in rows]) for number in range(len(targets))]
-    parts = slices(targets)
-    held = held_classes([sample.target if several else (sample.target,) for sample in samples], parts[-1].stop)
-    return choose_thresholds(targets, probabilities, [held[:, part] for part in parts])
-
-
-def _scores(samples: Sequence[Sample], rows: Sequence[list[list[float]]], targets: Sequence[Target]) -> Scores:
-    """Score the probabilities of each image, by target, against its classes."""
-    probabilities = [np.array([row[number] for row in rows]) for number in range(len(rows[0]))]
-    if not targets:
-        return _single_label_scores(probabilities[0], np.array([sample.target for sample in samples]))
-    held = multi_hot(padded([sample.target for sample in samples]), slices(targets)[-1].stop).numpy()
-    each = [
-        _single_label_scores(own, held[:, part].argmax(axis=1))
-        if target.is_single
-        else _multi_label_scores(own, held[:, part] > 0)
-        for target, part, own in zip(targets, slices(targets), probabilities, strict=True)
-    ]
-    loss, accuracy, balanced = (float(np.mean([scores[number] for scores in each])) for number in range(3))
-    return Scores(loss, accuracy, balanced, named_accuracies(targets, [scores.accuracy for scores in each]))
+def _scores(samples: Sequence[Sample], rows: Sequence[list[list[float]]], config: RunConfig) -> Scores:
+    """Score the predictions of each image, by target, against its answers."""
+    targets = config.class_targets
+    answers = [sample.target if config.targets else ((sample.target,),) for sample in samples]
+    scored, thresholds = [], dict[str, dict[str, float]]()
+    for number, target in enumerate(targets):
+        predictions, known = known_answers(target, [row[number] for row in rows], [each[number] for each in answers])
+        if known:
+            scored.append((target, kind_of(target).validate(target, predictions, known)))
+        if known and kind_of(target).names_classes:
+            chosen = choose_thresholds(target, predictions, held_classes(known, len(target.classes)))
+            thresholds |= {target.name: chosen} if chosen else {}
+    loss = float(np.mean([scores.loss for _, scores in scored]))
+    if not config.targets:
+        return Scores(loss, scored[0][1].scores, thresholds)
+    classes = [(target, scores.scores) for target, scores in scored if kind_of(target).names_classes]
+    named: dict[str, float] = {}
+    if classes:
+        accuracies = named_accuracies([target for target, _ in classes], [each["accuracy"] for _, each in classes])
+        balanced = float(np.mean([each["balanced_accuracy"] for _, each in classes]))
+        named = {"accuracy": accuracies["accuracy"], "balanced_accuracy": balanced, **accuracies}
+    for target, scores in scored:
+        if not kind_of(target).names_classes:
+            named |= {f"{name}_{target.name}": value for name, value in scores.scores.items()}
+    return Scores(loss, named, thresholds)
 
 
 def named_accuracies(targets: Sequence[Target], accuracies: Sequence[float]) -> dict[str, float]:
@@ -125,24 +125,8 @@ def named_accuracies(targets: Sequence[Target], accuracies: Sequence[float]) -> 
     }
 
 
-def _single_label_scores(probabilities: Probabilities, labels: NDArray[np.int64]) -> Scores:
-    """Return the scores from probabilities [i k] and the class [i] of each image."""
-    correct = probabilities.argmax(axis=1) == labels
-    loss = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean()
-    per_class = [correct[labels == label].mean() for label in np.unique(labels)]
-    return Scores(float(loss), float(correct.mean()), float(np.mean(per_class)))
-
-
-def _multi_label_scores(probabilities: Probabilities, held: NDArray[np.bool_]) -> Scores:
-    """Return the scores from probabilities [i k] and whether each class holds, [i k], balanced over yes and no."""
-    loss = -np.log(np.maximum(np.where(held, probabilities, 1 - probabilities), 1e-12)).sum(axis=1).mean()
-    predicted = probabilities > 0.5
-    recalls = [(predicted == held)[held == value].mean() for value in (False, True) if (held == value).any()]
-    return Scores(float(loss), float((predicted == held).all(axis=1).mean()), float(np.mean(recalls)))
-
-
 def _probabilities(
     checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: EncodingSettings, path: Path
-) -> tuple[Probabilities, ...]:
+) -> tuple[NDArray[np.float64], ...]:
     with open_as(path, checkpoint.config.preprocessing.read_as) as image:
         return classify_image(checkpoint, image, runtime, settings).target_probabilities

@@ -18,7 +18,7 @@ TARGETS = (Target("kind", "single-label", ("cat", "dog")), Target("marks", "mult
 def test_scores_of_several_targets_are_those_of_each() -> None:
     kinds = np.array([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]])
     marks = np.array([[0.8, 0.2], [0.6, 0.7], [0.1, 0.9]])
-    numbers = [(0, 2), (1, 2, 3), (1,)]
+    numbers = [((0,), (0,)), ((1,), (0, 1)), ((1,), ())]
     scored = [(Sample(Path(f"{i}.png"), number), (kinds[i], marks[i])) for i, number in enumerate(numbers)]
     result = evaluate_targets(TARGETS, "val", scored, failed=2)
     by_target = result.scores["tasks"]

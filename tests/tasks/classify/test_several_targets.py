@@ -24,7 +24,7 @@ from fitcli.data.read_item import Reading
 from fitcli.errors import CheckpointError, DataError, FitError
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.targets import Target, slices
-from fitcli.tasks.class_targets import ClassSets, class_reader
+from fitcli.tasks.classify.targets.rows import AnswerRows, target_reader
 from fitcli.training.loop import train
 from models.groups import Groups
 from models.pooling import AttentionPool
@@ -48,11 +48,11 @@ def test_columns_become_targets(tmp_path: Path) -> None:
         Target("Kind", "single-label", ("cat", "dog")), Target("marks", "multi-label", ("x", "y", "z"))
     )  # fmt: skip
     assert data.classes == ("cat", "dog")
-    assert [sample.target for sample in data.train] == [(0, 2, 3), (1,), (1, 3, 4)]
-    strata = class_reader(data.targets)
+    assert [sample.target for sample in data.train] == [((0,), (0, 1)), ((1,), ()), ((1,), (1, 2))]
+    strata = target_reader(data.targets)
     assert [strata.stratum(sample) for sample in data.train] == [0, 1, 1]
-    assert [sample.target for sample in data.validation] == [(0, 4)]
-    assert [sample.target for sample in data.test] == [()], "classes that nobody learned"
+    assert [sample.target for sample in data.validation] == [((0,), (2,))]
+    assert [sample.target for sample in data.test] == [((), ())], "classes that nobody learned"
 
 
 def test_one_column_of_one_class_is_no_target_of_its_own(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_other_tasks_look_at_the_column_label_alone(tmp_path: Path) -> None:
 def test_the_split_spreads_the_first_column_of_one_class(tmp_path: Path) -> None:
     lines = [f"{name},{name}|{'f' if name < 'f' else 'e'},{'x' if name < 'd' else 'y'}" for name in "abcdef"]
     data = load_dataset(table(tmp_path, "path,labels:marks,label:kind", *lines), training=False)
-    strata = class_reader(data.targets)
+    strata = target_reader(data.targets)
     assert sorted(strata.stratum(sample) for sample in data.validation) == [0, 1]
 
 
@@ -165,14 +165,14 @@ def test_an_image_that_replaces_another_keeps_its_own_targets(tmp_path: Path) ->
     """Two images have the same first class, and one cannot be read: the other comes twice, with its own targets."""
     (tmp_path / "a.png").write_bytes(b"no picture")
     save(tmp_path / "b.png", np.zeros((8, 8, 3), np.uint8))
-    samples = [Sample(tmp_path / "a.png", (0, 2)), Sample(tmp_path / "b.png", (0, 3))]
+    samples = [Sample(tmp_path / "a.png", ((0,), (0,))), Sample(tmp_path / "b.png", ((0,), (1,)))]
     pixels = Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3)
     reading = Reading(
-        layout=Layout(patch=4, group=2), rules=PlaceRules(), preprocessing=pixels, targets=class_reader(TARGETS)
+        layout=Layout(patch=4, group=2), rules=PlaceRules(), preprocessing=pixels, targets=target_reader(TARGETS)
     )
     (batch,) = Loader(samples, reading, batch_size=2, bad_images=BadImages(1)).batches(0, 1)
-    assert isinstance(batch.target, ClassSets)
-    assert batch.target.numbers.tolist() == [[0, 3], [0, 3]]
+    assert isinstance(batch.target, AnswerRows)
+    assert batch.target.rows.tolist() == [[0, 0, 1], [0, 0, 1]]
 
 
 def test_a_run_can_begin_with_the_weights_of_another(pictures: Path, tmp_path: Path) -> None:

@@ -45,12 +45,13 @@ def test_scores_are_those_of_the_classified_images(checkpoint: Checkpoint[FITCla
             probabilities.append(classify_image(checkpoint, image, CPU).probabilities)
     predicted, labels = np.argmax(probabilities, axis=1), np.array([sample.target for sample in samples])
     result = scores(checkpoint, samples)
-    assert result.accuracy == pytest.approx((predicted == labels).mean())
+    assert result.named["accuracy"] == pytest.approx((predicted == labels).mean())
     recalls = [(predicted == labels)[labels == label].mean() for label in np.unique(labels)]
-    assert result.balanced_accuracy == pytest.approx(np.mean(recalls))
+    assert result.named["balanced_accuracy"] == pytest.approx(np.mean(recalls))
     likelihood = np.array(probabilities)[np.arange(len(labels)), labels]
     assert result.loss == pytest.approx(-np.log(likelihood).mean())
-    assert result.targets is None
+    assert result.headline() == ("accuracy", f"{result.named['accuracy']:.1%}")
+    assert list(result.named) == ["accuracy", "balanced_accuracy"]
 
 
 def test_bad_images_are_left_out_up_to_a_limit(
