@@ -138,11 +138,11 @@ class TrainSettings:
     latents: int | None = option(None, "Latents per group.", panel=MODEL, minimum=1, maximum=LARGEST_WIDTH)
     group: int | None = option(
         None, "Patches per side of a group.", panel=MODEL, minimum=1, maximum=LARGEST_WIDTH,
-        more="In an autoregressive model every patch is a group.",
+        more="A model of sequences of patches has none to choose: there, every patch is a group.",
     )  # fmt: skip
     patch: int | None = option(
         None, "Side of a patch.", panel=MODEL, minimum=1, maximum=LARGEST_SIDE, metavar="PIXELS",
-        more="1 for files of features, whose pixels are patches already.",
+        more="1 for files of features: their places are patches already.",
     )  # fmt: skip
     token_width: int | None = option(None, "Width of a token.", panel=MODEL, minimum=1, maximum=LARGEST_WIDTH)
     latent_width: int | None = option(None, "Width of a latent.", panel=MODEL, minimum=1, maximum=LARGEST_WIDTH)

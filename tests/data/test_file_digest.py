@@ -20,7 +20,8 @@ def test_what_changes_a_digest(tmp_path: Path, size: int) -> None:
     first = file_digest(tmp_path / "a")
     assert first == file_digest(tmp_path / "b")
     assert len(first) == DIGITS
-    for place in {0, size // 2, size - 1} if size else ():
+    # Of larger files, only parts are read.
+    for place in ({0, size // 2, size - 1} if size < PIECES * PIECE_BYTES else {0, size - 1}) if size else ():
         changed = bytearray(content)
         changed[place] ^= 1
         (tmp_path / "b").write_bytes(changed)

@@ -98,7 +98,7 @@ def test_labels_of_any_number_are_spread(tmp_path: Path) -> None:
     path = made(tmp_path, lines)
     for fold in range(1, 6):
         data = load_dataset(path, splitting=Splitting(5, fold))
-        assert sum(0 in s.target for s in data.validation) == 2, "ten images of class x, five folds"
+        assert sum(0 in s.target[0] for s in data.validation) == 2, "ten images of class x, five folds"
 
 
 def test_images_with_files_of_labels(tmp_path: Path) -> None:

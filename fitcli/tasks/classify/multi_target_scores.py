@@ -67,7 +67,7 @@ def evaluate_targets(
         intervals={
             f"{target}: {name}": ends
             for target, own in scores.items()
-            for name, ends in own["intervals"]["scores"].items()
+            for name, ends in own.get("intervals", {"scores": {}})["scores"].items()
         },
     )
 

@@ -49,10 +49,9 @@ def test_which_classes_have_one() -> None:
     assert [decided_classes(target) for target in (two, three, marks)] == [(1,), (), (0, 1)]
     p = np.array([[0.9, 0.1], [0.3, 0.7]])
     held = held_classes([(0,), (1,)], 2)
-    three_p = np.full((2, 3), 1 / 3)
-    chosen = choose_thresholds([two, three, marks], [p, three_p, p], [held, held_classes([(0,), (1,)], 3), held[:, :]])
-    assert {name: list(own) for name, own in chosen.items()} == {"a": ["t"], "m": ["p", "q"]}
-    assert chosen["a"]["t"] == pytest.approx(0.4)
+    assert choose_thresholds(two, p, held) == {"t": pytest.approx(0.4)}
+    assert choose_thresholds(three, np.full((2, 3), 1 / 3), held_classes([(0,), (1,)], 3)) == {}
+    assert list(choose_thresholds(marks, p, held)) == ["p", "q"]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -39,9 +39,9 @@ def test_several_targets() -> None:
         (Sample(Path(f"{n}"), numbers, patient=patient), values)
         for n, (patient, numbers, values) in enumerate(
             [
-                ("a", (0, 2), [0.9, 0.1, 0.8, 0.1]),
-                ("a", (0, 3), [0.8, 0.2, 0.1, 0.9]),
-                ("b", (1,), [0.2, 0.8, 0.1, 0.2]),
+                ("a", ((0,), (0,)), [0.9, 0.1, 0.8, 0.1]),
+                ("a", ((0,), (1,)), [0.8, 0.2, 0.1, 0.9]),
+                ("b", ((1,), ()), [0.2, 0.8, 0.1, 0.2]),
             ]
         )
     ]
