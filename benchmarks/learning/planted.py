@@ -80,7 +80,8 @@ def score(checkpoint: Checkpoint[FITClassifier], runtime: Runtime, folder: Path,
         if image.places:
             layer = Path(temporary) / "heat.tif"
             write_heatmap(layer, reader, result)
-            pointing = pointing_score(_values(layer, config.model.patch), config.model.patch, image)
+            patch = checkpoint.model.config.patch
+            pointing = pointing_score(_values(layer, patch), patch, image)
     predicted = config.classes[int(result.probabilities.argmax())]
     return Score(image, predicted, float(result.probabilities[config.classes.index(image.label)]), pointing)
 

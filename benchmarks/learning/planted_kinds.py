@@ -66,7 +66,7 @@ def _paint_slide(image: PlannedImage) -> Draw:
         density = np.stack([covered * (blue + 0.05), covered * np.clip(0.28 + 0.09 * noise, 0.05, 0.8)], axis=-1)
         color = GLASS[scanner] * np.power(np.float32(10), -(density @ stains))
         color += image.rng(2, window.top).normal(0, 2.0, color.shape).astype(np.float32)
-        return np.clip(np.rint(color), 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(np.rint(color), 0, 255), np.uint8)
 
     return draw
 
@@ -208,7 +208,7 @@ def _paint_well(image: PlannedImage) -> Draw:
         counts = OFFSET + counts + noise.normal(0, 1, counts.shape) * np.sqrt(READ_NOISE**2 + counts)
         hot = noise.random(counts.shape) < 1e-5
         counts[hot] = noise.uniform(3_000, 40_000, int(hot.sum()))
-        return np.clip(np.rint(counts), 0, 65535).astype(np.uint16).transpose(1, 2, 0)
+        return np.asarray(np.clip(np.rint(counts), 0, 65535), np.uint16).transpose(1, 2, 0)
 
     return draw
 

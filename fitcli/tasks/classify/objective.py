@@ -119,7 +119,7 @@ class ClassificationObjective:
         return DeferredScores(count, lambda values: {"accuracy": values[0]})
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
-        """Score whole images with the code of `fit classify`. Accuracy ranks models, then the loss."""
+        """Score whole images with the code of `fit classify`."""
         run = self.run
         scores = validate(
             cast(Checkpoint[FITClassifier], checkpoint),
@@ -133,8 +133,8 @@ class ClassificationObjective:
         return Validation(
             loss=scores.loss,
             scores=named,
-            rank=(scores.accuracy, -scores.loss),
-            headline=("accuracy", f"{scores.accuracy:.1%}"),
+            rank=scores.rank(self.options.best_by),
+            headline=("accuracy", f"{scores.accuracy:.1%}, loss {scores.loss:.3f}"),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 from fitcli.runs.option import option, shared
 from fitcli.runs.task_options import PresetDefaults
@@ -14,7 +14,11 @@ from fitcli.tasks.shared_options import DROP_PATH, LABEL_SMOOTHING, SHIFT_CANVAS
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassifyOptions(BackgroundOptions):
-    """Options of classifiers; the help text of each field explains it."""
+    """Options of classifiers; the help text of each field explains it.
+
+    `best_by` has no option: what chooses the weights to keep, the validation loss or, in runs of earlier versions, the
+    accuracy and then the loss. With a few validation images the best accuracy is reached by chance, many times.
+    """
 
     presets: ClassVar[Mapping[str, PresetDefaults]] = CLASSIFIERS
     earlier: ClassVar[PresetDefaults] = EARLIER_CLASSIFIER
@@ -29,6 +33,12 @@ class ClassifyOptions(BackgroundOptions):
     )
     drop_path: float = shared(DROP_PATH)
     label_smoothing: float = shared(LABEL_SMOOTHING)
+    best_by: Literal["loss", "accuracy"] = "loss"
+
+    @classmethod
+    def upgraded(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Return stored settings as they are named and meant today."""
+        return {"best_by": "accuracy", **super(ClassifyOptions, cls).upgraded(stored)}
 
 
 OPTIONS = ClassifyOptions

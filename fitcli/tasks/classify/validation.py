@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,10 @@ class Scores(NamedTuple):
     accuracy: float
     balanced_accuracy: float
     targets: dict[str, float] | None = None
+
+    def rank(self, best_by: Literal["loss", "accuracy"]) -> tuple[float, ...]:
+        """Return the quality of the model, greater for a better one: by the loss, or by accuracy and then the loss."""
+        return (-self.loss,) if best_by == "loss" else (self.accuracy, -self.loss)
 
 
 def validate(
