@@ -31,9 +31,7 @@ def _hint(dataset: Dataset) -> list[str]:
     if not 0 < count < FEW:
         return []
     noun = "image chooses" if count == 1 else "images choose"
-    return [
-        f"{count} validation {noun} the weights to keep: scores on fewer than {FEW} vary by chance, so test the run on other images"
-    ]
+    return [f"{count} validation {noun} the weights to keep; with fewer than {FEW}, their scores depend on chance"]
 
 
 def warn_of_names(dataset: Dataset) -> str:

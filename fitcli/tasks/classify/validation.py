@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.class_targets import padded
 from fitcli.tasks.classify.classify_image import classify_image
 from fitcli.tasks.classify.losses import multi_hot
+from fitcli.tasks.classify.options import BestBy
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.validation import gather_scores
 from models.encoder import FITClassifier
@@ -45,7 +46,7 @@ class Scores(NamedTuple):
     balanced_accuracy: float
     targets: dict[str, float] | None = None
 
-    def rank(self, best_by: Literal["loss", "accuracy"]) -> tuple[float, ...]:
+    def rank(self, best_by: BestBy) -> tuple[float, ...]:
         """Return the quality of the model, greater for a better one: by the loss, or by accuracy and then the loss."""
         return (-self.loss,) if best_by == "loss" else (self.accuracy, -self.loss)
 
