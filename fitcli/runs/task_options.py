@@ -26,7 +26,6 @@ class PresetDefaults:
         augment: Whether training images are turned and mirrored.
         warmup: Fraction of the steps over which the learning rate rises.
         drop_path: Drop rate of the last layer, for tasks with this option.
-        label_smoothing: Share of the label that is spread evenly, for tasks with this option.
     """
 
     learning_rate: float = 1e-3
@@ -34,7 +33,6 @@ class PresetDefaults:
     augment: bool = False
     warmup: float = 0.1
     drop_path: float = 0.0
-    label_smoothing: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

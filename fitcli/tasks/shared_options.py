@@ -14,11 +14,10 @@ BACKGROUND_THRESHOLD = 0.02
 """Default of `--background-threshold`, a share of the range of the pixels."""
 
 LABEL_SMOOTHING = option(
-    None,
+    0.0,
     "Share to spread evenly.",
     minimum=0,
     below=1,
-    varies=True,
     more="It is a share of the label's probability, spread evenly over all classes or all levels.",
 )
 SHIFT_CANVAS = option(
