@@ -83,12 +83,13 @@ def test_what_is_said(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith(f"{tmp_path / 'run'}: 2 steps, best validation accuracy ")
     assert result.stdout.count("\n") == 1
-    begun, defaults, pixels, classes, scale, step, *others = result.stderr.splitlines()
+    begun, defaults, pixels, classes, hint, scale, step, *others = result.stderr.splitlines()
     assert defaults == (
-        "defaults of preset debug: --learning-rate 0.001, --warmup 0.1, --ema 0, --augment, --drop-path 0"
+        "defaults of preset debug: --learning-rate 0.001, --warmup 0.1, --ema 0.9999, --augment, --drop-path 0"
     )
     assert pixels.startswith("pixels: 3 channels of uint8 from ")
     assert classes == "classes (training + validation images): blue (5 + 1), red (5 + 1)"
+    assert hint == "2 validation images choose the weights to keep; with fewer than 50, their scores depend on chance"
     assert scale == "scale: unknown"
     assert "10 images to train on, 2 to validate, 2 steps on cpu in fp32" in begun
     assert step.startswith("step 2 of 2: ")

@@ -49,7 +49,8 @@ def test_a_hint_if_few_images_choose_the_weights(tmp_path: Path, validation: int
 
 def test_no_classes(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "b.png")
-    assert describe_dataset(load_dataset(tmp_path, "welcome")) == ()
+    (hint,) = describe_dataset(load_dataset(tmp_path, "welcome"))
+    assert hint.startswith("1 validation image chooses the weights to keep; ")
 
 
 def test_names_that_are_hard_to_tell_apart(tmp_path: Path) -> None:
