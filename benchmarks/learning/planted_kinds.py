@@ -57,7 +57,7 @@ def _paint_slide(image: PlannedImage) -> Draw:
         y, x = _coordinates(window)
         for place in image.places:
             np.maximum(covered, (place.radius + 25 - np.hypot(y - place.y, x - place.x)) / 40, out=covered)
-        return np.clip(covered * 12 + 0.5, 0, 1)
+        return np.asarray(np.clip(covered * 12 + 0.5, 0, 1), np.float32)
 
     def draw(window: Window) -> NDArray[np.uint8]:
         covered, blue = tissue(window), np.zeros((window.height, window.width), np.float32)
