@@ -282,7 +282,7 @@ def test_the_first_lines_say_what_is_trained_on(fit: Fit, tmp_path: Path) -> Non
     (tmp_path / "data/normal/a.czi").touch()
     result = fit(*quick(tmp_path / "data", tmp_path / "run"))
     assert result.exit_code == 0, result.stderr
-    assert [" ".join(line.split()) for line in result.stderr.splitlines()][:8] == [
+    assert [" ".join(line.split()) for line in result.stderr.splitlines()][:9] == [
         f"warning: {tmp_path / 'data'}: classes whose names differ only by case, spaces or Unicode form: 'Normal' and "
         "'normal'; they stay different classes; give them one name if they are one class",
         f"warning: {tmp_path / 'data'}: the images differ in scale: 0.25 (2 images), 0.5 (2 images), 0.75 (2 images) "
@@ -291,6 +291,7 @@ def test_the_first_lines_say_what_is_trained_on(fit: Fit, tmp_path: Path) -> Non
         *result.stderr.splitlines()[3:5],
         "classes (training + validation images): Normal (2 + 1), normal (2 + 1)",
         "1 file passed over: normal/a.czi",
+        "2 validation images choose the weights to keep; with fewer than 50, their scores depend on chance",
         "scale: 0.25 (2 images), 0.5 (2 images), 0.75 (2 images) microns per pixel",
     ]
     assert json.loads((tmp_path / "run/config.json").read_text())["preprocessing"]["mpp"] is None
