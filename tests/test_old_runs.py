@@ -42,6 +42,9 @@ HASHES = {
 }
 """The hash of each model, without the moving average. Files of features and `--state` folders name the model by it."""
 
+SINCE = {"classify": ("--ema", "0"), "classify-defaults": ("--ema", "0")}
+"""Options with the defaults that new runs had then, where they have others since."""
+
 WEIGHTS = ("model.safetensors", "ema.safetensors", "last/model.safetensors", "last/ema.safetensors")
 
 
@@ -73,7 +76,7 @@ class Replay:
     def _begun(self, name: str) -> Path:
         """A new run."""
         run = self._folder / "begun" / name
-        self._call(EXPECTED["begun"][name]["command"], run)
+        self._call([*EXPECTED["begun"][name]["command"], *SINCE.get(name, ())], run)
         return run
 
     def _resumed(self, name: str) -> Path:

@@ -9,10 +9,22 @@ from fitcli.data.class_names import confusable_names
 from fitcli.data.column_kinds import NAMED, class_line
 from fitcli.data.dataset import Dataset
 
+FEW = 50
+"""Number of validation images below which the choice of the weights to keep is said to depend on chance."""
+
 
 def describe_dataset(dataset: Dataset) -> tuple[str, ...]:
-    """Return lines on the classes of a data set with their numbers of images, and on what was passed over."""
-    return *_class_lines(dataset), *_patient_line(dataset), *dataset.notes
+    """Return lines on the classes of a data set with their numbers of images, on what was passed over, and a hint."""
+    return *_class_lines(dataset), *_patient_line(dataset), *dataset.notes, *_hint(dataset)
+
+
+def _hint(dataset: Dataset) -> list[str]:
+    """Return a line if few images choose the weights to keep."""
+    count = len(dataset.validation)
+    if not 0 < count < FEW:
+        return []
+    noun = "image chooses" if count == 1 else "images choose"
+    return [f"{count} validation {noun} the weights to keep; with fewer than {FEW}, their scores depend on chance"]
 
 
 def warn_of_names(dataset: Dataset) -> str:

@@ -15,11 +15,23 @@ table 3). From 1e-3 at the 256 of "tiny", the widths of latents of 512, 768 and 
 rounded down to one digit. Presets that are narrower than "tiny" keep its rate.
 """
 
+SMALL_BATCH_RATE = 3e-4
+"""Largest learning rate of a classifier from "tiny" on: at 1e-3, with the default batch of four images, the validation
+loss jumps (docs/training.md, "A smooth course")."""
+
+AVERAGE = 0.9999
+"""Largest decay of the moving average of the weights; before it is reached, the average spans a tenth of the steps."""
+
+DROP_PATHS = {"base": 0.1, "large": 0.2}
+
 CLASSIFIERS = {
-    name: PresetDefaults(learning_rate=rate, ema=0.0, augment=True) for name, rate in LEARNING_RATES.items()
-} | {
-    "base": PresetDefaults(learning_rate=LEARNING_RATES["base"], ema=0.9999, augment=True, drop_path=0.1),
-    "large": PresetDefaults(learning_rate=LEARNING_RATES["large"], ema=0.9999, augment=True, drop_path=0.2),
+    name: PresetDefaults(
+        learning_rate=rate if name in ("debug", "nano", "mini") else min(rate, SMALL_BATCH_RATE),
+        ema=AVERAGE,
+        augment=True,
+        drop_path=DROP_PATHS.get(name, 0.0),
+    )
+    for name, rate in LEARNING_RATES.items()
 }
 """Defaults of classifiers.
 
@@ -27,11 +39,23 @@ Drop path, average and warm-up of "base" and "large" are those of ViT-B and ViT-
 al. 2021, arXiv:2111.06377, appendix A.2, table 11: drop path 0.1 and 0.2, average 0.9999, 20 of 300 and of 200 epochs
 of warm-up: 7 and 10 %, here 10 % for all). DeiT found the average 0.1 points better (Touvron et al. 2020,
 arXiv:2012.12877, section 6). DeiT III drops more layers in runs of 240 to 800 epochs (Touvron et al. 2022,
-arXiv:2204.07118, and its published commands: 0.1 to 0.2 for B, 0.3 to 0.45 for L). Smaller classifiers have neither
-(DeiT III: 0 to 0.05 for S).
+arXiv:2204.07118, and its published commands: 0.1 to 0.2 for B, 0.3 to 0.45 for L; 0 to 0.05 for S). The average of the
+smaller ones makes their validation, and so the choice of the weights to keep, depend less on the last few batches.
 """
 
-GENERATORS = {name: PresetDefaults(learning_rate=rate, ema=0.9999) for name, rate in LEARNING_RATES.items()}
+SEGMENTERS = {
+    name: PresetDefaults(
+        learning_rate=rate,
+        ema=AVERAGE if name in DROP_PATHS else 0.0,
+        augment=True,
+        drop_path=DROP_PATHS.get(name, 0.0),
+    )
+    for name, rate in LEARNING_RATES.items()
+}
+"""Defaults of models that segment. Each pixel has a label, so their loss jumps less than that of a classifier; "base"
+and "large" have the drop path and the average of classifiers."""
+
+GENERATORS = {name: PresetDefaults(learning_rate=rate, ema=AVERAGE) for name, rate in LEARNING_RATES.items()}
 """Defaults of models that generate.
 
 The average is that of denoising models (Ho et al. 2020, arXiv:2006.11239, appendix B). Images are not turned, because

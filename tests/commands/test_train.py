@@ -83,12 +83,13 @@ def test_what_is_said(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith(f"{tmp_path / 'run'}: 2 steps, best validation accuracy ")
     assert result.stdout.count("\n") == 1
-    begun, defaults, pixels, classes, scale, step, *others = result.stderr.splitlines()
+    begun, defaults, pixels, classes, hint, scale, step, *others = result.stderr.splitlines()
     assert defaults == (
-        "defaults of preset debug: --learning-rate 0.001, --warmup 0.1, --ema 0, --augment, --drop-path 0"
+        "defaults of preset debug: --learning-rate 0.001, --warmup 0.1, --ema 0.9999, --augment, --drop-path 0"
     )
     assert pixels.startswith("pixels: 3 channels of uint8 from ")
     assert classes == "classes (training + validation images): blue (5 + 1), red (5 + 1)"
+    assert hint == "2 validation images choose the weights to keep; with fewer than 50, their scores depend on chance"
     assert scale == "scale: unknown"
     assert "10 images to train on, 2 to validate, 2 steps on cpu in fp32" in begun
     assert step.startswith("step 2 of 2: ")
@@ -281,7 +282,7 @@ def test_the_first_lines_say_what_is_trained_on(fit: Fit, tmp_path: Path) -> Non
     (tmp_path / "data/normal/a.czi").touch()
     result = fit(*quick(tmp_path / "data", tmp_path / "run"))
     assert result.exit_code == 0, result.stderr
-    assert [" ".join(line.split()) for line in result.stderr.splitlines()][:8] == [
+    assert [" ".join(line.split()) for line in result.stderr.splitlines()][:9] == [
         f"warning: {tmp_path / 'data'}: classes whose names differ only by case, spaces or Unicode form: 'Normal' and "
         "'normal'; they stay different classes; give them one name if they are one class",
         f"warning: {tmp_path / 'data'}: the images differ in scale: 0.25 (2 images), 0.5 (2 images), 0.75 (2 images) "
@@ -290,6 +291,7 @@ def test_the_first_lines_say_what_is_trained_on(fit: Fit, tmp_path: Path) -> Non
         *result.stderr.splitlines()[3:5],
         "classes (training + validation images): Normal (2 + 1), normal (2 + 1)",
         "1 file passed over: normal/a.czi",
+        "2 validation images choose the weights to keep; with fewer than 50, their scores depend on chance",
         "scale: 0.25 (2 images), 0.5 (2 images), 0.75 (2 images) microns per pixel",
     ]
     assert json.loads((tmp_path / "run/config.json").read_text())["preprocessing"]["mpp"] is None

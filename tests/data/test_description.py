@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from support.data_sets import table, touch
 
 from fitcli.data.dataset import load_dataset
@@ -15,6 +16,7 @@ def test_classes_and_what_is_passed_over(tmp_path: Path) -> None:
     assert describe_dataset(load_dataset(tmp_path)) == (
         "classes (training + validation images): cat (8 + 2), dog (8 + 2)",
         "1 file passed over: dog/a.czi",
+        "4 validation images choose the weights to keep; with fewer than 50, their scores depend on chance",
     )
 
 
@@ -32,12 +34,23 @@ def test_a_line_per_target(tmp_path: Path) -> None:
     assert describe_dataset(load_dataset(table(tmp_path, *lines))) == (
         "label:kind (training + validation images): cat (1 + 1), dog (2 + 0)",
         "labels:marks (training + validation images): x (1 + 0), y (2 + 1)",
+        "1 validation image chooses the weights to keep; with fewer than 50, their scores depend on chance",
     )
+
+
+@pytest.mark.parametrize(("validation", "hints"), [(0, 0), (1, 1), (49, 1), (50, 0)])
+def test_a_hint_if_few_images_choose_the_weights(tmp_path: Path, validation: int, hints: int) -> None:
+    names = [f"{number}.png" for number in range(validation + 2)]
+    touch(tmp_path, *names)
+    rows = [f"{name},{number % 2},{'train' if number < 2 else 'val'}" for number, name in enumerate(names)]
+    lines = describe_dataset(load_dataset(table(tmp_path, "path,label,split", *rows)))
+    assert len([line for line in lines if "with fewer than 50" in line]) == hints
 
 
 def test_no_classes(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "b.png")
-    assert describe_dataset(load_dataset(tmp_path, "welcome")) == ()
+    (hint,) = describe_dataset(load_dataset(tmp_path, "welcome"))
+    assert hint.startswith("1 validation image chooses the weights to keep; ")
 
 
 def test_names_that_are_hard_to_tell_apart(tmp_path: Path) -> None:

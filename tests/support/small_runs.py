@@ -15,7 +15,7 @@ from fitcli.data.loader import Loader
 from fitcli.device.runtime import choose_runtime
 from fitcli.images.open import open_image
 from fitcli.tasks.context import TrainingRun
-from fitcli.tasks.registry import find_task, train_settings
+from fitcli.tasks.registry import DEFAULT_TASK, find_task, train_settings
 from fitcli.tasks.task import Objective
 from fitcli.training.checkpointing.run_record import load_settings
 from fitcli.training.loop import Observer
@@ -37,8 +37,12 @@ def two_classes(folder: Path, shape: tuple[int, int] = (24, 24), images: int = 5
 def run_of(
     data: Path, folder: Path, resume: bool = False, memory: int | None = None, accept: bool = False, **settings: Any
 ) -> TrainingRun:
-    """Prepare a run of two epochs in batches of two images, unless the settings change that. See `data_of`."""
-    asked = train_settings(**{"preset": "debug", "batch_size": 2, "epochs": 2, **settings})
+    """Prepare a run of two epochs in batches of two images, unless the settings change that. See `data_of`.
+
+    A classifier keeps no average of its weights, so that those that are validated and kept are those that are trained.
+    """
+    average = {"ema": 0} if settings.get("task", DEFAULT_TASK) == DEFAULT_TASK else {}
+    asked = train_settings(**{"preset": "debug", "batch_size": 2, "epochs": 2, **average, **settings})
     # A run that is resumed has its own task.
     task = load_settings(folder).task if resume and "task" not in settings else asked.task
     launch = StartOptions(

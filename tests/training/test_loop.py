@@ -90,11 +90,12 @@ def test_the_same_seed_gives_the_same_run(data: Path, uninterrupted: Path, tmp_p
 
 def test_a_run_without_an_estimate_is_introduced_without_memory(data: Path, tmp_path: Path) -> None:
     run = replace(run_of(data, tmp_path / "run"), plan=ExecutionPlan(kind="recompute", handful=1), work=None)
-    pixels, classes, scale = run.understood
+    pixels, classes, hint, scale = run.understood
     assert pixels.startswith("pixels: ")
     assert classes == "classes (training + validation images): dark (4 + 1), light (4 + 1)"
+    assert hint.startswith("2 validation images choose the weights to keep")
     assert scale == "scale: unknown"
-    assert run.introduction() == (run.summary(), run.settings.defaults_text(), pixels, classes, scale)
+    assert run.introduction() == (run.summary(), run.settings.defaults_text(), pixels, classes, hint, scale)
 
 
 def test_reports(data: Path, tmp_path: Path) -> None:
@@ -110,15 +111,56 @@ def test_reports(data: Path, tmp_path: Path) -> None:
         assert 0 <= step.scores["accuracy"] <= 1
         assert 0 <= step.data_wait <= 1
         assert step.patches_per_second == pytest.approx(4 * step.images_per_second), "24 x 24 pixels are 2 x 2 patches"
-    assert progress.best[0] == max(report.scores["accuracy"] for report in validations)
+    assert progress.best == (-min(report.loss for report in validations),)
     assert len(logged(tmp_path / "run")) == 15
     assert list((tmp_path / "run/tensorboard").glob("events.*"))
+
+
+HISTORIES: dict[str, tuple[str, list[Scores], int]] = {
+    "least loss": ("loss", [Scores(0.9, 0.5, 0.5), Scores(0.4, 0.7, 0.7), Scores(0.5, 0.9, 0.9)], 8),
+    "one lucky accuracy": ("loss", [Scores(3.0, 1.0, 1.0), Scores(0.2, 0.9, 0.9), Scores(0.3, 0.9, 0.9)], 8),
+    "tie": ("loss", [Scores(0.2, 0.5, 0.5), Scores(0.2, 0.9, 0.9), Scores(0.2, 0.7, 0.7)], 4),
+    "earlier versions": ("accuracy", [Scores(0.9, 0.5, 0.5), Scores(0.4, 0.9, 0.9), Scores(0.1, 0.7, 0.7)], 8),
+    "tie of accuracies": ("accuracy", [Scores(0.9, 0.5, 0.5), Scores(0.4, 0.5, 0.5), Scores(0.5, 0.5, 0.5)], 8),
+}
+"""What chooses, the validations of three epochs of four steps, and the step whose weights are kept."""
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+@pytest.mark.parametrize("death", [None, 6, 10])
+def test_the_kept_epoch(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, history: str, death: int | None
+) -> None:
+    """It is the same if the run dies between two validations and is resumed."""
+    best_by, scores, expected = HISTORIES[history]
+    last = 0
+
+    def observe(report: Report) -> None:
+        nonlocal last
+        if isinstance(report, StepReport):
+            last = report.step
+            if last == death:
+                die()
+
+    # The state of the last epoch may not be written yet when the run dies: it then validates that epoch again.
+    monkeypatch.setattr(objective, "validate", lambda *_: scores[last // 4 - 1])
+    folder, settings = tmp_path / "run", {"epochs": 3, "best_by": best_by}
+    if death is None:
+        progress = train(run_of(data, folder, **settings), observe)
+    else:
+        with pytest.raises(SystemError):
+            train(run_of(data, folder, **settings), observe)
+        death = None
+        progress = train(run_of(data, folder, resume=True), observe, resume=True)
+    kept = scores[expected // 4 - 1]
+    assert (progress.step, progress.best_step) == (12, expected)
+    assert progress.headline == ("accuracy", f"{kept.accuracy:.1%}, loss {kept.loss:.3f}")
 
 
 def test_the_best_model_is_kept_and_the_last_one_too(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores = iter([Scores(0.9, 0.5, 0.5), Scores(0.4, 0.9, 0.9), Scores(0.1, 0.7, 0.7), Scores(0.5, 0.9, 0.9)])
+    scores = iter([Scores(0.9, 0.5, 0.5), Scores(0.1, 0.9, 0.9), Scores(0.4, 0.7, 0.7), Scores(0.5, 0.9, 0.9)])
     monkeypatch.setattr(objective, "validate", lambda *_: next(scores))
     models: list[Any] = []
 
@@ -133,8 +175,8 @@ def test_the_best_model_is_kept_and_the_last_one_too(
         if isinstance(report, ValidationReport):
             kept.append(models[0].encoder.latent_norm.weight.detach().clone())
 
-    progress = train(run_of(data, folder, epochs=4), observe)
-    assert (progress.best, progress.best_step) == ((0.9, -0.4), 8)
+    progress = train(run_of(data, folder, epochs=4, ema=0), observe)
+    assert (progress.best, progress.best_step) == ((-0.1,), 8)
     best = load_file(folder / "model.safetensors")["encoder.latent_norm.weight"]
     assert [torch.equal(weights, best) for weights in kept] == [False, True, False, False]
     last = load_file(folder / "last/model.safetensors")["encoder.latent_norm.weight"]

@@ -119,10 +119,7 @@ class ClassificationObjective:
         return DeferredScores(count, lambda values: {"accuracy": values[0]})
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
-        """Score whole images with the code of `fit classify`.
-
-        Accuracy ranks models, then the loss. If a target names no classes, the loss alone does.
-        """
+        """Score whole images with the code of `fit classify`."""
         run = self.run
         scores = validate(
             cast(Checkpoint[FITClassifier], checkpoint),
@@ -132,11 +129,10 @@ class ClassificationObjective:
             run.world,
             EncodingSettings(memory_bytes=validation_bytes(run), plans={}),
         )
-        by_accuracy = all(kind_of(target).names_classes for target in self.targets)
         return Validation(
             loss=scores.loss,
             scores=scores.named,
-            rank=(scores.named["accuracy"], -scores.loss) if by_accuracy else (-scores.loss,),
+            rank=scores.rank(self.options.best_by),
             headline=scores.headline(),
             decisions={"thresholds": scores.thresholds},
         )

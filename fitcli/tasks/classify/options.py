@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
-from fitcli.runs.option import option, shared
+from fitcli.runs.option import OptionError, option, shared
 from fitcli.runs.task_options import PresetDefaults
 from fitcli.tasks.preset_defaults import CLASSIFIERS, EARLIER_CLASSIFIER
 from fitcli.tasks.shared_options import DROP_PATH, LABEL_SMOOTHING, SHIFT_CANVAS, BackgroundOptions
 
+BestBy = Literal["loss", "accuracy"]
+"""What chooses the weights to keep: the validation loss; or the accuracy, then the loss."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassifyOptions(BackgroundOptions):
-    """Options of classifiers; the help text of each field explains it."""
+    """Options of classifiers; the help text of each field explains it.
+
+    `best_by` has no option. Runs of earlier versions keep the weights of the best accuracy, which many epochs reach by
+    chance if there are few validation images.
+    """
 
     presets: ClassVar[Mapping[str, PresetDefaults]] = CLASSIFIERS
     earlier: ClassVar[PresetDefaults] = EARLIER_CLASSIFIER
@@ -29,6 +36,19 @@ class ClassifyOptions(BackgroundOptions):
     )
     drop_path: float = shared(DROP_PATH)
     label_smoothing: float = shared(LABEL_SMOOTHING)
+    best_by: BestBy = "loss"
+
+    def __post_init__(self) -> None:
+        BackgroundOptions.__post_init__(self)
+        if self.best_by not in get_args(BestBy):
+            raise OptionError(
+                "best_by", f"must be {' or '.join(get_args(BestBy))}, not {self.best_by!r:.80}", "best_by"
+            )
+
+    @classmethod
+    def upgraded(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Return stored settings as they are named and meant today."""
+        return {"best_by": "accuracy", **BackgroundOptions.upgraded(stored)}
 
 
 OPTIONS = ClassifyOptions

@@ -21,6 +21,7 @@ from fitcli.runs.config import RunConfig
 from fitcli.runs.targets import Target
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.classify_image import classify_image
+from fitcli.tasks.classify.options import BestBy
 from fitcli.tasks.classify.targets.kinds import kind_of, known_answers
 from fitcli.tasks.classify.thresholds import Thresholds, choose_thresholds, held_classes
 from fitcli.tasks.encoding.encode import EncodingSettings
@@ -47,7 +48,12 @@ class Scores(NamedTuple):
     def headline(self) -> tuple[str, str]:
         """Return name and value of the most important score: the accuracy, or the first score of the first target."""
         name, value = next(iter(self.named.items()), ("loss", self.loss))
-        return name, f"{value:.1%}" if name == "accuracy" else f"{value:.4g}"
+        text = f"{value:.1%}" if name == "accuracy" else f"{value:.4g}"
+        return name, text if name == "loss" else f"{text}, loss {self.loss:.3f}"
+
+    def rank(self, best_by: BestBy) -> tuple[float, ...]:
+        """Return the quality of the model, greater for a better one: by the loss, or by accuracy and then the loss."""
+        return (-self.loss,) if best_by == "loss" else (self.named["accuracy"], -self.loss)
 
 
 def validate(

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from fitcli.runs.option import option, shared
 from fitcli.runs.task_options import PresetDefaults
-from fitcli.tasks.preset_defaults import CLASSIFIERS, EARLIER_CLASSIFIER
+from fitcli.tasks.preset_defaults import EARLIER_CLASSIFIER, SEGMENTERS
 from fitcli.tasks.shared_options import DROP_PATH, SHIFT_CANVAS, BackgroundOptions
 
 ClassWeights = Literal["none", "root", "inverse"]
@@ -19,7 +19,7 @@ ClassWeights = Literal["none", "root", "inverse"]
 class SegmentOptions(BackgroundOptions):
     """Options of models that name the class of every place; the help text of each field explains it."""
 
-    presets: ClassVar[Mapping[str, PresetDefaults]] = CLASSIFIERS
+    presets: ClassVar[Mapping[str, PresetDefaults]] = SEGMENTERS
     earlier: ClassVar[PresetDefaults] = EARLIER_CLASSIFIER
     next_command: ClassVar[str] = "fit segment IMAGE --checkpoint {run} --out map.tif"
 

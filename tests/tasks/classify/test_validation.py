@@ -54,6 +54,13 @@ def test_scores_are_those_of_the_classified_images(checkpoint: Checkpoint[FITCla
     assert list(result.named) == ["accuracy", "balanced_accuracy"]
 
 
+def test_models_are_ranked_by_the_loss_and_in_earlier_runs_by_accuracy() -> None:
+    lucky, sound = Scores(1.5, 1.0, 1.0), Scores(0.2, 0.9, 0.9)
+    assert sound.rank("loss") > lucky.rank("loss")
+    assert lucky.rank("accuracy") > sound.rank("accuracy")
+    assert Scores(0.1, 0.9, 0.9).rank("accuracy") > sound.rank("accuracy")
+
+
 def test_bad_images_are_left_out_up_to_a_limit(
     checkpoint: Checkpoint[FITClassifier], dataset: Path, tmp_path: Path
 ) -> None:

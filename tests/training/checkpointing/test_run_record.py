@@ -147,6 +147,13 @@ def test_impossible_settings_name_the_file_and_the_key(tmp_path: Path, task: str
     assert refused >= 3
 
 
+def test_runs_of_earlier_versions_keep_choosing_by_accuracy(tmp_path: Path) -> None:
+    save_settings(tmp_path, train_settings("classify"))
+    assert load_settings(tmp_path).as_dict()["best_by"] == "loss"
+    rewrite(tmp_path / SETTINGS, lambda stored: stored.pop("best_by"))
+    assert load_settings(tmp_path).as_dict()["best_by"] == "accuracy"
+
+
 def test_every_number_of_things_has_a_limit() -> None:
     for options in (TrainSettings, *task_options().values()):
         for name, declared in declared_options(options).items():
