@@ -240,7 +240,8 @@ def test_an_old_run_answers_as_it_did(replay: Replay, name: str) -> None:
 def test_an_old_run_goes_on_as_it_would_have(replay: Replay, name: str) -> None:
     expected, run = EXPECTED["resumed"][name], replay.resumed(name)
     before, written = (json.loads((run / file).read_text()) for file in ("config.json", "last/config.json"))
-    assert written | {"fit": ""} == before | {"fit": ""}
+    # Thresholds belong to the best weights.
+    assert written | {"fit": "", "thresholds": {}} == before | {"fit": "", "thresholds": {}}
     check_metrics(metrics(run), expected["metrics"])
     check_weights(weights(run), expected["weights"])
 
@@ -254,7 +255,9 @@ def test_a_new_run_learns_as_it_did(replay: Replay, name: str) -> None:
     expected, run = EXPECTED["begun"][name], replay.begun(name)
     text = (run / "config.json").read_text()
     config = json.loads(text)
-    # The range of 8-bit pixels, the version of the rules and the sizes of the images are recorded since.
+    # Thresholds, the range of 8-bit pixels, the version of the rules and the sizes of the images are recorded since.
+    for chosen in config.pop("thresholds", {}).values():
+        assert all(0 <= threshold <= 1 for threshold in chosen.values())
     pixels = config["preprocessing"]
     assert 0 < pixels["trained_sides"][0] <= pixels.pop("trained_sides")[1] <= 256
     pixels.pop("trained_scales", None)

@@ -31,7 +31,7 @@ def check_start(folder: Path, before: RunConfig, config: RunConfig) -> tuple[str
         there, here = (", ".join(f"{name} {getattr(model, name)}" for name in different) for model in (other, own))
         raise CheckpointError(
             f"--start-from {folder}: is of another architecture ({there}; this run has {here}); give the same "
-            "--preset, because layers of other sizes cannot be taken"
+            "--preset and the same options of the model: layers of other sizes cannot be taken"
         )
     notes = []
     if has_other_stem(before, config):

@@ -19,7 +19,7 @@ RUN = Path("run")
 
 def classifying(preset: str = "debug", channels: int = 3, patch: int | None = None, classes: Any = "ab") -> RunConfig:
     pixels = Preprocessing(channels=channels, dtype="uint8", mean=(0.0,) * channels, std=(1.0,) * channels)
-    model = classifier_preset(preset, channels, len(classes), {"patch": patch})
+    model = classifier_preset(preset, channels, len(classes), {} if patch is None else {"patch": patch})
     return RunConfig(model=model, preprocessing=pixels, classes=tuple(classes), details=ClassifyDetails())
 
 

@@ -50,15 +50,15 @@ def test_scores_are_those_of_the_classified_images(checkpoint: Checkpoint[FITCla
     assert result.named["balanced_accuracy"] == pytest.approx(np.mean(recalls))
     likelihood = np.array(probabilities)[np.arange(len(labels)), labels]
     assert result.loss == pytest.approx(-np.log(likelihood).mean())
-    assert result.headline() == ("accuracy", f"{result.named['accuracy']:.1%}")
+    assert result.headline() == ("accuracy", f"{result.named['accuracy']:.1%}, loss {result.loss:.3f}")
     assert list(result.named) == ["accuracy", "balanced_accuracy"]
 
 
 def test_models_are_ranked_by_the_loss_and_in_earlier_runs_by_accuracy() -> None:
-    lucky, sound = Scores(1.5, 1.0, 1.0), Scores(0.2, 0.9, 0.9)
+    lucky, sound = (Scores(loss, {"accuracy": accuracy}) for loss, accuracy in ((1.5, 1.0), (0.2, 0.9)))
     assert sound.rank("loss") > lucky.rank("loss")
     assert lucky.rank("accuracy") > sound.rank("accuracy")
-    assert Scores(0.1, 0.9, 0.9).rank("accuracy") > sound.rank("accuracy")
+    assert Scores(0.1, {"accuracy": 0.9}).rank("accuracy") > sound.rank("accuracy")
 
 
 def test_bad_images_are_left_out_up_to_a_limit(
