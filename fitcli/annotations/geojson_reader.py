@@ -3,7 +3,7 @@
 - Rings that are not closed are closed, as QuPath does. A ring of fewer than three different points has no area: it is
   left out, and with an outline its polygon. Notes count what is left out.
 - The parts of a MultiPolygon are polygons of their own. Heights are passed over.
-- Points and lines, and features without geometry, are left out and counted.
+- Lines, and features without geometry, are left out and counted; so are points, unless they are asked for.
 - The class of a polygon is QuPath's `classification` (`name`, or `names` joined by ": "), else the first of the
   properties `classification`, `class`, `label` and `name` that is a text or an integer; names are composed (NFC).
   QuPath's `name` is that of an object, and no class.
@@ -38,6 +38,8 @@ MAX_CLASSES, MAX_NAME = 10_000, 1000
 
 NO_AREA = frozenset({"Point", "MultiPoint", "LineString", "MultiLineString"})
 
+POINTS = frozenset({"Point", "MultiPoint"})
+
 CLASS_PROPERTIES = ("classification", "class", "label", "name")
 """Properties that name the class, in the order in which they are looked for, in any case of letters."""
 
@@ -70,14 +72,18 @@ class GeoJsonPolygons:
     notes: tuple[str, ...]
 
 
-def read_geojson(path: Path) -> GeoJsonPolygons:
+def read_geojson(path: Path, points: bool = False) -> GeoJsonPolygons:
     """Read a file as a stream.
+
+    Args:
+        path: The file.
+        points: Whether to return points, too, as polygons of one point; otherwise they are left out.
 
     Raises:
         ImageError: The file cannot be read, is not GeoJSON, or is beyond a limit.
     """
     with JsonStream(path) as stream:
-        collector = _Collector(path)
+        collector = _Collector(path, points)
         first = stream.peek()
         crs = None
         if first == "[":
@@ -113,8 +119,8 @@ def _read_object(stream: JsonStream, collector: _Collector) -> Any:
 class _Collector:
     """Collects polygons in growing arrays."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, points: bool) -> None:
+        self._path, self._keeps_points = path, points
         self._coordinates, self._rings, self._polygons, self._classes = array("d"), array("q"), array("q"), array("i")
         self._names: dict[str, int] = {}
         self._skipped: Counter[str] = Counter()
@@ -173,8 +179,13 @@ class _Collector:
             for part in _list(geometry.get("geometries")):
                 self._add_part()
                 self._add_geometry(part, number)
+        elif kind in POINTS and self._keeps_points:
+            coordinates = _list(geometry.get("coordinates"))
+            for point in [coordinates] if kind == "Point" else coordinates:
+                self._add_part()
+                self._add_point(point, number)
         elif kind in NO_AREA:
-            self._skipped["points and lines"] += 1
+            self._skipped["lines" if self._keeps_points else "points and lines"] += 1
         else:
             raise ValueError(f"has the unknown geometry {str(kind)[:40]!r}")
 
@@ -196,6 +207,14 @@ class _Collector:
                 return
             else:
                 self._skipped["holes of fewer than three different points"] += 1
+        self._polygons.append(len(self._rings))
+        self._classes.append(number)
+
+    def _add_point(self, point: Any, number: int) -> None:
+        if len(_list(point)) < 2 or not {type(value) for value in point[:2]} <= {int, float}:
+            raise ValueError("has a point without two numbers")
+        self._coordinates.extend(point[:2])
+        self._rings.append(len(self._coordinates) // 2)
         self._polygons.append(len(self._rings))
         self._classes.append(number)
 

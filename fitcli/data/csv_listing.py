@@ -32,14 +32,17 @@ SEPARATORS = (",", ";", "\t")
 KINDS: dict[str, TargetKind] = {"label": "single-label", "labels": "multi-label"}
 """Kind of target by the first part of a column heading."""
 
-Labels = Literal["needed", "welcome", "ignored", "files"]
+Labels = Literal["needed", "welcome", "ignored", "files", "objects"]
 """Whether a task requires classes, uses them if there are any ("welcome"), or ignores them; or whether its labels lie
-in a file beside each image ("files")."""
+in a file beside each image ("files"), or its objects in a file beside each image or in one of several ("objects")."""
+
+IN_FILES = frozenset({"files", "objects"})
+"""The uses of labels that lie in files."""
 
 TRIED = 10
 """Number of cells that are taken for all, when it is asked whether they name files."""
 
-FILE_COLUMNS = ("path", "labels", "split", "patient")
+FILE_COLUMNS = ("path", "labels", "objects", "split", "patient")
 """Columns of a CSV file of images with files of labels."""
 
 
@@ -79,6 +82,7 @@ class ListedImage:
         split: "train", "val" or "test"; "" if the data set does not say.
         label_file: File of the labels; None without one.
         label_key: Name of that file within the data set; "" without one.
+        label_part: Name of the image in a file that holds the labels of several images; "" in a file of its own.
         patient: Name of the patient, whose images stay in one split; "" if the data set does not say.
     """
 
@@ -88,6 +92,7 @@ class ListedImage:
     split: str
     label_file: Path | None = None
     label_key: str = ""
+    label_part: str = ""
     patient: str = ""
 
 
@@ -147,19 +152,20 @@ def _separator(text: str) -> str:
 
 def _table(path: Path, reader: csv.DictReader[str], labels: Labels, several: bool) -> Listing:
     headings = [_heading(name) for name in reader.fieldnames or []]
-    columns = () if labels in ("ignored", "files") else tuple(_label_columns(path, headings, several))
+    columns = () if labels in ("ignored", *IN_FILES) else tuple(_label_columns(path, headings, several))
     if "path" not in headings or (labels == "needed" and not columns):
-        form = {"needed": "path,label[,split]", "files": "path,labels[,split]"}.get(labels, "path[,label][,split]")
+        forms = {"needed": "path,label[,split]", "files": "path,labels[,split]", "objects": "path,objects[,split]"}
+        form = forms.get(labels, "path[,label][,split]")
         advice = "; name the column of classes label, or several of them label:NAME"
         more = advice if several and "path" in headings else ""
         raise DataError(f"{path}: needs the columns {form}, has {','.join(headings) or 'none'}{more}")
     reader.fieldnames = headings
     filled = ((reader.line_num, row) for row in reader if any(_text(value) for value in row.values()))
-    if labels != "files":
+    if labels not in IN_FILES:
         listed = [_row(path, line, row, columns) for line, row in filled]
         _refuse_files(path, listed, columns)
         return Listing(listed, columns)
-    rows = [_with_file(path, line, row, _row(path, line, row, ())) for line, row in filled]
+    rows = [_with_file(path, line, row, _row(path, line, row, ()), labels == "files") for line, row in filled]
     others = ", ".join(heading for heading in headings if heading and heading not in FILE_COLUMNS)
     return Listing(rows, (), (f"columns of {path.name} passed over: {others}",) if others else (), in_files=True)
 
@@ -218,13 +224,15 @@ def _row(path: Path, line: int, row: dict[str, str | None], columns: Sequence[La
     return ListedImage(*_file(path, line, name), labels, SPLITS.get(split, ""))
 
 
-def _with_file(path: Path, line: int, row: dict[str, str | None], image: ListedImage) -> ListedImage:
-    """Return the image of a row with the file of its labels. An OME-Zarr image may hold its labels itself."""
+def _with_file(path: Path, line: int, row: dict[str, str | None], image: ListedImage, inside_too: bool) -> ListedImage:
+    """Return the image of a row with the file of its labels. An OME-Zarr image may hold its label image itself."""
     cell, patient = _text(row.get("labels")), composed(_text(row.get("patient")))
+    if not inside_too:
+        cell = _text(row.get("objects")) or cell
     if cell:
         file, key = _file(path, line, cell)
     else:
-        inside = labels_inside(image.path)
+        inside = labels_inside(image.path) if inside_too else None
         if inside is None:
             return replace(image, patient=patient)
         file, key = inside, f"{image.key}/{inside.relative_to(image.path).as_posix()}"

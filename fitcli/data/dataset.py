@@ -8,7 +8,7 @@ A data set is one of:
 If classes are not needed, the images may lie in the folder itself, and the column `label` may be missing.
 
 If the labels lie in files, it is a folder as in `paired_listing.py`, or a CSV file with the columns
-`path,labels[,split][,patient]`.
+`path,labels[,split][,patient]`. If objects lie in files, `object_listing.py` has the forms.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.data.csv_listing import LabelColumn, Labels, ListedImage, Listing, read_csv
+from fitcli.annotations.objects.object_set import ObjectSource
+from fitcli.data.csv_listing import IN_FILES, LabelColumn, Labels, ListedImage, Listing, read_csv
 from fitcli.data.folder_listing import read_folder
 from fitcli.data.label_file_checks import check_label_files
+from fitcli.data.object_listing import read_object_listing
 from fitcli.data.paired_listing import holds_pairs, read_pairs
 from fitcli.errors import DataError
 from fitcli.files.spelling import existing_spelling
@@ -49,7 +51,8 @@ class Sample:
         path: File of the image.
         target: Value that only a task understands. For classes: the number of the class; 0 without classes; -1 for an
             unknown class of a test image. For `Dataset.targets`: the numbers of the classes that hold, where the
-            classes of all targets are numbered consecutively. For labels in files: the file, or None without one.
+            classes of all targets are numbered consecutively. For labels in files: the file, or None without one;
+            an `ObjectSource` for objects.
         anchors: Positions that training windows may be drawn around; empty without any.
     """
 
@@ -104,7 +107,8 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
     Args:
         path: Folder or CSV file.
         labels: Whether images need a class. If not, a folder without subfolders of images may hold the images itself,
-            and of the label columns of a CSV file only `label` is read. "files" looks for a file of labels per image.
+            and of the label columns of a CSV file only `label` is read. "files" looks for a file of labels per
+            image, "objects" for a file of objects per image or for all.
         training: Whether the data set must be enough to train on: two classes or more, with images of each.
         several: Whether to read all label columns of a CSV file, if images need a class.
 
@@ -113,9 +117,11 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
             with too few images.
     """
     path = existing_spelling(path) or path
-    needed = {"needed": "one subfolder per class", "files": "images/ and labels/"}.get(labels, "images")
-    if path.is_dir():
-        if labels != "files" and holds_pairs(path):
+    needed = {"needed": "one subfolder per class", **dict.fromkeys(IN_FILES, "images/ and labels/")}.get(labels, "images")
+    if labels == "objects" and path.exists():
+        listing = read_object_listing(path)
+    elif path.is_dir():
+        if labels not in IN_FILES and holds_pairs(path):
             raise DataError(
                 f"{path}: holds images/ and labels/ with files of the same names, which are no classes; give a --task "
                 "whose labels lie in files, or another folder or a CSV file"
@@ -135,7 +141,7 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
     if not any(row.split in ("train", "val") for row in rows):
         listing = replace(listing, rows=_hold_out(path, listing, training))
     if listing.in_files:
-        return _dataset_of_files(path, listing, training)
+        return _dataset_of_files(path, listing, training, labels)
     return (_dataset if listing.is_plain else _dataset_of_targets)(path, listing, training)
 
 
@@ -259,11 +265,13 @@ def _dataset_of_targets(path: Path, listing: Listing, training: bool) -> Dataset
     )
 
 
-def _dataset_of_files(path: Path, listing: Listing, training: bool) -> Dataset:
+def _dataset_of_files(path: Path, listing: Listing, training: bool, labels: Labels) -> Dataset:
     """Build a data set whose labels lie in a file beside each image."""
-    notes = (*listing.notes, *check_label_files(path, listing.rows, training))
+    noun = "objects" if labels == "objects" else "labels"
+    notes = (*listing.notes, *check_label_files(path, listing.rows, training, noun))
+    target = _object_source if labels == "objects" else _label_file
     samples = {
-        split: tuple(Sample(row.path, row.label_file) for row in listing.rows if (row.split or "train") == split)
+        split: tuple(Sample(row.path, target(row)) for row in listing.rows if (row.split or "train") == split)
         for split in ("train", "val", "test")
     }
     listed = [(row.key, row.label_key, row.split or "train") for row in listing.rows if row.split != "test"]
@@ -276,6 +284,14 @@ def _dataset_of_files(path: Path, listing: Listing, training: bool) -> Dataset:
         listed=tuple(listed),
         notes=notes,
     )
+
+
+def _label_file(row: ListedImage) -> Path | None:
+    return row.label_file
+
+
+def _object_source(row: ListedImage) -> ObjectSource | None:
+    return None if row.label_file is None else ObjectSource(row.label_file, row.label_part)
 
 
 def _target(path: Path, column: LabelColumn, number: int, rows: Iterable[ListedImage]) -> Target:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fitcli import console
+from fitcli.data.csv_listing import IN_FILES
 from fitcli.data.dataset import Dataset, Sample, load_dataset
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
@@ -55,7 +56,7 @@ def evaluate(
     """
     config = load_config(folder)
     task = find_task(config.task)
-    labels = task.labels if task.labels == "files" else "needed" if config.classes else "ignored"
+    labels = task.labels if task.labels in IN_FILES else "needed" if config.classes else "ignored"
     dataset = load_dataset(data, labels, training=False, several=task.several_targets)
     samples = task.match(data, dataset, _samples(data, dataset, split), config)
     target = None if output is None else os.path.realpath(output)
