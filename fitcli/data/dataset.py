@@ -117,7 +117,9 @@ def load_dataset(path: Path, labels: Labels = "needed", training: bool = True, s
             with too few images.
     """
     path = existing_spelling(path) or path
-    needed = {"needed": "one subfolder per class", **dict.fromkeys(IN_FILES, "images/ and labels/")}.get(labels, "images")
+    needed = {"needed": "one subfolder per class", **dict.fromkeys(IN_FILES, "images/ and labels/")}.get(
+        labels, "images"
+    )
     if labels == "objects" and path.exists():
         listing = read_object_listing(path)
     elif path.is_dir():

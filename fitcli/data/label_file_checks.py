@@ -17,9 +17,7 @@ SPLIT_NAMES = {"train": "training", "val": "validation"}
 """Split in messages."""
 
 
-def check_label_files(
-    path: Path, rows: Sequence[ListedImage], training: bool, noun: str = "labels"
-) -> tuple[str, ...]:
+def check_label_files(path: Path, rows: Sequence[ListedImage], training: bool, noun: str = "labels") -> tuple[str, ...]:
     """Check which images have labels, and return notes on those that have none, on labels of several images, and on
     patients in several splits.
 

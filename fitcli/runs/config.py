@@ -84,6 +84,14 @@ class TaskDetails(ABC):
         """(height, width) of the training images in pixels, if the model depends on it; else None."""
         return None
 
+    def validated(self, scores: Mapping[str, float]) -> Self:
+        """Return the details of a model whose validation gave these scores; some tasks keep what follows from them."""
+        return self
+
+    def initial(self) -> Self:
+        """Return the details before any validation."""
+        return self
+
     @abstractmethod
     def agreements(self, config: RunConfig) -> list[Agreement]:
         """Return the numbers of a config of this task that have to be equal."""

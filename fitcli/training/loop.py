@@ -282,7 +282,8 @@ class _Training:
         validation = self.gradients.objective.validate(self.trained.for_inference())
         self.trained.model.train()
         check_finite("validation loss", validation.loss, self.run.folder, progress.step)
-        best = progress.add_validation(validation.rank, validation.headline, self.run.dataset.validation_fingerprint)
+        fingerprint = self.run.dataset.validation_fingerprint
+        best = progress.add_validation(validation.rank, validation.headline, fingerprint, validation.scores)
         return ValidationReport(
             step=progress.step, loss=validation.loss, scores=validation.scores, best=best, headline=validation.headline
         )

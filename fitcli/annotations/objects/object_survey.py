@@ -95,7 +95,9 @@ def survey_objects(
     if not names:
         raise DataError(f"{listed[0][1]}: neither this nor another file has an object; annotate some")
     if len(names) > MOST_CLASSES:
-        raise DataError(f"{listed[0][1].path}: the objects have {len(names):,} classes; at most {MOST_CLASSES} are learned")
+        raise DataError(
+            f"{listed[0][1].path}: the objects have {len(names):,} classes; at most {MOST_CLASSES} are learned"
+        )
     usable = [sample for sample, _ in named]
     left = most_bad - (len(listed) - len(usable))
     found = try_all(lambda sample: _counts(*sample, names, read_as, positions), usable, left)

@@ -58,9 +58,7 @@ class CellLayout:
         rows = patches // self.group * self.cells + within // self.cells
         return rows, patches % self.group * self.cells + within % self.cells
 
-    def turned(
-        self, rows: Integers, columns: Integers, quarters: int, mirror: bool
-    ) -> tuple[Integers, Integers]:
+    def turned(self, rows: Integers, columns: Integers, quarters: int, mirror: bool) -> tuple[Integers, Integers]:
         """Return where cells of a group are after `augmentation.turn_patches`."""
         for _ in range(quarters % 4):
             rows, columns = self.side - 1 - columns, rows

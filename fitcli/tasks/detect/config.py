@@ -74,7 +74,9 @@ class DetectDetails(TaskDetails):
 
     def to_document(self) -> dict[str, Any]:
         """Return the entries that this part adds to `config.json`."""
-        return {OBJECTS: {"kind": "points" if self.are_points else "boxes", "side": self.side, THRESHOLD: self.threshold}}
+        return {
+            OBJECTS: {"kind": "points" if self.are_points else "boxes", "side": self.side, THRESHOLD: self.threshold}
+        }
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:

@@ -82,7 +82,7 @@ class DetectionLoss(NamedTuple):
         """Return the weighted sum of 1 - GIoU (Rezatofighi et al. 2019, arXiv:1902.09630) of each group, [part]."""
         part, cells, outputs = values.shape
         chosen = values.reshape(part * cells, outputs).index_select(0, truth.box_keys)
-        losses = (1 - generalized_overlap(distances(chosen[:, self.classes :], self.half_side), truth.sides))
+        losses = 1 - generalized_overlap(distances(chosen[:, self.classes :], self.half_side), truth.sides)
         placed = values.new_zeros(part * cells).index_copy(0, truth.box_keys, losses * truth.weights)
         return placed.view(part, cells).masked_fill(~truth.counted, 0.0).sum(dim=-1)
 

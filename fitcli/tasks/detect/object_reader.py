@@ -171,9 +171,7 @@ class ObjectReader:
 def near_objects(objects: PlacedObjects, window: Window, layout: CellLayout) -> NDArray[np.int64]:
     """Return the numbers of the objects that may have heat in a window."""
     around = REACH_CELLS * layout.cell
-    return objects.near(
-        window.left - around, window.top - around, window.right + around, window.bottom + around
-    )
+    return objects.near(window.left - around, window.top - around, window.right + around, window.bottom + around)
 
 
 def targets_of(drawn: DrawnCells, counted: NDArray[np.bool_], classes: int) -> CellTargets:

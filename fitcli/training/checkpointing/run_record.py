@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,11 @@ def check_config(run: Path) -> RunConfig:
     # Without a copy, loading a state still checks the shapes of its tensors.
     if not is_run(run / TRAINING):
         return config
-    before, now = (_flat(config_document(each)) for each in (load_config(run / TRAINING), config))
+    # What a validation decides changes during a run.
+    before, now = (
+        _flat(config_document(replace(each, details=each.details.initial())))
+        for each in (load_config(run / TRAINING), config)
+    )
     changed = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
     if changed:
         differences = ", ".join(f"{name} is {_entry(now, name)}, was {_entry(before, name)}" for name in changed)

@@ -152,8 +152,13 @@ class Saver:
         """Write the last weights, also as the best if this step is the best so far or nothing was validated yet."""
         folder = self._run.folder
         (folder / LAST).mkdir(exist_ok=True)
-        save_config(folder / LAST, self._run.config)
+        config = self._run.config
+        if progress.scores:
+            config = replace(config, details=config.details.validated(progress.scores))
+        save_config(folder / LAST, config)
         _save_weights(folder / LAST, state)
+        if config != self._run.config:
+            save_config(folder, config)
         if progress.step == progress.best_step or not progress.validated:
             _save_weights(folder, state)
 

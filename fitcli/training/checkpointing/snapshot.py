@@ -8,8 +8,9 @@ between steps. Between two steps there are no gradients and no open passes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,7 @@ class Progress:
         best_step: Number of steps done at the best validation.
         judged_on: Fingerprint of the images of the best validation.
         headline: Name and value of the most important score of the best validation, as text.
+        scores: Scores of the best validation, by name.
     """
 
     step: int = 0
@@ -41,6 +43,7 @@ class Progress:
     best_step: int = 0
     judged_on: str = ""
     headline: tuple[str, str] = ("", "")
+    scores: dict[str, float] = field(default_factory=dict)
 
     def summary(self, run: Path) -> str:
         """Return one line about the outcome."""
@@ -48,12 +51,19 @@ class Progress:
             return f"{run}: {self.step} steps"
         return f"{run}: {self.step} steps, best validation {self.headline[0]} {self.headline[1]}"
 
-    def add_validation(self, rank: tuple[float, ...], headline: tuple[str, str], fingerprint: str) -> bool:
+    def add_validation(
+        self,
+        rank: tuple[float, ...],
+        headline: tuple[str, str],
+        fingerprint: str,
+        scores: Mapping[str, float] = MappingProxyType({}),
+    ) -> bool:
         """Record a validation of the present step.
 
         Args:
             rank, headline: Result, see `Validation`.
             fingerprint: Fingerprint of the validation images; results on other images are not comparable.
+            scores: Scores by name.
 
         Returns:
             Whether it is the best so far.
@@ -62,6 +72,7 @@ class Progress:
         best = not self.best or fingerprint != self.judged_on or rank > self.best
         if best:
             self.best, self.best_step, self.judged_on, self.headline = rank, self.step, fingerprint, headline
+            self.scores = dict(scores)
         return best
 
 
