@@ -47,12 +47,12 @@ class GeoJsonWriter(FeatureWriter):
             {"name": name} | ({} if color is None else {"color": list(color)})
             for name, color in zip(self.table.names, self.table.colors, strict=True)
         ]
-        crs = "" if self.placement.epsg is None else f'"crs":{_json(_crs(self.placement.epsg))},'
+        crs = "" if self.placement.epsg is None else f'"crs":{json_text(crs_member(self.placement.epsg))},'
         self._put(f'{{"type":"FeatureCollection",{crs}"features":[')
 
     def _add(self, polygon: Polygon, rings: list[NDArray[Any]]) -> None:
         kind = self._classes[polygon.number]
-        geometry = _json({"type": "Polygon", "coordinates": [ring.tolist() for ring in rings]})
+        geometry = json_text({"type": "Polygon", "coordinates": [ring.tolist() for ring in rings]})
         properties = {
             "objectType": "annotation",
             "classification": kind,
@@ -63,7 +63,7 @@ class GeoJsonWriter(FeatureWriter):
         identity = uuid.uuid5(NAMESPACE, f"{kind['name']!a} {geometry}")
         self._put(
             f'{"," if self._count else ""}\n{{"type":"Feature","id":"{identity}","geometry":{geometry},'
-            f'"properties":{_json(properties)}}}'
+            f'"properties":{json_text(properties)}}}'
         )
         self._count += 1
 
@@ -85,10 +85,14 @@ class GeoJsonWriter(FeatureWriter):
         self._text.write(text.encode("ascii"))
 
 
-def _json(value: Any) -> str:
+def json_text(value: Any) -> str:
+    """Return a value as JSON without blanks."""
+    """Return a value as JSON without blanks."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
-def _crs(epsg: int) -> dict[str, Any]:
+def crs_member(epsg: int) -> dict[str, Any]:
+    """Return the `crs` member that names a coordinate system."""
+    """Return the `crs` member that names a coordinate system."""
     name = "urn:ogc:def:crs:OGC:1.3:CRS84" if epsg == WGS84 else f"urn:ogc:def:crs:EPSG::{epsg}"
     return {"type": "name", "properties": {"name": name}}

@@ -82,8 +82,8 @@ class ListedImage:
         split: "train", "val" or "test"; "" if the data set does not say.
         label_file: File of the labels; None without one.
         label_key: Name of that file within the data set; "" without one.
-        label_part: Name of the image in a file that holds the labels of several images; "" in a file of its own.
         patient: Name of the patient, whose images stay in one split; "" if the data set does not say.
+        label_part: Name of the image in a file that holds the labels of several images; "" in a file of its own.
     """
 
     path: Path
@@ -92,8 +92,8 @@ class ListedImage:
     split: str
     label_file: Path | None = None
     label_key: str = ""
-    label_part: str = ""
     patient: str = ""
+    label_part: str = ""
 
 
 @dataclass(frozen=True, slots=True)

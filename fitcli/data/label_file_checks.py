@@ -33,8 +33,8 @@ def check_label_files(path: Path, rows: Sequence[ListedImage], training: bool, n
     labelled = [row for row in rows if row.label_file is not None]
     if not labelled:
         raise DataError(
-            f"{path}: no image has {noun}; name their files in the column {noun} of a CSV file, or put them into a folder "
-            "labels/ beside images/, under the names of the images"
+            f"{path}: no image has {noun}; name them in the column {noun} of a CSV file, or put them into a "
+            "folder labels/ beside images/, under the names of the images"
         )
     if noun == "labels":
         _check_kinds(path, [row.label_file for row in labelled if row.label_file is not None])

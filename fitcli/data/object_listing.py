@@ -5,8 +5,8 @@ A data set is one of:
 - a CSV file with the columns `path,objects[,split][,patient]`, which names a file of objects per image;
 - a CSV file with the objects of all images, a row each, see `annotations/objects/csv_objects.py`;
 - a COCO JSON file; its images lie beside it, in `images/`, or in the folder above;
-- a folder with `images/` and `labels/` (also `JPEGImages/` and `Annotations/`), with files of the same names up to their
-  suffixes, as YOLO and PASCAL VOC have them; or one folder with both.
+- a folder with `images/` and `labels/` (also `JPEGImages/` and `Annotations/`), with files of the same names up to
+  their suffixes, as YOLO and PASCAL VOC have them; or one folder with both.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def _read_rows(path: Path) -> Listing:
         if before[1] != split:
             raise DataError(f"{path}, line {line}: {name} is in another split than in line {before[0]}; keep one")
     found = (
-        ListedImage(_image(path, name, [path.parent]), composed(name), (), SPLITS.get(split, ""), path, path.name, name,
-                    composed(patient))
+        ListedImage(_image(path, name, [path.parent]), composed(name), (), SPLITS.get(split, ""), path, path.name,
+                    composed(patient), name)
         for name, (_, split, patient) in images.items()
     )  # fmt: skip
     return Listing(list(found), (), in_files=True)
@@ -79,13 +79,13 @@ def _read_coco(path: Path) -> Listing:
     images = read_object_file(path).images
     if set(images) == {""}:
         raise DataError(
-            f"{path}: is no COCO file, so nothing says which image its objects belong to; list images and files in a CSV "
-            "file with the columns path,objects"
+            f"{path}: is no COCO file, so nothing says which image its objects belong to; list images and files in a "
+            "CSV file with the columns path,objects"
         )
     folder = path.parent
     folders = [folder, *_existing(folder / name for name in IMAGE_FOLDERS), folder.parent]
     folders += _existing(folder.parent / name for name in (*IMAGE_FOLDERS, path.stem.rpartition("_")[2]))
-    rows = [ListedImage(_image(path, name, folders), composed(name), (), "", path, path.name, name) for name in images]
+    rows = [ListedImage(_image(path, name, folders), composed(name), (), "", path, path.name, "", name) for name in images]
     return Listing(rows, (), in_files=True)
 
 

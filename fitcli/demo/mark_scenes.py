@@ -1,4 +1,4 @@
-"""Renders scenes of small marks on clutter, with numpy alone: discs, squares and crosses of any colour, and their boxes.
+"""Renders scenes of small marks on clutter, with numpy alone: discs, squares and crosses, and their boxes.
 
 A mark has 7 to 36 pixels per side. Lines of any colour cross the scene, the ground changes slowly, and every pixel has
 noise. So colour says nothing about a mark; its shape does.
@@ -139,7 +139,7 @@ def _apart(middles: Floats, sides: Floats) -> list[int]:
 def _paint_line(pixels: NDArray[np.float32], line: Floats, y: Floats, x: Floats) -> None:
     """Paint the part of a line of two pixels that lies in a window; y and x are the middles of its pixels."""
     start, step, length, color = line[:2], line[2:4], line[4], line[5:]
-    ends = np.sort(np.stack([start, start + length * step]), axis=0) + [[-2], [2]]
+    ends = np.sort(np.stack([start, start + length * step]), axis=0) + np.array([[-2], [2]])
     rows = slice(*np.searchsorted(y, ends[:, 0]))
     columns = slice(*np.searchsorted(x, ends[:, 1]))
     down, right = y[rows, None] - start[0], x[None, columns] - start[1]

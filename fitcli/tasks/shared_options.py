@@ -43,8 +43,9 @@ RARE_WINDOWS = option(
     minimum=0,
     maximum=1,
     metavar="SHARE",
-    more="With --size, this share of the training windows is drawn around labelled pixels, or around objects; all classes "
-    "that the image has are then equally likely. With 0, training meets classes in proportion to their areas or numbers.",
+    more="With --size, this share of the training windows is drawn around labelled pixels, or around objects; all "
+    "classes that the image has are then equally likely. With 0, training meets classes in proportion to their areas "
+    "or numbers.",
 )
 UNCONDITIONAL = option(False, "Ignore the classes.", more="The model then learns what all images have in common.")
 
@@ -67,7 +68,8 @@ class BackgroundOptions(TaskOptions):
     skip_background: bool = option(
         False,
         "Leave out constant groups.",
-        more="`fit classify`, `embed`, `segment`, `detect` and `evaluate` then leave them out, too, unless you choose otherwise.",
+        more="`fit classify`, `embed`, `segment`, `detect` and `evaluate` then leave them out, too, unless you choose "
+        "otherwise.",
     )
     background_threshold: float = option(
         BACKGROUND_THRESHOLD,

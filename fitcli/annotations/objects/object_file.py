@@ -19,13 +19,8 @@ from fitcli.errors import ImageError
 CACHE_BYTES = 512 << 20
 """Bytes of files that are kept. A single file may be larger."""
 
-GEOJSON, JSON, CSV, YOLO, VOC = (
-    (".geojson", ".geojson.gz"),
-    (".json", ".json.gz"),
-    (".csv", ".tsv"),
-    (".txt",),
-    (".xml",),
-)
+GEOJSON, JSON = (".geojson", ".geojson.gz"), (".json", ".json.gz")
+CSV, YOLO, VOC = (".csv", ".tsv"), (".txt",), (".xml",)
 
 OBJECT_SUFFIXES = (*GEOJSON, *JSON, *CSV, *YOLO, *VOC)
 """Suffixes of files of objects, in lower case."""

@@ -36,7 +36,7 @@ def exceeded_across(cells: Integers, numbers: Integers, scores: NDArray[np.float
     keys = _keys(own, kind, columns, kinds)
     order = np.argsort(keys, kind="stable")
     for down, right in AROUND:
-        beside = own + (down, right)
+        beside = own + np.array([down, right])
         across = (beside // side != own // side).any(axis=1)
         wanted = _keys(beside, kind, columns, kinds)
         place = np.searchsorted(keys, wanted, sorter=order).clip(max=len(keys) - 1)

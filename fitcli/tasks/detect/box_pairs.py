@@ -1,7 +1,7 @@
 """Finds the pairs of boxes that overlap by a share, without comparing all boxes with all.
 
-Boxes lie in bins: by class, by the logarithms of width and height, and by the place of the middle in squares as wide and
-high as boxes of the bin. Boxes that overlap by more than a share have widths and heights of about that ratio, and
+Boxes lie in bins: by class, by the logarithms of width and height, and by the place of the middle in squares as wide
+and high as boxes of the bin. Boxes that overlap by more than a share have widths and heights of about that ratio, and
 middles that are near; so partners lie in few bins.
 """
 
@@ -22,7 +22,7 @@ LEAST_SIDE = 1e-3
 """Side that narrower boxes have in the bins, in pixels."""
 
 SIZE_BITS, SQUARE_BITS = 8, 20
-"""Bits of a bin of sizes and of the number of a square in a key. Squares further on share keys, which costs only time."""
+"""Bits of a bin of sizes and of the number of a square in a key. Squares further on share keys, which costs time."""
 
 Pairs = tuple[Integers, Integers, Floats]
 """Numbers of the boxes of each pair, and their overlaps."""
@@ -97,10 +97,10 @@ class BoxBins(NamedTuple):
         for wider, higher in steps:
             if present.isdisjoint((width + wider, height + higher) for width, height in wanted):
                 continue
-            bins = others.sizes + (wider, higher)
+            bins = others.sizes + np.array([wider, higher])
             nearest = np.floor(_steps(others.boxes, bins, self.share) - 0.5).astype(np.int64)
             for right, down in product((0, 1), repeat=2):
-                keys = _keys(others.numbers, bins, nearest + (right, down))
+                keys = _keys(others.numbers, bins, nearest + np.array([right, down]))
                 place = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
                 met = np.flatnonzero(self.keys[place] == keys)
                 place = place[met]

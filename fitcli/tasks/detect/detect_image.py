@@ -82,8 +82,8 @@ def detect_image(
     )
     if collector.full:
         console.warning(
-            f"{image.path}: {collector.full:,} groups have more than {most_candidates(finder.layout.side):,} candidates, "
-            "of which the best were kept; the model is not trained, or damaged"
+            f"{image.path}: {collector.full:,} groups have more than {most_candidates(finder.layout.side):,} "
+            "candidates, of which the best were kept; the model is not trained, or damaged"
         )
     return DetectedImage(collector.detections(image.info.size), done)
 

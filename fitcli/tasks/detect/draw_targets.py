@@ -143,7 +143,7 @@ class Footprints(NamedTuple):
         return cls(middles, deviations, np.maximum(middles - reach, 0), np.minimum(middles + reach, most))
 
     def parts(self) -> list[Integers]:
-        """Return numbers of objects whose cells are drawn together; objects without a cell on the canvas are in none."""
+        """Return numbers of objects whose cells are drawn together, without objects that have no cell on the canvas."""
         areas = (self.last - self.first + 1).clip(0).prod(axis=1)
         present = np.flatnonzero(areas)
         bounds = np.searchsorted(np.cumsum(areas[present]), np.arange(AT_ONCE, areas.sum(), AT_ONCE))

@@ -1,8 +1,8 @@
 """Matches found objects with true ones, as COCO does, without a limit on their number.
 
 Found objects of a class are taken in the order of their scores. Each takes the true object that it overlaps most, of
-those that no better one has taken and that it overlaps by the threshold. One without a true object is left out if it lies
-in a crowd, or where nothing counts. (Lin et al. 2014, arXiv:1405.0312, and the evaluation code of COCO.)
+those that no better one has taken and that it overlaps by the threshold. One without a true object is left out if it
+lies in a crowd, or where nothing counts. (Lin et al. 2014, arXiv:1405.0312, and the evaluation code of COCO.)
 """
 
 from __future__ import annotations
@@ -145,11 +145,8 @@ def _assign(
     kinds, first = np.zeros((found, len(thresholds)), np.uint8), np.full(found, -1, np.int64)
     starts = np.flatnonzero(np.diff(partners.found, prepend=-1))
     edges = [*starts.tolist(), len(partners.found)]
-    rows = [
-        (int(partners.found[start]), list(zip(partners.true[start:stop].tolist(), partners.likeness[start:stop].tolist(),
-                                              strict=True)))
-        for start, stop in pairwise(edges)
-    ]  # fmt: skip
+    pairs = list(zip(partners.true.tolist(), partners.likeness.tolist(), strict=True))
+    rows = [(int(partners.found[start]), pairs[start:stop]) for start, stop in pairwise(edges)]
     for column, threshold in enumerate(thresholds):
         free = bytearray(b"\1" * true)
         least = min(threshold, 1 - 1e-10)

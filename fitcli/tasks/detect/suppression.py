@@ -56,7 +56,7 @@ class _Kept:
             self.add(some[middle:])
             return
         assert pairs is not None
-        one, other, overlaps = (each[pairs[2] > self._share] for each in pairs)
+        one, other = (each[pairs[2] > self._share] for each in pairs[:2])
         self._decide(some, np.minimum(one, other), np.maximum(one, other))
 
     def _decide(self, some: Integers, better: Integers, worse: Integers) -> None:
