@@ -85,7 +85,8 @@ def _read_coco(path: Path) -> Listing:
     folder = path.parent
     folders = [folder, *_existing(folder / name for name in IMAGE_FOLDERS), folder.parent]
     folders += _existing(folder.parent / name for name in (*IMAGE_FOLDERS, path.stem.rpartition("_")[2]))
-    rows = [ListedImage(_image(path, name, folders), composed(name), (), "", path, path.name, "", name) for name in images]
+    found = {name: _image(path, name, folders) for name in images}
+    rows = [ListedImage(file, composed(name), (), "", path, path.name, "", name) for name, file in found.items()]
     return Listing(rows, (), in_files=True)
 
 

@@ -92,7 +92,8 @@ def test_coco_has_scores(tmp_path: Path) -> None:
     write_objects(tmp_path / "a.json", found(), TABLE, info(tmp_path), tmp_path / "i.png")
     document = json.loads(text_of(tmp_path / "a.json"))
     assert document["annotations"][0] == {
-        "id": 1, "image_id": 1, "category_id": 2, "bbox": [1.25, 2.0, 2.25, 2.0], "area": 4.5, "iscrowd": 0, "score": 0.75,
+        "id": 1, "image_id": 1, "category_id": 2, "bbox": [1.25, 2.0, 2.25, 2.0], "area": 4.5, "iscrowd": 0,
+        "score": 0.75,
     }  # fmt: skip
 
 

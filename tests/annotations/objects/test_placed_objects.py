@@ -103,5 +103,5 @@ def test_the_size_must_agree(image: Path, tmp_path: Path) -> None:
         "categories": [],
     }
     path = write(tmp_path / "a.json", document)
-    with pytest.raises(ImageError, match="says that i.tif has 40 x 60 pixels, but .* has 60 x 40"):
+    with pytest.raises(ImageError, match=r"says that i\.tif has 40 x 60 pixels, but .* has 60 x 40"):
         placed(image, path, name="i.tif")
