@@ -29,9 +29,9 @@ SCORE, CLASS, ROW, COLUMN, IS_PEAK, FIRST_SIDE = range(6)
 def most_candidates(side: int) -> int:
     """Return the most candidates of a group of so many cells per side. A model with more is broken, or hostile.
 
-    Peaks are two cells apart, so this is the most peaks of two classes, with room for a border.
+    Peaks are two cells apart, so this is the most peaks of one class, with room for a border.
     """
-    return max(1, side * side // 2 + 4 * side)
+    return side * side // 4 + 4 * side
 
 
 @dataclass(frozen=True, slots=True)

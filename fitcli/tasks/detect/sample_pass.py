@@ -11,7 +11,7 @@ from fitcli.memory.samples import SampleImage, StepInput
 from fitcli.patches.grid import PatchGrid
 from fitcli.patches.sample_pixels import as_pixels
 from fitcli.streaming.sweeps import PassOutputs, Streaming
-from fitcli.tasks.detect.candidates import CandidateFinder
+from fitcli.tasks.detect.candidates import CandidateFinder, most_candidates
 from fitcli.tasks.detect.cell_layout import CellLayout
 from fitcli.tasks.detect.config import SIDES
 from fitcli.tasks.encoding.stream import stream_encoder
@@ -56,10 +56,11 @@ class DetectingSample:
 
 
 def _scores(values: torch.Tensor, config: DenseConfig) -> None:
-    """Compute the maps of the heat and their peaks, which take the memory of what follows the head."""
+    """Compute the maps of the heat and make room for the candidates, which takes the memory of what follows the head."""
     finder = CandidateFinder(CellLayout.of(config), max(1, config.outputs - SIDES), 1.0)
     side = config.patch * config.group
     finder.maps(values, [(0, 0)] * len(values), PatchGrid((side, side), config.patch, config.group))
+    values.new_zeros(len(values), most_candidates(finder.layout.side), finder.columns, dtype=torch.float32)
 
 
 DETECTING = DetectingSample()
