@@ -56,7 +56,7 @@ class DetectingSample:
 
 
 def _scores(values: torch.Tensor, config: DenseConfig) -> None:
-    """Compute the maps of the heat and make room for the candidates, which takes the memory of what follows the head."""
+    """Compute the maps of the heat and make room for candidates, which takes the memory of what follows the head."""
     finder = CandidateFinder(CellLayout.of(config), max(1, config.outputs - SIDES), 1.0)
     side = config.patch * config.group
     finder.maps(values, [(0, 0)] * len(values), PatchGrid((side, side), config.patch, config.group))

@@ -124,6 +124,10 @@ class Detection(Task[FITDense]):
     def typical_config(self, config: DenseConfig) -> DenseConfig:
         return DETECTING.typical_config(config)
 
+    def typical_configs(self, preset: str) -> list[DenseConfig]:
+        """Return none: their tables are made when they are first asked for, in seconds."""
+        return []
+
     def sample_step(self, model: FITDense, groups: Groups, read: Callable[[slice], Tensor], plan: ExecutionPlan) -> Job:
         config, device = model.config, groups.number.device
         layout = CellLayout.of(config)
