@@ -59,7 +59,7 @@ def test_names(tmp_path: Path, names: str, file: str) -> None:
     ],
 )
 def test_impossible_lines(tmp_path: Path, line: str, message: str) -> None:
-    with pytest.raises(ImageError, match=f"line 2 {message}"):
+    with pytest.raises(ImageError, match=f"line 2 .*{message}"):
         read_yolo(written(tmp_path, f"0 0.5 0.5 0.2 0.1\n{line}\n", "names: [a]\n"))
 
 

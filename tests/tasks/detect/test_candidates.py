@@ -7,6 +7,7 @@ import pytest
 import torch
 from support.detect_models import LAYOUT
 
+from fitcli.tasks.detect import candidates
 from fitcli.tasks.detect.candidates import (
     CLASS,
     COLUMN,
@@ -40,7 +41,8 @@ def maps(given: torch.Tensor) -> np.ndarray:
     return out
 
 
-def test_peaks_and_borders() -> None:
+def test_peaks_and_borders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "most_candidates", lambda side: 100)
     given = values()
     tables = FINDER.find(given, [(0, 0), (0, 1)], LAYOUT.grid((12, 24))).numpy()
     heat = maps(given)
@@ -81,13 +83,11 @@ def test_a_handful_changes_nothing() -> None:
 
 
 def test_a_hostile_model_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fitcli.tasks.detect import candidates
-
     monkeypatch.setattr(candidates, "most_candidates", lambda side: 7)
     given, grid = values(), LAYOUT.grid((12, 24))
     tables = FINDER.find(given, [(0, 0), (0, 1)], grid).numpy()
     assert tables.shape == (2, 7, FINDER.columns)
-    monkeypatch.undo()
+    monkeypatch.setattr(candidates, "most_candidates", lambda side: 100)
     whole = FINDER.find(given, [(0, 0), (0, 1)], grid).numpy()
     for mine, all_of_them in zip(tables, whole, strict=True):
         best = np.sort(all_of_them[:, SCORE])[::-1][:7]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from support.detect_models import found_of, objects_of
 
 from fitcli.data.dataset import Sample
@@ -18,7 +19,7 @@ def test_tables_and_rows() -> None:
     sample = Sample(Path("a.png"), None)
     result = detection_evaluation("detect", ("cell", "none"), 0.5, [(sample, own.as_row())], "val", 1)
     document = json.loads(json.dumps(result.as_dict()))
-    assert document["ap50"] == 1
+    assert document["ap50"] == pytest.approx(1)
     assert document["precision"] == 0.5
     assert result.columns == ("path", "precision", "recall", "f1", "true", "found")
     assert result.rows == [(Path("a.png"), 0.5, 1.0, 2 / 3, 1, 2)]
