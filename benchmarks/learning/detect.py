@@ -91,8 +91,8 @@ def recalls(matches: Matches) -> dict[str, float]:
     right = (matches.scores >= SCORE) & (matches.kinds[:, 0] == TRUE)
     found = {}
     for low, high in SIZES:
-        true = np.count_nonzero((matches.true_sides >= low) & (matches.true_sides < high))
-        hits = np.count_nonzero(right & (matches.sides >= low) & (matches.sides < high))
+        true = int(np.count_nonzero((matches.true_sides >= low) & (matches.true_sides < high)))
+        hits = int(np.count_nonzero(right & (matches.sides >= low) & (matches.sides < high)))
         found[f"{low} to {high}"] = round(hits / max(1, true), 4)
     return found
 

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from fitcli.errors import DataError, ImageError
 
-S, T = TypeVar("S"), TypeVar("T")
+S = TypeVar("S")
+T = TypeVar("T")
 
 NAMED = 5
 """Number of items to name."""

@@ -83,8 +83,8 @@ class MarkScene:
         """
         rng = np.random.default_rng([self.seed, 1, window.top, window.left])
         pixels = rng.standard_normal((window.height, window.width, 3), dtype=np.float32) * np.float32(NOISE)
-        y, x = (np.arange(start, start + size) + 0.5 for start, size in
-                ((window.top, window.height), (window.left, window.width)))  # fmt: skip
+        y: Floats = np.arange(window.height, dtype=np.float64) + (window.top + 0.5)
+        x: Floats = np.arange(window.width, dtype=np.float64) + (window.left + 0.5)
         base = np.empty_like(pixels)
         for channel, (down, right, phase) in enumerate(self._waves):
             angle = (down * y[:, None] + right * x) / PERIOD + 6 * phase

@@ -134,4 +134,4 @@ def _add(annotation: Any, numbers: dict[Any, int], images: dict[Any, tuple[str, 
         raise ValueError(f"has a bbox of {width:g} x {height:g} pixels")
     crowd = bool(annotation.get("iscrowd")) or bool(annotation.get("ignore"))
     number = numbers[annotation["category_id"]]
-    images[annotation["image_id"]][1].add_box(left, top, left + width, top + height, number, crowd)
+    images[annotation["image_id"]][1].add_box((left, top, left + width, top + height), number, crowd)

@@ -157,14 +157,14 @@ def read_text(path: Path) -> str:
 
 def _add(objects: ImageObjects, kind: str, values: Sequence[float], number: int) -> None:
     if kind == "point":
-        objects.add_point(*values, number)
+        objects.add_point(values, number)
     elif kind == "sides":
-        objects.add_box(*values, number)
+        objects.add_box(values, number)
     else:
         x, y, width, height = values
         if width < 0 or height < 0:
             raise ValueError(f"has a box of {width:g} x {height:g} pixels")
-        objects.add_box(x, y, x + width, y + height, number)
+        objects.add_box((x, y, x + width, y + height), number)
 
 
 def _cell(row: Sequence[str], number: int) -> str:

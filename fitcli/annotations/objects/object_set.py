@@ -95,13 +95,14 @@ class ImageObjects:
         self.size: tuple[int, int] | None = None
         self.empty = 0
 
-    def add_box(self, left: float, top: float, right: float, bottom: float, number: int, crowd: bool = False) -> None:
-        """Add a box of a class; one without an area is counted and left out.
+    def add_box(self, sides: Sequence[float], number: int, crowd: bool = False) -> None:
+        """Add a box (left, top, right, bottom) of a class; one without an area is counted and left out.
 
         Raises:
             ValueError: The box is impossible; the message begins with a verb.
         """
-        check_coordinates(left, top, right, bottom)
+        check_coordinates(*sides)
+        left, top, right, bottom = sides
         if right < left or bottom < top:
             raise ValueError(
                 f"has its sides exchanged: x from {left:g} to {right:g}, y from {top:g} to {bottom:g}"
@@ -114,14 +115,14 @@ class ImageObjects:
         else:
             self._add((left, top, right, bottom), number)
 
-    def add_point(self, x: float, y: float, number: int) -> None:
-        """Add a point of a class.
+    def add_point(self, point: Sequence[float], number: int) -> None:
+        """Add a point (x, y) of a class.
 
         Raises:
             ValueError: The point is impossible.
         """
-        check_coordinates(x, y)
-        self._add((x, y), number)
+        check_coordinates(*point)
+        self._add(point, number)
 
     def _add(self, values: Sequence[float], number: int) -> None:
         if len(self._classes) >= MOST_OBJECTS:

@@ -178,10 +178,9 @@ def _inside(boxes: Floats, image: ImageReader) -> NDArray[np.bool_]:
     width, height = image.info.width, image.info.height
     left, top, right, bottom = boxes.T
     meets: NDArray[np.bool_] = (left < width) & (top < height) & (right > 0) & (bottom > 0)
-    is_point = (left == right) & (top == bottom)
-    return meets | (is_point & (left == 0) & (top >= 0) & (top < height)) | (
-        is_point & (top == 0) & (left >= 0) & (left < width)
-    )  # fmt: skip
+    # A point on the upper or left edge lies in the first pixel.
+    meets |= (left == right) & (top == bottom) & (left >= 0) & (top >= 0) & (left < width) & (top < height)
+    return meets
 
 
 def _clipped(boxes: Floats, image: ImageReader) -> Floats:

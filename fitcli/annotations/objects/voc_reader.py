@@ -35,7 +35,7 @@ def read_voc(path: Path) -> ObjectSet:
         except ValueError:
             raise ImageError(path, f"object {number:,} has a side that is no number; correct it") from None
         try:
-            objects.add_box(*sides, number_in(names, name, path))
+            objects.add_box(sides, number_in(names, name, path))
         except ValueError as error:
             raise ImageError(path, f"object {number:,} {error}; correct it, or leave it out") from None
     return objects.result(names)

@@ -40,7 +40,7 @@ def read_yolo(path: Path) -> ObjectSet:
             kind, left, top, right, bottom = _box(words)
             if names and kind >= len(names):
                 raise ValueError(f"has the class {kind}, but there are {len(names)} names")
-            objects.add_box(left, top, right, bottom, kind)
+            objects.add_box((left, top, right, bottom), kind)
         except ValueError as error:
             raise ImageError(path, f"line {number:,} {error}; correct it, or leave it out") from None
         largest = max(largest, kind)

@@ -71,7 +71,7 @@ class BoxBins(NamedTuple):
 
     def pairs(self, others: BoxBins, most: int) -> Pairs | None:
         """Return the pairs of partners of own boxes (first) and others; None if more than `most` must be compared."""
-        found = self._pairs(others, list(product((-1, 0, 1), repeat=2)), most)
+        found = self._pairs(others, AROUND_BIN, most)
         if found is None:
             return None
         return self.order[found[0]], others.order[found[1]], found[2]
@@ -107,6 +107,9 @@ class BoxBins(NamedTuple):
                 yield met, self.starts[place], self.starts[place + 1] - self.starts[place]
 
 
+AROUND_BIN = [(wider, higher) for wider in (-1, 0, 1) for higher in (-1, 0, 1)]
+"""Steps from a bin of sizes to all those of partners."""
+
 HALF = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 0)]
 """Steps from a bin of sizes to those of partners, one for each pair of bins."""
 
@@ -117,7 +120,8 @@ def overlaps_of(boxes: Floats, others: Floats) -> Floats:
     both = sides.clip(0).prod(axis=1)
     areas = [(each[:, 2:] - each[:, :2]).prod(axis=1) for each in (boxes, others)]
     either = areas[0] + areas[1] - both
-    return np.divide(both, either, out=np.zeros(len(both)), where=either > 0)
+    shares: Floats = np.divide(both, either, out=np.zeros(len(both)), where=either > 0)
+    return shares
 
 
 def _size_bins(boxes: Floats, share: float) -> Integers:
@@ -133,7 +137,8 @@ def _steps(boxes: Floats, bins: Integers, share: float) -> Floats:
     limit of the bin. Squares are twice as wide, so that partners lie in the nearest two.
     """
     sides = np.exp((bins + 2) * -math.log(share)) * (1 - share) * 2
-    return (boxes[:, :2] + boxes[:, 2:]) / 2 / sides
+    steps: Floats = (boxes[:, :2] + boxes[:, 2:]) / 2 / sides
+    return steps
 
 
 def _keys(numbers: Integers, sizes: Integers, squares: Integers) -> NDArray[np.uint64]:

@@ -55,7 +55,7 @@ def detection_evaluation(
     )
 
 
-def _table(first: tuple[str, ...], rows: list[tuple[tuple[str, ...], dict[str, Any]]]) -> ScoreTable:
+def _table(first: tuple[str, ...], rows: Sequence[tuple[tuple[str, ...], dict[str, Any]]]) -> ScoreTable:
     """Return a table; each row has its own first cell, then the scores that the columns name."""
     columns = (*first, *COLUMNS)
     return ScoreTable(columns, [(*heads, *(_cell(own[name]) for name in columns[len(heads) :])) for heads, own in rows])

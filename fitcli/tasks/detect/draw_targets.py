@@ -161,7 +161,9 @@ class Footprints(NamedTuple):
         numbers = objects[owner]
         away = (np.stack([rows, columns], axis=1) - self.middles[numbers]) / self.deviations[numbers]
         heat = np.exp(-0.5 * np.square(away).sum(axis=1))
-        total = np.bincount(owner, np.where(heat > BOX_HEAT, heat, 0), minlength=len(objects))[owner]
+        total: Floats = np.bincount(owner, np.where(heat > BOX_HEAT, heat, 0.0), minlength=len(objects)).astype(
+            np.float64
+        )[owner]
         groups = group_numbers[rows // layout.side, columns // layout.side]
         own = np.flatnonzero(groups >= 0)
         rows, columns = rows[own], columns[own]
@@ -200,4 +202,5 @@ def _joined(heat: list[Floats], regressed: list[Floats]) -> DrawnCells:
 
 def _firsts(keys: Floats) -> NDArray[np.bool_]:
     """Return which of sorted keys differ from the one before."""
-    return np.diff(keys, prepend=-1) != 0
+    differ: NDArray[np.bool_] = np.diff(keys, prepend=-1) != 0
+    return differ

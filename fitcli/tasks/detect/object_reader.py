@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -54,8 +54,8 @@ class CellTargets:
 
     def map_tensors(self, move: Callable[[Tensor], Tensor]) -> CellTargets:
         """Return the same with `move` applied to every tensor."""
-        tensors = (self.counted, self.heat_keys, self.heat, self.box_keys, self.sides, self.weights)
-        return CellTargets(*map(move, tensors), self.heat_starts, self.box_starts, self.classes, self.objects)
+        names = ("counted", "heat_keys", "heat", "box_keys", "sides", "weights")
+        return replace(self, **{name: move(getattr(self, name)) for name in names})
 
     def part(self, part: slice, device: torch.device | None = None) -> CellTruth:
         """Return the targets of a slice of the groups, on a device."""

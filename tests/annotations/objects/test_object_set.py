@@ -10,10 +10,10 @@ from fitcli.annotations.objects.object_set import ImageObjects, ObjectSource, no
 
 def test_boxes_points_and_crowds() -> None:
     objects = ImageObjects()
-    objects.add_box(1, 2, 3, 5, 0)
-    objects.add_point(7, 8, 1)
-    objects.add_box(0, 0, 9, 9, 1, crowd=True)
-    objects.add_box(4, 4, 4, 9, 0)
+    objects.add_box((1, 2, 3, 5), 0)
+    objects.add_point((7, 8), 1)
+    objects.add_box((0, 0, 9, 9), 1, crowd=True)
+    objects.add_box((4, 4, 4, 9), 0)
     result = objects.result(["a", "b"])
     assert result.outlines.boxes().tolist() == [[1, 2, 3, 5], [7, 8, 7, 8]]
     assert result.classes.tolist() == [0, 1]
@@ -30,7 +30,7 @@ def test_boxes_points_and_crowds() -> None:
 )
 def test_impossible_boxes(box: tuple[float, float, float, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        ImageObjects().add_box(*box, 0)
+        ImageObjects().add_box(box, 0)
 
 
 def test_packed_boxes_are_closed() -> None:
