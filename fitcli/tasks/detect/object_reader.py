@@ -54,8 +54,15 @@ class CellTargets:
 
     def map_tensors(self, move: Callable[[Tensor], Tensor]) -> CellTargets:
         """Return the same with `move` applied to every tensor."""
-        names = ("counted", "heat_keys", "heat", "box_keys", "sides", "weights")
-        return replace(self, **{name: move(getattr(self, name)) for name in names})
+        return replace(
+            self,
+            counted=move(self.counted),
+            heat_keys=move(self.heat_keys),
+            heat=move(self.heat),
+            box_keys=move(self.box_keys),
+            sides=move(self.sides),
+            weights=move(self.weights),
+        )
 
     def part(self, part: slice, device: torch.device | None = None) -> CellTruth:
         """Return the targets of a slice of the groups, on a device."""

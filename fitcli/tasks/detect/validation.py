@@ -105,7 +105,7 @@ def validate(
     rows = sorted(chain.from_iterable(gather_scores(world, bad_images, score_own)))
     weight = sum(row[2] for row in rows)
     if not weight:
-        raise DataError(f"{samples[0].path}: nothing counts in this and the other validation images that can be used")
+        raise DataError(f"{samples[0].path}: nothing counts in this or any other validation image that can be used")
     matches = pooled([ImageMatches.of_row(row[3]) for row in rows])
     precisions = class_precisions(matches, len(checkpoint.config.classes))
     known = ~np.isnan(precisions[:, 0])

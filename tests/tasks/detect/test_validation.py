@@ -61,5 +61,5 @@ def test_images_without_annotations_alone(data: Path, tmp_path: Path) -> None:
     run, objective, _ = prepared(data, tmp_path / "run")
     model = build(run.config.model, seed=1).eval().requires_grad_(False)
     alone = [Sample(run.dataset.train[0].path, None)]
-    with pytest.raises(DataError, match="nothing counts in this and the other validation images"):
+    with pytest.raises(DataError, match="nothing counts in this or any other validation image"):
         checked(run, objective, alone, model)
