@@ -19,6 +19,9 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 LONGEST_SIDE = 2048
 """Greatest side of a picture, in pixels."""
 
+THICKNESS = 2
+"""Width of the sides of a box, in pixels of the picture; they lie around the box."""
+
 POINT_REACH = 3
 """Half of the side of the square that marks a point, in pixels of the picture."""
 
@@ -81,14 +84,15 @@ def image_view(image: ImageReader) -> NDArray[np.uint8]:
 def _draw(view: NDArray[np.uint8], box: NDArray[np.float64], color: NDArray[np.uint8]) -> None:
     """Draw the sides of a box; one too small to be seen, or a point, becomes a small square."""
     height, width = view.shape[:2]
-    left, top, right, bottom = box.tolist()
-    if right - left < 1 and bottom - top < 1:
+    left, top, right, bottom = map(int, np.floor(box).tolist())
+    if right == left and bottom == top:
         left, top, right, bottom = left - POINT_REACH, top - POINT_REACH, left + POINT_REACH, top + POINT_REACH
-    rows = slice(max(0, int(top)), min(height, int(bottom) + 1))
-    columns = slice(max(0, int(left)), min(width, int(right) + 1))
-    for row in (int(top), int(bottom)):
-        if 0 <= row < height:
-            view[row, columns] = color
-    for column in (int(left), int(right)):
-        if 0 <= column < width:
-            view[rows, column] = color
+    for away in range(THICKNESS):
+        rows = slice(max(0, top - away), min(height, bottom + away + 1))
+        columns = slice(max(0, left - away), min(width, right + away + 1))
+        for row in (top - away, bottom + away):
+            if 0 <= row < height:
+                view[row, columns] = color
+        for column in (left - away, right + away):
+            if 0 <= column < width:
+                view[rows, column] = color
