@@ -19,6 +19,7 @@ import typer
 from fitcli import __version__, console
 from fitcli.commands.classify import classify
 from fitcli.commands.demo import demo
+from fitcli.commands.detect import detect
 from fitcli.commands.embed import embed
 from fitcli.commands.evaluate import evaluate
 from fitcli.commands.generate import generate
@@ -126,7 +127,7 @@ def help_text(command: Callable[..., None]) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-for command in (info, demo, train, classify, segment, embed, evaluate, generate, profile_memory):
+for command in (info, demo, train, classify, segment, detect, embed, evaluate, generate, profile_memory):
     shape = TaskCommand if command is train else None
     app.command(help=help_text(command), cls=shape)(reports_errors(command))
 

@@ -38,7 +38,7 @@ def python(code: str, *arguments: object, **environment: str) -> subprocess.Comp
 def test_help_lists_the_commands(fit: Fit) -> None:
     result = fit("--help")
     assert result.exit_code == 0
-    for command in ("info", "demo", "train", "classify", "segment"):
+    for command in ("info", "demo", "train", "classify", "segment", "detect"):
         assert command in result.stdout
     assert result.stderr == ""
     assert fit("-h").stdout == result.stdout

@@ -40,10 +40,15 @@ def open_features(path: Path, table: NamedClasses, info: ImageInfo, pixels: bool
     writer = next((kind for end, kind in FORMATS.items() if path.name.lower().endswith(end)), None)
     if writer is None:
         raise ImageError(path, f"polygons are written as {', '.join(FORMATS)}; choose such a name")
-    return writer(path, table, _placement(path, info, pixels, writer is GeoPackageWriter))
+    return writer(path, table, placement_for(path, info, pixels, writer is GeoPackageWriter))
 
 
-def _placement(path: Path, info: ImageInfo, pixels: bool, upwards: bool) -> Placement:
+def placement_for(path: Path, info: ImageInfo, pixels: bool, upwards: bool = False) -> Placement:
+    """Return the coordinates of a file: on the Earth if the image lies there, unless you ask for pixels.
+
+    Raises:
+        ImageError: The georeference is not affine.
+    """
     if info.features is not None:
         sign = -1 if upwards else 1
         return Placement((1, 0, info.features.left, 0, sign, sign * info.features.top))

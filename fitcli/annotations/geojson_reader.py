@@ -3,7 +3,7 @@
 - Rings that are not closed are closed, as QuPath does. A ring of fewer than three different points has no area: it is
   left out, and with an outline its polygon. Notes count what is left out.
 - The parts of a MultiPolygon are polygons of their own. Heights are passed over.
-- Points and lines, and features without geometry, are left out and counted.
+- Lines, and features without geometry, are left out and counted; so are points, unless they are asked for.
 - The class of a polygon is QuPath's `classification` (`name`, or `names` joined by ": "), else the first of the
   properties `classification`, `class`, `label` and `name` that is a text or an integer; names are composed (NFC).
   QuPath's `name` is that of an object, and no class.
@@ -39,6 +39,8 @@ MAX_CLASSES, MAX_NAME = 10_000, 1000
 
 NO_AREA = frozenset({"Point", "MultiPoint", "LineString", "MultiLineString"})
 
+POINTS = frozenset({"Point", "MultiPoint"})
+
 CLASS_PROPERTIES = ("classification", "class", "label", "name")
 """Properties that name the class, in the order in which they are looked for, in any case of letters."""
 
@@ -73,14 +75,18 @@ class GeoJsonPolygons:
     notes: tuple[str, ...]
 
 
-def read_geojson(path: Path) -> GeoJsonPolygons:
+def read_geojson(path: Path, points: bool = False) -> GeoJsonPolygons:
     """Read a file as a stream.
+
+    Args:
+        path: The file.
+        points: Whether to return points, too, as polygons of one point; otherwise they are left out.
 
     Raises:
         ImageError: The file cannot be read, is not GeoJSON, or is beyond a limit.
     """
     with JsonStream(path) as stream:
-        collector = PolygonCollector(path)
+        collector = PolygonCollector(path, points)
         first = stream.peek()
         crs = None
         if first == "[":
@@ -118,10 +124,11 @@ class PolygonCollector:
 
     Args:
         path: The file, for messages.
+        points: Whether points are kept, as polygons of one point.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, points: bool = False) -> None:
+        self._path, self._keeps_points = path, points
         self._coordinates, self._rings, self._polygons, self._classes = array("d"), array("q"), array("q"), array("i")
         self._names: dict[str, int] = {}
         self._skipped: Counter[tuple[str, str]] = Counter()
@@ -190,8 +197,15 @@ class PolygonCollector:
             for part in _list(geometry.get("geometries")):
                 self._add_part()
                 self._add_geometry(part, number)
+        elif kind in POINTS and self._keeps_points:
+            coordinates = _list(geometry.get("coordinates"))
+            for point in [coordinates] if kind == "Point" else coordinates:
+                self._add_part()
+                self._add_point(point, number)
         elif kind in NO_AREA:
-            self._skipped["point or line", "points and lines"] += 1
+            # Where points are objects, only lines are passed over.
+            names = ("line", "lines") if self._keeps_points else ("point or line", "points and lines")
+            self._skipped[names] += 1
         else:
             raise ValueError(f"has the unknown geometry {str(kind)[:40]!r}")
 
@@ -213,6 +227,14 @@ class PolygonCollector:
                 return
             else:
                 self._skipped[f"hole {FEW_POINTS}", f"holes {FEW_POINTS}"] += 1
+        self._polygons.append(len(self._rings))
+        self._classes.append(number)
+
+    def _add_point(self, point: Any, number: int) -> None:
+        if len(_list(point)) < 2 or not {type(value) for value in point[:2]} <= {int, float}:
+            raise ValueError("has a point without two numbers")
+        self._coordinates.extend(point[:2])
+        self._rings.append(len(self._coordinates) // 2)
         self._polygons.append(len(self._rings))
         self._classes.append(number)
 

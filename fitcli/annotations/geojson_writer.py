@@ -53,7 +53,7 @@ class GeoJsonWriter(FeatureWriter):
         self._classes = [
             _class_texts(name, color) for name, color in zip(self.table.names, self.table.colors, strict=True)
         ]
-        crs = "" if self.placement.epsg is None else f'"crs":{_json(_crs(self.placement.epsg))},'
+        crs = "" if self.placement.epsg is None else f'"crs":{json_text(crs_member(self.placement.epsg))},'
         self._put(f'{{"type":"FeatureCollection",{crs}"features":[')
 
     def _add(self, polygon: Polygon, rings: list[NDArray[Any]]) -> None:
@@ -105,14 +105,16 @@ def name_uuid(name: str) -> str:
 def _class_texts(name: str, color: Sequence[int] | None) -> tuple[str, str]:
     """Return the name of a class in ids, and the properties of its polygons as JSON up to the area."""
     kind = {"name": name} | ({} if color is None else {"color": list(color)})
-    properties = _json({"objectType": "annotation", "classification": kind, "class": name, "area_px": 0})
+    properties = json_text({"objectType": "annotation", "classification": kind, "class": name, "area_px": 0})
     return f"{name!a}", properties.removesuffix("0}")
 
 
-def _json(value: Any) -> str:
+def json_text(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
-def _crs(epsg: int) -> dict[str, Any]:
+def crs_member(epsg: int) -> dict[str, Any]:
+    """Return the `crs` member that names a coordinate system."""
+    """Return the `crs` member that names a coordinate system."""
     name = "urn:ogc:def:crs:OGC:1.3:CRS84" if epsg == WGS84 else f"urn:ogc:def:crs:EPSG::{epsg}"
     return {"type": "name", "properties": {"name": name}}

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from fitcli.errors import DataError, ImageError
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 NAMED = 5
@@ -24,14 +25,14 @@ Found = list[tuple[Labelled, T]]
 """Results for images with labels."""
 
 
-def try_all(do: Callable[[Labelled], T], samples: Sequence[Labelled], most_bad: int) -> Found[T]:
+def try_all(do: Callable[[S], T], samples: Sequence[S], most_bad: int) -> list[tuple[S, T]]:
     """Return what a function returns for each usable sample.
 
     Raises:
         DataError: More than `most_bad` samples are unusable, or all.
     """
 
-    def attempt(sample: Labelled) -> T | ImageError | DataError:
+    def attempt(sample: S) -> T | ImageError | DataError:
         try:
             return do(sample)
         except (ImageError, DataError) as error:

@@ -50,7 +50,7 @@ def place_polygons(path: Path, crs: Any, index: PolygonIndex, boxes: Floats, ima
     Raises:
         ImageError: The polygons are of another coordinate system, or all of them lie outside.
     """
-    pixels, world = _from_pixels(image), _from_world(image)
+    pixels, world = from_stored_pixels(image), _from_world(image)
     geo = image.info.geo
     if crs is not None and not _names_pixels(crs):
         if world is None or geo is None:
@@ -131,7 +131,7 @@ def _extent(where: AffineMap, image: ImageReader) -> Box:
     return where.inverse().box(0, 0, image.info.width, image.info.height)
 
 
-def _from_pixels(image: ImageReader) -> AffineMap:
+def from_stored_pixels(image: ImageReader) -> AffineMap:
     """Return the map from pixels of level 0 of the file, or of the slide of features, to pixels of the open image."""
     stored = image
     while isinstance(stored, Rescaled):

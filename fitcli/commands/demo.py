@@ -36,6 +36,11 @@ DEMOS = {
         "--preset mini --steps 800 --learning-rate 7e-4 --start-from SMALL --out RUN, then "
         "fit segment {folder}/large.tif --checkpoint RUN --out map.tif",
     ),
+    "detect": _Demo(
+        "fitcli.demo.mark_dataset",
+        "fit train {folder}/marks.csv --task detect --preset mini --batch-size 4 --epochs 40 --out RUN, then "
+        "fit detect {folder}/large.tif --checkpoint RUN --out marks.geojson",
+    ),
 }
 """The data sets by task. A task without a line here trains on that of another: every task reads the images."""
 
@@ -43,7 +48,7 @@ DEMOS = {
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write; absent or empty.")],
     task: Annotated[
-        Literal["classify", "segment"],
+        Literal["classify", "segment", "detect"],
         typer.Option(help="Task that the data set is for; one for classify also suits tasks that generate images."),
     ] = "classify",
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Another seed gives other images.")] = 0,
@@ -52,6 +57,7 @@ def demo(
 
     For classify: landscapes of 512 to 2048 pixels with small marks; TIFF, OME-Zarr and PNG files, a folder per class.
     For segment: scenes of 128 to 384 pixels with label images, in which a small key names two of the textures.
+    For detect: scenes of 512 pixels with small marks, and a CSV file of their boxes.
     """
     make = import_module(DEMOS[task].module).make_demo
     with console.progress("making images") as advance:

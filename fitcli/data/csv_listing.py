@@ -32,9 +32,16 @@ SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "
 SEPARATORS = (",", ";", "\t")
 """Characters that may separate the columns of a CSV file."""
 
-Labels = Literal["needed", "welcome", "ignored", "files"]
+Labels = Literal["needed", "welcome", "ignored", "files", "objects"]
+
 """Whether a task requires classes, uses them if there are any ("welcome"), or ignores them; or whether its labels lie
-in a file beside each image ("files")."""
+in a file beside each image ("files"), or its objects in a file beside each image or in one of several ("objects")."""
+
+FILE_COLUMNS = {"files": ("labels",), "objects": ("objects", "labels")}
+"""Columns that name a file of labels, by the uses of labels that lie in files; the first with a cell counts."""
+
+IN_FILES = frozenset(FILE_COLUMNS)
+"""The uses of labels that lie in files."""
 
 TRIED = 10
 """Number of cells that are taken for all, when it is asked whether they name files."""
@@ -63,6 +70,7 @@ class ListedImage:
         label_key: Name of that file within the data set; "" without one.
         patient: Name of the patient, whose images stay in one split; "" if the data set does not say.
         fold: Cell of the column `fold`.
+        label_part: Name of the image in a file that holds the labels of several images; "" in a file of its own.
     """
 
     path: Path
@@ -73,6 +81,7 @@ class ListedImage:
     label_key: str = ""
     patient: str = ""
     fold: str = ""
+    label_part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +163,10 @@ def _table(
     path = images.table
     words = {word for kind in kinds or LABEL_KINDS for word in kind.words}
     headings = [_heading(name, words) for name in reader.fieldnames or []]
-    columns = () if labels in ("ignored", "files") else tuple(_label_columns(path, headings, kinds))
+    columns = () if labels in ("ignored", *IN_FILES) else tuple(_label_columns(path, headings, kinds))
     if "path" not in headings or (labels == "needed" and not columns):
-        form = {"needed": "path,label[,split]", "files": "path,labels[,split]"}.get(labels, "path[,label][,split]")
+        forms = {"needed": "path,label[,split]", "files": "path,labels[,split]", "objects": "path,objects[,split]"}
+        form = forms.get(labels, "path[,label][,split]")
         advice = "; name the column of classes label, or several of them label:NAME"
         more = advice if kinds is not None and "path" in headings else ""
         raise DataError(f"{path}: needs the columns {form}, has {','.join(headings) or 'none'}{more}")
@@ -164,15 +174,16 @@ def _table(
     reader.fieldnames = headings
     filled = [(reader.line_num, row) for row in reader if any(_text(value) for value in row.values())]
     listed = [_row(images, line, row, columns, patient) for line, row in filled]
-    known = [*COLUMNS, patient, "labels"] if labels == "files" else [*COLUMNS, patient]
+    known = [*COLUMNS, patient, *FILE_COLUMNS.get(labels, ())]
     others = [heading for heading in headings if heading and heading not in known]
-    if labels == "files":
-        listed = [_with_file(images, line, row, image) for (line, row), image in zip(filled, listed, strict=True)]
+    if labels in IN_FILES:
+        each = zip(filled, listed, strict=True)
+        listed = [_with_file(images, line, row, image, labels) for (line, row), image in each]
     else:
         _refuse_files(path, listed, columns)
         others = [heading for heading in others if heading.partition(":")[0] not in words]
     notes = (f"columns of {path.name} passed over: {', '.join(others)}",) if others else ()
-    return Listing(listed, columns, notes, in_files=labels == "files")
+    return Listing(listed, columns, notes, in_files=labels in IN_FILES)
 
 
 def _patient_column(
@@ -264,13 +275,15 @@ def _row(
     )
 
 
-def _with_file(images: NamedImages, line: int, row: dict[str, str | None], image: ListedImage) -> ListedImage:
-    """Return the image of a row with the file of its labels. An OME-Zarr image may hold its labels itself."""
-    cell = _text(row.get("labels"))
+def _with_file(
+    images: NamedImages, line: int, row: dict[str, str | None], image: ListedImage, labels: Labels
+) -> ListedImage:
+    """Return the image of a row with the file of its labels. An OME-Zarr image may hold its label image itself."""
+    cell = next(filter(None, (_text(row.get(column)) for column in FILE_COLUMNS[labels])), "")
     if cell:
         file, key = _file(images, line, cell, images.find_labels)
     else:
-        inside = labels_inside(image.path)
+        inside = labels_inside(image.path) if labels == "files" else None
         if inside is None:
             return image
         file, key = inside, f"{image.key}/{inside.relative_to(image.path).as_posix()}"

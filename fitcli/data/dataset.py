@@ -9,7 +9,7 @@ A data set is one of:
 If classes are not needed, the images may lie in the folder itself, and the column `label` may be missing.
 
 If the labels lie in files, it is a folder as in `paired_listing.py`, or a CSV file with the columns
-`path,labels[,split][,patient][,fold]`.
+`path,labels[,split][,patient][,fold]`. If objects lie in files, `object_listing.py` has the forms.
 
 `splitting.py` assigns the images to training and validation.
 """
@@ -27,10 +27,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fitcli.annotations.objects.object_set import ObjectSource
 from fitcli.data.column_kinds import LABEL_KINDS, Kinds, LabelColumn, check_trainable
-from fitcli.data.csv_listing import Labels, ListedImage, Listing, read_csv
+from fitcli.data.csv_listing import IN_FILES, Labels, ListedImage, Listing, read_csv
 from fitcli.data.folder_listing import read_folder
 from fitcli.data.label_file_checks import check_label_files
+from fitcli.data.object_listing import read_object_listing
 from fitcli.data.paired_listing import holds_pairs, read_pairs
 from fitcli.data.splitting import HELD_OUT, Splitting, refuse_columns, split_images
 from fitcli.errors import DataError
@@ -49,7 +51,7 @@ class Sample:
         path: File of the image.
         target: Value that only a task understands. For classes: the number of the class; 0 without classes; -1 for an
             unknown class of a test image. For `Dataset.targets`: the `Answer` to each of them. For labels in files: the
-            file, or None without one.
+            file, or None without one; an `ObjectSource` for objects.
         anchors: Positions that training windows may be drawn around; empty without any.
         key: Name within the data set, which stays the same when the data set moves.
         patient: Name of the patient; "" if the data set does not say.
@@ -122,7 +124,8 @@ def load_dataset(
     Args:
         path: Folder or CSV file.
         labels: Whether images need a class. If not, a folder without subfolders of images may hold the images itself,
-            and of the label columns of a CSV file only `label` is read. "files" looks for a file of labels per image.
+            and of the label columns of a CSV file only `label` is read. "files" looks for a file of labels per
+            image, "objects" for a file of objects per image or for all.
         training: Whether the data set must be enough to train on: two classes or more, with images of each.
         several: Whether to read all label columns of a CSV file, if images need a class.
         splitting: How images are assigned to training and validation.
@@ -141,7 +144,7 @@ def load_dataset(
     _check_duplicates(path, listing)
     listing = split_images(path, listing, splitting, training)
     if listing.in_files:
-        return _dataset_of_files(path, listing, training)
+        return _dataset_of_files(path, listing, training, labels)
     return (_dataset if listing.is_plain else _dataset_of_targets)(path, listing, training)
 
 
@@ -163,9 +166,12 @@ def list_images(
         DataError: The data set is missing or empty, or names missing files.
     """
     path = existing_spelling(path) or path
-    needed = {"needed": "one subfolder per class", "files": "images/ and labels/"}.get(labels, "images")
-    if path.is_dir():
-        if labels != "files" and holds_pairs(path):
+    in_files = dict.fromkeys(IN_FILES, "images/ and labels/")
+    needed = {"needed": "one subfolder per class", **in_files}.get(labels, "images")
+    if labels == "objects" and path.exists():
+        listing = read_object_listing(path, group_by, images, training)
+    elif path.is_dir():
+        if labels not in IN_FILES and holds_pairs(path):
             raise DataError(
                 f"{path}: holds images/ and labels/ with files of the same names, which are no classes; give a --task "
                 "whose labels lie in files, or another folder or a CSV file"
@@ -279,11 +285,13 @@ def _describe_answers(
     )
 
 
-def _dataset_of_files(path: Path, listing: Listing, training: bool) -> Dataset:
+def _dataset_of_files(path: Path, listing: Listing, training: bool, labels: Labels) -> Dataset:
     """Build a data set whose labels lie in a file beside each image."""
-    notes = (*listing.notes, *check_label_files(path, listing.rows, training))
+    noun = "objects" if labels == "objects" else "labels"
+    notes = (*listing.notes, *check_label_files(path, listing.rows, training, noun))
+    target = _object_source if labels == "objects" else _label_file
     samples = {
-        split: tuple(_sample(row, row.label_file) for row in listing.rows if (row.split or "train") == split)
+        split: tuple(_sample(row, target(row)) for row in listing.rows if (row.split or "train") == split)
         for split in ("train", "val", "test")
     }
     listed = [(row.key, row.label_key, row.split or "train") for row in listing.rows if row.split != "test"]
@@ -308,6 +316,14 @@ def _sample(row: ListedImage, target: Any) -> Sample:
 def _patients(listing: Listing) -> tuple[str, ...]:
     patients = tuple(row.patient for row in listing.rows if row.split != "test")
     return patients if any(patients) else ()
+
+
+def _label_file(row: ListedImage) -> Path | None:
+    return row.label_file
+
+
+def _object_source(row: ListedImage) -> ObjectSource | None:
+    return None if row.label_file is None else ObjectSource(row.label_file, row.label_part)
 
 
 def _digest(document: object) -> str:

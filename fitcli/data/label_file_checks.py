@@ -15,13 +15,14 @@ SPLIT_NAMES = {"train": "training", "val": "validation"}
 """Split in messages."""
 
 
-def check_label_files(path: Path, rows: Sequence[ListedImage], training: bool) -> tuple[str, ...]:
+def check_label_files(path: Path, rows: Sequence[ListedImage], training: bool, noun: str = "labels") -> tuple[str, ...]:
     """Check which images have labels, and return notes on those that have none, and on labels of several images.
 
     Args:
         path: The data set, for messages.
         rows: Its images.
         training: Whether the data set must be enough to train on.
+        noun: What the files hold, which is also the name of their column and folder.
 
     Raises:
         DataError: No image has labels, or none of a split; or some labels are polygons and others are label images.
@@ -29,18 +30,19 @@ def check_label_files(path: Path, rows: Sequence[ListedImage], training: bool) -
     labelled = [row for row in rows if row.label_file is not None]
     if not labelled:
         raise DataError(
-            f"{path}: no image has labels; name them in the column labels of a CSV file, or put them into a folder "
-            "labels/ beside images/, under the names of the images"
+            f"{path}: no image has {noun}; name them in the column {noun} of a CSV file, or put them into a "
+            "folder labels/ beside images/, under the names of the images"
         )
-    _check_kinds(path, [row.label_file for row in labelled if row.label_file is not None])
+    if noun == "labels":
+        _check_kinds(path, [row.label_file for row in labelled if row.label_file is not None])
     for split, name in SPLIT_NAMES.items() if training else ():
         present = [row for row in rows if (row.split or "train") == split]
         if not any(row.label_file for row in present) and (present or split == "train"):
-            raise DataError(f"{path}: no {name} image has labels; label some, or move them there")
+            raise DataError(f"{path}: no {name} image has {noun}; label some, or move them there")
     without = len(rows) - len(labelled)
     has = "has" if without == 1 else "have"
-    notes = [f"{without} of {counted(len(rows), 'image')} {has} no labels"] if without else []
-    return *notes, *_shared_files(labelled)
+    notes = [f"{without} of {counted(len(rows), 'image')} {has} no {noun}"] if without else []
+    return *notes, *_shared_files(labelled, noun)
 
 
 def _check_kinds(path: Path, files: Sequence[Path]) -> None:
@@ -52,11 +54,11 @@ def _check_kinds(path: Path, files: Sequence[Path]) -> None:
         )
 
 
-def _shared_files(labelled: Sequence[ListedImage]) -> list[str]:
+def _shared_files(labelled: Sequence[ListedImage], noun: str) -> list[str]:
     """Return a note on labels that several images share: right for several recordings of one place, else a slip."""
-    counts = Counter(row.label_file for row in labelled)
+    counts = Counter(row.label_file for row in labelled if not row.label_part)
     shared = [(file, count) for file, count in counts.most_common() if file is not None and count > 1]
     if not shared:
         return []
     more = f", and {counted(len(shared) - 1, 'more file')}" if len(shared) > 1 else ""
-    return [f"several images have the same labels: {shared[0][0].name} ({shared[0][1]} images){more}"]
+    return [f"several images have the same {noun}: {shared[0][0].name} ({shared[0][1]} images){more}"]

@@ -7,7 +7,7 @@ themselves; then they may lie in the folder itself, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fitcli.annotations.labels import has_polygons, labels_inside
@@ -34,20 +34,20 @@ def read_pairs(root: Path) -> Listing:
     """
     rows: list[ListedImage] = []
     alone: dict[str, list[Path]] = {"file": [], "image": [], "label file": []}
-    for images, labels, split in _pairs(root):
+    for images, labels, split in pair_folders(root):
         found = find_images(images)
         beside = FoundImages() if labels is None else find_images(labels)
         # Other files in the folder of labels, such as legends, are no labels.
         files = [*beside.images, *filter(has_polygons, beside.others)]
         alone["file"] += [*found.others, *(other for other in beside.others if not has_polygons(other))]
-        by_name = _by_name(labels or images, files)
-        for name, image in _by_name(images, found.images).items():
-            file = by_name.pop(name, None) or labels_inside(image)
+        named = by_name(labels or images, files)
+        for name, image in by_name(images, found.images).items():
+            file = named.pop(name, None) or labels_inside(image)
             if file is None:
                 alone["image"].append(image)
             else:
-                rows.append(ListedImage(image, _key(image, root), (), split, file, _key(file, root)))
-        alone["label file"] += by_name.values()
+                rows.append(ListedImage(image, key_of(image, root), (), split, file, key_of(file, root)))
+        alone["label file"] += named.values()
     if not rows:
         counts = ", ".join(counted(len(paths), noun) for noun, paths in alone.items() if paths) or "no files"
         raise DataError(
@@ -61,7 +61,7 @@ def read_pairs(root: Path) -> Listing:
 
 def holds_pairs(root: Path) -> bool:
     """Return whether a folder holds images with files of labels of the same names, in `images/` and `labels/`."""
-    for images, labels, _ in _pairs(root):
+    for images, labels, _ in pair_folders(root):
         if labels is None:
             continue
         found, names = find_images(labels), {without_suffix(image.name) for image in find_images(images).images}
@@ -70,9 +70,17 @@ def holds_pairs(root: Path) -> bool:
     return False
 
 
-def _pairs(root: Path) -> Iterable[Pair]:
+def pair_folders(
+    root: Path, images_names: Sequence[str] = (IMAGES,), labels_names: Sequence[str] = (LABELS,)
+) -> Iterable[Pair]:
+    """Yield the folders of images and labels of each split.
+
+    Args:
+        root: The data set.
+        images_names, labels_names: Names of the folders, in any case; the first that is there counts.
+    """
     for source, split in split_folders(root):
-        images, labels = _child(source, IMAGES), _child(source, LABELS)
+        images, labels = _child(source, *images_names), _child(source, *labels_names)
         if images is None:
             yield source, None, split
             continue
@@ -82,12 +90,13 @@ def _pairs(root: Path) -> Iterable[Pair]:
             yield folder, beside, inner or split
 
 
-def _child(folder: Path, name: str) -> Path | None:
-    """Return the subfolder of a name, in any case; None if there is none."""
-    return next((child for child in subfolders(folder) if child.name.lower() == name.lower()), None)
+def _child(folder: Path, *names: str) -> Path | None:
+    """Return the subfolder of the first of some names that is there, in any case; None if there is none."""
+    children = {child.name.lower(): child for child in reversed(subfolders(folder))}
+    return next((children[name.lower()] for name in names if name.lower() in children), None)
 
 
-def _by_name(folder: Path, files: Iterable[Path]) -> dict[str, Path]:
+def by_name(folder: Path, files: Iterable[Path]) -> dict[str, Path]:
     """Return files by their names below a folder, without suffixes.
 
     Raises:
@@ -102,5 +111,5 @@ def _by_name(folder: Path, files: Iterable[Path]) -> dict[str, Path]:
     return named
 
 
-def _key(file: Path, root: Path) -> str:
+def key_of(file: Path, root: Path) -> str:
     return composed(file.relative_to(root).as_posix())

@@ -107,6 +107,7 @@ class Place:
         grid: Arrangement of groups over the canvas.
         positions: (row, column) of the groups that this process reads, in the order of the model.
         groups: All groups of the item, turned, as the model sees them.
+        kept: (row, column) of all groups of the item, over all processes.
         quarters, mirror: Turns by 90 degrees, then a swap of left and right, see `augmentation.turn_patches`.
         gain, shift: Factor and summand of the normalised values.
         showing: (epoch, number of the sample).
@@ -117,6 +118,7 @@ class Place:
     grid: PatchGrid
     positions: list[tuple[int, int]]
     groups: Groups
+    kept: tuple[tuple[int, int], ...] = ()
     quarters: int = 0
     mirror: bool = False
     gain: float = 1.0
@@ -187,6 +189,7 @@ def draw_place(
         grid=grid,
         positions=positions[span(len(positions), group_share.rank, group_share.size)],
         groups=groups,
+        kept=tuple(positions),
         quarters=quarters,
         mirror=mirror,
         gain=gain,

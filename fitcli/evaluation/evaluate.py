@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from fitcli import console
+from fitcli.data.csv_listing import IN_FILES
 from fitcli.data.dataset import Dataset, Sample, load_dataset
 from fitcli.data.splitting import HELD_OUT, Splitting
 from fitcli.device.runtime import Runtime
@@ -63,7 +64,7 @@ def evaluate(
     """
     config = load_config(folder)
     task = find_task(config.task)
-    labels = task.labels if task.labels == "files" else "needed" if config.classes or config.targets else "ignored"
+    labels = task.labels if task.labels in IN_FILES else "needed" if config.classes or config.targets else "ignored"
     splitting, several = _splitting(folder), task.several_targets
     dataset = load_dataset(
         data, labels, training=False, several=several, splitting=splitting, images=images, kinds=task.target_kinds
@@ -73,7 +74,7 @@ def evaluate(
         if not task.scores_units:
             raise FitError(f"--per is for runs of tasks with labels, not for --task {config.task}; leave it out")
         samples = with_patients(data, samples, labels, per, images)
-        if labels != "files":
+        if labels not in IN_FILES:
             check_unit_labels(data, samples, config)
     target = None if output is None else os.path.realpath(output)
     if clash := next((sample.path for sample in samples if os.path.realpath(sample.path) == target), None):

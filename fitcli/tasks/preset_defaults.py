@@ -43,7 +43,7 @@ arXiv:2204.07118, and its published commands: 0.1 to 0.2 for B, 0.3 to 0.45 for 
 smaller ones makes their validation, and so the choice of the weights to keep, depend less on the last few batches.
 """
 
-SEGMENTERS = {
+DENSE_MODELS = {
     name: PresetDefaults(
         learning_rate=rate,
         ema=AVERAGE if name in DROP_PATHS else 0.0,
@@ -52,8 +52,8 @@ SEGMENTERS = {
     )
     for name, rate in LEARNING_RATES.items()
 }
-"""Defaults of models that segment. Each pixel has a label, so their loss jumps less than that of a classifier; "base"
-and "large" have the drop path and the average of classifiers."""
+"""Defaults of models with an answer at every place. Each image has many answers, so their loss jumps less than that of
+a classifier; "base" and "large" have the drop path and the average of classifiers."""
 
 GENERATORS = {name: PresetDefaults(learning_rate=rate, ema=AVERAGE) for name, rate in LEARNING_RATES.items()}
 """Defaults of models that generate.

@@ -21,7 +21,7 @@ from fitcli.runs.train_settings import TrainSettings
 if TYPE_CHECKING:
     from fitcli.tasks.task import Task
 
-TASKS = ("classify", "segment", "diffusion", "autoregressive")
+TASKS = ("classify", "segment", "detect", "diffusion", "autoregressive")
 """Names of the tasks and of their folders, in the order in which help texts list them."""
 
 DEFAULT_TASK = TASKS[0]

@@ -37,6 +37,16 @@ DROP_PATH = option(
     varies=True,
     more="Stochastic depth: the rate falls linearly to 0 for the first layer (arXiv:1603.09382).",
 )
+RARE_WINDOWS = option(
+    0.0,
+    "Windows around rare classes.",
+    minimum=0,
+    maximum=1,
+    metavar="SHARE",
+    more="With --size, this share of the training windows is drawn around labelled pixels, or around objects; all "
+    "classes that the image has are then equally likely. With 0, training meets classes in proportion to their areas "
+    "or numbers.",
+)
 UNCONDITIONAL = option(False, "Ignore the classes.", more="The model then learns what all images have in common.")
 
 
@@ -58,7 +68,8 @@ class BackgroundOptions(TaskOptions):
     skip_background: bool = option(
         False,
         "Leave out constant groups.",
-        more="`fit classify`, `embed`, `segment` and `evaluate` then leave them out, too, unless you choose otherwise.",
+        more="`fit classify`, `embed`, `segment`, `detect` and `evaluate` then leave them out, too, unless you choose "
+        "otherwise.",
     )
     background_threshold: float = option(
         BACKGROUND_THRESHOLD,

@@ -14,7 +14,7 @@ from fitcli import __version__
 from fitcli.data.background_check import check_background
 from fitcli.data.bad_images import BadImages
 from fitcli.data.class_names import composed
-from fitcli.data.csv_listing import Labels
+from fitcli.data.csv_listing import IN_FILES, Labels
 from fitcli.data.dataset import Dataset, list_images, load_dataset
 from fitcli.data.dataset_changes import describe_changes, describe_edits
 from fitcli.data.description import describe_dataset, warn_of_names
@@ -159,7 +159,7 @@ def _resumed(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun,
     dataset = find_dataset(start, settings)
     if config.task != settings.task:
         raise FitError(f"{folder}: config.json belongs to another run, of task {config.task}; start a new run")
-    names_classes = find_task(settings.task).labels != "files"
+    names_classes = find_task(settings.task).labels not in IN_FILES
     if names_classes and _class_names(dataset.classes, dataset.targets) != _class_names(config.classes, config.targets):
         raise FitError(
             f"{folder}: was trained on {_targets_text(config.classes, config.targets)}; "

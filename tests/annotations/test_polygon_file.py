@@ -21,7 +21,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     done: list[Path] = []
     read = module.read_geojson
     monkeypatch.setattr(module, "read_geojson", lambda path: done.append(path) or read(path))
-    monkeypatch.setattr(module, "_files", type(module._files)())
+    monkeypatch.setattr(module._files, "_files", type(module._files._files)())
     return done
 
 
@@ -50,11 +50,11 @@ def test_the_files_that_are_kept_have_a_limit(
     tmp_path: Path, readings: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [write(tmp_path / f"{number}.json", content("a")) for number in range(4)]
-    monkeypatch.setattr(module, "CACHE_BYTES", 2 * read_polygon_file(paths[0]).size_bytes)
+    monkeypatch.setattr(module._files, "most_bytes", 2 * read_polygon_file(paths[0]).size_bytes)
     for path in (*paths, paths[3], paths[2], paths[0]):
         read_polygon_file(path)
     assert [path.stem for path in readings] == ["0", "1", "2", "3", "0"]
-    monkeypatch.setattr(module, "CACHE_BYTES", 1)
+    monkeypatch.setattr(module._files, "most_bytes", 1)
     for _ in range(2):
         read_polygon_file(paths[1])
     assert [path.stem for path in readings[5:]] == ["1"]

@@ -51,7 +51,8 @@ def test_what_is_read_of_an_image() -> None:
     "command",
     [
         ("classify", "IMAGE", "--checkpoint", "run"), ("embed", "IMAGE", "--checkpoint", "run", "--out", "out"),
-        ("segment", "IMAGE", "--checkpoint", "run", "--out", "map.tif"), ("evaluate", "data", "--checkpoint", "run"),
+        ("segment", "IMAGE", "--checkpoint", "run", "--out", "map.tif"), ("detect", "IMAGE", "--checkpoint", "run"),
+        ("evaluate", "data", "--checkpoint", "run"),
         ("generate", "--checkpoint", "run", "--out", "out.png"),
         ("train", "data", "--out", "run"),
     ],

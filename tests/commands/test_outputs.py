@@ -34,6 +34,8 @@ FILES = [
         "segment {image} --checkpoint {trained} --device cpu --out map.tif --probabilities {new}/p.tif",
         "--probabilities",
     ),
+    ("detect {image} --checkpoint {trained} --device cpu --out {new}/a.geojson", "--out"),
+    ("detect {image} --checkpoint {trained} --device cpu --overlay {new}/a.png", "--overlay"),
     ("generate --checkpoint {denoiser} --device cpu --steps 1 --out {new}/image.png", "--out"),
     ("generate --checkpoint {denoiser} --device cpu --steps 1 --out {new}/image.zarr --count 2", "--out"),
     ("generate --checkpoint {denoiser} --device cpu --out image.png --preview {new}/small.png", "--preview"),

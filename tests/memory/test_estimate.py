@@ -68,8 +68,7 @@ CASES = [
 
 
 def task_of(config: ModelConfig) -> Any:
-    (task,) = (find_task(name) for name in TASKS if find_task(name).details.model_type is type(config))
-    return task
+    return next(find_task(name) for name in TASKS if find_task(name).details.model_type is type(config))
 
 
 def moving_bytes(work: Training, plan: ExecutionPlan) -> int:

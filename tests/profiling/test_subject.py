@@ -27,7 +27,7 @@ def test_the_usual_preset_of_a_task(task: str) -> None:
     assert (subject.name, subject.task) == (find_task(task).profiled_preset, task)
     assert subject.config == find_task(task).preset(subject.name).config
     assert subject.ema, "base, classifiers and models that generate keep an average"
-    assert subject_for(None, "tiny", task).ema == (task != "segment")
+    assert subject_for(None, "tiny", task).ema == (task not in ("segment", "detect"))
 
 
 def test_a_run_folder(tmp_path: Path) -> None:

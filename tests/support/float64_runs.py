@@ -35,6 +35,7 @@ CASES: dict[str, dict[str, Any]] = {
     "diffusion": {"task": "diffusion", "ema": 0.5},
     "autoregressive": {"task": "autoregressive", "levels": 8, "ema": 0.5, "size": 32},
     "segment": {"task": "segment", "patch": 4, "class_weights": "inverse", "shift_canvas": 9, "ema": 0.5},
+    "detect": {"task": "detect", "patch": 4, "shift_canvas": 9, "ema": 0.5},
 }
 """Training settings of each task."""
 

@@ -25,6 +25,7 @@ NUMBERS = Path(__file__).parents[1] / "data" / "memory.json"
 SIDES = {
     "classify": ((2, 3), (12, 8), (25, 25)),
     "segment": ((2, 3), (12, 8), (25, 25)),
+    "detect": ((2, 3), (12, 8), (25, 25)),
     "diffusion": ((2, 3), (16, 8), (28, 28)),
     "autoregressive": ((2, 3), (12, 8), (32, 32)),
 }

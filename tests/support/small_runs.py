@@ -108,8 +108,11 @@ def labelled(folder: Path, shape: tuple[int, int] = (24, 24), images: int = 10, 
 def data_of(task: str, data: Path) -> Path:
     """Return a data set of one folder per class in the form that a task takes.
 
-    For `segment`, each image has a label image of two classes, 0 and 1, with a column in between that has no label.
+    For `segment`, each image has a label image of two classes, 0 and 1, with a column in between that has no label. For
+    `detect`, each image has a box of the class of its folder.
     """
+    if find_task(task).labels == "objects" and data.is_dir():
+        return _boxed(data)
     if find_task(task).labels != "files" or not data.is_dir():
         return data
     folder = data.with_name(f"{data.name} with labels")
@@ -122,6 +125,18 @@ def data_of(task: str, data: Path) -> Path:
             lines.append(f"../{path.relative_to(data.parent).as_posix()},{name}")
         (folder / "data.csv").write_text("\n".join(lines) + "\n")
     return folder / "data.csv"
+
+
+def _boxed(data: Path) -> Path:
+    lines = ["path,xmin,ymin,xmax,ymax,label"]
+    for number, path in enumerate(sorted(p for p in data.glob("*/*") if p.suffix in (".png", ".tif", ".zarr"))):
+        left = number % 5
+        name = path.relative_to(data.parent).as_posix()
+        lines.append(f"{name},{left},{left + 1},{left + 9},{left + 8},{path.parent.name}")
+    listing = data.with_name(f"{data.name} boxes.csv")
+    if not listing.exists():
+        listing.write_text("\n".join(lines) + "\n")
+    return listing
 
 
 def _halves(size: tuple[int, int]) -> np.ndarray[Any, Any]:

@@ -22,7 +22,13 @@ from models.dense import FITDense
 from models.encoder import FITClassifier
 from models.layers import FeedForward
 
-MODELS = {"classify": FITClassifier, "segment": FITDense, "diffusion": FITDenoiser, "autoregressive": FITDecoder}
+MODELS = {
+    "classify": FITClassifier,
+    "segment": FITDense,
+    "detect": FITDense,
+    "diffusion": FITDenoiser,
+    "autoregressive": FITDecoder,
+}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +64,7 @@ def test_weights_are_cast_ahead_for_encoders_alone(runs: Path, task: str) -> Non
         for parameter in module.parameters()
         if parameter.ndim == 2
     }
-    assert types == {torch.bfloat16 if task in ("classify", "segment") else torch.float32}
+    assert types == {torch.bfloat16 if task in ("classify", "segment", "detect") else torch.float32}
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -66,6 +72,7 @@ def test_a_run_of_another_task_is_refused_by_its_task_and_commands(runs: Path, t
     uses = {
         "classify": "`fit classify` and `fit embed`",
         "segment": "`fit segment`",
+        "detect": "`fit detect`",
         "diffusion": "`fit generate`",
         "autoregressive": "`fit generate`",
     }

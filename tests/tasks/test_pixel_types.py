@@ -31,8 +31,11 @@ TASKS: dict[str, dict[str, Any]] = {
     "diffusion": {"augment": True, "preset": "nano", "patch": 4, "skip_background": True},
     "autoregressive": {"augment": True, "preset": "nano", "patch": 4, "levels": 4},
 }
-SEGMENT = {"segment": {"augment": True, "shift_canvas": 5, "skip_background": True, "patch": 4}}
-"""The values of missing pixels do not change what it reads, but their labels do not count."""
+SEGMENT = {
+    "segment": {"augment": True, "shift_canvas": 5, "skip_background": True, "patch": 4},
+    "detect": {"augment": True, "shift_canvas": 5, "patch": 4},
+}
+"""The values of missing pixels do not change what these read, but labels and objects there do not count."""
 
 TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
 

@@ -16,8 +16,11 @@ from fitcli.tasks.registry import TASKS, task_options, train_settings
 from fitcli.training.checkpointing.run_record import SETTINGS, load_settings, save_settings
 from models.presets import DECODERS, DENOISERS, PRESETS
 
-MODELS = {"classify": PRESETS, "segment": PRESETS, "diffusion": DENOISERS, "autoregressive": DECODERS}
-ENCODERS = ("classify", "segment")
+MODELS = dict.fromkeys(("classify", "segment", "detect"), PRESETS) | {
+    "diffusion": DENOISERS,
+    "autoregressive": DECODERS,
+}
+ENCODERS = ("classify", "segment", "detect")
 """Tasks whose models do not generate."""
 
 CASES = [(task, preset) for task in TASKS for preset in MODELS[task]]

@@ -37,6 +37,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "diffusion": {"task": "diffusion", "patch": 4, "schedule": "cosine@0,1,1"},
     "autoregressive": {"task": "autoregressive", "patch": 16},
     "segment": {"task": "segment", "patch": 4, "class_weights": "root", "focal": 1.0, "drop_path": 0.2},
+    "detect": {"task": "detect", "patch": 4, "drop_path": 0.2},
 }
 
 PLANS = {

@@ -215,7 +215,7 @@ def test_a_file_that_breaks_is_named_and_the_run_can_continue(data: Path, tmp_pa
     assert train(run_of(tmp_path / "data", tmp_path / "run", resume=True, epochs=3), quietly, resume=True).step == 6
 
 
-WHOLE = ("classify", "segment")
+WHOLE = ("classify", "segment", "detect")
 """Tasks that validate whole images, with the code of an encoder."""
 
 

@@ -43,7 +43,7 @@ if code := app(standalone_mode=False):
 print(json.dumps([chosen[0].plan.kind, chosen[0].estimate.needed_bytes, resident_bytes("VmHWM") - before]))
 """
 
-SIZES = {"classify": 512, "diffusion": 128, "autoregressive": 32, "segment": 512}
+SIZES = {"classify": 512, "diffusion": 128, "autoregressive": 32, "segment": 512, "detect": 512}
 
 
 @pytest.fixture(scope="module")

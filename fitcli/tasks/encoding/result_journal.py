@@ -74,4 +74,5 @@ def _key(path: Path, job: Sequence[Any]) -> str | None:
         file = [os.path.realpath(path), stored_bytes(path), path.stat().st_mtime_ns]
     except OSError:
         return None
-    return sha256(json.dumps([__version__, file, job], sort_keys=True).encode()).hexdigest()
+    # Targets of images may be paths.
+    return sha256(json.dumps([__version__, file, job], sort_keys=True, default=os.fspath).encode()).hexdigest()

@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 
 from fitcli.runs.option import option, shared
 from fitcli.runs.task_options import PresetDefaults
-from fitcli.tasks.preset_defaults import EARLIER_CLASSIFIER, SEGMENTERS
-from fitcli.tasks.shared_options import DROP_PATH, SHIFT_CANVAS, BackgroundOptions
+from fitcli.tasks.preset_defaults import DENSE_MODELS, EARLIER_CLASSIFIER
+from fitcli.tasks.shared_options import DROP_PATH, RARE_WINDOWS, SHIFT_CANVAS, BackgroundOptions
 
 ClassWeights = Literal["none", "root", "inverse"]
 """How classes are weighted in the loss: equally by pixel, by the inverse root of their share, or by its inverse."""
@@ -19,7 +19,7 @@ ClassWeights = Literal["none", "root", "inverse"]
 class SegmentOptions(BackgroundOptions):
     """Options of models that name the class of every place; the help text of each field explains it."""
 
-    presets: ClassVar[Mapping[str, PresetDefaults]] = SEGMENTERS
+    presets: ClassVar[Mapping[str, PresetDefaults]] = DENSE_MODELS
     earlier: ClassVar[PresetDefaults] = EARLIER_CLASSIFIER
     next_command: ClassVar[str] = "fit segment IMAGE --checkpoint {run} --out map.tif"
 
@@ -44,15 +44,7 @@ class SegmentOptions(BackgroundOptions):
         metavar="PIXELS",
         more="It divides the side of a patch. The model gives one class to each cell of so many pixels.",
     )
-    rare_windows: float = option(
-        0.0,
-        "Windows around rare classes.",
-        minimum=0,
-        maximum=1,
-        metavar="SHARE",
-        more="With --size, this share of the training windows is drawn around labelled pixels; all classes that the "
-        "image has are then equally likely. With 0, training meets classes in proportion to their areas.",
-    )
+    rare_windows: float = shared(RARE_WINDOWS)
     class_weights: ClassWeights = option(
         "none",
         "Weights: none, root, inverse.",

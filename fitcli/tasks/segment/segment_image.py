@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fitcli.device.runtime import Runtime
 from fitcli.images.base import ImageReader
-from fitcli.memory.budget import MemoryPlan
-from fitcli.patches.grid import PatchGrid
-from fitcli.runs.finite_output import check_finite_groups
 from fitcli.runs.weights import Checkpoint
-from fitcli.tasks.encoding.encode import EncodingPass, EncodingSettings, encoding
+from fitcli.tasks.encoding.dense_pass import DensePass, run_dense_pass
+from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.segment.sample_pass import SEGMENTING
-from models.dense import FITDense, by_cell
+from models.dense import FITDense
 
 DEFAULTS = EncodingSettings()
 
@@ -25,21 +22,6 @@ TakeCells = Callable[[list[tuple[int, int]], Tensor], None]
 
 CellValues = Callable[[Tensor], Tensor]
 """Maps the logits of cells [... k] to what is kept of them, [...] or [... k] uint8."""
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentedImage:
-    """The pass over an image.
-
-    Attributes:
-        grid: Groups and patches over the image.
-        places: (row, column) of the groups that were looked at; the others are background.
-        plan: Execution of the pass.
-    """
-
-    grid: PatchGrid
-    places: list[tuple[int, int]]
-    plan: MemoryPlan
 
 
 def most_probable(logits: Tensor) -> Tensor:
@@ -52,7 +34,6 @@ def probability_bytes(logits: Tensor) -> Tensor:
     return (logits.float().softmax(dim=-1) * 255).round_().to(torch.uint8)
 
 
-@torch.inference_mode()
 def segment_image(
     checkpoint: Checkpoint[FITDense],
     image: ImageReader,
@@ -63,7 +44,7 @@ def segment_image(
     advance: Callable[[float], None] = lambda share: None,
     finish_bytes: int = 0,
     purpose: str = "segment",
-) -> SegmentedImage:
+) -> DensePass:
     """Name the class of every cell of an image, reading it a few groups at a time.
 
     Args:
@@ -83,57 +64,15 @@ def segment_image(
         FitError: The state belongs to another job.
         NonFiniteOutput: The predictions are NaN or infinite.
     """
-    with encoding(
-        checkpoint, image, runtime, settings, purpose=purpose, passes=SEGMENTING, finish_bytes=finish_bytes
-    ) as job:
-        if job.state is None:
-            job.run(advance, _sink(checkpoint, job, values, take))
-        else:
-            _run_with_state(checkpoint, job, values, take, advance)
-        return SegmentedImage(job.grid, job.places, job.plan)
-
-
-def _sink(
-    checkpoint: Checkpoint[FITDense], job: EncodingPass, values: CellValues, take: TakeCells
-) -> Callable[[slice, Tensor], None]:
-    """Return the sink of the pass: from normalised tokens to the values of cells in host memory."""
-    outputs, taken = checkpoint.model.config.outputs, 0
-
-    def put(part: slice, tokens: Tensor) -> None:
-        # A pass that ran out of memory starts again, and gives groups that were taken already.
-        nonlocal taken
-        skipped = max(0, taken - part.start)
-        if part.start + skipped >= part.stop:
-            return
-        logits = by_cell(checkpoint.model.head(tokens[skipped:]), outputs)
-        check_finite_groups(checkpoint, logits, "predictions", job.image.path)
-        taken = part.stop
-        take(job.places[part][skipped:], values(logits).cpu())
-
-    return put
-
-
-def _run_with_state(
-    checkpoint: Checkpoint[FITDense],
-    job: EncodingPass,
-    values: CellValues,
-    take: TakeCells,
-    advance: Callable[[float], None],
-) -> None:
-    """Run the pass with its cells in the folder of the state, so that a resumed one need not compute them again."""
-    model, example = checkpoint.model.config, torch.zeros(1, checkpoint.model.config.outputs)
-    each = values(example)
-    shape = (len(job.places), model.tokens, model.cells**2 * each[0].numel())
-    host = torch.device("cpu")
-    with job.keep("cells", shape, each.dtype) as store:
-        starts = dict(zip(job.places, range(len(job.places)), strict=True))
-
-        def put(places: list[tuple[int, int]], cells: Tensor) -> None:
-            first = starts[places[0]]
-            store.put(slice(first, first + len(places)), cells.flatten(2).to(host))
-
-        job.run(advance, _sink(checkpoint, job, values, put))
-        for start in range(0, len(job.places), job.plan.handful):
-            part = slice(start, min(start + job.plan.handful, len(job.places)))
-            cells = store.get(part)
-            take(job.places[part], cells.reshape(*cells.shape[:2], model.cells**2, *each.shape[1:]))
+    return run_dense_pass(
+        checkpoint,
+        image,
+        runtime,
+        settings,
+        passes=SEGMENTING,
+        keep=lambda cells, places, grid: values(cells),
+        take=take,
+        purpose=purpose,
+        advance=advance,
+        finish_bytes=finish_bytes,
+    )

@@ -63,6 +63,7 @@ class Progress:
         Args:
             rank, headline, decisions: Result, see `Validation`.
             fingerprint: Fingerprint of the validation images; results on other images are not comparable.
+            scores: Scores by name.
 
         Returns:
             Whether it is the best so far.

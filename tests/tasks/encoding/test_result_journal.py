@@ -50,6 +50,8 @@ def test_a_result_depends_on_its_image_and_on_the_job(trained: Path, tmp_path: P
     assert recalled() == [1, 2, None]
     assert recalled(command="embed") == recalled(details={"top_k": 4}) == [None] * 3
     assert recalled(background=0.1) == recalled(per_image=[0, 1, 2]) == [None] * 3
+    # The target of an image may be a file.
+    assert recalled(per_image=[(number, tmp_path / "labels.png") for number in range(3)]) == [None] * 3
     other = load_run(trained, CPU, CLASSIFY)
     next(other.model.parameters()).add_(1)
     assert recalled(checkpoint=other) == [None] * 3

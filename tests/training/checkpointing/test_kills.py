@@ -20,6 +20,7 @@ TASKS: dict[str, list[object]] = {
     "diffusion": ["--task", "diffusion", "--precision", "bf16", "--accumulate", 2],
     "autoregressive": ["--task", "autoregressive", "--accumulate", 2, "--batch-size", 1],
     "segment": ["--task", "segment", "--accumulate", 2, "--class-weights", "root", "--ema", 0.9],
+    "detect": ["--task", "detect", "--accumulate", 2, "--ema", 0.9],
 }
 """Three steps per epoch, or six."""
 

@@ -1,0 +1,148 @@
+"""Lists the images of a data set with their objects. It decodes no pixels.
+
+A data set is one of:
+
+- a CSV file with the columns `path,objects[,split][,patient]`, which names a file of objects per image;
+- a CSV file with the objects of all images, a row each, see `annotations/objects/csv_objects.py`;
+- a COCO JSON file; its images lie beside it, in `images/`, or in the folder above;
+- a folder with `images/` and `labels/` (also `JPEGImages/` and `Annotations/`), with files of the same names up to
+  their suffixes, as YOLO and PASCAL VOC have them; or one folder with both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from fitcli.annotations.objects.csv_objects import has_object_columns, object_rows
+from fitcli.annotations.objects.object_file import JSON, holds_objects, read_object_file
+from fitcli.annotations.objects.yolo_reader import is_name_file
+from fitcli.data.class_names import composed
+from fitcli.data.csv_listing import SPLITS, ListedImage, Listing, read_csv
+from fitcli.data.folder_listing import name_files
+from fitcli.data.paired_listing import by_name, key_of, pair_folders
+from fitcli.errors import DataError, ImageError
+from fitcli.files.spelling import existing_spelling
+from fitcli.files.wording import counted
+from fitcli.images.find import find_images
+
+IMAGE_FOLDERS, OBJECT_FOLDERS = ("images", "JPEGImages"), ("labels", "annotations", "objects")
+"""Names of the folders, in any case."""
+
+PLURALS = {"file of objects": "files of objects"}
+
+
+def read_object_listing(
+    path: Path, group_by: str | None = None, images: Path | None = None, strict: bool = True
+) -> Listing:
+    """Read the images of a data set with their objects.
+
+    Args:
+        path: Folder or file.
+        group_by, images, strict: See `read_csv`, for a CSV file that names a file of objects per image.
+
+    Raises:
+        DataError: There are no images with objects, several files of one name, or names of missing files.
+    """
+    if path.is_dir():
+        return _read_folder(path)
+    try:
+        if path.name.lower().endswith(JSON):
+            return _read_coco(path)
+        if has_object_columns(path):
+            return _read_rows(path)
+    except ImageError as error:
+        raise DataError(str(error)) from None
+    return read_csv(path, "objects", False, group_by, images, strict)
+
+
+def _read_rows(path: Path) -> Listing:
+    """Read a CSV file of objects: its images in the order of their first rows."""
+    columns, rows = object_rows(path)
+    if columns.path is None:
+        raise DataError(f"{path}: has no column path, so nothing says which image its objects belong to; add one")
+    images: dict[str, tuple[int, str, str]] = {}
+    for line, row in rows:
+        name, split, patient = (
+            row[number].strip() if number is not None and number < len(row) else ""
+            for number in (columns.path, columns.split, columns.patient)
+        )
+        split = split.lower()
+        if not name:
+            raise DataError(f"{path}, line {line}: path must not be empty; fill it in, or remove the line")
+        if split and split not in SPLITS:
+            raise DataError(f"{path}, line {line}: split {split!r} is none of train, val, test; correct it")
+        before = images.setdefault(name, (line, split, patient))
+        if before[1] != split:
+            raise DataError(f"{path}, line {line}: {name} is in another split than in line {before[0]}; keep one")
+    found = (
+        ListedImage(_image(path, name, [path.parent]), composed(name), (), SPLITS.get(split, ""), path, path.name,
+                    composed(patient), name)
+        for name, (_, split, patient) in images.items()
+    )  # fmt: skip
+    return Listing(list(found), (), in_files=True)
+
+
+def _read_coco(path: Path) -> Listing:
+    """Read a COCO file."""
+    images = read_object_file(path).images
+    if set(images) == {""}:
+        raise DataError(
+            f"{path}: is no COCO file, so nothing says which image its objects belong to; list images and files in a "
+            "CSV file with the columns path,objects"
+        )
+    folder = path.parent
+    folders = [folder, *_existing(folder / name for name in IMAGE_FOLDERS), folder.parent]
+    folders += _existing(folder.parent / name for name in (*IMAGE_FOLDERS, path.stem.rpartition("_")[2]))
+    found = {name: _image(path, name, folders) for name in images}
+    rows = [ListedImage(file, composed(name), (), "", path, path.name, "", name) for name, file in found.items()]
+    return Listing(rows, (), in_files=True)
+
+
+def _existing(folders: Iterable[Path]) -> Iterator[Path]:
+    return (folder for folder in folders if folder.is_dir())
+
+
+def _image(path: Path, name: str, folders: list[Path]) -> Path:
+    """Return the file of an image that a file of objects names.
+
+    Raises:
+        DataError: There is none.
+    """
+    for folder in folders:
+        for each in dict.fromkeys((name, name.replace("\\", "/"))):
+            if (file := existing_spelling(folder / each)) is not None:
+                return file
+    where = ", ".join(str(folder) for folder in folders[:3])
+    raise DataError(f"{path}: has objects of {name!r}, but there is no such image in {where}; put it there")
+
+
+def _read_folder(root: Path) -> Listing:
+    """Read a folder of images and files of objects."""
+    rows: list[ListedImage] = []
+    alone: dict[str, list[Path]] = {"file": [], "image": [], "file of objects": []}
+    for images, labels, split in pair_folders(root, IMAGE_FOLDERS, OBJECT_FOLDERS):
+        found = find_images(images)
+        others = (found if labels is None else find_images(labels)).others
+        files = [file for file in others if holds_objects(file) and not is_name_file(file)]
+        if labels is not None:
+            alone["file"] += found.others
+        alone["file"] += [file for file in others if file not in files and not is_name_file(file)]
+        named = by_name(labels or images, files)
+        for name, image in by_name(images, found.images).items():
+            file = named.pop(name, None)
+            if file is None:
+                alone["image"].append(image)
+            else:
+                rows.append(ListedImage(image, key_of(image, root), (), split, file, key_of(file, root)))
+        alone["file of objects"] += named.values()
+    if not rows:
+        found_alone = (counted(len(paths), noun, PLURALS.get(noun)) for noun, paths in alone.items() if paths)
+        counts = ", ".join(found_alone) or "no files"
+        raise DataError(
+            f"{root}: no image with objects found ({counts}); give folders images/ and labels/ with files of the same "
+            "names, a COCO JSON file, or a CSV file with the columns path,objects or path,xmin,ymin,xmax,ymax,label"
+        )
+    why = {"file": "", "image": ", without a file of objects", "file of objects": ", without an image"}
+    notes = (name_files(noun, paths, root, why[noun]) for noun, paths in alone.items())
+    return Listing(rows, (), tuple(note for note in notes if note), in_files=True)

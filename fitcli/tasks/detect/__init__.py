@@ -1,0 +1,1 @@
+"""The task `detect`: every object of an image, as a box or a point."""

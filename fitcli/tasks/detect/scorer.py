@@ -1,0 +1,53 @@
+"""Scores a model on annotated images, for `fit evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from fitcli.annotations.objects.placed_objects import place_objects
+from fitcli.data.dataset import Sample
+from fitcli.device.runtime import Runtime
+from fitcli.images.base import ImageReader
+from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.detect.config import DetectDetails
+from fitcli.tasks.detect.detect_image import detect_image
+from fitcli.tasks.detect.detection_evaluation import detection_evaluation
+from fitcli.tasks.detect.detection_scores import ImageMatches
+from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.evaluation_result import Evaluation, Split
+from models.dense import FITDense
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionScorer:
+    """Compares found objects with true ones; see `Scorer` for its members.
+
+    Attributes:
+        checkpoint: The model.
+        runtime: Device and precision.
+        settings: Settings with which images are read.
+    """
+
+    checkpoint: Checkpoint[FITDense]
+    runtime: Runtime
+    settings: EncodingSettings
+
+    @property
+    def depends_on(self) -> tuple[object, ...]:
+        """Nothing: the threshold is applied to all images at the end."""
+        return ()
+
+    def score(self, image: ImageReader, sample: Sample, number: int) -> list[float]:
+        """Return the matches of one image, see `ImageMatches.as_row`."""
+        config = self.checkpoint.config
+        objects = place_objects(sample.target, image, config.classes)
+        found = detect_image(self.checkpoint, image, self.runtime, self.settings, purpose="evaluate").found
+        return ImageMatches.of(found, objects, config).as_row()
+
+    def summarize(self, scored: Sequence[tuple[Sample, list[float]]], split: Split, failed: int) -> Evaluation:
+        """Return average precision, precision, recall, F1 and counts, by class and by size, and FROC."""
+        config = self.checkpoint.config
+        threshold = cast(DetectDetails, config.details).threshold
+        return detection_evaluation(config.task, config.classes, threshold, scored, split, failed)

@@ -1,0 +1,82 @@
+"""Leaves out objects that overlap a better one of their class: greedy non-maximum suppression, in bounded time.
+
+Objects are taken in the order of their scores. An object stays if no object that stays before it overlaps it by more
+than a share. The result is that of comparing all with all.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fitcli.annotations.affine_map import Floats
+from fitcli.tasks.detect.box_pairs import BoxBins
+from fitcli.tasks.detect.cell_layout import Integers
+
+MOST_PAIRS = 1 << 22
+"""Pairs that are compared at a time."""
+
+
+def suppress(boxes: Floats, scores: NDArray[np.float32], numbers: NDArray[np.int32], share: float) -> NDArray[np.int64]:
+    """Return the objects that stay, ascending; of equal scores the first is better.
+
+    Args:
+        boxes: (left, top, right, bottom) [n 4].
+        scores: Scores, [n].
+        numbers: Class numbers, [n].
+        share: Overlap (IoU) above which the worse object is left out.
+    """
+    order = np.argsort(-scores, kind="stable")
+    kept = _Kept(boxes[order], numbers[order].astype(np.int64), share)
+    kept.add(np.arange(len(order)))
+    stays: Integers = np.sort(order[np.flatnonzero(kept.stays)])
+    return stays
+
+
+class _Kept:
+    """The objects that stay so far. Objects are numbered from the best to the worst."""
+
+    def __init__(self, boxes: Floats, numbers: Integers, share: float) -> None:
+        self._boxes, self._numbers, self._share = boxes, numbers, share
+        self.stays = np.zeros(len(boxes), np.bool_)
+        self._before: BoxBins | None = None
+
+    def add(self, some: Integers) -> None:
+        """Decide about the next objects, ascending."""
+        if self._before is not None:
+            some = self._not_suppressed(some)
+        if not len(some):
+            return
+        bins = BoxBins.of(self._boxes[some], self._numbers[some], self._share)
+        pairs = bins.own_pairs(MOST_PAIRS)
+        if pairs is None and len(some) > 1:
+            # What stays of the better half leaves few of the worse half in a crowd.
+            middle = len(some) // 2
+            self.add(some[:middle])
+            self.add(some[middle:])
+            return
+        assert pairs is not None
+        one, other = (each[pairs[2] > self._share] for each in pairs[:2])
+        self._decide(some, np.minimum(one, other), np.maximum(one, other))
+
+    def _decide(self, some: Integers, better: Integers, worse: Integers) -> None:
+        alive = bytearray(b"\1" * len(some))
+        order = np.argsort(better, kind="stable")
+        # All that can leave out the better one of a pair were looked at before.
+        for one, other in zip(better[order].tolist(), worse[order].tolist(), strict=True):
+            if alive[one]:
+                alive[other] = 0
+        self.stays[some[np.frombuffer(alive, np.bool_)]] = True
+        kept = np.flatnonzero(self.stays)
+        self._before = BoxBins.of(self._boxes[kept], self._numbers[kept], self._share)
+
+    def _not_suppressed(self, some: Integers) -> Integers:
+        assert self._before is not None
+        pairs = self._before.pairs(BoxBins.of(self._boxes[some], self._numbers[some], self._share), MOST_PAIRS)
+        if pairs is None:
+            if len(some) > 1:
+                middle = len(some) // 2
+                return np.concatenate([self._not_suppressed(some[:middle]), self._not_suppressed(some[middle:])])
+            pairs = self._before.pairs(BoxBins.of(self._boxes[some], self._numbers[some], self._share), len(self.stays))
+            assert pairs is not None
+        return np.delete(some, np.unique(pairs[1][pairs[2] > self._share]))
