@@ -77,7 +77,7 @@ def _read_rows(path: Path) -> Listing:
             raise DataError(f"{path}, line {line}: {name} is in another split than in line {before[0]}; keep one")
     found = (
         ListedImage(_image(path, name, [path.parent]), composed(name), (), SPLITS.get(split, ""), path, path.name,
-                    composed(patient), name)
+                    composed(patient), label_part=name)
         for name, (_, split, patient) in images.items()
     )  # fmt: skip
     return Listing(list(found), (), in_files=True)
@@ -95,7 +95,7 @@ def _read_coco(path: Path) -> Listing:
     folders = [folder, *_existing(folder / name for name in IMAGE_FOLDERS), folder.parent]
     folders += _existing(folder.parent / name for name in (*IMAGE_FOLDERS, path.stem.rpartition("_")[2]))
     found = {name: _image(path, name, folders) for name in images}
-    rows = [ListedImage(file, composed(name), (), "", path, path.name, "", name) for name, file in found.items()]
+    rows = [ListedImage(file, composed(name), (), "", path, path.name, label_part=name) for name, file in found.items()]
     return Listing(rows, (), in_files=True)
 
 

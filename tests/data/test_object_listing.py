@@ -33,7 +33,7 @@ def test_a_list_of_files(tmp_path: Path) -> None:
     assert targets(path) == {
         "a.png": ObjectSource(tmp_path / "a.geojson"), "b.png": ObjectSource(tmp_path / "b.geojson"), "c.png": None,
     }  # fmt: skip
-    assert load_dataset(path, "objects").notes == ("1 of 3 images have no objects",)
+    assert load_dataset(path, "objects").notes == ("1 of 3 images has no objects",)
 
 
 def test_rows_of_objects(tmp_path: Path) -> None:

@@ -116,12 +116,16 @@ def test_reports(data: Path, tmp_path: Path) -> None:
     assert list((tmp_path / "run/tensorboard").glob("events.*"))
 
 
+def judged(loss: float, accuracy: float) -> Scores:
+    return Scores(loss, {"accuracy": accuracy})
+
+
 HISTORIES: dict[str, tuple[str, list[Scores], int]] = {
-    "least loss": ("loss", [Scores(0.9, 0.5, 0.5), Scores(0.4, 0.7, 0.7), Scores(0.5, 0.9, 0.9)], 8),
-    "one lucky accuracy": ("loss", [Scores(3.0, 1.0, 1.0), Scores(0.2, 0.9, 0.9), Scores(0.3, 0.9, 0.9)], 8),
-    "tie": ("loss", [Scores(0.2, 0.5, 0.5), Scores(0.2, 0.9, 0.9), Scores(0.2, 0.7, 0.7)], 4),
-    "earlier versions": ("accuracy", [Scores(0.9, 0.5, 0.5), Scores(0.4, 0.9, 0.9), Scores(0.1, 0.7, 0.7)], 8),
-    "tie of accuracies": ("accuracy", [Scores(0.9, 0.5, 0.5), Scores(0.4, 0.5, 0.5), Scores(0.5, 0.5, 0.5)], 8),
+    "least loss": ("loss", [judged(0.9, 0.5), judged(0.4, 0.7), judged(0.5, 0.9)], 8),
+    "one lucky accuracy": ("loss", [judged(3.0, 1.0), judged(0.2, 0.9), judged(0.3, 0.9)], 8),
+    "tie": ("loss", [judged(0.2, 0.5), judged(0.2, 0.9), judged(0.2, 0.7)], 4),
+    "earlier versions": ("accuracy", [judged(0.9, 0.5), judged(0.4, 0.9), judged(0.1, 0.7)], 8),
+    "tie of accuracies": ("accuracy", [judged(0.9, 0.5), judged(0.4, 0.5), judged(0.5, 0.5)], 8),
 }
 """What chooses, the validations of three epochs of four steps, and the step whose weights are kept."""
 
@@ -160,7 +164,7 @@ def test_the_kept_epoch(
 def test_the_best_model_is_kept_and_the_last_one_too(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores = iter([Scores(0.9, 0.5, 0.5), Scores(0.1, 0.9, 0.9), Scores(0.4, 0.7, 0.7), Scores(0.5, 0.9, 0.9)])
+    scores = iter([judged(0.9, 0.5), judged(0.1, 0.9), judged(0.4, 0.7), judged(0.5, 0.9)])
     monkeypatch.setattr(objective, "validate", lambda *_: next(scores))
     models: list[Any] = []
 

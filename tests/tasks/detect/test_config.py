@@ -25,11 +25,11 @@ def test_it_comes_back(points: bool) -> None:
 def test_a_validation_decides_the_threshold() -> None:
     details = DetectDetails(side=6.0)
     assert details.threshold == UNDECIDED
-    decided = details.validated({"threshold": 0.45, "ap": 0.1})
+    decided = details.with_decisions({"threshold": 0.45})
     assert decided.threshold == 0.45
-    assert decided.initial() == details
+    assert decided.with_decisions({}) == details
     config = checkpoint().config
-    assert identity(config) == identity(replace(config, details=config.details.validated({"threshold": 0.9})))
+    assert identity(config) == identity(replace(config, details=config.details.with_decisions({"threshold": 0.9})))
 
 
 @pytest.mark.parametrize(
