@@ -1,7 +1,7 @@
 """Reads JPEG 2000: the samples that the file holds, with their own depth and sign.
 
-imagecodecs (OpenJPEG) decodes. A codestream that is cut into tiles is read tile by tile: the parts of one tile, behind a
-header that describes this tile alone, are a codestream of their own. Other files are decoded whole.
+imagecodecs (OpenJPEG) decodes. A codestream that is cut into tiles is read tile by tile: the parts of one tile, behind
+a header that describes this tile alone, are a codestream of their own. Other files are decoded whole.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Jp2Grid(ChunkGrid):
     @property
     def is_affordable(self) -> bool:
         """Whether a tile is small enough to be decoded."""
-        return not self._main or self.chunk_bytes <= MAX_CHUNK_BYTES and self._cost(self.chunk) <= 4 * MAX_CHUNK_BYTES
+        return not self._main or (self.chunk_bytes <= MAX_CHUNK_BYTES and self._cost(self.chunk) <= 4 * MAX_CHUNK_BYTES)
 
     def decode(self, key: ChunkKey) -> Pixels:
         if not self._main:

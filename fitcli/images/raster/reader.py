@@ -20,8 +20,15 @@ from fitcli.images.byte_source import SourceFile
 from fitcli.images.chunks import ChunkedReader, ChunkGrid, ChunkKey
 from fitcli.images.colors import Conversion, grey_to_samples
 from fitcli.images.encoded_size import check_scans, essential_png, is_complete_jpeg, jpeg_frame, read_jpeg_frame
+from fitcli.images.foreign import foreign_by_content
 from fitcli.images.jpeg2000 import read_codestream
-from fitcli.images.limited_decoding import MEMORY_BYTES, SECONDS, decode_file_limited, decode_limited, describe_file_limited
+from fitcli.images.limited_decoding import (
+    MEMORY_BYTES,
+    SECONDS,
+    decode_file_limited,
+    decode_limited,
+    describe_file_limited,
+)
 from fitcli.images.pillow_decoding import Description, describe, rows
 from fitcli.images.png_header import PALETTE, SIGNATURE, PngHeader, read_header
 from fitcli.images.raster.avif import avif_bits
@@ -76,7 +83,9 @@ class RasterReader(ChunkedReader):
         except ImageError:
             raise
         except UnidentifiedImageError:
-            raise ImageError(path, "is not an image that fit can read; give a TIFF, PNG, JPEG or zarr image") from None
+            foreign = foreign_by_content(path)
+            what = "is not an image that fit can read; give a TIFF, PNG, JPEG or zarr image"
+            raise ImageError(path, what if foreign is None else foreign.advice(path)) from None
         except Image.DecompressionBombError:
             raise _too_large(path, "more pixels", lossless=True) from None
         except Exception as error:  # Pillow raises errors of many types on damaged files
