@@ -79,6 +79,6 @@ def test_a_folder_without_images_says_what_is_there(tmp_path: Path) -> None:
     for labels in ("needed", "welcome"):
         with pytest.raises(
             DataError,
-            match=r": no images found \(2 files passed over: a/1\.czi, a/2\.czi; each is a Zeiss .*b/3\.nd2; it is a Nikon ",
+            match=r": no images found \(2 files .*a/2\.czi; each is a Zeiss .*b/3\.nd2; it is a Nikon ",
         ):
             read_folder(tmp_path, labels)  # type: ignore[arg-type]
