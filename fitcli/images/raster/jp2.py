@@ -25,8 +25,11 @@ from fitcli.images.limited_decoding import MEMORY_BYTES, SECONDS, decode_limited
 MAX_BOXES, MAX_HEADER_BYTES, MAX_PARTS = 1 << 10, 16 << 20, 1 << 17
 """Largest plausible number of boxes, size of the header in front of the first tile, and number of parts of tiles."""
 
-SIZE, END, TILE_PART = b"\xff\x51", b"\xff\xd9", b"\xff\x90"
-"""Markers of the size, of the end, and of a part of a tile."""
+MAX_TILES = 65_535
+"""Largest number of tiles in the standard."""
+
+END, TILE_PART = b"\xff\xd9", b"\xff\x90"
+"""Markers of the end, and of a part of a tile."""
 
 PACKED_HEADERS = b"\xff\x60"
 """Marker (PPM) of headers of all tiles in front of the first: such tiles are no codestreams of their own."""
@@ -121,6 +124,8 @@ def read_jp2_header(source: SourceFile) -> Jp2Header:
         raise ValueError("its header is cut off") from None
     if tile_left > left or tile_top > top or tile_left + wide <= left or tile_top + tall <= top:
         raise ValueError("its header is invalid")
+    if -(-(right - tile_left) // wide) * -(-(bottom - tile_top) // tall) > MAX_TILES:
+        raise ValueError("its header is invalid")
     depths, across, down = (samples[first::3].tolist() for first in range(3))
     return Jp2Header(
         start,
@@ -181,7 +186,8 @@ class Jp2Grid(ChunkGrid):
 
     def decode(self, key: ChunkKey) -> Pixels:
         if not self._main:
-            data = self._source.read(0, self._source.size)
+            # Without its boxes: of those, imagecodecs would convert the colours of some files and not of others.
+            data = self._source.read(self._header.start, self._source.size - self._header.start)
             shape = self.chunk
         else:
             data = self._tile(key[1], key[2])

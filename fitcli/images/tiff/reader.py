@@ -16,7 +16,7 @@ import numpy as np
 import tifffile
 
 from fitcli.errors import ImageError
-from fitcli.images.base import ImageInfo
+from fitcli.images.base import ImageInfo, Pixels
 from fitcli.images.byte_source import SourceFile
 from fitcli.images.chunks import MAX_CHANNELS, ChunkedReader, levels_of
 from fitcli.images.colors import (
@@ -29,6 +29,7 @@ from fitcli.images.colors import (
 )
 from fitcli.images.missing import nodata_value
 from fitcli.images.tiff.chunks import JPEG, CompressedTiffGrid, Page, RawTiffGrid, TiffGrid, is_raw
+from fitcli.images.tiff.masks import Masks, hidden_value, mask_grids
 from fitcli.images.tiff.metadata import (
     FORMATS,
     aperio_mpp,
@@ -44,6 +45,7 @@ from fitcli.images.tiff.metadata import (
 from fitcli.images.tiff.planes import check_planes
 from fitcli.images.tiff.stream import StructureStream, TooMuchStructure
 from fitcli.images.tiff.unread import check_form
+from fitcli.images.window import Window
 
 PHOTOMETRIC_TAG = 262
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 1, 2, 3, 5, 6
@@ -96,6 +98,11 @@ class TiffReader(ChunkedReader):
                 path, f"cannot be read as TIFF ({reason}); it is damaged or cut off, copy or export it again"
             ) from error
         super().__init__(path, parsed.info, parsed.grids, parsed.finish)
+        self._masks = parsed.masks
+
+    def read(self, window: Window, level: int = 0) -> Pixels:
+        pixels = super().read(window, level)
+        return pixels if self._masks is None else self._masks.hide(pixels, window, level)
 
     def close(self) -> None:
         super().close()
@@ -120,6 +127,7 @@ class _Parsed:
     info: ImageInfo
     grids: list[TiffGrid]
     finish: Conversion | None
+    masks: Masks | None
 
 
 def _parse(file: Any, source: SourceFile, indices: bool) -> _Parsed:
@@ -143,6 +151,8 @@ def _parse(file: Any, source: SourceFile, indices: bool) -> _Parsed:
     # The values of one channel may be indices or inverse; several are colours, which stay what they are.
     stored = indices and base.channels == 1
     finish, channels, dtype, color = (None, 1, base.dtype, False) if stored else _colors(keyframe, base)
+    nodata = _nodata(keyframe, base.dtype) if finish is None else None
+    grids, masks = _masked(file, source, grids, hidden_value(nodata, dtype, stored))
     info = ImageInfo(
         height=base.height,
         width=base.width,
@@ -154,11 +164,22 @@ def _parse(file: Any, source: SourceFile, indices: bool) -> _Parsed:
         format=FORMATS.get(series.kind, "TIFF"),
         axes=series.axes,
         color=color,
-        nodata=_nodata(keyframe, base.dtype) if finish is None else None,
+        nodata=nodata if masks is None else masks.nodata,
         geo=georeference(keyframe),
         palette=_palette(keyframe) if stored else (),
     )
-    return _Parsed(info, grids, finish)
+    return _Parsed(info, grids, finish, masks)
+
+
+def _masked(
+    file: Any, source: SourceFile, grids: list[TiffGrid], hidden: float | None
+) -> tuple[list[TiffGrid], Masks | None]:
+    """Return the levels that can be read, and their masks; without a mask of level 0, all levels and None."""
+    masks = mask_grids(file, source, [(grid.height, grid.width) for grid in grids])
+    if hidden is None or masks[0] is None:
+        return grids, None
+    both = [(grid, mask) for grid, mask in zip(grids, masks, strict=True) if mask is not None]
+    return [grid for grid, _ in both], Masks(source.path, [mask for _, mask in both], hidden)
 
 
 def _nodata(keyframe: Any, dtype: np.dtype[Any]) -> float | None:
