@@ -22,8 +22,8 @@ from fitcli.images.colors import Conversion, cmyk_to_rgb, ycbcr_to_rgb
 from fitcli.images.jpeg2000 import BOXES, START, read_codestream
 from fitcli.images.limited_decoding import MEMORY_BYTES, SECONDS, decode_limited
 
-MAX_BOXES, MAX_HEADER_BYTES, MAX_PARTS = 1 << 10, 16 << 20, 1 << 17
-"""Largest plausible number of boxes, size of the header in front of the first tile, and number of parts of tiles."""
+MAX_BOXES, MAX_MARKERS, MAX_HEADER_BYTES, MAX_PARTS = 1 << 10, 1 << 15, 16 << 20, 1 << 17
+"""Largest plausible number of boxes, and of markers and bytes in front of the first tile, and of parts of tiles."""
 
 MAX_TILES = 65_535
 """Largest number of tiles in the standard."""
@@ -46,8 +46,8 @@ COLOR_SPACES = {12: "CMYK", 16: "RGB", 17: "grey", 18: "YCbCr"}
 SAMPLE_BYTES = 8
 """Bytes per sample that decoding takes beside the pixels: OpenJPEG has 32 bits for each, and code blocks."""
 
-OVERHEAD_BYTES = 1 << 28
-"""Memory that the decoder may take beside twice its pixels, for parts that a header names."""
+OVERHEAD_BYTES, TILE_OVERHEAD_BYTES = 1 << 28, 32 << 20
+"""Memory that the decoder may take beside its pixels, for parts that a header names: of a whole picture, and of a tile."""
 
 SMALL_SAMPLES = 1 << 22
 """Pictures of up to this many samples are decoded in this process, larger ones in another, under limits."""
@@ -197,7 +197,7 @@ class Jp2Grid(ChunkGrid):
             )
         overhead = read_codestream(data).overhead_bytes
         pixel_bytes = shape[0] * shape[1] * self.channels * self.dtype.itemsize
-        if overhead > OVERHEAD_BYTES + pixel_bytes:
+        if overhead > (TILE_OVERHEAD_BYTES if self._main else OVERHEAD_BYTES) + pixel_bytes:
             raise ValueError(f"its header makes the decoder take {overhead >> 20} MiB beside the pixels")
         samples = shape[0] * shape[1] * self.channels
         if samples <= SMALL_SAMPLES:
@@ -270,8 +270,10 @@ def _main_header(source: SourceFile, start: int) -> tuple[bytes, int]:
 
     Lists and texts are left out. There are no markers if tiles depend on each other.
     """
-    at, kept = start + 2, []
-    while at - start < MAX_HEADER_BYTES:
+    at, kept = start + 2, list[bytes]()
+    for _ in range(MAX_MARKERS):
+        if at - start > MAX_HEADER_BYTES:
+            break
         mark = source.read(at, 2)
         if mark == TILE_PART:
             return b"".join(kept), at

@@ -187,7 +187,8 @@ class CompressedTiffGrid(TiffGrid):
         if self._jpeg:
             check_jpeg(self._header or data, data, self._declared)
             if self._one_plane:
-                return np.asarray(imagecodecs.jpeg8_decode(data, tables=page.tables)).reshape(*encoded_size(data), -1)
+                plane: Pixels = imagecodecs.jpeg8_decode(data, tables=page.tables)
+                return plane[:, :, None] if plane.ndim == 2 else plane
             decoded, _, _ = self._decode(data, index, jpegtables=page.tables, jpegheader=self._header)
         else:
             if self._lzw:
