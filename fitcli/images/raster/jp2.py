@@ -43,11 +43,11 @@ JP2_STARTS = (b"\0\0\0\x0cjP  \r\n\x87\n", START)
 COLOR_SPACES = {12: "CMYK", 16: "RGB", 17: "grey", 18: "YCbCr"}
 """Enumerated colour spaces of a JP2 file (ISO/IEC 15444-1, table I.10; 15444-2, table M.25)."""
 
-SAMPLE_BYTES = 8
+SAMPLE_BYTES = 5.6
 """Bytes per sample that decoding takes beside the pixels: OpenJPEG has 32 bits for each, and code blocks."""
 
 OVERHEAD_BYTES, TILE_OVERHEAD_BYTES = 1 << 28, 32 << 20
-"""Memory that the decoder may take beside its pixels, for parts that a header names: of a whole picture, and of a tile."""
+"""Memory that the decoder may take beside its pixels, for parts that a header names: of a picture, and of a tile."""
 
 SMALL_SAMPLES = 1 << 22
 """Pictures of up to this many samples are decoded in this process, larger ones in another, under limits."""
@@ -177,6 +177,8 @@ class Jp2Grid(ChunkGrid):
             self.chunk = min(header.tile[0], self.height), min(header.tile[1], self.width)
             self._columns = -(-self.width // header.tile[1])
             self._parts = _tile_parts(self._source, first)
+        # Decoding takes many times the pixels, by which the number of chunks at a time is chosen.
+        self.sequential = self._cost(self.chunk) > TILE_OVERHEAD_BYTES
         self.decoding_bytes = 0 if self._main else self._source.size + self._cost(self.chunk)
 
     @property
@@ -212,7 +214,7 @@ class Jp2Grid(ChunkGrid):
         return pixels.astype(self.dtype, copy=False)
 
     def _cost(self, shape: tuple[int, int]) -> int:
-        return shape[0] * shape[1] * self.channels * (SAMPLE_BYTES + self.dtype.itemsize)
+        return int(shape[0] * shape[1] * self.channels * (SAMPLE_BYTES + self.dtype.itemsize))
 
     def _tile(self, row: int, column: int) -> bytes:
         """Return the codestream of one tile. It keeps its place in the reference grid, which its wavelets depend on."""
