@@ -69,7 +69,7 @@ FORMATS = (
     Foreign(
         "a netCDF file", (".nc", ".nc4", ".cdf"), ((0, b"CDF\1"), (0, b"CDF\2"), (0, b"CDF\5")), GDAL
     ),
-    Foreign("an HDF file", (".hdf", ".he5"), ((0, b"\x0e\x03\x13\x01"), (0, b"\x89HDF\r\n\x1a\n")), GDAL),
+    Foreign("an HDF file", (".hdf", ".he5"), ((0, b"\x0e\x03\x13\x01"),), GDAL),
     Foreign("a grid of ESRI", (".adf", ".flt"), (), GDAL),
     Foreign("an ECW or MrSID image", (".ecw", ".sid"), ((0, b"msid"),), GDAL),
     Foreign(
