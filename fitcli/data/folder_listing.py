@@ -15,6 +15,7 @@ from fitcli.data.csv_listing import PLAIN, SPLITS, Labels, ListedImage, Listing
 from fitcli.errors import DataError
 from fitcli.files.wording import counted
 from fitcli.images.find import find_images, is_zarr
+from fitcli.images.foreign import Foreign, foreign_by_name
 
 NAMED = 3
 """Number of files to name of those that are passed over."""
@@ -35,7 +36,7 @@ def read_folder(root: Path, labels: Labels) -> Listing:
     loose = [path for found in outside for path in found.images]
     if rows:
         notes = (
-            name_files("file", others, root),
+            *name_others(others, root),
             name_files("image", loose, root, ", in no class folder"),
             _without(empty),
         )
@@ -53,11 +54,10 @@ def read_folder(root: Path, labels: Labels) -> Listing:
             for image in find_images(folder).images
         ]
     if not rows:
-        passed = f" ({name_files('file', others, root)})" if others else ""
+        passed = f" ({'; '.join(name_others(others, root))})" if others else ""
         needed = "one subfolder per class" if labels == "needed" else "images"
         raise DataError(f"{root}: no images found{passed}; give a folder with {needed}, or a CSV file")
-    passed_over = name_files("file", others, root)
-    return Listing(rows, (PLAIN,), (passed_over,) if passed_over else ())
+    return Listing(rows, (PLAIN,), name_others(others, root))
 
 
 def _class_folders(root: Path) -> tuple[list[ListedImage], list[Path], list[Path]]:
@@ -91,6 +91,20 @@ def subfolders(root: Path) -> list[Path]:
     return sorted(
         child for child in root.iterdir() if child.is_dir() and not child.name.startswith(".") and not is_zarr(child)
     )
+
+
+def name_others(paths: Iterable[Path], root: Path) -> tuple[str, ...]:
+    """Return sentences on files that are no images: one on each format that is not read, and one on all others."""
+    others: list[Path] = []
+    foreign: dict[Foreign, list[Path]] = {}
+    for path in paths:
+        kind = foreign_by_name(path)
+        (others if kind is None else foreign.setdefault(kind, [])).append(path)
+    notes = [
+        f"{name_files('file', found, root)}; {'it' if len(found) == 1 else 'each'} {kind.advice(found[0])}"
+        for kind, found in foreign.items()
+    ]
+    return tuple(note for note in (*notes, name_files("file", others, root)) if note)
 
 
 def name_files(noun: str, paths: Sequence[Path], root: Path, why: str = "") -> str:

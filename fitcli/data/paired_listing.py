@@ -13,7 +13,7 @@ from pathlib import Path
 from fitcli.annotations.labels import has_polygons, labels_inside
 from fitcli.data.class_names import composed
 from fitcli.data.csv_listing import ListedImage, Listing
-from fitcli.data.folder_listing import name_files, split_folders, subfolders
+from fitcli.data.folder_listing import name_files, name_others, split_folders, subfolders
 from fitcli.data.image_names import without_suffix
 from fitcli.errors import DataError
 from fitcli.files.wording import counted
@@ -54,8 +54,9 @@ def read_pairs(root: Path) -> Listing:
             f"{root}: no image with labels found ({counts}); give folders images/ and labels/ with files of the same "
             "names, OME-Zarr images with labels inside, or a CSV file with the columns path,labels"
         )
-    why = {"file": "", "image": ", without labels", "label file": ", without an image"}
-    notes = (name_files(noun, paths, root, why[noun]) for noun, paths in alone.items())
+    why = {"image": ", without labels", "label file": ", without an image"}
+    single = (name_files(noun, alone[noun], root, reason) for noun, reason in why.items())
+    notes = (*name_others(alone["file"], root), *single)
     return Listing(rows, (), tuple(note for note in notes if note), in_files=True)
 
 

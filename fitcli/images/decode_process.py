@@ -62,6 +62,10 @@ def _decode(request: dict[str, Any], data: bytes, answers: BinaryIO) -> None:
 def _picture(codec: str, data: bytes) -> Any:
     if codec == "jpegxl":
         return imagecodecs.jpegxl_decode(data, numthreads=1)
+    if codec == "jpeg2000":
+        return imagecodecs.jpeg2k_decode(data, numthreads=1)
+    if codec == "avif":
+        return imagecodecs.avif_decode(data, numthreads=1)
     return imagecodecs.jpegxr_decode(data)
 
 
@@ -77,9 +81,9 @@ def _warm_up() -> None:
 
         AvifImagePlugin.DEFAULT_MAX_THREADS = 2  # each thread takes address space
     grey = np.zeros((8, 8), np.uint8)
-    for codec in ("jpegxl", "jpegxr"):
+    for codec, name in (("jpegxl", "jpegxl"), ("jpegxr", "jpegxr"), ("jpeg2000", "jpeg2k"), ("avif", "avif")):
         with contextlib.suppress(Exception):
-            _picture(codec, getattr(imagecodecs, f"{codec}_encode")(grey))
+            _picture(codec, getattr(imagecodecs, f"{name}_encode")(grey))
 
 
 def _limit(memory: int, seconds: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fitcli.images.foreign import DISGUISED, SLIDE_DATA
 from fitcli.images.open import TIFF_MAGIC, ZARR_MARKERS
 
 IMAGE_SUFFIXES = frozenset({
@@ -22,12 +23,12 @@ OTHER_SUFFIXES = frozenset({
     ".py", ".ipynb", ".r", ".m", ".sh", ".bat", ".db", ".sqlite", ".npz", ".pt", ".pth", ".ckpt", ".pkl",
     ".safetensors", ".mat", ".zip", ".gz", ".bz2", ".xz", ".tar", ".7z", ".rar", ".md5", ".sha256",
     ".tmp", ".part", ".tfw", ".tifw", ".jgw", ".jpgw", ".pgw", ".wld", ".prj", ".rpb", ".rpc", ".imd", ".aux", ".ndpa",
-    ".ovr", ".msk", ".vsi", ".thm"
+    ".ovr", ".msk", ".thm"
 })  # fmt: skip
 """Suffixes of files that are never opened: texts, documents, archives and files beside images.
 
-Some hold pixels, but not those of an image of a data set: the overviews (.ovr) and masks (.msk) of GDAL, the thumbnails
-of cameras (.thm), and .vsi files, whose large image lies in other files.
+Some hold pixels, but not those of an image of a data set: the overviews (.ovr) and masks (.msk) of GDAL, and the
+thumbnails of cameras (.thm).
 """
 
 FEATURE_SUFFIXES = frozenset({".h5", ".hdf5", ".npy"})
@@ -83,7 +84,7 @@ def find_images(folder: str | Path, deep: bool = True) -> FoundImages:
                 (found.images if _is_image(entry) else found.others).append(path)
         elif is_zarr(path):
             found.images.append(path)
-        elif deep:
+        elif deep and not (path / SLIDE_DATA).is_file():
             pending += _children(path, visited)
     (found.others if found.images else found.images).extend(features)
     return found
@@ -112,6 +113,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
     suffix = os.path.splitext(entry.name)[1].lower()
+    if suffix in DISGUISED:
+        return False
     if suffix in IMAGE_SUFFIXES or suffix in OTHER_SUFFIXES:
         return suffix in IMAGE_SUFFIXES
     try:

@@ -38,6 +38,7 @@ class Codestream:
         components: Samples per pixel.
         bits: Largest number of bits per sample.
         overhead_bytes: Memory of the decoder beside samples: for tiles, precincts, code blocks and layers.
+        full: Whether every component has a sample per pixel.
     """
 
     height: int
@@ -45,6 +46,7 @@ class Codestream:
     components: int
     bits: int
     overhead_bytes: int
+    full: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ def read_codestream(data: bytes) -> Codestream:
     layers = max(style.layers for style in styles)
     in_tile = max(_style_bytes(style, size, components, layers) for style in styles)
     overhead = tiles * (TILE_BYTES + components * TILE_COMPONENT_BYTES) + in_tile
-    return Codestream(height, width, components, max(samples[::3]) % 128 + 1, overhead)
+    full = set(samples[1::3]) == set(samples[2::3]) == {1}
+    return Codestream(height, width, components, max(samples[::3]) % 128 + 1, overhead, full)
 
 
 def _start(data: bytes) -> int:

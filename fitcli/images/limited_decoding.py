@@ -48,18 +48,23 @@ class DecodingLimit(ValueError):
     """A picture cannot be decoded within the limits."""
 
 
-def decode_limited(codec: str, data: bytes, most_bytes: int) -> Pixels:
+def decode_limited(
+    codec: str, data: bytes, most_bytes: int, *, memory: int | None = None, seconds: int = SECONDS
+) -> Pixels:
     """Decode a picture in memory.
 
     Args:
         codec: Name of the decoder in `decode_process.py`.
         data: Encoded picture.
         most_bytes: Largest expected size of the pixels in bytes.
+        memory: Memory in bytes that decoding may take; None: `MEMORY_BYTES` and four times the pixels.
+        seconds: CPU time that decoding may take.
 
     Raises:
         ValueError: The picture is damaged, larger than expected, or exceeds a limit.
     """
-    request = {"codec": codec, "most": most_bytes, "memory": MEMORY_BYTES + 4 * most_bytes, "seconds": SECONDS}
+    memory = MEMORY_BYTES + 4 * most_bytes if memory is None else memory
+    request = {"codec": codec, "most": most_bytes, "memory": memory, "seconds": seconds}
     return _ask(request, data, lambda answer, stream: _receive(stream, np.empty(answer["shape"], answer["dtype"])))
 
 

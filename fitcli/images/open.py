@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from fitcli.errors import ImageError
 from fitcli.files.spelling import existing_spelling
 from fitcli.images.base import ImageInfo, ImageReader, ImageWriter
+from fitcli.images.foreign import disguised, foreign_by_name
 
 if TYPE_CHECKING:
     from fitcli.images.chunk_encoding import Compression
@@ -52,6 +53,8 @@ def open_image(path: str | Path, *, indices: bool = False) -> ImageReader:
         return _open_folder(path)
     if not stat.S_ISREG(mode):
         raise ImageError(path, "is neither a file nor a folder; give a regular image file or a zarr folder")
+    if (foreign := disguised(path)) is not None:
+        raise ImageError(path, foreign.advice(path))
     if path.name in ZARR_MARKERS:
         return _open_folder(path.parent)
     start = _first_bytes(path, 9)
@@ -172,7 +175,7 @@ def _open_features(path: Path, start: bytes) -> ImageReader | None:
         from fitcli.images.features.npy import NpyReader
 
         return NpyReader(path)
-    if start.startswith(HDF5_MAGIC):
+    if start.startswith(HDF5_MAGIC) and foreign_by_name(path) is None:
         from fitcli.images.features.hdf5 import Hdf5Reader
 
         return Hdf5Reader(path)

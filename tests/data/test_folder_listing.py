@@ -37,10 +37,16 @@ def test_what_is_passed_over_is_counted_and_named(tmp_path: Path) -> None:
     touch(tmp_path, *(f"{label}/{number}.png" for label in "ab" for number in range(3)))
     assert read_folder(tmp_path, "needed").notes == ()
     touch(tmp_path, "a/1.czi", "a/2.czi", "b/notes.docx", "b/3.xml", "a/.hidden.czi", "b/Thumbs.db", "truth.json")
-    assert read_folder(tmp_path, "needed").notes == ("4 files passed over: a/1.czi, b/3.xml, b/notes.docx, ...",)
-    touch(tmp_path, "c/5.czi", "large.tif")
+    notes = (
+        "2 files passed over: a/1.czi, a/2.czi; each is a Zeiss CZI image, which fit does not read; convert it with "
+        "`bioformats2raw 1.czi 1.zarr`, or `bfconvert 1.czi 1.ome.tif`",
+        "2 files passed over: b/3.xml, b/notes.docx",
+    )
+    assert read_folder(tmp_path, "needed").notes == notes
+    touch(tmp_path, "c/5.CZI", "large.tif")
     assert read_folder(tmp_path, "needed").notes == (
-        "5 files passed over: a/1.czi, b/3.xml, b/notes.docx, ...",
+        notes[0].replace("2 files passed over: a/1.czi, a/2.czi", "3 files passed over: a/1.czi, a/2.czi, c/5.CZI"),
+        notes[1],
         "1 image passed over, in no class folder: large.tif",
         "no class, without images: c",
     )
@@ -72,6 +78,7 @@ def test_a_folder_without_images_says_what_is_there(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.czi", "a/2.czi", "b/3.nd2", "list.csv")
     for labels in ("needed", "welcome"):
         with pytest.raises(
-            DataError, match=r": no images found \(4 files passed over: a/1\.czi, b/3\.nd2, list\.csv, "
+            DataError,
+            match=r": no images found \(2 files .*a/2\.czi; each is a Zeiss .*b/3\.nd2; it is a Nikon ",
         ):
             read_folder(tmp_path, labels)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Inserts text and palettes into encoded PNG and JPEG files."""
+"""Inserts text, palettes and the scale into encoded PNG and JPEG files."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ PNG_HEADER_BYTES = 33
 
 COLOR_TYPE, PALETTE = 25, 3
 """Place of the colour type in a PNG, and its value for indices of a palette."""
+
+JFIF_UNITS = 13
+"""Place of the units of the density in a JPEG that begins with its JFIF segment; two densities follow."""
 
 JPEG_COMMENT_BYTES = 65_533
 """Largest comment in bytes: the length of a segment takes two bytes, and counts itself."""
@@ -35,6 +38,22 @@ def _with_chunk(data: bytes, chunk: bytes) -> bytes:
     """Insert a part after the header of a PNG: its type and its contents."""
     length, check = struct.pack(">I", len(chunk) - 4), struct.pack(">I", zlib.crc32(chunk))
     return data[:PNG_HEADER_BYTES] + length + chunk + check + data[PNG_HEADER_BYTES:]
+
+
+def png_with_scale(data: bytes, mpp: float) -> bytes:
+    """Insert the pixels per metre (pHYs; PNG specification, 11.3.4.3); nothing for a scale that it cannot hold."""
+    per_metre = round(1e6 / mpp)
+    if not 0 < per_metre < 1 << 31:
+        return data
+    return _with_chunk(data, b"pHYs" + struct.pack(">IIB", per_metre, per_metre, 1))
+
+
+def jpeg_with_scale(data: bytes, mpp: float) -> bytes:
+    """Set the pixels per centimetre (JFIF, density in units of 2); nothing for a scale that it cannot hold."""
+    per_centimetre = round(1e4 / mpp)
+    if not 0 < per_centimetre < 1 << 16 or data[2:4] != b"\xff\xe0" or data[6:11] != b"JFIF\0":
+        return data
+    return data[:JFIF_UNITS] + struct.pack(">BHH", 2, per_centimetre, per_centimetre) + data[JFIF_UNITS + 5 :]
 
 
 def jpeg_with_comment(data: bytes, text: str) -> bytes:

@@ -16,13 +16,23 @@ from PIL import Image, UnidentifiedImageError
 
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, Pixels
+from fitcli.images.byte_source import SourceFile
 from fitcli.images.chunks import ChunkedReader, ChunkGrid, ChunkKey
 from fitcli.images.colors import Conversion, grey_to_samples
 from fitcli.images.encoded_size import check_scans, essential_png, is_complete_jpeg, jpeg_frame, read_jpeg_frame
+from fitcli.images.foreign import foreign_by_content
 from fitcli.images.jpeg2000 import read_codestream
-from fitcli.images.limited_decoding import decode_file_limited, describe_file_limited
+from fitcli.images.limited_decoding import (
+    MEMORY_BYTES,
+    SECONDS,
+    decode_file_limited,
+    decode_limited,
+    describe_file_limited,
+)
 from fitcli.images.pillow_decoding import Description, describe, rows
 from fitcli.images.png_header import PALETTE, SIGNATURE, PngHeader, read_header
+from fitcli.images.raster.avif import avif_bits
+from fitcli.images.raster.jp2 import JP2_STARTS, Jp2Grid, Jp2Header, colors_of, read_jp2_header
 from fitcli.images.raster.png import PngGrid, channels_of, palette_of
 from fitcli.images.raster.pnm import COLOR, GREY, MASK, PnmGrid
 
@@ -45,20 +55,14 @@ SMALL_BYTES, SMALL_PIXELS = 1 << 20, 1 << 22
 """Files and pictures of up to this size are described and decoded with Pillow in this process: even its decoders that
 are written in Python take at most some seconds for them."""
 
-PIXEL_SECONDS = {"JPEG2000": 4e-7, "AVIF": 1e-7}
+DEEP_AVIF = "AVIF of more than 8 bits"
+"""Such pictures are decoded by imagecodecs, since Pillow keeps 8 bits."""
+
+PIXEL_SECONDS = {"JPEG2000": 4e-7, "AVIF": 1e-7, DEEP_AVIF: 2e-7}
 """CPU time per pixel that another process may take beyond its seconds for any picture, by format; 0 for others."""
 
 OVERHEAD_BYTES = 1 << 28
 """Memory that the decoder of a JPEG 2000 file may take beside twice its pixels, for parts that its header names."""
-
-
-_MICROSCOPY, _SCENES = "bioformats2raw, to OME-Zarr", "gdal_translate -of COG, to GeoTIFF"
-
-CONVERTERS = {
-    **dict.fromkeys((".czi", ".nd2", ".lif", ".vsi", ".mrxs", ".dcm", ".oir", ".oib", ".lsm", ".ims"), _MICROSCOPY),
-    **dict.fromkeys((".vrt", ".hdf", ".he5", ".nc", ".img", ".ecw", ".sid"), _SCENES),
-}
-"""Programs that convert files of these suffixes, for messages."""
 
 
 class RasterReader(ChunkedReader):
@@ -79,27 +83,28 @@ class RasterReader(ChunkedReader):
         except ImageError:
             raise
         except UnidentifiedImageError:
-            converter = CONVERTERS.get(path.suffix.lower())
-            how = f"convert it with {converter}" if converter else "give a TIFF, PNG, JPEG or zarr image"
-            raise ImageError(path, f"is not an image that fit can read; {how}") from None
+            foreign = foreign_by_content(path)
+            what = "is not an image that fit can read; give a TIFF, PNG, JPEG or zarr image"
+            raise ImageError(path, what if foreign is None else foreign.advice(path)) from None
         except Image.DecompressionBombError:
-            raise _too_large(path, "more pixels") from None
+            raise _too_large(path, "more pixels", lossless=True) from None
         except Exception as error:  # Pillow raises errors of many types on damaged files
             raise ImageError(path, f"cannot be read ({error}); it is damaged, copy or export it again") from error
         grid = picture.grid
+        channels = picture.channels or grid.channels
         info = ImageInfo(
             height=grid.height,
             width=grid.width,
-            channels=grid.channels,
+            channels=channels,
             dtype=grid.dtype,
             chunk=grid.band if isinstance(grid, PnmGrid) else None if grid.single_chunk else grid.chunk,
             format=picture.format,
-            axes="YX" if grid.channels == 1 else "YXS",
-            color=grid.channels >= 3,
+            axes="YX" if channels == 1 else "YXS",
+            color=channels >= 3 if picture.color is None else picture.color,
             palette=picture.palette,
         )
         super().__init__(path, info, [grid], picture.finish)
-        if isinstance(grid, RasterGrid):
+        if isinstance(grid, RasterGrid | Jp2Grid):
             self.decoding_bytes = grid.decoding_bytes
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -135,10 +140,11 @@ class RasterGrid(ChunkGrid):
         encoded = path.stat().st_size * {"PNG": 3, "JPEG": 1, "WEBP": 1, "QOI": 1}.get(codec, 0)
         self.decoding_bytes = encoded + self.chunk_bytes + int(extra_bytes * self.height * self.width)
         if self.decoding_bytes > MAX_BYTES:
-            raise _too_large(path, _size(self))
+            lossy = codec in ("JPEG", "WEBP") and self.dtype == np.uint8 and channels == 3
+            raise _too_large(path, _size(self), lossless=not lossy)
 
     def decode(self, key: ChunkKey) -> Pixels:
-        if self.codec not in ("PNG", "JPEG", "WEBP", "QOI"):
+        if self.codec not in ("PNG", "JPEG", "WEBP", "QOI", DEEP_AVIF):
             return self._with_pillow()
         pixels = self._with_imagecodecs()
         if pixels.ndim == 2:
@@ -156,6 +162,10 @@ class RasterGrid(ChunkGrid):
             return imagecodecs.webp_decode(data)
         if self.codec == "QOI":
             return imagecodecs.qoi_decode(data)
+        if self.codec == DEEP_AVIF:
+            seconds = SECONDS + round(PIXEL_SECONDS[DEEP_AVIF] * self.height * self.width)
+            memory = MEMORY_BYTES + self.decoding_bytes
+            return decode_limited("avif", data, self.chunk_bytes, memory=memory, seconds=seconds)
         _check_jpeg(data)
         return imagecodecs.jpeg8_decode(data)
 
@@ -197,18 +207,23 @@ class _Picture(NamedTuple):
         grid: Its pixels.
         palette: As in `ImageInfo`.
         finish: Converts what the grid decodes; None if nothing is to be done.
+        channels: Channels after that; 0 if they are those of the grid.
+        color: As in `ImageInfo`; None: a picture of three channels and more is in colour.
     """
 
     format: str
     grid: ChunkGrid
     palette: tuple[tuple[int, int, int], ...] = ()
     finish: Conversion | None = None
+    channels: int = 0
+    color: bool | None = None
 
 
 def _describe(path: Path, indices: bool) -> _Picture:
     with path.open("rb") as file:
-        start = file.read(8)
-        if start == SIGNATURE:
+        start = file.read(12)
+        if start[:8] == SIGNATURE:
+            file.seek(8)
             header = read_header(file)
             # A grid that decodes interlaced files scales grey.
             scaled = indices and header.interlaced and header.bits in (2, 4) and header.kind != PALETTE
@@ -226,8 +241,20 @@ def _describe(path: Path, indices: bool) -> _Picture:
             return _Picture("JPEG", RasterGrid(path, size, frame.components, dtype, "JPEG", kept))
         ink = describe(path)
         return _Picture("JPEG", RasterGrid(path, size, ink.channels, ink.dtype, "CMYK", OTHER_BYTES + kept))
+    if start.startswith(JP2_STARTS):
+        jp2 = read_jp2_header(SourceFile(path))
+        if not jp2.palette:
+            return _jp2(path, jp2)
     described = _described(path, indices)
     return _Picture(described.format, _pillow_grid(path, described), described.palette)
+
+
+def _jp2(path: Path, header: Jp2Header) -> _Picture:
+    grid = Jp2Grid(path, header)
+    if grid.decoding_bytes > MAX_BYTES or not grid.is_affordable:
+        raise _too_large(path, _size(grid), lossless=True)
+    finish, channels, color = colors_of(header)
+    return _Picture("JPEG2000", grid, (), finish, channels, color)
 
 
 def _described(path: Path, indices: bool) -> Description:
@@ -243,7 +270,7 @@ def _png_grid(path: Path, header: PngHeader, indices: bool) -> ChunkGrid:
         return _pillow_grid(path, _described(path, indices))
     strips = PngGrid(path, header, indices)
     if not strips.is_affordable:
-        raise _too_large(path, _size(strips))
+        raise _too_large(path, _size(strips), lossless=True)
     return strips
 
 
@@ -252,16 +279,21 @@ def _pillow_grid(path: Path, described: Description) -> RasterGrid:
         raise ImageError(path, f"holds {described.frames} frames; save the one you want to a file")
     codec = "interlaced" if described.format == "PNG" else described.format
     size, extra = (described.height, described.width), MORE_BYTES.get(codec, OTHER_BYTES)
-    return RasterGrid(path, size, described.channels, described.dtype, codec, extra)
+    dtype = described.dtype
+    if codec == "AVIF" and avif_bits(path) > 8:
+        codec, dtype, extra = DEEP_AVIF, "u2", 2 * extra
+    return RasterGrid(path, size, described.channels, dtype, codec, extra)
 
 
 def _size(grid: ChunkGrid) -> str:
     return f"{grid.width} x {grid.height} pixels, more"
 
 
-def _too_large(path: Path, what: str) -> ImageError:
+def _too_large(path: Path, what: str, lossless: bool) -> ImageError:
+    # JPEG holds 8 bits: of anything deeper, vips would keep the upper ones without a word.
+    compression = "deflate" if lossless else "jpeg"
     return ImageError(
         path,
         f"has {what} than can be decoded whole; convert it to a tiled TIFF, for example with "
-        f"`vips tiffsave {path.name} {path.stem}.tif --tile --pyramid --bigtiff --compression jpeg`",
+        f"`vips tiffsave {path.name} {path.stem}.tif --tile --pyramid --bigtiff --compression {compression}`",
     )

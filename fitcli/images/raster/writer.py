@@ -1,6 +1,6 @@
 """Writes PNG and JPEG: the whole canvas is in memory, and encoded when it is closed.
 
-These files have no pyramid, and their resolution is not written.
+These files have no pyramid. Their scale is written as their resolution.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ from fitcli.images.base import ImageInfo, ImageWriter, Pixels
 from fitcli.images.chunk_encoding import Compression, jpeg_encoder
 from fitcli.images.publishing import ImagePublication, cannot_write
 from fitcli.images.pyramid_writer import check_write_arguments
-from fitcli.images.raster.comments import jpeg_with_comment, png_with_palette, png_with_text
+from fitcli.images.raster.comments import (
+    jpeg_with_comment,
+    jpeg_with_scale,
+    png_with_palette,
+    png_with_scale,
+    png_with_text,
+)
 from fitcli.images.window import Window
 from fitcli.images.write_options import WriteOptions
 
@@ -112,10 +118,14 @@ class RasterWriter(ImageWriter):
     def _encode(self, canvas: Pixels) -> bytes:
         if self._format == "JPEG":
             data = jpeg_encoder(self._quality)(canvas)
+            if self.info.mpp is not None:
+                data = jpeg_with_scale(data, self.info.mpp)
             return data if self._description is None else jpeg_with_comment(data, self._description)
         data = bytes(imagecodecs.png_encode(canvas[:, :, 0] if canvas.shape[2] == 1 else canvas, level=PNG_LEVEL))
         if self.info.palette:
             data = png_with_palette(data, self.info.palette)
+        if self.info.mpp is not None:
+            data = png_with_scale(data, self.info.mpp)
         return data if self._description is None else png_with_text(data, self._description)
 
 

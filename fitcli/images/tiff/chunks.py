@@ -19,10 +19,12 @@ from fitcli.errors import ImageError
 from fitcli.images.base import Pixels
 from fitcli.images.byte_source import SourceFile
 from fitcli.images.chunks import MAX_CHUNK_BYTES, ChunkGrid, ChunkKey
+from fitcli.images.colors import ycbcr_to_rgb
 from fitcli.images.encoded_size import encoded_size
+from fitcli.images.jpeg2000 import read_codestream
 from fitcli.images.limited_decoding import decode_limited
 from fitcli.images.missing import nodata_value
-from fitcli.images.tiff.compressions import CODECS, Codec, DeclaredChunk, check_jpeg
+from fitcli.images.tiff.compressions import CODECS, DeclaredChunk, check_jpeg
 from fitcli.images.tiff.lzw import valid_lzw
 from fitcli.images.tiff.metadata import gdal_nodata
 from fitcli.images.tiff.packed_bits import PackedBits, unpacking_cost
@@ -30,6 +32,9 @@ from fitcli.images.window import Window
 
 JPEG = frozenset({6, 7, 33007, 34892})
 """Values of the Compression tag whose chunks share JPEG tables that are stored once per page."""
+
+APERIO_YCBCR = 33003
+"""Value of the Compression tag of JPEG 2000 in YCbCr. The decoder converts it to RGB only if it is subsampled."""
 
 LZW = 5
 """Value of the Compression tag."""
@@ -102,7 +107,7 @@ class TiffGrid(ChunkGrid):
         if min(self.chunk) < 1:
             raise ImageError(source.path, f"declares chunks of {self.chunk[0]} x {self.chunk[1]} pixels; it is damaged")
         self.declared_chunk = self.chunk
-        self.codec = _codec(source, keyframe)
+        self.codec = CODECS[int(keyframe.compression)]
         copied = int(keyframe.predictor) == 3 or (keyframe.parent.byteorder != NATIVE and self.dtype.itemsize > 1)
         self._cost = max(self.codec.cost, 2 if copied else 1, unpacking_cost(keyframe))
         self.rows, self.columns = -(-self.height // self.chunk[0]), -(-self.width // self.chunk[1])
@@ -154,6 +159,10 @@ class CompressedTiffGrid(TiffGrid):
         self._packed = PackedBits(keyframe, shape, self.dtype) if PackedBits.suits(keyframe) else None
         self._jpeg = int(keyframe.compression) in JPEG
         self._lzw, self._reversed = int(keyframe.compression) == LZW, int(keyframe.fillorder) == 2
+        eight = self.dtype == np.uint8
+        self._ycbcr = int(keyframe.compression) == APERIO_YCBCR and self.plane_channels == 3 and eight
+        # tifffile expects the colours of a separate plane to be those of the image.
+        self._one_plane = int(keyframe.compression) == PLAIN_JPEG and self.planes_per_page > 1 and eight
         self._header: bytes | None = keyframe.jpegheader if self._jpeg else None
         # Only this common kind is decoded here: its decoder needs no more than the bytes and the tables.
         self._plain_jpeg = (
@@ -177,15 +186,20 @@ class CompressedTiffGrid(TiffGrid):
             return self._packed.decode(data)
         if self._jpeg:
             check_jpeg(self._header or data, data, self._declared)
+            if self._one_plane:
+                plane: Pixels = imagecodecs.jpeg8_decode(data, tables=page.tables)
+                return plane[:, :, None] if plane.ndim == 2 else plane
             decoded, _, _ = self._decode(data, index, jpegtables=page.tables, jpegheader=self._header)
         else:
             if self._lzw:
                 data = self._valid_lzw(data)
             elif self.codec.check is not None:
                 data = self.codec.check(data, self._declared)
+            if self._ycbcr:
+                pixels = imagecodecs.jpeg2k_decode(data)
+                return ycbcr_to_rgb(pixels) if read_codestream(data).full else np.asarray(pixels)
             decoded, _, _ = self._decode(data, index)
-        pixels: Pixels = decoded[0]  # [depth, rows, columns, samples] of depth 1
-        return pixels
+        return np.asarray(decoded[0])  # [depth, rows, columns, samples] of depth 1
 
     def _valid_lzw(self, data: bytes) -> bytes:
         if not self._reversed:
@@ -274,14 +288,6 @@ class RawTiffGrid(TiffGrid):
             buffer = self._buffers.bytes = np.empty(max(size, BAND_BYTES), np.uint8)
         self.source.read_into(buffer[:size].data, at)
         target[...] = buffer[:size].view(self._stored).reshape(shape)[:, columns]
-
-
-def _codec(source: SourceFile, keyframe: Any) -> Codec:
-    codec = CODECS.get(int(keyframe.compression))
-    if codec is None:
-        name = getattr(keyframe.compression, "name", keyframe.compression)
-        raise ImageError(source.path, f"is compressed with {name}, which fit does not read; use deflate or JPEG")
-    return codec
 
 
 def is_raw(keyframe: Any) -> bool:

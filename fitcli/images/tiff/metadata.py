@@ -5,8 +5,10 @@ It works on tags that tifffile has parsed.
 
 from __future__ import annotations
 
+import html
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -27,6 +29,11 @@ FORMATS = {
     "philips": "Philips TIFF",
 }
 """Name of a format per name that tifffile uses. Any other format is "TIFF"."""
+
+XMP_TAG = 700
+
+MAX_SPACINGS = 1000
+"""Largest number of pixel spacings that are read: one per level, and some per image."""
 
 GEO_TAGS = {
     "scale": 33550,
@@ -50,8 +57,8 @@ MAX_ELEMENTS = 200_000
 SOFTWARE = "fit"
 """Value of the Software tag of the files that this software writes."""
 
-SCREEN_AND_PRINT_DPI = (72, 96, 150, 300)
-"""Resolutions that software writes if the true one is unknown."""
+SCREEN_AND_PRINT_DPI = (25.4, 72, 96, 150, 200, 240, 300, 400, 600, 1200)
+"""Resolutions that software writes if the true one is unknown, or for a printer. 25.4 is that of libvips."""
 
 
 def check_description(file: Any, path: Path) -> None:
@@ -100,6 +107,27 @@ def aperio_mpp(description: str) -> float | None:
     return microns(_number(match.group(1)), "um") if match else None
 
 
+def philips_mpp(description: str) -> float | None:
+    """Return the microns per pixel from the XML of a Philips TIFF, whose level 0 has the finest spacing; None without.
+
+    A spacing is two texts in millimetres: between rows, and between columns.
+    """
+    spacings = re.findall(r'Name="DICOM_PIXEL_SPACING"[^>]{0,200}>([^<]{1,200})<', description)
+    texts = [re.findall(r"[0-9.eE+-]+", html.unescape(spacing)) for spacing in spacings[:MAX_SPACINGS]]
+    sizes = [microns(_number(text[-1]), "mm") for text in texts if text]
+    return min((size for size in sizes if size is not None), default=None)
+
+
+def ventana_mpp(pages: Iterable[Any]) -> float | None:
+    """Return the microns per pixel from the XMP of a Ventana BIF, which one of its pages holds; None without it."""
+    for page in pages:
+        text = page.tags.valueof(XMP_TAG, b"")
+        text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+        if (match := re.search(r'<iScan\b[^>]{0,10000}\bScanRes\s*=\s*"([^"]{1,40})"', text)) is not None:
+            return microns(_number(match[1]), "um")
+    return None
+
+
 def tag_mpp(page: Any, imagej: dict[str, Any] | None) -> float | None:
     """Return the microns per pixel from the resolution tags; None if they are missing or implausible."""
     if (any(tag in page.tags for tag in MAP_TAGS) and not _by_fit(page)) or 282 not in page.tags:
@@ -113,6 +141,8 @@ def tag_mpp(page: Any, imagej: dict[str, Any] | None) -> float | None:
         return microns(1 / pixels_per_unit, str((imagej or {}).get("unit", "")))
     mpp = {2: 25400.0, 3: 1e4}.get(unit, math.nan) / pixels_per_unit
     dpi = 25400 / mpp
+    if _by_fit(page):
+        return mpp if math.isfinite(mpp) else None
     if not 0.001 <= mpp <= (20 if unit == 2 else 1000) or any(abs(dpi - usual) < 0.5 for usual in SCREEN_AND_PRINT_DPI):
         return None
     return mpp
@@ -142,6 +172,8 @@ def georeference(page: Any) -> GeoReference | None:
                 return None
             value, kind = tag.value, {"text": str, "keys": int}.get(field, float)
             values = value if isinstance(value, tuple) else (value,)
+            if field == "keys" and len(values) > 3:  # ArcGIS fills the rest of the directory with zeros
+                values = values[: 4 * (1 + values[3])]
             if not all(isinstance(each, kind) for each in values):
                 return None
             fields[field] = value.rstrip("\0") if field == "text" else values

@@ -16,7 +16,7 @@ import numpy as np
 import tifffile
 
 from fitcli.errors import ImageError
-from fitcli.images.base import ImageInfo
+from fitcli.images.base import ImageInfo, Pixels
 from fitcli.images.byte_source import SourceFile
 from fitcli.images.chunks import MAX_CHANNELS, ChunkedReader, levels_of
 from fitcli.images.colors import (
@@ -27,7 +27,9 @@ from fitcli.images.colors import (
     white_is_zero_to_grey,
     ycbcr_to_rgb,
 )
+from fitcli.images.missing import nodata_value
 from fitcli.images.tiff.chunks import JPEG, CompressedTiffGrid, Page, RawTiffGrid, TiffGrid, is_raw
+from fitcli.images.tiff.masks import Masks, hidden_value, mask_grids
 from fitcli.images.tiff.metadata import (
     FORMATS,
     aperio_mpp,
@@ -36,17 +38,28 @@ from fitcli.images.tiff.metadata import (
     georeference,
     ome_mpp,
     ome_other_file,
+    philips_mpp,
     tag_mpp,
+    ventana_mpp,
 )
 from fitcli.images.tiff.planes import check_planes
 from fitcli.images.tiff.stream import StructureStream, TooMuchStructure
+from fitcli.images.tiff.unread import check_form
+from fitcli.images.window import Window
 
-WHITE_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 2, 3, 5, 6
-"""Values of the PhotometricInterpretation tag."""
+PHOTOMETRIC_TAG = 262
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 1, 2, 3, 5, 6
+"""Code of the PhotometricInterpretation tag, and its values."""
+
+FAX = (2, 3, 4)
+"""Values of the Compression tag of codes for fax (CCITT)."""
 
 WEBP, APERIO_JP2K_YCBCR, APERIO_JP2K_RGB, JPEG_XL = 50001, 33003, 33005, (50002, 52546)
 DECODES_TO_RGB = JPEG | {WEBP, APERIO_JP2K_YCBCR, APERIO_JP2K_RGB, *JPEG_XL}
 """Values of the Compression tag whose decoders convert YCbCr to RGB themselves."""
+
+MAX_BIF_PAGES = 32
+"""Pages of a Ventana BIF in which its scale is looked for."""
 
 MAX_LISTED_CHUNKS = 1 << 22
 """Largest number of chunks that the pages of a level may list together. Each takes 16 bytes."""
@@ -85,6 +98,11 @@ class TiffReader(ChunkedReader):
                 path, f"cannot be read as TIFF ({reason}); it is damaged or cut off, copy or export it again"
             ) from error
         super().__init__(path, parsed.info, parsed.grids, parsed.finish)
+        self._masks = parsed.masks
+
+    def read(self, window: Window, level: int = 0) -> Pixels:
+        pixels = super().read(window, level)
+        return pixels if self._masks is None else self._masks.hide(pixels, window, level)
 
     def close(self) -> None:
         super().close()
@@ -109,6 +127,7 @@ class _Parsed:
     info: ImageInfo
     grids: list[TiffGrid]
     finish: Conversion | None
+    masks: Masks | None
 
 
 def _parse(file: Any, source: SourceFile, indices: bool) -> _Parsed:
@@ -132,6 +151,8 @@ def _parse(file: Any, source: SourceFile, indices: bool) -> _Parsed:
     # The values of one channel may be indices or inverse; several are colours, which stay what they are.
     stored = indices and base.channels == 1
     finish, channels, dtype, color = (None, 1, base.dtype, False) if stored else _colors(keyframe, base)
+    nodata = _nodata(keyframe, base.dtype) if finish is None else None
+    grids, masks = _masked(file, source, grids, hidden_value(nodata, dtype, stored))
     info = ImageInfo(
         height=base.height,
         width=base.width,
@@ -143,11 +164,28 @@ def _parse(file: Any, source: SourceFile, indices: bool) -> _Parsed:
         format=FORMATS.get(series.kind, "TIFF"),
         axes=series.axes,
         color=color,
-        nodata=gdal_nodata(keyframe) if finish is None else None,
+        nodata=nodata if masks is None else masks.nodata,
         geo=georeference(keyframe),
         palette=_palette(keyframe) if stored else (),
     )
-    return _Parsed(info, grids, finish)
+    return _Parsed(info, grids, finish, masks)
+
+
+def _masked(
+    file: Any, source: SourceFile, grids: list[TiffGrid], hidden: float | None
+) -> tuple[list[TiffGrid], Masks | None]:
+    """Return the levels that can be read, and their masks; without a mask of level 0, all levels and None."""
+    masks = mask_grids(file, source, [(grid.height, grid.width) for grid in grids])
+    if hidden is None or masks[0] is None:
+        return grids, None
+    both = [(grid, mask) for grid, mask in zip(grids, masks, strict=True) if mask is not None]
+    return [grid for grid, _ in both], Masks(source.path, [mask for _, mask in both], hidden)
+
+
+def _nodata(keyframe: Any, dtype: np.dtype[Any]) -> float | None:
+    """Return the nodata value; None without one, or if no pixel can have it."""
+    nodata = gdal_nodata(keyframe)
+    return None if nodata_value(nodata, dtype) is None else nodata
 
 
 def _area(series: Any) -> int:
@@ -187,6 +225,7 @@ def _grid(file: Any, series: Any, source: SourceFile) -> TiffGrid:
             raise ImageError(
                 source.path, f"holds {count} {what} (axis {axis} of {series.axes}); export the one you want to a file"
             )
+    check_form(keyframe, source)
     samples = int(keyframe.samplesperpixel)
     channels = sizes.get("C", 1) * sizes.get("S", 1)
     count, rest = divmod(channels, samples)
@@ -238,9 +277,16 @@ def _palette(keyframe: Any) -> tuple[tuple[int, int, int], ...]:
     return tuple((int(red), int(green), int(blue)) for red, green, blue in colormap_to_palette(colormap))
 
 
+def _photometric(keyframe: Any) -> int:
+    """Return the PhotometricInterpretation; without the tag, what the samples suggest."""
+    if PHOTOMETRIC_TAG in keyframe.tags or int(keyframe.compression) in FAX:
+        return int(keyframe.photometric)
+    return RGB if int(keyframe.samplesperpixel) in (3, 4) else BLACK_IS_ZERO
+
+
 def _colors(keyframe: Any, grid: TiffGrid) -> tuple[Conversion | None, int, np.dtype[Any], bool]:
     """Return (conversion of stored channels or None, channels and dtype after it, whether these begin with RGB)."""
-    photometric, samples, dtype = int(keyframe.photometric), int(keyframe.samplesperpixel), grid.dtype
+    photometric, samples, dtype = _photometric(keyframe), int(keyframe.samplesperpixel), grid.dtype
     if photometric == PALETTE and grid.channels == 1 and keyframe.colormap is not None and dtype.kind == "u":
         if keyframe.colormap.ndim != 2 or len(keyframe.colormap) != 3 or not keyframe.colormap.size:
             raise ImageError(grid.source.path, "has a palette without colours; it is damaged")
@@ -249,7 +295,8 @@ def _colors(keyframe: Any, grid: TiffGrid) -> tuple[Conversion | None, int, np.d
         return cmyk_to_rgb, 3, dtype, True
     if photometric == WHITE_IS_ZERO and dtype.kind == "u":  # not masks: writers store those as they are
         return white_is_zero_to_grey(2 ** int(keyframe.bitspersample) - 1), grid.channels, dtype, False
-    if photometric == YCBCR and grid.channels == 3 and int(keyframe.compression) not in DECODES_TO_RGB:
+    together = int(keyframe.compression) in DECODES_TO_RGB and grid.interleaved
+    if photometric == YCBCR and grid.channels == 3 and not together:
         if dtype != np.uint8:
             raise ImageError(grid.source.path, f"holds YCbCr colours of {dtype}; convert it to RGB")
         return ycbcr_to_rgb, 3, dtype, True
@@ -262,4 +309,9 @@ def _mpp(file: Any, keyframe: Any, grid: TiffGrid) -> float | None:
         if mpp is not None:
             return mpp
     imagej: dict[str, Any] | None = file.imagej_metadata
-    return aperio_mpp(keyframe.description) or tag_mpp(keyframe, imagej)
+    scanner = None
+    if file.is_philips:
+        scanner = philips_mpp(file.pages.first.description)
+    elif file.is_bif:
+        scanner = ventana_mpp(file.pages[number] for number in range(min(len(file.pages), MAX_BIF_PAGES)))
+    return scanner or aperio_mpp(keyframe.description) or tag_mpp(keyframe, imagej)

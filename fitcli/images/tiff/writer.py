@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,9 @@ COMPRESSIONS: tuple[Compression, ...] = ("jpeg", "deflate", "zstd", "lzw", "none
 TIFFFILE_NAMES = {"deflate": "adobe_deflate", "none": None}
 """tifffile's names of compressions, where they differ."""
 
+MAX_SAMPLES_BYTES, MIN_SIDE = 16 << 20, 64
+"""Chunks of many samples are halved until they have at most so many bytes, or this side in pixels."""
+
 NODATA_TAG = 42113
 """GDAL_NODATA, an ASCII tag."""
 
@@ -51,6 +55,8 @@ def create_tiff(path: Path, options: WriteOptions, ome: bool) -> PyramidWriter:
     """
     if ome and options.info.dtype == np.float16:
         raise ImageError(path, "OME-TIFF cannot hold float16; write .tif or .zarr instead, or float32")
+    if not ome:
+        options = replace(options, chunk=chunk_side(options.chunk, options.info))
     info = options.complete("OME-TIFF" if ome else "TIFF", stored_axes(options.info, ome))
     photograph = info.dtype == np.uint8 and info.color and info.channels == 3 and options.resampling == "mean"
     compression = options.choose_compression(path, COMPRESSIONS, "jpeg" if photograph else "deflate")
@@ -63,9 +69,9 @@ class TiffSink(ChunkSink):
     """Stores encoded chunks in a TIFF.
 
     In a plain TIFF, smaller levels are pages of the main chain, marked as reduced, where OpenSlide and GDAL expect
-    them. In an OME-TIFF they are SubIFDs, where Bio-Formats and QuPath expect them. Colour images store the samples of
-    a pixel together. Other images with several channels are planar: separate planes of one page, or one page per
-    channel in OME-TIFF.
+    them, and the samples of a pixel are stored together, since libvips opens no tiles of separate planes. In an
+    OME-TIFF, smaller levels are SubIFDs, where Bio-Formats and QuPath expect them, and images of several channels that
+    are not in colour have one page per channel.
 
     Args:
         path: Path of the finished file.
@@ -89,7 +95,7 @@ class TiffSink(ChunkSink):
         description: str | None = None,
     ) -> None:
         assert info.chunk is not None
-        self.planar = not is_interleaved(info)
+        self.planar = ome and not is_interleaved(info)
         self._path, self._info, self._chunk, self._ome = path, info, info.chunk[0], ome
         self._description = description
         self._compression = compression
@@ -199,17 +205,20 @@ class TiffSink(ChunkSink):
         tags: dict[str, Any] = {
             "tile": (self._chunk, self._chunk),
             "compression": TIFFFILE_NAMES.get(self._compression, self._compression),
-            "photometric": "rgb" if self._samples >= 3 else "minisblack",
+            "photometric": "rgb" if self._info.color and self._samples >= 3 else "minisblack",
             "metadata": None,
             "software": SOFTWARE,
         }
         if self._compression == "jpeg" and self._samples == 3:
             # tifffile does not parse encoded chunks, so these tags must match what `jpeg_encoder` writes.
             tags |= {"photometric": "ycbcr", "subsampling": (2, 2)}
-        if self._samples == 4:
-            tags["extrasamples"] = ("unassalpha",)
-        if self.planar and not self._ome:
-            tags["planarconfig"] = "separate"
+        if self._samples > 1:
+            tags["planarconfig"] = "contig"
+        extra_samples = self._samples - (3 if tags["photometric"] != "minisblack" else 1)
+        if extra_samples > 0:
+            # The fourth band of a map is one more wavelength, that of a picture says what is transparent.
+            alpha = extra_samples == 1 and tags["photometric"] == "rgb" and self._info.geo is None
+            tags["extrasamples"] = ("unassalpha",) if alpha else ("unspecified",) * extra_samples
         predictor = tiff_predictor(self._compression, self._info.dtype)
         if predictor > 1:
             tags["predictor"] = predictor
@@ -280,6 +289,11 @@ def stored_axes(info: ImageInfo, ome: bool) -> str:
     """Return the axes of level 0 in the letters of tifffile."""
     if info.channels == 1:
         return "YX"
-    if is_interleaved(info):
-        return "YXS"
-    return "CYX" if ome else "SYX"
+    return "CYX" if ome and not is_interleaved(info) else "YXS"
+
+
+def chunk_side(side: int, info: ImageInfo) -> int:
+    """Return the side of chunks that hold all samples of their pixels, in at most `MAX_SAMPLES_BYTES`."""
+    while side % 32 == 0 and side > MIN_SIDE and side**2 * info.channels * info.dtype.itemsize > MAX_SAMPLES_BYTES:
+        side //= 2
+    return side

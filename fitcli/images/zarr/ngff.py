@@ -90,7 +90,8 @@ def multiscale(attributes: dict[str, Any], path: Path) -> Multiscale | None:
 def array_axes(shape: tuple[int, ...], names: Sequence[Any] | None) -> str:
     """Return the axes of a plain array, from the names of its axes or else from its shape.
 
-    By shape, the last axis is channels if it has at most 4 or is shorter than the first; otherwise the first axis is.
+    By shape, an axis of at most 4 is channels, the last one if both ends are that short; else two sides of equal length
+    are y and x; else the last axis is channels if it is shorter than the first, otherwise the first.
 
     Raises:
         ValueError: The array cannot be an image.
@@ -104,7 +105,10 @@ def array_axes(shape: tuple[int, ...], names: Sequence[Any] | None) -> str:
     prefix = {0: "", 1: "z", 2: "tz"}[len(extra)]
     if len(image) == 2:
         return "yx"
-    return prefix + ("yxc" if image[2] <= 4 or image[2] < image[0] else "cyx")
+    first, middle, last = image
+    if min(first, last) > 4 and (first == middle) != (middle == last):
+        return prefix + ("yxc" if first == middle else "cyx")
+    return prefix + ("yxc" if last <= 4 or last < first else "cyx")
 
 
 def names_features(names: Sequence[Any] | None) -> bool:

@@ -25,7 +25,7 @@ from fitcli.images.zarr.documents import group_attributes, read_document
 from fitcli.images.zarr.embeddings import StoredArray, embedded_patches
 from fitcli.images.zarr.ngff import Multiscale, array_axes, check_single_image, multiscale, names_features
 
-READABLE = "zstd, blosc, gzip, lz4 or no compression, and at most one level of shards"
+READABLE = "zstd, blosc, gzip, zlib, bz2, lzma, lz4 or no compression, and at most one level of shards"
 """Supported encodings, for messages."""
 
 

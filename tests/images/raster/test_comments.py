@@ -12,7 +12,13 @@ from PIL import Image
 
 from fitcli.images.base import ImageInfo, Pixels
 from fitcli.images.open import create_image, open_image
-from fitcli.images.raster.comments import JPEG_COMMENT_BYTES, jpeg_with_comment, png_with_text
+from fitcli.images.raster.comments import (
+    JPEG_COMMENT_BYTES,
+    jpeg_with_comment,
+    jpeg_with_scale,
+    png_with_scale,
+    png_with_text,
+)
 from fitcli.images.window import Window
 
 NOISE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
@@ -69,3 +75,24 @@ def test_a_palette_gives_values_colours_without_changing_them(tmp_path: Path) ->
     with open_image(tmp_path / "map.png", indices=True) as image:
         assert image.info.palette == palette
         assert (image.read(Window(0, 0, 7, 300))[..., 0] == values).all()
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+@pytest.mark.parametrize("mpp", [0.25, 0.5, 10.0, 1000.0])
+def test_the_scale_is_the_resolution(tmp_path: Path, suffix: str, mpp: float) -> None:
+    info = ImageInfo(height=20, width=30, channels=3, dtype=np.dtype("u1"), color=True, mpp=mpp)
+    with create_image(tmp_path / f"a.{suffix}", info, description=TEXT) as writer:
+        writer.write(Window(0, 0, 20, 30), NOISE)
+    with Image.open(tmp_path / f"a.{suffix}") as image:
+        image.load()
+        assert image.info["dpi"] == pytest.approx((25400 / mpp,) * 2, rel=1e-3)
+    with open_image(tmp_path / f"a.{suffix}") as image:
+        assert image.read(Window(0, 0, 20, 30)).shape == (20, 30, 3)
+
+
+@pytest.mark.parametrize("mpp", [1e-6, 1e9])
+def test_a_scale_that_does_not_fit_is_left_out(mpp: float) -> None:
+    png, jpeg = imagecodecs.png_encode(NOISE), imagecodecs.jpeg8_encode(NOISE)
+    assert png_with_scale(png, mpp) == png
+    assert jpeg_with_scale(jpeg, mpp) == jpeg
+    assert jpeg_with_scale(b"\xff\xd8\xff\xdb" + jpeg[20:], 0.5) == b"\xff\xd8\xff\xdb" + jpeg[20:]

@@ -177,13 +177,3 @@ def test_other_programs_are_not_started(tmp_path: Path):
     (tmp_path / "image").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
     with pytest.raises(ImageError, match="not an image that fit can read"):
         open_image(tmp_path / "image")
-
-
-@pytest.mark.parametrize(
-    ("suffix", "program"), [(".czi", "bioformats2raw"), (".MRXS", "bioformats2raw"), (".vrt", "gdal")]
-)
-def test_files_of_other_programs_name_a_converter(tmp_path: Path, suffix: str, program: str) -> None:
-    path = tmp_path / f"image{suffix}"
-    path.write_bytes(b"of another program")
-    with pytest.raises(ImageError, match=f"not an image that fit can read; convert it with {program}"):
-        open_image(path)

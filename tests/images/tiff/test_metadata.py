@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tifffile
 
-from fitcli.images.open import open_image
-from fitcli.images.tiff.metadata import aperio_mpp, gdal_nodata, ome_mpp, ome_other_file
+from fitcli.images.base import ImageInfo
+from fitcli.images.open import create_image, open_image
+from fitcli.images.tiff.metadata import aperio_mpp, gdal_nodata, ome_mpp, ome_other_file, philips_mpp, ventana_mpp
+from fitcli.images.window import Window
 from tests.images.tiff.test_reader import picture
 
 PER_CM = {"resolution": (20000, 20000), "resolutionunit": 3}
@@ -19,6 +22,8 @@ MPP: dict[str, tuple[dict[str, Any], float | None]] = {
     "no unit": ({"resolution": (20000, 20000), "resolutionunit": 1}, None),
     "for print": ({"resolution": (300, 300), "resolutionunit": 2}, None),
     "for a screen": ({"resolution": (28.3465, 28.3465), "resolutionunit": 3}, None),
+    "for print, 600 dpi": ({"resolution": (600, 600), "resolutionunit": 2}, None),
+    "the default of libvips": ({"resolution": (10, 10), "resolutionunit": 3}, None),
     "nothing": ({}, None),
     "a map": ({**PER_CM, "extratags": [(33550, "d", 3, (1, 1, 0), True)]}, None),
     "ome": ({"ome": True, "metadata": {"PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm"}}, 0.25),
@@ -52,6 +57,84 @@ def test_microns_per_pixel(tmp_path: Path, name: str):
 )
 def test_aperio(text: str, expected: float | None):
     assert aperio_mpp(text) == expected
+
+
+def test_what_fit_writes_is_read_back(tmp_path: Path) -> None:
+    for mpp in (25400 / 300, 1000.0, 0.5):
+        info = ImageInfo(height=20, width=30, channels=1, dtype=np.dtype("u1"), mpp=mpp)
+        with create_image(tmp_path / "a.tif", info) as writer:
+            writer.write(Window(0, 0, 20, 30), np.ones((20, 30, 1), np.uint8))
+        with open_image(tmp_path / "a.tif") as image:
+            assert image.info.mpp == pytest.approx(mpp, rel=1e-4)
+
+
+SPACING = '<Attribute Name="DICOM_PIXEL_SPACING" Group="0x0028" PMSVR="IDoubleArray">{}</Attribute>'
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (("&quot;0.000226891&quot; &quot;0.000226907&quot;", '"0.00045" "0.00045"'), 0.226907),
+        (("'0.00045' '0.00045'", "'0.000227273' '0.000227273'"), 0.227273),
+        (("", "x", "&quot;0&quot;"), None),
+        ((), None),
+    ],
+)
+def test_philips(texts: tuple[str, ...], expected: float | None) -> None:
+    mpp = philips_mpp("<DataObject>" + "".join(SPACING.format(text) for text in texts))
+    assert mpp == (None if expected is None else pytest.approx(expected))
+
+
+def test_a_philips_file(tmp_path: Path) -> None:
+    text = '<?xml version="1.0" encoding="UTF-8" ?><DataObject ObjectType="DPUfsImport">' + SPACING.format(
+        '"0.000227273" "0.000227273"'
+    )
+    options: dict[str, Any] = {"software": "Philips DP v1.0", "description": text + "</DataObject>", "metadata": None}
+    tifffile.imwrite(tmp_path / "a.tiff", picture(), photometric="rgb", tile=(64, 64), **options)
+    with open_image(tmp_path / "a.tiff") as image:
+        assert image.info.mpp == pytest.approx(0.227273)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('<iScan Magnification="40" ScanRes="0.2325" UnitNumber="2"/>', 0.2325),
+        ('<Metadata><iScan\n ScanRes = "0.465"></iScan></Metadata>', 0.465),
+        ('<iScan Magnification="40"/>', None),
+        ('<other ScanRes="0.25"/>', None),
+        ('<iScan ScanRes="-1"/>', None),
+        ("", None),
+    ],
+)
+def test_ventana(tmp_path: Path, text: str, expected: float | None) -> None:
+    tag = (700, 1, len(text), text.encode(), True)
+    with tifffile.TiffWriter(tmp_path / "a.bif") as writer:
+        writer.write(picture(), photometric="rgb", metadata=None)
+        writer.write(picture(), photometric="rgb", metadata=None, extratags=[tag] if text else [])
+    with tifffile.TiffFile(tmp_path / "a.bif") as file:
+        assert ventana_mpp(file.pages) == expected
+
+
+def test_keys_of_arcgis_are_cut_at_their_count(tmp_path: Path) -> None:
+    keys = (1, 1, 0, 2, 1024, 0, 1, 1, 3072, 0, 1, 32633)
+    for more in ((), (0,) * 4, (0,) * 36):
+        tags = [
+            (33550, "d", 3, (10.0, 10.0, 0.0), True),
+            (33922, "d", 6, (0.0, 0.0, 0.0, 5e5, 5.2e6, 0.0), True),
+            (34735, "H", len(keys) + len(more), (*keys, *more), True),
+        ]
+        tifffile.imwrite(tmp_path / "a.tif", picture(), photometric="rgb", metadata=None, extratags=tags)
+        with open_image(tmp_path / "a.tif") as image:
+            assert image.info.geo is not None
+            assert image.info.geo.keys == keys
+            assert image.info.geo.coordinate_system() == 32633
+
+
+@pytest.mark.parametrize(("text", "expected"), [("-10000", None), ("256", None), ("0.5", None), ("255", 255)])
+def test_nodata_that_no_pixel_can_have(tmp_path: Path, text: str, expected: int | None) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", picture(), photometric="rgb", extratags=[(42113, 2, 0, text, True)])
+    with open_image(tmp_path / "a.tif") as image:
+        assert image.info.nodata == expected
 
 
 def ome(*images: str, more: str = "", uuid: str = "") -> str:

@@ -19,7 +19,9 @@ from support.writer_contract import HEIGHT, WIDTH, PyramidContract, WriterContra
 
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, Pixels
+from fitcli.images.georeference import GeoReference
 from fitcli.images.open import create_image, open_image
+from fitcli.images.tiff.writer import MAX_SAMPLES_BYTES
 from fitcli.images.window import Window
 
 
@@ -329,4 +331,34 @@ def test_levels_of_exactly_one_chunk(tmp_path: Path, compression: str, channels:
         assert [level.shape[level.axes.index("Y")] for level in levels] == [128, 64]
         stored = levels[0].asarray()
     stored = stored[..., None] if stored.ndim == 2 else stored
-    np.testing.assert_array_equal(stored if channels < 5 else np.moveaxis(stored, 0, -1), pixels)
+    np.testing.assert_array_equal(np.moveaxis(stored, 0, -1) if channels == 5 and name != "x.tif" else stored, pixels)
+
+
+@pytest.mark.parametrize(("dtype", "channels"), [("u1", 2), ("u2", 5), ("f4", 7), ("u2", 60)])
+def test_tif_of_several_channels_keeps_the_samples_of_a_pixel_together(
+    tmp_path: Path, dtype: str, channels: int
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 200, (600, 300, channels)).astype(dtype)
+    info = ImageInfo(height=600, width=300, channels=channels, dtype=np.dtype(dtype))
+    with create_image(tmp_path / "a.tif", info) as writer:
+        writer.write(Window(0, 0, 600, 300), pixels)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        page: Any = file.pages[0]
+        assert (page.planarconfig, page.photometric, len(page.extrasamples)) == (1, 1, channels - 1)
+        assert set(page.extrasamples) == {0}
+        assert page.tilewidth**2 * channels * np.dtype(dtype).itemsize <= MAX_SAMPLES_BYTES
+    with open_image(tmp_path / "a.tif") as image:
+        np.testing.assert_array_equal(image.read(Window(0, 0, 600, 300)), pixels)
+        assert not image.info.color
+        assert len(image.info.levels) >= 2
+
+
+@pytest.mark.parametrize("place", [True, False])
+def test_the_fourth_band_of_a_map_is_no_alpha(tmp_path: Path, place: bool) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    geo = GeoReference(scale=(10.0, 10.0, 0.0), tiepoints=(0.0, 0.0, 0.0, 5e5, 5e6, 0.0)) if place else None
+    info = ImageInfo(height=40, width=30, channels=4, dtype=np.dtype("u2"), color=True, geo=geo)
+    with create_image(tmp_path / "a.tif", info) as writer:
+        writer.write(Window(0, 0, 40, 30), np.ones((40, 30, 4), np.uint16))
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert [band.name for band in file.colorinterp] == ["red", "green", "blue", "undefined" if place else "alpha"]

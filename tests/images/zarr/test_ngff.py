@@ -139,6 +139,11 @@ def test_documents_that_are_refused(changes: dict[str, Any], match: str):
         ((3, 40, 50), None, "cyx"),
         ((40, 50, 4), None, "yxc"),
         ((40, 50, 7), None, "yxc"),
+        ((145, 145, 200), None, "yxc"),  # two equal sides are an image: Indian Pines
+        ((224, 145, 145), None, "cyx"),
+        ((145, 145, 3), None, "yxc"),
+        ((3, 145, 145), None, "cyx"),
+        ((3, 3, 145), None, "cyx"),
         ((1, 3, 40, 50), None, "zcyx"),
         ((1, 1, 3, 40, 50), None, "tzcyx"),
         ((40, 50), ["lat", "lon"], "yx"),
