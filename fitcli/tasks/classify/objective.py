@@ -19,6 +19,7 @@ from fitcli.patches.cutting import statistics
 from fitcli.runs.targets import Target
 from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.class_targets import ClassLabels, ClassSets, class_reader, padded
+from fitcli.tasks.classify.config import sharpening_document
 from fitcli.tasks.classify.losses import balanced_target_weights, correct_targets, loss_of_targets, mean_cross_entropy
 from fitcli.tasks.classify.options import ClassifyOptions
 from fitcli.tasks.classify.step import classification_job
@@ -127,7 +128,7 @@ class ClassificationObjective:
             scores=named,
             rank=(scores.accuracy, -scores.loss),
             headline=("accuracy", f"{scores.accuracy:.1%}"),
-            decisions={"thresholds": scores.thresholds},
+            decisions={"thresholds": scores.thresholds, "sharpening": sharpening_document(scores.sharpening)},
         )
 
 

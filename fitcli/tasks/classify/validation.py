@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fitcli.data.bad_images import BadImages, first_good
 from fitcli.data.dataset import Sample
@@ -20,12 +21,14 @@ from fitcli.images.read_as import open_as
 from fitcli.runs.targets import Target, slices
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.class_targets import padded
+from fitcli.tasks.classify.calibration import EnlargedLosses, choose_sharpening, enlarged_losses
 from fitcli.tasks.classify.classify_image import classify_image
 from fitcli.tasks.classify.losses import multi_hot
 from fitcli.tasks.classify.thresholds import Thresholds, choose_thresholds, held_classes
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.validation import gather_scores
 from models.encoder import FITClassifier
+from models.sharpening import PLAIN, Sharpening
 
 Probabilities = NDArray[np.float64]
 
@@ -40,6 +43,7 @@ class Scores(NamedTuple):
         balanced_accuracy: Mean accuracy over the classes that occur. With several targets, the mean over them.
         targets: Accuracy of each target by name, and their mean; None for one class per image.
         thresholds: Best thresholds on these images.
+        sharpening: Factors of the pooling scores for larger images, see `calibration.py`.
     """
 
     loss: float
@@ -47,6 +51,7 @@ class Scores(NamedTuple):
     balanced_accuracy: float
     targets: dict[str, float] | None = None
     thresholds: Thresholds = {}  # noqa: RUF012  (a NamedTuple, whose defaults are never changed)
+    sharpening: Sharpening = PLAIN
 
 
 def validate(
@@ -72,15 +77,15 @@ def validate(
         OutOfMemory: An image needs more memory than there is.
         DataError: No image is usable.
     """
-    read = partial(_probabilities, checkpoint, runtime, settings)
 
-    def classify_own() -> list[tuple[int, list[list[float]]]]:
+    def classify_own() -> list[tuple[int, list[list[float]], EnlargedLosses]]:
         results = []
         for number in range(world.rank, len(samples), world.size):
+            read = partial(_classified, checkpoint, runtime, settings, samples[number].target)
             attempt = first_good(read, [samples[number].path], 0)
             bad_images.add(attempt.failed)
             if attempt.result is not None:
-                results.append((number, [each.tolist() for each in attempt.result]))
+                results.append((number, *attempt.result))
         return results
 
     # The order of the samples makes the sums independent of the number of processes.
@@ -88,9 +93,12 @@ def validate(
     if not results:
         raise DataError(f"{samples[0].path}: neither this nor any other validation image can be used")
     config = checkpoint.config
-    usable, rows = [samples[number] for number, _ in results], [row for _, row in results]
+    usable, rows = [samples[number] for number, *_ in results], [row for _, row, _ in results]
     scores = _scores(usable, rows, config.targets)
-    return scores._replace(thresholds=_thresholds(usable, rows, config.class_targets, several=bool(config.targets)))
+    return scores._replace(
+        thresholds=_thresholds(usable, rows, config.class_targets, several=bool(config.targets)),
+        sharpening=choose_sharpening([enlarged for *_, enlarged in results]),
+    )
 
 
 def _thresholds(
@@ -141,8 +149,15 @@ def _multi_label_scores(probabilities: Probabilities, held: NDArray[np.bool_]) -
     return Scores(float(loss), float((predicted == held).all(axis=1).mean()), float(np.mean(recalls)))
 
 
-def _probabilities(
-    checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: EncodingSettings, path: Path
-) -> tuple[Probabilities, ...]:
+def _classified(
+    checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: EncodingSettings, answer: Any, path: Path
+) -> tuple[list[list[float]], EnlargedLosses]:
+    """Return the probabilities of an image by target, and its losses if it were larger."""
+    enlarged: list[EnlargedLosses] = []
+
+    def enlarge(latents: Tensor) -> None:
+        enlarged.append(enlarged_losses(checkpoint.model.head, latents, answer, checkpoint.config.targets))
+
     with open_as(path, checkpoint.config.preprocessing.read_as) as image:
-        return classify_image(checkpoint, image, runtime, settings).target_probabilities
+        result = classify_image(checkpoint, image, runtime, settings, take_latents=enlarge)
+    return [each.tolist() for each in result.target_probabilities], enlarged[0]
