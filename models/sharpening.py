@@ -50,7 +50,8 @@ class Sharpening:
         """Return scores times the factor for images of `count` latents, which broadcasts to the scores."""
         if not self.latents:
             return scores
-        size, factor = count.clamp(min=1).log(), 1.0
+        size = count.clamp(min=1).log()
+        factor: Tensor | float = 1.0
         for (start, low), (end, high) in pairwise(zip(map(math.log, self.latents), self.factors, strict=True)):
             factor = factor + (high - low) * ((size - start) / (end - start)).clamp(0, 1)
         return scores * factor

@@ -16,6 +16,9 @@ from models.sharpening import PLAIN, Sharpening
 TARGETS = "tasks"
 """Key in config.json: earlier versions called a target a task."""
 
+MOST_FACTORS, LARGEST_FACTOR = 100, 100
+"""Limits of a sharpening. A file beyond them is forged."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassifyDetails(TaskDetails):
@@ -93,7 +96,10 @@ def sharpening_document(sharpening: Sharpening) -> dict[str, Any]:
 
 
 def _sharpening(document: Mapping[str, Any]) -> Sharpening:
-    return Sharpening(**{name: tuple(map(float, values)) for name, values in document.items()})
+    sharpening = Sharpening(**{name: tuple(map(float, values)) for name, values in document.items()})
+    if len(sharpening.factors) > MOST_FACTORS or max(sharpening.factors, default=1) > LARGEST_FACTOR:
+        raise ValueError(f"a sharpening has at most {MOST_FACTORS} factors, of at most {LARGEST_FACTOR}")
+    return sharpening
 
 
 def _thresholds(document: Mapping[str, Any]) -> Thresholds:
