@@ -17,7 +17,7 @@ from models.causal_strips import CausalStrips
 from models.groups import Groups
 from models.images import Visible, attend
 from models.layers import CrossAttentionLayer, SelfAttention, SelfAttentionLayer
-from models.pooling import AttentionPool, Pooled, sharpness
+from models.pooling import AttentionPool, Pooled
 
 PIECE = 8192
 """Number of latents that are processed at once; more are split."""
@@ -76,7 +76,7 @@ def pool_pieces(head: AttentionPool, flat: Tensor, parts: Sequence[slice]) -> tu
     A pooled vector is the sum of the weighted values of the latents, `head.value`.
     """
     scores = torch.cat([head.scores(flat[part]) for part in parts])  # [n (t h)]
-    weights = (scores * sharpness(scores.new_tensor(len(scores)))).softmax(dim=0)
+    weights = head.sharpen(scores, scores.new_tensor(len(scores))).softmax(dim=0)
     weights = rearrange(weights, "n (t h) -> n t h", t=len(head.targets))
     pooled = flat.new_zeros(len(head.targets), head.heads, flat.shape[-1] // head.heads)
     for part in parts:

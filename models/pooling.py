@@ -15,6 +15,7 @@ from torch.nn.functional import linear
 
 from models.groups import Groups
 from models.layers import layer_norm
+from models.sharpening import PLAIN
 
 
 class Pooled(NamedTuple):
@@ -52,11 +53,16 @@ class AttentionPool(nn.Module):
         width: Width of a latent.
         heads: Pooling heads: each has its own weights and pools its own slice of the values.
         targets: Number of classes of each target; their sum is k.
+
+    Attributes:
+        sharpening: Factor of the scores by the number of latents. Set it for inference alone: it is measured on trained
+            weights.
     """
 
     def __init__(self, width: int, heads: int, targets: Sequence[int]) -> None:
         super().__init__()
         self.heads, self.targets = heads, tuple(targets)
+        self.sharpening = PLAIN
         self.signal = nn.Linear(width, width)
         self.gate = nn.Linear(width, width)
         self.score = nn.Linear(width, len(self.targets) * heads)
@@ -70,9 +76,9 @@ class AttentionPool(nn.Module):
         scores = rearrange(groups.gather(groups.arrange(self.scores(latents))), "b g m q -> b q (g m)")
         present = groups.present()
         if present is None:
-            scores = scores * sharpness(scores.new_full((), scores.shape[-1]))
+            scores = self.sharpen(scores, scores.new_full((), scores.shape[-1]))
         else:
-            scores = scores * sharpness(m * present.sum(dim=1, dtype=scores.dtype))[:, None, None]
+            scores = self.sharpen(scores, m * present.sum(dim=1, dtype=scores.dtype)[:, None, None])
             # With minus infinity instead, the softmax would be NaN for an image without any group.
             lowest = torch.finfo(scores.dtype).min
             scores = scores.masked_fill(~repeat(present, "b g -> b 1 (g m)", m=m), lowest)
@@ -89,6 +95,10 @@ class AttentionPool(nn.Module):
         gated = torch.tanh(self.signal(latents)) * torch.sigmoid(self.gate(latents))
         # The softmax ignores the bias: of its gradient there would be rounding alone, which Adam turns into steps.
         return _exact(gated, self.score.weight, self.score.bias.detach())
+
+    def sharpen(self, scores: Tensor, count: Tensor) -> Tensor:
+        """Return scores for the softmax over `count` latents, a tensor that broadcasts to the scores."""
+        return self.sharpening.sharpen(scores * sharpness(count), count)
 
     def logits(self, pooled: Tensor) -> Tensor:
         """Map the pooled vector of each target [b t d] to the logits of its classes -> [b k], side by side.

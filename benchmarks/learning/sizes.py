@@ -1,6 +1,7 @@
 """Trains classifiers on small images and scores them on images of up to 16 times the side, on three data sets.
 
     python -m benchmarks.learning.sizes --data FOLDER --work FOLDER [--kinds marks digits fields] [--out FILE.json]
+        [--plain]
 
 The data folder holds the test set of MNIST as published. The kinds of pictures (`sized_pictures.py`):
 
@@ -11,6 +12,7 @@ digits: canvases of Megapixel MNIST of 224 pixels with five digits, the majority
 fields: cells of about 380 pixels, in three channels of 16 bits, with large or small spots of the same sum everywhere.
 
 `fit train` trains each with the options in `KINDS`. All test pictures are new; they are drawn, classified, and removed.
+With `--plain`, the factors for larger images that the run found (`sharpening` in `config.json`) are left out.
 Goal: at 2, 4, 8 and 16 times the side at most 3 points below the accuracy at the side of training.
 """
 
@@ -36,8 +38,10 @@ from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image, open_image
 from fitcli.images.window import Window
 from fitcli.tasks.classify.classify_image import classify_image
+from fitcli.tasks.classify.config import ClassifyDetails, sharpening_document
 from fitcli.tasks.classify.task import TASK as CLASSIFY
-from fitcli.tasks.load import load_run
+from fitcli.tasks.load import load_config, load_run
+from models.sharpening import PLAIN
 
 FACTORS = (1, 2, 4, 8, 16)
 """Sides of the test pictures, by that of the training pictures."""
@@ -106,10 +110,12 @@ def write_dataset(folder: Path, splits: dict[str, Iterator[Picture]]) -> Path:
     return listing
 
 
-def accuracy(run: Path, pictures: Iterator[Picture]) -> float:
-    """Return the share of pictures that a run classifies correctly."""
+def accuracy(run: Path, pictures: Iterator[Picture], plain: bool) -> float:
+    """Return the share of pictures that a run classifies correctly, without its sharpening if `plain`."""
     runtime = choose_runtime("cpu", "fp32")
     checkpoint = load_run(run, runtime, CLASSIFY)
+    if plain:
+        checkpoint.model.head.sharpening = PLAIN
     path, right = run.parent / "test.tif", []
     for picture in pictures:
         save(path, picture.pixels)
@@ -120,7 +126,7 @@ def accuracy(run: Path, pictures: Iterator[Picture]) -> float:
     return float(np.mean(right))
 
 
-def run_kind(name: str, folder: Path, draw: tuple[Draw, Draw], more: str) -> dict[str, Any]:
+def run_kind(name: str, folder: Path, draw: tuple[Draw, Draw], more: str, plain: bool) -> dict[str, Any]:
     """Train a model of a kind, if its folder has none, and score it at all sizes."""
     kind, run = KINDS[name], folder / "run"
     if not run.exists():
@@ -131,9 +137,12 @@ def run_kind(name: str, folder: Path, draw: tuple[Draw, Draw], more: str) -> dic
     by_size = {}
     for factor, count in zip(FACTORS, kind.tests, strict=True):
         began = time.perf_counter()
-        by_size[factor] = accuracy(run, draw[1](kind.side * factor, count, TEST_SEED))
+        by_size[factor] = accuracy(run, draw[1](kind.side * factor, count, TEST_SEED), plain)
         print(f"{name} x{factor}: {by_size[factor]:.1%} of {count}, {time.perf_counter() - began:.0f} s", flush=True)
-    return {**kind._asdict(), "options": Path(kind.options).name, "accuracy": by_size}
+    details = load_config(run).details
+    assert isinstance(details, ClassifyDetails)
+    sharpening = {} if plain else sharpening_document(details.sharpening)
+    return {**kind._asdict(), "options": Path(kind.options).name, "sharpening": sharpening, "accuracy": by_size}
 
 
 def main() -> None:
@@ -142,11 +151,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the data sets and the runs")
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--more", default="", help="further options of `fit train`")
+    parser.add_argument("--plain", action="store_true", help="score without the factors for larger images")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     draw = drawers(options.data)
-    results = {name: run_kind(name, options.work / name, draw[name], options.more) for name in options.kinds}
-    save_results(options.out, ["torch", "numpy"], {"more": options.more, "kinds": results})
+    results = {
+        name: run_kind(name, options.work / name, draw[name], options.more, options.plain) for name in options.kinds
+    }
+    save_results(options.out, ["torch", "numpy"], {"more": options.more, "plain": options.plain, "kinds": results})
 
 
 if __name__ == "__main__":

@@ -93,6 +93,9 @@ class TaskDetails(ABC):
         """
         return self
 
+    def prepare(self, model: Any) -> None:  # noqa: B027  (most tasks have nothing to do)
+        """Give a trained model what follows from `with_decisions`, for inference."""
+
     @abstractmethod
     def agreements(self, config: RunConfig) -> list[Agreement]:
         """Return the numbers of a config of this task that have to be equal."""

@@ -132,6 +132,7 @@ def load_model(folder: Path, config: RunConfig, runtime: Runtime, ema: bool, cas
     name = EMA_WEIGHTS if ema and (folder / EMA_WEIGHTS).exists() else WEIGHTS
     load_weights(folder, model, runtime.device, name)
     model.eval().requires_grad_(False)
+    config.details.prepare(model)
     if cast_ahead:
         runtime.prepare(model)
     runtime.compile(model)

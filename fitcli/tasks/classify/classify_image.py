@@ -99,6 +99,7 @@ def classify_image(
     finish_bytes: int = 0,
     evidence_target: int = 0,
     keep_contributions: Sequence[str] = (),
+    take_latents: Callable[[Tensor], None] | None = None,
 ) -> Classification:
     """Classify a whole image, reading it a few groups at a time.
 
@@ -112,6 +113,7 @@ def classify_image(
         finish_bytes: Memory to reserve for the work that follows the classification.
         evidence_target: Number of the target whose evidence or contributions are kept.
         keep_contributions: Names of the classes of this target whose `contributions` are kept, 4 bytes per patch each.
+        take_latents: Called with the normalised latents [g m d], on the device.
 
     Raises:
         ImageError: The image cannot be read, or is not of a kind that the model was trained on.
@@ -134,6 +136,8 @@ def classify_image(
         latents = job.run(advance)
         with runtime.autocast():
             pooled = pool_piecewise(checkpoint.model.head, latents, job.groups.to(runtime.device))
+        if take_latents is not None:
+            take_latents(latents)
         check_finite_numbers(checkpoint, pooled.logits[0].tolist(), "predictions", image.path)
         first, *others = _probabilities(pooled.logits[0].double(), targets)
         weights, kept = pooled.evidence[..., evidence_target].float().cpu(), None

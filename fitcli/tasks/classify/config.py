@@ -11,9 +11,13 @@ from fitcli.runs.config import Agreement, ModelConfig, RunConfig, TaskDetails, w
 from fitcli.runs.targets import Target
 from fitcli.tasks.classify.thresholds import Thresholds
 from models.config import ClassifierConfig
+from models.sharpening import PLAIN, Sharpening
 
 TARGETS = "tasks"
 """Key in config.json: earlier versions called a target a task."""
+
+MOST_FACTORS, LARGEST_FACTOR = 100, 100
+"""Limits of a sharpening. A file beyond them is forged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +28,8 @@ class ClassifyDetails(TaskDetails):
         all_targets: All targets, if there are several or one is multi-label; else empty.
         thresholds: Probability from which on a class holds, by target and class, chosen on the validation images of the
             weights; empty before a validation, and in runs of earlier versions.
+        sharpening: Factor of the pooling scores by the number of latents, measured on the validation images of the
+            weights; the scores as they are before a validation, and in runs of earlier versions.
     """
 
     task: ClassVar[str] = "classify"
@@ -31,10 +37,16 @@ class ClassifyDetails(TaskDetails):
 
     all_targets: tuple[Target, ...] = ()
     thresholds: Thresholds = field(default_factory=dict, hash=False)
+    sharpening: Sharpening = PLAIN
 
     def with_decisions(self, decisions: Mapping[str, Any]) -> Self:
-        """Return these details with the thresholds of the weights that were validated."""
-        return replace(self, thresholds=decisions.get("thresholds", {}))
+        """Return these details with the thresholds and the sharpening of the weights that were validated."""
+        sharpening = _sharpening(decisions.get("sharpening", {}))
+        return replace(self, thresholds=decisions.get("thresholds", {}), sharpening=sharpening)
+
+    def prepare(self, model: Any) -> None:
+        """Sharpen the pool of a trained model."""
+        model.head.sharpening = self.sharpening
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -64,7 +76,8 @@ class ClassifyDetails(TaskDetails):
     def to_document(self) -> dict[str, Any]:
         """Return the entries that this part adds to `config.json`."""
         targets = {TARGETS: [_entries(target) for target in self.all_targets]} if self.all_targets else {}
-        return targets | ({"thresholds": self.thresholds} if self.thresholds else {})
+        decisions = {"thresholds": self.thresholds, "sharpening": sharpening_document(self.sharpening)}
+        return targets | {name: value for name, value in decisions.items() if value}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
@@ -75,7 +88,23 @@ class ClassifyDetails(TaskDetails):
         targets = tuple(Target(**with_tuples(target)) for target in document.get(TARGETS, ()))
         for target in targets:
             kind_of(target).check(target)
-        return cls(all_targets=targets, thresholds=_thresholds(document.get("thresholds", {})))
+        return cls(
+            all_targets=targets,
+            thresholds=_thresholds(document.get("thresholds", {})),
+            sharpening=_sharpening(document.get("sharpening", {})),
+        )
+
+
+def sharpening_document(sharpening: Sharpening) -> dict[str, Any]:
+    """Return a sharpening as JSON data; empty if it changes nothing."""
+    return {name: list(values) for name, values in dataclasses.asdict(sharpening).items() if values}
+
+
+def _sharpening(document: Mapping[str, Any]) -> Sharpening:
+    sharpening = Sharpening(**{name: tuple(map(float, values)) for name, values in document.items()})
+    if len(sharpening.factors) > MOST_FACTORS or max(sharpening.factors, default=1) > LARGEST_FACTOR:
+        raise ValueError(f"a sharpening has at most {MOST_FACTORS} factors, of at most {LARGEST_FACTOR}")
+    return sharpening
 
 
 def _entries(target: Target) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from fitcli.patches.cutting import statistics
 from fitcli.runs.targets import Target
 from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.class_targets import ClassLabels
+from fitcli.tasks.classify.config import sharpening_document
 from fitcli.tasks.classify.losses import mean_cross_entropy
 from fitcli.tasks.classify.options import ClassifyOptions
 from fitcli.tasks.classify.step import classification_job
@@ -134,7 +135,7 @@ class ClassificationObjective:
             scores=scores.named,
             rank=scores.rank(self.options.best_by),
             headline=scores.headline(),
-            decisions={"thresholds": scores.thresholds},
+            decisions={"thresholds": scores.thresholds, "sharpening": sharpening_document(scores.sharpening)},
         )
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from torch import Tensor
 
 from fitcli.data.bad_images import BadImages, first_good
 from fitcli.data.dataset import Sample
@@ -20,6 +20,7 @@ from fitcli.images.read_as import open_as
 from fitcli.runs.config import RunConfig
 from fitcli.runs.targets import Target
 from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.classify.calibration import EnlargedLosses, choose_sharpening, enlarged_losses
 from fitcli.tasks.classify.classify_image import classify_image
 from fitcli.tasks.classify.options import BestBy
 from fitcli.tasks.classify.targets.kinds import kind_of, known_answers
@@ -27,6 +28,7 @@ from fitcli.tasks.classify.thresholds import Thresholds, choose_thresholds, held
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.validation import gather_scores
 from models.encoder import FITClassifier
+from models.sharpening import PLAIN, Sharpening
 
 
 class Scores(NamedTuple):
@@ -39,11 +41,13 @@ class Scores(NamedTuple):
             several targets, the mean over those that name classes. With several targets, also the scores of each, as
             SCORE_TARGET.
         thresholds: Best thresholds on these images, for targets that name classes.
+        sharpening: Factors of the pooling scores for larger images, see `calibration.py`.
     """
 
     loss: float
     named: dict[str, float]
     thresholds: Thresholds = {}  # noqa: RUF012  (a NamedTuple, whose defaults are never changed)
+    sharpening: Sharpening = PLAIN
 
     def headline(self) -> tuple[str, str]:
         """Return name and value of the most important score: the accuracy, or the first score of the first target."""
@@ -79,22 +83,24 @@ def validate(
         OutOfMemory: An image needs more memory than there is.
         DataError: No image is usable.
     """
-    read = partial(_probabilities, checkpoint, runtime, settings)
 
-    def classify_own() -> list[tuple[int, list[list[float]]]]:
+    def classify_own() -> list[tuple[int, list[list[float]], EnlargedLosses]]:
         results = []
         for number in range(world.rank, len(samples), world.size):
+            read = partial(_classified, checkpoint, runtime, settings, samples[number].target)
             attempt = first_good(read, [samples[number].path], 0)
             bad_images.add(attempt.failed)
             if attempt.result is not None:
-                results.append((number, [each.tolist() for each in attempt.result]))
+                results.append((number, *attempt.result))
         return results
 
     # The order of the samples makes the sums independent of the number of processes.
     results = sorted(chain.from_iterable(gather_scores(world, bad_images, classify_own)))
     if not results:
         raise DataError(f"{samples[0].path}: neither this nor any other validation image can be used")
-    return _scores([samples[number] for number, _ in results], [row for _, row in results], checkpoint.config)
+    usable, rows = [samples[number] for number, *_ in results], [row for _, row, _ in results]
+    sharpening = choose_sharpening([enlarged for *_, enlarged in results])
+    return _scores(usable, rows, checkpoint.config)._replace(sharpening=sharpening)
 
 
 def _scores(samples: Sequence[Sample], rows: Sequence[list[list[float]]], config: RunConfig) -> Scores:
@@ -131,8 +137,15 @@ def named_accuracies(targets: Sequence[Target], accuracies: Sequence[float]) -> 
     }
 
 
-def _probabilities(
-    checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: EncodingSettings, path: Path
-) -> tuple[NDArray[np.float64], ...]:
+def _classified(
+    checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: EncodingSettings, answer: Any, path: Path
+) -> tuple[list[list[float]], EnlargedLosses]:
+    """Return the probabilities of an image by target, and its losses if it were larger."""
+    enlarged: list[EnlargedLosses] = []
+
+    def enlarge(latents: Tensor) -> None:
+        enlarged.append(enlarged_losses(checkpoint.model.head, latents, answer, checkpoint.config.targets))
+
     with open_as(path, checkpoint.config.preprocessing.read_as) as image:
-        return classify_image(checkpoint, image, runtime, settings).target_probabilities
+        result = classify_image(checkpoint, image, runtime, settings, take_latents=enlarge)
+    return [each.tolist() for each in result.target_probabilities], enlarged[0]
