@@ -113,7 +113,7 @@ def test_losses_are_those_of_the_answer() -> None:
     expected = float(torch.nn.functional.cross_entropy(logits, torch.tensor([2])))
     assert one.losses[0][0] == pytest.approx(expected, rel=1e-5)
     several = (Target("label", "single-label", ("a", "b", "c")),)
-    assert enlarged_losses(head, latents, (2,), several).losses[3] == pytest.approx(one.losses[3], rel=1e-5)
+    assert enlarged_losses(head, latents, ((2,),), several).losses[3] == pytest.approx(one.losses[3], rel=1e-5)
 
 
 def test_validation_measures_the_images_that_it_reads(trained: Path, dataset: Path) -> None:

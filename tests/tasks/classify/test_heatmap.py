@@ -378,6 +378,10 @@ def test_the_memory_of_drawing_is_known(
     size: tuple[int, int], dtype: str, suffix: str, classes: tuple[str, ...], tmp_path: Path
 ) -> None:
     """At least what NumPy allocates, and not far more."""
+    # The writer of a format is imported when it is first used.
+    write_heatmap(
+        tmp_path / f"first{suffix}", ArrayReader(grey((16, 16)).astype(dtype)), found((16, 16), (0, 0)), classes
+    )
     image, classified = ArrayReader(grey(size).astype(dtype)), found(size, (1, 1))
     tracemalloc.start()
     write_heatmap(tmp_path / f"map{suffix}", image, classified, classes)
