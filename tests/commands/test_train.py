@@ -290,7 +290,8 @@ def test_the_first_lines_say_what_is_trained_on(fit: Fit, tmp_path: Path) -> Non
         result.stderr.splitlines()[2],
         *result.stderr.splitlines()[3:5],
         "classes (training + validation images): Normal (2 + 1), normal (2 + 1)",
-        "1 file passed over: normal/a.czi",
+        "1 file passed over: normal/a.czi; it is a Zeiss CZI image, which fit does not read; convert it with "
+        "`bioformats2raw a.czi a.zarr`, or `bfconvert a.czi a.ome.tif`",
         "2 validation images choose the weights to keep; with fewer than 50, their scores depend on chance",
         "scale: 0.25 (2 images), 0.5 (2 images), 0.75 (2 images) microns per pixel",
     ]
