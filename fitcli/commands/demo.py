@@ -38,8 +38,8 @@ DEMOS = {
     ),
     "detect": _Demo(
         "fitcli.demo.mark_dataset",
-        "fit train {folder}/marks.csv --task detect --preset mini --batch-size 4 --epochs 40 --out RUN, then "
-        "fit detect {folder}/large.tif --checkpoint RUN --out marks.geojson",
+        "fit train {folder}/marks.csv --task detect --preset mini --batch-size 2 --epochs 22 --learning-rate 2e-3 "
+        "--out RUN, then fit detect {folder}/large.tif --checkpoint RUN --out marks.geojson",
     ),
 }
 """The data sets by task. A task without a line here trains on that of another: every task reads the images."""

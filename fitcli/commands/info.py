@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from fitcli.images.base import ImageInfo
 
 
+ONLY_IN_JSON = ("tasks", "thresholds", "sharpening")
+"""Properties of runs that would be long rows of a table; `classes` names the targets."""
+
+
 def info(images: Images, as_json: Json = False) -> None:
     """Show size, pyramid levels, data type and resolution of images; model, classes and best scores of run folders."""
     from fitcli.images.open import matching_paths
@@ -34,7 +38,7 @@ def info(images: Images, as_json: Json = False) -> None:
             if number:
                 console.data("")
             columns, *rows = one.items()
-            console.table(columns, [(name, show(value)) for name, value in rows])
+            console.table(columns, [(name, show(value)) for name, value in rows if name not in ONLY_IN_JSON])
     if len(described) < len(paths):
         raise typer.Exit(1)
 

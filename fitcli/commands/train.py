@@ -76,7 +76,7 @@ def train(
     context: typer.Context,
     data: Annotated[
         Path,
-        typer.Argument(metavar="DATA", help="Folder with a subfolder per class, or CSV."),
+        typer.Argument(metavar="DATA", help="Data set: a folder or a file."),
     ],
     out: Annotated[Path, typer.Option("--out", help="Run folder to write.", metavar="RUN")],
     images: ImageFolder = None,

@@ -11,15 +11,15 @@ A data set is one of:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from fitcli.annotations.objects.csv_objects import has_object_columns, object_rows
 from fitcli.annotations.objects.object_file import JSON, holds_objects, read_object_file
 from fitcli.annotations.objects.yolo_reader import is_name_file
 from fitcli.data.class_names import composed
-from fitcli.data.csv_listing import SPLITS, ListedImage, Listing, read_csv
-from fitcli.data.folder_listing import name_files
+from fitcli.data.csv_listing import NO_GROUPS, SPLITS, ListedImage, Listing, read_csv
+from fitcli.data.folder_listing import name_files, name_others
 from fitcli.data.paired_listing import by_name, key_of, pair_folders
 from fitcli.errors import DataError, ImageError
 from fitcli.files.spelling import existing_spelling
@@ -39,21 +39,23 @@ def read_object_listing(
 
     Args:
         path: Folder or file.
-        group_by, images, strict: See `read_csv`, for a CSV file that names a file of objects per image.
+        group_by, images, strict: See `read_csv`, for a CSV file that names a file of objects per image. In training,
+            other data sets refuse a choice.
 
     Raises:
-        DataError: There are no images with objects, several files of one name, or names of missing files.
+        DataError: There are no images with objects, several files of one name, names of missing files, or a choice
+            that the data set cannot follow.
     """
-    if path.is_dir():
-        return _read_folder(path)
     try:
-        if path.name.lower().endswith(JSON):
-            return _read_coco(path)
-        if has_object_columns(path):
-            return _read_rows(path)
+        read = next((read for fits, read in _FORMS if fits(path)), None)
+        if read is None:
+            return read_csv(path, "objects", False, group_by, images, strict)
+        option = "--images" if images is not None else "--group-by" if group_by not in (None, NO_GROUPS) else None
+        if option is not None and strict:
+            raise DataError(f"{path}: {option} is for a CSV file with the columns path,objects; leave it out")
+        return read(path)
     except ImageError as error:
         raise DataError(str(error)) from None
-    return read_csv(path, "objects", False, group_by, images, strict)
 
 
 def _read_rows(path: Path) -> Listing:
@@ -75,6 +77,8 @@ def _read_rows(path: Path) -> Listing:
         before = images.setdefault(name, (line, split, patient))
         if before[1] != split:
             raise DataError(f"{path}, line {line}: {name} is in another split than in line {before[0]}; keep one")
+        if before[2] != patient:
+            raise DataError(f"{path}, line {line}: {name} is of another patient than in line {before[0]}; keep one")
     found = (
         ListedImage(_image(path, name, [path.parent]), composed(name), (), SPLITS.get(split, ""), path, path.name,
                     composed(patient), label_part=name)
@@ -143,6 +147,15 @@ def _read_folder(root: Path) -> Listing:
             f"{root}: no image with objects found ({counts}); give folders images/ and labels/ with files of the same "
             "names, a COCO JSON file, or a CSV file with the columns path,objects or path,xmin,ymin,xmax,ymax,label"
         )
-    why = {"file": "", "image": ", without a file of objects", "file of objects": ", without an image"}
-    notes = (name_files(noun, paths, root, why[noun]) for noun, paths in alone.items())
-    return Listing(rows, (), tuple(note for note in notes if note), in_files=True)
+    why = {"image": ", without a file of objects", "file of objects": ", without an image"}
+    single = (name_files(noun, alone[noun], root, reason) for noun, reason in why.items())
+    notes = (*name_others(alone["file"], root), *filter(None, single))
+    return Listing(rows, (), notes, in_files=True)
+
+
+_FORMS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Listing]], ...] = (
+    (Path.is_dir, _read_folder),
+    (lambda path: path.name.lower().endswith(JSON), _read_coco),
+    (has_object_columns, _read_rows),
+)
+"""What tells the forms of data sets, and what reads them. Any other file is a CSV file that names files of objects."""

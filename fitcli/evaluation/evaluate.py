@@ -72,7 +72,7 @@ def evaluate(
     samples = task.match(data, dataset, _samples(data, dataset, split), config)
     if per is not None:
         if not task.scores_units:
-            raise FitError(f"--per is for runs of tasks with labels, not for --task {config.task}; leave it out")
+            raise FitError(f"--per scores no runs of --task {config.task}, whose images have no classes; leave it out")
         samples = with_patients(data, samples, labels, per, images)
         if labels not in IN_FILES:
             check_unit_labels(data, samples, config)

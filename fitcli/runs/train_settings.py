@@ -177,7 +177,7 @@ class TrainSettings:
         panel=IMAGES,
         negatable=True,
         varies=True,
-        more="Classifiers and segmentations also see light changes of brightness and contrast, but not of features.",
+        more="Encoders also see light changes of brightness and contrast, but not of features.",
     )
     max_bad_images: int = option(
         0,

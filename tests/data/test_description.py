@@ -15,7 +15,8 @@ def test_classes_and_what_is_passed_over(tmp_path: Path) -> None:
     touch(tmp_path, *(f"{label}/{number}.png" for label in ("cat", "dog") for number in range(10)), "dog/a.czi")
     assert describe_dataset(load_dataset(tmp_path)) == (
         "classes (training + validation images): cat (8 + 2), dog (8 + 2)",
-        "1 file passed over: dog/a.czi",
+        "1 file passed over: dog/a.czi; it is a Zeiss CZI image, which fit does not read; convert it with "
+        "`bioformats2raw a.czi a.zarr`, or `bfconvert a.czi a.ome.tif`",
         "4 validation images choose the weights to keep; with fewer than 50, their scores depend on chance",
     )
 

@@ -32,7 +32,11 @@ class ClassifyOptions(BackgroundOptions):
     )
     shift_canvas: int = shared(SHIFT_CANVAS)
     token_dropout: float = option(
-        0.0, "Share of patches to hide.", minimum=0, below=1, more="Hidden patches are treated as padding."
+        0.0,
+        "Share of patches to hide.",
+        minimum=0,
+        below=1,
+        more="Hidden patches are left out, like those beyond the edge of the image.",
     )
     drop_path: float = shared(DROP_PATH)
     label_smoothing: float = shared(LABEL_SMOOTHING)

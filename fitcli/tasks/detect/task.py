@@ -75,8 +75,8 @@ class Detection(Task[FITDense]):
         held_out = {sample.path for sample in dataset.validation}
         found = survey_objects(pairs, read_as, settings.max_bad_images, options.rare_windows > 0, held_out)
         notes = (_object_line(found), *found.notes, *dataset.notes)
-        surveyed = replace(found, positions={})
-        return _anchored(replace(dataset, notes=notes, warnings=found.warnings, surveyed=surveyed), found.positions)
+        warnings, surveyed = (*dataset.warnings, *found.warnings), replace(found, positions={})
+        return _anchored(replace(dataset, notes=notes, warnings=warnings, surveyed=surveyed), found.positions)
 
     def resume_targets(self, settings: TrainSettings, dataset: Dataset, config: RunConfig) -> Dataset:
         options, how = cast(DetectOptions, settings.options), config.preprocessing.read_as
@@ -87,6 +87,8 @@ class Detection(Task[FITDense]):
 
     def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
         options, found = cast(DetectOptions, settings.options), cast(ObjectSurvey, dataset.surveyed)
+        if survey.preprocessing.features:
+            raise DataError(f"{dataset.train[0].path}: holds features of patches; --task detect needs images of pixels")
         details = DetectDetails(side=round(found.side, 3))
         outputs = details.outputs(len(found.names))
         changes = survey.model_changes(settings.model_changes)
