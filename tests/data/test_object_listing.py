@@ -11,6 +11,7 @@ from support.pictures import save
 
 from fitcli.annotations.objects.object_set import ObjectSource
 from fitcli.data.dataset import load_dataset
+from fitcli.data.splitting import Splitting
 from fitcli.errors import DataError
 
 
@@ -112,3 +113,31 @@ def test_unusable_folders_and_files(tmp_path: Path) -> None:
         load_dataset(tmp_path / "b.json", "objects")
     with pytest.raises(DataError, match="no such data set"):
         load_dataset(tmp_path / "none", "objects")
+
+
+@pytest.mark.parametrize("form", ["folder", "coco.json", "rows.csv"])
+def test_choices_of_columns_need_a_list_of_files(tmp_path: Path, form: str) -> None:
+    images(tmp_path, "images/a.png")
+    (tmp_path / "coco.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    (tmp_path / "rows.csv").write_text("path,x,y,label\nimages/a.png,1,2,q\n")
+    path = tmp_path if form == "folder" else tmp_path / form
+    for choice in ({"images": tmp_path}, {"splitting": Splitting(group_by="case")}):
+        with pytest.raises(DataError, match="is for a CSV file with the columns path,objects"):
+            load_dataset(path, "objects", **choice)  # type: ignore[arg-type]
+
+
+def test_an_image_of_two_patients(tmp_path: Path) -> None:
+    images(tmp_path, "a.png")
+    (tmp_path / "rows.csv").write_text("path,x,y,label,patient\na.png,1,2,q,p\na.png,3,4,q,r\n")
+    with pytest.raises(DataError, match=r"line 3: a\.png is of another patient than in line 2; keep one"):
+        load_dataset(tmp_path / "rows.csv", "objects")
+
+
+def test_files_of_other_formats_are_named(tmp_path: Path) -> None:
+    images(tmp_path, "images/a.png", "images/b.png")
+    for name in "ab":
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        (tmp_path / f"labels/{name}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "images/c.czi").touch()
+    notes = load_dataset(tmp_path, "objects").notes
+    assert any("c.czi; it is a Zeiss CZI image" in note for note in notes), notes

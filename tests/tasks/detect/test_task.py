@@ -97,3 +97,15 @@ def test_the_sample_step_is_a_step(outputs: int) -> None:
     outcome = run_job(TASK.sample_step(model, groups, lambda part: pixels[part], ExecutionPlan()), ExecutionPlan())
     assert outcome.loss.isfinite()
     assert model.head.weight.grad.abs().sum() > 0
+
+
+def test_warnings_of_the_data_set_and_of_its_objects_are_kept(tmp_path: Path) -> None:
+    dataset = replace(load_dataset(boxed(tmp_path), "objects"), warnings=("patients in several splits",))
+    assert "patients in several splits" in TASK.survey_targets(settings(), dataset).warnings
+
+
+def test_features_are_refused(tmp_path: Path) -> None:
+    dataset = TASK.survey_targets(settings(), load_dataset(boxed(tmp_path), "objects"))
+    survey = Survey(replace(PIXELS, features=True, dtype="float32"), ((24, 40),), (Path("0.png"), (24, 40)))
+    with pytest.raises(DataError, match="holds features of patches; --task detect needs images of pixels"):
+        TASK.describe(settings(), dataset, survey)
