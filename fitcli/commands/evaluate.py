@@ -15,9 +15,7 @@ from fitcli.commands.signature import with_fields
 
 @with_fields
 def evaluate(
-    data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Folder with one subfolder per class, or CSV: path,label[,split].")
-    ],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Data set, as for `fit train`.")],
     checkpoint: CheckpointFolder,
     split: Annotated[
         Literal["val", "train", "test", "all"], typer.Option(help="Which images; val are those held out in training.")
@@ -36,10 +34,11 @@ def evaluate(
 ) -> None:
     """Score a run on a data set, and say how many of its images the run was trained on.
 
-    A classifier: accuracy, balanced accuracy, AUROC, calibration error and confusion matrix of each target; of a target
-    with several labels: the share of images whose labels are all right, and F1; sensitivity and specificity at the
-    threshold that validation chose; all with 95 % intervals over patients, or images. An autoregressive model: bits per
-    dimension. A diffusion model: the error of its predictions at ten levels of noise.
+    A classifier: accuracy, balanced accuracy, AUROC, calibration error and confusion of each target, sensitivity and
+    specificity at the threshold that validation chose, with 95 % intervals over patients, or images; of values, orders
+    and survival: R2, kappa, C-index and errors. A segmentation: IoU, Dice and boundaries. A detection: AP, precision,
+    recall and FROC. An autoregressive model: bits per dimension. A diffusion model: the error of its predictions at ten
+    levels of noise.
     """
     from fitcli.evaluation.evaluate import evaluate as run_evaluation
     from fitcli.tasks.classify.classify_files import check_csv

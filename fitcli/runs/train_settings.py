@@ -48,8 +48,8 @@ class TrainSettings:
         minimum=1,
         maximum=LARGEST_SIDE,
         metavar="PIXELS",
-        more="Training sees a random square window of each image; without it, whole images. The validation of a "
-        "classifier or a segmentation reads whole images.",
+        more="Training sees a random square window of each image; without it, whole images. Validation reads whole "
+        "images, but that of models that generate.",
     )
     epochs: int = option(
         30,
