@@ -26,12 +26,12 @@ checks and the keys of a recipe follow from one declaration of each option: a fi
 MORE = {
     "train": {
         "out": "It is created; an existing run is refused without --resume.",
-        "images": "Paths in the CSV file are relative to it; images are also found by their name alone, with or without suffix.",
+        "images": "Paths in the CSV file are relative to it; images are also found by name, with or without suffix.",
         "cross_validate": "One run per fold, in RUN/fold-1, ..., and a table of their scores with means and intervals.",
         "task": "A resumed run has its own task.",
         "memory": "It limits the device that computes. A step that would take more recomputes or streams.",
         "resume": "It continues as the same run, from the last saved state. Give the same options, or more epochs.",
-        "recipe": "The command line wins. Its keys are options without the dashes; options of one run, such as --out, are none of them.",
+        "recipe": "The command line wins. Its keys are options without the dashes, none of one run, such as --out.",
         "auto_resume": "For queues that start the same command line again: without a run it begins one.",
         "accept_changed_data": "Without it, other images, labels or splits are refused.",
         "max_minutes": "Counted from the start of the command. The exit code is 0, and --resume continues.",
