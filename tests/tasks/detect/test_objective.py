@@ -62,4 +62,4 @@ def test_validation_ranks_by_precision_and_decides_the_threshold(data: Path, tmp
     assert set(found.scores) == {"ap", "ap50", "f1", "threshold"}
     assert found.rank == (found.scores["ap50"], -found.loss)
     assert found.headline == ("AP50", f"{found.scores['ap50']:.3f}")
-    assert run.config.details.validated(found.scores).threshold == found.scores["threshold"]  # type: ignore[attr-defined]
+    assert found.decisions == {"threshold": found.scores["threshold"]}
