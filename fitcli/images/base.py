@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fitcli.images.contents import Contents
 from fitcli.images.georeference import GeoReference
 from fitcli.images.window import Window
 
@@ -94,11 +95,13 @@ class ImageReader(ABC):
         path: Path of the open image.
         info: Its description.
         decoding_bytes: Bytes that decoding takes, pixels included, if the image can only be decoded whole; otherwise 0.
+        choice: Image and planes that were chosen of the file, as at the end of a path; "" without a choice.
     """
 
     path: Path
     info: ImageInfo
     decoding_bytes: int = 0
+    choice: str = ""
 
     @abstractmethod
     def read(self, window: Window, level: int = 0) -> Pixels:
@@ -114,6 +117,14 @@ class ImageReader(ABC):
         Raises:
             ImageError: The level does not exist, or the pixels cannot be read.
         """
+
+    def describe_contents(self) -> Contents:
+        """Return the images of the file; none for a format that holds a single plane, and for a part of an image.
+
+        Raises:
+            ImageError: The file cannot be read any more.
+        """
+        return Contents()
 
     @abstractmethod
     def close(self) -> None:
