@@ -3,6 +3,9 @@
 A column `label` holds the class of each image. Several columns `label:NAME` are several targets with one class each; a
 column `labels` or `labels:NAME` holds any number of classes, separated by "|"; its empty cells hold none.
 
+Columns `series`, `level`, `mpp`, `z`, `t` and `channels`, or the same at the end of a path (`a.tif#series=1&z=3`),
+choose what is read of an image.
+
 For tasks whose answers lie in a file beside each image, the column `labels` names that file.
 """
 
@@ -18,9 +21,11 @@ from typing import Literal
 
 from fitcli.annotations.labels import label_file, labels_inside
 from fitcli.data.class_names import composed
-from fitcli.errors import DataError
+from fitcli.errors import DataError, FitError
 from fitcli.files.csv_cells import original_text
+from fitcli.files.path_choice import KEYS, choice_text, split_choice, split_pattern, stored_path
 from fitcli.files.spelling import existing_spelling
+from fitcli.images.read_as import AS_STORED
 from fitcli.runs.targets import SEPARATOR, TargetKind
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -39,7 +44,7 @@ in a file beside each image ("files")."""
 TRIED = 10
 """Number of cells that are taken for all, when it is asked whether they name files."""
 
-FILE_COLUMNS = ("path", "labels", "split", "patient")
+FILE_COLUMNS = ("path", "labels", "split", "patient", *KEYS)
 """Columns of a CSV file of images with files of labels."""
 
 
@@ -215,7 +220,25 @@ def _row(path: Path, line: int, row: dict[str, str | None], columns: Sequence[La
             )
     if split and split not in SPLITS:
         raise DataError(f"{path}, line {line}: split {split!r} is none of train, val, test; correct it")
-    return ListedImage(*_file(path, line, name), labels, SPLITS.get(split, ""))
+    return ListedImage(*_image(path, line, name, row), labels, SPLITS.get(split, ""))
+
+
+def _image(path: Path, line: int, cell: str, row: dict[str, str | None]) -> tuple[Path, str]:
+    """Return the file of an image and its key, both with the choice of planes in the cell and in columns of the row."""
+    columns = {name: text for name in KEYS if (text := _text(row.get(name)))}
+    name, ending = split_pattern(cell)
+    if not ending or _finds(path, cell):
+        name, ending = cell, ""
+    file, key = _file(path, line, name)
+    try:
+        choices = split_choice(f"{file}{ending}")[1] if ending else {}
+        if twice := choices.keys() & columns.keys():
+            raise FitError(f"{min(twice)} stands in the path and in a column; leave one of them out")
+        AS_STORED.with_text(choices | columns)
+    except FitError as error:
+        raise DataError(f"{path}, line {line}: {error}") from None
+    text = choice_text(choices | columns)
+    return (Path(f"{file}#{text}"), f"{key}#{text}") if text else (file, key)
 
 
 def _with_file(path: Path, line: int, row: dict[str, str | None], image: ListedImage) -> ListedImage:
@@ -224,22 +247,33 @@ def _with_file(path: Path, line: int, row: dict[str, str | None], image: ListedI
     if cell:
         file, key = _file(path, line, cell)
     else:
-        inside = labels_inside(image.path)
+        stored = stored_path(image.path)
+        inside = labels_inside(stored)
         if inside is None:
             return replace(image, patient=patient)
-        file, key = inside, f"{image.key}/{inside.relative_to(image.path).as_posix()}"
+        file, key = inside, f"{image.key}/{inside.relative_to(stored).as_posix()}"
     return replace(image, label_file=file, label_key=key, patient=patient)
 
 
 def _file(path: Path, line: int, name: str) -> tuple[Path, str]:
     """Return the file that a cell names, and its name as `ListedImage.key`."""
+    for each in _names(name):
+        if (file := existing_spelling(label_file(path.parent / each))) is not None:
+            return file, composed(each)
+    last = _names(name)[-1]
+    raise DataError(f"{path}, line {line}: no file {path.parent / last}; paths are relative to the CSV file")
+
+
+def _finds(path: Path, name: str) -> bool:
+    return any(existing_spelling(path.parent / each) is not None for each in _names(name))
+
+
+def _names(name: str) -> list[str]:
+    """Return the names that a cell may mean."""
     names = [name, original_text(name)]  # the second is of a CSV file that fit wrote
     if os.sep == "/":
         names += [each.replace("\\", "/") for each in names]  # of a CSV file from Windows
-    for each in dict.fromkeys(names):
-        if (file := existing_spelling(label_file(path.parent / each))) is not None:
-            return file, composed(each)
-    raise DataError(f"{path}, line {line}: no file {path.parent / names[-1]}; paths are relative to the CSV file")
+    return list(dict.fromkeys(names))
 
 
 def _text(value: object) -> str:

@@ -40,6 +40,9 @@ class PlaneChoice:
     channels: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("series", "z", "channels"):
+            if not isinstance(getattr(self, name), str | None):
+                raise FitError(f"--{name} must be text, not {getattr(self, name)!r:.80}")
         if self.series is not None and not self.series.strip():
             raise FitError("--series must be a number or a name, not empty")
         if self.z is not None and self.z not in PROJECTIONS and _number(self.z) is None:

@@ -124,7 +124,7 @@ class ProjectedGrid(ChunkGrid):
         _copy_layout(self, grid, -(-grid.channels // grid.plane_channels))
         self.channels = grid.channels
         self._stack, self._nodata, self._inverted = stack, nodata, inverted
-        self._kind: type[_Maximum | _Mean] = {"max": _Maximum, "mean": _Mean}[projection]
+        self._kind: type[_Maximum] | type[_Mean] = _Maximum if projection == "max" else _Mean
         values = self.chunk[0] * self.chunk[1] * self.plane_channels
         if not self.raw and values * SUM_BYTES > MAX_CHUNK_BYTES:
             raise ImageError(
@@ -185,8 +185,8 @@ class _Projection:
 class _Maximum(_Projection):
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], nodata: float | None) -> None:
         super().__init__(shape, dtype, nodata)
-        limits = {"f": lambda: -np.inf, "b": lambda: False}.get(dtype.kind, lambda: np.iinfo(dtype).min)
-        self._largest: Pixels = np.full(shape, limits(), dtype)
+        least = -np.inf if dtype.kind == "f" else 0 if dtype.kind == "b" else np.iinfo(dtype).min
+        self._largest: Pixels = np.full(shape, least, dtype)
 
     def add(self, pixels: Pixels) -> None:
         present = self._present(pixels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,8 @@ class Preprocessing:
             of groups with equally many. By 1, which runs of earlier versions keep, nodata is a value like others,
             background is a share of the range of the dtype, and token dropout decides for each patch.
         uint16_white: Value in uint16 files that files of uint8 show as 255; None for 65535.
-        read_mpp, read_level: Choice of `ReadAs` in training; None for whole files. Not in `repr`, which names models.
+        read_mpp, read_level, read_series, read_z, read_t, read_channels: Choice of `ReadAs` in training; None for whole
+            files. Not in `repr`, which names models.
 
     Raises:
         CheckpointError: A value is impossible.
@@ -65,6 +66,10 @@ class Preprocessing:
     uint16_white: int | None = None
     read_mpp: float | None = field(default=None, repr=False)
     read_level: int | None = field(default=None, repr=False)
+    read_series: str | None = field(default=None, repr=False)
+    read_z: str | None = field(default=None, repr=False)
+    read_t: int | None = field(default=None, repr=False)
+    read_channels: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not (len(self.mean) == len(self.std) == self.channels):
@@ -89,14 +94,33 @@ class Preprocessing:
         if white is not None and not (isinstance(white, int) and 0 < white <= WHITE["uint16"]):
             raise CheckpointError(f"uint16_white must be a whole number in 1 ... 65535, not {white!r}")
         try:
-            ReadAs(level=self.read_level, mpp=self.read_mpp)
+            _ = self.read_as
         except FitError as error:
             raise CheckpointError(f"images cannot be read as in training: {error}") from None
 
     @property
     def read_as(self) -> ReadAs:
         """What was read of each training image."""
-        return ReadAs(level=self.read_level, mpp=self.read_mpp)
+        return ReadAs(
+            level=self.read_level,
+            mpp=self.read_mpp,
+            series=self.read_series,
+            z=self.read_z,
+            t=self.read_t,
+            channels=self.read_channels,
+        )
+
+    def reading(self, how: ReadAs) -> Preprocessing:
+        """Return this for images of which something else is read."""
+        return replace(
+            self,
+            read_level=how.level,
+            read_mpp=how.mpp,
+            read_series=how.series,
+            read_z=how.z,
+            read_t=how.t,
+            read_channels=how.channels,
+        )
 
     @property
     def range(self) -> tuple[float, float]:

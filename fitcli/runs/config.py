@@ -30,6 +30,9 @@ FORMAT = 1
 LATER_SETTINGS: dict[str, Any] = {"tasks": (), "attention_start": "reference"}
 """Settings of models that earlier versions did not have, with their value then; left out of the file when equal."""
 
+READ_AS = ("read_mpp", "read_level", "read_series", "read_z", "read_t", "read_channels")
+"""Entries of the preprocessing that say what is read of each image; left out when None."""
+
 LATER_PIXEL_RULES: dict[str, Any] = {"rules": 1, "uint16_white": None}
 """Entries of the preprocessing that earlier versions did not have, with their value then; left out when equal."""
 
@@ -169,7 +172,7 @@ def config_document(config: RunConfig) -> dict[str, Any]:
         if model.get(name) == default:
             del model[name]
     preprocessing = dataclasses.asdict(config.preprocessing)
-    for name, default in {**LATER_PIXEL_RULES, "background": None, "read_mpp": None, "read_level": None}.items():
+    for name, default in {**LATER_PIXEL_RULES, "background": None, **dict.fromkeys(READ_AS)}.items():
         if preprocessing[name] == default:
             del preprocessing[name]
     document = {"task": config.task, "model": model, "preprocessing": preprocessing, "classes": list(config.classes)}

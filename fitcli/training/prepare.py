@@ -90,7 +90,7 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     if settings.start_from is not None:
         _check_start(Path(settings.start_from), settings)
     dataset = task.survey_targets(settings, _dataset(start.data, settings))
-    how = ReadAs(level=settings.level, mpp=settings.mpp)
+    how = ReadAs(**settings.reading)
     survey = survey_images(dataset, settings.seed, settings.max_bad_images, how)
     run = _run(task.describe(settings, dataset, survey), settings, dataset, start.runtime, start)
     _compare_data(run, survey.sizes)
@@ -125,7 +125,7 @@ def _compare_data(run: TrainingRun, sizes: Sequence[tuple[int, int]]) -> None:
         "config.json": digest(config_document(run.config)),
     }
     if run.world.size > 1:
-        pixels = pixel_digests(run.dataset, run.settings.seed)
+        pixels = pixel_digests(run.dataset, run.settings.seed, preprocessing.read_as)
         facts |= {f"the pixels of {name}": value for name, value in pixels.items()}
     require_agreement(run.world, facts, "give all machines the same data and run folder")
 
