@@ -53,7 +53,7 @@ class PlaneSubset(ChunkGrid):
         return self._planes[key[0]], key[1], key[2]
 
 
-class Stack(ABC):
+class FocalStack(ABC):
     """A level of an image with several focal planes.
 
     Attributes:
@@ -71,7 +71,7 @@ class Stack(ABC):
         return (chunk[part.slices()] for chunk in self.chunks(key))
 
 
-class PlaneStack(Stack):
+class PagedStack(FocalStack):
     """A stack whose focal planes are stored one after the other, as planes of one grid.
 
     Args:
@@ -114,7 +114,7 @@ class ProjectedGrid(ChunkGrid):
 
     def __init__(
         self,
-        stack: Stack,
+        stack: FocalStack,
         projection: str,
         nodata: float | None,
         path: Path,

@@ -32,7 +32,7 @@ from fitcli.images.colors import (
 from fitcli.images.contents import Contents
 from fitcli.images.plane_axes import ChosenPlanes, choose_planes, chosen_channels
 from fitcli.images.plane_choice import EVERYTHING, PlaneChoice
-from fitcli.images.plane_grids import Picked, PlaneStack, ProjectedGrid, subset_of
+from fitcli.images.plane_grids import Picked, PagedStack, ProjectedGrid, subset_of
 from fitcli.images.tiff.chunks import JPEG, CompressedTiffGrid, Page, RawTiffGrid, TiffGrid, is_raw
 from fitcli.images.tiff.metadata import (
     FORMATS,
@@ -200,7 +200,7 @@ def _projections(
     assert planes.projection is not None
     if finish is not None and photometric != WHITE_IS_ZERO:
         raise UnreadableAs(path, f"stores colours that have no {planes.projection}; choose a focal plane with --z N")
-    stacks = [PlaneStack(grid, planes.focal_planes) for grid in grids]
+    stacks = [PagedStack(grid, planes.focal_planes) for grid in grids]
     return [ProjectedGrid(stack, planes.projection, nodata, path, finish) for stack in stacks]
 
 

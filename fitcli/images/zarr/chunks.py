@@ -18,7 +18,7 @@ import numpy as np
 from fitcli.errors import ImageError
 from fitcli.images.base import Pixels
 from fitcli.images.chunks import ChunkGrid, ChunkKey
-from fitcli.images.plane_grids import Stack
+from fitcli.images.plane_grids import FocalStack
 from fitcli.images.zarr.codecs import ChunkDecoder, ShardIndex
 
 Coordinates = tuple[int, ...]
@@ -98,7 +98,7 @@ class ZarrGrid(ChunkGrid):
         return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
-class ZarrStack(Stack):
+class ZarrStack(FocalStack):
     """A level with several focal planes along the axis z."""
 
     def __init__(self, grid: ZarrGrid) -> None:
