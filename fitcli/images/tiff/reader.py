@@ -32,7 +32,7 @@ from fitcli.images.colors import (
 from fitcli.images.contents import Contents
 from fitcli.images.plane_axes import ChosenPlanes, choose_planes, chosen_channels
 from fitcli.images.plane_choice import EVERYTHING, PlaneChoice
-from fitcli.images.plane_grids import Picked, PagedStack, ProjectedGrid, subset_of
+from fitcli.images.plane_grids import PagedStack, Picked, ProjectedGrid, subset_of
 from fitcli.images.tiff.chunks import JPEG, CompressedTiffGrid, Page, RawTiffGrid, TiffGrid, is_raw
 from fitcli.images.tiff.metadata import (
     FORMATS,
