@@ -183,11 +183,11 @@ PyramidLevel = Annotated[
 ]
 SeriesName = Annotated[
     str | None,
-    typer.Option("--series", metavar="N|NAME", help="Image in each file, see `fit info`; default: as in training."),
+    typer.Option("--series", metavar="NAME", help="Number or name of the image in each file, see `fit info`; default: as in training."),
 ]
 FocalPlane = Annotated[
     str | None,
-    typer.Option("--z", metavar="N|max|mean", help="Focal plane, or all of them; default: as in training."),
+    typer.Option("--z", metavar="PLANE", help="Number of the focal plane, max or mean; default: as in training."),
 ]
 TimePoint = Annotated[
     int | None, typer.Option("--t", min=0, metavar="N", help="Time point to read; default: as in training.")

@@ -180,8 +180,9 @@ class TrainSettings:
     )
     z: str | None = option(
         None,
-        "Focal plane: N, max, mean.",
+        "Focal plane, max or mean.",
         panel=IMAGES,
+        metavar="PLANE",
         more="Number from 0 of the plane to read of a stack, or the largest or mean value of all planes. The run keeps "
         "it.",
     )
