@@ -183,7 +183,11 @@ PyramidLevel = Annotated[
 ]
 SeriesName = Annotated[
     str | None,
-    typer.Option("--series", metavar="NAME", help="Number or name of the image in each file, see `fit info`; default: as in training."),
+    typer.Option(
+        "--series",
+        metavar="NAME",
+        help="Image in each file, a number or name; default: as in training.",
+    ),
 ]
 FocalPlane = Annotated[
     str | None,

@@ -245,7 +245,7 @@ def _with_file(path: Path, line: int, row: dict[str, str | None], image: ListedI
     """Return the image of a row with the file of its labels. An OME-Zarr image may hold its labels itself."""
     cell, patient = _text(row.get("labels")), composed(_text(row.get("patient")))
     if cell:
-        file, key = _file(path, line, cell)
+        file, key = _image(path, line, cell, {})
     else:
         stored = stored_path(image.path)
         inside = labels_inside(stored)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fitcli.errors import DataError
+from fitcli.files.path_choice import stored_path
 
 PIECES, PIECE_BYTES = 16, 65_536
 """Of a larger file, so many pieces of so many bytes are read, evenly spaced. Most edits also change its size, since
@@ -25,7 +26,7 @@ def label_digests(files: Mapping[str, Path]) -> dict[str, str]:
     digests: dict[str, str] = {}
     for name, path in files.items():
         try:
-            digests[name] = _digest(path)
+            digests[name] = _digest(stored_path(path))
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror}); check the file of labels") from None
     return digests

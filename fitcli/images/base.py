@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fitcli.images.contents import Contents
 from fitcli.images.georeference import GeoReference
+from fitcli.images.plane_choice import EVERYTHING, PlaneChoice
 from fitcli.images.window import Window
 
 Pixels = NDArray[Any]
@@ -95,13 +96,13 @@ class ImageReader(ABC):
         path: Path of the open image.
         info: Its description.
         decoding_bytes: Bytes that decoding takes, pixels included, if the image can only be decoded whole; otherwise 0.
-        choice: Image and planes that were chosen of the file, as at the end of a path; "" without a choice.
+        choice: Image and planes that were chosen of the file.
     """
 
     path: Path
     info: ImageInfo
     decoding_bytes: int = 0
-    choice: str = ""
+    choice: PlaneChoice = EVERYTHING
 
     @abstractmethod
     def read(self, window: Window, level: int = 0) -> Pixels:

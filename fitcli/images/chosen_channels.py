@@ -24,7 +24,7 @@ class ChosenChannels(ImageReader):
     """
 
     def __init__(self, image: ImageReader, choice: PlaneChoice) -> None:
-        self.path, self.decoding_bytes, self.choice = image.path, image.decoding_bytes, choice.text()
+        self.path, self.decoding_bytes, self.choice = image.path, image.decoding_bytes, choice
         self.info, self._image = image.info, image
         try:
             choose_planes("YX", image.info.size, choice, image.path, False)

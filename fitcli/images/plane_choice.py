@@ -87,7 +87,7 @@ class PlaneChoice:
             numbers.append(number)
         return numbers
 
-    def text(self) -> str:
+    def __str__(self) -> str:
         """Return the choice as it stands at the end of a path; "" for none."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return choice_text({name: str(value) for name, value in values.items() if value is not None})

@@ -61,6 +61,6 @@ def test_impossible_values(values: dict[str, Any], match: str) -> None:
 
 
 def test_the_text_of_a_choice() -> None:
-    assert (EVERYTHING.text(), bool(EVERYTHING)) == ("", False)
+    assert (str(EVERYTHING), bool(EVERYTHING)) == ("", False)
     choice = PlaneChoice(series="a&b", z="max", t=0, channels="0,x#1")
-    assert (choice.text(), bool(choice)) == ("series=a%26b&z=max&t=0&channels=0,x%231", True)
+    assert (str(choice), bool(choice)) == ("series=a%26b&z=max&t=0&channels=0,x%231", True)

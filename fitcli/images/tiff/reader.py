@@ -89,7 +89,7 @@ class TiffReader(ChunkedReader):
         self._source = SourceFile(path)
         parsed = self._with_structure(lambda file: _parse(file, self._source, indices, choice, lenient))
         super().__init__(path, parsed.info, parsed.grids, parsed.finish)
-        self.choice = choice.text()
+        self.choice = choice
 
     def describe_contents(self) -> Contents:
         return self._with_structure(lambda file: _contents(file, self._arguments[1], self._source.path))
@@ -225,6 +225,8 @@ def _grid(file: Any, image: TiffImage, series: Any, planes: ChosenPlanes, source
     expected = int(keyframe.imagelength), int(keyframe.imagewidth)
     samples = math.prod(size for axis, size in zip(image.axes, image.sizes, strict=True) if axis not in "YX")
     unusual = "YX" not in series.axes or (lengths.get("Y"), lengths.get("X")) != expected
+    # Planes that are stored as samples of a pixel are not told apart here.
+    unusual = unusual or any(axis not in "CS" for axis in image.sample_axes)
     if unusual or keyframe.imagedepth != 1 or samples != image.page_count * int(keyframe.samplesperpixel):
         raise ImageError(source.path, f"stores its pixels in an order that fit does not read ({series.axes})")
     if series.dtype is None or series.dtype.kind not in "buif" or series.dtype.itemsize > 8:

@@ -46,6 +46,11 @@ class TiffImage:
     page_axes: str
 
     @property
+    def sample_axes(self) -> str:
+        """Axes along which the samples of a pixel lie."""
+        return "".join(axis for axis in self.axes if axis not in "YX" and axis not in self.page_axes)
+
+    @property
     def page_sizes(self) -> tuple[int, ...]:
         """Number of pages along each of the axes of pages."""
         lengths = dict(zip(self.axes, self.sizes, strict=True))

@@ -65,7 +65,7 @@ class ZarrReader(ChunkedReader):
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ImageError(path, f"cannot be read as zarr ({reason}); copy or export it again") from error
         super().__init__(path, info, grids, finish)
-        self.choice, self._images, self._number = choice.text(), images, number
+        self.choice, self._images, self._number = choice, images, number
 
     def describe_contents(self) -> Contents:
         return Contents(tuple(each.describe() for each in self._images), self._number)

@@ -292,7 +292,7 @@ def _description(
         "image": os.path.realpath(image.path),
         "image bytes": stored_bytes(image.path),
         "image time": image.path.stat().st_mtime_ns,
-        **({"image planes": image.choice} if image.choice else {}),
+        **({"image planes": str(image.choice)} if image.choice else {}),
         "image header": [info.format, info.height, info.width, info.channels, info.dtype.name, len(info.levels)],
         "device": runtime.device.type,
         "precision": runtime.arithmetic,

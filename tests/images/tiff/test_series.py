@@ -76,3 +76,11 @@ def test_magnification_of_the_objective(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "x.svs", SECOND, tile=(16, 16), metadata=None, description=description)
     with open_image(tmp_path / "x.svs") as reader:
         assert reader.describe_contents().series[0].magnification == 40
+
+
+def test_planes_that_are_stored_as_colours_are_refused(tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 255, (3, 40, 50)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "x.tif", pixels, photometric="rgb", planarconfig="separate", metadata={"axes": "ZYX"})
+    for z in ("1", "max"):
+        with pytest.raises(ImageError, match=r"stores its pixels in an order that fit does not read \(ZYX\)"):
+            open_image(tmp_path / "x.tif", choice=PlaneChoice(z=z))
