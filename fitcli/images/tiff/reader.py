@@ -48,6 +48,7 @@ from fitcli.images.tiff.series import (
     TiffImage,
     chosen_image,
     describe_image,
+    image_xml,
     missing_page,
     refuse_companion,
     tiff_images,
@@ -172,7 +173,7 @@ def _parse(file: Any, source: SourceFile, indices: bool, choice: PlaneChoice, le
         dtype=dtype,
         levels=levels_of(grids),
         chunk=base.declared_chunk,
-        mpp=_mpp(file, keyframe, base),
+        mpp=_mpp(file, image, base),
         format=FORMATS.get(series.kind, "TIFF"),
         axes=series.axes,
         color=color,
@@ -290,9 +291,10 @@ def _colors(keyframe: Any, grid: TiffGrid, channels: int) -> tuple[Conversion | 
     return None, channels, dtype, photometric in (RGB, YCBCR) and samples >= 3
 
 
-def _mpp(file: Any, keyframe: Any, grid: TiffGrid) -> float | None:
+def _mpp(file: Any, image: TiffImage, grid: TiffGrid) -> float | None:
+    keyframe = image.series.keyframe
     if file.ome_metadata:
-        mpp = ome_mpp(file.ome_metadata, grid.width, grid.height)
+        mpp = ome_mpp(image_xml(file, image) or file.ome_metadata, grid.width, grid.height)
         if mpp is not None:
             return mpp
     imagej: dict[str, Any] | None = file.imagej_metadata

@@ -156,6 +156,12 @@ def describe_image(file: Any, image: TiffImage) -> Series:
     )
 
 
+def image_xml(file: Any, image: TiffImage) -> str | None:
+    """Return the part of OME-XML that describes an image; None without one."""
+    element = _ome_image(file, image)
+    return None if element is None else ElementTree.tostring(element, encoding="unicode")
+
+
 def _image(series: Any, levels: Sequence[Any]) -> TiffImage:
     axes, sizes, page_axes = _axes(series)
     fitting = [level for level in sorted(levels, key=_area, reverse=True) if _alike(level, series)]

@@ -84,3 +84,13 @@ def test_planes_that_are_stored_as_colours_are_refused(tmp_path: Path) -> None:
     for z in ("1", "max"):
         with pytest.raises(ImageError, match=r"stores its pixels in an order that fit does not read \(ZYX\)"):
             open_image(tmp_path / "x.tif", choice=PlaneChoice(z=z))
+
+
+def test_each_series_has_its_own_scale(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "x.ome.tif", ome=True) as file:
+        for number in (1, 2):
+            scale = {"PhysicalSizeX": 0.5 * number, "PhysicalSizeXUnit": "µm", "Name": "same"}
+            file.write(SECOND + number, photometric="minisblack", metadata=scale)
+    for series, mpp in ((None, 0.5), ("0", 0.5), ("1", 1.0)):
+        with open_image(tmp_path / "x.ome.tif", choice=PlaneChoice(series=series)) as reader:
+            assert reader.info.mpp == pytest.approx(mpp)
