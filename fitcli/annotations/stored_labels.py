@@ -10,10 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.errors import ImageError
+from fitcli.errors import FitError, ImageError
+from fitcli.files.path_choice import split_choice
 from fitcli.images.base import ImageInfo, ImageReader, Level, Pixels
+from fitcli.images.contents import Series
 from fitcli.images.georeference import GeoReference
 from fitcli.images.open import open_image
+from fitcli.images.plane_choice import EVERYTHING, PlaneChoice
+from fitcli.images.read_as import AS_STORED
 from fitcli.images.rescaled import stored_grid
 from fitcli.images.window import Window
 
@@ -28,7 +32,8 @@ class StoredLabels(ImageReader):
     of values.
 
     Args:
-        path: The label image.
+        path: The label image. Of several planes, those of the same numbers as in the image are read, unless the path
+            ends with others.
         image: The open image, as `open_as` returns it. It is not needed later.
 
     Attributes:
@@ -41,7 +46,7 @@ class StoredLabels(ImageReader):
 
     def __init__(self, path: Path, image: ImageReader) -> None:
         self.path = path
-        self._labels = open_image(path, indices=True)
+        self._labels = _open_labels(path, image)
         try:
             own, grid = self._labels.info, stored_grid(image)
             _check_values(path, own)
@@ -101,6 +106,32 @@ def _sources(start: int, stop: int, step: float, count: int) -> NDArray[np.int64
     """Return the pixels of the label image, `count` along this axis, in which centres of pixels lie."""
     places: NDArray[np.int64] = np.floor((np.arange(start, stop) + 0.5) * step).astype(np.int64)
     return places.clip(0, count - 1)
+
+
+def _open_labels(path: Path, image: ImageReader) -> ImageReader:
+    stored, choices = split_choice(path)
+    if choices.keys() & {"level", "mpp"}:
+        raise ImageError(path, "labels are read at full resolution; leave out level and mpp")
+    try:
+        own = AS_STORED.with_text(choices).planes
+    except FitError as error:
+        raise ImageError(path, f"cannot be read so: {error}") from None
+    return open_image(stored, indices=True, choice=own or _planes_like(stored, image))
+
+
+def _planes_like(path: Path, image: ImageReader) -> PlaneChoice:
+    """Return the planes of a label image of several that belong to those that are read of its image."""
+    if image.choice.plane is None and image.choice.t is None:
+        return EVERYTHING
+    with open_image(path, indices=True, lenient=True) as labels:
+        contents = labels.describe_contents()
+    planes = contents.series[contents.read] if contents.series else Series()
+    z = image.choice.z if image.choice.plane is not None else None
+    in_pages = planes.pages > 1
+    return PlaneChoice(
+        z=z if planes.focal_planes > 1 or in_pages else None,
+        t=image.choice.t if planes.time_points > 1 or (in_pages and z is None) else None,
+    )
 
 
 def _check_values(path: Path, info: ImageInfo) -> None:

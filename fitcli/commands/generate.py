@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,24 +12,32 @@ import typer
 
 from fitcli import console
 from fitcli.commands.options import (
+    Channels,
     CheckpointFolder,
     DeviceName,
+    FocalPlane,
     Json,
+    Mpp,
+    PyramidLevel,
+    SeriesName,
+    TimePoint,
     compile_option,
     given,
     memory_option,
     precision_option,
+    reading_choice,
     state_option,
 )
 from fitcli.commands.signature import with_options
 from fitcli.errors import FitError
 from fitcli.runs.option import flag, refuse_foreign_options
-from fitcli.runs.train_settings import LARGEST_SEED
+from fitcli.runs.train_settings import LARGEST_SEED, READING
 from fitcli.tasks.registry import generate_options
 
 if TYPE_CHECKING:
     from fitcli.device.runtime import Runtime
     from fitcli.images.base import ImageReader
+    from fitcli.images.read_as import ReadAs
     from fitcli.patches.preprocessing import Preprocessing
     from fitcli.tasks.autoregressive.generate_options import AutoregressiveGenerateOptions
     from fitcli.tasks.diffusion.generate_options import DiffusionGenerateOptions
@@ -77,6 +85,12 @@ def generate(
     image: Annotated[
         str | None, typer.Option(metavar="FILE", help="Image to enlarge, to repaint in part, or to complete downwards.")
     ] = None,
+    mpp: Mpp = None,
+    level: PyramidLevel = None,
+    series: SeriesName = None,
+    z: FocalPlane = None,
+    t: TimePoint = None,
+    channels: Channels = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     json: Json = False,
     memory: Annotated[int | None, memory_option(ONLY)] = None,
@@ -96,7 +110,13 @@ def generate(
     with ExitStack() as stack:
         config = expect_task(checkpoint, *generate_options())
         task, enlarges = config.task, options.get("window") is None and config.task == "diffusion"
-        opened = None if image is None else stack.enter_context(_open(Path(image), config.preprocessing, enlarges))
+        chosen = reading_choice(level, mpp, series, z, t, channels)
+        if image is None and chosen is not None:
+            first = next(name for name in READING if getattr(chosen, name) is not None)
+            raise FitError(f"{flag(first)} says what to read of an image; give the --image, or leave it out")
+        opened = (
+            None if image is None else stack.enter_context(_open(Path(image), config.preprocessing, enlarges, chosen))
+        )
         request = ImageRequest(
             checkpoint=checkpoint, runtime=runtime, out=out, overwrite=overwrite, count=count, label=label, seed=seed,
             sides=(res, height, width), image=opened, memory_bytes=memory, state=state,
@@ -115,15 +135,19 @@ def generate(
         console.table(("image", "size", "seconds"), [one.as_row() for one in done])
 
 
-def _open(path: Path, preprocessing: Preprocessing, enlarges: bool) -> ImageReader:
-    """Open the given image as in training. An image to enlarge is coarser than those of training, and read as it is."""
+def _open(path: Path, preprocessing: Preprocessing, enlarges: bool, chosen: ReadAs | None) -> ImageReader:
+    """Open the given image as chosen, else as in training.
+
+    An image to enlarge is coarser than those of training, and read at its own scale.
+    """
     from fitcli.distributed.image_queue import ImageQueue
-    from fitcli.images.open import open_image
+    from fitcli.images.read_as import AS_STORED, open_as
     from fitcli.tasks.encoding.image_opener import ImageOpener
 
     if enlarges:
-        return open_image(path)
-    return ImageOpener(ImageQueue(), preprocessing, offers_choice=False, answers=False).open(path)
+        trained = replace(preprocessing.read_as, level=None, mpp=None)
+        return open_as(path, (chosen or AS_STORED).over(trained))
+    return ImageOpener(ImageQueue(), preprocessing, chosen, answers=False).open(path)
 
 
 def _refuse_options(task: str, names: frozenset[str]) -> None:

@@ -16,16 +16,20 @@ import typer
 from fitcli import console
 from fitcli.commands.options import (
     BackgroundThreshold,
+    Channels,
     Compile,
     DeviceName,
+    FocalPlane,
     InferencePrecisionName,
     Memory,
     Mpp,
     PrecisionName,
     PyramidLevel,
+    SeriesName,
     SkipBackground,
     StateFolder,
     Timeout,
+    TimePoint,
     background_choice,
     reading_choice,
 )
@@ -72,6 +76,10 @@ class ScoringOptions:
 
     mpp: Mpp = None
     level: PyramidLevel = None
+    series: SeriesName = None
+    z: FocalPlane = None
+    t: TimePoint = None
+    channels: Channels = None
     skip_background: SkipBackground = None
     background_threshold: BackgroundThreshold = BACKGROUND_THRESHOLD
     memory: Memory = None
@@ -112,7 +120,7 @@ class ScoringOptions:
             background=background_choice(self.skip_background, self.background_threshold),
             memory_bytes=self.memory,
             state=state,
-            read_as=reading_choice(self.level, self.mpp),
+            read_as=reading_choice(self.level, self.mpp, self.series, self.z, self.t, self.channels),
         )
 
 

@@ -37,15 +37,24 @@ def background_choice(skip: bool | None, threshold: float) -> Background:
     return background_share(bool(skip), threshold) if asked else "as trained"
 
 
-def reading_choice(level: int | None, mpp: float | None) -> ReadAs | None:
+def reading_choice(
+    level: int | None,
+    mpp: float | None,
+    series: str | None = None,
+    z: str | None = None,
+    t: int | None = None,
+    channels: str | None = None,
+) -> ReadAs | None:
     """Return what is read of each image; None without an option, for what was read in training.
 
     Raises:
-        FitError: Both are given, or one is impossible.
+        FitError: A level and a scale are given, or a value is impossible.
     """
     from fitcli.images.read_as import ReadAs
 
-    return None if level is None and mpp is None else ReadAs(level=level, mpp=mpp)
+    chosen = {"level": level, "mpp": mpp, "series": series, "z": z, "t": t, "channels": channels}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return ReadAs(**given) if given else None  # type: ignore[arg-type]  # each value has the type of its field
 
 
 def given(context: typer.Context) -> frozenset[str]:
@@ -176,6 +185,25 @@ Mpp = Annotated[
 ]
 PyramidLevel = Annotated[
     int | None, typer.Option("--level", min=0, metavar="N", help="Pyramid level to read; default: as in training.")
+]
+SeriesName = Annotated[
+    str | None,
+    typer.Option(
+        "--series",
+        metavar="NAME",
+        help="Image in each file, a number or name; default: as in training.",
+    ),
+]
+FocalPlane = Annotated[
+    str | None,
+    typer.Option("--z", metavar="PLANE", help="Number of the focal plane, max or mean; default: as in training."),
+]
+TimePoint = Annotated[
+    int | None, typer.Option("--t", min=0, metavar="N", help="Time point to read; default: as in training.")
+]
+Channels = Annotated[
+    str | None,
+    typer.Option("--channels", metavar="LIST", help="Channels, as 0,2 or names, or all; default: as in training."),
 ]
 SkipBackground = Annotated[
     bool | None,

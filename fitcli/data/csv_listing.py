@@ -4,6 +4,9 @@ A column `label` holds the class of each image. Several columns `label:NAME` are
 column `labels` or `labels:NAME` holds any number of classes, separated by "|"; its empty cells hold none. A task may
 have further kinds of columns, see `column_kinds.py`.
 
+Columns `series`, `level`, `mpp`, `z`, `t` and `channels`, or the same at the end of a path (`a.tif#series=1&z=3`),
+choose what is read of an image.
+
 For tasks whose answers lie in a file beside each image, the column `labels` names that file.
 """
 
@@ -21,9 +24,11 @@ from fitcli.annotations.labels import labels_inside
 from fitcli.data.class_names import composed
 from fitcli.data.column_kinds import LABEL_KINDS, Kinds, LabelColumn
 from fitcli.data.image_names import NamedImages
-from fitcli.errors import DataError
+from fitcli.errors import DataError, FitError
 from fitcli.files.csv_cells import original_text
+from fitcli.files.path_choice import KEYS, choice_text, split_choice, split_pattern, stored_path
 from fitcli.files.spelling import existing_spelling
+from fitcli.images.read_as import AS_STORED
 from fitcli.runs.targets import SEPARATOR, SINGLE_LABEL
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -46,7 +51,7 @@ IN_FILES = frozenset(FILE_COLUMNS)
 TRIED = 10
 """Number of cells that are taken for all, when it is asked whether they name files."""
 
-COLUMNS = ("path", "split", "fold")
+COLUMNS = ("path", "split", "fold", *KEYS)
 """Columns of a CSV file beside those of labels and of patients."""
 
 PATIENT, NO_GROUPS = "patient", "none"
@@ -267,12 +272,32 @@ def _row(
     if split and split not in SPLITS:
         raise DataError(f"{path}, line {line}: split {split!r} is none of train, val, test; correct it")
     return ListedImage(
-        *_file(images, line, name, images.find),
+        *_image(images, line, name, images.find, row),
         labels,
         SPLITS.get(split, ""),
         patient=composed(_text(row.get(patient))) if patient else "",
         fold=_text(row.get("fold")),
     )
+
+
+def _image(
+    images: NamedImages, line: int, cell: str, find: Callable[[str], Path | None], row: dict[str, str | None]
+) -> tuple[Path, str]:
+    """Return the file of an image and its key, both with the choice of planes in the cell and in columns of the row."""
+    columns = {name: text for name in KEYS if (text := _text(row.get(name)))}
+    name, ending = split_pattern(cell)
+    if not ending or any(find(each) is not None for each in _names(cell)):
+        name, ending = cell, ""
+    file, key = _file(images, line, name, find)
+    try:
+        choices = split_choice(f"{file}{ending}")[1] if ending else {}
+        if twice := choices.keys() & columns.keys():
+            raise FitError(f"{min(twice)} stands in the path and in a column; leave one of them out")
+        AS_STORED.with_text(choices | columns)
+    except FitError as error:
+        raise DataError(f"{images.table}, line {line}: {error}") from None
+    text = choice_text(choices | columns)
+    return (Path(f"{file}#{text}"), f"{key}#{text}") if text else (file, key)
 
 
 def _with_file(
@@ -281,24 +306,31 @@ def _with_file(
     """Return the image of a row with the file of its labels. An OME-Zarr image may hold its label image itself."""
     cell = next(filter(None, (_text(row.get(column)) for column in FILE_COLUMNS[labels])), "")
     if cell:
-        file, key = _file(images, line, cell, images.find_labels)
+        file, key = _image(images, line, cell, images.find_labels, {})
     else:
-        inside = labels_inside(image.path) if labels == "files" else None
+        stored = stored_path(image.path)
+        inside = labels_inside(stored) if labels == "files" else None
         if inside is None:
             return image
-        file, key = inside, f"{image.key}/{inside.relative_to(image.path).as_posix()}"
+        file, key = inside, f"{image.key}/{inside.relative_to(stored).as_posix()}"
     return replace(image, label_file=file, label_key=key)
 
 
 def _file(images: NamedImages, line: int, name: str, find: Callable[[str], Path | None]) -> tuple[Path, str]:
     """Return the file that a cell names, and its name as `ListedImage.key`."""
-    names = [name, original_text(name)]  # the second is of a CSV file that fit wrote
-    if os.sep == "/":
-        names += [each.replace("\\", "/") for each in names]  # of a CSV file from Windows
-    for each in dict.fromkeys(names):
+    names = _names(name)
+    for each in names:
         if (file := find(each)) is not None:
             return file, composed(each)
     raise DataError(f"{images.table}, line {line}: no file {images.place(names[-1])}")
+
+
+def _names(name: str) -> list[str]:
+    """Return the names that a cell may mean."""
+    names = [name, original_text(name)]  # the second is of a CSV file that fit wrote
+    if os.sep == "/":
+        names += [each.replace("\\", "/") for each in names]  # of a CSV file from Windows
+    return list(dict.fromkeys(names))
 
 
 def _text(value: object) -> str:

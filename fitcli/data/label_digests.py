@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fitcli.errors import DataError
 from fitcli.files.content_digest import content_digest
+from fitcli.files.path_choice import stored_path
 
 
 def label_digests(files: Mapping[str, Path]) -> dict[str, str]:
@@ -18,7 +19,7 @@ def label_digests(files: Mapping[str, Path]) -> dict[str, str]:
     digests: dict[str, str] = {}
     for name, path in files.items():
         try:
-            digests[name] = content_digest(path)
+            digests[name] = content_digest(stored_path(path))
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror}); check the file of labels") from None
     return digests

@@ -10,7 +10,7 @@ import numpy as np
 
 from fitcli.data.dataset import Dataset, Sample, spread
 from fitcli.errors import ImageError
-from fitcli.images.open import open_image
+from fitcli.images.read_as import AS_STORED, ReadAs, open_as
 from fitcli.images.window import Window
 
 SAMPLED_IMAGES = 16
@@ -23,19 +23,20 @@ MOST_VALUES = SIDE * SIDE * 32
 """Most values that are read of it: images of many channels have smaller windows."""
 
 
-def pixel_digests(dataset: Dataset, seed: int) -> dict[str, str]:
+def pixel_digests(dataset: Dataset, seed: int, how: ReadAs = AS_STORED) -> dict[str, str]:
     """Return a short hash of a window of some images, "unreadable" for one that cannot be read.
 
     Args:
         dataset: The images.
         seed: Seed of the positions of the windows.
+        how: What is read of each image.
 
     Returns:
         Hashes by folder and name of the file; files of one name in several such folders share an entry.
     """
     samples = spread(dataset.train + dataset.validation, SAMPLED_IMAGES)
     with ThreadPoolExecutor(2, "pixels") as pool:
-        digests = pool.map(lambda number: _digest(samples[number], [seed, 6, number]), range(len(samples)))
+        digests = pool.map(lambda number: _digest(samples[number], [seed, 6, number], how), range(len(samples)))
         by_name: dict[str, str] = {}
         for sample, digest in zip(samples, digests, strict=True):
             name = "/".join(sample.path.parts[-2:])
@@ -53,10 +54,10 @@ def anchor_digest(dataset: Dataset) -> str:
     return result.hexdigest()[:16]
 
 
-def _digest(sample: Sample, seed: list[int]) -> str:
+def _digest(sample: Sample, seed: list[int], how: ReadAs) -> str:
     rng = np.random.default_rng(seed)
     try:
-        with open_image(sample.path) as image:
+        with open_as(sample.path, how) as image:
             length = min(SIDE, math.isqrt(MOST_VALUES // image.info.channels))
             top, left = (int(rng.integers(max(0, side - length) + 1)) for side in image.info.size)
             pixels = image.read(Window(top, left, length, length).clip(*image.info.size))

@@ -159,7 +159,7 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = 
     }
     _refuse(misfits, "unlike the others", most_bad - len(broken))
     infos = [(sample, info) for sample, info in infos if sample.path not in misfits]
-    wanted = replace(wanted, read_mpp=how.mpp, read_level=how.level)
+    wanted = wanted.reading(how)
     names = {info.dtype.name for _, info in infos}
     if "uint16" in names and len(names) > 1:
         wanted = replace(wanted, uint16_white=_uint16_white(infos, wanted, seed))

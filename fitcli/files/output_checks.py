@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from fitcli.errors import FitError
+from fitcli.files.path_choice import stored_path
 from fitcli.files.publish import followed, naming
 from fitcli.files.staging import recover
 
@@ -51,7 +52,7 @@ def check_not_replaced(option: str, destinations: Iterable[Path], others: Iterab
     Raises:
         FitError: One of `destinations` is the same file as one of `others`.
     """
-    taken = {os.path.realpath(path) for path in others}
+    taken = {os.path.realpath(stored_path(path)) for path in others}
     for destination in destinations:
         if os.path.realpath(destination) in taken:
             raise FitError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fitcli.errors import FitError
 from fitcli.files.output_checks import check_not_replaced, check_output_file, check_output_folder
+from fitcli.files.path_choice import output_stem, stored_path
 
 
 def plan_outputs(option: str, paths: Sequence[Path], out: Path, suffixes: Sequence[str], suffix: str) -> list[Path]:
@@ -59,11 +60,11 @@ def output_names(option: str, out: Path, paths: Sequence[Path], suffix: str) -> 
     Raises:
         FitError: Two inputs of one folder have the same name.
     """
-    names = [Path(path.stem) for path in paths]
+    names = [Path(output_stem(path)) for path in paths]
     if _first_duplicates(names) is not None:
-        absolute = [Path(os.path.abspath(path)) for path in paths]
+        absolute = [Path(os.path.abspath(stored_path(path))) for path in paths]
         common = os.path.commonpath([path.parent for path in absolute])
-        names = [path.relative_to(common).with_name(path.stem) for path in absolute]
+        names = [path.relative_to(common).with_name(name.name) for path, name in zip(absolute, names, strict=True)]
     if (same := _first_duplicates(names)) is not None:
         raise FitError(
             f"{option} {out}: {paths[same[0]]} and {paths[same[1]]} have the same name; give one of them alone"

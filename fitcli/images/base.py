@@ -14,8 +14,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fitcli.images.contents import Contents
 from fitcli.images.feature_grid import FeatureGrid
 from fitcli.images.georeference import GeoReference
+from fitcli.images.plane_choice import EVERYTHING, PlaneChoice
 from fitcli.images.window import Window
 
 Pixels = NDArray[Any]
@@ -97,11 +99,13 @@ class ImageReader(ABC):
         path: Path of the open image.
         info: Its description.
         decoding_bytes: Bytes that decoding takes, pixels included, if the image can only be decoded whole; otherwise 0.
+        choice: Image and planes that were chosen of the file.
     """
 
     path: Path
     info: ImageInfo
     decoding_bytes: int = 0
+    choice: PlaneChoice = EVERYTHING
 
     @abstractmethod
     def read(self, window: Window, level: int = 0) -> Pixels:
@@ -117,6 +121,14 @@ class ImageReader(ABC):
         Raises:
             ImageError: The level does not exist, or the pixels cannot be read.
         """
+
+    def describe_contents(self) -> Contents:
+        """Return the images of the file; none for a format that holds a single plane, and for a part of an image.
+
+        Raises:
+            ImageError: The file cannot be read any more.
+        """
+        return Contents()
 
     @abstractmethod
     def close(self) -> None:

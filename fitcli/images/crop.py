@@ -26,6 +26,7 @@ class Crop(ImageReader):
         if window.area == 0:
             raise ValueError(f"no pixels of {image.path} in {window}")
         self.path, self.decoding_bytes = image.path, image.decoding_bytes
+        self.choice = image.choice
         self._image = image
         self._windows = [_on_level(window, level) for level in image.info.levels]
         levels = tuple(

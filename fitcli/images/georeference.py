@@ -119,6 +119,15 @@ class GeoReference:
         codes = {key: value for key, tag, _, value in entries if tag == 0}
         return next((codes[key] for key in SYSTEM_KEYS if 0 < codes.get(key, 0) < USER_DEFINED), None)
 
+    def bounds(self, height: int, width: int) -> tuple[float, float, float, float] | None:
+        """Return (left, bottom, right, top) of an image in units of the coordinate system; None as for `affine`."""
+        if (affine := self.affine()) is None:
+            return None
+        a, b, c, d, e, f = affine
+        corners = [(a * i + b * j + c, d * i + e * j + f) for i in (0, width) for j in (0, height)]
+        xs, ys = zip(*corners, strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
     @property
     def at_centres(self) -> bool:
         """Whether raster coordinates are at pixel centres."""

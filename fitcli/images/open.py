@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fitcli.errors import ImageError
+from fitcli.files.path_choice import split_pattern, stored_path
 from fitcli.files.spelling import existing_spelling
 from fitcli.images.base import ImageInfo, ImageReader, ImageWriter
+from fitcli.images.chosen_channels import ChosenChannels
 from fitcli.images.foreign import disguised, foreign_by_name
+from fitcli.images.plane_choice import EVERYTHING, PlaneChoice
 
 if TYPE_CHECKING:
     from fitcli.images.chunk_encoding import Compression
@@ -35,7 +38,9 @@ WRITABLE = ".tif, .tiff, .ome.tif, .ome.tiff, .zarr, .ome.zarr, .png, .jpg or .j
 """Suffixes that `create_image` writes, for messages."""
 
 
-def open_image(path: str | Path, *, indices: bool = False) -> ImageReader:
+def open_image(
+    path: str | Path, *, indices: bool = False, choice: PlaneChoice = EVERYTHING, lenient: bool = False
+) -> ImageReader:
     """Open an image of any format for reading, without decoding a pixel.
 
     Args:
@@ -43,35 +48,38 @@ def open_image(path: str | Path, *, indices: bool = False) -> ImageReader:
             features (.h5, .npy, or what `fit embed --patches` writes).
         indices: Whether to return the numbers that the file stores instead of the colours and brightnesses that they
             stand for: indices of a palette, grey of fewer than 8 bits without scaling, and 0 where it means white.
+        choice: Image and planes that are read of a file that holds several.
+        lenient: Whether to take the first plane where several lie along an axis and none is chosen, to describe a file.
 
     Raises:
+        UnreadableAs: The file does not have what is chosen, or several planes without a choice.
         ImageError: `path` does not exist, is not an image, or is a damaged or unsupported image.
     """
     path = Path(path)
     mode = _file_mode(path)
     if stat.S_ISDIR(mode):
-        return _open_folder(path)
+        return _open_folder(path, choice, lenient)
     if not stat.S_ISREG(mode):
         raise ImageError(path, "is neither a file nor a folder; give a regular image file or a zarr folder")
     if (foreign := disguised(path)) is not None:
         raise ImageError(path, foreign.advice(path))
     if path.name in ZARR_MARKERS:
-        return _open_folder(path.parent)
+        return _open_folder(path.parent, choice, lenient)
     start = _first_bytes(path, 9)
     magic = start[:4]
     if not magic:
         raise ImageError(path, "the file is empty; copy or export it again")
     if (features := _open_features(path, start)) is not None:
-        return features
+        return ChosenChannels(features, choice) if choice else features
     if magic == b"PK\3\4":
         raise ImageError(path, "is a zip archive; unpack it and give the image or zarr folder inside")
     if magic in TIFF_MAGIC:
         from fitcli.images.tiff.reader import TiffReader
 
-        return TiffReader(path, indices)
+        return TiffReader(path, indices, choice, lenient)
     from fitcli.images.raster.reader import RasterReader
 
-    return RasterReader(path, indices)
+    return ChosenChannels(RasterReader(path, indices), choice) if choice else RasterReader(path, indices)
 
 
 def create_image(
@@ -137,10 +145,16 @@ def create_image(
 
 
 def matching_paths(patterns: Iterable[str]) -> list[Path]:
-    """Return the paths that patterns mean: a path that exists; its other Unicode form; the sorted matches of a glob."""
+    """Return the paths that patterns mean: a path that exists; its other Unicode form; the sorted matches of a glob.
+
+    A choice of planes at the end of a pattern holds for all its matches.
+    """
     paths: list[Path] = []
-    for pattern in patterns:
-        if os.path.lexists(pattern):
+    for text in patterns:
+        pattern, choice = (text, "") if os.path.lexists(text) else split_pattern(text)
+        if choice:
+            paths += [Path(f"{path}{choice}") for path in matching_paths([pattern])]
+        elif os.path.lexists(pattern):
             paths.append(Path(pattern))
         elif (path := existing_spelling(Path(pattern))) is not None:
             paths.append(path)
@@ -151,13 +165,13 @@ def matching_paths(patterns: Iterable[str]) -> list[Path]:
 
 def stored_bytes(path: str | Path) -> int:
     """Return the size in bytes of an image file, or of all files of a zarr folder. Links are not followed."""
-    path = Path(path)
+    path = stored_path(Path(path))
     if not path.is_dir():
         return path.stat().st_size
     return sum(os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(path) for name in names)
 
 
-def _open_folder(path: Path) -> ImageReader:
+def _open_folder(path: Path, choice: PlaneChoice, lenient: bool) -> ImageReader:
     if not any((path / marker).is_file() for marker in ZARR_MARKERS):
         raise ImageError(
             path,
@@ -166,7 +180,7 @@ def _open_folder(path: Path) -> ImageReader:
         )
     from fitcli.images.zarr.reader import ZarrReader
 
-    return ZarrReader(path)
+    return ZarrReader(path, choice, lenient)
 
 
 def _open_features(path: Path, start: bytes) -> ImageReader | None:

@@ -65,6 +65,7 @@ class Rescaled(ImageReader):
                 "small; check the scale",
             )
         self.path, self.decoding_bytes = image.path, image.decoding_bytes
+        self.choice = image.choice
         self.image, self.level, self.factor = image, level, factor
         self.info = _info(info, level, factor)
 
@@ -202,13 +203,13 @@ def resample(pixels: Pixels, rows: Taps, columns: Taps, nodata: float | None) ->
     """
     missing = missing_pixels(pixels, nodata)
     if missing is None or not missing.any():
-        return avoid_nodata(_as_dtype(_means(pixels.astype(np.float64), rows, columns), pixels.dtype), nodata)
+        return avoid_nodata(as_dtype(_means(pixels.astype(np.float64), rows, columns), pixels.dtype), nodata)
     sums = _means(np.where(missing, 0.0, pixels.astype(np.float64)), rows, columns)
     present = _means((~missing).astype(np.float64), rows, columns)
     # A pixel with nothing missing under it has the same bits as without the division.
     whole = _means(missing.astype(np.float64), rows, columns) == 0
     means = np.where(whole, sums, sums / np.where(present > 0, present, 1.0))
-    mixed = avoid_nodata(_as_dtype(means, pixels.dtype), nodata)
+    mixed = avoid_nodata(as_dtype(means, pixels.dtype), nodata)
     return np.where(present > 0, mixed, missing_mark(nodata, pixels.dtype))
 
 
@@ -232,7 +233,7 @@ def _weighted_sum(values: NDArray[np.float64], along: Taps, axis: int, shape: tu
     return total
 
 
-def _as_dtype(means: NDArray[np.float64], dtype: np.dtype[Any]) -> Pixels:
+def as_dtype(means: NDArray[np.float64], dtype: np.dtype[Any]) -> Pixels:
     """Convert to a dtype. Integers are rounded to the nearest, halves up, as in `pyramid.halve`."""
     if dtype == np.bool_:
         return means >= 0.5

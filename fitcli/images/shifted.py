@@ -30,6 +30,7 @@ class Shifted(ImageReader):
         if min(top, left) < 0:
             raise ValueError(f"{image.path} cannot be shifted by {top}, {left} pixels: only down and to the right")
         self.path = image.path
+        self.choice = image.choice
         self._image, self._outside = image, outside
         self._shifts = [(round(top / level.downsample), round(left / level.downsample)) for level in image.info.levels]
         levels = tuple(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,8 @@ class Preprocessing:
             background is a share of the range of the dtype, and token dropout decides for each patch.
         uint16_white: Value in uint16 files that files of uint8 show as 255; None for 65535.
         features: Whether the training images are images of features.
-        read_mpp, read_level: Choice of `ReadAs` in training; None for whole files. Not in `repr`, which names models.
+        read_mpp, read_level, read_series, read_z, read_t, read_channels: Choice of `ReadAs` in training; None for whole
+            files. Not in `repr`, which names models.
         trained_sides: (shortest, longest) side in pixels of what a step saw of the training images, as they were read;
             None for runs of earlier versions. Not in `repr`.
         trained_scales: (least, greatest) microns per pixel of the training images; None if none is known. Not in
@@ -73,6 +74,10 @@ class Preprocessing:
     read_level: int | None = field(default=None, repr=False)
     trained_sides: tuple[int, int] | None = field(default=None, repr=False)
     trained_scales: tuple[float, float] | None = field(default=None, repr=False)
+    read_series: str | None = field(default=None, repr=False)
+    read_z: str | None = field(default=None, repr=False)
+    read_t: int | None = field(default=None, repr=False)
+    read_channels: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not (len(self.mean) == len(self.std) == self.channels):
@@ -101,14 +106,33 @@ class Preprocessing:
             if pair is not None and not (len(pair) == 2 and least <= pair[0] <= pair[1] < np.inf):
                 raise CheckpointError(f"{name} must be two rising positive numbers, not {pair}")
         try:
-            ReadAs(level=self.read_level, mpp=self.read_mpp)
+            _ = self.read_as
         except FitError as error:
             raise CheckpointError(f"images cannot be read as in training: {error}") from None
 
     @property
     def read_as(self) -> ReadAs:
         """What was read of each training image."""
-        return ReadAs(level=self.read_level, mpp=self.read_mpp)
+        return ReadAs(
+            level=self.read_level,
+            mpp=self.read_mpp,
+            series=self.read_series,
+            z=self.read_z,
+            t=self.read_t,
+            channels=self.read_channels,
+        )
+
+    def reading(self, how: ReadAs) -> Preprocessing:
+        """Return this for images of which something else is read."""
+        return replace(
+            self,
+            read_level=how.level,
+            read_mpp=how.mpp,
+            read_series=how.series,
+            read_z=how.z,
+            read_t=how.t,
+            read_channels=how.channels,
+        )
 
     @property
     def range(self) -> tuple[float, float]:

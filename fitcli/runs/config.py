@@ -33,7 +33,10 @@ LATER_SETTINGS: dict[str, Any] = {"tasks": (), "attention_start": "reference"}
 LATER_PIXEL_RULES: dict[str, Any] = {"rules": 1, "uint16_white": None, "features": False}
 """Entries of the preprocessing that earlier versions did not have, with their value then; left out when equal."""
 
-OPTIONAL_PIXEL_RULES = ("background", "read_mpp", "read_level", "trained_sides", "trained_scales")
+OPTIONAL_PIXEL_RULES = (
+    "background", "read_mpp", "read_level", "read_series", "read_z", "read_t", "read_channels", "trained_sides",
+    "trained_scales",
+)  # fmt: skip
 """Entries of the preprocessing that are left out when they are None."""
 
 LARGEST_SIZE, MOST_LAYERS, LARGEST_GROUP = 2**16, 1000, 2**14

@@ -25,6 +25,9 @@ LARGEST_SIDE, MOST_IMAGES, MOST_PASSES, MOST = 2**22, 2**16, 10**6, 10**9
 LARGEST_WIDTH = 2**16
 """Largest width, number of latents, and patches per side of a group."""
 
+READING = ("level", "mpp", "series", "z", "t", "channels")
+"""Options that say what is read of each image."""
+
 IMAGES, LEARNING, MODEL, STOPPING = "Images", "Learning", "Model", "Starting and stopping"
 """Panels of `fit train --help`."""
 
@@ -171,6 +174,37 @@ class TrainSettings:
         maximum=64,
         more="0 is full resolution. The run keeps it, as it does --mpp.",
     )
+    series: str | None = option(
+        None,
+        "Image in each file.",
+        panel=IMAGES,
+        more="Number from 0, or name, of an image in a file that holds several; `fit info` lists them. The run keeps "
+        "it.",
+    )
+    z: str | None = option(
+        None,
+        "Focal plane, max or mean.",
+        panel=IMAGES,
+        metavar="PLANE",
+        more="Number from 0 of the plane to read of a stack, or the largest or mean value of all planes. The run keeps "
+        "it.",
+    )
+    t: int | None = option(
+        None,
+        "Time point to read.",
+        panel=IMAGES,
+        minimum=0,
+        maximum=MOST,
+        more="Number from 0. The run keeps it.",
+    )
+    channels: str | None = option(
+        None,
+        "Channels: 0,2 or names.",
+        panel=IMAGES,
+        metavar="LIST",
+        more="Numbers from 0, or names, separated by commas; a name with a comma stands in quotation marks. `all` "
+        "takes the pages of a file without named axes as channels. The run keeps it.",
+    )
     augment: bool = option(
         None,
         "Flips and quarter turns.",
@@ -273,6 +307,11 @@ class TrainSettings:
             for name, each in declared_options(type(owner)).items()
             if each.option.varies
         }
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """What is read of each image: values of `ReadAs` by name."""
+        return {name: getattr(self, name) for name in READING}
 
     @property
     def model_changes(self) -> dict[str, Any]:

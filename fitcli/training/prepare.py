@@ -93,7 +93,7 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     if settings.start_from is not None:
         _check_start(Path(settings.start_from), settings)
     dataset = task.survey_targets(settings, find_dataset(start, settings))
-    how = ReadAs(level=settings.level, mpp=settings.mpp)
+    how = ReadAs(**settings.reading)
     survey = survey_images(dataset, settings.seed, settings.max_bad_images, how)
     run = _run(
         _with_extent(task.describe(settings, dataset, survey), settings, survey),
@@ -143,7 +143,7 @@ def _compare_data(run: TrainingRun, sizes: Sequence[tuple[int, int]]) -> None:
         "config.json": digest(config_document(run.config)),
     }
     if run.world.size > 1:
-        pixels = pixel_digests(run.dataset, run.settings.seed)
+        pixels = pixel_digests(run.dataset, run.settings.seed, preprocessing.read_as)
         facts |= {f"the pixels of {name}": value for name, value in pixels.items()}
     require_agreement(run.world, facts, "give all machines the same data and run folder")
 

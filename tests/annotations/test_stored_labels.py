@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -211,3 +212,40 @@ def test_palettes_are_indices(tmp_path: Path) -> None:
     with open_image(image(tmp_path)) as shown, StoredLabels(tmp_path / "labels.tif", shown) as labels:
         np.testing.assert_array_equal(whole(labels)[:, :, 0], own)
         assert len(labels.info.palette) == 256
+
+
+@pytest.mark.parametrize(
+    ("axes", "choice", "ending", "expected"),
+    [
+        ("ZYX", {"z": "2"}, "", 2),
+        ("TYX", {"z": "0", "t": 1}, "", 1),
+        ("QYX", {"z": "1"}, "", 1),
+        ("ZYX", {"z": "0"}, "#z=2", 2),
+        ("ZYX", {}, "#z=1", 1),
+    ],
+)
+def test_labels_of_several_planes_follow_the_image(
+    tmp_path: Path, axes: str, choice: dict[str, Any], ending: str, expected: int
+) -> None:
+    planes = np.concatenate([values(seed=number) for number in range(3)], axis=2).transpose(2, 0, 1)
+    tifffile.imwrite(tmp_path / "labels.tif", planes, photometric="minisblack", metadata={"axes": axes})
+    name = {"axes": "TZYX" if "t" in choice else "ZYX"}
+    stack = np.zeros((3, 1, *SIZE) if "t" in choice else (3, *SIZE), np.uint8)
+    tifffile.imwrite(tmp_path / "image.tif", stack, photometric="minisblack", metadata=name)
+    path = Path(f"{tmp_path / 'labels.tif'}{ending}")
+    with (
+        open_as(tmp_path / "image.tif", ReadAs(**(choice or {"z": "0"}))) as shown,
+        StoredLabels(path, shown) as labels,
+    ):
+        assert (whole(labels)[:, :, 0] == planes[expected]).all()
+
+
+def test_labels_of_several_planes_for_a_projection(tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "x.tif", np.zeros((3, 40, 50), np.uint16), photometric="minisblack", metadata={"axes": "ZYX"}
+    )
+    with open_as(tmp_path / "x.tif", ReadAs(z="max")) as shown:
+        with pytest.raises(ImageError, match=r"x\.tif: holds 3 focal planes"):
+            StoredLabels(tmp_path / "x.tif", shown)
+        with pytest.raises(ImageError, match="labels are read at full resolution; leave out level and mpp"):
+            StoredLabels(tmp_path / "x.tif#level=1", shown)

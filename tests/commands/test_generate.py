@@ -305,7 +305,28 @@ def test_a_given_image_is_read_as_in_training_but_for_enlarging(fit: Fit, run: P
                  "--window", "10,10,8,8")  # fmt: skip
     assert result.exit_code == 0
     assert "has 0.5 microns per pixel, the run was trained at 1" in result.stderr
-    assert "--mpp" not in result.stderr, "the command has no such option"
+    assert "--mpp 1 reads images at the scale of the run" in result.stderr
+    result = fit("generate", "--checkpoint", other, "--steps", 1, "--image", given, "--out", tmp_path / "level.tif",
+                 "--window", "4,4,8,8", "--mpp", 1)  # fmt: skip
+    assert (result.exit_code, result.stderr) == (0, "")
+    with open_image(tmp_path / "level.tif") as image:
+        assert image.info.size == (30, 25)
+
+
+def test_the_planes_of_a_given_image(fit: Fit, run: Path, tmp_path: Path) -> None:
+    stack = np.full((2, 3, 60, 50), 77, np.uint8)
+    stack[1] = (np.arange(3) * 50 + 50)[:, None, None]
+    tifffile.imwrite(tmp_path / "given.tif", stack, photometric="minisblack", metadata={"axes": "ZCYX"})
+    common = ["generate", "--checkpoint", run, "--steps", 1, "--image", tmp_path / "given.tif", "--out"]
+    window = ["--window", "10,10,8,8"]
+    result = fit(*common, tmp_path / "x.tif", *window)
+    assert (result.exit_code, "holds 2 focal planes (axis Z of ZCYX); choose with --z N" in result.stderr) == (1, True)
+    result = fit(*common, tmp_path / "x.tif", *window, "--z", 1, "--channels", "2,1,0")
+    assert result.exit_code == 0, result.stderr
+    with open_image(tmp_path / "x.tif") as image:
+        assert (image.read(Window(0, 0, 8, 50)) == [150, 100, 50]).all()
+    result = fit("generate", "--checkpoint", run, "--out", tmp_path / "y.tif", "--z", 1)
+    assert (result.exit_code, "--z says what to read of an image; give the --image" in result.stderr) == (1, True)
 
 
 def test_the_upper_part_of_an_image_is_read_as_in_training(fit: Fit, decoder_run: Path, tmp_path: Path) -> None:

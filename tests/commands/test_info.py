@@ -47,8 +47,67 @@ def test_json(tmp_path: Path):
             "mpp": 0.5,
             "nodata": None,
             "bytes": path.stat().st_size,
+            "focal_planes": 1,
+            "time_points": 1,
+            "pages": 1,
+            "channel_names": [],
+            "channel_colors": [],
+            "magnification": None,
+            "series": [
+                {
+                    "number": 0,
+                    "name": "",
+                    "width": 200,
+                    "height": 100,
+                    "axes": "YXS",
+                    "focal_planes": 1,
+                    "time_points": 1,
+                    "pages": 1,
+                    "channels": 3,
+                    "levels": 2,
+                    "missing": "",
+                }
+            ],
+            "read": 0,
+            "ignored": [],
+            "choose": [],
+            "crs": None,
+            "bounds": None,
         }
     ]
+
+
+def test_a_file_of_several_planes_and_images(tmp_path: Path):
+    with tifffile.TiffWriter(tmp_path / "x.ome.tif", ome=True) as file:
+        channels = {"Channel": {"Name": ["DAPI", "Cy5"], "Color": [-16776961, 65535]}}
+        stack = np.zeros((2, 3, 2, 40, 50), np.uint16)
+        file.write(stack, photometric="minisblack", metadata={"axes": "TZCYX", "Name": "cells", **channels})
+        file.write(np.zeros((20, 30, 3), np.uint8), photometric="rgb", metadata={"Name": "label"})
+    result = run(app, ["--json", f"{tmp_path}/*.tif", f"{tmp_path}/x.ome.tif#series=label"])
+    first, second = json.loads(result.stdout)
+    assert (first["channels"], first["focal_planes"], first["time_points"], first["read"]) == (2, 3, 2, 0)
+    assert (first["channel_names"], first["channel_colors"]) == (["DAPI", "Cy5"], ["#FF0000", "#0000FF"])
+    assert (first["choose"], first["ignored"]) == (["--z", "--t"], ["series 1 label"])
+    assert (second["width"], second["channels"], second["read"], second["choose"]) == (30, 3, 1, [])
+    assert second["path"].endswith("x.ome.tif#series=label")
+    result = run(app, [str(tmp_path / "x.ome.tif")])
+    for expected in ("0 cells: 50 x 40, 2 channels, 3 focal planes, 2 time points", "1 label: 30 x 20, 3 channels"):
+        assert expected in result.stdout
+    result = run(app, [str(tmp_path / "x.ome.tif#z=7")])
+    assert result.exit_code == 1
+    assert "has no focal plane 7, only 0 to 2; give another --z" in result.stderr
+
+
+def test_a_map_has_its_coordinate_system_and_bounds(tmp_path: Path):
+    tags = [
+        (33550, "d", 3, (10.0, 10.0, 0.0), True),
+        (33922, "d", 6, (0.0, 0.0, 0.0, 600000.0, 5000000.0, 0.0), True),
+        (34735, "H", 8, (1, 1, 0, 1, 3072, 0, 1, 32632), True),
+    ]
+    tifffile.imwrite(tmp_path / "map.tif", np.zeros((40, 50), np.uint8), extratags=tags, metadata=None)
+    (found,) = json.loads(run(app, ["--json", str(tmp_path / "map.tif")]).stdout)
+    assert found["crs"] == "EPSG:32632"
+    assert found["bounds"] == [600000.0, 4999600.0, 600500.0, 5000000.0]
 
 
 def test_text(tmp_path: Path):

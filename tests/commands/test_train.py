@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from support.pictures import colored, save
 from typer.testing import Result
 
@@ -356,6 +357,55 @@ def test_a_scale_is_kept_and_applied_by_the_other_commands(fit: Fit, tmp_path: P
     result = fit(*quick(data, run, "--resume", "--epochs", 2))
     assert result.exit_code == 0, result.stderr
     refused(fit(*quick(data, run, "--resume", "--mpp", 0.25)), 1, "--mpp: the run was begun with mpp = 0.5, not 0.25")
+
+
+def stacks(folder: Path) -> Path:
+    """A data set of two classes that differ in the maximum over Z of channel Cy5 at time 1 alone."""
+    rng = np.random.default_rng(0)
+    for label, number in product("ab", range(3)):
+        pixels = rng.integers(0, 40, (2, 3, 4, 32, 32)).astype(np.uint8)
+        pixels[1, 2, number] += 0 if label == "a" else 150
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        metadata = {"axes": "TCZYX", "Channel": {"Name": ["DAPI", "488", "Cy5"]}}
+        path = folder / label / f"{label}{number}.ome.tif"
+        tifffile.imwrite(path, pixels, ome=True, photometric="minisblack", metadata=metadata)
+    return folder
+
+
+def test_planes_are_kept_and_applied_by_the_other_commands(fit: Fit, tmp_path: Path) -> None:
+    data, run = stacks(tmp_path / "data"), tmp_path / "run"
+    refused(fit(*quick(data, run)), 1, "holds 2 time points (axis T of TCZYX); choose one with --t N")
+    refused(fit(*quick(data, run, "--t", 1)), 1, "holds 4 focal planes (axis Z of TCZYX); choose with --z N, --z max")
+    refused(fit(*quick(data, run, "--t", 1, "--z", "max", "--channels", "GFP")), 1, "has no channel GFP, only channels")
+    refused(fit(*quick(data, run, "--t", 1, "--z", "low")), 1, "--z must be a number of at least 0, max or mean")
+    result = fit(*quick(data, run, "--t", 1, "--z", "max", "--channels", "Cy5", "--epochs", 3))
+    assert result.exit_code == 0, result.stderr
+    preprocessing = json.loads((run / "config.json").read_text())["preprocessing"]
+    assert {name: preprocessing.get(f"read_{name}") for name in ("z", "t", "channels", "series")} == {
+        "z": "max", "t": 1, "channels": "Cy5", "series": None
+    }  # fmt: skip
+    assert (preprocessing["channels"], preprocessing["limits"][1] > 150) == (1, True)
+    images = sorted(data.glob("*/*"))
+    result = fit("classify", *images, "--checkpoint", run, "--json")
+    assert (result.exit_code, result.stderr, len(json.loads(result.stdout))) == (0, "", 6)
+    chosen = [f"{images[3]}#z={z}&t=0" for z in (0, 1)]
+    result = fit("classify", *chosen, "--checkpoint", run, "--json", "--heatmap", tmp_path / "maps")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [entry["path"] for entry in json.loads(result.stdout)] == chosen
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["b0.ome-z0-t0.png", "b0.ome-z1-t0.png"]
+    result = fit("embed", *chosen, "--checkpoint", run, "--out", tmp_path / "features", "--state", tmp_path / "state")
+    assert (result.exit_code, result.stderr) == (0, "")
+    refused(fit("classify", images[0], "--checkpoint", run, "--z", 4), 1, "has no focal plane 4, only 0 to 3; give")
+    result = fit("evaluate", data, "--checkpoint", run, "--split", "all", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["images"]) == (0, 6)
+    listing = tmp_path / "list.csv"
+    rows = [f"data/{path.parent.name}/{path.name},{path.parent.name},val,{z}" for path in images for z in (0, 3)]
+    listing.write_text("\n".join(["path,label,split,z", *rows]))
+    result = fit("evaluate", listing, "--checkpoint", run, "--json", "--csv", tmp_path / "scores.csv")
+    assert (result.exit_code, json.loads(result.stdout)["images"]) == (0, 12), result.stderr
+    result = fit(*quick(data, run, "--resume", "--epochs", 4))
+    assert result.exit_code == 0, result.stderr
+    refused(fit(*quick(data, run, "--resume", "--z", "mean")), 1, "--z: the run was begun with z = max, not mean")
 
 
 def test_a_level_is_kept_and_applied_by_the_other_commands(fit: Fit, tmp_path: Path) -> None:

@@ -230,3 +230,44 @@ def test_columns_of_further_kinds_are_passed_over_without_them(tmp_path: Path) -
     (tmp_path / "b.png").touch()
     data = load_dataset(table(tmp_path, "path,label,value:x,time:y", "a.png,x,1,", "b.png,y,nan,-3"), training=False)
     assert (data.classes, data.targets) == (("x", "y"), ())
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "ending"),
+    [
+        ("path,label", "a.tif#z=3,x", "#z=3"),
+        ("path,label,z,t", "a.tif,x,max,1", "#z=max&t=1"),
+        ("path,label,Series", "a.tif,x,A/1/0", "#series=A/1/0"),
+        ("path,label,channels", 'a.tif#z=0,x,"0,Cy#5"', "#z=0&channels=0,Cy%235"),
+        ("path,label,level", "a.tif,x,", ""),
+        ("path,label", "b#z=3.tif,x", ""),
+        ("path,label,z", "b#z=3.tif,x,1", "#z=1"),
+    ],
+)
+def test_a_choice_of_planes_per_image(tmp_path: Path, columns: str, row: str, ending: str) -> None:
+    for name in ("a.tif", "b#z=3.tif"):
+        (tmp_path / name).touch()
+    (tmp_path / "list.csv").write_text(f"{columns}\n{row}\n")
+    (image,) = read_csv(tmp_path / "list.csv", "needed", False).rows
+    name = row.split(",")[0] if row.startswith("b#") else "a.tif"
+    assert image.path == Path(f"{tmp_path / name}{ending}")
+    assert image.key == f"{name}{ending}"
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "match"),
+    [
+        ("path,label,z", "a.tif#z=3,x,4", "line 2: z stands in the path and in a column"),
+        ("path,label,z", "a.tif,x,min", "line 2: --z must be a number of at least 0, max or mean, not min"),
+        ("path,label,t", "a.tif,x,1.5", "line 2: t must be a number, not 1.5"),
+        ("path,label,level,mpp", "a.tif,x,1,0.5", "line 2: --level and --mpp both choose"),
+        ("path,label", "a.tif#level=1&mpp=2,x", "line 2: --level and --mpp both choose"),
+        ("path,label", "gone.tif#z=3,x", "line 2: no file .*gone.tif"),
+        ("path,label", "a.tif#foo=3,x", "line 2: no file .*a.tif#foo=3"),
+    ],
+)
+def test_an_impossible_choice_of_planes(tmp_path: Path, columns: str, row: str, match: str) -> None:
+    (tmp_path / "a.tif").touch()
+    (tmp_path / "list.csv").write_text(f"{columns}\n{row}\n")
+    with pytest.raises(DataError, match=match):
+        read_csv(tmp_path / "list.csv", "needed", False)

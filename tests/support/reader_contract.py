@@ -16,15 +16,17 @@ import pytest
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageReader, Pixels
 from fitcli.images.open import open_image
+from fitcli.images.plane_choice import EVERYTHING, PlaneChoice
 from fitcli.images.window import Window
 
 
 @dataclass(frozen=True)
 class Case:
-    """An image on disk, and its expected pixels [height, width, channels] per level."""
+    """An image on disk, and its expected pixels [height, width, channels] per level, with a choice of planes."""
 
     path: Path
     levels: Sequence[Pixels]
+    choice: PlaneChoice = EVERYTHING
 
 
 def windows(height: int, width: int) -> list[Window]:
@@ -76,7 +78,7 @@ class ReaderContract:
 
     @pytest.fixture
     def reader(self, case: Case):
-        with open_image(case.path) as reader:
+        with open_image(case.path, choice=case.choice) as reader:
             yield reader
 
     def test_info_describes_what_is_read(self, case: Case, reader: ImageReader):
@@ -142,7 +144,7 @@ class ReaderContract:
             assert_equal(read_all(other), case.levels[0])
 
     def test_closed_reader_raises(self, case: Case):
-        reader = open_image(case.path)
+        reader = open_image(case.path, choice=case.choice)
         read_all(reader)
         reader.close()
         reader.close()

@@ -1,24 +1,26 @@
 """Reads TIFF and BigTIFF: plain, pyramidal (SubIFDs or reduced pages), OME-TIFF, SVS, NDPI, ImageJ, GeoTIFF.
 
-tifffile parses the structure; windows are then read by `chunks.py`. Of several images in a file, the largest is read.
+tifffile parses the structure; windows are then read by `chunks.py`. Of several images in a file, the largest is read
+unless another is chosen; `series.py` finds them, and the planes of each.
 The Orientation tag is ignored: pixels are returned as stored. Alpha is returned as a fourth channel.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tifffile
 
-from fitcli.errors import ImageError
+from fitcli.errors import ImageError, UnreadableAs
 from fitcli.images.base import ImageInfo, Pixels
 from fitcli.images.byte_source import SourceFile
-from fitcli.images.chunks import MAX_CHANNELS, ChunkedReader, levels_of
+from fitcli.images.chunks import MAX_CHANNELS, ChunkedReader, ChunkGrid, levels_of
 from fitcli.images.colors import (
     Conversion,
     cmyk_to_rgb,
@@ -27,7 +29,11 @@ from fitcli.images.colors import (
     white_is_zero_to_grey,
     ycbcr_to_rgb,
 )
+from fitcli.images.contents import Contents
 from fitcli.images.missing import nodata_value
+from fitcli.images.plane_axes import ChosenPlanes, choose_planes, chosen_channels
+from fitcli.images.plane_choice import EVERYTHING, PlaneChoice
+from fitcli.images.plane_grids import PagedStack, Picked, ProjectedGrid, subset_of
 from fitcli.images.tiff.chunks import JPEG, CompressedTiffGrid, Page, RawTiffGrid, TiffGrid, is_raw
 from fitcli.images.tiff.masks import Masks, hidden_value, mask_grids
 from fitcli.images.tiff.metadata import (
@@ -37,12 +43,20 @@ from fitcli.images.tiff.metadata import (
     gdal_nodata,
     georeference,
     ome_mpp,
-    ome_other_file,
     philips_mpp,
     tag_mpp,
     ventana_mpp,
 )
 from fitcli.images.tiff.planes import check_planes
+from fitcli.images.tiff.series import (
+    TiffImage,
+    chosen_image,
+    describe_image,
+    image_xml,
+    missing_page,
+    refuse_companion,
+    tiff_images,
+)
 from fitcli.images.tiff.stream import StructureStream, TooMuchStructure
 from fitcli.images.tiff.unread import check_form
 from fitcli.images.window import Window
@@ -54,6 +68,8 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 1, 2, 3, 5, 6
 FAX = (2, 3, 4)
 """Values of the Compression tag of codes for fax (CCITT)."""
 
+T = TypeVar("T")
+
 WEBP, APERIO_JP2K_YCBCR, APERIO_JP2K_RGB, JPEG_XL = 50001, 33003, 33005, (50002, 52546)
 DECODES_TO_RGB = JPEG | {WEBP, APERIO_JP2K_YCBCR, APERIO_JP2K_RGB, *JPEG_XL}
 """Values of the Compression tag whose decoders convert YCbCr to RGB themselves."""
@@ -64,9 +80,6 @@ MAX_BIF_PAGES = 32
 MAX_LISTED_CHUNKS = 1 << 22
 """Largest number of chunks that the pages of a level may list together. Each takes 16 bytes."""
 
-OTHER_AXES = {"T": "time points", "Z": "focal planes"}
-"""Names of axes in messages."""
-
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # errors are reported as ImageError instead
 
 
@@ -76,18 +89,43 @@ class TiffReader(ChunkedReader):
     Args:
         path: Path of the file.
         indices: Whether to return samples as stored, see `open_image`.
+        choice: Image and planes that are read.
+        lenient: Whether to take the first plane where nothing was chosen.
 
     Raises:
         ImageError: The file is damaged, truncated, not self-contained, or not supported.
     """
 
-    def __init__(self, path: Path, indices: bool = False) -> None:
-        self._indices = indices
+    def __init__(
+        self, path: Path, indices: bool = False, choice: PlaneChoice = EVERYTHING, lenient: bool = False
+    ) -> None:
+        self._arguments = indices, choice, lenient
         self._source = SourceFile(path)
+        parsed = self._with_structure(lambda file: _parse(file, self._source, indices, choice, lenient))
+        super().__init__(path, parsed.info, parsed.grids, parsed.finish)
+        self.choice, self._masks = choice, parsed.masks
+
+    def read(self, window: Window, level: int = 0) -> Pixels:
+        pixels = super().read(window, level)
+        return pixels if self._masks is None else self._masks.hide(pixels, window, level)
+
+    def describe_contents(self) -> Contents:
+        return self._with_structure(lambda file: _contents(file, self._arguments[1], self._source.path))
+
+    def close(self) -> None:
+        super().close()
+        self._source.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, *self._arguments)
+
+    def _with_structure(self, use: Callable[[Any], T]) -> T:
+        """Return what a function makes of the file as tifffile parses it."""
+        path = self._source.path
         try:
             stream: Any = StructureStream(self._source)
             with _TiffFile(stream, name=path.name) as file:
-                parsed = _parse(file, self._source, indices)
+                return use(file)
         except TooMuchStructure:
             raise ImageError(path, "describes far more than an image needs; it is damaged or forged") from None
         except ImageError:
@@ -97,19 +135,6 @@ class TiffReader(ChunkedReader):
             raise ImageError(
                 path, f"cannot be read as TIFF ({reason}); it is damaged or cut off, copy or export it again"
             ) from error
-        super().__init__(path, parsed.info, parsed.grids, parsed.finish)
-        self._masks = parsed.masks
-
-    def read(self, window: Window, level: int = 0) -> Pixels:
-        pixels = super().read(window, level)
-        return pixels if self._masks is None else self._masks.hide(pixels, window, level)
-
-    def close(self) -> None:
-        super().close()
-        self._source.close()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.path, self._indices)
 
 
 class _TiffFile(tifffile.TiffFile):  # type: ignore[misc]  # tifffile has no types here
@@ -125,34 +150,43 @@ class _TiffFile(tifffile.TiffFile):  # type: ignore[misc]  # tifffile has no typ
 @dataclass(frozen=True)
 class _Parsed:
     info: ImageInfo
-    grids: list[TiffGrid]
+    grids: Sequence[ChunkGrid]
     finish: Conversion | None
     masks: Masks | None
 
 
-def _parse(file: Any, source: SourceFile, indices: bool) -> _Parsed:
+def _parse(file: Any, source: SourceFile, indices: bool, choice: PlaneChoice, lenient: bool) -> _Parsed:
     check_description(file, source.path)
     check_planes(file, source.path)
-    xml: str | None = file.ome_metadata
-    other = ome_other_file(xml, source.path.name) if xml else None
-    if other is not None:  # checked before tifffile parses the series, which would open the files named
-        raise ImageError(
-            source.path, f"takes pixels from another file ({other}); export the image to one self-contained file"
-        )
-    series = max(list(file.series), key=_area, default=None)
-    if series is None or not _area(series):
-        raise ImageError(source.path, "holds no image; copy or export it again")
-    grids = [_grid(file, series, source)]
-    base, keyframe = grids[0], series.keyframe
-    for smaller in _smaller_series(file, series):
-        grid = _grid(file, smaller, source)
+    refuse_companion(file, source.path)
+    images = tiff_images(file)
+    image = chosen_image(images, choice, source.path)
+    series, keyframe = image.series, image.series.keyframe
+    planes = choose_planes(image.axes, image.sizes, choice, source.path, lenient)
+    focal_planes = planes.focal_planes
+    stored_grids = [_grid(file, image, level, planes, source) for level in (series, *image.smaller)]
+    base = stored_grids[0]
+    grids = [base]
+    for grid in stored_grids[1:]:
         if (grid.channels, grid.dtype) == (base.channels, base.dtype) and grid.width < grids[-1].width:
             grids.append(grid)
     # The values of one channel may be indices or inverse; several are colours, which stay what they are.
-    stored = indices and base.channels == 1
-    finish, channels, dtype, color = (None, 1, base.dtype, False) if stored else _colors(keyframe, base)
-    nodata = _nodata(keyframe, base.dtype) if finish is None else None
-    grids, masks = _masked(file, source, grids, hidden_value(nodata, dtype, stored))
+    stored = indices and base.channels == focal_planes
+    finish, channels, dtype, color = (
+        (None, 1, base.dtype, False) if stored else _colors(keyframe, base, base.channels // focal_planes)
+    )
+    nodata, masks = _nodata(keyframe, base.dtype) if finish is None else None, None
+    # Nothing says which plane of several a mask belongs to.
+    if not planes.places and planes.projection is None:
+        grids, masks = _masked(file, source, grids, hidden_value(nodata, dtype, stored))
+    shown: Sequence[ChunkGrid] = grids
+    if planes.projection is not None:
+        shown = _projections(grids, planes, nodata, finish, _photometric(keyframe), source.path)
+        finish = None
+    names = describe_image(file, image).channel_names if choice.channels is not None else ()
+    if (numbers := chosen_channels(channels, names, choice, source.path)) is not None:
+        shown, finish = _with_channels(shown, numbers, finish)
+        color, channels = color and numbers[:3] == [0, 1, 2], len(numbers)
     info = ImageInfo(
         height=base.height,
         width=base.width,
@@ -160,7 +194,7 @@ def _parse(file: Any, source: SourceFile, indices: bool) -> _Parsed:
         dtype=dtype,
         levels=levels_of(grids),
         chunk=base.declared_chunk,
-        mpp=_mpp(file, keyframe, base),
+        mpp=_mpp(file, image, base),
         format=FORMATS.get(series.kind, "TIFF"),
         axes=series.axes,
         color=color,
@@ -168,7 +202,7 @@ def _parse(file: Any, source: SourceFile, indices: bool) -> _Parsed:
         geo=georeference(keyframe),
         palette=_palette(keyframe) if stored else (),
     )
-    return _Parsed(info, grids, finish, masks)
+    return _Parsed(info, shown, finish, masks)
 
 
 def _masked(
@@ -188,85 +222,86 @@ def _nodata(keyframe: Any, dtype: np.dtype[Any]) -> float | None:
     return None if nodata_value(nodata, dtype) is None else nodata
 
 
-def _area(series: Any) -> int:
-    sizes = _sizes(series)
-    return sizes.get("Y", 0) * sizes.get("X", 0)
+def _contents(file: Any, choice: PlaneChoice, path: Path) -> Contents:
+    images = tiff_images(file)
+    described = tuple(describe_image(file, image) for image in images)
+    return Contents(described, images.index(chosen_image(images, choice, path)))
 
 
-def _sizes(series: Any) -> dict[str, int]:
-    return dict(zip(series.axes, series.shape, strict=True))
+def _projections(
+    grids: Sequence[TiffGrid],
+    planes: ChosenPlanes,
+    nodata: float | None,
+    finish: Conversion | None,
+    photometric: int,
+    path: Path,
+) -> list[ProjectedGrid]:
+    assert planes.projection is not None
+    if finish is not None and photometric != WHITE_IS_ZERO:
+        raise UnreadableAs(path, f"stores colours that have no {planes.projection}; choose a focal plane with --z N")
+    stacks = [PagedStack(grid, planes.focal_planes) for grid in grids]
+    return [ProjectedGrid(stack, planes.projection, nodata, path, finish) for stack in stacks]
 
 
-def _smaller_series(file: Any, series: Any) -> list[Any]:
-    """Return smaller levels, largest first: those tifffile recognises, else reduced pages of the same aspect ratio."""
-    levels = list(series.levels[1:])
-    if not levels and FORMATS.get(series.kind) is None:
-        height, width = series.keyframe.imagelength, series.keyframe.imagewidth
-        for other in file.series:
-            page = other.keyframe
-            ratio_y, ratio_x = height / page.imagelength, width / page.imagewidth
-            # Rounding to whole pixels changes a side by less than one pixel.
-            alike = abs(page.imagelength - height / ratio_x) <= 1 or abs(page.imagewidth - width / ratio_y) <= 1
-            if other is not series and page.is_reduced and page.imagewidth < width and alike:
-                levels += other.levels
-    return sorted(levels, key=_area, reverse=True)
+def _with_channels(
+    grids: Sequence[ChunkGrid], numbers: list[int], finish: Conversion | None
+) -> tuple[Sequence[ChunkGrid], Conversion]:
+    """Return the chunks that hold some channels, and the conversion that picks these."""
+    if finish is not None:
+        return grids, Picked(tuple(numbers), finish)
+    subsets = [subset_of(grid, numbers) for grid in grids]
+    return [grid for grid, _ in subsets], Picked(tuple(subsets[0][1]))
 
 
-def _grid(file: Any, series: Any, source: SourceFile) -> TiffGrid:
-    """Return the chunks of one level.
+def _grid(file: Any, image: TiffImage, series: Any, planes: ChosenPlanes, source: SourceFile) -> TiffGrid:
+    """Return the chunks of one level: those of all channels, for each focal plane if a projection was chosen.
 
     Raises:
-        ImageError: The level holds several images, or its axes or values are not supported.
+        ImageError: The axes or the values of the level are not supported, or it lacks a page.
     """
-    keyframe, sizes = series.keyframe, _sizes(series)
-    for axis, count in sizes.items():
-        if axis not in "YXSC" and count > 1:
-            what = OTHER_AXES.get(axis, "pages")
-            raise ImageError(
-                source.path, f"holds {count} {what} (axis {axis} of {series.axes}); export the one you want to a file"
-            )
+    keyframe = series.keyframe
+    lengths = dict(zip(series.axes, series.shape, strict=True))
     check_form(keyframe, source)
-    samples = int(keyframe.samplesperpixel)
-    channels = sizes.get("C", 1) * sizes.get("S", 1)
-    count, rest = divmod(channels, samples)
     expected = int(keyframe.imagelength), int(keyframe.imagewidth)
-    if (sizes.get("Y"), sizes.get("X")) != expected or "YX" not in series.axes or rest or keyframe.imagedepth != 1:
+    samples = math.prod(size for axis, size in zip(image.axes, image.sizes, strict=True) if axis not in "YX")
+    unusual = "YX" not in series.axes or (lengths.get("Y"), lengths.get("X")) != expected
+    # Planes that are stored as samples of a pixel are not told apart here.
+    unusual = unusual or any(axis not in "CS" for axis in image.sample_axes)
+    if unusual or keyframe.imagedepth != 1 or samples != image.page_count * int(keyframe.samplesperpixel):
         raise ImageError(source.path, f"stores its pixels in an order that fit does not read ({series.axes})")
     if series.dtype is None or series.dtype.kind not in "buif" or series.dtype.itemsize > 8:
         raise ImageError(source.path, f"holds {series.dtype} values; convert them to integers or floats")
     kind: Callable[..., TiffGrid] = RawTiffGrid if is_raw(keyframe) else CompressedTiffGrid
-    return kind(source, keyframe, _pages(file, series, count, source))
+    return kind(source, keyframe, _pages(file, series, image.page_numbers(planes), image.page_count, source))
 
 
-def _pages(file: Any, series: Any, count: int, source: SourceFile) -> list[Page]:
-    keyframe = series.keyframe
+def _pages(file: Any, series: Any, numbers: Sequence[int], total: int, source: SourceFile) -> list[Page]:
+    keyframe, count = series.keyframe, len(numbers)
     listed = count * len(keyframe.dataoffsets)
     if count > MAX_CHANNELS or listed > MAX_LISTED_CHUNKS:
         raise ImageError(source.path, f"claims {count:,} pages of channels; fit reads at most {MAX_CHANNELS:,}")
-    if count > 1 and (len(series) == 1 or (series.kind == "imagej" and count > len(file.pages))):
-        return _virtual_pages(keyframe, count, source)
+    if total > 1 and (len(series) == 1 or (series.kind == "imagej" and total > len(file.pages))):
+        return _virtual_pages(keyframe, numbers, total, source)
     pages: list[Page] = []
-    for number in range(count):
-        page = series[number]
-        if page is None:
-            raise ImageError(source.path, f"lacks page {number + 1} of {count}; copy or export it again")
-        if page.parent is not file:  # never true, because tifffile gets no path
-            raise ImageError(source.path, "takes pixels from another file; export the image to one self-contained file")
+    for number in numbers:
+        page = series[number] if number < len(series) else None
+        if page is None or page.parent is not file:
+            raise ImageError(source.path, missing_page(file, number, total, source.path.name))
         tables = page.jpegtables if int(keyframe.compression) in JPEG else None
         pages.append(Page(page.dataoffsets, page.databytecounts, tables))
     return pages
 
 
-def _virtual_pages(keyframe: Any, count: int, source: SourceFile) -> list[Page]:
-    """Return the pages of an ImageJ stack that describes only its first page: the others follow it without a gap."""
+def _virtual_pages(keyframe: Any, numbers: Sequence[int], total: int, source: SourceFile) -> list[Page]:
+    """Return pages of an ImageJ stack that describes only its first page: the others follow it without a gap."""
     if not is_raw(keyframe):
-        raise ImageError(source.path, f"describes only one of its {count} pages; export the image again")
+        raise ImageError(source.path, f"describes only one of its {total} pages; export the image again")
     page_bytes = int(keyframe.nbytes)
-    missing = count * page_bytes - source.size
+    missing = total * page_bytes - source.size
     if missing > 0:
         raise ImageError(source.path, f"ends {missing} bytes before its pixels do; copy or export it again")
     first = np.asarray(keyframe.dataoffsets, np.int64)
-    return [Page(list(first + page * page_bytes), keyframe.databytecounts, None) for page in range(count)]
+    return [Page(list(first + page * page_bytes), keyframe.databytecounts, None) for page in numbers]
 
 
 def _palette(keyframe: Any) -> tuple[tuple[int, int, int], ...]:
@@ -284,28 +319,29 @@ def _photometric(keyframe: Any) -> int:
     return RGB if int(keyframe.samplesperpixel) in (3, 4) else BLACK_IS_ZERO
 
 
-def _colors(keyframe: Any, grid: TiffGrid) -> tuple[Conversion | None, int, np.dtype[Any], bool]:
+def _colors(keyframe: Any, grid: TiffGrid, channels: int) -> tuple[Conversion | None, int, np.dtype[Any], bool]:
     """Return (conversion of stored channels or None, channels and dtype after it, whether these begin with RGB)."""
     photometric, samples, dtype = _photometric(keyframe), int(keyframe.samplesperpixel), grid.dtype
-    if photometric == PALETTE and grid.channels == 1 and keyframe.colormap is not None and dtype.kind == "u":
+    if photometric == PALETTE and channels == 1 and keyframe.colormap is not None and dtype.kind == "u":
         if keyframe.colormap.ndim != 2 or len(keyframe.colormap) != 3 or not keyframe.colormap.size:
             raise ImageError(grid.source.path, "has a palette without colours; it is damaged")
         return palette_to_rgb(colormap_to_palette(keyframe.colormap)), 3, np.dtype(np.uint8), True
-    if photometric == SEPARATED and grid.channels == 4 and dtype.kind == "u" and keyframe.tags.valueof(332, 1) == 1:
+    if photometric == SEPARATED and channels == 4 and dtype.kind == "u" and keyframe.tags.valueof(332, 1) == 1:
         return cmyk_to_rgb, 3, dtype, True
     if photometric == WHITE_IS_ZERO and dtype.kind == "u":  # not masks: writers store those as they are
-        return white_is_zero_to_grey(2 ** int(keyframe.bitspersample) - 1), grid.channels, dtype, False
+        return white_is_zero_to_grey(2 ** int(keyframe.bitspersample) - 1), channels, dtype, False
     together = int(keyframe.compression) in DECODES_TO_RGB and grid.interleaved
-    if photometric == YCBCR and grid.channels == 3 and not together:
+    if photometric == YCBCR and channels == 3 and not together:
         if dtype != np.uint8:
             raise ImageError(grid.source.path, f"holds YCbCr colours of {dtype}; convert it to RGB")
         return ycbcr_to_rgb, 3, dtype, True
-    return None, grid.channels, dtype, photometric in (RGB, YCBCR) and samples >= 3
+    return None, channels, dtype, photometric in (RGB, YCBCR) and samples >= 3
 
 
-def _mpp(file: Any, keyframe: Any, grid: TiffGrid) -> float | None:
+def _mpp(file: Any, image: TiffImage, grid: TiffGrid) -> float | None:
+    keyframe = image.series.keyframe
     if file.ome_metadata:
-        mpp = ome_mpp(file.ome_metadata, grid.width, grid.height)
+        mpp = ome_mpp(image_xml(file, image) or file.ome_metadata, grid.width, grid.height)
         if mpp is not None:
             return mpp
     imagej: dict[str, Any] | None = file.imagej_metadata

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from fitcli.errors import ImageError
 from fitcli.images.base import Pixels
 from fitcli.images.chunks import ChunkGrid, ChunkKey
+from fitcli.images.plane_grids import FocalStack
 from fitcli.images.zarr.codecs import ChunkDecoder, ShardIndex
 
 Coordinates = tuple[int, ...]
@@ -39,11 +41,12 @@ class ZarrGrid(ChunkGrid):
     """The chunks of one level.
 
     Args:
-        axes: Axes of the array in lower case; those other than y, x and c have length 1.
+        axes: Axes of the array in lower case.
         shape, chunk: Shape of the array and of a chunk, in this order of axes.
         dtype: Dtype of the array.
         fill: Value of missing chunks; None for 0.
         fetch: Returns a chunk with all axes of the array, or None if it is missing.
+        places: Index of the plane that is read along each axis other than y, x and c; 0 for those left out.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class ZarrGrid(ChunkGrid):
         dtype: np.dtype[Any],
         fill: Any,
         fetch: Callable[[Coordinates], Pixels | None],
+        places: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         sizes, chunks = dict(zip(axes, shape, strict=True)), dict(zip(axes, chunk, strict=True))
         self.height, self.width, self.channels = sizes["y"], sizes["x"], sizes.get("c", 1)
@@ -65,17 +69,44 @@ class ZarrGrid(ChunkGrid):
         self._fetch = fetch
         self._axes = axes
         kept = [axis for axis in axes if axis in "yxc"]
-        self._first = tuple(slice(None) if axis in "yxc" else 0 for axis in axes)
+        self._lengths = sizes
+        self._chunks = chunks
+        self._places = {axis: places.get(axis, 0) // chunks[axis] for axis in axes if axis not in "yxc"}
+        self._inside = {axis: places.get(axis, 0) % chunks[axis] for axis in axes if axis not in "yxc"}
         self._to_yxc = tuple(kept.index(axis) for axis in "yxc" if axis in kept)
 
     def decode(self, key: ChunkKey) -> Pixels:
+        return self._plane(self._chunk(key, self._places), self._inside)
+
+    def along(self, axis: str, key: ChunkKey) -> Iterator[Pixels]:
+        """Yield a chunk at every index along an axis. What is stored as one chunk is fetched once."""
+        size, length = self._chunks[axis], self._lengths[axis]
+        for first in range(0, length, size):
+            chunk = self._chunk(key, {**self._places, axis: first // size})
+            for inside in range(min(size, length - first)):
+                yield self._plane(chunk, {**self._inside, axis: inside})
+
+    def _chunk(self, key: ChunkKey, places: Mapping[str, int]) -> Pixels | None:
         plane, row, column = key
-        place = {"c": plane, "y": row, "x": column}
-        chunk = self._fetch(tuple(place.get(axis, 0) for axis in self._axes))
+        place = {**places, "c": plane, "y": row, "x": column}
+        return self._fetch(tuple(place[axis] for axis in self._axes))
+
+    def _plane(self, chunk: Pixels | None, inside: Mapping[str, int]) -> Pixels:
         if chunk is None:
             return np.broadcast_to(self._fill, (*self.chunk, self.plane_channels))
-        pixels = chunk[self._first].transpose(self._to_yxc)
+        pixels = chunk[tuple(inside.get(axis, slice(None)) for axis in self._axes)].transpose(self._to_yxc)
         return pixels if pixels.ndim == 3 else pixels[:, :, None]
+
+
+class ZarrStack(FocalStack):
+    """A level with several focal planes along the axis z."""
+
+    def __init__(self, grid: ZarrGrid) -> None:
+        self.grid = grid
+        self._zarr = grid
+
+    def chunks(self, key: ChunkKey) -> Iterator[Pixels]:
+        return self._zarr.along("z", key)
 
 
 class StoreFiles:

@@ -6,12 +6,14 @@ It works on attributes that are parsed already.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fitcli.errors import ImageError
+from fitcli.images.chunks import MAX_CHANNELS
 from fitcli.images.lengths import microns
 from fitcli.images.zarr.documents import MAX_AXES
 
@@ -24,9 +26,6 @@ AXIS_NAMES = {
 
 FEATURE_NAMES = ("feature", "features")
 """Names of the axis of an array of features."""
-
-OTHER_AXES = {"t": "time points", "z": "focal planes"}
-"""Names of axes in messages."""
 
 MAX_LEVELS = 64
 """Largest number of levels: each has half the side of the one before."""
@@ -45,6 +44,8 @@ class Multiscale:
         mpp: Microns per pixel at level 0; None if unknown.
         color: Whether the first three channels are red, green and blue; None if unknown.
         paths: Paths of the arrays in the group, one per level.
+        channel_names, channel_colors: Name, and colour as "#RRGGBB", of each channel, "" where it has none.
+        name: Name of the image; "" without one.
     """
 
     version: str | None
@@ -52,6 +53,9 @@ class Multiscale:
     mpp: float | None
     color: bool | None
     paths: tuple[str, ...]
+    channel_names: tuple[str, ...] = ()
+    channel_colors: tuple[str, ...] = ()
+    name: str = ""
 
 
 def multiscale(attributes: dict[str, Any], path: Path) -> Multiscale | None:
@@ -84,7 +88,18 @@ def multiscale(attributes: dict[str, Any], path: Path) -> Multiscale | None:
             path, f"has axes that fit does not read: {[axis.get('name') for axis in axes]}; name them t, c, z, y, x"
         )
     version = home.get("version") or image.get("version") or "0.1"
-    return Multiscale(str(version), letters, _mpp(image, axes, letters), _color(home), paths)
+    channels = _channels(home)
+    colors = [str(channel.get("color", "")).lstrip("#").upper() for channel in channels]
+    return Multiscale(
+        version=str(version),
+        axes=letters,
+        mpp=_mpp(image, axes, letters),
+        color=_color(home),
+        paths=paths,
+        channel_names=tuple(" ".join(str(channel.get("label") or "").split()) for channel in channels),
+        channel_colors=tuple(f"#{color}" if re.fullmatch("[0-9A-F]{6}", color) else "" for color in colors),
+        name=" ".join(str(image.get("name") or "").split()),
+    )
 
 
 def array_axes(shape: tuple[int, ...], names: Sequence[Any] | None) -> str:
@@ -116,14 +131,10 @@ def names_features(names: Sequence[Any] | None) -> bool:
     return any(str(name).lower() in FEATURE_NAMES for name in names or ())
 
 
-def check_single_image(axes: str, shape: tuple[int, ...], path: Path) -> None:
-    """Raise `ImageError` unless an array is one image: one name per axis, one time point and one focal plane."""
+def check_axes(axes: str, shape: tuple[int, ...], path: Path) -> None:
+    """Raise `ImageError` unless an array has one name per axis."""
     if len(axes) != len(shape):
         raise ImageError(path, f"names {len(axes)} axes ({axes}) for an array of {len(shape)}; export it again")
-    for axis, length in zip(axes, shape, strict=True):
-        if axis not in "yxc" and length > 1:
-            what = OTHER_AXES.get(axis, "images")
-            raise ImageError(path, f"holds {length} {what} (axis {axis.upper()}); save the one you want by itself")
 
 
 def _letters(names: Sequence[Any]) -> str | None:
@@ -155,9 +166,14 @@ def _scale(described: dict[str, Any], at: int) -> float | None:
 
 def _color(home: dict[str, Any]) -> bool | None:
     """Return whether the first three channels are shown in pure red, green and blue; None if colours are not given."""
+    colors = tuple(str(channel.get("color", "")).upper() for channel in _channels(home)[:3])
+    return colors == PRIMARIES if any(colors) else None
+
+
+def _channels(home: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what the metadata say about each channel; [] if that is nothing."""
     omero = home.get("omero")
     channels = omero.get("channels") if isinstance(omero, dict) else None
     if not isinstance(channels, list) or not all(isinstance(channel, dict) for channel in channels):
-        return None
-    colors = tuple(str(channel.get("color", "")).upper() for channel in channels[:3])
-    return colors == PRIMARIES if any(colors) else None
+        return []
+    return channels[:MAX_CHANNELS]

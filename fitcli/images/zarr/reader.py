@@ -1,4 +1,4 @@
-"""Reads OME-Zarr 0.4 and 0.5 images and plain zarr arrays (formats 2 and 3, sharded or not).
+"""Reads OME-Zarr 0.4 and 0.5 images and plain zarr arrays (formats 2 and 3, sharded or not), alone or in collections.
 
 zarr-python opens and validates the arrays. `chunks.py` then reads chunks directly, with limits that zarr does not have.
 `ngff.py` interprets the metadata.
@@ -15,15 +15,28 @@ import zarr
 from zarr.storage import LocalStore
 
 from fitcli.errors import ImageError
-from fitcli.images.base import ImageInfo
+from fitcli.images.base import ImageInfo, Pixels
 from fitcli.images.chunks import MAX_CHUNK_BYTES, ChunkedReader, ChunkGrid, levels_of
+from fitcli.images.contents import Contents
 from fitcli.images.feature_grid import FeatureGrid
 from fitcli.images.numbers import exact_number
-from fitcli.images.zarr.chunks import MAX_INDEX_BYTES, ChunkFiles, Coordinates, ShardFiles, StoreFiles, ZarrGrid
+from fitcli.images.plane_axes import ChosenPlanes, choose_planes, chosen_channels
+from fitcli.images.plane_choice import EVERYTHING, PlaneChoice
+from fitcli.images.plane_grids import Picked, ProjectedGrid, subset_of
+from fitcli.images.zarr.chunks import (
+    MAX_INDEX_BYTES,
+    ChunkFiles,
+    Coordinates,
+    ShardFiles,
+    StoreFiles,
+    ZarrGrid,
+    ZarrStack,
+)
 from fitcli.images.zarr.codecs import decoder_v2, decoder_v3, shard_codecs
+from fitcli.images.zarr.collection import chosen_number, find_images
 from fitcli.images.zarr.documents import group_attributes, read_document
 from fitcli.images.zarr.embeddings import StoredArray, embedded_patches
-from fitcli.images.zarr.ngff import Multiscale, array_axes, check_single_image, multiscale, names_features
+from fitcli.images.zarr.ngff import Multiscale, array_axes, check_axes, multiscale, names_features
 
 READABLE = "zstd, blosc, gzip, zlib, bz2, lzma, lz4 or no compression, and at most one level of shards"
 """Supported encodings, for messages."""
@@ -32,22 +45,40 @@ READABLE = "zstd, blosc, gzip, zlib, bz2, lzma, lz4 or no compression, and at mo
 class ZarrReader(ChunkedReader):
     """Reads a zarr array, the first image of a group with OME-Zarr `multiscales`, or the features of `fit embed`.
 
+    Args:
+        path: Folder of an array, of an image, or of a collection of images, see `collection.py`.
+        choice: Image and planes that are read.
+        lenient: Whether to take the first plane where nothing was chosen.
+
     Raises:
         ImageError: The folder is damaged, has no image metadata, or is not supported.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, choice: PlaneChoice = EVERYTHING, lenient: bool = False) -> None:
+        self._arguments = choice, lenient
         try:
-            info, grids = _parse(path)
+            images = find_images(path)
+            number = chosen_number(images, choice, path, lenient)
+            folder = images[number].folder
+            info, grids, finish = _parse(folder, choice, lenient)
         except ImageError:
             raise
         except Exception as error:  # zarr raises errors of many types on damaged metadata
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ImageError(path, f"cannot be read as zarr ({reason}); copy or export it again") from error
-        super().__init__(path, info, grids)
+        super().__init__(path, info, grids, finish)
+        self.choice, self._images, self._number = choice, images, number
+
+    def describe_contents(self) -> Contents:
+        return Contents(tuple(each.describe() for each in self._images), self._number)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, *self._arguments)
 
 
-def _parse(path: Path) -> tuple[ImageInfo, Sequence[ChunkGrid]]:
+def _parse(
+    path: Path, choice: PlaneChoice, lenient: bool
+) -> tuple[ImageInfo, Sequence[ChunkGrid], Callable[[Pixels], Pixels] | None]:
     StoreFiles(path, path).check_metadata()
     document, features = read_document(path), None
     if (path / ".zarray").is_file() or document.get("node_type") == "array":
@@ -56,36 +87,51 @@ def _parse(path: Path) -> tuple[ImageInfo, Sequence[ChunkGrid]]:
         axes = array_axes(tuple(node.shape), names)
         features = FeatureGrid() if node.dtype.kind == "f" and names_features(names) else None
         image = Multiscale(version=None, axes=axes, mpp=None, color=None, paths=())
-        grids = [_grid(StoreFiles(path, path), path, node, axes)]
+        arrays = [(StoreFiles(path, path), path, node)]
     else:
         attributes = group_attributes(path)
         described = multiscale(attributes, path)
         embedded = None if described else embedded_patches(path, attributes, lambda name: _member(path, name))
         if embedded is not None:
-            return embedded[0], [embedded[1]]
+            return embedded[0], [embedded[1]], None
         if described is None:
             raise ImageError(path, _no_image(path))
         image = described
-        grids = [_level(path, name, image.axes) for name in image.paths]
+        arrays = [_level(path, name) for name in image.paths]
+    check_axes(image.axes, tuple(arrays[0][2].shape), path)
+    planes = choose_planes(image.axes.upper(), tuple(arrays[0][2].shape), choice, path, lenient)
+    grids = [_grid(*array, planes) for array in arrays]
     base = grids[0]
     smaller = [grid for grid in grids[1:] if (grid.channels, grid.dtype) == (base.channels, base.dtype)]
     smaller = sorted((grid for grid in smaller if grid.width < base.width), key=lambda grid: -grid.width)
     three_bytes = base.channels == 3 and base.dtype == "uint8"
+    color = three_bytes if image.color is None else image.color
+    nodata = _nodata(path / image.paths[0] if image.paths else path)
+    shown: Sequence[ChunkGrid] = [base, *smaller]
+    if planes.projection is not None:
+        kind = planes.projection
+        shown = [ProjectedGrid(ZarrStack(grid), kind, nodata, path) for grid in (base, *smaller)]
+    finish = None
+    channels = base.channels
+    if (numbers := chosen_channels(base.channels, image.channel_names, choice, path)) is not None:
+        subsets = [subset_of(grid, numbers) for grid in shown]
+        shown, finish = [grid for grid, _ in subsets], Picked(tuple(subsets[0][1]))
+        color, channels = color and numbers[:3] == [0, 1, 2], len(numbers)
     info = ImageInfo(
         height=base.height,
         width=base.width,
-        channels=base.channels,
+        channels=channels,
         dtype=base.dtype,
         levels=levels_of([base, *smaller]),
         chunk=base.chunk,
         mpp=image.mpp,
         format=f"OME-Zarr {image.version}" if image.version else "Zarr",
         axes=image.axes.upper(),
-        color=three_bytes if image.color is None else image.color,
-        nodata=_nodata(path / image.paths[0] if image.paths else path),
+        color=color,
+        nodata=nodata,
         features=features,
     )
-    return info, [base, *smaller]
+    return info, shown, finish
 
 
 def _nodata(array: Path) -> float | None:
@@ -94,7 +140,7 @@ def _nodata(array: Path) -> float | None:
     return None if isinstance(value, bool) or not isinstance(value, int | float | str) else exact_number(value)
 
 
-def _level(path: Path, name: str, axes: str) -> ZarrGrid:
+def _level(path: Path, name: str) -> tuple[StoreFiles, Path, Any]:
     files = StoreFiles(path, path / name)
     files.check_metadata()
     read_document(path / name)
@@ -102,7 +148,7 @@ def _level(path: Path, name: str, axes: str) -> ZarrGrid:
         array: Any = zarr.open_array(LocalStore(path / name, read_only=True), mode="r")
     except Exception as error:
         raise ImageError(path, f"has no array {name!r} that its metadata lists; copy or export it again") from error
-    return _grid(files, path / name, array, axes)
+    return files, path / name, array
 
 
 def _member(path: Path, name: str) -> StoredArray:
@@ -124,15 +170,16 @@ def _no_image(path: Path) -> str:
     return f"is a zarr group without OME-Zarr metadata; give one of its members: {', '.join(names[:20])}"
 
 
-def _grid(files: StoreFiles, folder: Path, array: Any, axes: str) -> ZarrGrid:
+def _grid(files: StoreFiles, folder: Path, array: Any, planes: ChosenPlanes) -> ZarrGrid:
     """Return the chunks of one array.
 
     Raises:
-        ImageError: The array is empty, holds several time points or planes, or values other than numbers, or needs
-            codecs whose output has no limit.
+        ImageError: The array is empty, lacks a chosen plane, holds values other than numbers, or needs codecs whose
+            output has no limit.
     """
+    axes = planes.axes.lower()
     shape, stored = tuple(array.shape), tuple(array.shards or array.chunks)
-    check_single_image(axes, shape, folder)
+    check_axes(axes, shape, folder)
     if min(shape) < 1:
         raise ImageError(folder, "holds no pixels; copy or export it again")
     if array.dtype.kind not in "buif":
@@ -145,7 +192,14 @@ def _grid(files: StoreFiles, folder: Path, array: Any, axes: str) -> ZarrGrid:
         raise ImageError(folder, f"declares chunks of {chunk}; it is damaged")
     if memory > MAX_CHUNK_BYTES:
         raise ImageError(folder, f"is stored in chunks of {memory >> 20} MiB; convert it to chunks of 512 x 512 pixels")
-    return ZarrGrid(axes, shape, chunk, array.dtype, array.fill_value, fetch)
+    lengths = dict(zip(axes, shape, strict=True))
+    depth = lengths.get("z", 1)
+    if any(place >= lengths[axis.lower()] for axis, place in planes.places.items()) or (
+        planes.projection is not None and depth != planes.focal_planes
+    ):
+        raise ImageError(folder, "has other numbers of planes than the largest level; export the image again")
+    places = {axis.lower(): place for axis, place in planes.places.items()}
+    return ZarrGrid(axes, shape, chunk, array.dtype, array.fill_value, fetch, places)
 
 
 def _fetcher(

@@ -112,7 +112,7 @@ def embed_files(
             return None
         if settings.memory_bytes is not None:
             console.log(f"{paths[number].name}: {done.plan.summary()}")
-        return done.as_dict()
+        return done.as_dict() | {"path": str(paths[number])}
 
     yield from queue.results(len(paths), embed, journal)
     if queue.world.is_first:
@@ -202,7 +202,7 @@ def _specs(job: EncodingPass, keep_patches: bool) -> dict[str, ArraySpec]:
 def _attributes(job: EncodingPass, digest: str) -> dict[str, Any]:
     info, model = job.image.info, job.checkpoint.model.config
     return {
-        "image": job.image.path.name,
+        "image": job.image.path.name + (f"#{job.image.choice}" if job.image.choice else ""),
         "height": info.height,
         "width": info.width,
         "patch": model.patch,

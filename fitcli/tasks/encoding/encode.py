@@ -268,7 +268,8 @@ def _patch_grid(checkpoint: Checkpoint[EncodingModel], image: ImageReader) -> Pa
 
 def _state_folder(state: Path, image: ImageReader) -> Path:
     """Return the folder of the state of one image: several images may have a state at the same time."""
-    digest = sha256(os.fsencode(os.path.realpath(image.path))).hexdigest()
+    choice = f"#{image.choice}" if image.choice else ""
+    digest = sha256(os.fsencode(os.path.realpath(image.path) + choice)).hexdigest()
     return state / short_enough(f"{image.path.stem}-{digest[:8]}")
 
 
@@ -291,6 +292,7 @@ def _description(
         "image": os.path.realpath(image.path),
         "image bytes": stored_bytes(image.path),
         "image time": image.path.stat().st_mtime_ns,
+        **({"image planes": str(image.choice)} if image.choice else {}),
         "image header": [info.format, info.height, info.width, info.channels, info.dtype.name, len(info.levels)],
         "device": runtime.device.type,
         "precision": runtime.arithmetic,

@@ -33,20 +33,22 @@ class ImageOpener:
         queue: The processes that share the images.
         preprocessing: The pixels that the model was trained on.
         chosen: Choice of the user; None for that of training.
-        offers_choice: Whether the command has --mpp and --level, for the advice.
         answers: Whether the command says what an image shows, so that its size matters.
     """
 
     queue: ImageQueue
     preprocessing: Preprocessing
     chosen: ReadAs | None = None
-    offers_choice: bool = True
     answers: bool = True
 
     @property
     def how(self) -> ReadAs:
-        """What is read of each image. Only a user who asks for a scale needs images that have one."""
-        return self.chosen or replace(self.preprocessing.read_as, needs_scale=False)
+        """What is read of each image: the choices of the user, else those of training.
+
+        Only a user who asks for a scale needs images that have one.
+        """
+        trained = replace(self.preprocessing.read_as, needs_scale=False)
+        return trained if self.chosen is None else self.chosen.over(trained)
 
     def open(self, path: Path) -> ImageReader:
         """Open an image.
@@ -68,10 +70,9 @@ class ImageOpener:
             )
         # An image or a run without a scale cannot be compared.
         elif scale is not None and trained is not None and not same_scale(scale, trained):
-            advice = f"; --mpp {trained:g} reads images at the scale of the run" if self.offers_choice else ""
             self._warn(
                 f"{path}: has {scale:g} microns per pixel, the run was trained at {trained:g}, so things have another "
-                f"size in pixels{advice}"
+                f"size in pixels; --mpp {trained:g} reads images at the scale of the run"
             )
         return image
 
@@ -88,7 +89,7 @@ class ImageOpener:
     def finish(self) -> None:
         """Print how many further images were not named; call on the first process after all images."""
         if (more := self.queue.tally(UNREADABLE, 0) - 1) > 0:
-            console.error(f"{counted(more, 'more image')} cannot be read at the chosen level or scale, like the first")
+            console.error(f"{counted(more, 'more image')} cannot be read as chosen, like the first")
         if (more := self.queue.tally(TOO_LARGE, 0) - 1) > 0:
             most = size_text(self.queue.largest(NEEDED))
             need = counted(more, "more image needs", "more images need")

@@ -14,6 +14,7 @@ from fitcli import __version__
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue, ResultJournal
 from fitcli.files.names import short_enough
+from fitcli.files.path_choice import stored_path
 from fitcli.images.open import stored_bytes
 from fitcli.runs.weights import Checkpoint, model_hash
 from fitcli.tasks.encoding.encode import EncodingSettings
@@ -71,7 +72,7 @@ def open_result_journal(
 def _key(path: Path, job: Sequence[Any]) -> str | None:
     """Return a hash of an image file, in its current state, and of the job; None if the file does not exist."""
     try:
-        file = [os.path.realpath(path), stored_bytes(path), path.stat().st_mtime_ns]
+        file = [os.path.realpath(path), stored_bytes(path), stored_path(path).stat().st_mtime_ns]
     except OSError:
         return None
     # Targets of images may be paths.

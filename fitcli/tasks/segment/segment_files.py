@@ -16,7 +16,7 @@ from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import FitError, ImageError, OutOfMemory
 from fitcli.files.output_names import plan_outputs
 from fitcli.images.base import ImageReader
-from fitcli.images.open import open_image
+from fitcli.images.rescaled import stored_grid
 from fitcli.patches.grid import PatchGrid
 from fitcli.runs.finite_output import NonFiniteOutput
 from fitcli.runs.weights import Checkpoint
@@ -102,7 +102,8 @@ def segment_files(
     def segment(number: int) -> dict[str, Any] | None:
         try:
             with opener.open(paths[number]) as image:
-                return _segment_file(checkpoint, image, planned[number], runtime, settings)
+                done = _segment_file(checkpoint, image, planned[number], runtime, settings)
+                return done | {"path": str(paths[number])}
         except (ImageError, NonFiniteOutput, OutOfMemory) as error:
             opener.report(error)
             return None
@@ -138,8 +139,7 @@ def _segment_file(
     table, grid = details.table(checkpoint.config.classes), PatchGrid(info.size, model.patch, model.group)
     with (
         console.progress(image.path.name) as advance,
-        open_image(image.path) as stored,
-        write_maps(outputs, info, stored.info, table, grid, model.cell) as writer,
+        write_maps(outputs, info, stored_grid(image).info, table, grid, model.cell) as writer,
     ):
         strips = Strips(grid, model.cells, without_missing_cells(image, grid, model.cell, writer.take))
         values = most_probable_only if outputs.probabilities is None else with_probabilities

@@ -75,7 +75,7 @@ class Segmentation(Task[FITDense]):
     def survey_targets(self, settings: TrainSettings, dataset: Dataset) -> Dataset:
         options = cast(SegmentOptions, settings.options)
         table = None if options.classes is None else parse_classes(options.classes)
-        read_as = ReadAs(level=settings.level, mpp=settings.mpp)
+        read_as = ReadAs(**settings.reading)
         pairs = [(sample.path, sample.target) for sample in (*dataset.train, *dataset.validation)]
         wanted = options.rare_windows > 0
         held_out = {sample.path for sample in dataset.validation}

@@ -100,7 +100,7 @@ def test_a_choice_that_fits_no_image_is_one_error_with_a_count(
     assert len(messages) == 4, "every file that is broken by itself is named"
     assert str(paths[0]) in messages[0]
     assert "missing.tif" in messages[1]
-    assert messages[3] == "error: 4 more images cannot be read at the chosen level or scale, like the first"
+    assert messages[3] == "error: 4 more images cannot be read as chosen, like the first"
 
 
 def test_images_of_another_scale_are_counted(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:

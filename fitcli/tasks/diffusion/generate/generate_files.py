@@ -216,6 +216,7 @@ class GenerationJob:
                 "image": os.path.realpath(path),
                 "image bytes": stored_bytes(path),
                 "image time": path.stat().st_mtime_ns,
+                **({"image planes": str(self.initial.image.choice)} if self.initial.image.choice else {}),
                 "window": None if window is None else dataclasses.asdict(window),
             }
         return {
