@@ -158,7 +158,7 @@ def test_the_kept_epoch(
         progress = train(run_of(data, folder, resume=True), observe, resume=True)
     kept = scores[expected // 4 - 1]
     assert (progress.step, progress.best_step) == (12, expected)
-    assert progress.headline == ("accuracy", f"{kept.accuracy:.1%}, loss {kept.loss:.3f}")
+    assert progress.headline == ("accuracy", f"{kept.named['accuracy']:.1%}, loss {kept.loss:.3f}")
 
 
 def test_the_best_model_is_kept_and_the_last_one_too(
