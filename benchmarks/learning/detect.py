@@ -99,7 +99,7 @@ def recalls(matches: Matches) -> dict[str, float]:
 
 def main() -> None:
     """Score a run and print a line per size."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for the data set and the test scenes")
     parser.add_argument("--run", type=Path, required=True, help="run folder")
     parser.add_argument("--sides", type=int, nargs="+", default=list(TEST_SCENES), help="sides of the test scenes")

@@ -75,4 +75,4 @@ def test_every_memory_limit_is_a_bound_of_the_device(
     assert asked[0]["memory_bytes"] == 3 << 30
     assert asked[0].get("inference", False) == (command[0] != "train")
     # Scores, the maps that are scored, and generated images stay exact on a CPU.
-    assert asked[0].get("float32_on_cpu", False) == (command[0] in ("segment", "evaluate", "generate"))
+    assert asked[0].get("float32_on_cpu", False) == (command[0] in ("segment", "detect", "evaluate", "generate"))
