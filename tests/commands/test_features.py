@@ -77,7 +77,7 @@ def test_a_heat_map_lies_over_the_slide(fit: Fit, data: Path, run: Path, tmp_pat
     present[y, x] = True
     assert np.isnan(heat[~present]).all()
     assert np.nanmean(heat[present]) == pytest.approx(1, rel=1e-2), (
-        "times the even share, but for what missing places have"
+        "times the even share, without missing places"
     )
 
 
