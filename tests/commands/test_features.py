@@ -76,9 +76,7 @@ def test_a_heat_map_lies_over_the_slide(fit: Fit, data: Path, run: Path, tmp_pat
     x, y = (some_places(ROWS, COLUMNS, share=0.8, seed=5) // SIDE).T
     present[y, x] = True
     assert np.isnan(heat[~present]).all()
-    assert np.nanmean(heat[present]) == pytest.approx(1, rel=1e-2), (
-        "times the even share, without missing places"
-    )
+    assert np.nanmean(heat[present]) == pytest.approx(1, rel=1e-2), "times the even share, without missing places"
 
 
 def test_a_picture_shows_where_features_are(fit: Fit, data: Path, run: Path, tmp_path: Path) -> None:
