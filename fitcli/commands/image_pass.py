@@ -57,7 +57,7 @@ class OpenedRun(Generic[M]):
     Attributes:
         model: The model and its preprocessing.
         runtime: Device and precision.
-        settings: What is read of each image, and the limits of a pass.
+        settings: Choice of pixels of each image, and limits of a pass.
     """
 
     model: Checkpoint[M]

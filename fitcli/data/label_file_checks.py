@@ -22,7 +22,7 @@ def check_label_files(path: Path, rows: Sequence[ListedImage], training: bool, n
         path: The data set, for messages.
         rows: Its images.
         training: Whether the data set must be enough to train on.
-        noun: What the files hold, which is also the name of their column and folder.
+        noun: Name of the content of the files, as in their column and folder.
 
     Raises:
         DataError: No image has labels, or none of a split; or some labels are polygons and others are label images.

@@ -78,7 +78,7 @@ def result_columns(
         before: Headings of the columns before the probabilities.
         targets: The targets, in the order of the logits.
         plain: Whether there is only one class per image, so that its target has no name.
-        names: What each target has a probability of; None for its classes.
+        names: Names of the probabilities of each target; None for its classes.
     """
     each = [target.classes for target in targets] if names is None else names
     named = [(target.name, label) for target, labels in zip(targets, each, strict=True) for label in labels]

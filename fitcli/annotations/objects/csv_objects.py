@@ -46,7 +46,7 @@ class ObjectColumns:
 
     Attributes:
         numbers: Columns of the coordinates.
-        kind: What they are.
+        kind: Form of the coordinates: "sides", "corner" (with a size) or "point".
         path: Column of the image; None if all rows belong to one.
         label: Column of the class; None without one.
         split: Column of the split; None without one.

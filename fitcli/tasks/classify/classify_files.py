@@ -154,7 +154,7 @@ def classify_files(
         settings: Background threshold, memory limit and folder for the state.
         top_k: Number of classes to report.
         csv: CSV file that the caller writes; finished results are kept beside it until then. None for no file.
-        shown: What the heat maps show.
+        shown: Content of the heat maps.
 
     Yields:
         The report on each image, on the first process; None for an image that cannot be read, which is reported.

@@ -22,7 +22,7 @@ class ColorScale:
     """Colours of values on a logarithmic scale: a value v lies at log(1 + |v|) / log(1 + HIGHEST), with the sign of v.
 
     Attributes:
-        unit: What a value is, for legends and documents.
+        unit: Meaning of a value, for legends and documents.
         colors: [c 3] colours in equal steps from the lowest to the highest value.
         ticks: Values that a legend names, ascending; the first and the last are the ends of the scale.
         notes: Words beside a tick.

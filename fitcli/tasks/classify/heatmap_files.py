@@ -121,7 +121,7 @@ def plan_heatmaps(
         out: A file for the heat map of one image, of which pictures of several classes are called `NAME-CLASS`; or a
             folder for `NAME.png`, see `output_names`, or `CLASS/NAME.png`, which is created with the first heat map;
             None for no heat maps.
-        choice: What they show.
+        choice: Content of the heat maps.
 
     Raises:
         FitError: `out` is one file for several images, has an unknown suffix, or cannot be written to; or two images of

@@ -29,7 +29,7 @@ def legend(width: int, title: str, scale: ColorScale) -> NDArray[np.uint8]:
 
     Args:
         width: Width of the picture that it belongs to, in pixels.
-        title: What the picture shows. Letters that the font lacks are drawn as question marks.
+        title: Content of the picture. Letters that the font lacks are drawn as question marks.
         scale: Colours and numbers.
     """
     height, width = legend_size(width)

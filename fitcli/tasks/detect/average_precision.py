@@ -21,7 +21,7 @@ def average_precision(scores: NDArray[np.float32], kinds: NDArray[np.uint8], tru
 
     Args:
         scores: Scores of the found objects, those of an image after those of another, [n].
-        kinds: What they are by each threshold, see `Matches`, [n t].
+        kinds: Kinds of the detections by each threshold, see `Matches`, [n t].
         true: Number of true objects.
     """
     if not true:
@@ -57,7 +57,7 @@ def best_threshold(scores: NDArray[np.float32], kinds: NDArray[np.uint8], true: 
 
     Args:
         scores: Scores of the found objects of all images and classes, [n].
-        kinds: What they are by one threshold of overlap, [n].
+        kinds: Kinds of the detections by one threshold of overlap, [n].
         true: Number of true objects.
         otherwise: Threshold if no true object was found.
     """

@@ -59,7 +59,7 @@ class CandidateFinder:
         If a group has more than `most_candidates`, those with the greatest heat are kept.
 
         Args:
-            values: What the head gives for the cells, [part n q*q o].
+            values: Output of the head for the cells, [part n q*q o].
             places: (row, column) of the groups.
             grid: Groups and patches over the image.
         """

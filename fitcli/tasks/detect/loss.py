@@ -58,7 +58,7 @@ class DetectionLoss(NamedTuple):
         """Return the sum over the cells of each group, [part].
 
         Args:
-            values: What the head gives for the cells, [part c o].
+            values: Output of the head for the cells, [part c o].
             truth: Targets of the cells.
         """
         exact = values.to(torch.promote_types(values.dtype, torch.float32))
