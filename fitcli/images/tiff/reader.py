@@ -272,14 +272,15 @@ def _grid(file: Any, image: TiffImage, series: Any, planes: ChosenPlanes, source
     if series.dtype is None or series.dtype.kind not in "buif" or series.dtype.itemsize > 8:
         raise ImageError(source.path, f"holds {series.dtype} values; convert them to integers or floats")
     kind: Callable[..., TiffGrid] = RawTiffGrid if is_raw(keyframe) else CompressedTiffGrid
-    return kind(source, keyframe, _pages(file, series, image.page_numbers(planes), image.page_count, source))
+    most = min(MAX_CHANNELS, MAX_LISTED_CHUNKS // max(len(keyframe.dataoffsets), 1))
+    numbers = image.page_numbers(planes, most)
+    if isinstance(numbers, int):
+        raise ImageError(source.path, f"claims {numbers:,} pages of channels; fit reads at most {most:,}")
+    return kind(source, keyframe, _pages(file, series, numbers, image.page_count, source))
 
 
 def _pages(file: Any, series: Any, numbers: Sequence[int], total: int, source: SourceFile) -> list[Page]:
-    keyframe, count = series.keyframe, len(numbers)
-    listed = count * len(keyframe.dataoffsets)
-    if count > MAX_CHANNELS or listed > MAX_LISTED_CHUNKS:
-        raise ImageError(source.path, f"claims {count:,} pages of channels; fit reads at most {MAX_CHANNELS:,}")
+    keyframe = series.keyframe
     if total > 1 and (len(series) == 1 or (series.kind == "imagej" and total > len(file.pages))):
         return _virtual_pages(keyframe, numbers, total, source)
     pages: list[Page] = []

@@ -61,12 +61,18 @@ class TiffImage:
         """Number of pages of a level."""
         return math.prod(self.page_sizes)
 
-    def page_numbers(self, planes: ChosenPlanes) -> list[int]:
-        """Return the pages that are read: all channels, for each focal plane of a projection in turn."""
+    def page_numbers(self, planes: ChosenPlanes, most: int) -> list[int] | int:
+        """Return the pages that are read: all channels, for each focal plane of a projection in turn.
+
+        Of more than `most` pages only the count is returned: a damaged file may claim any number of them.
+        """
         renamed = "".join(planes.axes[self.axes.index(axis)] for axis in self.page_axes)
         sizes = dict(zip(renamed, self.page_sizes, strict=True))
         channels = [axis for axis in renamed if axis in "CS"]
         stack = range(planes.focal_planes) if "Z" in renamed and planes.projection else [planes.places.get("Z", 0)]
+        count = len(stack) * math.prod(sizes[axis] for axis in channels)
+        if count > most:
+            return count
         numbers = []
         for z in stack:
             for place in itertools.product(*(range(sizes[axis]) for axis in channels)):
