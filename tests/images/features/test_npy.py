@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from support.reader_contract import Case, ReaderContract
 
-from fitcli.errors import ImageError
+from fitcli.errors import ImageError, UnreadableAs
 from fitcli.images.open import open_image
+from fitcli.images.plane_choice import PlaneChoice
+from fitcli.images.window import Window
 
 PIXELS = np.random.default_rng(0).normal(size=(20, 15, 8)).astype("f4")
 
@@ -22,6 +24,15 @@ class TestNpyReader(ReaderContract):
         stored = np.asfortranarray(PIXELS) if request.param == "fortran" else PIXELS.astype(request.param)
         np.save(tmp_path / "a.npy", stored)
         return Case(tmp_path / "a.npy", [PIXELS.astype("f2" if request.param == "<f2" else "f4")])
+
+
+def test_chosen_values_of_features(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", PIXELS)
+    with open_image(tmp_path / "a.npy", choice=PlaneChoice(channels="7,0")) as image:
+        assert image.info.channels == 2
+        np.testing.assert_array_equal(image.read(Window(3, 2, 5, 6)), PIXELS[3:8, 2:8, [7, 0]])
+    with pytest.raises(UnreadableAs, match=r"a\.npy: has no channel 8"):
+        open_image(tmp_path / "a.npy", choice=PlaneChoice(channels="8"))
 
 
 class Trap:

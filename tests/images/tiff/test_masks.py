@@ -11,6 +11,7 @@ import pytest
 import tifffile
 
 from fitcli.images.open import open_image
+from fitcli.images.plane_choice import PlaneChoice
 from fitcli.images.window import Window
 
 SHAPE = (150, 130)
@@ -85,6 +86,29 @@ def test_an_image_without_a_mask_keeps_its_levels(tmp_path: Path) -> None:
     with open_image(tmp_path / "a.tif") as image:
         assert image.info.nodata is None
         assert len(image.info.levels) == 2
+
+
+@pytest.mark.parametrize("z", ["0", "1", "max"])
+def test_a_mask_beside_focal_planes_hides_nothing(tmp_path: Path, z: str) -> None:
+    pixels, mask = pictures("u2", 1)
+    stack = np.stack([pixels[..., 0], pixels[::-1, :, 0]])
+    with tifffile.TiffWriter(tmp_path / "a.tif", imagej=False) as file:
+        file.write(stack, photometric="minisblack", metadata={"axes": "ZYX"})
+        file.write(mask, photometric="mask", subfiletype=4, metadata=None)
+    with open_image(tmp_path / "a.tif", choice=PlaneChoice(z=z)) as image:
+        assert image.info.nodata is None
+        expected = stack.max(0) if z == "max" else stack[int(z)]
+        np.testing.assert_array_equal(image.read(Window(0, 0, *SHAPE))[..., 0], expected)
+
+
+def test_a_mask_hides_chosen_channels(tmp_path: Path) -> None:
+    pixels, mask = pictures("u1", 3)
+    write(tmp_path / "a.tif", pixels, mask)
+    with open_image(tmp_path / "a.tif", choice=PlaneChoice(channels="2,0")) as image:
+        assert image.info.nodata == 0
+        for level, step in enumerate((1, 2)):
+            expected = np.where(mask[::step, ::step, None], pixels[::step, ::step][..., [2, 0]], 0)
+            np.testing.assert_array_equal(image.read(Window(0, 0, *expected.shape[:2]), level), expected)
 
 
 def test_a_mask_of_gdal(tmp_path: Path) -> None:
