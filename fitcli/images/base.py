@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fitcli.images.contents import Contents
 from fitcli.images.feature_grid import FeatureGrid
 from fitcli.images.georeference import GeoReference
+from fitcli.images.placement import Placement
 from fitcli.images.plane_choice import EVERYTHING, PlaneChoice
 from fitcli.images.window import Window
 
@@ -56,7 +57,8 @@ class ImageInfo:
         nodata: Value that marks missing pixels, an int if it is whole; None if the file names none.
         geo: Position of level 0 on the Earth; None if unknown.
         palette: Red, green and blue by index, for an image that is read as indices of a palette; else empty.
-        channel_names: Names of the channels that a writer stores in TIFF and OME-Zarr; empty for none. Not read.
+        placement: Place of level 0 in the coordinates of an OME-Zarr group; None if the file names none.
+        channel_names: Name of each channel, "" where it has none; empty if none has one.
         shown: Lowest and highest value that viewers of a written OME-Zarr show at first; None for the range of the
             dtype, or 0 to 1. Not read.
         features: Places of an image of features, or of a layer over their slide; None for an image of pixels.
@@ -74,6 +76,7 @@ class ImageInfo:
     color: bool = field(default=False)
     nodata: float | None = None
     geo: GeoReference | None = None
+    placement: Placement | None = None
     palette: tuple[tuple[int, int, int], ...] = ()
     channel_names: tuple[str, ...] = ()
     shown: tuple[float, float] | None = None
@@ -82,6 +85,8 @@ class ImageInfo:
     def __post_init__(self) -> None:
         if min(self.height, self.width, self.channels) < 1:
             raise ValueError(f"an image cannot be {self.height} x {self.width} x {self.channels}")
+        if len(self.channel_names) not in (0, self.channels):
+            raise ValueError(f"{len(self.channel_names)} names for {self.channels} channels")
         object.__setattr__(self, "dtype", np.dtype(self.dtype).newbyteorder("="))
         if not self.levels:
             object.__setattr__(self, "levels", (Level(self.height, self.width, 1.0),))
@@ -90,6 +95,26 @@ class ImageInfo:
     def size(self) -> tuple[int, int]:
         """(height, width) of level 0 in pixels."""
         return self.height, self.width
+
+    def layer(self, channels: int, dtype: Any, **other: Any) -> ImageInfo:
+        """Return the description of a layer: an image of the same pixels and place, with other values.
+
+        Args:
+            channels: Channels of the layer.
+            dtype: Their dtype.
+            other: More attributes of it.
+        """
+        return ImageInfo(
+            height=self.height,
+            width=self.width,
+            channels=channels,
+            dtype=np.dtype(dtype),
+            mpp=self.mpp,
+            geo=self.geo,
+            placement=self.placement,
+            features=self.features,
+            **other,
+        )
 
 
 class ImageReader(ABC):

@@ -6,7 +6,7 @@ import dataclasses
 
 from fitcli.errors import ImageError, UnreadableAs
 from fitcli.images.base import ImageReader, Pixels
-from fitcli.images.plane_axes import choose_planes, chosen_channels
+from fitcli.images.plane_axes import choose_planes, chosen_channels, picked_names
 from fitcli.images.plane_choice import PlaneChoice
 from fitcli.images.plane_grids import Picked
 from fitcli.images.window import Window
@@ -30,7 +30,8 @@ class ChosenChannels(ImageReader):
             choose_planes("YX", image.info.size, choice, image.path, False)
             if choice.series is not None and choice.series_number([""]) is None:
                 raise UnreadableAs(image.path, f"has no series {choice.series}, only number 0; give another --series")
-            numbers = chosen_channels(image.info.channels, (), choice, image.path)
+            names = image.info.channel_names
+            numbers = chosen_channels(image.info.channels, names, choice, image.path)
         except ImageError:
             image.close()
             raise
@@ -38,7 +39,9 @@ class ChosenChannels(ImageReader):
         if numbers is not None:
             self._pick = Picked(tuple(numbers))
             color = image.info.color and numbers[:3] == [0, 1, 2]
-            self.info = dataclasses.replace(image.info, channels=len(numbers), color=color)
+            self.info = dataclasses.replace(
+                image.info, channels=len(numbers), color=color, channel_names=picked_names(names, numbers)
+            )
 
     def read(self, window: Window, level: int = 0) -> Pixels:
         pixels = self._image.read(window, level)

@@ -36,7 +36,13 @@ class Crop(ImageReader):
         geo = image.info.geo and image.info.geo.crop(window.top, window.left)
         features = image.info.features and image.info.features.crop(window.top, window.left)
         self.info = dataclasses.replace(
-            image.info, height=window.height, width=window.width, levels=levels, geo=geo, features=features
+            image.info,
+            height=window.height,
+            width=window.width,
+            levels=levels,
+            geo=geo,
+            placement=image.info.placement and image.info.placement.crop(window.top, window.left),
+            features=features,
         )
 
     def read(self, window: Window, level: int = 0) -> Pixels:

@@ -129,6 +129,12 @@ def chosen_channels(count: int, names: Sequence[str], choice: PlaneChoice, path:
     return numbers
 
 
+def picked_names(names: Sequence[str], numbers: Sequence[int]) -> tuple[str, ...]:
+    """Return the names of some channels; () if none of them has one."""
+    picked = tuple(names[number] if number < len(names) else "" for number in numbers)
+    return picked if any(picked) else ()
+
+
 def plane_number(axes: str, sizes: Sequence[int], places: Mapping[str, int]) -> int:
     """Return the position of a plane among all, the last axis counting fastest."""
     number = 0

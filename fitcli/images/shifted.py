@@ -41,7 +41,13 @@ class Shifted(ImageReader):
         geo = image.info.geo and image.info.geo.crop(-top, -left)
         features = image.info.features and image.info.features.crop(-top, -left)
         self.info = dataclasses.replace(
-            image.info, height=height, width=width, levels=levels, geo=geo, features=features
+            image.info,
+            height=height,
+            width=width,
+            levels=levels,
+            geo=geo,
+            placement=image.info.placement and image.info.placement.crop(-top, -left),
+            features=features,
         )
 
     def read(self, window: Window, level: int = 0) -> Pixels:

@@ -69,8 +69,17 @@ def output_info(
     mpp: float | None = None,
     geo: GeoReference | None = None,
     nodata: float | None = None,
+    like: ImageInfo | None = None,
 ) -> ImageInfo:
-    """Return the header of an image that a model generates; `nodata` marks missing pixels that it keeps."""
+    """Return the header of an image that a model generates.
+
+    Args:
+        size: (height, width) in pixels.
+        preprocessing: That of the model, for the channels and their dtype.
+        mpp, geo: Scale and place on the Earth.
+        nodata: Value of missing pixels that the image keeps.
+        like: Image of the same area, whose names of channels and coordinates it keeps.
+    """
     return ImageInfo(
         height=size[0],
         width=size[1],
@@ -80,6 +89,8 @@ def output_info(
         mpp=mpp,
         geo=geo,
         nodata=nodata,
+        placement=None if like is None or like.placement is None else like.placement.resize(like.size, size),
+        channel_names=() if like is None or like.channels != preprocessing.channels else like.channel_names,
     )
 
 

@@ -32,6 +32,9 @@ FORMATS = {
 
 XMP_TAG = 700
 
+GDAL_METADATA_TAG = 42112
+"""Tag of the XML in which GDAL keeps what TIFF has no tags for."""
+
 MAX_SPACINGS = 1000
 """Largest number of pixel spacings that are read: one per level, and some per image."""
 
@@ -72,6 +75,21 @@ def check_description(file: Any, path: Path) -> None:
         raise ImageError(
             path, f"has a description too long to be read ({len(text):,} characters); export the image without it"
         )
+
+
+def gdal_band_names(keyframe: Any, count: int) -> tuple[str, ...]:
+    """Return the name of each of `count` bands, "" where it has none; () if GDAL's metadata name none."""
+    text = keyframe.tags.valueof(GDAL_METADATA_TAG)
+    if not isinstance(text, str) or text.count("<") > MAX_ELEMENTS or "DESCRIPTION" not in text:
+        return ()
+    try:
+        items = ElementTree.fromstring(text).iter("Item")
+    except ElementTree.ParseError:
+        return ()
+    names = {item.get("sample"): item.text or "" for item in items if item.get("name") == "DESCRIPTION"}
+    # GDAL unescapes a value once more than the XML around it.
+    found = tuple(" ".join(html.unescape(names.get(str(band), "")).split()) for band in range(count))
+    return found if any(found) else ()
 
 
 def ome_mpp(xml: str, width: int, height: int) -> float | None:

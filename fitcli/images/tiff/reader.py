@@ -31,7 +31,7 @@ from fitcli.images.colors import (
 )
 from fitcli.images.contents import Contents
 from fitcli.images.missing import nodata_value
-from fitcli.images.plane_axes import ChosenPlanes, choose_planes, chosen_channels
+from fitcli.images.plane_axes import ChosenPlanes, choose_planes, chosen_channels, picked_names
 from fitcli.images.plane_choice import EVERYTHING, PlaneChoice
 from fitcli.images.plane_grids import PagedStack, Picked, ProjectedGrid, subset_of
 from fitcli.images.tiff.chunks import JPEG, CompressedTiffGrid, Page, RawTiffGrid, TiffGrid, is_raw
@@ -183,10 +183,13 @@ def _parse(file: Any, source: SourceFile, indices: bool, choice: PlaneChoice, le
     if planes.projection is not None:
         shown = _projections(grids, planes, nodata, finish, _photometric(keyframe), source.path)
         finish = None
-    names = describe_image(file, image).channel_names if choice.channels is not None else ()
+    # Colours that are converted are other channels than those that the file names.
+    described = describe_image(file, image).channel_names
+    names = picked_names(described, range(channels)) if len(described) == channels else ()
     if (numbers := chosen_channels(channels, names, choice, source.path)) is not None:
         shown, finish = _with_channels(shown, numbers, finish)
         color, channels = color and numbers[:3] == [0, 1, 2], len(numbers)
+        names = picked_names(names, numbers)
     info = ImageInfo(
         height=base.height,
         width=base.width,
@@ -200,6 +203,7 @@ def _parse(file: Any, source: SourceFile, indices: bool, choice: PlaneChoice, le
         color=color,
         nodata=nodata if masks is None else masks.nodata,
         geo=georeference(keyframe),
+        channel_names=names,
         palette=_palette(keyframe) if stored else (),
     )
     return _Parsed(info, shown, finish, masks)

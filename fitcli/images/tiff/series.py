@@ -18,7 +18,7 @@ from fitcli.errors import ImageError, UnreadableAs
 from fitcli.images.contents import Series
 from fitcli.images.plane_axes import KNOWN, ChosenPlanes, plane_number
 from fitcli.images.plane_choice import PlaneChoice
-from fitcli.images.tiff.metadata import FORMATS, ome_other_file
+from fitcli.images.tiff.metadata import FORMATS, gdal_band_names, ome_other_file
 
 NDPI_MAGNIFICATION = 65421
 """Tag of Hamamatsu files."""
@@ -146,6 +146,8 @@ def describe_image(file: Any, image: TiffImage) -> Series:
     height, width = lengths["Y"], lengths["X"]
     described = _ome_image(file, image)
     names, colors = _ome_channels(described)
+    if not any(names):
+        names = gdal_band_names(image.series.keyframe, lengths.get("C", 1) * lengths.get("S", 1))
     return Series(
         name=" ".join(str(image.series.name or "").split()),
         height=height,

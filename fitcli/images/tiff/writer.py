@@ -29,7 +29,7 @@ from fitcli.images.numbers import number_text
 from fitcli.images.publishing import ImagePublication, cannot_write
 from fitcli.images.pyramid import pad_edges
 from fitcli.images.pyramid_writer import ChunkSink, PyramidWriter
-from fitcli.images.tiff.metadata import GEO_TAGS, SOFTWARE
+from fitcli.images.tiff.metadata import GDAL_METADATA_TAG, GEO_TAGS, SOFTWARE
 from fitcli.images.write_options import WriteOptions
 
 COMPRESSIONS: tuple[Compression, ...] = ("jpeg", "deflate", "zstd", "lzw", "none")
@@ -42,9 +42,6 @@ MAX_SAMPLES_BYTES, MIN_SIDE = 16 << 20, 64
 
 NODATA_TAG = 42113
 """GDAL_NODATA, an ASCII tag."""
-
-GDAL_METADATA_TAG = 42112
-"""GDAL_METADATA, an ASCII tag with XML, which holds the names of the bands."""
 
 
 def create_tiff(path: Path, options: WriteOptions, ome: bool) -> PyramidWriter:
@@ -238,7 +235,7 @@ class TiffSink(ChunkSink):
         metadata: dict[str, Any] = {"axes": stored_axes(self._info, ome=True)}
         if self._description is not None:
             metadata["Description"] = self._description
-        if self._info.channel_names:
+        if self._info.channel_names and (self._info.channels == 1 or not is_interleaved(self._info)):
             metadata["Channel"] = {"Name": list(self._info.channel_names)}
         if self._info.mpp is not None:
             for axis in "XY":
@@ -261,6 +258,8 @@ def band_names(names: Sequence[str]) -> str:
     """Return the XML from which GDAL reads the names of the bands. The tag holds ASCII alone."""
     root = ElementTree.Element("GDALMetadata")
     for number, name in enumerate(names):
+        if not name:
+            continue
         item = ElementTree.SubElement(root, "Item", name="DESCRIPTION", sample=str(number), role="description")
         # GDAL unescapes a value once more than the XML around it.
         item.text = escape(name)

@@ -10,11 +10,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fitcli.errors import ImageError
 from fitcli.images.chunks import MAX_CHANNELS
 from fitcli.images.lengths import microns
+from fitcli.images.placement import Placement
 from fitcli.images.zarr.documents import MAX_AXES
 
 AXIS_NAMES = {
@@ -26,6 +27,9 @@ AXIS_NAMES = {
 
 FEATURE_NAMES = ("feature", "features")
 """Names of the axis of an array of features."""
+
+Default = TypeVar("Default", float, None)
+"""Type of what stands for a missing number."""
 
 MAX_LEVELS = 64
 """Largest number of levels: each has half the side of the one before."""
@@ -42,6 +46,7 @@ class Multiscale:
         version: NGFF version; None for a plain array.
         axes: Axes in lower case.
         mpp: Microns per pixel at level 0; None if unknown.
+        placement: Coordinates of level 0; None if there are none.
         color: Whether the first three channels are red, green and blue; None if unknown.
         paths: Paths of the arrays in the group, one per level.
         channel_names, channel_colors: Name, and colour as "#RRGGBB", of each channel, "" where it has none.
@@ -56,6 +61,7 @@ class Multiscale:
     channel_names: tuple[str, ...] = ()
     channel_colors: tuple[str, ...] = ()
     name: str = ""
+    placement: Placement | None = None
 
 
 def multiscale(attributes: dict[str, Any], path: Path) -> Multiscale | None:
@@ -99,6 +105,7 @@ def multiscale(attributes: dict[str, Any], path: Path) -> Multiscale | None:
         channel_names=tuple(" ".join(str(channel.get("label") or "").split()) for channel in channels),
         channel_colors=tuple(f"#{color}" if re.fullmatch("[0-9A-F]{6}", color) else "" for color in colors),
         name=" ".join(str(image.get("name") or "").split()),
+        placement=_placement(image, axes, letters),
     )
 
 
@@ -157,11 +164,37 @@ def _mpp(image: dict[str, Any], axes: list[dict[str, Any]], letters: str) -> flo
     return microns(math.prod(scale for scale in scales if scale is not None), str(unit))
 
 
+def _placement(image: dict[str, Any], axes: list[dict[str, Any]], letters: str) -> Placement | None:
+    """Return the coordinates of level 0: those of its array, then the scale and translation of the whole image.
+
+    A placement that is impossible, or in two units, counts as none: viewers show such an image at the origin.
+    """
+    places = [letters.index(axis) for axis in "yx"]
+    units = {str(axes[at].get("unit") or "") for at in places}
+    inner, outer = image["datasets"][0], image
+    if len(units) > 1:
+        return None
+    scales, origins = [], []
+    try:
+        for at in places:
+            scale, whole = _number(inner, "scale", at, 1.0), _number(outer, "scale", at, 1.0)
+            scales.append(scale * whole)
+            origins.append(_number(inner, "translation", at, 0.0) * whole + _number(outer, "translation", at, 0.0))
+        return Placement(scale=(scales[0], scales[1]), origin=(origins[0], origins[1]), unit=units.pop())
+    except (ValueError, TypeError, IndexError):
+        return None
+
+
 def _scale(described: dict[str, Any], at: int) -> float | None:
+    return _number(described, "scale", at, None)
+
+
+def _number(described: dict[str, Any], kind: str, at: int, default: Default) -> float | Default:
+    """Return the number of an axis in the first transformation of a kind."""
     for transformation in described.get("coordinateTransformations") or []:
-        if transformation.get("type") == "scale" and isinstance(transformation.get("scale"), list):
-            return float(transformation["scale"][at])
-    return None
+        if transformation.get("type") == kind and isinstance(transformation.get(kind), list):
+            return float(transformation[kind][at])
+    return default
 
 
 def _color(home: dict[str, Any]) -> bool | None:

@@ -20,7 +20,7 @@ from fitcli.images.chunks import MAX_CHUNK_BYTES, ChunkedReader, ChunkGrid, leve
 from fitcli.images.contents import Contents
 from fitcli.images.feature_grid import FeatureGrid
 from fitcli.images.numbers import exact_number
-from fitcli.images.plane_axes import ChosenPlanes, choose_planes, chosen_channels
+from fitcli.images.plane_axes import ChosenPlanes, choose_planes, chosen_channels, picked_names
 from fitcli.images.plane_choice import EVERYTHING, PlaneChoice
 from fitcli.images.plane_grids import Picked, ProjectedGrid, subset_of
 from fitcli.images.zarr.chunks import (
@@ -113,10 +113,12 @@ def _parse(
         shown = [ProjectedGrid(ZarrStack(grid), kind, nodata, path) for grid in (base, *smaller)]
     finish = None
     channels = base.channels
-    if (numbers := chosen_channels(base.channels, image.channel_names, choice, path)) is not None:
+    names = picked_names(image.channel_names, range(base.channels))
+    if (numbers := chosen_channels(base.channels, names, choice, path)) is not None:
         subsets = [subset_of(grid, numbers) for grid in shown]
         shown, finish = [grid for grid, _ in subsets], Picked(tuple(subsets[0][1]))
         color, channels = color and numbers[:3] == [0, 1, 2], len(numbers)
+        names = picked_names(names, numbers)
     info = ImageInfo(
         height=base.height,
         width=base.width,
@@ -129,6 +131,8 @@ def _parse(
         axes=image.axes.upper(),
         color=color,
         nodata=nodata,
+        placement=image.placement,
+        channel_names=names,
         features=features,
     )
     return info, shown, finish

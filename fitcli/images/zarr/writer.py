@@ -14,6 +14,7 @@ import numpy as np
 
 from fitcli.images.base import ImageInfo, Level, Pixels
 from fitcli.images.chunk_encoding import Compression, zarr_encoder
+from fitcli.images.placement import Placement
 from fitcli.images.publishing import ImagePublication, cannot_write
 from fitcli.images.pyramid import Resampling, pad_edges
 from fitcli.images.pyramid_writer import ChunkSink, PyramidWriter
@@ -157,12 +158,9 @@ class OmeZarrSink(ChunkSink):
 
 
 def group_metadata(info: ImageInfo, name: str, resampling: Resampling) -> dict[str, Any]:
-    """Return `zarr.json` of the group (NGFF 0.5). Scales are in microns, or in level-0 pixels if unknown.
-
-    A layer over a slide of unknown scale has that of the slide's pixels.
-    """
-    pixel = info.mpp or (info.features.side if info.features is not None else 1.0)
-    unit = {} if info.mpp is None else {"unit": "micrometer"}
+    """Return `zarr.json` of the group (NGFF 0.5)."""
+    placement = info.placement or default_placement(info)
+    unit = {"unit": placement.unit} if placement.unit else {}
     multiscale = {
         "name": name,
         "axes": [
@@ -171,7 +169,7 @@ def group_metadata(info: ImageInfo, name: str, resampling: Resampling) -> dict[s
             {"name": "x", "type": "space", **unit},
         ],
         "datasets": [
-            {"path": str(number), "coordinateTransformations": _transformations(level.downsample, pixel)}
+            {"path": str(number), "coordinateTransformations": _transformations(level.downsample, placement)}
             for number, level in enumerate(info.levels)
         ],
         "type": resampling,
@@ -180,11 +178,20 @@ def group_metadata(info: ImageInfo, name: str, resampling: Resampling) -> dict[s
     return {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome}}
 
 
-def _transformations(downsample: float, pixel: float) -> list[dict[str, Any]]:
+def default_placement(info: ImageInfo) -> Placement:
+    """Return the placement of an image that names none: in microns, or in level-0 pixels if the scale is unknown.
+
+    A layer over a slide of unknown scale has that of the slide's pixels.
+    """
+    pixel = info.mpp or (info.features.side if info.features is not None else 1.0)
+    return Placement(scale=(pixel, pixel), unit="" if info.mpp is None else "micrometer")
+
+
+def _transformations(downsample: float, placement: Placement) -> list[dict[str, Any]]:
+    scales = [pixel * downsample for pixel in placement.scale]
     # The centre of a level's first pixel is the centre of the level-0 pixels that it covers.
-    shift = pixel * (downsample - 1) / 2
-    scale = {"type": "scale", "scale": [1.0, pixel * downsample, pixel * downsample]}
-    return [scale, {"type": "translation", "translation": [0.0, shift, shift]}]
+    centres = [at + pixel * (downsample - 1) / 2 for at, pixel in zip(placement.origin, placement.scale, strict=True)]
+    return [{"type": "scale", "scale": [1.0, *scales]}, {"type": "translation", "translation": [0.0, *centres]}]
 
 
 def _channels(info: ImageInfo) -> list[dict[str, Any]]:
@@ -195,7 +202,7 @@ def _channels(info: ImageInfo) -> list[dict[str, Any]]:
     else:
         names = [f"channel {n}" for n in range(1, info.channels + 1)]
         colors = [COLORS[n % len(COLORS)] for n in range(info.channels)]
-    names = list(info.channel_names) or names
+    names = [own or name for own, name in zip(info.channel_names or names, names, strict=True)]
     low, high = (0.0, 1.0) if info.dtype.kind == "f" else (np.iinfo(info.dtype).min, np.iinfo(info.dtype).max)
     low, high = info.shown or (low, high)
     window = {"start": low, "end": high, "min": low, "max": high}

@@ -41,7 +41,15 @@ def draw_images(
         # Rows below the given ones have the same pixels, and the upper left corner stays in place.
         given = request.given.info
         nodata = config.preprocessing.kept_nodata(given)
-        info = replace(info, mpp=given.mpp or info.mpp, geo=given.geo, nodata=nodata)
+        names = given.channel_names if given.channels == info.channels else ()
+        info = replace(
+            info,
+            mpp=given.mpp or info.mpp,
+            geo=given.geo,
+            placement=given.placement,
+            nodata=nodata,
+            channel_names=names,
+        )
     paths, model = numbered(out, request.count), model_hash(checkpoint)
     with console.status(out.name) as show:
         images = generate_images(checkpoint, request, lambda share: show(share, None))

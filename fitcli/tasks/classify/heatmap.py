@@ -90,11 +90,13 @@ def write_heatmap(
             values[~present] = np.nan
     title, scale = heatmap_title(classes, target), CONTRIBUTION if classes else EVIDENCE
     if path.suffix.lower() in LAYERS:
-        layer = ImageInfo(
-            height=image.info.height, width=image.info.width, channels=len(maps), dtype=np.dtype(np.float32),
-            mpp=image.info.mpp, geo=image.info.geo, nodata=float("nan"), channel_names=tuple(classes) or ("evidence",),
-            shown=(-SHOWN if classes else 0.0, SHOWN), features=image.info.features,
-        )  # fmt: skip
+        layer = image.info.layer(
+            len(maps),
+            np.float32,
+            nodata=float("nan"),
+            channel_names=tuple(classes) or ("evidence",),
+            shown=(-SHOWN if classes else 0.0, SHOWN),
+        )
         _write_layer(path, layer, maps, title, result.grid)
         return
     if len(maps) > 1:

@@ -210,10 +210,7 @@ def map_bytes(outputs: SegmentOutputs, info: ImageInfo, grid: PatchGrid, classes
 
 
 def _info(info: ImageInfo, channels: int, nodata: int | None = None) -> ImageInfo:
-    return ImageInfo(
-        height=info.height, width=info.width, channels=channels, dtype=np.dtype(np.uint8), mpp=info.mpp, geo=info.geo,
-        nodata=nodata, features=info.features,
-    )  # fmt: skip
+    return info.layer(channels, np.uint8, nodata=nodata)
 
 
 def _lossless(outputs: SegmentOutputs) -> Any:

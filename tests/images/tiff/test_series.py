@@ -11,8 +11,9 @@ import tifffile
 from support.reader_contract import assert_equal, read_all
 
 from fitcli.errors import ImageError, UnreadableAs
-from fitcli.images.open import open_image
+from fitcli.images.open import create_image, open_image
 from fitcli.images.plane_choice import PlaneChoice
+from fitcli.images.window import Window
 
 RNG = np.random.default_rng(0)
 FIRST = RNG.integers(0, 255, (40, 50, 3)).astype(np.uint8)
@@ -94,3 +95,32 @@ def test_each_series_has_its_own_scale(tmp_path: Path) -> None:
     for series, mpp in ((None, 0.5), ("0", 0.5), ("1", 1.0)):
         with open_image(tmp_path / "x.ome.tif", choice=PlaneChoice(series=series)) as reader:
             assert reader.info.mpp == pytest.approx(mpp)
+
+
+def test_band_names_of_gdal(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    names = ("red <edge> & more", "", "nir")
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", height=30, width=40, count=3, dtype="uint16") as file:
+        file.descriptions = names
+        file.write(np.arange(3600, dtype="u2").reshape(3, 30, 40))
+    with open_image(tmp_path / "a.tif") as image:
+        assert image.info.channel_names == names
+        assert image.describe_contents().series[0].channel_names == names
+        whole = read_all(image)
+        info = image.info
+    with open_image(tmp_path / "a.tif", choice=PlaneChoice(channels="nir,0")) as image:
+        assert image.info.channel_names == ("nir", "red <edge> & more")
+        assert_equal(read_all(image), whole[..., [2, 0]])
+    with create_image(tmp_path / "copy.tif", info) as writer:
+        writer.write(Window(0, 0, 30, 40), whole)
+    with rasterio.open(tmp_path / "copy.tif") as file, open_image(tmp_path / "copy.tif") as image:
+        assert tuple(name or "" for name in file.descriptions) == names
+        assert image.info.channel_names == names
+
+
+@pytest.mark.parametrize("text", ["<GDALMetadata", "DESCRIPTION", "<a>DESCRIPTION</a>", '<Item name="DESCRIPTION"/>'])
+def test_band_names_that_are_damaged_are_none(tmp_path: Path, text: str) -> None:
+    tags = [(42112, 2, 0, text, True)]
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((30, 40), "u2"), extratags=tags, metadata=None)
+    with open_image(tmp_path / "a.tif") as image:
+        assert image.info.channel_names == ()

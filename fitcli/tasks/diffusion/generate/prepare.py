@@ -109,9 +109,10 @@ def _prepare_enlarging(
         )
     sizes = [settings.size] if settings.one_pass else coarse_to_fine(settings.size, diffusion.size, source.size)
     geo = image.info.geo and image.info.geo.resize(source.size, settings.size)
+    mpp = scale_after(image.info.mpp, source.size, settings.size)
     return Prepared(
         stages=_stages(checkpoint, settings, sizes, settings.strength),
-        info=output_info(settings.size, preprocessing, scale_after(image.info.mpp, source.size, settings.size), geo),
+        info=output_info(settings.size, preprocessing, mpp, geo, like=image.info),
         condition=condition,
         source=source,
     )
@@ -142,7 +143,12 @@ def _prepare_repainting(
     return Prepared(
         stages=_stages(checkpoint, settings, [(height, width)], 1.0),
         info=output_info(
-            image.info.size, preprocessing, image.info.mpp, image.info.geo, preprocessing.kept_nodata(image.info)
+            image.info.size,
+            preprocessing,
+            image.info.mpp,
+            image.info.geo,
+            preprocessing.kept_nodata(image.info),
+            like=image.info,
         ),
         condition=condition,
         inpainting=Inpainting(source, window.shift(-top, -left), diffusion.patch),
