@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fitcli.images.contents import Contents
 from fitcli.images.feature_grid import FeatureGrid
 from fitcli.images.georeference import GeoReference
-from fitcli.images.placement import Placement
+from fitcli.images.ngff_transform import NgffTransform
 from fitcli.images.plane_choice import EVERYTHING, PlaneChoice
 from fitcli.images.window import Window
 
@@ -57,7 +57,7 @@ class ImageInfo:
         nodata: Value that marks missing pixels, an int if it is whole; None if the file names none.
         geo: Position of level 0 on the Earth; None if unknown.
         palette: Red, green and blue by index, for an image that is read as indices of a palette; else empty.
-        placement: Place of level 0 in the coordinates of an OME-Zarr group; None if the file names none.
+        ngff_transform: Place of level 0 in the coordinates of an OME-Zarr group; None if the file names none.
         channel_names: Name of each channel, "" where it has none; empty if none has one.
         shown: Lowest and highest value that viewers of a written OME-Zarr show at first; None for the range of the
             dtype, or 0 to 1. Not read.
@@ -76,7 +76,7 @@ class ImageInfo:
     color: bool = field(default=False)
     nodata: float | None = None
     geo: GeoReference | None = None
-    placement: Placement | None = None
+    ngff_transform: NgffTransform | None = None
     palette: tuple[tuple[int, int, int], ...] = ()
     channel_names: tuple[str, ...] = ()
     shown: tuple[float, float] | None = None
@@ -111,7 +111,7 @@ class ImageInfo:
             dtype=np.dtype(dtype),
             mpp=self.mpp,
             geo=self.geo,
-            placement=self.placement,
+            ngff_transform=self.ngff_transform,
             features=self.features,
             **other,
         )

@@ -41,7 +41,7 @@ class Crop(ImageReader):
             width=window.width,
             levels=levels,
             geo=geo,
-            placement=image.info.placement and image.info.placement.crop(window.top, window.left),
+            ngff_transform=image.info.ngff_transform and image.info.ngff_transform.crop(window.top, window.left),
             features=features,
         )
 

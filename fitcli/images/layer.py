@@ -36,7 +36,7 @@ def layer_info(info: ImageInfo) -> ImageInfo:
         width=frame.width,
         levels=(),
         mpp=None if mpp is None else mpp * frame.side,
-        placement=None,
+        ngff_transform=None,
         features=FeatureGrid(side=frame.side, slide=info.features.slide, mpp=mpp),
     )
 

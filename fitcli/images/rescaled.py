@@ -145,7 +145,7 @@ def _info(info: ImageInfo, level: int, factor: float) -> ImageInfo:
         chunk=info.chunk and (_side(info.chunk[0], factor), _side(info.chunk[1], factor)),
         mpp=scale_after(info.mpp, (base.height, base.width), size, base.downsample),
         geo=info.geo and info.geo.resize(info.size, size),
-        placement=info.placement and info.placement.resize(info.size, size),
+        ngff_transform=info.ngff_transform and info.ngff_transform.resize(info.size, size),
         features=info.features and info.features.resize(scale_after(1.0, info.size, size) or 1.0),
     )
 

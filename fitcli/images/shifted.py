@@ -46,7 +46,7 @@ class Shifted(ImageReader):
             width=width,
             levels=levels,
             geo=geo,
-            placement=image.info.placement and image.info.placement.crop(-top, -left),
+            ngff_transform=image.info.ngff_transform and image.info.ngff_transform.crop(-top, -left),
             features=features,
         )
 

@@ -80,6 +80,7 @@ def output_info(
         nodata: Value of missing pixels that the image keeps.
         like: Image of the same area, whose names of channels and coordinates it keeps.
     """
+    transform = None if like is None else like.ngff_transform
     return ImageInfo(
         height=size[0],
         width=size[1],
@@ -89,7 +90,7 @@ def output_info(
         mpp=mpp,
         geo=geo,
         nodata=nodata,
-        placement=None if like is None or like.placement is None else like.placement.resize(like.size, size),
+        ngff_transform=None if like is None or transform is None else transform.resize(like.size, size),
         channel_names=() if like is None or like.channels != preprocessing.channels else like.channel_names,
     )
 

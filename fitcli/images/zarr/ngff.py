@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from fitcli.errors import ImageError
 from fitcli.images.chunks import MAX_CHANNELS
 from fitcli.images.lengths import microns
-from fitcli.images.placement import Placement
+from fitcli.images.ngff_transform import NgffTransform
 from fitcli.images.zarr.documents import MAX_AXES
 
 AXIS_NAMES = {
@@ -46,7 +46,7 @@ class Multiscale:
         version: NGFF version; None for a plain array.
         axes: Axes in lower case.
         mpp: Microns per pixel at level 0; None if unknown.
-        placement: Coordinates of level 0; None if there are none.
+        ngff_transform: Coordinates of level 0; None if there are none.
         color: Whether the first three channels are red, green and blue; None if unknown.
         paths: Paths of the arrays in the group, one per level.
         channel_names, channel_colors: Name, and colour as "#RRGGBB", of each channel, "" where it has none.
@@ -61,7 +61,7 @@ class Multiscale:
     channel_names: tuple[str, ...] = ()
     channel_colors: tuple[str, ...] = ()
     name: str = ""
-    placement: Placement | None = None
+    ngff_transform: NgffTransform | None = None
 
 
 def multiscale(attributes: dict[str, Any], path: Path) -> Multiscale | None:
@@ -105,7 +105,7 @@ def multiscale(attributes: dict[str, Any], path: Path) -> Multiscale | None:
         channel_names=tuple(" ".join(str(channel.get("label") or "").split()) for channel in channels),
         channel_colors=tuple(f"#{color}" if re.fullmatch("[0-9A-F]{6}", color) else "" for color in colors),
         name=" ".join(str(image.get("name") or "").split()),
-        placement=_placement(image, axes, letters),
+        ngff_transform=_transform(image, axes, letters),
     )
 
 
@@ -164,10 +164,10 @@ def _mpp(image: dict[str, Any], axes: list[dict[str, Any]], letters: str) -> flo
     return microns(math.prod(scale for scale in scales if scale is not None), str(unit))
 
 
-def _placement(image: dict[str, Any], axes: list[dict[str, Any]], letters: str) -> Placement | None:
+def _transform(image: dict[str, Any], axes: list[dict[str, Any]], letters: str) -> NgffTransform | None:
     """Return the coordinates of level 0: those of its array, then the scale and translation of the whole image.
 
-    A placement that is impossible, or in two units, counts as none: viewers show such an image at the origin.
+    A transform that is impossible, or in two units, counts as none: viewers show such an image at the origin.
     """
     places = [letters.index(axis) for axis in "yx"]
     units = {str(axes[at].get("unit") or "") for at in places}
@@ -180,7 +180,7 @@ def _placement(image: dict[str, Any], axes: list[dict[str, Any]], letters: str) 
             scale, whole = _number(inner, "scale", at, 1.0), _number(outer, "scale", at, 1.0)
             scales.append(scale * whole)
             origins.append(_number(inner, "translation", at, 0.0) * whole + _number(outer, "translation", at, 0.0))
-        return Placement(scale=(scales[0], scales[1]), origin=(origins[0], origins[1]), unit=units.pop())
+        return NgffTransform(scale=(scales[0], scales[1]), origin=(origins[0], origins[1]), unit=units.pop())
     except (ValueError, TypeError, IndexError):
         return None
 

@@ -131,7 +131,7 @@ def _parse(
         axes=image.axes.upper(),
         color=color,
         nodata=nodata,
-        placement=image.placement,
+        ngff_transform=image.ngff_transform,
         channel_names=names,
         features=features,
     )

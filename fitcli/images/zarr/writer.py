@@ -14,7 +14,7 @@ import numpy as np
 
 from fitcli.images.base import ImageInfo, Level, Pixels
 from fitcli.images.chunk_encoding import Compression, zarr_encoder
-from fitcli.images.placement import Placement
+from fitcli.images.ngff_transform import NgffTransform
 from fitcli.images.publishing import ImagePublication, cannot_write
 from fitcli.images.pyramid import Resampling, pad_edges
 from fitcli.images.pyramid_writer import ChunkSink, PyramidWriter
@@ -159,8 +159,8 @@ class OmeZarrSink(ChunkSink):
 
 def group_metadata(info: ImageInfo, name: str, resampling: Resampling) -> dict[str, Any]:
     """Return `zarr.json` of the group (NGFF 0.5)."""
-    placement = info.placement or default_placement(info)
-    unit = {"unit": placement.unit} if placement.unit else {}
+    transform = info.ngff_transform or default_transform(info)
+    unit = {"unit": transform.unit} if transform.unit else {}
     multiscale = {
         "name": name,
         "axes": [
@@ -169,7 +169,7 @@ def group_metadata(info: ImageInfo, name: str, resampling: Resampling) -> dict[s
             {"name": "x", "type": "space", **unit},
         ],
         "datasets": [
-            {"path": str(number), "coordinateTransformations": _transformations(level.downsample, placement)}
+            {"path": str(number), "coordinateTransformations": _transformations(level.downsample, transform)}
             for number, level in enumerate(info.levels)
         ],
         "type": resampling,
@@ -178,19 +178,19 @@ def group_metadata(info: ImageInfo, name: str, resampling: Resampling) -> dict[s
     return {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome}}
 
 
-def default_placement(info: ImageInfo) -> Placement:
-    """Return the placement of an image that names none: in microns, or in level-0 pixels if the scale is unknown.
+def default_transform(info: ImageInfo) -> NgffTransform:
+    """Return the transform of an image whose file has none: in microns, or in level-0 pixels if the scale is unknown.
 
     A layer over a slide of unknown scale has that of the slide's pixels.
     """
     pixel = info.mpp or (info.features.side if info.features is not None else 1.0)
-    return Placement(scale=(pixel, pixel), unit="" if info.mpp is None else "micrometer")
+    return NgffTransform(scale=(pixel, pixel), unit="" if info.mpp is None else "micrometer")
 
 
-def _transformations(downsample: float, placement: Placement) -> list[dict[str, Any]]:
-    scales = [pixel * downsample for pixel in placement.scale]
+def _transformations(downsample: float, transform: NgffTransform) -> list[dict[str, Any]]:
+    scales = [pixel * downsample for pixel in transform.scale]
     # The centre of a level's first pixel is the centre of the level-0 pixels that it covers.
-    centres = [at + pixel * (downsample - 1) / 2 for at, pixel in zip(placement.origin, placement.scale, strict=True)]
+    centres = [at + pixel * (downsample - 1) / 2 for at, pixel in zip(transform.origin, transform.scale, strict=True)]
     return [{"type": "scale", "scale": [1.0, *scales]}, {"type": "translation", "translation": [0.0, *centres]}]
 
 

@@ -46,7 +46,7 @@ def draw_images(
             info,
             mpp=given.mpp or info.mpp,
             geo=given.geo,
-            placement=given.placement,
+            ngff_transform=given.ngff_transform,
             nodata=nodata,
             channel_names=names,
         )

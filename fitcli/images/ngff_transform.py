@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Placement:
+class NgffTransform:
     """The coordinate transformations of level 0 (NGFF 0.5, coordinateTransformations): a scale, then a translation.
 
     Attributes:
@@ -25,15 +25,15 @@ class Placement:
 
     def __post_init__(self) -> None:
         if not all(map(math.isfinite, (*self.scale, *self.origin))) or min(self.scale) <= 0:
-            raise ValueError("a placement needs finite numbers and scales above 0")
+            raise ValueError("a transform needs finite numbers and scales above 0")
 
-    def crop(self, top: int, left: int) -> Placement:
-        """Return the placement of the part that begins `top`, `left` pixels from the upper left corner."""
+    def crop(self, top: int, left: int) -> NgffTransform:
+        """Return the transform of the part that begins `top`, `left` pixels from the upper left corner."""
         (y, x), (down, across) = self.origin, self.scale
         return replace(self, origin=(y + top * down, x + left * across))
 
-    def resize(self, before: tuple[int, int], after: tuple[int, int]) -> Placement:
-        """Return the placement of the same area in pixels of another size.
+    def resize(self, before: tuple[int, int], after: tuple[int, int]) -> NgffTransform:
+        """Return the transform of the same area in pixels of another size.
 
         Args:
             before, after: (height, width) in pixels of the image, and of the resized image.
