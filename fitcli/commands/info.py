@@ -130,7 +130,7 @@ def _to_choose(read: Series) -> list[str]:
     """Return the options without which a command refuses the image."""
     options = ["--z"] if read.focal_planes > 1 else []
     options += ["--t"] if read.time_points > 1 else []
-    return options + (["--z, --t or --channels"] if read.pages > 1 else [])
+    return options + (["--z or --t or --channels"] if read.pages > 1 else [])
 
 
 def _described_place(info: ImageInfo) -> dict[str, Any]:
@@ -194,6 +194,8 @@ def _series_line(series: dict[str, Any]) -> str:
 
 def _line(value: Any) -> str:
     """Return a value as one line of text."""
+    from fitcli.images.plane_choice import quoted_name
+
     if isinstance(value, list):
-        return ", ".join(map(_line, value)) or "-"
+        return ", ".join(quoted_name(_line(one)) for one in value) or "-"
     return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

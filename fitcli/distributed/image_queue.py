@@ -28,6 +28,9 @@ from fitcli.distributed.process_group import TIMEOUT, connected_store, read_worl
 from fitcli.distributed.world import ALONE, World
 from fitcli.errors import FitError
 
+IMAGES = "images"
+"""Name under which a queue keeps their number."""
+
 POLL_SECONDS = 0.05
 """Pause between two checks whether other processes have finished, in seconds."""
 
@@ -101,13 +104,18 @@ class ImageQueue:
         world: The processes, seen from this one.
         store: The key-value store of the processes; None if there is only one.
         complete: Journals of which every image is finished; `close` deletes them.
-        tallies: Numbers of events of this process, by name, if it has no store.
+        tallies: Number of images, and, without a store, numbers of events of this process by name.
     """
 
     world: World = ALONE
     store: ResultStore | None = None
     complete: list[ResultJournal] = field(default_factory=list)
     tallies: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def count(self) -> int:
+        """Number of images; 0 until they are processed."""
+        return self.tallies[IMAGES]
 
     @property
     def restartable(self) -> bool:
@@ -148,7 +156,7 @@ class ImageQueue:
         Raises:
             FitError: `do` raised it on one of the processes.
         """
-        failed = False
+        failed, self.tallies[IMAGES] = False, count
         for result in self._alone(count, do, journal) if self.store is None else self._shared(count, do, journal):
             failed |= result is None
             yield result

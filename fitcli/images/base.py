@@ -54,6 +54,7 @@ class ImageInfo:
         format: Short name: "TIFF", "OME-TIFF", "SVS", "OME-Zarr 0.5", "Zarr", "PNG", ...
         axes: Axes as stored, in the letters of the format ("YXS", "CYX", "TCZYX"); `read` always returns YXC.
         color: Whether the first three channels are red, green and blue.
+        alpha: Whether the last of two or four channels says how opaque a pixel is.
         nodata: Value that marks missing pixels, an int if it is whole; None if the file names none.
         geo: Position of level 0 on the Earth; None if unknown.
         palette: Red, green and blue by index, for an image that is read as indices of a palette; else empty.
@@ -74,6 +75,7 @@ class ImageInfo:
     format: str = ""
     axes: str = "YXC"
     color: bool = field(default=False)
+    alpha: bool = False
     nodata: float | None = None
     geo: GeoReference | None = None
     ngff_transform: NgffTransform | None = None

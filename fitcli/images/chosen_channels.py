@@ -40,7 +40,11 @@ class ChosenChannels(ImageReader):
             self._pick = Picked(tuple(numbers))
             color = image.info.color and numbers[:3] == [0, 1, 2]
             self.info = dataclasses.replace(
-                image.info, channels=len(numbers), color=color, channel_names=picked_names(names, numbers)
+                image.info,
+                channels=len(numbers),
+                color=color,
+                alpha=False,
+                channel_names=picked_names(names, numbers),
             )
 
     def read(self, window: Window, level: int = 0) -> Pixels:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fitcli.errors import UnreadableAs
-from fitcli.images.plane_choice import PlaneChoice
+from fitcli.images.plane_choice import PlaneChoice, quoted_name
 
 KNOWN = "XYCSZT"
 """Axes with a meaning. Files also have axes of pages without one, "Q" or "I" in tifffile."""
@@ -123,7 +123,7 @@ def chosen_channels(count: int, names: Sequence[str], choice: PlaneChoice, path:
     numbers = choice.channel_numbers(count, names)
     if isinstance(numbers, str):
         have = f"channels 0 to {count - 1}" if count > 1 else "channel 0"
-        known = [name for name in names[:count] if name]
+        known = [quoted_name(name) for name in names[:count] if name]
         named = f" ({', '.join(known[:20])}{', ...' if len(known) > 20 else ''})" if known else ""
         raise UnreadableAs(path, f"has no channel {numbers}, only {have}{named}; give other --channels")
     return numbers

@@ -97,6 +97,11 @@ EVERYTHING = PlaneChoice()
 """No choice: the largest image, which must have a single focal plane and time point."""
 
 
+def quoted_name(name: str) -> str:
+    """Return the name of a channel as `--channels` takes it: in quotation marks if it has commas."""
+    return '"' + name.replace('"', '""') + '"' if {",", '"'} & set(name) else name
+
+
 def _entries(text: str) -> list[str]:
     """Return the entries of `--channels`. A name with a comma stands in quotation marks."""
     try:

@@ -277,7 +277,7 @@ def _channels_convert(info: ImageInfo, channels: int) -> bool:
     if info.channels == channels:
         return True
     colors = {1: 1, 2: 1, 3: 3, 4: 3}
-    if info.channels > 1 and not (info.color or info.channels == 2):
+    if info.channels > 1 and not (info.color or info.alpha):
         return False
     return channels in (1, 3) and info.channels in colors
 

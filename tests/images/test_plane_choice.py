@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fitcli.errors import FitError
-from fitcli.images.plane_choice import EVERYTHING, PlaneChoice
+from fitcli.images.plane_choice import EVERYTHING, PlaneChoice, quoted_name
 
 NAMES = ["DAPI", "488", "a, b", "dapi2"]
 
@@ -64,3 +64,9 @@ def test_the_text_of_a_choice() -> None:
     assert (str(EVERYTHING), bool(EVERYTHING)) == ("", False)
     choice = PlaneChoice(series="a&b", z="max", t=0, channels="0,x#1")
     assert (str(choice), bool(choice)) == ("series=a%26b&z=max&t=0&channels=0,x%231", True)
+
+
+@pytest.mark.parametrize("name", ["DAPI", "GFP, b", 'a "quoted", name', "CD3+"])
+def test_a_quoted_name_is_a_choice_of_it(name: str) -> None:
+    names = ["other", name]
+    assert PlaneChoice(channels=f"{quoted_name(name)},0").channel_numbers(2, names) == [1, 0]

@@ -18,8 +18,8 @@ def expecting(channels: int, dtype: str) -> Preprocessing:
     return Preprocessing(channels=channels, dtype=dtype, mean=(0.0,) * channels, std=(1.0,) * channels)
 
 
-def file(channels: int, dtype: str, color: bool = False) -> ImageInfo:
-    return ImageInfo(height=2, width=2, channels=channels, dtype=np.dtype(dtype), color=color)
+def file(channels: int, dtype: str, color: bool = False, alpha: bool = False) -> ImageInfo:
+    return ImageInfo(height=2, width=2, channels=channels, dtype=np.dtype(dtype), color=color, alpha=alpha)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_what_cannot_be_converted_is_refused_with_what_to_do(model: Preprocessin
         (expecting(3, "uint8"), file(4, "uint8", color=True)),
         (expecting(3, "uint8"), file(1, "uint16")),
         (expecting(1, "uint8"), file(3, "uint8", color=True)),
-        (expecting(1, "uint8"), file(2, "uint8")),
+        (expecting(1, "uint8"), file(2, "uint8", alpha=True)),
         (expecting(3, "uint16"), file(3, "uint8", color=True)),
         (expecting(1, "float32"), file(1, "float16")),
         (expecting(5, "uint16"), file(5, "uint16")),
@@ -75,8 +75,16 @@ def test_what_is_accepted_becomes_what_the_model_expects(model: Preprocessing, i
 )
 def test_a_change_of_colours_is_said(model: int, image: int, change: str) -> None:
     expected = expecting(model, "uint8")
-    assert expected.mismatch(file(image, "uint8", color=image in (3, 4))) is None
-    assert expected.channel_change(file(image, "uint8", color=image in (3, 4))) == change
+    info = file(image, "uint8", color=image in (3, 4), alpha=image in (2, 4))
+    assert expected.mismatch(info) is None
+    assert expected.channel_change(info) == change
+
+
+@pytest.mark.parametrize("model", [1, 3])
+def test_the_second_of_two_channels_is_not_dropped(model: int) -> None:
+    mismatch = expecting(model, "uint16").mismatch(file(2, "uint16"))
+    assert mismatch is not None
+    assert "has 2 channels, the model was trained on" in mismatch
 
 
 def test_alpha_is_dropped_and_grey_repeated() -> None:

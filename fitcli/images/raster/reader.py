@@ -101,6 +101,7 @@ class RasterReader(ChunkedReader):
             format=picture.format,
             axes="YX" if channels == 1 else "YXS",
             color=channels >= 3 if picture.color is None else picture.color,
+            alpha=channels in (2, 4),
             palette=picture.palette,
         )
         super().__init__(path, info, [grid], picture.finish)

@@ -186,9 +186,12 @@ def _parse(file: Any, source: SourceFile, indices: bool, choice: PlaneChoice, le
     # Colours that are converted are other channels than those that the file names.
     described = describe_image(file, image).channel_names
     names = picked_names(described, range(channels)) if len(described) == channels else ()
+    # Bands have names or a place on the Earth; what lies beside a grey value or a colour is else taken for alpha.
+    alpha = channels in (2, 4) and base.interleaved and image.page_count == 1 and not names
+    alpha = alpha and georeference(keyframe) is None and (color or channels == 2)
     if (numbers := chosen_channels(channels, names, choice, source.path)) is not None:
         shown, finish = _with_channels(shown, numbers, finish)
-        color, channels = color and numbers[:3] == [0, 1, 2], len(numbers)
+        color, channels, alpha = color and numbers[:3] == [0, 1, 2], len(numbers), False
         names = picked_names(names, numbers)
     info = ImageInfo(
         height=base.height,
@@ -201,6 +204,7 @@ def _parse(file: Any, source: SourceFile, indices: bool, choice: PlaneChoice, le
         format=FORMATS.get(series.kind, "TIFF"),
         axes=series.axes,
         color=color,
+        alpha=alpha,
         nodata=nodata if masks is None else masks.nodata,
         geo=georeference(keyframe),
         channel_names=names,

@@ -84,7 +84,7 @@ class ImageOpener:
         if event is None:
             console.error(str(error))
         elif self.queue.tally(event) == 1:
-            console.error(f"{error} (further images are not named)")
+            console.error(f"{error}{self._others}")
 
     def finish(self) -> None:
         """Print how many further images were not named; call on the first process after all images."""
@@ -102,10 +102,15 @@ class ImageOpener:
         if (more := self.queue.tally(RECOLORED, 0) - 1) > 0:
             console.log(f"the colours of {counted(more, 'more image')} are converted, too")
 
+    @property
+    def _others(self) -> str:
+        """What stands behind the message for the first of several images."""
+        return " (further images are not named)" if self.queue.count > 1 else ""
+
     def _note_colors(self, image: ImageReader) -> None:
         change = "" if self.preprocessing.mismatch(image.info) else self.preprocessing.channel_change(image.info)
         if change and self.queue.tally(RECOLORED) == 1:
-            console.log(f"{image.path}: {change}, as in training (further images are not named)")
+            console.log(f"{image.path}: {change}, as in training{self._others}")
 
     def _note_size(self, image: ImageReader) -> None:
         side, trained = max(image.info.size), self.preprocessing.trained_sides
@@ -113,9 +118,9 @@ class ImageOpener:
             console.warning(
                 f"{image.path}: is {side / trained[1]:.1f} times as long as any training image ({side:,} pixels, the "
                 f"longest had {trained[1]:,}); the model may be sure and wrong, so check its answers on images of this "
-                "size that you know (further images are not named)"
+                f"size that you know{self._others}"
             )
 
     def _warn(self, text: str) -> None:
         if self.queue.tally(OTHER_SCALE) == 1:
-            console.warning(f"{text} (further images are not named)")
+            console.warning(f"{text}{self._others}")

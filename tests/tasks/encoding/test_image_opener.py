@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from support.pictures import save
 
-from fitcli.distributed.image_queue import ImageQueue
+from fitcli.distributed.image_queue import IMAGES, ImageQueue
 from fitcli.errors import ImageError, OutOfMemory, OverLimit
 from fitcli.images.read_as import ReadAs
 from fitcli.patches.preprocessing import Preprocessing
@@ -116,7 +118,9 @@ def test_images_of_another_scale_are_counted(tmp_path, capsys: pytest.CaptureFix
 
 
 def test_images_that_share_a_memory_limit_are_counted_with_what_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
-    opener = ImageOpener(ImageQueue(), Preprocessing(channels=1, dtype="uint8", mean=(0.0,), std=(1.0,)))
+    opener = ImageOpener(
+        ImageQueue(tallies=Counter({IMAGES: 3})), Preprocessing(channels=1, dtype="uint8", mean=(0.0,), std=(1.0,))
+    )
     for mebibytes in (70, 90, 80):
         opener.report(OverLimit(f"image of {mebibytes}", mebibytes << 20))
     opener.report(OutOfMemory("ran out"))
@@ -128,11 +132,19 @@ def test_images_that_share_a_memory_limit_are_counted_with_what_is_enough(capsys
     assert len(lines) == 3
 
 
+def test_a_single_image_has_no_others(capsys: pytest.CaptureFixture[str]) -> None:
+    opener = ImageOpener(ImageQueue(), Preprocessing(channels=1, dtype="uint8", mean=(0.0,), std=(1.0,)))
+    for _ in opener.queue.results(1, lambda index: opener.report(OverLimit("too large", 70 << 20))):
+        pass
+    assert capsys.readouterr().err.splitlines() == ["error: too large"]
+
+
 def test_an_image_of_other_colours_is_named_and_the_others_are_counted(
     tmp_path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     grey, color, many = (save(tmp_path / f"{c}.tif", np.zeros((16, 16, c), np.uint8)) for c in (1, 3, 5))
-    opener = ImageOpener(ImageQueue(), Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3))
+    queue = ImageQueue(tallies=Counter({IMAGES: 5}))
+    opener = ImageOpener(queue, Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3))
     for path in (color, many, grey, grey, grey):
         with opener.open(path):
             pass
