@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 
-from fitcli.errors import FitError, ImageError, is_out_of_memory
+from fitcli.errors import FitError, is_out_of_memory
 from fitcli.images.picture_bytes import png_bytes
 from fitcli.images.text import draw_text, fitting_text
 from fitcli.view.channel_display import parse_channels
@@ -34,9 +34,9 @@ PAGE_FILES = {
 }
 """File and type of each name under the token."""
 
-TILE_ADDRESS = re.compile(r"tile/(\d{1,4})/(\d{1,2})/(\d{1,9})_(\d{1,9})")
-VALUE_ADDRESS = re.compile(r"values/(\d{1,4})/(\d{1,9})_(\d{1,9})")
-LAYER_ADDRESS = re.compile(r"layer/(\d{1,4})")
+TILE_ADDRESS = re.compile(r"tile/(\d{1,4})/(\d{1,2})/(\d{1,9})_(\d{1,9})", re.ASCII)
+VALUE_ADDRESS = re.compile(r"values/(\d{1,4})/(\d{1,9})_(\d{1,9})", re.ASCII)
+LAYER_ADDRESS = re.compile(r"layer/(\d{1,4})", re.ASCII)
 
 LONGEST_QUERY = 1000
 """Most characters of the choices behind an address."""
@@ -102,8 +102,11 @@ class Answers:
         finer = FINER_LEVELS if isinstance(shown, FeatureLayer) else 0
         if not shown.grid.has(level, column, row, finer):
             return NOT_FOUND
-        options = self._options(shown, dict(parse_qsl(query, max_num_fields=4)))
-        if options is None:
+        try:
+            choices = dict(parse_qsl(query, max_num_fields=4))
+        except ValueError:
+            return NOT_FOUND
+        if (options := self._options(shown, choices)) is None:
             return NOT_FOUND
         if isinstance(shown, FeatureLayer):
             return Answer(200, shown.tile(level, column, row), "application/json")
@@ -130,12 +133,12 @@ class Answers:
             return {}
         options: dict[str, Any] = {}
         if shown.kind == VALUES and "channel" in choices:
-            if not re.fullmatch(r"\d{1,6}", choices["channel"]) or int(choices["channel"]) >= len(shown.scales):
+            if not re.fullmatch(r"[0-9]{1,6}", choices["channel"]) or int(choices["channel"]) >= len(shown.scales):
                 return None
             options["channel"] = int(choices["channel"])
         if "hidden" in choices and shown.legend is not None:
             values = choices["hidden"].split(".", MOST_HIDDEN)
-            if not all(re.fullmatch(r"\d{1,5}", value) for value in values):
+            if not all(re.fullmatch(r"[0-9]{1,5}", value) for value in values):
                 return None
             options["hidden"] = frozenset(map(int, values))
         return options

@@ -29,7 +29,7 @@ SAMPLED_PIXELS, WINDOWS = 1 << 20, 4
 PERCENTILES = (0.5, 99.5)
 """Shares of the values that a measured range leaves out at both ends, in percent."""
 
-CHOICE = re.compile(r"(\d{1,6}):(-?[\d.eE+-]{1,24}):(-?[\d.eE+-]{1,24}):([0-9a-f]{6})")
+CHOICE = re.compile(r"(\d{1,6}):(-?[\d.eE+-]{1,24}):(-?[\d.eE+-]{1,24}):([0-9a-f]{6})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

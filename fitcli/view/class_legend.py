@@ -80,7 +80,7 @@ def described_classes(text: str) -> dict[int, str]:
         return {}
     listed = text.removeprefix("classes: ").partition(";")[0]
     starts = [match for match in ENTRY.finditer(listed) if match.start() == 0 or listed[: match.start()].endswith(", ")]
-    stops = [*(match.start() - 2 for match in starts[1:]), len(listed)]
+    stops = [*(match.start() - 2 for match in starts[1:]), len(listed)][: len(starts)]
     return {int(match[1]): listed[match.end() : stop] for match, stop in zip(starts, stops, strict=True)}
 
 

@@ -46,7 +46,9 @@ class ViewedFeatures:
 
     def colors(self, known: Mapping[str, Color]) -> list[Color]:
         """Return a colour for each class, those that are known for its name first."""
-        others = iter(distinct_colors([name for name in self.names if name not in known]))
+        taken = {known[name] for name in self.names if name in known}
+        # As many more as may be taken.
+        others = (color for color in distinct_colors(["", *self.names, *[""] * len(taken)]) if color not in taken)
         return [known[name] if name in known else next(others) for name in self.names]
 
 

@@ -201,9 +201,7 @@ def _described(name: str, image: ImageReader, place: Place, scales: Mapping[str,
         return RasterLayer(name, image, place, PICTURE, shown=first_channels(image)[:3])
     title = contents.description
     names = contents.series[contents.read].channel_names if contents.series else ()
-    if title.startswith(PROBABILITY) and not names:
-        listed = title.removeprefix(PROBABILITY).rpartition(":")[0].split(", ")
-        names = tuple(listed) if len(listed) == info.channels else ()
+    names = names or listed_names(title, info.channels)
     known = scales.get((re.match(r"\w+", title) or [""])[0])
     if known is not None:
         return RasterLayer(name, image, place, VALUES, title, names, scales=(known,) * info.channels)
@@ -212,6 +210,16 @@ def _described(name: str, image: ImageReader, place: Place, scales: Mapping[str,
     if info.dtype == np.uint8:
         ranges = [(0.0, 255.0)] * info.channels
     return RasterLayer(name, image, place, VALUES, title, names, scales=tuple(RangeScale(*each) for each in ranges))
+
+
+def listed_names(title: str, count: int) -> tuple[str, ...]:
+    """Return the names of classes that the title of a layer lists, one for each channel; () if it lists others."""
+    match = re.match(r"(?:probability of|Contribution to) (.+): ", title)
+    names = () if match is None else tuple(match[1].split(", "))
+    if len(names) != count:
+        return ()
+    # A run of several targets names the target.
+    return (*names[:-1], names[-1].partition(" for ")[0])
 
 
 def _some_values(image: ImageReader) -> Pixels:

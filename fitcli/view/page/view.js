@@ -91,12 +91,15 @@ function makePane(number, described, count) {
   pane.viewer.canvas.append(pane.shapes);
   pane.viewer.addHandler("update-viewport", () => drawShapes(pane));
   pane.viewer.addHandler("animation", () => follow(pane));
-  pane.viewer.addHandler("animation-finish", () => { follow(pane); writeHash(); });
+  pane.viewer.addHandler("animation-finish", () => { follow(pane); pointAgain(); writeHash(); });
   pane.viewer.addHandler("resize", () => pane.viewer.forceRedraw());
   new OpenSeadragon.MouseTracker({
     element: holder,
     moveHandler: (event) => pointAt(event.position, pane),
-    leaveHandler: () => { for (const each of page.panes) each.readout.textContent = ""; },
+    leaveHandler: () => {
+      page.pointer = null;
+      for (const each of page.panes) each.readout.textContent = "";
+    },
   });
   return pane;
 }
@@ -196,6 +199,7 @@ function smoothing(pane) {
   if (pane.smooth !== smooth) {
     pane.smooth = smooth;
     pane.viewer.drawer.setImageSmoothingEnabled(smooth);
+    pane.viewer.forceRedraw();
   }
 }
 
@@ -226,7 +230,12 @@ function eachViewport(change) {
 
 // ---------------------------------------------------------------------------------------------- values and scale
 
+function pointAgain() {
+  if (page.pointer) pointAt(page.pointer.position, page.pointer.pane);
+}
+
 function pointAt(position, from) {
+  page.pointer = { position, pane: from };
   const place = from.viewer.viewport.pointFromPixel(position, true);
   for (const pane of page.panes) {
     const x = place.x * pane.image.width, y = place.y * pane.image.width;
