@@ -53,14 +53,14 @@ def view(
     from fitcli.images.read_as import AS_STORED
     from fitcli.tasks.classify.color_scale import CONTRIBUTION, EVIDENCE
     from fitcli.view.answers import Answers
-    from fitcli.view.scene import Scene
+    from fitcli.view.scene import ViewScene
     from fitcli.view.server import ViewServer
 
     how = reading_choice(level, mpp, series, z, t, channels) or AS_STORED
     paths = matching_paths([image, *(layers or [])])
     scales = {"Evidence": EVIDENCE, "Contribution": CONTRIBUTION}
     with (
-        Scene(paths, how, side_by_side=side_by_side, scales=scales, report=console.warning) as scene,
+        ViewScene(paths, how, side_by_side=side_by_side, scales=scales, report=console.warning) as scene,
         ViewServer(Answers(scene), port) as server,
     ):
         console.data(server.url)

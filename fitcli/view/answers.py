@@ -21,7 +21,7 @@ from fitcli.images.text import draw_text, fitting_text
 from fitcli.view.channel_display import parse_channels
 from fitcli.view.feature_layer import FeatureLayer
 from fitcli.view.raster_layer import VALUES, RasterLayer
-from fitcli.view.scene import Scene
+from fitcli.view.scene import ViewScene
 from fitcli.view.shown_image import ShownImage
 from fitcli.view.tile_cache import TileCache
 from fitcli.view.tile_grid import FINER_LEVELS, TILE
@@ -71,7 +71,7 @@ class Answers:
         scene: The scene.
     """
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: ViewScene) -> None:
         self._scene, self._cache = scene, TileCache()
 
     def get(self, address: str, query: str = "") -> Answer:

@@ -136,8 +136,9 @@ def _range(values: NDArray[Any]) -> tuple[float, float]:
         low, high = float(exact.min()), float(exact.max())
     if low == high:
         low, high = (0.0, high) if high > 0 else (low, low + 1)
-    # As the addresses have it.
-    return float(f"{low:.6g}"), float(f"{high:.6g}") if float(f"{high:.6g}") > float(f"{low:.6g}") else high
+    # Few digits are enough for a person who changes them.
+    short = float(f"{low:.4g}"), float(f"{high:.4g}")
+    return short if short[0] < short[1] else (low, high)
 
 
 def _sampled(height: int, width: int) -> list[Window]:

@@ -21,7 +21,7 @@ from fitcli.images.read_as import AS_STORED
 from fitcli.images.window import Window
 from fitcli.view.channel_display import ShownChannel, first_channels, measured_ranges, picture
 from fitcli.view.class_legend import ClassLegend, class_legend
-from fitcli.view.placement import Place, place_layer
+from fitcli.view.layer_place import LayerPlace, place_layer
 from fitcli.view.tile_grid import TileGrid
 from fitcli.view.tile_pixels import read_tile
 from fitcli.view.value_scale import RangeScale, ValueScale, scale_legend
@@ -57,7 +57,7 @@ class RasterLayer:
 
     name: str
     image: ImageReader
-    place: Place
+    place: LayerPlace
     kind: str
     title: str = ""
     channel_names: tuple[str, ...] = ()
@@ -184,14 +184,14 @@ def open_layer(
     stored, choices = split_choice(path)
     opened = open_image(stored, indices=True, choice=AS_STORED.with_text(choices).planes)
     try:
-        place = place_layer(path, opened.info, image.path, image.info) if over else Place()
+        place = place_layer(path, opened.info, image.path, image.info) if over else LayerPlace()
         return _described(name, opened, place, scales)
     except BaseException:
         opened.close()
         raise
 
 
-def _described(name: str, image: ImageReader, place: Place, scales: Mapping[str, ValueScale]) -> RasterLayer:
+def _described(name: str, image: ImageReader, place: LayerPlace, scales: Mapping[str, ValueScale]) -> RasterLayer:
     info, contents = image.info, image.describe_contents()
     if info.features is not None and info.channels > 1:
         raise UnreadableAs(image.path, "holds features of patches, which are no layer; give a heat map or a map")

@@ -32,7 +32,7 @@ class Pane:
     layers: list[int] = field(default_factory=list)
 
 
-class Scene:
+class ViewScene:
     """Images and layers, which have numbers: addresses name nothing else. Use it as a context manager.
 
     Args:
@@ -70,7 +70,7 @@ class Scene:
                     self._add_raster(path)
             self._files = stack.pop_all()
 
-    def __enter__(self) -> Scene:
+    def __enter__(self) -> ViewScene:
         return self
 
     def __exit__(self, *_: object) -> None:

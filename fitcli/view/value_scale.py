@@ -75,7 +75,7 @@ def scale_legend(scale: ValueScale, title: str) -> dict[str, Any]:
     """Return a scale as the page draws it."""
     places = scale.position(np.array(scale.ticks, np.float32)).tolist()
     ticks = [
-        {"place": place, "text": f"{tick:g}", "note": scale.notes.get(tick, "")}
+        {"place": place, "text": f"{tick:.4g}", "note": scale.notes.get(tick, "")}
         for tick, place in zip(scale.ticks, places, strict=True)
     ]
     return {"title": title, "unit": scale.unit, "colors": np.rint(scale.colors).astype(int).tolist(), "ticks": ticks}

@@ -104,9 +104,9 @@ def test_without_a_display_no_browser_is_opened(monkeypatch: pytest.MonkeyPatch)
 
 def test_looking_does_not_import_torch(image: Path) -> None:
     code = (
-        "import sys; from fitcli.view.answers import Answers; from fitcli.view.scene import Scene\n"
+        "import sys; from fitcli.view.answers import Answers; from fitcli.view.scene import ViewScene\n"
         f"from fitcli.tasks.classify.color_scale import EVIDENCE\n"
-        f"from pathlib import Path; Answers(Scene([Path({str(image)!r})])).get('tile/0/9/0_0')\n"
+        f"from pathlib import Path; Answers(ViewScene([Path({str(image)!r})])).get('tile/0/9/0_0')\n"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

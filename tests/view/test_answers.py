@@ -15,20 +15,20 @@ from support.pictures import save
 
 from fitcli.errors import ImageError
 from fitcli.view.answers import PAGE_FILES, Answers
-from fitcli.view.scene import Scene
+from fitcli.view.scene import ViewScene
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
+def scene(tmp_path: Path) -> Iterator[ViewScene]:
     pixels = np.random.default_rng(0).integers(0, 255, (600, 800, 3)).astype(np.uint8)
     heat = np.ones((75, 100, 2), np.float32)
     paths = [save(tmp_path / "image.tif", pixels), save(tmp_path / "heat.tif", heat)]
-    with Scene(paths) as opened:
+    with ViewScene(paths) as opened:
         yield opened
 
 
 @pytest.mark.parametrize("name", PAGE_FILES)
-def test_the_files_of_the_page(scene: Scene, name: str) -> None:
+def test_the_files_of_the_page(scene: ViewScene, name: str) -> None:
     answer = Answers(scene).get(name)
     assert answer.status == 200
     assert answer.body
@@ -41,12 +41,12 @@ def test_the_files_of_the_page(scene: Scene, name: str) -> None:
         assert all('src="' in part for part in text.split("<script")[1:])
 
 
-def test_the_page_needs_no_other_machine(scene: Scene) -> None:
+def test_the_page_needs_no_other_machine(scene: ViewScene) -> None:
     for name in ("", "view.js", "view.css"):
         assert not re.findall(rb"https?:|@import|url\(", Answers(scene).get(name).body)
 
 
-def test_tiles_and_values(scene: Scene) -> None:
+def test_tiles_and_values(scene: ViewScene) -> None:
     answers = Answers(scene)
     image = answers.get("tile/0/10/0_0")
     assert (image.status, image.kind, image.keep) == (200, "image/jpeg", True)
@@ -67,7 +67,7 @@ def test_tiles_and_values(scene: Scene) -> None:
      "tile/0/99999999999/0_0", "tile/0/10/99999999999999_0", "tile/0/10/0_0/", "tile/\u0660/10/0_0", "values/1/0_0",
      "values/0/0_0x", "layer/2", "tile/0/10/0_0?c=1", "\x00", "__init__.py"],
 )  # fmt: skip
-def test_everything_else_is_not_found(scene: Scene, address: str) -> None:
+def test_everything_else_is_not_found(scene: ViewScene, address: str) -> None:
     assert Answers(scene).get(address).status == 404
 
 
@@ -76,11 +76,11 @@ def test_everything_else_is_not_found(scene: Scene, address: str) -> None:
     [("tile/0/10/0_0", "c=3:0:255:ffffff"), ("tile/0/10/0_0", "c=" + "0" * 1000), ("tile/1/7/0_0", "channel=2"),
      ("tile/1/7/0_0", "channel=-1"), ("tile/0/10/0_0", "&".join(["a=1"] * 9))],
 )  # fmt: skip
-def test_impossible_choices_are_not_found(scene: Scene, address: str, query: str) -> None:
+def test_impossible_choices_are_not_found(scene: ViewScene, address: str, query: str) -> None:
     assert Answers(scene).get(address, query).status == 404
 
 
-def test_a_file_that_breaks_says_so_in_its_place(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_breaks_says_so_in_its_place(scene: ViewScene, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = Answers(scene)
     good = answers.get("tile/0/10/0_0")
     reader = type(scene.shown[0].image)  # type: ignore[union-attr]

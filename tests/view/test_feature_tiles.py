@@ -90,15 +90,15 @@ def test_too_many_outlines_become_dots_and_are_counted(monkeypatch: pytest.Monke
     assert sum(len(dots) // 2 for _, dots in found["dots"]) == 8
 
 
-def test_a_tile_of_a_million_objects_is_small() -> None:
+def test_a_tile_of_very_many_objects_is_small() -> None:
     random = np.random.default_rng(0)
-    corners = random.uniform(0, 19990, (1_000_000, 2))
+    corners = random.uniform(0, 19990, (200_000, 2))
     ring = corners[:, None] + np.array([(0, 0), (9, 0), (9, 9), (0, 0)], float)
-    shapes = PackedPolygons(ring.reshape(-1, 2), np.arange(1_000_001) * 4, np.arange(1_000_001))
-    found = tiles(shapes, random.integers(0, 2, 1_000_000), (20000, 20000))
+    shapes = PackedPolygons(ring.reshape(-1, 2), np.arange(200_001) * 4, np.arange(200_001))
+    found = tiles(shapes, random.integers(0, 2, 200_000), (20000, 20000))
     tile = found.tile(found.grid.lowest, 0, 0)
-    assert tile["count"] > 500_000
-    assert len(json.dumps(tile)) < 2_000_000
+    assert tile["count"] > 100_000
+    assert len(json.dumps(tile)) < 1_500_000
 
 
 def test_a_layer_without_shapes() -> None:

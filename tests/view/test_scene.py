@@ -15,7 +15,7 @@ from fitcli.errors import FitError, ImageError
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
 from fitcli.images.window import Window
-from fitcli.view.scene import Scene
+from fitcli.view.scene import ViewScene
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def class_map(tmp_path: Path) -> Path:
 
 def test_layers_over_an_image(tmp_path: Path, image: Path, class_map: Path) -> None:
     shapes = write(tmp_path / "a.geojson", collection(feature(square(20, 30, 40), "tumor")))
-    with Scene([image, class_map, shapes]) as scene:
+    with ViewScene([image, class_map, shapes]) as scene:
         (pane,) = scene.document()["panes"]
         json.dumps(pane, allow_nan=False)
         assert (pane["image"]["id"], [layer["id"] for layer in pane["layers"]]) == (0, [1, 2])
@@ -49,7 +49,7 @@ def test_layers_over_an_image(tmp_path: Path, image: Path, class_map: Path) -> N
 def test_images_side_by_side(tmp_path: Path, image: Path, class_map: Path) -> None:
     other = save(tmp_path / "other.png", np.zeros((70, 20, 3), np.uint8))
     shapes = write(tmp_path / "a.geojson", collection(feature(square(2, 3, 4), "x")))
-    with Scene([image, other, shapes, class_map], side_by_side=True) as scene:
+    with ViewScene([image, other, shapes, class_map], side_by_side=True) as scene:
         panes = scene.document()["panes"]
     assert [pane["image"]["name"] for pane in panes] == ["image.tif", "other.png", "map.tif"]
     assert [[layer["name"] for layer in pane["layers"]] for pane in panes] == [[], ["a.geojson"], ["map.tif"]]
@@ -59,18 +59,18 @@ def test_images_side_by_side(tmp_path: Path, image: Path, class_map: Path) -> No
 def test_what_does_not_fit_is_named(tmp_path: Path, image: Path, class_map: Path) -> None:
     other = save(tmp_path / "other.png", np.zeros((70, 20, 3), np.uint8))
     with pytest.raises(ImageError, match=r"other\.png: has 20 x 70 pixels"):
-        Scene([image, class_map, other])
+        ViewScene([image, class_map, other])
     shapes = write(tmp_path / "a.geojson", collection(feature(square(2, 3, 4), "x")))
     with pytest.raises(FitError, match=r"a\.geojson: holds polygons or objects; give the image"):
-        Scene([shapes, image])
+        ViewScene([shapes, image])
     with pytest.raises(ImageError, match="no such file"):
-        Scene([image, tmp_path / "absent.tif"])
+        ViewScene([image, tmp_path / "absent.tif"])
 
 
 def test_names_that_disguise_themselves_are_escaped(tmp_path: Path) -> None:
     path = tmp_path / "<b>a\u202egnp.png"
     save(tmp_path / "x.png", np.zeros((9, 9, 3), np.uint8)).rename(path)
-    with Scene([path]) as scene:
+    with ViewScene([path]) as scene:
         assert scene.document()["panes"][0]["image"]["name"] == "<b>a\\u202egnp.png"
 
 
@@ -79,9 +79,9 @@ def test_the_first_of_several_planes_is_shown_and_said(tmp_path: Path) -> None:
     planes = np.arange(3, dtype=np.uint8)[:, None, None].repeat(20, 1).repeat(30, 2)
     tifffile.imwrite(path, planes, photometric="minisblack", metadata={"axes": "ZYX"})
     said: list[str] = []
-    with Scene([path], report=said.append) as scene:
+    with ViewScene([path], report=said.append) as scene:
         assert scene.values(0, 1, 1) == {"0": "0"}
     assert said == [f"{path}: shows the first of 3 focal planes; --z chooses another"]
-    with Scene([Path(f"{path}#z=2")], report=said.append) as scene:
+    with ViewScene([Path(f"{path}#z=2")], report=said.append) as scene:
         assert scene.values(0, 1, 1) == {"0": "2"}
     assert len(said) == 1

@@ -14,7 +14,7 @@ from support.pictures import save
 
 from fitcli.errors import FitError
 from fitcli.view.answers import Answers
-from fitcli.view.scene import Scene
+from fitcli.view.scene import ViewScene
 from fitcli.view.server import ADDRESS, ViewServer
 
 PATIENCE = 300
@@ -23,7 +23,7 @@ PATIENCE = 300
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ViewServer]:
     path = save(tmp_path / "image.tif", np.zeros((300, 400, 3), np.uint8))
-    with Scene([path]) as scene, ViewServer(Answers(scene)) as running:
+    with ViewScene([path]) as scene, ViewServer(Answers(scene)) as running:
         thread = threading.Thread(target=running.serve_forever, daemon=True)
         thread.start()
         yield running

@@ -19,6 +19,8 @@ async function start() {
   for (const [number, described] of scene.panes.entries()) {
     page.panes.push(makePane(number, described, scene.panes.length));
   }
+  // A viewer measures its place once, so all places have to be there before.
+  for (const pane of page.panes) makeViewer(pane);
   document.title = scene.panes.map((each) => each.image.name).join(", ") + " - fit view";
   makeSections();
   connectKeys();
@@ -52,6 +54,7 @@ function makePane(number, described, count) {
   const holder = element("div", { class: "viewer", tabIndex: 0 });
   const pane = {
     number,
+    holder,
     image: described.image,
     layers: described.layers,
     title: element("div", { class: "title", textContent: described.image.name }),
@@ -67,8 +70,12 @@ function makePane(number, described, count) {
     layer.hidden = new Set();
     layer.channel = 0;
   }
+  return pane;
+}
+
+function makeViewer(pane) {
   pane.viewer = OpenSeadragon({
-    element: holder,
+    element: pane.holder,
     drawer: "canvas",
     showNavigationControl: false,
     showNavigator: false,
@@ -94,14 +101,13 @@ function makePane(number, described, count) {
   pane.viewer.addHandler("animation-finish", () => { follow(pane); pointAgain(); writeHash(); });
   pane.viewer.addHandler("resize", () => pane.viewer.forceRedraw());
   new OpenSeadragon.MouseTracker({
-    element: holder,
+    element: pane.holder,
     moveHandler: (event) => pointAt(event.position, pane),
     leaveHandler: () => {
       page.pointer = null;
       for (const each of page.panes) each.readout.textContent = "";
     },
   });
-  return pane;
 }
 
 function imageSource(image) {
@@ -535,12 +541,13 @@ function imageSection(pane) {
     draw();
     change();
   };
-  section.append(list, reset);
+  // A map that stands beside others has the colours of its classes over it.
+  if (!pane.layers.some((layer) => layer.name === image.name)) section.append(list, reset);
   return section;
 }
 
 function channelRow(image, channel, change) {
-  const names = image.channels.length === 3 && image.dtype === "uint8" ? ["red", "green", "blue"] : [];
+  const names = image.channels.length === 3 && image.dtype === "uint8" ? ["red", "green", "blue"] : image.bands === 1 ? ["grey"] : [];
   const text = channel.name || names[channel.number] || `channel ${channel.number}`;
   const shown = element("input", { type: "checkbox", checked: channel.shown, ariaLabel: `show ${text}` });
   const color = element("input", { type: "color", value: `#${channel.color}`, ariaLabel: `colour of ${text}` });

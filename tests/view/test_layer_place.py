@@ -12,7 +12,7 @@ import pytest
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo
 from fitcli.images.georeference import GeoReference
-from fitcli.view.placement import Place, place_layer
+from fitcli.view.layer_place import LayerPlace, place_layer
 
 UTM = GeoReference(scale=(10, 10, 0), tiepoints=(0, 0, 0, 4e5, 5.7e6, 0), keys=(1, 1, 0, 1, 3072, 0, 1, 32633))
 PART = GeoReference(scale=(20, 20, 0), tiepoints=(0, 0, 0, 4e5 + 300, 5.7e6 - 500, 0), keys=UTM.keys)
@@ -25,18 +25,18 @@ def info(height: int, width: int, **settings: Any) -> ImageInfo:
     return ImageInfo(height=height, width=width, channels=1, dtype=np.dtype(np.uint8), **settings)
 
 
-def place(layer: ImageInfo, image: ImageInfo) -> Place:
+def place(layer: ImageInfo, image: ImageInfo) -> LayerPlace:
     return place_layer(Path("layer.tif"), layer, Path("image.tif"), image)
 
 
 PLACED = {
-    "the size of the image": (info(100, 200), info(100, 200), Place()),
-    "smaller by 16": (info(63, 125), info(1000, 2000), Place(0, 0, 16, 16)),
-    "smaller by 16, cut": (info(62, 125), info(1000, 2000), Place(0, 0, 16, 16)),
-    "larger": (info(400, 800), info(100, 200), Place(0, 0, 0.25, 0.25)),
-    "known scales": (info(26, 50, mpp=5.0), info(1000, 2000, mpp=0.125), Place(0, 0, 40, 40)),
-    "georeferenced": (info(30, 30, geo=PART), info(200, 200, geo=UTM), Place(30, 50, 2, 2)),
-    "one georeference": (info(100, 200), info(100, 200, geo=UTM), Place()),
+    "the size of the image": (info(100, 200), info(100, 200), LayerPlace()),
+    "smaller by 16": (info(63, 125), info(1000, 2000), LayerPlace(0, 0, 16, 16)),
+    "smaller by 16, cut": (info(62, 125), info(1000, 2000), LayerPlace(0, 0, 16, 16)),
+    "larger": (info(400, 800), info(100, 200), LayerPlace(0, 0, 0.25, 0.25)),
+    "known scales": (info(26, 50, mpp=5.0), info(1000, 2000, mpp=0.125), LayerPlace(0, 0, 40, 40)),
+    "georeferenced": (info(30, 30, geo=PART), info(200, 200, geo=UTM), LayerPlace(30, 50, 2, 2)),
+    "one georeference": (info(100, 200), info(100, 200, geo=UTM), LayerPlace()),
 }
 
 

@@ -17,7 +17,7 @@ OVERHANG = 1.0
 """Pixels of a layer by which it may be larger or smaller than its image: sides are rounded."""
 
 
-class Place(NamedTuple):
+class LayerPlace(NamedTuple):
     """Where the pixels of a layer lie.
 
     Attributes:
@@ -31,7 +31,7 @@ class Place(NamedTuple):
     down: float = 1.0
 
 
-def place_layer(path: Path, layer: ImageInfo, image_path: Path, image: ImageInfo) -> Place:
+def place_layer(path: Path, layer: ImageInfo, image_path: Path, image: ImageInfo) -> LayerPlace:
     """Return where a layer lies.
 
     Two georeferences decide; else a layer of the size of the image, or of that size by one factor or by the scales of
@@ -62,15 +62,15 @@ def place_layer(path: Path, layer: ImageInfo, image_path: Path, image: ImageInfo
     )
 
 
-def _spread(sides: list[tuple[int, int]], factor: float) -> Place:
+def _spread(sides: list[tuple[int, int]], factor: float) -> LayerPlace:
     """Return the place of a layer whose pixels are `factor` times as large; exact where sides are multiples."""
     down, across = (full / own if abs(full / own - factor) * own < 0.5 else factor for full, own in sides)
-    return Place(across=across, down=down)
+    return LayerPlace(across=across, down=down)
 
 
 def _on_earth(
     path: Path, layer: ImageInfo, own: GeoReference, image_path: Path, image: ImageInfo, other: GeoReference
-) -> Place:
+) -> LayerPlace:
     systems = own.coordinate_system(), other.coordinate_system()
     if None not in systems and systems[0] != systems[1]:
         raise ImageError(
@@ -95,4 +95,4 @@ def _on_earth(
             f"lies elsewhere: at x {left:.6g} to {right:.6g} and y {top:.6g} to {bottom:.6g} in pixels of "
             f"{image_path}, which has {image.width} x {image.height}; give layers of the same place",
         )
-    return Place(left, top, across, down)
+    return LayerPlace(left, top, across, down)
