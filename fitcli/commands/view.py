@@ -17,7 +17,7 @@ def view(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="Image file or zarr folder.")],
     layers: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[LAYER]...", help="Heat maps, maps of classes, pictures, polygons, objects."),
+        typer.Argument(metavar="LAYER", help="Heat maps, maps of classes, pictures, polygons, objects."),
     ] = None,
     side_by_side: Annotated[
         bool, typer.Option("--side-by-side", help="Show further images beside the first, with one zoom.")

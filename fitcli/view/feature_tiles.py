@@ -28,6 +28,9 @@ SMALL = 3.0
 MOST_OUTLINES, MOST_POINTS = 3000, 100_000
 """Most outlines of a tile, and points of them."""
 
+MANY_DOTS, COARSE = 10_000, 2
+"""Dots of a tile above which dots of one class in a square of so many pixels per side are one: a dot is as large."""
+
 MARGIN = 8
 """Pixels around a tile in which outlines count: lines have a width, and marks of points a size."""
 
@@ -85,18 +88,21 @@ class FeatureTiles:
         return np.sort(numbers[largest])
 
     def _dots(self, numbers: NDArray[np.int64], where: AffineMap) -> list[list[Any]]:
-        """Return the pixels of the middles, each once per class."""
+        """Return the pixels of the middles, each once per class; of many, one in a square of `COARSE` pixels."""
         if not len(numbers):
             return []
         middles = (self._boxes[numbers, :2] + self._boxes[numbers, 2:]) / 2
-        places = np.floor(where.apply(middles) / PARTS).astype(np.int64)
-        reach = TILE + 2 * MARGIN
-        places = places.clip(-MARGIN, TILE + MARGIN - 1) + MARGIN
-        codes = (self.features.classes[numbers].astype(np.int64) * reach + places[:, 1]) * reach + places[:, 0]
-        codes = np.unique(codes)
-        classes, pixels = np.divmod(codes, reach * reach)
-        xy = (np.stack([pixels % reach, pixels // reach], axis=1) - MARGIN) * PARTS + PARTS // 2
-        return [[int(kind), xy[classes == kind].reshape(-1).tolist()] for kind in np.unique(classes)]
+        places = np.floor(where.apply(middles) / PARTS).astype(np.int64).clip(-MARGIN, TILE + MARGIN - 1) + MARGIN
+        classes = self.features.classes[numbers].astype(np.int64)
+        for side in (1, COARSE):
+            reach = (TILE + 2 * MARGIN) // side
+            codes = np.unique((classes * reach + places[:, 1] // side) * reach + places[:, 0] // side)
+            if len(codes) <= MANY_DOTS:
+                break
+        kinds, squares = np.divmod(codes, reach * reach)
+        xy = ((np.stack([squares % reach, squares // reach], axis=1) + 0.5) * side - MARGIN) * PARTS
+        whole = xy.astype(np.int64)
+        return [[int(kind), whole[kinds == kind].reshape(-1).tolist()] for kind in np.unique(kinds)]
 
     def _points(self, numbers: NDArray[np.int64], where: AffineMap) -> list[list[Any]]:
         if not len(numbers):
