@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fitcli.annotations.class_colors import with_colors
 from fitcli.annotations.class_table import ClassTable, Color
-from fitcli.images.base import ImageReader, Pixels
+from fitcli.images.base import ImageReader, Level, Pixels
 from fitcli.images.missing import missing_pixels
 from fitcli.images.window import Window
 
@@ -23,8 +23,8 @@ WHITE: Color = (255, 255, 255)
 MOST_SHOWN, MOST_LISTED = 8, 256
 """Most channels that are shown together, and that the page lists."""
 
-SAMPLED_PIXELS, WINDOWS = 1 << 20, 4
-"""Most pixels that are read to measure ranges, and windows per side of which they consist in a large level."""
+SAMPLED_VALUES, WINDOWS = 1 << 22, 4
+"""Most values that are read to measure ranges, and windows per side of which they consist in a large level."""
 
 PERCENTILES = (0.5, 99.5)
 """Shares of the values that a measured range leaves out at both ends, in percent."""
@@ -117,7 +117,7 @@ def measured_ranges(image: ImageReader, count: int) -> list[tuple[float, float]]
     """Return the range of the values of the first channels, from the smallest level, without missing pixels."""
     level = len(image.info.levels) - 1
     stored = image.info.levels[level]
-    pieces = [image.read(window, level)[..., :count] for window in _sampled(stored.height, stored.width)]
+    pieces = [image.read(window, level)[..., :count] for window in _sampled(stored, image.info.channels)]
     values = np.concatenate([piece.reshape(-1, count) for piece in pieces])
     missing = missing_pixels(values[:, None], image.info.nodata)
     ranges = []
@@ -141,11 +141,12 @@ def _range(values: NDArray[Any]) -> tuple[float, float]:
     return short if short[0] < short[1] else (low, high)
 
 
-def _sampled(height: int, width: int) -> list[Window]:
+def _sampled(level: Level, channels: int) -> list[Window]:
     """Return the whole level, or windows all over a large one."""
-    if height * width <= SAMPLED_PIXELS:
+    height, width, most = level.height, level.width, max(SAMPLED_VALUES // channels, WINDOWS**2)
+    if height * width <= most:
         return [Window(0, 0, height, width)]
-    side = math.isqrt(SAMPLED_PIXELS) // WINDOWS
+    side = math.isqrt(most) // WINDOWS
     places = [(n + 0.5) / WINDOWS for n in range(WINDOWS)]
     return [
         Window(max(0, int(height * y) - side // 2), max(0, int(width * x) - side // 2), side, side).clip(height, width)

@@ -38,7 +38,7 @@ def test_a_range_is_never_empty(values: np.ndarray) -> None:
 
 
 def test_a_large_level_is_sampled_all_over() -> None:
-    pixels = np.zeros((2000, 2000, 1), np.uint16)
+    pixels = np.zeros((2000, 2400, 1), np.uint16)
     pixels[1000:] = 500
     ((_, high),) = measured_ranges(ArrayReader(pixels), 1)
     assert high == 500
