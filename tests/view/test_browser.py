@@ -392,3 +392,20 @@ def test_a_file_that_breaks_meanwhile_says_so(
     page.look(1700, 1700, 8)
     shot = page.pixels()[100:600, 100:700].astype(int)
     assert (np.abs(shot - (72, 20, 20)).max(axis=-1) < 12).mean() > 0.3
+
+
+def test_another_page_of_the_browser_reaches_nothing(tmp_path: Path, show: Callable[..., Page]) -> None:
+    page = show(plain_image(tmp_path / "image.tif"))
+    origin = page.url.split("/", 3)
+    base = "/".join(origin[:3])
+    request = page.page.request
+    assert request.get(f"{base}/scene.json").status == 403
+    assert request.get(f"{base}/{'x' * 22}/scene.json").status == 403
+    assert request.get(f"{page.url}scene.json", headers={"Host": "evil.example"}).status == 403
+    assert request.post(f"{page.url}scene.json").status == 405
+    assert request.get(f"{page.url}../etc/passwd").status in (403, 404)
+    # A page of another origin neither reads an answer nor frames a script of this one.
+    other = page.page.context.new_page()
+    other.goto(f"data:text/html,<script src='{page.url}view.js'></script>")
+    assert other.evaluate("window.fitView === undefined")
+    assert other.evaluate(f"fetch('{page.url}scene.json').then(() => 'read', () => 'refused')") == "refused"

@@ -525,7 +525,8 @@ function makeSections() {
 
 function imageSection(pane) {
   const image = pane.image;
-  const parts = [`${image.width} × ${image.height}`, `${image.bands} × ${image.dtype}`, image.format];
+  const levels = image.levels.length === 1 ? "1 level" : `${image.levels.length} levels`;
+  const parts = [`${image.width} × ${image.height}`, levels, `${image.bands} × ${image.dtype}`, image.format];
   if (image.unit === "m") parts.push(`${length(image.pixel)} per pixel`);
   if (image.system) parts.push(image.system);
   const section = element("section", { class: "image" },
