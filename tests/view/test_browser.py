@@ -320,9 +320,17 @@ def test_images_side_by_side_move_together(tmp_path: Path, show: Callable[..., P
     page = show(plain_image(tmp_path / "image.tif"), other, class_map(tmp_path / "map.tif"), side_by_side=True)
     assert page.is_close(300, 300, (90, 20, 120), pane=1)
     assert page.is_close(100, 100, ORANGE, pane=2)
+    zoom = "fitView.panes[0].viewer.viewport.getZoom(true)"
+    first = page.page.evaluate(zoom)
     for key in ("+", "ArrowDown", "+"):
         page.page.keyboard.press(key)
         page.wait()
+    assert page.page.evaluate(zoom) == pytest.approx(first * 2.25, rel=1e-3)
+    # Any of them leads.
+    page.page.mouse.move(*page.screen(300, 300, pane=1))
+    page.page.mouse.wheel(0, -300)
+    page.wait()
+    assert page.page.evaluate(zoom) > first * 2.5
     bounds = [page.page.evaluate(BOUNDS.format(pane)) for pane in range(3)]
     assert bounds[0] == bounds[1] == bounds[2]
 

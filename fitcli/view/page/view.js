@@ -9,7 +9,7 @@ const FRAME_MS = 8;           // time per frame for drawing tiles of shapes
 const MOST_TILES = 400;       // tiles of shapes that are kept per layer
 const READING_MS = 500;       // time between questions for a file that is still read
 
-const page = { panes: [], linking: false, ready: false };
+const page = { panes: [], leader: null, ready: false };
 window.fitView = page;
 
 start();
@@ -19,6 +19,7 @@ async function start() {
   for (const [number, described] of scene.panes.entries()) {
     page.panes.push(makePane(number, described, scene.panes.length));
   }
+  page.leader = page.panes[0];
   // A viewer measures its place once, so all places have to be there before.
   for (const pane of page.panes) makeViewer(pane);
   document.title = scene.panes.map((each) => each.image.name).join(", ") + " - fit view";
@@ -93,6 +94,9 @@ function makeViewer(pane) {
     tileSources: imageSource(pane.image),
   });
   pane.viewer.addHandler("canvas-key", (event) => { event.preventDefaultAction = true; });
+  for (const event of ["canvas-press", "canvas-scroll", "canvas-pinch"]) {
+    pane.viewer.addHandler(event, () => { page.leader = pane; });
+  }
   pane.viewer.addHandler("open", () => opened(pane));
   pane.shapes = element("canvas", { class: "shapes" });
   pane.viewer.canvas.append(pane.shapes);
@@ -217,8 +221,8 @@ function imageZoom(pane) {
 function follow(from) {
   smoothing(from);
   drawBar(from);
-  if (page.linking) return;
-  page.linking = true;
+  // The others follow the one that is moved: the echo of its movement must not stop it.
+  if (page.leader !== from) return;
   for (const pane of page.panes) {
     if (pane !== from && pane.viewer.isOpen()) {
       pane.viewer.viewport.zoomTo(from.viewer.viewport.getZoom(true), null, true);
@@ -227,11 +231,11 @@ function follow(from) {
       drawBar(pane);
     }
   }
-  page.linking = false;
 }
 
-function eachViewport(change) {
-  for (const pane of page.panes) change(pane.viewer.viewport, pane);
+function lead() {
+  page.leader = page.panes[0];
+  return page.leader.viewer.viewport;
 }
 
 // ---------------------------------------------------------------------------------------------- values and scale
@@ -672,20 +676,19 @@ function allLayers() {
 }
 
 function home() {
-  eachViewport((viewport) => viewport.goHome());
+  lead().goHome();
 }
 
 function connectKeys() {
-  const pan = (x, y) => eachViewport((viewport, pane) => {
-    if (pane.number) return;
-    const bounds = viewport.getBounds();
+  const pan = (x, y) => {
+    const viewport = lead(), bounds = viewport.getBounds();
     viewport.panBy(new OpenSeadragon.Point(0.15 * x * bounds.width, 0.15 * y * bounds.height));
-  });
-  const zoom = (factor) => page.panes[0].viewer.viewport.zoomBy(factor);
+  };
+  const zoom = (factor) => lead().zoomBy(factor);
   const keys = {
     ArrowLeft: () => pan(-1, 0), ArrowRight: () => pan(1, 0), ArrowUp: () => pan(0, -1), ArrowDown: () => pan(0, 1),
     "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), "0": home, Home: home,
-    f: () => { const first = page.panes[0]; first.viewer.viewport.zoomTo(first.image.width / first.viewer.viewport.getContainerSize().x); },
+    f: () => { const viewport = lead(); viewport.zoomTo(page.panes[0].image.width / viewport.getContainerSize().x); },
     l: () => { const some = allLayers().some((each) => each.shown); for (const each of allLayers()) toggle(each, !some); },
     "[": () => { for (const each of allLayers()) if (each.shown) setOpacity(each, each.opacity - 0.1); },
     "]": () => { for (const each of allLayers()) if (each.shown) setOpacity(each, each.opacity + 0.1); },
