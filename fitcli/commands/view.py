@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated
 
 import typer
@@ -67,7 +68,12 @@ def view(
         if not no_browser and not open_browser(server.url):
             console.hint("no browser was found: open the address in one, on this machine")
         console.hint("Ctrl-C ends")
-        server.serve_forever()
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            # Nothing is left to do: a second Ctrl-C must not change the exit code.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            raise
 
 
 def open_browser(url: str) -> bool:
