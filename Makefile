@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= demo
 
-.PHONY: demo test lint check clean
+.PHONY: demo test test-browser lint check clean
 
 # Installed again whenever what is to be installed has changed.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -22,6 +22,11 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
+
+# Skips with a reason where no Chromium is there.
+test-browser: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[browser]'
+	$(BIN)/python -m pytest -m browser tests/view
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check

@@ -28,6 +28,7 @@ from fitcli.commands.profile_memory import profile_memory
 from fitcli.commands.segment import segment
 from fitcli.commands.task_help import TaskCommand
 from fitcli.commands.train import train
+from fitcli.commands.view import view
 from fitcli.errors import FitError, is_out_of_memory, out_of_memory_text
 from fitcli.interrupts import INTERRUPTED
 
@@ -127,7 +128,7 @@ def help_text(command: Callable[..., None]) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-for command in (info, demo, train, classify, segment, detect, embed, evaluate, generate, profile_memory):
+for command in (info, demo, train, classify, segment, detect, embed, evaluate, generate, view, profile_memory):
     shape = TaskCommand if command is train else None
     app.command(help=help_text(command), cls=shape)(reports_errors(command))
 

@@ -24,7 +24,7 @@ FLOORS = (
     "fitcli/streaming", "fitcli/distributed", "fitcli/runs", "fitcli/execution", "fitcli/memory/paper",
     "fitcli/memory", "fitcli/data", "fitcli/tasks/encoding", "fitcli/tasks", "fitcli/tasks/autoregressive/decoding",
     "fitcli/tasks/*", "fitcli/tasks/diffusion/generate", "fitcli/training/checkpointing", "fitcli/training",
-    "fitcli/evaluation", "fitcli/profiling", "fitcli/commands", "fitcli/compatibility", "fitcli/app.py",
+    "fitcli/evaluation", "fitcli/profiling", "fitcli/view", "fitcli/commands", "fitcli/compatibility", "fitcli/app.py",
     "fitcli/__main__.py",
 )  # fmt: skip
 """Folders and single files from the bottom to the top; a file imports from its own floor and from those below."""

@@ -26,7 +26,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,10 +91,10 @@ def make_data(work: Path, sides: list[int]) -> None:
 
 def read_scenes(listing: Path, split: str) -> list[Pixels]:
     """Read the scenes of a split, those of one size together."""
-    found: dict[int, tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]] = {}
+    found: dict[tuple[int, ...], tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]] = {}
     for image, labels in _listed(listing, split):
         pixels = _read(image)
-        of_size = found.setdefault(pixels.shape[0], ([], []))
+        of_size = found.setdefault(pixels.shape[:2], ([], []))
         of_size[0].append(pixels)
         of_size[1].append(_read(labels)[..., 0])
     return [Pixels(np.stack(pixels), np.stack(labels)) for pixels, labels in found.values()]
@@ -115,12 +115,12 @@ def draw_batch(scenes: list[Pixels], rng: np.random.Generator) -> Pixels:
     """Draw tiles of scenes of one size; sizes are drawn by their numbers of scenes."""
     counts = np.array([len(each.pixels) for each in scenes])
     chosen = scenes[rng.choice(len(scenes), p=counts / counts.sum())]
-    side = chosen.pixels.shape[1]
-    tile = min(TILE, side)
+    height, width = chosen.pixels.shape[1:3]
+    tile = min(TILE, height, width)
     pixels: list[NDArray[np.uint8]] = []
     labels: list[NDArray[np.uint8]] = []
     for number in rng.integers(0, len(chosen.pixels), BATCH_PIXELS // tile**2):
-        top, left = rng.integers(0, side - tile + 1, 2)
+        top, left = rng.integers(0, (height - tile + 1, width - tile + 1))
         place = (int(number), slice(top, top + tile), slice(left, left + tile))
         turns, flipped = int(rng.integers(4)), bool(rng.integers(2))
         for values, into in ((chosen.pixels[place], pixels), (chosen.labels[place], labels)):
@@ -129,11 +129,13 @@ def draw_batch(scenes: list[Pixels], rng: np.random.Generator) -> Pixels:
     return Pixels(np.stack(pixels), np.stack(labels))
 
 
-def train_unet(scenes: list[Pixels], minutes: float, seed: int) -> tuple[UNet, dict[str, Any]]:
+def train_unet(
+    scenes: list[Pixels], minutes: float, seed: int, classes: int = len(CLASSES)
+) -> tuple[UNet, dict[str, Any]]:
     """Train for so many minutes of CPU time, with a learning rate that follows the time that has passed."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    model = UNet(len(CLASSES), STRIDE)
+    model = UNet(classes, STRIDE)
     optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=DECAY)
     losses: list[float] = []
     start = time.process_time()
@@ -162,7 +164,7 @@ def _train_step(model: UNet, optimizer: torch.optim.Optimizer, batch: Pixels) ->
     return loss.item()
 
 
-def score_unet(model: UNet, listing: Path) -> dict[str, Any]:
+def score_unet(model: UNet, listing: Path, classes: Sequence[str] = CLASSES) -> dict[str, Any]:
     """Score the test scenes of a listing, strip by strip."""
     rows = []
     for image_path, labels_path in _listed(listing, "test"):
@@ -174,8 +176,8 @@ def score_unet(model: UNet, listing: Path) -> dict[str, Any]:
                     yield labels.read(Window(top, 0, *found.shape))[..., 0], found
                     top += len(found)
 
-            rows.append(ImageScores.of(strips(), len(CLASSES), TOLERANCE))
-    return summarize(rows, CLASSES)
+            rows.append(ImageScores.of(strips(), len(classes), TOLERANCE))
+    return summarize(rows, classes)
 
 
 def score_fit(run: Path, listing: Path) -> dict[str, Any]:

@@ -47,10 +47,10 @@ def pixel_areas(geo: GeoReference, height: int) -> NDArray[np.float64] | None:
         where = pixels_to_world(geo)
     except ValueError:
         return None
-    codes = {key: value for key, tag, _, value in zip(*[iter(geo.keys[4:])] * 4, strict=True) if tag == 0}
+    codes = _codes(geo)
     if is_geographic(geo):
         return None if codes.get(ANGULAR_UNIT, DEGREE) != DEGREE or where.b or where.d else _of_degrees(where, height)
-    metre = _unit(geo, codes)
+    metre = metres_per_unit(geo)
     if metre is None:
         return None
     plane = np.full(height, abs(where.a * where.e - where.b * where.d) * metre**2)
@@ -63,9 +63,14 @@ def pixel_areas(geo: GeoReference, height: int) -> NDArray[np.float64] | None:
     return scaled
 
 
-def _unit(geo: GeoReference, codes: dict[int, int]) -> float | None:
+def _codes(geo: GeoReference) -> dict[int, int]:
+    """Return the values of the keys that are whole numbers."""
+    return {key: value for key, tag, _, value in zip(*[iter(geo.keys[4:])] * 4, strict=True) if tag == 0}
+
+
+def metres_per_unit(geo: GeoReference) -> float | None:
     """Return the length of the unit of a projected system, in metres; None if unknown."""
-    code = codes.get(LINEAR_UNIT)
+    code = _codes(geo).get(LINEAR_UNIT)
     if code == USER_DEFINED:
         for key, tag, _, place in zip(*[iter(geo.keys[4:])] * 4, strict=True):
             if key == LINEAR_UNIT_SIZE and tag == DOUBLES_TAG and geo.doubles[place : place + 1] > (0,):

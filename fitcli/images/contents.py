@@ -44,7 +44,9 @@ class Contents:
     Attributes:
         series: All of them, in the order of their numbers.
         read: Number of the one that is read.
+        description: Text that is stored with the image, such as the title of a heat map; "" without one.
     """
 
     series: tuple[Series, ...] = ()
     read: int = 0
+    description: str = ""

@@ -52,6 +52,7 @@ from fitcli.images.tiff.series import (
     TiffImage,
     chosen_image,
     describe_image,
+    image_description,
     image_xml,
     missing_page,
     refuse_companion,
@@ -233,7 +234,8 @@ def _nodata(keyframe: Any, dtype: np.dtype[Any]) -> float | None:
 def _contents(file: Any, choice: PlaneChoice, path: Path) -> Contents:
     images = tiff_images(file)
     described = tuple(describe_image(file, image) for image in images)
-    return Contents(described, images.index(chosen_image(images, choice, path)))
+    read = chosen_image(images, choice, path)
+    return Contents(described, images.index(read), image_description(file, read))
 
 
 def _projections(

@@ -164,6 +164,14 @@ def describe_image(file: Any, image: TiffImage) -> Series:
     )
 
 
+def image_description(file: Any, image: TiffImage) -> str:
+    """Return the text that is stored with an image: Description in OME-XML, else ImageDescription."""
+    element = _ome_image(file, image)
+    if element is None:
+        return str(image.series.keyframe.description)
+    return next((each.text or "" for each in element if each.tag.rpartition("}")[2] == "Description"), "")
+
+
 def image_xml(file: Any, image: TiffImage) -> str | None:
     """Return the part of OME-XML that describes an image; None without one."""
     element = _ome_image(file, image)

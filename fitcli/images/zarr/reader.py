@@ -70,7 +70,9 @@ class ZarrReader(ChunkedReader):
         self.choice, self._images, self._number = choice, images, number
 
     def describe_contents(self) -> Contents:
-        return Contents(tuple(each.describe() for each in self._images), self._number)
+        text = group_attributes(self._images[self._number].folder).get("description")
+        described = tuple(each.describe() for each in self._images)
+        return Contents(described, self._number, text if isinstance(text, str) else "")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.path, *self._arguments)

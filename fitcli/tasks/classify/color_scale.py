@@ -46,19 +46,26 @@ class ColorScale:
 
     def blend(self, grey: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Colour grey pixels [height width 1] in 0 ... 255 by values [height width]; those with NaN are hatched."""
+        color, alpha = self.shades(values)
+        lines = (np.arange(values.shape[0])[:, None] + np.arange(values.shape[1])) % HATCH[0] < HATCH[1]
+        grey = np.where(np.isnan(values) & lines, DARKER, 1).astype(np.float32)[..., None] * grey
+        color *= alpha[..., None]
+        for channel in range(3):
+            color[..., channel] += grey[..., 0] * (1 - alpha)
+        return color
+
+    def shades(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the colours [height width 3] of values [height width], and how opaque they are; NaN has no colour."""
         position = self.position(values)
         known = ~np.isnan(position)
         place = np.where(known, position, 0)
         stops = np.linspace(0, 1, len(self.colors), dtype=np.float32)
         strength = np.abs(2 * place - 1) if self.range[0] < 0 else place
         alpha = np.where(known, FAINT + (STRONG - FAINT) * strength, 0).astype(np.float32)
-        lines = (np.arange(values.shape[0])[:, None] + np.arange(values.shape[1])) % HATCH[0] < HATCH[1]
-        grey = np.where(~known & lines, DARKER, 1).astype(np.float32)[..., None] * grey
-        blended = np.empty((*values.shape, 3), np.float32)
+        color = np.empty((*values.shape, 3), np.float32)
         for channel in range(3):
-            color = np.interp(place, stops, self.colors[:, channel]).astype(np.float32)
-            blended[..., channel] = grey[..., 0] * (1 - alpha) + color * alpha
-        return blended
+            color[..., channel] = np.interp(place, stops, self.colors[:, channel])
+        return color, alpha
 
 
 EVIDENCE = ColorScale(

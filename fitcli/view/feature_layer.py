@@ -1,0 +1,90 @@
+"""A layer of polygons and objects, which is read while the image is looked at."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fitcli.annotations.class_table import Color
+from fitcli.errors import FitError
+from fitcli.images.base import ImageReader
+from fitcli.view.feature_file import read_features
+from fitcli.view.feature_tiles import FeatureTiles
+from fitcli.view.tile_grid import TileGrid
+
+READ_FIRST_BYTES = 16 << 20
+"""Files up to this size are read before the first view, so that what is wrong with them ends the command."""
+
+
+class FeatureLayer:
+    """A file of shapes over an image.
+
+    Args:
+        name: Its name in the page.
+        path: The file.
+        image: The open image.
+        colors: Colours by the names of classes, of the maps that are shown beside it.
+        report: Called with what is wrong with a large file, once it is known.
+
+    Raises:
+        ImageError: A small file cannot be read, or does not fit the image.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        image: ImageReader,
+        colors: Mapping[str, Color],
+        report: Callable[[str], None],
+    ) -> None:
+        self.name, self._path, self._image = name, path, image
+        self._colors, self._report = colors, report
+        self._tiles: FeatureTiles | None = None
+        self._error = ""
+        if path.stat().st_size <= READ_FIRST_BYTES:
+            self._read()
+        else:
+            threading.Thread(target=self._read_later, daemon=True, name="fit-features").start()
+
+    @property
+    def grid(self) -> TileGrid:
+        """Its tiles, in pixels of the image."""
+        return TileGrid(*self._image.info.size)
+
+    def document(self) -> dict[str, Any]:
+        """Return what the page needs to know; `state` is "ready", "reading" or "error"."""
+        known = {"kind": "features", "name": self.name, "opacity": 1.0}
+        if self._error:
+            return known | {"state": "error", "error": self._error}
+        if self._tiles is None:
+            return known | {"state": "reading"}
+        features = self._tiles.features
+        counts = np.bincount(features.classes, minlength=len(features.names)).tolist()
+        classes = [
+            {"value": number, "name": name, "color": list(color), "count": counts[number]}
+            for number, (name, color) in enumerate(zip(features.names, features.colors(self._colors), strict=True))
+        ]
+        return known | {
+            "state": "ready", "count": len(features.shapes), "classes": classes, "notes": list(features.notes),
+        }  # fmt: skip
+
+    def tile(self, level: int, column: int, row: int) -> bytes:
+        """Return a tile as JSON; an empty one while the file is read."""
+        tiles = self._tiles
+        return json.dumps({} if tiles is None else tiles.tile(level, column, row), separators=(",", ":")).encode()
+
+    def _read(self) -> None:
+        self._tiles = FeatureTiles(read_features(self._path, self._image), self._image.info.size)
+
+    def _read_later(self) -> None:
+        try:
+            self._read()
+        except (FitError, OSError, MemoryError) as error:
+            self._error = str(error) or "memory ran out"
+            self._report(self._error)
