@@ -82,17 +82,15 @@ def test_parts_of_a_package_are_used_by_their_names(
             (tmp_path / f"data/{label}/{number}.gray16").write_bytes(header + pixels.tobytes())
     data, run, scan = tmp_path / "data", tmp_path / "run", tmp_path / "data/light/0.gray16"
     with restored(LOSSES, FORMATS, ENCODER_PRESETS):
-        options = ["--preset", "wide", "--loss", "focal", "--steps", "30", "--learning-rate", "0.003", "--ema", "0"]
+        options = ["--preset", "wide", "--loss", "focal", "--steps", "20", "--learning-rate", "0.003", "--ema", "0"]
         learned = fit("train", data, "--out", run, *options, "--device", "cpu")
         assert learned.exit_code == 0, learned.stderr
         answer = json.loads(fit("classify", scan, "--checkpoint", run, "--device", "cpu", "--json").stdout)
         assert answer[0]["predictions"][0]["label"] == "light"
-        assert json.loads((run / "config.json").read_text())["model"]["latent_width"] == 256
+        assert json.loads((run / "config.json").read_text())["model"]["latent_width"] == 128
         assert json.loads((run / "training/settings.json").read_text())["loss"] == "focal"
         described = json.loads(fit("info", scan, "--json").stdout)
         assert (described[0]["format"], described[0]["width"]) == ("Gray16", 50)
-        asked = ["--preset", "wide", "--device", "cpu", "--method", "estimate", "--mode", "train", "--res", "128"]
-        assert "wide" in fit("profile-memory", *asked).stdout
         scan.write_bytes(scan.read_bytes()[:-1])
         cut = fit("info", scan)
         assert (cut.exit_code, cut.stderr) == (1, f"error: {scan}: is cut off; copy it again\n")

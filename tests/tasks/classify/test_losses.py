@@ -60,7 +60,7 @@ def test_a_run_learns_the_loss_that_is_named_and_resumes_with_it(fit: Fit, tmp_p
     assert len(seen) == 4
     assert all((shape, weights, smoothing) == ([2, 2], [2], 0.1) for shape, _, weights, smoothing in seen)
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    losses = [line["loss"] for line in lines if line["split"] == "train"]
+    losses = [line["loss"] for line in lines if line["kind"] == "train"]
     assert losses
     assert all(0 < loss < 0.6 for loss in losses), "that of an untrained model is 0.25, the cross-entropy 0.7"
 
