@@ -82,7 +82,7 @@ def test_parts_of_a_package_are_used_by_their_names(
             (tmp_path / f"data/{label}/{number}.gray16").write_bytes(header + pixels.tobytes())
     data, run, scan = tmp_path / "data", tmp_path / "run", tmp_path / "data/light/0.gray16"
     with restored(LOSSES, FORMATS, ENCODER_PRESETS):
-        options = ["--preset", "wide", "--loss", "focal", "--steps", "20", "--learning-rate", "0.003", "--ema", "0"]
+        options = ["--preset", "wide", "--loss", "focal", "--epochs", "5", "--batch-size", "2", "--ema", "0"]
         learned = fit("train", data, "--out", run, *options, "--device", "cpu")
         assert learned.exit_code == 0, learned.stderr
         answer = json.loads(fit("classify", scan, "--checkpoint", run, "--device", "cpu", "--json").stdout)

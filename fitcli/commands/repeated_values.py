@@ -13,7 +13,7 @@ class RepeatedValuesCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the options before the arguments are parsed."""
-        lists = [name for each in self.params if each.multiple for name in each.opts]  # type: ignore[attr-defined]
+        lists = [name for each in self.params if each.multiple for name in each.opts]
         return super().parse_args(ctx, repeated(args, lists))
 
 
