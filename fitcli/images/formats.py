@@ -13,13 +13,13 @@ OpenFile = Callable[[Path], ImageReader]
 """Opens a file. A reader class is one. It raises `ImageError` for a file that it cannot read."""
 
 FORMATS: Registry[OpenFile] = Registry("image format", "fit.formats", {})
-"""Formats by the suffix of their files without its first dot, in lower case: "raw" or "ome.raw"."""
+"""Formats by the suffix of their files without its first dot: "raw" or "ome.raw". The case does not matter."""
 
 
 def added_format(name: str) -> str | None:
     """Return the suffix in `FORMATS` with which the name of a file ends, the longest; None without one."""
     lower = name.lower()
-    return max((each for each in FORMATS.added() if lower.endswith(f".{each}")), key=len, default=None)
+    return max((each for each in FORMATS.added() if lower.endswith(f".{each.lower()}")), key=len, default=None)
 
 
 def open_added(path: Path) -> ImageReader | None:
