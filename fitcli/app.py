@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, ParamSpec, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
 from fitcli import __version__, console
 from fitcli.commands.classify import classify
@@ -25,6 +26,7 @@ from fitcli.commands.evaluate import evaluate
 from fitcli.commands.generate import generate
 from fitcli.commands.info import info
 from fitcli.commands.profile_memory import profile_memory
+from fitcli.commands.repeated_values import RepeatedValuesCommand
 from fitcli.commands.segment import segment
 from fitcli.commands.task_help import TaskCommand
 from fitcli.commands.train import train
@@ -128,9 +130,11 @@ def help_text(command: Callable[..., None]) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
+SHAPES: dict[Callable[..., None], type[TyperCommand]] = {train: TaskCommand, profile_memory: RepeatedValuesCommand}
+"""Commands that read their arguments in a way of their own."""
+
 for command in (info, demo, train, classify, segment, detect, embed, evaluate, generate, view, profile_memory):
-    shape = TaskCommand if command is train else None
-    app.command(help=help_text(command), cls=shape)(reports_errors(command))
+    app.command(help=help_text(command), cls=SHAPES.get(command))(reports_errors(command))
 
 
 def main() -> None:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.halves import half_and_half, trained_on_halves
+from support.packages import install, restored
 from support.pictures import colored, save
 from typer.testing import Result
 
+from fitcli.images.formats import FORMATS
+from fitcli.tasks.classify.losses import LOSSES
+from fitcli.tasks.presets import ENCODER_PRESETS
+
 DOCUMENT = Path(__file__).parent.parent / "docs" / "library.md"
+
+
+def blocks(language: str) -> list[str]:
+    """Return the examples in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", DOCUMENT.read_text(), flags=re.S)
 
 
 def test_the_library_is_used_as_described(
@@ -23,9 +36,7 @@ def test_the_library_is_used_as_described(
         options = ["--checkpoint", trained, "--device", "cpu", "--out", tmp_path / name]
         assert fit("embed", image, *options).exit_code == 0
     monkeypatch.chdir(tmp_path)
-    training, explaining, segmenting, reading, safetensors = re.findall(
-        r"```python\n(.*?)```", DOCUMENT.read_text(), flags=re.S
-    )
+    training, explaining, segmenting, reading, safetensors, *_ = blocks("python")
 
     learned: dict[str, object] = {}
     exec(training, learned)
@@ -52,3 +63,35 @@ def test_the_library_is_used_as_described(
     segmented: dict[str, object] = {}
     exec(segmenting.replace('"auto"', '"cpu"'), segmented)
     assert segmented["cells"].shape == (24, 32)  # type: ignore[attr-defined]
+
+
+def test_parts_of_a_package_are_used_by_their_names(
+    fit: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package of the page, installed as it stands there, learns and classifies files of its own format."""
+    parts = blocks("python")[-3:]
+    assert all(len(part.splitlines()) <= 25 for part in parts)
+    (declared,) = blocks("toml")
+    install(tmp_path / "site", "my-parts", tomllib.loads(declared)["project"]["entry-points"], "\n\n".join(parts))
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    for label, bright in (("dark", 300), ("light", 3000)):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(5):
+            pixels = np.random.default_rng(number).integers(bright, 2 * bright, (40, 50)).astype("<u2")
+            header = np.array(pixels.shape, "<u4").tobytes()
+            (tmp_path / f"data/{label}/{number}.gray16").write_bytes(header + pixels.tobytes())
+    data, run, scan = tmp_path / "data", tmp_path / "run", tmp_path / "data/light/0.gray16"
+    with restored(LOSSES, FORMATS, ENCODER_PRESETS):
+        options = ["--preset", "wide", "--loss", "focal", "--epochs", "5", "--batch-size", "2", "--ema", "0"]
+        learned = fit("train", data, "--out", run, *options, "--device", "cpu")
+        assert learned.exit_code == 0, learned.stderr
+        answer = json.loads(fit("classify", scan, "--checkpoint", run, "--device", "cpu", "--json").stdout)
+        assert answer[0]["predictions"][0]["label"] == "light"
+        assert json.loads((run / "config.json").read_text())["model"]["latent_width"] == 128
+        assert json.loads((run / "training/settings.json").read_text())["loss"] == "focal"
+        described = json.loads(fit("info", scan, "--json").stdout)
+        assert (described[0]["format"], described[0]["width"]) == ("Gray16", 50)
+        scan.write_bytes(scan.read_bytes()[:-1])
+        cut = fit("info", scan)
+        assert (cut.exit_code, cut.stderr) == (1, f"error: {scan}: is cut off; copy it again\n")
+    sys.modules.pop("my_parts")

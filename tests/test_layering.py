@@ -19,7 +19,8 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*ROOT.glob("fitcli/**/*.py"), *ROOT.glob("models/**/*.py")])
 
 FLOORS = (
-    "models", "fitcli/errors.py", "fitcli/interrupts.py", "fitcli/process", "fitcli/console.py", "fitcli/files",
+    "models", "fitcli/errors.py", "fitcli/plugins", "fitcli/interrupts.py", "fitcli/process", "fitcli/console.py",
+    "fitcli/files",
     "fitcli/images", "fitcli/annotations", "fitcli/demo", "fitcli/device", "fitcli/noise.py", "fitcli/patches",
     "fitcli/streaming", "fitcli/distributed", "fitcli/runs", "fitcli/execution", "fitcli/memory/paper",
     "fitcli/memory", "fitcli/data", "fitcli/tasks/encoding", "fitcli/tasks", "fitcli/tasks/autoregressive/decoding",

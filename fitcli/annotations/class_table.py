@@ -65,10 +65,6 @@ class ClassTable:
             if (double := _first_double(items)) is not None:
                 raise DataError(f"classes: the {what} {double!r} occurs twice; give each class its own name and value")
 
-    def number_of_value(self, value: int) -> int | None:
-        """Return the number of the class with a value in label images; None if there is none."""
-        return self.values.index(value) if value in self.values else None
-
 
 def parse_classes(text: str) -> ClassTable:
     """Return the classes that `--classes` gives.

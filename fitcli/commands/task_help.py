@@ -17,13 +17,25 @@ KEY = "fitcli.task"
 """Key of the task in the values that a context keeps."""
 
 
+OTHER_NAMES = {
+    "--lr": "--learning-rate", "--bs": "--batch-size", "--batch": "--batch-size", "--output": "--out",
+    "--model": "--preset", "--wd": "--weight-decay", "--num-workers": "--workers", "--pretrained": "--start-from",
+}  # fmt: skip
+"""Options of other trainers, and what they are called here: the spelling alone would suggest others."""
+
+
 class TaskCommand(TyperCommand):
     """A command whose `--help` shows the options that all tasks have, and those of the task that the arguments name."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Note the task before the arguments are parsed: `--help` may come before `--task`."""
         ctx.meta[KEY] = named_task(args)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if (meant := OTHER_NAMES.get(getattr(error, "option_name", ""))) is not None:
+                error.possibilities = [meant]  # type: ignore[attr-defined]
+            raise
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Show the help without the options of other tasks."""

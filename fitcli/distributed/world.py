@@ -186,10 +186,6 @@ class World:
         """Return whether the flag is set on any process."""
         return any(self.gather(flag))
 
-    def barrier(self) -> None:
-        """Wait until all processes have called this."""
-        self.gather(None)
-
     def add_up(self, tensors: Iterable[Tensor], axis: Axis | None = None) -> None:
         """Replace tensors by their sums over all processes or over an axis: the same on all of them, to the bit.
 

@@ -70,12 +70,19 @@ def stored_path(path: Path) -> Path:
 
 
 def output_stem(path: Path) -> str:
-    """Return the name of a file without its suffix; with a choice at its end, that follows: `a-series1-z3`."""
+    """Return the name of a file without its suffix; with a choice at its end, that follows: `a-series1-z3`.
+
+    `.ome.tif` and the like are suffixes of two parts: an output `a.ome.zarr` that is no OME-Zarr image would mislead.
+    """
     stored, text = _found(path)
     if stored is None:
-        return path.stem
+        return _stem(path)
     parts = (re.sub(r"[^\w.+-]+", "_", unquote(pair).replace("=", "")) for pair in text.split("&"))
-    return "-".join((stored.stem, *parts))
+    return "-".join((_stem(stored), *parts))
+
+
+def _stem(path: Path) -> str:
+    return re.sub(r"(?<=.)\.ome$", "", path.stem, flags=re.IGNORECASE)
 
 
 def _found(path: Path) -> tuple[Path | None, str]:

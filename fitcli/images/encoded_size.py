@@ -132,17 +132,6 @@ def encoded_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def check_encoded_size(data: bytes, height: int, width: int) -> None:
-    """Check the header of a chunk against the size that its file declares.
-
-    Raises:
-        ValueError: The chunk is larger.
-    """
-    size = encoded_size(data)
-    if size is not None and (size[0] > height + MARGIN or size[1] > width + MARGIN):
-        raise ValueError(f"its header claims {size[0]} x {size[1]} pixels, not the declared {height} x {width}")
-
-
 def is_complete_jpeg(data: bytes) -> bool:
     """Return whether an end-of-image marker follows the pixels of a JPEG. One inside a thumbnail does not count."""
     try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fitcli.images.foreign import DISGUISED, SLIDE_DATA
+from fitcli.images.formats import added_format
 from fitcli.images.open import TIFF_MAGIC, ZARR_MARKERS
 
 IMAGE_SUFFIXES = frozenset({
@@ -113,6 +114,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
     suffix = os.path.splitext(entry.name)[1].lower()
+    if added_format(entry.name) is not None:
+        return True
     if suffix in DISGUISED:
         return False
     if suffix in IMAGE_SUFFIXES or suffix in OTHER_SUFFIXES:

@@ -19,6 +19,7 @@ from fitcli.files.spelling import existing_spelling
 from fitcli.images.base import ImageInfo, ImageReader, ImageWriter
 from fitcli.images.chosen_channels import ChosenChannels
 from fitcli.images.foreign import disguised, foreign_by_name
+from fitcli.images.formats import open_added
 from fitcli.images.plane_choice import EVERYTHING, PlaneChoice
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def open_image(
 
     Args:
         path: A TIFF, OME-TIFF, SVS, NDPI, PNG, JPEG, ... file, the folder of a zarr array or OME-Zarr image, or
-            features (.h5, .npy, or what `fit embed --patches` writes).
+            features (.h5, .npy, or what `fit embed --patches` writes), or a file of a format in `formats.py`.
         indices: Whether to return the numbers that the file stores instead of the colours and brightnesses that they
             stand for: indices of a palette, grey of fewer than 8 bits without scaling, and 0 where it means white.
         choice: Image and planes that are read of a file that holds several.
@@ -53,6 +54,7 @@ def open_image(
 
     Raises:
         UnreadableAs: The file does not have what is chosen, or several planes without a choice.
+        PluginError: The package that adds the format of the file is broken.
         ImageError: `path` does not exist, is not an image, or is a damaged or unsupported image.
     """
     path = Path(path)
@@ -61,6 +63,8 @@ def open_image(
         return _open_folder(path, choice, lenient)
     if not stat.S_ISREG(mode):
         raise ImageError(path, "is neither a file nor a folder; give a regular image file or a zarr folder")
+    if (added := open_added(path)) is not None:
+        return ChosenChannels(added, choice) if choice else added
     if (foreign := disguised(path)) is not None:
         raise ImageError(path, foreign.advice(path))
     if path.name in ZARR_MARKERS:

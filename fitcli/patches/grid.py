@@ -81,20 +81,3 @@ class PatchGrid:
     def is_whole(self, row: int, column: int) -> bool:
         """Return whether no patch of the group is padding."""
         return self.filled(row, column) == (self.group, self.group)
-
-    def patch_at(self, y: int, x: int) -> tuple[int, int]:
-        """Return (number of the group, number of the patch in it) for the patch that holds pixel (y, x).
-
-        Raises:
-            IndexError: The pixel lies outside the image.
-        """
-        if not (0 <= y < self.size[0] and 0 <= x < self.size[1]):
-            raise IndexError(f"no pixel ({y}, {x}) in an image of {self.size}")
-        (row, inner_y), (column, inner_x) = divmod(y, self.group_pixels), divmod(x, self.group_pixels)
-        return row * self.columns + column, inner_y // self.patch * self.group + inner_x // self.patch
-
-    def patch_window(self, group: int, patch: int) -> Window:
-        """Return the window of patch number `patch` of group number `group` on the padded image."""
-        window = self.window(*divmod(group, self.columns))
-        row, column = divmod(patch, self.group)
-        return Window(window.top + row * self.patch, window.left + column * self.patch, self.patch, self.patch)

@@ -13,7 +13,7 @@ from fitcli.errors import FitError
 from fitcli.memory.machine import free_bytes
 from fitcli.runs.weights import EMA_WEIGHTS
 from fitcli.tasks.load import load_config
-from fitcli.tasks.registry import DEFAULT_TASK, find_task, task_options
+from fitcli.tasks.registry import DEFAULT_TASK, find_task, load_preset, task_options
 from models.config import TrunkConfig
 
 Method = Literal["auto", "estimate", "measure"]
@@ -100,6 +100,7 @@ def subject_for(checkpoint: Path | None, preset: str | None, task: str | None) -
         )
     chosen = find_task(task or DEFAULT_TASK)
     name = preset or chosen.profiled_preset
+    load_preset(chosen.name, name)
     model = chosen.preset(name)
     return Subject(
         name=name,

@@ -120,11 +120,6 @@ class DeclaredOption:
     option: Option
 
     @property
-    def is_switch(self) -> bool:
-        """Whether the option takes no value."""
-        return bool in (self.type, *get_args(self.type))
-
-    @property
     def choices(self) -> tuple[str, ...]:
         """The allowed texts of a `Literal`; empty for other types."""
         return tuple(get_args(self.type)) if get_origin(self.type) is Literal else ()

@@ -43,11 +43,13 @@ class TaskOptions:
 
     Attributes:
         presets: Defaults that vary, by preset.
+        preset_group: Group of the entry points of presets that other packages add.
         earlier: Those of versions in which they depended on the task alone. Runs of these versions have them.
         next_command: Command to suggest after training, with `{run}` for the run folder.
     """
 
     presets: ClassVar[Mapping[str, PresetDefaults]] = {USUAL_PRESET: PresetDefaults()}
+    preset_group: ClassVar[str] = "fit.presets"
     earlier: ClassVar[PresetDefaults] = PresetDefaults()
     next_command: ClassVar[str] = ""
 

@@ -63,15 +63,29 @@ def train_settings(task: str = DEFAULT_TASK, **values: Any) -> TrainSettings:
     Values of options that belong to other tasks only are left out: `refuse_options` refuses those that a user gave.
 
     Raises:
-        FitError: There is no such task, or a value is impossible.
+        FitError: There is no such task, a value is impossible, or the package that adds the preset is broken.
         TypeError: A name is unknown.
     """
     check_task(task)
     options = task_options()
+    if isinstance(preset := values.get("preset"), str):
+        load_preset(task, preset)
     own = {each.name for each in _fields(options[task])}
     foreign = {each.name for settings in options.values() for each in _fields(settings)} - own
     known = {name: value for name, value in values.items() if name not in foreign}
     return TrainSettings.from_dict({"task": task, **known}, options[task])
+
+
+def load_preset(task: str, name: str) -> None:
+    """Import a preset for a task that another package adds; do nothing for another name.
+
+    Raises:
+        PluginError: The package is broken.
+    """
+    # Imported late: if another package called `models` comes first, the command line reports that.
+    from fitcli.tasks.presets import PRESETS_BY_GROUP
+
+    PRESETS_BY_GROUP[task_options()[task].preset_group].load(name)
 
 
 def refuse_options(task: str, given: frozenset[str] | set[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from typer.testing import Result
 
-from fitcli.commands.task_help import named_task
+from fitcli.commands.task_help import OTHER_NAMES, named_task
 from fitcli.runs.option import declared_options, flag
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.registry import DEFAULT_TASK, TASKS, task_options
@@ -53,3 +53,12 @@ def test_help_changes_nothing_for_later_calls(fit: Fit) -> None:
     assert fit("train", "--help").stdout == before
     refused = fit("train", "data", "--out", "run", "--schedule", "cosine")
     assert "--schedule is for --task diffusion" in refused.stderr, "a hidden option is still read"
+
+
+@pytest.mark.parametrize(("other", "meant"), OTHER_NAMES.items())
+def test_the_name_of_an_option_elsewhere_leads_to_ours(fit: Fit, other: str, meant: str) -> None:
+    done = fit("train", "data", "--out", "run", other, "1")
+    assert done.exit_code == 2
+    assert f"No such option: {other}" in done.stderr
+    assert meant in done.stderr
+    assert meant in fit("train", "--help").stdout

@@ -62,3 +62,16 @@ def test_outputs_are_named_after_the_choice(tmp_path: Path) -> None:
     (tmp_path / "a.zarr").mkdir()
     assert output_stem(Path(f"{tmp_path / 'a.zarr'}#series=A/1/0&z=3")) == "a-seriesA_1_0-z3"
     assert output_stem(tmp_path / "a.zarr") == "a"
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("a.ome.tif", "a"), ("a.OME.TIFF", "a"), ("a.ome.zarr", "a"), ("a.b.tif", "a.b"), (".ome.tif", ".ome"),
+        ("a.ome", "a"), ("a.tif", "a"), ("a", "a"),
+    ],
+)  # fmt: skip
+def test_a_suffix_of_two_parts_is_left_out(tmp_path: Path, name: str, stem: str) -> None:
+    (tmp_path / name).touch()
+    assert output_stem(tmp_path / name) == stem
+    assert output_stem(Path(f"{tmp_path / name}#series=1")) == f"{stem}-series1"

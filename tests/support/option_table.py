@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from typer.main import get_command
 
@@ -109,7 +109,7 @@ def values(declared: DeclaredOption) -> str:
     """Return the possible values, in words."""
     if declared.choices:
         return ", ".join(declared.choices)
-    if declared.is_switch:
+    if bool in (declared.type, *get_args(declared.type)):
         return ""
     return declared.option.limits() or (declared.option.metavar or "").lower()
 

@@ -17,6 +17,7 @@ class AutoregressiveOptions(TaskOptions):
     """Options of autoregressive models; the help text of each field explains it."""
 
     presets: ClassVar[Mapping[str, PresetDefaults]] = GENERATORS
+    preset_group: ClassVar[str] = "fit.decoders"
     earlier: ClassVar[PresetDefaults] = EARLIER_GENERATOR
     next_command: ClassVar[str] = "fit generate --out FILE --checkpoint {run}"
 

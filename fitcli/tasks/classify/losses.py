@@ -1,9 +1,17 @@
-"""The loss of a classifier with one class per image."""
+"""The losses of a classifier with one class per image, with those that other packages add."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor
+
+from fitcli.plugins.registry import Registry
+from fitcli.tasks.classify.options import USUAL_LOSS
+
+ClassLoss = Callable[[Tensor, Tensor, Tensor | None, float], Tensor]
+"""Maps logits, labels, weights and smoothing, as those of `mean_cross_entropy`, to the mean over the images."""
 
 
 def mean_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None, smoothing: float) -> Tensor:
@@ -21,3 +29,7 @@ def mean_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None, s
     if weights is None:
         return F.cross_entropy(logits, labels, label_smoothing=smoothing)
     return F.cross_entropy(logits, labels, weights, reduction="sum", label_smoothing=smoothing) / len(labels)
+
+
+LOSSES: Registry[ClassLoss] = Registry("loss", "fit.losses", {USUAL_LOSS: mean_cross_entropy}, wanted="a function")
+"""Losses by the name that `--loss` gives."""

@@ -11,6 +11,9 @@ from fitcli.runs.task_options import PresetDefaults
 from fitcli.tasks.preset_defaults import CLASSIFIERS, EARLIER_CLASSIFIER
 from fitcli.tasks.shared_options import DROP_PATH, LABEL_SMOOTHING, SHIFT_CANVAS, BackgroundOptions
 
+USUAL_LOSS = "cross-entropy"
+"""Loss of a run without `--loss`."""
+
 BestBy = Literal["loss", "accuracy"]
 """What chooses the weights to keep: the validation loss; or the accuracy, then the loss."""
 
@@ -40,6 +43,12 @@ class ClassifyOptions(BackgroundOptions):
     )
     drop_path: float = shared(DROP_PATH)
     label_smoothing: float = shared(LABEL_SMOOTHING)
+    loss: str = option(
+        USUAL_LOSS,
+        "Loss by name.",
+        more="cross-entropy, or one that a package adds (docs/library.md), for data sets with one class per image. "
+        "Validation reports the cross-entropy.",
+    )
     best_by: BestBy = "loss"
 
     def __post_init__(self) -> None:

@@ -26,8 +26,9 @@ from fitcli.runs.targets import Target
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.config import ClassifyDetails
+from fitcli.tasks.classify.losses import LOSSES
 from fitcli.tasks.classify.objective import ClassificationObjective, classification_objective
-from fitcli.tasks.classify.options import ClassifyOptions
+from fitcli.tasks.classify.options import USUAL_LOSS, ClassifyOptions
 from fitcli.tasks.classify.scorer import ClassificationScorer
 from fitcli.tasks.classify.step import classification_job
 from fitcli.tasks.classify.targets.kinds import TARGET_KINDS, kind_of
@@ -62,6 +63,7 @@ class Classify(Task[FITClassifier]):
 
     def check(self, settings: TrainSettings) -> None:
         classifier_preset(settings.preset, channels=1, classes=2, changes=settings.model_changes)
+        LOSSES.find(cast(ClassifyOptions, settings.options).loss)
 
     def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
         options = cast(ClassifyOptions, settings.options)
@@ -128,7 +130,10 @@ def kept_targets(settings: TrainSettings, dataset: Dataset) -> tuple[Target, ...
 
 
 def _check_options(options: ClassifyOptions, targets: Sequence[Target]) -> None:
-    """Raise FitError if an option for classes is given, and no target names classes."""
+    """Raise FitError if an option for classes is given, and no target names classes; or one for a single class."""
+    if targets and options.loss != USUAL_LOSS:
+        asked = ", ".join(target.column for target in targets)
+        raise FitError(f"--loss: is for one class per image, and the data set has {asked}; leave it out")
     if not targets or any(kind_of(target).names_classes for target in targets):
         return
     given = {"--balance": options.balance, "--label-smoothing": options.label_smoothing > 0}

@@ -17,6 +17,7 @@ class DiffusionOptions(BackgroundOptions):
     """Options of diffusion models; the help text of each field explains it."""
 
     presets: ClassVar[Mapping[str, PresetDefaults]] = GENERATORS
+    preset_group: ClassVar[str] = "fit.denoisers"
     earlier: ClassVar[PresetDefaults] = EARLIER_GENERATOR
     next_command: ClassVar[str] = "fit generate --out FILE --checkpoint {run}"
 

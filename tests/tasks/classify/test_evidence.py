@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from support.patch_places import patch_window
 from torch import Tensor
 
 from fitcli.device.runtime import choose_runtime
@@ -98,7 +99,7 @@ def test_areas_are_those_of_the_windows() -> None:
     areas = patch_areas(grid, list(grid.coordinates()))
     for group in range(grid.count):
         for patch in range(4):
-            assert areas[group, patch] == grid.patch_window(group, patch).clip(*grid.size).area / 16
+            assert areas[group, patch] == patch_window(grid, group, patch).clip(*grid.size).area / 16
     rows, columns = visible_sides(grid)
     assert rows.tolist() == [1, 1, 1, 0.25]
     assert columns.tolist() == [1, 1, 1, 1, 1, 0.5]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.patch_places import patch_at
 from support.pictures import save
 
 from fitcli.errors import ImageError
@@ -35,7 +36,7 @@ def found(size: tuple[int, int], *places: tuple[int, int], weights: tuple[float,
     grid = PatchGrid(size, PATCH, GROUP)
     evidence, areas = np.zeros((grid.count, GROUP**2), np.float32), patch_areas(grid, list(grid.coordinates()))
     for number, (y, x) in enumerate(places):
-        place = grid.patch_at(y, x)
+        place = patch_at(grid, y, x)
         evidence[place] = (weights[number] if weights else 1) * areas[place]
     evidence /= max(evidence.sum(), np.finfo(np.float32).tiny)
     by_class = {"a": Contributions(3 * evidence, 0.1), "b": Contributions(-3 * evidence, -0.1)}

@@ -1,0 +1,1 @@
+"""Names for parts of fit that other packages add: losses, image formats, presets."""
