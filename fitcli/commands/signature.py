@@ -92,7 +92,7 @@ def _parameter(declared: DeclaredOption, panel: str, tasks: Mapping[str, type], 
     option, name = declared.option, flag(declared.name)
     shown = declared.default_text(tasks, short=True)
     information = typer.Option(
-        f"{name}/--no-{name[2:]}" if option.negatable else name,
+        f"{name}/--no-{name[2:]}" if option.negatable and declared.is_switch else name,
         # Square brackets are markup for the help texts of Typer.
         help=(option.help.rstrip(".") + suffix + "." if suffix else option.help).replace("[", r"\["),
         metavar=option.metavar or _metavar(declared),
@@ -101,7 +101,8 @@ def _parameter(declared: DeclaredOption, panel: str, tasks: Mapping[str, type], 
         rich_help_panel=panel or None,
         **_limits(declared),
     )
-    kind = declared.type if declared.default is not None else Optional[declared.type]  # noqa: UP045
+    taken: Any = str if declared.is_switch_or_text else declared.type
+    kind = taken if declared.default is not None else Optional[taken]  # noqa: UP045
     return _keyword(declared.name, Annotated[kind, information], declared.default)
 
 

@@ -33,6 +33,9 @@ class OptionError(FitError):
 KEY = "option"
 """Key of an `Option` in the metadata of a field."""
 
+OFF, USUAL = "none", "default"
+"""Texts for the values of a switch, where an option takes a text, too, see `DeclaredOption.is_switch_or_text`."""
+
 LARGEST_NUMBER = 10**100
 """Integers from here on are no numbers of an option; Python could not make a float of the largest."""
 
@@ -52,7 +55,7 @@ class Option:
         varies: Whether the default depends on task and preset. The default of the field is None until
             `TrainSettings` replaces it by `TaskOptions.default_of`.
         parser: Function from text to a value, which raises ValueError; None for the parser of the type.
-        negatable: Whether a switch has a `--no-...` form.
+        negatable: Whether it has a `--no-...` form: a switch, or an option that takes false or a text.
         changeable: Whether a resumed run may be given another value.
     """
 
@@ -122,7 +125,12 @@ class DeclaredOption:
     @property
     def is_switch(self) -> bool:
         """Whether the option takes no value."""
-        return bool in (self.type, *get_args(self.type))
+        return bool in (self.type, *get_args(self.type)) and not self.is_switch_or_text
+
+    @property
+    def is_switch_or_text(self) -> bool:
+        """Whether the option takes a text, and also the values of a switch."""
+        return {bool, str} <= set(get_args(self.type))
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -244,11 +252,11 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def given_as(name: str, value: bool | float) -> str:
+def given_as(name: str, value: bool | float | str) -> str:
     """Return an option with its value as on the command line, such as "--no-augment" or "--ema 0.999"."""
     if isinstance(value, bool):
         return flag(name if value else f"no_{name}")
-    return f"{flag(name)} {value:g}"
+    return f"{flag(name)} {value if isinstance(value, str) else f'{value:g}'}"
 
 
 def refuse_foreign_options(task: str, options: Mapping[str, type], given: Collection[str]) -> None:
