@@ -79,8 +79,8 @@ class PlaceRules:
         anchored: Probability that the window of an image with anchors is drawn around one.
         augment: Whether images are augmented.
         recolor: Whether augmented images may have changes of brightness and contrast: features have neither.
-        augmentations: How they are augmented. `light` is the standard deviation of the change of brightness, in standard
-            deviations of the pixels, and of log contrast.
+        augmentations: How they are augmented. `light` is the standard deviation of the change of brightness, in
+            standard deviations of the pixels, and of log contrast.
         shift_canvas: Largest shift of an image down and to the right, in pixels.
         token_dropout: Probability in [0, 1) that a patch is hidden.
         hide_equally: Whether groups with equally many patches lose equally many.

@@ -1,4 +1,4 @@
-"""What `--augment` asks for: names of augmentations with their strengths, and words for usual sets. No torch, no numpy."""
+"""What `--augment` asks for: names of augmentations with their strengths, and words for sets. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draws how an image is changed in an epoch: a value that follows from the seed, the epoch and the number of the sample."""
+"""Draws how an image is changed: a value that follows from the seed, the epoch and the number of the sample."""
 
 from __future__ import annotations
 
