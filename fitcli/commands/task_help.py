@@ -45,7 +45,7 @@ def with_texts(arguments: Sequence[str], options: Sequence[str]) -> list[str]:
 
     `--no-augment` becomes `--augment=none`; `--augment` becomes `--augment=default` at the end, and before an option.
     """
-    texts = []
+    texts: list[str] = []
     for number, argument in enumerate(arguments):
         if argument == "--":
             return [*texts, *arguments[number:]]

@@ -103,7 +103,7 @@ def _augmented(
     pixels = np.rot90(pixels, place.quarters)
     pixels = pixels[:, ::-1] if place.mirror else pixels
     mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
-    return (pixels - mean) * place.gain + place.shift * std + mean
+    return np.asarray((pixels - mean) * place.gain + place.shift * std + mean)
 
 
 def _visible(pixels: NDArray[np.float64], preprocessing: Preprocessing) -> NDArray[np.uint8]:
@@ -111,7 +111,7 @@ def _visible(pixels: NDArray[np.float64], preprocessing: Preprocessing) -> NDArr
     black, white = preprocessing.range
     colors = pixels[..., :3] if pixels.shape[-1] >= 3 else np.repeat(pixels[..., :1], 3, axis=-1)
     shares = (np.nan_to_num(colors) - black) / (white - black)
-    return np.rint(shares.clip(0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.rint(shares.clip(0, 1) * 255).astype(np.uint8))
 
 
 def _suited(preprocessing: Preprocessing) -> Augmentations:

@@ -149,7 +149,8 @@ def parse_augmentations(text: str) -> Augmentations:
             raise ValueError(f"has no {name!r:.40}; it takes a list of {known}, such as flips,blur=1")
         else:
             raise ValueError(f"takes {name} alone")
-    return Augmentations(**{name: bool(value) if name == "flips" else value for name, value in strengths.items()})
+    flips = bool(strengths.pop("flips", 0))
+    return Augmentations(flips=flips, **strengths)
 
 
 def _set(name: str) -> dict[str, float]:

@@ -57,9 +57,7 @@ def test_the_strengths_of_names_alone_are_kept(data: Path, tmp_path: Path) -> No
     train(run, quietly)
     kept = load_settings(tmp_path / "run").augment
     assert kept == "flips,light=0.1,colour=0.05,stain=0.2,scale=0.2,blur=1,noise=0.1"
-    with pytest.raises(
-        FitError, match=r"--augment: the run was begun with augment = flips,light=0\.1,col.*, not False"
-    ):
+    with pytest.raises(FitError, match=r"--augment: the run was begun with augment = flips,light=.*, not False"):
         run_of(data, tmp_path / "run", resume=True, augment=False)
 
 

@@ -135,5 +135,5 @@ def _as_stored(values: NDArray[np.floating[Any]], dtype: np.dtype[Any]) -> Pixel
     if dtype in (np.uint8, np.uint16, np.int8, np.int16):
         limits = np.iinfo(dtype)
         rounded = np.clip(values, limits.min, limits.max)
-        return np.rint(rounded, out=rounded).astype(dtype)
+        return np.asarray(np.rint(rounded, out=rounded).astype(dtype))
     return as_dtype(values.astype(np.float64), dtype)

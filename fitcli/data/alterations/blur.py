@@ -21,7 +21,7 @@ def reach(deviation: float) -> int:
 def kernel(deviation: float) -> NDArray[np.float64]:
     """Return the weights of a pixel and of those at distances 1, 2, ... on either side, which sum to 1."""
     weights: NDArray[np.float64] = np.exp(-0.5 * np.square(np.arange(reach(deviation) + 1) / deviation))
-    return weights / (2 * weights.sum() - weights[0])
+    return np.asarray(weights / (2 * weights.sum() - weights[0]))
 
 
 def blurred(planes: Planes, missing: NDArray[np.bool_] | None, deviation: float) -> Planes:

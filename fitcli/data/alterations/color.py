@@ -27,7 +27,8 @@ def hue_matrix(turn: float, saturation: float) -> NDArray[np.float64]:
     grey = np.full((3, 3), 1 / 3)
     # The product with the axis of greys, which turns colours by a quarter (Rodrigues' formula).
     across = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
-    return grey + saturation * (math.cos(angle) * (np.eye(3) - grey) + math.sin(angle) * across)
+    turned = math.cos(angle) * (np.eye(3) - grey) + math.sin(angle) * across
+    return np.asarray(grey + saturation * turned)
 
 
 def mixed(planes: Planes, matrix: NDArray[np.float64]) -> Planes:

@@ -100,9 +100,8 @@ def test_boxes_follow_enlarged_and_reduced_images(data: Path, number: int) -> No
         reading = Reading(layout=Layout(patch=4, group=3), rules=rules, preprocessing=rgb, targets=READER)
         targets = read_item(reading, sample, 0, number, Axis()).target
         middles = set((targets.heat_keys[targets.heat == 1] // len(NAMES)).tolist())
-        found = [
-            row for key, row in zip(targets.box_keys.tolist(), targets.sides.tolist(), strict=True) if key in middles
-        ]
+        each = zip(targets.box_keys.tolist(), targets.sides.tolist(), strict=True)
+        found = [row for key, row in each if key in middles]
         return sorted((row[0] + row[2]) * (row[1] + row[3]) for row in found)
 
     factor = draw_change(chosen, 3, 3, 0, number).factor
