@@ -1,6 +1,6 @@
 """Trains with and without augmentation on slides of one laboratory, and scores others of it and of other laboratories.
 
-    python -m benchmarks.learning.augmentation --work FOLDER [--augment LIST ...] [--seeds N] [--steps N]
+    python -m benchmarks.learning.augmentation --work FOLDER [--make-only] [--augment LIST ...] [--seeds N] [--steps N]
 
 Makes synthetic slides of haematoxylin and eosin of 128 x 128 pixels. The class is the size of the nuclei. In the
 training slides, those of one class tend to be stained more strongly, as where two batches of slides hold two diagnoses.
@@ -27,16 +27,22 @@ STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
 ARMS = ("none", "default", "flips,light,stain", "pathology")
 
 
-def slide(rng: np.random.Generator, large: bool, amounts: tuple[float, float], stains: NDArray[np.float64]) -> Any:
+def slide(
+    rng: np.random.Generator,
+    large: bool,
+    amounts: tuple[float, float],
+    stains: NDArray[np.float64],
+    side: int = SIDE,
+) -> Any:
     """Return a slide with small or large nuclei, as a picture."""
-    y, x = np.mgrid[:SIDE, :SIDE]
-    rough = Image.fromarray(rng.random((9, 9)).astype(np.float32)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    y, x = np.mgrid[:side, :side]
+    rough = Image.fromarray(rng.random((9, 9)).astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
     eosin = 0.25 + 0.35 * np.asarray(rough, np.float64)
-    haematoxylin = np.full((SIDE, SIDE), 0.06)
+    haematoxylin = np.full((side, side), 0.06)
     radius = 5.5 if large else 3.6
     # As much area in both classes, so that the mean colour says nothing.
-    for _ in range(round(900 / radius**2)):
-        row, column = rng.uniform(0, SIDE, 2)
+    for _ in range(round(900 / radius**2 * (side / SIDE) ** 2)):
+        row, column = rng.uniform(0, side, 2)
         size = radius * rng.uniform(0.85, 1.15)
         distance = np.hypot(y - row, x - column) / size
         haematoxylin += 0.7 / (1 + np.exp((6 * (distance - 1)).clip(-50, 50)))
@@ -55,7 +61,9 @@ def laboratory(number: int) -> tuple[tuple[float, float], NDArray[np.float64], f
 
 
 def make(folder: Path) -> None:
-    """Write the data sets `train`, `same` and `others`, each with a folder per class."""
+    """Write the data sets `train`, `same` and `others`, each with a folder per class, and a larger example."""
+    folder.mkdir(parents=True, exist_ok=True)
+    slide(np.random.default_rng(0), True, (1.0, 1.0), STAINS, 3 * SIDE).save(folder / "example.png")
     for name, count in (("train", TRAIN), ("same", TEST), ("others", TEST)):
         for number in range(count):
             rng = np.random.default_rng([count, len(name), number])
@@ -84,9 +92,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--preset", default="nano")
+    parser.add_argument("--make-only", action="store_true", help="write the slides and stop")
     options = parser.parse_args()
     if not (options.work / "train").exists():
         make(options.work)
+    if options.make_only:
+        return
     for augment in options.augment:
         found = []
         for seed in range(options.seeds):
