@@ -112,7 +112,7 @@ def augmentations_of(value: bool | str) -> Augmentations:
 
 
 def augment_value(text: str) -> bool | str:
-    """Return the value of `--augment` for a text: False for "none", True for "default", else all kinds with strengths.
+    """Return the value of `--augment` for a text: False for none, True for the usual ones, else kinds with strengths.
 
     Raises:
         ValueError: See `parse_augmentations`.
@@ -120,7 +120,9 @@ def augment_value(text: str) -> bool | str:
     word = text.strip().lower()
     if word in (*NO, *YES):
         return word in YES
-    return parse_augmentations(text).text()
+    chosen = parse_augmentations(text)
+    switches = {NO_AUGMENTATIONS: False, USUAL_AUGMENTATIONS: True}
+    return switches.get(chosen, chosen.text())
 
 
 def parse_augmentations(text: str) -> Augmentations:

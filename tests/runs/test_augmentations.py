@@ -43,6 +43,7 @@ def test_every_name_stands_alone_and_is_kept_with_its_strengths(name: str) -> No
 
 def test_switches() -> None:
     assert [augment_value(text) for text in ("none", "no", "False", "default", "yes")] == [False] * 3 + [True] * 2
+    assert [augment_value(text) for text in ("flips=0", "light,flips", "flips,light=0.1")] == [False, True, True]
     assert augmentations_of(False) == NO_AUGMENTATIONS
     assert augmentations_of(True) == USUAL_AUGMENTATIONS == parse_augmentations("flips,light")
 
