@@ -92,7 +92,7 @@ def _parameter(declared: DeclaredOption, panel: str, tasks: Mapping[str, type], 
     option, name = declared.option, flag(declared.name)
     shown = declared.default_text(tasks, short=True)
     information = typer.Option(
-        f"{name}/--no-{name[2:]}" if option.negatable and declared.is_switch else name,
+        f"{name}/--no-{name[2:]}" if option.negatable else name,
         # Square brackets are markup for the help texts of Typer.
         help=(option.help.rstrip(".") + suffix + "." if suffix else option.help).replace("[", r"\["),
         metavar=option.metavar or _metavar(declared),

@@ -55,7 +55,7 @@ class Option:
         varies: Whether the default depends on task and preset. The default of the field is None until
             `TrainSettings` replaces it by `TaskOptions.default_of`.
         parser: Function from text to a value, which raises ValueError; None for the parser of the type.
-        negatable: Whether it has a `--no-...` form: a switch, or an option that takes false or a text.
+        negatable: Whether a switch has a `--no-...` form.
         changeable: Whether a resumed run may be given another value.
     """
 
@@ -129,7 +129,7 @@ class DeclaredOption:
 
     @property
     def is_switch_or_text(self) -> bool:
-        """Whether the option takes a text, and also the values of a switch."""
+        """Whether the option takes a text, and also the values of a switch: it also stands alone, or as `--no-...`."""
         return {bool, str} <= set(get_args(self.type))
 
     @property

@@ -210,7 +210,6 @@ class TrainSettings:
         None,
         "Like flips,blur=1; none.",
         panel=IMAGES,
-        negatable=True,
         varies=True,
         metavar="LIST",
         parser=augment_value,

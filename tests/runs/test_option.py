@@ -107,7 +107,7 @@ def test_impossible_values_are_refused_by_name(values: dict[str, Any], message: 
 def test_a_switch_that_also_takes_a_text() -> None:
     @dataclass
     class Framing:
-        gilt: bool | str = option(None, "Gilding.", negatable=True, varies=True)
+        gilt: bool | str = option(None, "Gilding.", varies=True)
 
     declared = declared_options(Framing)["gilt"]
     assert (declared.is_switch, declared.is_switch_or_text) == (False, True)
