@@ -20,8 +20,8 @@ import torch
 
 from benchmarks.support.image_sources import WINDOW, slide_window, write_image
 from benchmarks.support.machine import save_results
-from fitcli.data.alterations.change import draw_change
 from fitcli.data.dataset import Sample
+from fitcli.data.image_change import draw_change
 from fitcli.data.place import Layout, PlaceRules
 from fitcli.data.read_item import Reading, read_item
 from fitcli.distributed.world import Axis

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.data.alterations.altered_image import AlteredImage
-from fitcli.data.alterations.change import draw_change
+from fitcli.data.altered_image import AlteredImage
 from fitcli.data.dataset import Dataset, Sample
+from fitcli.data.image_change import draw_change
 from fitcli.data.place import Layout, PlaceRules, draw_place
 from fitcli.data.survey import survey_images
 from fitcli.distributed.world import Axis

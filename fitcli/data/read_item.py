@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fitcli.data.alterations.altered_image import AlteredImage
-from fitcli.data.alterations.change import UNCHANGED, draw_change, resized_anchors
+from fitcli.data.altered_image import AlteredImage
 from fitcli.data.augmentation import turn_patches
 from fitcli.data.batch import BatchTarget, Item
 from fitcli.data.dataset import Sample
+from fitcli.data.image_change import UNCHANGED, draw_change, resized_anchors
 from fitcli.data.place import Layout, Place, PlaceRules, draw_place
 from fitcli.distributed.world import Axis
 from fitcli.errors import DataError

@@ -88,7 +88,7 @@ def test_boxes_turn_with_their_pixels(data: Path, seed: int) -> None:
 @pytest.mark.parametrize("number", range(6))
 def test_boxes_follow_enlarged_and_reduced_images(data: Path, number: int) -> None:
     """The box of the cell in the middle of each object is about as large as the object is then."""
-    from fitcli.data.alterations.change import draw_change
+    from fitcli.data.image_change import draw_change
     from fitcli.data.read_item import Reading, read_item
     from fitcli.runs.augmentations import parse_augmentations
 

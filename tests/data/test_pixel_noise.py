@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fitcli.data.alterations.pixel_noise import SQUARE, pixel_noise
+from fitcli.data.pixel_noise import SQUARE, pixel_noise
 from fitcli.images.window import Window
 
 WHOLE = pixel_noise(7, Window(0, 0, 300, 200), 3)

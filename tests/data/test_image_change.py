@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fitcli.data.alterations.change import UNCHANGED, Change, draw_change, resized_anchors
+from fitcli.data.image_change import UNCHANGED, Change, draw_change, resized_anchors
 from fitcli.images.array_image import ArrayReader
 from fitcli.runs.augmentations import KINDS, USUAL_AUGMENTATIONS, Augmentations, parse_augmentations
 

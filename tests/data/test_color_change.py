@@ -7,7 +7,7 @@ import colorsys
 import numpy as np
 import pytest
 
-from fitcli.data.alterations.color import hue_matrix, mixed, rebalanced
+from fitcli.data.color_change import hue_matrix, mixed, rebalanced
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.uniform(0, 255, (40, 30, 3))

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fitcli.data.alterations.altered_image import PIECE, AlteredImage
-from fitcli.data.alterations.blur import blurred, reach
-from fitcli.data.alterations.change import Change
+from fitcli.data.altered_image import PIECE, AlteredImage
+from fitcli.data.blur import blurred, reach
+from fitcli.data.image_change import Change
 from fitcli.errors import ImageError
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.window import Window
@@ -87,9 +87,9 @@ def test_missing_pixels_stay_missing_and_change_no_others(dtype: str, nodata: fl
 
 def test_all_kinds_together_are_one_after_the_other() -> None:
     """The slow way: the whole image at once, in floats, with its edge repeated for the blur."""
-    from fitcli.data.alterations.color import hue_matrix
-    from fitcli.data.alterations.pixel_noise import pixel_noise
-    from fitcli.data.alterations.stain import restained
+    from fitcli.data.color_change import hue_matrix
+    from fitcli.data.pixel_noise import pixel_noise
+    from fitcli.data.stain_change import restained
 
     image, preprocessing = image_of("uint8", 3)
     pixels = image.read(Window(0, 0, *SIZE)).astype(np.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fitcli.data.alterations.stain import LEAST_LIGHT, STAINED, restained, stain_colors
+from fitcli.data.stain_change import LEAST_LIGHT, STAINED, restained, stain_colors
 
 RNG = np.random.default_rng(0)
 NONE = np.zeros(2)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.data.alterations.color import Planes, mixed
+from fitcli.data.color_change import Planes, mixed
 
 HAEMATOXYLIN, EOSIN = (0.650, 0.704, 0.286), (0.072, 0.990, 0.105)
 """Optical densities of the stains in red, green and blue."""

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.data.alterations.blur import blurred, reach
-from fitcli.data.alterations.change import Change
-from fitcli.data.alterations.color import Planes, hue_matrix, mixed, rebalanced
-from fitcli.data.alterations.pixel_noise import SQUARE, pixel_noise
-from fitcli.data.alterations.stain import restained
+from fitcli.data.blur import blurred, reach
+from fitcli.data.color_change import Planes, hue_matrix, mixed, rebalanced
+from fitcli.data.image_change import Change
+from fitcli.data.pixel_noise import SQUARE, pixel_noise
+from fitcli.data.stain_change import restained
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageReader, Pixels
 from fitcli.images.missing import avoid_nodata, missing_mark

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageFilter
 
-from fitcli.data.alterations.blur import blurred, kernel, reach
+from fitcli.data.blur import blurred, kernel, reach
 
 RNG = np.random.default_rng(0)
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.data.alterations.color import Planes
+from fitcli.data.color_change import Planes
 
 REACH = 3.0
 """Distance at which the Gaussian is cut off, in standard deviations: 0.3 % of it lies beyond."""

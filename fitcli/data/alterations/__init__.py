@@ -1,1 +1,0 @@
-"""Changes of the pixels of training images: colour, stain, blur, noise, and channels left out."""
