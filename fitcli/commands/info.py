@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fitcli import console
 from fitcli.commands.options import Images, Json
-from fitcli.errors import CheckpointError, ImageError
+from fitcli.errors import CheckpointError, FitError, ImageError
 
 if TYPE_CHECKING:
     from fitcli.images.base import ImageInfo
@@ -26,13 +26,32 @@ ONLY_IN_JSON = ("tasks", "thresholds", "sharpening")
 """Properties of runs that would be long rows of a table; `classes` names the targets."""
 
 
-def info(images: Images, as_json: Json = False) -> None:
+def info(
+    images: Images,
+    as_json: Json = False,
+    show_augmentation: Annotated[
+        Path | None,
+        typer.Option(
+            "--show-augmentation", help="Also write a PNG picture of what --augment does to an image.", metavar="FILE"
+        ),
+    ] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            "--augment", help="What the picture shows: a list as for `fit train`; else all kinds.", metavar="LIST"
+        ),
+    ] = None,
+) -> None:
     """Show size, levels, data type, resolution and planes of images; model, classes and best scores of run folders."""
     from fitcli.images.open import matching_paths
     from fitcli.runs.config import is_run
 
     described: list[dict[str, Any]] = []
     paths = matching_paths(images)
+    if show_augmentation is not None:
+        _show_augmentation(paths, show_augmentation, augment)
+    elif augment is not None:
+        raise FitError("--augment is for --show-augmentation FILE; give both, or leave it out")
     for path in paths:
         try:
             described.append(_describe_run(path) if is_run(path) else describe(path))
@@ -48,6 +67,18 @@ def info(images: Images, as_json: Json = False) -> None:
             console.table(columns, [(name, show(value)) for name, value in rows if not _is_usual(name, value)])
     if len(described) < len(paths):
         raise typer.Exit(1)
+
+
+def _show_augmentation(images: list[Path], file: Path, augment: str | None) -> None:
+    """Write a picture of what augmentation does to an image."""
+    from fitcli.data.augmentation_sheet import write_augmentation_sheet
+
+    if len(images) != 1:
+        raise FitError(f"--show-augmentation shows one image, and {len(images)} are given; give one")
+    if file.suffix.lower() != ".png":
+        raise FitError(f"--show-augmentation {file}: writes PNG files; give a name that ends with .png")
+    shown = write_augmentation_sheet(images[0], file, augment)
+    console.log(f"{file}: {shown.text()}")
 
 
 def _is_usual(name: str, value: Any) -> bool:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from fitcli.errors import FitError
+from fitcli.runs.option import OFF, USUAL
 
 LARGEST = 1 << 20
 """Largest recipe in bytes: one that names all options has a few thousand."""
@@ -21,7 +22,7 @@ SHOWN = 10
 
 def read_recipe(
     path: Path,
-    options: Mapping[str, bool],
+    options: Mapping[str, bool | None],
     check: Callable[[str, str | bool], None] = lambda name, value: None,
     tables: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> dict[str, str | bool]:
@@ -29,12 +30,14 @@ def read_recipe(
 
     Args:
         path: File with one line `name = value` per option. Dashes before the name are optional, "_" stands for "-".
-        options: Names of the parameters that a recipe may set, and whether each is a switch.
+        options: Names of the parameters that a recipe may set, and whether each is a switch; None for one that takes
+            the values of a switch, or a text.
         check: Called with a parameter and its value; raises ValueError with the reason if the value is impossible.
         tables: Names of the parameters that may stand in a table, by the name of the table.
 
     Returns:
-        Values by parameter: True or False for a switch, otherwise the text as on the command line.
+        Values by parameter: True or False for a switch, otherwise the text as on the command line; for one that takes
+        both, `OFF` or `USUAL` in place of False or True.
 
     Raises:
         FitError: The file cannot be read or is no TOML; or it has an unknown option, one twice, or an impossible value.
@@ -47,14 +50,16 @@ def read_recipe(
     values: dict[str, str | bool] = {}
     for name, value in document.items():
         parameter = _parameter(name)
-        if isinstance(value, bool) != options[parameter] or not isinstance(value, str | int | float):
-            wanted = "true or false" if options[parameter] else "one number or text"
+        switch = options[parameter]
+        fits = isinstance(value, bool | str) if switch is None else isinstance(value, bool) == switch
+        if not fits or not isinstance(value, str | int | float):
+            wanted = {None: "true, false or a text", True: "true or false", False: "one number or text"}[switch]
             raise FitError(f"--recipe {path}: {name} must be {wanted}, not {_shown(value)}")
         if parameter in values:
             raise FitError(f"--recipe {path}: {name} is there twice, with - and with _; keep one")
         # As text, which typer converts to the type of the option, as on the command line.
         try:
-            values[parameter] = value if isinstance(value, bool) else str(value)
+            values[parameter] = value if isinstance(value, bool) and switch else _text(value)
             check(parameter, values[parameter])
         except ValueError as error:
             raise FitError(f"--recipe {path}: {name} = {_shown(value)}: {error}") from None
@@ -88,6 +93,10 @@ def _document(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         reason = "its values are nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise FitError(f"--recipe {path}: is no TOML ({reason})") from None
+
+
+def _text(value: str | float) -> str:
+    return (OFF, USUAL)[value] if isinstance(value, bool) else str(value)
 
 
 def _shown(value: Any) -> str:

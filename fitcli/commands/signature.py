@@ -101,7 +101,8 @@ def _parameter(declared: DeclaredOption, panel: str, tasks: Mapping[str, type], 
         rich_help_panel=panel or None,
         **_limits(declared),
     )
-    kind = declared.type if declared.default is not None else Optional[declared.type]  # noqa: UP045
+    taken: Any = str if declared.is_switch_or_text else declared.type
+    kind = taken if declared.default is not None else Optional[taken]  # noqa: UP045
     return _keyword(declared.name, Annotated[kind, information], declared.default)
 
 

@@ -1,4 +1,7 @@
-"""A command with options of several tasks, whose help shows those of one task. Never imports torch."""
+"""A command with options of several tasks, whose help shows those of one task; and options that are switches, too.
+
+Never imports torch.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from fitcli.runs.option import merged_options
+from fitcli.runs.option import OFF, USUAL, declared_options, flag, merged_options
+from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.registry import DEFAULT_TASK, TASKS, task_options
 
 TASK = "--task"
@@ -31,7 +35,7 @@ class TaskCommand(TyperCommand):
         """Note the task before the arguments are parsed: `--help` may come before `--task`."""
         ctx.meta[KEY] = named_task(args)
         try:
-            return super().parse_args(ctx, args)
+            return super().parse_args(ctx, with_texts(args, switches_or_texts()))
         except Exception as error:
             if (meant := OTHER_NAMES.get(getattr(error, "option_name", ""))) is not None:
                 error.possibilities = [meant]  # type: ignore[attr-defined]
@@ -41,6 +45,28 @@ class TaskCommand(TyperCommand):
         """Show the help without the options of other tasks."""
         with _without_options_of_other_tasks(self.params, ctx.meta.get(KEY, DEFAULT_TASK)):
             super().format_help(ctx, formatter)
+
+
+def switches_or_texts() -> list[str]:
+    """Return the options of training that take a text, and also stand alone or in a `--no-...` form."""
+    return [flag(name) for name, each in declared_options(TrainSettings).items() if each.is_switch_or_text]
+
+
+def with_texts(arguments: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Return arguments of a command line in which options that stand alone have the text for that.
+
+    `--no-augment` becomes `--augment=none`; `--augment` becomes `--augment=default` at the end, and before an option.
+    """
+    texts: list[str] = []
+    for number, argument in enumerate(arguments):
+        if argument == "--":
+            return [*texts, *arguments[number:]]
+        name = argument.replace("--no-", "--", 1)
+        if argument in options and all(each.startswith("-") for each in arguments[number + 1 : number + 2]):
+            texts.append(f"{argument}={USUAL}")
+        else:
+            texts.append(f"{name}={OFF}" if name != argument and name in options else argument)
+    return texts
 
 
 def named_task(arguments: Sequence[str]) -> str:

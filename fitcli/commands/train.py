@@ -51,7 +51,11 @@ def _follow(context: typer.Context, recipe: Path | None) -> Path | None:
             for parameter in context.command.params
             if parameter.name and parameter.name not in NOT_IN_RECIPES
         }
-        switches = {name: bool(getattr(parameter, "is_flag", False)) for name, parameter in parameters.items()}
+        either = {name for name, each in declared_options(TrainSettings).items() if each.is_switch_or_text}
+        switches = {
+            name: None if name in either else bool(getattr(parameter, "is_flag", False))
+            for name, parameter in parameters.items()
+        }
 
         def check(name: str, value: str | bool) -> None:
             try:

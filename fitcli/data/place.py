@@ -6,6 +6,7 @@ at it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,14 +26,12 @@ from fitcli.patches.cutting import groups_of
 from fitcli.patches.grid import PatchGrid
 from fitcli.patches.group_order import Order, permutation
 from fitcli.patches.preprocessing import Preprocessing
+from fitcli.runs.augmentations import USUAL_AUGMENTATIONS, Augmentations
 from models.groups import Groups, span
 
 ORIGINS = 64
 """Number of random origins of the grid of a training image, in groups per axis. They train the coordinates of images
 with up to this many groups more per side than the training images."""
-
-BRIGHTNESS, CONTRAST = 0.1, 0.1
-"""Standard deviations of the change of brightness, in standard deviations of the pixels, and of log contrast."""
 
 STREAM, MARGIN_STREAM, TOKEN_STREAM, ANCHOR_STREAM = 2, 5, 6, 7
 """Second words of the seeds of the random numbers of a place, its margin, its hidden patches and its anchor."""
@@ -78,8 +77,10 @@ class PlaceRules:
         seed: Seed of all random choices.
         size: Side of the random square windows, in pixels; None for whole images.
         anchored: Probability that the window of an image with anchors is drawn around one.
-        augment: Whether images are turned and mirrored.
-        recolor: Whether augmented images also have light changes of brightness and contrast: features have neither.
+        augment: Whether images are augmented.
+        recolor: Whether augmented images may have changes of brightness and contrast: features have neither.
+        augmentations: How they are augmented. `light` is the standard deviation of the change of brightness, in
+            standard deviations of the pixels, and of log contrast.
         shift_canvas: Largest shift of an image down and to the right, in pixels.
         token_dropout: Probability in [0, 1) that a patch is hidden.
         hide_equally: Whether groups with equally many patches lose equally many.
@@ -91,10 +92,21 @@ class PlaceRules:
     anchored: float = 0.0
     augment: bool = False
     recolor: bool = True
+    augmentations: Augmentations = USUAL_AUGMENTATIONS
     shift_canvas: int = 0
     token_dropout: float = 0.0
     hide_equally: bool = True
     background: BackgroundRule | None = None
+
+    def least_side(self, layout: Layout) -> int:
+        """Return the side in pixels below which an image is not reduced: it then still fills windows and groups."""
+        return max(self.size or 1, layout.patch * (layout.group if layout.order is not None else 1))
+
+    def longest_side(self, side: int) -> int:
+        """Return the greatest side of an item, in pixels, of images with a given one."""
+        scale = self.augmentations.scale if self.augment else 0.0
+        longest = math.ceil(side * (1 + scale))
+        return min(longest, self.size or longest) + self.shift_canvas
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,8 +184,11 @@ def draw_place(
         token_rng = np.random.default_rng([rules.seed, TOKEN_STREAM, epoch, index])
         groups = hide_patches(groups, grid.group**2, rate, token_rng, rules.hide_equally)
     if rules.augment:
-        quarters, mirror = int(rng.integers(4)), bool(rng.integers(2))
-        groups = turn_groups(groups, grid, quarters, mirror)
+        # Drawn even if they are not used, so that what follows does not depend on the flips.
+        turn = int(rng.integers(4)), bool(rng.integers(2))
+        if rules.augmentations.flips:
+            quarters, mirror = turn
+            groups = turn_groups(groups, grid, quarters, mirror)
     if layout.order is not None:
         positions, groups = _in_order(positions, groups, layout.order)
     is_part = (window.height, window.width) != image.info.size
@@ -181,8 +196,8 @@ def draw_place(
         origin = torch.tensor(rng.integers(ORIGINS, size=2).tolist())
         groups = groups._replace(coordinates=groups.coordinates + origin)
     gain, shift = 1.0, 0.0
-    if rules.augment and rules.recolor:
-        gain, shift = float(np.exp(rng.normal(0, CONTRAST))), float(rng.normal(0, BRIGHTNESS))
+    if rules.augment and rules.recolor and (light := rules.augmentations.light):
+        gain, shift = float(np.exp(rng.normal(0, light))), float(rng.normal(0, light))
     return Place(
         window=window,
         margin=margin,

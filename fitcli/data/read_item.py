@@ -10,9 +10,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from fitcli.data.altered_image import AlteredImage
 from fitcli.data.augmentation import turn_patches
 from fitcli.data.batch import BatchTarget, Item
 from fitcli.data.dataset import Sample
+from fitcli.data.image_change import UNCHANGED, draw_change, resized_anchors
 from fitcli.data.place import Layout, Place, PlaceRules, draw_place
 from fitcli.distributed.world import Axis
 from fitcli.errors import DataError
@@ -81,11 +83,19 @@ def read_item(reading: Reading, sample: Sample, epoch: int, index: int, group_sh
     Raises:
         DataError, ImageError: The image cannot be read, or is not of the kind that the model is trained on.
     """
-    with open_as(sample.path, reading.preprocessing.read_as) as image:
-        if reason := reading.preprocessing.mismatch(image.info, training=True):
+    rules, layout, preprocessing = reading.rules, reading.layout, reading.preprocessing
+    change = UNCHANGED
+    if rules.augment:
+        change = draw_change(rules.augmentations, preprocessing.channels, rules.seed, epoch, index)
+    with open_as(sample.path, preprocessing.read_as) as stored:
+        if reason := preprocessing.mismatch(stored.info, training=True):
             raise DataError(f"{sample.path}: {reason}")
-        place = draw_place(image, reading.layout, reading.rules, epoch, index, group_share, sample.anchors)
-        patches, missing = _read_pixels(image, place, reading.preprocessing, reading.marked)
+        # Targets are read at the size of the pixels, so they follow.
+        image = change.resized(stored, rules.least_side(layout))
+        anchors = resized_anchors(sample.anchors, stored.info.size, image.info.size)
+        place = draw_place(image, layout, rules, epoch, index, group_share, anchors)
+        shown = AlteredImage(image, change, preprocessing) if change.changes_pixels else image
+        patches, missing = _read_pixels(shown, place, preprocessing, reading.marked)
         target = reading.targets.read(sample, place, image, missing)
     return Item(
         patches=turn_patches(patches, place.grid, place.quarters, place.mirror),

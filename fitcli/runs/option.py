@@ -33,6 +33,9 @@ class OptionError(FitError):
 KEY = "option"
 """Key of an `Option` in the metadata of a field."""
 
+OFF, USUAL = "none", "default"
+"""Texts for the values of a switch, where an option takes a text, too, see `DeclaredOption.is_switch_or_text`."""
+
 LARGEST_NUMBER = 10**100
 """Integers from here on are no numbers of an option; Python could not make a float of the largest."""
 
@@ -118,6 +121,11 @@ class DeclaredOption:
     type: Any
     default: Any
     option: Option
+
+    @property
+    def is_switch_or_text(self) -> bool:
+        """Whether the option takes a text, and also the values of a switch: it also stands alone, or as `--no-...`."""
+        return {bool, str} <= set(get_args(self.type))
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -239,11 +247,11 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def given_as(name: str, value: bool | float) -> str:
+def given_as(name: str, value: bool | float | str) -> str:
     """Return an option with its value as on the command line, such as "--no-augment" or "--ema 0.999"."""
     if isinstance(value, bool):
         return flag(name if value else f"no_{name}")
-    return f"{flag(name)} {value:g}"
+    return f"{flag(name)} {value if isinstance(value, str) else f'{value:g}'}"
 
 
 def refuse_foreign_options(task: str, options: Mapping[str, type], given: Collection[str]) -> None:

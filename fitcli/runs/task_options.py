@@ -23,7 +23,7 @@ class PresetDefaults:
     Attributes:
         learning_rate: Highest learning rate.
         ema: Greatest decay per step of the moving average of the weights; 0 for no average.
-        augment: Whether training images are turned and mirrored.
+        augment: Whether training images are augmented in the usual way.
         warmup: Fraction of the steps over which the learning rate rises.
         drop_path: Drop rate of the last layer, for tasks with this option.
     """

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 from fitcli.errors import FitError
+from fitcli.runs.augmentations import augment_value
 from fitcli.runs.option import OptionError, check_options, declared_options, flag, given_as, option
 from fitcli.runs.task_options import USUAL_PRESET, TaskOptions
 
@@ -205,13 +206,16 @@ class TrainSettings:
         more="Numbers from 0, or names, separated by commas; a name with a comma stands in quotation marks. `all` "
         "takes the pages of a file without named axes as channels. The run keeps it.",
     )
-    augment: bool = option(
+    augment: bool | str = option(
         None,
-        "Flips and quarter turns.",
+        "Like flips,blur=1; none.",
         panel=IMAGES,
-        negatable=True,
         varies=True,
-        more="Encoders also see light changes of brightness and contrast, but not of features.",
+        metavar="LIST",
+        parser=augment_value,
+        more="A list of flips, light, colour, stain, scale, blur, noise and drop, each with a strength or without, or "
+        "pathology, aerial or bands for a set of them. Yes is flips,light=0.1. docs/augmentation.md explains and shows "
+        "them. --no-augment and none stand for no augmentation.",
     )
     max_bad_images: int = option(
         0,
@@ -276,6 +280,12 @@ class TrainSettings:
             raise OptionError("from_preset", names, "from_preset")
         self._take_defaults()
         check_options(self)
+        if isinstance(self.augment, str):
+            try:
+                # As on the command line: a later version may have other strengths for a name alone.
+                object.__setattr__(self, "augment", augment_value(self.augment))
+            except ValueError as error:
+                raise OptionError("augment", str(error)) from None
         if self.mpp is not None and self.level is not None:
             raise OptionError("level", "and --mpp both choose the size of the pixels; give one of them")
         if self.folds is not None and self.fold is None:

@@ -21,6 +21,7 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.files.wording import counted
 from fitcli.memory.estimate import Training
 from fitcli.memory.plan import evaluate_plan
+from fitcli.runs.augmentations import augmentations_of
 from fitcli.runs.config import RunConfig
 from fitcli.runs.train_settings import TrainSettings
 from models.build import build
@@ -150,7 +151,8 @@ def place_rules(run: TrainingRun, background: float | None = None, **rules: Any)
     return PlaceRules(
         seed=settings.seed,
         size=settings.size,
-        augment=settings.augment,
+        augment=bool(settings.augment),
+        augmentations=augmentations_of(settings.augment),
         recolor=not run.config.preprocessing.features,
         background=left_out,
         **rules,

@@ -42,8 +42,8 @@ def largest_step(run: TrainingRun, sizes: Iterable[tuple[int, int]]) -> Training
         sizes: (height, width) of its images in pixels.
     """
     settings, reading = run.settings, find_task(run.config.task).objective(run).reading
-    window, margin = reading.rules.size, reading.rules.shift_canvas
-    shown = ((min(height, window or height) + margin, min(width, window or width) + margin) for height, width in sizes)
+    longest = reading.rules.longest_side
+    shown = ((longest(height), longest(width)) for height, width in sizes)
     work = Training(
         task=find_task(run.config.task),
         config=run.config.model,

@@ -29,6 +29,7 @@ from fitcli.files.leftovers import is_leftover
 from fitcli.files.output_checks import check_output_folder
 from fitcli.images.read_as import ReadAs
 from fitcli.images.scale import scale_text, warn_of_mixed_scales
+from fitcli.runs.augmentations import augmentations_of
 from fitcli.runs.config import RunConfig, config_document, is_run
 from fitcli.runs.option import flag
 from fitcli.runs.start_checks import check_start
@@ -117,9 +118,18 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
 
 
 def _with_extent(config: RunConfig, settings: TrainSettings, survey: Survey) -> RunConfig:
-    """Return a config that says how large the images are, and of which scales."""
+    """Return a config that says how large the images are, and of which scales, enlarged and reduced ones included.
+
+    Raises:
+        FitError: The images cannot be augmented as the user wants.
+    """
+    pixels, augmentations = config.preprocessing, augmentations_of(settings.augment)
+    if reason := augmentations.unsuited(pixels.channels, pixels.features):
+        raise FitError(f"--augment: {reason}")
     sides, scales = survey.trained_sides(settings.size), survey.trained_scales()
-    return replace(config, preprocessing=replace(config.preprocessing, trained_sides=sides, trained_scales=scales))
+    if scales is not None and augmentations.scale:
+        scales = scales[0] / (1 + augmentations.scale), scales[1] * (1 + augmentations.scale)
+    return replace(config, preprocessing=replace(pixels, trained_sides=sides, trained_scales=scales))
 
 
 def _compare_start(settings: TrainSettings, start: StartOptions) -> None:

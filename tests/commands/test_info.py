@@ -9,9 +9,11 @@ import numpy as np
 import tifffile
 import typer
 import zarr
+from PIL import Image
 from typer.testing import CliRunner
 
 from fitcli.commands.info import info
+from fitcli.errors import FitError
 
 app = typer.Typer()
 app.command()(info)
@@ -148,3 +150,30 @@ def test_run_folders_are_described_beside_images(tmp_path: Path):
     text = run(app, [str(folder), str(tmp_path / "run")])
     assert text.exit_code == 1
     assert "parameters" in text.stdout
+
+
+def test_a_picture_of_augmentation(tmp_path: Path):
+    image, sheet = tmp_path / "image.tif", tmp_path / "sheet.png"
+    write_pyramid(image)
+    result = run(app, [str(image), "--json", "--show-augmentation", str(sheet), "--augment", "flips,blur"])
+    assert result.exit_code == 0, result.output
+    assert [each["path"] for each in json.loads(result.stdout)] == [str(image)]
+    assert result.stderr.endswith(f"{sheet}: flips,blur=1\n")
+    with Image.open(sheet) as picture:
+        assert picture.size[0] > 6 * 160
+
+
+def test_a_picture_of_augmentation_is_of_one_image(tmp_path: Path):
+    image = tmp_path / "image.tif"
+    write_pyramid(image)
+    for arguments, message in (
+        (
+            [str(image), str(image), "--show-augmentation", "a.png"],
+            "--show-augmentation shows one image, and 2 are given",
+        ),
+        ([str(image), "--show-augmentation", "a.tif"], "--show-augmentation a.tif: writes PNG files"),
+        ([str(image), "--augment", "flips"], "--augment is for --show-augmentation FILE"),
+    ):
+        result = run(app, arguments)
+        assert isinstance(result.exception, FitError)
+        assert str(result.exception).startswith(message)

@@ -55,7 +55,9 @@ def test_the_command_line_wins(fit: Fit, dataset: Path, tmp_path: Path) -> None:
         ('out = "x"', "no such options of `fit train` in a recipe: out"),
         ("max-minutes = 5", "no such options of `fit train` in a recipe: max-minutes"),
         ("[train]\nepochs = 3", "no such options of `fit train` in a recipe: train"),
-        ("augment = 1", "augment must be true or false, not 1"),
+        ("augment = 1", "augment must be true, false or a text, not 1"),
+        ('augment = "blurr"', "augment = 'blurr': has no 'blurr'; it takes a list of flips, "),
+        ("skip-background = 1", "skip-background must be true or false, not 1"),
         ("epochs = true", "epochs must be one number or text, not True"),
         ("epochs = [1, 2]", "epochs must be one number or text, not [1, 2]"),
         ("batch_size = 2\nbatch-size = 3", "batch-size is there twice"),
@@ -85,6 +87,19 @@ def test_a_recipe_that_is_wrong(fit: Fit, dataset: Path, tmp_path: Path, text: s
     assert fit("train", dataset, "--recipe", tmp_path / "none.toml", "--out", tmp_path / "run").exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("true", True), ("false", False), ('"none"', False), ('"flips,blur"', "flips,blur=1")],
+)
+def test_an_option_that_is_a_switch_or_a_text(
+    fit: Fit, dataset: Path, tmp_path: Path, text: str, expected: object
+) -> None:
+    chosen = recipe(tmp_path, f'preset = "debug"\nsteps = 1\nsize = 32\naugment = {text}\n')
+    result = fit("train", dataset, "--recipe", chosen, "--out", tmp_path / "run", "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert settings(tmp_path / "run")["augment"] == expected
+
+
 def test_what_is_not_the_fault_of_a_recipe(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     chosen = recipe(tmp_path, 'preset = "debug"\ndrop-path = 0.1\nbalance = true\n')
     out = ("--recipe", chosen, "--out", tmp_path / "run")
@@ -108,7 +123,7 @@ def test_our_own_recipes_can_be_followed(fit: Fit, dataset: Path, tmp_path: Path
         ("a = " + "{b = " * 5000 + "1" + "}" * 5000, "is no TOML (its values are nested too deeply)"),
         ("steps = " + "9" * 5000, "is no TOML ("),
         ("steps = 0x" + "9" * 5000, "steps = this int: "),
-        ("augment = 0x" + "9" * 5000, "augment must be true or false, not this int"),
+        ("augment = 0x" + "9" * 5000, "augment must be true, false or a text, not this int"),
         ("".join(f"name{number} = 1\n" for number in range(50_000)), "name10, name100, name1000, name10000, "),
         ("x" * 10_000 + " = 1", f"in a recipe: {'x' * 80}; see"),
         ("preset = [" + "1, " * 100_000 + "]", "preset must be one number or text, not [1, 1, "),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from typer.testing import Result
 
-from fitcli.commands.task_help import OTHER_NAMES, named_task
+from fitcli.commands.task_help import OTHER_NAMES, named_task, switches_or_texts, with_texts
 from fitcli.runs.option import declared_options, flag
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.registry import DEFAULT_TASK, TASKS, task_options
@@ -31,6 +31,23 @@ SCREEN, SCREENS = 40, 3
 )
 def test_the_task_that_arguments_name(arguments: list[str], expected: str) -> None:
     assert named_task(arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("data --out run", "data --out run"),
+        ("data --augment flips,blur --out run", "data --augment flips,blur --out run"),
+        ("data --augment=flips --out run", "data --augment=flips --out run"),
+        ("data --no-augment --out run", "data --augment=none --out run"),
+        ("data --augment --out run", "data --augment=default --out run"),
+        ("data --out run --augment", "data --out run --augment=default"),
+        ("--no-balance -- --no-augment", "--no-balance -- --no-augment"),
+    ],
+)
+def test_options_that_stand_alone_get_a_text(arguments: str, expected: str) -> None:
+    assert switches_or_texts() == ["--augment"]
+    assert with_texts(arguments.split(), switches_or_texts()) == expected.split()
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -156,6 +156,23 @@ def test_augmented_grids_begin_anywhere_unless_the_layout_forbids_it() -> None:
         assert all(0 <= coordinate < ORIGINS for origin in anywhere for coordinate in origin)
 
 
+def test_flips_and_light_are_left_out_one_by_one() -> None:
+    """What else is drawn does not depend on that."""
+    from fitcli.runs.augmentations import Augmentations
+
+    for epoch in range(6):
+        usual = draw(epoch, augment=True)
+        plain = draw(epoch, augment=True, augmentations=Augmentations(light=0.1))
+        assert (plain.quarters, plain.mirror) == (0, False)
+        assert (plain.gain, plain.shift) == (usual.gain, usual.shift)
+        turned = draw(epoch, augment=True, augmentations=Augmentations(flips=True))
+        assert (turned.quarters, turned.mirror) == (usual.quarters, usual.mirror)
+        assert torch.equal(turned.groups.coordinates, usual.groups.coordinates)
+        assert (turned.gain, turned.shift) == (1.0, 0.0)
+        twice = draw(epoch, augment=True, augmentations=Augmentations(light=0.2))
+        assert (twice.gain, twice.shift) == pytest.approx((usual.gain**2, 2 * usual.shift))
+
+
 @pytest.mark.parametrize("augment", [False, True])
 def test_a_sequence_runs_over_the_turned_image(augment: bool) -> None:
     layout = Layout(patch=1, group=SIDE, order="snake", any_origin=False)

@@ -16,6 +16,7 @@ from fitcli.distributed.world import Axis
 from fitcli.errors import DataError, ImageError
 from fitcli.patches.cutting import to_patches
 from fitcli.patches.grid import PatchGrid
+from fitcli.runs.augmentations import KINDS, parse_augmentations
 
 ALONE = Axis()
 
@@ -40,6 +41,20 @@ def test_processes_read_the_groups_of_an_image_in_parts(samples: list[Sample]) -
         assert torch.equal(torch.cat([part.patches for part in parts]), whole.patches)
         assert all(torch.equal(part.place.groups.coordinates, whole.place.groups.coordinates) for part in parts)
     assert [len(part.patches) for part in parts].count(0) == 2
+
+
+@pytest.mark.parametrize("kind", [*KINDS, ",".join(KINDS)])
+def test_augmented_images_are_the_same_in_parts(samples: list[Sample], kind: str) -> None:
+    """The processes of an image, and windows of any groups, see the pixels of one image that is changed as a whole."""
+    rules = reading(augment=True, augmentations=parse_augmentations(kind))
+    changed = 0
+    for epoch in range(4):
+        whole = read_item(rules, samples[0], epoch, 0, ALONE)
+        parts = [read_item(rules, samples[0], epoch, 0, Axis(rank, 3)) for rank in range(3)]
+        assert torch.equal(torch.cat([part.patches for part in parts]), whole.patches)
+        plain = read_item(reading(augment=True), samples[0], epoch, 0, ALONE)
+        changed += plain.patches.shape != whole.patches.shape or not torch.equal(plain.patches, whole.patches)
+    assert (changed > 0) == (kind != "flips"), "the usual ones have flips; light comes after normalisation"
 
 
 def test_pixels_are_converted_to_what_the_model_expects(tmp_path: Path) -> None:

@@ -103,6 +103,21 @@ def test_impossible_values_are_refused_by_name(values: dict[str, Any], message: 
     assert str(caught.value) == message
 
 
+def test_a_switch_that_also_takes_a_text() -> None:
+    @dataclass
+    class Framing:
+        gilt: bool | str = option(None, "Gilding.", varies=True)
+
+    declared = declared_options(Framing)["gilt"]
+    assert declared.is_switch_or_text
+    assert not declared_options(Painting)["varnish"].is_switch_or_text
+    for value in (True, False, "thick"):
+        check_options(Framing(gilt=value))
+    with pytest.raises(FitError, match="--gilt must be true or false or a text, not 3"):
+        check_options(Framing(gilt=3))  # type: ignore[arg-type]
+    assert [given_as("gilt", value) for value in (True, False, "thick")] == ["--gilt", "--no-gilt", "--gilt thick"]
+
+
 def test_a_shared_option_is_one_option_of_several_tasks() -> None:
     merged = merged_options(TASKS)
     assert merged["share"] == (declared_options(Painting)["share"], ("paint", "print"))

@@ -69,7 +69,7 @@ class ImageOpener:
                 f"{self.how.mpp:g}"
             )
         # An image or a run without a scale cannot be compared.
-        elif scale is not None and trained is not None and not same_scale(scale, trained):
+        elif scale is not None and trained is not None and not self._was_trained(scale, trained):
             self._warn(
                 f"{path}: has {scale:g} microns per pixel, the run was trained at {trained:g}, so things have another "
                 f"size in pixels; --mpp {trained:g} reads images at the scale of the run"
@@ -120,6 +120,11 @@ class ImageOpener:
                 f"longest had {trained[1]:,}); the model may be sure and wrong, so check its answers on images of this "
                 f"size that you know{self._others}"
             )
+
+    def _was_trained(self, scale: float, usual: float) -> bool:
+        """Return whether training images had a scale: the usual one, or one that augmentation gave them."""
+        least, most = self.preprocessing.trained_scales or (usual, usual)
+        return least <= scale <= most or same_scale(scale, usual)
 
     def _warn(self, text: str) -> None:
         if self.queue.tally(OTHER_SCALE) == 1:

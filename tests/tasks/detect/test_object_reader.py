@@ -85,6 +85,31 @@ def test_boxes_turn_with_their_pixels(data: Path, seed: int) -> None:
         assert (pixels[0] > pixels[2]) == (NAMES[kind] == "iron")
 
 
+@pytest.mark.parametrize("number", range(6))
+def test_boxes_follow_enlarged_and_reduced_images(data: Path, number: int) -> None:
+    """The box of the cell in the middle of each object is about as large as the object is then."""
+    from fitcli.data.image_change import draw_change
+    from fitcli.data.read_item import Reading, read_item
+    from fitcli.runs.augmentations import parse_augmentations
+
+    chosen = parse_augmentations("scale=1")
+    rgb = Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3)
+    sample = Sample(data.parent / "images/0.png", ObjectSource(data, "images/0.png"))
+
+    def sides_of(rules: PlaceRules) -> list[float]:
+        reading = Reading(layout=Layout(patch=4, group=3), rules=rules, preprocessing=rgb, targets=READER)
+        targets = read_item(reading, sample, 0, number, Axis()).target
+        middles = set((targets.heat_keys[targets.heat == 1] // len(NAMES)).tolist())
+        each = zip(targets.box_keys.tolist(), targets.sides.tolist(), strict=True)
+        found = [row for key, row in each if key in middles]
+        return sorted((row[0] + row[2]) * (row[1] + row[3]) for row in found)
+
+    factor = draw_change(chosen, 3, 3, 0, number).factor
+    plain, scaled = sides_of(PlaceRules(seed=3)), sides_of(PlaceRules(seed=3, augment=True, augmentations=chosen))
+    assert len(plain) == len(scaled) == 2
+    assert scaled == pytest.approx([area / factor**2 for area in plain], rel=0.15)
+
+
 def test_an_image_without_annotations_counts_nothing(data: Path) -> None:
     path = data.parent / "images/0.png"
     with open_image(path) as image:

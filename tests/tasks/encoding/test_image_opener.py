@@ -37,6 +37,14 @@ def test_another_scale_is_said_once_per_command(
         assert capsys.readouterr().err.count("warning") == warned, "the next command says it again"
 
 
+def test_scales_that_augmentation_gave_are_those_of_training(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = Preprocessing(channels=1, dtype="uint8", mean=(0,), std=(1,), mpp=0.5, trained_scales=(0.4, 0.62))
+    opener = ImageOpener(ImageQueue(0), pixels)
+    for number, scale in enumerate((0.41, 0.5, 0.61, 0.66)):
+        opener.open(save(tmp_path / f"{number}.tif", np.zeros((8, 8, 1), np.uint8), mpp=scale)).close()
+        assert ("microns per pixel" in capsys.readouterr().err) == (scale == 0.66)
+
+
 @pytest.mark.parametrize(("sides", "warned"), [((8, 15), True), ((8, 16), False), (None, False)])
 def test_an_image_far_larger_than_those_of_training_is_said_once_per_command(
     tmp_path, capsys: pytest.CaptureFixture[str], sides: tuple[int, int] | None, warned: bool

@@ -24,6 +24,7 @@ from fitcli.images.window import Window
 from fitcli.patches.cutting import read_patches
 from fitcli.patches.grid import PatchGrid
 from fitcli.patches.preprocessing import CURRENT_RULES, Preprocessing
+from fitcli.runs.augmentations import parse_augmentations
 from fitcli.tasks.segment.label_patches import LabelPatches, LabelReader, without_missing
 
 PATCH, GROUP = 4, 2
@@ -104,6 +105,37 @@ def test_margins_and_padding_have_no_label(sample: Sample) -> None:
             own = inside[row * side : (row + 1) * side, column * side : (column + 1) * side]
             patches = own.reshape(GROUP, PATCH, GROUP, PATCH).transpose(1, 2).reshape(GROUP**2, PATCH**2)
             assert torch.equal(labels != IGNORED, patches)
+
+
+@pytest.mark.parametrize("size", [None, 30])
+def test_labels_follow_enlarged_and_reduced_images(tmp_path: Path, size: int | None) -> None:
+    """A bright disc has the class 1: a label and its pixel lie on the same side of the edge, at every size."""
+    y, x = np.mgrid[:61, :80]
+    disc = (((y - 25) ** 2 + (x - 41) ** 2) < 18**2)[..., None]
+    image = save(tmp_path / "image.png", np.where(disc, 240, 20).astype(np.uint8))
+    sample = Sample(image, save(tmp_path / "labels.png", disc.astype(np.uint8)))
+    areas = set()
+    for index in range(12):
+        rules = reading(size=size, augment=True, augmentations=parse_augmentations("flips,scale=0.5"))
+        item = read_item(rules, sample, 0, index, Axis())
+        known = item.target != IGNORED
+        assert int(known.sum()) == item.place.window.area
+        pixels, labels = item.patches[known], item.target[known]
+        assert ((pixels > 128) == (labels == 1)).float().mean() > 0.985
+        areas.add(int((labels == 1).sum()))
+    assert len(areas) > 8
+    assert size is not None or max(areas) > 2 * min(areas)
+
+
+def test_changed_pixels_keep_their_labels(sample: Sample) -> None:
+    chosen = parse_augmentations("flips,blur=2,noise=0.5")
+    for index in range(8):
+        plain, changed = (
+            read_item(reading(augment=True, augmentations=each), sample, 0, index, Axis())
+            for each in (parse_augmentations("flips"), chosen)
+        )
+        assert torch.equal(plain.target, changed.target)
+        assert plain.place.window == changed.place.window
 
 
 @pytest.mark.parametrize("augment", [False, True])
