@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.annotations.affine_map import Floats
+from fitcli.annotations.objects.suppression import suppress
 from fitcli.tasks.detect.borders import exceeded_across
 from fitcli.tasks.detect.candidates import CLASS, COLUMN, FIRST_SIDE, IS_PEAK, ROW, SCORE
 from fitcli.tasks.detect.cell_layout import CellLayout, Integers
-from fitcli.tasks.detect.suppression import suppress
 
 OVERLAP = 0.6
 """Overlap (IoU) with a better object of its class above which an object is left out."""

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from support.detect_models import overlap, random_boxes
 
-from fitcli.tasks.detect import box_pairs, suppression
-from fitcli.tasks.detect.box_pairs import overlaps_of
-from fitcli.tasks.detect.suppression import suppress
+from fitcli.annotations.objects import box_pairs, suppression
+from fitcli.annotations.objects.box_pairs import overlaps_of
+from fitcli.annotations.objects.suppression import suppress
 
 
 def slow(boxes: Any, scores: Any, numbers: Any, share: float) -> list[int]:

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.annotations.affine_map import Floats
-from fitcli.tasks.detect.box_pairs import BoxBins
-from fitcli.tasks.detect.cell_layout import Integers
+from fitcli.annotations.objects.box_pairs import BoxBins, Integers
 
 MOST_PAIRS = 1 << 22
 """Pairs that are compared at a time."""
