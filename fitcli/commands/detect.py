@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fitcli.commands.image_pass import ExactPassOptions, finish
-from fitcli.commands.options import CheckpointFolder, Images, Json
+from fitcli.commands.options import CheckpointFolder, Images, Json, OneClassPerPlace, answer_choices
 from fitcli.commands.signature import with_fields
 
 SHOWN = 6
@@ -36,6 +36,7 @@ def detect(
     pixels: Annotated[
         bool, typer.Option("--pixels", help="GeoJSON of a georeferenced image in pixels, as QuPath reads it.")
     ] = False,
+    one_class_per_place: OneClassPerPlace = None,
     json: Json = False,
     *,
     options: ExactPassOptions,
@@ -50,7 +51,8 @@ def detect(
     with options.connect() as queue:
         planned = plan_object_files(paths, out, overlay, threshold, pixels)
         run = options.open(checkpoint, DETECT)
-        done = list(detect_files(queue, run.model, paths, planned, run.runtime, run.settings, out))
+        model = run.model.chosen(answer_choices(one_class_per_place))
+        done = list(detect_files(queue, model, paths, planned, run.runtime, run.settings, out))
     if not queue.world.is_first:
         return
     names = run.model.config.classes[:SHOWN]

@@ -134,7 +134,7 @@ def detect_files(
         [outputs.objects for outputs in planned],
         output=out,
         per_image=[
-            [str(path) for path in outputs.files] + [threshold, outputs.in_pixels]
+            [str(path) for path in outputs.files] + [threshold, outputs.in_pixels, details.one_per_place]
             for outputs, threshold in zip(planned, chosen, strict=True)
         ],
     )

@@ -48,6 +48,9 @@ CELLS = 4
 NAMED = 20
 """Number of classes to name."""
 
+SHARING = 0.01
+"""Share of objects at the place of one of another class up to which a place has one object: annotations have slips."""
+
 CHANNELS = 3
 """Assumption of `Task.preset`: colour images."""
 
@@ -73,7 +76,8 @@ class Detection(Task[FITDense]):
         read_as = ReadAs(level=settings.level, mpp=settings.mpp)
         pairs = [(sample.path, sample.target) for sample in (*dataset.train, *dataset.validation)]
         held_out = {sample.path for sample in dataset.validation}
-        found = survey_objects(pairs, read_as, settings.max_bad_images, options.rare_windows > 0, held_out)
+        cell, most_bad = _model(settings.preset, 1, 1 + SIDES, settings.model_changes).cell, settings.max_bad_images
+        found = survey_objects(pairs, read_as, most_bad, options.rare_windows > 0, held_out, cell)
         notes = (_object_line(found), *found.notes, *dataset.notes)
         warnings, surveyed = (*dataset.warnings, *found.warnings), replace(found, positions={})
         return _anchored(replace(dataset, notes=notes, warnings=warnings, surveyed=surveyed), found.positions)
@@ -89,7 +93,7 @@ class Detection(Task[FITDense]):
         options, found = cast(DetectOptions, settings.options), cast(ObjectSurvey, dataset.surveyed)
         if survey.preprocessing.features:
             raise DataError(f"{dataset.train[0].path}: holds features of patches; --task detect needs images of pixels")
-        details = DetectDetails(side=round(found.side, 3))
+        details = DetectDetails(side=round(found.side, 3), one_per_place=_are_apart(found))
         outputs = details.outputs(len(found.names))
         changes = survey.model_changes(settings.model_changes)
         return RunConfig(
@@ -176,7 +180,21 @@ def _object_line(found: ObjectSurvey) -> str:
     named = [f"{name} ({count:,})" for name, count in zip(found.names, found.counts, strict=True)]
     more = f", and {len(named) - NAMED} more" if len(named) > NAMED else ""
     kind = "points" if found.are_points else f"boxes of typically {found.side:.3g} pixels"
-    return f"objects: {', '.join(named[:NAMED])}{more}; {kind}"
+    return f"objects: {', '.join(named[:NAMED])}{more}; {kind}{_sharing(found)}"
+
+
+def _are_apart(found: ObjectSurvey) -> bool:
+    """Return whether objects of different classes hardly ever share a place."""
+    return found.sharing <= SHARING * sum(found.counts)
+
+
+def _sharing(found: ObjectSurvey) -> str:
+    """Return the end of a line: whether a place has objects of several classes; nothing for a single class."""
+    if len(found.names) < 2:
+        return ""
+    if _are_apart(found):
+        return "; one class per place"
+    return f"; several classes per place ({found.sharing:,} objects lie where one of another class does)"
 
 
 TASK = Detection()

@@ -28,9 +28,8 @@ from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.detect.average_precision import best_threshold
 from fitcli.tasks.detect.cell_layout import CellLayout
 from fitcli.tasks.detect.config import UNDECIDED
-from fitcli.tasks.detect.detect_image import candidate_finder
+from fitcli.tasks.detect.detect_image import candidate_collector, candidate_finder
 from fitcli.tasks.detect.detection_scores import ImageMatches, class_precisions, pooled
-from fitcli.tasks.detect.detections import CandidateCollector
 from fitcli.tasks.detect.draw_targets import draw_cells
 from fitcli.tasks.detect.loss import DetectionLoss
 from fitcli.tasks.detect.object_reader import (
@@ -124,7 +123,7 @@ def _score(
 ) -> tuple[float, float, list[float]]:
     """Return the sum and the weight of the loss of an image, and its matches as numbers."""
     config, finder = checkpoint.config, candidate_finder(checkpoint)
-    collector, total, weight = CandidateCollector(finder.layout), 0.0, 0.0
+    collector, total, weight = candidate_collector(checkpoint), 0.0, 0.0
     with open_as(path, config.preprocessing.read_as) as image:
         objects = place_objects(sample.target, image, config.classes)
         grid = finder.layout.grid(image.info.size)

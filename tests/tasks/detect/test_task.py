@@ -48,14 +48,23 @@ def test_impossible_options_are_refused_before_the_data() -> None:
 def test_the_config_follows_from_the_objects(tmp_path: Path, patch: int | None, cell: int) -> None:
     chosen = settings(patch=patch, preset="debug" if patch in (None, 4, 8, 12) else "base")
     dataset = TASK.survey_targets(chosen, load_dataset(boxed(tmp_path), "objects"))
-    assert dataset.notes[0] == "objects: iron (9), wood (9); boxes of typically 6 pixels"
+    assert dataset.notes[0] == "objects: iron (9), wood (9); boxes of typically 6 pixels; one class per place"
     config = TASK.describe(chosen, dataset, Survey(PIXELS, ((24, 40),), (Path("0.png"), (24, 40))))
     assert isinstance(config.model, DenseConfig)
     assert config.model.cell == cell
     assert config.model.outputs == 2 + SIDES
-    assert config.details == DetectDetails(side=6.0)
+    assert config.details == DetectDetails(side=6.0, one_per_place=True)
     assert config.classes == ("iron", "wood")
     assert TASK.group_pixels(config) == config.model.patch * config.model.group
+
+
+def test_classes_that_share_places_are_found_together(tmp_path: Path) -> None:
+    """A fifth of the objects lie where one of another class does: the model may find both."""
+    rows = "".join(f"images/{n}.png,24,{2 + n % 3 * 5},30,{8 + n % 3 * 5},knot,train\n" for n in (0, 2, 3, 4))
+    dataset = TASK.survey_targets(settings(), load_dataset(boxed(tmp_path, rows=rows), "objects"))
+    assert dataset.notes[0].endswith("; several classes per place (4 objects lie where one of another class does)")
+    config: Any = TASK.describe(settings(), dataset, Survey(PIXELS, ((24, 40),), (Path("0.png"), (24, 40))))
+    assert not config.details.one_per_place
 
 
 def test_windows_around_objects(tmp_path: Path) -> None:
