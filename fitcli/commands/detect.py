@@ -23,7 +23,7 @@ def detect(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", help="The objects: .geojson, .csv or .json (COCO), also .gz, or a folder.", metavar="OUT"
+            "--out", help="The objects: .gpkg; .geojson, .csv or .json (COCO), also .gz; or a folder.", metavar="OUT"
         ),
     ] = None,
     overlay: Annotated[
@@ -34,7 +34,7 @@ def detect(
         typer.Option(min=0.05, max=1, help="Least score; default: of the best F1 in validation.", metavar="SCORE"),
     ] = None,
     pixels: Annotated[
-        bool, typer.Option("--pixels", help="GeoJSON of a georeferenced image in pixels, as QuPath reads it.")
+        bool, typer.Option("--pixels", help="Objects on a georeferenced image in pixels, as QuPath reads them.")
     ] = False,
     one_class_per_place: OneClassPerPlace = None,
     json: Json = False,

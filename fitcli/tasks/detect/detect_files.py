@@ -42,7 +42,7 @@ class DetectOutputs:
         objects: File of the objects.
         overlay: Picture of the image with the objects.
         threshold: Least score of an object that is written; None for that of the run.
-        in_pixels: Whether GeoJSON is in pixels even if the image lies on the Earth.
+        in_pixels: Whether GeoJSON and GeoPackage are in pixels even if the image lies on the Earth.
     """
 
     objects: Path | None = None
@@ -212,7 +212,7 @@ def named_counts(
 
 
 def check_pixels(in_pixels: bool, out: Path | None) -> None:
-    """Raise FitError if pixels are asked for, but no GeoJSON is written."""
+    """Raise FitError if pixels are asked for, but no file is written that could have world coordinates."""
     is_other = out is None or out.name.lower().endswith((*CSV, *COCO))
     if in_pixels and is_other:
-        raise FitError("--pixels is for GeoJSON: give --out with a name that ends with .geojson, or leave it out")
+        raise FitError("--pixels is for GeoJSON and GeoPackage: give --out such a name, or leave it out")
