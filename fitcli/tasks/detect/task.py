@@ -92,7 +92,10 @@ class Detection(Task[FITDense]):
     def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
         options, found = cast(DetectOptions, settings.options), cast(ObjectSurvey, dataset.surveyed)
         if survey.preprocessing.features:
-            raise DataError(f"{dataset.train[0].path}: holds features of patches; --task detect needs images of pixels")
+            raise DataError(
+                f"{dataset.train[0].path}: holds features of patches, which do not tell where in a patch an object lies; "
+                f"--task {self.name} needs images of pixels"
+            )
         details = DetectDetails(side=round(found.side, 3), one_per_place=_are_apart(found))
         outputs = details.outputs(len(found.names))
         changes = survey.model_changes(settings.model_changes)
