@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fitcli.commands.image_pass import ExactPassOptions, finish
-from fitcli.commands.options import CheckpointFolder, Images, Json, OneClassPerPlace, answer_choices
+from fitcli.commands.options import CheckpointFolder, Images, Json, OnePerPlace, answer_choices
 from fitcli.commands.signature import with_fields
 
 SHOWN = 6
@@ -36,7 +36,7 @@ def detect(
     pixels: Annotated[
         bool, typer.Option("--pixels", help="Objects on a georeferenced image in pixels, as QuPath reads them.")
     ] = False,
-    one_class_per_place: OneClassPerPlace = None,
+    one_per_place: OnePerPlace = None,
     json: Json = False,
     *,
     options: ExactPassOptions,
@@ -51,7 +51,7 @@ def detect(
     with options.connect() as queue:
         planned = plan_object_files(paths, out, overlay, threshold, pixels)
         run = options.open(checkpoint, DETECT)
-        model = run.model.chosen(answer_choices(one_class_per_place))
+        model = run.model.chosen(answer_choices(one_per_place))
         done = list(detect_files(queue, model, paths, planned, run.runtime, run.settings, out))
     if not queue.world.is_first:
         return

@@ -69,9 +69,9 @@ def defaulted(context: typer.Context) -> frozenset[str]:
     return frozenset(name for name, source in sources.items() if source is not None and source.name == "DEFAULT_MAP")
 
 
-def answer_choices(one_class_per_place: bool | None) -> dict[str, Any]:
+def answer_choices(one_per_place: bool | None) -> dict[str, Any]:
     """Return what a user chooses for the answers of a run, see `TaskDetails.chosen`."""
-    return {} if one_class_per_place is None else {"one_class_per_place": one_class_per_place}
+    return {} if one_per_place is None else {"one_per_place": one_per_place}
 
 
 def parse_size(text: str) -> int:
@@ -180,10 +180,10 @@ CheckpointFolder = Annotated[Path, typer.Option("--checkpoint", help="Run folder
 Memory = Annotated[int | None, memory_option()]
 StateFolder = Annotated[Path | None, state_option()]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-OneClassPerPlace = Annotated[
+OnePerPlace = Annotated[
     bool | None,
     typer.Option(
-        "--one-class-per-place/--several-per-place",
+        "--one-per-place/--all-per-place",
         help="Of found objects that overlap, keep the best of all classes, or of each; default: as in training.",
         show_default=False,
     ),

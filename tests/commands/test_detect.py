@@ -92,13 +92,13 @@ def test_a_threshold_and_other_formats(fit: Fit, run: Path, scene: Path, tmp_pat
 def test_a_place_has_one_class_unless_you_ask_for_several(
     fit: Fit, run: Path, scene: Path, data: Path, tmp_path: Path
 ) -> None:
-    assert json.loads((run / "config.json").read_text())["objects"]["one_class_per_place"] is True
+    assert json.loads((run / "config.json").read_text())["objects"]["one_per_place"] is True
     found, scored = {}, {}
-    for words in ((), ("--one-class-per-place",), ("--several-per-place",)):
+    for words in ((), ("--one-per-place",), ("--all-per-place",)):
         result = fit("detect", scene, "--checkpoint", run, "--threshold", 0.05, "--json", *words)
         found[words] = json.loads(result.stdout)[0]["found"]
         result = fit("evaluate", data, "--checkpoint", run, "--json", "--device", "cpu", *words)
-        scored[words] = json.loads(result.stdout)["one_class_per_place"]
+        scored[words] = json.loads(result.stdout)["one_per_place"]
     own, one, several = found
     assert 0 < found[own] == found[one] <= found[several]
     assert (scored[own], scored[one], scored[several]) == (True, True, False)

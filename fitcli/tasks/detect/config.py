@@ -22,7 +22,7 @@ UNDECIDED = 0.3
 THRESHOLD = "threshold"
 """Name of the score of a validation, and of the decision that follows from it."""
 
-ONE_PER_PLACE = "one_class_per_place"
+ONE_PER_PLACE = "one_per_place"
 """Name of the choice and of its entry in config.json."""
 
 

@@ -93,7 +93,7 @@ class Detection(Task[FITDense]):
         options, found = cast(DetectOptions, settings.options), cast(ObjectSurvey, dataset.surveyed)
         if survey.preprocessing.features:
             raise DataError(
-                f"{dataset.train[0].path}: holds features of patches, which do not tell where in a patch an object lies; "
+                f"{dataset.train[0].path}: holds features of patches, which do not tell where in one an object lies; "
                 f"--task {self.name} needs images of pixels"
             )
         details = DetectDetails(side=round(found.side, 3), one_per_place=_are_apart(found))

@@ -116,7 +116,5 @@ def test_warnings_of_the_data_set_and_of_its_objects_are_kept(tmp_path: Path) ->
 def test_features_are_refused(tmp_path: Path) -> None:
     dataset = TASK.survey_targets(settings(), load_dataset(boxed(tmp_path), "objects"))
     survey = Survey(replace(PIXELS, features=True, dtype="float32"), ((24, 40),), (Path("0.png"), (24, 40)))
-    with pytest.raises(
-        DataError, match="do not tell where in a patch an object lies; --task detect needs images of pixels"
-    ):
+    with pytest.raises(DataError, match="do not tell where in one an object lies; --task detect needs images"):
         TASK.describe(settings(), dataset, survey)
