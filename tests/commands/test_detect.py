@@ -140,7 +140,7 @@ def test_evaluate_scores_objects(fit: Fit, run: Path, data: Path, tmp_path: Path
     [
         ("images/0.png,9,1,4,5,iron,train\n", "sides exchanged"),
         ("images/0.png,1,1,nan,5,iron,train\n", "coordinates"),
-        ("images/0.png,900,1,940,5,iron,val\n", "another split"), ("none.png,1,1,4,5,iron,train\n", "no such image"),
+        ("images/0.png,900,1,940,5,iron,val\n", "another split"), ("none.png,1,1,4,5,iron,train\n", "no file"),
     ],
 )  # fmt: skip
 def test_bad_objects_end_in_one_line(fit: Fit, tmp_path: Path, rows: str, message: str) -> None:
