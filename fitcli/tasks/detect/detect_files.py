@@ -17,19 +17,18 @@ from fitcli.annotations.objects.found_objects import FoundObjects
 from fitcli.annotations.objects.object_writers import COCO, CSV, WRITTEN_SUFFIXES, write_objects
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
-from fitcli.errors import FitError, ImageError, OutOfMemory
+from fitcli.errors import FitError
 from fitcli.files.output_names import plan_outputs
 from fitcli.files.publish import published_together
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
-from fitcli.runs.finite_output import NonFiniteOutput
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.detect.config import DetectDetails
 from fitcli.tasks.detect.detect_image import detect_image
 from fitcli.tasks.detect.detections import Detections
 from fitcli.tasks.detect.overlay import PICTURE_SUFFIXES, picture_bytes, write_overlay
 from fitcli.tasks.encoding.encode import EncodingSettings, warn_of_background
-from fitcli.tasks.encoding.image_opener import ImageOpener
+from fitcli.tasks.encoding.image_results import image_results
 from fitcli.tasks.encoding.result_journal import open_result_journal
 from models.dense import FITDense
 
@@ -110,19 +109,13 @@ def detect_files(
     Yields:
         A JSON document of each image, on the first process; None for an image that cannot be read, which is reported.
     """
-    opener = ImageOpener(queue, checkpoint.config.preprocessing, settings.read_as)
     details = checkpoint.config.details
     assert isinstance(details, DetectDetails)
     own = details.threshold
     chosen = [own if outputs.threshold is None else outputs.threshold for outputs in planned]
 
-    def detect(number: int) -> dict[str, Any] | None:
-        try:
-            with opener.open(paths[number]) as image:
-                return _detect_file(checkpoint, image, planned[number], chosen[number], runtime, settings)
-        except (ImageError, NonFiniteOutput, OutOfMemory) as error:
-            opener.report(error)
-            return None
+    def detect(number: int, image: ImageReader) -> dict[str, Any]:
+        return _detect_file(checkpoint, image, planned[number], chosen[number], runtime, settings)
 
     journal = open_result_journal(
         queue,
@@ -138,9 +131,7 @@ def detect_files(
             for outputs, threshold in zip(planned, chosen, strict=True)
         ],
     )
-    yield from queue.results(len(paths), detect, journal)
-    if queue.world.is_first:
-        opener.finish()
+    yield from image_results(queue, checkpoint.config.preprocessing, settings, paths, detect, journal)
 
 
 def _detect_file(
