@@ -10,12 +10,15 @@ import pytest
 import torch
 from support.detect_models import boxed
 
+from fitcli.annotations.objects.object_survey import ObjectSurvey
 from fitcli.data.dataset import Sample, load_dataset
 from fitcli.data.survey import Survey
 from fitcli.errors import DataError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
+from fitcli.images.read_as import ReadAs
 from fitcli.patches.preprocessing import Preprocessing
+from fitcli.tasks.detect import task as module
 from fitcli.tasks.detect.config import SIDES, DetectDetails
 from fitcli.tasks.detect.sample_pass import DETECTING, TYPICAL_CLASSES
 from fitcli.tasks.detect.task import TASK
@@ -65,6 +68,18 @@ def test_classes_that_share_places_are_found_together(tmp_path: Path) -> None:
     assert dataset.notes[0].endswith("; several classes per place (4 objects lie where one of another class does)")
     config: Any = TASK.describe(settings(), dataset, Survey(PIXELS, ((24, 40),), (Path("0.png"), (24, 40))))
     assert not config.details.one_per_place
+
+
+def test_objects_are_surveyed_on_the_images_as_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[ReadAs] = []
+
+    def survey(pairs: Any, read_as: ReadAs, *rest: Any) -> ObjectSurvey:
+        asked.append(read_as)
+        return ObjectSurvey(("a",), (1,), False, 6.0)
+
+    monkeypatch.setattr(module, "survey_objects", survey)
+    TASK.survey_targets(settings(level=1, series="2", channels="0"), load_dataset(boxed(tmp_path), "objects"))
+    assert asked == [ReadAs(level=1, series="2", channels=ReadAs(**settings(channels="0").reading).channels)]
 
 
 def test_windows_around_objects(tmp_path: Path) -> None:
