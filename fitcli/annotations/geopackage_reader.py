@@ -11,6 +11,7 @@ refused.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import struct
 from collections.abc import Iterator
@@ -38,6 +39,9 @@ ENVELOPE_BYTES = {0: 0, 1: 32, 2: 48, 3: 48, 4: 64}
 POINT, LINE, POLYGON, MULTIPOINT, MULTILINE, MULTIPOLYGON, COLLECTION = range(1, 8)
 """Numbers of geometries in well-known binary; 1000, 2000 and 3000 more with heights, measures and both."""
 
+POINT_BYTES = 21
+"""Bytes of a point in the plane, with its header."""
+
 PARTS = {MULTIPOLYGON: "MultiPolygon", COLLECTION: "GeometryCollection"}
 
 DEEPEST = 8
@@ -58,8 +62,12 @@ def is_geopackage(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIX)
 
 
-def read_geopackage(path: Path) -> GeoJsonPolygons:
+def read_geopackage(path: Path, points: bool = False) -> GeoJsonPolygons:
     """Read the only table of features of a file.
+
+    Args:
+        path: The file.
+        points: Whether to return points, too, as polygons of one point; otherwise they are left out.
 
     Raises:
         ImageError: The file cannot be read, is no GeoPackage, has not one table of features, or is beyond a limit.
@@ -69,7 +77,7 @@ def read_geopackage(path: Path) -> GeoJsonPolygons:
             raise ImageError(path, f"has changes that lie in {journal.name}; close it in the program that edits it")
     try:
         with closing(_connect(path)) as database:
-            return _read(path, database)
+            return _read(path, database, points)
     except sqlite3.Error as error:
         raise ImageError(path, f"cannot be read as a GeoPackage ({error}); {ADVICE}") from None
 
@@ -93,7 +101,7 @@ def _authorize(action: int, first: str | None, second: str | None, schema: str |
     return sqlite3.SQLITE_OK if source is None and (reads or describes) else sqlite3.SQLITE_DENY
 
 
-def _read(path: Path, database: sqlite3.Connection) -> GeoJsonPolygons:
+def _read(path: Path, database: sqlite3.Connection, keeps_points: bool) -> GeoJsonPolygons:
     table, column, system = _features(path, database)
     columns = database.execute(f"PRAGMA table_xinfo({_quoted(table)})").fetchall()
     # Generated columns are computed when they are read.
@@ -101,11 +109,11 @@ def _read(path: Path, database: sqlite3.Connection) -> GeoJsonPolygons:
     if column not in names:
         raise ImageError(path, f"has no column of geometries in its table {table[:60]}; {ADVICE}")
     kept = [name for name in names if name.casefold() in CLASS_PROPERTIES and name != column]
-    collector = PolygonCollector(path)
+    collector = PolygonCollector(path, keeps_points)
     query = f"SELECT {', '.join(map(_quoted, [column, *kept]))} FROM {_quoted(table)}"
     for blob, *values in database.execute(query):
         properties = dict(zip(kept, map(_property, values), strict=True))
-        collector.add_made(partial(_feature, blob, properties))
+        collector.add_made(partial(_feature, blob, properties, keeps_points))
     content = collector.result(_crs(path, database, system))
     points = content.polygons.points
     if system != UNDEFINED_CARTESIAN or not len(points) or points[:, 1].max() > 0:
@@ -158,11 +166,11 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _feature(blob: Any, properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "Feature", "geometry": _geometry(blob), "properties": properties}
+def _feature(blob: Any, properties: dict[str, Any], keeps_points: bool) -> dict[str, Any]:
+    return {"type": "Feature", "geometry": _geometry(blob, keeps_points), "properties": properties}
 
 
-def _geometry(blob: Any) -> dict[str, Any] | None:
+def _geometry(blob: Any, keeps_points: bool) -> dict[str, Any] | None:
     """Return a geometry of a GeoPackage as that of GeoJSON; None for no geometry.
 
     Raises:
@@ -176,7 +184,7 @@ def _geometry(blob: Any) -> dict[str, Any] | None:
     if envelope is None:
         raise ValueError("has a geometry with an unknown header")
     try:
-        return _Binary(blob, 8 + envelope).geometry(DEEPEST)
+        return _Binary(blob, 8 + envelope, keeps_points).geometry(DEEPEST)
     except struct.error:
         raise ValueError("has a geometry that ends too early") from None
 
@@ -184,11 +192,12 @@ def _geometry(blob: Any) -> dict[str, Any] | None:
 class _Binary:
     """Reads well-known binary."""
 
-    def __init__(self, blob: bytes, offset: int) -> None:
+    def __init__(self, blob: bytes, offset: int, keeps_points: bool) -> None:
         self._blob, self._offset, self._order = blob, offset, "<"
+        self._keeps_points = keeps_points
 
-    def geometry(self, depth: int) -> dict[str, Any]:
-        """Return the geometry at the current place; its coordinates only if it has an area."""
+    def geometry(self, depth: int) -> dict[str, Any] | None:
+        """Return the geometry at the current place, with coordinates if it is kept; None for an empty point."""
         self._order = ">" if self._take("B") == 0 else "<"
         number = self._take("I")
         kind, dimensions = number % 1000, {0: 2, 1: 3, 2: 3, 3: 4}.get(number // 1000)
@@ -202,7 +211,12 @@ class _Binary:
             parts = [self.geometry(depth - 1) for _ in range(self._count(5))]
             if kind == COLLECTION:
                 return {"type": PARTS[kind], "geometries": parts}
-            return {"type": PARTS[kind], "coordinates": [part.get("coordinates") for part in parts]}
+            return {"type": PARTS[kind], "coordinates": [part and part.get("coordinates") for part in parts]}
+        if self._keeps_points and kind == POINT:
+            return self._point(dimensions)
+        if self._keeps_points and kind == MULTIPOINT:
+            points = [self.geometry(0) for _ in range(self._count(POINT_BYTES))]
+            return {"type": "MultiPoint", "coordinates": [each.get("coordinates") for each in points if each]}
         if depth < DEEPEST:
             self._skip(kind, dimensions)
         return {"type": "LineString"}
@@ -213,6 +227,12 @@ class _Binary:
             values = np.frombuffer(self._blob, f"{self._order}f8", count * dimensions, self._offset)
             self._offset += values.nbytes
             yield values.reshape(count, dimensions)[:, :2].tolist()
+
+    def _point(self, dimensions: int) -> dict[str, Any] | None:
+        values = struct.unpack_from(f"{self._order}{dimensions}d", self._blob, self._offset)
+        self._offset += 8 * dimensions
+        # Well-known binary has no other empty point than one that is no number.
+        return None if all(map(math.isnan, values)) else {"type": "Point", "coordinates": list(values[:2])}
 
     def _skip(self, kind: int, dimensions: int) -> None:
         """Pass over points and lines inside of a collection."""

@@ -36,8 +36,21 @@ class PolygonFile:
         return self.content.polygons.points.nbytes + 100 * len(self.content.polygons)
 
 
+def read_features(path: Path, points: bool = False) -> GeoJsonPolygons:
+    """Read a file, whose format its name says.
+
+    Args:
+        path: The file.
+        points: Whether to return points, too, as polygons of one point; otherwise they are left out.
+
+    Raises:
+        ImageError: The file cannot be read.
+    """
+    return read_geopackage(path, points) if is_geopackage(path) else read_geojson(path, points)
+
+
 _files: FileCache[PolygonFile] = FileCache(
-    lambda path: PolygonFile(read_geopackage(path) if is_geopackage(path) else read_geojson(path)),
+    lambda path: PolygonFile(read_features(path)),
     lambda file: file.size_bytes,
     CACHE_BYTES,
 )

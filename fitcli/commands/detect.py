@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fitcli.commands.image_pass import ExactPassOptions, finish
-from fitcli.commands.options import CheckpointFolder, Images, Json
+from fitcli.commands.options import CheckpointFolder, Images, Json, OnePerPlace, answer_choices
 from fitcli.commands.signature import with_fields
 
 SHOWN = 6
@@ -23,7 +23,7 @@ def detect(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", help="The objects: .geojson, .csv or .json (COCO), also .gz, or a folder.", metavar="OUT"
+            "--out", help="The objects: .gpkg; .geojson, .csv or .json (COCO), also .gz; or a folder.", metavar="OUT"
         ),
     ] = None,
     overlay: Annotated[
@@ -34,8 +34,9 @@ def detect(
         typer.Option(min=0.05, max=1, help="Least score; default: of the best F1 in validation.", metavar="SCORE"),
     ] = None,
     pixels: Annotated[
-        bool, typer.Option("--pixels", help="GeoJSON of a georeferenced image in pixels, as QuPath reads it.")
+        bool, typer.Option("--pixels", help="Objects on a georeferenced image in pixels, as QuPath reads them.")
     ] = False,
+    one_per_place: OnePerPlace = None,
     json: Json = False,
     *,
     options: ExactPassOptions,
@@ -50,7 +51,8 @@ def detect(
     with options.connect() as queue:
         planned = plan_object_files(paths, out, overlay, threshold, pixels)
         run = options.open(checkpoint, DETECT)
-        done = list(detect_files(queue, run.model, paths, planned, run.runtime, run.settings, out))
+        model = run.model.chosen(answer_choices(one_per_place))
+        done = list(detect_files(queue, model, paths, planned, run.runtime, run.settings, out))
     if not queue.world.is_first:
         return
     names = run.model.config.classes[:SHOWN]

@@ -9,7 +9,7 @@ import typer
 
 from fitcli import console
 from fitcli.commands.image_pass import ScoringOptions
-from fitcli.commands.options import CheckpointFolder, ImageFolder, Json
+from fitcli.commands.options import CheckpointFolder, ImageFolder, Json, OnePerPlace, answer_choices
 from fitcli.commands.signature import with_fields
 
 
@@ -27,6 +27,7 @@ def evaluate(
             "--per", metavar="COLUMN", help="Score by patient, too: mean and maximum of the images with one value here."
         ),
     ] = None,
+    one_per_place: OnePerPlace = None,
     json: Json = False,
     csv: Annotated[Path | None, typer.Option(help="Write a CSV file: a line per image, or per patient.")] = None,
     *,
@@ -47,7 +48,8 @@ def evaluate(
     with options.connect() as queue:
         check_csv(csv, [data])
         runtime = options.runtime()
-        found = run_evaluation(queue, data, checkpoint, split, runtime, options.settings(), csv, images, per)
+        choices = answer_choices(one_per_place)
+        found = run_evaluation(queue, data, checkpoint, split, runtime, options.settings(), csv, images, per, choices)
         if csv is not None and found is not None:
             write_csv(csv, found)
     if found is None:

@@ -69,6 +69,11 @@ def defaulted(context: typer.Context) -> frozenset[str]:
     return frozenset(name for name, source in sources.items() if source is not None and source.name == "DEFAULT_MAP")
 
 
+def answer_choices(one_per_place: bool | None) -> dict[str, Any]:
+    """Return what a user chooses for the answers of a run, see `TaskDetails.chosen`."""
+    return {} if one_per_place is None else {"one_per_place": one_per_place}
+
+
 def parse_size(text: str) -> int:
     """Return the bytes of "4GiB", "500MB", "2G", "1.5 GiB" or "1000000".
 
@@ -175,6 +180,14 @@ CheckpointFolder = Annotated[Path, typer.Option("--checkpoint", help="Run folder
 Memory = Annotated[int | None, memory_option()]
 StateFolder = Annotated[Path | None, state_option()]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+OnePerPlace = Annotated[
+    bool | None,
+    typer.Option(
+        "--one-per-place/--all-per-place",
+        help="Of found objects that overlap, keep the best of all classes, or of each; default: as in training.",
+        show_default=False,
+    ),
+]
 ImageFolder = Annotated[
     Path | None,
     typer.Option("--images", help="Folder of images.", metavar="FOLDER", rich_help_panel=IMAGES),

@@ -175,10 +175,10 @@ def _table(
         advice = "; name the column of classes label, or several of them label:NAME"
         more = advice if kinds is not None and "path" in headings else ""
         raise DataError(f"{path}: needs the columns {form}, has {','.join(headings) or 'none'}{more}")
-    patient = _patient_column(path, headings, words, group_by, strict)
+    patient = patient_column(path, headings, words, group_by, strict)
     reader.fieldnames = headings
     filled = [(reader.line_num, row) for row in reader if any(_text(value) for value in row.values())]
-    listed = [_row(images, line, row, columns, patient) for line, row in filled]
+    listed = [listed_image(images, line, row, columns, patient) for line, row in filled]
     known = [*COLUMNS, patient, *FILE_COLUMNS.get(labels, ())]
     others = [heading for heading in headings if heading and heading not in known]
     if labels in IN_FILES:
@@ -191,10 +191,20 @@ def _table(
     return Listing(listed, columns, notes, in_files=labels in IN_FILES)
 
 
-def _patient_column(
+def patient_column(
     path: Path, headings: Sequence[str], words: Container[str], group_by: str | None, strict: bool
 ) -> str:
-    """Return the heading of the column of patients; "" without one."""
+    """Return the heading of the column of patients; "" without one.
+
+    Args:
+        path: The CSV file, for messages.
+        headings: Its headings, in lower case.
+        words: First parts of headings that name a target, which keeps its case.
+        group_by, strict: See `read_csv`.
+
+    Raises:
+        DataError: There is no such column.
+    """
     if group_by == NO_GROUPS:
         return ""
     wanted = PATIENT if group_by is None else _heading(group_by, words)
@@ -248,9 +258,21 @@ def _label_columns(path: Path, headings: Sequence[str], kinds: Kinds | None) -> 
         yield LabelColumn(name, kind, (heading, *others), labels)
 
 
-def _row(
+def listed_image(
     images: NamedImages, line: int, row: dict[str, str | None], columns: Sequence[LabelColumn], patient: str
 ) -> ListedImage:
+    """Return the image of a row.
+
+    Args:
+        images: The images that the CSV file may name.
+        line: Number of the line, for messages.
+        row: Cells by heading.
+        columns: Columns of answers.
+        patient: Heading of the column of patients; "" without one.
+
+    Raises:
+        DataError: A cell is empty or wrong, or names no file.
+    """
     path = images.table
     if any(map(_text, row.get(None, ()))):  # type: ignore[call-overload]
         raise DataError(

@@ -2,8 +2,9 @@
 
 A data set is one of:
 
-- a CSV file with the columns `path,objects[,split][,patient]`, which names a file of objects per image;
-- a CSV file with the objects of all images, a row each, see `annotations/objects/csv_objects.py`;
+- a CSV file with the columns `path,objects[,split][,fold][,patient]`, which names a file of objects per image;
+- a CSV file with the objects of all images, a row each, see `annotations/objects/csv_objects.py`, and the same columns
+  of the image;
 - a COCO JSON file; its images lie beside it, in `images/`, or in the folder above;
 - a folder with `images/` and `labels/` (also `JPEGImages/` and `Annotations/`), with files of the same names up to
   their suffixes, as YOLO and PASCAL VOC have them; or one folder with both.
@@ -12,14 +13,16 @@ A data set is one of:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from fitcli.annotations.objects.csv_objects import has_object_columns, object_rows
 from fitcli.annotations.objects.object_file import JSON, holds_objects, read_object_file
 from fitcli.annotations.objects.yolo_reader import is_name_file
 from fitcli.data.class_names import composed
-from fitcli.data.csv_listing import NO_GROUPS, SPLITS, ListedImage, Listing, read_csv
+from fitcli.data.csv_listing import NO_GROUPS, ListedImage, Listing, listed_image, patient_column, read_csv
 from fitcli.data.folder_listing import name_files, name_others
+from fitcli.data.image_names import NamedImages
 from fitcli.data.paired_listing import by_name, key_of, pair_folders
 from fitcli.errors import DataError, ImageError
 from fitcli.files.spelling import existing_spelling
@@ -39,52 +42,49 @@ def read_object_listing(
 
     Args:
         path: Folder or file.
-        group_by, images, strict: See `read_csv`, for a CSV file that names a file of objects per image. In training,
-            other data sets refuse a choice.
+        group_by, images, strict: See `read_csv`, for a CSV file. In training, other data sets refuse a choice.
 
     Raises:
         DataError: There are no images with objects, several files of one name, names of missing files, or a choice
             that the data set cannot follow.
     """
     try:
-        read = next((read for fits, read in _FORMS if fits(path)), None)
-        if read is None:
-            return read_csv(path, "objects", False, group_by, images, strict)
-        option = "--images" if images is not None else "--group-by" if group_by not in (None, NO_GROUPS) else None
-        if option is not None and strict:
-            raise DataError(f"{path}: {option} is for a CSV file with the columns path,objects; leave it out")
-        return read(path)
+        if (read := next((read for fits, read in _FORMS if fits(path)), None)) is not None:
+            option = "--images" if images is not None else "--group-by" if group_by not in (None, NO_GROUPS) else None
+            if option is not None and strict:
+                raise DataError(f"{path}: {option} is for a CSV file; leave it out")
+            return read(path)
+        if has_object_columns(path):
+            return _read_rows(path, group_by, images, strict)
+        return read_csv(path, "objects", False, group_by, images, strict)
     except ImageError as error:
         raise DataError(str(error)) from None
 
 
-def _read_rows(path: Path) -> Listing:
-    """Read a CSV file of objects: its images in the order of their first rows."""
+def _read_rows(path: Path, group_by: str | None, images: Path | None, strict: bool) -> Listing:
+    """Read a CSV file of objects: its images in the order of their first rows, which all rows agree with."""
     columns, rows = object_rows(path)
     if columns.path is None:
         raise DataError(f"{path}: has no column path, so nothing says which image its objects belong to; add one")
-    images: dict[str, tuple[int, str, str]] = {}
+    patient = patient_column(path, columns.names, (), group_by, strict)
+    facts = {
+        name: columns.names.index(name) for name in dict.fromkeys(("split", "fold", patient)) if name in columns.names
+    }
+    found: dict[str, tuple[int, dict[str, str | None]]] = {}
     for line, row in rows:
-        name, split, patient = (
-            row[number].strip() if number is not None and number < len(row) else ""
-            for number in (columns.path, columns.split, columns.patient)
-        )
-        split = split.lower()
-        if not name:
-            raise DataError(f"{path}, line {line}: path must not be empty; fill it in, or remove the line")
-        if split and split not in SPLITS:
-            raise DataError(f"{path}, line {line}: split {split!r} is none of train, val, test; correct it")
-        before = images.setdefault(name, (line, split, patient))
-        if before[1] != split:
-            raise DataError(f"{path}, line {line}: {name} is in another split than in line {before[0]}; keep one")
-        if before[2] != patient:
-            raise DataError(f"{path}, line {line}: {name} is of another patient than in line {before[0]}; keep one")
-    found = (
-        ListedImage(_image(path, name, [path.parent]), composed(name), (), SPLITS.get(split, ""), path, path.name,
-                    composed(patient), label_part=name)
-        for name, (_, split, patient) in images.items()
-    )  # fmt: skip
-    return Listing(list(found), (), in_files=True)
+        name, *cells = (row[n].strip() if n < len(row) else "" for n in (columns.path, *facts.values()))
+        own: dict[str, str | None] = {"path": name, **dict(zip(facts, cells, strict=True))}
+        first, before = found.setdefault(name, (line, own))
+        if other := next((heading for heading in facts if own[heading] != before[heading]), None):
+            raise DataError(f"{path}, line {line}: {name} has another {other} than in line {first}; keep one")
+    named = NamedImages(path, images)
+    listed = (listed_image(named, line, own, (), patient) for line, own in found.values())
+    each = zip(listed, found, strict=True)
+    return Listing(
+        [replace(image, label_file=path, label_key=path.name, label_part=name) for image, name in each],
+        (),
+        in_files=True,
+    )
 
 
 def _read_coco(path: Path) -> Listing:
@@ -156,6 +156,5 @@ def _read_folder(root: Path) -> Listing:
 _FORMS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Listing]], ...] = (
     (Path.is_dir, _read_folder),
     (lambda path: path.name.lower().endswith(JSON), _read_coco),
-    (has_object_columns, _read_rows),
 )
-"""What tells the forms of data sets, and what reads them. Any other file is a CSV file that names files of objects."""
+"""What tells the forms of data sets without columns, and what reads them. Any other file is a CSV file."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 from fitcli import console
@@ -41,6 +42,7 @@ def evaluate(
     output: Path | None = None,
     images: Path | None = None,
     per: str | None = None,
+    choices: Mapping[str, Any] = MappingProxyType({}),
 ) -> Evaluation | None:
     """Score a run on the images of a data set.
 
@@ -54,6 +56,7 @@ def evaluate(
         output: File that will hold the scores; None for none. It must not be an image of the data set.
         images: Folder that the paths of a CSV file are relative to; None for that of the file.
         per: Column of patients to score by patient, too; None for images alone.
+        choices: Choices of the answers, see `TaskDetails.chosen`.
 
     Returns:
         The scores, on the first process; None on the others.
@@ -63,6 +66,7 @@ def evaluate(
         FitError: The run cannot be loaded, `output` is an image of the data set, or no image can be read.
     """
     config = load_config(folder)
+    config.details.chosen(choices)
     task = find_task(config.task)
     labels = task.labels if task.labels in IN_FILES else "needed" if config.classes or config.targets else "ignored"
     splitting, several = _splitting(folder), task.several_targets
@@ -81,7 +85,7 @@ def evaluate(
         raise FitError(f"{clash}: is an image of the data set and would be replaced; give another output file")
     trained_on = compare_with_training(folder, dataset, samples, split)
     whole = _is_whole(folder)
-    checkpoint: Checkpoint[Any] = load_run(folder, runtime)
+    checkpoint: Checkpoint[Any] = load_run(folder, runtime).chosen(choices)
     scorer = task.scorer(checkpoint, runtime, settings, whole)
     job = _Job(queue, samples, checkpoint, runtime, settings, output)
     scored = job.run(scorer)

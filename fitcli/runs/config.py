@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 from fitcli import __version__
-from fitcli.errors import CheckpointError
+from fitcli.errors import CheckpointError, FitError
 from fitcli.files.publish import write_text
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.targets import Target
@@ -94,6 +94,16 @@ class TaskDetails(ABC):
         """Return these details with entries that follow from the validation of the weights; tasks without any ignore
         them. No weight depends on them, nor the hash of the model.
         """
+        return self
+
+    def chosen(self, choices: Mapping[str, Any]) -> Self:
+        """Return these details with what a user chooses for the answers of a run, by the names of the options.
+
+        Raises:
+            FitError: Runs of the task have no such choice.
+        """
+        for name in choices:
+            raise FitError(f"--{name.replace('_', '-')} changes nothing for a run of --task {self.task}; leave it out")
         return self
 
     def prepare(self, model: Any) -> None:  # noqa: B027  (most tasks have nothing to do)

@@ -17,7 +17,7 @@ import errno
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -59,6 +59,10 @@ class Checkpoint(Generic[M_co]):
     model: M_co
     config: RunConfig
     folder: Path | None = None
+
+    def chosen(self, choices: Mapping[str, Any]) -> Checkpoint[M_co]:
+        """Return the same model with what a user chooses for its answers, see `TaskDetails.chosen`."""
+        return replace(self, config=replace(self.config, details=self.config.details.chosen(choices)))
 
 
 def save_weights(folder: Path, model: nn.Module, name: str = WEIGHTS) -> None:

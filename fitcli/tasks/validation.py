@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import chain
+from operator import itemgetter
+from pathlib import Path
 from typing import Any, TypeVar
 
-from fitcli.data.bad_images import BadImages
+from fitcli.data.bad_images import BadImages, first_good
 from fitcli.data.dataset import Sample
 from fitcli.data.loader import Loader
 from fitcli.data.read_item import Reading
@@ -67,6 +71,37 @@ def shared_sums(run: TrainingRun, own_sums: Callable[[], dict[str, float]]) -> d
     if not sums["patches"]:
         raise DataError(f"{run.dataset.validation[0].path}: neither this nor any other validation image can be used")
     return sums
+
+
+def score_by_turns(
+    samples: Sequence[Sample], bad_images: BadImages, world: World, score: Callable[[Sample, Path], T]
+) -> list[tuple[int, T]]:
+    """Score images that processes take in turn. All processes get the scores of all, whatever their number.
+
+    Args:
+        samples: The images.
+        bad_images: Counter of unusable images.
+        world: The processes that share the images.
+        score: Returns the scores of an image, from its sample and its path.
+
+    Returns:
+        The number and the scores of each image that could be read, in the order of the images.
+
+    Raises:
+        TooManyBadImages: More images than allowed are unusable.
+        OutOfMemory: Memory ran out on a process.
+    """
+
+    def score_own() -> list[tuple[int, T]]:
+        results = []
+        for number in range(world.rank, len(samples), world.size):
+            attempt = first_good(partial(score, samples[number]), [samples[number].path], 0)
+            bad_images.add(attempt.failed)
+            if attempt.result is not None:
+                results.append((number, attempt.result))
+        return results
+
+    return sorted(chain.from_iterable(gather_scores(world, bad_images, score_own)), key=itemgetter(0))
 
 
 def gather_scores(world: World, bad_images: BadImages, score_own: Callable[[], T]) -> list[T]:

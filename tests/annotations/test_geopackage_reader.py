@@ -13,8 +13,8 @@ import pytest
 from support.feature_files import TABLE, UTM, polygons, write
 
 from fitcli.annotations.geojson_reader import GeoJsonPolygons, read_geojson
+from fitcli.annotations.geopackage_file import well_known_binary
 from fitcli.annotations.geopackage_reader import read_geopackage
-from fitcli.annotations.geopackage_writer import well_known_binary
 from fitcli.annotations.polygon_file import read_polygon_file
 from fitcli.errors import ImageError
 from fitcli.images.georeference import GeoReference
@@ -83,6 +83,31 @@ def test_kinds_of_geometries(tmp_path: Path) -> None:
     assert np.diff(found.polygons.polygon_starts).tolist() == [2, 1, 1, 2, 1, 1, 2]
     np.testing.assert_array_equal(found.polygons.points[10:15], SQUARE)
     assert found.notes == ("1 feature without geometry left out", "4 points and lines left out")
+
+
+def test_points_if_they_are_asked_for(tmp_path: Path) -> None:
+    point, upwards = struct.pack("<BI2d", 1, 1, 5, 6), struct.pack(">BI3d", 0, 1001, 7, 8, 9)
+    empty, line = struct.pack("<BI2d", 1, 1, np.nan, np.nan), struct.pack("<BII4d", 1, 2, 2, 0, 0, 1, 1)
+    points = struct.pack("<BII", 1, 4, 3) + point + upwards + empty
+    mixed = struct.pack("<BII", 1, 7, 4) + point + line + points + well_known_binary([SQUARE])
+    path = package(tmp_path / "p.gpkg", [(geometry(each), "a") for each in (point, upwards, empty, points, mixed)])
+    found = read_geopackage(path, points=True)
+    assert found.polygons.boxes().tolist() == [
+        [5, 6, 5, 6], [7, 8, 7, 8], [5, 6, 5, 6], [7, 8, 7, 8], [5, 6, 5, 6], [5, 6, 5, 6], [7, 8, 7, 8], [0, 0, 4, 4]
+    ]  # fmt: skip
+    assert found.notes == ("1 feature without geometry left out", "1 line left out")
+
+
+@pytest.mark.parametrize("body", [struct.pack("<BId", 1, 1, 5), struct.pack("<BIII", 1, 4, 10**9, 0)])
+def test_points_that_end_too_early(tmp_path: Path, body: bytes) -> None:
+    with pytest.raises(ImageError, match="feature 1 has a geometry that ends too early"):
+        read_geopackage(package(tmp_path / "p.gpkg", [(geometry(body), "a")]), points=True)
+
+
+def test_a_geometry_of_several_points_that_holds_something_else(tmp_path: Path) -> None:
+    body = struct.pack("<BII", 1, 4, 1) + well_known_binary([SQUARE])
+    with pytest.raises(ImageError, match="feature 1 has a point without two numbers"):
+        read_geopackage(package(tmp_path / "p.gpkg", [(geometry(body), "a")]), points=True)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from support.feature_files import CELLS, TABLE, UTM, info, polygons, write
 
 from fitcli.annotations.features import open_features
-from fitcli.annotations.geopackage_writer import well_known_binary
+from fitcli.annotations.geopackage_file import well_known_binary
 from fitcli.images.georeference import GeoReference
 
 

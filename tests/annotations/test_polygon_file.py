@@ -20,7 +20,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were read."""
     done: list[Path] = []
     read = module.read_geojson
-    monkeypatch.setattr(module, "read_geojson", lambda path: done.append(path) or read(path))
+    monkeypatch.setattr(module, "read_geojson", lambda path, points: done.append(path) or read(path, points))
     monkeypatch.setattr(module._files, "_files", type(module._files._files)())
     return done
 

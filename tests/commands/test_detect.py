@@ -89,6 +89,21 @@ def test_a_threshold_and_other_formats(fit: Fit, run: Path, scene: Path, tmp_pat
     assert "per megapixel" in table.stdout
 
 
+def test_a_place_has_one_class_unless_you_ask_for_several(
+    fit: Fit, run: Path, scene: Path, data: Path, tmp_path: Path
+) -> None:
+    assert json.loads((run / "config.json").read_text())["objects"]["one_per_place"] is True
+    found, scored = {}, {}
+    for words in ((), ("--one-per-place",), ("--all-per-place",)):
+        result = fit("detect", scene, "--checkpoint", run, "--threshold", 0.05, "--json", *words)
+        found[words] = json.loads(result.stdout)[0]["found"]
+        result = fit("evaluate", data, "--checkpoint", run, "--json", "--device", "cpu", *words)
+        scored[words] = json.loads(result.stdout)["one_per_place"]
+    own, one, several = found
+    assert 0 < found[own] == found[one] <= found[several]
+    assert (scored[own], scored[one], scored[several]) == (True, True, False)
+
+
 def test_memory_does_not_change_the_objects(fit: Fit, run: Path, scene: Path, tmp_path: Path) -> None:
     for name, options in (("a", ()), ("b", ("--memory", "900MB", "--state", tmp_path / "state"))):
         result = fit(
@@ -125,7 +140,7 @@ def test_evaluate_scores_objects(fit: Fit, run: Path, data: Path, tmp_path: Path
     [
         ("images/0.png,9,1,4,5,iron,train\n", "sides exchanged"),
         ("images/0.png,1,1,nan,5,iron,train\n", "coordinates"),
-        ("images/0.png,900,1,940,5,iron,val\n", "another split"), ("none.png,1,1,4,5,iron,train\n", "no such image"),
+        ("images/0.png,900,1,940,5,iron,val\n", "another split"), ("none.png,1,1,4,5,iron,train\n", "no file"),
     ],
 )  # fmt: skip
 def test_bad_objects_end_in_one_line(fit: Fit, tmp_path: Path, rows: str, message: str) -> None:

@@ -193,6 +193,7 @@ def test_wrong_calls_are_one_line(fit: Fit, dataset: Path, trained: Path, tmp_pa
         ((tmp_path / "none", "--checkpoint", trained), "no such data set"),
         ((dataset, "--checkpoint", tmp_path), "no run folder"),
         ((dataset, "--checkpoint", trained, "--csv", image, "--split", "all"), "would be replaced"),
+        ((dataset, "--checkpoint", trained, "--one-per-place"), "changes nothing for a run of --task classify"),
     ]
     for arguments, message in wrong:
         result = fit("evaluate", *arguments)

@@ -85,7 +85,7 @@ def test_splits_of_yolo(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,x,y,label\nnone.png,1,2,a\n", "has objects of 'none.png', but there is no such image"),
+        ("path,x,y,label\nnone.png,1,2,a\n", r"line 2: no file .*none\.png"),
         ("x,y,label\n1,2,a\n", "has no column path"),
         ("path,x,y,label,split\na.png,1,2,q,old\n", "split 'old' is none of train, val, test"),
         ("path,x,y,label,split\na.png,1,2,q,val\na.png,1,2,q,train\n", "another split than in line 2"),
@@ -115,21 +115,45 @@ def test_unusable_folders_and_files(tmp_path: Path) -> None:
         load_dataset(tmp_path / "none", "objects")
 
 
-@pytest.mark.parametrize("form", ["folder", "coco.json", "rows.csv"])
-def test_choices_of_columns_need_a_list_of_files(tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize("form", ["folder", "coco.json"])
+def test_choices_of_columns_need_a_csv_file(tmp_path: Path, form: str) -> None:
     images(tmp_path, "images/a.png")
     (tmp_path / "coco.json").write_text('{"images": [], "annotations": [], "categories": []}')
-    (tmp_path / "rows.csv").write_text("path,x,y,label\nimages/a.png,1,2,q\n")
     path = tmp_path if form == "folder" else tmp_path / form
     for choice in ({"images": tmp_path}, {"splitting": Splitting(group_by="case")}):
-        with pytest.raises(DataError, match="is for a CSV file with the columns path,objects"):
+        with pytest.raises(DataError, match="is for a CSV file; leave it out"):
             load_dataset(path, "objects", **choice)  # type: ignore[arg-type]
+
+
+def test_columns_of_images_beside_rows_of_objects(tmp_path: Path) -> None:
+    """Folds, another column of patients, and a folder of images work as they do for a list of files."""
+    images(tmp_path / "pixels", *(f"{number}.png" for number in range(6)))
+    rows = [f"{n},{x},2,q,{n % 2},case{n // 2}" for n in range(6) for x in (1, 3)]
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["path,x,y,label,fold,Case", *rows]) + "\n")
+    folds = load_dataset(path, "objects", images=tmp_path / "pixels", splitting=Splitting(fold=1))
+    assert [sample.path.name for sample in folds.validation] == ["1.png", "3.png", "5.png"]
+    assert folds.train[0].target == ObjectSource(path, "0")
+    dealt = load_dataset(path, "objects", images=tmp_path / "pixels", splitting=Splitting(group_by="Case"))
+    held_out = {sample.patient for sample in dealt.validation}
+    assert held_out
+    assert held_out.isdisjoint(sample.patient for sample in dealt.train)
+    assert {sample.patient for sample in (*dealt.train, *dealt.validation)} == {"case0", "case1", "case2"}
+    with pytest.raises(DataError, match="has no column ward for --group-by"):
+        load_dataset(path, "objects", images=tmp_path / "pixels", splitting=Splitting(group_by="ward"))
+
+
+def test_a_plane_of_a_file_may_have_objects(tmp_path: Path) -> None:
+    images(tmp_path, "a.png")
+    path = tmp_path / "rows.csv"
+    path.write_text("path,x,y,label\na.png#channels=0,1,2,q\na.png#channels=0,3,4,q\n")
+    assert targets(path) == {"a.png#channels=0": ObjectSource(path, "a.png#channels=0")}
 
 
 def test_an_image_of_two_patients(tmp_path: Path) -> None:
     images(tmp_path, "a.png")
     (tmp_path / "rows.csv").write_text("path,x,y,label,patient\na.png,1,2,q,p\na.png,3,4,q,r\n")
-    with pytest.raises(DataError, match=r"line 3: a\.png is of another patient than in line 2; keep one"):
+    with pytest.raises(DataError, match=r"line 3: a\.png has another patient than in line 2; keep one"):
         load_dataset(tmp_path / "rows.csv", "objects")
 
 

@@ -16,9 +16,10 @@ from fitcli.patches.grid import PatchGrid
 from fitcli.tasks.autoregressive.next_token import next_token_loss
 from fitcli.tasks.autoregressive.step import decoding_job
 from fitcli.tasks.classify.step import classification_job
+from fitcli.tasks.dense.dense_step import dense_job
 from fitcli.tasks.diffusion.step import denoising_job, mean_square
 from fitcli.tasks.segment.loss import CellLoss
-from fitcli.tasks.segment.step import segmentation_job
+from fitcli.tasks.segment.step import label_losses
 from models.build import build
 from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig, DenseConfig
 from models.dense import by_cell, class_counts
@@ -127,7 +128,8 @@ class Step:
         if isinstance(self.model.config, DenseConfig):
             divisor = float(self.groups.count_real_tokens(4) * self.model.config.patch**2)
             loss = CellLoss()
-            return segmentation_job(self.model, self.groups, self.packed, lambda p: self.classes[p], loss, divisor)
+            losses = label_losses(self.model.config, lambda p: self.classes[p], loss)
+            return dense_job(self.model, self.groups, self.packed, losses, divisor)
         if isinstance(self.model.config, DenoiserConfig):
             loss = mean_square(self.groups, lambda part: self.noise[part])
             return denoising_job(self.model, self.groups, self.packed, self.level, loss, self.condition, self.previous)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from support.small_runs import first_batch, run_of, two_classes
 
-from fitcli.errors import DataError, OutOfMemory
+from fitcli.data.dataset import Sample
+from fitcli.distributed.world import ALONE
+from fitcli.errors import DataError, ImageError, OutOfMemory
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.tasks.context import TrainingRun
-from fitcli.tasks.validation import gather_scores, shared_sums, validation_loader, with_less_memory
+from fitcli.tasks.validation import gather_scores, score_by_turns, shared_sums, validation_loader, with_less_memory
 
 
 @pytest.fixture
@@ -39,6 +42,40 @@ def test_sums_need_a_usable_image(run: TrainingRun) -> None:
 
 def test_one_process_gathers_its_own_scores(run: TrainingRun) -> None:
     assert gather_scores(run.world, run.bad_images, lambda: [1, 2]) == [[1, 2]]
+
+
+def test_images_are_scored_in_order_and_bad_ones_are_counted(run: TrainingRun) -> None:
+    samples = [Sample(Path(f"{number}.png"), number) for number in range(4)]
+
+    def score(sample: Sample, path: Path) -> tuple[str, int]:
+        if sample.target == 2:
+            raise ImageError(path, "is broken")
+        return path.name, sample.target
+
+    assert score_by_turns(samples, run.bad_images, ALONE, score) == [
+        (0, ("0.png", 0)), (1, ("1.png", 1)), (3, ("3.png", 3))
+    ]  # fmt: skip
+    assert [bad.path.name for bad in run.bad_images.take_pending()] == ["2.png"]
+
+
+def test_processes_score_other_images_and_get_all_scores(run: TrainingRun) -> None:
+    samples = [Sample(Path(f"{number}.png"), number) for number in range(5)]
+    own: list[int] = []
+
+    class Pair:
+        """The second of two processes; the first has scored the even images."""
+
+        rank, size = 1, 2
+
+        def gather_results(self, act: Callable[[], Any]) -> list[Any]:
+            return [{"scores": [(0, 0), (2, 2), (4, 4)], "bad": []}, act()]
+
+    world: Any = Pair()
+    found = score_by_turns(
+        samples, run.bad_images, world, lambda sample, path: own.append(sample.target) or sample.target
+    )
+    assert own == [1, 3]
+    assert found == [(number, number) for number in range(5)]
 
 
 def test_memory_that_runs_out_on_a_process_is_one_line(run: TrainingRun) -> None:

@@ -6,6 +6,8 @@ Columns, in any order and case: `path` (also `image_path`, `image`, `filename`),
 - `x,y,w,h` (also `width,height`): the upper left corner and the size of a box;
 - `x,y` alone: a point.
 
+Columns of the image, such as its split, are read by `data/object_listing.py`.
+
 Coordinates are pixels. A row with a path alone is an image without objects. Without a column `path`, all rows belong to
 one image. Without a column `label`, all objects are of the class "object".
 """
@@ -49,16 +51,14 @@ class ObjectColumns:
         kind: Form of the coordinates: "sides", "corner" (with a size) or "point".
         path: Column of the image; None if all rows belong to one.
         label: Column of the class; None without one.
-        split: Column of the split; None without one.
-        patient: Column of the patient; None without one.
+        names: Names of all columns, in lower case.
     """
 
     numbers: tuple[int, ...]
     kind: str
     path: int | None
     label: int | None
-    split: int | None
-    patient: int | None
+    names: tuple[str, ...]
 
 
 def object_columns(headings: Sequence[str]) -> ObjectColumns | None:
@@ -72,7 +72,7 @@ def object_columns(headings: Sequence[str]) -> ObjectColumns | None:
         for form in forms:
             if set(form) <= set(names):
                 numbers = tuple(map(names.index, form))
-                return ObjectColumns(numbers, kind, first(PATHS), first(LABELS), first(["split"]), first(["patient"]))
+                return ObjectColumns(numbers, kind, first(PATHS), first(LABELS), tuple(names))
     return None
 
 

@@ -8,9 +8,10 @@ from functools import cached_property
 from pathlib import Path
 
 from fitcli.annotations.file_cache import FileCache
+from fitcli.annotations.geopackage_reader import SUFFIX as GEOPACKAGE
 from fitcli.annotations.objects.coco_reader import holds_coco, read_coco
 from fitcli.annotations.objects.csv_objects import read_csv_objects
-from fitcli.annotations.objects.geojson_objects import read_geojson_objects
+from fitcli.annotations.objects.feature_objects import read_feature_objects
 from fitcli.annotations.objects.object_set import ObjectSet, ObjectSource
 from fitcli.annotations.objects.voc_reader import read_voc
 from fitcli.annotations.objects.yolo_reader import read_yolo
@@ -22,7 +23,7 @@ CACHE_BYTES = 512 << 20
 GEOJSON, JSON = (".geojson", ".geojson.gz"), (".json", ".json.gz")
 CSV, YOLO, VOC = (".csv", ".tsv"), (".txt",), (".xml",)
 
-OBJECT_SUFFIXES = (*GEOJSON, *JSON, *CSV, *YOLO, *VOC)
+OBJECT_SUFFIXES = (*GEOJSON, GEOPACKAGE, *JSON, *CSV, *YOLO, *VOC)
 """Suffixes of files of objects, in lower case."""
 
 
@@ -83,8 +84,8 @@ def _read(path: Path) -> ObjectFile:
         return ObjectFile({"": read_voc(path)})
     if name.endswith(JSON) and holds_coco(path):
         return ObjectFile(read_coco(path))
-    if name.endswith((*JSON, *GEOJSON)):
-        return ObjectFile({"": read_geojson_objects(path)})
+    if name.endswith((*JSON, *GEOJSON, GEOPACKAGE)):
+        return ObjectFile({"": read_feature_objects(path)})
     raise ImageError(path, f"objects are read from {', '.join(OBJECT_SUFFIXES)}; convert the file, or rename it")
 
 

@@ -17,6 +17,7 @@ from fitcli.annotations.label_results import NAMED, try_all
 from fitcli.annotations.objects.object_file import read_objects
 from fitcli.annotations.objects.object_set import ObjectSource
 from fitcli.annotations.objects.placed_objects import PlacedObjects, place_objects
+from fitcli.annotations.objects.suppression import Places
 from fitcli.errors import DataError
 from fitcli.images.read_as import AS_STORED, ReadAs, open_as
 
@@ -35,12 +36,14 @@ class ImageCounts(NamedTuple):
         numbers: Class numbers, [n].
         notes: Objects that were left out.
         positions: Some middles of objects by class number, (row, column).
+        sharing: Number of objects at the place of one of another class.
     """
 
     sides: NDArray[np.float64]
     numbers: NDArray[np.int64]
     notes: tuple[str, ...]
     positions: dict[int, Positions]
+    sharing: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class ObjectSurvey:
         notes: Sentences on the objects.
         warnings: Possible faults, one line each.
         positions: Middles of objects of each class, by image, that windows may be drawn around.
+        sharing: Number of objects at the place of one of another class, see `Places`.
     """
 
     names: tuple[str, ...]
@@ -66,6 +70,7 @@ class ObjectSurvey:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     positions: dict[Path, tuple[Positions, ...]] = field(default_factory=dict)
+    sharing: int = 0
 
 
 def survey_objects(
@@ -74,6 +79,7 @@ def survey_objects(
     most_bad: int = 0,
     positions: bool = False,
     held_out: Collection[Path] = (),
+    cell: int = 1,
 ) -> ObjectSurvey:
     """Check and count the objects of a data set. They are all boxes or all points.
 
@@ -83,6 +89,7 @@ def survey_objects(
         most_bad: Number of images with unusable objects to pass over.
         positions: Whether to draw positions of the classes.
         held_out: The images that are not trained on.
+        cell: Side of the cells of the model, in pixels: points in neighbouring cells share a place.
 
     Raises:
         DataError: Objects are unreadable or not those of their images; some are boxes and others points; there is none.
@@ -100,7 +107,7 @@ def survey_objects(
         )
     usable = [sample for sample, _ in named]
     left = most_bad - (len(listed) - len(usable))
-    found = try_all(lambda sample: _counts(*sample, names, read_as, positions), usable, left)
+    found = try_all(lambda sample: _counts(*sample, names, read_as, positions, cell), usable, left)
     are_points, side = _kind(found)
     totals = Counter[int]()
     for _, each in found:
@@ -116,6 +123,7 @@ def survey_objects(
         notes=(*notes, *_left_out(found)),
         warnings=tuple(_unseen(names, found, held_out)),
         positions={sample[0]: tuple(each.positions[n] for n in sorted(each.positions)) for sample, each in found},
+        sharing=sum(each.sharing for _, each in found),
     )
 
 
@@ -132,11 +140,17 @@ def draw_object_positions(
     return {sample[0]: tuple(each.positions[n] for n in sorted(each.positions)) for sample, each in found}
 
 
-def _counts(path: Path, source: ObjectSource, names: Sequence[str], read_as: ReadAs, positions: bool) -> ImageCounts:
+def _counts(
+    path: Path, source: ObjectSource, names: Sequence[str], read_as: ReadAs, positions: bool, cell: int = 1
+) -> ImageCounts:
     with open_as(path, read_as) as image:
         objects = place_objects(source, image, names)
     sides = objects.boxes[:, 2:] - objects.boxes[:, :2]
-    return ImageCounts(sides, objects.numbers, objects.notes, _positions(objects) if positions else {})
+    are_points = not sides.any()
+    cells = np.floor(objects.boxes[:, [1, 0]] / cell).astype(np.int64)
+    places = Places.of_points(cells) if are_points else Places.of_boxes(objects.boxes)
+    drawn = _positions(objects) if positions else {}
+    return ImageCounts(sides, objects.numbers, objects.notes, drawn, places.shared(objects.numbers))
 
 
 def _positions(objects: PlacedObjects) -> dict[int, Positions]:

@@ -1,6 +1,6 @@
-"""Writes found objects: GeoJSON for QuPath and GIS programs, COCO JSON and CSV, one object at a time.
+"""Writes found objects: GeoJSON for QuPath and GIS programs, GeoPackage, COCO JSON and CSV, one object at a time.
 
-All may be compressed (`.gz`). The same objects give the same bytes.
+All but GeoPackage may be compressed (`.gz`), and the same objects give the same bytes.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import io
 import json
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from fitcli.annotations.feature_writer import NamedClasses
 from fitcli.annotations.features import placement_for
 from fitcli.annotations.geojson_writer import COMPRESSION, NAMESPACE, crs_member, json_text
+from fitcli.annotations.geopackage_file import POINT, POLYGON, GeoPackageFile, class_values
+from fitcli.annotations.geopackage_reader import SUFFIX as GEOPACKAGE
 from fitcli.annotations.objects.found_objects import FoundObjects
 from fitcli.annotations.placement import DIGITS, Placement
 from fitcli.errors import ImageError
@@ -29,8 +31,11 @@ from fitcli.images.publishing import ImagePublication, cannot_write
 
 GEOJSON, CSV, COCO = (".geojson", ".geojson.gz"), (".csv", ".csv.gz"), (".json", ".json.gz")
 
-WRITTEN_SUFFIXES = (*GEOJSON, *CSV, *COCO)
+WRITTEN_SUFFIXES = (*GEOJSON, GEOPACKAGE, *CSV, *COCO)
 """Suffixes of files of found objects, in lower case."""
+
+TABLE, COLUMNS = "objects", {"class": "TEXT", "color": "TEXT", "score": "DOUBLE"}
+"""Name of the table of a GeoPackage, and its columns beside the geometry."""
 
 SCORE_DIGITS = 4
 """Decimal digits of scores."""
@@ -41,8 +46,8 @@ def write_objects(
 ) -> None:
     """Write the objects of one image. The file appears whole or not at all.
 
-    GeoJSON of an image with a georeference has coordinates on the Earth, unless you ask for pixels; all else is in
-    pixels of level 0.
+    GeoJSON and GeoPackage of an image with a georeference have coordinates on the Earth, unless you ask for pixels; all
+    else is in pixels of level 0. A GeoPackage has pixels with y upwards, see `open_features`.
 
     Args:
         path: The file; its suffix names the format.
@@ -50,25 +55,21 @@ def write_objects(
         table: Names and colours of the classes.
         info: Description of level 0 of the image.
         image: The image.
-        in_pixels: Whether GeoJSON is in pixels even if the image lies on the Earth.
+        in_pixels: Whether coordinates are pixels even if the image lies on the Earth.
 
     Raises:
         ImageError: The name has another suffix, the georeference is not affine, or the file cannot be written.
     """
     name = path.name.lower()
-    if name.endswith(GEOJSON):
-        parts = geojson_lines(found, table, placement_for(path, info, in_pixels))
-    elif name.endswith(CSV):
-        parts = csv_lines(found, table, image)
-    elif name.endswith(COCO):
-        parts = coco_lines(found, table, info, image)
+    if name.endswith(GEOPACKAGE):
+        placement = placement_for(path, info, in_pixels, upwards=True)
+        write = partial(_write_package, found=found, table=table, placement=placement)
     else:
-        raise ImageError(path, f"objects are written as {', '.join(WRITTEN_SUFFIXES)}; choose such a name")
+        lines = _lines(path, found, table, info, image, in_pixels)
+        write = partial(_write_lines, lines=lines, packed=name.endswith(".gz"))
     publication = ImagePublication(path)
     try:
-        with _opened(publication.path, name.endswith(".gz")) as file:
-            for part in parts:
-                file.write(part.encode("utf-8", "replace"))
+        write(publication.path)
         publication.publish()
     except BaseException as error:
         publication.discard()
@@ -77,15 +78,40 @@ def write_objects(
         raise
 
 
-@contextmanager
-def _opened(path: Path, compressed: bool) -> Iterator[IO[bytes]]:
+def _lines(
+    path: Path, found: FoundObjects, table: NamedClasses, info: ImageInfo, image: Path, in_pixels: bool
+) -> Iterator[str]:
+    """Return the text of a file, whose name says its format."""
+    name = path.name.lower()
+    if name.endswith(GEOJSON):
+        return geojson_lines(found, table, placement_for(path, info, in_pixels))
+    if name.endswith(CSV):
+        return csv_lines(found, table, image)
+    if name.endswith(COCO):
+        return coco_lines(found, table, info, image)
+    raise ImageError(path, f"objects are written as {', '.join(WRITTEN_SUFFIXES)}; choose such a name")
+
+
+def _write_lines(path: Path, lines: Iterator[str], packed: bool) -> None:
     with path.open("xb") as file:
-        if not compressed:
-            yield file
+        encoded = (line.encode("utf-8", "replace") for line in lines)
+        if not packed:
+            file.writelines(encoded)
             return
         # Without name and time, equal contents have equal bytes.
-        with gzip.GzipFile("", "wb", COMPRESSION, file, mtime=0) as packed:
-            yield cast(IO[bytes], packed)
+        with gzip.GzipFile("", "wb", COMPRESSION, file, mtime=0) as compressed:
+            compressed.writelines(encoded)
+
+
+def _write_package(path: Path, found: FoundObjects, table: NamedClasses, placement: Placement) -> None:
+    classes = class_values(table)
+    package = GeoPackageFile(path, TABLE, POINT if found.are_points else POLYGON, COLUMNS, placement.epsg)
+    try:
+        for box, score, kind in zip(found.boxes, found.scores, found.numbers.tolist(), strict=True):
+            package.add([_outline(box, found.are_points, placement)], (*classes[kind], _score(score)))
+        package.finish()
+    finally:
+        package.release()
 
 
 def geojson_lines(found: FoundObjects, table: NamedClasses, placement: Placement) -> Iterator[str]:
@@ -114,11 +140,15 @@ def geojson_lines(found: FoundObjects, table: NamedClasses, placement: Placement
 
 
 def _geometry(box: NDArray[Any], is_point: bool, placement: Placement) -> dict[str, Any]:
+    points = _outline(box, is_point, placement).tolist()
+    return {"type": "Point", "coordinates": points[0]} if is_point else {"type": "Polygon", "coordinates": [points]}
+
+
+def _outline(box: NDArray[Any], is_point: bool, placement: Placement) -> NDArray[Any]:
+    """Return the closed outline of a box, or a point [1 2], in the coordinates of a file."""
     left, top, right, bottom = box.tolist()
-    if is_point:
-        return {"type": "Point", "coordinates": placement.ring(np.array([[left, top]]))[0].tolist()}
-    ring = np.array([(left, top), (right, top), (right, bottom), (left, bottom), (left, top)])
-    return {"type": "Polygon", "coordinates": [placement.ring(ring).tolist()]}
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+    return placement.ring(np.array(corners[:1] if is_point else corners))
 
 
 def csv_lines(found: FoundObjects, table: NamedClasses, image: Path) -> Iterator[str]:

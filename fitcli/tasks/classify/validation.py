@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from fitcli.data.bad_images import BadImages, first_good
+from fitcli.data.bad_images import BadImages
 from fitcli.data.dataset import Sample
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.world import World
@@ -26,7 +25,7 @@ from fitcli.tasks.classify.options import BestBy
 from fitcli.tasks.classify.targets.kinds import kind_of, known_answers
 from fitcli.tasks.classify.thresholds import Thresholds, choose_thresholds, held_classes
 from fitcli.tasks.encoding.encode import EncodingSettings
-from fitcli.tasks.validation import gather_scores
+from fitcli.tasks.validation import score_by_turns
 from models.encoder import FITClassifier
 from models.sharpening import PLAIN, Sharpening
 
@@ -83,23 +82,11 @@ def validate(
         OutOfMemory: An image needs more memory than there is.
         DataError: No image is usable.
     """
-
-    def classify_own() -> list[tuple[int, list[list[float]], EnlargedLosses]]:
-        results = []
-        for number in range(world.rank, len(samples), world.size):
-            read = partial(_classified, checkpoint, runtime, settings, samples[number].target)
-            attempt = first_good(read, [samples[number].path], 0)
-            bad_images.add(attempt.failed)
-            if attempt.result is not None:
-                results.append((number, *attempt.result))
-        return results
-
-    # The order of the samples makes the sums independent of the number of processes.
-    results = sorted(chain.from_iterable(gather_scores(world, bad_images, classify_own)))
+    results = score_by_turns(samples, bad_images, world, partial(_classified, checkpoint, runtime, settings))
     if not results:
         raise DataError(f"{samples[0].path}: neither this nor any other validation image can be used")
-    usable, rows = [samples[number] for number, *_ in results], [row for _, row, _ in results]
-    sharpening = choose_sharpening([enlarged for *_, enlarged in results])
+    usable, rows = [samples[number] for number, _ in results], [row for _, (row, _) in results]
+    sharpening = choose_sharpening([enlarged for _, (_, enlarged) in results])
     return _scores(usable, rows, checkpoint.config)._replace(sharpening=sharpening)
 
 
@@ -138,13 +125,13 @@ def named_accuracies(targets: Sequence[Target], accuracies: Sequence[float]) -> 
 
 
 def _classified(
-    checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: EncodingSettings, answer: Any, path: Path
+    checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: EncodingSettings, sample: Sample, path: Path
 ) -> tuple[list[list[float]], EnlargedLosses]:
     """Return the probabilities of an image by target, and its losses if it were larger."""
     enlarged: list[EnlargedLosses] = []
 
     def enlarge(latents: Tensor) -> None:
-        enlarged.append(enlarged_losses(checkpoint.model.head, latents, answer, checkpoint.config.targets))
+        enlarged.append(enlarged_losses(checkpoint.model.head, latents, sample.target, checkpoint.config.targets))
 
     with open_as(path, checkpoint.config.preprocessing.read_as) as image:
         result = classify_image(checkpoint, image, runtime, settings, take_latents=enlarge)

@@ -22,6 +22,9 @@ UNDECIDED = 0.3
 THRESHOLD = "threshold"
 """Name of the score of a validation, and of the decision that follows from it."""
 
+ONE_PER_PLACE = "one_per_place"
+"""Name of the choice and of its entry in config.json."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DetectDetails(TaskDetails):
@@ -30,6 +33,7 @@ class DetectDetails(TaskDetails):
     Attributes:
         side: Typical side of a box, in pixels; 0 if objects are points.
         threshold: Least score of an object that `fit detect` reports: of the best F1 in validation.
+        one_per_place: Whether a place has one object, of the best class; otherwise it may have one of every class.
     """
 
     task: ClassVar[str] = "detect"
@@ -37,6 +41,7 @@ class DetectDetails(TaskDetails):
 
     side: float
     threshold: float = UNDECIDED
+    one_per_place: bool = False
 
     @property
     def are_points(self) -> bool:
@@ -61,18 +66,21 @@ class DetectDetails(TaskDetails):
         ]
 
     def identity(self) -> str:
-        """Return the text of this part in the hash of a model: what decides its answers before the threshold."""
+        """Return the text of this part in the hash of a model: what decides its candidates."""
         return f"side={self.side!r}"
 
     def with_decisions(self, decisions: Mapping[str, Any]) -> Self:
         """Return these details with the threshold that a validation chose, or that of a model without one."""
         return replace(self, threshold=decisions.get(THRESHOLD, UNDECIDED))
 
+    def chosen(self, choices: Mapping[str, Any]) -> Self:
+        """Return these details with what a user chooses: whether a place has one object."""
+        return replace(self, one_per_place=choices.get(ONE_PER_PLACE, self.one_per_place))
+
     def to_document(self) -> dict[str, Any]:
         """Return the entries that this part adds to `config.json`."""
-        return {
-            OBJECTS: {"kind": "points" if self.are_points else "boxes", "side": self.side, THRESHOLD: self.threshold}
-        }
+        entries = {"kind": "points" if self.are_points else "boxes", "side": self.side, THRESHOLD: self.threshold}
+        return {OBJECTS: entries | ({ONE_PER_PLACE: True} if self.one_per_place else {})}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
@@ -83,4 +91,8 @@ class DetectDetails(TaskDetails):
             raise ValueError(f"{entries['kind']!r} of {side} pixels are no objects")
         if not 0 <= threshold <= 1:
             raise ValueError(f"{threshold} is no threshold")
-        return cls(side=side, threshold=threshold)
+        # Runs of earlier versions have no such entry.
+        one_per_place = entries.get(ONE_PER_PLACE, False)
+        if not isinstance(one_per_place, bool):
+            raise ValueError(f"{ONE_PER_PLACE} is {one_per_place!r}, neither true nor false")
+        return cls(side=side, threshold=threshold, one_per_place=one_per_place)

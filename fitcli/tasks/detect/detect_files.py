@@ -17,19 +17,18 @@ from fitcli.annotations.objects.found_objects import FoundObjects
 from fitcli.annotations.objects.object_writers import COCO, CSV, WRITTEN_SUFFIXES, write_objects
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
-from fitcli.errors import FitError, ImageError, OutOfMemory
+from fitcli.errors import FitError
 from fitcli.files.output_names import plan_outputs
 from fitcli.files.publish import published_together
 from fitcli.images.base import ImageReader
 from fitcli.images.open import open_image
-from fitcli.runs.finite_output import NonFiniteOutput
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.detect.config import DetectDetails
 from fitcli.tasks.detect.detect_image import detect_image
 from fitcli.tasks.detect.detections import Detections
 from fitcli.tasks.detect.overlay import PICTURE_SUFFIXES, picture_bytes, write_overlay
 from fitcli.tasks.encoding.encode import EncodingSettings, warn_of_background
-from fitcli.tasks.encoding.image_opener import ImageOpener
+from fitcli.tasks.encoding.image_results import image_results
 from fitcli.tasks.encoding.result_journal import open_result_journal
 from models.dense import FITDense
 
@@ -42,7 +41,7 @@ class DetectOutputs:
         objects: File of the objects.
         overlay: Picture of the image with the objects.
         threshold: Least score of an object that is written; None for that of the run.
-        in_pixels: Whether GeoJSON is in pixels even if the image lies on the Earth.
+        in_pixels: Whether GeoJSON and GeoPackage are in pixels even if the image lies on the Earth.
     """
 
     objects: Path | None = None
@@ -110,19 +109,13 @@ def detect_files(
     Yields:
         A JSON document of each image, on the first process; None for an image that cannot be read, which is reported.
     """
-    opener = ImageOpener(queue, checkpoint.config.preprocessing, settings.read_as)
     details = checkpoint.config.details
     assert isinstance(details, DetectDetails)
     own = details.threshold
     chosen = [own if outputs.threshold is None else outputs.threshold for outputs in planned]
 
-    def detect(number: int) -> dict[str, Any] | None:
-        try:
-            with opener.open(paths[number]) as image:
-                return _detect_file(checkpoint, image, planned[number], chosen[number], runtime, settings)
-        except (ImageError, NonFiniteOutput, OutOfMemory) as error:
-            opener.report(error)
-            return None
+    def detect(number: int, image: ImageReader) -> dict[str, Any]:
+        return _detect_file(checkpoint, image, planned[number], chosen[number], runtime, settings)
 
     journal = open_result_journal(
         queue,
@@ -134,13 +127,11 @@ def detect_files(
         [outputs.objects for outputs in planned],
         output=out,
         per_image=[
-            [str(path) for path in outputs.files] + [threshold, outputs.in_pixels]
+            [str(path) for path in outputs.files] + [threshold, outputs.in_pixels, details.one_per_place]
             for outputs, threshold in zip(planned, chosen, strict=True)
         ],
     )
-    yield from queue.results(len(paths), detect, journal)
-    if queue.world.is_first:
-        opener.finish()
+    yield from image_results(queue, checkpoint.config.preprocessing, settings, paths, detect, journal)
 
 
 def _detect_file(
@@ -212,7 +203,7 @@ def named_counts(
 
 
 def check_pixels(in_pixels: bool, out: Path | None) -> None:
-    """Raise FitError if pixels are asked for, but no GeoJSON is written."""
+    """Raise FitError if pixels are asked for, but no file is written that could have world coordinates."""
     is_other = out is None or out.name.lower().endswith((*CSV, *COCO))
     if in_pixels and is_other:
-        raise FitError("--pixels is for GeoJSON: give --out with a name that ends with .geojson, or leave it out")
+        raise FitError("--pixels is for GeoJSON and GeoPackage: give --out such a name, or leave it out")

@@ -62,7 +62,7 @@ def detect_image(
         ImageError, OutOfMemory, FitError, NonFiniteOutput: See `run_dense_pass`.
     """
     finder = candidate_finder(checkpoint)
-    collector = CandidateCollector(finder.layout)
+    collector = candidate_collector(checkpoint)
 
     def take(places: Places, tables: Tensor) -> None:
         collector.put(places, tables.numpy())
@@ -93,3 +93,10 @@ def candidate_finder(checkpoint: Checkpoint[FITDense]) -> CandidateFinder:
     details, model = checkpoint.config.details, checkpoint.model.config
     assert isinstance(details, DetectDetails)
     return CandidateFinder(CellLayout.of(model), len(checkpoint.config.classes), details.half_side(model.cell))
+
+
+def candidate_collector(checkpoint: Checkpoint[FITDense]) -> CandidateCollector:
+    """Return an empty collector of the candidates of a model."""
+    details = checkpoint.config.details
+    assert isinstance(details, DetectDetails)
+    return CandidateCollector(CellLayout.of(checkpoint.model.config), details.one_per_place)

@@ -8,13 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.annotations.affine_map import Floats
+from fitcli.annotations.objects.suppression import Places, suppress
 from fitcli.tasks.detect.borders import exceeded_across
 from fitcli.tasks.detect.candidates import CLASS, COLUMN, FIRST_SIDE, IS_PEAK, ROW, SCORE
 from fitcli.tasks.detect.cell_layout import CellLayout, Integers
-from fitcli.tasks.detect.suppression import suppress
-
-OVERLAP = 0.6
-"""Overlap (IoU) with a better object of its class above which an object is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +42,14 @@ class CandidateCollector:
 
     Args:
         layout: Cells of the model.
+        one_per_place: Whether objects of different classes leave each other out; otherwise those of a class do.
 
     Attributes:
         full: Number of groups with as many candidates as are kept.
     """
 
-    def __init__(self, layout: CellLayout) -> None:
-        self._layout = layout
+    def __init__(self, layout: CellLayout, one_per_place: bool = False) -> None:
+        self._layout, self._one_per_place = layout, one_per_place
         self._rows: list[NDArray[np.float32]] = []
         self._groups: list[NDArray[np.int32]] = []
         self.full = 0
@@ -76,9 +74,13 @@ class CandidateCollector:
         order = order[np.lexsort((numbers[order], cells[order, 1], cells[order, 0]))]
         boxes = _boxes(cells[order], rows[order, FIRST_SIDE:], self._layout.cell, size)
         found = Detections(boxes, scores[order].copy(), numbers[order].astype(np.int32))
-        if rows.shape[1] == FIRST_SIDE:
+        are_points = rows.shape[1] == FIRST_SIDE
+        if are_points and not self._one_per_place:
+            # Peaks of a class are no neighbours.
             return found
-        return found.take(suppress(found.boxes.astype(np.float64), found.scores, found.numbers, OVERLAP))
+        places = Places.of_points(cells[order]) if are_points else Places.of_boxes(boxes.astype(np.float64))
+        kinds = np.zeros_like(found.numbers) if self._one_per_place else found.numbers
+        return found.take(suppress(places.boxes, found.scores, kinds, places.share))
 
 
 def _boxes(cells: Integers, sides: NDArray[np.float32], cell: int, size: tuple[int, int]) -> NDArray[np.float32]:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.annotations.affine_map import Floats
+from fitcli.annotations.objects.box_pairs import BoxBins
 from fitcli.annotations.objects.placed_objects import PlacedObjects
-from fitcli.tasks.detect.box_pairs import BoxBins
 from fitcli.tasks.detect.cell_layout import Integers
 from fitcli.tasks.detect.detections import Detections
 

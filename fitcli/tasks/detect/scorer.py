@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from fitcli.annotations.objects.placed_objects import place_objects
@@ -11,7 +11,7 @@ from fitcli.data.dataset import Sample
 from fitcli.device.runtime import Runtime
 from fitcli.images.base import ImageReader
 from fitcli.runs.weights import Checkpoint
-from fitcli.tasks.detect.config import DetectDetails
+from fitcli.tasks.detect.config import ONE_PER_PLACE, DetectDetails
 from fitcli.tasks.detect.detect_image import detect_image
 from fitcli.tasks.detect.detection_evaluation import detection_evaluation
 from fitcli.tasks.detect.detection_scores import ImageMatches
@@ -36,8 +36,8 @@ class DetectionScorer:
 
     @property
     def depends_on(self) -> tuple[object, ...]:
-        """Nothing: the threshold is applied to all images at the end."""
-        return ()
+        """Whether a place has one object. The threshold is applied to all images at the end."""
+        return (self._details.one_per_place,)
 
     def score(self, image: ImageReader, sample: Sample, number: int) -> list[float]:
         """Return the matches of one image, see `ImageMatches.as_row`."""
@@ -49,5 +49,9 @@ class DetectionScorer:
     def summarize(self, scored: Sequence[tuple[Sample, list[float]]], split: Split, failed: int) -> Evaluation:
         """Return average precision, precision, recall, F1 and counts, by class and by size, and FROC."""
         config = self.checkpoint.config
-        threshold = cast(DetectDetails, config.details).threshold
-        return detection_evaluation(config.task, config.classes, threshold, scored, split, failed)
+        found = detection_evaluation(config.task, config.classes, self._details.threshold, scored, split, failed)
+        return replace(found, scores={ONE_PER_PLACE: self._details.one_per_place, **found.scores})
+
+    @property
+    def _details(self) -> DetectDetails:
+        return cast(DetectDetails, self.checkpoint.config.details)

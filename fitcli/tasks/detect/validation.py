@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fitcli.annotations.objects.placed_objects import PlacedObjects, place_objects
-from fitcli.data.bad_images import BadImages, first_good
+from fitcli.data.bad_images import BadImages
 from fitcli.data.dataset import Sample
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.world import World
@@ -28,9 +27,8 @@ from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.detect.average_precision import best_threshold
 from fitcli.tasks.detect.cell_layout import CellLayout
 from fitcli.tasks.detect.config import UNDECIDED
-from fitcli.tasks.detect.detect_image import candidate_finder
+from fitcli.tasks.detect.detect_image import candidate_collector, candidate_finder
 from fitcli.tasks.detect.detection_scores import ImageMatches, class_precisions, pooled
-from fitcli.tasks.detect.detections import CandidateCollector
 from fitcli.tasks.detect.draw_targets import draw_cells
 from fitcli.tasks.detect.loss import DetectionLoss
 from fitcli.tasks.detect.object_reader import (
@@ -43,7 +41,7 @@ from fitcli.tasks.detect.object_reader import (
 from fitcli.tasks.detect.sample_pass import DETECTING
 from fitcli.tasks.encoding.dense_pass import Places, run_dense_pass
 from fitcli.tasks.encoding.encode import EncodingSettings
-from fitcli.tasks.validation import gather_scores
+from fitcli.tasks.validation import score_by_turns
 from models.dense import FITDense
 
 
@@ -90,28 +88,16 @@ def validate(
         DataError: Nothing counts in any image.
     """
     annotated = [sample for sample in samples if sample.target is not None]
-
-    def score_own() -> list[tuple[int, float, float, list[float]]]:
-        results = []
-        for number in range(world.rank, len(annotated), world.size):
-            read = partial(_score, checkpoint, runtime, settings, loss, annotated[number])
-            attempt = first_good(read, [annotated[number].path], 0)
-            bad_images.add(attempt.failed)
-            if attempt.result is not None:
-                results.append((number, *attempt.result))
-        return results
-
-    # The order of the images makes the scores independent of the number of processes.
-    rows = sorted(chain.from_iterable(gather_scores(world, bad_images, score_own)))
-    weight = sum(row[2] for row in rows)
+    rows = score_by_turns(annotated, bad_images, world, partial(_score, checkpoint, runtime, settings, loss))
+    weight = sum(row[1] for _, row in rows)
     if not weight:
         raise DataError(f"{samples[0].path}: nothing counts in this or any other validation image that can be used")
-    matches = pooled([ImageMatches.of_row(row[3]) for row in rows])
+    matches = pooled([ImageMatches.of_row(row[2]) for _, row in rows])
     precisions = class_precisions(matches, len(checkpoint.config.classes))
     known = ~np.isnan(precisions[:, 0])
     ap, ap50 = (float(each.mean()) if known.any() else 0.0 for each in (precisions[known], precisions[known, 0]))
     best = best_threshold(matches.scores, matches.kinds[:, 0], len(matches.true_numbers), UNDECIDED)
-    return ValidationScores(sum(row[1] for row in rows) / weight, ap, ap50, best.f1, best.threshold)
+    return ValidationScores(sum(row[0] for _, row in rows) / weight, ap, ap50, best.f1, best.threshold)
 
 
 def _score(
@@ -124,7 +110,7 @@ def _score(
 ) -> tuple[float, float, list[float]]:
     """Return the sum and the weight of the loss of an image, and its matches as numbers."""
     config, finder = checkpoint.config, candidate_finder(checkpoint)
-    collector, total, weight = CandidateCollector(finder.layout), 0.0, 0.0
+    collector, total, weight = candidate_collector(checkpoint), 0.0, 0.0
     with open_as(path, config.preprocessing.read_as) as image:
         objects = place_objects(sample.target, image, config.classes)
         grid = finder.layout.grid(image.info.size)

@@ -15,13 +15,12 @@ from torch import Tensor
 from fitcli import console
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
-from fitcli.errors import ImageError, OutOfMemory
 from fitcli.files.leftovers import remove_old_partials
 from fitcli.files.output_names import plan_outputs
 from fitcli.files.publish import followed
 from fitcli.images.base import ImageReader
 from fitcli.memory.budget import MemoryPlan
-from fitcli.runs.finite_output import NonFiniteOutput, check_finite_groups
+from fitcli.runs.finite_output import check_finite_groups
 from fitcli.runs.weights import Checkpoint, model_hash
 from fitcli.tasks.encoding.encode import EncodingPass, EncodingSettings, encoding, warn_of_background
 from fitcli.tasks.encoding.features_file import (
@@ -31,7 +30,7 @@ from fitcli.tasks.encoding.features_file import (
     can_continue,
     create_embeddings,
 )
-from fitcli.tasks.encoding.image_opener import ImageOpener
+from fitcli.tasks.encoding.image_results import image_results
 from fitcli.tasks.encoding.result_journal import open_result_journal
 from models.encoder import FITClassifier
 
@@ -96,27 +95,20 @@ def embed_files(
         reported.
     """
     outputs = plan_outputs("--out", paths, out, SUFFIXES, ".zarr")
-    opener = ImageOpener(queue, checkpoint.config.preprocessing, settings.read_as)
     journal = open_result_journal(
         queue, "embed", checkpoint, runtime, settings, paths, outputs, output=out, details={"patches": keep_patches}
     )
 
-    def embed(number: int) -> dict[str, Any] | None:
+    def embed(number: int, image: ImageReader) -> dict[str, Any]:
         if journal is not None and settings.state is None:
             remove_old_partials(followed(outputs[number]))
-        try:
-            with opener.open(paths[number]) as image, console.progress(paths[number].name) as advance:
-                done = embed_image(checkpoint, image, outputs[number], runtime, settings, keep_patches, advance)
-        except (ImageError, NonFiniteOutput, OutOfMemory) as error:
-            opener.report(error)
-            return None
+        with console.progress(paths[number].name) as advance:
+            done = embed_image(checkpoint, image, outputs[number], runtime, settings, keep_patches, advance)
         if settings.memory_bytes is not None:
             console.log(f"{paths[number].name}: {done.plan.summary()}")
-        return done.as_dict() | {"path": str(paths[number])}
+        return done.as_dict()
 
-    yield from queue.results(len(paths), embed, journal)
-    if queue.world.is_first:
-        opener.finish()
+    yield from image_results(queue, checkpoint.config.preprocessing, settings, paths, embed, journal)
 
 
 @torch.inference_mode()

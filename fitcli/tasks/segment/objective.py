@@ -3,94 +3,51 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from fitcli.annotations.label_rules import LabelRules
 from fitcli.data.batch import Batch
-from fitcli.data.place import Layout
-from fitcli.data.read_item import Reading
 from fitcli.device.transfer import to_device
-from fitcli.execution.job import Job, Outcome
-from fitcli.execution.plan import ExecutionPlan
 from fitcli.patches.cutting import statistics
 from fitcli.runs.weights import Checkpoint, TaskModel
-from fitcli.tasks.context import TrainingRun, place_rules
-from fitcli.tasks.encoding.encode import EncodingSettings
-from fitcli.tasks.encoding.training_input import augmented_patches, layers_to_skip
+from fitcli.tasks.context import TrainingRun
+from fitcli.tasks.dense.dense_objective import DenseObjective
+from fitcli.tasks.dense.dense_step import CellLosses
 from fitcli.tasks.segment.config import SegmentDetails
 from fitcli.tasks.segment.label_patches import LabelPatches, LabelReader
 from fitcli.tasks.segment.loss import CellLoss
 from fitcli.tasks.segment.options import SegmentOptions
-from fitcli.tasks.segment.step import segmentation_job
+from fitcli.tasks.segment.step import label_losses
 from fitcli.tasks.segment.validation import mean_iou, validate
-from fitcli.tasks.task import DeferredScores, Validation
-from fitcli.tasks.validation_memory import validation_bytes
+from fitcli.tasks.task import Validation
 from models.config import DenseConfig
 from models.dense import FITDense
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SegmentationObjective:
-    """Cross-entropy of labelled pixels; see `Objective` for its members.
+class SegmentationObjective(DenseObjective):
+    """Cross-entropy of labelled pixels; see `DenseObjective` for its members.
 
     Attributes:
-        mean, std: Mean and standard deviation of the training pixels, [channels], on the device of the model.
         loss: Loss of the cells.
-        run: The run that is trained.
     """
 
-    mean: Tensor
-    std: Tensor
     loss: CellLoss
-    run: TrainingRun
-
-    counts_own_groups: ClassVar[bool] = True
 
     @property
-    def options(self) -> SegmentOptions:
-        """Options of the task."""
-        return cast(SegmentOptions, self.run.settings.options)
-
-    @property
-    def reading(self) -> Reading:
-        """How the images of the run are read; missing pixels have no label."""
-        model, options, config = cast(DenseConfig, self.run.config.model), self.options, self.run.config
+    def targets(self) -> LabelReader:
+        """What reads the labels; missing pixels have none."""
+        config, model = self.run.config, cast(DenseConfig, self.run.config.model)
         details = cast(SegmentDetails, config.details)
-        return Reading(
-            layout=Layout(patch=model.patch, group=model.group),
-            rules=place_rules(
-                self.run,
-                shift_canvas=options.shift_canvas,
-                background=options.background,
-                anchored=options.rare_windows,
-            ),
-            preprocessing=config.preprocessing,
-            targets=LabelReader(
-                table=details.table(config.classes),
-                rules=LabelRules(details.elsewhere),
-                patch=model.patch,
-                group=model.group,
-            ),
-            marked=True,
-        )
+        return LabelReader(details.table(config.classes), LabelRules(details.elsewhere), model.patch, model.group)
 
-    def job(self, model: TaskModel, batch: Batch, plan: ExecutionPlan | None = None) -> Job:
-        """Return the step of the mean loss over the labelled pixels of a batch, those of this process."""
-        dense, labels = cast(FITDense, model), _labels(batch)
-        # Without labels the loss is 0, whatever it is divided by.
-        divisor = self.weight(batch) or 1.0
-        return segmentation_job(
-            dense,
-            batch.groups,
-            augmented_patches(batch, self.mean, self.std),
-            lambda part: to_device(labels[part], batch.device),
-            self.loss,
-            divisor,
-            layers_to_skip(dense.encoder, batch, self.options.drop_path, self.run.settings.seed),
-        )
+    def losses(self, model: FITDense, batch: Batch) -> CellLosses:
+        """Return the losses of the labelled pixels."""
+        labels = _labels(batch)
+        return label_losses(model.config, lambda part: to_device(labels[part], batch.device), self.loss)
 
     def weight(self, batch: Batch) -> float:
         """Return the number of labelled pixels of a batch that this process computes, weighted as in the loss."""
@@ -98,10 +55,6 @@ class SegmentationObjective:
         classes = len(self.run.config.classes)
         counts = torch.bincount((labels if mask is None else labels[mask]).flatten(), minlength=256)
         return float(self.loss.weighted(counts[:classes].double()).sum())
-
-    def scores(self, batch: Batch, outcome: Outcome) -> DeferredScores | None:
-        """Return None: the loss is the only score of a step."""
-        return None
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
         """Segment whole images, with the code of `fit segment`. The mean IoU ranks models, then the loss."""
@@ -112,7 +65,7 @@ class SegmentationObjective:
             run.runtime,
             run.bad_images,
             run.world,
-            EncodingSettings(memory_bytes=validation_bytes(run), plans={}),
+            self.validation_settings,
             self.loss._replace(weights=None if self.loss.weights is None else self.loss.weights.cpu()),
         )
         loss, (mean, each) = sums.loss / sums.weight, mean_iou(sums.confusion)

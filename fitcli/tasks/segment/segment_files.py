@@ -13,15 +13,14 @@ from torch import Tensor
 from fitcli import console
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
-from fitcli.errors import FitError, ImageError, OutOfMemory
+from fitcli.errors import FitError
 from fitcli.files.output_names import plan_outputs
 from fitcli.images.base import ImageReader
 from fitcli.images.rescaled import stored_grid
 from fitcli.patches.grid import PatchGrid
-from fitcli.runs.finite_output import NonFiniteOutput
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.encoding.encode import EncodingSettings, warn_of_background
-from fitcli.tasks.encoding.image_opener import ImageOpener
+from fitcli.tasks.encoding.image_results import image_results
 from fitcli.tasks.encoding.result_journal import open_result_journal
 from fitcli.tasks.segment.class_map import (
     MAP_SUFFIXES,
@@ -97,16 +96,9 @@ def segment_files(
     Yields:
         A JSON document of each image, on the first process; None for an image that cannot be read, which is reported.
     """
-    opener = ImageOpener(queue, checkpoint.config.preprocessing, settings.read_as)
 
-    def segment(number: int) -> dict[str, Any] | None:
-        try:
-            with opener.open(paths[number]) as image:
-                done = _segment_file(checkpoint, image, planned[number], runtime, settings)
-                return done | {"path": str(paths[number])}
-        except (ImageError, NonFiniteOutput, OutOfMemory) as error:
-            opener.report(error)
-            return None
+    def segment(number: int, image: ImageReader) -> dict[str, Any]:
+        return _segment_file(checkpoint, image, planned[number], runtime, settings)
 
     journal = open_result_journal(
         queue,
@@ -121,9 +113,7 @@ def segment_files(
             [str(path) for path in outputs.files] + [outputs.min_area, outputs.in_pixels] for outputs in planned
         ],
     )
-    yield from queue.results(len(paths), segment, journal)
-    if queue.world.is_first:
-        opener.finish()
+    yield from image_results(queue, checkpoint.config.preprocessing, settings, paths, segment, journal)
 
 
 def _segment_file(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from torch import Tensor
 from fitcli.annotations.class_table import IGNORED
 from fitcli.annotations.label_rules import LabelRules
 from fitcli.annotations.labels import open_labels
-from fitcli.data.bad_images import BadImages, first_good
+from fitcli.data.bad_images import BadImages
 from fitcli.data.dataset import Sample
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.world import World
@@ -30,7 +29,7 @@ from fitcli.tasks.segment.config import SegmentDetails
 from fitcli.tasks.segment.label_patches import without_missing
 from fitcli.tasks.segment.loss import CellLoss
 from fitcli.tasks.segment.segment_image import segment_image
-from fitcli.tasks.validation import gather_scores
+from fitcli.tasks.validation import score_by_turns
 from models.dense import FITDense, class_counts
 
 
@@ -75,26 +74,13 @@ def validate(
         DataError: No image has a labelled pixel.
     """
     labelled = [sample for sample in samples if sample.target is not None]
-
-    def score_own() -> list[tuple[int, float, float, list[list[int]]]]:
-        results = []
-        for number in range(world.rank, len(labelled), world.size):
-            read = partial(_sums, checkpoint, runtime, settings, loss, labelled[number])
-            attempt = first_good(read, [labelled[number].path], 0)
-            bad_images.add(attempt.failed)
-            if attempt.result is not None:
-                sums = attempt.result
-                results.append((number, sums.loss, sums.weight, sums.confusion.tolist()))
-        return results
-
-    # The order of the images makes the sums independent of the number of processes.
-    rows = sorted(chain.from_iterable(gather_scores(world, bad_images, score_own)))
-    weight = sum(row[2] for row in rows)
+    rows = score_by_turns(labelled, bad_images, world, partial(_sums, checkpoint, runtime, settings, loss))
+    weight = sum(row[1] for _, row in rows)
     if not weight:
         raise DataError(
             f"{samples[0].path}: neither this nor any other validation image has a labelled pixel that can be used"
         )
-    return Sums(sum(row[1] for row in rows), weight, np.sum([np.array(row[3], np.int64) for row in rows], axis=0))
+    return Sums(sum(row[0] for _, row in rows), weight, np.sum([np.array(row[2], np.int64) for _, row in rows], axis=0))
 
 
 def _sums(
@@ -104,7 +90,8 @@ def _sums(
     loss: CellLoss,
     sample: Sample,
     path: Path,
-) -> Sums:
+) -> tuple[float, float, list[list[int]]]:
+    """Return the `Sums` of an image as plain numbers, which processes can exchange."""
     config, details = checkpoint.model.config, checkpoint.config.details
     assert isinstance(details, SegmentDetails)
     table, rules = details.table(checkpoint.config.classes), LabelRules(details.elsewhere)
@@ -136,7 +123,7 @@ def _sums(
             for start in range(0, len(left_out), done.plan.handful):
                 counts = count(left_out[start : start + done.plan.handful])
                 confusion[:, classes] += counts.sum(dim=(0, 1, 2), dtype=torch.float64)
-    return Sums(total, weight, confusion.round().to(torch.int64).numpy())
+    return total, weight, confusion.round().to(torch.int64).tolist()
 
 
 def _exact_logits(logits: Tensor) -> Tensor:

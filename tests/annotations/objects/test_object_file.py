@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.polygons import collection, feature, square, write
 
+from fitcli.annotations.geopackage_file import POINT, GeoPackageFile
 from fitcli.annotations.objects.object_file import holds_objects, read_objects
 from fitcli.annotations.objects.object_set import ObjectSource
 from fitcli.errors import ImageError
@@ -17,6 +19,13 @@ COCO = {
     "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}],
     "categories": [{"id": 1, "name": "cell"}],
 }
+
+
+def geopackage(path: Path) -> Path:
+    package = GeoPackageFile(path, "objects", POINT, {"class": "TEXT"}, None)
+    package.add([np.array([[1, -2]])], ("cell",))
+    package.finish()
+    return path
 
 
 def files(folder: Path) -> dict[str, Path]:
@@ -32,11 +41,12 @@ def files(folder: Path) -> dict[str, Path]:
     packed.write_bytes(gzip.compress(write(folder / "a.geojson", geojson).read_bytes()))
     return {
         "geojson": folder / "a.geojson", "packed": packed, "json": write(folder / "b.json", geojson),
-        "txt": folder / "a.txt", "csv": folder / "a.csv", "xml": folder / "a.xml",
+        "gpkg": geopackage(folder / "a.gpkg"), "txt": folder / "a.txt", "csv": folder / "a.csv",
+        "xml": folder / "a.xml",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["geojson", "packed", "json", "txt", "csv", "xml"])
+@pytest.mark.parametrize("kind", ["geojson", "packed", "json", "gpkg", "txt", "csv", "xml"])
 def test_files_of_one_image(tmp_path: Path, kind: str) -> None:
     path = files(tmp_path)[kind]
     assert holds_objects(path)

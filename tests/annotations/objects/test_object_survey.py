@@ -51,6 +51,17 @@ def test_points(tmp_path: Path) -> None:
     assert found.side == 0
 
 
+@pytest.mark.parametrize(("cell", "sharing"), [(1, 0), (4, 1)])
+def test_points_of_two_classes_share_a_place(tmp_path: Path, cell: int, sharing: int) -> None:
+    samples = pairs(tmp_path, POINTS + "1,2,a\n4,2,b\n30,2,b\n31,2,b\n")
+    assert survey_objects(samples, cell=cell).sharing == sharing
+
+
+def test_boxes_of_two_classes_share_a_place(tmp_path: Path) -> None:
+    samples = pairs(tmp_path, BOXES + "1,2,9,9,a\n1,2,9,9,b\n20,2,29,9,a\n", BOXES + "1,2,9,9,b\n1,2,9,9,b\n")
+    assert survey_objects(samples).sharing == 1
+
+
 def test_a_class_that_is_not_trained_on(tmp_path: Path) -> None:
     samples = pairs(tmp_path, BOXES + "1,2,5,6,a\n", BOXES + "1,2,5,6,b\n")
     (warning,) = survey_objects(samples, held_out={samples[1][0]}).warnings

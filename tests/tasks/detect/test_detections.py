@@ -57,3 +57,21 @@ def test_full_groups_are_counted() -> None:
     collector = CandidateCollector(LAYOUT)
     collector.put([(0, 0)], np.ones((1, 3, 9), np.float32))
     assert collector.full == 1
+
+
+@pytest.mark.parametrize(("one_per_place", "scores"), [(False, [0.3, 0.7]), (True, [0.7])])
+def test_a_place_may_have_one_object_of_all_classes(one_per_place: bool, scores: list[float]) -> None:
+    sides = (3, 3, 3, 3)
+    boxes, points = (CandidateCollector(LAYOUT, one_per_place) for _ in range(2))
+    boxes.put([(0, 0)], table((0.7, 0, 2, 2, 1, *sides), (0.3, 1, 2, 3, 1, 3, 4, 3, 2)))
+    points.put([(0, 0)], table((0.7, 0, 2, 2, 1), (0.3, 1, 3, 3, 1))[..., :5])
+    for collector in (boxes, points):
+        assert sorted(collector.detections((40, 40)).scores.round(1).tolist()) == pytest.approx(scores)
+
+
+def test_points_of_other_classes_two_cells_away_stay() -> None:
+    collector = CandidateCollector(LAYOUT, one_per_place=True)
+    # The third lies in another group, one cell from the first.
+    collector.put([(0, 0)], table((0.7, 0, 2, 5, 1), (0.6, 1, 2, 3, 1))[..., :5])
+    collector.put([(0, 1)], table((0.5, 1, 3, 0, 1))[..., :5])
+    assert sorted(collector.detections((40, 40)).scores.round(1).tolist()) == pytest.approx([0.6, 0.7])

@@ -29,4 +29,18 @@ def test_every_found_object_is_scored(tmp_path: Path) -> None:
     result = scorer.summarize([(sample, row)], "val", 0)
     assert result.task == "detect"
     assert set(result.scores["per_class"]) == set(NAMES)
-    assert scorer.depends_on == ()
+    assert scorer.depends_on == (False,)
+    assert result.scores["one_per_place"] is False
+
+
+def test_a_choice_of_one_per_place_is_scored(tmp_path: Path) -> None:
+    data, runtime = boxed(tmp_path, images=2), choose_runtime("cpu", "fp32")
+    sample, found = Sample(tmp_path / "images/0.png", ObjectSource(data, "images/0.png")), {}
+    for one in (False, True):
+        scorer = DetectionScorer(checkpoint().chosen({"one_per_place": one}), runtime, EncodingSettings())
+        assert scorer.depends_on == (one,)
+        with open_image(sample.path) as image:
+            row = scorer.score(image, sample, 0)
+        assert scorer.summarize([(sample, row)], "val", 0).scores["one_per_place"] is one
+        found[one] = len(ImageMatches.of_row(row).matches.scores)
+    assert 0 < found[True] < found[False]

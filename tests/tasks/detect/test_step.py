@@ -13,11 +13,12 @@ from support.steps import CONFIGS, PLANS, Step
 from fitcli.execution.job import Job
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
+from fitcli.tasks.dense.dense_step import dense_job
 from fitcli.tasks.detect.cell_layout import CellLayout
 from fitcli.tasks.detect.draw_targets import draw_cells
 from fitcli.tasks.detect.loss import DetectionLoss
 from fitcli.tasks.detect.object_reader import CellTargets, targets_of
-from fitcli.tasks.detect.step import detection_job
+from fitcli.tasks.detect.step import object_losses
 from models.config import DenseConfig
 from models.dense import by_cell
 
@@ -46,7 +47,8 @@ class ObjectStep(Step):
         self.objects: CellTargets = targets_of(drawn, counted, CLASSES)
 
     def job(self) -> Job:
-        return detection_job(self.model, self.groups, self.packed, self.objects.part, LOSS, self.objects.weight())
+        losses = object_losses(self.objects.part, LOSS)
+        return dense_job(self.model, self.groups, self.packed, losses, self.objects.weight())
 
     def plain(self) -> torch.Tensor:
         values = by_cell(self.model(self.patches(slice(None)), self.groups), CLASSES + 4).flatten(1, 2)

@@ -10,12 +10,15 @@ import pytest
 import torch
 from support.detect_models import boxed
 
+from fitcli.annotations.objects.object_survey import ObjectSurvey
 from fitcli.data.dataset import Sample, load_dataset
 from fitcli.data.survey import Survey
 from fitcli.errors import DataError, FitError
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
+from fitcli.images.read_as import ReadAs
 from fitcli.patches.preprocessing import Preprocessing
+from fitcli.tasks.detect import task as module
 from fitcli.tasks.detect.config import SIDES, DetectDetails
 from fitcli.tasks.detect.sample_pass import DETECTING, TYPICAL_CLASSES
 from fitcli.tasks.detect.task import TASK
@@ -48,14 +51,35 @@ def test_impossible_options_are_refused_before_the_data() -> None:
 def test_the_config_follows_from_the_objects(tmp_path: Path, patch: int | None, cell: int) -> None:
     chosen = settings(patch=patch, preset="debug" if patch in (None, 4, 8, 12) else "base")
     dataset = TASK.survey_targets(chosen, load_dataset(boxed(tmp_path), "objects"))
-    assert dataset.notes[0] == "objects: iron (9), wood (9); boxes of typically 6 pixels"
+    assert dataset.notes[0] == "objects: iron (9), wood (9); boxes of typically 6 pixels; one class per place"
     config = TASK.describe(chosen, dataset, Survey(PIXELS, ((24, 40),), (Path("0.png"), (24, 40))))
     assert isinstance(config.model, DenseConfig)
     assert config.model.cell == cell
     assert config.model.outputs == 2 + SIDES
-    assert config.details == DetectDetails(side=6.0)
+    assert config.details == DetectDetails(side=6.0, one_per_place=True)
     assert config.classes == ("iron", "wood")
     assert TASK.group_pixels(config) == config.model.patch * config.model.group
+
+
+def test_classes_that_share_places_are_found_together(tmp_path: Path) -> None:
+    """A fifth of the objects lie where one of another class does: the model may find both."""
+    rows = "".join(f"images/{n}.png,24,{2 + n % 3 * 5},30,{8 + n % 3 * 5},knot,train\n" for n in (0, 2, 3, 4))
+    dataset = TASK.survey_targets(settings(), load_dataset(boxed(tmp_path, rows=rows), "objects"))
+    assert dataset.notes[0].endswith("; several classes per place (4 objects lie where one of another class does)")
+    config: Any = TASK.describe(settings(), dataset, Survey(PIXELS, ((24, 40),), (Path("0.png"), (24, 40))))
+    assert not config.details.one_per_place
+
+
+def test_objects_are_surveyed_on_the_images_as_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[ReadAs] = []
+
+    def survey(pairs: Any, read_as: ReadAs, *rest: Any) -> ObjectSurvey:
+        asked.append(read_as)
+        return ObjectSurvey(("a",), (1,), False, 6.0)
+
+    monkeypatch.setattr(module, "survey_objects", survey)
+    TASK.survey_targets(settings(level=1, series="2", channels="0"), load_dataset(boxed(tmp_path), "objects"))
+    assert asked == [ReadAs(level=1, series="2", channels=ReadAs(**settings(channels="0").reading).channels)]
 
 
 def test_windows_around_objects(tmp_path: Path) -> None:
@@ -107,5 +131,5 @@ def test_warnings_of_the_data_set_and_of_its_objects_are_kept(tmp_path: Path) ->
 def test_features_are_refused(tmp_path: Path) -> None:
     dataset = TASK.survey_targets(settings(), load_dataset(boxed(tmp_path), "objects"))
     survey = Survey(replace(PIXELS, features=True, dtype="float32"), ((24, 40),), (Path("0.png"), (24, 40)))
-    with pytest.raises(DataError, match="holds features of patches; --task detect needs images of pixels"):
+    with pytest.raises(DataError, match="do not tell where in one an object lies; --task detect needs images"):
         TASK.describe(settings(), dataset, survey)

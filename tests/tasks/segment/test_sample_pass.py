@@ -1,19 +1,12 @@
-"""The pass over a sample image: the same on the whole and in handfuls, and of a model of typical size."""
+"""The pass over a sample image: of a model of typical size."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 import torch
 
-from fitcli.memory.samples import SampleImage
-from fitcli.streaming.sweeps import Streaming
-from fitcli.tasks.segment import sample_pass
 from fitcli.tasks.segment.sample_pass import SEGMENTING, TYPICAL_CLASSES
-from models.build import build
-from models.dense import by_cell
-from models.groups import Groups
 from models.presets import dense_preset
 
 CONFIG = dense_preset("debug", 3, 3)
@@ -32,23 +25,6 @@ def test_the_input_is_bytes_of_pixels() -> None:
     assert given.dtype == torch.uint8
 
 
-@pytest.mark.parametrize("handful", [None, 1, 4])
-def test_every_group_is_given_to_the_head_once(handful: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, seen = build(CONFIG, seed=1).eval(), list[torch.Tensor]()
-    groups = Groups.of_grid(1, 2, 3)
-    pixels = torch.randint(256, (6, CONFIG.tokens, CONFIG.values), generator=torch.Generator().manual_seed(0))
-    image = SampleImage(inputs=pixels.to(torch.uint8), groups=groups, device=torch.device("cpu"))
-
-    def watched(values: torch.Tensor, outputs: int) -> torch.Tensor:
-        seen.append(by_cell(values, outputs))
-        return seen[-1]
-
-    monkeypatch.setattr(sample_pass, "by_cell", watched)
-    with torch.inference_mode():
-        SEGMENTING.sample_pass(model, image, None if handful is None else Streaming(handful=handful))
-    whole = torch.cat(seen)
-    assert whole.shape == (6, CONFIG.tokens, CONFIG.cells**2, 3)
-    seen.clear()
-    with torch.inference_mode():
-        SEGMENTING.sample_pass(model, image, None)
-    torch.testing.assert_close(whole, torch.cat(seen), atol=1e-4, rtol=1e-4)
+def test_it_keeps_the_number_of_a_class() -> None:
+    assert SEGMENTING.name == "segmenting"
+    SEGMENTING.finish(torch.zeros(2, 3, 4, TYPICAL_CLASSES), CONFIG)

@@ -19,12 +19,13 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.execution.run import run_job
 from fitcli.images.read_as import ReadAs
 from fitcli.patches.preprocessing import Preprocessing
+from fitcli.tasks.dense.dense_task import NAMED
 from fitcli.tasks.registry import find_task, train_settings
 from fitcli.tasks.segment import task as module
 from fitcli.tasks.segment.config import SegmentDetails
 from fitcli.tasks.segment.loss import class_weights
 from fitcli.tasks.segment.sample_pass import SEGMENTING, TYPICAL_CLASSES
-from fitcli.tasks.segment.task import NAMED, TASK
+from fitcli.tasks.segment.task import TASK
 from models.build import build
 from models.config import ConfigError, DenseConfig
 from models.groups import Groups

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.detect_models import overlap, random_boxes
 
-from fitcli.tasks.detect.box_pairs import BoxBins, overlaps_of
+from fitcli.annotations.objects.box_pairs import BoxBins, overlaps_of
 
 
 @pytest.mark.parametrize("share", [1 / 9, 0.5, 0.6, 0.9])

@@ -1,4 +1,4 @@
-"""Leaves out objects that overlap a better one of their class: greedy non-maximum suppression, in bounded time.
+"""Leaves out objects that overlap a better one: greedy non-maximum suppression, in bounded time.
 
 Objects are taken in the order of their scores. An object stays if no object that stays before it overlaps it by more
 than a share. The result is that of comparing all with all.
@@ -6,24 +6,60 @@ than a share. The result is that of comparing all with all.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.annotations.affine_map import Floats
-from fitcli.tasks.detect.box_pairs import BoxBins
-from fitcli.tasks.detect.cell_layout import Integers
+from fitcli.annotations.objects.box_pairs import BoxBins, Integers
 
 MOST_PAIRS = 1 << 22
 """Pairs that are compared at a time."""
 
+OVERLAP = 0.6
+"""Overlap (IoU) with a better object above which an object is left out."""
 
-def suppress(boxes: Floats, scores: NDArray[np.float32], numbers: NDArray[np.int32], share: float) -> NDArray[np.int64]:
+NEIGHBOURS = 0.25
+"""The same for points, whose squares of 3 x 3 cells overlap by 2 / 7 or more in neighbouring cells, else by 1 / 5."""
+
+
+class Places(NamedTuple):
+    """Where objects lie, for `suppress`.
+
+    Attributes:
+        boxes: (left, top, right, bottom) [n 4].
+        share: Overlap above which two of them are at one place.
+    """
+
+    boxes: Floats
+    share: float
+
+    @classmethod
+    def of_points(cls, cells: Integers) -> Places:
+        """Return the places of points by the cells (row, column) [n 2] that hold them: neighbours share a place."""
+        middles = cells[:, ::-1] + 0.5
+        return cls(np.concatenate([middles - 1.5, middles + 1.5], axis=1), NEIGHBOURS)
+
+    @classmethod
+    def of_boxes(cls, boxes: Floats) -> Places:
+        """Return the places of boxes."""
+        return cls(boxes, OVERLAP)
+
+    def shared(self, numbers: NDArray[Any]) -> int:
+        """Return how many objects have a place that one of another class has, by class numbers [n]."""
+        alike = np.zeros(len(self.boxes), np.float32)
+        per_class, over_all = (suppress(self.boxes, alike, each, self.share) for each in (numbers, 0 * numbers))
+        return len(per_class) - len(over_all)
+
+
+def suppress(boxes: Floats, scores: NDArray[np.float32], numbers: NDArray[Any], share: float) -> NDArray[np.int64]:
     """Return the objects that stay, ascending; of equal scores the first is better.
 
     Args:
         boxes: (left, top, right, bottom) [n 4].
         scores: Scores, [n].
-        numbers: Class numbers, [n].
+        numbers: Class numbers, [n]: objects of different numbers do not touch each other.
         share: Overlap (IoU) above which the worse object is left out.
     """
     order = np.argsort(-scores, kind="stable")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from support.detect_models import overlap, random_boxes
 
-from fitcli.tasks.detect import box_pairs, suppression
-from fitcli.tasks.detect.box_pairs import overlaps_of
-from fitcli.tasks.detect.suppression import suppress
+from fitcli.annotations.objects import box_pairs, suppression
+from fitcli.annotations.objects.box_pairs import overlaps_of
+from fitcli.annotations.objects.suppression import Places, suppress
 
 
 def slow(boxes: Any, scores: Any, numbers: Any, share: float) -> list[int]:
@@ -54,3 +54,24 @@ def test_few_pairs_are_compared(kind: str, monkeypatch: pytest.MonkeyPatch) -> N
     kept = suppress(boxes, rng.random(count).astype(np.float32), np.zeros(count, np.int32), 0.6)
     assert len(kept) > 0
     assert compared <= 200 * count
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_points_share_a_place_if_their_cells_touch(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cells = rng.integers(0, 12, (30, 2))
+    scores = rng.random(30).astype(np.float32)
+    kept: list[int] = []
+    for one in np.argsort(-scores).tolist():
+        if all(np.abs(cells[one] - cells[other]).max() > 1 for other in kept):
+            kept.append(one)
+    places = Places.of_points(cells)
+    assert suppress(places.boxes, scores, np.zeros(30, np.int32), places.share).tolist() == sorted(kept)
+
+
+def test_places_that_classes_share_are_counted() -> None:
+    boxes = np.array([(0, 0, 10, 10), (1, 0, 11, 10), (1, 0, 11, 10), (5, 0, 15, 10), (40, 0, 50, 10)], float)
+    places = Places.of_boxes(boxes)
+    assert places.shared(np.array([0, 1, 1, 0, 1])) == 1
+    assert places.shared(np.array([0, 0, 0, 0, 0])) == 0
+    assert Places.of_boxes(np.empty((0, 4))).shared(np.empty(0, np.int64)) == 0

@@ -1,4 +1,4 @@
-"""Reads the objects of a GeoJSON file: the box around every polygon, or points. The file may be of QuPath or of a GIS.
+"""Reads the objects of GeoJSON and GeoPackage files: the box around every polygon, or points.
 
 - A polygon of the class "Region" (also "Region*", "region 2") says that all of it is annotated. If there is one, what
   lies outside of all of them does not count.
@@ -12,19 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
-from fitcli.annotations.geojson_reader import UNCLASSIFIED, read_geojson
+from fitcli.annotations.geojson_reader import UNCLASSIFIED
 from fitcli.annotations.objects.object_set import ObjectSet
+from fitcli.annotations.polygon_file import read_features
 from fitcli.annotations.polygon_labels import ONLY_KIND, is_ignored, is_region
 from fitcli.errors import ImageError
 
 
-def read_geojson_objects(path: Path) -> ObjectSet:
+def read_feature_objects(path: Path) -> ObjectSet:
     """Read a file.
 
     Raises:
         ImageError: The file cannot be read, or some of its objects have no class.
     """
-    content = read_geojson(path, points=True)
+    content = read_features(path, points=True)
     regions = np.array([is_region(name) for name in content.names], np.bool_)
     ignored = np.array([is_ignored(name) for name in content.names], np.bool_)
     kinds = [name for name in content.names if not (is_region(name) or is_ignored(name))]

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.annotations.affine_map import Floats
-from fitcli.tasks.detect.cell_layout import Integers
+
+Integers = NDArray[np.int64]
 
 LEAST_SIDE = 1e-3
 """Side that narrower boxes have in the bins, in pixels."""

@@ -1,0 +1,1 @@
+"""What tasks with an answer at every place share."""
