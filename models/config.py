@@ -261,6 +261,8 @@ class DenoiserConfig(TrunkConfig):
             have the width of the time token, 4 * (latent_width // 4), and are used unchanged.
         time_features: Number of extra values per image besides the noise level.
         self_condition: Whether to start from the latents of an earlier prediction (RIN, section 3.3).
+        output_patch: Pixels per side of a predicted patch, for an output head whose patches overlap, see
+            `output_head.py`; None for a linear head, as in the reference.
     """
 
     values: int
@@ -268,6 +270,7 @@ class DenoiserConfig(TrunkConfig):
     condition_width: int | None
     time_features: int = 0
     self_condition: bool = False
+    output_patch: int | None = None
 
     def __post_init__(self) -> None:
         TrunkConfig.__post_init__(self)
@@ -275,6 +278,8 @@ class DenoiserConfig(TrunkConfig):
         check_positive("out_values", self.out_values)
         if self.time_features < 0:
             raise ConfigError(f"time_features must not be negative, not {self.time_features}")
+        if self.output_patch is not None:
+            self._check_overlap(self.output_patch)
         if self.causal == "tokens":
             raise ConfigError("a denoiser has no order of tokens; causal is 'none' or 'groups'")
         if self.latent_width < 8:
@@ -287,6 +292,14 @@ class DenoiserConfig(TrunkConfig):
                 raise ConfigError(
                     f"latent_width {self.latent_width} must be a multiple of 4 to join time and condition"
                 )
+
+    def _check_overlap(self, patch: int) -> None:
+        if patch < 2:
+            raise ConfigError(f"patches of {patch} pixel per side have no margin to overlap by; use 2 or more")
+        if self.out_values % patch**2:
+            raise ConfigError(f"out_values {self.out_values} are no patches of {patch} x {patch} pixels")
+        if math.isqrt(self.tokens) ** 2 != self.tokens:
+            raise ConfigError(f"patches overlap in a square group, not in one of {self.tokens} tokens")
 
     @property
     def time_width(self) -> int:

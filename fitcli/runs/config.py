@@ -27,8 +27,11 @@ CONFIG = "config.json"
 FORMAT = 1
 """Version of `config.json`; it grows when earlier readers could not understand the file."""
 
-LATER_SETTINGS: dict[str, Any] = {"tasks": (), "attention_start": "reference"}
+LATER_SETTINGS: dict[str, Any] = {"tasks": (), "attention_start": "reference", "output_patch": None}
 """Settings of models that earlier versions did not have, with their value then; left out of the file when equal."""
+
+UNNAMED_SETTINGS = ("output_patch",)
+"""Later settings of models that have to be left out of the hash of a model as well, when equal."""
 
 LATER_PIXEL_RULES: dict[str, Any] = {"rules": 1, "uint16_white": None, "features": False}
 """Entries of the preprocessing that earlier versions did not have, with their value then; left out when equal."""
@@ -198,6 +201,8 @@ def identity(config: RunConfig) -> str:
     folders name their model by this hash, so it must not change with the names of fields.
     """
     model = re.sub(r"\btargets=", "tasks=", repr(config.model))
+    for name in UNNAMED_SETTINGS:
+        model = model.replace(f", {name}={LATER_SETTINGS[name]!r}", "")
     pixels = repr(config.preprocessing)
     for name, default in LATER_PIXEL_RULES.items():
         pixels = pixels.replace(f", {name}={default!r}", "")
