@@ -302,6 +302,18 @@ class DenoiserConfig(TrunkConfig):
             raise ConfigError(f"patches overlap in a square group, not in one of {self.tokens} tokens")
 
     @property
+    def output_margin(self) -> int:
+        """Pixels by which a token predicts beyond its patch, on every side: half a patch if patches overlap, or 0."""
+        return 0 if self.output_patch is None else self.output_patch // 2
+
+    @property
+    def output_width(self) -> int:
+        """Values that the output head computes per token: those of its patch and of the margin around it."""
+        if self.output_patch is None:
+            return self.out_values
+        return self.out_values // self.output_patch**2 * (self.output_patch + 2 * self.output_margin) ** 2
+
+    @property
     def time_width(self) -> int:
         """Width of the time token and of all other conditioning tokens."""
         return 4 * (self.latent_width // 4)

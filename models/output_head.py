@@ -31,10 +31,10 @@ class OverlapHead(nn.Module):
 
     def __init__(self, config: DenoiserConfig, patch: int) -> None:
         super().__init__()
-        self.patch, self.margin = patch, margin_of(patch)
+        self.patch, self.margin = patch, config.output_margin
         self.channels = config.out_values // patch**2
-        self.project = nn.Linear(config.token_width, (patch + 2 * self.margin) ** 2 * self.channels)
-        self.add = OverlapAdd(config.group, patch)
+        self.project = nn.Linear(config.token_width, config.output_width)
+        self.add = OverlapAdd(config.group, patch, self.margin)
 
     def forward(self, tokens: Tensor, real: RealTokens) -> Tensor:
         """Map tokens, packed from [g n c], to patches, packed from [g n p]."""
@@ -51,9 +51,9 @@ class OverlapHead(nn.Module):
 class OverlapAdd(Region):
     """Adds windowed patches that overlap and divides by the sum of their windows."""
 
-    def __init__(self, group: int, patch: int) -> None:
+    def __init__(self, group: int, patch: int, margin: int) -> None:
         super().__init__()
-        self.group, self.patch, self.margin = group, patch, margin_of(patch)
+        self.group, self.patch, self.margin = group, patch, margin
 
     def compute(self, values: Tensor, present: Tensor, side: Tensor) -> Tensor:
         """Return the weighted mean of patches with their margins.
@@ -84,11 +84,6 @@ class OverlapAdd(Region):
             middle = [torch.zeros_like(own.narrow(pixels, 0, gap))] if gap else []
             values = own + torch.cat([over, *middle, under], dim=pixels)
         return values
-
-
-def margin_of(patch: int) -> int:
-    """Return the pixels by which a patch of `patch` pixels per side is predicted beyond itself: half of a patch."""
-    return patch // 2
 
 
 def window(patch: int, margin: int, like: Tensor) -> Tensor:

@@ -184,7 +184,7 @@ def config_document(config: RunConfig) -> dict[str, Any]:
     """Return the entries of `config.json` but for its format and the version of its writer."""
     model = config.model.to_dict()
     for name, default in LATER_SETTINGS.items():
-        if model.get(name) == default:
+        if name in model and model[name] == default:
             del model[name]
     preprocessing = dataclasses.asdict(config.preprocessing)
     for name, default in {**LATER_PIXEL_RULES, **dict.fromkeys(OPTIONAL_PIXEL_RULES)}.items():
