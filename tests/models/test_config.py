@@ -49,9 +49,7 @@ from models.config import ClassifierConfig, DecoderConfig, EncoderConfig, TrunkC
         (denoiser_config, {"latent_width": 26}, ["latent_width 26", "multiple of 4"]),
         (denoiser_config, {"output_patch": 1}, ["1 pixel", "2 or more"]),
         (denoiser_config, {"output_patch": 5}, ["out_values 12", "5 x 5"]),
-        (
-            denoiser_config, {"output_patch": 2, "tokens": 6, "token_positions": "learned"}, ["square group", "6 tokens"]
-        ),
+        (denoiser_config, {"output_patch": 2, "tokens": 6, "token_positions": "learned"}, ["square group", "6 tokens"]),
         (decoder_config, {"vocabulary": 0}, ["vocabulary", "0"]),
         (decoder_config, {"causal": "none"}, ["causal", "'none'"]),
     ],

@@ -84,8 +84,13 @@ def test_equal_in_float32(sampler: str, kind: StoreKind) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"self_condition": False}, {"plan": "(1)1"}, {"plan": "(1)1(1)"}, {"output_patch": 2}, {"decay": 0.7},
-        {"clip": None}, {"start": 0.6},
+        {"self_condition": False},
+        {"plan": "(1)1"},
+        {"plan": "(1)1(1)"},
+        {"output_patch": 2},
+        {"decay": 0.7},
+        {"clip": None},
+        {"start": 0.6},
     ],
 )
 def test_equal_for_other_models_and_settings(changes: dict[str, object]) -> None:
