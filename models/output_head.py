@@ -76,7 +76,7 @@ class OverlapAdd(Region):
     def _sum(self, values: Tensor) -> Tensor:
         """Add margins [g i j y x a] to the patches that they overlap: first those above and below, then beside."""
         for places, pixels in ((1, 3), (2, 4)):
-            before, own, after = values.split([self.margin, self.patch, self.margin], dim=pixels)
+            before, own, after = torch.split(values, [self.margin, self.patch, self.margin], dim=pixels)
             gap = self.patch - 2 * self.margin
             none = torch.zeros_like(own.narrow(places, 0, 1).narrow(pixels, 0, self.margin))
             over = torch.cat([none, after.narrow(places, 0, self.group - 1)], dim=places)
