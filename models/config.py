@@ -16,6 +16,10 @@ Causality = Literal["none", "groups", "tokens"]
 JSON_KEYS = {"targets": "tasks"}
 """Keys of the JSON form that differ from the names of their fields: the runs of earlier versions have these keys."""
 
+OMITTED: dict[str, Any] = {"output_patch": None}
+"""Settings that the JSON form leaves out when they have this value. Earlier versions did not have them: what is derived
+from the JSON form, such as the keys of tables of memory, stays the same."""
+
 OVERLAP_KERNEL = 4
 """Pixels per side of the kernels of an overlapping stem: even like the stride, so that they are centred on a patch."""
 
@@ -135,7 +139,8 @@ class TrunkConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain data under the keys of `config.json`."""
-        return {JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}
+        given = [(name, value) for name, value in asdict(self).items() if (name, value) not in OMITTED.items()]
+        return {JSON_KEYS.get(name, name): value for name, value in given}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,8 @@
         [--output-head overlap] [--out FILE.json]
 
 step: time of one streamed denoising step, with the canvas at rest, over that of the bare denoiser with a linear output
-head on the same patches in memory (called twice with guidance). Goal: at most 1.15. Medians of ratios within interleaved repetitions.
+head on the same patches in memory (called twice with guidance). Goal: at most 1.15. Medians of ratios within
+interleaved repetitions.
 memory: peak resident size of a fresh `fit generate --memory 1GiB` over that of Python with torch imported.
 seams: mean absolute difference of neighbouring pixels across the borders of groups over that inside groups, in images
 that trained runs generate, with and without `--shift-grid`. 1 means that groups leave no trace. Borders of patches

@@ -20,18 +20,15 @@ from fitcli.files.publish import write_text
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.targets import Target
 from models.checks import ConfigError
-from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig, DenseConfig, EncoderConfig
+from models.config import OMITTED, ClassifierConfig, DecoderConfig, DenoiserConfig, DenseConfig, EncoderConfig
 
 CONFIG = "config.json"
 
 FORMAT = 1
 """Version of `config.json`; it grows when earlier readers could not understand the file."""
 
-LATER_SETTINGS: dict[str, Any] = {"tasks": (), "attention_start": "reference", "output_patch": None}
+LATER_SETTINGS: dict[str, Any] = {"tasks": (), "attention_start": "reference"}
 """Settings of models that earlier versions did not have, with their value then; left out of the file when equal."""
-
-UNNAMED_SETTINGS = ("output_patch",)
-"""Later settings of models that have to be left out of the hash of a model as well, when equal."""
 
 LATER_PIXEL_RULES: dict[str, Any] = {"rules": 1, "uint16_white": None, "features": False}
 """Entries of the preprocessing that earlier versions did not have, with their value then; left out when equal."""
@@ -184,7 +181,7 @@ def config_document(config: RunConfig) -> dict[str, Any]:
     """Return the entries of `config.json` but for its format and the version of its writer."""
     model = config.model.to_dict()
     for name, default in LATER_SETTINGS.items():
-        if name in model and model[name] == default:
+        if model.get(name) == default:
             del model[name]
     preprocessing = dataclasses.asdict(config.preprocessing)
     for name, default in {**LATER_PIXEL_RULES, **dict.fromkeys(OPTIONAL_PIXEL_RULES)}.items():
@@ -201,8 +198,8 @@ def identity(config: RunConfig) -> str:
     folders name their model by this hash, so it must not change with the names of fields.
     """
     model = re.sub(r"\btargets=", "tasks=", repr(config.model))
-    for name in UNNAMED_SETTINGS:
-        model = model.replace(f", {name}={LATER_SETTINGS[name]!r}", "")
+    for name, default in OMITTED.items():
+        model = model.replace(f", {name}={default!r}", "")
     pixels = repr(config.preprocessing)
     for name, default in LATER_PIXEL_RULES.items():
         pixels = pixels.replace(f", {name}={default!r}", "")

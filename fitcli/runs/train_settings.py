@@ -160,7 +160,7 @@ class TrainSettings:
     )  # fmt: skip
     output_head: str | None = option(
         None, "Output: linear, overlap.", panel=MODEL,
-        more="How a diffusion model predicts the pixels of a patch: from its token alone, or as a weighted mean with "
+        more="How a denoiser predicts the pixels of a patch: from its token alone, or as a weighted mean with "
         "the neighbours in its group, which predict half a patch beyond themselves.",
     )  # fmt: skip
     mpp: float | None = option(
