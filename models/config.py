@@ -16,6 +16,10 @@ Causality = Literal["none", "groups", "tokens"]
 JSON_KEYS = {"targets": "tasks"}
 """Keys of the JSON form that differ from the names of their fields: the runs of earlier versions have these keys."""
 
+OMITTED: dict[str, Any] = {"output_patch": None}
+"""Settings that the JSON form leaves out when they have this value. Earlier versions did not have them: what is derived
+from the JSON form, such as the keys of tables of memory, stays the same."""
+
 OVERLAP_KERNEL = 4
 """Pixels per side of the kernels of an overlapping stem: even like the stride, so that they are centred on a patch."""
 
@@ -135,7 +139,8 @@ class TrunkConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain data under the keys of `config.json`."""
-        return {JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}
+        given = [(name, value) for name, value in asdict(self).items() if (name, value) not in OMITTED.items()]
+        return {JSON_KEYS.get(name, name): value for name, value in given}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -261,6 +266,8 @@ class DenoiserConfig(TrunkConfig):
             have the width of the time token, 4 * (latent_width // 4), and are used unchanged.
         time_features: Number of extra values per image besides the noise level.
         self_condition: Whether to start from the latents of an earlier prediction (RIN, section 3.3).
+        output_patch: Pixels per side of a predicted patch, for an output head whose patches overlap, see
+            `output_head.py`; None for a linear head, as in the reference.
     """
 
     values: int
@@ -268,6 +275,7 @@ class DenoiserConfig(TrunkConfig):
     condition_width: int | None
     time_features: int = 0
     self_condition: bool = False
+    output_patch: int | None = None
 
     def __post_init__(self) -> None:
         TrunkConfig.__post_init__(self)
@@ -275,6 +283,8 @@ class DenoiserConfig(TrunkConfig):
         check_positive("out_values", self.out_values)
         if self.time_features < 0:
             raise ConfigError(f"time_features must not be negative, not {self.time_features}")
+        if self.output_patch is not None:
+            self._check_overlap(self.output_patch)
         if self.causal == "tokens":
             raise ConfigError("a denoiser has no order of tokens; causal is 'none' or 'groups'")
         if self.latent_width < 8:
@@ -287,6 +297,26 @@ class DenoiserConfig(TrunkConfig):
                 raise ConfigError(
                     f"latent_width {self.latent_width} must be a multiple of 4 to join time and condition"
                 )
+
+    def _check_overlap(self, patch: int) -> None:
+        if patch < 2:
+            raise ConfigError(f"patches of {patch} pixel per side have no margin to overlap by; use 2 or more")
+        if self.out_values % patch**2:
+            raise ConfigError(f"out_values {self.out_values} are no patches of {patch} x {patch} pixels")
+        if math.isqrt(self.tokens) ** 2 != self.tokens:
+            raise ConfigError(f"patches overlap in a square group, not in one of {self.tokens} tokens")
+
+    @property
+    def output_margin(self) -> int:
+        """Pixels by which a token predicts beyond its patch, on every side: half a patch if patches overlap, or 0."""
+        return 0 if self.output_patch is None else self.output_patch // 2
+
+    @property
+    def output_width(self) -> int:
+        """Values that the output head computes per token: those of its patch and of the margin around it."""
+        if self.output_patch is None:
+            return self.out_values
+        return self.out_values // self.output_patch**2 * (self.output_patch + 2 * self.output_margin) ** 2
 
     @property
     def time_width(self) -> int:

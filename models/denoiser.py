@@ -16,6 +16,7 @@ from models.config import DenoiserConfig
 from models.encoder import Features
 from models.groups import Groups
 from models.layers import FeedForward, layer_norm
+from models.output_head import OverlapHead
 from models.positions import REFERENCE_RANGE, LatentStart, TokenPositions, sincos
 from models.real_tokens import WHOLE_GROUPS, RealTokens
 from models.stem import LinearStem
@@ -69,7 +70,11 @@ class FITDenoiser(nn.Module):
         self.condition = None if config.condition_width is None else nn.Linear(config.condition_width, width)
         self.trunk = Trunk(config, config.time_width)
         self.token_norm = layer_norm(config.token_width)
-        self.out = nn.Linear(config.token_width, config.out_values)
+        self.out: nn.Linear | OverlapHead
+        if config.output_patch is None:
+            self.out = nn.Linear(config.token_width, config.out_values)
+        else:
+            self.out = OverlapHead(config, config.output_patch)
 
     def forward(
         self,
@@ -99,7 +104,7 @@ class FITDenoiser(nn.Module):
         tokens = self.embed(real.pack(patches), real)
         latents = self.begin(groups, tokens, previous)  # [g m d]
         tokens, latents = self.trunk(tokens, latents, groups, real, self.context(level, condition))
-        return Features(real.unpack(self.predict(tokens)), latents)
+        return Features(real.unpack(self.predict(tokens, real)), latents)
 
     def embed(self, patches: Tensor, real: RealTokens = WHOLE_GROUPS) -> Tensor:
         """Embed real patches, packed from [g n p], as tokens, packed from [g n c]."""
@@ -121,7 +126,7 @@ class FITDenoiser(nn.Module):
         projected = condition if self.condition is None else self.condition(condition)
         return torch.cat([context, projected], dim=1)
 
-    def predict(self, tokens: Tensor) -> Tensor:
-        """Map tokens after the last segment [... c] to predictions [... out_values]."""
-        prediction: Tensor = self.out(self.token_norm(tokens))
-        return prediction
+    def predict(self, tokens: Tensor, real: RealTokens) -> Tensor:
+        """Map tokens after the last segment, packed from [g n c], to predictions, packed from [g n out_values]."""
+        tokens = self.token_norm(tokens)
+        return self.out(tokens, real) if isinstance(self.out, OverlapHead) else cast(Tensor, self.out(tokens))

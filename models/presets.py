@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from models.checks import ConfigError, check_positive
+from models.checks import ConfigError, check_one_of, check_positive
 from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig, DenseConfig
 from models.layer_plan import parse_plan
 
@@ -31,6 +31,7 @@ class Preset:
         head: Width of an attention head.
         pool_heads: Pooling heads of a classifier.
         attention_start: Size of the initial attention weights of a classifier.
+        output_head: Output head of a denoiser: "linear" (as in the reference) or "overlap", see `output_head.py`.
     """
 
     plan: str
@@ -43,6 +44,7 @@ class Preset:
     head: int = 64
     pool_heads: int = 1
     attention_start: str = "reference"
+    output_head: str = "linear"
 
 
 PRESETS: dict[str, Preset] = {
@@ -120,7 +122,7 @@ def classifier_preset(
     Raises:
         ConfigError: There is no such preset, or its stem cannot process patches of this size.
     """
-    preset = _find(PRESETS, name, changes)
+    preset = _find(PRESETS, name, changes, without=("output_head",))
     return ClassifierConfig.from_dict(
         _trunk(preset, preset.group**2)
         | {
@@ -153,7 +155,7 @@ def dense_preset(
         ConfigError: There is no such preset, its stem cannot process patches of this size, or no whole number of cells
             fits a patch.
     """
-    preset = _find(PRESETS, name, changes)
+    preset = _find(PRESETS, name, changes, without=("output_head",))
     if preset.patch % cell:
         raise ConfigError(f"cells of {cell} pixels do not fill a patch of {preset.patch} pixels")
     segments = parse_plan(preset.plan)
@@ -187,6 +189,7 @@ def denoiser_preset(
         ConfigError: There is no such preset.
     """
     preset = _predicting(_find(DENOISERS, name, changes, without=("stem",)))
+    check_one_of("output_head", preset.output_head, ("linear", "overlap"))
     values = preset.patch**2 * channels
     config = DenoiserConfig.from_dict(
         _trunk(preset, preset.group**2)
@@ -195,6 +198,7 @@ def denoiser_preset(
             "out_values": values,
             "condition_width": classes or None,
             "self_condition": self_condition,
+            "output_patch": preset.patch if preset.output_head == "overlap" else None,
         }
     )
     return config, preset.patch
@@ -218,7 +222,7 @@ def decoder_preset(
     Raises:
         ConfigError: There is no such preset.
     """
-    preset = _predicting(_find(DECODERS, name, changes, without=("stem", "group")))
+    preset = _predicting(_find(DECODERS, name, changes, without=("stem", "group", "output_head")))
     config = DecoderConfig.from_dict(
         _trunk(preset, preset.patch**2 * channels)
         | {
@@ -237,7 +241,7 @@ def _find(presets: dict[str, Preset], name: str, changes: Mapping[str, Any], wit
     if name not in presets:
         raise ConfigError(f"no preset {name!r}; there are {', '.join(presets)}")
     if foreign := sorted(set(changes) & set(without)):
-        raise ConfigError(f"this kind of model has no {foreign[0]} to choose; leave it out")
+        raise ConfigError(f"this kind of model has no {foreign[0].replace('_', ' ')} to choose; leave it out")
     preset = replace(presets[name], **changes)
     # There is nothing to convolve in a patch of one pixel.
     return replace(preset, stem="linear") if preset.patch == 1 and "stem" not in changes else preset

@@ -1,10 +1,11 @@
 """Measures streamed generation: time per step, memory, and seams between groups.
 
     python -m benchmarks.speed.generate [--size 2048] [--preset tiny] [--memory-sizes 4096] [--seam-runs RUN ...]
-        [--out FILE.json]
+        [--output-head overlap] [--out FILE.json]
 
-step: time of one streamed denoising step, with the canvas at rest, over that of the bare denoiser on the same patches
-in memory (called twice with guidance). Goal: at most 1.15. Medians of ratios within interleaved repetitions.
+step: time of one streamed denoising step, with the canvas at rest, over that of the bare denoiser with a linear output
+head on the same patches in memory (called twice with guidance). Goal: at most 1.15. Medians of ratios within
+interleaved repetitions.
 memory: peak resident size of a fresh `fit generate --memory 1GiB` over that of Python with torch imported.
 seams: mean absolute difference of neighbouring pixels across the borders of groups over that inside groups, in images
 that trained runs generate, with and without `--shift-grid`. 1 means that groups leave no trace. Borders of patches
@@ -20,6 +21,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +53,11 @@ PIXELS = Preprocessing(channels=3, dtype="uint8", mean=(127.0,) * 3, std=(60.0,)
 Job = Callable[[], object]
 
 
-def step_jobs(name: str, size: int, sampler: str, guidance: float, kind: StoreKind) -> dict[str, Job]:
-    """Return the bare and the streamed step, by name."""
-    config, patch = denoiser_preset(name, PIXELS.channels, classes=2)
+def step_jobs(name: str, head: str, size: int, sampler: str, guidance: float, kind: StoreKind) -> dict[str, Job]:
+    """Return the bare step with a linear output head and the streamed step with the given one, by name."""
+    config, patch = denoiser_preset(name, PIXELS.channels, classes=2, changes={"output_head": head})
     model = build(config).eval().requires_grad_(False)
+    linear = build(replace(config, output_patch=None)).eval().requires_grad_(False)
     side = -(-size // (patch * config.group)) * config.group
     layout, cpu = CanvasLayout(side, side, config.group), torch.device("cpu")
     names: list[Quantity] = ["x", "data", "unconditional"]
@@ -74,7 +77,7 @@ def step_jobs(name: str, size: int, sampler: str, guidance: float, kind: StoreKi
     def bare() -> object:
         with torch.inference_mode():
             previous = torch.zeros(layout.count, config.latents, config.latent_width)
-            return [model(patches, groups, level, condition, previous) for _ in range(2 if guidance else 1)]
+            return [linear(patches, groups, level, condition, previous) for _ in range(2 if guidance else 1)]
 
     steps = sample(lambda k: view, sampling, torch.zeros(1), condition, Hooks(noise=noise))
     return {"bare": bare, "streamed": lambda: next(steps)}
@@ -82,7 +85,7 @@ def step_jobs(name: str, size: int, sampler: str, guidance: float, kind: StoreKi
 
 def compare(options: argparse.Namespace, sampler: str, guidance: float, kind: StoreKind) -> dict[str, Any]:
     """Return the ratios of wall and CPU time; the first round is not measured."""
-    named = step_jobs(options.preset, options.size, sampler, guidance, kind)
+    named = step_jobs(options.preset, options.output_head, options.size, sampler, guidance, kind)
     rounds = [{name: timed(job) for name, job in named.items()} for _ in range(options.repeats + 1)][1:]
     return {
         "sampler": sampler,
@@ -105,9 +108,10 @@ def show_step(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def make_run(folder: Path, preset: str) -> Path:
+def make_run(folder: Path, preset: str, head: str) -> Path:
     """Create the run folder of an untrained model: time and memory do not depend on the weights."""
-    run, (model, patch) = folder / "run", denoiser_preset(preset, PIXELS.channels, classes=2)
+    changes = {"output_head": head}
+    run, (model, patch) = folder / "run", denoiser_preset(preset, PIXELS.channels, classes=2, changes=changes)
     run.mkdir()
     diffusion = DiffusionConfig(patch=patch, size=(256, 256))
     save_config(
@@ -193,7 +197,7 @@ def show_seams(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_all(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    results: dict[str, Any] = {"preset": options.preset, "size": options.size}
+    results: dict[str, Any] = {"preset": options.preset, "output_head": options.output_head, "size": options.size}
     cases: list[tuple[str, float, StoreKind]] = [
         ("ddim", 0.0, "host"),
         ("dpm", 0.0, "host"),
@@ -202,7 +206,7 @@ def run_all(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         ("ddim", 0.0, "disk"),
     ]
     results["step"] = [show_step(compare(options, *case)) for case in cases if options.repeats]
-    run = make_run(folder, options.preset)
+    run = make_run(folder, options.preset, options.output_head)
     results["memory"] = [
         show_memory(measure_memory(folder, run, size, options.memory, options.memory_steps, more))
         for size in options.memory_sizes
@@ -222,6 +226,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=2048, help="side of the image for time, in pixels")
     parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--output-head", default="linear", help="output head of the streamed step: linear, overlap")
     parser.add_argument("--repeats", type=int, default=5, help="rounds for time; 0 skips it")
     parser.add_argument("--memory", default="1GiB", help="memory budget of `fit generate`")
     parser.add_argument("--memory-sizes", type=int, nargs="*", default=[4096], help="sides of the images for memory")

@@ -17,7 +17,7 @@ from torch import Tensor
 from fitcli.device.transfer import to_device
 from fitcli.execution.drop_path import DropPath
 from fitcli.execution.plan import ExecutionPlan
-from models.config import DecoderConfig, TrunkConfig
+from models.config import DecoderConfig, DenoiserConfig, TrunkConfig
 from models.groups import Groups
 from models.layers import Call, direct
 from models.real_tokens import RealTokens
@@ -79,6 +79,8 @@ def largest_handful(config: TrunkConfig) -> int:
     widest = max(config.token_width * max(3, config.mlp_ratio), 2 * config.cross_heads * config.cross_head_width)
     if isinstance(config, DecoderConfig):
         widest = max(widest, config.vocabulary)
+    if isinstance(config, DenoiserConfig):
+        widest = max(widest, config.output_width)
     return max(1, min(65_535 // heads, (2**31 - 1) // (widest * max(config.tokens, config.latents))))
 
 

@@ -20,7 +20,7 @@ from fitcli.files.publish import write_text
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.targets import Target
 from models.checks import ConfigError
-from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig, DenseConfig, EncoderConfig
+from models.config import OMITTED, ClassifierConfig, DecoderConfig, DenoiserConfig, DenseConfig, EncoderConfig
 
 CONFIG = "config.json"
 
@@ -208,6 +208,8 @@ def identity(config: RunConfig) -> str:
     folders name their model by this hash, so it must not change with the names of fields.
     """
     model = re.sub(r"\btargets=", "tasks=", repr(config.model))
+    for name, default in OMITTED.items():
+        model = model.replace(f", {name}={default!r}", "")
     pixels = repr(config.preprocessing)
     for name, default in LATER_PIXEL_RULES.items():
         pixels = pixels.replace(f", {name}={default!r}", "")

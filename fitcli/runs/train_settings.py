@@ -159,6 +159,11 @@ class TrainSettings:
         more="How an encoder embeds a patch: one product, convolutions inside of the patch, or convolutions that reach "
         "over its edge into the group.",
     )  # fmt: skip
+    output_head: str | None = option(
+        None, "Output: linear, overlap.", panel=MODEL,
+        more="How a denoiser predicts the pixels of a patch: from its token alone, or as a weighted mean with "
+        "the neighbours in its group, which predict half a patch beyond themselves.",
+    )  # fmt: skip
     mpp: float | None = option(
         None,
         "Scale: microns per pixel.",

@@ -117,14 +117,14 @@ class PassOutputs:
         latents: Whether the caller needs the latents after the last segment.
         tokens: Takes values [part n ...] of the tokens after the last local layers, zeros for padding; None if they are
             not needed.
-        head: Maps the tokens to these values.
+        head: Maps the tokens to these values, both packed; also takes the real tokens.
         reads: Takes the attention weights [part m n], float32, with which each latent reads the tokens of its group in
             the last `read`; None if they are not needed.
     """
 
     latents: bool = True
     tokens: Sink | None = None
-    head: Callable[[Tensor], Tensor] = lambda tokens: tokens
+    head: Callable[[Tensor, RealTokens], Tensor] = lambda tokens, real: tokens
     reads: Sink | None = None
 
 
@@ -205,7 +205,7 @@ class _Sweeps:
             tokens = segment.run_local(before, real, self._causal)
             del before
             if last and self._outputs.tokens is not None:
-                self._outputs.tokens(part, real.unpack(self._outputs.head(real.join(tokens))))
+                self._outputs.tokens(part, real.unpack(self._outputs.head(real.join(tokens), real)))
             if reads:
                 self._read(segment, part, tokens, real, position, last)
             if not last:

@@ -178,6 +178,19 @@ def test_a_table_of_the_model(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     assert fit("classify", image, "--checkpoint", run).exit_code == 0
 
 
+def test_the_output_head_of_a_denoiser(fit: Fit, dataset: Path, tmp_path: Path) -> None:
+    chosen, run = recipe(tmp_path, 'preset = "debug"\n[model]\noutput-head = "overlap"'), tmp_path / "run"
+    options = ["--recipe", chosen, "--size", "48", "--steps", "1"]
+    assert "has no output head to choose" in fit("train", dataset, *options, "--out", tmp_path / "other").stderr
+    result = fit("train", dataset, *options, "--out", run, "--task", "diffusion")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads((run / "config.json").read_text())["model"]["output_patch"] == 4
+    drawn = ["--out", tmp_path / "new.png", "--res", "40", "--steps", "2", "--shift-grid"]
+    assert fit("generate", "--checkpoint", run, *drawn).exit_code == 0
+    again = fit("train", dataset, "--out", run, "--resume", "--output-head", "linear")
+    assert (again.exit_code, "--output-head: the run was begun with" in again.stderr) == (1, True), again.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -59,6 +59,7 @@ def counter() -> CompileCounterWithBackend:
             pytest.param(name, backend, marks=pytest.mark.slow)
             for name, backend in [
                 ("classifier", "aot_eager"), ("denoiser", "aot_eager"), ("decoder of classes", "aot_eager"),
+                ("denoiser of overlapping patches", "aot_eager"),
                 ("causal classifier", "aot_eager"), ("classifier of overlapping convolutions", "aot_eager"),
                 ("convolutional classifier", "inductor"), ("denoiser", "inductor"), ("decoder of classes", "inductor"),
             ]

@@ -33,6 +33,9 @@ CONFIGS: dict[str, ModelConfig] = {
     "denoiser that ends with global layers": DenoiserConfig(
         plan="(1)2(1)2", values=48, out_values=48, condition_width=None, **TRUNK
     ),
+    "denoiser of overlapping patches": DenoiserConfig(
+        plan="(1)2(1)", values=192, out_values=192, condition_width=10, self_condition=True, output_patch=8, **TRUNK
+    ),
     "decoder": DecoderConfig(plan="(2)2(1)2(1)", vocabulary=256, causal="tokens", **TRUNK),
     "decoder with a table of positions": DecoderConfig(
         plan="(1)1(1)", vocabulary=256, causal="tokens", latent_positions="learned", groups=48, **TRUNK

@@ -180,6 +180,16 @@ def test_rules_of_reading_pixels_are_kept_and_part_of_the_identity(tmp_path: Pat
     assert "rules=2, uint16_white=4095" in identity(new)
 
 
+def test_the_output_head_is_kept_and_part_of_the_identity(tmp_path: Path) -> None:
+    """Denoisers of earlier versions, with a linear head, keep their text and their identity."""
+    assert "output_patch" not in config_document(DIFFUSION)["model"]
+    assert "output_patch" not in identity(DIFFUSION)
+    new = dataclasses.replace(DIFFUSION, model=dataclasses.replace(DIFFUSION.model, output_patch=4))
+    save_config(tmp_path, new)
+    assert load_config(tmp_path) == new
+    assert "output_patch=4" in identity(new)
+
+
 def test_sizes_of_training_images_are_kept_and_no_part_of_the_identity(tmp_path: Path) -> None:
     old = dataclasses.replace(DIFFUSION, preprocessing=GREY)
     assert not {"trained_sides", "trained_scales"} & config_document(old)["preprocessing"].keys()

@@ -57,6 +57,7 @@ CONFIGS = {
     "classifier": classifier_config(),
     "classifier of two targets": classifier_config(classes=5, targets=(3, 2), pool_heads=2),
     "denoiser": denoiser_config(cross_mlp=True),
+    "denoiser of overlapping patches": denoiser_config(output_patch=PATCH),
     "decoder": decoder_config(),
     "decoder of classes": decoder_config(starts=3, classes=3),
 }

@@ -33,11 +33,16 @@ def model_config(channels: int = 3, classes: int = 2, **changes: Any) -> Denoise
 
 
 def make_run(
-    folder: Path, channels: int = 3, dtype: str = "uint8", classes: tuple[str, ...] = ("cat", "dog"), **changes: Any
+    folder: Path,
+    channels: int = 3,
+    dtype: str = "uint8",
+    classes: tuple[str, ...] = ("cat", "dog"),
+    output_patch: int | None = None,
+    **changes: Any,
 ) -> Path:
     """Write and return a run folder of a random model. `changes` are fields of `DiffusionConfig`."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = model_config(channels, len(classes))
+    config = model_config(channels, len(classes), output_patch=output_patch)
     model = build(config)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():

@@ -53,6 +53,7 @@ CONFIGS: dict[str, ClassifierConfig | DenseConfig | DenoiserConfig | DecoderConf
     "denoiser": DenoiserConfig(plan="(1)1(2)1(1)", **DENOISER),
     "denoiser that ends with global layers": DenoiserConfig(plan="(0)1(2)1", cross_mlp=True, **DENOISER),
     "denoiser of local layers": DenoiserConfig(plan="(2)", **DENOISER),
+    "denoiser of overlapping patches": DenoiserConfig(plan="(1)1(2)", output_patch=2, **DENOISER),
     "decoder": DecoderConfig(plan="(1)1(1)2(1)", **DECODER),
     "decoder that ends with global layers": DecoderConfig(plan="(1)1(1)1", shared_embedding=False, **DECODER),
     "decoder of classes": DecoderConfig(plan="(1)1(1)1(1)", starts=4, classes=4, **DECODER),

@@ -34,6 +34,6 @@ def stream_decoder(
         ),
         model.start(groups_on_device(groups, like.device), like),
         streaming,
-        PassOutputs(latents=False, tokens=predicted, head=model.predict),
+        PassOutputs(latents=False, tokens=predicted, head=lambda tokens, real: model.predict(tokens)),
         model.context(labels),
     )

@@ -121,7 +121,7 @@ def denoising_job(
         embed=lambda part, real: model.embed(patches(part, real), real),
         start=lambda: model.begin(groups, next(model.parameters()), previous),
         context=lambda: model.context(level, condition),
-        loss_from_tokens=lambda part, real, tokens: loss(part, real, model.predict(tokens)),
+        loss_from_tokens=lambda part, real, tokens: loss(part, real, model.predict(tokens, real)),
         largest=largest_handful(model.config),
     )
 

@@ -104,6 +104,6 @@ def stream_encoder(
         TokenSource(load=patches, embed=embed, shape=shape),
         encoder.start(groups_on_device(groups, like.device), like),
         streaming,
-        replace(outputs, head=encoder.token_norm),
+        replace(outputs, head=lambda tokens, real: encoder.token_norm(tokens)),
     )
     return normalize_piecewise(encoder.latent_norm, latents, streaming.piece)

@@ -24,6 +24,7 @@ CONFIGS = {
     "ends with local layers": DenoiserConfig(plan="(1)1(2)1(1)", **DENOISER),
     "ends with global layers": DenoiserConfig(plan="(1)1(1)1", cross_mlp=True, **DENOISER),
     "local layers alone": DenoiserConfig(plan="(2)", **DENOISER),
+    "overlapping patches": DenoiserConfig(plan="(1)1(1)", output_patch=2, **DENOISER),
     "not self-conditioned": DenoiserConfig(plan="(1)1(1)", **DENOISER | {"self_condition": False}),
 }
 EVERY_PLAN = {"plain": ExecutionPlan(), **PLANS}

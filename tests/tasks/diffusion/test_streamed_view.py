@@ -83,10 +83,18 @@ def test_equal_in_float32(sampler: str, kind: StoreKind) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"self_condition": False}, {"plan": "(1)1"}, {"plan": "(1)1(1)"}, {"decay": 0.7}, {"clip": None}, {"start": 0.6}],
+    [
+        {"self_condition": False},
+        {"plan": "(1)1"},
+        {"plan": "(1)1(1)"},
+        {"output_patch": 2},
+        {"decay": 0.7},
+        {"clip": None},
+        {"start": 0.6},
+    ],
 )
 def test_equal_for_other_models_and_settings(changes: dict[str, object]) -> None:
-    own = {name: value for name, value in changes.items() if name in ("self_condition", "plan")}
+    own = {name: value for name, value in changes.items() if name in ("self_condition", "plan", "output_patch")}
     sampling = settings("dpm", **{name: value for name, value in changes.items() if name not in own})
     whole = in_memory(sampling, torch.float64, **own)
     assert (streamed(sampling, torch.float64, "host", 2, **own) - whole).abs().max() < 1e-9

@@ -48,6 +48,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint[FITDenois
     return load_run(make_run(tmp_path_factory.mktemp("runs") / "run", shift=SHIFT), RUNTIME, DIFFUSION)
 
 
+@pytest.fixture(scope="module")
+def overlapping(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint[FITDenoiser]:
+    """A model whose output head lets patches overlap."""
+    run = make_run(tmp_path_factory.mktemp("runs") / "run", output_patch=PATCH, shift=SHIFT)
+    return load_run(run, RUNTIME, DIFFUSION)
+
+
 def plan(handful: int = 3, store: StoreKind = "host", canvas: StoreKind = "host") -> GenerationPlan:
     return GenerationPlan(
         passes=MemoryPlan(budget_bytes=0, handful=handful, store=store, reads_store="host"), canvas=canvas
@@ -135,6 +142,18 @@ def test_the_plan_changes_no_pixel(checkpoint: Checkpoint[FITDenoiser], sampler:
     first = generated(checkpoint, settings, plan(100))
     for other in (plan(2), plan(4, "disk", "disk"), plan(5, "device", "device")):
         np.testing.assert_allclose(generated(checkpoint, settings, other), first, atol=1e-5)
+
+
+@pytest.mark.parametrize("shift_grid", [False, True])
+def test_the_plan_changes_no_pixel_of_overlapping_patches(
+    overlapping: Checkpoint[FITDenoiser], shift_grid: bool
+) -> None:
+    settings = GenerationSettings(size=(50, 70), steps=4, sampler="dpm", one_pass=True, shift_grid=shift_grid)
+    first = generated(overlapping, settings, plan(100))
+    if not shift_grid:
+        np.testing.assert_allclose(first, plain_version(overlapping, settings, [(50, 70)]), atol=1e-5)
+    for other in (plan(1), plan(4, "disk", "disk"), plan(5, "device", "device")):
+        np.testing.assert_allclose(generated(overlapping, settings, other), first, atol=1e-5)
 
 
 def test_a_shifted_grid_is_that_of_an_image_with_a_hidden_rim(checkpoint: Checkpoint[FITDenoiser]) -> None:
