@@ -19,12 +19,13 @@ from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.journal import FolderJournal
 from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout
-from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of
+from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of, image_values
 from fitcli.tasks.diffusion.generate.memory_plan import GenerationPlan
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings
 from fitcli.tasks.diffusion.generate.sources import Inpainting, PixelSource, canvas_source, enlarge_groups
 from fitcli.tasks.diffusion.generate.stage_canvases import StageCanvases
 from fitcli.tasks.diffusion.generate.stages import Stage
+from fitcli.tasks.diffusion.given_image import GivenImage
 from fitcli.tasks.diffusion.parameterization import add_noise
 from fitcli.tasks.diffusion.samplers import find_step
 from fitcli.tasks.diffusion.sampling import Hooks, Sampling, SamplingState, StepResult, sample
@@ -62,6 +63,8 @@ class ImageGeneration:
         condition: Conditioning tokens [1 1 k], on the device; None for an unconditional model.
         source: Image that the first stage starts from; None to start from noise.
         inpainting: Known part of an image; None to generate all of it.
+        given: Smaller version of the image, for a run that enlarges; None for others. The canvases then hold the
+            difference to it.
         state: Journal that lets another process continue the image; None to keep no state.
         listener: Functions that are called with the progress.
     """
@@ -75,6 +78,7 @@ class ImageGeneration:
     condition: Tensor | None = None
     source: PixelSource | None = None
     inpainting: Inpainting | None = None
+    given: GivenImage | None = None
     state: FolderJournal | None = None
     listener: Listener = field(default_factory=Listener)
 
@@ -122,6 +126,7 @@ class ImageGeneration:
             canvas=self.plan.canvas,
             file=None if state is None else state.folder / f"canvas-{self.number}-{index}",
             stack=stack,
+            given=self.given,
         )
 
     def _saved_progress(self) -> _Progress:
@@ -165,7 +170,10 @@ class ImageGeneration:
             largest = _largest(result)
             self.runtime.check_overflow(largest)
             outputs.append(largest)
-            self.listener.done(stage, layouts[k % len(layouts)], k, result)
+            layout = layouts[k % len(layouts)]
+            if self.given is not None:
+                result = result._replace(data=self.given.add(result.data, layout, result.part))
+            self.listener.done(stage, layout, k, result)
 
         def view(k: int) -> StreamedView:
             self.listener.step(index, k)
@@ -199,19 +207,21 @@ class ImageGeneration:
     def sampling(self, stage: Stage) -> Sampling:
         """Return the settings of the sampling loop in a stage."""
         diffusion = self.diffusion
+        # No image differs more than this from its smaller version.
+        most = diffusion.scale if diffusion.enlarging is None else 2 * diffusion.scale / diffusion.enlarging.unit
         return Sampling(
             steps=stage.steps,
             schedule=shifted(parse_schedule(diffusion.schedule), diffusion.shift),
             sampler=find_step(self.settings.sampler),
             prediction=diffusion.prediction,
-            clip=(-diffusion.scale, diffusion.scale) if diffusion.clip else None,
+            clip=(-most, most) if diffusion.clip else None,
             guidance=self.settings.guidance,
             start=stage.start,
         )
 
     def _noise(self, stream: str, layout: CanvasLayout, step: int, part: slice) -> Tensor:
         config = self.checkpoint.model.config
-        groups, shape = range(part.start, part.stop), (config.tokens, config.values)
+        groups, shape = range(part.start, part.stop), (config.tokens, image_values(config))
         return group_noise(self.settings.seed, stream, groups, shape, self.number, step)
 
 

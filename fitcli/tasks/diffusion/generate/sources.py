@@ -62,6 +62,11 @@ def image_source(image: ImageReader, preprocessing: Preprocessing, scale: float)
     return PixelSource(image.info.size, read)
 
 
+def exact_source(image: ImageReader, scale: float) -> PixelSource:
+    """Return the data of an image of values in [0, 1], which an earlier run of a chain has generated."""
+    return PixelSource(image.info.size, lambda window: (image.read(window) * 2 - 1) * np.float32(scale))
+
+
 def enlarge_groups(source: PixelSource, size: tuple[int, int], layout: CanvasLayout, patch: int, part: slice) -> Tensor:
     """Return the data [part n p] of a slice of the groups, from a source enlarged to `size` pixels."""
     side = layout.group * patch
