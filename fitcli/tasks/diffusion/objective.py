@@ -29,7 +29,7 @@ from fitcli.tasks.diffusion.config import DiffusionConfig
 from fitcli.tasks.diffusion.loss import DiffusionLoss
 from fitcli.tasks.diffusion.options import DiffusionOptions
 from fitcli.tasks.diffusion.parameterization import to_data
-from fitcli.tasks.diffusion.smaller_image import enlarge_windows
+from fitcli.tasks.diffusion.smaller_image import enlarged_part
 from fitcli.tasks.diffusion.smaller_targets import SmallerImageReader, SmallerImages
 from fitcli.tasks.diffusion.step import DiffusionStep, diffusion_job
 from fitcli.tasks.task import DeferredScores, Validation
@@ -169,7 +169,7 @@ class DenoisingObjective:
         if isinstance(target, SmallerImages):
             assert enlarging is not None
             features = to_device(target.levels[:, None], device)
-            given = partial(_enlarged, target.windows, enlarging.factor, self.config.patch, device)
+            given = partial(enlarged_part, target.windows, enlarging.factor, self.config.patch, device)
             target = target.labels
 
         def data(part: slice) -> Tensor:
@@ -197,10 +197,6 @@ class DenoisingObjective:
             features=features,
         )
         return diffusion_job(self.loss, cast(FITDenoiser, model), step, plan or self.run.plan)
-
-
-def _enlarged(windows: Tensor, factor: int, patch: int, device: torch.device, part: slice) -> Tensor:
-    return enlarge_windows(to_device(windows[part], device), factor, patch)
 
 
 def _addresses(batch: Batch) -> list[Address]:

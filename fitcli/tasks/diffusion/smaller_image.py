@@ -15,6 +15,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fitcli.device.transfer import to_device
 from fitcli.images.window import Window
 from fitcli.patches.resampling import REACH, enlarging_weights, shrink
 
@@ -100,6 +101,11 @@ def enlarge_windows(windows: Tensor, factor: int, patch: int) -> Tensor:
     tall = torch.einsum("sk,gklc->gslc", weights, windows)
     wide = torch.einsum("tl,gslc->gstc", weights, tall)
     return rearrange(wide, "g (i y) (j x) c -> g (i j) (y x c)", y=patch, x=patch)
+
+
+def enlarged_part(windows: Tensor, factor: int, patch: int, device: torch.device, part: slice) -> Tensor:
+    """Return the enlarged patches [part n p] of a slice of the groups, on a device."""
+    return enlarge_windows(to_device(windows[part], device), factor, patch)
 
 
 @cache
