@@ -37,7 +37,9 @@ def make_run(
 ) -> Path:
     """Write and return a run folder of a random model. `changes` are fields of `DiffusionConfig`."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = model_config(channels, len(classes))
+    values = PATCH**2 * channels
+    wider = {"values": 2 * values, "time_features": 1} if changes.get("enlarging") else {}
+    config = model_config(channels, len(classes), **wider)
     model = build(config)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():

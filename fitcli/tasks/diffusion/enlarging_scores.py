@@ -1,4 +1,4 @@
-"""Compares images that an enlarging run makes of smaller versions with the images themselves, and with interpolation."""
+"""Compares what an enlarging run makes of smaller versions with the images themselves, and with interpolation."""
 
 from __future__ import annotations
 
