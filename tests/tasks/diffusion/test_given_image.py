@@ -47,9 +47,8 @@ def test_patches_and_windows_are_those_of_the_enlarged_image() -> None:
         expected = 0.5 * difference + whole[window.slices()]
         np.testing.assert_allclose(given.add_window(difference, window), expected, atol=1e-6)
         values = torch.ones(3, 4, 32)
-        torch.testing.assert_close(
-            given.add(values, layout, slice(0, 3)), 0.5 + given.patches(layout, slice(0, 3), CPU)
-        )
+        part = slice(0, 3)
+        torch.testing.assert_close(given.add(values, layout, part), 0.5 + given.patches(layout, part, CPU))
         assert given.level == 0
 
 

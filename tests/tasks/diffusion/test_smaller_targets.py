@@ -34,7 +34,7 @@ def enlarging_run(data: Path, folder: Path, **settings: Any) -> Any:
 def test_the_enlarged_version_is_close_to_the_pixels(data: Path, tmp_path: Path, augment: bool) -> None:
     """It would not be if it were turned otherwise, or read elsewhere."""
     run = enlarging_run(data, tmp_path / "run", augment=augment, enlarge_noise=0.0)
-    objective, batch = first_batch(run)
+    batch = first_batch(run)[1]
     target, details = batch.target, diffusion_of(run.config)
     assert isinstance(target, SmallerImages)
     assert target.levels.tolist() == [0.0, 0.0]
