@@ -99,6 +99,13 @@ class DiffusionConfig(TaskDetails):
                 raise ConfigError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
 
     @property
+    def limits(self) -> tuple[float, float] | None:
+        """(least, greatest) value of predicted data in sampling; None for no clipping."""
+        # No image differs more than this from its smaller version.
+        most = self.scale if self.enlarging is None else 2 * self.scale / self.enlarging.unit
+        return (-most, most) if self.clip else None
+
+    @property
     def trained_size(self) -> tuple[int, int]:
         """(height, width) of the training images, in pixels."""
         return self.size

@@ -15,7 +15,7 @@ from fitcli.images.read_as import open_as
 from fitcli.images.window import Window
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.patches.resampling import enlarge
-from fitcli.tasks.diffusion.generate.sources import image_source
+from fitcli.tasks.diffusion.pixel_source import image_source
 from fitcli.tasks.diffusion.smaller_image import read_smaller
 
 MEASURED, SIDE = 32, 256

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from contextlib import ExitStack
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fitcli.device.runtime import Runtime
 from fitcli.images.base import ImageReader
 from fitcli.images.window import Window
-from fitcli.memory.budget import MemoryPlan
+from fitcli.noise import group_noise
+from fitcli.patches.cutting import to_pixels
+from fitcli.patches.grid import PatchGrid
 from fitcli.runs.weights import Checkpoint
+from fitcli.streaming.sweeps import Streaming
 from fitcli.streaming.token_store import StoreKind
-from fitcli.tasks.diffusion.config import Enlarging, diffusion_of
-from fitcli.tasks.diffusion.generate.generate_image import ImageGeneration
-from fitcli.tasks.diffusion.generate.memory_plan import GenerationPlan
-from fitcli.tasks.diffusion.generate.settings import GenerationSettings
-from fitcli.tasks.diffusion.generate.sources import canvas_values, image_source
-from fitcli.tasks.diffusion.generate.stages import Stage
-from fitcli.tasks.diffusion.given_image import given_image
+from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout, open_canvas
+from fitcli.tasks.diffusion.config import Enlarging, diffusion_of, image_values
+from fitcli.tasks.diffusion.given_image import GivenImage, given_image
+from fitcli.tasks.diffusion.pixel_source import image_source
+from fitcli.tasks.diffusion.samplers import find_step
+from fitcli.tasks.diffusion.sampling import Quantity, Sampling, sample
+from fitcli.tasks.diffusion.schedules import parse_schedule, shifted
 from fitcli.tasks.diffusion.smaller_image import read_smaller
+from fitcli.tasks.diffusion.streamed_view import StreamedView
 from models.denoiser import FITDenoiser
 
 SAMPLE_STEPS = 20
@@ -82,36 +88,65 @@ def enlarging_errors(
     condition = None
     if label is not None:
         condition = F.one_hot(torch.tensor([[label]]), len(config.classes)).float().to(runtime.device)
-    passes = MemoryPlan(budget_bytes=0, handful=execution[0], store=execution[1], reads_store="host")
-    errors, full = [], Window(0, 0, height, width)
-    for steps in (1, SAMPLE_STEPS):
-        with given_image(
-            lambda part: smaller[part.slices()],
-            (height // factor, width // factor),
-            config.preprocessing.channels,
-            enlarging,
-            diffusion.patch,
-            diffusion.scale,
-            noise=0.0,
-            seed=0,
-            number=number,
-            store="host",
-        ) as given:
-            generation = ImageGeneration(
-                checkpoint=checkpoint,
-                runtime=runtime,
-                settings=GenerationSettings(size=(height, width), sampler="dpm", steps=steps),
-                plan=GenerationPlan(passes=passes, canvas="host"),
-                stages=(Stage((height, width), diffusion.patch, checkpoint.model.config.group, 1.0, steps),),
-                number=number,
-                condition=condition,
-                given=given,
-            )
-            with generation.result() as canvas:
-                enlarged = given.add_window(canvas_values(canvas, diffusion.patch, full), full)
-            bicubic = given.add_window(np.zeros_like(pixels), full)
-        errors.append(_error(enlarged, pixels, diffusion.scale))
-    return EnlargingErrors(_error(bicubic, pixels, diffusion.scale), *errors)
+    grid = PatchGrid((height, width), diffusion.patch, checkpoint.model.config.group)
+    bicubic, errors = np.zeros_like(pixels), []
+    with given_image(
+        lambda part: smaller[part.slices()],
+        (height // factor, width // factor),
+        config.preprocessing.channels,
+        enlarging,
+        diffusion.patch,
+        diffusion.scale,
+        noise=0.0,
+        seed=0,
+        number=number,
+        store="host",
+    ) as given:
+        errors.append(_error(given.add_window(bicubic, Window(0, 0, height, width)), pixels, diffusion.scale))
+        for steps in (1, SAMPLE_STEPS):
+            enlarged = _enlarged(checkpoint, given, grid, runtime, steps, number, condition, execution)
+            errors.append(_error(enlarged, pixels, diffusion.scale))
+    return EnlargingErrors(*errors)
+
+
+def _enlarged(
+    checkpoint: Checkpoint[FITDenoiser],
+    given: GivenImage,
+    grid: PatchGrid,
+    runtime: Runtime,
+    steps: int,
+    number: int,
+    condition: Tensor | None,
+    execution: tuple[int, StoreKind],
+) -> NDArray[np.float32]:
+    """Return the data [height width channels] of an image that is sampled in so many steps."""
+    model, diffusion = checkpoint.model, diffusion_of(checkpoint.config)
+    values = image_values(model.config)
+    layout = CanvasLayout(grid.rows * grid.group, grid.columns * grid.group, grid.group)
+    every = slice(0, layout.count)
+    canvases: dict[Quantity, Canvas] = {}
+    with ExitStack() as stack:
+        for name in ("x", "data"):
+            canvas = open_canvas("host", layout.rows, layout.columns, values, runtime.device)
+            stack.callback(canvas.close)
+            canvases[cast(Quantity, name)] = canvas
+        noise = group_noise(0, "enlarged image", range(layout.count), (model.config.tokens, values), number)
+        layout.write(canvases["x"], every, noise)
+        how = Streaming(handful=execution[0], store=execution[1])
+        view = StreamedView(model, layout, how, canvases, canvases, given)
+        sampling = Sampling(
+            steps=steps,
+            schedule=shifted(parse_schedule(diffusion.schedule), diffusion.shift),
+            sampler=find_step("dpm"),
+            prediction=diffusion.prediction,
+            clip=diffusion.limits,
+        )
+        with runtime.autocast():
+            for _ in sample(lambda k: view, sampling, torch.zeros(1, device=runtime.device), condition):
+                pass
+        difference = layout.read(canvases["x"], every)
+    pixels: NDArray[np.float32] = to_pixels(given.add(difference, layout, every), grid)
+    return pixels
 
 
 def _error(image: NDArray[np.float32], truth: NDArray[np.float32], scale: float) -> float:

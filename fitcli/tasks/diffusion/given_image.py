@@ -14,6 +14,7 @@ from torch import Tensor
 from fitcli.device.transfer import to_device
 from fitcli.images.window import Window
 from fitcli.noise import group_noise
+from fitcli.patches.cutting import to_tensor
 from fitcli.patches.resampling import enlarge
 from fitcli.streaming.token_store import StoreKind
 from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout, open_canvas
@@ -106,7 +107,7 @@ def given_image(
         for index in range(-(-height // SQUARE) * columns):
             top, left = index // columns * SQUARE, index % columns * SQUARE
             window = Window(top, left, SQUARE, SQUARE).clip(height, width)
-            values = torch.from_numpy(np.array(read(window), np.float32))
+            values = to_tensor(np.array(read(window), np.float32))
             if noise:
                 drawn = group_noise(seed, "smaller version", [index], (SQUARE**2, channels), number)
                 square = drawn.reshape(SQUARE, SQUARE, channels)[: window.height, : window.width]

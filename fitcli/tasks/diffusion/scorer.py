@@ -72,10 +72,7 @@ class DenoisingScorer:
             scores={"loss": float(means.mean()), "levels": levels, **enlarged},
             columns=("path", "loss", *(f"loss_at_{time:.2f}" for time in TIMES), *enlarged),
             rows=[(sample.path, *_row(row)) for sample, row in scored],
-            table_scores={
-                **{name.replace("_", " ").replace("psnr", "PSNR"): value for name, value in enlarged.items()},
-                **{f"loss at time {level['time']:.2f}": level["loss"] for level in levels},
-            },
+            table_scores={f"loss at time {level['time']:.2f}": level["loss"] for level in levels},
         )
 
     def _psnr(self, errors: list[list[float]]) -> dict[str, float]:

@@ -27,9 +27,9 @@ from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.token_store import StoreKind
 from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of
-from fitcli.tasks.diffusion.generate.sources import image_source
 from fitcli.tasks.diffusion.loss import diffusion_loss
 from fitcli.tasks.diffusion.parameterization import to_data
+from fitcli.tasks.diffusion.pixel_source import image_source
 from fitcli.tasks.diffusion.smaller_image import enlarged_part, group_windows, read_smaller
 from fitcli.tasks.diffusion.step import DiffusionStep, diffusion_job
 from fitcli.tasks.scored_windows import NO_PIXELS, scored_parts

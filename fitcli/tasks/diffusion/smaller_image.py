@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fitcli.device.transfer import to_device
 from fitcli.images.window import Window
+from fitcli.patches.cutting import to_tensor
 from fitcli.patches.resampling import REACH, enlarging_weights, shrink
 
 Read = Callable[[Window], NDArray[np.float32]]
@@ -72,7 +73,7 @@ def group_windows(read: Read, size: tuple[int, int], places: Sequence[tuple[int,
         side: Side of a group, in pixels of the smaller version.
     """
     runs = [_run(read, size, top, left, count, side) for top, left, count in _runs(places, side)]
-    return torch.from_numpy(np.concatenate(runs))
+    return to_tensor(np.concatenate(runs))
 
 
 def _runs(places: Sequence[tuple[int, int]], side: int) -> Iterator[tuple[int, int, int]]:
@@ -110,4 +111,4 @@ def enlarged_part(windows: Tensor, factor: int, patch: int, device: torch.device
 
 @cache
 def _weights(side: int, factor: int, device: torch.device) -> Tensor:
-    return torch.from_numpy(enlarging_weights(side, factor)).to(device)
+    return to_tensor(enlarging_weights(side, factor)).to(device)

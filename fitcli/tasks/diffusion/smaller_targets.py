@@ -20,7 +20,7 @@ from fitcli.patches.preprocessing import Preprocessing
 from fitcli.patches.resampling import REACH
 from fitcli.tasks.class_targets import ClassLabelReader, ClassLabels
 from fitcli.tasks.diffusion.config import DiffusionConfig, Enlarging
-from fitcli.tasks.diffusion.generate.sources import image_source
+from fitcli.tasks.diffusion.pixel_source import image_source
 from fitcli.tasks.diffusion.smaller_image import group_windows, read_smaller, with_surroundings
 
 STREAM = "smaller version"

@@ -22,11 +22,12 @@ from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout
 from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of, image_values
 from fitcli.tasks.diffusion.generate.memory_plan import GenerationPlan
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings
-from fitcli.tasks.diffusion.generate.sources import Inpainting, PixelSource, canvas_source, enlarge_groups
+from fitcli.tasks.diffusion.generate.sources import Inpainting, canvas_source, enlarge_groups
 from fitcli.tasks.diffusion.generate.stage_canvases import StageCanvases
 from fitcli.tasks.diffusion.generate.stages import Stage
 from fitcli.tasks.diffusion.given_image import GivenImage
 from fitcli.tasks.diffusion.parameterization import add_noise
+from fitcli.tasks.diffusion.pixel_source import PixelSource
 from fitcli.tasks.diffusion.samplers import find_step
 from fitcli.tasks.diffusion.sampling import Hooks, Sampling, SamplingState, StepResult, sample
 from fitcli.tasks.diffusion.schedules import parse_schedule, shifted
@@ -207,14 +208,12 @@ class ImageGeneration:
     def sampling(self, stage: Stage) -> Sampling:
         """Return the settings of the sampling loop in a stage."""
         diffusion = self.diffusion
-        # No image differs more than this from its smaller version.
-        most = diffusion.scale if diffusion.enlarging is None else 2 * diffusion.scale / diffusion.enlarging.unit
         return Sampling(
             steps=stage.steps,
             schedule=shifted(parse_schedule(diffusion.schedule), diffusion.shift),
             sampler=find_step(self.settings.sampler),
             prediction=diffusion.prediction,
-            clip=(-most, most) if diffusion.clip else None,
+            clip=diffusion.limits,
             guidance=self.settings.guidance,
             start=stage.start,
         )

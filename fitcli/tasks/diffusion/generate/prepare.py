@@ -19,9 +19,10 @@ from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.diffusion.config import Enlarging, diffusion_of
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings
-from fitcli.tasks.diffusion.generate.sources import Inpainting, PixelSource, exact_source, image_source
+from fitcli.tasks.diffusion.generate.sources import Inpainting
 from fitcli.tasks.diffusion.generate.stages import Stage, coarse_to_fine
 from fitcli.tasks.diffusion.generate_options import CHAIN_NOISE
+from fitcli.tasks.diffusion.pixel_source import PixelSource, exact_source, image_source
 from fitcli.tasks.diffusion.samplers import STEPS
 from fitcli.tasks.image_output import output_info
 from models.denoiser import FITDenoiser

@@ -58,7 +58,7 @@ def test_a_base_and_two_enlargers(runs: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"], "nothing is left of the runs between"
     found = pixels(tmp_path / "a.tif")
     assert found.std() > 5
-    for number, memory in enumerate((150 << 20, 2 << 30)):
+    for number, memory in enumerate((175 << 20, 2 << 30)):
         list(chain(runs, tmp_path / f"{number}.tif", "base", "twice", "four", memory=memory).run())
         assert np.abs(pixels(tmp_path / f"{number}.tif").astype(int) - found).max() <= 1
 
@@ -155,7 +155,7 @@ def test_a_file_is_enlarged_to_its_own_size(fit: Fit, runs: Path, tmp_path: Path
     more = [part for each in names[1:] for part in ("--enlarge-with", runs / each)]
     common = ["generate", "--checkpoint", runs / names[0], "--image", tmp_path / "small.png", "--steps", 2, *more]
     results = []
-    for out, memory in (("a.tif", "150MiB"), ("b.tif", "2GiB")):
+    for out, memory in (("a.tif", "175MiB"), ("b.tif", "2GiB")):
         result = fit(*common, "--out", tmp_path / out, "--memory", memory)
         assert result.exit_code == 0, result.stderr
         results.append(pixels(tmp_path / out))
