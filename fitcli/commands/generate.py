@@ -229,7 +229,7 @@ def _denoise(request: ImageRequest, options: DiffusionGenerateOptions) -> Iterat
     configs = [expect_task(folder, DIFFUSION.name) for folder in folders]
     factor = check_enlargers(configs[0], list(zip(request.enlarge_with, configs[1:], strict=True)))
     initial = None if request.image is None else InitialImage(image=request.image, window=options.window)
-    # An image has one size only after runs that have learned to enlarge it.
+    # Runs that have learned to enlarge a file leave no choice of its size.
     learned = request.image is not None and factor_of(configs[0]) > 1
     usual = request.image.info.size if request.image is not None and learned else diffusion_of(configs[0]).size
     whole = factor * (factor_of(configs[0]) if learned else 1)

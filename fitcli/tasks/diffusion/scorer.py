@@ -19,6 +19,9 @@ from fitcli.tasks.evaluation_result import Evaluation, Split
 from fitcli.tasks.scoring_memory import UNLIMITED, ScoringLimit
 from models.denoiser import FITDenoiser
 
+PSNR = tuple(f"psnr_{name}" for name in EnlargingErrors._fields)
+"""Names of the scores of a run that enlarges."""
+
 
 @dataclass(frozen=True, slots=True)
 class DenoisingScorer:
@@ -62,6 +65,7 @@ class DenoisingScorer:
     def summarize(self, scored: Sequence[tuple[Sample, list[float]]], split: Split, failed: int) -> Evaluation:
         """Return the mean loss, and that at each of `TIMES`."""
         means = np.mean([row[: len(TIMES)] for _, row in scored], axis=0)
+        more = () if self._enlarging is None else PSNR
         enlarged = self._psnr([row[len(TIMES) :] for _, row in scored])
         levels = [{"time": time, "loss": float(loss)} for time, loss in zip(TIMES, means, strict=True)]
         return Evaluation(
@@ -70,21 +74,21 @@ class DenoisingScorer:
             images=len(scored),
             failed=failed,
             scores={"loss": float(means.mean()), "levels": levels, **enlarged},
-            columns=("path", "loss", *(f"loss_at_{time:.2f}" for time in TIMES), *enlarged),
+            columns=("path", "loss", *(f"loss_at_{time:.2f}" for time in TIMES), *more),
             rows=[(sample.path, *_row(row)) for sample, row in scored],
             table_scores={f"loss at time {level['time']:.2f}": level["loss"] for level in levels},
         )
 
     def _psnr(self, errors: list[list[float]]) -> dict[str, float]:
-        """Return the mean PSNR over the images, by the kind of enlargement; empty for a run that does not enlarge."""
-        if self._enlarging is None:
-            return {}
-        ratios = [[psnr(error) for error in row] for row in errors if not math.isnan(row[0])]
-        means = np.mean(ratios, axis=0) if ratios else [math.nan] * len(EnlargingErrors._fields)
-        return {f"psnr_{name}": float(mean) for name, mean in zip(EnlargingErrors._fields, means, strict=True)}
+        """Return the mean PSNR over the images that are large enough to shrink, by the kind of enlargement."""
+        ratios = [[psnr(error) for error in row] for row in errors if row and not math.isnan(row[0])]
+        return dict(zip(PSNR, map(float, np.mean(ratios, axis=0)), strict=True)) if ratios else {}
 
 
 def _row(values: list[float]) -> list[str]:
     """Return the cells of an image: its mean loss, the losses, and the PSNR of each enlargement."""
     losses, errors = values[: len(TIMES)], values[len(TIMES) :]
-    return [f"{value:.6f}" for value in (np.mean(losses), *losses)] + [f"{psnr(error):.3f}" for error in errors]
+    ratios = ["" if math.isnan(error) else f"{psnr(error):.3f}" for error in errors]
+    return [*(f"{value:.6f}" for value in (np.mean(losses), *losses)), *ratios]
+        "" if math.isnan(error) else f"{psnr(error):.3f}" for error in errors
+    ]
