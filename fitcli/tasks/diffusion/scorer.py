@@ -90,5 +90,3 @@ def _row(values: list[float]) -> list[str]:
     losses, errors = values[: len(TIMES)], values[len(TIMES) :]
     ratios = ["" if math.isnan(error) else f"{psnr(error):.3f}" for error in errors]
     return [*(f"{value:.6f}" for value in (np.mean(losses), *losses)), *ratios]
-        "" if math.isnan(error) else f"{psnr(error):.3f}" for error in errors
-    ]
