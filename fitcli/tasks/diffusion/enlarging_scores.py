@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -129,7 +129,7 @@ def _enlarged(
         for name in ("x", "data"):
             canvas = open_canvas("host", layout.rows, layout.columns, values, runtime.device)
             stack.callback(canvas.close)
-            canvases[cast(Quantity, name)] = canvas
+            canvases[name] = canvas
         noise = group_noise(0, "enlarged image", range(layout.count), (model.config.tokens, values), number)
         layout.write(canvases["x"], every, noise)
         how = Streaming(handful=execution[0], store=execution[1])
