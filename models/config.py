@@ -260,7 +260,7 @@ class DenoiserConfig(TrunkConfig):
     """A FIT denoiser of image patches, for diffusion.
 
     Attributes:
-        values: Values per patch of the noisy input, p.
+        values: Values per patch of the input, p: noisy ones, and what else the network sees of the patch.
         out_values: Values per patch of the prediction.
         condition_width: Width of the conditioning tokens, which are projected to `latent_width`; None if they already
             have the width of the time token, 4 * (latent_width // 4), and are used unchanged.

@@ -39,15 +39,17 @@ if TYPE_CHECKING:
     from fitcli.images.base import ImageReader
     from fitcli.images.read_as import ReadAs
     from fitcli.patches.preprocessing import Preprocessing
+    from fitcli.runs.weights import Checkpoint
     from fitcli.tasks.autoregressive.generate_options import AutoregressiveGenerateOptions
     from fitcli.tasks.diffusion.generate_options import DiffusionGenerateOptions
     from fitcli.tasks.generated_image import GeneratedImage
+    from models.denoiser import FITDenoiser
 
-DIFFUSION_ONLY = ("memory", "state", "precision", "compile")
+DIFFUSION_ONLY = ("memory", "state", "precision", "compile", "enlarge_with")
 """Options of `fit generate` for diffusion only.
 
 An autoregressive model draws in the precision of its weights and keeps its images in memory. `--state` keeps finished
-steps, which drawing value by value does not have.
+steps, which drawing value by value does not have. `--enlarge-with` takes runs of `fit train --enlarge`.
 """
 
 ONLY = " (diffusion)"
@@ -85,6 +87,10 @@ def generate(
     image: Annotated[
         str | None, typer.Option(metavar="FILE", help="Image to enlarge, to repaint in part, or to complete downwards.")
     ] = None,
+    enlarge_with: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="RUN", help=f"Run of --enlarge that enlarges the result; repeat it for more{ONLY}."),
+    ] = None,
     mpp: Mpp = None,
     level: PyramidLevel = None,
     series: SeriesName = None,
@@ -120,6 +126,7 @@ def generate(
         request = ImageRequest(
             checkpoint=checkpoint, runtime=runtime, out=out, overwrite=overwrite, count=count, label=label, seed=seed,
             sides=(res, height, width), image=opened, memory_bytes=memory, state=state,
+            enlarge_with=tuple(enlarge_with or ()),
         )  # fmt: skip
         _refuse_options(task, given(context))
         settings = generate_options()[task]
@@ -170,6 +177,7 @@ class ImageRequest:
         image: Open image to begin with; None without.
         memory_bytes: Memory limit; None for a share of what is free.
         state: Folder for unfinished work; None for none.
+        enlarge_with: Run folders that enlarge the result one after the other.
     """
 
     checkpoint: Path
@@ -183,6 +191,7 @@ class ImageRequest:
     image: ImageReader | None
     memory_bytes: int | None
     state: Path | None
+    enlarge_with: tuple[Path, ...] = ()
 
 
 def _draw(request: ImageRequest, options: AutoregressiveGenerateOptions) -> Iterator[GeneratedImage]:
@@ -207,23 +216,38 @@ def _draw(request: ImageRequest, options: AutoregressiveGenerateOptions) -> Iter
 def _denoise(request: ImageRequest, options: DiffusionGenerateOptions) -> Iterator[GeneratedImage]:
     """Generate images out of noise."""
     from fitcli.tasks.diffusion.config import diffusion_of
+    from fitcli.tasks.diffusion.generate.chain import Chain, check_enlargers, factor_of
     from fitcli.tasks.diffusion.generate.generate_files import GenerationJob
     from fitcli.tasks.diffusion.generate.prepare import InitialImage
     from fitcli.tasks.diffusion.generate.settings import GenerationSettings, ResourceLimits
     from fitcli.tasks.diffusion.generate_options import SamplingOptions
     from fitcli.tasks.diffusion.task import TASK as DIFFUSION
     from fitcli.tasks.image_size import choose_size
-    from fitcli.tasks.load import load_run
+    from fitcli.tasks.load import expect_task, load_run
 
-    model = load_run(request.checkpoint, request.runtime, DIFFUSION)
+    folders = (request.checkpoint, *request.enlarge_with)
+    configs = [expect_task(folder, DIFFUSION.name) for folder in folders]
+    factor = check_enlargers(configs[0], list(zip(request.enlarge_with, configs[1:], strict=True)))
     initial = None if request.image is None else InitialImage(image=request.image, window=options.window)
-    trained = diffusion_of(model.config).size
-    size = choose_size(*request.sides, trained, request.image is not None, options.window is not None)
-    sampling = {each.name: getattr(options, each.name) for each in fields(SamplingOptions)}
-    job = GenerationJob(
-        checkpoint=model, out=request.out, runtime=request.runtime, count=request.count, overwrite=request.overwrite,
-        settings=GenerationSettings(size=size, label=request.label, seed=request.seed, **sampling),
-        limits=ResourceLimits(memory_bytes=request.memory_bytes, state=request.state, preview=options.preview),
-        initial=initial,
+    # Runs that have learned to enlarge a file leave no choice of its size.
+    learned = request.image is not None and factor_of(configs[0]) > 1
+    usual = request.image.info.size if request.image is not None and learned else diffusion_of(configs[0]).size
+    whole = factor * (factor_of(configs[0]) if learned else 1)
+    size = choose_size(
+        *request.sides, (usual[0] * whole, usual[1] * whole), request.image is not None and not learned,
+        options.window is not None and not learned,
     )  # fmt: skip
-    return job.run()
+    sampling = {each.name: getattr(options, each.name) for each in fields(SamplingOptions)}
+    common: dict[str, Any] = {
+        "out": request.out, "runtime": request.runtime, "count": request.count, "overwrite": request.overwrite,
+        "settings": GenerationSettings(size=size, label=request.label, seed=request.seed, **sampling),
+        "limits": ResourceLimits(memory_bytes=request.memory_bytes, state=request.state, preview=options.preview),
+        "initial": initial,
+    }  # fmt: skip
+
+    def load(folder: Path) -> Checkpoint[FITDenoiser]:
+        return load_run(folder, request.runtime, DIFFUSION)
+
+    if request.enlarge_with:
+        return Chain(folders=folders, configs=configs, load=load, **common).run()
+    return GenerationJob(checkpoint=load(request.checkpoint), **common).run()

@@ -86,6 +86,11 @@ def join(patches: Tensor, patch: tuple[int, int], group: tuple[int, int], column
     )
 
 
+def to_tensor(values: NDArray[np.float32]) -> Tensor:
+    """Return values that are no patches of whole groups as a tensor, without a copy."""
+    return torch.from_numpy(values)
+
+
 def pad(pixels: NDArray[Any], height: int, width: int, fill: int | None = None) -> NDArray[Any]:
     """Extend pixels to `height` x `width`: repeat the last row and column, or put `fill` there."""
     below, right = height - pixels.shape[0], width - pixels.shape[1]

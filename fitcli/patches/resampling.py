@@ -1,4 +1,4 @@
-"""Enlarges images window by window. The pixels are those of the image enlarged as a whole. numpy only."""
+"""Enlarges and shrinks images window by window. The pixels are those of the image resized as a whole. numpy only."""
 
 from __future__ import annotations
 
@@ -13,6 +13,35 @@ from fitcli.images.window import Window
 SHARPNESS = -0.5
 """Free parameter of the cubic kernel. With this value it reproduces polynomials of second degree (Keys 1981, equation
 15)."""
+
+REACH = 2
+"""Pixels beyond a window of the source, on each side, that its enlargement depends on."""
+
+
+def shrink(pixels: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Return the means of squares of `factor` x `factor` pixels: [height width channels], both sides rounded up.
+
+    The outermost pixels are repeated where the last square is not whole.
+    """
+    height, width, channels = pixels.shape
+    padding = (0, -height % factor), (0, -width % factor), (0, 0)
+    whole = np.pad(pixels, padding, mode="edge") if height % factor or width % factor else pixels
+    squares = whole.reshape(-(-height // factor), factor, -(-width // factor), factor, channels)
+    means: NDArray[np.float32] = squares.mean(axis=(1, 3), dtype=np.float64).astype(np.float32)
+    return means
+
+
+def enlarging_weights(count: int, factor: int) -> NDArray[np.float32]:
+    """Return the weights with which `enlarge` makes `count * factor` pixels of a row: [pixels, count + 2 * `REACH`].
+
+    The source has `REACH` pixels more on each side. They are those of its neighbourhood, or its outermost pixel again.
+    """
+    source = count + 2 * REACH
+    neighbours, weights = _taps(source, source * factor, REACH * factor, (REACH + count) * factor)
+    matrix = np.zeros((count * factor, source), np.float32)
+    for places, values in zip(neighbours, weights, strict=True):
+        matrix[np.arange(count * factor), places] += values
+    return matrix
 
 
 def enlarge(

@@ -20,6 +20,7 @@ from fitcli.patches.cutting import (
     statistics,
     to_patches,
     to_pixels,
+    to_tensor,
     to_unit,
 )
 from fitcli.patches.grid import PatchGrid
@@ -139,3 +140,10 @@ def test_levels_of_patches_are_those_of_pixels() -> None:
         expected = to_levels(many, levels, (-3.0, 3.5))
         assert (patches_to_levels(torch.tensor(many), (-3.0, 3.5), levels).numpy() == expected).all()
     assert to_unit(values, -1.0, 1.0).tolist() == pytest.approx([0, 0, 0.495, 0.505, 1, 1, 0.5])
+
+
+def test_a_tensor_of_values_shares_their_memory() -> None:
+    values = np.zeros((2, 3), np.float32)
+    tensor = to_tensor(values)
+    values[1, 2] = 1
+    assert float(tensor[1, 2]) == 1

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fitcli.images.window import Window
-from fitcli.patches.resampling import enlarge
+from fitcli.patches.resampling import REACH, enlarge, enlarging_weights, shrink
 
 SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
@@ -56,3 +56,20 @@ def test_beyond_the_edges_the_outermost_pixels_are_repeated() -> None:
 def test_shrinking_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\(4, 4\)"):
         whole(picture((4, 4)), (3, 8))
+
+
+@pytest.mark.parametrize(("size", "factor"), [((12, 8), 4), ((9, 7), 2), ((3, 5), 4)])
+def test_shrinking_is_the_mean_of_squares(size: tuple[int, int], factor: int) -> None:
+    pixels = picture(size)
+    padded = np.pad(pixels, [(0, -size[0] % factor), (0, -size[1] % factor), (0, 0)], mode="edge")
+    bands = [np.asarray(Image.fromarray(padded[..., band]).reduce(factor)) for band in (0, 1)]
+    np.testing.assert_allclose(shrink(pixels, factor), np.stack(bands, -1), atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_the_weights_enlarge_as_windows_do(factor: int) -> None:
+    pixels = picture((9, 9))
+    weights = enlarging_weights(9 - 2 * REACH, factor)
+    inner = slice(REACH * factor, (9 - REACH) * factor)
+    expected = whole(pixels, (9 * factor, 9 * factor))[inner, inner]
+    np.testing.assert_allclose(np.einsum("sk,klc,tl->stc", weights, pixels, weights), expected, atol=1e-6)

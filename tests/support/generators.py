@@ -42,7 +42,9 @@ def make_run(
 ) -> Path:
     """Write and return a run folder of a random model. `changes` are fields of `DiffusionConfig`."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = model_config(channels, len(classes), output_patch=output_patch)
+    values = PATCH**2 * channels
+    wider = {"values": 2 * values, "time_features": 1} if changes.get("enlarging") else {}
+    config = model_config(channels, len(classes), output_patch=output_patch, **wider)
     model = build(config)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():

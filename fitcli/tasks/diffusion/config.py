@@ -5,13 +5,48 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
 from fitcli.errors import CheckpointError
 from fitcli.runs.config import Agreement, ModelConfig, RunConfig, TaskDetails, with_tuples
 from models.checks import ConfigError
 from models.config import DenoiserConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Enlarging:
+    """How a run enlarges images: its network sees a smaller version of the image beside the noisy patches.
+
+    The diffused data are the difference between the image and the smaller version, enlarged by cubic convolution.
+
+    Attributes:
+        factor: Side of the image divided by that of the smaller version.
+        noise: Largest standard deviation of the noise on the smaller version in training, as a share of the range from
+            black to white (noise conditioning augmentation, Ho et al. 2021, arXiv:2106.15282, section 4).
+        deviation: Standard deviation of the difference in the training images, where the range of the data is [-1, 1].
+    """
+
+    factor: int
+    noise: float = 0.0
+    deviation: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.factor, int) or isinstance(self.factor, bool) or not 2 <= self.factor <= LARGEST_FACTOR:
+            raise ConfigError(f"an enlarging factor must be 2 ... {LARGEST_FACTOR}, not {self.factor!r}")
+        if not 0 <= self.noise <= 1:
+            raise ConfigError(f"the noise on smaller versions must lie in [0, 1], not {self.noise}")
+        if not (math.isfinite(self.deviation) and self.deviation > 0):
+            raise ConfigError(f"the deviation from smaller versions must be positive, not {self.deviation}")
+
+    @property
+    def unit(self) -> float:
+        """Difference that the diffusion sees as 1: its data then have a standard deviation of 1/2, as images do."""
+        return 2 * self.deviation
+
+    def level(self, noise: float) -> float:
+        """Return the feature that tells the network the noise on the smaller version: a share of the largest."""
+        return noise / self.noise if self.noise else 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +65,7 @@ class DiffusionConfig(TaskDetails):
         self_condition_rate: Share of the training images that start from the latents of a first pass; 0 for a model
             without self-conditioning.
         class_dropout: Share of the training images whose class is withheld, for guidance.
+        enlarging: How the run enlarges images; None for a run that generates them from noise alone.
     """
 
     task: ClassVar[str] = "diffusion"
@@ -44,6 +80,8 @@ class DiffusionConfig(TaskDetails):
     clip: bool = True
     self_condition_rate: float = 0.9
     class_dropout: float = 0.1
+    # Not in the representation, which is part of the hash of a model: see `identity`.
+    enlarging: Enlarging | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.size) != 2 or not all(_is_side(side) for side in (self.patch, *self.size)):
@@ -61,6 +99,13 @@ class DiffusionConfig(TaskDetails):
                 raise ConfigError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
 
     @property
+    def limits(self) -> tuple[float, float] | None:
+        """(least, greatest) value of predicted data in sampling; None for no clipping."""
+        # No image differs more than this from its smaller version.
+        most = self.scale if self.enlarging is None else 2 * self.scale / self.enlarging.unit
+        return (-most, most) if self.clip else None
+
+    @property
     def trained_size(self) -> tuple[int, int]:
         """(height, width) of the training images, in pixels."""
         return self.size
@@ -69,25 +114,37 @@ class DiffusionConfig(TaskDetails):
         """Return the numbers of a config that have to be equal."""
         model, values = config.model, self.patch**2 * config.preprocessing.channels
         assert isinstance(model, DenoiserConfig)
+        features = int(self.enlarging is not None)
         return [
             Agreement("class names", len(config.classes), "condition values", model.condition_width or 0),
-            Agreement("values of a patch", values, "values", model.values),
+            Agreement("values of a patch", values * (1 + features), "values", model.values),
+            Agreement("features of the smaller version", features, "time_features", model.time_features),
             Agreement("values of a patch", values, "predicted values", model.out_values),
         ]
 
     def identity(self) -> str:
         """Return the text of this part in the hash of a model."""
-        return f"diffusion={self!r}, sequence=None, tasks=()"
+        enlarging = "" if self.enlarging is None else f", enlarging={self.enlarging!r}"
+        return f"diffusion={self!r}, sequence=None, tasks=(){enlarging}"
 
     def to_document(self) -> dict[str, Any]:
         """Return the entries that this part adds to `config.json`."""
-        return {"diffusion": dataclasses.asdict(self)}
+        entries = dataclasses.asdict(self)
+        if self.enlarging is None:
+            del entries["enlarging"]
+        return {"diffusion": entries}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """Rebuild this part from the entries of `config.json`."""
-        return cls(**with_tuples(document["diffusion"]))
+        entries = with_tuples(document["diffusion"])
+        if entries.get("enlarging") is not None:
+            entries["enlarging"] = Enlarging(**entries["enlarging"])
+        return cls(**entries)
 
+
+LARGEST_FACTOR = 16
+"""Largest factor of an enlarging run; several runs in a row reach larger ones."""
 
 LARGEST_SIDE = 2**31 - 1
 """Largest side of an image, in pixels."""
@@ -106,6 +163,14 @@ def shift_for(size: tuple[int, int]) -> float:
     arXiv:2301.11093, equation 3). The shift is never above 0: smaller images keep the schedule.
     """
     return min(0.0, math.log(SMALL_SIDE**2 / (size[0] * size[1])))
+
+
+def image_values(config: DenoiserConfig) -> int:
+    """Return the values of the image in a patch: those of the input without those of a smaller version.
+
+    The network of an enlarging run has one feature, the noise on the smaller version, and takes twice the values.
+    """
+    return config.values // (1 + config.time_features)
 
 
 def diffusion_of(config: RunConfig) -> DiffusionConfig:

@@ -10,6 +10,9 @@ from typing import Literal
 from fitcli.images.window import Window
 from fitcli.runs.option import check_options, option
 
+CHAIN_NOISE = 0.02
+"""Default of `--enlarge-noise` for images that another run generated, as a share of the range from black to white."""
+
 
 def parse_window(text: str) -> Window:
     """Return the window of "top,left,height,width", in pixels.
@@ -35,6 +38,8 @@ class SamplingOptions:
             nothing of it.
         one_pass: Whether to generate at the full size at once instead of coarse to fine.
         shift_grid: Whether to shift the groups by half a group in every other step, for softer seams.
+        enlarge_noise: Standard deviation of the noise on an image that an enlarging run enlarges, as a share of the
+            range from black to white; None for none on a file, and `CHAIN_NOISE` on what another run generated.
     """
 
     steps: int = option(50, "Evaluations of the network.", minimum=1)
@@ -43,6 +48,14 @@ class SamplingOptions:
     strength: float = option(0.5, "Noise time at which each larger size starts.", above=0, maximum=1)
     one_pass: bool = option(False, "Generate at the full size at once, not coarse to fine.")
     shift_grid: bool = option(False, "Shift the groups in every other step: softer seams.")
+    enlarge_noise: float | None = option(
+        None,
+        "Noise on what an enlarging run enlarges.",
+        minimum=0,
+        maximum=1,
+        metavar="SHARE",
+        shown_default=f"{CHAIN_NOISE}; 0 on files",
+    )
 
     def __post_init__(self) -> None:
         check_options(self)

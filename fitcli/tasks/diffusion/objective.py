@@ -18,7 +18,7 @@ from fitcli.data.place import Layout
 from fitcli.data.read_item import Reading
 from fitcli.device.transfer import to_device
 from fitcli.execution.forward import group_losses
-from fitcli.execution.job import Job, Outcome
+from fitcli.execution.job import Job, Outcome, Part
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.noise import Address, draw_noise, generator
 from fitcli.patches.cutting import to_unit
@@ -29,6 +29,8 @@ from fitcli.tasks.diffusion.config import DiffusionConfig
 from fitcli.tasks.diffusion.loss import DiffusionLoss
 from fitcli.tasks.diffusion.options import DiffusionOptions
 from fitcli.tasks.diffusion.parameterization import to_data
+from fitcli.tasks.diffusion.smaller_image import enlarged_part
+from fitcli.tasks.diffusion.smaller_targets import SmallerImageReader, SmallerImages
 from fitcli.tasks.diffusion.step import DiffusionStep, diffusion_job
 from fitcli.tasks.task import DeferredScores, Validation
 from fitcli.tasks.validation import shared_sums, validation_loader, with_less_memory
@@ -69,8 +71,14 @@ class DenoisingObjective:
             layout=Layout(patch=self.config.patch, group=model.group, any_origin=False),
             rules=place_rules(self.run, background=options.background),
             preprocessing=self.run.config.preprocessing,
-            targets=ClassLabelReader(),
+            targets=self._targets(),
         )
+
+    def _targets(self) -> ClassLabelReader | SmallerImageReader:
+        enlarging, run = self.config.enlarging, self.run
+        if enlarging is None:
+            return ClassLabelReader()
+        return SmallerImageReader(self.config, enlarging, run.config.preprocessing, run.settings.seed)
 
     def job(self, model: TaskModel, batch: Batch, plan: ExecutionPlan | None = None) -> Job:
         """Return the step of the mean loss over the patches of a batch."""
@@ -156,8 +164,17 @@ class DenoisingObjective:
         addresses = _addresses(batch.on_host)
         values = batch.patches.shape[1:]
 
+        target, enlarging, features = batch.on_host.target, self.config.enlarging, None
+        given: Part | None = None
+        if isinstance(target, SmallerImages):
+            assert enlarging is not None
+            features = to_device(target.levels[:, None], device)
+            given = partial(enlarged_part, target.windows, enlarging.factor, self.config.patch, device)
+            target = target.labels
+
         def data(part: slice) -> Tensor:
-            return to_data(to_unit(batch.part(part), *preprocessing.range), self.config.scale)
+            pixels = to_data(to_unit(batch.part(part), *preprocessing.range), self.config.scale)
+            return pixels if given is None or enlarging is None else (pixels - given(part)) / enlarging.unit
 
         def noise(part: slice) -> Tensor:
             drawn = draw_noise(self.run.settings.seed, stream, addresses[part], (values[0], values[1]))
@@ -165,7 +182,6 @@ class DenoisingObjective:
 
         condition = None
         if classes:
-            target = batch.on_host.target
             assert isinstance(target, ClassLabels)
             one_hot = F.one_hot(target.numbers, classes).float() * labelled.float()[:, None]
             condition = to_device(one_hot[:, None], device)
@@ -177,6 +193,8 @@ class DenoisingObjective:
             condition=condition,
             conditioned=coin < self.config.self_condition_rate,
             missing=batch.missing,
+            given=given,
+            features=features,
         )
         return diffusion_job(self.loss, cast(FITDenoiser, model), step, plan or self.run.plan)
 

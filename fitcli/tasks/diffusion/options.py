@@ -8,8 +8,12 @@ from typing import ClassVar, Literal
 
 from fitcli.runs.option import option, shared
 from fitcli.runs.task_options import PresetDefaults
+from fitcli.tasks.diffusion.config import LARGEST_FACTOR
 from fitcli.tasks.preset_defaults import EARLIER_GENERATOR, GENERATORS
 from fitcli.tasks.shared_options import UNCONDITIONAL, BackgroundOptions
+
+ENLARGE_NOISE = 0.05
+"""Default of `--enlarge-noise`, a share of the range of the pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +55,23 @@ class DiffusionOptions(BackgroundOptions):
     )
     class_dropout: float = option(
         0.1, "Share of images without class.", minimum=0, maximum=1, more="`fit generate --guidance` needs them."
+    )
+    enlarge: int | None = option(
+        None,
+        "Learn to enlarge N times.",
+        minimum=2,
+        maximum=LARGEST_FACTOR,
+        more="The network sees a smaller version of the image, enlarged by cubic convolution, and learns what it "
+        "lacks. `fit generate --image` and `--enlarge-with` use such a run.",
+    )
+    enlarge_noise: float = option(
+        ENLARGE_NOISE,
+        "Most noise on what is enlarged.",
+        minimum=0,
+        maximum=1,
+        metavar="SHARE",
+        more="With --enlarge, the smaller version gets noise of a standard deviation between 0 and this share of the "
+        "range of the pixels (arXiv:2106.15282, section 4), so that the run can enlarge imperfect images.",
     )
 
     @property

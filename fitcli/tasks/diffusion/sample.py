@@ -14,6 +14,7 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.samples import SampleImage, StepInput
 from fitcli.patches.sample_pixels import as_pixels
 from fitcli.streaming.sweeps import Streaming
+from fitcli.tasks.diffusion.config import image_values
 from fitcli.tasks.diffusion.loss import DiffusionLoss
 from fitcli.tasks.diffusion.step import DiffusionStep, diffusion_job
 from fitcli.tasks.diffusion.stream import stream_denoiser
@@ -48,18 +49,21 @@ class DenoisingSample:
     ) -> Job:
         """Return the step, with the first prediction of self-conditioning; see `Task.sample_step`."""
         device, config = groups.number.device, model.config
+        values, enlarges = image_values(config), config.time_features > 0
 
         def noise(part: slice) -> Tensor:
-            return torch.zeros(part.stop - part.start, config.tokens, config.values, device=device)
+            return torch.zeros(part.stop - part.start, config.tokens, values, device=device)
 
         width = config.condition_width
         step = DiffusionStep(
             groups=groups,
-            data=lambda part: as_pixels(read(part)),
+            data=lambda part: as_pixels(read(part))[..., :values],
             noise=noise,
             time=torch.full((groups.images,), 0.5, device=device),
             condition=None if width is None else torch.zeros(groups.images, 1, width, device=device),
             conditioned=torch.ones(groups.images, dtype=torch.bool),
+            given=(lambda part: as_pixels(read(part))[..., values:]) if enlarges else None,
+            features=torch.zeros(groups.images, config.time_features, device=device) if enlarges else None,
         )
         # With `calls`, the first prediction runs whichever images are conditioned: without memory none can be asked.
         return diffusion_job(DiffusionLoss(), model, step, replace(plan, calls=max(1, plan.calls)))
@@ -67,6 +71,8 @@ class DenoisingSample:
     def sample_pass(self, model: Any, image: SampleImage, how: Streaming | None) -> None:
         """Run one prediction; see `SamplePass.sample_pass`."""
         level, width = torch.full((1,), 0.5, device=image.device), model.config.condition_width
+        if features := model.config.time_features:
+            level = torch.full((1, 1 + features), 0.5, device=image.device)
         condition = None if width is None else torch.zeros(1, 1, width, device=image.device)
         if how is None:
             model(as_pixels(image.inputs.to(image.device)), image.groups.to(image.device), level, condition)

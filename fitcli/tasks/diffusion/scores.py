@@ -17,16 +17,20 @@ from fitcli.execution.forward import group_losses
 from fitcli.execution.missing import Missing
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.images.base import ImageReader
+from fitcli.images.window import Window
 from fitcli.memory.estimate import FLOAT
 from fitcli.memory.retry import with_less
 from fitcli.noise import group_noise
 from fitcli.patches.cutting import groups_of, read_marked_patches, to_unit
 from fitcli.patches.grid import PatchGrid
+from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.token_store import StoreKind
 from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of
 from fitcli.tasks.diffusion.loss import diffusion_loss
 from fitcli.tasks.diffusion.parameterization import to_data
+from fitcli.tasks.diffusion.pixel_source import image_source
+from fitcli.tasks.diffusion.smaller_image import enlarged_part, group_windows, read_smaller
 from fitcli.tasks.diffusion.step import DiffusionStep, diffusion_job
 from fitcli.tasks.scored_windows import NO_PIXELS, scored_parts
 from fitcli.tasks.scoring_memory import UNLIMITED, Scoring, ScoringLimit
@@ -73,9 +77,10 @@ def image_losses(
         raise ImageError(image.path, reason)
     sums, patches = np.zeros(len(TIMES)), 0.0
     size = None if whole else diffusion.size
-    execution = limit.execution(checkpoint, image, size, runtime, _scoring(diffusion, checkpoint.model))
+    execution = limit.execution(checkpoint, image, size, runtime, scoring(diffusion, checkpoint.model))
     for window, part in enumerate(scored_parts(image, size)):
         grid = PatchGrid(part.info.size, diffusion.patch, checkpoint.model.config.group)
+        windows = _smaller_windows(part, grid, diffusion, config.preprocessing)
         raw, marks = read_marked_patches(part, grid, list(grid.coordinates()), config.preprocessing)
         mask = groups_of(grid).mask
         missing = None if marks is None else Missing.of(marks, mask, runtime.device)
@@ -86,7 +91,7 @@ def image_losses(
             continue
         for index, time in enumerate(TIMES):
             stream = f"evaluation {index} of window {window}"
-            loss = _loss_at(checkpoint, grid, raw, missing, runtime, time, stream, number, label, execution)
+            loss = _loss_at(checkpoint, grid, raw, missing, runtime, time, stream, number, label, execution, windows)
             sums[index] += real * loss
         patches += real
     if not patches:
@@ -94,7 +99,8 @@ def image_losses(
     return sums / patches
 
 
-def _scoring(diffusion: DiffusionConfig, model: FITDenoiser) -> Scoring:
+def scoring(diffusion: DiffusionConfig, model: FITDenoiser) -> Scoring:
+    """Return what a scorer does with a window."""
     config = model.config
     return Scoring(
         group_pixels=diffusion.patch * config.group,
@@ -103,6 +109,20 @@ def _scoring(diffusion: DiffusionConfig, model: FITDenoiser) -> Scoring:
         output_values=config.out_values,
         pixel_bytes=PATCHES_BYTES,
     )
+
+
+def _smaller_windows(
+    image: ImageReader, grid: PatchGrid, diffusion: DiffusionConfig, preprocessing: Preprocessing
+) -> Tensor | None:
+    """Return the windows [g k k c] of the smaller version of an image; None for a run that does not enlarge."""
+    if diffusion.enlarging is None:
+        return None
+    factor = diffusion.enlarging.factor
+    read = image_source(image, preprocessing, diffusion.scale).read
+    smaller, side = read_smaller(read, Window(0, 0, *grid.size), factor), grid.group_pixels // factor
+    places = [(row * side, column * side) for row, column in grid.coordinates()]
+    size = smaller.shape[0], smaller.shape[1]
+    return group_windows(lambda window: smaller[window.slices()], size, places, side)
 
 
 def _loss_at(
@@ -116,10 +136,11 @@ def _loss_at(
     number: int,
     label: int | None,
     execution: tuple[int, StoreKind],
+    windows: Tensor | None = None,
 ) -> float:
     """Return the loss of one window at one time, from its patches [g n p] as read and their missing values.
 
-    `execution` is the groups of a handful and the store for tokens.
+    `execution` is the groups of a handful and the store for tokens; `windows` are those of the smaller version.
     """
     config, model, device = checkpoint.config, checkpoint.model, runtime.device
     diffusion = diffusion_of(config)
@@ -129,9 +150,21 @@ def _loss_at(
     if label is not None:
         one_hot = F.one_hot(torch.tensor([label]), len(config.classes))
         condition = to_device(one_hot.to(torch.float32)[:, None], device)
+
+    def data(part: slice) -> Tensor:
+        return to_data(to_unit(to_device(raw[part], device), *limits), scale)
+
+    given, features, seen = None, None, data
+    if windows is not None and (enlarging := diffusion.enlarging) is not None:
+        given = partial(enlarged_part, windows, enlarging.factor, diffusion.patch, device)
+        features = torch.zeros(1, 1, device=device)
+
+        def seen(part: slice) -> Tensor:
+            return (data(part) - given(part)) / enlarging.unit
+
     step = DiffusionStep(
         groups=groups,
-        data=lambda part: to_data(to_unit(to_device(raw[part], device), *limits), scale),
+        data=seen,
         noise=lambda part: to_device(
             group_noise(0, stream, range(part.start, part.stop), values, image=number), device
         ),
@@ -139,6 +172,8 @@ def _loss_at(
         condition=condition,
         conditioned=torch.ones(1, dtype=torch.bool),
         missing=missing,
+        given=given,
+        features=features,
     )
 
     def loss(handful: int) -> float:

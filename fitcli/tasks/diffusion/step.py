@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+import torch
 from torch import Tensor
 
 from fitcli.device.transfer import to_device
@@ -34,6 +35,9 @@ class DiffusionStep:
         conditioned: Whether each image starts from the latents of a first prediction without gradients, [b] bool, on
             the host; None if no image does.
         missing: Values [part n p] that the loss leaves out; None if it counts all but padding.
+        given: Returns patches [part n p] of the smaller version of each image, enlarged, which the network sees beside
+            the noisy ones; None for a model that sees none.
+        features: Features of each image besides the noise level, [b f]; None for a model without them.
     """
 
     groups: Groups
@@ -43,6 +47,8 @@ class DiffusionStep:
     condition: Tensor | None = None
     conditioned: Tensor | None = None
     missing: Missing | None = None
+    given: Part | None = None
+    features: Tensor | None = None
 
 
 def diffusion_job(loss: DiffusionLoss, model: FITDenoiser, step: DiffusionStep, plan: ExecutionPlan) -> Job:
@@ -67,7 +73,8 @@ def diffusion_job(loss: DiffusionLoss, model: FITDenoiser, step: DiffusionStep, 
         return real.pack(step.data(part)), real.pack(noise_of(part)), real.per_token(spread[part])
 
     def noisy(part: slice, real: RealTokens) -> Tensor:
-        return add_noise(*inputs(part, real))
+        values = add_noise(*inputs(part, real))
+        return values if step.given is None else torch.cat([values, real.pack(step.given(part))], dim=-1)
 
     def group_loss(part: slice, real: RealTokens, output: Tensor) -> Tensor:
         data, noise, level = inputs(part, real)
@@ -76,7 +83,8 @@ def diffusion_job(loss: DiffusionLoss, model: FITDenoiser, step: DiffusionStep, 
             return _group_means(step.missing.zero(error, part, real), real, max(step.missing.present, 1))
         return _group_means(error, real, patches * error.shape[-1])
 
-    job = denoising_job(model, groups, noisy, gamma, group_loss, step.condition)
+    level = gamma if step.features is None else torch.cat([gamma[:, None], step.features.to(gamma.dtype)], dim=1)
+    job = denoising_job(model, groups, noisy, level, group_loss, step.condition)
     if step.conditioned is None or not model.config.self_condition:
         return job
     # With `plan.calls`, all processes have to call layers equally often, so each runs the first prediction.
@@ -84,7 +92,7 @@ def diffusion_job(loss: DiffusionLoss, model: FITDenoiser, step: DiffusionStep, 
         return job
     latents = last_latents(job, plan)
     previous = latents * per_group(to_device(step.conditioned.to(latents.dtype), latents.device), groups)
-    return denoising_job(model, groups, noisy, gamma, group_loss, step.condition, previous)
+    return denoising_job(model, groups, noisy, level, group_loss, step.condition, previous)
 
 
 def drawn_once(draw: Part, count: int) -> Part:

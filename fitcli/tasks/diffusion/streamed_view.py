@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from fitcli.device.transfer import to_device
 from fitcli.streaming.sweeps import Sink, Streaming
 from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout
+from fitcli.tasks.diffusion.given_image import GivenImage
 from fitcli.tasks.diffusion.sampling import Quantity, View
 from fitcli.tasks.diffusion.stream import stream_denoiser
 from models.denoiser import FITDenoiser
@@ -26,6 +28,7 @@ class StreamedView(View):
         how: Settings of the passes.
         before: Canvases that `read` reads, by quantity.
         after: Canvases that `write` writes: the same ones, or others if the old values have to outlast the step.
+        given: Smaller version that the network sees beside the noisy patches; None for a model that sees none.
         groups: The groups of the arrangement, as the model takes them.
     """
 
@@ -34,6 +37,7 @@ class StreamedView(View):
     how: Streaming
     before: Mapping[Quantity, Canvas]
     after: Mapping[Quantity, Canvas]
+    given: GivenImage | None = None
     groups: Groups = field(init=False)
 
     def __post_init__(self) -> None:
@@ -43,10 +47,12 @@ class StreamedView(View):
 
     def predict(self, level: Tensor, condition: Tensor | None, previous: Tensor | None, take: Sink) -> Tensor | None:
         keep = self.model.config.self_condition
+        if self.given is not None:
+            level = torch.stack([level, torch.full_like(level, self.given.level)], dim=1)
         latents = stream_denoiser(
             self.model,
             self.groups,
-            lambda part: self.arrangement.read(self.before["x"], part),
+            self._seen,
             level,
             take,
             self.how,
@@ -55,6 +61,13 @@ class StreamedView(View):
             keep,
         )
         return latents if keep else None
+
+    def _seen(self, part: slice) -> Tensor:
+        """Return the input of the network [part n p]: noisy patches, and those of the smaller version beside them."""
+        noisy = self.arrangement.read(self.before["x"], part)
+        if self.given is None:
+            return noisy
+        return torch.cat([noisy, self.given.patches(self.arrangement, part, noisy.device)], dim=-1)
 
     def read(self, quantity: Quantity, part: slice) -> Tensor:
         canvases = self.after if quantity == "unconditional" else self.before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import ClassVar, cast
 
 from torch import Tensor
@@ -19,10 +20,11 @@ from fitcli.runs.config import RunConfig, TaskDetails
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.context import TrainingRun
-from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of, shift_for
+from fitcli.tasks.diffusion.config import DiffusionConfig, Enlarging, diffusion_of, shift_for
+from fitcli.tasks.diffusion.deviation import measure_deviation
 from fitcli.tasks.diffusion.loss import diffusion_loss
 from fitcli.tasks.diffusion.objective import DenoisingObjective
-from fitcli.tasks.diffusion.options import DiffusionOptions
+from fitcli.tasks.diffusion.options import ENLARGE_NOISE, DiffusionOptions
 from fitcli.tasks.diffusion.sample import DENOISING, TYPICAL_CLASSES
 from fitcli.tasks.diffusion.schedules import parse_schedule
 from fitcli.tasks.diffusion.scorer import DenoisingScorer
@@ -51,7 +53,8 @@ class Diffusion(Task[FITDenoiser]):
 
     def check(self, settings: TrainSettings) -> None:
         options = cast(DiffusionOptions, settings.options)
-        denoiser_preset(settings.preset, channels=1, classes=0, changes=settings.model_changes)
+        model, patch = denoiser_preset(settings.preset, channels=1, classes=0, changes=settings.model_changes)
+        _check_factor(options, patch * model.group, settings)
         _check(f"--schedule {options.schedule}", lambda: parse_schedule(options.schedule))
         given = f"--scale {options.scale}" + ("" if options.shift is None else f" --shift {options.shift}")
         _check(given, lambda: _diffusion_config(options, patch=1, size=(1, 1)))
@@ -67,11 +70,17 @@ class Diffusion(Task[FITDenoiser]):
             settings.model_changes,
             self_condition=options.self_condition_rate > 0,
         )
+        enlarging = None
+        if options.enlarge is not None:
+            # The network sees the smaller version beside the noisy patches, and one feature: the noise on it.
+            model = replace(model, values=2 * model.values, time_features=1)
+            deviation = measure_deviation(dataset, survey.preprocessing, options.enlarge)
+            enlarging = Enlarging(factor=options.enlarge, noise=options.enlarge_noise, deviation=deviation)
         return RunConfig(
             model=model,
             preprocessing=survey.preprocessing,
             classes=dataset.classes,
-            details=_diffusion_config(options, patch, survey.typical_size(settings.size)),
+            details=_diffusion_config(options, patch, survey.typical_size(settings.size), enlarging),
         )
 
     def objective(self, run: TrainingRun) -> DenoisingObjective:
@@ -117,16 +126,33 @@ def _check(options: str, parse: Callable[[], object]) -> None:
         raise FitError(f"{options}: {error}") from None
 
 
-def _diffusion_config(options: DiffusionOptions, patch: int, size: tuple[int, int]) -> DiffusionConfig:
+def _check_factor(options: DiffusionOptions, side: int, settings: TrainSettings) -> None:
+    """Refuse a factor with which pixels of the smaller version would lie across the borders of groups or windows."""
+    factor = options.enlarge
+    if factor is None:
+        if options.enlarge_noise != ENLARGE_NOISE:
+            raise FitError("--enlarge-noise is for --enlarge; give both, or leave it out")
+        return
+    for name, pixels in (("--size", settings.size), ("the side of a group,", side)):
+        if pixels is not None and pixels % factor:
+            raise FitError(f"--enlarge {factor}: does not divide {name} {pixels} pixels; give a factor that does")
+
+
+def _diffusion_config(
+    options: DiffusionOptions, patch: int, size: tuple[int, int], enlarging: Enlarging | None = None
+) -> DiffusionConfig:
+    # What takes much noise to hide, the content of a large image, is in the smaller version.
+    shift = shift_for(size) if enlarging is None else 0.0
     return DiffusionConfig(
         patch=patch,
         size=size,
         schedule=options.schedule,
         prediction=options.prediction,
         scale=options.scale,
-        shift=shift_for(size) if options.shift is None else options.shift,
+        shift=shift if options.shift is None else options.shift,
         self_condition_rate=options.self_condition_rate,
         class_dropout=options.class_dropout,
+        enlarging=enlarging,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from fitcli.errors import CheckpointError
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig
 from fitcli.tasks.classify.config import ClassifyDetails
-from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of, shift_for
+from fitcli.tasks.diffusion.config import DiffusionConfig, Enlarging, diffusion_of, shift_for
 from models.checks import ConfigError
 from models.presets import classifier_preset
 
@@ -46,6 +47,23 @@ def test_a_document_holds_the_diffusion() -> None:
     document = config.to_document()
     assert document["diffusion"]["shift"] == -1.0
     assert DiffusionConfig.from_document(document) == config
+
+
+def test_a_document_of_an_enlarging_run_says_how() -> None:
+    config = DiffusionConfig(patch=4, size=(32, 48), enlarging=Enlarging(factor=4, noise=0.05, deviation=0.2))
+    document = json.loads(json.dumps(config.to_document()))
+    assert document["diffusion"]["enlarging"] == {"factor": 4, "noise": 0.05, "deviation": 0.2}
+    assert DiffusionConfig.from_document(document) == config
+    plain = DiffusionConfig(patch=4, size=(32, 48))
+    assert "enlarging" not in plain.to_document()["diffusion"], "as in earlier versions"
+    assert "enlarging" not in plain.identity()
+    assert plain.identity() != config.identity()
+
+
+@pytest.mark.parametrize("changes", [{"factor": 1}, {"factor": 17}, {"noise": 2.0}, {"deviation": 0.0}])
+def test_impossible_enlargings_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="not"):
+        Enlarging(**{"factor": 4} | changes)
 
 
 def test_only_a_diffusion_model_has_a_diffusion() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from fitcli.tasks.diffusion.generate.prepare import InitialImage, Prepared, prep
 from fitcli.tasks.diffusion.generate.preview import Preview
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings, ResourceLimits
 from fitcli.tasks.diffusion.generate.stages import Stage
+from fitcli.tasks.diffusion.given_image import GivenImage, given_image
 from fitcli.tasks.diffusion.sample import DENOISING
 from fitcli.tasks.diffusion.samplers import MULTISTEP, find_step
 from fitcli.tasks.diffusion.sampling import StepResult
@@ -55,6 +56,9 @@ class GenerationJob:
         count: Number of images.
         overwrite: Whether existing files are replaced.
         initial: Image to repaint or to enlarge; None to start from noise.
+        first: Number of the first image, which addresses its noise.
+        exact: Whether the file holds values in [0, 1] as float32, for the next run of a chain.
+        origin: Entries of the description of the files that replace those of this job.
     """
 
     checkpoint: Checkpoint[FITDenoiser]
@@ -65,6 +69,9 @@ class GenerationJob:
     count: int = 1
     overwrite: bool = False
     initial: InitialImage | None = None
+    first: int = 0
+    exact: bool = False
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     def run(self) -> Iterator[GeneratedImage]:
         """Generate the images one after the other.
@@ -75,6 +82,8 @@ class GenerationJob:
         """
         paths, resumed = numbered(self.out, self.count), False
         prepared = prepare(self.checkpoint, self.settings, self.runtime, self.initial)
+        if self.exact:
+            prepared = replace(prepared, info=replace(prepared.info, dtype=np.dtype(np.float32)))
         if self.initial is not None and prepared.source is not None:
             _warn_of_stretching(self.initial.image.path, prepared.source.size, self.settings.size)
         with ExitStack() as stack:
@@ -92,10 +101,13 @@ class GenerationJob:
             if self.limits.memory_bytes is not None:
                 console.log(plan.summary())
             saved = state.load() if state is not None else None
-            for number in range(0 if saved is None else int(saved["image"]), self.count):
+            last = self.first + self.count
+            for number in range(self.first if saved is None else int(saved["image"]), last):
 
                 def generate(handful: int, number: int = number) -> GeneratedImage:
-                    return self._generate(prepared, plan.with_handful(handful), state, number, paths[number])
+                    return self._generate(
+                        prepared, plan.with_handful(handful), state, number, paths[number - self.first]
+                    )
 
                 # A second attempt begins the image again, or continues its saved state.
                 yield with_less(self.runtime.device, generate, plan.passes.handful)
@@ -106,7 +118,7 @@ class GenerationJob:
         self, prepared: Prepared, plan: GenerationPlan, state: FolderJournal | None, number: int, path: Path
     ) -> GeneratedImage:
         began = time.perf_counter()
-        with console.status(path.name) as show:
+        with console.status(path.name) as show, self._given(prepared, plan, number) as given:
             generation = ImageGeneration(
                 checkpoint=self.checkpoint,
                 runtime=self.runtime,
@@ -117,12 +129,13 @@ class GenerationJob:
                 condition=prepared.condition,
                 source=prepared.source,
                 inpainting=prepared.inpainting,
+                given=given,
                 state=state,
                 listener=self._listener(prepared, show),
             )
             with generation.result() as canvas:
                 diffusion, preprocessing = diffusion_of(self.checkpoint.config), self.checkpoint.config.preprocessing
-                read = generated_pixels(canvas, diffusion.patch, diffusion.scale, preprocessing)
+                read = generated_pixels(canvas, diffusion.patch, diffusion.scale, preprocessing, given, self.exact)
                 if self.initial is not None and self.initial.window is not None:
                     assert prepared.context is not None
                     image, window = self.initial.image, self.initial.window
@@ -133,7 +146,7 @@ class GenerationJob:
                     prepared.info,
                     read,
                     file_description(self._origin(prepared), self._model_hash, number),
-                    lossless=prepared.context is not None,
+                    lossless=prepared.context is not None or self.exact,
                 )
         if state is not None:
             generation.finish(number + 1)
@@ -146,6 +159,26 @@ class GenerationJob:
             about={"memory": plan.as_dict()},
         )
 
+    def _given(
+        self, prepared: Prepared, plan: GenerationPlan, number: int
+    ) -> AbstractContextManager[GivenImage | None]:
+        """Open the smaller version of an image; None for a run that does not see one."""
+        diffusion = diffusion_of(self.checkpoint.config)
+        if prepared.smaller is None or diffusion.enlarging is None:
+            return nullcontext()
+        return given_image(
+            prepared.smaller.read,
+            prepared.smaller.size,
+            self.checkpoint.config.preprocessing.channels,
+            diffusion.enlarging,
+            diffusion.patch,
+            diffusion.scale,
+            prepared.noise,
+            self.settings.seed,
+            number,
+            plan.canvas,
+        )
+
     def _origin(self, prepared: Prepared) -> dict[str, Any]:
         """Return the settings, and the name and window of the initial image, for the description of a file.
 
@@ -156,7 +189,7 @@ class GenerationJob:
             window = self.initial.window
             origin["given"] = self.initial.image.path.name
             origin["window"] = None if window is None else dataclasses.astuple(window)
-        return origin
+        return {**origin, **self.origin}
 
     @cached_property
     def _model_hash(self) -> str:
@@ -175,7 +208,7 @@ class GenerationJob:
             weights_bytes=sum(p.numel() * p.element_size() for p in model.parameters()),
             groups=prepared.stages[-1].layout(self.settings.shift_grid).count,
             canvases=changed + bool(self.settings.guidance),
-            coarser=len(prepared.stages) > 1,
+            coarser=len(prepared.stages) > 1 or prepared.smaller is not None,
             runtime=self.runtime,
             memory_bytes=self.limits.memory_bytes,
             reader_bytes=0 if self.initial is None else reader_bytes(self.initial.image, side),
@@ -229,6 +262,7 @@ class GenerationJob:
             "precision": self.runtime.arithmetic,
             "out": [os.path.realpath(path) for path in paths],
             **dataclasses.asdict(self.settings),
+            **({"first image": self.first} if self.first else {}),
             **initial,
         }
 

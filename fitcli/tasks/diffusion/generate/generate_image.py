@@ -19,13 +19,15 @@ from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.journal import FolderJournal
 from fitcli.streaming.sweeps import Streaming
 from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout
-from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of
+from fitcli.tasks.diffusion.config import DiffusionConfig, diffusion_of, image_values
 from fitcli.tasks.diffusion.generate.memory_plan import GenerationPlan
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings
-from fitcli.tasks.diffusion.generate.sources import Inpainting, PixelSource, canvas_source, enlarge_groups
+from fitcli.tasks.diffusion.generate.sources import Inpainting, canvas_source, enlarge_groups
 from fitcli.tasks.diffusion.generate.stage_canvases import StageCanvases
 from fitcli.tasks.diffusion.generate.stages import Stage
+from fitcli.tasks.diffusion.given_image import GivenImage
 from fitcli.tasks.diffusion.parameterization import add_noise
+from fitcli.tasks.diffusion.pixel_source import PixelSource
 from fitcli.tasks.diffusion.samplers import find_step
 from fitcli.tasks.diffusion.sampling import Hooks, Sampling, SamplingState, StepResult, sample
 from fitcli.tasks.diffusion.schedules import parse_schedule, shifted
@@ -62,6 +64,8 @@ class ImageGeneration:
         condition: Conditioning tokens [1 1 k], on the device; None for an unconditional model.
         source: Image that the first stage starts from; None to start from noise.
         inpainting: Known part of an image; None to generate all of it.
+        given: Smaller version of the image, for a run that enlarges; None for others. The canvases then hold the
+            difference to it.
         state: Journal that lets another process continue the image; None to keep no state.
         listener: Functions that are called with the progress.
     """
@@ -75,6 +79,7 @@ class ImageGeneration:
     condition: Tensor | None = None
     source: PixelSource | None = None
     inpainting: Inpainting | None = None
+    given: GivenImage | None = None
     state: FolderJournal | None = None
     listener: Listener = field(default_factory=Listener)
 
@@ -122,6 +127,7 @@ class ImageGeneration:
             canvas=self.plan.canvas,
             file=None if state is None else state.folder / f"canvas-{self.number}-{index}",
             stack=stack,
+            given=self.given,
         )
 
     def _saved_progress(self) -> _Progress:
@@ -165,7 +171,10 @@ class ImageGeneration:
             largest = _largest(result)
             self.runtime.check_overflow(largest)
             outputs.append(largest)
-            self.listener.done(stage, layouts[k % len(layouts)], k, result)
+            layout = layouts[k % len(layouts)]
+            if self.given is not None:
+                result = result._replace(data=self.given.add(result.data, layout, result.part))
+            self.listener.done(stage, layout, k, result)
 
         def view(k: int) -> StreamedView:
             self.listener.step(index, k)
@@ -204,14 +213,14 @@ class ImageGeneration:
             schedule=shifted(parse_schedule(diffusion.schedule), diffusion.shift),
             sampler=find_step(self.settings.sampler),
             prediction=diffusion.prediction,
-            clip=(-diffusion.scale, diffusion.scale) if diffusion.clip else None,
+            clip=diffusion.limits,
             guidance=self.settings.guidance,
             start=stage.start,
         )
 
     def _noise(self, stream: str, layout: CanvasLayout, step: int, part: slice) -> Tensor:
         config = self.checkpoint.model.config
-        groups, shape = range(part.start, part.stop), (config.tokens, config.values)
+        groups, shape = range(part.start, part.stop), (config.tokens, image_values(config))
         return group_noise(self.settings.seed, stream, groups, shape, self.number, step)
 
 

@@ -13,6 +13,7 @@ from fitcli.memory.budget import MemoryPlan, Work, plan_memory
 from fitcli.memory.machine import host_budget, plan_within
 from fitcli.memory.samples import SamplePass
 from fitcli.streaming.token_store import StoreKind
+from fitcli.tasks.diffusion.config import image_values
 from models.config import DenoiserConfig
 
 COARSER_SHARE = 4
@@ -75,7 +76,8 @@ def plan_generation(
         weights_bytes: Memory of the weights.
         groups: Number of groups of the largest stage.
         canvases: Number of canvases of the largest stage.
-        coarser: Whether there is a coarser stage, whose result is kept until the next one has started from it.
+        coarser: Whether there is a coarser stage, whose result is kept until the next one has started from it, or a
+            smaller version of the image.
         runtime: Device and precision.
         memory_bytes: Memory limit on the device; None for a share of the free memory.
         reader_bytes: Memory of the reader of an initial image.
@@ -86,7 +88,7 @@ def plan_generation(
         FitError: Even one group at a time takes more than the limit. The message says how much.
     """
     patches = groups * config.tokens
-    canvas_bytes = 4 * config.values * canvases * (patches + (patches // COARSER_SHARE if coarser else 0))
+    canvas_bytes = 4 * image_values(config) * canvases * (patches + (patches // COARSER_SHARE if coarser else 0))
     work = Work(
         task=task,
         config=config,

@@ -13,16 +13,35 @@ from fitcli.patches.preprocessing import Preprocessing
 from fitcli.patches.value_range import PixelRange
 from fitcli.tasks.diffusion.canvas import Canvas
 from fitcli.tasks.diffusion.generate.sources import canvas_values
+from fitcli.tasks.diffusion.given_image import GivenImage
 
 
 def generated_pixels(
-    canvas: Canvas, patch: int, scale: float, preprocessing: Preprocessing
+    canvas: Canvas,
+    patch: int,
+    scale: float,
+    preprocessing: Preprocessing,
+    given: GivenImage | None = None,
+    exact: bool = False,
 ) -> Callable[[Window], Pixels]:
-    """Return a function that returns the pixels of a window of a finished canvas."""
+    """Return a function that returns the pixels of a window of a finished canvas.
+
+    Args:
+        canvas: The canvas.
+        patch: Number of pixels per side of a patch.
+        scale: Scale of the data.
+        preprocessing: Pixels that the model was trained on.
+        given: Smaller version that the data of the canvas differ from; None if they are the image.
+        exact: Whether the pixels are values in [0, 1] instead of those that the model was trained on.
+    """
     values = PixelRange.of(preprocessing)
 
     def read(window: Window) -> Pixels:
-        return values.to_pixels(canvas_values(canvas, patch, window) / np.float32(2 * scale) + np.float32(0.5))
+        data = canvas_values(canvas, patch, window)
+        if given is not None:
+            data = given.add_window(data, window)
+        unit = data / np.float32(2 * scale) + np.float32(0.5)
+        return unit.clip(0, 1) if exact else values.to_pixels(unit)
 
     return read
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,11 +15,14 @@ from fitcli.images.base import ImageInfo, ImageReader
 from fitcli.images.crop import Crop
 from fitcli.images.rescaled import scale_after
 from fitcli.images.window import Window
+from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.weights import Checkpoint
-from fitcli.tasks.diffusion.config import diffusion_of
+from fitcli.tasks.diffusion.config import Enlarging, diffusion_of
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings
-from fitcli.tasks.diffusion.generate.sources import Inpainting, PixelSource, image_source
+from fitcli.tasks.diffusion.generate.sources import Inpainting
 from fitcli.tasks.diffusion.generate.stages import Stage, coarse_to_fine
+from fitcli.tasks.diffusion.generate_options import CHAIN_NOISE
+from fitcli.tasks.diffusion.pixel_source import PixelSource, exact_source, image_source
 from fitcli.tasks.diffusion.samplers import STEPS
 from fitcli.tasks.image_output import output_info
 from models.denoiser import FITDenoiser
@@ -31,10 +35,16 @@ class InitialImage:
     Attributes:
         image: The open image.
         window: Window to repaint, in pixels; None to enlarge the image.
+        exact: Whether it holds values in [0, 1] that an earlier run of a chain has generated.
     """
 
     image: ImageReader
     window: Window | None = None
+    exact: bool = False
+
+    def source(self, preprocessing: Preprocessing, scale: float) -> PixelSource:
+        """Return its data."""
+        return exact_source(self.image, scale) if self.exact else image_source(self.image, preprocessing, scale)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +56,8 @@ class Prepared:
         info: Header of the image that is written.
         condition: Conditioning tokens [1 1 k], on the device; None for an unconditional model.
         source: Image to enlarge; None without one.
+        smaller: Image to enlarge with a run that has learned it; None without one.
+        noise: Noise on `smaller`, as a share of the range from black to white.
         inpainting: Known part of an image that is repainted; None to generate all of it.
         context: Window of the initial image that the network sees while it repaints a part; None without repainting.
     """
@@ -54,6 +66,8 @@ class Prepared:
     info: ImageInfo
     condition: Tensor | None
     source: PixelSource | None = None
+    smaller: PixelSource | None = None
+    noise: float = 0.0
     inpainting: Inpainting | None = None
     context: Window | None = None
 
@@ -77,11 +91,13 @@ def prepare(
     """
     if settings.sampler not in STEPS:
         raise FitError(f"--sampler {settings.sampler}: there are {', '.join(STEPS)}")
-    condition = _condition(checkpoint, settings, runtime)
+    condition = label_condition(checkpoint, settings, runtime)
     preprocessing, diffusion = checkpoint.config.preprocessing, diffusion_of(checkpoint.config)
-    if initial is not None and (reason := preprocessing.mismatch(initial.image.info)):
+    if initial is not None and not initial.exact and (reason := preprocessing.mismatch(initial.image.info)):
         raise ImageError(initial.image.path, reason)
-    if initial is None:
+    if diffusion.enlarging is not None:
+        prepared = _prepare_learned(checkpoint, settings, diffusion.enlarging, initial, condition)
+    elif initial is None:
         sizes = [settings.size] if settings.one_pass else coarse_to_fine(settings.size, diffusion.size)
         prepared = Prepared(
             stages=_stages(checkpoint, settings, sizes, 1.0),
@@ -94,6 +110,69 @@ def prepare(
         prepared = _prepare_repainting(checkpoint, settings, initial.image, initial.window, condition)
     _check_positions(checkpoint, prepared.stages, settings)
     return prepared
+
+
+def _prepare_learned(
+    checkpoint: Checkpoint[FITDenoiser],
+    settings: GenerationSettings,
+    enlarging: Enlarging,
+    initial: InitialImage | None,
+    condition: Tensor | None,
+) -> Prepared:
+    """Prepare to enlarge an image with a run that has learned it: in one stage, from noise."""
+    factor, how = enlarging.factor, f"the run was trained with --enlarge {enlarging.factor}"
+    if initial is None:
+        raise CheckpointError(
+            f"{how} and generates nothing by itself; give it an --image, or another --checkpoint and this run as "
+            "--enlarge-with"
+        )
+    if initial.window is not None:
+        raise CheckpointError(f"--window: {how} and repaints nothing; give a run without --enlarge")
+    noise = settings.enlarge_noise
+    if noise is None:
+        noise = min(CHAIN_NOISE, enlarging.noise) if initial.exact else 0.0
+    if noise > enlarging.noise:
+        raise FitError(f"--enlarge-noise {noise}: {how} and noise up to {enlarging.noise}; give less")
+    diffusion, preprocessing = diffusion_of(checkpoint.config), checkpoint.config.preprocessing
+    half = checkpoint.model.config.group // 2 * diffusion.patch
+    if settings.shift_grid and half % factor:
+        raise FitError(f"--shift-grid: {factor} times do not divide half a group of {half} pixels; leave it out")
+    source, info = initial.source(preprocessing, diffusion.scale), initial.image.info
+    check_enlarged_size(initial.image.path, source.size, settings.size, factor)
+    geo = info.geo and info.geo.resize(source.size, settings.size)
+    mpp = scale_after(info.mpp, source.size, settings.size)
+    return Prepared(
+        stages=_stages(checkpoint, settings, [settings.size], 1.0),
+        info=output_info(settings.size, preprocessing, mpp, geo, like=info),
+        condition=condition,
+        smaller=source,
+        noise=noise,
+    )
+
+
+def check_enlarged_size(path: Path, size: tuple[int, int], target: tuple[int, int], factor: int) -> None:
+    """Check that an image is enlarged to a whole number of its pixels.
+
+    Args:
+        path: The image.
+        size, target: Its (height, width) before and after, in pixels.
+        factor: Factor of the enlarging runs together.
+
+    Raises:
+        ImageError: The size afterwards is not `factor` times that before.
+    """
+    if size[0] > target[0] or size[1] > target[1]:
+        raise ImageError(
+            path,
+            f"is {size[0]} x {size[1]} pixels (height x width), larger than the {target[0]} x {target[1]} to enlarge "
+            "it to; give a larger --res",
+        )
+    if (size[0] * factor, size[1] * factor) != target:
+        raise ImageError(
+            path,
+            f"is {size[0]} x {size[1]} pixels (height x width) and is enlarged {factor} times, not to "
+            f"{target[0]} x {target[1]}; give --height {size[0] * factor} --width {size[1] * factor}",
+        )
 
 
 def _prepare_enlarging(
@@ -173,7 +252,9 @@ def _stages(
     )
 
 
-def _condition(checkpoint: Checkpoint[FITDenoiser], settings: GenerationSettings, runtime: Runtime) -> Tensor | None:
+def label_condition(
+    checkpoint: Checkpoint[FITDenoiser], settings: GenerationSettings, runtime: Runtime
+) -> Tensor | None:
     """Return the conditioning token [1 1 k]: one-hot, or zeros without a label; None for a model without labels.
 
     Raises:

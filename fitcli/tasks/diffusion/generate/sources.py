@@ -7,34 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fitcli.device.transfer import to_device
-from fitcli.images.base import ImageReader
 from fitcli.images.window import Window
 from fitcli.patches.cutting import cut, join, pad
-from fitcli.patches.preprocessing import Preprocessing
 from fitcli.patches.resampling import enlarge
-from fitcli.patches.value_range import PixelRange
 from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout
 from fitcli.tasks.diffusion.parameterization import add_noise
-
-Values = NDArray[np.float32]
-"""Data [height width channels] in [-scale, scale], as the network takes them."""
-
-
-@dataclass(frozen=True, slots=True)
-class PixelSource:
-    """The data of an image, window by window.
-
-    Attributes:
-        size: (height, width) in pixels.
-        read: Returns the data of a window inside the image.
-    """
-
-    size: tuple[int, int]
-    read: Callable[[Window], Values]
+from fitcli.tasks.diffusion.pixel_source import PixelSource, Values
 
 
 def canvas_values(canvas: Canvas, patch: int, window: Window) -> Values:
@@ -49,17 +30,6 @@ def canvas_values(canvas: Canvas, patch: int, window: Window) -> Values:
 def canvas_source(canvas: Canvas, patch: int, size: tuple[int, int]) -> PixelSource:
     """Return the data of a canvas without its padding."""
     return PixelSource(size, lambda window: canvas_values(canvas, patch, window))
-
-
-def image_source(image: ImageReader, preprocessing: Preprocessing, scale: float) -> PixelSource:
-    """Return the data of an open image."""
-    values = PixelRange.of(preprocessing)
-
-    def read(window: Window) -> Values:
-        pixels = preprocessing.convert(image.read(window), image.info)
-        return (values.to_values(pixels) * 2 - 1) * np.float32(scale)
-
-    return PixelSource(image.info.size, read)
 
 
 def enlarge_groups(source: PixelSource, size: tuple[int, int], layout: CanvasLayout, patch: int, part: slice) -> Tensor:

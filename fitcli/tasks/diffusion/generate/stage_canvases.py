@@ -10,8 +10,10 @@ from typing import cast
 from fitcli.streaming.sweeps import Streaming
 from fitcli.streaming.token_store import StoreKind
 from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout, open_canvas
+from fitcli.tasks.diffusion.config import image_values
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings
 from fitcli.tasks.diffusion.generate.stages import Stage
+from fitcli.tasks.diffusion.given_image import GivenImage
 from fitcli.tasks.diffusion.samplers import MULTISTEP, find_step
 from fitcli.tasks.diffusion.sampling import Quantity
 from fitcli.tasks.diffusion.streamed_view import StreamedView
@@ -33,6 +35,7 @@ class StageCanvases:
         canvas: Kind of the stores.
         file: Common start of the names of files that outlast this process; None for canvases that do not.
         stack: Stack that closes the canvases.
+        given: Smaller version that the network sees; None for a run that generates from noise alone.
         layouts: Layouts of the steps, in turn.
         views: Views of even and of odd steps.
 
@@ -47,6 +50,7 @@ class StageCanvases:
     canvas: StoreKind
     file: Path | None
     stack: ExitStack
+    given: GivenImage | None = None
     layouts: list[CanvasLayout] = field(init=False)
     views: list[StreamedView] = field(init=False)
 
@@ -59,7 +63,7 @@ class StageCanvases:
             shared = self._open(("unconditional",), "now")
             even, odd = {**even, **shared}, {**odd, **shared}
         self.views = [
-            StreamedView(self.model, self.layouts[k % len(self.layouts)], self.how, before, after)
+            StreamedView(self.model, self.layouts[k % len(self.layouts)], self.how, before, after, self.given)
             for k, (before, after) in enumerate(((even, odd), (odd, even)))
         ]
 
@@ -94,7 +98,7 @@ class StageCanvases:
         for name in names:
             path = None if self.file is None else self.file.with_name(f"{self.file.name}-{name}-{turn}")
             device = next(self.model.parameters()).device
-            canvas = open_canvas(self.canvas, layout.rows, layout.columns, config.values, device, path)
+            canvas = open_canvas(self.canvas, layout.rows, layout.columns, image_values(config), device, path)
             self.stack.callback(canvas.close)
             canvases[cast(Quantity, name)] = canvas
         return canvases

@@ -18,18 +18,11 @@ from fitcli.tasks.diffusion.generate.sources import (
     canvas_source,
     canvas_values,
     enlarge_groups,
-    image_source,
 )
+from fitcli.tasks.diffusion.pixel_source import image_source
 
 COLORS = Preprocessing(channels=3, dtype="uint8", mean=(0.0,) * 3, std=(1.0,) * 3)
 SIDE = PATCH * GROUP
-
-
-def test_the_data_of_an_image_lie_within_the_scale() -> None:
-    image, window = photograph(40, 50), Window(10, 20, 13, 17)
-    source = image_source(image, COLORS, 0.5)
-    assert source.size == (40, 50)
-    np.testing.assert_allclose(source.read(window), image.read(window).astype(np.float32) / 255 - 0.5, atol=1e-6)
 
 
 def test_a_canvas_gives_windows_of_its_pixels() -> None:
