@@ -64,3 +64,4 @@ class DiffusionGenerateOptions(SamplingOptions):
 
 
 GENERATE_OPTIONS = DiffusionGenerateOptions
+SAMPLING_OPTIONS = SamplingOptions
