@@ -69,15 +69,11 @@ class SeamCounter:
 
     def result(self) -> list[SeamLevel]:
         """Return the steps on each level."""
-        found = []
-        for level, ((groups, patches, inside), (counts)) in enumerate(
-            zip(self._sums[..., 0], self._sums[..., 1], strict=True)
-        ):
-            of_groups, of_patches, elsewhere = (
-                total / count if count else None for total, count in zip((groups, patches, inside), counts, strict=True)
-            )
-            found.append(SeamLevel(level, _ratio(of_groups, elsewhere), _ratio(of_patches, elsewhere)))
-        return found
+        means = [[float(total / count) if count else None for total, count in kinds] for kinds in self._sums]
+        return [
+            SeamLevel(level, _ratio(groups, inside), _ratio(patches, inside))
+            for level, (groups, patches, inside) in enumerate(means)
+        ]
 
     def _windows(self, size: tuple[int, int]) -> Iterator[Window]:
         height, width = (-(-STRIP // side) * side for side in self._period())
@@ -124,7 +120,7 @@ def _splits(side: int, level: int) -> bool:
 def _shrink(values: Values) -> Values:
     """Return the means of squares of 2 x 2 pixels; an odd last row or column is left out."""
     height, width = values.shape[0] // 2, values.shape[1] // 2
-    squares = values[: 2 * height, : 2 * width].reshape(height, 2, width, 2, -1)
+    squares = values[: 2 * height, : 2 * width].reshape(height, 2, width, 2, values.shape[2])
     means: Values = squares.mean(axis=(1, 3), dtype=np.float32)
     return means
 
