@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+from support.pictures import save
 
 from fitcli.evaluation.quality.crops import CropSet
 from fitcli.evaluation.quality.figures import QualityFigures, compare_sets
@@ -13,6 +16,8 @@ from fitcli.evaluation.quality.nearest import Nearness
 from fitcli.evaluation.quality.seams import SeamLevel
 from fitcli.evaluation.quality.sliced_wasserstein import Compared
 from fitcli.patches.value_range import PixelRange
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "generation.md"
 
 BYTES = PixelRange(0, 255, np.dtype(np.uint8))
 
@@ -40,6 +45,21 @@ def test_sets_of_one_origin_and_another() -> None:
     assert far.generated > 10 * frechet.generated
     assert all(level.generated / level.real > 3 for level in dull)
     assert compare_sets(crop_set("g", 70, 3), real, 0)[1] == sliced, "the same seed gives the same figures"
+
+
+def test_two_folders_are_compared_as_described(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), flags=re.S)
+    for seed, name in enumerate(("generated", "real", "other-real")):
+        for number in range(3):
+            pixels = np.random.default_rng(10 * seed + number).integers(0, 256, (64, 70, 3), np.uint8)
+            save(tmp_path / name / f"{number}.png", pixels)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    ratios = [float(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(ratios) == 3
+    assert 0.3 < ratios[0] < 3
 
 
 def test_json_and_tables() -> None:
