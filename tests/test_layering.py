@@ -25,7 +25,8 @@ FLOORS = (
     "fitcli/streaming", "fitcli/distributed", "fitcli/runs", "fitcli/execution", "fitcli/memory/paper",
     "fitcli/memory", "fitcli/data", "fitcli/tasks/encoding", "fitcli/tasks", "fitcli/tasks/dense",
     "fitcli/tasks/autoregressive/decoding",
-    "fitcli/tasks/*", "fitcli/tasks/diffusion/generate", "fitcli/training/checkpointing", "fitcli/training",
+    "fitcli/tasks/*", "fitcli/tasks/diffusion/generate", "fitcli/tasks/diffusion/image_sampler.py",
+    "fitcli/training/checkpointing", "fitcli/training",
     "fitcli/evaluation", "fitcli/profiling", "fitcli/view", "fitcli/commands", "fitcli/compatibility", "fitcli/app.py",
     "fitcli/__main__.py",
 )  # fmt: skip

@@ -14,11 +14,15 @@ from fitcli.data.csv_listing import IN_FILES
 from fitcli.data.dataset import Dataset, Sample, load_dataset
 from fitcli.data.splitting import HELD_OUT, Splitting
 from fitcli.device.runtime import Runtime
+from fitcli.distributed.heartbeat import working_alone
 from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import DataError, FitError, ImageError, OutOfMemory
-from fitcli.evaluation.trained_on import compare_with_training, with_facts, with_patients
+from fitcli.evaluation.quality.figures import QualityFigures
+from fitcli.evaluation.quality.measure import QualitySettings, prepare_quality
+from fitcli.evaluation.trained_on import compare_with_training, trained_images, with_facts, with_patients
 from fitcli.files.wording import counted
 from fitcli.memory.retry import one_line
+from fitcli.runs.augmentations import augmentations_of
 from fitcli.runs.finite_output import NonFiniteOutput, check_finite_numbers
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.class_targets import check_unit_labels
@@ -43,6 +47,7 @@ def evaluate(
     images: Path | None = None,
     per: str | None = None,
     choices: Mapping[str, Any] = MappingProxyType({}),
+    quality: QualitySettings | None = None,
 ) -> Evaluation | None:
     """Score a run on the images of a data set.
 
@@ -57,6 +62,7 @@ def evaluate(
         images: Folder that the paths of a CSV file are relative to; None for that of the file.
         per: Column of patients to score by patient, too; None for images alone.
         choices: Choices of the answers, see `TaskDetails.chosen`.
+        quality: Images to generate and to compare with those that are scored; None for none.
 
     Returns:
         The scores, on the first process; None on the others.
@@ -86,12 +92,19 @@ def evaluate(
     trained_on = compare_with_training(folder, dataset, samples, split)
     whole = _is_whole(folder)
     checkpoint: Checkpoint[Any] = load_run(folder, runtime).chosen(choices)
+    job = None
+    if quality is not None and queue.world.is_first:
+        opener = ImageOpener(queue, config.preprocessing, settings.read_as, answers=False)
+        job = prepare_quality(quality, checkpoint, runtime, settings.memory_bytes, opener)
     scorer = task.scorer(checkpoint, runtime, settings, whole)
-    job = _Job(queue, samples, checkpoint, runtime, settings, output)
-    scored = job.run(scorer)
+    scored = _Job(queue, samples, checkpoint, runtime, settings, output).run(scorer)
     if scored is None:
         return None
     result = scorer.summarize(scored, split, len(samples) - len(scored))
+    if job is not None:
+        with working_alone():
+            figures = job.run([sample for sample, _ in scored], trained_images(folder, dataset), _turns(folder))
+        result = _with_quality(result, figures)
     units = None if per is None else cast(UnitScorer, scorer).per_unit(scored)
     return with_facts(replace(result, units=units), scored, samples, trained_on)
 
@@ -152,6 +165,25 @@ class _Job:
         if not any(results):
             raise FitError(f"none of {counted(count, 'image')} could be scored")
         return [(sample, result) for sample, result in zip(samples, results, strict=True) if result is not None]
+
+
+def _with_quality(result: Evaluation, figures: QualityFigures) -> Evaluation:
+    """Return scores with the figures of generated images."""
+    return replace(
+        result,
+        scores={**result.scores, "quality": figures.as_dict()},
+        table_scores={**result.table_scores, **figures.numbers()},
+        tables=(*result.tables, *figures.tables()),
+    )
+
+
+def _turns(folder: Path) -> bool:
+    """Return whether the training turned and mirrored images."""
+    try:
+        augment = load_settings(folder).augment
+        return bool(augment) and augmentations_of(augment).flips > 0
+    except FitError:
+        return False
 
 
 def _is_whole(folder: Path) -> bool:

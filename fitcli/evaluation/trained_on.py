@@ -80,6 +80,18 @@ def find_trained(record: Sequence[TrainedImage], samples: Sequence[Sample]) -> T
     return found._replace(rows=(("trained on", describe(found)), ("validated on", f"{splits.count('val')} images")))
 
 
+def trained_images(folder: Path, dataset: Dataset) -> list[Sample]:
+    """Return the images of a data set that a run was trained on; without a record, those of its split for training."""
+    try:
+        if load_fingerprint(folder) == dataset.fingerprint:
+            return list(dataset.train)
+        every = [*dataset.train, *dataset.validation, *dataset.test]
+        seen = find_trained(load_trained_images(folder), every).seen
+    except FitError:
+        return list(dataset.train)
+    return [sample for sample, split in zip(every, seen, strict=True) if split == "train"]
+
+
 def describe(found: TrainedOn) -> str:
     """Return the numbers as text, such as "3 of 12 images (2 of 6 patients)"."""
     numbers = found.document

@@ -1,9 +1,10 @@
 """The only list of tasks. A task is one folder of `fitcli.tasks` and one line here.
 
 The folder of a task has `options.py` with `OPTIONS`, its dataclass of options of `fit train`, and `task.py`, which
-defines `TASK`, with everything else; `tasks/task.py` is the protocol. A task that generates images has
-`generate_options.py` with `GENERATE_OPTIONS`, too. All are imported on demand: `fit --help` needs the options, which
-import no torch.
+defines `TASK`, with everything else; `tasks/task.py` is the protocol. A task that generates images also has
+`generate_options.py` with `GENERATE_OPTIONS` and those of them that the pixels depend on, `SAMPLING_OPTIONS`, and
+`image_sampler.py` with `IMAGE_SAMPLER`. All are imported on demand: `fit --help` needs the options, which import no
+torch.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from fitcli.runs.task_options import TaskOptions
 from fitcli.runs.train_settings import TrainSettings
 
 if TYPE_CHECKING:
+    from fitcli.tasks.image_sampler import ImageSampler
     from fitcli.tasks.task import Task
 
 TASKS = ("classify", "segment", "detect", "diffusion", "autoregressive")
@@ -37,8 +39,18 @@ def task_options() -> dict[str, type[TaskOptions]]:
 @cache
 def generate_options() -> dict[str, type]:
     """Return the options of `fit generate` of the tasks that generate images, by task."""
-    generating = [name for name in TASKS if find_spec(f"{__package__}.{name}.generate_options") is not None]
-    return {name: cast(type, _member(name, "generate_options", "GENERATE_OPTIONS")) for name in generating}
+    return {name: cast(type, _member(name, "generate_options", "GENERATE_OPTIONS")) for name in _generating()}
+
+
+@cache
+def sampling_options() -> dict[str, type]:
+    """Return the options that the pixels of generated images depend on, by task."""
+    return {name: cast(type, _member(name, "generate_options", "SAMPLING_OPTIONS")) for name in _generating()}
+
+
+def find_image_sampler(name: str) -> ImageSampler | None:
+    """Return what generates images with a task of this name; None for a task that generates none."""
+    return cast("ImageSampler", _member(name, "image_sampler", "IMAGE_SAMPLER")) if name in _generating() else None
 
 
 def find_task(name: str) -> Task[Any]:
@@ -91,6 +103,11 @@ def load_preset(task: str, name: str) -> None:
 def refuse_options(task: str, given: frozenset[str] | set[str]) -> None:
     """Raise FitError if a user gave an option of `fit train` that belongs to other tasks only."""
     refuse_foreign_options(task, task_options(), given)
+
+
+@cache
+def _generating() -> tuple[str, ...]:
+    return tuple(name for name in TASKS if find_spec(f"{__package__}.{name}.generate_options") is not None)
 
 
 def _member(task: str, module: str, name: str) -> Any:

@@ -20,6 +20,7 @@ from fitcli.data.dataset import Dataset, Sample
 from fitcli.data.read_item import Reading
 from fitcli.data.survey import Survey
 from fitcli.device.runtime import Runtime
+from fitcli.errors import CheckpointError
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.images.base import ImageReader
@@ -236,6 +237,19 @@ class Task(ABC, Generic[M]):
             settings: Settings with which encoders read images.
             whole: Whether the model was trained on whole images.
         """
+
+    def image_vector(
+        self, checkpoint: Checkpoint[M], image: ImageReader, runtime: Runtime, settings: EncodingSettings
+    ) -> list[float]:
+        """Return the vector from which the answer about an image follows, to compare sets of images.
+
+        Raises:
+            CheckpointError: Models of this task have no such vector.
+        """
+        raise CheckpointError(
+            f"{checkpoint.folder}: was trained with --task {self.name}, which has no vector of an image; give a run of "
+            "a task that names the class of an image"
+        )
 
     def match(self, data: Path, dataset: Dataset, chosen: Sequence[Sample], config: RunConfig) -> list[Sample]:
         """Return samples of a data set with their targets in the numbers of a run.

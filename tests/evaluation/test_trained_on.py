@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from support.data_sets import table
 
-from fitcli.data.dataset import Sample
+from fitcli.data.dataset import Dataset, Sample
 from fitcli.data.file_digest import file_digest
 from fitcli.errors import DataError
-from fitcli.evaluation.trained_on import describe, find_trained, with_patients
-from fitcli.training.checkpointing.run_record import TrainedImage
+from fitcli.evaluation.trained_on import describe, find_trained, trained_images, with_patients
+from fitcli.training.checkpointing.run_record import IMAGES, TrainedImage
 
 
 def samples(folder: Path, *names: str, patients: str = "") -> list[Sample]:
@@ -36,6 +37,18 @@ def test_an_image_is_known_again_under_another_name(tmp_path: Path) -> None:
 def test_without_digests_names_count(tmp_path: Path) -> None:
     record = [TrainedImage("a", "train", "", ""), TrainedImage("b", "val", "", "")]
     assert find_trained(record, samples(tmp_path, "a", "b", "c")).seen == ("train", "val", "")
+
+
+def test_training_images_are_those_of_the_record(tmp_path: Path) -> None:
+    (tmp_path / "run" / "training").mkdir(parents=True)
+    a, b, c = samples(tmp_path, "a", "b", "c")
+    same = Dataset(classes=(), train=(a, b), validation=(c,), fingerprint="one")
+    other = Dataset(classes=(), train=(a, c), validation=(b,), fingerprint="two")
+    assert trained_images(tmp_path / "run", other) == [a, c], "without a record"
+    record = {"fingerprint": "one", "images": [["a", "", "train"], ["b", "", "train"], ["c", "", "val"]]}
+    (tmp_path / "run" / IMAGES).write_text(json.dumps(record))
+    assert trained_images(tmp_path / "run", same) == [a, b]
+    assert trained_images(tmp_path / "run", other) == [a, b], "b is held out in another data set only"
 
 
 def test_patients_count_by_name_and_by_their_images(tmp_path: Path) -> None:

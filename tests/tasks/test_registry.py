@@ -18,8 +18,11 @@ from fitcli.tasks.registry import (
     DEFAULT_TASK,
     TASKS,
     check_task,
+    find_image_sampler,
     find_task,
+    generate_options,
     refuse_options,
+    sampling_options,
     task_options,
     train_settings,
 )
@@ -46,6 +49,16 @@ def test_every_task_has_options_that_share_no_name_with_the_common_settings() ->
         assert names - declared_options(options).keys() <= {"best_by"}, "a rule of old runs is no option"
         assert options.next_command.startswith("fit ")
     merged_options(task_options())  # raises if tasks declare an option differently
+
+
+def test_a_task_that_generates_has_a_sampler_and_options_of_its_pixels() -> None:
+    assert tuple(sampling_options()) == tuple(generate_options())
+    for name in TASKS:
+        assert (find_image_sampler(name) is not None) == (name in sampling_options())
+    for name, options in sampling_options().items():
+        own = {field.name for field in dataclasses.fields(options)}
+        assert own < {field.name for field in dataclasses.fields(generate_options()[name])}
+    merged_options(sampling_options())  # raises if tasks declare an option differently
 
 
 def test_options_import_no_torch() -> None:

@@ -8,20 +8,27 @@ from fitcli.runs.option import check_options, option
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AutoregressiveGenerateOptions:
-    """Options of drawing value by value; `Draws` explains the first three.
-
-    Attributes:
-        cuda_graphs: Whether to record the kernels of a value on a CUDA device and replay them, with the same values.
-    """
+class DrawingOptions:
+    """Options that the values depend on; `Draws` explains them."""
 
     temperature: float = option(1.0, "Sampling temperature; 0: the likeliest value.", minimum=0)
     top_k: int | None = option(None, "Draw from the K likeliest values.", minimum=1, metavar="K")
     top_p: float = option(1.0, "Draw from the likeliest values of this total probability.", above=0, maximum=1)
-    cuda_graphs: bool = option(False, "Replay recorded kernels on a CUDA device.")
 
     def __post_init__(self) -> None:
         check_options(self)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AutoregressiveGenerateOptions(DrawingOptions):
+    """All options of drawing value by value.
+
+    Attributes:
+        cuda_graphs: Whether to record the kernels of a value on a CUDA device and replay them, with the same values.
+    """
+
+    cuda_graphs: bool = option(False, "Replay recorded kernels on a CUDA device.")
+
+
 GENERATE_OPTIONS = AutoregressiveGenerateOptions
+SAMPLING_OPTIONS = DrawingOptions

@@ -19,6 +19,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.errors import FitError
 from fitcli.execution.job import Job
 from fitcli.execution.plan import ExecutionPlan
+from fitcli.images.base import ImageReader
 from fitcli.memory.samples import SamplePass, StepInput
 from fitcli.patches.sample_pixels import as_pixels
 from fitcli.runs.config import RunConfig, TaskDetails
@@ -26,6 +27,7 @@ from fitcli.runs.targets import Target
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.config import ClassifyDetails
+from fitcli.tasks.classify.image_vector import image_vector
 from fitcli.tasks.classify.losses import LOSSES
 from fitcli.tasks.classify.objective import ClassificationObjective, classification_objective
 from fitcli.tasks.classify.options import USUAL_LOSS, ClassifyOptions
@@ -84,6 +86,11 @@ class Classify(Task[FITClassifier]):
         self, checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: EncodingSettings, whole: bool
     ) -> ClassificationScorer:
         return ClassificationScorer(checkpoint, runtime, settings)
+
+    def image_vector(
+        self, checkpoint: Checkpoint[FITClassifier], image: ImageReader, runtime: Runtime, settings: EncodingSettings
+    ) -> list[float]:
+        return image_vector(checkpoint, image, runtime, settings)
 
     def preset(self, name: str) -> PresetModel:
         config = classifier_preset(name, CHANNELS, CLASSES)

@@ -77,3 +77,4 @@ class DiffusionGenerateOptions(SamplingOptions):
 
 
 GENERATE_OPTIONS = DiffusionGenerateOptions
+SAMPLING_OPTIONS = SamplingOptions

@@ -136,3 +136,20 @@ def test_memory_that_runs_out_is_one_more_pass_with_half_the_handful(monkeypatch
     failures.add(2)
     with pytest.raises(OutOfMemory, match="out of memory on cuda"):
         score()
+
+
+def test_the_class_changes_what_is_expected_in_every_group() -> None:
+    """The first group gets it by its start, the others through the latents."""
+    made = checkpoint(classes=CLASSES)
+    sequence, model = sequence_of(made.config), made.model
+    groups = sequence.groups((8, 6))
+    next_ids = torch.randint(0, 256, (6, 8), generator=torch.Generator().manual_seed(0))
+    logits = []
+    with torch.no_grad():
+        for label in range(3):
+            ids = shift_right(next_ids, sequence.first(label))
+            logits.append(model(ids, groups, torch.tensor([label])))
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        changes = (logits[first] - logits[second]).abs().amax(dim=(1, 2))
+        assert len(changes) == 6
+        assert (changes > 1e-4).all()

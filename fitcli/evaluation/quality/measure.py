@@ -1,0 +1,340 @@
+"""Generates images with a run and compares them with held-out real ones, crop by crop.
+
+Memory holds one window of an image at a time and, of each crop, what `CropSet` keeps. Generated images wait in a folder
+of temporary files, one at a time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from fitcli import console
+from fitcli.data.dataset import Sample, spread
+from fitcli.device.runtime import Runtime
+from fitcli.errors import DataError, FitError, ImageError
+from fitcli.evaluation.quality.crops import (
+    MOST_CROPS,
+    CropSet,
+    cells,
+    disjoint_windows,
+    even_choice,
+    parted,
+    sides_within,
+)
+from fitcli.evaluation.quality.figures import QualityFigures, compare_sets
+from fitcli.evaluation.quality.laplacian_pyramid import LEAST_SIDE, Values
+from fitcli.evaluation.quality.nearest import WINDOW, NearestSearch, Nearness, nearness, places_of
+from fitcli.evaluation.quality.seams import SeamCounter
+from fitcli.evaluation.quality.sliced_wasserstein import SIDE
+from fitcli.images.array_image import ArrayReader
+from fitcli.images.base import ImageReader, Pixels
+from fitcli.images.open import open_image
+from fitcli.images.window import Window
+from fitcli.noise import generator
+from fitcli.patches.preprocessing import Preprocessing
+from fitcli.patches.value_range import PixelRange
+from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.encoding.image_opener import ImageOpener
+from fitcli.tasks.image_output import output_info
+from fitcli.tasks.image_sampler import ImageSampler, SampleRequest
+from fitcli.tasks.load import load_run
+from fitcli.tasks.registry import find_image_sampler, find_task
+
+CROPS_PER_SAMPLE = 64
+"""Most crops of a generated image: those of one image resemble each other."""
+
+FEW_CROPS = 50
+"""Number of crops below which the figures are mostly chance."""
+
+MOST_TRAINED = 1 << 14
+"""Most training images that are searched."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QualitySettings:
+    """Images to generate and how they are compared.
+
+    Attributes:
+        samples: Number of images to generate.
+        side: Their sides in pixels; None for the size of the training images.
+        crop: Sides of the crops that are compared, in pixels; None for the largest that all real images have, up to the
+            size of the generated ones.
+        features_from: Folder of a run that gives the vectors of the Fréchet distance; None for no such distance.
+        seed: Seed of the generated images and of all random choices.
+        options: Options of the task that the pixels depend on, see `registry.sampling_options`.
+    """
+
+    samples: int
+    side: int | None = None
+    crop: int | None = None
+    features_from: Path | None = None
+    seed: int = 0
+    options: Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QualityJob:
+    """A comparison that is ready to run.
+
+    Attributes:
+        settings: Images to generate and how they are compared.
+        checkpoint: The run that generates.
+        runtime: Device and precision.
+        memory_bytes: Memory limit of the generation; None for a share of what is free.
+        opener: Opens real images.
+        sampler: Generates images.
+        vector_of: Returns the vector of a crop; None without a classifier.
+    """
+
+    settings: QualitySettings
+    checkpoint: Checkpoint[Any]
+    runtime: Runtime
+    memory_bytes: int | None
+    opener: ImageOpener
+    sampler: ImageSampler
+    vector_of: Callable[[Pixels], list[float]] | None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the generated images, in pixels."""
+        return self.sampler.size(self.checkpoint.config, self.settings.side)
+
+    @property
+    def _preprocessing(self) -> Preprocessing:
+        return self.checkpoint.config.preprocessing
+
+    def run(self, held_out: Sequence[Sample], trained: Sequence[Sample], turned: bool) -> QualityFigures:
+        """Generate the images and compare them.
+
+        Args:
+            held_out: Real images to compare with, which can be read.
+            trained: Images that the run was trained on.
+            turned: Whether the training turned and mirrored images.
+
+        Raises:
+            DataError: The real images have too few crops.
+            FitError: The images cannot be generated.
+        """
+        began = time.perf_counter()
+        crop = self._crop(held_out)
+        per_sample = min(cells(self.size, crop), CROPS_PER_SAMPLE, max(1, MOST_CROPS // self.settings.samples))
+        generated, *real = (self._set(name, crop, per_sample) for name in ("generated", "real 0", "real 1"))
+        seams, real_seams = (SeamCounter(self.sampler.cuts(self.checkpoint.config)) for _ in range(2))
+        labels = self._add_real(held_out, real, real_seams)
+        self._add_generated(labels, generated, seams, per_sample)
+        generation = time.perf_counter() - began
+        crops, sliced, frechet = compare_sets(generated, (real[0], real[1]), self.settings.seed)
+        seen = {sample.path for sample in trained} & {sample.path for sample in held_out}
+        near = None if seen else self._nearness(generated, real[0], crops, trained, turned)
+        return QualityFigures(
+            crops=crops,
+            crop=crop,
+            sliced=sliced,
+            frechet=frechet,
+            seams=seams.result(),
+            real_seams=real_seams.result(),
+            nearness=near,
+            about={
+                "samples": self.settings.samples,
+                "size": list(self.size),
+                "seed": self.settings.seed,
+                "sampling": dataclasses.asdict(self.settings.options),
+                "features_from": self.settings.features_from and str(self.settings.features_from),
+                "reading_and_generation_seconds": generation,
+                "seconds": time.perf_counter() - began,
+            },
+        )
+
+    def _crop(self, held_out: Sequence[Sample]) -> tuple[int, int]:
+        """Return the (height, width) of the crops.
+
+        Raises:
+            FitError: They are larger than the generated images, or too small.
+        """
+        height, width = self.size
+        if (side := self.settings.crop) is None:
+            sizes = [self._size(sample) for sample in spread(held_out, 2 * self.settings.samples)]
+            crop = sides_within(sizes, self.size, LEAST_SIDE)
+        else:
+            crop = (side, side)
+        if crop[0] > height or crop[1] > width:
+            raise FitError(
+                f"--crop {side}: generated images have {width} x {height} pixels; give at most {min(self.size)}, or a "
+                "larger --sample-size"
+            )
+        if min(crop) < SIDE:
+            raise FitError(f"images of {width} x {height} pixels are too small to compare; give a larger --sample-size")
+        return crop
+
+    def _size(self, sample: Sample) -> tuple[int, int]:
+        with self.opener.open(sample.path) as image:
+            return image.info.size
+
+    def _set(self, name: str, crop: tuple[int, int], per_sample: int) -> CropSet:
+        return CropSet(
+            name=name,
+            crop=crop,
+            values=PixelRange.of(self._preprocessing),
+            expected=self.settings.samples * per_sample,
+            seed=self.settings.seed,
+            vector_of=self.vector_of,
+        )
+
+    def _add_real(self, held_out: Sequence[Sample], sets: Sequence[CropSet], seams: SeamCounter) -> list[int | None]:
+        """Add crops of real images to two disjoint sets, and return the classes for as many generated images.
+
+        Raises:
+            DataError: There are too few crops.
+        """
+        crop, wanted = sets[0].crop, sets[0].expected
+        images = spread(held_out, 2 * wanted)
+        each = -(-2 * wanted // len(images))
+        for number, sample in enumerate(images):
+            with self.opener.open(sample.path) as image:
+                windows = disjoint_windows(image.info.size, crop, each, self._random("real crops", number))
+                for part, window in parted(windows, number, len(images)):
+                    if len(sets[part]) < wanted and (pixels := self._present(image, window)) is not None:
+                        sets[part].add(pixels)
+                if number < self.settings.samples:
+                    size = min(image.info.height, self.size[0]), min(image.info.width, self.size[1])
+                    seams.add(size, partial(self._values, image))
+        least = min(map(len, sets))
+        if least < 2:
+            raise DataError(
+                f"the real images have {sum(map(len, sets))} crops of {crop[1]} x {crop[0]} pixels without missing "
+                "ones, 4 or more are needed; give a smaller --crop, or more images"
+            )
+        if least < FEW_CROPS:
+            console.warning(
+                f"generated images are compared with two sets of {least} real crops; {FEW_CROPS} or more of each make "
+                "the figures less a matter of chance"
+            )
+        known = [int(sample.target) for sample in images if self.checkpoint.config.classes and sample.target >= 0]
+        if not known:
+            return [None] * self.settings.samples
+        return [known[number] for number in even_choice(len(known), self.settings.samples)]
+
+    def _add_generated(self, labels: Sequence[int | None], crops: CropSet, seams: SeamCounter, per_sample: int) -> None:
+        request = SampleRequest(
+            labels=labels,
+            size=self.size,
+            seed=self.settings.seed,
+            memory_bytes=self.memory_bytes,
+            options=self.settings.options,
+        )
+        with TemporaryDirectory(prefix="fit-samples-") as folder:
+            paths = self.sampler.generate(self.checkpoint, self.runtime, request, Path(folder))
+            for number, path in enumerate(paths):
+                with open_image(path) as image:
+                    random = self._random("generated crops", number)
+                    for window in disjoint_windows(image.info.size, crops.crop, per_sample, random):
+                        crops.add(image.read(window))
+                    seams.add(image.info.size, partial(self._values, image))
+                shutil.rmtree(path)
+
+    def _nearness(
+        self, generated: CropSet, real: CropSet, crops: int, trained: Sequence[Sample], turned: bool
+    ) -> Nearness | None:
+        thumbs = [each.thumbs[crop] for each in (generated, real) for crop in even_choice(len(each), crops)]
+        search = NearestSearch(np.stack(thumbs), generated.crop, turned)
+        searched = 0
+        for image, window in self._trained_windows(trained, generated.crop, search.most_places):
+            search.add(self._values(image, window))
+            searched += 1
+        if not searched:
+            return None
+        distances = search.distances()
+        return nearness(distances[:crops], distances[crops:])
+
+    def _trained_windows(
+        self, trained: Sequence[Sample], crop: tuple[int, int], most_places: int
+    ) -> Iterator[tuple[ImageReader, Window]]:
+        """Yield windows of training images, evenly spread over them, with about `most_places` places in all."""
+        images = spread(trained, MOST_TRAINED) if trained else []
+        for number, sample in enumerate(images):
+            try:
+                with self.opener.open(sample.path) as image:
+                    size = image.info.size
+                    if size[0] < crop[0] or size[1] < crop[1] or self._preprocessing.mismatch(image.info):
+                        continue
+                    window = min(size[0], WINDOW * crop[0]), min(size[1], WINDOW * crop[1])
+                    places = places_of(window, crop)
+                    # One window of every so many images if not even one of each fits.
+                    if number % max(1, places * len(images) // most_places):
+                        continue
+                    count = max(1, most_places // (places * len(images)))
+                    random = self._random("training windows", number)
+                    for part in disjoint_windows(size, window, count, random):
+                        yield image, part
+            except ImageError as error:
+                self.opener.report(error)
+
+    def _present(self, image: ImageReader, window: Window) -> Pixels | None:
+        """Return pixels in the type of the model; None if some are missing."""
+        pixels, missing = self._preprocessing.convert_filled(image.read(window), image.info)
+        return None if missing is not None and missing.any() else pixels
+
+    def _values(self, image: ImageReader, window: Window) -> Values:
+        pixels = self._preprocessing.convert(image.read(window), image.info)
+        return PixelRange.of(self._preprocessing).to_values(pixels)
+
+    def _random(self, stream: str, number: int) -> np.random.Generator:
+        return generator(self.settings.seed, stream, number)
+
+
+def prepare_quality(
+    settings: QualitySettings,
+    checkpoint: Checkpoint[Any],
+    runtime: Runtime,
+    memory_bytes: int | None,
+    opener: ImageOpener,
+) -> QualityJob:
+    """Check settings before any work is done.
+
+    Raises:
+        FitError: The run generates no images, or a setting does not fit it.
+        CheckpointError: The run of the classifier cannot be used.
+    """
+    task = checkpoint.config.task
+    if (sampler := find_image_sampler(task)) is None:
+        raise FitError(f"--samples is for runs that generate images, not for those of --task {task}; leave it out")
+    vector_of = None
+    if settings.features_from is not None:
+        vector_of = _vectors(settings.features_from, checkpoint.config.preprocessing, runtime, memory_bytes)
+    return QualityJob(
+        settings=settings,
+        checkpoint=checkpoint,
+        runtime=runtime,
+        memory_bytes=memory_bytes,
+        opener=opener,
+        sampler=sampler,
+        vector_of=vector_of,
+    )
+
+
+def _vectors(
+    folder: Path, preprocessing: Preprocessing, runtime: Runtime, memory_bytes: int | None
+) -> Callable[[Pixels], list[float]]:
+    """Return the function from crops to vectors of a run. One black crop shows that it works."""
+    checkpoint: Checkpoint[Any] = load_run(folder, runtime)
+    task, info = find_task(checkpoint.config.task), output_info((LEAST_SIDE, LEAST_SIDE), preprocessing)
+    if (reason := checkpoint.config.preprocessing.mismatch(info)) is not None:
+        raise FitError(f"--features-from {folder}: cannot look at images of this run: an image {reason}")
+    encoding = EncodingSettings(background=None, memory_bytes=memory_bytes, plans={})
+
+    def vector_of(pixels: Pixels) -> list[float]:
+        return task.image_vector(checkpoint, ArrayReader(pixels, color=info.color), runtime, encoding)
+
+    vector_of(np.zeros((LEAST_SIDE, LEAST_SIDE, info.channels), info.dtype))
+    return vector_of
