@@ -29,6 +29,9 @@ def evaluate(
     ] = None,
     json: Json = False,
     csv: Annotated[Path | None, typer.Option(help="Write a CSV file: a line per image, or per patient.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page with scores, curves and the worst images.")
+    ] = None,
     *,
     options: ScoringOptions,
 ) -> None:
@@ -41,13 +44,15 @@ def evaluate(
     levels of noise.
     """
     from fitcli.evaluation.evaluate import evaluate as run_evaluation
+    from fitcli.reports.page import check_page
     from fitcli.tasks.classify.classify_files import check_csv
     from fitcli.tasks.evaluation_result import write_csv
 
     with options.connect() as queue:
         check_csv(csv, [data])
+        check_page("--report", report, [data, *([] if csv is None else [csv])])
         runtime = options.runtime()
-        found = run_evaluation(queue, data, checkpoint, split, runtime, options.settings(), csv, images, per)
+        found = run_evaluation(queue, data, checkpoint, split, runtime, options.settings(), csv, images, per, report)
         if csv is not None and found is not None:
             write_csv(csv, found)
     if found is None:

@@ -15,6 +15,7 @@ from fitcli.data.splitting import HELD_OUT, Splitting
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import DataError, FitError, ImageError, OutOfMemory
+from fitcli.evaluation.report import write_report
 from fitcli.evaluation.trained_on import compare_with_training, with_facts, with_patients
 from fitcli.files.wording import counted
 from fitcli.memory.retry import one_line
@@ -41,6 +42,7 @@ def evaluate(
     output: Path | None = None,
     images: Path | None = None,
     per: str | None = None,
+    report: Path | None = None,
 ) -> Evaluation | None:
     """Score a run on the images of a data set.
 
@@ -54,6 +56,7 @@ def evaluate(
         output: File that will hold the scores; None for none. It must not be an image of the data set.
         images: Folder that the paths of a CSV file are relative to; None for that of the file.
         per: Column of patients to score by patient, too; None for images alone.
+        report: HTML file that will show the scores; None for none.
 
     Returns:
         The scores, on the first process; None on the others.
@@ -76,8 +79,8 @@ def evaluate(
         samples = with_patients(data, samples, labels, per, images)
         if labels not in IN_FILES:
             check_unit_labels(data, samples, config)
-    target = None if output is None else os.path.realpath(output)
-    if clash := next((sample.path for sample in samples if os.path.realpath(sample.path) == target), None):
+    targets = {os.path.realpath(path) for path in (output, report) if path is not None}
+    if clash := next((sample.path for sample in samples if os.path.realpath(sample.path) in targets), None):
         raise FitError(f"{clash}: is an image of the data set and would be replaced; give another output file")
     trained_on = compare_with_training(folder, dataset, samples, split)
     whole = _is_whole(folder)
@@ -89,7 +92,11 @@ def evaluate(
         return None
     result = scorer.summarize(scored, split, len(samples) - len(scored))
     units = None if per is None else cast(UnitScorer, scorer).per_unit(scored)
-    return with_facts(replace(result, units=units), scored, samples, trained_on)
+    found = with_facts(replace(result, units=units), scored, samples, trained_on)
+    if report is not None:
+        about = (f"Run {folder}", f"Data set {data}, {counted(len(samples), 'image')} of --split {split}")
+        write_report(report, found, task.report(checkpoint, runtime, settings), scored, job.opener(), about)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,10 @@ class _Job:
     settings: EncodingSettings
     output: Path | None
 
+    def opener(self) -> ImageOpener:
+        """Return what opens the images."""
+        return ImageOpener(self.queue, self.checkpoint.config.preprocessing, self.settings.read_as)
+
     def run(self, scorer: Scorer) -> list[tuple[Sample, list[float]]] | None:
         """Score the images, and report those that cannot be read or scored.
 
@@ -113,7 +124,7 @@ class _Job:
             FitError: No image can be scored.
         """
         samples, count = self.samples, len(self.samples)
-        opener = ImageOpener(self.queue, self.checkpoint.config.preprocessing, self.settings.read_as)
+        opener = self.opener()
 
         def score(number: int) -> list[float] | None:
             try:

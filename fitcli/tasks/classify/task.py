@@ -28,6 +28,7 @@ from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.config import ClassifyDetails
 from fitcli.tasks.classify.objective import ClassificationObjective, classification_objective
 from fitcli.tasks.classify.options import ClassifyOptions
+from fitcli.tasks.classify.report import ClassificationReport
 from fitcli.tasks.classify.scorer import ClassificationScorer
 from fitcli.tasks.classify.step import classification_job
 from fitcli.tasks.classify.targets.kinds import TARGET_KINDS, kind_of
@@ -82,6 +83,11 @@ class Classify(Task[FITClassifier]):
         self, checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: EncodingSettings, whole: bool
     ) -> ClassificationScorer:
         return ClassificationScorer(checkpoint, runtime, settings)
+
+    def report(
+        self, checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: EncodingSettings
+    ) -> ClassificationReport:
+        return ClassificationReport(checkpoint, runtime, settings)
 
     def preset(self, name: str) -> PresetModel:
         config = classifier_preset(name, CHANNELS, CLASSES)

@@ -32,6 +32,7 @@ from fitcli.tasks.detect.config import SIDES, DetectDetails
 from fitcli.tasks.detect.loss import CellTruth, DetectionLoss
 from fitcli.tasks.detect.objective import DetectionObjective, detection_objective
 from fitcli.tasks.detect.options import DetectOptions
+from fitcli.tasks.detect.report import DetectionReport
 from fitcli.tasks.detect.sample_pass import DETECTING, TYPICAL_CLASSES
 from fitcli.tasks.detect.scorer import DetectionScorer
 from fitcli.tasks.detect.step import detection_job
@@ -106,6 +107,9 @@ class Detection(Task[FITDense]):
         self, checkpoint: Checkpoint[FITDense], runtime: Runtime, settings: EncodingSettings, whole: bool
     ) -> DetectionScorer:
         return DetectionScorer(checkpoint, runtime, settings)
+
+    def report(self, checkpoint: Checkpoint[FITDense], runtime: Runtime, settings: EncodingSettings) -> DetectionReport:
+        return DetectionReport(checkpoint, runtime, settings)
 
     def match(self, data: Path, dataset: Dataset, chosen: Sequence[Sample], config: RunConfig) -> list[Sample]:
         annotated = [sample for sample in chosen if sample.target is not None]

@@ -33,6 +33,7 @@ from fitcli.tasks.segment.config import SegmentDetails
 from fitcli.tasks.segment.loss import CellLoss, class_weights
 from fitcli.tasks.segment.objective import SegmentationObjective, segmentation_objective
 from fitcli.tasks.segment.options import SegmentOptions
+from fitcli.tasks.segment.report import SegmentationReport
 from fitcli.tasks.segment.sample_pass import SEGMENTING, TYPICAL_CLASSES
 from fitcli.tasks.segment.scorer import SegmentationScorer
 from fitcli.tasks.segment.step import segmentation_job
@@ -120,6 +121,11 @@ class Segmentation(Task[FITDense]):
         self, checkpoint: Checkpoint[FITDense], runtime: Runtime, settings: EncodingSettings, whole: bool
     ) -> SegmentationScorer:
         return SegmentationScorer(checkpoint, runtime, settings)
+
+    def report(
+        self, checkpoint: Checkpoint[FITDense], runtime: Runtime, settings: EncodingSettings
+    ) -> SegmentationReport:
+        return SegmentationReport(checkpoint, runtime, settings)
 
     def match(self, data: Path, dataset: Dataset, chosen: Sequence[Sample], config: RunConfig) -> list[Sample]:
         labelled = [sample for sample in chosen if sample.target is not None]

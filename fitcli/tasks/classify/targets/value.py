@@ -19,6 +19,7 @@ from torch import Tensor
 
 from fitcli.data.column_kinds import Answer, LabelColumn, empty_column
 from fitcli.errors import DataError
+from fitcli.reports.parts import Part
 from fitcli.runs.targets import Target
 from fitcli.tasks.classify.targets.cell_numbers import cell_number, count_known, number_text, ranks
 from fitcli.tasks.classify.targets.kind import Numbers, TargetKind, TargetScores, known_mean, require, without_none
@@ -28,6 +29,7 @@ DIGITS = 5
 
 LARGEST = 1e300
 """Largest value, so that sums and predictions of values stay finite."""
+from fitcli.tasks.classify.targets.value_charts import value_parts
 
 
 class Value(TargetKind):
@@ -120,6 +122,9 @@ class Value(TargetKind):
             "spearman": _correlation(ranks(predicted), ranks(given)),
             "loss": float(F.huber_loss(standard, expected)),
         }
+
+    def report(self, target: Target, predictions: Numbers, answers: Sequence[Answer]) -> list[Part]:
+        return value_parts(target, predictions[:, 0], np.array([answer[0] for answer in answers]))
 
 
 def _mean_and_deviation(data: Path, column: LabelColumn, values: Sequence[float]) -> tuple[float, float]:
