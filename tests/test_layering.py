@@ -20,9 +20,9 @@ SOURCES = sorted([*ROOT.glob("fitcli/**/*.py"), *ROOT.glob("models/**/*.py")])
 
 FLOORS = (
     "models", "fitcli/errors.py", "fitcli/interrupts.py", "fitcli/process", "fitcli/console.py", "fitcli/files",
-    "fitcli/images", "fitcli/reports", "fitcli/annotations", "fitcli/demo", "fitcli/device", "fitcli/noise.py", "fitcli/patches",
-    "fitcli/streaming", "fitcli/distributed", "fitcli/runs", "fitcli/execution", "fitcli/memory/paper",
-    "fitcli/memory", "fitcli/data", "fitcli/tasks/encoding", "fitcli/tasks", "fitcli/tasks/autoregressive/decoding",
+    "fitcli/images", "fitcli/reports", "fitcli/annotations", "fitcli/demo", "fitcli/device", "fitcli/noise.py",
+    "fitcli/patches", "fitcli/streaming", "fitcli/distributed", "fitcli/runs", "fitcli/execution",
+    "fitcli/memory/paper", "fitcli/memory", "fitcli/data", "fitcli/tasks/encoding", "fitcli/tasks", "fitcli/tasks/autoregressive/decoding",
     "fitcli/tasks/*", "fitcli/tasks/diffusion/generate", "fitcli/training/checkpointing", "fitcli/training",
     "fitcli/evaluation", "fitcli/profiling", "fitcli/commands", "fitcli/compatibility", "fitcli/app.py",
     "fitcli/__main__.py",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-FINER = 4
+FINER = 3
 """Number of times that a drawing is finer than its pixels, for smooth edges."""
 
 Color = tuple[int, int, int]

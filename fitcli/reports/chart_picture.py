@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.images.line_drawing import draw_dots, draw_line
+from fitcli.images.line_drawing import draw_dots, draw_line, draw_lines
 from fitcli.images.text import draw_text, fitting_text, text_width
 from fitcli.reports.parts import RGB, Chart, Style
 from fitcli.reports.plot import Placed, Plot, place_chart
@@ -57,12 +57,13 @@ def chart_picture(chart: Chart) -> NDArray[np.uint8]:
 
 
 def _draw_axes(pixels: NDArray[np.uint8], plot: Plot) -> None:
+    lines = [np.array([[plot.left, place], [plot.right, place]]) for place, _ in plot.y_ticks]
+    lines += [np.array([[place, plot.top], [place, plot.bottom]]) for place, _ in plot.x_ticks]
+    draw_lines(pixels, lines, LINE, 1)
     for place, text in plot.y_ticks:
-        draw_line(pixels, np.array([[plot.left, place], [plot.right, place]]), LINE, 1)
         where = (round(place) - TEXT // 2 - 1, LEFT - 8 - text_width(text, TEXT))
         draw_text(pixels, text, where, TEXT, SOFT)
     for place, text in plot.x_ticks:
-        draw_line(pixels, np.array([[place, plot.top], [place, plot.bottom]]), LINE, 1)
         draw_text(pixels, text, (HEIGHT - BOTTOM + 6, round(place) - text_width(text, TEXT) // 2), TEXT, SOFT)
     corner = np.array([[plot.left, plot.top], [plot.left, plot.bottom], [plot.right, plot.bottom]])
     draw_line(pixels, corner, SOFT, 1)

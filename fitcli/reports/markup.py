@@ -183,7 +183,8 @@ def _chart_key(chart: Chart) -> str:
     """Return the legend of a chart; one series without a name needs none."""
     named = [(n if s.color is None else s.color, s) for n, s in enumerate(chart.series) if s.name and len(s.x)]
     items = "".join(
-        f'<li><i class="c{color % COLORS}{" dashed" if series.style == "dashed" else ""}"></i>{escaped(series.name)}</li>'
+        f'<li><i class="c{color % COLORS}{dashed}"></i>{escaped(series.name)}</li>'
         for color, series in named
+        for dashed in [" dashed" * (series.style == "dashed")]
     )
     return f'<ul class="key">{items}</ul>' if items else ""

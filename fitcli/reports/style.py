@@ -27,7 +27,8 @@ ul.warn { list-style: none; padding: 8px 14px; border-left: 4px solid var(--warn
 dl.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(180px, 1fr)); gap: 10px; margin: 14px 0; }
 dl.facts div { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: 10px 14px; }
 dl.facts dt { color: var(--soft); font-size: 13px; }
-dl.facts dd { margin: 0; font-size: 21px; font-weight: 600; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+dl.facts dd { margin: 0; font-size: 21px; font-weight: 600; overflow-wrap: anywhere;
+  font-variant-numeric: tabular-nums; }
 dl.facts dd span { display: block; font-size: 13px; font-weight: 400; color: var(--soft); }
 .scroll { overflow-x: auto; margin: 14px 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
@@ -53,8 +54,10 @@ svg .faint { fill: none; stroke-width: 1; opacity: .35; }
 svg .dashed { fill: none; stroke-width: 1.3; stroke-dasharray: 5 4; }
 svg .dot { stroke: none; opacity: .75; }
 svg .bar { stroke: none; opacity: .8; }
-.key { list-style: none; margin: 4px 0 0; padding: 0; font-size: 13px; display: flex; flex-wrap: wrap; gap: 2px 16px; }
-.key i { display: inline-block; width: 14px; height: 10px; margin-right: 6px; border-radius: 2px; background: currentColor; }
+.key { list-style: none; margin: 4px 0 10px; padding: 0; font-size: 13px; display: flex; flex-wrap: wrap;
+  gap: 2px 16px; }
+.key i { display: inline-block; width: 14px; height: 10px; margin-right: 6px; border-radius: 2px;
+  background: currentColor; }
 .key i.dashed { height: 0; border-top: 2px dashed currentColor; background: none; vertical-align: middle; }
 .key li { overflow-wrap: anywhere; }
 .cases { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(440px, 100%), 1fr)); gap: 24px 28px; }

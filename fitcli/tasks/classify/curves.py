@@ -52,7 +52,7 @@ def average_precision(probabilities: Floats, held: Flags) -> float | None:
 
 
 def _counts(probabilities: Floats, held: Flags) -> tuple[Floats, Floats]:
-    """Return the numbers of hits and of false alarms with each threshold, from none to all; equal values go together."""
+    """Return the numbers of hits and of false alarms by threshold, from none to all; equal values go together."""
     order = np.argsort(-probabilities, kind="stable")
     values, flags = probabilities[order], held[order]
     last = np.flatnonzero(np.append(np.diff(values) != 0, True))

@@ -50,7 +50,7 @@ class Scores(NamedTuple):
     named: dict[str, float]
     thresholds: Thresholds = {}  # noqa: RUF012  (a NamedTuple, whose defaults are never changed)
     sharpening: Sharpening = PLAIN
-    losses: Mapping[int, float] = {}  # noqa: RUF012
+    losses: Mapping[int, float] = {}
 
     def headline(self) -> tuple[str, str]:
         """Return name and value of the most important score: the accuracy, or the first score of the first target."""

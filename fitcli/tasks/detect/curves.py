@@ -40,7 +40,7 @@ def precision_recall_curve(matches: Matches, number: int) -> ObjectCurve:
 
 
 def _counts(matches: Matches) -> tuple[Floats, Floats]:
-    """Return the numbers of right and of false objects with each score or more, from none on; equal ones go together."""
+    """Return the numbers of right and of false objects with each score or more, from none on; equal go together."""
     counted = matches.kinds[:, 0] != LEFT_OUT
     scores, kinds = matches.scores[counted], matches.kinds[counted, 0]
     order = np.argsort(-scores, kind="stable")

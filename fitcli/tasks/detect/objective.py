@@ -109,6 +109,7 @@ class DetectionObjective:
             rank=(found.ap50, -found.loss),
             headline=("AP50", f"{found.ap50:.3f}"),
             decisions={THRESHOLD: found.threshold},
+            badness=found.errors,
         )
 
 

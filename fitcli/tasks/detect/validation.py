@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -29,7 +29,7 @@ from fitcli.tasks.detect.average_precision import best_threshold
 from fitcli.tasks.detect.cell_layout import CellLayout
 from fitcli.tasks.detect.config import UNDECIDED
 from fitcli.tasks.detect.detect_image import candidate_finder
-from fitcli.tasks.detect.detection_scores import ImageMatches, class_precisions, pooled
+from fitcli.tasks.detect.detection_scores import ImageMatches, class_precisions, counts_at, pooled
 from fitcli.tasks.detect.detections import CandidateCollector
 from fitcli.tasks.detect.draw_targets import draw_cells
 from fitcli.tasks.detect.loss import DetectionLoss
@@ -55,6 +55,7 @@ class ValidationScores(NamedTuple):
         ap, ap50: Mean average precision over the classes: over all thresholds of overlap, and by the first.
         f1: F1 over all classes at the threshold.
         threshold: Least score of the found objects with the greatest F1.
+        errors: Number of false and missed objects of each image at this threshold, by its number.
     """
 
     loss: float
@@ -62,6 +63,7 @@ class ValidationScores(NamedTuple):
     ap50: float
     f1: float
     threshold: float
+    errors: Mapping[int, float] = {}
 
 
 def validate(
@@ -89,7 +91,8 @@ def validate(
         OutOfMemory: An image needs more memory than there is.
         DataError: Nothing counts in any image.
     """
-    annotated = [sample for sample in samples if sample.target is not None]
+    places = [number for number, sample in enumerate(samples) if sample.target is not None]
+    annotated = [samples[number] for number in places]
 
     def score_own() -> list[tuple[int, float, float, list[float]]]:
         results = []
@@ -111,7 +114,9 @@ def validate(
     known = ~np.isnan(precisions[:, 0])
     ap, ap50 = (float(each.mean()) if known.any() else 0.0 for each in (precisions[known], precisions[known, 0]))
     best = best_threshold(matches.scores, matches.kinds[:, 0], len(matches.true_numbers), UNDECIDED)
-    return ValidationScores(sum(row[1] for row in rows) / weight, ap, ap50, best.f1, best.threshold)
+    counts = {places[row[0]]: counts_at(ImageMatches.of_row(row[3]).matches, best.threshold) for row in rows}
+    errors = {number: float(own.found + own.true - 2 * own.right) for number, own in counts.items()}
+    return ValidationScores(sum(row[1] for row in rows) / weight, ap, ap50, best.f1, best.threshold, errors)
 
 
 def _score(

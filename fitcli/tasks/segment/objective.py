@@ -123,6 +123,7 @@ class SegmentationObjective:
             scores={"mean_iou": mean, "accuracy": accuracy, **named},
             rank=(mean, -loss),
             headline=("mean IoU", f"{mean:.3f}"),
+            badness=sums.losses,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -42,11 +42,13 @@ class Sums(NamedTuple):
         weight: Sum of the weights of the pixels.
         confusion: Numbers of pixels by class (row) and predicted class (column), [k k+1]; the last column counts those
             in groups that were left out as background. They have no loss.
+        losses: Mean loss of each image by its number, of those with a labelled pixel.
     """
 
     loss: float
     weight: float
     confusion: NDArray[np.int64]
+    losses: Mapping[int, float] = {}
 
 
 def validate(
@@ -74,7 +76,8 @@ def validate(
         OutOfMemory: An image needs more memory than there is.
         DataError: No image has a labelled pixel.
     """
-    labelled = [sample for sample in samples if sample.target is not None]
+    places = [number for number, sample in enumerate(samples) if sample.target is not None]
+    labelled = [samples[number] for number in places]
 
     def score_own() -> list[tuple[int, float, float, list[list[int]]]]:
         results = []
@@ -94,7 +97,9 @@ def validate(
         raise DataError(
             f"{samples[0].path}: neither this nor any other validation image has a labelled pixel that can be used"
         )
-    return Sums(sum(row[1] for row in rows), weight, np.sum([np.array(row[3], np.int64) for row in rows], axis=0))
+    losses = {places[row[0]]: row[1] / row[2] for row in rows if row[2]}
+    confusion = np.sum([np.array(row[3], np.int64) for row in rows], axis=0)
+    return Sums(sum(row[1] for row in rows), weight, confusion, losses)
 
 
 def _sums(

@@ -26,10 +26,10 @@ from fitcli.tasks.classify.targets.cell_numbers import cell_number
 from fitcli.tasks.classify.targets.classes import match_by_name
 from fitcli.tasks.classify.targets.continuation import continuation_loss, likelihood_loss, passing
 from fitcli.tasks.classify.targets.kind import Numbers, TargetKind, TargetScores, require, without_none
+from fitcli.tasks.classify.targets.value_charts import order_parts
 
 LEAST_LEVELS = 2
 """Least number of levels."""
-from fitcli.tasks.classify.targets.value_charts import order_parts
 
 
 class Order(TargetKind):

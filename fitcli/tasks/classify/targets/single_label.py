@@ -16,8 +16,8 @@ from fitcli.runs.targets import Target
 from fitcli.tasks.classify.labels import top_classes
 from fitcli.tasks.classify.losses import mean_cross_entropy
 from fitcli.tasks.classify.scores import classification_scores
-from fitcli.tasks.classify.targets.classes import match_by_name, require_classes
 from fitcli.tasks.classify.targets.class_charts import class_parts
+from fitcli.tasks.classify.targets.classes import match_by_name, require_classes
 from fitcli.tasks.classify.targets.kind import Numbers, TargetKind, TargetScores
 
 

@@ -25,10 +25,10 @@ from fitcli.runs.targets import Target
 from fitcli.tasks.classify.targets.cell_numbers import cell_number, count_known, number_text
 from fitcli.tasks.classify.targets.continuation import continuation_loss, likelihood_loss, passing
 from fitcli.tasks.classify.targets.kind import Numbers, TargetKind, TargetScores, require, without_none
+from fitcli.tasks.classify.targets.value_charts import survival_parts
 
 MOST_BINS, EVENTS_PER_BIN = 8, 5
 """Largest number of bins, and least number of events of the training images in each."""
-from fitcli.tasks.classify.targets.value_charts import survival_parts
 
 
 class Survival(TargetKind):

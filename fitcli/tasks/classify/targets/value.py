@@ -23,13 +23,13 @@ from fitcli.reports.parts import Part
 from fitcli.runs.targets import Target
 from fitcli.tasks.classify.targets.cell_numbers import cell_number, count_known, number_text, ranks
 from fitcli.tasks.classify.targets.kind import Numbers, TargetKind, TargetScores, known_mean, require, without_none
+from fitcli.tasks.classify.targets.value_charts import value_parts
 
 DIGITS = 5
 """Digits of a predicted value below the standard deviation of the values."""
 
 LARGEST = 1e300
 """Largest value, so that sums and predictions of values stay finite."""
-from fitcli.tasks.classify.targets.value_charts import value_parts
 
 
 class Value(TargetKind):
