@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,9 @@ WORST = 20
 
 MOST_FACTS = 8
 """Most scores that are shown large."""
+
+FRACTION = re.compile(r"-?\d+\.\d")
+"""Beginning of a score that is no count."""
 
 MOST_SCORES = 150
 """Most rows of the table of all scores."""
@@ -56,7 +60,9 @@ def write_report(
 def _scores(evaluation: Evaluation) -> list[Part]:
     """Return the scores as they stand in the table and in the JSON document."""
     rows = [row for row in evaluation.as_rows() if row[0] not in ("task", "split")]
-    parts: list[Part] = [Facts(rows[:MOST_FACTS])]
+    # Counts stand in the table alone.
+    facts = [row for row in rows if FRACTION.match(row[1])][:MOST_FACTS]
+    parts: list[Part] = [Facts([("images", f"{evaluation.images:,}"), *facts])]
     bounds = evaluation.scores.get("intervals")
     if bounds and bounds["scores"]:
         noun = counted(bounds["units"], bounds["by"])

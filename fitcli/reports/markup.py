@@ -32,6 +32,9 @@ MOST_ROWS, MOST_COLUMNS = 300, 40
 MOST_LINES = 100
 """Most lines of text of one part."""
 
+LEAST_SIDE = 200
+"""Least length of the longer side of a picture that is no crop, in pixels of the page."""
+
 MOST_CLASSES = 30
 """Largest number of classes of a matrix of counts."""
 
@@ -124,8 +127,9 @@ class Markup:
     @part.register
     def _(self, part: Gallery) -> str:
         cases = "\n".join(map(self._case, part.cases))
-        small = " small" if part.small else ""
-        return f'<h3>{escaped(part.caption)}</h3><div class="cases{small}">{cases}</div>' if part.cases else ""
+        large = max((sum(not picture.crop for picture in case.pictures) for case in part.cases), default=0)
+        wide = " wide" if large > 2 else ""
+        return f'<h3>{escaped(part.caption)}</h3><div class="cases{wide}">{cases}</div>' if part.cases else ""
 
     def _case(self, case: Case) -> str:
         pictures = "".join(map(self._picture, case.pictures))
@@ -143,9 +147,12 @@ class Markup:
             return f"<figure><figcaption>{caption} (left out: the page is full)</figcaption></figure>"
         self._room -= len(text)
         height, width = picture.pixels.shape[:2]
-        flat = ' class="flat"' if picture.flat else ""
+        # Small images are enlarged, so that they can be seen.
+        larger = 1 if picture.crop else -(-LEAST_SIDE // max(height, width))
+        flat = ' class="flat"' if picture.flat or larger > 1 else ""
         image = f'<img{flat} src="data:{mime};base64,{text}" width="{width}" height="{height}" alt="{caption}">'
-        return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+        kind = ' class="crop"' if picture.crop else f' style="max-width: {larger * width}px"'
+        return f"<figure{kind}>{image}<figcaption>{caption}</figcaption></figure>"
 
 
 def _value(value: str) -> str:

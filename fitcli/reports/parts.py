@@ -122,11 +122,13 @@ class Picture:
         pixels: [height width 3].
         caption: Content of the picture.
         flat: Whether it has few colours and sharp edges, as maps do.
+        crop: Whether it is a part of an image that stays small.
     """
 
     pixels: NDArray[np.uint8]
     caption: str
     flat: bool = False
+    crop: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +153,10 @@ class Gallery:
     Attributes:
         caption: Which images these are.
         cases: The images.
-        small: Whether their pictures are small crops, many of which stand in a line.
     """
 
     caption: str
     cases: Sequence[Case]
-    small: bool = False
 
 
 @dataclass(frozen=True, slots=True)

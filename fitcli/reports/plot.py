@@ -97,7 +97,7 @@ class _Axis(NamedTuple):
 def place_chart(chart: Chart, left: float, top: float, right: float, bottom: float) -> Plot:
     """Place a chart on a rectangle of pixels, whose top has the smallest y."""
     known = [(series, *_finite(series)) for series in chart.series]
-    log = chart.log_y and all((y > 0).all() for _, _, y in known)
+    log = chart.log_y and any(len(y) for _, _, y in known) and all((y > 0).all() for _, _, y in known)
     x_low, x_high = chart.x_range or _range([x for _, x, _ in known], 0)
     bars = any(series.style == "bars" for series in chart.series)
     y_low, y_high = chart.y_range or _range([y for _, _, y in known], 0 if log else ROOM, from_zero=bars)
@@ -127,7 +127,7 @@ def round_numbers(low: float, high: float, count: int = TICKS) -> list[float]:
     """Return about `count` numbers in low ... high that are 1, 2 or 5 times a power of ten apart."""
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(each * power for each in (1, 2, 5, 10) if each * power >= rough * 0.999)
+    step = next(each * power for each in (1, 2, 5, 10) if each * power >= rough * 0.75)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
 
@@ -147,7 +147,7 @@ def log_numbers(low: float, high: float) -> list[float]:
 
 def number_text(value: float) -> str:
     """Return a number of an axis, short."""
-    if value and (abs(value) >= 1e6 or abs(value) < 1e-3):
+    if value and (abs(value) >= 1e6 or abs(value) < 1e-4):
         digits, _, power = f"{value:.3e}".partition("e")
         return f"{float(digits):g}e{int(power)}"
     return f"{value / 1000:g}k" if abs(value) >= 10_000 else f"{value:g}"

@@ -57,25 +57,26 @@ svg .bar { stroke: none; opacity: .8; }
 .key { list-style: none; margin: 4px 0 10px; padding: 0; font-size: 13px; display: flex; flex-wrap: wrap;
   gap: 2px 16px; }
 .key i { display: inline-block; width: 14px; height: 10px; margin-right: 6px; border-radius: 2px;
-  background: currentColor; }
+  background: currentColor; box-shadow: inset 0 0 0 1px rgba(128, 128, 128, .55); }
 .key i.dashed { height: 0; border-top: 2px dashed currentColor; background: none; vertical-align: middle; }
 .key li { overflow-wrap: anywhere; }
 .cases { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(440px, 100%), 1fr)); gap: 24px 28px; }
-.cases.small { grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 14px; }
+.cases.wide { grid-template-columns: 1fr; gap: 18px; }
 .case { break-inside: avoid; min-width: 0; }
 .case h4 { margin: 0; font-size: 14px; overflow-wrap: anywhere; }
 .case p { margin: 0 0 6px; font-size: 13px; color: var(--soft); overflow-wrap: anywhere; }
 .pictures { display: flex; flex-wrap: wrap; gap: 8px; }
-.pictures figure { flex: 0 1 auto; }
-.pictures img { display: block; max-width: 100%; height: auto; border: 1px solid var(--line); }
+.pictures figure { flex: 1 1 100px; }
+.pictures figure.crop { flex: 0 0 auto; max-width: 104px; }
+.pictures img { display: block; width: 100%; height: auto; border: 1px solid var(--line); }
 .pictures img.flat { image-rendering: pixelated; }
 .pictures figcaption { font-size: 12px; }
 footer { margin-top: 48px; padding-bottom: 32px; font-size: 13px; color: var(--soft); }
 @media print { :root { color-scheme: light; --ground: #fff; --panel: #f6f7f9; --ink: #000; --soft: #444; --line: #bbb;
-  --accent: #000; --shade: 11, 98, 168; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #a8559b; --c4: #b07a00;
+  --accent: #000; --warn: #8a4b00; --shade: 11, 98, 168; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #a8559b; --c4: #b07a00;
   --c5: #3a3f9e; --c6: #6b7680; }
   body { font-size: 11pt; } nav { display: none; } .charts, .cases { grid-template-columns: 1fr 1fr; }
-  .cases.small { grid-template-columns: repeat(5, 1fr); } main, header, footer { max-width: none; padding: 0; }
+  .cases.wide { grid-template-columns: 1fr; } main, header, footer { max-width: none; padding: 0; }
   h2 { break-after: avoid; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """ + "".join(f".c{n} {{ stroke: var(--c{n}); color: var(--c{n}); fill: var(--c{n}); }}\n" for n in range(7))
 """Text of the style element. Rules of `svg` win where they say `fill: none`."""

@@ -34,7 +34,7 @@ def curves(history: MetricsHistory, images_per_step: int) -> list[Chart]:
     rates, peaks = history.steps("images_per_second"), history.steps("peak_bytes")
     seconds = np.stack([rates[:, 0], images_per_step / np.maximum(rates[:, 1], 1e-12)], axis=1)[rates[:, 1] > 0]
     losses = [*_noisy("training", history.steps("loss"), 0), *_marked("validation", history.validations("loss"), 1)]
-    return [
+    charts = [
         _chart("Loss", "loss", losses),
         *_scores(history),
         _chart("Learning rate", "learning rate", [_line("", history.steps("learning_rate"), 0)]),
@@ -43,6 +43,8 @@ def curves(history: MetricsHistory, images_per_step: int) -> list[Chart]:
         _chart("Waiting for images", "share of the time", _noisy("", history.steps("data_wait"), 0), from_zero=True),
         _chart("Norm of the gradient", "norm before clipping", _noisy("", history.steps("gradient_norm"), 0), log=True),
     ]
+    last = float(max((values[-1, 0] for values in (rates, history.validations("loss")) if len(values)), default=1))
+    return [replace(chart, x_range=(0.0, last)) for chart in charts]
 
 
 def main_curves(charts: Sequence[Chart]) -> list[Chart]:

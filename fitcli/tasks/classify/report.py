@@ -32,7 +32,7 @@ MOST_NAMED = 4
 """Most targets whose answers stand beside an image."""
 
 LEGEND = {
-    0.1: "evidence: a tenth of the even share", 1.0: "the even share", 10.0: "10 times", 100.0: "100 times or more"
+    0.0: "no evidence", 1.0: "the even share", 10.0: "10 times the even share", 100.0: "100 times or more"
 }  # fmt: skip
 """Evidence whose colours the legend names, times the even share."""
 

@@ -111,7 +111,7 @@ class DetectionReport:
     def case(self, image: ImageReader, sample: Sample) -> Case:
         """Return an image with its right, false and missed objects, and crops of the latter two."""
         config = self.checkpoint.config
-        found = detect_image(self.checkpoint, image, self.runtime, self.settings, purpose="evaluate").found
+        found = detect_image(self.checkpoint, image, self.runtime, self.settings, purpose="evaluate", warns=False).found
         found = found.take(found.scores >= self.threshold)
         if sample.target is None:
             view = _with_boxes(image, [(RIGHT, found.boxes.astype(np.float64))])
@@ -204,14 +204,17 @@ def _crop(image: ImageReader, box: Floats, color: RGB, caption: str) -> Picture:
     """Return the surroundings of an object."""
     left, top, right, bottom = box.tolist()
     side = round(max(LEAST_CROP, CONTEXT * max(right - left, bottom - top)))
-    window = Window(max(0, round((top + bottom - side) / 2)), max(0, round((left + right - side) / 2)), side, side)
-    window = window.clip(*image.info.size)
+    first, start = (
+        round(min(max(0.0, (low + high - side) / 2), max(0, length - side)))
+        for low, high, length in ((top, bottom, image.info.height), (left, right, image.info.width))
+    )
+    window = Window(first, start, side, side).clip(*image.info.size)
     small = small_view(image, CROP_SIDE, window)
     enlarged = max(1, CROP_SIDE // max(small.shape[:2]))
     view = small.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
     factor = view.shape[1] / window.width
     draw_lines(view, [_outline((box - [window.left, window.top, window.left, window.top]) * factor)], color, 1.5)
-    return Picture(view, caption)
+    return Picture(view, caption, crop=True)
 
 
 def _outline(box: Floats) -> Floats:

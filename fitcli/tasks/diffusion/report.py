@@ -115,5 +115,6 @@ class DenoisingReport:
         groups = groups_of(grid).map_tensors(partial(to_device, device=device))
         with self.runtime.autocast():
             data = generate(self.checkpoint.model, sampling, groups, to_device(noise, device), condition)
-        values = to_pixels(data.float().cpu(), grid) / np.float32(2 * diffusion.scale) + np.float32(0.5)
+        values = to_pixels(data.float().cpu(), grid).astype(np.float32) / np.float32(2 * diffusion.scale)
+        values += np.float32(0.5)
         return PixelRange.of(config.preprocessing).to_pixels(values)
