@@ -61,7 +61,9 @@ def _scores(evaluation: Evaluation) -> list[Part]:
     """Return the scores as they stand in the table and in the JSON document."""
     rows = [row for row in evaluation.as_rows() if row[0] not in ("task", "split")]
     # Counts stand in the table alone.
-    facts = [row for row in rows if FRACTION.match(row[1])][:MOST_FACTS]
+    fractions = [row for row in rows if FRACTION.match(row[1])]
+    own = {name.replace("_", " ") for name in evaluation.scores}
+    facts = ([row for row in fractions if row[0] in own] if len(evaluation.scores) > 2 else fractions)[:MOST_FACTS]
     parts: list[Part] = [Facts([("images", f"{evaluation.images:,}"), *facts])]
     bounds = evaluation.scores.get("intervals")
     if bounds and bounds["scores"]:
@@ -85,17 +87,17 @@ def _worst(report: TaskReport, scored: Scored, opener: ImageOpener) -> list[Part
     cases = []
     with console.progress("report") as advance:
         for number in chosen:
-            cases.append(_case(report, scored[number][0], opener))
+            cases.append(_case(report, *scored[number], opener))
             advance(1 / len(chosen))
     caption = f"The {counted(len(cases), 'image')} with the worst answers of {len(scored):,}, the worst first"
     key = [ColorKey(colors)] if (colors := report.colors()) else []
     return [*key, Gallery(caption, cases)]
 
 
-def _case(report: TaskReport, sample: Sample, opener: ImageOpener) -> Case:
+def _case(report: TaskReport, sample: Sample, row: list[float], opener: ImageOpener) -> Case:
     """Return an image with what was found in it, or why it cannot be shown."""
     try:
         with opener.open(sample.path) as image:
-            return report.case(image, sample)
+            return report.case(image, sample, row)
     except (ImageError, NonFiniteOutput, FitError) as error:
         return Case(str(sample.path), f"cannot be shown: {error}", ())

@@ -74,7 +74,7 @@ class CountMatrix:
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class ChartSeries:
     """Values of a chart.
 
     Attributes:
@@ -107,7 +107,7 @@ class Chart:
     title: str
     x: str
     y: str
-    series: Sequence[Series]
+    series: Sequence[ChartSeries]
     x_range: tuple[float, float] | None = None
     y_range: tuple[float, float] | None = None
     log_y: bool = False

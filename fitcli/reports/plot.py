@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.reports.parts import Chart, Series
+from fitcli.reports.parts import Chart, ChartSeries
 
 Floats = NDArray[np.float64]
 
@@ -48,7 +48,7 @@ class Placed(NamedTuple):
         points: [n 2], from left to right.
     """
 
-    series: Series
+    series: ChartSeries
     color: int
     points: Floats
 
@@ -153,7 +153,7 @@ def number_text(value: float) -> str:
     return f"{value / 1000:g}k" if abs(value) >= 10_000 else f"{value:g}"
 
 
-def _finite(series: Series) -> tuple[Floats, Floats]:
+def _finite(series: ChartSeries) -> tuple[Floats, Floats]:
     x, y = np.asarray(series.x, np.float64), np.asarray(series.y, np.float64)
     known = np.isfinite(x) & np.isfinite(y)
     return x[known], y[known]

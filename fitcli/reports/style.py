@@ -73,7 +73,8 @@ svg .bar { stroke: none; opacity: .8; }
 .pictures figcaption { font-size: 12px; }
 footer { margin-top: 48px; padding-bottom: 32px; font-size: 13px; color: var(--soft); }
 @media print { :root { color-scheme: light; --ground: #fff; --panel: #f6f7f9; --ink: #000; --soft: #444; --line: #bbb;
-  --accent: #000; --warn: #8a4b00; --shade: 11, 98, 168; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #a8559b; --c4: #b07a00;
+  --accent: #000; --warn: #8a4b00; --shade: 11, 98, 168;
+  --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #a8559b; --c4: #b07a00;
   --c5: #3a3f9e; --c6: #6b7680; }
   body { font-size: 11pt; } nav { display: none; } .charts, .cases { grid-template-columns: 1fr 1fr; }
   .cases.wide { grid-template-columns: 1fr; } main, header, footer { max-width: none; padding: 0; }

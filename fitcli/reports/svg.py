@@ -11,7 +11,7 @@ from fitcli.reports.plot import Floats, Placed, Plot, place_chart
 WIDTH, HEIGHT = 460, 290
 """Size of a chart, in units of its drawing."""
 
-LEFT, TOP, RIGHT, BOTTOM = 58, 12, 14, 44
+LEFT, TOP, RIGHT, BOTTOM = 72, 12, 14, 44
 """Margins around the rectangle between the axes."""
 
 COLORS = 7

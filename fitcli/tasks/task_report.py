@@ -25,8 +25,13 @@ class TaskReport(Protocol):
     def badness(self, sample: Sample, row: list[float]) -> float:
         """Return how bad the answer to an image is, from the values of its score; the greatest is the worst."""
 
-    def case(self, image: ImageReader, sample: Sample) -> Case:
+    def case(self, image: ImageReader, sample: Sample, row: list[float] | None = None) -> Case:
         """Return an image with what the model finds there, beside the truth.
+
+        Args:
+            image: The open image.
+            sample: The image in the data set, its target in the numbers of the run.
+            row: Values of its score; None if it was not scored by itself.
 
         Raises:
             ImageError, FitError: The image or its truth cannot be read.

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fitcli.reports.parts import Chart, Series
+from fitcli.reports.parts import Chart, ChartSeries
 from fitcli.training.metrics_history import Floats, MetricsHistory
 
 SMOOTHED = 60
@@ -72,7 +72,7 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _chart(title: str, y: str, series: list[Series], from_zero: bool = False, log: bool = False) -> Chart:
+def _chart(title: str, y: str, series: list[ChartSeries], from_zero: bool = False, log: bool = False) -> Chart:
     low_high = None
     if from_zero:
         values = [value for each in series for value in each.y if np.isfinite(value)]
@@ -80,24 +80,24 @@ def _chart(title: str, y: str, series: list[Series], from_zero: bool = False, lo
     return Chart(title=title, x="step", y=y, series=series, y_range=low_high, log_y=log)
 
 
-def _line(name: str, values: Floats, color: int) -> Series:
-    return Series(name, values[:, 0].tolist(), values[:, 1].tolist(), "line", color)
+def _line(name: str, values: Floats, color: int) -> ChartSeries:
+    return ChartSeries(name, values[:, 0].tolist(), values[:, 1].tolist(), "line", color)
 
 
-def _marked(name: str, values: Floats, color: int) -> list[Series]:
+def _marked(name: str, values: Floats, color: int) -> list[ChartSeries]:
     """Return the values of validations: while there are few, each is seen."""
     line = _line(name, values, color)
     return [line, replace(line, name="", style="points")] if len(values) <= SMOOTHED else [line]
 
 
-def _noisy(name: str, values: Floats, color: int) -> list[Series]:
+def _noisy(name: str, values: Floats, color: int) -> list[ChartSeries]:
     """Return values of steps: their means, and each of them faintly."""
     if len(values) <= SMOOTHED:
         return [_line(name, values, color)]
     return [replace(_line("", values, color), style="faint"), _smooth(name, values, color)]
 
 
-def _smooth(name: str, values: Floats, color: int) -> Series:
+def _smooth(name: str, values: Floats, color: int) -> ChartSeries:
     """Return means over equal parts of the steps."""
     parts = np.array_split(values, max(1, min(SMOOTHED, len(values))))
     means = np.array([part.mean(axis=0) for part in parts if len(part)])

@@ -94,7 +94,7 @@ class RunPage:
             sections = [
                 Section("Overview", self._overview(progress)),
                 Section("Curves", charts),
-                Section("Validation images", self._gallery),
+                Section("Images", self._gallery),
                 Section("Data set", self._data()),
                 Section("Options", [self._options()]),
             ]

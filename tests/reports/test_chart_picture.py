@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from fitcli.reports.chart_picture import BOTTOM, COLORS, HEIGHT, LEFT, WIDTH, chart_picture, charts_picture
-from fitcli.reports.parts import Chart, Series
+from fitcli.reports.parts import Chart, ChartSeries
 
 
 def one(style: str) -> Chart:
-    series = Series("", [0, 1, 2], [0.0, 1.0, 0.0], style)  # type: ignore[arg-type]
+    series = ChartSeries("", [0, 1, 2], [0.0, 1.0, 0.0], style)  # type: ignore[arg-type]
     return Chart(title="t", x="x", y="y", series=[series], y_range=(0.0, 2.0))
 
 

@@ -15,6 +15,7 @@ from fitcli.reports.markup import MOST_CLASSES, MOST_ROWS, Markup
 from fitcli.reports.parts import (
     Case,
     Chart,
+    ChartSeries,
     ColorKey,
     CountMatrix,
     DataTable,
@@ -24,7 +25,6 @@ from fitcli.reports.parts import (
     Part,
     Picture,
     Section,
-    Series,
 )
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&\u202e\udcff</style></script>"
@@ -40,7 +40,7 @@ EVERY: list[Part] = [
     Lines([HOSTILE], warns=True),
     DataTable(HOSTILE, (HOSTILE, "b"), [(HOSTILE, "1.5")]),
     CountMatrix(HOSTILE, (HOSTILE, "b"), [[3, 1], [0, 2]]),
-    Chart(title=HOSTILE, x=HOSTILE, y=HOSTILE, series=[Series(HOSTILE, [0, 1], [0, 1])], text=HOSTILE),
+    Chart(title=HOSTILE, x=HOSTILE, y=HOSTILE, series=[ChartSeries(HOSTILE, [0, 1], [0, 1])], text=HOSTILE),
     Gallery(HOSTILE, [Case(HOSTILE, HOSTILE, [Picture(pixels(), HOSTILE)])]),
     ColorKey([((1, 2, 3), HOSTILE)]),
 ]

@@ -10,7 +10,7 @@ from support.html_pages import ParsedPage
 
 from fitcli.errors import FitError
 from fitcli.reports.page import LARGEST, check_page, fragment, page, write_page
-from fitcli.reports.parts import Case, Chart, DataTable, Gallery, Lines, Picture, Section, Series
+from fitcli.reports.parts import Case, Chart, ChartSeries, DataTable, Gallery, Lines, Picture, Section
 
 
 def test_sections_have_links_and_empty_ones_are_left_out() -> None:
@@ -25,7 +25,7 @@ def test_a_page_of_far_too_much_stays_below_its_bound() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (420, 420, 3), np.uint8)
     cases = [Case("n" * 1000, "t" * 1000, [Picture(noise, "p")] * 3) for _ in range(20)]
     steps, values = list(range(50_000)), np.random.default_rng(1).random(50_000).tolist()
-    charts = [Chart(title="c", x="x", y="y", series=[Series("s", steps, values)] * 7)] * 15
+    charts = [Chart(title="c", x="x", y="y", series=[ChartSeries("s", steps, values)] * 7)] * 15
     table = DataTable("t", ["c" * 100] * 40, [["<" * 400] * 40] * 10_000)
     text = page("t", ["l" * 10_000] * 10, [Section("all", [*charts, table, Gallery("g", cases)])])
     assert "pictures left out, so that the page stays small" in ParsedPage.of(text).text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fitcli.reports.parts import Chart, Series
+from fitcli.reports.parts import Chart, ChartSeries
 from fitcli.reports.plot import log_numbers, number_text, place_chart, round_numbers, thinned
 
 
@@ -40,7 +40,7 @@ def test_numbers_are_short(value: float, text: str) -> None:
 
 
 def test_values_lie_within_the_axes_and_others_are_left_out() -> None:
-    series = Series("a", [0, 1, 2, 3, np.nan], [1.0, np.nan, 5.0, np.inf, 2.0])
+    series = ChartSeries("a", [0, 1, 2, 3, np.nan], [1.0, np.nan, 5.0, np.inf, 2.0])
     plot = place_chart(Chart(title="t", x="x", y="y", series=[series]), 10, 20, 110, 220)
     (placed,) = plot.placed
     np.testing.assert_allclose(placed.points[:, 0], [10, 110])
@@ -51,7 +51,7 @@ def test_values_lie_within_the_axes_and_others_are_left_out() -> None:
 @pytest.mark.parametrize("values", [[], [3.0], [0.0, 0.0], [1e-300, 1e300], [-5.0, -5.0]])
 @pytest.mark.parametrize("log", [False, True])
 def test_no_values_and_equal_values_have_axes(values: list[float], log: bool) -> None:
-    chart = Chart(title="t", x="x", y="y", series=[Series("", range(len(values)), values)], log_y=log)
+    chart = Chart(title="t", x="x", y="y", series=[ChartSeries("", range(len(values)), values)], log_y=log)
     plot = place_chart(chart, 0, 0, 100, 100)
     for placed in plot.placed:
         assert np.isfinite(placed.points).all()

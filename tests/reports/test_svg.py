@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from fitcli.reports.parts import Chart, Series
+from fitcli.reports.parts import Chart, ChartSeries
 from fitcli.reports.svg import description, svg
 
 STYLES = {"line": "path", "faint": "path", "dashed": "path", "steps": "path", "points": "circle", "bars": "rect"}
@@ -14,7 +14,7 @@ STYLES = {"line": "path", "faint": "path", "dashed": "path", "steps": "path", "p
 
 @pytest.mark.parametrize("style", STYLES)
 def test_every_style_is_drawn(style: str) -> None:
-    series = Series("a", [0, 1, 2], [0.5, 0.1, 0.9], style)  # type: ignore[arg-type]
+    series = ChartSeries("a", [0, 1, 2], [0.5, 0.1, 0.9], style)  # type: ignore[arg-type]
     root = ET.fromstring(svg(Chart(title="<t>", x="x & y", y="y", series=[series])))
     drawn = [each for each in root.iter(STYLES[style]) if (each.get("class") or "").startswith("c0")]
     assert len(drawn) == (1 if STYLES[style] == "path" else 3)
@@ -27,10 +27,12 @@ def test_every_style_is_drawn(style: str) -> None:
 
 def test_a_chart_of_many_values_is_short() -> None:
     many = list(range(200_000))
-    chart = Chart(title="t", x="x", y="y", series=[Series("a", many, many), Series("b", many, many, "points")])
+    chart = Chart(
+        title="t", x="x", y="y", series=[ChartSeries("a", many, many), ChartSeries("b", many, many, "points")]
+    )
     assert len(svg(chart)) < 200_000
 
 
 def test_the_description_says_the_ends() -> None:
-    chart = Chart(title="t", x="step", y="loss", series=[Series("training", [0, 10], [2.5, 0.25])])
+    chart = Chart(title="t", x="step", y="loss", series=[ChartSeries("training", [0, 10], [2.5, 0.25])])
     assert description(chart) == "loss by step. training: 0, 2.5 to 10, 0.25."

@@ -12,7 +12,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import ImageReader
 from fitcli.images.small_view import small_view
-from fitcli.reports.parts import RGB, Case, Chart, DataTable, Picture, Section, Series
+from fitcli.reports.parts import RGB, Case, Chart, ChartSeries, DataTable, Picture, Section
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.autoregressive.generate_images import Request, generate_images, image_size
 from fitcli.tasks.autoregressive.sequences import sequence_of
@@ -50,7 +50,7 @@ class LikelihoodReport:
         uniform = float(np.log2(sequence_of(self.checkpoint.config).levels))
         counts, edges = np.histogram(bits, BARS)
         chart = Chart(title="Bits per dimension of the images", x="bits per dimension", y="images",
-                      series=[Series("", ((edges[:-1] + edges[1:]) / 2).tolist(), counts.tolist(), "bars", 0)],
+                      series=[ChartSeries("", ((edges[:-1] + edges[1:]) / 2).tolist(), counts.tolist(), "bars", 0)],
                       x_range=(float(edges[0]), float(edges[-1])))  # fmt: skip
         rows = [(name, f"{np.percentile(bits, share):.4f}") for share, name in SHARES]
         rows.append(("a guess among all levels", f"{uniform:.4f}"))
@@ -62,10 +62,11 @@ class LikelihoodReport:
         total, dimensions = row
         return total / dimensions
 
-    def case(self, image: ImageReader, sample: Sample) -> Case:
+    def case(self, image: ImageReader, sample: Sample, row: list[float] | None = None) -> Case:
         """Return an image."""
         classes = self.checkpoint.config.classes
         text = f"of {class_text(classes, sample.target)}" if classes else "an image of the data set"
+        text += "" if row is None else f", {self.badness(sample, row):.4f} bits per dimension"
         return Case(str(sample.path), text, [Picture(small_view(image, LONGEST_SIDE // 2), "image")])
 
     def colors(self) -> list[tuple[RGB, str]]:

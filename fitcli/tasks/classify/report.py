@@ -71,7 +71,7 @@ class ClassificationReport:
         predictions = [row[part] for part in prediction_slices(self._targets)]
         return image_loss(self._targets, predictions, self._answers(sample))
 
-    def case(self, image: ImageReader, sample: Sample) -> Case:
+    def case(self, image: ImageReader, sample: Sample, row: list[float] | None = None) -> Case:
         """Return an image beside the evidence for its first target."""
         result = classify_image(self.checkpoint, image, self.runtime, self.settings, keep_evidence=True)
         predictions, answers = result.target_probabilities, self._answers(sample)

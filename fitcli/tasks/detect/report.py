@@ -17,7 +17,7 @@ from fitcli.images.base import ImageReader
 from fitcli.images.line_drawing import draw_lines
 from fitcli.images.small_view import small_view
 from fitcli.images.window import Window
-from fitcli.reports.parts import RGB, Case, Chart, Picture, Section, Series
+from fitcli.reports.parts import RGB, Case, Chart, ChartSeries, Picture, Section
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.detect.cell_layout import Integers
 from fitcli.tasks.detect.config import DetectDetails
@@ -94,8 +94,8 @@ class DetectionReport:
         chart = Chart(
             title="FROC", x="false objects per image", y="sensitivity", y_range=(0.0, 1.0),
             x_range=(0.0, max(FROC_RATES)),
-            series=[Series("all classes", *_within(curve.x, curve.y, max(FROC_RATES)), "steps", 0),
-                    Series(f"read for the mean of {rates['mean']:.3f}", FROC_RATES, places, "points", 1)],
+            series=[ChartSeries("all classes", *_within(curve.x, curve.y, max(FROC_RATES)), "steps", 0),
+                    ChartSeries(f"read for the mean of {rates['mean']:.3f}", FROC_RATES, places, "points", 1)],
         )  # fmt: skip
         precision = Chart(
             title="Precision and recall", x="recall", y="precision", series=self._precisions(matches, names),
@@ -108,7 +108,7 @@ class DetectionReport:
         counts = counts_at(ImageMatches.of_row(row).matches, self.threshold)
         return float(counts.found - counts.right + counts.true - counts.right)
 
-    def case(self, image: ImageReader, sample: Sample) -> Case:
+    def case(self, image: ImageReader, sample: Sample, row: list[float] | None = None) -> Case:
         """Return an image with its right, false and missed objects, and crops of the latter two."""
         config = self.checkpoint.config
         found = detect_image(self.checkpoint, image, self.runtime, self.settings, purpose="evaluate", warns=False).found
@@ -140,7 +140,7 @@ class DetectionReport:
         """Return the colours of objects."""
         return [(RIGHT, "right"), (WRONG, "false"), (MISSED, "missed")]
 
-    def _precisions(self, matches: Matches, names: tuple[str, ...]) -> list[Series]:
+    def _precisions(self, matches: Matches, names: tuple[str, ...]) -> list[ChartSeries]:
         areas = class_precisions(matches, len(names))[:, 0]
         counts = np.bincount(matches.true_numbers.astype(np.int64), minlength=len(names))
         drawn = sorted(np.argsort(-counts, kind="stable")[:MOST_CURVES].tolist())
@@ -149,7 +149,7 @@ class DetectionReport:
             curve = precision_recall_curve(matches, number)
             if len(curve.x):
                 name = f"{names[number]}: AP {areas[number]:.3f}"
-                series.append(Series(name, curve.x.tolist(), curve.y.tolist()))
+                series.append(ChartSeries(name, curve.x.tolist(), curve.y.tolist()))
         return series
 
 

@@ -20,7 +20,7 @@ from fitcli.noise import group_noise
 from fitcli.patches.cutting import groups_of, to_pixels
 from fitcli.patches.grid import PatchGrid
 from fitcli.patches.value_range import PixelRange
-from fitcli.reports.parts import RGB, Case, Chart, Picture, Section, Series
+from fitcli.reports.parts import RGB, Case, Chart, ChartSeries, Picture, Section
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.diffusion.config import diffusion_of
 from fitcli.tasks.diffusion.in_memory import generate
@@ -56,11 +56,11 @@ class DenoisingReport:
     def sections(self, scored: Scored) -> list[Section]:
         """Return the error at each level of noise."""
         rows = np.array([row for _, row in scored])
-        series = [Series("mean", TIMES, rows.mean(axis=0).tolist())]
+        series = [ChartSeries("mean", TIMES, rows.mean(axis=0).tolist())]
         if len(rows) > 1:
             low, high = np.percentile(rows, [10, 90], axis=0)
-            series += [Series("10 % of the images are below", TIMES, low.tolist(), "dashed", 0),
-                       Series("10 % of the images are above", TIMES, high.tolist(), "dashed", 1)]  # fmt: skip
+            series += [ChartSeries("10 % of the images are below", TIMES, low.tolist(), "dashed", 0),
+                       ChartSeries("10 % of the images are above", TIMES, high.tolist(), "dashed", 1)]  # fmt: skip
         chart = Chart(title="Error by level of noise", x="time, from little noise to much", y="mean squared error",
                       series=series, x_range=(0.0, 1.0), log_y=True)  # fmt: skip
         return [Section("Denoising", [chart])]
@@ -69,10 +69,11 @@ class DenoisingReport:
         """Return the mean error of an image."""
         return float(np.mean(row))
 
-    def case(self, image: ImageReader, sample: Sample) -> Case:
+    def case(self, image: ImageReader, sample: Sample, row: list[float] | None = None) -> Case:
         """Return an image."""
         classes = self.checkpoint.config.classes
         text = f"of {class_text(classes, sample.target)}" if classes else "an image of the data set"
+        text += "" if row is None else f", mean error {self.badness(sample, row):.4f}"
         return Case(str(sample.path), text, [Picture(small_view(image, LONGEST_SIDE // 2), "image")])
 
     def colors(self) -> list[tuple[RGB, str]]:

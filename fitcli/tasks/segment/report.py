@@ -20,7 +20,7 @@ from fitcli.images.base import ImageReader
 from fitcli.images.encoded_picture import resized
 from fitcli.images.small_view import small_view
 from fitcli.images.window import Window
-from fitcli.reports.parts import Case, Chart, CountMatrix, Picture, Section, Series
+from fitcli.reports.parts import Case, Chart, ChartSeries, CountMatrix, Picture, Section
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.segment.cell_map import cell_map
@@ -57,7 +57,7 @@ class SegmentationReport:
         scores = summarize([row for _, row in scored], names, resampled=False)
         dice = sorted(value for _, row in scored if (value := ImageScores.read(row, len(names)).dice()) is not None)
         ranks = list(range(1, len(dice) + 1))
-        style = Series("", ranks, dice, "bars" if len(dice) <= MOST_BARS else "line", 0)
+        style = ChartSeries("", ranks, dice, "bars" if len(dice) <= MOST_BARS else "line", 0)
         chart = Chart(
             title="Dice of each image, from the worst to the best", x="images", y="mean Dice of its classes",
             series=[style] if dice else [], y_range=(0.0, 1.0), x_range=(0.0, len(dice) + 1.0),
@@ -70,7 +70,7 @@ class SegmentationReport:
         dice = ImageScores.read(row, len(self.checkpoint.config.classes)).dice()
         return -1.0 if dice is None else 1 - dice
 
-    def case(self, image: ImageReader, sample: Sample) -> Case:
+    def case(self, image: ImageReader, sample: Sample, row: list[float] | None = None) -> Case:
         """Return an image, its labels, the map, and where they differ."""
         cells, cell = cell_map(self.checkpoint, image, self.runtime, self.settings), self.checkpoint.model.config.cell
         step = max(1, -(-max(image.info.size) // LONGEST_SIDE))

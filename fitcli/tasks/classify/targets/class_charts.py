@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.reports.parts import Chart, CountMatrix, DataTable, Part, Series
+from fitcli.reports.parts import Chart, ChartSeries, CountMatrix, DataTable, Part
 from fitcli.runs.targets import Target
 from fitcli.tasks.classify.curves import (
     Reliability,
@@ -23,7 +23,7 @@ MOST_CURVES = 6
 BARS = 10
 """Bins of the chart of confidences."""
 
-DIAGONAL = Series("", (0, 1), (0, 1), "dashed", 6)
+DIAGONAL = ChartSeries("", (0, 1), (0, 1), "dashed", 6)
 
 Flags = NDArray[np.bool_]
 
@@ -57,11 +57,11 @@ def _curves(target: Target, probabilities: Numbers, held: Flags) -> list[Part]:
         own, flags = probabilities[:, number], held[:, number]
         name, area, precision = target.classes[number], area_under_roc(own, flags), average_precision(own, flags)
         if not np.isnan(area):
-            first.append(Series(f"{name}: area {area:.3f}", *_lists(roc(own, flags)), "line", color))
+            first.append(ChartSeries(f"{name}: area {area:.3f}", *_lists(roc(own, flags)), "line", color))
         if precision is not None:
             points = precision_recall(own, flags)
             points = points._replace(x=np.append(0.0, points.x), y=np.append(points.y[:1], points.y))
-            second.append(Series(f"{name}: AP {precision:.3f}", *_lists(points), "line", color))
+            second.append(ChartSeries(f"{name}: AP {precision:.3f}", *_lists(points), "line", color))
     unit = (0.0, 1.0)
     return [
         Chart(title="ROC", x="1 - specificity", y="sensitivity", series=[*first, DIAGONAL] if first else [],
@@ -92,14 +92,14 @@ def _calibration(confidence: Numbers, right: Flags, single: bool) -> list[Part]:
         Chart(title="Calibration", x=f"probability of {what}", y="share that is right", series=_reliability(found),
               x_range=(0.0, 1.0), y_range=(0.0, 1.0), text=text),
         Chart(title="How sure the model is", x=f"probability of {what}", y="images" if single else "images x classes",
-              series=[Series(names[0], edges.tolist(), every.tolist(), "bars", 0),
-                      Series(names[1], edges.tolist(), wrong.tolist(), "bars", 1)], x_range=(0.0, 1.0)),
+              series=[ChartSeries(names[0], edges.tolist(), every.tolist(), "bars", 0),
+                      ChartSeries(names[1], edges.tolist(), wrong.tolist(), "bars", 1)], x_range=(0.0, 1.0)),
     ]  # fmt: skip
 
 
-def _reliability(found: Reliability) -> list[Series]:
+def _reliability(found: Reliability) -> list[ChartSeries]:
     mean, share = found.mean.tolist(), found.share.tolist()
-    return [Series("", mean, share, "line", 0), Series("", mean, share, "points", 0), DIAGONAL]
+    return [ChartSeries("", mean, share, "line", 0), ChartSeries("", mean, share, "points", 0), DIAGONAL]
 
 
 def _class_table(target: Target, probabilities: Numbers, held: Flags) -> DataTable:

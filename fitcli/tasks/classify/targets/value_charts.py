@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.reports.parts import Chart, CountMatrix, Part, Series
+from fitcli.reports.parts import Chart, ChartSeries, CountMatrix, Part
 from fitcli.runs.targets import Target
 from fitcli.tasks.classify.curves import kaplan_meier
 from fitcli.tasks.classify.targets.kind import Numbers
@@ -20,11 +20,11 @@ def value_parts(target: Target, predicted: Numbers, given: Numbers) -> list[Part
     residuals = predicted - given
     return [
         Chart(title="Predicted against true values", x=f"true {target.name}", y=f"predicted {target.name}",
-              series=[Series("", given.tolist(), predicted.tolist(), "points", 0),
-                      Series("equal", ends, ends, "dashed", 6)]),
+              series=[ChartSeries("", given.tolist(), predicted.tolist(), "points", 0),
+                      ChartSeries("equal", ends, ends, "dashed", 6)]),
         Chart(title="Residuals", x=f"true {target.name}", y="predicted minus true",
-              series=[Series("", given.tolist(), residuals.tolist(), "points", 0),
-                      Series("", ends, (0.0, 0.0), "dashed", 6)],
+              series=[ChartSeries("", given.tolist(), residuals.tolist(), "points", 0),
+                      ChartSeries("", ends, (0.0, 0.0), "dashed", 6)],
               text=f"Mean {residuals.mean():.4g}, standard deviation {residuals.std():.4g}."),
     ]  # fmt: skip
 
@@ -39,7 +39,7 @@ def order_parts(target: Target, predicted: NDArray[np.int64], given: NDArray[np.
     return [
         CountMatrix("Images by true (row) and predicted level (column)", target.classes, counts.tolist()),
         Chart(title="How many levels too high", x="predicted minus true level", y="images",
-              series=[Series("", places.tolist(), each.tolist(), "bars", 0)], x_range=(-levels, levels)),
+              series=[ChartSeries("", places.tolist(), each.tolist(), "bars", 0)], x_range=(-levels, levels)),
     ]  # fmt: skip
 
 
@@ -51,9 +51,9 @@ def survival_parts(risks: Numbers, times: Numbers, events: NDArray[np.bool_]) ->
     for color, (name, part) in enumerate(zip(names, parts, strict=True)):
         curve = kaplan_meier(times[part], events[part])
         label = f"{name}: {len(part)} images, {int(events[part].sum())} events"
-        series.append(Series(label, curve.x.tolist(), curve.y.tolist(), "steps", color))
+        series.append(ChartSeries(label, curve.x.tolist(), curve.y.tolist(), "steps", color))
     scatter = [
-        Series(name, times[chosen].tolist(), risks[chosen].tolist(), "points", color)
+        ChartSeries(name, times[chosen].tolist(), risks[chosen].tolist(), "points", color)
         for color, (name, chosen) in enumerate((("event", events), ("censored", ~events)))
     ]
     return [
