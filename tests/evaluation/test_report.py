@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -57,17 +58,35 @@ def test_hostile_names_are_shown_as_they_stand(fit: Fit, trained: Path, tmp_path
     assert parsed.text.count(name) == 2
 
 
-def test_a_segmentation(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_segmentation(fit: Fit, tmp_path: Path) -> None:
     trained_on_halves(fit, tmp_path)
-    data = next(path for path in (tmp_path / "data", tmp_path) if (path / "images").is_dir() or path == tmp_path)
-    document, parsed = reported(fit, data, tmp_path / "run", tmp_path / "r.html", "--split", "all")
+    document, parsed = reported(fit, tmp_path / "data.csv", tmp_path / "run", tmp_path / "r.html", "--split", "all")
     matrix = next(table for table in parsed.tables if table[0][0] == "is \\ found")
     counts = [[int(cell.replace(",", "")) for cell in row[1:]] for row in matrix[1:]]
     assert counts == document["confusion"]
     assert {image["alt"] for image in parsed.images} == {"image", "truth", "found", "wrong places"}
     training = ParsedPage.of((tmp_path / "run" / "report.html").read_text())
     assert {image["alt"] for image in training.images} == {"image", "truth", "found", "wrong places"}
+
+
+def test_a_detection(fit: Fit, tmp_path: Path) -> None:
+    rows = ["path,xmin,ymin,xmax,ymax,label,split"]
+    for number in range(3):
+        pixels = colored((64, 64), (40, 60, 200), number)
+        pixels[10:22, 30:42] = 255
+        save(tmp_path / f"{number}.png", pixels)
+        rows.append(f"{number}.png,30,10,42,22,square,{'val' if number == 2 else 'train'}")
+    (tmp_path / "boxes.csv").write_text("\n".join(rows) + "\n")
+    run, options = tmp_path / "run", ("--preset", "debug", "--steps", 60, "--batch-size", 2, "--device", "cpu")
+    result = fit("train", tmp_path / "boxes.csv", "--out", run, "--task", "detect", *options, "--learning-rate", 0.01)
+    assert result.exit_code == 0, result.stderr
+    document, parsed = reported(fit, tmp_path / "boxes.csv", run, tmp_path / "r.html", "--split", "all")
+    assert f"read for the mean of {document['froc']['mean']:.3f}" in parsed.text  # type: ignore[index]
+    assert f"square: AP {document['ap50']:.3f}" in parsed.text
+    words = re.findall(r"(\d+) right, (\d+) false, (\d+) missed", parsed.text)
+    right, false, missed = (sum(int(word[n]) for word in words) for n in range(3))
+    assert (right + missed, right + false) == (document["true"], document["found"])
+    assert any(image["alt"].startswith(("false: ", "missed: ")) for image in parsed.images) == (false + missed > 0)
 
 
 @pytest.mark.parametrize("task", ["diffusion", "autoregressive"])
