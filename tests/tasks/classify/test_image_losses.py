@@ -9,7 +9,7 @@ import pytest
 from fitcli.runs.targets import Target
 from fitcli.tasks.classify.image_losses import image_loss
 
-KIND = Target("kind", "label", ("a", "b"), outputs=2)
+KIND = Target("kind", "single-label", ("a", "b"), outputs=2)
 GRADE = Target("grade", "order", ("1", "2"), outputs=1)
 
 

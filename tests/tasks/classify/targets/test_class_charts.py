@@ -15,7 +15,7 @@ from fitcli.tasks.classify.targets.class_charts import MOST_CURVES, class_parts
 def test_one_class_per_image(classes: int) -> None:
     rng = np.random.default_rng(classes)
     probabilities, labels = rng.dirichlet(np.ones(classes), 60), rng.integers(0, classes, 60)
-    target = Target("kind", "label", tuple(f"c{n}" for n in range(classes)), outputs=classes)
+    target = Target("kind", "single-label", tuple(f"c{n}" for n in range(classes)), outputs=classes)
     matrix, table, *charts = class_parts(target, probabilities, np.eye(classes, dtype=bool)[labels])
     scores = classification_scores(probabilities, labels)
     assert isinstance(matrix, CountMatrix)
@@ -38,7 +38,7 @@ def test_one_class_per_image(classes: int) -> None:
 def test_any_number_of_classes_per_image() -> None:
     rng = np.random.default_rng(0)
     probabilities, held = rng.random((40, 3)), rng.random((40, 3)) < 0.4
-    target = Target("marks", "labels", ("a", "b", "c"), outputs=3)
+    target = Target("marks", "multi-label", ("a", "b", "c"), outputs=3)
     table, *charts = class_parts(target, probabilities, held)
     assert isinstance(table, DataTable)
     f1 = [float(row[5]) for row in table.rows]
@@ -47,7 +47,7 @@ def test_any_number_of_classes_per_image() -> None:
 
 
 def test_a_class_that_never_occurs_has_no_curve() -> None:
-    target = Target("kind", "label", ("a", "b"), outputs=2)
+    target = Target("kind", "single-label", ("a", "b"), outputs=2)
     held = np.array([[True, False]] * 4)
     parts = class_parts(target, np.array([[0.9, 0.1]] * 4), held)
     assert not parts[2].series  # type: ignore[union-attr]
