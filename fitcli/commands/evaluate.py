@@ -82,6 +82,9 @@ def evaluate(
     one_per_place: OnePerPlace = None,
     json: Json = False,
     csv: Annotated[Path | None, typer.Option(help="Write a CSV file: a line per image, or per patient.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page with scores, curves and the worst images.")
+    ] = None,
     *,
     options: ScoringOptions,
     quality: QualityOptions,
@@ -96,16 +99,29 @@ def evaluate(
     levels of noise. Both, with --samples: the quality of the images that they generate.
     """
     from fitcli.evaluation.evaluate import evaluate as run_evaluation
+    from fitcli.reports.page import check_page
     from fitcli.tasks.classify.classify_files import check_csv
     from fitcli.tasks.evaluation_result import write_csv
 
     compared = _quality_settings(checkpoint, quality, sampling, given(context))
     with options.connect() as queue:
         check_csv(csv, [data])
+        check_page("--report", report, [data, *([] if csv is None else [csv])])
         runtime = options.runtime()
         choices = answer_choices(one_per_place)
         found = run_evaluation(
-            queue, data, checkpoint, split, runtime, options.settings(), csv, images, per, choices, compared
+            queue,
+            data,
+            checkpoint,
+            split,
+            runtime,
+            options.settings(),
+            csv,
+            images,
+            per,
+            choices=choices,
+            quality=compared,
+            report=report,
         )
         if csv is not None and found is not None:
             write_csv(csv, found)

@@ -38,7 +38,7 @@ FIRST = ("context", "data", "out", "task", "preset", "size", "epochs", "batch_si
 
 NOT_IN_RECIPES = (
     "data", "out", "images", "cross_validate", "resume", "accept_changed_data", "auto_resume", "max_minutes", "recipe",
-    "help",
+    "report", "help",
 )  # fmt: skip
 """Options that belong to one run."""
 
@@ -139,6 +139,10 @@ def train(
         int | None,
         typer.Option("--workers", min=1, metavar="N", help="Images read at once.", rich_help_panel=COMPUTING),
     ] = None,
+    report: Annotated[
+        bool,
+        typer.Option("--report/--no-report", help="Write RUN/report.html.", rich_help_panel=STOPPING),
+    ] = True,
     **options: Any,
 ) -> None:
     """Train on whole images of any size, or on windows of them.
@@ -162,7 +166,7 @@ def train(
             data=data, folder=out, images=images, runtime=runtime, given=given(context),
             accept_changed_data=accept_changed_data, resume=resume or (again and world.broadcast(is_run(out))),
             memory_bytes=memory, deadline=deadline,
-            world=world, shard=shard, workers=workers, compile_if_it_pays=compile is None,
+            world=world, shard=shard, workers=workers, report=report, compile_if_it_pays=compile is None,
         )  # fmt: skip
         chosen = world.run_on_all(lambda: _task(task, start))
         settings = train_settings(chosen, precision=runtime.precision, **options)

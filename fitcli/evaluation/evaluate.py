@@ -19,6 +19,7 @@ from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import DataError, FitError, ImageError, OutOfMemory
 from fitcli.evaluation.quality.figures import QualityFigures
 from fitcli.evaluation.quality.measure import QualitySettings, prepare_quality
+from fitcli.evaluation.report import write_report
 from fitcli.evaluation.trained_on import compare_with_training, trained_images, with_facts, with_patients
 from fitcli.files.wording import counted
 from fitcli.memory.retry import one_line
@@ -48,6 +49,7 @@ def evaluate(
     per: str | None = None,
     choices: Mapping[str, Any] = MappingProxyType({}),
     quality: QualitySettings | None = None,
+    report: Path | None = None,
 ) -> Evaluation | None:
     """Score a run on the images of a data set.
 
@@ -63,6 +65,7 @@ def evaluate(
         per: Column of patients to score by patient, too; None for images alone.
         choices: Choices of the answers, see `TaskDetails.chosen`.
         quality: Images to generate and to compare with those that are scored; None for none.
+        report: HTML file that will show the scores; None for none.
 
     Returns:
         The scores, on the first process; None on the others.
@@ -86,27 +89,32 @@ def evaluate(
         samples = with_patients(data, samples, labels, per, images)
         if labels not in IN_FILES:
             check_unit_labels(data, samples, config)
-    target = None if output is None else os.path.realpath(output)
-    if clash := next((sample.path for sample in samples if os.path.realpath(sample.path) == target), None):
+    targets = {os.path.realpath(path) for path in (output, report) if path is not None}
+    if clash := next((sample.path for sample in samples if os.path.realpath(sample.path) in targets), None):
         raise FitError(f"{clash}: is an image of the data set and would be replaced; give another output file")
     trained_on = compare_with_training(folder, dataset, samples, split)
     whole = _is_whole(folder)
     checkpoint: Checkpoint[Any] = load_run(folder, runtime).chosen(choices)
-    job = None
+    quality_job = None
     if quality is not None and queue.world.is_first:
         opener = ImageOpener(queue, config.preprocessing, settings.read_as, answers=False)
-        job = prepare_quality(quality, checkpoint, runtime, settings.memory_bytes, opener)
+        quality_job = prepare_quality(quality, checkpoint, runtime, settings.memory_bytes, opener)
     scorer = task.scorer(checkpoint, runtime, settings, whole)
-    scored = _Job(queue, samples, checkpoint, runtime, settings, output).run(scorer)
+    job = _Job(queue, samples, checkpoint, runtime, settings, output)
+    scored = job.run(scorer)
     if scored is None:
         return None
     result = scorer.summarize(scored, split, len(samples) - len(scored))
-    if job is not None:
+    if quality_job is not None:
         with working_alone():
-            figures = job.run([sample for sample, _ in scored], trained_images(folder, dataset), _turns(folder))
+            figures = quality_job.run([sample for sample, _ in scored], trained_images(folder, dataset), _turns(folder))
         result = _with_quality(result, figures)
     units = None if per is None else cast(UnitScorer, scorer).per_unit(scored)
-    return with_facts(replace(result, units=units), scored, samples, trained_on)
+    found = with_facts(replace(result, units=units), scored, samples, trained_on)
+    if report is not None:
+        about = (f"Run {folder}", f"Data set {data}, {counted(len(samples), 'image')} of --split {split}")
+        write_report(report, found, task.report(checkpoint, runtime, settings), scored, job.opener(), about)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +128,10 @@ class _Job:
     settings: EncodingSettings
     output: Path | None
 
+    def opener(self) -> ImageOpener:
+        """Return what opens the images."""
+        return ImageOpener(self.queue, self.checkpoint.config.preprocessing, self.settings.read_as)
+
     def run(self, scorer: Scorer) -> list[tuple[Sample, list[float]]] | None:
         """Score the images, and report those that cannot be read or scored.
 
@@ -130,7 +142,7 @@ class _Job:
             FitError: No image can be scored.
         """
         samples, count = self.samples, len(self.samples)
-        opener = ImageOpener(self.queue, self.checkpoint.config.preprocessing, self.settings.read_as)
+        opener = self.opener()
 
         def score(number: int) -> list[float] | None:
             try:

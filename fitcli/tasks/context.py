@@ -51,6 +51,7 @@ class TrainingRun:
         shard: Whether the processes also share the weights.
         deadline: Time at which this process has to stop, on the clock of `time.monotonic`.
         workers: Number of images that this process reads at once; None for what its cores allow.
+        report: Whether to write a page of the run while it trains.
     """
 
     folder: Path
@@ -69,6 +70,7 @@ class TrainingRun:
     shard: bool = False
     deadline: float = math.inf
     workers: int | None = None
+    report: bool = True
 
     @property
     def reader_threads(self) -> int:

@@ -10,6 +10,8 @@ from typing import Any, Literal, NamedTuple
 from fitcli.errors import FitError
 from fitcli.files.publish import publish_csv
 from fitcli.files.write_errors import reason_and_advice
+from fitcli.reports.page import fragment
+from fitcli.reports.parts import DataTable
 
 Split = Literal["val", "train", "test", "all"]
 """Part of a data set."""
@@ -112,6 +114,15 @@ class Evaluation:
             for name, value in (numbers | self.table_scores).items()
         ]
         return rows + (list(self.trained_on.rows) if self.trained_on else [])
+
+    def _repr_html_(self) -> str:
+        """Return the scores as tables, for notebooks."""
+        further = [DataTable("", *table) for table in self.tables]
+        if (confusion := self.confusion()) is not None:
+            further.append(DataTable("", *confusion))
+        return fragment(
+            f"{self.task}: {self.images:,} images of {self.split}", ("score", "value"), self.as_rows(), *further
+        )
 
     def confusion(self) -> ScoreTable | None:
         """Return a table of images or pixels by label (row) and prediction (column); None if it is too large."""

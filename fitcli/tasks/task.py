@@ -32,6 +32,7 @@ from fitcli.tasks.class_targets import match_classes
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.evaluation_result import Evaluation, Split, UnitScores
+from fitcli.tasks.task_report import TaskReport
 from models.config import EncoderConfig
 from models.groups import Groups
 
@@ -48,6 +49,8 @@ class Validation:
         rank: Quality, compared as a tuple: the model with the greatest rank is kept.
         headline: Name and value of the most important score, as text.
         decisions: Entries of config.json that follow from this validation, see `TaskDetails.with_decisions`.
+        badness: How bad the answer to each image is, by its number among the validation images; the greatest is the
+            worst. Empty for tasks that score images together.
     """
 
     loss: float
@@ -55,6 +58,7 @@ class Validation:
     rank: tuple[float, ...]
     headline: tuple[str, str]
     decisions: Mapping[str, Any] = field(default_factory=dict)
+    badness: Mapping[int, float] = field(default_factory=dict)
 
 
 class DeferredScores(NamedTuple):
@@ -250,6 +254,16 @@ class Task(ABC, Generic[M]):
             f"{checkpoint.folder}: was trained with --task {self.name}, which has no vector of an image; give a run of "
             "a task that names the class of an image"
         )
+
+    @abstractmethod
+    def report(self, checkpoint: Checkpoint[M], runtime: Runtime, settings: EncodingSettings) -> TaskReport:
+        """Return what reports show of a model beside its scores.
+
+        Args:
+            checkpoint: The model.
+            runtime: Device and precision.
+            settings: Settings with which encoders read images.
+        """
 
     def match(self, data: Path, dataset: Dataset, chosen: Sequence[Sample], config: RunConfig) -> list[Sample]:
         """Return samples of a data set with their targets in the numbers of a run.

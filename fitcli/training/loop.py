@@ -40,6 +40,7 @@ from fitcli.training.reports import (
     ValidatingReport,
     ValidationReport,
 )
+from fitcli.training.run_page import RunPage
 from fitcli.training.stop_requests import StopReason, TimeLimitReached, catch_stop_requests
 from fitcli.training.trained_model import TrainedModel
 
@@ -102,6 +103,7 @@ class _Training:
         )
         self.resumed = False
         self.unsettled: LaunchedStep | None = None
+        self.page = RunPage(run, observe)
 
     def begin(self) -> None:
         """Write the first state, so that the run can be resumed."""
@@ -199,6 +201,9 @@ class _Training:
             report = self._validate_or_save()
             self._report(report, run.bad_images.take_pending())
             better = report.best
+        if ends and not stops:
+            self._settle()
+            self.page.write(progress, last=progress.step == run.total_steps)
         due = run.world.broadcast(self.saver.due(progress.step, ends))
         if due or better or progress.step == run.total_steps or stops:
             self._save()
@@ -207,6 +212,7 @@ class _Training:
         run, progress = self.run, self.progress
         run.world.gather_results(self.saver.check)
         if reason != StopReason.NEVER:
+            self.page.write(progress, last=True)
             run.world.gather_results(self.saver.wait)
         if reason == StopReason.REQUEST:
             raise KeyboardInterrupt(f"{run.folder} was saved, continue with --resume")
@@ -279,9 +285,11 @@ class _Training:
         """Validate the weights that inference will use: their moving average if the run keeps one."""
         progress = self.progress
         self.gradients.release()
-        validation = self.gradients.objective.validate(self.trained.for_inference())
-        self.trained.model.train()
+        checkpoint = self.trained.for_inference()
+        validation = self.gradients.objective.validate(checkpoint)
         check_finite("validation loss", validation.loss, self.run.folder, progress.step)
+        self.page.look(checkpoint, validation, last=progress.step == self.run.total_steps)
+        self.trained.model.train()
         judged_on = self.run.dataset.validation_fingerprint
         best = progress.add_validation(validation.rank, validation.headline, judged_on, validation.decisions)
         return ValidationReport(

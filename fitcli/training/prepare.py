@@ -252,6 +252,7 @@ def _run(
         shard=start.shard,
         deadline=start.deadline,
         workers=start.workers,
+        report=start.report,
     )
 
 

@@ -16,6 +16,7 @@ from fitcli.training.reports import (
     DamageReport,
     EventsReport,
     MemoryReport,
+    PageReport,
     Report,
     StepReport,
     StopReport,
@@ -77,6 +78,8 @@ class ProgressView:
             console.warning(
                 f"{report.reason}; continuing without events for TensorBoard; metrics.jsonl has the same numbers"
             )
+        elif isinstance(report, PageReport):
+            console.warning(f"{report.reason}; continuing without it; metrics.jsonl has its numbers")
         elif isinstance(report, ValidationReport):
             self._validation = report
             self._best = report if report.best else self._best

@@ -132,6 +132,17 @@ class EventsReport:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class PageReport:
+    """The page of the run cannot be written; no more are written from now on.
+
+    Attributes:
+        reason: Why, in one line.
+    """
+
+    reason: str
+
+
 Report = (
     BeginReport
     | StepReport
@@ -142,4 +153,5 @@ Report = (
     | MemoryReport
     | DamageReport
     | EventsReport
+    | PageReport
 )

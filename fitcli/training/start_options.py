@@ -30,6 +30,7 @@ class StartOptions:
         world: Processes that share the work; all of them call `prepare`.
         shard: Whether they also share the weights.
         workers: Number of images that each process reads at once; None for what its cores allow.
+        report: Whether to write a page of the run while it trains.
     """
 
     data: Path
@@ -45,3 +46,4 @@ class StartOptions:
     world: World = ALONE
     shard: bool = False
     workers: int | None = None
+    report: bool = True

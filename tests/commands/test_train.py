@@ -46,7 +46,8 @@ def refused(result: Result, code: int, *words: str) -> None:
 
 def test_a_run_folder(trained: Path) -> None:
     assert {path.name for path in trained.iterdir()} == {
-        "config.json", "model.safetensors", "last", "training", "metrics.jsonl", "tensorboard",
+        "config.json", "model.safetensors", "last", "training", "metrics.jsonl", "tensorboard", "report.html",
+        "curves.png",
     }  # fmt: skip
     config = json.loads((trained / "config.json").read_text())
     assert config["classes"] == ["blue", "red"]

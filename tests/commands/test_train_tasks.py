@@ -49,6 +49,7 @@ def test_the_demo_trains_with_every_task(fit: Fit, scenes: Path, tmp_path: Path,
     score = {"classify": "accuracy", "diffusion": "loss", "autoregressive": "bits per dimension"}[task]
     assert result.stdout.startswith(f"{run}: 2 steps, best validation {score} ")
     files = {"config.json", "model.safetensors", "ema.safetensors", "last", "training", "metrics.jsonl", "tensorboard"}
+    files |= {"report.html", "curves.png"}
     assert {path.name for path in run.iterdir()} == files
     config = json.loads((run / "config.json").read_text())
     assert config["task"] == task

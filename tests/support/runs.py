@@ -28,7 +28,8 @@ def contents(folder: Path) -> dict[str, Any]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.parent.name != "tensorboard"
     }
-    left_out = ("metrics.jsonl", "training/lock")
+    # Pages hold the time of day.
+    left_out = ("metrics.jsonl", "training/lock", "report.html", "curves.png")
     return {name: data for name, data in files.items() if name not in left_out} | {"metrics": metrics(folder)}
 
 

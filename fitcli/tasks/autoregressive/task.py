@@ -25,6 +25,7 @@ from fitcli.runs.weights import Checkpoint
 from fitcli.streaming.sweeps import Load, Streaming
 from fitcli.tasks.autoregressive.objective import NextTokenObjective
 from fitcli.tasks.autoregressive.options import AutoregressiveOptions
+from fitcli.tasks.autoregressive.report import LikelihoodReport
 from fitcli.tasks.autoregressive.scorer import LikelihoodScorer
 from fitcli.tasks.autoregressive.sequences import SequenceConfig, sequence_of
 from fitcli.tasks.autoregressive.step import decoding_job
@@ -103,6 +104,11 @@ class Autoregressive(Task[FITDecoder]):
         self, checkpoint: Checkpoint[FITDecoder], runtime: Runtime, settings: EncodingSettings, whole: bool
     ) -> LikelihoodScorer:
         return LikelihoodScorer(checkpoint, runtime, whole, ScoringLimit(self.passes, settings.memory_bytes))
+
+    def report(
+        self, checkpoint: Checkpoint[FITDecoder], runtime: Runtime, settings: EncodingSettings
+    ) -> LikelihoodReport:
+        return LikelihoodReport(checkpoint, runtime, settings)
 
     def preset(self, name: str) -> PresetModel:
         return PresetModel(*decoder_preset(name, CHANNELS, CLASSES, ALL_LEVELS, STARTS))

@@ -14,6 +14,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.images.base import ImageReader
 from fitcli.memory.budget import MemoryPlan
 from fitcli.patches.grid import PatchGrid
+from fitcli.reports.page import fragment
 from fitcli.runs.finite_output import check_finite_numbers
 from fitcli.runs.targets import Target, slices
 from fitcli.runs.weights import Checkpoint
@@ -76,6 +77,19 @@ class Classification:
     def target_probabilities(self) -> tuple[NDArray[np.float64], ...]:
         """Class probabilities of each target, or what else its kind predicts."""
         return (self.probabilities, *self.others)
+
+    def _repr_html_(self) -> str:
+        """Return the predictions of each target as a table, for notebooks."""
+        rows = [
+            (str(target), str(number), f"{value:.6g}")
+            for target, values in enumerate(self.target_probabilities)
+            for number, value in enumerate(values.tolist())
+        ]
+        height, width = self.grid.size
+        caption = (
+            f"Image of {width:,} x {height:,} pixels, {len(self.places):,} of {self.grid.count:,} groups looked at"
+        )
+        return fragment(caption, ("target", "class", "probability"), rows)
 
     def contributions(self, name: str) -> Contributions:
         """Return what each patch contributes to the logit of a class.

@@ -152,17 +152,22 @@ def kept_bytes(info: ImageInfo, patch: int, classes: int = 0) -> int:
 
 
 def overlay(
-    image: ImageReader, values: NDArray[np.float32], grid: PatchGrid, scale: ColorScale = EVIDENCE
+    image: ImageReader,
+    values: NDArray[np.float32],
+    grid: PatchGrid,
+    scale: ColorScale = EVIDENCE,
+    longest: int = LONGEST_SIDE,
 ) -> NDArray[np.uint8]:
-    """Draw the image in grey with values in colour, [height width 3], at most `LONGEST_SIDE` pixels per side.
+    """Draw the image in grey with values in colour, [height width 3].
 
     Args:
         image: The open image.
         values: [rows columns] on the grid of patches; NaN where there is no colour.
         grid: Groups and patches over the image.
         scale: Colours of the values.
+        longest: Largest side of the picture, in pixels.
     """
-    view = _view(image)
+    view = _view(image, longest)
     height, width = view.shape[:2]
     # A pixel of the view shows the strongest of its patches: averages would hide small marks.
     rows, columns = _bins(grid.size[0], height, grid.patch), _bins(grid.size[1], width, grid.patch)
@@ -221,7 +226,7 @@ def _enlarged(values: NDArray[np.float32], by: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """The rows of an image that a picture of at most `LONGEST_SIDE` pixels per side is made of.
+    """The rows of an image that a picture is made of.
 
     Attributes:
         level: Level that is read.
@@ -239,12 +244,12 @@ class _View:
     careful: bool
 
     @classmethod
-    def of(cls, info: ImageInfo) -> _View:
-        """Return the view of an image."""
-        shrink = max(1.0, max(info.size) / LONGEST_SIDE)
+    def of(cls, info: ImageInfo, longest: int = LONGEST_SIDE) -> _View:
+        """Return the view of an image with at most `longest` pixels per side."""
+        shrink = max(1.0, max(info.size) / longest)
         level = max(number for number, level in enumerate(info.levels) if level.downsample <= shrink * 1.01)
         shown = info.levels[level]
-        step = max(1, -(-max(shown.height, shown.width) // LONGEST_SIDE))
+        step = max(1, -(-max(shown.height, shown.width) // longest))
         careful = info.nodata is not None or info.dtype.kind == "f" or info.dtype.itemsize > 2
         # Whole steps only: an incomplete step at the lower edge would become a row of its own.
         height = max(step, shown.height // step * step)
@@ -253,9 +258,9 @@ class _View:
         return cls(level, shown.width, height, step, min(rows, height), careful)
 
 
-def _view(image: ImageReader) -> NDArray[np.float32]:
-    """Return the image with at most `LONGEST_SIDE` pixels per side, as values in 0 ... 255."""
-    view, nodata = _View.of(image.info), image.info.nodata
+def _view(image: ImageReader, longest: int = LONGEST_SIDE) -> NDArray[np.float32]:
+    """Return the image with at most `longest` pixels per side, as values in 0 ... 255."""
+    view, nodata = _View.of(image.info, longest), image.info.nodata
     strips = [
         _mean(_shown(image, Window(top, 0, min(view.rows, view.height - top), view.width), view.level), view.step,
               nodata)
@@ -264,7 +269,7 @@ def _view(image: ImageReader) -> NDArray[np.float32]:
     values = np.concatenate(strips)
     if image.info.features is None:
         return _bytes(values)
-    enlarged = max(1, min(PLACE_PIXELS, LONGEST_SIDE // max(values.shape)))
+    enlarged = max(1, min(PLACE_PIXELS, longest // max(values.shape)))
     grey = np.nan_to_num(values).astype(np.float32).repeat(enlarged, 0).repeat(enlarged, 1)
     return np.asarray(grey)
 

@@ -139,6 +139,7 @@ class ClassificationObjective:
             rank=scores.rank(self.options.best_by),
             headline=scores.headline(),
             decisions={"thresholds": scores.thresholds, "sharpening": sharpening_document(scores.sharpening)},
+            badness=scores.losses,
         )
 
 

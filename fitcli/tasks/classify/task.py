@@ -31,6 +31,7 @@ from fitcli.tasks.classify.image_vector import image_vector
 from fitcli.tasks.classify.losses import LOSSES
 from fitcli.tasks.classify.objective import ClassificationObjective, classification_objective
 from fitcli.tasks.classify.options import USUAL_LOSS, ClassifyOptions
+from fitcli.tasks.classify.report import ClassificationReport
 from fitcli.tasks.classify.scorer import ClassificationScorer
 from fitcli.tasks.classify.step import classification_job
 from fitcli.tasks.classify.targets.kinds import TARGET_KINDS, kind_of
@@ -91,6 +92,11 @@ class Classify(Task[FITClassifier]):
         self, checkpoint: Checkpoint[FITClassifier], image: ImageReader, runtime: Runtime, settings: EncodingSettings
     ) -> list[float]:
         return image_vector(checkpoint, image, runtime, settings)
+
+    def report(
+        self, checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: EncodingSettings
+    ) -> ClassificationReport:
+        return ClassificationReport(checkpoint, runtime, settings)
 
     def preset(self, name: str) -> PresetModel:
         config = classifier_preset(name, CHANNELS, CLASSES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from fitcli.runs.targets import Target
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.calibration import EnlargedLosses, choose_sharpening, enlarged_losses
 from fitcli.tasks.classify.classify_image import classify_image
+from fitcli.tasks.classify.image_losses import image_loss
 from fitcli.tasks.classify.options import BestBy
 from fitcli.tasks.classify.targets.kinds import kind_of, known_answers
 from fitcli.tasks.classify.thresholds import Thresholds, choose_thresholds, held_classes
@@ -41,12 +42,14 @@ class Scores(NamedTuple):
             SCORE_TARGET.
         thresholds: Best thresholds on these images, for targets that name classes.
         sharpening: Factors of the pooling scores for larger images, see `calibration.py`.
+        losses: Loss of each image by its number; those that cannot be used have none.
     """
 
     loss: float
     named: dict[str, float]
     thresholds: Thresholds = {}  # noqa: RUF012  (a NamedTuple, whose defaults are never changed)
     sharpening: Sharpening = PLAIN
+    losses: Mapping[int, float] = {}
 
     def headline(self) -> tuple[str, str]:
         """Return name and value of the most important score: the accuracy, or the first score of the first target."""
@@ -87,7 +90,10 @@ def validate(
         raise DataError(f"{samples[0].path}: neither this nor any other validation image can be used")
     usable, rows = [samples[number] for number, _ in results], [row for _, (row, _) in results]
     sharpening = choose_sharpening([enlarged for _, (_, enlarged) in results])
-    return _scores(usable, rows, checkpoint.config)._replace(sharpening=sharpening)
+    targets = checkpoint.config.class_targets
+    answers = [sample.target if checkpoint.config.targets else ((sample.target,),) for sample in usable]
+    losses = {n: image_loss(targets, row, own) for (n, _), row, own in zip(results, rows, answers, strict=True)}
+    return _scores(usable, rows, checkpoint.config)._replace(sharpening=sharpening, losses=losses)
 
 
 def _scores(samples: Sequence[Sample], rows: Sequence[list[list[float]]], config: RunConfig) -> Scores:

@@ -46,6 +46,7 @@ def detect_image(
     advance: Callable[[float], None] = lambda share: None,
     finish_bytes: int = 0,
     purpose: str = "detect",
+    warns: bool = True,
 ) -> DetectedImage:
     """Find the objects of an image, reading it a few groups at a time.
 
@@ -57,6 +58,7 @@ def detect_image(
         advance: Called with the share of the work that was just done; the shares sum to 1.
         finish_bytes: Memory to reserve for what follows the pass.
         purpose: Use of the result; a state is continued only for the same purpose.
+        warns: Whether to warn of groups with more candidates than are kept.
 
     Raises:
         ImageError, OutOfMemory, FitError, NonFiniteOutput: See `run_dense_pass`.
@@ -80,7 +82,7 @@ def detect_image(
         advance=advance,
         finish_bytes=finish_bytes + BYTES_PER_GROUP * groups,
     )
-    if collector.full:
+    if collector.full and warns:
         console.warning(
             f"{image.path}: {collector.full:,} groups have more than {most_candidates(finder.layout.side):,} "
             "candidates, of which the best were kept; the model is not trained, or damaged"

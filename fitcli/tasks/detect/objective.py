@@ -65,6 +65,7 @@ class DetectionObjective(DenseObjective):
             rank=(found.ap50, -found.loss),
             headline=("AP50", f"{found.ap50:.3f}"),
             decisions={THRESHOLD: found.threshold},
+            badness=found.errors,
         )
 
 

@@ -37,6 +37,7 @@ from fitcli.tasks.detect.config import SIDES, DetectDetails
 from fitcli.tasks.detect.loss import CellTruth, DetectionLoss
 from fitcli.tasks.detect.objective import DetectionObjective, detection_objective
 from fitcli.tasks.detect.options import DetectOptions
+from fitcli.tasks.detect.report import DetectionReport
 from fitcli.tasks.detect.sample_pass import DETECTING
 from fitcli.tasks.detect.scorer import DetectionScorer
 from fitcli.tasks.detect.step import object_losses
@@ -107,6 +108,9 @@ class Detection(DenseTask):
         self, checkpoint: Checkpoint[FITDense], runtime: Runtime, settings: EncodingSettings, whole: bool
     ) -> DetectionScorer:
         return DetectionScorer(checkpoint, runtime, settings)
+
+    def report(self, checkpoint: Checkpoint[FITDense], runtime: Runtime, settings: EncodingSettings) -> DetectionReport:
+        return DetectionReport(checkpoint, runtime, settings)
 
     def model_of(self, preset: str, channels: int, outputs: int, changes: Mapping[str, Any]) -> DenseConfig:
         """Return the model of a preset with `CELLS` cells per side of a patch, or fewer if the patch is small."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +28,7 @@ from fitcli.tasks.detect.average_precision import best_threshold
 from fitcli.tasks.detect.cell_layout import CellLayout
 from fitcli.tasks.detect.config import UNDECIDED
 from fitcli.tasks.detect.detect_image import candidate_collector, candidate_finder
-from fitcli.tasks.detect.detection_scores import ImageMatches, class_precisions, pooled
+from fitcli.tasks.detect.detection_scores import ImageMatches, class_precisions, counts_at, pooled
 from fitcli.tasks.detect.draw_targets import draw_cells
 from fitcli.tasks.detect.loss import DetectionLoss
 from fitcli.tasks.detect.object_reader import (
@@ -53,6 +53,7 @@ class ValidationScores(NamedTuple):
         ap, ap50: Mean average precision over the classes: over all thresholds of overlap, and by the first.
         f1: F1 over all classes at the threshold.
         threshold: Least score of the found objects with the greatest F1.
+        errors: Number of false and missed objects of each image at this threshold, by its number.
     """
 
     loss: float
@@ -60,6 +61,7 @@ class ValidationScores(NamedTuple):
     ap50: float
     f1: float
     threshold: float
+    errors: Mapping[int, float] = {}
 
 
 def validate(
@@ -87,7 +89,8 @@ def validate(
         OutOfMemory: An image needs more memory than there is.
         DataError: Nothing counts in any image.
     """
-    annotated = [sample for sample in samples if sample.target is not None]
+    places = [number for number, sample in enumerate(samples) if sample.target is not None]
+    annotated = [samples[number] for number in places]
     rows = score_by_turns(annotated, bad_images, world, partial(_score, checkpoint, runtime, settings, loss))
     weight = sum(row[1] for _, row in rows)
     if not weight:
@@ -97,7 +100,9 @@ def validate(
     known = ~np.isnan(precisions[:, 0])
     ap, ap50 = (float(each.mean()) if known.any() else 0.0 for each in (precisions[known], precisions[known, 0]))
     best = best_threshold(matches.scores, matches.kinds[:, 0], len(matches.true_numbers), UNDECIDED)
-    return ValidationScores(sum(row[0] for _, row in rows) / weight, ap, ap50, best.f1, best.threshold)
+    counts = {places[number]: counts_at(ImageMatches.of_row(row[2]).matches, best.threshold) for number, row in rows}
+    errors = {number: float(own.found + own.true - 2 * own.right) for number, own in counts.items()}
+    return ValidationScores(sum(row[0] for _, row in rows) / weight, ap, ap50, best.f1, best.threshold, errors)
 
 
 def _score(

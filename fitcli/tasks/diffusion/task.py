@@ -25,6 +25,7 @@ from fitcli.tasks.diffusion.deviation import measure_deviation
 from fitcli.tasks.diffusion.loss import diffusion_loss
 from fitcli.tasks.diffusion.objective import DenoisingObjective
 from fitcli.tasks.diffusion.options import ENLARGE_NOISE, DiffusionOptions
+from fitcli.tasks.diffusion.report import DenoisingReport
 from fitcli.tasks.diffusion.sample import DENOISING, TYPICAL_CLASSES
 from fitcli.tasks.diffusion.schedules import parse_schedule
 from fitcli.tasks.diffusion.scorer import DenoisingScorer
@@ -91,6 +92,11 @@ class Diffusion(Task[FITDenoiser]):
         self, checkpoint: Checkpoint[FITDenoiser], runtime: Runtime, settings: EncodingSettings, whole: bool
     ) -> DenoisingScorer:
         return DenoisingScorer(checkpoint, runtime, whole, ScoringLimit(self.passes, settings.memory_bytes))
+
+    def report(
+        self, checkpoint: Checkpoint[FITDenoiser], runtime: Runtime, settings: EncodingSettings
+    ) -> DenoisingReport:
+        return DenoisingReport(checkpoint, runtime, settings)
 
     def preset(self, name: str) -> PresetModel:
         config, patch = denoiser_preset(name, CHANNELS, CLASSES)

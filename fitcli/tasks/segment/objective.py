@@ -76,6 +76,7 @@ class SegmentationObjective(DenseObjective):
             scores={"mean_iou": mean, "accuracy": accuracy, **named},
             rank=(mean, -loss),
             headline=("mean IoU", f"{mean:.3f}"),
+            badness=sums.losses,
         )
 
 

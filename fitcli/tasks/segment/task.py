@@ -38,6 +38,7 @@ from fitcli.tasks.segment.config import SegmentDetails
 from fitcli.tasks.segment.loss import CellLoss, class_weights
 from fitcli.tasks.segment.objective import SegmentationObjective, segmentation_objective
 from fitcli.tasks.segment.options import SegmentOptions
+from fitcli.tasks.segment.report import SegmentationReport
 from fitcli.tasks.segment.sample_pass import SEGMENTING
 from fitcli.tasks.segment.scorer import SegmentationScorer
 from fitcli.tasks.segment.step import label_losses
@@ -114,6 +115,11 @@ class Segmentation(DenseTask):
         self, checkpoint: Checkpoint[FITDense], runtime: Runtime, settings: EncodingSettings, whole: bool
     ) -> SegmentationScorer:
         return SegmentationScorer(checkpoint, runtime, settings)
+
+    def report(
+        self, checkpoint: Checkpoint[FITDense], runtime: Runtime, settings: EncodingSettings
+    ) -> SegmentationReport:
+        return SegmentationReport(checkpoint, runtime, settings)
 
     def model_of(self, preset: str, channels: int, outputs: int, changes: Mapping[str, Any]) -> DenseConfig:
         """Return the model of a preset with the usual cells."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -41,11 +41,13 @@ class Sums(NamedTuple):
         weight: Sum of the weights of the pixels.
         confusion: Numbers of pixels by class (row) and predicted class (column), [k k+1]; the last column counts those
             in groups that were left out as background. They have no loss.
+        losses: Mean loss of each image by its number, of those with a labelled pixel.
     """
 
     loss: float
     weight: float
     confusion: NDArray[np.int64]
+    losses: Mapping[int, float] = {}
 
 
 def validate(
@@ -73,14 +75,17 @@ def validate(
         OutOfMemory: An image needs more memory than there is.
         DataError: No image has a labelled pixel.
     """
-    labelled = [sample for sample in samples if sample.target is not None]
+    places = [number for number, sample in enumerate(samples) if sample.target is not None]
+    labelled = [samples[number] for number in places]
     rows = score_by_turns(labelled, bad_images, world, partial(_sums, checkpoint, runtime, settings, loss))
     weight = sum(row[1] for _, row in rows)
     if not weight:
         raise DataError(
             f"{samples[0].path}: neither this nor any other validation image has a labelled pixel that can be used"
         )
-    return Sums(sum(row[0] for _, row in rows), weight, np.sum([np.array(row[2], np.int64) for _, row in rows], axis=0))
+    losses = {places[number]: row[0] / row[1] for number, row in rows if row[1]}
+    confusion = np.sum([np.array(row[2], np.int64) for _, row in rows], axis=0)
+    return Sums(sum(row[0] for _, row in rows), weight, confusion, losses)
 
 
 def _sums(

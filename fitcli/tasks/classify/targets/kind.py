@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fitcli.data.column_kinds import Answer, ColumnKind
+from fitcli.reports.parts import Part
 from fitcli.runs.targets import Target
 
 Numbers = NDArray[np.float64]
@@ -131,6 +132,10 @@ class TargetKind(ColumnKind):
     @abstractmethod
     def evaluate(self, target: Target, predictions: Numbers, answers: Sequence[Answer]) -> dict[str, Any]:
         """Return the scores of `fit evaluate` as JSON data from predictions [i n] and known answers."""
+
+    @abstractmethod
+    def report(self, target: Target, predictions: Numbers, answers: Sequence[Answer]) -> list[Part]:
+        """Return charts and tables for a report from predictions [i n] and known answers, one image or more."""
 
 
 def require(target: Target, *, classes: int, outputs: int, scale: int) -> None:

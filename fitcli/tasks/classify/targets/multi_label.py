@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fitcli.data.column_kinds import Answer, MultiLabelColumn
+from fitcli.reports.parts import Part
 from fitcli.runs.targets import SEPARATOR, Target
 from fitcli.tasks.classify.labels import top_classes
 from fitcli.tasks.classify.scores import multi_label_scores
+from fitcli.tasks.classify.targets.class_charts import class_parts
 from fitcli.tasks.classify.targets.classes import match_by_name, require_classes
 from fitcli.tasks.classify.targets.kind import Numbers, TargetKind, TargetScores
 
@@ -83,6 +85,9 @@ class MultiLabel(MultiLabelColumn, TargetKind):
 
     def evaluate(self, target: Target, predictions: Numbers, answers: Sequence[Answer]) -> dict[str, Any]:
         return multi_label_scores(predictions, self._held(target, answers))
+
+    def report(self, target: Target, predictions: Numbers, answers: Sequence[Answer]) -> list[Part]:
+        return class_parts(target, predictions, self._held(target, answers))
 
     def _held(self, target: Target, answers: Sequence[Answer]) -> NDArray[np.bool_]:
         """Return whether each class holds, [i k]."""

@@ -20,11 +20,13 @@ from torch import Tensor
 from fitcli.data.column_kinds import Answer, LabelColumn, check_trainable, class_line, empty_column
 from fitcli.errors import DataError
 from fitcli.files.csv_cells import NUMBER
+from fitcli.reports.parts import Part
 from fitcli.runs.targets import Target
 from fitcli.tasks.classify.targets.cell_numbers import cell_number
 from fitcli.tasks.classify.targets.classes import match_by_name
 from fitcli.tasks.classify.targets.continuation import continuation_loss, likelihood_loss, passing
 from fitcli.tasks.classify.targets.kind import Numbers, TargetKind, TargetScores, require, without_none
+from fitcli.tasks.classify.targets.value_charts import order_parts
 
 LEAST_LEVELS = 2
 """Least number of levels."""
@@ -129,6 +131,9 @@ class Order(TargetKind):
             "loss": likelihood_loss(_beyond(predictions), rows),
             "confusion": confusion.tolist(),
         }
+
+    def report(self, target: Target, predictions: Numbers, answers: Sequence[Answer]) -> list[Part]:
+        return order_parts(target, _predicted(predictions), np.array([int(answer[0]) for answer in answers]))
 
 
 def quadratic_kappa(confusion: NDArray[np.int64]) -> float | None:

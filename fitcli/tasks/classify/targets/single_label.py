@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from fitcli.data.column_kinds import Answer, SingleLabelColumn
+from fitcli.reports.parts import Part
 from fitcli.runs.targets import Target
 from fitcli.tasks.classify.labels import top_classes
 from fitcli.tasks.classify.losses import mean_cross_entropy
 from fitcli.tasks.classify.scores import classification_scores
+from fitcli.tasks.classify.targets.class_charts import class_parts
 from fitcli.tasks.classify.targets.classes import match_by_name, require_classes
 from fitcli.tasks.classify.targets.kind import Numbers, TargetKind, TargetScores
 
@@ -74,3 +76,8 @@ class SingleLabel(SingleLabelColumn, TargetKind):
 
     def evaluate(self, target: Target, predictions: Numbers, answers: Sequence[Answer]) -> dict[str, Any]:
         return classification_scores(predictions, np.array([int(answer[0]) for answer in answers]))
+
+    def report(self, target: Target, predictions: Numbers, answers: Sequence[Answer]) -> list[Part]:
+        held = np.zeros(predictions.shape, bool)
+        held[np.arange(len(held)), [int(answer[0]) for answer in answers]] = True
+        return class_parts(target, predictions, held)

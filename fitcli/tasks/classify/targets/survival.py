@@ -20,10 +20,12 @@ from torch import Tensor
 
 from fitcli.data.column_kinds import Answer, LabelColumn, empty_column
 from fitcli.errors import DataError
+from fitcli.reports.parts import Part
 from fitcli.runs.targets import Target
 from fitcli.tasks.classify.targets.cell_numbers import cell_number, count_known, number_text
 from fitcli.tasks.classify.targets.continuation import continuation_loss, likelihood_loss, passing
 from fitcli.tasks.classify.targets.kind import Numbers, TargetKind, TargetScores, require, without_none
+from fitcli.tasks.classify.targets.value_charts import survival_parts
 
 MOST_BINS, EVENTS_PER_BIN = 8, 5
 """Largest number of bins, and least number of events of the training images in each."""
@@ -134,6 +136,10 @@ class Survival(TargetKind):
             "events": int(events.sum()),
             "censored": int((1 - events).sum()),
         }
+
+    def report(self, target: Target, predictions: Numbers, answers: Sequence[Answer]) -> list[Part]:
+        times, events = np.array(answers).T
+        return survival_parts(_risks(predictions), times, events > 0)
 
 
 def concordance(times: Numbers, events: Any, risks: Numbers) -> float | None:

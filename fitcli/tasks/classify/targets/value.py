@@ -19,9 +19,11 @@ from torch import Tensor
 
 from fitcli.data.column_kinds import Answer, LabelColumn, empty_column
 from fitcli.errors import DataError
+from fitcli.reports.parts import Part
 from fitcli.runs.targets import Target
 from fitcli.tasks.classify.targets.cell_numbers import cell_number, count_known, number_text, ranks
 from fitcli.tasks.classify.targets.kind import Numbers, TargetKind, TargetScores, known_mean, require, without_none
+from fitcli.tasks.classify.targets.value_charts import value_parts
 
 DIGITS = 5
 """Digits of a predicted value below the standard deviation of the values."""
@@ -120,6 +122,9 @@ class Value(TargetKind):
             "spearman": _correlation(ranks(predicted), ranks(given)),
             "loss": float(F.huber_loss(standard, expected)),
         }
+
+    def report(self, target: Target, predictions: Numbers, answers: Sequence[Answer]) -> list[Part]:
+        return value_parts(target, predictions[:, 0], np.array([answer[0] for answer in answers]))
 
 
 def _mean_and_deviation(data: Path, column: LabelColumn, values: Sequence[float]) -> tuple[float, float]:
