@@ -21,12 +21,11 @@ SOURCES = sorted([*ROOT.glob("fitcli/**/*.py"), *ROOT.glob("models/**/*.py")])
 FLOORS = (
     "models", "fitcli/errors.py", "fitcli/plugins", "fitcli/interrupts.py", "fitcli/process", "fitcli/console.py",
     "fitcli/files", "fitcli/images", "fitcli/reports", "fitcli/annotations", "fitcli/demo", "fitcli/device",
-    "fitcli/noise.py", "fitcli/patches", "fitcli/streaming", "fitcli/distributed", "fitcli/runs", "fitcli/execution", "fitcli/memory/paper",
-    "fitcli/memory", "fitcli/data", "fitcli/tasks/encoding", "fitcli/tasks", "fitcli/tasks/dense",
-    "fitcli/tasks/autoregressive/decoding",
-    "fitcli/tasks/*", "fitcli/tasks/diffusion/generate", "fitcli/tasks/diffusion/image_sampler.py",
-    "fitcli/training/checkpointing", "fitcli/training",
-    "fitcli/evaluation", "fitcli/profiling", "fitcli/view", "fitcli/commands", "fitcli/compatibility", "fitcli/app.py",
+    "fitcli/noise.py", "fitcli/patches", "fitcli/streaming", "fitcli/distributed", "fitcli/runs", "fitcli/execution",
+    "fitcli/memory/paper", "fitcli/memory", "fitcli/data", "fitcli/tasks/encoding", "fitcli/tasks",
+    "fitcli/tasks/dense", "fitcli/tasks/autoregressive/decoding", "fitcli/tasks/*", "fitcli/tasks/diffusion/generate",
+    "fitcli/tasks/diffusion/image_sampler.py", "fitcli/training/checkpointing", "fitcli/training", "fitcli/evaluation",
+    "fitcli/profiling", "fitcli/view", "fitcli/commands", "fitcli/compatibility", "fitcli/app.py",
     "fitcli/__main__.py",
 )  # fmt: skip
 """Folders and single files from the bottom to the top; a file imports from its own floor and from those below."""
