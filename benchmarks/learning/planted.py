@@ -97,11 +97,13 @@ def pointing_score(values: NDArray[Any], patch: int, image: PlannedImage) -> flo
     """Return the share of the strongest patches whose middle lies in a planted place, or within half a patch of one.
 
     Args:
-        values: [rows columns] of the patches.
+        values: [rows columns] of the patches; NaN where there is no data.
         patch: Pixels per side of a patch.
         image: The image.
     """
-    strongest = np.argsort(values, axis=None, kind="stable")[::-1][:STRONGEST]
+    # Patches without data are NaN, which counts as the greatest value in sorting.
+    present = np.where(np.isnan(values), -np.inf, values)
+    strongest = np.argsort(present, axis=None, kind="stable")[::-1][:STRONGEST]
     y, x = (numbers * patch + patch / 2 for numbers in np.unravel_index(strongest, values.shape))
     hits = [np.hypot(y - place.y, x - place.x) <= place.radius + patch / 2 for place in image.places]
     return float(np.logical_or.reduce(hits).mean())

@@ -96,7 +96,8 @@ def test_the_pointing_score_counts_the_strongest_patches(inside: int, expected: 
     values = np.zeros((40, 40), np.float32)
     values[18, 17:22] = values[21, 17:22] = 0.5
     strongest = [(18, column) for column in range(17, 22)] + [(21, column) for column in range(17, 22)]
-    values[0, : 10 - inside] = 1
+    values[5, : 10 - inside] = 1
+    values[0] = np.nan
     for row, column in strongest[:inside]:
         values[row, column] = 1
     assert pointing_score(values, 16, image) == expected
