@@ -98,7 +98,8 @@ def _uniform(weight: Tensor, limit: float, generator: torch.Generator | None) ->
 def _contrast_filters(stem: ConvStem, generator: torch.Generator | None) -> None:
     """Draw first filters, every second of which sums to zero.
 
-    A small mark stands out by its contrast, and a field by its colour. If all sum to zero, a model is blind to plain colours until it has learnt to see them.
+    A small mark stands out by its contrast, a field by its colour: if all filters summed to zero, a new model would be
+    blind to plain colours.
     """
     for convolution in (stem.first, stem.second):
         nn.init.xavier_uniform_(convolution.weight, gain=STEM_GAIN, generator=generator)
