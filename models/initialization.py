@@ -96,10 +96,14 @@ def _uniform(weight: Tensor, limit: float, generator: torch.Generator | None) ->
 
 
 def _contrast_filters(stem: ConvStem, generator: torch.Generator | None) -> None:
-    """Draw first filters that sum to zero: a small mark stands out by its contrast, rarely by its mean."""
+    """Draw first filters, every second of which sums to zero.
+
+    A small mark stands out by its contrast, a field by its colour: if all filters summed to zero, a new model would be
+    blind to plain colours.
+    """
     for convolution in (stem.first, stem.second):
         nn.init.xavier_uniform_(convolution.weight, gain=STEM_GAIN, generator=generator)
-    filters = rearrange(stem.first.weight, "f (t a) -> f t a", a=stem.channels)
+    filters = rearrange(stem.first.weight, "f (t a) -> f t a", a=stem.channels)[::2]
     filters -= filters.mean(dim=1, keepdim=True)
 
 

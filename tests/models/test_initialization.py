@@ -15,7 +15,10 @@ from support.batches import decoder_config, denoiser_config
 from torch import Tensor
 
 from models.build import build
+from models.encoder import FITClassifier
+from models.initialization import initialize
 from models.layers import CrossAttention, SelfAttention
+from models.presets import classifier_preset
 
 WIDE: dict[str, Any] = {
     "plan": "(1)1(1)",
@@ -107,3 +110,18 @@ def test_attention_can_begin_with_unit_variance() -> None:
                     assert float(weight.detach().std()) == pytest.approx(weight.shape[1] ** -0.5, rel=0.05), name
     ups = [dict(m.named_parameters())["trunk.segments.0.local.layers.0.feed_forward.up.weight"] for m in (model, other)]
     assert float(ups[0].detach().abs().max()) == pytest.approx(float(ups[1].abs().max().detach()), rel=0.01)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("preset", ["debug", "nano", "tiny", "small"])
+def test_a_new_stem_sees_plain_colours_as_well_as_contrasts(preset: str, channels: int) -> None:
+    config = classifier_preset(preset, classes=2, channels=channels)
+    model = FITClassifier(config)
+    initialize(model, torch.Generator().manual_seed(0))
+    random = torch.Generator().manual_seed(1)
+    contrasts = torch.randn(8, config.tokens, config.patch**2 * channels, generator=random)
+    colors = torch.randn(8, config.tokens, channels, generator=random).repeat(1, 1, config.patch**2)
+    stem = model.encoder.embed.stem
+    with torch.no_grad():
+        deviations = [stem(patches).std(dim=(0, 1)).mean() for patches in (contrasts, colors)]
+    assert 0.25 < deviations[1] / deviations[0] < 4
