@@ -31,6 +31,10 @@ STEM_GAIN = 1.5
 """Gain of the convolutions of a stem: no normalisation follows that restores the variance that activations remove."""
 
 
+PLAIN_SHARE = 8
+"""One in so many first filters of a stem sees plain colours from the start."""
+
+
 @torch.no_grad()
 def initialize(model: nn.Module, generator: torch.Generator | None = None) -> None:
     """Fill every parameter of a model in place.
@@ -96,14 +100,14 @@ def _uniform(weight: Tensor, limit: float, generator: torch.Generator | None) ->
 
 
 def _contrast_filters(stem: ConvStem, generator: torch.Generator | None) -> None:
-    """Draw first filters, every second of which sums to zero.
+    """Draw first filters, most of which sum to zero: a small mark stands out by its contrast.
 
-    A small mark stands out by its contrast, a field by its colour: if all filters summed to zero, a new model would be
-    blind to plain colours.
+    A field stands out by its colour. If all filters summed to zero, a new model would be blind to plain colours, so
+    some stay as they are drawn.
     """
     for convolution in (stem.first, stem.second):
         nn.init.xavier_uniform_(convolution.weight, gain=STEM_GAIN, generator=generator)
-    filters = rearrange(stem.first.weight, "f (t a) -> f t a", a=stem.channels)[::2]
+    filters = rearrange(stem.first.weight, "f (t a) -> f t a", a=stem.channels)[len(stem.first.weight) // PLAIN_SHARE :]
     filters -= filters.mean(dim=1, keepdim=True)
 
 

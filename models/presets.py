@@ -70,8 +70,10 @@ PRESETS: dict[str, Preset] = {
         head=32,
         attention_start="unit",
     ),
-    "tiny": Preset(plan="(2)2(2)2", latents=8, token_width=192, latent_width=256, stem="conv"),
-    "small": Preset(plan="(2)3(2)3", latents=16, token_width=320, latent_width=512, stem="conv"),
+    "tiny": Preset(plan="(2)2(2)2", latents=8, token_width=192, latent_width=256, stem="conv", attention_start="unit"),
+    "small": Preset(
+        plan="(2)3(2)3", latents=16, token_width=320, latent_width=512, stem="conv", attention_start="unit"
+    ),
     "base": Preset(plan="(2)4(2)4(2)4", latents=16, token_width=512, latent_width=768),
     "large": Preset(plan="(3)6(3)6(3)6", latents=16, token_width=768, latent_width=1024),
 }
