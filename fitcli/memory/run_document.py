@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import sys
+from types import FunctionType
 from typing import Any
 
 from fitcli.memory.dry_run import DryRun
@@ -30,7 +31,7 @@ def to_document(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         shown = {each.name: to_document(getattr(value, each.name)) for each in dataclasses.fields(value) if each.init}
         return {"class": _place(type(value), type(value)), "fields": shown}
-    return {"object": _place(value, type(value))}
+    return {"object": _place(value, value if isinstance(value, FunctionType) else type(value))}
 
 
 def from_document(document: Any) -> DryRun:
@@ -56,9 +57,9 @@ def _value(document: Any) -> Any:
     raise UnknownError(f"{document!r} describes nothing")
 
 
-def _place(value: Any, kind: type) -> str:
-    """Return "module:name" of a value at the top level of the module that defines its class."""
-    module = kind.__module__
+def _place(value: Any, defined: Any) -> str:
+    """Return "module:name" of a value at the top level of the module that defines it, or its class."""
+    module = defined.__module__
     name = next((name for name, each in vars(sys.modules[module]).items() if each is value), None)
     if name is None or module.partition(".")[0] not in PACKAGES:
         raise UnknownError(f"{value!r} has no name in {module}")
