@@ -76,14 +76,16 @@ def evaluate(
     per: Annotated[
         str | None,
         typer.Option(
-            "--per", metavar="COLUMN", help="Score by patient, too: mean and maximum of the images with one value here."
+            "--per",
+            metavar="COLUMN",
+            help="Also score each value of this column, such as patient: by mean and maximum of its images.",
         ),
     ] = None,
     one_per_place: OnePerPlace = None,
     json: Json = False,
     csv: Annotated[Path | None, typer.Option(help="Write a CSV file: a line per image, or per patient.")] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write a page with scores, curves and the worst images.")
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page with scores, curves and the worst answers.")
     ] = None,
     *,
     options: ScoringOptions,

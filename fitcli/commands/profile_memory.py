@@ -55,7 +55,7 @@ def profile_memory(
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
 ) -> None:
-    """Say what fits: bytes and operations of training and inference, for every way of running, without trying.
+    """Say what fits into memory, without running it: bytes and operations of training and inference.
 
     Without a GPU the answer is estimated for one with 16 GiB; --device cpu asks about this machine.
 

@@ -30,7 +30,7 @@ def view(
     ] = None,
     level: Annotated[
         int | None,
-        typer.Option("--level", min=0, metavar="N", help="Pyramid level shown as the largest.", rich_help_panel=PANEL),
+        typer.Option("--level", min=0, metavar="N", help="Pyramid level to show at full zoom.", rich_help_panel=PANEL),
     ] = None,
     series: Annotated[
         str | None,

@@ -73,9 +73,9 @@ class Registry(Generic[T]):
             PluginError: There is none, several packages have it, or the package that has it is broken.
         """
         if name not in self._parts and not self.load(name):
-            raise PluginError(
-                f"no {self.noun} {name!r}; there are {', '.join(self.names())}; install the package that has it"
-            )
+            names = self.names()
+            known = f"there {'is' if len(names) == 1 else 'are'} {', '.join(names)}"
+            raise PluginError(f"no {self.noun} {name!r}; {known}; install the package that has it")
         return self._parts[name]
 
     def load(self, name: str) -> bool:

@@ -51,7 +51,7 @@ def test_parts_of_packages_are_imported_when_they_are_used(site: Path) -> None:
 
 
 def test_a_name_that_nobody_has() -> None:
-    with pytest.raises(PluginError, match=r"^no brush 'oval'; there are flat; install the package that has it$"):
+    with pytest.raises(PluginError, match=r"^no brush 'oval'; there is flat; install the package that has it$"):
         registry().find("oval")
 
 

@@ -69,7 +69,9 @@ def read_objects(source: ObjectSource) -> ObjectSet:
         return next(iter(images.values()))
     if not source.image:
         raise ImageError(
-            source.path, f"holds the objects of {len(images):,} images; give the file itself as the data set"
+            source.path,
+            f"holds the objects of {len(images):,} images, where those of one are needed; to train or to score on all, "
+            "give the file itself as the data set",
         )
     raise ImageError(source.path, f"holds no objects of an image {source.image!r}")
 

@@ -81,7 +81,7 @@ class QualityFigures:
             (f"{1 << ours.level}", *map(_text, (ours.groups, real.groups, ours.patches, real.patches)))
             for ours, real in self._compared_seams()
         ]
-        columns = ("steps, shrunk by", "groups", "real groups", "patches", "real patches")
+        columns = ("seams, shrunk by", "groups", "real groups", "patches", "real patches")
         return distances, ScoreTable(columns, seams)
 
     def _compared_seams(self) -> list[tuple[SeamLevel, SeamLevel]]:

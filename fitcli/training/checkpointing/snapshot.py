@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fitcli.distributed.sharded_tensors import sharded_like, whole_tensor
+from fitcli.files.wording import counted
 
 State = dict[str, dict[str, Tensor]]
 """Tensors in host memory by name, for `MODEL`, `OPTIMIZER` and, if the run keeps a moving average, `EMA`."""
@@ -47,9 +48,8 @@ class Progress:
 
     def summary(self, run: Path) -> str:
         """Return one line about the outcome."""
-        if not self.best:
-            return f"{run}: {self.step} steps"
-        return f"{run}: {self.step} steps, best validation {self.headline[0]} {self.headline[1]}"
+        steps = f"{run}: {counted(self.step, 'step')}"
+        return f"{steps}, best validation {self.headline[0]} {self.headline[1]}" if self.best else steps
 
     def add_validation(
         self,

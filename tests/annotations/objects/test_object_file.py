@@ -59,7 +59,7 @@ def test_a_file_of_several_images(tmp_path: Path) -> None:
     assert read_objects(ObjectSource(path, "j.png")).counts() == {}
     with pytest.raises(ImageError, match=r"no objects of an image 'k\.png'"):
         read_objects(ObjectSource(path, "k.png"))
-    with pytest.raises(ImageError, match="objects of 2 images; give the file itself"):
+    with pytest.raises(ImageError, match="objects of 2 images, where those of one are needed; to train"):
         read_objects(ObjectSource(path))
 
 

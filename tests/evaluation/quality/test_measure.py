@@ -143,7 +143,7 @@ def test_generated_images_stand_in_json_and_tables(
     assert all(level["groups"] > 0 and level["real_groups"] > 0 for level in quality["seams"])
     shown = fit(*words, "--crop", "16").stdout
     assert "sliced Wasserstein, 16 x 16" in shown
-    assert "steps, shrunk by" in shown
+    assert "seams, shrunk by" in shown
     assert "sliced Wasserstein, 32 x 32" not in shown
 
 

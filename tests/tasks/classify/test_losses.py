@@ -52,7 +52,7 @@ def test_a_run_learns_the_loss_that_is_named_and_resumes_with_it(fit: Fit, tmp_p
     data, run = two_classes(tmp_path / "data"), tmp_path / "run"
     small = ["--preset", "debug", "--batch-size", "2", "--device", "cpu"]
     options = [data, "--out", run, *small, "--loss", "squared", "--balance", "--label-smoothing", "0.1"]
-    missing = "no loss 'squared'; there are cross-entropy; install the package that has it"
+    missing = "no loss 'squared'; there is cross-entropy; install the package that has it"
     refused = fit("train", *options, "--epochs", "1")
     assert (refused.exit_code, refused.stderr) == (1, f"error: {missing}\n")
     LOSSES.register("squared", squared)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -97,6 +98,12 @@ def test_the_best_validation_so_far() -> None:
         outcomes.append(progress.add_validation(rank, ("accuracy", f"{rank[0]:.0%}"), "images"))
     assert outcomes == [True, True, False, False]
     assert progress == Progress(16, 16, (0.5, -1.0), 8, "images", ("accuracy", "50%"))
+
+
+def test_the_outcome_counts_steps() -> None:
+    assert [Progress(step=step).summary(Path("run")) for step in (1, 2)] == ["run: 1 step", "run: 2 steps"]
+    best = Progress(step=1, best=(1.0,), headline=("accuracy", "50%"))
+    assert best.summary(Path("run")) == "run: 1 step, best validation accuracy 50%"
 
 
 def test_a_validation_on_other_images_is_the_best_of_its_own() -> None:
