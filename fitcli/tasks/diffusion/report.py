@@ -55,7 +55,7 @@ class DenoisingReport:
 
     def sections(self, scored: Scored) -> list[Section]:
         """Return the error at each level of noise."""
-        rows = np.array([row for _, row in scored])
+        rows = np.array([row[: len(TIMES)] for _, row in scored])
         series = [ChartSeries("mean", TIMES, rows.mean(axis=0).tolist())]
         if len(rows) > 1:
             low, high = np.percentile(rows, [10, 90], axis=0)
@@ -67,7 +67,7 @@ class DenoisingReport:
 
     def badness(self, sample: Sample, row: list[float]) -> float:
         """Return the mean error of an image."""
-        return float(np.mean(row))
+        return float(np.mean(row[: len(TIMES)]))
 
     def case(self, image: ImageReader, sample: Sample, row: list[float] | None = None) -> Case:
         """Return an image."""
@@ -82,9 +82,12 @@ class DenoisingReport:
 
     @torch.inference_mode()
     def samples(self) -> Iterator[Picture]:
-        """Yield generated images of the size of the training images, of each class in turn; none of large images."""
+        """Yield generated images of the size of the training images, of each class in turn.
+
+        There are none of large images, and none of a run that enlarges: it generates nothing without a smaller image.
+        """
         config, grid = self.checkpoint.config, self._grid
-        if grid.count * grid.group**2 > MOST_PATCHES:
+        if diffusion_of(config).enlarging is not None or grid.count * grid.group**2 > MOST_PATCHES:
             return
         for number in range(SAMPLES):
             label = number % len(config.classes) if config.classes else None
@@ -106,7 +109,7 @@ class DenoisingReport:
             schedule=shifted(parse_schedule(diffusion.schedule), diffusion.shift),
             sampler=find_step(SAMPLER),
             prediction=diffusion.prediction,
-            clip=(-diffusion.scale, diffusion.scale) if diffusion.clip else None,
+            clip=diffusion.limits,
         )
         noise = group_noise(0, "report", range(grid.count), (model.tokens, model.values), image=number)
         condition = None
