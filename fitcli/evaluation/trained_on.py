@@ -15,6 +15,7 @@ from fitcli.data.csv_listing import Labels, read_csv
 from fitcli.data.dataset import Dataset, Sample
 from fitcli.data.file_digest import file_digests
 from fitcli.errors import DataError, FitError
+from fitcli.files.wording import counted
 from fitcli.tasks.bootstrap import unit_names
 from fitcli.tasks.evaluation_result import Evaluation, Split, TrainedOn
 from fitcli.training.checkpointing.run_record import TrainedImage, load_fingerprint, load_trained_images
@@ -77,7 +78,9 @@ def find_trained(record: Sequence[TrainedImage], samples: Sequence[Sample]) -> T
         trained |= {sample.patient for sample, each in zip(samples, splits, strict=True) if each == "train"}
         document |= {"patients": len(patients & trained), "of_patients": len(patients)}
     found = TrainedOn(document, (), splits)
-    return found._replace(rows=(("trained on", describe(found)), ("validated on", f"{splits.count('val')} images")))
+    return found._replace(
+        rows=(("trained on", describe(found)), ("validated on", counted(splits.count("val"), "image")))
+    )
 
 
 def trained_images(folder: Path, dataset: Dataset) -> list[Sample]:
