@@ -49,7 +49,9 @@ def parse_decimals(text: bytes) -> Floats:
     return np.where(is_negative, -values, values)
 
 
-def _check(letters: NDArray[np.uint8], starts: Numbers, ends: Numbers, points: Numbers, owners: Numbers, whole: Numbers) -> None:
+def _check(
+    letters: NDArray[np.uint8], starts: Numbers, ends: Numbers, points: Numbers, owners: Numbers, whole: Numbers
+) -> None:
     has_two_points = len(owners) > 1 and bool((owners[1:] == owners[:-1]).any())
     if has_two_points or (whole < 1).any() or (points + 1 == ends[owners]).any():
         raise ValueError("a number with a point in a wrong place")

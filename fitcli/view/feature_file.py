@@ -76,7 +76,9 @@ def read_features(
     if is_geopackage(path):
         return _placed(path, read_geopackage(path), image)
     if name.endswith((*GEOJSON, *JSON)) and not (name.endswith(JSON) and holds_coco(path)):
-        return _placed(path, read_geojson(path, points=True, report=partial(_report_placed, path, image, report)), image)
+        return _placed(
+            path, read_geojson(path, points=True, report=partial(_report_placed, path, image, report)), image
+        )
     if not name.endswith(OBJECT_SUFFIXES):
         raise ImageError(path, f"polygons and objects are read from {', '.join((*OBJECT_SUFFIXES, '.gpkg'))}")
     source = ObjectSource(path)
@@ -86,10 +88,8 @@ def read_features(
 
 
 def _report_placed(
-    path: Path, image: ImageReader, report: Callable[[ViewedFeatures], None] | None, content: GeoJsonPolygons
+    path: Path, image: ImageReader, report: Callable[[ViewedFeatures], None], content: GeoJsonPolygons
 ) -> None:
-    if report is None:
-        return
     # What does not fit the image so far may do so at the end: its place or its coordinate system may follow.
     with suppress(ImageError):
         report(_placed(path, content, image))
