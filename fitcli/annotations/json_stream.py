@@ -198,8 +198,8 @@ class JsonStream:
     def _batch_end(self) -> int:
         """Return where one of the next objects of an array seems to end, far behind this place; 0 if it is not known.
 
-        It ends at a bracket, before a comma and an object with the same first name. If that is no end of an object of this
-        array, what is before it is no JSON.
+        It ends at a bracket, before a comma and an object with the same first name. If that is no end of an object of
+        this array, what is before it is no JSON.
         """
         self.peek()
         name = FIRST_NAME.match(self._text, self._place)
