@@ -113,6 +113,12 @@ def peak_bytes(process: subprocess.Popen[str]) -> int:
     return 0
 
 
+def cpu_seconds(process: subprocess.Popen[str]) -> float:
+    """Return the CPU time of a process since its start (Linux)."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def first_view(image: Path, grid: TileGrid) -> dict[str, float]:
     """Measure the first view of an image, and the memory after many tiles."""
     with serving(image) as (process, url, start):
@@ -158,7 +164,7 @@ def many_objects(image: Path, shapes: Path, grid: TileGrid) -> dict[str, float]:
         fetch_all(url, [f"tile/1/{name}" for name in first_tiles(grid)])
         first_view_seconds = time.perf_counter() - began
         wait_for(url, lambda layer: layer["state"] == "ready")
-        read_seconds = time.perf_counter() - began
+        read_seconds, read_cpu_seconds = time.perf_counter() - began, cpu_seconds(process)
         size = fetch_all(url, [f"tile/1/{name}" for name in first_tiles(grid)])
         return {
             "start_seconds": start,
@@ -166,6 +172,7 @@ def many_objects(image: Path, shapes: Path, grid: TileGrid) -> dict[str, float]:
             "first_view_seconds": first_view_seconds,
             "first_view_objects": first["count"],
             "read_seconds": read_seconds,
+            "read_cpu_seconds": read_cpu_seconds,
             "whole_view_seconds": time.perf_counter() - began,
             "tile_bytes": size,
             "peak_bytes": peak_bytes(process),
