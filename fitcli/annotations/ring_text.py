@@ -90,4 +90,5 @@ def _parsed(token: str, blocks: list[str]) -> DecodedRings:
 
 
 def _differ(points: Floats, others: Floats) -> NDArray[np.bool_]:
-    return (points != others).any(axis=1)
+    differ: NDArray[np.bool_] = (points != others).any(axis=1)
+    return differ

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -76,9 +75,7 @@ def read_features(
     if is_geopackage(path):
         return _placed(path, read_geopackage(path), image)
     if name.endswith((*GEOJSON, *JSON)) and not (name.endswith(JSON) and holds_coco(path)):
-        return _placed(
-            path, read_geojson(path, points=True, report=partial(_report_placed, path, image, report)), image
-        )
+        return _placed(path, read_geojson(path, points=True, report=_placing(path, image, report)), image)
     if not name.endswith(OBJECT_SUFFIXES):
         raise ImageError(path, f"polygons and objects are read from {', '.join((*OBJECT_SUFFIXES, '.gpkg'))}")
     source = ObjectSource(path)
@@ -87,12 +84,19 @@ def read_features(
     return ViewedFeatures(packed_boxes(placed.boxes), placed.numbers.astype(np.int32), names, placed.notes)
 
 
-def _report_placed(
-    path: Path, image: ImageReader, report: Callable[[ViewedFeatures], None], content: GeoJsonPolygons
-) -> None:
-    # What does not fit the image so far may do so at the end: its place or its coordinate system may follow.
-    with suppress(ImageError):
-        report(_placed(path, content, image))
+def _placing(
+    path: Path, image: ImageReader, report: Callable[[ViewedFeatures], None] | None
+) -> Callable[[GeoJsonPolygons], None] | None:
+    """Return what reports a part of a file in pixels of an image."""
+    if report is None:
+        return None
+
+    def report_placed(content: GeoJsonPolygons) -> None:
+        # What does not fit the image so far may do so at the end: its place or its coordinate system may follow.
+        with suppress(ImageError):
+            report(_placed(path, content, image))
+
+    return report_placed
 
 
 def _placed(path: Path, content: GeoJsonPolygons, image: ImageReader) -> ViewedFeatures:
