@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -22,8 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcli.annotations.json_stream import JsonStream
+from fitcli.annotations.json_stream import TAKEN, JsonStream
 from fitcli.annotations.packed_polygons import PackedPolygons
+from fitcli.annotations.ring_text import DecodedRings, decode_rings
 from fitcli.errors import ImageError
 from fitcli.files.spelling import composed
 from fitcli.files.wording import counted
@@ -56,6 +58,10 @@ UNCLASSIFIED = ""
 """Class of a polygon without a class."""
 
 
+FIRST_SECONDS, LOOK_EVERY = 0.5, 1000
+"""Time after which a first part of a large file is reported, and features between two looks at the clock."""
+
+
 @dataclass(frozen=True, slots=True)
 class GeoJsonPolygons:
     """The polygons of a file.
@@ -75,12 +81,16 @@ class GeoJsonPolygons:
     notes: tuple[str, ...]
 
 
-def read_geojson(path: Path, points: bool = False) -> GeoJsonPolygons:
+Report = Callable[[GeoJsonPolygons], None]
+
+
+def read_geojson(path: Path, points: bool = False, report: Report | None = None) -> GeoJsonPolygons:
     """Read a file as a stream.
 
     Args:
         path: The file.
         points: Whether to return points, too, as polygons of one point; otherwise they are left out.
+        report: Called while a large file is read, with the polygons so far. Its `crs` may follow later.
 
     Raises:
         ImageError: The file cannot be read, is not GeoJSON, or is beyond a limit.
@@ -90,25 +100,47 @@ def read_geojson(path: Path, points: bool = False) -> GeoJsonPolygons:
         first = stream.peek()
         crs = None
         if first == "[":
-            for item in stream.elements():
-                collector.add(item)
+            _read_items(stream, collector, PartialResults(collector, None, report))
         elif first == "{":
-            crs = _read_object(stream, collector)
+            crs = _read_object(stream, collector, report)
         else:
             raise stream.error("is not GeoJSON: it has neither an object nor an array")
         stream.end()
     return collector.result(crs)
 
 
-def _read_object(stream: JsonStream, collector: PolygonCollector) -> Any:
+class PartialResults:
+    """Reports what has been read, at first after `FIRST_SECONDS`, then each time that the time has doubled."""
+
+    def __init__(self, collector: PolygonCollector, crs: Any, report: Report | None) -> None:
+        self._collector, self._crs, self._report = collector, crs, report
+        self._began, self._wait = time.monotonic(), FIRST_SECONDS
+
+    def look(self) -> None:
+        """Report if it is time."""
+        if self._report is None or time.monotonic() - self._began < self._wait:
+            return
+        self._report(self._collector.result(self._crs, more=True))
+        # Reports take at most about as long as reading.
+        self._wait = 2 * (time.monotonic() - self._began)
+
+
+def _read_items(stream: JsonStream, collector: PolygonCollector, partial: PartialResults) -> None:
+    for number, item in enumerate(stream.elements(collector.add_text)):
+        if item is not TAKEN:
+            collector.add(item)
+        if item is TAKEN or number % LOOK_EVERY == LOOK_EVERY - 1:
+            partial.look()
+
+
+def _read_object(stream: JsonStream, collector: PolygonCollector, report: Report | None) -> Any:
     """Read the outermost object, return its `crs`. Only `features` and `geometries` are read item by item."""
     whole: dict[str, Any] = {}
     has_items = False
     for name in stream.members():
         if name in ("features", "geometries") and stream.peek() == "[":
             has_items = True
-            for item in stream.elements():
-                collector.add(item)
+            _read_items(stream, collector, PartialResults(collector, whole.get("crs"), report))
         else:
             whole[name] = stream.value()
     kind = whole.get("type")
@@ -133,6 +165,47 @@ class PolygonCollector:
         self._names: dict[str, int] = {}
         self._skipped: Counter[tuple[str, str]] = Counter()
         self._features = 0
+        self._decoded = DecodedRings()
+
+    def add_text(self, text: str) -> int:
+        """Add the features and geometries of the text of an array; return their number.
+
+        Raises:
+            ValueError, RecursionError: It is no JSON; nothing has been added.
+            ImageError: As of `add`.
+        """
+        items, self._decoded = decode_rings(text)
+        if not self._add_alike(items):
+            for item in items:
+                self.add(item)
+        self._decoded = DecodedRings()
+        return len(items)
+
+    def _add_alike(self, items: list[Any]) -> bool:
+        """Add features that are polygons of one ring with an area each; return False if others are among them."""
+        rings, count = self._decoded, len(items)
+        points = len(self._coordinates) // 2 - len(self._rings) + int(rings.given.sum())
+        is_within = points <= MAX_POINTS and self._features + count <= MAX_FEATURES
+        if not (is_within and 0 < count == len(rings.given) and rings.has_area.all() and rings.given.max() <= MAX_RING):
+            return False
+        try:
+            numbers = [
+                rings.numbers[item["geometry"]["coordinates"]]
+                for item in items
+                if item["type"] == "Feature" and item["geometry"]["type"] == "Polygon"
+            ]
+            if numbers != list(range(count)):
+                return False
+            classes = [self._class_number(item.get("properties")) for item in items]
+        except (KeyError, TypeError, ValueError):
+            return False
+        ends = len(self._coordinates) // 2 + rings.starts[1:]
+        self._coordinates.frombytes(rings.points.tobytes())
+        self._polygons.extend(range(len(self._rings) + 1, len(self._rings) + count + 1))
+        self._rings.frombytes(ends.tobytes())
+        self._classes.extend(classes)
+        self._features += count
+        return True
 
     def add(self, item: Any) -> None:
         """Add a feature or a geometry."""
@@ -158,9 +231,11 @@ class PolygonCollector:
             reason, advice = (*own, FEATURE_ADVICE)[:2]
             raise ImageError(self._path, f"feature {self._features:,} {reason}; {advice}") from None
 
-    def result(self, crs: Any) -> GeoJsonPolygons:
-        """Return all polygons."""
-        points = np.frombuffer(self._coordinates, np.float64).reshape(-1, 2)
+    def result(self, crs: Any, more: bool = False) -> GeoJsonPolygons:
+        """Return the polygons so far; with `more`, further ones can be added."""
+        # Growing arrays cannot grow while others look at them.
+        coordinates = array("d", self._coordinates) if more else self._coordinates
+        points = np.frombuffer(coordinates, np.float64).reshape(-1, 2)
         # Sums tell whether any number is not finite, without an array of their size.
         with np.errstate(all="ignore"):
             is_wrong = len(points) > 0 and not bool(max(-points.min(), points.max()) <= MAX_COORDINATE)
@@ -169,7 +244,7 @@ class PolygonCollector:
             pair = ", ".join(f"{value:g}" for value in points[wrong])
             raise ImageError(self._path, f"has a point at ({pair}); coordinates must be numbers of at most 1e12")
         packed = PackedPolygons(points, _with_zero(self._rings), _with_zero(self._polygons))
-        used, classes = np.unique(np.frombuffer(self._classes, np.int32), return_inverse=True)
+        used, classes = np.unique(np.array(self._classes, np.int32), return_inverse=True)
         names = tuple(self._names)
         notes = tuple(f"{counted(count, *what)} left out" for what, count in sorted(self._skipped.items()))
         kept = tuple(names[number] for number in used.tolist())
@@ -188,9 +263,9 @@ class PolygonCollector:
             raise ValueError("has a geometry that is no object")
         kind = geometry.get("type")
         if kind == "Polygon":
-            self._add_polygon(geometry.get("coordinates"), number)
+            self._add_polygon(self._coordinate_list(geometry), number)
         elif kind == "MultiPolygon":
-            for part in _list(geometry.get("coordinates")):
+            for part in self._coordinate_list(geometry):
                 self._add_part()
                 self._add_polygon(part, number)
         elif kind == "GeometryCollection":
@@ -198,7 +273,7 @@ class PolygonCollector:
                 self._add_part()
                 self._add_geometry(part, number)
         elif kind in POINTS and self._keeps_points:
-            coordinates = _list(geometry.get("coordinates"))
+            coordinates = self._coordinate_list(geometry)
             for point in [coordinates] if kind == "Point" else coordinates:
                 self._add_part()
                 self._add_point(point, number)
@@ -208,6 +283,12 @@ class PolygonCollector:
             self._skipped[names] += 1
         else:
             raise ValueError(f"has the unknown geometry {str(kind)[:40]!r}")
+
+    def _coordinate_list(self, geometry: dict[str, Any]) -> list[Any]:
+        coordinates = geometry.get("coordinates")
+        if type(coordinates) is str and coordinates in self._decoded.numbers:
+            return [self._decoded.ring(coordinates).tolist()]
+        return _list(coordinates)
 
     def _add_part(self) -> None:
         if len(self._polygons) >= MAX_FEATURES:

@@ -10,7 +10,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, cast
@@ -36,6 +36,20 @@ BLANKS = re.compile(r"[ \t\n\r]*")
 
 ADVICE = "export it again as GeoJSON"
 """What to do about a file that cannot be read, for messages."""
+
+BATCH = 1 << 18
+"""Most characters of values that are decoded together: while they are, no other thread runs."""
+
+MOST_ENDS, MOST_FAILURES = 100, 20
+"""Brackets that are looked at for the end of a batch, and batches that cannot be decoded before each value is alone."""
+
+TAKEN = object()
+"""Stands for values that were taken as text."""
+
+FIRST_NAME = re.compile(r'\{[ \t\n\r]*+"[^"\\]{1,100}+"')
+"""How an object begins."""
+
+COMMA = re.compile(r"[ \t\n\r]*+,[ \t\n\r]*+")
 
 TAIL = 16
 """Characters before the end of the text in which an error may come from the cut: a number, a word, an escape."""
@@ -136,12 +150,27 @@ class JsonStream:
                 self._pass(",")
         self._pass("}")
 
-    def elements(self) -> Iterator[Any]:
-        """Decode and yield the values of an array, one by one."""
+    def elements(self, take: Callable[[str], object] | None = None) -> Iterator[Any]:
+        """Decode and yield the values of an array, one by one.
+
+        Args:
+            take: Takes the text of an array of several values; `TAKEN` is yielded in their place. Where it raises
+                ValueError or RecursionError, they are decoded one by one, which tells the place of an error.
+        """
         self._pass("[")
-        more = self.peek() != "]"
+        more, failures = self.peek() != "]", 0
         while more:
-            yield self.value()
+            end = self._batch_end() if take is not None and failures < MOST_FAILURES else 0
+            if take is not None and end:
+                try:
+                    take(f"[{self._text[self._place : end]}]")
+                except (ValueError, RecursionError):
+                    failures, end = failures + 1, 0
+            if end:
+                self._place = end
+                yield TAKEN
+            else:
+                yield self.value()
             more = self.peek() == ","
             if more:
                 self._pass(",")
@@ -165,6 +194,24 @@ class JsonStream:
             what = repr(found) if found else "the end of the file"
             raise self.error(f"is not valid JSON ({character!r} expected and {what} found at character {place:,})")
         self._place += 1
+
+    def _batch_end(self) -> int:
+        """Return where one of the next objects of an array seems to end, far behind this place; 0 if it is not known.
+
+        It ends at a bracket, before a comma and an object with the same first name. If that is no end of an object of
+        this array, what is before it is no JSON.
+        """
+        self.peek()
+        name = FIRST_NAME.match(self._text, self._place)
+        end = self._place + BATCH
+        for _ in range(MOST_ENDS if name else 0):
+            end = self._text.rfind("}", self._place, end)
+            if end < 0:
+                break
+            comma = COMMA.match(self._text, end + 1)
+            if name and comma and self._text.startswith(name[0], comma.end()):
+                return end + 1
+        return 0
 
     def _grow(self) -> None:
         """Read on because a value is cut, and check that it may be decoded."""

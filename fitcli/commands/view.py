@@ -52,16 +52,15 @@ def view(
     """
     from fitcli.images.open import matching_paths
     from fitcli.images.read_as import AS_STORED
-    from fitcli.tasks.classify.color_scale import CONTRIBUTION, EVIDENCE
+    from fitcli.tasks.registry import value_scales
     from fitcli.view.answers import Answers
     from fitcli.view.scene import ViewScene
     from fitcli.view.server import ViewServer
 
     how = reading_choice(level, mpp, series, z, t, channels) or AS_STORED
     paths = matching_paths([image, *(layers or [])])
-    scales = {"Evidence": EVIDENCE, "Contribution": CONTRIBUTION}
     with (
-        ViewScene(paths, how, side_by_side=side_by_side, scales=scales, report=console.warning) as scene,
+        ViewScene(paths, how, side_by_side=side_by_side, scales=value_scales(), report=console.warning) as scene,
         ViewServer(Answers(scene), port) as server,
     ):
         console.data(server.url)

@@ -3,7 +3,8 @@
 The folder of a task has `options.py` with `OPTIONS`, its dataclass of options of `fit train`, and `task.py`, which
 defines `TASK`, with everything else; `tasks/task.py` is the protocol. A task that generates images also has
 `generate_options.py` with `GENERATE_OPTIONS` and those of them that the pixels depend on, `SAMPLING_OPTIONS`, and
-`image_sampler.py` with `IMAGE_SAMPLER`. All are imported on demand: `fit --help` needs the options, which import no
+`image_sampler.py` with `IMAGE_SAMPLER`. A task that writes files of values has `value_scales.py` with `VALUE_SCALES`,
+their colours. All are imported on demand: `fit --help` needs the options, which import no
 torch.
 """
 
@@ -46,6 +47,15 @@ def generate_options() -> dict[str, type]:
 def sampling_options() -> dict[str, type]:
     """Return the options that the pixels of generated images depend on, by task."""
     return {name: cast(type, _member(name, "generate_options", "SAMPLING_OPTIONS")) for name in _generating()}
+
+
+@cache
+def value_scales() -> dict[str, Any]:
+    """Return the colours of the files of values of all tasks, by the first word of their descriptions."""
+    found: dict[str, Any] = {}
+    for task in _with("value_scales"):
+        found |= _member(task, "value_scales", "VALUE_SCALES")
+    return found
 
 
 def find_image_sampler(name: str) -> ImageSampler | None:
@@ -107,7 +117,12 @@ def refuse_options(task: str, given: frozenset[str] | set[str]) -> None:
 
 @cache
 def _generating() -> tuple[str, ...]:
-    return tuple(name for name in TASKS if find_spec(f"{__package__}.{name}.generate_options") is not None)
+    return _with("generate_options")
+
+
+def _with(module: str) -> tuple[str, ...]:
+    """Return the tasks that have a module."""
+    return tuple(name for name in TASKS if find_spec(f"{__package__}.{name}.{module}") is not None)
 
 
 def _member(task: str, module: str, name: str) -> Any:

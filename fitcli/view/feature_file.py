@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,8 +58,15 @@ def holds_features(path: Path) -> bool:
     return path.name.lower().endswith(FEATURE_SUFFIXES)
 
 
-def read_features(path: Path, image: ImageReader) -> ViewedFeatures:
+def read_features(
+    path: Path, image: ImageReader, report: Callable[[ViewedFeatures], None] | None = None
+) -> ViewedFeatures:
     """Read a file.
+
+    Args:
+        path: The file.
+        image: The image that the shapes lie over.
+        report: Called with the shapes so far while a large GeoJSON file is read.
 
     Raises:
         ImageError: The file cannot be read, is of another coordinate system, or has nothing on the image.
@@ -67,13 +75,28 @@ def read_features(path: Path, image: ImageReader) -> ViewedFeatures:
     if is_geopackage(path):
         return _placed(path, read_geopackage(path), image)
     if name.endswith((*GEOJSON, *JSON)) and not (name.endswith(JSON) and holds_coco(path)):
-        return _placed(path, read_geojson(path, points=True), image)
+        return _placed(path, read_geojson(path, points=True, report=_placing(path, image, report)), image)
     if not name.endswith(OBJECT_SUFFIXES):
         raise ImageError(path, f"polygons and objects are read from {', '.join((*OBJECT_SUFFIXES, '.gpkg'))}")
     source = ObjectSource(path)
     names = read_objects(source).names
     placed = place_objects(source, image, names)
     return ViewedFeatures(packed_boxes(placed.boxes), placed.numbers.astype(np.int32), names, placed.notes)
+
+
+def _placing(
+    path: Path, image: ImageReader, report: Callable[[ViewedFeatures], None] | None
+) -> Callable[[GeoJsonPolygons], None] | None:
+    """Return what reports a part of a file in pixels of an image."""
+    if report is None:
+        return None
+
+    def report_placed(content: GeoJsonPolygons) -> None:
+        # What does not fit the image so far may do so at the end: its place or its coordinate system may follow.
+        with suppress(ImageError):
+            report(_placed(path, content, image))
+
+    return report_placed
 
 
 def _placed(path: Path, content: GeoJsonPolygons, image: ImageReader) -> ViewedFeatures:

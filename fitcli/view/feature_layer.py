@@ -6,19 +6,27 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fitcli.annotations.class_table import Color
 from fitcli.errors import FitError
 from fitcli.images.base import ImageReader
-from fitcli.view.feature_file import read_features
+from fitcli.view.feature_file import ViewedFeatures, read_features
 from fitcli.view.feature_tiles import FeatureTiles
 from fitcli.view.tile_grid import TileGrid
 
 READ_FIRST_BYTES = 16 << 20
 """Files up to this size are read before the first view, so that what is wrong with them ends the command."""
+
+
+class _Shown(NamedTuple):
+    """What there is to be seen: whether the file is still read, a number that changes with it, and the tiles."""
+
+    state: str
+    version: int
+    tiles: FeatureTiles | None
 
 
 class FeatureLayer:
@@ -45,7 +53,7 @@ class FeatureLayer:
     ) -> None:
         self.name, self._path, self._image = name, path, image
         self._colors, self._report = colors, report
-        self._tiles: FeatureTiles | None = None
+        self._shown = _Shown("reading", 0, None)
         self._error = ""
         if path.stat().st_size <= READ_FIRST_BYTES:
             self._read()
@@ -58,29 +66,39 @@ class FeatureLayer:
         return TileGrid(*self._image.info.size)
 
     def document(self) -> dict[str, Any]:
-        """Return what the page needs to know; `state` is "ready", "reading" or "error"."""
+        """Return what the page needs to know.
+
+        `state` is "ready", "reading" or "error". While the file is read, `version` counts the parts that can be shown;
+        with the first one, the other members are there as well.
+        """
         known = {"kind": "features", "name": self.name, "opacity": 1.0}
         if self._error:
             return known | {"state": "error", "error": self._error}
-        if self._tiles is None:
-            return known | {"state": "reading"}
-        features = self._tiles.features
+        state, version, tiles = self._shown
+        known |= {"state": state, "version": version}
+        if tiles is None:
+            return known
+        features = tiles.features
         counts = np.bincount(features.classes, minlength=len(features.names)).tolist()
         classes = [
             {"value": number, "name": name, "color": list(color), "count": counts[number]}
             for number, (name, color) in enumerate(zip(features.names, features.colors(self._colors), strict=True))
         ]
         return known | {
-            "state": "ready", "count": len(features.shapes), "classes": classes, "notes": list(features.notes),
+            "count": len(features.shapes), "classes": classes, "notes": list(features.notes),
         }  # fmt: skip
 
     def tile(self, level: int, column: int, row: int) -> bytes:
-        """Return a tile as JSON; an empty one while the file is read."""
-        tiles = self._tiles
+        """Return a tile as JSON; an empty one before something has been read."""
+        tiles = self._shown.tiles
         return json.dumps({} if tiles is None else tiles.tile(level, column, row), separators=(",", ":")).encode()
 
     def _read(self) -> None:
-        self._tiles = FeatureTiles(read_features(self._path, self._image), self._image.info.size)
+        features = read_features(self._path, self._image, self._show_part)
+        self._shown = _Shown("ready", self._shown.version + 1, FeatureTiles(features, self._image.info.size))
+
+    def _show_part(self, features: ViewedFeatures) -> None:
+        self._shown = _Shown("reading", self._shown.version + 1, FeatureTiles(features, self._image.info.size))
 
     def _read_later(self) -> None:
         try:

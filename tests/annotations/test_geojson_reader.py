@@ -10,7 +10,9 @@ import pytest
 from support.polygons import collection, feature, geometry, square, write
 
 from fitcli.annotations import geojson_reader as module
+from fitcli.annotations import json_stream
 from fitcli.annotations.geojson_reader import GeoJsonPolygons, class_of, read_geojson
+from fitcli.annotations.json_stream import JsonStream
 from fitcli.errors import ImageError
 
 SQUARE = geometry(square(1, 2, 3))
@@ -187,6 +189,73 @@ def test_limits_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for reason, content in cases.items():
         with pytest.raises(ImageError, match=reason):
             read(tmp_path, content)
+
+
+def outcome(path: Path, points: bool) -> Any:
+    """Return all that a file gives, or its error."""
+    try:
+        found = read_geojson(path, points)
+    except ImageError as error:
+        return str(error)
+    packed = found.polygons
+    arrays = (packed.points, packed.ring_starts, packed.polygon_starts, found.classes)
+    return [array.tolist() for array in arrays], found.names, found.crs, found.notes
+
+
+ITEMS = {
+    **{f"whole {kind}": content for kind, (content, *_) in WHOLES.items() if isinstance(content, dict)},
+    **{f"left out {kind}": item for kind, (item, _) in LEFT_OUT.items()},
+    **{f"broken {kind}": item for kind, (item, _) in BROKEN.items() if isinstance(item, dict)},
+    "open ring": ring([0, 0], [4, 0], [4, 4]),
+    "late area": ring([0, 0], [0, 0], [0, 0], [4, 0], [4, 4]),
+    "points": gis({"type": "MultiPoint", "coordinates": [[1, 2], [3, 4]]}, name="p"),
+    "points of a ring": gis({"type": "MultiPoint", "coordinates": SQUARE["coordinates"]}),
+    "lines of a ring": gis({"type": "MultiLineString", "coordinates": SQUARE["coordinates"]}),
+    "nucleus": {**gis(SQUARE, name="cell"), "nucleusGeometry": SQUARE},
+    "a ring in the properties": gis(SQUARE, name="n", coordinates=SQUARE["coordinates"]),
+    "another class": gis(SQUARE, name="other"),
+}
+
+
+@pytest.mark.parametrize("points", [False, True])
+@pytest.mark.parametrize("kind", ITEMS)
+def test_features_are_the_same_together_and_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, points: bool
+) -> None:
+    usual = gis(SQUARE, name="a")
+    # Members in the order of the usual feature, so that all are taken together.
+    items = [usual, usual, {"type": "Feature", **ITEMS[kind]}, usual, usual, gis(SQUARE), usual]
+    path = write(tmp_path / "a.geojson", collection(*items))
+    together = outcome(path, points)
+    monkeypatch.setattr(JsonStream, "_batch_end", lambda stream: 0)
+    assert together == outcome(path, points)
+
+
+def test_limits_hold_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.geojson", collection(*[gis(SQUARE, name=str(n % 7)) for n in range(50)]))
+    for limit, value in (("MAX_FEATURES", 30), ("MAX_RING", 3), ("MAX_POINTS", 90), ("MAX_CLASSES", 5)):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, limit, value)
+            together = outcome(path, True)
+            patch.setattr(JsonStream, "_batch_end", lambda stream: 0)
+            assert isinstance(together, str)
+            assert together == outcome(path, True)
+
+
+def test_parts_of_a_large_file_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_SECONDS", 0)
+    monkeypatch.setattr(json_stream, "BATCH", 2000)
+    shapes = [gis(geometry(square(n, 2 * n, 3)), name=str(n // 200)) for n in range(400)]
+    path = write(tmp_path / "a.geojson", {"crs": "pixels"} | collection(*shapes))
+    seen: list[GeoJsonPolygons] = []
+    whole = read_geojson(path, report=seen.append)
+    assert seen
+    assert len(seen[0].polygons) < 400
+    for part in seen:
+        count = len(part.polygons)
+        assert part.polygons.points.tolist() == whole.polygons.points[: 5 * count].tolist()
+        assert part.classes.tolist() == whole.classes[:count].tolist()
+        assert part.crs == "pixels"
 
 
 @pytest.mark.slow

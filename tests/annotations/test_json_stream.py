@@ -142,3 +142,71 @@ def test_memory_is_that_of_one_value(tmp_path: Path, monkeypatch: pytest.MonkeyP
             assert tracemalloc.get_traced_memory()[1] < 1 << 18
         finally:
             tracemalloc.stop()
+
+
+def read_together(path: Path) -> tuple[list[Any], int]:
+    """Read an array with its values taken as text where that is possible; return them and the number of texts."""
+    texts: list[str] = []
+    values: list[Any] = []
+
+    def take(text: str) -> None:
+        values.extend(json.loads(text))
+        texts.append(text)
+
+    with JsonStream(path) as stream:
+        for value in stream.elements(take):
+            if value is not module.TAKEN:
+                values.append(value)
+        stream.end()
+    return values, len(texts)
+
+
+objects = st.dictionaries(st.sampled_from(["a", "b", "}, {"]), values, min_size=1, max_size=3)
+
+
+@settings(max_examples=60)
+@given(items=st.lists(objects | values, max_size=20), chunk=st.integers(4, 99), indent=st.sampled_from([None, 0, 3]))
+def test_values_are_the_same_together(
+    tmp_path_factory: pytest.TempPathFactory, items: list[Any], chunk: int, indent: int | None
+) -> None:
+    path = tmp_path_factory.mktemp("json") / "file.json"
+    path.write_text(json.dumps(items, indent=indent))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHUNK", chunk)
+        patch.setattr(module, "BATCH", 60)
+        patch.setattr(module, "MAX_BLANKS", 100)
+        assert read_together(path)[0] == items
+
+
+def test_objects_are_taken_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH", 1000)
+    path = tmp_path / "file.json"
+    items = [{"a": [{"b": n}, {"b": n}], "b": "}, {"} for n in range(500)]
+    path.write_text(json.dumps(items))
+    values, texts = read_together(path)
+    assert values == items
+    assert 20 < texts < 100
+
+
+@pytest.mark.parametrize("place", [5, 77, 99])
+def test_an_error_has_its_place_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+    monkeypatch.setattr(module, "BATCH", 1000)
+    path, parts = tmp_path / "file.json", ['{"a": 1}'] * 100
+    parts[place] = '{"a": }'
+    path.write_text(f"[{','.join(parts)}]")
+    with pytest.raises(ImageError, match=f"Expecting value at character {1 + 9 * place + 6}"):
+        read_together(path)
+
+
+def test_what_only_looks_like_an_end_costs_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH", 1000)
+    path, tried = tmp_path / "file.json", []
+    path.write_text(json.dumps([{"a": n} for n in range(3000)]))
+
+    def refuse(text: str) -> None:
+        tried.append(text)
+        raise ValueError
+
+    with JsonStream(path) as stream:
+        assert list(stream.elements(refuse)) == [{"a": n} for n in range(3000)]
+    assert len(tried) == module.MOST_FAILURES

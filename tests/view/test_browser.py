@@ -48,7 +48,7 @@ SHOWN = """() => window.fitView && fitView.ready && fitView.panes.every((pane) =
   return pane.viewer.world.getItemCount() === 1 + rasters.length
     && seen.every((item) => item && item.getFullyLoaded())
     && shapes.every((layer) => layer.state !== "reading" && !layer.waiting && layer.wanted
-      && [...layer.wanted].every((key) => layer.tiles.get(key) && layer.tiles.get(key).canvas));
+      && [...layer.wanted].map((key) => layer.tiles.get(key)).every((t) => t?.canvas && t.asked === layer.version));
 })"""
 """Whether all that is in view is there."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from pathlib import Path
 
@@ -10,10 +11,14 @@ import numpy as np
 import pytest
 from support.polygons import collection, feature, square, write
 
+from fitcli.annotations import geojson_reader, json_stream
 from fitcli.errors import ImageError
 from fitcli.images.array_image import ArrayReader
 from fitcli.view import feature_layer
+from fitcli.view.feature_file import ViewedFeatures
 from fitcli.view.feature_layer import FeatureLayer
+
+PATIENCE = 200
 
 IMAGE = ArrayReader(np.zeros((200, 200, 3), np.uint8), path=Path("image.tif"))
 
@@ -48,3 +53,31 @@ def test_a_large_file_is_read_meanwhile(tmp_path: Path, monkeypatch: pytest.Monk
     if left == 2000:
         assert "no polygon on image.tif" in document["error"]
         assert said == [document["error"]]
+
+
+def test_what_has_been_read_can_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_layer, "READ_FIRST_BYTES", 10)
+    monkeypatch.setattr(geojson_reader, "FIRST_SECONDS", 0)
+    monkeypatch.setattr(json_stream, "BATCH", 2000)
+    may_go_on = threading.Event()
+    show_part = FeatureLayer._show_part
+
+    def show_and_wait(layer: FeatureLayer, features: ViewedFeatures) -> None:
+        show_part(layer, features)
+        may_go_on.wait(PATIENCE)
+
+    monkeypatch.setattr(FeatureLayer, "_show_part", show_and_wait)
+    shapes = [feature(square(n % 190, n % 170, 3), "tumor") for n in range(500)]
+    path = write(tmp_path / "a.geojson", collection(*shapes))
+    layer = FeatureLayer("a", path, IMAGE, {}, pytest.fail)
+    while (document := layer.document())["version"] == 0:
+        time.sleep(0.01)
+    assert document["state"] == "reading"
+    assert 0 < document["count"] < 500
+    assert json.loads(layer.tile(8, 0, 0))["count"] == document["count"]
+    assert document["classes"][0]["name"] == "tumor"
+    may_go_on.set()
+    while (last := layer.document())["state"] == "reading":
+        time.sleep(0.01)
+    assert (last["state"], last["count"]) == ("ready", 500)
+    assert last["version"] > document["version"]

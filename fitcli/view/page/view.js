@@ -323,14 +323,22 @@ function drawBar(pane) {
 
 function watch(pane, layer) {
   layer.tiles = layer.tiles || new Map();
-  layer.waiting = 0;
+  layer.waiting = layer.waiting || 0;
   if (layer.state === "reading") {
     setTimeout(async () => {
-      Object.assign(layer, await (await fetch(`layer/${layer.id}`)).json(), { shown: layer.shown, opacity: layer.opacity });
-      fillLayer(pane, layer);
+      const before = { version: layer.version, state: layer.state, classes: layer.classes || [] };
+      const found = await (await fetch(`layer/${layer.id}`)).json();
+      Object.assign(layer, { classes: undefined }, found, { shown: layer.shown, opacity: layer.opacity });
+      if (layer.version !== before.version || layer.state !== before.state) {
+        // More of the file may give other numbers to the classes.
+        const hidden = before.classes.filter((each) => layer.hidden.has(each.value)).map((each) => each.name);
+        layer.hidden = new Set((layer.classes || []).filter((each) => hidden.includes(each.name)).map((each) => each.value));
+        fillLayer(pane, layer);
+        pane.viewer.forceRedraw();
+      }
       watch(pane, layer);
     }, READING_MS);
-  } else if (layer.state === "ready") {
+  } else {
     pane.viewer.forceRedraw();
   }
 }
@@ -338,7 +346,7 @@ function watch(pane, layer) {
 // Draws all layers of shapes. Each tile is drawn once on a canvas of its own, sharp at the zoom at rest; while the view
 // moves, these canvases are moved and scaled.
 function drawShapes(pane) {
-  const layers = pane.layers.filter((layer) => layer.kind === "features" && layer.state === "ready");
+  const layers = pane.layers.filter((layer) => layer.kind === "features" && layer.classes);
   const item = pane.viewer.world.getItemAt(0);
   const ratio = window.devicePixelRatio || 1;
   const size = pane.viewer.viewport.getContainerSize();
@@ -399,7 +407,7 @@ function drawLayer(pane, layer, context, view) {
       placeTile(layer, tile, level, x, y, context, view, image);
     } else {
       placeCoarser(layer, level, x, y, context, view, image);
-      if (!tile) layer.tiles.set(key, { data: null, asked: false });
+      if (!tile) layer.tiles.set(key, { data: null, asked: null });
     }
   }
   context.globalAlpha = 1;
@@ -490,17 +498,17 @@ function renderTile(layer, tile, level, left, top, right, bottom, x, y, view, im
 
 async function askTiles(pane, layer) {
   while (layer.waiting < MOST_REQUESTS) {
-    const next = [...layer.wanted].find((key) => layer.tiles.has(key) && !layer.tiles.get(key).asked);
+    const next = [...layer.wanted].find((key) => layer.tiles.has(key) && layer.tiles.get(key).asked !== layer.version);
     if (!next) return;
-    const tile = layer.tiles.get(next);
-    tile.asked = true;
+    const tile = layer.tiles.get(next), version = layer.version;
+    tile.asked = version;
     layer.waiting += 1;
     fetch(`tile/${layer.id}/${next}`)
       .then((answer) => (answer.ok ? answer.json() : {}))
       .catch(() => ({}))
       .then((data) => {
         layer.waiting -= 1;
-        tile.data = data;
+        if (tile.asked === version) Object.assign(tile, { data, look: -1 });
         pane.viewer.forceRedraw();
       });
   }
@@ -599,8 +607,9 @@ function fillLayer(pane, layer) {
 
 function aboutShapes(layer) {
   if (layer.state === "error") return layer.error;
-  if (layer.state === "reading") return "is being read ...";
-  const parts = [`${layer.count.toLocaleString("en")} shapes`, ...layer.notes];
+  if (!layer.classes) return "is being read ...";
+  const more = layer.state === "reading" ? " so far, is being read ..." : "";
+  const parts = [`${layer.count.toLocaleString("en")} shapes${more}`, ...layer.notes];
   if (layer.dotted) parts.push(`${layer.dotted.toLocaleString("en")} shown as dots: zoom in for outlines`);
   return parts.join("; ");
 }
