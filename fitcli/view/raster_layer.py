@@ -182,7 +182,7 @@ def open_layer(
         ImageError: It cannot be read, or is of another size or place.
     """
     stored, choices = split_choice(path)
-    opened = open_image(stored, indices=True, choice=AS_STORED.with_text(choices).planes)
+    opened = open_image(stored, indices=True, choice=AS_STORED.with_text(choices).planes, lenient=True)
     try:
         place = place_layer(path, opened.info, image.path, image.info) if over else LayerPlace()
         return _described(name, opened, place, scales)
