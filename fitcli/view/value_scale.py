@@ -24,7 +24,9 @@ def shares(values: NDArray[Any], low: float, high: float) -> NDArray[np.floating
     Values of up to 16 bits are computed in float32. That would take neighbours for one value in larger types.
     """
     moderate = max(abs(low), abs(high)) < MODERATE and high - low > 1 / MODERATE
-    exact = values.astype(np.float32 if moderate and values.dtype.itemsize <= 2 else np.float64)
+    exact: NDArray[np.floating[Any]] = values.astype(
+        np.float32 if moderate and values.dtype.itemsize <= 2 else np.float64
+    )
     if not math.isfinite(high - low):
         exact, low, high = exact / 2, low / 2, high / 2
     return np.asarray(((exact - low) / (high - low)).clip(0, 1))

@@ -82,9 +82,12 @@ class DenoisingReport:
 
     @torch.inference_mode()
     def samples(self) -> Iterator[Picture]:
-        """Yield generated images of the size of the training images, of each class in turn; none of large images."""
+        """Yield generated images of the size of the training images, of each class in turn.
+
+        None of large images, nor of a run that enlarges: it starts from an image, not from noise alone.
+        """
         config, grid = self.checkpoint.config, self._grid
-        if grid.count * grid.group**2 > MOST_PATCHES:
+        if diffusion_of(config).enlarging is not None or grid.count * grid.group**2 > MOST_PATCHES:
             return
         for number in range(SAMPLES):
             label = number % len(config.classes) if config.classes else None
