@@ -106,3 +106,10 @@ def test_a_run_that_enlarges_has_a_page_without_generated_images(fit: Fit, datas
     text = ParsedPage.of((run / "report.html").read_text()).text
     assert "--enlarge4" in text
     assert "Generated images" not in text
+
+    report = tmp_path / "evaluation.html"
+    scored = fit("evaluate", dataset, "--checkpoint", run, "--device", "cpu", "--report", report, "--split", "all")
+    assert scored.exit_code == 0, scored.output
+    parsed = ParsedPage.of(report.read_text())
+    assert "Error by level of noise" in parsed.text
+    assert "Generated images" not in parsed.text

@@ -55,7 +55,8 @@ class DenoisingReport:
 
     def sections(self, scored: Scored) -> list[Section]:
         """Return the error at each level of noise."""
-        rows = np.array([row for _, row in scored])
+        # Further values of a row are those of enlarged images.
+        rows = np.array([row[: len(TIMES)] for _, row in scored])
         series = [ChartSeries("mean", TIMES, rows.mean(axis=0).tolist())]
         if len(rows) > 1:
             low, high = np.percentile(rows, [10, 90], axis=0)
@@ -67,7 +68,7 @@ class DenoisingReport:
 
     def badness(self, sample: Sample, row: list[float]) -> float:
         """Return the mean error of an image."""
-        return float(np.mean(row))
+        return float(np.mean(row[: len(TIMES)]))
 
     def case(self, image: ImageReader, sample: Sample, row: list[float] | None = None) -> Case:
         """Return an image."""
