@@ -94,7 +94,7 @@ class Registry(Generic[T]):
         advice = f"update or uninstall {_package(entry)}, which adds it ({entry.value})"
         try:
             part = entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # Whatever a foreign module does while it is imported.
             reason = f"{type(error).__name__}: {error}"
             raise PluginError(f"{self.noun} {entry.name!r} cannot be imported ({reason}); {advice}") from error

@@ -142,8 +142,12 @@ def parse_augmentations(text: str) -> Augmentations:
         if name in seen:
             raise ValueError(f"names {name} twice")
         seen.add(name)
-        if name in SETS and not sign:
+        if name in SETS:
+            if sign:
+                raise ValueError(f"{name} has no strength; give those of its kinds after it, as in {name},blur=0")
             strengths |= _set(name)
+        elif not name:
+            raise ValueError("has an empty entry; give kinds with a comma between two, such as flips,blur=1, or none")
         elif name in KINDS:
             strengths[name] = _strength(name, number.strip() if sign else None)
         elif name not in (*NO, *YES):

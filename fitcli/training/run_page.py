@@ -74,14 +74,21 @@ class RunPage:
         """
         if not self._active or not self._due(last):
             return
-        began, run = time.monotonic(), self._run
+        began = time.monotonic()
+        try:
+            self._gallery = self._drawn(self._report(checkpoint, validation), validation, began + SECONDS)
+        except Exception as error:
+            # Hours of training are worth more than a picture.
+            self._give_up(f"{type(error).__name__}: {error}")
+        self._cost = time.monotonic() - began
+
+    def _report(self, checkpoint: Checkpoint[Any], validation: Validation) -> TaskReport:
+        run = self._run
         details = checkpoint.config.details.with_decisions(validation.decisions)
         settings = EncodingSettings(memory_bytes=validation_bytes(run), plans={})
-        report = find_task(run.config.task).report(
+        return find_task(run.config.task).report(
             replace(checkpoint, config=replace(checkpoint.config, details=details)), run.runtime, settings
         )
-        self._gallery = self._drawn(report, validation, began + SECONDS)
-        self._cost = time.monotonic() - began
 
     def write(self, progress: Progress, last: bool) -> None:
         """Write the page, if it is due."""
@@ -103,10 +110,15 @@ class RunPage:
             with publish_file(self._run.folder / PICTURE) as file:
                 file.write_bytes(encode_picture(charts_picture(main_curves(charts)), flat=True)[1])
         except OSError as error:
-            self._active = False
-            self._observe(PageReport(f"{self._run.folder / PAGE}: cannot be written ({error.strerror or error})"))
+            self._give_up(error.strerror or str(error))
+        except Exception as error:
+            self._give_up(f"{type(error).__name__}: {error}")
         self._written = time.monotonic()
         self._cost += self._written - began
+
+    def _give_up(self, reason: str) -> None:
+        self._active = False
+        self._observe(PageReport(f"{self._run.folder / PAGE}: cannot be written ({reason})"))
 
     def _due(self, last: bool) -> bool:
         return last or time.monotonic() - self._written >= self._cost / SHARE

@@ -16,6 +16,7 @@ from fitcli.annotations.class_table import ClassTable, Color
 from fitcli.images.base import ImageReader, Level, Pixels
 from fitcli.images.missing import missing_pixels
 from fitcli.images.window import Window
+from fitcli.view.value_scale import shares
 
 PRIMARIES: tuple[Color, ...] = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 WHITE: Color = (255, 255, 255)
@@ -131,13 +132,21 @@ def _range(values: NDArray[Any]) -> tuple[float, float]:
     if not values.size:
         return 0.0, 1.0
     exact = values.astype(np.float64)
-    low, high = (float(value) for value in np.percentile(exact, PERCENTILES))
+    # Halves, because differences of the largest floats overflow.
+    low, high = (2 * float(value) for value in np.percentile(exact / 2, PERCENTILES))
     if low == high:
         low, high = float(exact.min()), float(exact.max())
     if low == high:
-        low, high = (0.0, high) if high > 0 else (low, low + 1)
-    # Few digits are enough for a person who changes them.
-    short = float(f"{low:.4g}"), float(f"{high:.4g}")
+        low, high = (0.0, high) if high > 0 else (low, 0.0) if low < 0 else (0.0, 1.0)
+    return _rounded(low, high)
+
+
+def _rounded(low: float, high: float) -> tuple[float, float]:
+    """Return a range with few digits, for a person who changes them: to a thousandth of its length."""
+    if not math.isfinite(high - low):
+        return low, high
+    digits = 3 - math.floor(math.log10(high - low))
+    short = round(low, digits), round(high, digits)
     return short if short[0] < short[1] else (low, high)
 
 
@@ -163,9 +172,7 @@ def picture(pixels: Pixels, channels: Sequence[ShownChannel], nodata: float | No
         return np.ascontiguousarray(pixels[..., :3])
     light = np.zeros((*pixels.shape[:2], 3), np.float32)
     for each in channels:
-        exact: type[np.floating[Any]] = np.float64 if pixels.dtype.itemsize > 2 else np.float32
-        values: NDArray[Any] = pixels[..., each.number].astype(exact)
-        unit = ((values - each.low) / (each.high - each.low)).clip(0, 1)
+        unit = shares(pixels[..., each.number], each.low, each.high)
         missing = missing_pixels(pixels[..., each.number, None], nodata)
         if missing is not None:
             unit = np.where(missing[..., 0], 0, unit)

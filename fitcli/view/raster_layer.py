@@ -158,10 +158,10 @@ def _class_colors(values: NDArray[Any], legend: ClassLegend, hidden: frozenset[i
 
 
 def _value_colors(values: NDArray[Any], scale: ValueScale, info: ImageInfo) -> NDArray[np.uint8]:
-    exact = values.astype(np.float32)
+    exact = values.astype(np.float64)
     missing = missing_pixels(values[..., None], info.nodata)
     if missing is not None:
-        exact = np.where(missing[..., 0], np.float32(np.nan), exact)
+        exact = np.where(missing[..., 0], np.nan, exact)
     color, alpha = scale.shades(exact)
     return np.rint(np.dstack([color, 255 * alpha])).clip(0, 255).astype(np.uint8)
 
@@ -182,7 +182,7 @@ def open_layer(
         ImageError: It cannot be read, or is of another size or place.
     """
     stored, choices = split_choice(path)
-    opened = open_image(stored, indices=True, choice=AS_STORED.with_text(choices).planes)
+    opened = open_image(stored, indices=True, choice=AS_STORED.with_text(choices).planes, lenient=True)
     try:
         place = place_layer(path, opened.info, image.path, image.info) if over else LayerPlace()
         return _described(name, opened, place, scales)

@@ -117,6 +117,7 @@ class ViewScene:
     def _add_raster(self, path: Path) -> None:
         layer = open_layer(_name(path), path, self._image, self._scales)
         self._files.enter_context(layer.image)
+        self._note_planes(path, layer.image, layer=True)
         self._add_layer(layer)
 
     def _add_features(self, path: Path) -> None:
@@ -138,18 +139,23 @@ class ViewScene:
         assert isinstance(last, ShownImage)
         return last.image
 
-    def _note_planes(self, path: Path, image: ImageReader) -> None:
+    def _note_planes(self, path: Path, image: ImageReader, layer: bool = False) -> None:
+        """Say which planes are not shown. Options concern images; the planes of a layer stand behind its path."""
         contents = image.describe_contents()
         if not contents.series:
             return
         read, choice = contents.series[contents.read], image.choice
+        # Pages without a meaning become what was chosen.
+        of_pages = choice.z or choice.t or choice.channels
         several = (
-            (read.focal_planes, "focal planes", "--z", choice.z),
-            (read.time_points, "time points", "--t", choice.t),
+            (read.focal_planes, "focal planes", "z", choice.z),
+            (read.time_points, "time points", "t", choice.t),
+            (read.pages, "pages", "z", of_pages),
         )
         for count, what, option, chosen in several:
             if count > 1 and chosen is None:
-                self._report(f"{path}: shows the first of {count} {what}; {option} chooses another")
+                how = f"#{option}=N at the end of its name" if layer else f"--{option}"
+                self._report(f"{path}: shows the first of {count} {what}; {how} chooses another")
 
 
 def _name(path: Path) -> str:

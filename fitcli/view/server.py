@@ -97,7 +97,10 @@ class PageHandler(BaseHTTPRequestHandler):
             # What follows would be taken for the next request.
             self.close_connection = True
             return self._send(Answer(400, b"a GET has no body"))
-        parts = urlsplit(self.path)
+        try:
+            parts = urlsplit(self.path)
+        except ValueError:
+            return self._send(Answer(400, b"the address cannot be read"))
         token, _, address = parts.path.removeprefix("/").partition("/")
         if not hmac.compare_digest(token.encode(errors="replace"), self.server.token.encode()):
             return self._send(Answer(403, b"the address lacks its token; take the one that fit view printed"))

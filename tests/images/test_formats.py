@@ -75,6 +75,46 @@ def test_what_a_reader_cannot_do_is_one_line(tmp_path: Path, opened: Any, messag
         open_image(written(tmp_path / "a.pix"))
 
 
+class Wrong(ArrayReader):
+    """A reader whose pixels are what a test says."""
+
+    result: Any = None
+
+    def read(self, window: Window, level: int = 0) -> Any:
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (KeyError("x"), r"a.pix: cannot be read by the reader of .pix \(KeyError: 'x'\)"),
+        (None, "a.pix: the reader of .pix returns None in place of 2 x 3 x 3 values of uint8; correct that package"),
+        (PIXELS, "a.pix: the reader of .pix returns 4 x 6 x 3 values of uint8 in place of 2 x 3 x 3 values of uint8"),
+        (PIXELS[:2, :3] / 2, "a.pix: the reader of .pix returns 2 x 3 x 3 values of float64 in place of"),
+        (PIXELS[:2, :3, 0], "a.pix: the reader of .pix returns 2 x 3 values of uint8 in place of"),
+    ],
+    ids=["raises", "none", "whole", "dtype", "flat"],
+)
+def test_wrong_pixels_are_an_error_of_the_file(tmp_path: Path, result: Any, message: str) -> None:
+    FORMATS.register("pix", lambda path: Wrong(PIXELS, path=path))
+    with open_image(written(tmp_path / "a.pix")) as image, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Wrong, "result", result)
+        with pytest.raises(ImageError, match=message):
+            image.read(Window(2, 3, 9, 9))
+        with pytest.raises(ImageError, match=r"a\.pix: has no level 1"):
+            image.read(Window(0, 0, 1, 1), 1)
+
+
+def test_memory_that_runs_out_in_a_reader_is_no_error_of_the_file(tmp_path: Path) -> None:
+    FORMATS.register("pix", lambda path: Wrong(PIXELS, path=path))
+    with open_image(written(tmp_path / "a.pix")) as image, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Wrong, "result", MemoryError())
+        with pytest.raises(MemoryError):
+            image.read(Window(0, 0, 2, 2))
+
+
 def test_other_files_are_opened_as_before(tmp_path: Path) -> None:
     FORMATS.register("pix", fail)
     with open_image(save(tmp_path / "a.png", PIXELS)) as image:

@@ -61,6 +61,7 @@ BROKEN = {
         r"cannot be imported \(ModuleNotFoundError: No module named 'no_such_module'\)",
     ),
     "raises": ("raise RuntimeError('no license')\n", r"cannot be imported \(RuntimeError: no license\)"),
+    "exits": ("import sys\n\nsys.exit(3)\n", r"cannot be imported \(SystemExit: 3\)"),
     "object": ("other = 1\n", r"cannot be imported \(AttributeError: "),
     "kind": ("wide = 3\n", "must be a function, not 3"),
 }

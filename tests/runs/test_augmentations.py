@@ -52,9 +52,9 @@ def test_switches() -> None:
     ("text", "message"),
     [
         ("flips,blurr", "has no 'blurr'; it takes a list of flips, light, "),
-        ("", "has no ''"),
-        ("flips,", "has no ''"),
-        ("pathology=2", "has no 'pathology'"),
+        ("", "has an empty entry; give kinds with a comma between two"),
+        ("flips,", "has an empty entry"),
+        ("pathology=2", "pathology has no strength; give those of its kinds after it, as in pathology,blur=0"),
         ("blur,blur=2", "names blur twice"),
         ("color,colour", "names colour twice"),
         ("stain=5", "stain must have a strength from 0 to 1, not 5"),

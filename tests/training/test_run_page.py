@@ -81,3 +81,35 @@ def test_an_image_that_cannot_be_shown_ends_no_run(
     assert fit("train", dataset, "--out", run, *QUICK, "--steps", 1).exit_code == 0
     parsed = ParsedPage.of((run / "report.html").read_text())
     assert parsed.text.count("cannot be shown: x.tif: is <broken>") == 2
+
+
+@pytest.mark.parametrize("broken", ["samples", "case", "colors"])
+def test_a_fault_of_a_report_ends_no_run(
+    fit: Fit, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("fault")
+
+    monkeypatch.setattr(ClassificationReport, broken, fail)
+    result = fit("train", dataset, "--out", tmp_path / "run", *QUICK, "--steps", 2, "--save-every", 1)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("report.html: cannot be written (KeyError: 'fault')") == 1
+    assert (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_a_run_that_enlarges_has_a_page_without_generated_images(fit: Fit, dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = ("--task", "diffusion", "--enlarge", 4, "--size", 32, "--steps", 1)
+    result = fit("train", dataset, "--out", run, *QUICK, *options)
+    assert result.exit_code == 0, result.output
+    assert "report.html" not in result.stderr
+    text = ParsedPage.of((run / "report.html").read_text()).text
+    assert "--enlarge4" in text
+    assert "Generated images" not in text
+
+    report = tmp_path / "evaluation.html"
+    scored = fit("evaluate", dataset, "--checkpoint", run, "--device", "cpu", "--report", report, "--split", "all")
+    assert scored.exit_code == 0, scored.output
+    parsed = ParsedPage.of(report.read_text())
+    assert "Error by level of noise" in parsed.text
+    assert "Generated images" not in parsed.text

@@ -37,6 +37,22 @@ def test_a_range_is_never_empty(values: np.ndarray) -> None:
     assert low < high
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(12344, 12349), (1e9, 1e9 + 40), (-3e38, -3e38), (2**62, 2**62), (0, 1e-320), (-1.7e308, 1.7e308), (1e40, 3e40)],
+)
+def test_values_of_any_size_are_seen_in_a_range_of_theirs(low: float, high: float) -> None:
+    values = np.linspace(low / 4, high / 4, 64).reshape(8, 8, 1) * 4
+    image = ArrayReader(values)
+    ((least, most),) = measured_ranges(image, 1)
+    assert np.isfinite([least, most]).all()
+    assert least < most
+    assert high == low or most / 4 - least / 4 == pytest.approx(high / 4 - low / 4, rel=0.05)
+    shades = picture(values, first_channels(image))[..., 0].ravel()
+    assert high == low or (shades[0] <= 4 and shades[-1] >= 251)
+
+
 def test_a_large_level_is_sampled_all_over() -> None:
     pixels = np.zeros((2000, 2400, 1), np.uint16)
     pixels[1000:] = 500

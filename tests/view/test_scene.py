@@ -74,6 +74,22 @@ def test_names_that_disguise_themselves_are_escaped(tmp_path: Path) -> None:
         assert scene.document()["panes"][0]["image"]["name"] == "<b>a\\u202egnp.png"
 
 
+@pytest.mark.parametrize(
+    ("axes", "what", "option"), [("ZYX", "focal planes", "z"), ("TYX", "time points", "t"), ("QYX", "pages", "z")]
+)
+def test_planes_that_are_not_shown_are_said_for_images_and_layers(
+    tmp_path: Path, axes: str, what: str, option: str
+) -> None:
+    path = tmp_path / "planes.tif"
+    planes = np.arange(3, dtype=np.uint8)[:, None, None].repeat(20, 1).repeat(30, 2)
+    tifffile.imwrite(path, planes, photometric="minisblack", metadata={"axes": axes})
+    said: list[str] = []
+    with ViewScene([path, path, Path(f"{path}#{option}=2")], report=said.append) as scene:
+        assert scene.values(0, 1, 1) == {"0": "0", "1": "0", "2": "2"}
+    shows = f"{path}: shows the first of 3 {what}; "
+    assert said == [f"{shows}--{option} chooses another", f"{shows}#{option}=N at the end of its name chooses another"]
+
+
 def test_the_first_of_several_planes_is_shown_and_said(tmp_path: Path) -> None:
     path = tmp_path / "z.ome.tif"
     planes = np.arange(3, dtype=np.uint8)[:, None, None].repeat(20, 1).repeat(30, 2)

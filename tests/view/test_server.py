@@ -103,6 +103,7 @@ def test_what_is_no_http_is_refused_and_the_server_lives(server: ViewServer, cap
     for text in (
         b"\x16\x03\x01\x02\x00\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
+        b"GET http://[x/ HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n\r\n" % server.server_port,
         b"GET " + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n",
     ):
         with socket.create_connection((ADDRESS, server.server_port), timeout=PATIENCE) as client:

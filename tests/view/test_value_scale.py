@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from fitcli.tasks.classify.color_scale import CONTRIBUTION
 from fitcli.view.value_scale import VIRIDIS, RangeScale, scale_legend
@@ -27,3 +28,16 @@ def test_a_scale_of_heat_maps_is_one() -> None:
     legend = scale_legend(CONTRIBUTION, "Contribution to tumor")
     assert legend["ticks"][3] == {"place": 0.5, "text": "0", "note": ""}
     assert legend["ticks"][0]["note"] == "against"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 1), (1e9, 1e9 + 4), (-3e38, -3e38 * (1 - 1e-12)), (0, 1e-320), (-1.5e308, 1.5e308), (0, 1e40)]
+)
+def test_any_range_of_any_size_has_places_and_a_legend(low: float, high: float) -> None:
+    scale = RangeScale(low, high)
+    places = scale.position(np.array([low, low / 2 + high / 2, high, np.inf, np.nan]))
+    np.testing.assert_allclose(places, [0, 0.5, 1, 1, np.nan], atol=1e-3)
+    ticks = scale_legend(scale, "")["ticks"]
+    assert [tick["place"] for tick in ticks] == pytest.approx([0, 0.5, 1], abs=1e-3)
+    assert len({tick["text"] for tick in ticks}) == 3

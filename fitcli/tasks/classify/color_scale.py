@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ class ColorScale:
         """Lowest and highest value with a colour of its own."""
         return self.ticks[0], self.ticks[-1]
 
-    def position(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def position(self, values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """Return the place of values on the scale: 0 at its lowest end, 1 at the highest; NaN stays."""
         reach = np.minimum(np.log1p(np.abs(values)) / np.log1p(np.float32(HIGHEST)), 1)
         low = -1 if self.range[0] < 0 else 0
@@ -54,7 +55,7 @@ class ColorScale:
             color[..., channel] += grey[..., 0] * (1 - alpha)
         return color
 
-    def shades(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def shades(self, values: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the colours [height width 3] of values [height width], and how opaque they are; NaN has no colour."""
         position = self.position(values)
         known = ~np.isnan(position)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from fitcli.plugins.registry import Registry
+from fitcli.errors import FitError, is_out_of_memory
+from fitcli.plugins.registry import PluginError, Registry
 from fitcli.tasks.classify.options import USUAL_LOSS
 
 ClassLoss = Callable[[Tensor, Tensor, Tensor | None, float], Tensor]
@@ -33,3 +35,35 @@ def mean_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None, s
 
 LOSSES: Registry[ClassLoss] = Registry("loss", "fit.losses", {USUAL_LOSS: mean_cross_entropy}, wanted="a function")
 """Losses by the name that `--loss` gives."""
+
+
+@contextmanager
+def foreign_errors(name: str) -> Iterator[None]:
+    """Turn what a loss of another package raises into an error that names it; it may raise anything."""
+    try:
+        yield
+    except Exception as error:
+        if name not in LOSSES.added() or isinstance(error, FitError) or is_out_of_memory(error):
+            raise
+        raise PluginError(
+            f"loss {name!r} failed ({type(error).__name__}: {error}); correct it, or take another"
+        ) from error
+
+
+def one_number(loss: object, name: str, logits: Tensor) -> Tensor:
+    """Return what a loss returned; refuse what is no mean over the images.
+
+    Args:
+        loss: What it returned.
+        name: Its name.
+        logits: The logits that it was given.
+
+    Raises:
+        PluginError: It is no number, or does not depend on the logits.
+    """
+    if not isinstance(loss, Tensor) or loss.dim() > 0:
+        shape = f"a tensor {list(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
+        raise PluginError(f"loss {name!r} must return one number, the mean over the images, not {shape:.80}")
+    if logits.requires_grad and not loss.requires_grad:
+        raise PluginError(f"loss {name!r} returns a number that does not depend on the logits; nothing can be learned")
+    return loss

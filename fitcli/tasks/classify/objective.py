@@ -16,12 +16,11 @@ from fitcli.device.transfer import to_device
 from fitcli.execution.job import Job, Outcome
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.patches.cutting import statistics
-from fitcli.plugins.registry import PluginError
 from fitcli.runs.targets import Target
 from fitcli.runs.weights import Checkpoint, TaskModel
 from fitcli.tasks.class_targets import ClassLabels
 from fitcli.tasks.classify.config import sharpening_document
-from fitcli.tasks.classify.losses import LOSSES, ClassLoss, mean_cross_entropy
+from fitcli.tasks.classify.losses import LOSSES, ClassLoss, foreign_errors, mean_cross_entropy, one_number
 from fitcli.tasks.classify.options import ClassifyOptions
 from fitcli.tasks.classify.step import classification_job
 from fitcli.tasks.classify.targets.joint_loss import balanced_target_weights, correct_targets, loss_of_targets
@@ -92,7 +91,10 @@ class ClassificationObjective:
             smoothing = self.options.label_smoothing
             if self.targets:
                 return loss_of_targets(exact, _rows(batch), self.targets, weights, smoothing)
-            return _one_number(self.class_loss(exact, _labels(batch), weights, smoothing), self.options.loss)
+            name = self.options.loss
+            with foreign_errors(name):
+                value = self.class_loss(exact, _labels(batch), weights, smoothing)
+            return one_number(value, name, exact)
 
         classifier = cast(FITClassifier, model)
         patches = augmented_patches(batch, self.mean, self.std)
@@ -160,14 +162,6 @@ def balanced_weights(labels: Tensor, classes: int) -> Tensor:
     """Return class weights [k]: inverse frequencies, with mean 1 over the images."""
     counts = torch.bincount(labels, minlength=classes).float()
     return len(labels) / (classes * counts.clamp(min=1))
-
-
-def _one_number(loss: object, name: str) -> Tensor:
-    """Return what a loss returned; refuse what is no mean over the images."""
-    if not isinstance(loss, Tensor) or loss.dim() > 0:
-        shape = f"a tensor {list(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
-        raise PluginError(f"loss {name!r} must return one number, the mean over the images, not {shape:.80}")
-    return loss
 
 
 def _weights(run: TrainingRun) -> Tensor:

@@ -55,6 +55,7 @@ class DenoisingReport:
 
     def sections(self, scored: Scored) -> list[Section]:
         """Return the error at each level of noise."""
+        # Further values of a row are those of enlarged images.
         rows = np.array([row[: len(TIMES)] for _, row in scored])
         series = [ChartSeries("mean", TIMES, rows.mean(axis=0).tolist())]
         if len(rows) > 1:

@@ -88,6 +88,33 @@ def test_a_loss_that_is_no_mean_is_refused(fit: Fit, tmp_path: Path, result: obj
     assert re.search(f"error: loss 'wrong' must return one number, the mean over the images, not {shown}", done.stderr)
 
 
+def fail(logits: Tensor, *_: object) -> Tensor:
+    raise KeyError("gamma")
+
+
+@pytest.mark.usefixtures("_forget")
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (fail, r"loss 'wrong' failed \(KeyError: 'gamma'\)"),
+        (
+            lambda logits: logits.sum(),
+            r"loss 'wrong' failed \(TypeError: .* takes 1 positional argument but 4 were given",
+        ),
+        (lambda logits, *_: torch.zeros(()), "loss 'wrong' returns a number that does not depend on the logits"),
+        (lambda logits, *_: logits.sum() * torch.nan, "the loss became nan in step 1"),
+    ],
+    ids=["raises", "takes less", "constant", "nan"],
+)
+def test_a_loss_that_fails_is_one_line(fit: Fit, tmp_path: Path, loss: Any, message: str) -> None:
+    LOSSES.register("wrong", loss)
+    data = two_classes(tmp_path / "data", images=2)
+    done = fit("train", data, "--out", tmp_path / "run", "--preset", "debug", "--loss", "wrong", "--device", "cpu")
+    assert done.exit_code == 1
+    assert re.search(f"error: {message}", done.stderr)
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.usefixtures("_forget")
 def test_it_is_for_one_class_per_image(fit: Fit, tmp_path: Path) -> None:
     LOSSES.register("zero", lambda logits, labels, weights, smoothing: logits.sum() * 0)
