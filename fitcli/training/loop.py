@@ -202,7 +202,9 @@ class _Training:
             self._report(report, run.bad_images.take_pending())
             better = report.best
         if ends and not stops:
-            self._settle()
+            # Reading a step early only for a page would let the device wait.
+            if progress.step == run.total_steps:
+                self._settle()
             self.page.write(progress, last=progress.step == run.total_steps)
         due = run.world.broadcast(self.saver.due(progress.step, ends))
         if due or better or progress.step == run.total_steps or stops:

@@ -17,6 +17,7 @@ from fitcli.files.publish import publish_file, write_text
 from fitcli.files.wording import counted
 from fitcli.images.encoded_picture import encode_picture
 from fitcli.images.read_as import open_as
+from fitcli.memory.estimate import estimate_step
 from fitcli.memory.retry import one_line
 from fitcli.reports.chart_picture import charts_picture
 from fitcli.reports.page import page
@@ -44,6 +45,9 @@ WORST, BEST = 6, 3
 
 SECONDS = 10.0
 """Time after which no further validation image is drawn for a page, in seconds."""
+
+DRAWING_BYTES = 32 << 20
+"""Memory for drawing one validation image and its answer."""
 
 MOST_CLASSES = 200
 """Most classes of the table of images."""
@@ -74,6 +78,9 @@ class RunPage:
         """
         if not self._active or not self._due(last):
             return
+        if not self._has_room():
+            self._gallery = [Lines(["No images are shown: --memory leaves no room for drawing them."])]
+            return
         began = time.monotonic()
         try:
             self._gallery = self._drawn(self._report(checkpoint, validation), validation, began + SECONDS)
@@ -81,6 +88,13 @@ class RunPage:
             # Hours of training are worth more than a picture.
             self._give_up(f"{type(error).__name__}: {error}")
         self._cost = time.monotonic() - began
+
+    def _has_room(self) -> bool:
+        """Return whether images can be drawn within the limit: the estimate of a step does not count it."""
+        run = self._run
+        if run.work is None or run.memory_bytes is None or run.runtime.device.type == "cuda":
+            return True
+        return estimate_step(run.work, run.plan).needed_bytes + DRAWING_BYTES <= run.memory_bytes
 
     def _report(self, checkpoint: Checkpoint[Any], validation: Validation) -> TaskReport:
         run = self._run

@@ -194,7 +194,7 @@ def test_pixels_are_brought_to_what_the_model_expects(checkpoint: Checkpoint) ->
     ("pixels", "reason"),
     [
         (picture((9, 9), 5), "has 5 channels, the model was trained on 3; "),
-        (picture((9, 9), 2, "float32"), "has float32 pixels, the model was trained on uint8; "),
+        (picture((9, 9), 1, "float32"), "has float32 pixels, the model was trained on uint8; "),
         (picture((9, 9), 3, "int16"), "has int16 pixels, the model was trained on uint8; "),
     ],
 )

@@ -69,7 +69,7 @@ def test_a_survey_gives_lines_and_places_to_draw_windows_around() -> None:
         ClassTable(("a",), (0,)), (1,), notes=("second",), warnings=("x",), positions={Path("0.png"): places}
     )
     surveyed = with_survey(DATA, "kept", ["first"], found)
-    assert surveyed.notes == ("first", "second", "note")
+    assert surveyed.notes == ("first", "second", "a note")
     assert surveyed.warnings == ("w", "x")
     assert surveyed.surveyed == "kept"
     assert [sample.anchors for sample in surveyed.train] == [places, ()]
