@@ -101,6 +101,8 @@ def possible(options: type, name: str, value: Any) -> bool:
     """Whether the declared type and limits allow a value, worked out again."""
     if name == "from_preset":
         return value == []
+    if name == "augment" and isinstance(value, str):
+        return False  # no text of `WRONG` is a list of kinds
     kinds = get_type_hints(options)[name]
     option = declared_options(options)[name].option if name in declared_options(options) else None
     if get_origin(kinds) is Literal:
