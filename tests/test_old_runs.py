@@ -247,8 +247,9 @@ def test_an_old_run_goes_on_as_it_would_have(replay: Replay, name: str) -> None:
 
 
 OTHER_NOW = ("several", "classify", "classify-defaults")
-"""New runs that learn other numbers. With --token-dropout, groups with equally many patches lose equally many since; some
-of the first filters of a convolutional stem see plain colours from the start.
+"""New runs that learn other numbers: with --token-dropout, groups with equally many patches lose equally many since.
+
+Some of the first filters of a convolutional stem see plain colours from the start since.
 """
 
 
