@@ -137,7 +137,7 @@ def _described_planes(contents: Contents) -> dict[str, Any]:
         "series": [_series(number, each) for number, each in enumerate(contents.series)],
         "read": contents.read,
         "ignored": [f"series {number} {contents.series[number].name}".rstrip() for number in ignored],
-        "choose": _to_choose(read),
+        "choose": (["--series"] if contents.undecided else []) + _to_choose(read),
     }
 
 

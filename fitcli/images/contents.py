@@ -45,8 +45,10 @@ class Contents:
         series: All of them, in the order of their numbers.
         read: Number of the one that is read.
         description: Text that is stored with the image, such as the title of a heat map; "" without one.
+        undecided: Whether commands refuse the file unless an image is chosen.
     """
 
     series: tuple[Series, ...] = ()
     read: int = 0
     description: str = ""
+    undecided: bool = False

@@ -125,7 +125,7 @@ def chosen_channels(count: int, names: Sequence[str], choice: PlaneChoice, path:
         have = f"channels 0 to {count - 1}" if count > 1 else "channel 0"
         known = [quoted_name(name) for name in names[:count] if name]
         named = f" ({', '.join(known[:20])}{', ...' if len(known) > 20 else ''})" if known else ""
-        raise UnreadableAs(path, f"has no channel {numbers}, only {have}{named}; give other --channels")
+        raise UnreadableAs(path, f"has no channel {quoted_name(numbers)}, only {have}{named}; give other --channels")
     return numbers
 
 

@@ -72,7 +72,13 @@ class ZarrReader(ChunkedReader):
     def describe_contents(self) -> Contents:
         text = group_attributes(self._images[self._number].folder).get("description")
         described = tuple(each.describe() for each in self._images)
-        return Contents(described, self._number, text if isinstance(text, str) else "")
+        several = sum(each.is_there for each in self._images) > 1
+        return Contents(
+            described,
+            self._number,
+            text if isinstance(text, str) else "",
+            undecided=several and self.choice.series is None,
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.path, *self._arguments)

@@ -33,6 +33,9 @@ def test_the_series_that_bioformats2raw_writes(tmp_path: Path) -> None:
         contents = reader.describe_contents()
     assert [series.name for series in contents.series] == ["0", "1"]
     assert (contents.series[1].focal_planes, contents.series[1].channel_names[1]) == (3, "488")
+    assert contents.undecided
+    with open_image(path, choice=PlaneChoice(series="1"), lenient=True) as reader:
+        assert not reader.describe_contents().undecided
 
 
 def test_a_single_series_needs_no_choice(tmp_path: Path) -> None:
