@@ -24,19 +24,20 @@ REPORTED = ("epoch", "loss", "learning_rate", "gradient_norm", "images_per_secon
 """Numbers of a step that are no scores of the task."""
 
 
-def curves(history: MetricsHistory, images_per_step: int) -> list[Chart]:
+def curves(history: MetricsHistory, images_per_step: int, classes: Sequence[str] = ()) -> list[Chart]:
     """Return the charts of a run.
 
     Args:
         history: Its numbers.
         images_per_step: Images of one optimizer step.
+        classes: Names of its classes, for scores of one class.
     """
     rates, peaks = history.steps("images_per_second"), history.steps("peak_bytes")
     seconds = np.stack([rates[:, 0], images_per_step / np.maximum(rates[:, 1], 1e-12)], axis=1)[rates[:, 1] > 0]
     losses = [*_noisy("training", history.steps("loss"), 0), *_marked("validation", history.validations("loss"), 1)]
     charts = [
         _chart("Loss", "loss", losses),
-        *_scores(history),
+        *_scores(history, classes),
         _chart("Learning rate", "learning rate", [_line("", history.steps("learning_rate"), 0)]),
         _chart("Time per step", "seconds", _noisy("", seconds, 0), from_zero=True),
         _chart("Peak memory", "GiB", [_line("", peaks / (1, 2**30), 0)], from_zero=True),
@@ -53,22 +54,26 @@ def main_curves(charts: Sequence[Chart]) -> list[Chart]:
     return [charts[0], *charts[1:last][:1], *charts[last : last + 2]]
 
 
-def _scores(history: MetricsHistory) -> list[Chart]:
+def _scores(history: MetricsHistory, classes: Sequence[str]) -> list[Chart]:
     """Return the scores that are shares in one chart, and each other one in a chart of its own."""
     values = {name: history.validations(name) for name in history.validation_names if name != "loss"}
     shares = [name for name, own in values.items() if ((own[:, 1] >= 0) & (own[:, 1] <= 1)).all()]
     series = []
     for color, name in enumerate(shares[:MOST_SERIES]):
-        series += _marked(_words(name), values[name], color)
+        series += _marked(_words(name, classes), values[name], color)
         if name not in REPORTED and len(trained := history.steps(name)):
-            series.append(replace(_smooth(f"{_words(name)} in training", trained, color), style="dashed"))
+            series.append(replace(_smooth(f"{_words(name, classes)} in training", trained, color), style="dashed"))
     charts = [_chart("Validation scores", "score", series, from_zero=True)] if shares else []
     others = [name for name in values if name not in shares][:MOST_CHARTS]
-    return charts + [_chart(_words(name), _words(name), _marked("", values[name], 0)) for name in others]
+    named = [(_words(name, classes), values[name]) for name in others]
+    return charts + [_chart(name, name, _marked("", own, 0)) for name, own in named]
 
 
-def _words(name: str) -> str:
-    """Return the name of a score as words."""
+def _words(name: str, classes: Sequence[str]) -> str:
+    """Return the name of a score as words; `score_2` is that of the class with the number 2."""
+    score, _, number = name.rpartition("_")
+    if score and number.isdecimal() and int(number) < len(classes):
+        return f"{score.replace('_', ' ')} of {classes[int(number)]}"
     return name.replace("_", " ")
 
 

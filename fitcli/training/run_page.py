@@ -111,7 +111,8 @@ class RunPage:
         began = time.monotonic()
         try:
             self._history.update()
-            charts = curves(self._history, self._run.settings.batch_size * self._run.settings.accumulate)
+            images = self._run.settings.batch_size * self._run.settings.accumulate
+            charts = curves(self._history, images, self._run.config.classes)
             sections = [
                 Section("Overview", self._overview(progress)),
                 Section("Curves", charts),

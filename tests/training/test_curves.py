@@ -54,3 +54,12 @@ def test_many_steps_have_a_smooth_curve_of_means(tmp_path: Path) -> None:
 def test_a_run_without_numbers_has_empty_charts(tmp_path: Path) -> None:
     charts = curves(MetricsHistory(tmp_path), 4)
     assert not any(len(series.x) for chart in charts for series in chart.series)
+
+
+def test_scores_of_one_class_have_its_name(tmp_path: Path) -> None:
+    line = {"kind": "validation", "step": 1, "loss": 1.0, "iou_0": 0.5, "iou_1": 0.25, "iou_2": 0.1, "mean_iou": 0.3}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    found = MetricsHistory(tmp_path)
+    found.update()
+    chart = next(each for each in curves(found, 1, ("alpha", "beta")) if each.title == "Validation scores")
+    assert [each.name for each in chart.series if each.name] == ["iou of alpha", "iou of beta", "iou 2", "mean iou"]
