@@ -12,12 +12,14 @@ from support.batches import live
 from support.command_line import Fit
 from support.decoders import checkpoint as decoder_checkpoint
 from support.generators import make_run
+from support.pictures import save
 
 from fitcli.device.runtime import choose_runtime
 from fitcli.images.open import open_image
 from fitcli.images.window import Window
 from fitcli.runs.config import save_config
 from fitcli.runs.weights import save_weights
+from fitcli.tasks.diffusion.config import Enlarging
 from fitcli.tasks.image_sampler import CutSides, SampleRequest, by_label
 from fitcli.tasks.load import load_run
 from fitcli.tasks.registry import find_image_sampler, sampling_options
@@ -86,3 +88,13 @@ def test_other_tasks_generate_nothing() -> None:
 def test_images_are_counted_by_label() -> None:
     assert by_label([2, 0, 2, 1]) == [(0, 1), (1, 1), (2, 2)]
     assert by_label([None, None]) == [(None, 2)]
+
+
+def test_a_run_that_enlarges_generates_none_by_itself(fit: Fit, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", classes=(), enlarging=Enlarging(factor=2, noise=0.1, deviation=0.2))
+    save(tmp_path / "data" / "a.png", np.zeros((32, 32, 3), np.uint8))
+    result = fit("evaluate", tmp_path / "data", "--checkpoint", run, "--split", "all", "--samples", "2")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        "error: --samples: the run enlarges images and generates none by itself; leave it out"
+    )

@@ -309,6 +309,7 @@ def prepare_quality(
     task = checkpoint.config.task
     if (sampler := find_image_sampler(task)) is None:
         raise FitError(f"--samples is for runs that generate images, not for those of --task {task}; leave it out")
+    sampler.size(checkpoint.config, settings.side)  # raises the error of a run that generates none
     vector_of = None
     if settings.features_from is not None:
         vector_of = _vectors(settings.features_from, checkpoint.config.preprocessing, runtime, memory_bytes)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from fitcli.device.runtime import Runtime
+from fitcli.errors import FitError
 from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.diffusion.config import diffusion_of
@@ -23,6 +24,8 @@ class DenoiserSampler:
     """Images that are denoised; see `ImageSampler` for its members."""
 
     def size(self, config: RunConfig, side: int | None) -> tuple[int, int]:
+        if diffusion_of(config).enlarging is not None:
+            raise FitError("--samples: the run enlarges images and generates none by itself; leave it out")
         return diffusion_of(config).size if side is None else (side, side)
 
     def cuts(self, config: RunConfig) -> CutSides:

@@ -23,6 +23,7 @@ from fitcli import __version__
 from fitcli.device.runtime import Runtime
 from fitcli.errors import CheckpointError, FitError
 from fitcli.files.staging import StagingFolder
+from fitcli.files.wording import counted
 from fitcli.images.open import open_image
 from fitcli.patches.value_range import PixelRange
 from fitcli.runs.config import RunConfig
@@ -56,8 +57,8 @@ def check_enlargers(base: RunConfig, enlargers: Sequence[tuple[Path, RunConfig]]
             raise CheckpointError(f"{of} was not trained with --enlarge; give a run of fit train --enlarge")
         if other.channels != own.channels:
             raise CheckpointError(
-                f"{of} enlarges images of {other.channels} channels, --checkpoint has {own.channels}; give runs of the "
-                "same kind of images"
+                f"{of} enlarges images of {counted(other.channels, 'channel')}, --checkpoint has {own.channels}; give "
+                "runs of the same kind of images"
             )
         ranges = [PixelRange.of(preprocessing) for preprocessing in (other, own)]
         if ranges[0] != ranges[1]:

@@ -118,7 +118,7 @@ def test_factors(runs: Path) -> None:
 
 REFUSED = {
     "an ordinary run": (["base", "base"], [], "was not trained with --enlarge; give a run of fit train --enlarge"),
-    "channels": (["base", "grey"], [], "enlarges images of 1 channels, --checkpoint has 3"),
+    "channels": (["base", "grey"], [], "enlarges images of 1 channel, --checkpoint has 3"),
     "range": (["base", "wide"], [], "enlarges pixels of uint16 in 0 ... 65535, those of --checkpoint are uint8"),
     "a factor that does not divide": (["base", "four"], ["--res", "50"], "give sides that are multiples of 4"),
     "no image": (["twice"], [], "and generates nothing by itself; give it an --image"),
