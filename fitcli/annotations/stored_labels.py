@@ -66,6 +66,8 @@ class StoredLabels(ImageReader):
             format=own.format,
             axes="YX",
             color=False,
+            alpha=False,
+            channel_names=(),
             nodata=own.nodata,
             palette=own.palette,
         )

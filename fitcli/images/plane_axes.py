@@ -131,6 +131,8 @@ def chosen_channels(count: int, names: Sequence[str], choice: PlaneChoice, path:
 
 def picked_names(names: Sequence[str], numbers: Sequence[int]) -> tuple[str, ...]:
     """Return the names of some channels; () if none of them has one."""
+    if not any(names):
+        return ()
     picked = tuple(names[number] if number < len(names) else "" for number in numbers)
     return picked if any(picked) else ()
 

@@ -393,7 +393,7 @@ def test_planes_are_kept_and_applied_by_the_other_commands(fit: Fit, tmp_path: P
     result = fit("classify", *chosen, "--checkpoint", run, "--json", "--heatmap", tmp_path / "maps")
     assert (result.exit_code, result.stderr) == (0, "")
     assert [entry["path"] for entry in json.loads(result.stdout)] == chosen
-    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["b0.ome-z0-t0.png", "b0.ome-z1-t0.png"]
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["b0-z0-t0.png", "b0-z1-t0.png"]
     result = fit("embed", *chosen, "--checkpoint", run, "--out", tmp_path / "features", "--state", tmp_path / "state")
     assert (result.exit_code, result.stderr) == (0, "")
     refused(fit("classify", images[0], "--checkpoint", run, "--z", 4), 1, "has no focal plane 4, only 0 to 3; give")

@@ -16,7 +16,7 @@ from zarr.storage import LocalStore
 
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, Pixels
-from fitcli.images.chunks import MAX_CHUNK_BYTES, ChunkedReader, ChunkGrid, levels_of
+from fitcli.images.chunks import MAX_CHANNELS, MAX_CHUNK_BYTES, ChunkedReader, ChunkGrid, levels_of
 from fitcli.images.contents import Contents
 from fitcli.images.feature_grid import FeatureGrid
 from fitcli.images.numbers import exact_number
@@ -121,7 +121,7 @@ def _parse(
         shown = [ProjectedGrid(ZarrStack(grid), kind, nodata, path) for grid in (base, *smaller)]
     finish = None
     channels = base.channels
-    names = picked_names(image.channel_names, range(base.channels))
+    names = picked_names(image.channel_names, range(base.channels)) if base.channels <= MAX_CHANNELS else ()
     if (numbers := chosen_channels(base.channels, names, choice, path)) is not None:
         subsets = [subset_of(grid, numbers) for grid in shown]
         shown, finish = [grid for grid, _ in subsets], Picked(tuple(subsets[0][1]))

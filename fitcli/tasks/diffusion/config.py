@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from fitcli.errors import CheckpointError
 from fitcli.runs.config import Agreement, ModelConfig, RunConfig, TaskDetails, with_tuples
+from fitcli.tasks.diffusion.options import LARGEST_FACTOR
 from models.checks import ConfigError
 from models.config import DenoiserConfig
 
@@ -142,9 +143,6 @@ class DiffusionConfig(TaskDetails):
             entries["enlarging"] = Enlarging(**entries["enlarging"])
         return cls(**entries)
 
-
-LARGEST_FACTOR = 16
-"""Largest factor of an enlarging run; several runs in a row reach larger ones."""
 
 LARGEST_SIDE = 2**31 - 1
 """Largest side of an image, in pixels."""

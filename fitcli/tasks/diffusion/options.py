@@ -8,9 +8,11 @@ from typing import ClassVar, Literal
 
 from fitcli.runs.option import option, shared
 from fitcli.runs.task_options import PresetDefaults
-from fitcli.tasks.diffusion.config import LARGEST_FACTOR
 from fitcli.tasks.preset_defaults import EARLIER_GENERATOR, GENERATORS
 from fitcli.tasks.shared_options import UNCONDITIONAL, BackgroundOptions
+
+LARGEST_FACTOR = 16
+"""Largest factor of an enlarging run; several runs in a row reach larger ones."""
 
 ENLARGE_NOISE = 0.05
 """Default of `--enlarge-noise`, a share of the range of the pixels."""
