@@ -40,6 +40,7 @@ def run_of(
     """Prepare a run of two epochs in batches of two images, unless the settings change that. See `data_of`.
 
     A classifier keeps no average of its weights, so that those that are validated and kept are those that are trained.
+    No run writes a page, which takes longer than its steps.
     """
     average = {"ema": 0} if settings.get("task", DEFAULT_TASK) == DEFAULT_TASK else {}
     asked = train_settings(**{"preset": "debug", "batch_size": 2, "epochs": 2, **average, **settings})
@@ -47,7 +48,7 @@ def run_of(
     task = load_settings(folder).task if resume and "task" not in settings else asked.task
     launch = StartOptions(
         data=data_of(task, data), folder=folder, runtime=choose_runtime("cpu", asked.precision), resume=resume,
-        given=settings, accept_changed_data=accept, memory_bytes=memory,
+        given=settings, accept_changed_data=accept, memory_bytes=memory, report=False,
     )  # fmt: skip
     return prepare(asked, launch)[0]
 

@@ -23,7 +23,7 @@ from models.decoder import FITDecoder
 SAMPLES, BARS = 8, 20
 """Number of drawn images, and of bars of the chart of likelihoods."""
 
-MOST_VALUES = 1 << 14
+MOST_VALUES = 1 << 12
 """Most values of an image that is drawn for a report, one after the other."""
 
 SHARES = ((0, "best image"), (10, "best 10 %"), (50, "median"), (90, "worst 10 %"), (100, "worst image"))
