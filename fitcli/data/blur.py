@@ -32,7 +32,7 @@ def blurred(planes: Planes, missing: NDArray[np.bool_] | None, deviation: float)
 
     Args:
         planes: Pixels with a margin, [c h w]; finite where they are missing.
-        missing: Which are missing, [c h w]; None if none are.
+        missing: Flags of missing values, [c h w]; None if none are.
         deviation: Standard deviation in pixels, above 0.
     """
     weights = kernel(deviation).astype(planes.dtype)

@@ -29,7 +29,7 @@ def pixel_digests(dataset: Dataset, seed: int, how: ReadAs = AS_STORED) -> dict[
     Args:
         dataset: The images.
         seed: Seed of the positions of the windows.
-        how: What is read of each image.
+        how: Level, scale and planes that are read of each image.
 
     Returns:
         Hashes by folder and name of the file; files of one name in several such folders share an entry.

@@ -39,7 +39,7 @@ def write_report(
     Args:
         path: The file.
         evaluation: The scores.
-        report: What the task shows.
+        report: Parts of the page that the task adds.
         scored: The images, each with the values of its score.
         opener: Opens the images as they were scored.
         about: Lines on the run and the data set.

@@ -141,7 +141,7 @@ def with_facts(
         result: The scores; a row per image of `scored`.
         scored: The images that could be read.
         samples: All images.
-        found: Which of `samples` the run was trained on.
+        found: Images among `samples` that the run was trained on.
     """
     images, names = [sample for sample, _ in scored], []
     facts: list[list[str]] = []

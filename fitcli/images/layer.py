@@ -69,7 +69,7 @@ class SlideLayer(ImageWriter):
     Args:
         writer: Writer of the file.
         info: The layer in places.
-        frame: Where the places lie in the file.
+        frame: Position of the places in the file.
         outside: Value of the parts without features.
     """
 

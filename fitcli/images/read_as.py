@@ -98,7 +98,7 @@ def open_as(path: str | Path, how: ReadAs = AS_STORED, *, lenient: bool = False)
 
     Args:
         path: The image, with a choice at its end or without.
-        how: What is read of it.
+        how: Level, scale and planes that are read of it.
         lenient: Whether to take the first plane where none is chosen, see `open_image`.
 
     Raises:

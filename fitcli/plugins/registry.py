@@ -26,11 +26,11 @@ class Registry(Generic[T]):
     """Parts of one kind by name.
 
     Args:
-        noun: What a part is, for messages: "loss".
+        noun: Word for a part in messages: "loss".
         group: Group of the entry points.
         parts: The parts of fit, to which others are added.
         accepts: Whether an object can be such a part.
-        wanted: What such an object is, for messages: "a function".
+        wanted: Description of such an object in messages: "a function".
     """
 
     def __init__(

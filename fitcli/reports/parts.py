@@ -97,7 +97,7 @@ class Chart:
 
     Attributes:
         title: Title.
-        x, y: What the axes show, with units.
+        x, y: Names of the axes, with units.
         series: The values.
         x_range, y_range: Ends of the axes; None for those of the values.
         log_y: Whether the vertical axis is logarithmic, where all values are above zero.
@@ -151,7 +151,7 @@ class Gallery:
     """Images, one after the other.
 
     Attributes:
-        caption: Which images these are.
+        caption: Description of the images.
         cases: The images.
     """
 

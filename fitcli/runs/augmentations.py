@@ -18,7 +18,7 @@ class Kind(NamedTuple):
     Attributes:
         strength: Strength of a name without a number; 0 for a kind that has none.
         most: Greatest strength.
-        meaning: What it does, for users.
+        meaning: Description of the change, for users.
         least_channels: Least number of channels of the images.
         exact_channels: The only number of channels; 0 for any.
         of_features: Whether it has a meaning for images of features.

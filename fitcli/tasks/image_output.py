@@ -75,7 +75,7 @@ def output_info(
 
     Args:
         size: (height, width) in pixels.
-        preprocessing: That of the model, for the channels and their dtype.
+        preprocessing: Preprocessing of the model, for the channels and their dtype.
         mpp, geo: Scale and place on the Earth.
         nodata: Value of missing pixels that the image keeps.
         like: Image of the same area, whose names of channels and coordinates it keeps.

@@ -78,8 +78,8 @@ class Answers:
         """Return the answer to an address.
 
         Args:
-            address: What follows the token, without a slash before it.
-            query: What follows a question mark.
+            address: Rest of the address after the token, without a slash before it.
+            query: Rest of the address after a question mark.
         """
         if address in PAGE_FILES:
             name, kind = PAGE_FILES[address]

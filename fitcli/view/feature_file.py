@@ -37,7 +37,7 @@ class ViewedFeatures:
         shapes: Their outlines, in pixels of the image. A point is an outline of one point.
         classes: Index of the name of the class of each, [n].
         names: Names of the classes.
-        notes: What was left out, one line each.
+        notes: Sentences about features that were left out, one line each.
     """
 
     shapes: PackedPolygons

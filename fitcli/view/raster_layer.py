@@ -45,9 +45,9 @@ class RasterLayer:
     Attributes:
         name: Its name in the page.
         image: The open file.
-        place: Where it lies over its image.
+        place: Position over its image.
         kind: "classes", "values" or "picture".
-        title: What it shows, as its file says.
+        title: Description in its file.
         channel_names: Names of its channels.
         legend: Its classes.
         scales: Colours of the values of each channel.

@@ -37,7 +37,7 @@ class ViewScene:
 
     Args:
         paths: The first is an image. Each further file is a layer over it.
-        how: What is read of images.
+        how: Level, scale and planes that are read of images.
         side_by_side: Whether further files of pixels are images that stand beside the first. Files of shapes then lie
             over the image before them.
         scales: Colours of heat maps by the first word of their description.

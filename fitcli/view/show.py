@@ -26,7 +26,7 @@ class NotebookView:
     """A page that is served until it is closed. A notebook shows it as the value of a cell.
 
     Args:
-        files: What is closed with it: the scene and the server.
+        files: Scene and server, which are closed with it.
         server: The server.
         height: Height of the page in a notebook, in pixels of the screen.
 

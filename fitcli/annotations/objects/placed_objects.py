@@ -102,7 +102,7 @@ def place_objects(source: ObjectSource, image: ImageReader, names: Sequence[str]
     """Read the objects of an image and place them.
 
     Args:
-        source: Where the objects stand.
+        source: File and image that the objects stand in.
         image: The open image, as `open_as` returns it.
         names: Names of the classes.
 

@@ -43,7 +43,7 @@ class SeamCounter:
     """Sums the steps of images.
 
     Attributes:
-        borders: Where the model cuts the images; the first group begins at their upper left corner.
+        borders: Sides of groups and patches in pixels; the first group begins at the upper left corner of an image.
     """
 
     borders: CutSides

@@ -54,7 +54,7 @@ def one_number(loss: object, name: str, logits: Tensor) -> Tensor:
     """Return what a loss returned; refuse what is no mean over the images.
 
     Args:
-        loss: What it returned.
+        loss: Value that it returned.
         name: Its name.
         logits: The logits that it was given.
 

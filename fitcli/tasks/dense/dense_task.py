@@ -32,7 +32,7 @@ class DenseTask(Task[FITDense]):
 
     Attributes:
         sample: The pass of inference over a sample image.
-        answers: What the files hold, for messages.
+        answers: Word for the content of the files, for messages.
     """
 
     sample: ClassVar[DenseSample]

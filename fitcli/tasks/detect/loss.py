@@ -30,7 +30,7 @@ class CellTruth(NamedTuple):
     """Targets of some groups, on the device of the predictions. Indices count from the first of the groups.
 
     Attributes:
-        counted: Which cells count, [part c] bool.
+        counted: Flags of the cells that count, [part c] bool.
         heat_keys, heat: Index into [part c k] and heat, [e].
         box_keys, sides, weights: Index into [part c], distances in cells [f 4], and weights [f].
     """

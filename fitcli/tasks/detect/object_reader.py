@@ -34,7 +34,7 @@ class CellTargets:
     """Targets of the cells of a batch, see `DrawnCells`.
 
     Attributes:
-        counted: Which cells count, [g c] bool.
+        counted: Flags of the cells that count, [g c] bool.
         heat_keys, heat, box_keys, sides, weights: As in `DrawnCells`; keys count from the first group of the batch.
         heat_starts, box_starts: First entry of each group, and the number of entries at the end; on the host.
         classes: Number of classes.

@@ -42,9 +42,9 @@ class EnlargingErrors(NamedTuple):
     """Mean squared errors of an enlarged image, where black is 0 and white is 1.
 
     Attributes:
-        bicubic: That of cubic convolution.
-        mean: That of the image after one step from noise: the mean of all images that the run takes for possible.
-        sample: That of one image after `SAMPLE_STEPS` steps: one of them.
+        bicubic: Error of cubic convolution.
+        mean: Error of the image after one step from noise: the mean of all images that the run takes for possible.
+        sample: Error of one image after `SAMPLE_STEPS` steps: one of them.
     """
 
     bicubic: float

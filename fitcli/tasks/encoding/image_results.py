@@ -28,7 +28,7 @@ def image_results(
     Args:
         queue: The processes.
         preprocessing: How the model reads images.
-        settings: What is read of each image.
+        settings: Memory limit, and choice of what is read of each image.
         paths: The images.
         process: Returns the result of an image as JSON data, from its number and the open image.
         journal: Results of an earlier start of the job; None for none.
