@@ -86,3 +86,4 @@ def test_counts_are_those_of_a_loop(patch: int, cells: int) -> None:
 def test_values_come_cell_by_cell() -> None:
     values = torch.arange(2 * 12).reshape(1, 2, 12)
     assert by_cell(values, 3)[0, 1, 2].tolist() == [18, 19, 20]
+    assert by_cell(values[:0], 3).shape == (0, *by_cell(values, 3).shape[1:]), "a process may have no group"

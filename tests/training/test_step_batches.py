@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+import torch
 from support.small_runs import first_batch, run_of, two_classes
 
 from fitcli.errors import FitError
 from fitcli.execution.plan import ExecutionPlan
+from fitcli.execution.run import run_job
 from fitcli.tasks.context import TrainingRun
+from fitcli.tasks.registry import TASKS
 from fitcli.training.step_batches import PassInput, read_batch
 from fitcli.training.step_results import StepResults
+from models.build import build
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +83,19 @@ def test_a_sharded_layer_is_called_equally_often(run: TrainingRun, plan: Executi
     taken, _ = read(run, sharded=True, groups=100, shapes=4)
     assert (taken.plan.calls, taken.plan.shapes) == (calls, 4)
     assert read(run, groups=100)[0].plan == plan
+
+
+@pytest.mark.parametrize("kind", ["plain", "recompute"])
+@pytest.mark.parametrize("task", TASKS)
+def test_a_call_without_groups_adds_nothing(task: str, kind: Literal["plain", "recompute"], tmp_path: Path) -> None:
+    """A process with fewer groups than another makes as many calls."""
+    run = run_of(two_classes(tmp_path / "data"), tmp_path / "run", task=task, size=16, patch=4)
+    objective, batch = first_batch(run)
+    model = build(run.config.model)
+    results = []
+    for calls in (0, 4):
+        plan = ExecutionPlan(kind=kind, calls=calls)
+        loss = run_job(objective.job(model, batch, plan), plan).loss
+        results.append((loss, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}))
+        model.zero_grad(set_to_none=True)
+    torch.testing.assert_close(results[1], results[0])
