@@ -8,7 +8,10 @@ from fitcli.app import app
 
 
 class Fit:
-    """Calls `fit` with arguments of any type. Runs write no page, which takes longer than their steps, without `--report`."""
+    """Calls `fit` with arguments of any type.
+
+    A run writes no page without `--report`: the page takes longer than the steps of such runs.
+    """
 
     def __call__(self, *arguments: object) -> Result:
         words = [str(argument) for argument in arguments]
