@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= demo
 
-.PHONY: demo test test-browser lint check clean
+.PHONY: demo test test-slow test-browser lint check clean
 
 # Installed again whenever what is to be installed has changed.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -22,6 +22,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
+
+# The same proofs at larger scale, and in every combination.
+test-slow: $(VENV)/.installed
+	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal -m 'slow and not gpu and not distributed'
 
 # Skips with a reason where no Chromium is there.
 test-browser: $(VENV)/.installed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import shutil
@@ -38,6 +39,13 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="fit-test-cache-")
     atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Keep the garbage collector, which some tests and `fit` call, away from thousands of collected tests."""
+    gc.collect()
+    gc.freeze()
+
+
 COLORS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
 SHAPES = ((70, 90), (64, 64), (33, 130), (100, 40), (64, 96), (50, 50))
 
@@ -72,7 +80,7 @@ def fit() -> Fit:
 def trained(dataset: Path, fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder of a model that tells the two classes apart, without an average of its weights."""
     run = tmp_path_factory.mktemp("runs") / "run"
-    options = ("--preset", "debug", "--epochs", "20", "--learning-rate", "0.003", "--ema", "0")
+    options = ("--preset", "debug", "--epochs", "20", "--learning-rate", "0.003", "--ema", "0", "--report")
     result = fit("train", dataset, "--out", run, *options)
     assert result.exit_code == 0, result.stderr
     # Like a run of an earlier version, it does not know the sizes of its images: tests use it on larger ones.

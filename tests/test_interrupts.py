@@ -102,8 +102,8 @@ COMMANDS = {
     ("command", "where", "call", "number"),
     [
         ("info", "fitcli.commands.info:describe", 2, "SIGINT"),
-        ("info", "fitcli.commands.info:describe", 2, "SIGHUP"),
-        ("info", "fitcli.commands.info:describe", 2, "SIGUSR1"),
+        slow("info", "fitcli.commands.info:describe", 2, "SIGHUP"),
+        slow("info", "fitcli.commands.info:describe", 2, "SIGUSR1"),
         slow("info", "fitcli.commands.info:describe", 2, "SIGUSR2"),
         slow("info", "fitcli.commands.info:describe", 2, "SIGXCPU"),
         slow("info", "fitcli.commands.info:describe", 2, "SIGTERM"),

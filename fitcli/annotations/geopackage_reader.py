@@ -24,8 +24,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from fitcli.annotations.geojson_reader import CLASS_PROPERTIES, GeoJsonPolygons, PolygonCollector
 from fitcli.annotations.packed_polygons import PackedPolygons
+from fitcli.annotations.polygon_collector import CLASS_PROPERTIES, GeoJsonPolygons, PolygonCollector
 from fitcli.errors import ImageError
 
 SUFFIX = ".gpkg"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from fitcli.annotations.affine_map import Floats
 from fitcli.annotations.file_cache import FileCache
-from fitcli.annotations.geojson_reader import GeoJsonPolygons, read_geojson
+from fitcli.annotations.geojson_reader import read_geojson
 from fitcli.annotations.geopackage_reader import is_geopackage, read_geopackage
+from fitcli.annotations.polygon_collector import GeoJsonPolygons
 from fitcli.annotations.polygon_index import PolygonIndex
 
 CACHE_BYTES = 256 << 20

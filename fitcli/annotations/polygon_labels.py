@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from fitcli.annotations.affine_map import IDENTITY
 from fitcli.annotations.class_table import IGNORED, ClassTable
-from fitcli.annotations.geojson_reader import UNCLASSIFIED
 from fitcli.annotations.label_rules import LabelRules
+from fitcli.annotations.polygon_collector import UNCLASSIFIED
 from fitcli.annotations.polygon_file import PolygonFile, read_polygon_file
 from fitcli.annotations.polygon_placement import outside_count, place_polygons
 from fitcli.annotations.rasterize import rasterize

@@ -10,8 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fitcli import console
+from fitcli.commands.launch_options import (
+    AcceptChangedData,
+    AutoResume,
+    CrossValidate,
+    DataSet,
+    GroupParallel,
+    MaxMinutes,
+    Resume,
+    RunReport,
+    RunToWrite,
+    Shard,
+    Workers,
+)
 from fitcli.commands.options import (
-    COMPUTING,
     CompileIfItPays,
     DeviceName,
     ImageFolder,
@@ -27,7 +39,7 @@ from fitcli.commands.signature import with_options
 from fitcli.distributed.heartbeat import TIMEOUT_MINUTES
 from fitcli.errors import FitError
 from fitcli.runs.option import declared_options
-from fitcli.runs.train_settings import IMAGES, STOPPING, TrainSettings, model_options
+from fitcli.runs.train_settings import STOPPING, TrainSettings, model_options
 from fitcli.tasks.registry import DEFAULT_TASK, task_options, train_settings
 
 if TYPE_CHECKING:
@@ -78,71 +90,28 @@ def _follow(context: typer.Context, recipe: Path | None) -> Path | None:
 @with_options(declared_options(TrainSettings), task_options(), "With --task {task}", "With several tasks", FIRST)
 def train(
     context: typer.Context,
-    data: Annotated[
-        Path,
-        typer.Argument(metavar="DATA", help="Data set: a folder or a file."),
-    ],
-    out: Annotated[Path, typer.Option("--out", help="Run folder to write.", metavar="RUN")],
+    data: DataSet,
+    out: RunToWrite,
     images: ImageFolder = None,
-    cross_validate: Annotated[
-        int | None,
-        typer.Option(
-            "--cross-validate", help="Train N folds.", min=2, metavar="N", rich_help_panel=IMAGES, show_default=False
-        ),
-    ] = None,
+    cross_validate: CrossValidate = None,
     task: TaskName = DEFAULT_TASK,
     memory: Memory = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN.")] = False,
+    resume: Resume = False,
     recipe: Annotated[
         Path | None,
         typer.Option(help="TOML file of options.", callback=_follow, is_eager=True, metavar="FILE"),
     ] = None,
-    auto_resume: Annotated[
-        bool,
-        typer.Option("--auto-resume", help="Continue RUN if it is a run.", rich_help_panel=STOPPING),
-    ] = False,
-    accept_changed_data: Annotated[
-        bool,
-        typer.Option("--accept-changed-data", help="Resume with changed data.", rich_help_panel=STOPPING),
-    ] = False,
-    max_minutes: Annotated[
-        float,
-        typer.Option(
-            "--max-minutes",
-            help="Minutes after which to save and stop.",
-            min=0,
-            metavar="X",
-            show_default=False,
-            rich_help_panel=STOPPING,
-        ),
-    ] = math.inf,
+    auto_resume: AutoResume = False,
+    accept_changed_data: AcceptChangedData = False,
+    max_minutes: MaxMinutes = math.inf,
     timeout: Annotated[float, timeout_option(STOPPING)] = TIMEOUT_MINUTES,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     compile: CompileIfItPays = None,
-    shard: Annotated[
-        bool,
-        typer.Option("--shard", help="Share weights over processes.", rich_help_panel=COMPUTING),
-    ] = False,
-    group_parallel: Annotated[
-        int,
-        typer.Option(
-            "--group-parallel",
-            min=1,
-            metavar="N",
-            help="Processes per image.",
-            show_default=False,
-            rich_help_panel=COMPUTING,
-        ),
-    ] = 1,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=1, metavar="N", help="Images read at once.", rich_help_panel=COMPUTING),
-    ] = None,
-    report: Annotated[
-        bool,
-        typer.Option("--report/--no-report", help="Write RUN/report.html.", rich_help_panel=STOPPING),
-    ] = True,
+    shard: Shard = False,
+    group_parallel: GroupParallel = 1,
+    workers: Workers = None,
+    report: RunReport = True,
     **options: Any,
 ) -> None:
     """Train on whole images of any size, or on windows of them.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,23 +9,20 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from fitcli import console
-from fitcli.data.csv_listing import IN_FILES
-from fitcli.data.dataset import Dataset, Sample, load_dataset
-from fitcli.data.splitting import HELD_OUT, Splitting
+from fitcli.data.dataset import Sample
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.heartbeat import working_alone
 from fitcli.distributed.image_queue import ImageQueue
-from fitcli.errors import DataError, FitError, ImageError, OutOfMemory
+from fitcli.errors import FitError, ImageError, OutOfMemory
 from fitcli.evaluation.quality.figures import QualityFigures
 from fitcli.evaluation.quality.measure import QualitySettings, prepare_quality
 from fitcli.evaluation.report import write_report
-from fitcli.evaluation.trained_on import compare_with_training, trained_images, with_facts, with_patients
+from fitcli.evaluation.scored_images import chosen_images, refuse_replacing, was_trained_whole, was_turned
+from fitcli.evaluation.trained_on import compare_with_training, trained_images, with_facts
 from fitcli.files.wording import counted
 from fitcli.memory.retry import one_line
-from fitcli.runs.augmentations import augmentations_of
 from fitcli.runs.finite_output import NonFiniteOutput, check_finite_numbers
 from fitcli.runs.weights import Checkpoint
-from fitcli.tasks.class_targets import check_unit_labels
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.encoding.image_opener import ImageOpener
 from fitcli.tasks.encoding.result_journal import open_result_journal
@@ -34,7 +30,6 @@ from fitcli.tasks.evaluation_result import Evaluation, Split
 from fitcli.tasks.load import load_config, load_run
 from fitcli.tasks.registry import find_task
 from fitcli.tasks.task import Scorer, UnitScorer
-from fitcli.training.checkpointing.run_record import load_settings
 
 
 def evaluate(
@@ -77,29 +72,15 @@ def evaluate(
     config = load_config(folder)
     config.details.chosen(choices)
     task = find_task(config.task)
-    labels = task.labels if task.labels in IN_FILES else "needed" if config.classes or config.targets else "ignored"
-    splitting, several = _splitting(folder), task.several_targets
-    dataset = load_dataset(
-        data, labels, training=False, several=several, splitting=splitting, images=images, kinds=task.target_kinds
-    )
-    samples = task.match(data, dataset, _samples(data, dataset, split), config)
-    if per is not None:
-        if not task.scores_units:
-            raise FitError(f"--per scores no runs of --task {config.task}, whose images have no classes; leave it out")
-        samples = with_patients(data, samples, labels, per, images)
-        if labels not in IN_FILES:
-            check_unit_labels(data, samples, config)
-    targets = {os.path.realpath(path) for path in (output, report) if path is not None}
-    if clash := next((sample.path for sample in samples if os.path.realpath(sample.path) in targets), None):
-        raise FitError(f"{clash}: is an image of the data set and would be replaced; give another output file")
+    dataset, samples = chosen_images(data, folder, config, task, split, images, per)
+    refuse_replacing(samples, output, report)
     trained_on = compare_with_training(folder, dataset, samples, split)
-    whole = _is_whole(folder)
     checkpoint: Checkpoint[Any] = load_run(folder, runtime).chosen(choices)
     quality_job = None
     if quality is not None and queue.world.is_first:
         opener = ImageOpener(queue, config.preprocessing, settings.read_as, answers=False)
         quality_job = prepare_quality(quality, checkpoint, runtime, settings.memory_bytes, opener)
-    scorer = task.scorer(checkpoint, runtime, settings, whole)
+    scorer = task.scorer(checkpoint, runtime, settings, was_trained_whole(folder))
     job = _Job(queue, samples, checkpoint, runtime, settings, output)
     scored = job.run(scorer)
     if scored is None:
@@ -107,7 +88,9 @@ def evaluate(
     result = scorer.summarize(scored, split, len(samples) - len(scored))
     if quality_job is not None:
         with working_alone():
-            figures = quality_job.run([sample for sample, _ in scored], trained_images(folder, dataset), _turns(folder))
+            figures = quality_job.run(
+                [sample for sample, _ in scored], trained_images(folder, dataset), was_turned(folder)
+            )
         result = _with_quality(result, figures)
     units = None if per is None else cast(UnitScorer, scorer).per_unit(scored)
     found = with_facts(replace(result, units=units), scored, samples, trained_on)
@@ -187,43 +170,3 @@ def _with_quality(result: Evaluation, figures: QualityFigures) -> Evaluation:
         table_scores={**result.table_scores, **figures.numbers()},
         tables=(*result.tables, *figures.tables()),
     )
-
-
-def _turns(folder: Path) -> bool:
-    """Return whether the training turned and mirrored images."""
-    try:
-        augment = load_settings(folder).augment
-        return bool(augment) and augmentations_of(augment).flips > 0
-    except FitError:
-        return False
-
-
-def _is_whole(folder: Path) -> bool:
-    """Return whether the run was trained on whole images."""
-    try:
-        return load_settings(folder).size is None
-    except FitError:
-        return False
-
-
-def _splitting(folder: Path) -> Splitting:
-    """Return how the run split its images, so that the same are held out."""
-    try:
-        settings = load_settings(folder)
-    except FitError:
-        return HELD_OUT
-    return Splitting(settings.folds, settings.fold, settings.group_by)
-
-
-def _samples(data: Path, dataset: Dataset, split: Split) -> list[Sample]:
-    """Return the images of a split.
-
-    Raises:
-        DataError: There are none.
-    """
-    splits = {"train": dataset.train, "val": dataset.validation, "test": dataset.test}
-    chosen = [sample for name, samples in splits.items() if split in (name, "all") for sample in samples]
-    if not chosen:
-        counts = ", ".join(f"{len(samples)} {name}" for name, samples in splits.items())
-        raise DataError(f"{data}: no images in --split {split} (it has {counts}); choose another")
-    return chosen

@@ -40,7 +40,8 @@ def dry_model(model: nn.Module, precision: Precision, sizes: DrySizes) -> Iterat
     Raises:
         FitError: An operation cannot run without memory.
     """
-    with FakeTensorMode():
+    # In inference mode, the attention of a CPU loops over queries, which takes minutes without memory.
+    with torch.inference_mode(False), FakeTensorMode():
         without_memory(model)
         for mix in (module for module in model.modules() if isinstance(module, Mix)):
             mix.strips = DryStrips

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.annotations.class_table import Color
-from fitcli.annotations.geojson_reader import GeoJsonPolygons, read_geojson
+from fitcli.annotations.geojson_reader import read_geojson
 from fitcli.annotations.geopackage_reader import is_geopackage, read_geopackage
 from fitcli.annotations.objects.coco_reader import holds_coco
 from fitcli.annotations.objects.object_file import GEOJSON, JSON, OBJECT_SUFFIXES, read_objects
 from fitcli.annotations.objects.object_set import ObjectSource, packed_boxes
 from fitcli.annotations.objects.placed_objects import place_objects
 from fitcli.annotations.packed_polygons import PackedPolygons
+from fitcli.annotations.polygon_collector import GeoJsonPolygons
 from fitcli.annotations.polygon_index import PolygonIndex
 from fitcli.annotations.polygon_labels import ONLY_KIND
 from fitcli.annotations.polygon_placement import place_polygons

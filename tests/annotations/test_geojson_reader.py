@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from support.polygons import collection, feature, geometry, square, write
 
-from fitcli.annotations import geojson_reader as module
-from fitcli.annotations import json_stream
-from fitcli.annotations.geojson_reader import GeoJsonPolygons, class_of, read_geojson
+from fitcli.annotations import geojson_reader, json_stream, polygon_collector
+from fitcli.annotations.geojson_reader import read_geojson
 from fitcli.annotations.json_stream import JsonStream
+from fitcli.annotations.polygon_collector import GeoJsonPolygons
 from fitcli.errors import ImageError
 
 SQUARE = geometry(square(1, 2, 3))
@@ -61,30 +61,6 @@ def test_points_are_those_of_the_file(tmp_path: Path) -> None:
     assert packed.points[10:].tolist() == HOLED["coordinates"][1]
     assert packed.ring_starts.tolist() == [0, 5, 10, 15]
     assert packed.polygon_starts.tolist() == [0, 1, 3]
-
-
-CLASSES = [
-    ({"classification": {"name": "Tumor", "colorRGB": -377282}, "objectType": "annotation"}, "Tumor"),
-    ({"classification": {"names": ["Tumor", "Positive"], "color": [1, 2, 3]}}, "Tumor: Positive"),
-    ({"classification": {"name": "Tumor: Positive"}}, "Tumor: Positive"),
-    ({"objectType": "annotation", "name": "my notes"}, ""),
-    ({"object_type": "annotation", "label": "x"}, ""),
-    ({"isLocked": False, "classification": "Stroma"}, "Stroma"),
-    ({"class": "road", "label": "way", "name": "A 1"}, "road"),
-    ({"label": "way", "name": "A 1"}, "way"),
-    ({"name": "A 1"}, "A 1"),
-    ({"CLASS": "road"}, "road"),
-    ({"class": 3}, "3"),
-    ({"class": None, "name": " water "}, "water"),
-    ({"class": True, "label": 1.5, "name": ["a"]}, ""),
-    ({"name": "u\u0308ber"}, "\u00fcber"),
-    ({}, ""),
-]
-
-
-@pytest.mark.parametrize(("properties", "name"), CLASSES, ids=lambda value: str(value)[:40])
-def test_properties_name_the_class(properties: dict[str, Any], name: str) -> None:
-    assert class_of(properties) == name
 
 
 def test_classes_have_numbers_in_the_order_of_the_file(tmp_path: Path) -> None:
@@ -172,10 +148,10 @@ def test_broken_files_are_one_line(tmp_path: Path, kind: str) -> None:
 
 
 def test_limits_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_FEATURES", 10)
-    monkeypatch.setattr(module, "MAX_RING", 20)
-    monkeypatch.setattr(module, "MAX_POINTS", 60)
-    monkeypatch.setattr(module, "MAX_CLASSES", 5)
+    monkeypatch.setattr(polygon_collector, "MAX_FEATURES", 10)
+    monkeypatch.setattr(polygon_collector, "MAX_RING", 20)
+    monkeypatch.setattr(polygon_collector, "MAX_POINTS", 60)
+    monkeypatch.setattr(polygon_collector, "MAX_CLASSES", 5)
     many = [[float(n), float(n * n)] for n in range(21)]
     assert len(read(tmp_path, [gis(SQUARE)] * 10).polygons) == 10
     assert len(read(tmp_path, ring(*many[:20])).polygons) == 1
@@ -235,7 +211,7 @@ def test_limits_hold_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     path = write(tmp_path / "a.geojson", collection(*[gis(SQUARE, name=str(n % 7)) for n in range(50)]))
     for limit, value in (("MAX_FEATURES", 30), ("MAX_RING", 3), ("MAX_POINTS", 90), ("MAX_CLASSES", 5)):
         with monkeypatch.context() as patch:
-            patch.setattr(module, limit, value)
+            patch.setattr(polygon_collector, limit, value)
             together = outcome(path, True)
             patch.setattr(JsonStream, "_batch_end", lambda stream: 0)
             assert isinstance(together, str)
@@ -243,7 +219,7 @@ def test_limits_hold_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_parts_of_a_large_file_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FIRST_SECONDS", 0)
+    monkeypatch.setattr(geojson_reader, "FIRST_SECONDS", 0)
     monkeypatch.setattr(json_stream, "BATCH", 2000)
     shapes = [gis(geometry(square(n, 2 * n, 3)), name=str(n // 200)) for n in range(400)]
     path = write(tmp_path / "a.geojson", {"crs": "pixels"} | collection(*shapes))

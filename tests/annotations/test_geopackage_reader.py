@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from support.feature_files import TABLE, UTM, polygons, write
 
-from fitcli.annotations.geojson_reader import GeoJsonPolygons, read_geojson
+from fitcli.annotations.geojson_reader import read_geojson
 from fitcli.annotations.geopackage_file import well_known_binary
 from fitcli.annotations.geopackage_reader import read_geopackage
+from fitcli.annotations.polygon_collector import GeoJsonPolygons
 from fitcli.annotations.polygon_file import read_polygon_file
 from fitcli.errors import ImageError
 from fitcli.images.georeference import GeoReference

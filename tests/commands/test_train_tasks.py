@@ -44,7 +44,7 @@ def refused(result: Result, code: int, *words: str) -> None:
 @pytest.mark.parametrize("task", ["classify", "diffusion", "autoregressive"])
 def test_the_demo_trains_with_every_task(fit: Fit, scenes: Path, tmp_path: Path, task: str) -> None:
     run = tmp_path / "run"
-    result = fit(*quick(scenes, run, task, "--size", 32, "--seed", 4))
+    result = fit(*quick(scenes, run, task, "--size", 32, "--seed", 4, "--report"))
     assert result.exit_code == 0, result.stderr
     score = {"classify": "accuracy", "diffusion": "loss", "autoregressive": "bits per dimension"}[task]
     assert result.stdout.startswith(f"{run}: 2 steps, best validation {score} ")

@@ -59,7 +59,7 @@ def test_hostile_names_are_shown_as_they_stand(fit: Fit, trained: Path, tmp_path
 
 
 def test_a_segmentation(fit: Fit, tmp_path: Path) -> None:
-    trained_on_halves(fit, tmp_path)
+    trained_on_halves(fit, tmp_path, "--report")
     document, parsed = reported(fit, tmp_path / "data.csv", tmp_path / "run", tmp_path / "r.html", "--split", "all")
     matrix = next(table for table in parsed.tables if table[0][0] == "is \\ found")
     counts = [[int(cell.replace(",", "")) for cell in row[1:]] for row in matrix[1:]]
@@ -93,7 +93,7 @@ def test_a_detection(fit: Fit, tmp_path: Path) -> None:
 def test_models_that_generate_show_samples(fit: Fit, dataset: Path, tmp_path: Path, task: str) -> None:
     run = tmp_path / "run"
     options = ("--preset", "debug", "--steps", 1, "--size", 16, "--batch-size", 4, "--device", "cpu", "--ema", 0)
-    result = fit("train", dataset, "--out", run, "--task", task, *options)
+    result = fit("train", dataset, "--out", run, "--task", task, *options, "--report")
     assert result.exit_code == 0, result.stderr
     _, parsed = reported(fit, dataset, run, tmp_path / "r.html")
     assert sum(image["alt"] in ("blue", "red") for image in parsed.images) == 8

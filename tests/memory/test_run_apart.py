@@ -40,11 +40,6 @@ def test_the_table_is_that_of_this_process() -> None:
     assert first is second, "one process makes several tables"
 
 
-def test_a_process_that_ended_is_replaced() -> None:
-    run_apart._start().kill()
-    assert np.array_equal(table_apart(STEP).lines, STEP.table().lines)
-
-
 def test_a_run_that_no_other_process_knows_is_made_here() -> None:
     class Local(DryStep):
         """A class that no other process could find."""
@@ -64,6 +59,13 @@ def other_code(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         monkeypatch.setattr(run_apart.subprocess, "Popen", lambda _, **how: start(command, **how))
 
     return replace
+
+
+def test_a_process_that_ended_is_replaced(other_code: Callable[[str], None]) -> None:
+    run_apart._start().kill()
+    other_code("""input(); print('{"error": "from the other"}')""")
+    with pytest.raises(FitError, match="from the other"):
+        table_apart(STEP)
 
 
 def test_a_process_that_dies_is_one_error(other_code: Callable[[str], None]) -> None:

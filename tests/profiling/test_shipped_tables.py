@@ -12,11 +12,9 @@ from fitcli.memory.dry_run import DryPass, DryStep
 from fitcli.memory.sizes import actual_sizes
 from fitcli.memory.table_store import SHIPPED, find_table
 from fitcli.profiling.shipped_tables import shipped_runs
-from fitcli.tasks.registry import TASKS, find_task
+from fitcli.tasks.registry import TASKS
 
 RUNS: list[Any] = list(shipped_runs())
-SHIPPING = [task for task in TASKS if find_task(task).typical_configs("debug")]
-"""Tasks whose tables fit ships; those of others are made on first use."""
 
 
 def is_small(run: Any) -> bool:
@@ -26,7 +24,7 @@ def is_small(run: Any) -> bool:
 def sample() -> list[Any]:
     """A step and a pass of each task; the slow test has all."""
     runs = []
-    for number, task in enumerate(SHIPPING):
+    for number, task in enumerate(TASKS):
         steps = [run for run in RUNS if isinstance(run, DryStep) and run.task.name == task and is_small(run)]
         runs.append(steps[(7 * number + 4) % len(steps)])
     return [*runs, next(run for run in RUNS if isinstance(run, DryPass) and run.streamed and is_small(run))]
@@ -35,8 +33,7 @@ def sample() -> list[Any]:
 def test_every_table_is_shipped() -> None:
     with zipfile.ZipFile(SHIPPED) as archive:
         assert sorted(archive.namelist()) == sorted(f"{run.key}.json" for run in RUNS)
-    assert {run.task.name for run in RUNS if isinstance(run, DryStep)} == set(SHIPPING)
-    assert set(TASKS) - set(SHIPPING) <= {"detect"}
+    assert {run.task.name for run in RUNS if isinstance(run, DryStep)} == set(TASKS)
 
 
 def check(run: Any) -> None:

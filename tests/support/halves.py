@@ -25,10 +25,10 @@ def data_of_halves(folder: Path) -> Path:
     return folder / "data.csv"
 
 
-def trained_on_halves(fit: Fit, folder: Path) -> Path:
+def trained_on_halves(fit: Fit, folder: Path, *more: str) -> Path:
     """Return a run folder of a model with the classes left and right."""
     data, run = data_of_halves(folder), folder / "run"
     options = ["--task", "segment", "--preset", "debug", "--steps", "30", "--no-augment", "--learning-rate", "0.003"]
-    result = fit("train", data, "--out", run, *options, "--classes", "3=left,7=right")
+    result = fit("train", data, "--out", run, *options, "--classes", "3=left,7=right", *more)
     assert result.exit_code == 0, result.stderr
     return run

@@ -45,11 +45,15 @@ def test_a_preset_is_known_by_its_name(task: str, fit: Fit) -> None:
 
 
 def test_its_memory_is_estimated(fit: Fit) -> None:
-    ENCODER_PRESETS.register("wide", replace(PRESETS["debug"], latents=3))
-    options = ["--device", "cpu", "--method", "estimate", "--mode", "train", "--res", "128", "--json"]
-    result = fit("profile-memory", "--preset", "wide", *options)
-    assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["model"]["name"] == "wide"
+    ENCODER_PRESETS.register("wide", PRESETS["tiny"])
+    options = ["--device", "cpu", "--method", "estimate", "--mode", "train", "--res", "512", "--json"]
+    found = {}
+    for name in ("wide", "tiny"):
+        result = fit("profile-memory", "--preset", name, *options)
+        assert result.exit_code == 0, result.output
+        found[name] = json.loads(result.stdout)
+        assert found[name]["model"]["name"] == name
+    assert found["wide"]["rows"] == found["tiny"]["rows"]
 
 
 @pytest.mark.parametrize("wrong", [3, "tiny", {"plan": "(1)1"}, PRESETS], ids=str)

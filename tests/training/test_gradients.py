@@ -56,7 +56,7 @@ def losses(reports: list[Report]) -> list[float]:
 def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images of several sizes; seven are of one class, three of the other."""
     folder = tmp_path_factory.mktemp("uneven")
-    for number, (height, width) in enumerate([(24, 24), (72, 40), (24, 90), (40, 40), (100, 24)] * 2):
+    for number, (height, width) in enumerate([(24, 24), (40, 24), (24, 44), (32, 32), (56, 24)] * 2):
         label, color = ("light", (90, 70, 100)) if number % 4 == 3 or number == 9 else ("dark", (60, 80, 70))
         save(folder / label / f"{number}.png", colored((height, width), color, number))
     return folder

@@ -253,8 +253,9 @@ def test_a_validation_that_does_not_fit_ends_a_run_that_is_saved(
 
 
 def run_of_task(data: Path, folder: Path, task: str, resume: bool = False) -> TrainingRun:
-    other: dict[str, Any] = {"size": 136, "patch": 8, "preset": "nano" if task == "diffusion" else "debug"}
-    return run_of(data, folder, resume, task=task, epochs=1, **({} if task in WHOLE else other))
+    """Prepare a run whose images or windows have several groups: of 128, 32 or 4 pixels."""
+    size = {"diffusion": 72, "autoregressive": 16}
+    return run_of(data, folder, resume, task=task, epochs=1, size=size.get(task))
 
 
 def validations(run: TrainingRun) -> list[ValidationReport]:

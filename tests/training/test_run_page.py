@@ -16,7 +16,7 @@ from fitcli.tasks.classify.report import ClassificationReport
 
 Fit = Callable[..., Result]
 
-QUICK = ("--preset", "debug", "--batch-size", "4", "--device", "cpu")
+QUICK = ("--preset", "debug", "--batch-size", "4", "--device", "cpu", "--report")
 
 
 def test_the_page_of_a_run_has_its_numbers(trained: Path) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fitcli.annotations.geojson_reader import UNCLASSIFIED
 from fitcli.annotations.objects.object_set import ObjectSet
+from fitcli.annotations.polygon_collector import UNCLASSIFIED
 from fitcli.annotations.polygon_file import read_features
 from fitcli.annotations.polygon_labels import ONLY_KIND, is_ignored, is_region
 from fitcli.errors import ImageError

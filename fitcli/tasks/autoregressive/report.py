@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from fitcli.data.dataset import Sample
-from fitcli.device.runtime import Runtime
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import ImageReader
 from fitcli.images.small_view import small_view
 from fitcli.reports.parts import RGB, Case, Chart, ChartSeries, DataTable, Picture, Section
-from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.assessment import Assessment
 from fitcli.tasks.autoregressive.generate_images import Request, generate_images, image_size
 from fitcli.tasks.autoregressive.sequences import sequence_of
-from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.task_report import LONGEST_SIDE, Scored, class_text
 from models.decoder import FITDecoder
 
@@ -30,19 +27,8 @@ SHARES = ((0, "best image"), (10, "best 10 %"), (50, "median"), (90, "worst 10 %
 """Percentiles of the table of likelihoods."""
 
 
-@dataclass(frozen=True, slots=True)
-class LikelihoodReport:
-    """Shows an autoregressive model; see `TaskReport` for the members.
-
-    Attributes:
-        checkpoint: The model.
-        runtime: Device and precision.
-        settings: Not used: images are drawn in the memory of their tokens.
-    """
-
-    checkpoint: Checkpoint[FITDecoder]
-    runtime: Runtime
-    settings: EncodingSettings
+class LikelihoodReport(Assessment[FITDecoder]):
+    """Shows an autoregressive model; see `TaskReport` and `Assessment` for the members."""
 
     def sections(self, scored: Scored) -> list[Section]:
         """Return how the bits per dimension are spread over the images."""

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.data.column_kinds import Answer
 from fitcli.data.dataset import Sample
-from fitcli.device.runtime import Runtime
 from fitcli.images.base import ImageReader
 from fitcli.images.encoded_picture import shrunk
 from fitcli.images.small_view import small_view
 from fitcli.reports.parts import RGB, Case, Lines, Part, Picture, Section
 from fitcli.runs.targets import Target
-from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.assessment import Assessment
 from fitcli.tasks.classify.classify_image import Classification, classify_image
 from fitcli.tasks.classify.color_scale import EVIDENCE
 from fitcli.tasks.classify.heatmap import overlay
@@ -24,7 +22,6 @@ from fitcli.tasks.classify.image_losses import image_loss
 from fitcli.tasks.classify.patch_map import evidence_map, present_patches
 from fitcli.tasks.classify.targets.kind import Numbers
 from fitcli.tasks.classify.targets.kinds import kind_of, known_answers, prediction_slices
-from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.task_report import LONGEST_SIDE, Scored
 from models.encoder import FITClassifier
 
@@ -37,19 +34,8 @@ LEGEND = {
 """Evidence whose colours the legend names, times the even share."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClassificationReport:
-    """Shows a classifier; see `TaskReport` for the members.
-
-    Attributes:
-        checkpoint: The model.
-        runtime: Device and precision.
-        settings: Settings with which images are read.
-    """
-
-    checkpoint: Checkpoint[FITClassifier]
-    runtime: Runtime
-    settings: EncodingSettings
+class ClassificationReport(Assessment[FITClassifier]):
+    """Shows a classifier; see `TaskReport` and `Assessment` for the members."""
 
     def sections(self, scored: Scored) -> list[Section]:
         """Return a section per target."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 
 from fitcli.data.dataset import Sample
-from fitcli.device.runtime import Runtime
 from fitcli.images.base import ImageReader
 from fitcli.runs.config import RunConfig
 from fitcli.runs.targets import result_columns
-from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.assessment import Assessment
 from fitcli.tasks.classify.classify_image import classify_image
 from fitcli.tasks.classify.config import ClassifyDetails
 from fitcli.tasks.classify.decisions import decision_document
@@ -22,7 +20,6 @@ from fitcli.tasks.classify.scores import classification_scores
 from fitcli.tasks.classify.targets.kinds import prediction_slices
 from fitcli.tasks.classify.thresholds import Flags, Thresholds, held_classes
 from fitcli.tasks.classify.unit_scores import score_units
-from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.evaluation_result import Evaluation, Split, UnitScores
 from models.encoder import FITClassifier
 
@@ -30,19 +27,8 @@ SCORES_BYTES = 40 << 20
 """Memory for the scores after the last image: torchmetrics and all that it imports."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClassificationScorer:
-    """Classifies the images; see `Scorer` for its members.
-
-    Attributes:
-        checkpoint: The model.
-        runtime: Device and precision.
-        settings: Settings with which images are read.
-    """
-
-    checkpoint: Checkpoint[FITClassifier]
-    runtime: Runtime
-    settings: EncodingSettings
+class ClassificationScorer(Assessment[FITClassifier]):
+    """Classifies the images; see `Scorer` and `Assessment` for its members."""
 
     @property
     def depends_on(self) -> tuple[object, ...]:

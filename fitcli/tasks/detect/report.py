@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -12,13 +11,12 @@ from numpy.typing import NDArray
 from fitcli.annotations.affine_map import Floats
 from fitcli.annotations.objects.placed_objects import PlacedObjects, place_objects
 from fitcli.data.dataset import Sample
-from fitcli.device.runtime import Runtime
 from fitcli.images.base import ImageReader
 from fitcli.images.line_drawing import draw_lines
 from fitcli.images.small_view import small_view
 from fitcli.images.window import Window
 from fitcli.reports.parts import RGB, Case, Chart, ChartSeries, Picture, Section
-from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.assessment import Assessment
 from fitcli.tasks.detect.cell_layout import Integers
 from fitcli.tasks.detect.config import DetectDetails
 from fitcli.tasks.detect.curves import froc_curve, precision_recall_curve
@@ -26,7 +24,6 @@ from fitcli.tasks.detect.detect_image import detect_image
 from fitcli.tasks.detect.detection_scores import FROC_RATES, ImageMatches, class_precisions, counts_at, froc, pooled
 from fitcli.tasks.detect.detections import Detections
 from fitcli.tasks.detect.matching import FALSE, TRUE, Matches
-from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.task_report import LONGEST_SIDE, Scored
 from models.dense import FITDense
 
@@ -66,19 +63,8 @@ class JudgedObjects(NamedTuple):
     missed_numbers: Integers
 
 
-@dataclass(frozen=True, slots=True)
-class DetectionReport:
-    """Shows a detector; see `TaskReport` for the members.
-
-    Attributes:
-        checkpoint: The model.
-        runtime: Device and precision.
-        settings: Settings with which images are read.
-    """
-
-    checkpoint: Checkpoint[FITDense]
-    runtime: Runtime
-    settings: EncodingSettings
+class DetectionReport(Assessment[FITDense]):
+    """Shows a detector; see `TaskReport` and `Assessment` for the members."""
 
     @property
     def threshold(self) -> float:

@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import cast
 
 from fitcli.annotations.objects.placed_objects import place_objects
 from fitcli.data.dataset import Sample
-from fitcli.device.runtime import Runtime
 from fitcli.images.base import ImageReader
-from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.assessment import Assessment
 from fitcli.tasks.detect.config import ONE_PER_PLACE, DetectDetails
 from fitcli.tasks.detect.detect_image import detect_image
 from fitcli.tasks.detect.detection_evaluation import detection_evaluation
 from fitcli.tasks.detect.detection_scores import ImageMatches
-from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.evaluation_result import Evaluation, Split
 from models.dense import FITDense
 
 
-@dataclass(frozen=True, slots=True)
-class DetectionScorer:
-    """Compares found objects with true ones; see `Scorer` for its members.
-
-    Attributes:
-        checkpoint: The model.
-        runtime: Device and precision.
-        settings: Settings with which images are read.
-    """
-
-    checkpoint: Checkpoint[FITDense]
-    runtime: Runtime
-    settings: EncodingSettings
+class DetectionScorer(Assessment[FITDense]):
+    """Compares found objects with true ones; see `Scorer` and `Assessment` for its members."""
 
     @property
     def depends_on(self) -> tuple[object, ...]:

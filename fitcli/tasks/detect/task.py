@@ -50,6 +50,9 @@ from models.presets import dense_preset
 CELLS = 4
 """Cells per side of a patch: of 4 pixels for patches of 16."""
 
+SHIPPED = ("debug", "tiny")
+"""Presets whose tables of memory fit ships; those of others are made when they are first asked for, in seconds."""
+
 SHARING = 0.01
 """Share of objects at the place of one of another class up to which a place has one object: annotations have slips."""
 
@@ -119,8 +122,8 @@ class Detection(DenseTask):
         return dense_preset(preset, channels, outputs, cell, changes)
 
     def typical_configs(self, preset: str) -> list[DenseConfig]:
-        """Return none: their tables are made when they are first asked for, in seconds."""
-        return []
+        """Return the config of a preset in `SHIPPED`, else none."""
+        return super().typical_configs(preset) if preset in SHIPPED else []
 
     def sample_step(self, model: FITDense, groups: Groups, read: Callable[[slice], Tensor], plan: ExecutionPlan) -> Job:
         config, device = model.config, groups.number.device

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -11,7 +10,6 @@ import torch
 import torch.nn.functional as F
 
 from fitcli.data.dataset import Sample
-from fitcli.device.runtime import Runtime
 from fitcli.device.transfer import to_device
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import ImageReader, Pixels
@@ -21,14 +19,13 @@ from fitcli.patches.cutting import groups_of, to_pixels
 from fitcli.patches.grid import PatchGrid
 from fitcli.patches.value_range import PixelRange
 from fitcli.reports.parts import RGB, Case, Chart, ChartSeries, Picture, Section
-from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.assessment import Assessment
 from fitcli.tasks.diffusion.config import diffusion_of
 from fitcli.tasks.diffusion.in_memory import generate
 from fitcli.tasks.diffusion.samplers import find_step
 from fitcli.tasks.diffusion.sampling import Sampling
 from fitcli.tasks.diffusion.schedules import parse_schedule, shifted
 from fitcli.tasks.diffusion.scores import TIMES
-from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.task_report import LONGEST_SIDE, Scored, class_text
 from models.denoiser import FITDenoiser
 
@@ -39,19 +36,8 @@ MOST_PATCHES = 1 << 14
 """Most patches of images that are generated for a report: all of one image are in memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class DenoisingReport:
-    """Shows a diffusion model; see `TaskReport` for the members.
-
-    Attributes:
-        checkpoint: The model.
-        runtime: Device and precision.
-        settings: Memory limit.
-    """
-
-    checkpoint: Checkpoint[FITDenoiser]
-    runtime: Runtime
-    settings: EncodingSettings
+class DenoisingReport(Assessment[FITDenoiser]):
+    """Shows a diffusion model; see `TaskReport` and `Assessment` for the members."""
 
     def sections(self, scored: Scored) -> list[Section]:
         """Return the error at each level of noise."""

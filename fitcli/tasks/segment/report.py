@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,14 +14,12 @@ from fitcli.annotations.class_table import IGNORED
 from fitcli.annotations.label_rules import LabelRules
 from fitcli.annotations.labels import open_labels
 from fitcli.data.dataset import Sample
-from fitcli.device.runtime import Runtime
 from fitcli.images.base import ImageReader
 from fitcli.images.encoded_picture import resized
 from fitcli.images.small_view import small_view
 from fitcli.images.window import Window
 from fitcli.reports.parts import Case, Chart, ChartSeries, CountMatrix, Picture, Section
-from fitcli.runs.weights import Checkpoint
-from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.assessment import Assessment
 from fitcli.tasks.segment.cell_map import cell_map
 from fitcli.tasks.segment.config import SegmentDetails
 from fitcli.tasks.segment.segment_scores import ImageScores, summarize
@@ -37,19 +34,8 @@ MOST_BARS = 40
 """Most images in the chart of scores by image."""
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentationReport:
-    """Shows a segmentation; see `TaskReport` for the members.
-
-    Attributes:
-        checkpoint: The model.
-        runtime: Device and precision.
-        settings: Settings with which images are read.
-    """
-
-    checkpoint: Checkpoint[FITDense]
-    runtime: Runtime
-    settings: EncodingSettings
+class SegmentationReport(Assessment[FITDense]):
+    """Shows a segmentation; see `TaskReport` and `Assessment` for the members."""
 
     def sections(self, scored: Scored) -> list[Section]:
         """Return the confusion of pixels, and the Dice of the images."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -15,13 +15,11 @@ from fitcli.annotations.class_table import IGNORED
 from fitcli.annotations.label_rules import LabelRules
 from fitcli.annotations.labels import open_labels
 from fitcli.data.dataset import Sample
-from fitcli.device.runtime import Runtime
 from fitcli.images.base import ImageReader
 from fitcli.images.missing import missing_pixels
 from fitcli.images.window import Window
 from fitcli.patches.grid import PatchGrid
-from fitcli.runs.weights import Checkpoint
-from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.assessment import Assessment
 from fitcli.tasks.evaluation_result import Evaluation, Split, UnitScores
 from fitcli.tasks.segment.config import SegmentDetails
 from fitcli.tasks.segment.segment_evaluation import score_units, segmentation_evaluation
@@ -35,19 +33,8 @@ TOLERANCE_CELLS = 2
 """Greatest distance of boundary pixels that count as hits, in cells."""
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentationScorer:
-    """Compares the maps of images with their labels; see `Scorer` for its members.
-
-    Attributes:
-        checkpoint: The model.
-        runtime: Device and precision.
-        settings: Settings with which images are read.
-    """
-
-    checkpoint: Checkpoint[FITDense]
-    runtime: Runtime
-    settings: EncodingSettings
+class SegmentationScorer(Assessment[FITDense]):
+    """Compares the maps of images with their labels; see `Scorer` and `Assessment` for its members."""
 
     @property
     def tolerance(self) -> int:
