@@ -107,7 +107,7 @@ class ViewScene:
 
     def _add_own_colors(self, path: Path, image: ImageReader) -> None:
         """Show a map or a heat map that stands beside others in the colours that it has as a layer."""
-        layer = open_layer(_name(path), stored_path(path), image, self._scales, over=False)
+        layer = open_layer(_name(path), path, image, self._scales, over=False, how=self._how)
         if layer.has_own_colors and layer.image.info.size == image.info.size:
             self._files.enter_context(layer.image)
             self._add_layer(dataclasses.replace(layer, opacity=1.0))
