@@ -60,6 +60,7 @@ from fitcli.images.tiff.series import (
 )
 from fitcli.images.tiff.stream import StructureStream, TooMuchStructure
 from fitcli.images.tiff.unread import check_form
+from fitcli.images.unsupported import advice_for
 from fitcli.images.window import Window
 
 PHOTOMETRIC_TAG = 262
@@ -133,9 +134,8 @@ class TiffReader(ChunkedReader):
             raise
         except Exception as error:  # tifffile raises errors of many types on damaged files
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise ImageError(
-                path, f"cannot be read as TIFF ({reason}); it is damaged or cut off, copy or export it again"
-            ) from error
+            advice = advice_for(error, "it is damaged or cut off, copy or export it again")
+            raise ImageError(path, f"cannot be read as TIFF ({reason}); {advice}") from error
 
 
 class _TiffFile(tifffile.TiffFile):  # type: ignore[misc]  # tifffile has no types here
