@@ -33,7 +33,7 @@ class QualityOptions:
         typer.Option(
             min=2,
             metavar="N",
-            help="After the scores of all images, generate N and compare them with the split: distances, seams, copies.",
+            help="After all scores, generate N images and compare them with the split: distances, seams, copies.",
             rich_help_panel=PANEL,
         ),
     ] = None
