@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-UNSUPPORTED = re.compile(r"not support|unsupported|not implement|unknown raw mode|fit does not read", re.IGNORECASE)
+UNSUPPORTED = re.compile(
+    r"not support|not available|unsupported|not implement|unknown raw mode|fit does not read", re.IGNORECASE
+)
 """Words by which libraries say that they do not read a form; they raise errors of any type for it."""
 
 CONVERT = "it may be intact, convert it with other software"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 
 from fitcli.errors import ImageError
@@ -22,6 +25,7 @@ from fitcli.images.window import Window
         (ImportError("no codec"), True),
         (OSError("Unsupported BMP bitfields layout"), True),
         (ValueError("unpredicting float24 not supported"), True),
+        (ValueError("codec not available: 'zfpy'"), True),
         (RuntimeError("subsampling not supported"), True),
         (ValueError("unknown raw mode for given image mode"), True),
         (ValueError("its bands differ in size, which fit does not read"), True),
@@ -54,9 +58,31 @@ def float24(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "make"), [("a.bmp", bitmap), ("a.tif", float24)])
-def test_such_a_file_may_be_intact(tmp_path: Path, name: str, make: object) -> None:
-    make(tmp_path / name)  # type: ignore[operator]
+def test_such_a_file_may_be_intact(tmp_path: Path, name: str, make: Callable[[Path], None]) -> None:
+    make(tmp_path / name)
     with pytest.raises(ImageError) as caught, open_image(tmp_path / name) as image:
         image.read(Window(0, 0, 4, 4))
     assert "may be intact, convert it with other software" in str(caught.value)
     assert "damaged" not in str(caught.value)
+
+
+def pcodec(path: Path) -> None:
+    """A zarr array whose codec is not installed."""
+    zarr.create_array(path, shape=(8, 8), dtype="u1", zarr_format=2, chunks=(8, 8))
+    document = json.loads((path / ".zarray").read_text()) | {"compressor": {"id": "zfpy"}}
+    (path / ".zarray").write_text(json.dumps(document))
+
+
+def row(path: Path) -> None:
+    zarr.create_array(path, shape=(8,), dtype="u1")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"), [(pcodec, "may be intact, convert it with other software"), (row, "which is no image; give")]
+)
+def test_an_intact_array_need_not_be_copied(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
+    make(tmp_path / "a.zarr")
+    with pytest.raises(ImageError) as caught:
+        open_image(tmp_path / "a.zarr")
+    assert message in str(caught.value)
+    assert "again" not in str(caught.value)
