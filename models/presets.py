@@ -7,11 +7,11 @@ of the latents to the pixels.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any
 
-from models.checks import ConfigError, check_one_of, check_positive
+from models.checks import ConfigError, check_one_of, check_positive, check_type
 from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig, DenseConfig
 from models.layer_plan import parse_plan
 
@@ -32,6 +32,9 @@ class Preset:
         pool_heads: Pooling heads of a classifier.
         attention_start: Size of the initial attention weights of a classifier.
         output_head: Output head of a denoiser: "linear" (as in the reference) or "overlap", see `output_head.py`.
+
+    Raises:
+        ConfigError: A value has another type.
     """
 
     plan: str
@@ -45,6 +48,10 @@ class Preset:
     pool_heads: int = 1
     attention_start: str = "reference"
     output_head: str = "linear"
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            check_type(each.name, getattr(self, each.name), str(each.type))
 
 
 PRESETS: dict[str, Preset] = {

@@ -33,7 +33,7 @@ class QualityOptions:
         typer.Option(
             min=2,
             metavar="N",
-            help="Generate N images, and compare them with those of the split: distances, seams, memorisation.",
+            help="After all scores, generate N images and compare them with the split: distances, seams, copies.",
             rich_help_panel=PANEL,
         ),
     ] = None

@@ -82,6 +82,8 @@ def evaluate(
         quality_job = prepare_quality(quality, checkpoint, runtime, settings.memory_bytes, opener)
     scorer = task.scorer(checkpoint, runtime, settings, was_trained_whole(folder))
     job = _Job(queue, samples, checkpoint, runtime, settings, output)
+    if quality is not None and queue.world.is_first:
+        console.log(f"scores {counted(len(samples), 'image')} first, then generates {quality.samples}")
     scored = job.run(scorer)
     if scored is None:
         return None

@@ -18,6 +18,7 @@ from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, ImageReader, Level, Pixels
 from fitcli.images.chunk_cache import ChunkCache
 from fitcli.images.decode_pool import MAX_WORKERS, run_all
+from fitcli.images.unsupported import advice_for
 from fitcli.images.window import Window
 
 ChunkKey: TypeAlias = tuple[int, int, int]
@@ -262,6 +263,4 @@ def _decoding_error(place: tuple[int, ChunkKey] | None, error: Exception) -> str
     """Return the message for a chunk that cannot be decoded; `place` is (level, key), or None for the only chunk."""
     what = "its pixels" if place is None else f"level {place[0]}, {_place(place[1])}"
     reason = " ".join(str(error).split())[:200] or type(error).__name__
-    if isinstance(error, NotImplementedError | ImportError):  # of codecs, for forms that they do not know
-        return f"{what} cannot be decoded ({reason}); the file may be intact, convert it with other software"
-    return f"{what} cannot be decoded ({reason}); the file is damaged, copy or export it again"
+    return f"{what} cannot be decoded ({reason}); {advice_for(error, 'the file is damaged, copy or export it again')}"

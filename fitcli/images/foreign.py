@@ -64,6 +64,7 @@ FORMATS = (
     Foreign("an Olympus image", (".oib", ".oif", ".oir"), (), BIO_FORMATS),
     Foreign("a GDAL virtual mosaic (VRT)", (".vrt",), ((0, b"<VRTDataset"),), GDAL),
     Foreign("an ERDAS image", (".img", ".ige"), ((0, b"EHFA_HEADER_TAG"),), GDAL),
+    Foreign("a Radiance image", (".rgbe", ".xyze"), ((0, b"#?RADIANCE"), (0, b"#?RGBE")), LOSSLESS_VIPS),
     Foreign("the header of an ENVI image", (".hdr", ".bil", ".bsq", ".bip"), ((0, b"ENVI"),), GDAL),
     Foreign("a NITF image", (".ntf", ".nitf", ".nsf"), ((0, b"NITF"), (0, b"NSIF")), GDAL),
     Foreign(

@@ -9,7 +9,10 @@ RASTER_TYPE_KEY, PIXEL_IS_POINT = 1025, 2
 """GTRasterTypeGeoKey, and its value for raster coordinates at pixel centres. With 1, or without the key, they are at
 pixel corners."""
 
-SYSTEM_KEYS, USER_DEFINED = (3072, 2048), 32767
+MODEL_TYPE_KEY, PROJECTED = 1024, 1
+"""GTModelTypeGeoKey, and its value for coordinates of a projection."""
+
+PROJECTED_KEY, GEODETIC_KEY, USER_DEFINED = 3072, 2048, 32767
 """ProjectedCRSGeoKey and GeodeticCRSGeoKey, and their value for a coordinate system without a code."""
 
 DOUBLES_TAG, TEXT_TAG = 34736, 34737
@@ -114,10 +117,13 @@ class GeoReference:
         return (a, b, c, d, e, f) if all(map(math.isfinite, (a, b, c, d, e, f))) else None
 
     def coordinate_system(self) -> int | None:
-        """Return the EPSG code of the projected, else of the geographic coordinate system; None if none is named."""
+        """Return the EPSG code of the projected, else of the geographic coordinate system; None if it has no code."""
         entries = [self.keys[first : first + 4] for first in range(4, len(self.keys), 4)]
         codes = {key: value for key, tag, _, value in entries if tag == 0}
-        return next((codes[key] for key in SYSTEM_KEYS if 0 < codes.get(key, 0) < USER_DEFINED), None)
+        # A projection without a code also names the geographic system that it is based on.
+        projected = codes.get(MODEL_TYPE_KEY) == PROJECTED or PROJECTED_KEY in codes
+        code = codes.get(PROJECTED_KEY if projected else GEODETIC_KEY, 0)
+        return code if 0 < code < USER_DEFINED else None
 
     def bounds(self, height: int, width: int) -> tuple[float, float, float, float] | None:
         """Return (left, bottom, right, top) of an image in units of the coordinate system; None as for `affine`."""

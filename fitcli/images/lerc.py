@@ -3,12 +3,42 @@
 from __future__ import annotations
 
 import struct
+import zlib
+
+import imagecodecs
 
 MAGIC = b"Lerc2 "
 """First bytes of a picture."""
 
+ZSTD_MAGIC, ZLIB_MAGIC = b"\x28\xb5\x2f\xfd", b"\x78"
+"""First bytes of what GDAL compresses once more (LERC_ZSTD, LERC_DEFLATE)."""
+
 VALUE_BYTES = (1, 1, 2, 2, 4, 4, 4, 8)
 """Bytes of a value by its type in the header."""
+
+
+def unpacked_lerc(data: bytes, most: int) -> bytes:
+    """Return a LERC without the compression that GDAL may add.
+
+    Args:
+        data: Stored bytes.
+        most: Largest size without it.
+
+    Raises:
+        ValueError: It is damaged or larger.
+    """
+    try:
+        if data.startswith(ZSTD_MAGIC):
+            return bytes(imagecodecs.zstd_decode(data, out=most))
+        if data.startswith(ZLIB_MAGIC):
+            decoder = zlib.decompressobj()
+            unpacked = decoder.decompress(data, most)
+            if decoder.unconsumed_tail:
+                raise ValueError(f"it unpacks to more than {most} bytes")
+            return unpacked
+    except (zlib.error, RuntimeError) as error:
+        raise ValueError(f"its compression is damaged or larger than its pixels ({error})") from error
+    return data
 
 
 def lerc_bytes(data: bytes) -> int:

@@ -107,7 +107,7 @@ def create_image(
             `.zarr` (OME-Zarr 0.5), or `.png` and `.jpg` for images that fit in memory.
         info: Description of the image. Only `height`, `width`, `channels`, `dtype`, `color`, `mpp`, `nodata`, in TIFFs
             and OME-Zarr `channel_names`, in OME-Zarr `shown`, in TIFFs `geo`, and of one 8-bit channel in a PNG or of a
-            zarr with `classes` the `palette` are written; the writer completes the rest.
+            `.tif`, or of a zarr with `classes`, the `palette` are written; the writer completes the rest.
         chunk: Side of the chunks in pixels, a multiple of 16.
         compression: "jpeg", "deflate", "zstd", "lzw" or "none" for TIFF, "zstd" or "none" for zarr. By default JPEG for
             8-bit colour TIFFs, deflate for other TIFFs, zstd for zarr.

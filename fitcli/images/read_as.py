@@ -88,7 +88,7 @@ AS_STORED = ReadAs()
 """The whole file."""
 
 
-def open_as(path: str | Path, how: ReadAs = AS_STORED, *, lenient: bool = False) -> ImageReader:
+def open_as(path: str | Path, how: ReadAs = AS_STORED, *, indices: bool = False, lenient: bool = False) -> ImageReader:
     """Open an image as it is to be read. See `open_image`.
 
     What is chosen at the end of the path, as in `a.tif#z=3`, comes before `how`.
@@ -99,6 +99,7 @@ def open_as(path: str | Path, how: ReadAs = AS_STORED, *, lenient: bool = False)
     Args:
         path: The image, with a choice at its end or without.
         how: Level, scale and planes that are read of it.
+        indices: Whether to return the numbers that are stored, see `open_image`; the nearest ones at another scale.
         lenient: Whether to take the first plane where none is chosen, see `open_image`.
 
     Raises:
@@ -111,10 +112,10 @@ def open_as(path: str | Path, how: ReadAs = AS_STORED, *, lenient: bool = False)
         how = how.with_text(choices) if choices else how
     except FitError as error:
         raise ImageError(path, f"cannot be read so: {error}") from None
-    image = open_image(stored, choice=how.planes, lenient=lenient)
+    image = open_image(stored, indices=indices, choice=how.planes, lenient=lenient)
     try:
         level, factor = _choice(image, how)
-        return image if (level, factor) == (0, 1.0) else Rescaled(image, level, factor)
+        return image if (level, factor) == (0, 1.0) else Rescaled(image, level, factor, nearest=indices)
     except ImageError:
         image.close()
         raise

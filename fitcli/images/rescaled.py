@@ -49,12 +49,13 @@ class Rescaled(ImageReader):
         image: The image to read. It belongs to this reader, which closes it.
         level: Level of it that becomes level 0.
         factor: Side of the new pixels, in pixels of that level: above 1 for a smaller image; 1 keeps the pixels.
+        nearest: Whether a pixel has the value at its centre, because values have no mean: indices.
 
     Raises:
         ImageError: There is no such level, or the factor is beyond `LARGEST_FACTOR`.
     """
 
-    def __init__(self, image: ImageReader, level: int, factor: float = 1.0) -> None:
+    def __init__(self, image: ImageReader, level: int, factor: float = 1.0, nearest: bool = False) -> None:
         info = image.info
         if not 0 <= level < len(info.levels):
             raise ImageError(image.path, f"has no level {level}; its levels are 0 to {len(info.levels) - 1}")
@@ -66,7 +67,7 @@ class Rescaled(ImageReader):
             )
         self.path, self.decoding_bytes = image.path, image.decoding_bytes
         self.choice = image.choice
-        self.image, self.level, self.factor = image, level, factor
+        self.image, self.level, self.factor, self.nearest = image, level, factor, nearest
         self.info = _info(info, level, factor)
 
     def read(self, window: Window, level: int = 0) -> Pixels:
@@ -97,11 +98,14 @@ class Rescaled(ImageReader):
 
     def _resampled(self, window: Window, level: int) -> Pixels:
         source, shown = self.image.info.levels[self.level + level], self.info.levels[level]
-        rows = taps(source.height, shown.height, window.top, window.bottom)
-        columns = taps(source.width, shown.width, window.left, window.right)
+        pick = centres if self.nearest else taps
+        rows = pick(source.height, shown.height, window.top, window.bottom)
+        columns = pick(source.width, shown.width, window.left, window.right)
         top, left = int(rows.pixels.min()), int(columns.pixels.min())
         needed = Window(top, left, int(rows.pixels.max()) - top + 1, int(columns.pixels.max()) - left + 1)
         pixels = self.image.read(needed, self.level + level)
+        if self.nearest:
+            return np.ascontiguousarray(pixels[rows.pixels[0] - top][:, columns.pixels[0] - left])
         moved = rows._replace(pixels=rows.pixels - top), columns._replace(pixels=columns.pixels - left)
         return resample(pixels, *moved, self.info.nodata)
 
@@ -176,6 +180,12 @@ def _side(pixels: int, factor: float) -> int:
 def taps(source: int, target: int, start: int, stop: int) -> Taps:
     """Return the source pixels of the target pixels from `start` to `stop`, if `source` pixels become `target`."""
     return _areas(source, target, start, stop) if target < source else _neighbours(source, target, start, stop)
+
+
+def centres(source: int, target: int, start: int, stop: int) -> Taps:
+    """Return the source pixels at the centres of the target pixels from `start` to `stop`. See `taps`."""
+    pixels = ((2 * np.arange(start, stop, dtype=np.int64) + 1) * source // (2 * target))[None]
+    return Taps(pixels, np.ones(pixels.shape))
 
 
 def _areas(source: int, target: int, start: int, stop: int) -> Taps:

@@ -13,7 +13,8 @@ from fitcli.errors import FitError
 from fitcli.memory.machine import free_bytes
 from fitcli.runs.weights import EMA_WEIGHTS
 from fitcli.tasks.load import load_config
-from fitcli.tasks.registry import DEFAULT_TASK, find_task, load_preset, task_options
+from fitcli.tasks.presets import chosen_preset
+from fitcli.tasks.registry import DEFAULT_TASK, find_task, task_options
 from models.config import TrunkConfig
 
 Method = Literal["auto", "estimate", "measure"]
@@ -80,9 +81,8 @@ def subject_for(checkpoint: Path | None, preset: str | None, task: str | None) -
     """Return the model of a run folder or of a preset; without either, the usual preset of the task.
 
     Raises:
-        FitError: Both were given, or a task for a run, which has one.
+        FitError: Both were given, or a task for a run, which has one; or there is no such preset, or no such model.
         CheckpointError: There is no such run.
-        ConfigError: There is no such preset.
     """
     if checkpoint is not None and preset is not None:
         raise FitError("--checkpoint and --preset exclude each other; give one")
@@ -100,8 +100,8 @@ def subject_for(checkpoint: Path | None, preset: str | None, task: str | None) -
         )
     chosen = find_task(task or DEFAULT_TASK)
     name = preset or chosen.profiled_preset
-    load_preset(chosen.name, name)
-    model = chosen.preset(name)
+    with chosen_preset(task_options()[chosen.name].preset_group, name, {}):
+        model = chosen.preset(name)
     return Subject(
         name=name,
         task=chosen.name,

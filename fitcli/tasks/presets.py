@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from fitcli.plugins.registry import Registry
+from fitcli.errors import FitError
+from fitcli.plugins.registry import PluginError, Registry
+from fitcli.runs.option import flag
+from models.checks import ConfigError
 from models.presets import DECODERS, DENOISERS, PRESETS, Preset
 
 
@@ -24,3 +29,23 @@ PRESETS_BY_GROUP = {
 ENCODER_PRESETS = PRESETS_BY_GROUP["fit.presets"]
 DENOISER_PRESETS = PRESETS_BY_GROUP["fit.denoisers"]
 DECODER_PRESETS = PRESETS_BY_GROUP["fit.decoders"]
+
+
+@contextmanager
+def chosen_preset(group: str, name: str, changes: Mapping[str, Any]) -> Iterator[None]:
+    """Find a preset, and name it in the errors of what is made of it.
+
+    Args:
+        group: Group of its entry points.
+        name: Its name.
+        changes: Sizes that a user chose instead of those of the preset.
+
+    Raises:
+        FitError: There is no such preset, the package that has it is broken, or no model can have these sizes.
+    """
+    try:
+        PRESETS_BY_GROUP[group].find(name)
+        yield
+    except (ConfigError, PluginError) as error:
+        options = "".join(f" {flag(each)} {value}" for each, value in changes.items())
+        raise FitError(f"--preset {name}{options}: {error}") from None

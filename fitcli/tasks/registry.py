@@ -91,23 +91,15 @@ def train_settings(task: str = DEFAULT_TASK, **values: Any) -> TrainSettings:
     check_task(task)
     options = task_options()
     if isinstance(preset := values.get("preset"), str):
-        load_preset(task, preset)
+        # Imported late: if another package called `models` comes first, the command line reports that.
+        from fitcli.tasks.presets import PRESETS_BY_GROUP
+
+        # A run may go on without the package that added its preset, so an unknown name is no error here.
+        PRESETS_BY_GROUP[options[task].preset_group].load(preset)
     own = {each.name for each in _fields(options[task])}
     foreign = {each.name for settings in options.values() for each in _fields(settings)} - own
     known = {name: value for name, value in values.items() if name not in foreign}
     return TrainSettings.from_dict({"task": task, **known}, options[task])
-
-
-def load_preset(task: str, name: str) -> None:
-    """Import a preset for a task that another package adds; do nothing for another name.
-
-    Raises:
-        PluginError: The package is broken.
-    """
-    # Imported late: if another package called `models` comes first, the command line reports that.
-    from fitcli.tasks.presets import PRESETS_BY_GROUP
-
-    PRESETS_BY_GROUP[task_options()[task].preset_group].load(name)
 
 
 def refuse_options(task: str, given: frozenset[str] | set[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -59,14 +59,32 @@ def _scores(history: MetricsHistory, classes: Sequence[str]) -> list[Chart]:
     values = {name: history.validations(name) for name in history.validation_names if name != "loss"}
     shares = [name for name, own in values.items() if ((own[:, 1] >= 0) & (own[:, 1] <= 1)).all()]
     series = []
-    for color, name in enumerate(shares[:MOST_SERIES]):
-        series += _marked(_words(name, classes), values[name], color)
-        if name not in REPORTED and len(trained := history.steps(name)):
-            series.append(replace(_smooth(f"{_words(name, classes)} in training", trained, color), style="dashed"))
+    for color, names in enumerate(_alike(shares, values)[:MOST_SERIES]):
+        series += _marked(" and ".join(_words(name, classes) for name in names), values[names[0]], color)
+        for name in names:
+            if name not in REPORTED and len(trained := history.steps(name)):
+                series.append(replace(_smooth(f"{_words(name, classes)} in training", trained, color), style="dashed"))
     charts = [_chart("Validation scores", "score", series, from_zero=True)] if shares else []
     others = [name for name in values if name not in shares][:MOST_CHARTS]
     named = [(_words(name, classes), values[name]) for name in others]
     return charts + [_chart(name, name, _marked("", own, 0)) for name, own in named]
+
+
+def _alike(names: Sequence[str], values: Mapping[str, Floats]) -> list[list[str]]:
+    """Return scores in groups of equal values, as accuracy and balanced accuracy of classes of one size.
+
+    A curve of its own would hide the other one.
+    """
+    groups: list[list[str]] = []
+    for name in names:
+        for group in groups:
+            own, other = values[name], values[group[0]]
+            if own.shape == other.shape and np.allclose(own, other, rtol=0, atol=1e-9, equal_nan=True):
+                group.append(name)
+                break
+        else:
+            groups.append([name])
+    return groups
 
 
 def _words(name: str, classes: Sequence[str]) -> str:

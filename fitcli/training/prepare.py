@@ -31,13 +31,13 @@ from fitcli.images.read_as import ReadAs
 from fitcli.images.scale import scale_text, warn_of_mixed_scales
 from fitcli.runs.augmentations import augmentations_of
 from fitcli.runs.config import RunConfig, config_document, is_run
-from fitcli.runs.option import flag
 from fitcli.runs.start_checks import check_start
 from fitcli.runs.targets import Target
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.context import TrainingRun
 from fitcli.tasks.load import expect_task, load_config
-from fitcli.tasks.registry import TASKS, find_task, refuse_options
+from fitcli.tasks.presets import chosen_preset
+from fitcli.tasks.registry import TASKS, find_task, refuse_options, task_options
 from fitcli.training.checkpointing.run_lock import LOCK
 from fitcli.training.checkpointing.run_record import (
     TRAINING,
@@ -50,7 +50,6 @@ from fitcli.training.checkpointing.saved_states import saved_step
 from fitcli.training.compile_choice import compile_if_it_pays
 from fitcli.training.execution_choice import with_plan, with_saved_plan
 from fitcli.training.start_options import StartOptions
-from models.checks import ConfigError
 
 OLD_STATE = f"{TRAINING}/state.pt"
 """File in which early versions of fit kept the only state."""
@@ -86,11 +85,8 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     refuse_options(settings.task, set(start.given))
     _check_share(settings, start)
     # Check the settings before thousands of headers are read.
-    try:
+    with chosen_preset(task_options()[settings.task].preset_group, settings.preset, settings.model_changes):
         task.check(settings)
-    except ConfigError as error:
-        changes = "".join(f" {flag(name)} {value}" for name, value in settings.model_changes.items())
-        raise FitError(f"--preset {settings.preset}{changes}: {error}") from None
     if settings.start_from is not None:
         _check_start(Path(settings.start_from), settings)
     dataset = task.survey_targets(settings, find_dataset(start, settings))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fitcli.annotations.class_table import Color
-from fitcli.errors import FitError
+from fitcli.errors import FitError, plain
 from fitcli.images.base import ImageReader
 from fitcli.view.feature_file import ViewedFeatures, read_features
 from fitcli.view.feature_tiles import FeatureTiles
@@ -104,5 +104,11 @@ class FeatureLayer:
         try:
             self._read()
         except (FitError, OSError, MemoryError) as error:
-            self._error = str(error) or "memory ran out"
-            self._report(self._error)
+            self._fail(str(error) or "memory ran out")
+        except Exception as error:
+            # The page would wait for ever.
+            self._fail(f"{self._path}: cannot be read ({error!r}); please report it")
+
+    def _fail(self, reason: str) -> None:
+        self._error = plain(reason)
+        self._report(self._error)

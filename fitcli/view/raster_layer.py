@@ -12,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcli.errors import UnreadableAs
-from fitcli.files.path_choice import split_choice
 from fitcli.images.base import ImageInfo, ImageReader, Pixels
 from fitcli.images.missing import missing_pixels
-from fitcli.images.open import open_image
 from fitcli.images.picture_bytes import png_bytes
-from fitcli.images.read_as import AS_STORED
+from fitcli.images.read_as import AS_STORED, ReadAs, open_as
 from fitcli.images.window import Window
 from fitcli.view.channel_display import ShownChannel, first_channels, measured_ranges, picture
 from fitcli.view.class_legend import ClassLegend, class_legend
@@ -167,7 +165,12 @@ def _value_colors(values: NDArray[Any], scale: ValueScale, info: ImageInfo) -> N
 
 
 def open_layer(
-    name: str, path: Path, image: ImageReader, scales: Mapping[str, ValueScale], over: bool = True
+    name: str,
+    path: Path,
+    image: ImageReader,
+    scales: Mapping[str, ValueScale],
+    over: bool = True,
+    how: ReadAs = AS_STORED,
 ) -> RasterLayer:
     """Open a layer.
 
@@ -177,12 +180,12 @@ def open_layer(
         image: The open image that it lies over.
         scales: Colours by the first word of the description of the file, such as "Evidence".
         over: Whether it lies over the image; otherwise it stands beside it, at its own place.
+        how: Level, scale and planes that are read of it; what is chosen at the end of the path comes before.
 
     Raises:
         ImageError: It cannot be read, or is of another size or place.
     """
-    stored, choices = split_choice(path)
-    opened = open_image(stored, indices=True, choice=AS_STORED.with_text(choices).planes, lenient=True)
+    opened = open_as(path, how, indices=True, lenient=True)
     try:
         place = place_layer(path, opened.info, image.path, image.info) if over else LayerPlace()
         return _described(name, opened, place, scales)

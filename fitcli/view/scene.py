@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fitcli.annotations.class_table import Color
-from fitcli.errors import FitError, plain
+from fitcli.errors import FitError, UnreadableAs, plain
 from fitcli.files.path_choice import stored_path
 from fitcli.images.base import ImageReader
 from fitcli.images.read_as import AS_STORED, ReadAs, open_as
@@ -107,7 +107,11 @@ class ViewScene:
 
     def _add_own_colors(self, path: Path, image: ImageReader) -> None:
         """Show a map or a heat map that stands beside others in the colours that it has as a layer."""
-        layer = open_layer(_name(path), stored_path(path), image, self._scales, over=False)
+        try:
+            layer = open_layer(_name(path), path, image, self._scales, over=False, how=self._how)
+        except UnreadableAs:
+            # Features have no such colours, and indices not the channels that were chosen of the colours.
+            return
         if layer.has_own_colors and layer.image.info.size == image.info.size:
             self._files.enter_context(layer.image)
             self._add_layer(dataclasses.replace(layer, opacity=1.0))

@@ -10,6 +10,7 @@ import errno
 import hmac
 import secrets
 import sys
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -109,7 +110,10 @@ class PageHandler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Refuse a request that is not HTTP, or of another method than GET."""
         self.close_connection = True
-        self._send(Answer(405 if code == 501 else code, b"only GET is answered"))
+        if code == HTTPStatus.NOT_IMPLEMENTED:
+            return self._send(Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET is answered"))
+        # Without the words of the request, which may be of any kind.
+        return self._send(Answer(code, self.responses[HTTPStatus(code)][1].lower().encode()))
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing: a page makes hundreds of requests."""

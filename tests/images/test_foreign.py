@@ -34,6 +34,14 @@ def test_each_is_named_with_its_command(tmp_path: Path, foreign: Foreign) -> Non
             path.unlink()
 
 
+@pytest.mark.parametrize("start", [b"#?RADIANCE\n", b"#?RGBE\n"])
+def test_the_content_comes_before_the_suffix(tmp_path: Path, start: bytes) -> None:
+    path = tmp_path / "a.hdr"
+    path.write_bytes(start + b"FORMAT=32-bit_rle_rgbe\n\n-Y 1 +X 1\n\0\0\0\0")
+    with pytest.raises(ImageError, match="is a Radiance image, which fit does not read; convert it with `vips"):
+        open_image(path)
+
+
 def test_a_suffix_belongs_to_one_format() -> None:
     suffixes = [suffix for foreign in FORMATS for suffix in foreign.suffixes]
     assert len(suffixes) == len(set(suffixes))

@@ -12,6 +12,7 @@ import tifffile
 
 from fitcli.images.base import ImageInfo
 from fitcli.images.crop import Crop
+from fitcli.images.georeference import GeoReference
 from fitcli.images.open import create_image, open_image
 from fitcli.images.shifted import Shifted
 from fitcli.images.window import Window
@@ -201,3 +202,50 @@ def test_affine_and_coordinate_system(tmp_path: Path, name: str) -> None:
         assert half is not None
         a, b, c, d, e, f = expected[name]
         assert half.affine() == pytest.approx((2 * a, 2 * b, c, 2 * d, 2 * e, f))
+
+
+@pytest.mark.parametrize(
+    ("entries", "code"),
+    [
+        ({1024: 1, 3072: 32632, 2048: 4326}, 32632),
+        ({1024: 2, 2048: 4326}, 4326),
+        ({2048: 4326}, 4326),
+        ({3072: 32632}, 32632),
+        # A projection that has no code of its own, based on a geographic system that has one.
+        ({1024: 1, 2048: 4269, 3072: 32767}, None),
+        ({1024: 1, 2048: 4269}, None),
+        ({2048: 4269, 3072: 32767}, None),
+        ({1024: 2, 2048: 32767}, None),
+    ],
+    ids=str,
+)
+def test_a_projection_without_a_code_is_not_the_system_under_it(entries: dict[int, int], code: int | None) -> None:
+    keys = [1, 1, 0, len(entries), *(number for key, value in entries.items() for number in (key, 0, 1, value))]
+    geo = GeoReference(scale=(1.0, 1.0, 0.0), tiepoints=(0.0,) * 6, keys=tuple(keys))
+    assert geo.coordinate_system() == code
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_names_beyond_ascii_keep_the_place(tmp_path: Path, encoding: str) -> None:
+    """A key has the position of its text in bytes, so each byte stays a character."""
+    data = "unnamed|°|m|".encode(encoding)
+    first, size = "unnamed|".encode(encoding), len(data)
+    keys = (1, 1, 0, 2, 1026, 34737, len(first), 0, 2052, 34737, 2, size - 2)
+    path = tmp_path / "map.tif"
+    tifffile.imwrite(
+        path,
+        np.zeros((*SIZE, 3), np.uint8),
+        photometric="rgb",
+        extratags=[
+            (SCALE, 12, 3, (10.0, 10.0, 0.0), True),
+            (TIEPOINTS, 12, 6, (0.0, 0.0, 0.0, 4e5, 5e6, 0.0), True),
+            (KEYS, 3, len(keys), keys, True),
+            (TEXT, 2, size + 1, data + b"\0", True),
+        ],
+    )
+    with open_image(path) as image:
+        geo = image.info.geo
+    assert geo is not None
+    assert geo.affine() == (10, 0, 4e5, 0, -10, 5e6)
+    assert geo.text == "unnamed|" + "?" * (size - 11) + "|m|"
+    assert geo.text[size - 2 :] == "m|"

@@ -10,7 +10,8 @@ from support.pictures import save
 
 from fitcli.errors import FitError, ImageError
 from fitcli.images.array_image import ArrayReader
-from fitcli.images.open import open_image
+from fitcli.images.base import ImageInfo
+from fitcli.images.open import create_image, open_image
 from fitcli.images.read_as import ReadAs, level_of_scale, open_as
 from fitcli.images.window import Window
 
@@ -86,3 +87,17 @@ def test_an_image_without_a_scale(tmp_path: Path) -> None:
 def test_impossible_choices(choice: dict[str, float]) -> None:
     with pytest.raises(FitError, match=r"--(level|mpp)"):
         ReadAs(**choice)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "how", [ReadAs(), ReadAs(level=1), ReadAs(mpp=0.25), ReadAs(mpp=2.0), ReadAs(mpp=0.7)], ids=str
+)
+def test_indices_of_a_palette_stay_indices_at_every_scale(tmp_path: Path, how: ReadAs) -> None:
+    pixels = np.random.default_rng(0).integers(0, 2, (90, 70, 1)).astype(np.uint8) * 7
+    info = ImageInfo(height=90, width=70, channels=1, dtype=pixels.dtype, mpp=0.5, palette=((1, 2, 3),) * 8)
+    path = tmp_path / "a.tif"
+    with create_image(path, info, levels=2, resampling="nearest") as canvas:
+        canvas.write(Window(0, 0, 90, 70), pixels)
+    with open_as(path, how, indices=True) as image:
+        assert image.info.palette[:8] == info.palette
+        assert set(np.unique(image.read(Window(0, 0, 900, 900)))) == {0, 7}

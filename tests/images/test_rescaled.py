@@ -79,6 +79,22 @@ def test_equal_to_a_plain_resampling(factor: float, shape: tuple[int, int, int])
     np.testing.assert_allclose(whole(image), resampled(pixels, image.info.size), rtol=1e-12, atol=1e-10)
 
 
+@pytest.mark.parametrize("factor", [0.3, 0.5, 0.77, 1.0, 1.3, 2.0, 3.7, 40.0])
+@pytest.mark.parametrize("shape", [(37, 23, 3), (40, 60, 1), (1, 17, 2), (9, 1, 1)])
+@pytest.mark.parametrize("piece", [10, 1 << 20])
+def test_indices_become_the_nearest_ones(
+    monkeypatch: pytest.MonkeyPatch, factor: float, shape: tuple[int, int, int], piece: int
+) -> None:
+    monkeypatch.setattr(rescaled, "PIECE_VALUES", piece)
+    pixels = noise(shape, "u1")
+    image = Rescaled(ArrayReader(pixels), 0, factor, nearest=True)
+    rows, columns = (
+        np.floor((np.arange(new) + 0.5) * old / new).astype(int)
+        for new, old in zip(image.info.size, shape[:2], strict=True)
+    )
+    np.testing.assert_array_equal(whole(image), pixels[rows][:, columns])
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("factor", [0.6, 2.5])
 def test_every_dtype(dtype: str, factor: float) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.command_line import Fit
-from support.packages import restored
+from support.packages import install, restored
+from support.pictures import save
 
 from fitcli.tasks.presets import DECODER_PRESETS, DENOISER_PRESETS, ENCODER_PRESETS, PRESETS_BY_GROUP
 from fitcli.tasks.registry import TASKS, find_task, task_options, train_settings
@@ -60,3 +64,51 @@ def test_its_memory_is_estimated(fit: Fit) -> None:
 def test_other_objects_are_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match=r"preset 'wide' must be a models\.presets\.Preset, not"):
         ENCODER_PRESETS.register("wide", wrong)
+
+
+BAD = {
+    "nope": ("no preset 'nope'; there are ", "; install the package that has it"),
+    "unplanned": ("layer plan '(1)1(1' does not have the form",),
+    "narrow": ("token_width 65 is no multiple of a head",),
+    "textual": ("cannot be imported (ConfigError: latents must be int, not '2')", "update or uninstall fit-sizes 1.0"),
+}
+SOURCE = """
+from dataclasses import replace
+from pathlib import Path
+from models.presets import PRESETS
+debug = PRESETS["debug"]
+unplanned, narrow = replace(debug, plan="(1)1(1"), replace(debug, token_width=65)
+def __getattr__(name):
+    return replace(debug, latents="2")
+"""
+USERS = {
+    "train": ("train", "{data}", "--out", "{run}", "--steps", "1", "--device", "cpu"),
+    "profile-memory": ("profile-memory", "--method", "estimate", "--res", "128", "--device", "cpu"),
+}
+
+
+@pytest.mark.parametrize("command", USERS)
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_preset_is_named_and_the_others_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: Fit, name: str, command: str
+) -> None:
+    for label in ("a", "b"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(2):
+            save(tmp_path / "data" / label / f"{number}.png", np.zeros((64, 64, 3), np.uint8))
+    site = tmp_path / "site"
+    added = {name: f"fit_sizes:{name}" for name in BAD if name != "nope"}
+    install(site, "fit-sizes", {"fit.presets": added}, SOURCE)
+    monkeypatch.syspath_prepend(str(site))
+    sys.modules.pop("fit_sizes", None)
+    values = {"data": str(tmp_path / "data"), "run": str(tmp_path / "run")}
+    result = fit(*(each.format(**values) for each in USERS[command]), "--preset", name)
+    sys.modules.pop("fit_sizes", None)
+    assert result.exit_code == 1, result.output
+    (line,) = [each for each in result.stderr.splitlines() if each.startswith("error: ")]
+    assert name in line
+    for part in BAD[name]:
+        assert part in line
+    if name == "nope":
+        assert set(added) < set(line.split("there are ")[1].split(";")[0].split(", "))
+        assert set(PRESETS) < set(line.split("there are ")[1].split(";")[0].split(", "))

@@ -63,3 +63,20 @@ def test_scores_of_one_class_have_its_name(tmp_path: Path) -> None:
     found.update()
     chart = next(each for each in curves(found, 1, ("alpha", "beta")) if each.title == "Validation scores")
     assert [each.name for each in chart.series if each.name] == ["iou of alpha", "iou of beta", "iou 2", "mean iou"]
+
+
+def test_scores_that_are_equal_share_a_curve(tmp_path: Path) -> None:
+    """The accuracy of classes of one size is the balanced accuracy, whose curve would lie over it."""
+    lines = []
+    for step, accuracy in enumerate((0.25, 0.5, 1.0), start=1):
+        lines.append({"kind": "train", "step": step, "loss": 1.0, "accuracy": 0.1})
+        lines.append({"kind": "validation", "step": step, "loss": 1.0, "accuracy": accuracy, "auroc": 0.5,
+                      "balanced_accuracy": accuracy + 1e-16, "recall": accuracy - 0.01})  # fmt: skip
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+    found = MetricsHistory(tmp_path)
+    found.update()
+    chart = next(each for each in curves(found, 1) if each.title == "Validation scores")
+    names = ["accuracy and balanced accuracy", "accuracy in training", "auroc", "recall"]
+    assert [each.name for each in chart.series if each.name] == names
+    shown = [tuple(each.y) for each in chart.series if each.name and each.style == "line"]
+    assert len(set(shown)) == len(shown) == 3

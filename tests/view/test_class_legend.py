@@ -37,8 +37,8 @@ def test_maps_keep_their_names_and_colours(tmp_path: Path, suffix: str) -> None:
         found = class_legend(image, image.read(Window(0, 0, 60, 80)))
     assert found is not None
     assert found.names == dict(enumerate(NAMES))
-    # A TIFF has no place for colours: they are those that a map of these classes has.
-    assert found.colors == dict(enumerate(PALETTE if suffix == ".zarr" else [*PALETTE[:2], (86, 180, 233)]))
+    # An OME-TIFF has no place for colours: they are those that a map of these classes has.
+    assert found.colors == dict(enumerate([*PALETTE[:2], (86, 180, 233)] if suffix == ".ome.tif" else PALETTE))
     table = found.table()
     assert table[255].tolist() == [0, 0, 0, 0]
     assert table[1].tolist() == [*found.colors[1], 255]

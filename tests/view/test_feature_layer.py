@@ -55,6 +55,35 @@ def test_a_large_file_is_read_meanwhile(tmp_path: Path, monkeypatch: pytest.Monk
         assert said == [document["error"]]
 
 
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (MemoryError(), "memory ran out"),
+        (OSError("it is gone"), "it is gone"),
+        (ValueError("odd\nlines"), r"a.geojson: cannot be read (ValueError('odd\nlines')); please report it"),
+        (IndexError(), "a.geojson: cannot be read (IndexError()); please report it"),
+    ],
+    ids=repr,
+)
+def test_whatever_ends_the_reading_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, text: str
+) -> None:
+    def fail(*_: object) -> ViewedFeatures:
+        raise error
+
+    monkeypatch.setattr(feature_layer, "READ_FIRST_BYTES", 10)
+    monkeypatch.setattr(feature_layer, "read_features", fail)
+    said: list[str] = []
+    path = write(tmp_path / "a.geojson", collection(feature(square(1, 30, 40), "tumor")))
+    layer = FeatureLayer("a", path, IMAGE, {}, said.append)
+    end = time.monotonic() + PATIENCE
+    while (document := layer.document())["state"] == "reading" and time.monotonic() < end:
+        time.sleep(0.01)
+    assert document["state"] == "error"
+    assert text in document["error"]
+    assert "\n" not in document["error"]
+
+
 def test_what_has_been_read_can_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feature_layer, "READ_FIRST_BYTES", 10)
     monkeypatch.setattr(geojson_reader, "FIRST_SECONDS", 0)

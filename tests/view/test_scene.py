@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from support.polygons import collection, feature, square, write
 from fitcli.errors import FitError, ImageError
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image
+from fitcli.images.read_as import ReadAs
 from fitcli.images.window import Window
 from fitcli.view.scene import ViewScene
 
@@ -54,6 +56,36 @@ def test_images_side_by_side(tmp_path: Path, image: Path, class_map: Path) -> No
     assert [pane["image"]["name"] for pane in panes] == ["image.tif", "other.png", "map.tif"]
     assert [[layer["name"] for layer in pane["layers"]] for pane in panes] == [[], ["a.geojson"], ["map.tif"]]
     assert panes[2]["layers"][0]["opacity"] == 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "how", "layers"),
+    [
+        ("", {}, 1),
+        ("#level=1", {}, 1),
+        ("", {"level": 1}, 1),
+        ("", {"mpp": 1.5}, 1),
+        # Of colours, channels can be chosen; the indices are one channel.
+        ("", {"channels": "0,1,2"}, 0),
+        ("#channels=2,1", {}, 0),
+    ],
+    ids=str,
+)
+def test_a_map_beside_others_has_its_colours_as_it_is_read(
+    tmp_path: Path, image: Path, choice: str, how: dict[str, Any], layers: int
+) -> None:
+    path = tmp_path / "other.tif"
+    info = ImageInfo(height=60, width=40, channels=1, dtype=np.dtype("u1"), mpp=0.5, palette=((9, 8, 7),) * 256)
+    with create_image(path, info, description="classes: 0=a, 1=b; 255=not looked at", levels=2,
+                      resampling="nearest") as canvas:  # fmt: skip
+        canvas.write(Window(0, 0, 60, 40), np.ones((60, 40, 1), np.uint8))
+    given = image if not how else path
+    with ViewScene([given, Path(f"{path}{choice}")], ReadAs(**how), side_by_side=True) as scene:
+        pane = scene.document()["panes"][1]
+        assert len(pane["layers"]) == layers
+        if layers:
+            assert pane["layers"][0]["kind"] == "classes"
+            assert pane["layers"][0]["place"] == [0, 0, 1, 1]
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path, image: Path, class_map: Path) -> None:

@@ -115,6 +115,34 @@ def test_what_is_no_http_is_refused_and_the_server_lives(server: ViewServer, cap
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    ("request_line", "status", "text"),
+    [
+        (b"POST / HTTP/1.1", 405, b"only GET is answered"),
+        # Without a version that is known, an answer has no header.
+        (b"GET  x y z", 0, b"bad request syntax"),
+        (b"GET / HTTP/9.9", 0, b"cannot fulfill request"),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1", 414, b"uri is too long"),
+        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200, 431, b"header fields are too large"),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000, 431, b"header fields are too large"),
+    ],
+    ids=lambda value: value if isinstance(value, int) else "",
+)
+def test_a_refusal_says_what_is_wrong(server: ViewServer, request_line: bytes, status: int, text: bytes) -> None:
+    with socket.create_connection((ADDRESS, server.server_port), timeout=PATIENCE) as client:
+        client.sendall(request_line + b"\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        received = b""
+        while part := client.recv(65536):
+            received += part
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert text in (body if status else received)
+    assert (b"GET" in received) == (status == 405)
+    if status:
+        assert head.startswith(b"HTTP/1.1 %d " % status)
+        assert b"Content-Security-Policy" in head
+
+
 def test_a_browser_that_goes_away_is_no_error(server: ViewServer, capfd: pytest.CaptureFixture[str]) -> None:
     text = f"GET /{server.token}/openseadragon.js HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n\r\n".encode()
     for _ in range(5):

@@ -35,6 +35,7 @@ from fitcli.images.raster.avif import avif_bits
 from fitcli.images.raster.jp2 import JP2_STARTS, Jp2Grid, Jp2Header, colors_of, read_jp2_header
 from fitcli.images.raster.png import PngGrid, channels_of, palette_of
 from fitcli.images.raster.pnm import COLOR, GREY, MASK, PnmGrid
+from fitcli.images.unsupported import advice_for
 
 JPEG_START = b"\xff\xd8\xff"
 """First bytes of every JPEG file."""
@@ -89,7 +90,8 @@ class RasterReader(ChunkedReader):
         except Image.DecompressionBombError:
             raise _too_large(path, "more pixels", lossless=True) from None
         except Exception as error:  # Pillow raises errors of many types on damaged files
-            raise ImageError(path, f"cannot be read ({error}); it is damaged, copy or export it again") from error
+            advice = advice_for(error, "it is damaged, copy or export it again")
+            raise ImageError(path, f"cannot be read ({error}); {advice}") from error
         grid = picture.grid
         channels = picture.channels or grid.channels
         info = ImageInfo(

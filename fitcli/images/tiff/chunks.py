@@ -198,8 +198,18 @@ class CompressedTiffGrid(TiffGrid):
             if self._ycbcr:
                 pixels = imagecodecs.jpeg2k_decode(data)
                 return ycbcr_to_rgb(pixels) if read_codestream(data).full else np.asarray(pixels)
-            decoded, _, _ = self._decode(data, index)
+            try:
+                decoded, _, _ = self._decode(data, index)
+            except Exception:
+                if not self._is_last_strip(key):
+                    raise
+                # Some writers store rows below the image, as in the strip before.
+                decoded, _, _ = self._decode(data, index - 1)
         return np.asarray(decoded[0])  # [depth, rows, columns, samples] of depth 1
+
+    def _is_last_strip(self, key: ChunkKey) -> bool:
+        """Return whether a chunk is a strip with fewer rows than the others of its plane."""
+        return 0 < key[1] == self.rows - 1 and self.columns == 1 and self.height % self.chunk[0] != 0
 
     def _valid_lzw(self, data: bytes) -> bytes:
         if not self._reversed:

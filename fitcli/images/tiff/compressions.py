@@ -13,12 +13,15 @@ from types import MappingProxyType
 
 from fitcli.images.encoded_size import MARGIN, check_scans, encoded_size, essential_png, jpeg_frame
 from fitcli.images.jpeg2000 import read_codestream
-from fitcli.images.lerc import lerc_bytes
+from fitcli.images.lerc import lerc_bytes, unpacked_lerc
 from fitcli.images.png_header import SAMPLES
 
 SLACK_BYTES = 32 << 20
 """Memory of a decoder beside its pixels that is always accepted."""
 
+
+LERC_HEADER_BYTES = 1 << 16
+"""Bytes of a LERC chunk that are always accepted."""
 
 MAX_COEFFICIENT_BYTES = 128 << 20
 """Largest memory for the coefficients of a chunk of progressive JPEG."""
@@ -121,7 +124,10 @@ def _check_png(data: bytes, chunk: DeclaredChunk) -> bytes:
 
 
 def _check_lerc(data: bytes, chunk: DeclaredChunk) -> bytes:
-    claimed, declared = lerc_bytes(data), chunk.height * chunk.width * chunk.samples * chunk.sample_bytes
+    declared = chunk.height * chunk.width * chunk.samples * chunk.sample_bytes
+    # Pixels that cannot be compressed take a little more than their bytes.
+    data = unpacked_lerc(data, 2 * declared + LERC_HEADER_BYTES)
+    claimed = lerc_bytes(data)
     if claimed > declared:
         raise ValueError(f"its header claims {claimed} bytes of pixels, not the declared {declared}")
     return data

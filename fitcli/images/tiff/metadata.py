@@ -194,10 +194,19 @@ def georeference(page: Any) -> GeoReference | None:
                 values = values[: 4 * (1 + values[3])]
             if not all(isinstance(each, kind) for each in values):
                 return None
-            fields[field] = value.rstrip("\0") if field == "text" else values
+            fields[field] = _ascii(page, tag).rstrip("\0") if field == "text" else values
         return GeoReference(**fields)
     except Exception:  # tifffile raises errors of many types on damaged tags
         return None
+
+
+def _ascii(page: Any, tag: Any) -> str:
+    """Return a text with "?" for each byte that is not ASCII: keys count bytes."""
+    if tag.value.isascii():
+        return str(tag.value)
+    file = page.parent.filehandle
+    file.seek(tag.valueoffset)
+    return "".join(chr(byte) if byte < 128 else "?" for byte in file.read(tag.count))
 
 
 def _elements(xml: str, name: str) -> list[ElementTree.Element]:

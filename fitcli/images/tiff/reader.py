@@ -60,6 +60,7 @@ from fitcli.images.tiff.series import (
 )
 from fitcli.images.tiff.stream import StructureStream, TooMuchStructure
 from fitcli.images.tiff.unread import check_form
+from fitcli.images.unsupported import advice_for
 from fitcli.images.window import Window
 
 PHOTOMETRIC_TAG = 262
@@ -133,9 +134,8 @@ class TiffReader(ChunkedReader):
             raise
         except Exception as error:  # tifffile raises errors of many types on damaged files
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise ImageError(
-                path, f"cannot be read as TIFF ({reason}); it is damaged or cut off, copy or export it again"
-            ) from error
+            advice = advice_for(error, "it is damaged or cut off, copy or export it again")
+            raise ImageError(path, f"cannot be read as TIFF ({reason}); {advice}") from error
 
 
 class _TiffFile(tifffile.TiffFile):  # type: ignore[misc]  # tifffile has no types here
@@ -163,6 +163,8 @@ def _parse(file: Any, source: SourceFile, indices: bool, choice: PlaneChoice, le
     images = tiff_images(file)
     image = chosen_image(images, choice, source.path)
     series, keyframe = image.series, image.series.keyframe
+    # Before the advice to choose planes, which would not help.
+    _check_readable(image, series, source)
     planes = choose_planes(image.axes, image.sizes, choice, source.path, lenient)
     focal_planes = planes.focal_planes
     stored_grids = [_grid(file, image, level, planes, source) for level in (series, *image.smaller)]
@@ -263,11 +265,11 @@ def _with_channels(
     return [grid for grid, _ in subsets], Picked(tuple(subsets[0][1]))
 
 
-def _grid(file: Any, image: TiffImage, series: Any, planes: ChosenPlanes, source: SourceFile) -> TiffGrid:
-    """Return the chunks of one level: those of all channels, for each focal plane if a projection was chosen.
+def _check_readable(image: TiffImage, series: Any, source: SourceFile) -> None:
+    """Look at what no choice of planes changes.
 
     Raises:
-        ImageError: The axes or the values of the level are not supported, or it lacks a page.
+        ImageError: The form, the axes or the values of a level are not supported.
     """
     keyframe = series.keyframe
     lengths = dict(zip(series.axes, series.shape, strict=True))
@@ -278,9 +280,21 @@ def _grid(file: Any, image: TiffImage, series: Any, planes: ChosenPlanes, source
     # Planes that are stored as samples of a pixel are not told apart here.
     unusual = unusual or any(axis not in "CS" for axis in image.sample_axes)
     if unusual or keyframe.imagedepth != 1 or samples != image.page_count * int(keyframe.samplesperpixel):
-        raise ImageError(source.path, f"stores its pixels in an order that fit does not read ({series.axes})")
+        raise ImageError(
+            source.path, f"stores its pixels in an order that fit does not read ({series.axes}); write it page by page"
+        )
     if series.dtype is None or series.dtype.kind not in "buif" or series.dtype.itemsize > 8:
         raise ImageError(source.path, f"holds {series.dtype} values; convert them to integers or floats")
+
+
+def _grid(file: Any, image: TiffImage, series: Any, planes: ChosenPlanes, source: SourceFile) -> TiffGrid:
+    """Return the chunks of one level: those of all channels, for each focal plane if a projection was chosen.
+
+    Raises:
+        ImageError: The axes or the values of the level are not supported, or it lacks a page.
+    """
+    _check_readable(image, series, source)
+    keyframe = series.keyframe
     kind: Callable[..., TiffGrid] = RawTiffGrid if is_raw(keyframe) else CompressedTiffGrid
     most = min(MAX_CHANNELS, MAX_LISTED_CHUNKS // max(len(keyframe.dataoffsets), 1))
     numbers = image.page_numbers(planes, most)

@@ -209,6 +209,8 @@ class TiffSink(ChunkSink):
         if self._compression == "jpeg" and self._samples == 3:
             # tifffile does not parse encoded chunks, so these tags must match what `jpeg_encoder` writes.
             tags |= {"photometric": "ycbcr", "subsampling": (2, 2)}
+        if self._holds_indices:
+            tags |= {"photometric": "palette", "colormap": color_map(self._info.palette)}
         if self._samples > 1:
             tags["planarconfig"] = "contig"
         extra_samples = self._samples - (3 if tags["photometric"] != "minisblack" else 1)
@@ -230,6 +232,12 @@ class TiffSink(ChunkSink):
         if extra:
             tags["extratags"] = extra
         return tags
+
+    @property
+    def _holds_indices(self) -> bool:
+        """Whether values are indices of a palette. Viewers of OME-TIFF colour channels by themselves."""
+        one_byte = self._info.channels == 1 and self._info.dtype == np.uint8
+        return bool(self._info.palette) and one_byte and not self._ome and self._compression != "jpeg"
 
     def _ome_metadata(self) -> dict[str, Any]:
         metadata: dict[str, Any] = {"axes": stored_axes(self._info, ome=True)}
@@ -277,6 +285,13 @@ def geo_tags(geo: GeoReference) -> list[ExtraTag]:
         elif values:
             tags.append((code, SHORT if field == "keys" else DOUBLE, len(values), values, True))
     return tags
+
+
+def color_map(palette: Sequence[tuple[int, int, int]]) -> NDArray[np.uint16]:
+    """Return the ColorMap of a TIFF of 8 bits [3 256], in which 65535 is full; black beyond the given colours."""
+    colors = np.zeros((256, 3), np.uint16)
+    colors[: len(palette)] = np.array(palette, np.uint16) * 257
+    return colors.T
 
 
 def is_interleaved(info: ImageInfo) -> bool:

@@ -122,8 +122,10 @@ def array_axes(shape: tuple[int, ...], names: Sequence[Any] | None) -> str:
     if letters is not None:
         return letters
     extra, image = (shape[:-3], shape[-3:]) if len(shape) > 3 else ((), shape)
-    if len(image) < 2 or any(length != 1 for length in extra) or len(extra) > 2:
-        raise ValueError(f"the axes of an array of shape {shape} are unknown; name its axes, or save one plane")
+    if len(image) < 2:
+        raise ValueError("holds an array of fewer than two axes, which is no image; give another array")
+    if any(length != 1 for length in extra) or len(extra) > 2:
+        raise ValueError(f"holds an array of shape {shape} whose axes are unknown; name its axes, or save one plane")
     prefix = {0: "", 1: "z", 2: "tz"}[len(extra)]
     if len(image) == 2:
         return "yx"

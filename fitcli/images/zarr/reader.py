@@ -23,6 +23,7 @@ from fitcli.images.numbers import exact_number
 from fitcli.images.plane_axes import ChosenPlanes, choose_planes, chosen_channels, picked_names
 from fitcli.images.plane_choice import EVERYTHING, PlaneChoice
 from fitcli.images.plane_grids import Picked, ProjectedGrid, subset_of
+from fitcli.images.unsupported import advice_for
 from fitcli.images.zarr.chunks import (
     MAX_INDEX_BYTES,
     ChunkFiles,
@@ -65,7 +66,8 @@ class ZarrReader(ChunkedReader):
             raise
         except Exception as error:  # zarr raises errors of many types on damaged metadata
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise ImageError(path, f"cannot be read as zarr ({reason}); copy or export it again") from error
+            advice = advice_for(error, "copy or export it again")
+            raise ImageError(path, f"cannot be read as zarr ({reason}); {advice}") from error
         super().__init__(path, info, grids, finish)
         self.choice, self._images, self._number = choice, images, number
 
@@ -92,7 +94,10 @@ def _parse(
     if (path / ".zarray").is_file() or document.get("node_type") == "array":
         node: Any = zarr.open_array(LocalStore(path, read_only=True), mode="r")
         names = document.get("dimension_names") or dict(node.attrs).get("_ARRAY_DIMENSIONS")
-        axes = array_axes(tuple(node.shape), names)
+        try:
+            axes = array_axes(tuple(node.shape), names)
+        except ValueError as error:
+            raise ImageError(path, str(error)) from None
         features = FeatureGrid() if node.dtype.kind == "f" and names_features(names) else None
         image = Multiscale(version=None, axes=axes, mpp=None, color=None, paths=())
         arrays = [(StoreFiles(path, path), path, node)]

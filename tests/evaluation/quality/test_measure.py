@@ -133,6 +133,7 @@ def test_generated_images_stand_in_json_and_tables(
     words = ["evaluate", pictures, "--checkpoint", generator_run, "--samples", "4", "--steps", "2", "--device", "cpu"]
     result = fit(*words, "--features-from", trained, "--seed", "3", "--json")
     assert result.exit_code == 0, result.stderr
+    assert "scores 16 images first, then generates 4" in result.stderr
     found = json.loads(result.stdout)
     assert found["images"] == 16
     quality = found["quality"]

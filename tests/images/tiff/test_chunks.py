@@ -117,3 +117,24 @@ def test_strips_with_gaps_are_read_one_by_one(tmp_path: Path):
         file.filehandle.write(bytes(500))
     with open_image(path) as reader:
         assert_equal(read_all(reader), pixels)
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("predictor", [False, True])
+@pytest.mark.parametrize("compression", ["deflate", "zstd", "lzw", "packbits", "lzma", None])
+def test_a_last_strip_may_store_rows_below_the_image(
+    tmp_path: Path, compression: str | None, predictor: bool, planar: str
+):
+    """As GDAL and Pillow read it. Some writers fill up the last strip."""
+    if predictor and compression in ("packbits", None):
+        pytest.skip("these have no predictor")
+    pixels = np.random.default_rng(0).integers(0, 255, (48, 40, 3)).astype(np.uint8)
+    stored = pixels if planar == "contig" else pixels.transpose(2, 0, 1)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stored, photometric="rgb", planarconfig=planar, rowsperstrip=16, compression=compression,
+                     predictor=predictor, metadata=None)  # fmt: skip
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags["ImageLength"].overwrite(37)
+    with open_image(path) as image:
+        np.testing.assert_array_equal(image.read(Window(0, 0, 37, 40)), pixels[:37])
+        np.testing.assert_array_equal(image.read(Window(33, 5, 3, 7)), pixels[33:36, 5:12])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import tifffile
 
 from fitcli.errors import ImageError
 from fitcli.images.open import open_image
+from fitcli.images.plane_choice import PlaneChoice
 from fitcli.images.tiff.compressions import CODECS
 
 
@@ -57,3 +59,31 @@ def test_forms_that_are_read_pass(tmp_path: Path, compression: str | None) -> No
     with open_image(tmp_path / "a.tif") as image:
         assert image.info.size == (64, 64)
     assert 12345 not in CODECS
+
+
+def pages_of_old_jpeg(path: Path) -> None:
+    tifffile.imwrite(path, np.full((3, 32, 32), 7, "u1"), photometric="minisblack", compression="deflate")
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for page in file.pages:
+            page.tags["Compression"].overwrite(6)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: tifffile.imwrite(path, np.zeros((5, 32, 32), "u1"), volumetric=True, tile=(5, 16, 16)), "(ZYX)"),
+        (lambda path: tifffile.imwrite(path, np.zeros((3, 32, 32), "c8"), photometric="minisblack"), "complex64"),
+        (pages_of_old_jpeg, "old-style JPEG"),
+    ],
+    ids=["volumes", "complex values", "old-style JPEG"],
+)
+@pytest.mark.parametrize("choice", [PlaneChoice(), PlaneChoice(z="0"), PlaneChoice(z="max")], ids=str)
+def test_no_choice_of_planes_is_advised_for_what_is_not_read(
+    tmp_path: Path, make: Callable[[Path], None], message: str, choice: PlaneChoice
+) -> None:
+    path = tmp_path / "a.tif"
+    make(path)
+    with pytest.raises(ImageError) as caught:
+        open_image(path, choice=choice)
+    assert message in str(caught.value)
+    assert "--z" not in str(caught.value)

@@ -158,7 +158,8 @@ def test_axes_of_an_array(shape: tuple[int, ...], names: list[Any] | None, axes:
 
 @pytest.mark.parametrize("shape", [(), (5,), (2, 3, 40, 50), (1, 1, 1, 3, 40, 50)])
 def test_arrays_that_are_not_images(shape: tuple[int, ...]):
-    with pytest.raises(ValueError, match="name its axes"):
+    advice = "no image; give another array" if len(shape) < 2 else "name its axes, or save one plane"
+    with pytest.raises(ValueError, match=f"^holds an array .*{advice}$"):
         array_axes(shape, None)
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from support.class_maps import blobs, drawn
 from support.feature_files import UTM
 
+from fitcli.annotations.class_colors import with_colors
 from fitcli.annotations.class_table import ClassTable
 from fitcli.annotations.ground_area import pixel_areas
 from fitcli.annotations.rings import Polygon
@@ -100,7 +101,7 @@ def test_a_map_says_what_its_values_mean_and_where_it_lies(tmp_path: Path, suffi
     assert text == "classes: 0=Background, 1=iron, 2=wood; 255=not looked at"
     files = [path] if path.is_file() else list(path.rglob("zarr.json"))
     assert any(text.encode() in file.read_bytes() for file in files)
-    with open_image(path) as image:
+    with open_image(path, indices=True) as image:
         assert (image.info.geo is None) == (geo is None)
         if geo is not None:
             assert image.info.geo is not None
@@ -111,12 +112,33 @@ def test_a_map_says_what_its_values_mean_and_where_it_lies(tmp_path: Path, suffi
             assert image.info.nodata == NOT_SEEN
 
 
+def test_a_tif_has_the_colours_of_its_classes_for_other_programs(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    path = tmp_path / "map.tif"
+    expected, _ = written(SegmentOutputs(map=path), (1500, 1300))
+    for level in (0, 1):
+        with rasterio.open(path, **({"overview_level": 0} if level else {})) as file:
+            values, colors = file.read(1), file.colormap(1)
+            assert [each.name for each in file.colorinterp] == ["palette"]
+            assert file.nodata == NOT_SEEN
+        assert {value: color[:3] for value, color in colors.items() if value < 3} == dict(
+            enumerate(with_colors(TABLE).colors)
+        )
+        np.testing.assert_array_equal(np.unique(values), np.unique(expected))
+        if level == 0:
+            np.testing.assert_array_equal(values, expected[..., 0])
+    with open_image(path) as image:
+        window = Window(700, 600, 100, 100)
+        colored = np.array([colors[value][:3] for value in range(256)], np.uint8)[expected[window.slices()][..., 0]]
+        np.testing.assert_array_equal(image.read(window), colored)
+
+
 def test_smaller_levels_hold_classes_alone(tmp_path: Path) -> None:
     """A mean of two classes would be a third one."""
     size = (1500, 1300)
     expected, _ = written(SegmentOutputs(map=tmp_path / "map.tif"), size)
     values = set(np.unique(expected[..., 0]).tolist())
-    with open_image(tmp_path / "map.tif") as image:
+    with open_image(tmp_path / "map.tif", indices=True) as image:
         assert len(image.info.levels) > 1
         for number, level in enumerate(image.info.levels):
             assert set(np.unique(image.read(Window(0, 0, level.height, level.width), number)).tolist()) <= values

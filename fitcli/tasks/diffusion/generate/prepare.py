@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fitcli.data.class_names import number_of_name
 from fitcli.device.runtime import Runtime
 from fitcli.errors import CheckpointError, FitError, ImageError
+from fitcli.files.wording import counted
 from fitcli.images.base import ImageInfo, ImageReader
 from fitcli.images.crop import Crop
 from fitcli.images.rescaled import scale_after
 from fitcli.images.window import Window
 from fitcli.patches.preprocessing import Preprocessing
+from fitcli.patches.value_range import PixelRange
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.diffusion.config import Enlarging, diffusion_of
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings
@@ -93,7 +96,7 @@ def prepare(
         raise FitError(f"--sampler {settings.sampler}: there are {', '.join(STEPS)}")
     condition = label_condition(checkpoint, settings, runtime)
     preprocessing, diffusion = checkpoint.config.preprocessing, diffusion_of(checkpoint.config)
-    if initial is not None and not initial.exact and (reason := preprocessing.mismatch(initial.image.info)):
+    if initial is not None and not initial.exact and (reason := _other_kind(initial.image.info, preprocessing)):
         raise ImageError(initial.image.path, reason)
     if diffusion.enlarging is not None:
         prepared = _prepare_learned(checkpoint, settings, diffusion.enlarging, initial, condition)
@@ -110,6 +113,27 @@ def prepare(
         prepared = _prepare_repainting(checkpoint, settings, initial.image, initial.window, condition)
     _check_positions(checkpoint, prepared.stages, settings)
     return prepared
+
+
+def _other_kind(info: ImageInfo, preprocessing: Preprocessing) -> str | None:
+    """Return why a run cannot write an image again in the kind of pixels that it has; None if it can.
+
+    Models that describe an image take more: what they convert is not written.
+    """
+    if reason := preprocessing.mismatch(info):
+        return reason
+    if change := preprocessing.channel_change(info):
+        return (
+            f"has {counted(info.channels, 'channel')}, the run generates {preprocessing.channels} ({change}); give an "
+            "image of these channels, or a run of such images"
+        )
+    pixels = PixelRange.of(preprocessing)
+    if {info.dtype, pixels.dtype} == {np.dtype(np.uint8), np.dtype(np.uint16)}:
+        return (
+            f"has {info.dtype} pixels, the run generates {pixels.dtype} in {pixels.low:g} ... {pixels.high:g}; convert "
+            "the image to this range, or give a run of such images"
+        )
+    return None
 
 
 def _prepare_learned(

@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from support.generators import TRAINED, make_run, photograph
 
 from fitcli.device.runtime import choose_runtime
 from fitcli.errors import CheckpointError, FitError, ImageError
+from fitcli.images.array_image import ArrayReader
 from fitcli.images.window import Window
 from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.diffusion.config import Enlarging
 from fitcli.tasks.diffusion.generate.prepare import InitialImage, Prepared, prepare
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings
 from fitcli.tasks.diffusion.task import TASK as DIFFUSION
@@ -100,3 +103,34 @@ def test_the_context_is_not_larger_than_the_image(tmp_path: Path) -> None:
     result = prepared(checkpoint(tmp_path), InitialImage(image=photograph(30, 20), window=Window(1, 1, 4, 4)))
     assert result.context == Window(0, 0, 30, 20)
     assert torch.isfinite(torch.tensor(result.stages[0].start))
+
+
+@pytest.mark.parametrize("use", ["to enlarge", "to repaint", "to enlarge as learned"])
+@pytest.mark.parametrize(
+    ("run", "image", "message"),
+    [
+        ((1, "uint16"), (3, "uint8"), "has 3 channels, the run generates 1 (colour becomes grey)"),
+        ((3, "uint8"), (1, "uint8"), "has 1 channel, the run generates 3 (grey becomes red, green and blue)"),
+        ((1, "uint16"), (1, "uint8"), "has uint8 pixels, the run generates uint16 in 0 ... 65535; convert the image"),
+        ((3, "uint8"), (3, "uint16"), "has uint16 pixels, the run generates uint8 in 0 ... 255; convert the image"),
+        ((3, "uint8"), (3, "float32"), "has float32 pixels, the model was trained on uint8"),
+        ((1, "uint16"), (1, "uint16"), ""),
+        ((3, "uint8"), (4, "uint8"), ""),
+    ],
+    ids=str,
+)
+def test_an_image_of_another_kind_is_refused(
+    tmp_path: Path, run: tuple[int, str], image: tuple[int, str], message: str, use: str
+) -> None:
+    learned = {"enlarging": Enlarging(factor=2, noise=0.05, deviation=0.1)} if use == "to enlarge as learned" else {}
+    made = checkpoint(tmp_path, channels=run[0], dtype=run[1], **learned)
+    channels = image[0]
+    given = ArrayReader(np.zeros((32, 32, channels), image[1]), color=channels >= 3)
+    initial = InitialImage(image=given, window=Window(4, 4, 8, 8) if use == "to repaint" else None)
+    if not message:
+        assert prepared(made, initial, size=(64, 64)).stages
+        return
+    with pytest.raises(ImageError) as caught:
+        prepared(made, initial, size=(64, 64))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
