@@ -149,7 +149,13 @@ class Footprints(NamedTuple):
         deviations[~sizes.any(axis=1)] = POINT_DEVIATION
         reach = np.floor(REACH * deviations).astype(np.int64)
         most = np.array(shape) * side - 1
-        return cls(middles, exact - middles - 0.5, deviations, np.maximum(middles - reach, 0), np.minimum(middles + reach, most))
+        return cls(
+            middles,
+            exact - middles - 0.5,
+            deviations,
+            np.maximum(middles - reach, 0),
+            np.minimum(middles + reach, most),
+        )
 
     def parts(self) -> list[Integers]:
         """Return numbers of objects whose cells are drawn together, without objects that have no cell on the canvas."""
