@@ -24,8 +24,9 @@ def test_a_run_is_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     detect.make_data(tmp_path, [150])
     detect.make_data(tmp_path, [150])  # writes nothing again
     config = replace(checkpoint().config, classes=KINDS[:2])
-    row = detect.score(replace(checkpoint(), config=config), tmp_path, 150)
+    row = detect.score(replace(checkpoint(), config=config), tmp_path, 150, one_per_place=True)
     assert row["true"] > 0
+    assert row["one_per_place"]
     assert set(row["recall_by_side"]) == {"0 to 12", "12 to 24", "24 to 1000"}
 
 
