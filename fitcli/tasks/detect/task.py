@@ -158,7 +158,8 @@ def _sharing(found: ObjectSurvey) -> str:
         return ""
     if _are_apart(found):
         return "; one class per place"
-    return f"; several classes per place ({counted(found.sharing, 'object lies', 'objects lie')} where one of another class does)"
+    shared = counted(found.sharing, "object lies", "objects lie")
+    return f"; several classes per place ({shared} where one of another class does)"
 
 
 TASK = Detection()
