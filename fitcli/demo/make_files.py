@@ -111,8 +111,8 @@ def write_scene_images(
                 color=not image.labels,
                 mpp=image.mpp,
             )
-            resampling = "nearest" if image.labels else "mean"
-            canvases.append(stack.enter_context(create_image(image.path, info, resampling=resampling)))
+            canvas = create_image(image.path, info, resampling="nearest" if image.labels else "mean")
+            canvases.append(stack.enter_context(canvas))
         for window in windows(height, width):
             stop()
             for canvas, values in zip(canvases, render(window), strict=True):
