@@ -64,7 +64,7 @@ def classify_image(image: Path, run: Path, memory: int, work: Path) -> dict[str,
 def detect_image(image: Path, run: Path, memory: int, work: Path) -> dict[str, Any]:
     """Run `fit detect` in this process and return its figures."""
     from fitcli.commands.detect import detect
-    from fitcli.tasks.detect import detect_files
+    import fitcli.tasks.detect.detect_files as detect_files
 
     finding, deciding, writing = Clock(), Clock(), Clock()
     finding.around(CandidateFinder, "find")
