@@ -63,8 +63,8 @@ def classify_image(image: Path, run: Path, memory: int, work: Path) -> dict[str,
 
 def detect_image(image: Path, run: Path, memory: int, work: Path) -> dict[str, Any]:
     """Run `fit detect` in this process and return its figures."""
-    from fitcli.commands.detect import detect
     import fitcli.tasks.detect.detect_files as detect_files
+    from fitcli.commands.detect import detect
 
     finding, deciding, writing = Clock(), Clock(), Clock()
     finding.around(CandidateFinder, "find")
