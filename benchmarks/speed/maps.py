@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.support.clock import Clock
 from benchmarks.support.image_sources import WINDOW, write_image
 from benchmarks.support.machine import save_results
 from benchmarks.support.processes import peak_with_torch, resident_bytes, run_python
@@ -30,27 +31,6 @@ from fitcli.images.window import Window
 from fitcli.tasks.segment.class_map import MapWriter
 
 MODULE = "benchmarks.speed.maps"
-
-
-class Clock:
-    """Adds up the CPU and wall seconds of the calls of a function. The threads of a writer count with the caller."""
-
-    def __init__(self) -> None:
-        self.cpu = self.wall = 0.0
-
-    def around(self, owner: Any, name: str) -> None:
-        """Measure a method from now on."""
-        method = getattr(owner, name)
-
-        def measured(*arguments: Any) -> Any:
-            cpu, wall = time.process_time(), time.perf_counter()
-            try:
-                return method(*arguments)
-            finally:
-                self.cpu += time.process_time() - cpu
-                self.wall += time.perf_counter() - wall
-
-        setattr(owner, name, measured)
 
 
 def measure(image: Path, checkpoint: Path, memory: str, work: Path) -> dict[str, Any]:

@@ -34,7 +34,7 @@ MAX_BLANKS, MAX_MEMBERS = 1 << 20, 1000
 
 BLANKS = re.compile(r"[ \t\n\r]*")
 
-ADVICE = "export it again as GeoJSON"
+ADVICE = "export it again"
 """What to do about a file that cannot be read, for messages."""
 
 BATCH = 1 << 18

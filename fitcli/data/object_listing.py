@@ -117,7 +117,7 @@ def _image(path: Path, name: str, folders: list[Path]) -> Path:
         for each in dict.fromkeys((name, name.replace("\\", "/"))):
             if (file := existing_spelling(folder / each)) is not None:
                 return file
-    where = ", ".join(str(folder) for folder in folders[:3])
+    where = ", ".join(str(folder) for folder in dict.fromkeys(folders[:3]))
     raise DataError(f"{path}: has objects of {name!r}, but there is no such image in {where}; put it there")
 
 

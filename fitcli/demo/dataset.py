@@ -17,11 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from fitcli.demo.make_files import Stop, make_files, scene_seed, windows
+from fitcli.demo.make_files import SceneImage, Stop, make_files, scene_seed, write_scene_images
 from fitcli.demo.scenes import CLASSES, Scene
 from fitcli.files.publish import write_text
-from fitcli.images.base import ImageInfo
-from fitcli.images.open import create_image
 
 IMAGES_PER_CLASS = 80
 
@@ -107,11 +105,8 @@ def make_demo(folder: Path, seed: int = 0, advance: Callable[[float], None] = la
 
 
 def _write(path: Path, scene: Scene, stop: Stop) -> None:
-    info = ImageInfo(height=scene.height, width=scene.width, channels=3, dtype=np.dtype(np.uint8), color=True, mpp=MPP)
-    with create_image(path, info) as canvas:
-        for window in windows(scene.height, scene.width):
-            stop()
-            canvas.write(window, scene.render(window))
+    image = SceneImage(path, mpp=MPP)
+    write_scene_images((scene.height, scene.width), [image], lambda window: [scene.render(window)], stop)
 
 
 def _truth(scene: Scene) -> dict[str, Any]:

@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fitcli.demo.keyed_scenes import CLASSES, KeyedScene
-from fitcli.demo.make_files import Stop, make_files, scene_seed, windows
+from fitcli.demo.make_files import SceneImage, Stop, make_files, scene_seed, write_scene_images
 from fitcli.files.publish import publish_csv, write_text
-from fitcli.images.base import ImageInfo
-from fitcli.images.open import create_image
+from fitcli.images.window import Window
 
 SCENES = 480
 
@@ -107,19 +106,13 @@ def make_demo(folder: Path, seed: int = 0, advance: Callable[[float], None] = la
 
 def write_scene(scene: KeyedScene, image: Path, labels: dict[str, Path], stop: Stop = lambda: None) -> None:
     """Write the image of a scene and its labels of each kind."""
-    info = ImageInfo(height=scene.height, width=scene.width, channels=3, dtype=np.dtype(np.uint8), color=True)
-    grey = replace(info, channels=1, color=False)
-    with ExitStack() as stack:
-        canvas = stack.enter_context(create_image(image, info))
-        layers = {
-            kind: stack.enter_context(create_image(path, grey, resampling="nearest")) for kind, path in labels.items()
-        }
-        for window in windows(scene.height, scene.width):
-            stop()
-            pixels, textures = scene.render(window)
-            canvas.write(window, pixels)
-            for kind, layer in layers.items():
-                layer.write(window, scene.labels(textures, KINDS[kind])[..., None])
+
+    def render(window: Window) -> list[NDArray[np.uint8]]:
+        pixels, textures = scene.render(window)
+        return [pixels, *(scene.labels(textures, KINDS[kind]) for kind in labels)]
+
+    images = [SceneImage(image), *(SceneImage(path, labels=True) for path in labels.values())]
+    write_scene_images((scene.height, scene.width), images, render, stop)
 
 
 def write_classes(path: Path) -> None:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fitcli.errors import FitError
 from fitcli.files.publish import undo_on_failure
+from fitcli.images.base import ImageInfo
+from fitcli.images.open import create_image
 from fitcli.images.window import Window
 from fitcli.process.limits import available_cores
 
@@ -58,6 +65,58 @@ def make_files(
                 stopped.set()
                 raise
         finish()
+
+
+class SceneImage(NamedTuple):
+    """An image file of a scene.
+
+    Attributes:
+        path: The file.
+        labels: Whether the values are numbers of classes; otherwise they are colours.
+        mpp: Microns per pixel in its metadata; None for none.
+    """
+
+    path: Path
+    labels: bool = False
+    mpp: float | None = None
+
+
+def write_scene_images(
+    size: tuple[int, int],
+    images: Sequence[SceneImage],
+    render: Callable[[Window], Sequence[NDArray[np.uint8]]],
+    stop: Stop,
+) -> None:
+    """Write the images of a scene, window by window.
+
+    Args:
+        size: (height, width) of the scene, in pixels.
+        images: The images.
+        render: Returns the values of each image in a window, [height width 3] or, of labels, [height width].
+        stop: See `make_files`.
+
+    Raises:
+        ImageError: A file cannot be written.
+    """
+    height, width = size
+    with ExitStack() as stack:
+        canvases = []
+        for image in images:
+            channels = 1 if image.labels else 3
+            info = ImageInfo(
+                height=height,
+                width=width,
+                channels=channels,
+                dtype=np.dtype(np.uint8),
+                color=not image.labels,
+                mpp=image.mpp,
+            )
+            canvas = create_image(image.path, info, resampling="nearest" if image.labels else "mean")
+            canvases.append(stack.enter_context(canvas))
+        for window in windows(height, width):
+            stop()
+            for canvas, values in zip(canvases, render(window), strict=True):
+                canvas.write(window, values.reshape(window.height, window.width, -1))
 
 
 def scene_seed(seed: int, number: int) -> int:

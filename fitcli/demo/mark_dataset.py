@@ -12,13 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from fitcli.demo.make_files import Stop, make_files, scene_seed, windows
+from fitcli.demo.make_files import SceneImage, Stop, make_files, scene_seed, write_scene_images
 from fitcli.demo.mark_scenes import KINDS, MarkScene
 from fitcli.files.publish import publish_csv
-from fitcli.images.base import ImageInfo
-from fitcli.images.open import create_image
 
 SCENES, TEST_SCENES = 160, 12
 
@@ -81,11 +77,7 @@ def make_demo(folder: Path, seed: int = 0, advance: Callable[[float], None] = la
 
 def write_marks(scene: MarkScene, image: Path, stop: Stop = lambda: None) -> None:
     """Write the image of a scene."""
-    info = ImageInfo(height=scene.height, width=scene.width, channels=3, dtype=np.dtype(np.uint8), color=True)
-    with create_image(image, info) as canvas:
-        for window in windows(scene.height, scene.width):
-            stop()
-            canvas.write(window, scene.render(window))
+    write_scene_images((scene.height, scene.width), [SceneImage(image)], lambda window: [scene.render(window)], stop)
 
 
 def write_boxes(path: Path, files: list[MarkedFile]) -> None:

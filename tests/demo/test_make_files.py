@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from fitcli.demo.make_files import RENDERED, Stop, make_files, windows
+from fitcli.demo.make_files import RENDERED, SceneImage, Stop, make_files, windows, write_scene_images
 from fitcli.errors import FitError
+from fitcli.images.open import open_image
+from fitcli.images.window import Window
 
 
 def test_windows_cover_an_image_once() -> None:
@@ -35,6 +39,22 @@ def test_all_files_are_made_and_described_last(tmp_path: Path) -> None:
     make_files(tmp_path / "data", ["a", "b"], [write, write], finish, fractions.append)
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["a", "b", "list"]
     assert fractions == [0.5, 0.5]
+
+
+def test_the_images_of_a_scene_show_the_same_windows(tmp_path: Path) -> None:
+    images = [SceneImage(tmp_path / "scene.tif", mpp=0.5), SceneImage(tmp_path / "labels.png", labels=True)]
+    whole = np.arange(600 * 20, dtype=np.uint32).reshape(600, 20).astype(np.uint8)
+    stops: list[int] = []
+
+    def render(window: Window) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+        own = whole[window.slices()]
+        return [np.zeros((*own.shape, 3), np.uint8), own]
+
+    write_scene_images(whole.shape, images, render, lambda: stops.append(1))
+    with open_image(images[0].path) as scene, open_image(images[1].path) as labels:
+        assert (scene.info.size, scene.info.channels, scene.info.mpp) == (whole.shape, 3, 0.5)
+        np.testing.assert_array_equal(labels.read(Window(0, 0, *whole.shape))[..., 0], whole)
+    assert len(stops) == 2, "one per window"
 
 
 def test_a_failure_stops_the_other_files_and_leaves_nothing(tmp_path: Path) -> None:

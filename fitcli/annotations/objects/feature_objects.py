@@ -17,6 +17,7 @@ from fitcli.annotations.polygon_collector import UNCLASSIFIED
 from fitcli.annotations.polygon_file import read_features
 from fitcli.annotations.polygon_labels import ONLY_KIND, is_ignored, is_region
 from fitcli.errors import ImageError
+from fitcli.files.wording import counted
 
 
 def read_feature_objects(path: Path) -> ObjectSet:
@@ -33,8 +34,8 @@ def read_feature_objects(path: Path) -> ObjectSet:
         count = int(np.count_nonzero(content.classes == content.names.index(UNCLASSIFIED)))
         raise ImageError(
             path,
-            f"has {count:,} objects without a class beside classified ones; give each a class, or one that ends with * "
-            "to ignore it",
+            f"has {counted(count, 'object')} without a class beside classified ones; give each a class, or one that "
+            "ends with * to ignore it",
         )
     names = tuple(name or ONLY_KIND for name in content.names)
     of_region = np.flatnonzero(regions[content.classes]) if len(names) else np.empty(0, np.int64)

@@ -19,6 +19,7 @@ from fitcli.annotations.objects.object_set import ObjectSource
 from fitcli.annotations.objects.placed_objects import PlacedObjects, place_objects
 from fitcli.annotations.objects.suppression import Places
 from fitcli.errors import DataError
+from fitcli.files.wording import counted
 from fitcli.images.read_as import AS_STORED, ReadAs, open_as
 
 SMALLEST_SIDE = 1.0
@@ -113,7 +114,7 @@ def survey_objects(
     for _, each in found:
         totals.update(each.numbers.tolist())
     empty = sum(not len(each.numbers) for _, each in found)
-    notes = [f"{empty} of {len(found)} images have no object"] if empty else []
+    notes = [f"{empty:,} of {counted(len(found), 'image')} without an object"] if empty else []
     return ObjectSurvey(
         names=names,
         counts=tuple(totals[number] for number in range(len(names))),

@@ -18,6 +18,7 @@ from fitcli.annotations.polygon_placement import from_stored_pixels, place_polyg
 from fitcli.annotations.rasterize import rasterize
 from fitcli.errors import ImageError
 from fitcli.files.spelling import composed
+from fitcli.files.wording import counted
 from fitcli.images.base import ImageReader
 from fitcli.images.rescaled import Rescaled
 from fitcli.images.window import Window
@@ -131,7 +132,7 @@ def place_objects(source: ObjectSource, image: ImageReader, names: Sequence[str]
         crowd_numbers=numbers[found.crowd_classes],
         ignored=found.ignored.mapped(where),
         regions=None if found.regions is None else found.regions.mapped(where),
-        notes=(*found.notes, *([f"{outside:,} objects outside of {image.path} left out"] if outside else [])),
+        notes=(*found.notes, *([f"{counted(outside, 'object')} outside of {image.path} left out"] if outside else [])),
     )
 
 

@@ -13,6 +13,7 @@ from fitcli.annotations.objects.csv_objects import read_text
 from fitcli.annotations.objects.object_set import ImageObjects, ObjectSet
 from fitcli.errors import ImageError
 from fitcli.files.spelling import composed
+from fitcli.files.wording import counted
 
 NAME_FILES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names")
 """Files of names, in the order in which they are looked for."""
@@ -39,7 +40,7 @@ def read_yolo(path: Path) -> ObjectSet:
         try:
             kind, left, top, right, bottom = _box(words)
             if names and kind >= len(names):
-                raise ValueError(f"has the class {kind}, but there are {len(names)} names")
+                raise ValueError(f"has the class {kind}, but the file of names has {counted(len(names), 'name')}")
             objects.add_box((left, top, right, bottom), kind)
         except ValueError as error:
             raise ImageError(path, f"line {number:,} {error}; correct it, or leave it out") from None

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fitcli import console
 from fitcli.device.runtime import Runtime
+from fitcli.files.wording import counted
 from fitcli.images.base import ImageReader
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.detect.candidates import CandidateFinder, most_candidates
@@ -84,8 +85,9 @@ def detect_image(
     )
     if collector.full and warns:
         console.warning(
-            f"{image.path}: {collector.full:,} groups have more than {most_candidates(finder.layout.side):,} "
-            "candidates, of which the best were kept; the model is not trained, or damaged"
+            f"{image.path}: {counted(collector.full, 'group has', 'groups have')} more than "
+            f"{most_candidates(finder.layout.side):,} candidates, of which the best were kept; the "
+            "model is not trained, or damaged"
         )
     return DetectedImage(collector.detections(image.info.size), done)
 

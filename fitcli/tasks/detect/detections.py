@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fitcli.annotations.affine_map import Floats
 from fitcli.annotations.objects.suppression import Places, suppress
+from fitcli.files.wording import counted
 from fitcli.reports.page import fragment
 from fitcli.tasks.detect.borders import exceeded_across
 from fitcli.tasks.detect.candidates import CLASS, COLUMN, FIRST_SIDE, IS_PEAK, ROW, SCORE
@@ -39,7 +40,7 @@ class Detections:
         for number in np.unique(self.numbers).tolist():
             scores = self.scores[self.numbers == number]
             rows.append((str(number), f"{len(scores):,}", f"{scores.max():.4f}", f"{np.median(scores):.4f}"))
-        return fragment(f"{len(self):,} objects", ("class", "objects", "greatest score", "median score"), rows)
+        return fragment(counted(len(self), "object"), ("class", "objects", "greatest score", "median score"), rows)
 
     def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> Detections:
         """Return some of the objects."""

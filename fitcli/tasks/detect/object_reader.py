@@ -15,6 +15,7 @@ from fitcli.annotations.objects.placed_objects import PlacedObjects, place_objec
 from fitcli.data.dataset import Sample
 from fitcli.data.place import Place
 from fitcli.errors import DataError
+from fitcli.files.wording import counted
 from fitcli.images.base import ImageReader
 from fitcli.images.window import Window
 from fitcli.patches.grid import PatchGrid
@@ -170,7 +171,7 @@ class ObjectReader:
                 f"({x - left + place.window.left:.0f}, {y - top + place.window.top:.0f})" for x, y in lost[:NAMED]
             )
             raise DataError(
-                f"{image.path}: --skip-background leaves out groups with {len(lost):,} objects, at {shown}"
+                f"{image.path}: --skip-background leaves out groups with {counted(len(lost), 'object')}, at {shown}"
                 f"{', ...' if len(lost) > NAMED else ''}; lower --background-threshold, or leave --skip-background out"
             )
 

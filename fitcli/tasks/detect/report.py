@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fitcli.annotations.affine_map import Floats
 from fitcli.annotations.objects.placed_objects import PlacedObjects, place_objects
 from fitcli.data.dataset import Sample
+from fitcli.files.wording import counted
 from fitcli.images.base import ImageReader
 from fitcli.images.line_drawing import draw_lines
 from fitcli.images.small_view import small_view
@@ -101,7 +102,9 @@ class DetectionReport(Assessment[FITDense]):
         found = found.take(found.scores >= self.threshold)
         if sample.target is None:
             view = _with_boxes(image, [(RIGHT, found.boxes.astype(np.float64))])
-            return Case(str(sample.path), f"{len(found)} objects found; no truth is known", [Picture(view, "found")])
+            return Case(
+                str(sample.path), f"{counted(len(found), 'object')} found; no truth is known", [Picture(view, "found")]
+            )
         objects = place_objects(sample.target, image, config.classes)
         judged = judge(found, objects, ImageMatches.of(found, objects, config).matches)
         view = _with_boxes(image, [(MISSED, judged.missed), (WRONG, judged.false), (RIGHT, judged.right)])

@@ -17,6 +17,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.errors import DataError
 from fitcli.execution.job import Job
 from fitcli.execution.plan import ExecutionPlan
+from fitcli.files.wording import counted
 from fitcli.images.read_as import ReadAs
 from fitcli.runs.config import RunConfig, TaskDetails
 from fitcli.runs.train_settings import TrainSettings
@@ -160,7 +161,8 @@ def _sharing(found: ObjectSurvey) -> str:
         return ""
     if _are_apart(found):
         return "; one class per place"
-    return f"; several classes per place ({found.sharing:,} objects lie where one of another class does)"
+    shared = counted(found.sharing, "object lies", "objects lie")
+    return f"; several classes per place ({shared} where one of another class does)"
 
 
 TASK = Detection()

@@ -48,7 +48,7 @@ def test_points(tmp_path: Path) -> None:
 
 def test_objects_without_a_class_beside_others(tmp_path: Path) -> None:
     path = write(tmp_path / "a.geojson", collection(point(1, 1), point(2, 2, "cell")))
-    with pytest.raises(ImageError, match="1 objects without a class beside classified ones"):
+    with pytest.raises(ImageError, match="1 object without a class beside classified ones"):
         read_feature_objects(path)
 
 

@@ -38,7 +38,7 @@ def test_counts_and_sizes(tmp_path: Path) -> None:
     assert not found.are_points
     assert found.side == 4
     assert found.empty == 1
-    assert found.notes == ("1 of 3 images have no object",)
+    assert found.notes == ("1 of 3 images without an object",)
     assert found.warnings == ()
     assert [each.tolist() for each in found.positions[samples[0][0]]] == [[[9, 5]], [[4, 3]]]
     drawn = draw_object_positions(samples, found.names, ReadAs(), 0)

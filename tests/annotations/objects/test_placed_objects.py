@@ -39,7 +39,7 @@ def test_boxes_are_clipped_and_those_outside_left_out(image: Path, tmp_path: Pat
     found = placed(image, csv(tmp_path, "1,2,5,6,mitosis", "50,30,90,70,cell", "60,0,70,9,cell"))
     assert found.boxes.tolist() == [[1, 2, 5, 6], [50, 30, 60, 40]]
     assert found.numbers.tolist() == [1, 0]
-    assert found.notes == (f"1 objects outside of {image} left out",)
+    assert found.notes == (f"1 object outside of {image} left out",)
 
 
 def test_the_scale_of_the_image_counts(image: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_names(tmp_path: Path, names: str, file: str) -> None:
         ("0.5 0.5 0.5 0.2 0.1", "has the class 0.5"),
         ("0 300 200 40 50", "far outside of 0 to 1"),
         ("0 nan 0.5 0.2 0.1", "far outside of 0 to 1"),
-        ("7 0.5 0.5 0.2 0.1", "has the class 7, but there are 1 names"),
+        ("7 0.5 0.5 0.2 0.1", "has the class 7, but the file of names has 1 name"),
         ("1e999 0.5 0.5 0.2 0.1", "no number"),
     ],
 )
