@@ -15,7 +15,7 @@ from fitcli.annotations.affine_map import Floats
 from fitcli.annotations.objects.box_pairs import BoxBins, Integers
 
 MOST_PAIRS = 1 << 22
-"""Pairs that are compared at a time."""
+"""Pairs among undecided objects that are compared at a time."""
 
 OVERLAP = 0.6
 """Overlap (IoU) with a better object above which an object is left out."""
@@ -108,11 +108,7 @@ class _Kept:
 
     def _not_suppressed(self, some: Integers) -> Integers:
         assert self._before is not None
-        pairs = self._before.pairs(BoxBins.of(self._boxes[some], self._numbers[some], self._share), MOST_PAIRS)
-        if pairs is None:
-            if len(some) > 1:
-                middle = len(some) // 2
-                return np.concatenate([self._not_suppressed(some[:middle]), self._not_suppressed(some[middle:])])
-            pairs = self._before.pairs(BoxBins.of(self._boxes[some], self._numbers[some], self._share), len(self.stays))
-            assert pairs is not None
-        return np.delete(some, np.unique(pairs[1][pairs[2] > self._share]))
+        stays = np.ones(len(some), np.bool_)
+        for _, worse, overlaps in self._before.pairs(BoxBins.of(self._boxes[some], self._numbers[some], self._share)):
+            stays[worse[overlaps > self._share]] = False
+        return some[stays]

@@ -7,7 +7,6 @@ lies in a crowd, or where nothing counts. (Lin et al. 2014, arXiv:1405.0312, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -22,9 +21,6 @@ from fitcli.tasks.detect.detections import Detections
 
 THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
 """Overlaps (IoU) above which a found object is right."""
-
-MOST_COMPARED = 1 << 22
-"""Pairs that are compared at a time."""
 
 FALSE, TRUE, LEFT_OUT = 0, 1, 2
 """What a found object is."""
@@ -100,21 +96,8 @@ def _overlapping(boxes: Floats, numbers: Integers, others: Floats, other_numbers
     if not len(boxes) or not len(others):
         return _sorted([])
     bins = BoxBins.of(others, other_numbers, least)
-    return _sorted(list(_partners(bins, boxes, numbers, np.arange(len(boxes)), least)))
-
-
-def _partners(
-    bins: BoxBins, boxes: Floats, numbers: Integers, some: Integers, least: float
-) -> Iterator[tuple[Integers, Integers, Floats]]:
-    """Yield found and true boxes that overlap; of crowds, a half at a time."""
-    most = MOST_COMPARED if len(some) > 1 else len(bins.boxes) * 64
-    pairs = bins.pairs(BoxBins.of(boxes[some], numbers[some], least), most)
-    if pairs is None:
-        middle = len(some) // 2
-        yield from _partners(bins, boxes, numbers, some[:middle], least)
-        yield from _partners(bins, boxes, numbers, some[middle:], least)
-        return
-    yield some[pairs[1]], pairs[0], pairs[2]
+    pairs = bins.pairs(BoxBins.of(boxes, numbers, least))
+    return _sorted([(found, true, overlaps) for true, found, overlaps in pairs])
 
 
 def _near(points: Floats, numbers: Integers, others: Floats, other_numbers: Integers, radius: float) -> Partners:
@@ -124,7 +107,7 @@ def _near(points: Floats, numbers: Integers, others: Floats, other_numbers: Inte
     grown = [np.concatenate([each - radius, each + radius], axis=1) for each in (points, others)]
     bins = BoxBins.of(grown[1], other_numbers, 1 / 9)
     parts = []
-    for found, true, _ in _partners(bins, grown[0], numbers, np.arange(len(points)), 1 / 9):
+    for true, found, _ in bins.pairs(BoxBins.of(grown[0], numbers, 1 / 9)):
         away = np.hypot(*(points[found] - others[true]).T)
         near = away <= radius
         parts.append((found[near], true[near], 1 - away[near] / radius))

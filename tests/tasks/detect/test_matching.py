@@ -9,7 +9,7 @@ import pytest
 from support.detect_models import found_of, objects_of, overlap, random_boxes
 from support.polygons import packed, square
 
-from fitcli.tasks.detect import matching
+from fitcli.annotations.objects import box_pairs
 from fitcli.tasks.detect.matching import FALSE, LEFT_OUT, THRESHOLDS, TRUE, match_boxes, match_points
 
 
@@ -44,7 +44,7 @@ def slow(found: Any, objects: Any, threshold: float) -> list[int]:
 @pytest.mark.parametrize("seed", range(25))
 def test_equal_to_the_loops(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if seed % 3 == 0:
-        monkeypatch.setattr(matching, "MOST_COMPARED", 40)
+        monkeypatch.setattr(box_pairs, "COMPARED_AT_ONCE", 40)
     rng = np.random.default_rng(seed)
     boxes = random_boxes(rng, 30, 40)
     near = np.concatenate([boxes + rng.normal(0, 1, boxes.shape), random_boxes(rng, 15, 40)])
