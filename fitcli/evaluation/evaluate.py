@@ -83,7 +83,7 @@ def evaluate(
     scorer = task.scorer(checkpoint, runtime, settings, was_trained_whole(folder))
     job = _Job(queue, samples, checkpoint, runtime, settings, output)
     if quality is not None and queue.world.is_first:
-        console.log(f"scores {counted(len(samples), 'image')} first, then generates {quality.samples}")
+        console.hint(f"scores {counted(len(samples), 'image')} first, then generates {quality.samples}")
     scored = job.run(scorer)
     if scored is None:
         return None

@@ -13,6 +13,7 @@ from support.command_line import Fit
 from support.generators import make_run
 from support.pictures import save
 
+from fitcli import console
 from fitcli.device.runtime import choose_runtime
 from fitcli.distributed.image_queue import ImageQueue
 from fitcli.evaluation.evaluate import evaluate
@@ -128,12 +129,14 @@ def test_crops_of_larger_images(
 
 
 def test_generated_images_stand_in_json_and_tables(
-    fit: Fit, pictures: Path, generator_run: Path, dataset: Path, trained: Path
+    fit: Fit, pictures: Path, generator_run: Path, dataset: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(console, "hint", said.append)
     words = ["evaluate", pictures, "--checkpoint", generator_run, "--samples", "4", "--steps", "2", "--device", "cpu"]
     result = fit(*words, "--features-from", trained, "--seed", "3", "--json")
     assert result.exit_code == 0, result.stderr
-    assert "scores 16 images first, then generates 4" in result.stderr
+    assert "scores 16 images first, then generates 4" in said
     found = json.loads(result.stdout)
     assert found["images"] == 16
     quality = found["quality"]

@@ -41,7 +41,7 @@ def segmented(
 
 
 def pixels(path: Path) -> np.ndarray[Any, Any]:
-    with open_image(path) as image:
+    with open_image(path, indices=True) as image:
         return image.read(Window(0, 0, *image.info.size))[..., 0]
 
 
