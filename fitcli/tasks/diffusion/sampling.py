@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fitcli.device.transfer import to_device
 from fitcli.streaming.sweeps import Sink
-from fitcli.tasks.diffusion.parameterization import PredictionKind, interpret
+from fitcli.tasks.diffusion.parameterization import PredictionKind, implied_noise, interpret
 from fitcli.tasks.diffusion.samplers import DETERMINISTIC, MULTISTEP, PreviousStep, SamplerStep, ddim
 from fitcli.tasks.diffusion.schedules import Schedule, cosine
 from models.checks import ConfigError
@@ -71,7 +71,7 @@ class Sampling:
 
 Quantity = Literal["x", "data", "unconditional"]
 """The stored values of each patch: "x" is the noisy patch, and the data after the last step; "data" is the estimate of
-the data in the step before; "unconditional" is the unconditional prediction of this step."""
+the data in the step before, for multistep samplers and for views that blend; "unconditional" is the unconditional prediction of this step."""
 
 
 class View(ABC):
@@ -80,10 +80,12 @@ class View(ABC):
     Attributes:
         images: Number of images.
         layout: Number of the layout of the groups. Self-conditioning carries latents between steps of one layout only.
+        blends: Whether the estimate of the data is blended with that of the step before, whose groups lie differently.
     """
 
     images: int
     layout: int = 0
+    blends: bool = False
 
     @abstractmethod
     def predict(self, level: Tensor, condition: Tensor | None, previous: Tensor | None, take: Sink) -> Tensor | None:
@@ -106,6 +108,10 @@ class View(ABC):
     @abstractmethod
     def write(self, quantity: Quantity, part: slice, values: Tensor) -> None:
         """Store values [part n p]. Those from before this step may be overwritten."""
+
+    def share(self, part: slice, like: Tensor) -> Tensor:
+        """Return the share of the estimate of this step [part n p] in the blend, in the dtype of `like`."""
+        return torch.ones_like(like)
 
 
 class StepResult(NamedTuple):
@@ -205,6 +211,7 @@ def _step(
     now, after = sampling.gammas(k, like)
     level, last = now.expand(view.images), k == sampling.steps - 1
     multistep = sampling.sampler in MULTISTEP
+    keeps_data = multistep or view.blends
     earlier_gamma = sampling.gammas(k - 1, like)[0] if multistep and k > 0 else None
 
     def take(part: slice, output: Tensor) -> None:
@@ -212,11 +219,14 @@ def _step(
         unconditional = view.read("unconditional", part) if sampling.guidance else None
         guided = _guide(output, unconditional, sampling.guidance)
         data, noise = interpret(guided, x, now, sampling.prediction, sampling.clip, truncate_noise=True)
+        if view.blends and k > 0:
+            data = torch.lerp(view.read("data", part), data, view.share(part, data))
+            noise = implied_noise(x, data, now)
         z = None if hooks.noise is None or sampling.sampler in DETERMINISTIC else hooks.noise(k, part)
         earlier = None if earlier_gamma is None else PreviousStep(view.read("data", part), earlier_gamma)
         samples = sampling.sampler(x, data, noise, now, after, z, earlier)
         hooks.done(k, StepResult(part, output, unconditional, data, noise, samples))
-        if multistep and not last:
+        if keeps_data and not last:
             view.write("data", part, data)
         x, gamma = (data, torch.ones_like(after)) if last else (samples, after)
         view.write("x", part, x if hooks.constrain is None else hooks.constrain(k, part, x, gamma))

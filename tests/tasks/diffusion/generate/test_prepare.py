@@ -39,6 +39,14 @@ def test_a_large_image_has_stages_from_noise_to_its_size(tmp_path: Path) -> None
     assert [stage.size for stage in prepared(made, size=(100, 64), one_pass=True).stages] == [(100, 64)]
 
 
+def test_the_grid_is_shifted_where_an_image_has_several_groups(tmp_path: Path) -> None:
+    made = checkpoint(tmp_path)
+    assert [stage.shift_grid for stage in prepared(made, size=(60, 64)).stages] == [True, True]
+    assert [stage.shift_grid for stage in prepared(made, size=(60, 16), one_pass=True).stages] == [True]
+    assert [stage.shift_grid for stage in prepared(made, size=(16, 16), shift_grid=True).stages] == [False]
+    assert not any(stage.shift_grid for stage in prepared(made, shift_grid=False).stages)
+
+
 def test_the_condition_is_the_label_or_nothing(tmp_path: Path) -> None:
     made = checkpoint(tmp_path)
     for label, expected in (("dog", [0.0, 1.0]), (None, [0.0, 0.0])):
