@@ -71,7 +71,8 @@ class Sampling:
 
 Quantity = Literal["x", "data", "unconditional"]
 """The stored values of each patch: "x" is the noisy patch, and the data after the last step; "data" is the estimate of
-the data in the step before, for multistep samplers and for views that blend; "unconditional" is the unconditional prediction of this step."""
+the data in the step before, for multistep samplers and for views that blend; "unconditional" is the unconditional
+prediction of this step."""
 
 
 class View(ABC):

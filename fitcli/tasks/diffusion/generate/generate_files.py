@@ -262,6 +262,8 @@ class GenerationJob:
             "precision": self.runtime.arithmetic,
             "out": [os.path.realpath(path) for path in paths],
             **dataclasses.asdict(self.settings),
+            # Earlier versions shifted the groups and did not blend.
+            **({} if self.settings.shift_grid is False else {"shifted steps": "blended"}),
             **({"first image": self.first} if self.first else {}),
             **initial,
         }

@@ -168,6 +168,7 @@ def test_a_shifted_grid_is_that_of_an_image_with_a_hidden_rim(checkpoint: Checkp
     inside = np.pad(np.ones((*size, 48 // PATCH**2), np.float32), ((half, half), (half, half), (0, 0)))
     hidden = groups_of(wide)._replace(mask=to_patches(inside, wide)[..., 0] > 0)
     hidden = hidden._replace(coordinates=hidden.coordinates - 0.5)
+    data = torch.zeros(0)
     x, rim = group_noise(0, "start 0", range(grid.count), (GROUP**2, 48)), ((half, half), (half, half), (0, 0))
     stage = Stage(size, PATCH, GROUP, 1.0, 2, shift_grid=True)
     for k, groups in enumerate((groups_of(grid), hidden)):
