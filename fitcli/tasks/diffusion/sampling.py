@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from fitcli.device.transfer import to_device
 from fitcli.streaming.sweeps import Sink
-from fitcli.tasks.diffusion.parameterization import PredictionKind, implied_noise, interpret
+from fitcli.tasks.diffusion.parameterization import DenoisingEstimate, PredictionKind, implied_noise, interpret
 from fitcli.tasks.diffusion.samplers import DETERMINISTIC, MULTISTEP, PreviousStep, SamplerStep, ddim
 from fitcli.tasks.diffusion.schedules import Schedule, cosine
 from models.checks import ConfigError
@@ -114,6 +114,13 @@ class View(ABC):
         """Return the share of the estimate of this step [part n p] in the blend, in the dtype of `like`."""
         return torch.ones_like(like)
 
+    def companion(self) -> View:
+        """Return the view of the same values from before this step in the groups of the step before.
+
+        It writes where this view reads. Only a view that blends has one.
+        """
+        raise NotImplementedError
+
 
 class StepResult(NamedTuple):
     """The results of one step for a slice of the groups.
@@ -142,11 +149,14 @@ class Hooks:
         noise: Returns the standard normal noise [part n p]; None if the sampler draws none.
         constrain: Returns the patches [part n p] that replace those after the step, from these and their gamma: for
             images that are partly known. None to keep them.
+        predicted: Takes the outputs of the network for a slice of the groups: with its condition, and with a condition
+            of zeros or None.
         done: Takes the results of the step.
     """
 
     noise: Callable[[int, slice], Tensor] | None = None
     constrain: Callable[[int, slice, Tensor, Tensor], Tensor] | None = None
+    predicted: Callable[[Tensor, Tensor | None], None] = lambda output, unconditional: None
     done: Callable[[int, StepResult], None] = lambda k, result: None
 
 
@@ -193,7 +203,7 @@ def sample(
     state = state or SamplingState()
     for k in range(state.step, sampling.steps):
         current = view(k)
-        latents = _step(current, k, sampling, like, condition, hooks, state.latents.get(current.layout))
+        latents = _step(current, k, sampling, like, condition, hooks, state.latents)
         if latents is not None:
             state.latents[current.layout] = _average(state.latents.get(current.layout), latents, sampling.decay)
         state.step = k + 1
@@ -207,7 +217,7 @@ def _step(
     like: Tensor,
     condition: Tensor | None,
     hooks: Hooks,
-    previous: Tensor | None,
+    earlier_latents: Mapping[int, Tensor],
 ) -> Tensor | None:
     now, after = sampling.gammas(k, like)
     level, last = now.expand(view.images), k == sampling.steps - 1
@@ -215,12 +225,30 @@ def _step(
     keeps_data = multistep or view.blends
     earlier_gamma = sampling.gammas(k - 1, like)[0] if multistep and k > 0 else None
 
-    def take(part: slice, output: Tensor) -> None:
-        x, output = view.read("x", part), output.to(now.dtype)
-        unconditional = view.read("unconditional", part) if sampling.guidance else None
-        guided = _guide(output, unconditional, sampling.guidance)
-        data, noise = interpret(guided, x, now, sampling.prediction, sampling.clip, truncate_noise=True)
-        if view.blends and k > 0:
+    def predict(view: View, take: Callable[[slice, Tensor, Tensor, Tensor | None, DenoisingEstimate], None]) -> Any:
+        """Pass x, the outputs and the estimate for each slice of the groups to `take`; return the latents."""
+
+        def interpreted(part: slice, output: Tensor) -> None:
+            x, output = view.read("x", part), output.to(now.dtype)
+            unconditional = view.read("unconditional", part) if sampling.guidance else None
+            hooks.predicted(output, unconditional)
+            guided = _guide(output, unconditional, sampling.guidance)
+            estimate = interpret(guided, x, now, sampling.prediction, sampling.clip, truncate_noise=True)
+            take(part, x, output, unconditional, estimate)
+
+        previous = earlier_latents.get(view.layout)
+        if sampling.guidance and condition is not None:
+            view.predict(
+                level,
+                torch.zeros_like(condition),
+                previous,
+                lambda part, output: view.write("unconditional", part, output.to(now.dtype)),
+            )
+        return view.predict(level, condition, previous, interpreted)
+
+    def step(part: slice, x: Tensor, output: Tensor, unconditional: Tensor | None, estimate: DenoisingEstimate) -> None:
+        data, noise = estimate
+        if view.blends and (k > 0 or last):
             data = torch.lerp(view.read("data", part), data, view.share(part, data))
             noise = implied_noise(x, data, now)
         z = None if hooks.noise is None or sampling.sampler in DETERMINISTIC else hooks.noise(k, part)
@@ -232,14 +260,12 @@ def _step(
         x, gamma = (data, torch.ones_like(after)) if last else (samples, after)
         view.write("x", part, x if hooks.constrain is None else hooks.constrain(k, part, x, gamma))
 
-    if sampling.guidance and condition is not None:
-        view.predict(
-            level,
-            torch.zeros_like(condition),
-            previous,
-            lambda part, output: view.write("unconditional", part, output.to(now.dtype)),
-        )
-    return view.predict(level, condition, previous, take)
+    if view.blends and last:
+        # What is left of noise differs most between the last two steps, so the last one is blended with itself.
+        other = view.companion()
+        predict(other, lambda part, x, output, unconditional, estimate: other.write("data", part, estimate.data))
+    latents: Tensor | None = predict(view, step)
+    return latents
 
 
 def _average(older: Tensor | None, latents: Tensor, decay: float) -> Tensor:

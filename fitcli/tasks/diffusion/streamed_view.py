@@ -83,3 +83,8 @@ class StreamedView(View):
     def share(self, part: slice, like: Tensor) -> Tensor:
         assert self.blend is not None
         return self.blend.share(part, like)
+
+    def companion(self) -> StreamedView:
+        assert self.blend is not None
+        after = {**self.after, "data": self.before["data"]}
+        return StreamedView(self.model, self.blend.before, self.how, self.before, after, self.given)

@@ -222,7 +222,7 @@ class GenerationJob:
     def _listener(self, prepared: Prepared, show: Callable[[float, str | None], None]) -> Listener:
         stages, passes = prepared.stages, 2 if self.settings.guidance else 1
         sweeps = len(self.checkpoint.model.config.segments) * passes
-        work = sum(layout.count for stage in stages for layout in stage.step_layouts()) * sweeps
+        work = sum(layout.count for stage in stages for layout in stage.pass_layouts()) * sweeps
         preview = self.limits.preview and Preview(self.limits.preview, diffusion_of(self.checkpoint.config).scale)
 
         def step(index: int, number: int) -> None:

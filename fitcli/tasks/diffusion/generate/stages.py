@@ -39,10 +39,10 @@ class Stage:
         """The groups of even and of odd steps; one layout if they are the same."""
         return [self.layout(), *([self.layout(True)] if self.shift_grid else [])]
 
-    def step_layouts(self) -> list[CanvasLayout]:
-        """Return the groups of each step."""
+    def pass_layouts(self) -> list[CanvasLayout]:
+        """Return the groups of each prediction: one per step, and with shifted groups both in the last step."""
         layouts = self.layouts
-        return [layouts[step % len(layouts)] for step in range(self.steps)]
+        return [layouts[step % len(layouts)] for step in range(self.steps + self.shift_grid)]
 
 
 def coarse_to_fine(

@@ -168,15 +168,17 @@ def test_a_shifted_grid_is_that_of_an_image_with_a_hidden_rim(checkpoint: Checkp
     inside = np.pad(np.ones((*size, 48 // PATCH**2), np.float32), ((half, half), (half, half), (0, 0)))
     hidden = groups_of(wide)._replace(mask=to_patches(inside, wide)[..., 0] > 0)
     hidden = hidden._replace(coordinates=hidden.coordinates - 0.5)
-    data = torch.zeros(0)
+    before = latents = torch.zeros(0)
     x, rim = group_noise(0, "start 0", range(grid.count), (GROUP**2, 48)), ((half, half), (half, half), (0, 0))
     stage = Stage(size, PATCH, GROUP, 1.0, 2, shift_grid=True)
     for k, groups in enumerate((groups_of(grid), hidden)):
         now, after = sampling.gammas(k, x)
         if k == 1:
-            x = to_patches(np.pad(to_pixels(x, grid), rim), wide)
-            before = to_patches(np.pad(to_pixels(data, grid), rim), wide)
-        output = checkpoint.model(x, groups, now[None], condition, None).tokens
+            # The last step is blended with a prediction from the same values in the groups of the step before.
+            output = checkpoint.model(x, groups_of(grid), now[None], condition, latents).tokens
+            before = interpret(output, x, now, "v", (-1, 1), truncate_noise=True).data
+            before, x = (to_patches(np.pad(to_pixels(each, grid), rim), wide) for each in (before, x))
+        output, latents = checkpoint.model(x, groups, now[None], condition, None)
         data, noise = interpret(output, x, now, "v", (-1, 1), truncate_noise=True)
         if k == 1:
             share = GridBlend(*reversed(stage.layouts), PATCH).share(slice(0, wide.count), data)

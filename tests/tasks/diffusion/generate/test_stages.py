@@ -32,9 +32,9 @@ def test_sizes_never_fall_below_a_given_image(image: tuple[int, int], more_rows:
     assert len(sizes) >= np.floor(np.log2(min(more_rows, more_columns)))
 
 
-def test_the_groups_of_every_other_step_are_shifted() -> None:
+def test_the_groups_of_every_other_step_are_shifted_and_the_last_step_has_both() -> None:
     stage = Stage(size=(30, 40), patch=2, group=8, start=1.0, steps=3)
     assert stage.layouts == [stage.layout()]
-    assert stage.step_layouts() == [stage.layout()] * 3
+    assert stage.pass_layouts() == [stage.layout()] * 3
     shifted = replace(stage, shift_grid=True)
-    assert [layout.offset for layout in shifted.step_layouts()] == [0, 4, 0]
+    assert [layout.offset for layout in shifted.pass_layouts()] == [0, 4, 0, 4]
