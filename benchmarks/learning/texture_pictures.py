@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.learning.digits import fit
-from benchmarks.learning.digits_diffusion import read_training
 from benchmarks.learning.real_pixels import TEXTURES, package_file
 from benchmarks.speed.generate import seams
 from benchmarks.support.machine import save_results
-from fitcli.runs.config import load_config
+from benchmarks.support.training import read_training
 from fitcli.tasks.diffusion.config import diffusion_of
+from fitcli.tasks.load import load_config
 
 SIDE, HELD_OUT, CROPS, VALIDATED = 128, 384, 600, 16
 """Pixels per side of a crop; the first held-out column; crops of each texture that train, and that validate."""
