@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -210,6 +210,16 @@ def sample(
         yield state
 
 
+class _Prediction(NamedTuple):
+    """What the network predicts for a slice of the groups; see `StepResult`. x is what it saw."""
+
+    part: slice
+    x: Tensor
+    output: Tensor
+    unconditional: Tensor | None
+    estimate: DenoisingEstimate
+
+
 def _step(
     view: View,
     k: int,
@@ -225,8 +235,8 @@ def _step(
     keeps_data = multistep or view.blends
     earlier_gamma = sampling.gammas(k - 1, like)[0] if multistep and k > 0 else None
 
-    def predict(view: View, take: Callable[[slice, Tensor, Tensor, Tensor | None, DenoisingEstimate], None]) -> Any:
-        """Pass x, the outputs and the estimate for each slice of the groups to `take`; return the latents."""
+    def predict(view: View, take: Callable[[_Prediction], None]) -> Tensor | None:
+        """Pass the predictions for each slice of the groups to `take`, in order; return the latents."""
 
         def interpreted(part: slice, output: Tensor) -> None:
             x, output = view.read("x", part), output.to(now.dtype)
@@ -234,7 +244,7 @@ def _step(
             hooks.predicted(output, unconditional)
             guided = _guide(output, unconditional, sampling.guidance)
             estimate = interpret(guided, x, now, sampling.prediction, sampling.clip, truncate_noise=True)
-            take(part, x, output, unconditional, estimate)
+            take(_Prediction(part, x, output, unconditional, estimate))
 
         previous = earlier_latents.get(view.layout)
         if sampling.guidance and condition is not None:
@@ -246,8 +256,8 @@ def _step(
             )
         return view.predict(level, condition, previous, interpreted)
 
-    def step(part: slice, x: Tensor, output: Tensor, unconditional: Tensor | None, estimate: DenoisingEstimate) -> None:
-        data, noise = estimate
+    def step(predicted: _Prediction) -> None:
+        part, x, output, unconditional, (data, noise) = predicted
         if view.blends and (k > 0 or last):
             data = torch.lerp(view.read("data", part), data, view.share(part, data))
             noise = implied_noise(x, data, now)
@@ -261,11 +271,10 @@ def _step(
         view.write("x", part, x if hooks.constrain is None else hooks.constrain(k, part, x, gamma))
 
     if view.blends and last:
-        # What is left of noise differs most between the last two steps, so the last one is blended with itself.
+        # The result of the last step is the image, so it is blended with a prediction from the same noise.
         other = view.companion()
-        predict(other, lambda part, x, output, unconditional, estimate: other.write("data", part, estimate.data))
-    latents: Tensor | None = predict(view, step)
-    return latents
+        predict(other, lambda predicted: other.write("data", predicted.part, predicted.estimate.data))
+    return predict(view, step)
 
 
 def _average(older: Tensor | None, latents: Tensor, decay: float) -> Tensor:
