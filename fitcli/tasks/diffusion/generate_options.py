@@ -38,7 +38,7 @@ class SamplingOptions:
             nothing of it.
         one_pass: Whether to generate at the full size at once instead of coarse to fine.
         shift_grid: Whether to shift the groups by half a group in every other step, and to blend each step with the
-            one before, so that borders of groups do not show; None for images of several groups.
+            one before, so that borders of groups do not show; None for runs whose patches overlap.
         enlarge_noise: Standard deviation of the noise on an image that an enlarging run enlarges, as a share of the
             range from black to white; None for none on a file, and `CHAIN_NOISE` on what another run generated.
     """
@@ -52,7 +52,7 @@ class SamplingOptions:
         None,
         "Shift the groups in every other step: no seams.",
         negatable=True,
-        shown_default="images of several groups",
+        shown_default="if patches overlap",
     )
     enlarge_noise: float | None = option(
         None,

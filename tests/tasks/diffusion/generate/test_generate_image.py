@@ -130,7 +130,7 @@ def plain_version(
 def test_equal_to_the_plain_version(
     checkpoint: Checkpoint[FITDenoiser], changes: dict[str, Any], sizes: list[tuple[int, int]]
 ) -> None:
-    settings = GenerationSettings(**{"steps": 4, "seed": 5, "shift_grid": False} | changes)
+    settings = GenerationSettings(**{"steps": 4, "seed": 5} | changes)
     expected = plain_version(checkpoint, settings, sizes)
     np.testing.assert_allclose(generated(checkpoint, settings, plan()), expected, atol=1e-5)
 
@@ -195,7 +195,7 @@ def test_seeds_numbers_labels_and_shifts_make_other_images(checkpoint: Checkpoin
         generated(checkpoint, replace(settings, seed=1), plan()),
         generated(checkpoint, replace(settings, label="dog"), plan()),
         generated(checkpoint, replace(settings, label=None), plan()),
-        generated(checkpoint, replace(settings, shift_grid=False), plan()),
+        generated(checkpoint, replace(settings, shift_grid=True), plan()),
         generated(checkpoint, replace(settings, guidance=2.0), plan()),
         generated(checkpoint, settings, plan(), number=1),
     ]
