@@ -95,15 +95,13 @@ DENOISERS: dict[str, Preset] = {
     "nano": Preset(
         plan="(1)1(1)", latents=4, token_width=128, latent_width=128, patch=8, group=8, output_head="overlap"
     ),
-    "tiny": Preset(
-        plan="(2)2(2)2(2)", latents=8, token_width=192, latent_width=256, patch=8, group=8, output_head="overlap"
-    ),
+    "tiny": Preset(plan="(2)2(2)2(2)", latents=8, token_width=192, latent_width=256, patch=8, group=8),
     "small": Preset(plan="(2)3(2)3(2)", latents=16, token_width=320, latent_width=512, patch=8, group=8),
     "base": Preset(plan="(2)4(2)4(2)4(2)", latents=16, token_width=512, latent_width=768, patch=8, group=8),
 }
 """Denoisers. Groups have 64 patches: an image of 4096 x 4096 pixels has 262,144 tokens and 32,768 latents in "tiny".
 "nano" trains in minutes on one core; its patches of 8 pixels cover four times the area of those of "debug". Patches
-overlap in the output of the small ones, where too few local layers would let neighbours agree.
+overlap in the output of both, which have too few local layers for neighbours to agree.
 """
 
 DECODERS: dict[str, Preset] = {
