@@ -253,7 +253,7 @@ def _find(presets: dict[str, Preset], name: str, changes: Mapping[str, Any], wit
     if preset.patch > 1:
         return preset
     # There is nothing to convolve in a patch of one pixel, and no margin to overlap by.
-    fitting = {"stem": "linear", "output_head": "linear"}
+    fitting: dict[str, Any] = {"stem": "linear", "output_head": "linear"}
     return replace(preset, **{name: value for name, value in fitting.items() if name not in changes})
 
 

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from fitcli.tasks.diffusion.canvas import CanvasLayout
@@ -40,18 +41,18 @@ class GridBlend:
             like: Patches [part n p], which decide shape, dtype and device.
         """
         side, places = self.own.group * self.patch, self.own.places(part)
-        own, before = [], []
-        for axis, patches in ((0, self.own.rows), (1, self.own.columns)):
+        own: list[Tensor] = []  # [part side] along each axis
+        before: list[Tensor] = []
+        for axis, count in ((0, self.own.rows), (1, self.own.columns)):
             starts = torch.tensor([place[axis] * self.patch for place in places], device=like.device)
             pixels = starts[:, None] + torch.arange(side, device=like.device)  # [part side]
             for layout, weights in ((self.own, own), (self.before, before)):
-                weights.append(self._inside(pixels, layout.offset * self.patch, side, patches * self.patch))
+                weights.append(self._inside(pixels, layout.offset * self.patch, side, count * self.patch))
         inside, covered = (y[:, :, None] * x[:, None, :] for y, x in (own, before))  # [part side side]
         # Where both have a border, a sum of 0 would divide: half a pixel from it, weights are above 0.
         share = (inside / (inside + (1 - inside) * covered)).to(like.dtype)
-        cut = share.unflatten(1, (self.own.group, self.patch)).unflatten(3, (self.own.group, self.patch))
-        patches_first = cut.transpose(2, 3).flatten(3).flatten(1, 2)  # [part n pixels]
-        return patches_first.repeat_interleave(like.shape[-1] // self.patch**2, dim=-1)
+        patches = rearrange(share, "g (i y) (j x) -> g (i j) (y x)", y=self.patch, x=self.patch)
+        return patches.repeat_interleave(like.shape[-1] // self.patch**2, dim=-1)
 
     @staticmethod
     def _inside(pixels: Tensor, offset: int, side: int, extent: int) -> Tensor:
