@@ -96,14 +96,19 @@ CELL = 2
 """Pixels per side of a cell of a model with an answer at every place, if nobody chooses."""
 
 DENOISERS: dict[str, Preset] = {
-    "debug": Preset(plan="(1)1(1)", latents=4, token_width=64, latent_width=64, patch=4, group=8),
-    "nano": Preset(plan="(1)1(1)", latents=4, token_width=128, latent_width=128, patch=8, group=8),
+    "debug": Preset(
+        plan="(1)1(1)", latents=4, token_width=64, latent_width=64, patch=4, group=8, output_head="overlap"
+    ),
+    "nano": Preset(
+        plan="(1)1(1)", latents=4, token_width=128, latent_width=128, patch=8, group=8, output_head="overlap"
+    ),
     "tiny": Preset(plan="(2)2(2)2(2)", latents=8, token_width=192, latent_width=256, patch=8, group=8),
     "small": Preset(plan="(2)3(2)3(2)", latents=16, token_width=320, latent_width=512, patch=8, group=8),
     "base": Preset(plan="(2)4(2)4(2)4(2)", latents=16, token_width=512, latent_width=768, patch=8, group=8),
 }
 """Denoisers. Groups have 64 patches: an image of 4096 x 4096 pixels has 262,144 tokens and 32,768 latents in "tiny".
-"nano" trains in minutes on one core; its patches of 8 pixels cover four times the area of those of "debug".
+"nano" trains in minutes on one core; its patches of 8 pixels cover four times the area of those of "debug". Patches
+overlap in the output of both, which have too few local layers for neighbours to agree.
 """
 
 DECODERS: dict[str, Preset] = {
@@ -252,8 +257,11 @@ def _find(presets: dict[str, Preset], name: str, changes: Mapping[str, Any], wit
     if foreign := sorted(set(changes) & set(without)):
         raise ConfigError(f"this kind of model has no {foreign[0].replace('_', ' ')} to choose; leave it out")
     preset = replace(presets[name], **changes)
-    # There is nothing to convolve in a patch of one pixel.
-    return replace(preset, stem="linear") if preset.patch == 1 and "stem" not in changes else preset
+    if preset.patch > 1:
+        return preset
+    # There is nothing to convolve in a patch of one pixel, and no margin to overlap by.
+    fitting: dict[str, Any] = {"stem": "linear", "output_head": "linear"}
+    return replace(preset, **{name: value for name, value in fitting.items() if name not in changes})
 
 
 def _predicting(preset: Preset) -> Preset:

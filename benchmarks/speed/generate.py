@@ -163,7 +163,7 @@ def measure_seams(folder: Path, run: Path, size: int, shift: bool) -> dict[str, 
     patch = diffusion_of(config).patch
     if config.classes:
         arguments += ["--label", config.classes[0]]
-    run_python("-m", MODULE, "--child", *arguments, *(["--shift-grid"] if shift else []))
+    run_python("-m", MODULE, "--child", *arguments, "--shift-grid" if shift else "--no-shift-grid")
     with open_image(out) as image:
         pixels = image.read(Window(0, 0, size, size)).astype(np.float32)
     return {"run": str(run), "size": size, "shift_grid": shift, **seams(pixels, patch, patch * config.model.group)}
@@ -173,24 +173,35 @@ def seams(pixels: Any, patch: int, side: int) -> dict[str, float]:
     """Return the mean differences of neighbouring pixels across borders.
 
     Returns:
-        `groups_over_within`: across borders of groups, over all others. `patches_over_inside`: across the other borders
-        of patches, over those inside patches.
+        `groups_over_within`: across borders of groups, over those across other borders and inside patches.
+        `shifted_over_within`: across borders of groups that are shifted by half a group. `patches_over_inside`: across
+        the other borders of patches, over those inside patches.
     """
-    differences: dict[str, list[float]] = {"groups": [], "patches": [], "inside": []}
+    differences: dict[str, list[float]] = {"groups": [], "shifted": [], "patches": [], "inside": []}
     for axis in (0, 1):
         lines = np.abs(np.diff(pixels, axis=axis)).mean(axis=tuple({0, 1, 2} - {axis}))
         for border, difference in enumerate(lines, start=1):
-            kind = "groups" if border % side == 0 else "patches" if border % patch == 0 else "inside"
+            kinds = {
+                "groups": border % side == 0,
+                "shifted": border % side == side // 2,
+                "patches": border % patch == 0,
+            }
+            kind = next((kind for kind, lies_on in kinds.items() if lies_on), "inside")
             differences[kind].append(float(difference))
     means = {name: statistics.fmean(values) for name, values in differences.items() if values}
     within = statistics.fmean(differences["patches"] + differences["inside"])
-    return {"groups_over_within": means["groups"] / within, "patches_over_inside": means["patches"] / means["inside"]}
+    return {
+        "groups_over_within": means["groups"] / within,
+        "shifted_over_within": means["shifted"] / within,
+        "patches_over_inside": means["patches"] / means["inside"],
+    }
 
 
 def show_seams(row: dict[str, Any]) -> dict[str, Any]:
     print(
         f"{row['run']} at {row['size']}{' --shift-grid' if row['shift_grid'] else '':14} borders of groups "
-        f"{row['groups_over_within']:.3f}, of other patches {row['patches_over_inside']:.3f}",
+        f"{row['groups_over_within']:.3f}, of shifted ones {row['shifted_over_within']:.3f}, "
+        f"of other patches {row['patches_over_inside']:.3f}",
         flush=True,
     )
     return row

@@ -19,9 +19,10 @@ def prefetch(
     """Yield the results of `function` for all arguments, in order. Another thread runs up to `ahead` calls early.
 
     An exception of the function is raised here, in place of its result. Close the generator if you stop early: that
-    drops the calls that have not begun, and ends the thread. With `ahead` 0 the function runs in this thread.
+    drops the calls that have not begun, and ends the thread. With `ahead` 0 the function runs in this thread, as does
+    a single call, which has nothing to run beside.
     """
-    if ahead == 0:
+    if ahead == 0 or len(arguments) == 1:
         yield from map(function, arguments)
         return
     with ThreadPoolExecutor(1, "prefetch") as pool:

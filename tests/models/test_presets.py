@@ -31,7 +31,7 @@ PATCHES_6400 = 400
 README = Path(__file__).parents[2] / "README.md"
 ROUNDED_MILLIONS = {"debug": 0.3, "nano": 0.3, "mini": 1.6, "tiny": 6, "small": 25, "base": 100, "large": 300}
 MILLIONS = {
-    "denoiser": {"debug": 0.25, "nano": 1.0, "tiny": 7.7, "small": 33.1, "base": 131},
+    "denoiser": {"debug": 0.26, "nano": 1.07, "tiny": 7.7, "small": 33.1, "base": 131},
     "decoder": {"debug": 0.22, "nano": 0.55, "tiny": 7.1, "small": 30.7},
 }
 """Millions of parameters for red, green and blue and ten classes, as in the README."""
@@ -86,6 +86,9 @@ def test_denoisers(name: str) -> None:
     assert config.token_width // config.token_heads == config.latent_width // config.latent_heads == 64
     assert denoiser_preset(name, 3, 0)[0].condition_width is None
     assert denoiser_preset(name, 1, 0, changes={"patch": 2})[0].values == 4
+    assert (config.output_patch == patch) == (name in ("debug", "nano"))
+    assert denoiser_preset(name, 3, 10, changes={"output_head": "linear"})[0].output_patch is None
+    assert denoiser_preset(name, 3, 10, changes={"patch": 1})[0].output_patch is None  # there is no margin
 
 
 @pytest.mark.parametrize("name", DECODERS)

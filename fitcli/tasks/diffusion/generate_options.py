@@ -37,7 +37,8 @@ class SamplingOptions:
         strength: Time in (0, 1] to which an enlarged image is noised before it is denoised at the next size; 1 keeps
             nothing of it.
         one_pass: Whether to generate at the full size at once instead of coarse to fine.
-        shift_grid: Whether to shift the groups by half a group in every other step, for softer seams.
+        shift_grid: Whether to shift the groups by half a group in every other step, and to blend each step with the
+            one before, so that borders of groups do not show; None for runs whose patches overlap.
         enlarge_noise: Standard deviation of the noise on an image that an enlarging run enlarges, as a share of the
             range from black to white; None for none on a file, and `CHAIN_NOISE` on what another run generated.
     """
@@ -47,7 +48,12 @@ class SamplingOptions:
     guidance: float = option(0.0, "Classifier-free guidance weight; 0: none.", minimum=0)
     strength: float = option(0.5, "Noise time at which each larger size starts.", above=0, maximum=1)
     one_pass: bool = option(False, "Generate at the full size at once, not coarse to fine.")
-    shift_grid: bool = option(False, "Shift the groups in every other step: softer seams.")
+    shift_grid: bool | None = option(
+        None,
+        "Shift the groups in every other step: no seams.",
+        negatable=True,
+        shown_default="if patches overlap",
+    )
     enlarge_noise: float | None = option(
         None,
         "Noise on what an enlarging run enlarges.",

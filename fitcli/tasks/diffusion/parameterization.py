@@ -83,8 +83,13 @@ def interpret(
     if clip is not None:
         data = data.clamp(*clip)
     if truncate_noise or noise is None:
-        noise = (noisy - signal * data) / (1 - gamma).clamp(min=SMALLEST).sqrt()
+        noise = implied_noise(noisy, data, gamma)
     return DenoisingEstimate(data, noise)
+
+
+def implied_noise(noisy: Tensor, data: Tensor, gamma: Tensor) -> Tensor:
+    """Return the noise that is in noisy values beside the data, the inverse of `add_noise`."""
+    return (noisy - gamma.sqrt() * data) / (1 - gamma).clamp(min=SMALLEST).sqrt()
 
 
 def per_group(values: Tensor, groups: Groups) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fitcli.device.transfer import to_device
 from fitcli.streaming.sweeps import Sink
-from fitcli.tasks.diffusion.parameterization import PredictionKind, interpret
+from fitcli.tasks.diffusion.parameterization import DenoisingEstimate, PredictionKind, implied_noise, interpret
 from fitcli.tasks.diffusion.samplers import DETERMINISTIC, MULTISTEP, PreviousStep, SamplerStep, ddim
 from fitcli.tasks.diffusion.schedules import Schedule, cosine
 from models.checks import ConfigError
@@ -71,7 +71,8 @@ class Sampling:
 
 Quantity = Literal["x", "data", "unconditional"]
 """The stored values of each patch: "x" is the noisy patch, and the data after the last step; "data" is the estimate of
-the data in the step before; "unconditional" is the unconditional prediction of this step."""
+the data in the step before, for multistep samplers and for views that blend; "unconditional" is the unconditional
+prediction of this step."""
 
 
 class View(ABC):
@@ -80,10 +81,12 @@ class View(ABC):
     Attributes:
         images: Number of images.
         layout: Number of the layout of the groups. Self-conditioning carries latents between steps of one layout only.
+        blends: Whether the estimate of the data is blended with that of the step before, whose groups lie differently.
     """
 
     images: int
     layout: int = 0
+    blends: bool = False
 
     @abstractmethod
     def predict(self, level: Tensor, condition: Tensor | None, previous: Tensor | None, take: Sink) -> Tensor | None:
@@ -106,6 +109,17 @@ class View(ABC):
     @abstractmethod
     def write(self, quantity: Quantity, part: slice, values: Tensor) -> None:
         """Store values [part n p]. Those from before this step may be overwritten."""
+
+    def share(self, part: slice, like: Tensor) -> Tensor:
+        """Return the share of the estimate of this step [part n p] in the blend, in the dtype of `like`."""
+        return torch.ones_like(like)
+
+    def companion(self) -> View:
+        """Return the view of the same values from before this step in the groups of the step before.
+
+        It writes where this view reads. Only a view that blends has one.
+        """
+        raise NotImplementedError
 
 
 class StepResult(NamedTuple):
@@ -135,11 +149,14 @@ class Hooks:
         noise: Returns the standard normal noise [part n p]; None if the sampler draws none.
         constrain: Returns the patches [part n p] that replace those after the step, from these and their gamma: for
             images that are partly known. None to keep them.
+        predicted: Takes the outputs of the network for a slice of the groups: with its condition, and with a condition
+            of zeros or None.
         done: Takes the results of the step.
     """
 
     noise: Callable[[int, slice], Tensor] | None = None
     constrain: Callable[[int, slice, Tensor, Tensor], Tensor] | None = None
+    predicted: Callable[[Tensor, Tensor | None], None] = lambda output, unconditional: None
     done: Callable[[int, StepResult], None] = lambda k, result: None
 
 
@@ -186,11 +203,21 @@ def sample(
     state = state or SamplingState()
     for k in range(state.step, sampling.steps):
         current = view(k)
-        latents = _step(current, k, sampling, like, condition, hooks, state.latents.get(current.layout))
+        latents = _step(current, k, sampling, like, condition, hooks, state.latents)
         if latents is not None:
             state.latents[current.layout] = _average(state.latents.get(current.layout), latents, sampling.decay)
         state.step = k + 1
         yield state
+
+
+class _Prediction(NamedTuple):
+    """What the network predicts for a slice of the groups; see `StepResult`. x is what it saw."""
+
+    part: slice
+    x: Tensor
+    output: Tensor
+    unconditional: Tensor | None
+    estimate: DenoisingEstimate
 
 
 def _step(
@@ -200,35 +227,54 @@ def _step(
     like: Tensor,
     condition: Tensor | None,
     hooks: Hooks,
-    previous: Tensor | None,
+    earlier_latents: Mapping[int, Tensor],
 ) -> Tensor | None:
     now, after = sampling.gammas(k, like)
     level, last = now.expand(view.images), k == sampling.steps - 1
     multistep = sampling.sampler in MULTISTEP
+    keeps_data = multistep or view.blends
     earlier_gamma = sampling.gammas(k - 1, like)[0] if multistep and k > 0 else None
 
-    def take(part: slice, output: Tensor) -> None:
-        x, output = view.read("x", part), output.to(now.dtype)
-        unconditional = view.read("unconditional", part) if sampling.guidance else None
-        guided = _guide(output, unconditional, sampling.guidance)
-        data, noise = interpret(guided, x, now, sampling.prediction, sampling.clip, truncate_noise=True)
+    def predict(view: View, take: Callable[[_Prediction], None]) -> Tensor | None:
+        """Pass the predictions for each slice of the groups to `take`, in order; return the latents."""
+
+        def interpreted(part: slice, output: Tensor) -> None:
+            x, output = view.read("x", part), output.to(now.dtype)
+            unconditional = view.read("unconditional", part) if sampling.guidance else None
+            hooks.predicted(output, unconditional)
+            guided = _guide(output, unconditional, sampling.guidance)
+            estimate = interpret(guided, x, now, sampling.prediction, sampling.clip, truncate_noise=True)
+            take(_Prediction(part, x, output, unconditional, estimate))
+
+        previous = earlier_latents.get(view.layout)
+        if sampling.guidance and condition is not None:
+            view.predict(
+                level,
+                torch.zeros_like(condition),
+                previous,
+                lambda part, output: view.write("unconditional", part, output.to(now.dtype)),
+            )
+        return view.predict(level, condition, previous, interpreted)
+
+    def step(predicted: _Prediction) -> None:
+        part, x, output, unconditional, (data, noise) = predicted
+        if view.blends and (k > 0 or last):
+            data = torch.lerp(view.read("data", part), data, view.share(part, data))
+            noise = implied_noise(x, data, now)
         z = None if hooks.noise is None or sampling.sampler in DETERMINISTIC else hooks.noise(k, part)
         earlier = None if earlier_gamma is None else PreviousStep(view.read("data", part), earlier_gamma)
         samples = sampling.sampler(x, data, noise, now, after, z, earlier)
         hooks.done(k, StepResult(part, output, unconditional, data, noise, samples))
-        if multistep and not last:
+        if keeps_data and not last:
             view.write("data", part, data)
         x, gamma = (data, torch.ones_like(after)) if last else (samples, after)
         view.write("x", part, x if hooks.constrain is None else hooks.constrain(k, part, x, gamma))
 
-    if sampling.guidance and condition is not None:
-        view.predict(
-            level,
-            torch.zeros_like(condition),
-            previous,
-            lambda part, output: view.write("unconditional", part, output.to(now.dtype)),
-        )
-    return view.predict(level, condition, previous, take)
+    if view.blends and last:
+        # The result of the last step is the image, so it is blended with a prediction from the same noise.
+        other = view.companion()
+        predict(other, lambda predicted: other.write("data", predicted.part, predicted.estimate.data))
+    return predict(view, step)
 
 
 def _average(older: Tensor | None, latents: Tensor, decay: float) -> Tensor:

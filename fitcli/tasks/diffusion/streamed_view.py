@@ -12,6 +12,7 @@ from fitcli.device.transfer import to_device
 from fitcli.streaming.sweeps import Sink, Streaming
 from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout
 from fitcli.tasks.diffusion.given_image import GivenImage
+from fitcli.tasks.diffusion.grid_blend import GridBlend
 from fitcli.tasks.diffusion.sampling import Quantity, View
 from fitcli.tasks.diffusion.stream import stream_denoiser
 from models.denoiser import FITDenoiser
@@ -29,6 +30,8 @@ class StreamedView(View):
         before: Canvases that `read` reads, by quantity.
         after: Canvases that `write` writes: the same ones, or others if the old values have to outlast the step.
         given: Smaller version that the network sees beside the noisy patches; None for a model that sees none.
+        blend: Shares of the estimates of this step beside those of the step before; None if all steps have the same
+            groups.
         groups: The groups of the arrangement, as the model takes them.
     """
 
@@ -38,10 +41,11 @@ class StreamedView(View):
     before: Mapping[Quantity, Canvas]
     after: Mapping[Quantity, Canvas]
     given: GivenImage | None = None
+    blend: GridBlend | None = None
     groups: Groups = field(init=False)
 
     def __post_init__(self) -> None:
-        self.images, self.layout = 1, self.arrangement.offset
+        self.images, self.layout, self.blends = 1, self.arrangement.offset, self.blend is not None
         self.groups = self.arrangement.groups()
         self._device = next(self.model.parameters()).device
 
@@ -75,3 +79,12 @@ class StreamedView(View):
 
     def write(self, quantity: Quantity, part: slice, values: Tensor) -> None:
         self.arrangement.write(self.after[quantity], part, values)
+
+    def share(self, part: slice, like: Tensor) -> Tensor:
+        assert self.blend is not None
+        return self.blend.share(part, like)
+
+    def companion(self) -> StreamedView:
+        assert self.blend is not None
+        after = {**self.after, "data": self.before["data"]}
+        return StreamedView(self.model, self.blend.before, self.how, self.before, after, self.given)

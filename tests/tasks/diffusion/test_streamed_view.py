@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.batches import CONDITION, VALUES, denoiser_config, live
+from einops import rearrange
+from support.batches import CONDITION, PATCH, VALUES, denoiser_config, live
 from torch import Tensor
 
 from fitcli.noise import group_noise
-from fitcli.streaming.sweeps import Streaming
+from fitcli.streaming.sweeps import Sink, Streaming
 from fitcli.streaming.token_store import StoreKind
 from fitcli.tasks.diffusion.canvas import Canvas, CanvasLayout, open_canvas
+from fitcli.tasks.diffusion.grid_blend import GridBlend
 from fitcli.tasks.diffusion.in_memory import generate
 from fitcli.tasks.diffusion.samplers import find_step
 from fitcli.tasks.diffusion.sampling import Hooks, Quantity, Sampling, SamplingState, sample
@@ -145,3 +147,37 @@ def test_the_known_part_of_an_image_stays() -> None:
     assert not torch.equal(result[:, 1], known[:, 1])
     assert seen == sorted(seen)
     assert seen[-1] == 1
+
+
+class GroupNumbers(StreamedView):
+    """A view whose network predicts the data of a group as its number: -1 or 1 in turn."""
+
+    def predict(self, level: Tensor, condition: Tensor | None, previous: Tensor | None, take: Sink) -> Tensor | None:
+        for part in self.how.slices(self.arrangement.count):
+            numbers = torch.arange(part.start, part.stop) % 2 * 2.0 - 1
+            take(part, numbers[:, None, None].expand(-1, GROUP**2, VALUES))
+        return None
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpm", "ddpm"])
+def test_steps_on_two_grids_leave_no_borders_of_groups(sampler: str) -> None:
+    sampling = settings(sampler, prediction="x")
+    both = LAYOUT, CanvasLayout(ROWS, COLUMNS, GROUP, GROUP // 2)
+
+    def steepest(blended: bool) -> float:
+        """The largest step between patches of a row that neighbour across a border of groups."""
+        places = canvases("host", torch.float32)
+        views = [
+            GroupNumbers(live(denoiser_config(), torch.float32), own, Streaming(handful=2), places, places, None, blend)
+            for own, other in (both, both[::-1])
+            for blend in [GridBlend(own, other, PATCH) if blended else None]
+        ]
+        LAYOUT.write(places["x"], slice(0, LAYOUT.count), noise("start", slice(0, LAYOUT.count), torch.float32))
+        hooks = Hooks(noise=lambda k, part: torch.zeros(part.stop - part.start, GROUP**2, VALUES))
+        for _ in sample(lambda k: views[k % 2], sampling, torch.zeros(1), None, hooks):
+            pass
+        pixels = rearrange(places["x"].read(0, 0, ROWS, COLUMNS), "i j (y x a) -> (i y) (j x) a", y=PATCH, x=PATCH)
+        return float((pixels[:, 1:] - pixels[:, :-1]).abs().mean((0, 2)).max())
+
+    # Groups of 4 pixels leave 1 pixel on each side of a border for the blend.
+    assert steepest(blended=True) < steepest(blended=False) / 2

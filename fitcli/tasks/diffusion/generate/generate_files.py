@@ -33,10 +33,10 @@ from fitcli.tasks.diffusion.generate.pixels import generated_pixels, repainted_p
 from fitcli.tasks.diffusion.generate.prepare import InitialImage, Prepared, prepare
 from fitcli.tasks.diffusion.generate.preview import Preview
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings, ResourceLimits
+from fitcli.tasks.diffusion.generate.stage_canvases import changed_quantities
 from fitcli.tasks.diffusion.generate.stages import Stage
 from fitcli.tasks.diffusion.given_image import GivenImage, given_image
 from fitcli.tasks.diffusion.sample import DENOISING
-from fitcli.tasks.diffusion.samplers import MULTISTEP, find_step
 from fitcli.tasks.diffusion.sampling import StepResult
 from fitcli.tasks.generated_image import GeneratedImage, file_description
 from fitcli.tasks.image_output import check_outputs, numbered, write_image, writing_bytes
@@ -199,14 +199,14 @@ class GenerationJob:
         """Return the plan of the job that is continued, or a new one."""
         if state is not None and state.plan is not None:
             return GenerationPlan.from_state(state.plan)
-        model, multistep = self.checkpoint.model, find_step(self.settings.sampler) in MULTISTEP
-        changed = (1 + multistep) * (2 if state is not None else 1)
+        model, largest = self.checkpoint.model, prepared.stages[-1]
+        changed = len(changed_quantities(largest, self.settings)) * (2 if state is not None else 1)
         side = diffusion_of(self.checkpoint.config).patch * model.config.group
         plan = plan_generation(
             DENOISING,
             model.config,
             weights_bytes=sum(p.numel() * p.element_size() for p in model.parameters()),
-            groups=prepared.stages[-1].layout(self.settings.shift_grid).count,
+            groups=max(layout.count for layout in largest.layouts),
             canvases=changed + bool(self.settings.guidance),
             coarser=len(prepared.stages) > 1 or prepared.smaller is not None,
             runtime=self.runtime,
@@ -222,7 +222,7 @@ class GenerationJob:
     def _listener(self, prepared: Prepared, show: Callable[[float, str | None], None]) -> Listener:
         stages, passes = prepared.stages, 2 if self.settings.guidance else 1
         sweeps = len(self.checkpoint.model.config.segments) * passes
-        work = sum(stage.layout().count * stage.steps for stage in stages) * sweeps
+        work = sum(layout.count for stage in stages for layout in stage.pass_layouts()) * sweeps
         preview = self.limits.preview and Preview(self.limits.preview, diffusion_of(self.checkpoint.config).scale)
 
         def step(index: int, number: int) -> None:
@@ -262,6 +262,8 @@ class GenerationJob:
             "precision": self.runtime.arithmetic,
             "out": [os.path.realpath(path) for path in paths],
             **dataclasses.asdict(self.settings),
+            # Earlier versions shifted the groups and did not blend.
+            **({} if self.settings.shift_grid is False else {"shifted steps": "blended"}),
             **({"first image": self.first} if self.first else {}),
             **initial,
         }

@@ -167,10 +167,12 @@ class ImageGeneration:
             noise = partial(self._noise, f"known {index}", layout, k, part)
             return self.inpainting.keep(layout, part, values, gamma, noise)
 
-        def done(k: int, result: StepResult) -> None:
-            largest = _largest(result)
+        def predicted(output: Tensor, unconditional: Tensor | None) -> None:
+            largest = _largest(output, unconditional)
             self.runtime.check_overflow(largest)
             outputs.append(largest)
+
+        def done(k: int, result: StepResult) -> None:
             layout = layouts[k % len(layouts)]
             if self.given is not None:
                 result = result._replace(data=self.given.add(result.data, layout, result.part))
@@ -185,6 +187,7 @@ class ImageGeneration:
                 self._noise(f"step {index}", layouts[k % len(layouts)], k, part), self.runtime.device
             ),
             constrain=None if self.inpainting is None else constrain,
+            predicted=predicted,
             done=done,
         )
         like = torch.zeros(1, device=self.runtime.device)
@@ -224,10 +227,10 @@ class ImageGeneration:
         return group_noise(self.settings.seed, stream, groups, shape, self.number, step)
 
 
-def _largest(result: StepResult) -> Tensor:
+def _largest(output: Tensor, unconditional: Tensor | None) -> Tensor:
     """Return the largest magnitude [part] of what the network predicts for each group: NaN if one value is."""
-    largest = result.output.abs().amax(dim=(1, 2))
-    return largest if result.unconditional is None else largest + result.unconditional.abs().amax(dim=(1, 2))
+    largest = output.abs().amax(dim=(1, 2))
+    return largest if unconditional is None else largest + unconditional.abs().amax(dim=(1, 2))
 
 
 class _Progress(NamedTuple):

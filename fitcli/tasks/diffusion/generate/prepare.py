@@ -270,10 +270,23 @@ def _stages(
 ) -> tuple[Stage, ...]:
     starts = [first_start, *[settings.strength] * (len(sizes) - 1)]
     patch, group = diffusion_of(checkpoint.config).patch, checkpoint.model.config.group
+    shifts = _shifts(checkpoint) if settings.shift_grid is None else settings.shift_grid
     return tuple(
-        Stage(size, patch, group, start, max(1, round(settings.steps * start)))
+        Stage(size, patch, group, start, max(1, round(settings.steps * start)), shifts and max(size) > group * patch)
         for size, start in zip(sizes, starts, strict=True)
     )
+
+
+def _shifts(checkpoint: Checkpoint[FITDenoiser]) -> bool:
+    """Return whether groups are shifted if nobody chooses: only those whose patches overlap.
+
+    Where all patches leave borders, those of groups are no worse, and earlier runs keep their images. Groups have to
+    lie at fractions of a group, and at whole pixels of a smaller version.
+    """
+    config, diffusion = checkpoint.model.config, diffusion_of(checkpoint.config)
+    factor = 1 if diffusion.enlarging is None else diffusion.enlarging.factor
+    fits = config.latent_positions == "coordinates" and config.group // 2 * diffusion.patch % factor == 0
+    return config.output_patch is not None and config.group > 1 and fits
 
 
 def label_condition(

@@ -14,6 +14,7 @@ from fitcli.tasks.diffusion.config import image_values
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings
 from fitcli.tasks.diffusion.generate.stages import Stage
 from fitcli.tasks.diffusion.given_image import GivenImage
+from fitcli.tasks.diffusion.grid_blend import GridBlend
 from fitcli.tasks.diffusion.samplers import MULTISTEP, find_step
 from fitcli.tasks.diffusion.sampling import Quantity
 from fitcli.tasks.diffusion.streamed_view import StreamedView
@@ -55,17 +56,24 @@ class StageCanvases:
     views: list[StreamedView] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.layouts = [self.stage.layout(), *([self.stage.layout(True)] if self.settings.shift_grid else [])]
-        changed = ("x", "data") if find_step(self.settings.sampler) in MULTISTEP else ("x",)
+        self.layouts = self.stage.layouts
+        changed = changed_quantities(self.stage, self.settings)
         even = self._open(changed, "even")
         odd = even if self.file is None else self._open(changed, "odd")
         if self.settings.guidance:
             shared = self._open(("unconditional",), "now")
             even, odd = {**even, **shared}, {**odd, **shared}
         self.views = [
-            StreamedView(self.model, self.layouts[k % len(self.layouts)], self.how, before, after, self.given)
+            StreamedView(self.model, self._layout(k), self.how, before, after, self.given, self._blend(k))
             for k, (before, after) in enumerate(((even, odd), (odd, even)))
         ]
+
+    def _layout(self, step: int) -> CanvasLayout:
+        return self.layouts[step % len(self.layouts)]
+
+    def _blend(self, step: int) -> GridBlend | None:
+        own, before = self._layout(step), self._layout(step + 1)
+        return GridBlend(own, before, self.stage.patch) if own != before else None
 
     @property
     def start(self) -> Canvas:
@@ -102,3 +110,9 @@ class StageCanvases:
             self.stack.callback(canvas.close)
             canvases[cast(Quantity, name)] = canvas
         return canvases
+
+
+def changed_quantities(stage: Stage, settings: GenerationSettings) -> tuple[Quantity, ...]:
+    """Return the quantities that steps change and later steps read; each has a canvas."""
+    keeps_data = stage.shift_grid or find_step(settings.sampler) in MULTISTEP
+    return ("x", "data") if keeps_data else ("x",)

@@ -18,6 +18,7 @@ class Stage:
         group: Number of patches per side of a group.
         start: Time at which sampling starts; 1 for pure noise.
         steps: Number of steps.
+        shift_grid: Whether the groups are shifted by half a group in every other step.
     """
 
     size: tuple[int, int]
@@ -25,12 +26,23 @@ class Stage:
     group: int
     start: float
     steps: int
+    shift_grid: bool = False
 
     def layout(self, shifted: bool = False) -> CanvasLayout:
         """Return the groups over a canvas; shifted, they start half a group above and left of it."""
         grid = PatchGrid(self.size, self.patch, self.group)
         rows, columns = grid.rows * self.group, grid.columns * self.group
         return CanvasLayout(rows, columns, self.group, self.group // 2 if shifted else 0)
+
+    @property
+    def layouts(self) -> list[CanvasLayout]:
+        """The groups of even and of odd steps; one layout if they are the same."""
+        return [self.layout(), *([self.layout(True)] if self.shift_grid else [])]
+
+    def pass_layouts(self) -> list[CanvasLayout]:
+        """Return the groups of each prediction: one per step, and with shifted groups both in the last step."""
+        layouts = self.layouts
+        return [layouts[step % len(layouts)] for step in range(self.steps + self.shift_grid)]
 
 
 def coarse_to_fine(

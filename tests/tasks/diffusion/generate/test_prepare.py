@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.generators import TRAINED, make_run, photograph
+from support.generators import PATCH, TRAINED, make_run, photograph
 
 from fitcli.device.runtime import choose_runtime
 from fitcli.errors import CheckpointError, FitError, ImageError
@@ -40,6 +40,17 @@ def test_a_large_image_has_stages_from_noise_to_its_size(tmp_path: Path) -> None
         ((25, 16), 1.0, 10), ((50, 32), 0.3, 3), ((100, 64), 0.3, 3),
     ]  # fmt: skip
     assert [stage.size for stage in prepared(made, size=(100, 64), one_pass=True).stages] == [(100, 64)]
+
+
+def test_the_grid_is_shifted_where_an_image_has_several_groups(tmp_path: Path) -> None:
+    made = checkpoint(tmp_path, output_patch=PATCH)
+    assert [stage.shift_grid for stage in prepared(made, size=(60, 64)).stages] == [True, True]
+    assert [stage.shift_grid for stage in prepared(made, size=(60, 16), one_pass=True).stages] == [True]
+    assert [stage.shift_grid for stage in prepared(made, size=(16, 16), shift_grid=True).stages] == [False]
+    assert not any(stage.shift_grid for stage in prepared(made, shift_grid=False).stages)
+    linear = checkpoint(tmp_path / "linear")
+    assert not any(stage.shift_grid for stage in prepared(linear).stages)
+    assert all(stage.shift_grid for stage in prepared(linear, shift_grid=True).stages)
 
 
 def test_the_condition_is_the_label_or_nothing(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fitcli.tasks.diffusion.generate.stages import coarse_to_fine
+from fitcli.tasks.diffusion.generate.stages import Stage, coarse_to_fine
 
 
 @given(st.tuples(st.integers(1, 5000), st.integers(1, 5000)), st.tuples(st.integers(1, 600), st.integers(1, 600)))
@@ -29,3 +30,11 @@ def test_sizes_never_fall_below_a_given_image(image: tuple[int, int], more_rows:
     assert sizes[0][0] >= image[0]
     assert sizes[0][1] >= image[1]
     assert len(sizes) >= np.floor(np.log2(min(more_rows, more_columns)))
+
+
+def test_the_groups_of_every_other_step_are_shifted_and_the_last_step_has_both() -> None:
+    stage = Stage(size=(30, 40), patch=2, group=8, start=1.0, steps=3)
+    assert stage.layouts == [stage.layout()]
+    assert stage.pass_layouts() == [stage.layout()] * 3
+    shifted = replace(stage, shift_grid=True)
+    assert [layout.offset for layout in shifted.pass_layouts()] == [0, 4, 0, 4]
