@@ -160,9 +160,10 @@ class TrainSettings:
         "over its edge into the group.",
     )  # fmt: skip
     output_head: str | None = option(
-        None, "Output: linear, overlap.", panel=MODEL,
-        more="How a denoiser predicts the pixels of a patch: from its token alone, or as a weighted mean with "
-        "the neighbours in its group, which predict half a patch beyond themselves.",
+        None, "Output head by name.", panel=MODEL,
+        more="linear or overlap, how a denoiser predicts the pixels of a patch: from its token alone, or as a weighted "
+        "mean with the neighbours in its group, which predict half a patch beyond themselves. Of a classifier, "
+        "attention, or one that a package adds (docs/library.md).",
     )  # fmt: skip
     mpp: float | None = option(
         None,
