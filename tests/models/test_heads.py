@@ -16,7 +16,9 @@ from models.checks import ConfigError
 from models.config import ATTENTION, ClassifierConfig
 from models.groups import Groups
 from models.heads import FINDERS, HEADS, AddedHead, HeadError, build_head, gives_evidence
+from models.layers import FeedForward
 from models.pooling import AttentionPool
+from models.precast_weights import precast_weights
 
 
 class Shares(nn.Module):
@@ -143,6 +145,28 @@ def test_it_computes_in_the_precision_of_its_weights() -> None:
     exact = head(latents, groups)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(head(latents, groups).logits, exact.logits)
+
+
+class Layered(Shares):
+    """A head with a layer of fit."""
+
+    def __init__(self, config: ClassifierConfig) -> None:
+        super().__init__(config)
+        self.layer = FeedForward(config.latent_width, 2)
+
+    def forward(self, latents: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        return super().forward(self.layer(latents), present)
+
+
+def test_its_weights_are_not_cast_ahead() -> None:
+    HEADS["layered"] = Layered
+    model = build(config_of("layered"))
+    precast_weights(model, torch.bfloat16)
+    assert {weight.dtype for weight in model.encoder.trunk.parameters()} == {torch.float32, torch.bfloat16}
+    assert {weight.dtype for weight in model.head.parameters()} == {torch.float32}
+    latents = torch.zeros(4, 2, model.config.latent_width)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.head(latents, Groups.of_grid(1, 1, 4)).logits.dtype == torch.float32
 
 
 def head_that(result: object) -> AddedHead:

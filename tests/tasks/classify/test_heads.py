@@ -30,6 +30,7 @@ class Mean(nn.Module):
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
         self.classify = nn.Linear(config.latent_width, config.classes)
+        self.targets = len(config.target_classes)
 
     def forward(self, latents: Tensor, present: Tensor) -> Tensor:
         answers: Tensor = self.classify(latents.sum(dim=1) / present.sum(dim=1, keepdim=True).clamp(min=1))
@@ -41,8 +42,7 @@ class Even(Mean):
 
     def forward(self, latents: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         shares = present / present.sum(dim=1, keepdim=True).clamp(min=1)
-        targets = 2 if self.classify.out_features > 2 else 1
-        return super().forward(latents, present), shares[..., None].expand(*shares.shape, targets)
+        return super().forward(latents, present), shares[..., None].expand(*shares.shape, self.targets)
 
 
 @pytest.fixture(autouse=True)
